@@ -25,6 +25,9 @@ COMPARISON_S = 60.0
 """Seconds of a comparison: time for the fewest measurements, a second each and as long to start, and for some blocks
 more. Chosen."""
 
+MARGIN = 0.02
+"""A comparison calls what differs by less no difference: few people change a deployment for 2 %. Chosen."""
+
 TIMEOUT_S = 10.0
 """Seconds that an answer of an endpoint is waited for. Chosen, not measured."""
 

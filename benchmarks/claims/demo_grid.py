@@ -143,7 +143,8 @@ def time_alone(fraud: Fraud, subject: Configuration) -> Timing:
     return Timing(service=service, start_s=time.monotonic() - began - timed_s, sizes_s=tuple(watch.sizes_s))
 
 
-def put_under_load(fraud: Fraud, space: Space, configuration: Configuration, *, allow_noise: bool) -> Figures:
+def put_under_load(fraud: Fraud, space: Space, task: Task, *, allow_noise: bool) -> Figures:
+    configuration = task.configuration
     kept: list[Measurement] = []
 
     def keep(measurement: Measurement) -> None:
@@ -159,7 +160,12 @@ def put_under_load(fraud: Fraud, space: Space, configuration: Configuration, *, 
             memory_bytes=space.memory_bytes(configuration),
         ) as workers:
             trial = run_test(
-                workers, replace(demo_request(), allow_noise=allow_noise), fraud.host, DURATIONS, keep=keep
+                workers,
+                replace(demo_request(), allow_noise=allow_noise),
+                fraud.host,
+                DURATIONS,
+                seed=task.repeat,
+                keep=keep,
             )
     except (MeasurementError, BackendError) as error:
         return failed(str(error), time.monotonic() - began)
@@ -242,7 +248,7 @@ def measure(
         while queue:
             task = queue.popleft()
             if task.kind == "test":
-                session.keep(task, put_under_load(fraud, space, task.configuration, allow_noise=allow_noise))
+                session.keep(task, put_under_load(fraud, space, task, allow_noise=allow_noise))
             else:
                 session.keep(task, time_alone(fraud, task.configuration))
             if not session.finished(task):

@@ -21,7 +21,7 @@ from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.cpus import choose_cpus
 from servefit.profiler.machine.host import describe_host
-from servefit.profiler.procedures.decided_runs import run_until_decided, run_valid
+from servefit.profiler.procedures.decided_runs import run_decided, run_valid
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def hog(cpu: int) -> Iterator[None]:
 def run_once(workers: Workers, seed: int) -> dict[str, tuple[Summary, Sequence[Problem]]]:
     """Measure an open loop, which is held against an SLA, and a closed loop."""
     traffic = OpenLoop(rate_per_s=0.4 * 1e6 / SERVICE_US, duration_s=DURATION_S, seed=seed)
-    decision = run_until_decided(workers, traffic, LIMIT, least_s=DURATION_S)
+    decision = run_decided(workers, traffic, LIMIT)
     closed, problems = run_valid(workers, ClosedLoop.constant(users=1, duration_s=DURATION_S))
     return {
         "open loop": (summarize(decision.run), decision.problems),

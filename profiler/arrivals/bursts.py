@@ -21,7 +21,7 @@ Chosen, not measured."""
 
 _DEVIATIONS = 6
 """So many standard deviations more changes are drawn than are expected: that they do not suffice is rare, and then more
-are drawn. As in ``poisson``."""
+are drawn. Chosen, not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

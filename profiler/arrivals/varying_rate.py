@@ -1,7 +1,7 @@
 """Poisson arrivals whose rate goes through a cycle: all that a shape has to say is how high it is at each part of it.
 
-Drawn by inversion: a Poisson process of rate 1 runs on the expected number of arrivals so far in place of the time
-[Cinlar 1975, Introduction to Stochastic Processes, section 4.7].
+Drawn by inversion: a Poisson process of rate 1, given its count, runs on the expected number of arrivals so far in
+place of the time [Cinlar 1975, Introduction to Stochastic Processes, section 4.7].
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from servefit.errors import SpecError
-from servefit.profiler.arrivals.contract import NS_PER_S, Arrivals
+from servefit.profiler.arrivals.contract import Arrivals, count_of, whole_ns
 
 CELLS = 4096
 """Parts of a cycle in which the rate is taken for constant: a step is off by 0.02 % of a cycle."""
@@ -41,9 +41,6 @@ class VaryingRate(Arrivals):
         a_cycle = rate_per_s * cycle_s
         expected = a_cycle * (cycles + float(np.interp(rest, edges, done)))
         random = np.random.default_rng(seed)
-        # Given how many there are, the arrivals of a Poisson process are independent and uniformly distributed.
-        units = np.sort(random.uniform(0, expected, random.poisson(expected))) / a_cycle
+        units = np.sort(random.uniform(0, expected, count_of(expected, random))) / a_cycle
         whole = np.floor(units)
-        times_ns = ((whole + np.interp(units - whole, done, edges)) * cycle_s * NS_PER_S).astype(np.int64)
-        # Rounding may lead to the very end.
-        return times_ns[times_ns < duration_s * NS_PER_S]
+        return whole_ns((whole + np.interp(units - whole, done, edges)) * cycle_s, duration_s=duration_s)

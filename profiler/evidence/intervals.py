@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import exp, log, sqrt
 from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,13 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple
     """Return the interval of the mean of three or more independent ``values`` [Student 1908]."""
     half = t_quantile((1 + confidence) / 2, len(values) - 1) * stdev(values) / sqrt(len(values))
     return fmean(values) - half, fmean(values) + half
+
+
+def geometric_mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of the geometric mean of three or more independent ``values`` above zero: what makes
+    durations differ multiplies them."""
+    low, high = mean_interval([log(value) for value in values])
+    return exp(low), exp(high)
 
 
 def t_quantile(probability: float, degrees: int) -> float:

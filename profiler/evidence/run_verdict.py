@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest
+from servefit.profiler.evidence.sequential_test import ALPHA, GROWTH_SEEN, SequentialTest
 from servefit.profiler.evidence.time_to_spare import is_unhurried, workers_serving
 from servefit.profiler.record.traffic import NS_PER_S
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 
 def start_tests(thresholds: Sequence[LatencyThreshold]) -> list[SequentialTest]:
-    """Return a new test of each of ``thresholds``, in their order."""
-    return [SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns) for threshold in thresholds]
+    """Return a new test of each of ``thresholds``, in their order. One that fails is enough for a FAIL, so they share
+    its error rate [Bonferroni]."""
+    alpha = ALPHA / max(1, len(thresholds))
+    return [
+        SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns, alpha_fail=alpha)
+        for threshold in thresholds
+    ]
 
 
 def evidence_of(
     run: Run, tests: Sequence[SequentialTest], thresholds: Sequence[LatencyThreshold], *, unhurried: bool
 ) -> tuple[Evidence, ...]:
-    """Show all requests of ``run``, up to the first without an answer, to ``tests``, and return what stands.
+    """Have ``tests`` conclude on all requests of ``run``, up to the first without an answer.
 
-    ``tests`` are those of ``thresholds``, and may have seen the run while it went on: a verdict that they have stands.
-    A PASS becomes UNDECIDED where the servers were not ``unhurried`` and the run was too short for a growing queue to
-    show.
+    ``tests`` are those of ``thresholds``, and may have seen the run while it went on: a FAIL stands. A PASS becomes
+    UNDECIDED where the servers were not ``unhurried`` and the run was too short for a growing queue to show.
     """
-    known = _known(run)
-    response_ns = run.samples.response_ns()[:known]
-    for test in tests:
-        if known >= test.evidence.samples:
-            test.update(response_ns, unhurried=unhurried)
-    found = tuple(test.evidence for test in tests)
+    response_ns = run.samples.response_ns()[: _known(run)]
+    found = tuple(test.conclude(response_ns, unhurried=unhurried) for test in tests)
     elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
     if unhurried or elapsed_s >= growth_seen_s(thresholds):
         return found

@@ -1,33 +1,34 @@
-"""Decides while a run goes on whether "pXX <= limit" holds at this rate, and can say so as soon as it is clear.
+"""Decides whether "pXX <= limit" holds at the rate of a run, from the response times of all its requests.
 
-The evidence is an e-process on the number of violations (response time > limit), one for PASS and one for FAIL. Its
-value is a likelihood ratio, a mixture of rates on one side of the boundary 1 - XX/100 against the boundary itself. Of
-independent requests it exceeds 1/alpha with probability at most alpha, no matter how often one looks [Ville 1939;
-Robbins 1970].
+A PASS is given at the end alone, on all requests of the run: one that came early would stand although what was seen
+later speaks against it. A FAIL may come while the run goes on, since nothing that follows makes it untrue.
+
+What counts are violations (response time > limit). For FAIL their evidence is an e-process, a mixture of rates above
+the boundary 1 - XX/100 against the boundary itself. Of independent requests it exceeds 1/alpha with probability at most
+alpha, no matter how often one looks [Ville 1939; Robbins 1970]. For PASS it is the probability that so few would be
+seen on the boundary, which is looked at once [Clopper and Pearson 1934].
 
 Requests that wait in one queue are not independent: the counts are divided by the autocorrelation time, the number of
 requests that tell as much as one independent request would. It is estimated, so what holds for independent requests
-exactly holds for queues by experiment: benchmarks/claims/verdicts.py looks every 100 ms at runs that lie on the
-boundary.
+exactly holds for queues by experiment: benchmarks/claims/verdicts.py.
 
 The violations alone cannot tell the autocorrelation time before several bursts of them were seen. In M/M/1 at 90 % load
 with 5 % violations, 190 requests in a row have none in 8 runs of 10. Response times show how slowly the queue moves
 even while none is too long, which is why the test is given these. What neither shows is a disturbance rarer than the
-run is long.
+run is long: ``rare_disturbances`` says which.
 
 Where the limit is far away, waiting for enough independent requests would be a waste. If response times fall off at
 least exponentially, then P(response > limit) <= P(response > limit / m) ** m, and the right-hand side is settled by a
-few independent requests. That is used for m of 8 and 32, averaged with the evidence above, as long as nothing has taken
-more than an eighth of the limit. By then, the benchmark shows, even service times far more variable than exponential
-ones are told apart; a queue that has only begun to grow is not, so the caller has to know that servers have time to
-spare.
+few independent requests. That is used for m of 8 and 32, beside the evidence above, as long as nothing has taken more
+than an eighth of the limit. By then, the benchmark shows, even service times far more variable than exponential ones
+are told apart; a queue that has only begun to grow is not, so the caller has to know that servers have time to spare.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, log
+from math import inf, lgamma, log
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -59,6 +60,9 @@ _PASS_CAUTION = 2.5
 """Times the autocorrelation time, since bursts may be longer than was seen yet. By experiment: with it at most 5 % of
 the runs of benchmarks/claims/verdicts.py pass wrongly, in every queue."""
 
+_INTEGRATION_POINTS = 2000
+"""Of the density of the beta distribution beyond the boundary: the result errs by half a per cent at most."""
+
 _MARGINS = (8.0, 32.0)
 """Times as strict as the limit (see above). By experiment too: very variable service times (M/G/1 there) are still
 told apart."""
@@ -73,9 +77,9 @@ it takes the same time for runs of any length."""
 _FEWER = 2.0
 """An autocorrelation time that is told to people: half of the requests count. Chosen, not measured."""
 
-_RATES_BELOW, _RATES_ABOVE = 32, 64
-"""Rates that stand for the mixture, more of them above the boundary, where there is more to cover. Chosen: the
-likelihood is smooth, and the time that an update takes is in proportion to them."""
+_RATES_ABOVE = 64
+"""Rates that stand for the mixture. Chosen: the likelihood is smooth, and the time that a look takes is in proportion
+to them."""
 
 
 @shown()
@@ -84,15 +88,16 @@ class Evidence:
     """The evidence that a verdict rests on.
 
     ``autocorrelation_time`` is in requests, at least 1, infinite where the run is too short to tell, and None before
-    there are enough samples to look at; no evidence is drawn until then. ``log_e_pass`` and ``log_e_fail`` are natural
-    logarithms of the e-values for and against; a verdict takes log(1/alpha), 3.0 at 5 %.
+    there are enough samples to look at; no evidence is drawn until then. ``p_pass`` is the probability that a server
+    which breaks the limit shows so few violations: a PASS takes 5 %. ``log_e_fail`` is the natural logarithm of the
+    e-value against the limit: a FAIL takes log(1/alpha), 3.0 at 5 %.
     """
 
     verdict: ThresholdVerdict
     samples: int
     violations: int
     autocorrelation_time: float | None
-    log_e_pass: float
+    p_pass: float
     log_e_fail: float
 
     @property
@@ -110,82 +115,96 @@ class SequentialTest:
     """Tests one latency threshold on the requests of one run.
 
     ``percentile`` (0..100, exclusive) of the response time is compared with ``limit_ns``. A false PASS and a false FAIL
-    each have probability ``alpha`` at most (see the module for what that rests on). Raises SpecError on a percentile,
-    limit or alpha that makes no sense.
+    have probabilities ``alpha_pass`` and ``alpha_fail`` at most (see the module for what that rests on). Raises
+    SpecError on a percentile, limit or probability that makes no sense.
     """
 
-    def __init__(self, *, percentile: float, limit_ns: float, alpha: float = ALPHA) -> None:
+    def __init__(
+        self, *, percentile: float, limit_ns: float, alpha_pass: float = ALPHA, alpha_fail: float = ALPHA
+    ) -> None:
         check_between("percentile", percentile, 0, 100)
         check_above_zero("limit", limit_ns)
-        check_between("alpha", alpha, 0, 1)
+        check_between("alpha", alpha_pass, 0, 1)
+        check_between("alpha", alpha_fail, 0, 1)
         self._limit_ns = limit_ns
         self._boundary = 1 - percentile / 100
-        self._threshold = log(1 / alpha)
+        self._alpha_pass, self._alpha_fail = alpha_pass, alpha_fail
         self._least_samples = max(samples_needed(percentile), _MIN_SAMPLES)
-        self._evidence = Evidence(
-            verdict="UNDECIDED", samples=0, violations=0, autocorrelation_time=None, log_e_pass=0.0, log_e_fail=0.0
-        )
+        self._seen = 0
+        self._failed: Evidence | None = None
 
-    @property
-    def evidence(self) -> Evidence:
-        """The evidence as of the last update, or of the one that brought the verdict."""
-        return self._evidence
-
-    def update(self, response_ns: np.ndarray, *, unhurried: bool = False) -> ThresholdVerdict:
+    def surely_fails(self, response_ns: np.ndarray) -> bool:
         """Look at ``response_ns``: the response times of all requests so far, in order of arrival, shape (n,).
 
-        ``unhurried`` says that the servers were seen to be idle part of the time, so that the queue does not grow.
-        Give no request of which an earlier one is still to be answered: those left out would be the slow ones. No
-        verdict comes before there are as many samples as the percentile takes. A verdict is final: the first one
-        stands, whatever follows. Takes time in proportion to n, 1 to 2 ms for 100,000 requests.
-        Raises ValueError on anything but one finite, nonnegative number a request, no fewer than last time.
+        Give no request of which an earlier one is still to be answered: those left out would be the slow ones. True is
+        final. Takes time in proportion to n, 1 to 2 ms for 100,000 requests. Raises ValueError on anything but one
+        finite, nonnegative number a request, no fewer than last time.
         """
-        if self._evidence.verdict == "UNDECIDED":
+        if self._failed is None:
             self._check(response_ns)
-            self._evidence = self._weigh(response_ns, unhurried=unhurried)
-        return self._evidence.verdict
+            weighed = self._weigh(response_ns, unhurried=False, at_the_end=False)
+            self._failed = weighed if weighed.verdict == "FAIL" else None
+        return self._failed is not None
+
+    def conclude(self, response_ns: np.ndarray, *, unhurried: bool = False) -> Evidence:
+        """Decide on all requests of a run that is over; ``response_ns`` is as in ``surely_fails``.
+
+        ``unhurried`` says that the servers were seen to be idle part of the time, so that the queue does not grow. No
+        verdict comes with fewer samples than the percentile takes. Raises ValueError as ``surely_fails``.
+        """
+        if self._failed is not None:
+            return self._failed
+        self._check(response_ns)
+        return self._weigh(response_ns, unhurried=unhurried, at_the_end=True)
 
     def _check(self, response_ns: np.ndarray) -> None:
         if response_ns.ndim != 1:
             raise ValueError(f"response times have shape {response_ns.shape}, not (n,)")
-        if len(response_ns) < self._evidence.samples:
-            raise ValueError(f"{len(response_ns)} response times, after {self._evidence.samples} last time")
+        if len(response_ns) < self._seen:
+            raise ValueError(f"{len(response_ns)} response times, after {self._seen} last time")
         if len(response_ns) and not (response_ns.min() >= 0 and np.isfinite(response_ns.max())):
             raise ValueError("a response time is negative or not a finite number")
+        self._seen = len(response_ns)
 
-    def _weigh(self, response_ns: np.ndarray, *, unhurried: bool) -> Evidence:
+    def _weigh(self, response_ns: np.ndarray, *, unhurried: bool, at_the_end: bool) -> Evidence:
         samples = len(response_ns)
         violated = response_ns > self._limit_ns
         violations = int(np.count_nonzero(violated))
-        if samples < self._least_samples:
-            correlated, for_pass, for_fail = None, 0.0, 0.0
-        else:
+        correlated, p_pass, for_fail = None, 1.0, 0.0
+        if samples >= self._least_samples:
             correlated = max(autocorrelation_time(violated), autocorrelation_time(_clipped(response_ns)))
-            for_pass = float(log_e_pass(*_deflated(samples, violations, _cautious(correlated)), self._boundary))
-            if unhurried and response_ns.max() * _MARGINS[0] <= self._limit_ns:
-                margins = [self._log_e_margin(response_ns, correlated, margin) for margin in _MARGINS]
-                for_pass = float(np.logaddexp.reduce([for_pass, *margins])) - log(1 + len(margins))
             for_fail = float(log_e_fail(*_deflated(samples, violations, correlated), self._boundary))
+            if at_the_end:
+                p_pass = self._p_pass(response_ns, violations, correlated, unhurried=unhurried)
         verdict: ThresholdVerdict = "UNDECIDED"
-        if for_pass >= self._threshold:
-            verdict = "PASS"
-        elif for_fail >= self._threshold:
+        if for_fail >= log(1 / self._alpha_fail):
             verdict = "FAIL"
+        elif p_pass <= self._alpha_pass:
+            verdict = "PASS"
         return Evidence(
             verdict=verdict,
             samples=samples,
             violations=violations,
             autocorrelation_time=correlated,
-            log_e_pass=for_pass,
+            p_pass=p_pass,
             log_e_fail=for_fail,
         )
 
-    def _log_e_margin(self, response_ns: np.ndarray, correlated: float, margin: float) -> float:
-        """Return the evidence for PASS from a limit that is ``margin`` times as strict."""
+    def _p_pass(self, response_ns: np.ndarray, violations: int, correlated: float, *, unhurried: bool) -> float:
+        """Return the probability of so few violations, the least of those for the limit and for its parts, times their
+        number [Bonferroni]."""
+        found = p_of_so_few(*_deflated(len(response_ns), violations, _cautious(correlated)), self._boundary)
+        if not unhurried or response_ns.max() * _MARGINS[0] > self._limit_ns:
+            return found
+        margins = [self._p_margin(response_ns, correlated, margin) for margin in _MARGINS]
+        return min(1.0, (1 + len(margins)) * min(found, *margins))
+
+    def _p_margin(self, response_ns: np.ndarray, correlated: float, margin: float) -> float:
+        """Return the probability of so few violations of a limit that is ``margin`` times as strict."""
         violated = (response_ns > self._limit_ns / margin).astype(np.float64)
         cautious = _cautious(max(correlated, autocorrelation_time(violated)))
         violations = int(np.count_nonzero(violated))
-        return float(log_e_pass(*_deflated(len(violated), violations, cautious), self._boundary ** (1 / margin)))
+        return p_of_so_few(*_deflated(len(violated), violations, cautious), self._boundary ** (1 / margin))
 
 
 def combined_verdict(verdicts: Sequence[ThresholdVerdict]) -> ThresholdVerdict:
@@ -220,13 +239,22 @@ def autocorrelation_time(series: np.ndarray) -> float:
     return max(1.0, length * unevenness / (1 - unevenness)) if unevenness < 1 else inf
 
 
-def log_e_pass(samples: np.ndarray | float, violations: np.ndarray | float, boundary: float) -> np.ndarray:
-    """Return the log of the e-value against a violation probability of ``boundary`` or more; counts may be fractions.
+def p_of_so_few(samples: float, violations: float, boundary: float) -> float:
+    """Return the probability that of ``samples`` independent requests no more than ``violations`` take too long, where
+    each does so with probability ``boundary``; counts may be fractions. 1.0 where there are as many as are expected.
 
-    A uniform mixture of rates below the boundary. Each ratio falls with the number of violations, so its expectation
-    is at most 1 for every probability from the boundary up, not only on it.
+    The binomial distribution as the integral of a beta density beyond the boundary [Abramowitz and Stegun 1964,
+    26.5.24], by the trapezoidal rule.
     """
-    return _log_mixture(samples, violations, boundary, boundary * _middles(_RATES_BELOW))
+    met = samples - violations
+    if violations >= boundary * samples or met <= 1:
+        return 1.0
+    # The density has its peak before the boundary, and falls off by far within this.
+    width = 50 * max((boundary * (1 - boundary) / samples) ** 0.5, 1 / samples)
+    rates, step = np.linspace(boundary, min(1.0, boundary + width), _INTEGRATION_POINTS, endpoint=False, retstep=True)
+    scale = lgamma(samples + 1) - lgamma(violations + 1) - lgamma(met)
+    density = np.exp(scale + violations * np.log(rates) + (met - 1) * np.log1p(-rates))
+    return float(min(1.0, step * (density.sum() - (density[0] + density[-1]) / 2)))
 
 
 def log_e_fail(samples: np.ndarray | float, violations: np.ndarray | float, boundary: float) -> np.ndarray:
@@ -234,12 +262,8 @@ def log_e_fail(samples: np.ndarray | float, violations: np.ndarray | float, boun
 
     The rates mixed lie denser near the boundary, as the cubes of evenly spaced numbers, for shares just beyond it.
     """
-    return _log_mixture(samples, violations, boundary, boundary + (1 - boundary) * _middles(_RATES_ABOVE) ** 3)
-
-
-def _middles(cells: int) -> np.ndarray:
-    middles: np.ndarray = (np.arange(cells) + 0.5) / cells
-    return middles
+    middles = (np.arange(_RATES_ABOVE) + 0.5) / _RATES_ABOVE
+    return _log_mixture(samples, violations, boundary, boundary + (1 - boundary) * middles**3)
 
 
 def _log_mixture(
@@ -253,8 +277,7 @@ def _log_mixture(
 
 
 def _cautious(correlated: float) -> float:
-    """Return by what requests are divided for a PASS: it may come before the first burst of violations has shown how
-    long bursts are."""
+    """Return by what requests are divided for a PASS: bursts of violations may be longer than those that were seen."""
     return 1 + _PASS_CAUTION * (correlated - 1)
 
 

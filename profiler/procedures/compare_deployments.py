@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from servefit.checks import check_above_zero
+from servefit.checks import check_above_zero, check_between
 from servefit.errors import MeasurementError, SpecError
-from servefit.profiler.defaults import COMPARISON_S
+from servefit.profiler.arrivals.seeds import derived_seed
+from servefit.profiler.defaults import COMPARISON_S, MARGIN
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import one_of_each_kind
 from servefit.profiler.machine.slot.holding import measuring_slot
@@ -78,6 +79,7 @@ def compare_deployments(
     rate: float | None = None,
     users: int | None = None,
     budget_s: float = COMPARISON_S,
+    margin: float = MARGIN,
     rows_per_request: int = 1,
     seed: int = 0,
     trust_pickle: bool = False,
@@ -87,10 +89,10 @@ def compare_deployments(
 ) -> Compared:
     """Compare two deployments by measuring them in turns.
 
-    Every measurement is made by fresh processes; they take turns in ABBA blocks, after the first deployment has been
-    compared with itself. Without traffic the median time of a call is compared, with ``rate`` the p95 of the response
-    time, with ``users`` the throughput. A measurement under traffic that the machine disturbed is repeated once; if it
-    is disturbed again, its block is left out and made again, and after a few such blocks the comparison ends.
+    Every measurement is made by fresh processes; they take turns in ABBA blocks. Without traffic the median time of a
+    call is compared, with ``rate`` the p95 of the response time, with ``users`` the throughput. A measurement under
+    traffic that the machine disturbed is repeated once; if it is disturbed again, its block is left out and made again,
+    and after a few such blocks the comparison ends.
 
     Args:
         model: What ``Model.load`` takes, or a Model.
@@ -100,6 +102,7 @@ def compare_deployments(
         rate: Requests a second in an open loop.
         users: Users of a closed loop.
         budget_s: About how many seconds all of it may take.
+        margin: A difference of less counts as none: 0.02 is 2 %.
         rows_per_request: Rows of the payload in one request.
         seed: Seed of traffic and drawn rows.
         trust_pickle: Unpickle a model, which runs code.
@@ -125,6 +128,7 @@ def compare_deployments(
     if rate is not None and users is not None:
         raise SpecError("users", users, "cannot be combined with a rate", remedy="give one of them")
     check_above_zero("budget", budget_s)
+    check_between("margin", margin, 0, 1)
     traffic = _traffic(rate, users, budget_s, seed)
     from servefit.backends.model import Model
 
@@ -148,10 +152,11 @@ def compare_deployments(
         comparison: Comparison | None = None
         with suppress(TooDisturbed):
             comparison = compare(
-                lambda: _measure(prepared, traffic, disturbances, allow_noise=allow_noise),
-                lambda: _measure(prepared_other, traffic, disturbances, allow_noise=allow_noise),
+                lambda nth: _measure(prepared, _nth(traffic, nth), disturbances, allow_noise=allow_noise),
+                lambda nth: _measure(prepared_other, _nth(traffic, nth), disturbances, allow_noise=allow_noise),
                 budget_s=budget_s,
                 seed=seed,
+                margin=margin,
             )
     metric: Metric = "service time p50"
     if traffic is not None:
@@ -189,6 +194,11 @@ def _traffic(rate: float | None, users: int | None, budget_s: float, seed: int) 
             remedy="ask for a higher rate, or give it that time",
         )
     return replace(traffic, duration_s=_ENOUGH / rate)
+
+
+def _nth(traffic: Traffic | None, nth: int) -> Traffic | None:
+    """Return ``traffic`` with arrivals of its own, which both deployments meet."""
+    return replace(traffic, seed=derived_seed(traffic.seed, nth)) if isinstance(traffic, OpenLoop) else traffic
 
 
 def _warnings(disturbances: Sequence[Problem], *, left_out: bool) -> Iterator[str]:

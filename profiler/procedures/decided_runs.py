@@ -1,4 +1,4 @@
-"""Runs whose outcome can be relied upon: repeated once where the machine got in the way, ended when they are decided.
+"""Runs whose outcome can be relied upon: repeated once where the machine got in the way, and decided as a whole.
 
 What makes a run worthless is said in ``evidence.validity``, how a threshold is decided in
 ``evidence.sequential_test``, and when a PASS may be relied upon in ``evidence.run_verdict``.
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
+from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import ARRIVALS
-from servefit.profiler.evidence.run_verdict import evidence_of, growth_seen_s, start_tests
+from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
 from servefit.profiler.evidence.sequential_test import combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.time_to_spare import is_unhurried
@@ -97,33 +98,32 @@ def run_valid(
     time. Raises as ``Driver.run``.
     """
     return _repeated_once(
-        driver, lambda: driver.run(traffic, stopping=stopping), limit_ms=limit_ms, allow_noise=allow_noise
+        driver,
+        traffic,
+        lambda traffic: driver.run(traffic, stopping=stopping),
+        limit_ms=limit_ms,
+        allow_noise=allow_noise,
     )
 
 
-def run_until_decided(
-    driver: Driver,
-    traffic: OpenLoop,
-    thresholds: Sequence[LatencyThreshold],
-    *,
-    least_s: float = 0.0,
-    allow_noise: bool = False,
+def run_decided(
+    driver: Driver, traffic: OpenLoop, thresholds: Sequence[LatencyThreshold], *, allow_noise: bool = False
 ) -> Decision:
-    """Carry out ``traffic`` until every threshold is decided, for ``least_s`` at least and its duration at most.
+    """Carry out ``traffic``, and decide on all of its requests whether each of ``thresholds`` holds.
 
-    Without thresholds it takes its whole duration, and so it does where the rate of arrivals varies: what was seen of a
-    part of it says nothing about the rest. Then all of it is weighed once. It is done once more if the machine got in
-    the way and there is time for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as
-    ``Driver.run``.
+    It takes its whole duration, unless a limit is surely broken before: then more of the same would tell nothing else.
+    Where the rate of arrivals varies it takes all of it in any case, since what was seen of a part says nothing about
+    the rest. It is done once more if the machine got in the way and there is time for it, and INVALID if it does so
+    again; with ``allow_noise`` neither. Raises as ``Driver.run``.
     """
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
-    tests = _Tests(thresholds, traffic, least_s)
+    tests = _Tests(thresholds, traffic)
 
-    def carry_out() -> Run:
+    def carry_out(traffic: Traffic) -> Run:
         tests.begin()
-        return driver.run(traffic, enough=tests.enough if thresholds else None)
+        return driver.run(traffic, enough=tests.surely_fail if thresholds else None)
 
-    run, found = _repeated_once(driver, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
+    run, found = _repeated_once(driver, traffic, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
     evidence = tests.evidence(run)
     verdict: RateVerdict = combined_verdict([each.verdict for each in evidence])
     if found and not allow_noise:
@@ -170,7 +170,9 @@ def find_highest_rate(
 
     def probe(rate_per_s: float, requests: int, stop: Callable[[np.ndarray], bool]) -> OpenRun:
         duration_s = whole_cycles_s(requests / rate_per_s, cycle_s)
-        traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, arrivals=arrivals, seed=seed + len(runs))
+        traffic = OpenLoop(
+            rate_per_s=rate_per_s, duration_s=duration_s, arrivals=arrivals, seed=derived_seed(seed, len(runs))
+        )
         run = driver.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
         runs.append(run)
         disturbing = problems_of(driver, run, limit_ms)
@@ -205,17 +207,24 @@ def nearest_run(runs: Sequence[Run], highest: HighestRate) -> Run:
 
 
 def _repeated_once(
-    driver: Driver, carry_out: Callable[[], Run], *, limit_ms: float | None, allow_noise: bool
+    driver: Driver,
+    traffic: Traffic,
+    carry_out: Callable[[Traffic], Run],
+    *,
+    limit_ms: float | None,
+    allow_noise: bool,
 ) -> tuple[Run, tuple[Problem, ...]]:
-    """Give the run that ``carry_out`` makes, or a second one if the machine got in the way and there is time, and what
-    is wrong with it."""
+    """Give the run that ``carry_out`` makes of ``traffic``, or a second one, with other arrivals, if the machine got in
+    the way and there is time, and what is wrong with it."""
     began_s = time.monotonic()
-    run = carry_out()
+    run = carry_out(traffic)
     found = problems_of(driver, run, limit_ms)
     transient = any(problem.is_transient for problem in found)
     if transient and not allow_noise and REPEATED_IN * (time.monotonic() - began_s) <= time_left_s():
         _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))
-        run = carry_out()
+        if isinstance(traffic, OpenLoop):
+            traffic = replace(traffic, seed=derived_seed(traffic.seed, 1))
+        run = carry_out(traffic)
         found = problems_of(driver, run, limit_ms)
     return run, found
 
@@ -229,15 +238,12 @@ def problems_of(driver: Driver, run: Run, limit_ms: float | None = None) -> tupl
 
 
 class _Tests:
-    """The tests of one run. The first verdict of each stands, whatever comes after it."""
+    """The tests of one run."""
 
-    def __init__(self, thresholds: Sequence[LatencyThreshold], traffic: OpenLoop, least_s: float) -> None:
+    def __init__(self, thresholds: Sequence[LatencyThreshold], traffic: OpenLoop) -> None:
         self._thresholds = thresholds
         self._tests: list[SequentialTest] = []
-        self._rate_per_s = traffic.rate_per_s
         self._steady = traffic.is_steady
-        self._least_s = least_s
-        self._growth_seen_s = growth_seen_s(thresholds)
         self._unhurried = False
 
     def begin(self) -> None:
@@ -245,16 +251,11 @@ class _Tests:
         self._tests = start_tests(self._thresholds)
         self._unhurried = False
 
-    def enough(self, response_ns: np.ndarray, busy: float) -> bool:
+    def surely_fail(self, response_ns: np.ndarray, busy: float) -> bool:
+        """Look at the response times so far, of servers that are ``busy`` for that part of the time."""
         self._unhurried = is_unhurried(len(response_ns), busy)
-        if not self._steady:
-            return False
-        elapsed_s = len(response_ns) / self._rate_per_s
-        if not self._unhurried and elapsed_s < self._growth_seen_s:
-            return False
-        verdicts = [test.update(response_ns, unhurried=self._unhurried) for test in self._tests]
-        return elapsed_s >= self._least_s and combined_verdict(verdicts) != "UNDECIDED"
+        return self._steady and any(test.surely_fails(response_ns) for test in self._tests)
 
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
-        """Return what stands after all of ``run``, by how busy the server was when it was last asked about."""
+        """Return the evidence of all of ``run``, by how busy the servers were when they were last looked at."""
         return evidence_of(run, self._tests, self._thresholds, unhurried=self._unhurried)

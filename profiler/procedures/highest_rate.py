@@ -82,6 +82,9 @@ _GOT_IN_THE_WAY = "the machine got in the way of one run after the other"
 _PLANNED_SHARE, _TRANCHE = 0.5, 0.6
 """Of the confirmation: a rate is planned to need half of what is left, and may use a little more than that."""
 
+_TO_SPARE = 1.5
+"""Times the requests that a rate is expected to take to pass: what was expected is uncertain. Chosen, not measured."""
+
 _WORTHWHILE = 1.01
 """Times a rate that passed: nobody changes anything for less than 1 % more."""
 
@@ -181,7 +184,7 @@ class _Search:
                 requests, limit = min(requests, max(self._budget.left(rate), self._least_run(rate))), 1.0
             if requests > self._budget.left(rate, share=limit):
                 break
-            verdict = self._run(rate, requests, "approach", stop_when_decided=rate == floor)
+            verdict = self._run(rate, requests, "approach", stop_when_failed=rate == floor)
             if self._disturbed():
                 return _GOT_IN_THE_WAY
             if verdict == "INVALID":
@@ -212,10 +215,10 @@ class _Search:
             rate, part = self._rate_to_confirm(highest), _TRANCHE
             if passed:
                 rate, part = min(max(rate, passed / STEP), highest, STEP * self._root()), 1.0
-            requests = max(self._least, self._least_run(rate), int(part * self._budget.left(rate)))
+            requests = self._requests_to_confirm(rate, part)
             if rate < passed * _WORTHWHILE or requests > self._budget.left(rate):
                 break
-            verdict = self._run(rate, requests, "confirm", stop_when_decided=True)
+            verdict = self._run(rate, requests, "confirm", stop_when_failed=True)
             if self._disturbed():
                 return "confirmed" if passed else _GOT_IN_THE_WAY
             if verdict == "INVALID":
@@ -252,21 +255,21 @@ class _Search:
         )
 
     def _run(
-        self, rate: float, requests: int, purpose: Literal["approach", "confirm"], *, stop_when_decided: bool
+        self, rate: float, requests: int, purpose: Literal["approach", "confirm"], *, stop_when_failed: bool
     ) -> ThresholdVerdict | Literal["SATURATED", "INVALID"]:
         tests = [self._new_test(threshold) for threshold in self._thresholds]
         least = self._requests_to_see_growth(rate)
 
         def stop(response_ns: np.ndarray) -> bool:
-            if not stop_when_decided or not self._steady or len(response_ns) < least:
+            if not stop_when_failed or not self._steady:
                 return False
-            return combined_verdict([test.update(response_ns) for test in tests]) != "UNDECIDED"
+            return any(test.surely_fails(response_ns) for test in tests)
 
         run = self._probe(rate, requests, stop)
         self._budget.spend(len(run.response_ns), run.elapsed_s)
         verdict: ThresholdVerdict | Literal["SATURATED", "INVALID"] = "INVALID" if run.disturbed else "SATURATED"
         if not run.disturbed and not run.saturated:
-            verdict = combined_verdict([test.update(run.response_ns) for test in tests])
+            verdict = combined_verdict([test.conclude(run.response_ns).verdict for test in tests])
             if verdict == "PASS" and len(run.response_ns) < least:
                 verdict = "UNDECIDED"
         if verdict == "SATURATED":
@@ -347,6 +350,13 @@ class _Search:
             if planned < lowest:
                 return rate
         return planned
+
+    def _requests_to_confirm(self, rate: float, part: float) -> int:
+        """Return how many requests the confirmation of a rate has: as many as it takes to pass with some to spare, and
+        no more than that ``part`` of the budget left."""
+        enough = _TO_SPARE * self._requests_to_pass(rate, self._lines())
+        most = part * self._budget.left(rate)
+        return max(self._least, self._least_run(rate), int(min(enough, most)))
 
     def _requests_to_pass(self, rate: float, lines: Lines) -> float:
         """Return roughly how many requests the sequential test takes to pass, the fitted lines being true.

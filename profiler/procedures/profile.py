@@ -23,7 +23,7 @@ from servefit.profiler.procedures.decided_runs import (
     check_search_time,
     find_highest_rate,
     nearest_run,
-    run_until_decided,
+    run_decided,
     run_valid,
 )
 from servefit.profiler.procedures.open_loops import open_loop, remarks_on
@@ -210,7 +210,7 @@ def profile(
                     arrivals=requested.arrivals,
                 )
             elif isinstance(loop, OpenLoop):
-                decision = run_until_decided(started, loop, requested.thresholds, allow_noise=allow_noise)
+                decision = run_decided(started, loop, requested.thresholds, allow_noise=allow_noise)
                 runs, problems = (decision.run,), decision.problems
             else:
                 runs, problems = _closed(started, loop, allow_noise=allow_noise)

@@ -11,7 +11,7 @@ from servefit.showing import shown
 if TYPE_CHECKING:
     import numpy as np
 
-    from servefit.profiler.evidence.sequential_test import ThresholdVerdict
+    from servefit.profiler.evidence.sequential_test import Evidence, ThresholdVerdict
 
 Stop: TypeAlias = "Callable[[np.ndarray], bool]"
 """Called now and then with the response times so far (ns, in order of arrival); True ends the run."""
@@ -38,9 +38,11 @@ class Probe(Protocol):
 
 
 class ThresholdTest(Protocol):
-    """Decides on one threshold from the response times of all requests so far, as SequentialTest does."""
+    """Decides on one threshold, as SequentialTest does."""
 
-    def update(self, response_ns: np.ndarray) -> ThresholdVerdict: ...
+    def surely_fails(self, response_ns: np.ndarray) -> bool: ...
+
+    def conclude(self, response_ns: np.ndarray) -> Evidence: ...
 
 
 @shown()

@@ -160,11 +160,8 @@ def rate_of_an_instance(trial: Trial, request: JobRequest) -> float | None:
 
 
 def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> TrialVerdict:
-    """Return the verdict of ``trial`` as it would have been, had it been judged by ``run``.
-
-    Of a run that was decided while it went on, the test (``profiler.procedures.decided_runs``) keeps the verdict of
-    that moment. Here all of the run is weighed at once, and how busy the workers were is read from its samples.
-    """
+    """Return the verdict of ``trial``, had it been judged by ``run``. How busy the workers were is read from its
+    samples."""
     thresholds, measurement = request.sla.thresholds, trial.measurement
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
     disturbed = problems(run, limit_ms=limit_ms, cpus=measurement.cpus, containment=measurement.containment)

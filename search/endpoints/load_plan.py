@@ -13,7 +13,7 @@ from servefit.profiler.procedures.decided_runs import (
     MIN_SEARCH_S,
     find_highest_rate,
     nearest_run,
-    run_until_decided,
+    run_decided,
     run_valid,
 )
 from servefit.profiler.procedures.saturation import MAX_FAILED, find_saturation, try_users
@@ -161,7 +161,7 @@ def _load_at_rate(
     """Load the endpoint at a rate, after whatever came before it."""
     loop, thresholds = request.open_loop(), request.sla.thresholds
     progress.stage(f"{given_text(loop.rate_per_s)} requests/s")
-    decision = run_until_decided(driver, loop, thresholds, allow_noise=request.allow_noise)
+    decision = run_decided(driver, loop, thresholds, allow_noise=request.allow_noise)
     summary = summarize(decision.run, percentiles=[threshold.percentile for threshold in thresholds])
     verdict: TrialVerdict = "FAIL" if decision.verdict == "SATURATED" else decision.verdict
     reason = decision.reason

@@ -3,6 +3,7 @@ profile."""
 
 from __future__ import annotations
 
+from servefit.profiler.evidence.rare_disturbances import disturbance_excluded_s
 from servefit.search.figures.contract import Figure
 
 VERDICT = Figure(
@@ -29,6 +30,15 @@ LOOP = Figure(
     digits=None,
     meaning="Who decides when requests come: open, a rate; closed, users who wait for answers.",
     of_summary=lambda summary: summary.loop,
+)
+
+DISTURBANCE_EXCLUDED = Figure(
+    name="disturbance_excluded_s",
+    title="sees every s",
+    unit="s",
+    meaning="Disturbances that come this often, once in so many seconds, would have shown with 99 % probability; rarer "
+    "ones may have been missed.",
+    of_trial=lambda trial: disturbance_excluded_s(trial.judged) if trial.basis == "measured" else None,
 )
 
 BASIS = Figure(

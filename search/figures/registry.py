@@ -54,6 +54,7 @@ BUILT_IN = {
     "gpu_power_w": f"{_HERE}.machine:GPU_POWER",
     "verdict": f"{_HERE}.evidence:VERDICT",
     "samples": f"{_HERE}.evidence:SAMPLES",
+    "disturbance_excluded_s": f"{_HERE}.evidence:DISTURBANCE_EXCLUDED",
     "loop": f"{_HERE}.evidence:LOOP",
     "basis": f"{_HERE}.evidence:BASIS",
     "containment": f"{_HERE}.evidence:CONTAINMENT",

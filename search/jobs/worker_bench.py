@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
+from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.capacity.predicted_endpoint import predicted_endpoint
 from servefit.search.jobs import tasks
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Step
+
+_OF_STEP, _OF_ROUND = 0, 1
+"""The kinds of runs that seeds are derived for."""
 
 _MAX_STDERR_SHOWN = 400
 """Characters of what a crashed worker said, from its end: a few lines, where the reason mostly is. Chosen, not
@@ -242,7 +246,15 @@ class WorkerBench:
                         runs.extend(measurement.runs)
                         return self._keep(measurement, step)
 
-                    trial = run_test(driver, task.request, host, task.durations, nth_round=task.nth_round, keep=keep)
+                    trial = run_test(
+                        driver,
+                        task.request,
+                        host,
+                        task.durations,
+                        seed=self._seed(task, step),
+                        nth_round=task.nth_round,
+                        keep=keep,
+                    )
                 if task.kind in TESTS and self.is_predicted(configuration):
                     trial = self._predicted(trial, task.request, runs)
             except (MeasurementError, BackendError) as error:
@@ -256,6 +268,12 @@ class WorkerBench:
         moment = self._moment(result if task.kind in TESTS else None)
         self.progress.tested(result, replace(moment, step=step.number))
         return result
+
+    def _seed(self, task: Task, step: Step) -> int:
+        """Return the seed of the arrivals of ``step``: its own, or that of its round, since those that take turns are
+        compared."""
+        path = (_OF_STEP, step.number) if task.nth_round is None else (_OF_ROUND, task.nth_round)
+        return derived_seed(self.request.seed, *path)
 
     def _at_most(self, seconds: float) -> AbstractContextManager[None]:
         """Return a context in which nothing takes longer than ``seconds``."""

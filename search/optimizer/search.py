@@ -380,9 +380,9 @@ class Search(SearchState):
             self._keep(best.configuration, result)
 
     def _confirming(self) -> Durations:
-        """Return how long the confirmation may take: as long as it needs, within the time that is left."""
-        max_s = self.max_confirming_s(self.clock.left_s, self.best())
-        return replace(self.confirming, at_rate_max_s=max_s)
+        """Return how long the confirmation takes: as long as there is time for, since it is what people rely on."""
+        whole_s = self.max_confirming_s(self.clock.left_s, self.best())
+        return replace(self.confirming, at_rate_s=whole_s, at_rate_max_s=whole_s)
 
     def _confirmation_fits(self) -> bool:
         """Return whether tests and time are left to measure once more."""

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.pace import Activity
     from servefit.search.optimizer.proposer import Proposer
     from servefit.search.optimizer.search_state import SearchState
-    from servefit.search.results.recommendation import Trial
 
 Stage: TypeAlias = Literal["timing", "tests", "rounds", "confirmation", "closing"]
 _STAGES: tuple[Stage, ...] = ("timing", "tests", "rounds", "confirmation", "closing")
@@ -48,10 +47,6 @@ UNKNOWN_GAPS = (0.1, log(3.0))
 """Expected before calls were timed: so many tests, and a runner-up and a naive default so far behind (of logarithms).
 As many tests are expected of a space that is too large to rehearse. Chosen, not measured; benchmarks/claims/progress.py
 measures how far off the time left is."""
-
-_NEARLY = 0.95
-"""An open loop that took this part of the longest it may take is taken to have been cut off undecided: its length is
-reckoned from samples, and comes out a little short."""
 
 
 class TimeLeft:
@@ -246,8 +241,7 @@ class TimeLeft:
         return self._stage == "confirmation" or (winner not in search.confirmed and in_time)
 
     def _confirmation_s(self, projection: Projection, winner: Configuration | None) -> float:
-        """Return the seconds of the confirmation. It ends when the limits are decided, as the test of the winner
-        did."""
+        """Return the seconds of the confirmation."""
         search = self._search
         if search.request.phases is not None:
             return self._pace.expected_s("test")
@@ -256,11 +250,8 @@ class TimeLeft:
         start_s = max(0.0, round_s - ROUND.capacity_s * (1 + disturbed))
         if search.request.sla.rate_per_s is None:
             return start_s + CONFIRMING.capacity_s * (1 + disturbed)
-        tests_of_winner = (trial for trial in search.trials if trial.configuration == winner)
-        decided_s = max(map(at_rate_s, tests_of_winner), default=0.0)
-        if decided_s >= _NEARLY * SCREENING.at_rate_max_s:
-            decided_s = search.max_confirming_s(projection.left_s, winner)
-        return start_s + (CONFIRMING.capacity_s + max(search.confirming.at_rate_s, decided_s)) * (1 + disturbed)
+        at_rate_s = search.max_confirming_s(projection.left_s, winner)
+        return start_s + (CONFIRMING.capacity_s + at_rate_s) * (1 + disturbed)
 
     def _disturbed_part(self) -> float:
         """Return the part of the tests that were made again."""
@@ -272,10 +263,3 @@ class TimeLeft:
 def _loads_s(*loads_s: float) -> float:
     """Return how long loads take, each with what it takes beside itself; loads of zero seconds are none."""
     return fsum(BETWEEN_S + load_s for load_s in loads_s if load_s)
-
-
-def at_rate_s(trial: Trial) -> float:
-    """Return how long the open loop of ``trial`` took, zero where it had none, or belongs to a round."""
-    if trial.at_rate is None or not trial.at_rate.throughput_per_s or trial.round is not None:
-        return 0.0
-    return trial.at_rate.samples / trial.at_rate.throughput_per_s

@@ -171,6 +171,7 @@ class Story:
             self.header.request,
             self.header.host,
             durations,
+            seed=self._number,
             nth_round=nth_round,
             keep=lambda measurement: keep_measurement(measurement, self.folder, self._number),
         )
@@ -186,7 +187,7 @@ class Story:
             kept.append(measurement)
             return keep_measurement(measurement, self.folder, self._number)
 
-        alone = run_test(simulated, self.header.request, self.header.host, SCREENING, keep=keep)
+        alone = run_test(simulated, self.header.request, self.header.host, SCREENING, seed=self._number, keep=keep)
         trial = predicted_endpoint(alone, COSTS, self.header.request, timed=None, closed=kept[0].runs[0])
         self._add("load_test", configuration.backend, configuration, seconds=2.0, result=trial)
         return trial

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Enough: TypeAlias = Callable[[np.ndarray, float], bool]
     """Told the response times so far and how busy the workers were, says whether a run may end."""
 
-_GROWN = 1.02
+GROWN = 1.02
 """Times what was known at the last look: so a run of n requests is looked at 50 ln n times."""
 
 
@@ -43,7 +43,7 @@ class OpenLoopEnd:
         response_ns = self._schedule.answered()
         busy = self._schedule.busy(len(response_ns)) / self._workers
         # Looking takes time in proportion to the run, on a small host that of its workers.
-        if len(response_ns) >= self._seen * _GROWN:
+        if len(response_ns) >= self._seen * GROWN:
             self._seen = len(response_ns)
             self.decided = self._enough(response_ns, busy) and self._schedule.stop()
 

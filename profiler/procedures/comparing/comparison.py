@@ -1,9 +1,9 @@
-"""Compares two ways of doing the same by measuring them in turns, and knows how small a difference it can see.
+"""Compares two ways of doing the same by measuring them in turns.
 
 Machines drift: they heat up, neighbours come and go. So measurements come in blocks of four, A B B A or B A A B by the
-toss of a coin, in which a steady drift cancels, and only figures of one block are compared, as log ratios. Before that
-A is compared with itself: what differs there is noise, and no smaller difference is ever called one. A block in which
-the machine got in the way is left out and made again.
+toss of a coin, in which a steady drift cancels, and only figures of one block are compared, as log ratios. A block in
+which the machine got in the way is left out and made again. The noise of the machine is in the interval of the ratio.
+Which difference counts as none is for people to say, and not for the noise.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from random import Random
 from statistics import fmean, median
 from typing import Literal, TypeAlias
 
-from servefit.checks import check_whole
+from servefit.checks import check_between, check_whole
 from servefit.errors import HostMismatch, MeasurementError
+from servefit.profiler.defaults import MARGIN
 from servefit.profiler.evidence.intervals import mean_interval
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.showing import shown
@@ -26,8 +27,8 @@ MIN_BLOCKS = 4
 """With fewer the interval tells nothing: Student's t at 95 % is 3.2 standard errors with four blocks, 4.3 with three
 and 12.7 with two."""
 
-MIN_DIFFERENCE = 0.01
-"""Nobody changes a deployment for less than 1 %."""
+RESOLVED = 0.01
+"""A noise floor that is known to be below this is good enough to be looked at no further. Chosen, not measured."""
 
 MAX_DISTURBED = 4
 """Blocks of a comparison that are left out before it is given up: as many as it takes at least. Chosen, not
@@ -48,9 +49,10 @@ class Figure:
     host_fingerprint: str
 
 
-Measure: TypeAlias = Callable[[], float | Figure | None]
+Measure: TypeAlias = Callable[[int], float | Figure | None]
 """Makes one measurement in a fresh process and gives a figure above zero, of which less is better; None where the
-machine got in the way of it."""
+machine got in the way of it. It is given the number of the pair that the measurement is of: what is random about the
+load may differ from pair to pair, but not within one."""
 
 
 class TooDisturbed(Exception):
@@ -71,15 +73,15 @@ class NoiseFloor:
     log_ratios: tuple[float, ...]
 
 
-@shown("outcome", "ratio", "ci95", "smallest_difference")
+@shown("outcome", "ratio", "ci95", "margin")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """The outcome of comparing a and b.
 
-    ``ratio`` is b / a, the geometric mean over blocks, and ``ci95`` its interval. A difference counts if the whole
-    interval lies beyond ``smallest_difference``, the larger of 1 % and ``noise.resolvable``, and there is none if the
-    whole interval lies within it. ``stopped`` says why there are no more blocks: the question was "decided" either way,
-    all "blocks" or all "time" was used, or there was too much "noise". ``log_ratios`` has one entry a block.
+    ``ratio`` is b / a, the geometric mean over blocks, and ``ci95`` its interval. There is "no difference" if the whole
+    interval lies within ``margin``, else a difference if it does not hold 1. ``stopped`` says why there are no more
+    blocks: the question was "decided" either way, all "blocks" or all "time" was used, or there was too much "noise".
+    ``log_ratios`` has one entry a block.
 
     Example:
         ::
@@ -90,8 +92,7 @@ class Comparison:
 
     ratio: float
     ci95: tuple[float, float]
-    noise: NoiseFloor
-    smallest_difference: float
+    margin: float
     outcome: Outcome
     stopped: Stop
     log_ratios: tuple[float, ...]
@@ -104,35 +105,38 @@ def compare(
     blocks: int = 16,
     budget_s: float | None = None,
     seed: int = 0,
-    noise: NoiseFloor | None = None,
+    margin: float = MARGIN,
 ) -> Comparison:
     """Compare b with a in at most ``blocks`` blocks of four measurements, four blocks at least.
 
-    Without ``noise`` a is compared with itself first, in at most as many blocks and half of ``budget_s``. After the
-    budget no block is begun that would exceed it, but four are made in any case. The measuring slot is held throughout.
-    Raises SpecError for too few blocks, HostMismatch if the figures are of different hosts, MeasurementError for a
-    figure that is not above zero, TooDisturbed where too few blocks were undisturbed, and what the measurements raise.
+    After ``budget_s`` no block is begun that would exceed it, but four are made in any case. A difference of less than
+    ``margin`` (0.02 is 2 %) counts as none. The measuring slot is held throughout. Raises SpecError for too few blocks
+    and a margin that is none, HostMismatch if the figures are of different hosts, MeasurementError for a figure that is
+    not above zero, TooDisturbed where too few blocks were undisturbed, and what the measurements raise.
     """
+    check_between("margin", margin, 0, 1)
+
+    def outcome_of(interval: tuple[float, float]) -> Outcome:
+        low, high = interval
+        if _is_within(interval, log1p(margin)):
+            return "no difference"
+        return "a is faster" if low > 0 else "b is faster" if high < 0 else "undecided"
+
     with measuring_slot("comparison"):
-        began = time.monotonic()
-        if noise is None:
-            half = None if budget_s is None else budget_s / 2
-            noise = compare_with_itself(measure_a, blocks=blocks, budget_s=half, seed=seed)
-        left = None if budget_s is None else budget_s - (time.monotonic() - began)
-        smallest = max(MIN_DIFFERENCE, noise.resolvable)
-        result = _in_blocks(measure_a, measure_b, smallest=smallest, blocks=blocks, budget_s=left, seed=seed + 1)
+        result = _in_blocks(
+            measure_a,
+            measure_b,
+            decided=lambda interval: outcome_of(interval) != "undecided",
+            blocks=blocks,
+            budget_s=budget_s,
+            seed=seed,
+        )
     low, high = result.interval
-    outcome: Outcome = "no difference" if result.stopped == "decided" else "undecided"
-    if low > log1p(smallest):
-        outcome = "a is faster"
-    elif high < -log1p(smallest):
-        outcome = "b is faster"
     return Comparison(
         ratio=exp(fmean(result.log_ratios)),
         ci95=(exp(low), exp(high)),
-        noise=noise,
-        smallest_difference=smallest,
-        outcome=outcome,
+        margin=margin,
+        outcome=outcome_of(result.interval),
         stopped=result.stopped,
         log_ratios=result.log_ratios,
     )
@@ -141,12 +145,19 @@ def compare(
 def compare_with_itself(
     measure: Measure, *, blocks: int = 16, budget_s: float | None = None, seed: int = 0
 ) -> NoiseFloor:
-    """Carry out the A/A run, in which there is nothing to see for ``compare``. It ends once 1 % can be told apart.
+    """Carry out an A/A run, in which there is nothing to see. It ends once 1 % can be told apart.
 
     ``resolvable`` is the end of the 95 % interval that is farther from no difference. Raises as :func:`compare` does.
     """
     with measuring_slot("comparison"):
-        result = _in_blocks(measure, measure, smallest=MIN_DIFFERENCE, blocks=blocks, budget_s=budget_s, seed=seed)
+        result = _in_blocks(
+            measure,
+            measure,
+            decided=lambda interval: _is_within(interval, log1p(RESOLVED)) or not _holds(interval, log1p(RESOLVED)),
+            blocks=blocks,
+            budget_s=budget_s,
+            seed=seed,
+        )
     return NoiseFloor(
         resolvable=expm1(max(map(abs, result.interval))),
         median_ratio=exp(median(result.log_ratios)),
@@ -168,9 +179,15 @@ class _Blocks:
 
 
 def _in_blocks(
-    measure_a: Measure, measure_b: Measure, *, smallest: float, blocks: int, budget_s: float | None, seed: int
+    measure_a: Measure,
+    measure_b: Measure,
+    *,
+    decided: Callable[[tuple[float, float]], bool],
+    blocks: int,
+    budget_s: float | None,
+    seed: int,
 ) -> _Blocks:
-    """Measure blocks until the interval lies wholly within or wholly beyond ``smallest``, or there are enough.
+    """Measure blocks until their interval is ``decided``, or there are enough.
 
     Looking at an interval again and again until it pleases makes it wrong. So there are few interim analyses, each
     after twice as many blocks as the one before, and the error rate is shared out among them [Bonferroni].
@@ -185,7 +202,8 @@ def _in_blocks(
     longest, disturbed = 0.0, 0
     while True:
         block_began = time.monotonic()
-        log_ratio = _block(measure_a, measure_b, a_first=coin.random() < 0.5, figures=figures)
+        a_first, nth_block = coin.random() < 0.5, len(log_ratios) + disturbed
+        log_ratio = _block(measure_a, measure_b, nth_block=nth_block, a_first=a_first, figures=figures)
         now = time.monotonic()
         longest = max(longest, now - block_began)
         out_of_time = budget_s is not None and now - began + longest > budget_s
@@ -203,9 +221,9 @@ def _in_blocks(
         if len(log_ratios) not in analyses and not (too_noisy or out_of_time):
             continue
         interval = mean_interval(log_ratios, confidence=confidence)
-        decided = _decided(interval, log1p(smallest))
-        if decided or too_noisy or out_of_time or len(log_ratios) == blocks:
-            stopped: Stop = "decided" if decided else "blocks" if len(log_ratios) == blocks else "time"
+        is_decided = decided(interval)
+        if is_decided or too_noisy or out_of_time or len(log_ratios) == blocks:
+            stopped: Stop = "decided" if is_decided else "blocks" if len(log_ratios) == blocks else "time"
             if stopped == "time" and too_noisy:
                 stopped = "noise"
             return _Blocks(log_ratios=tuple(log_ratios), interval=interval, stopped=stopped)
@@ -219,17 +237,22 @@ def _interim_analyses(blocks: int) -> list[int]:
     return analyses if analyses[-1] == blocks else [*analyses, blocks]
 
 
-def _decided(interval: tuple[float, float], smallest: float) -> bool:
-    low, high = interval
-    return low > smallest or high < -smallest or (-smallest <= low and high <= smallest)
+def _is_within(interval: tuple[float, float], margin: float) -> bool:
+    """Return whether the whole ``interval`` lies within ``margin`` to either side of zero."""
+    return -margin <= interval[0] and interval[1] <= margin
 
 
-def _block(measure_a: Measure, measure_b: Measure, *, a_first: bool, figures: _Figures) -> float | None:
+def _holds(interval: tuple[float, float], margin: float) -> bool:
+    """Return whether ``interval`` holds anything within ``margin`` to either side of zero."""
+    return interval[0] <= margin and interval[1] >= -margin
+
+
+def _block(measure_a: Measure, measure_b: Measure, *, nth_block: int, a_first: bool, figures: _Figures) -> float | None:
     """Measure one block of four; return the log ratio b / a, None as soon as the machine got in the way of one."""
     outer, inner = (measure_a, measure_b) if a_first else (measure_b, measure_a)
     logs: list[float] = []
-    for measure in (outer, inner, inner, outer):
-        figure = measure()
+    for nth, measure in enumerate((outer, inner, inner, outer)):
+        figure = measure(2 * nth_block + nth // 2)
         if figure is None:
             return None
         logs.append(log(figures.value(figure)))

@@ -45,7 +45,7 @@ def noise_floor(cpus: tuple[int, ...], *, seconds: float = 4.0, seed: int = 0) -
         share_ms = 1000 * (seconds / (_BLOCKS * _MEASUREMENTS_A_BLOCK) - start_s)
         walk_ms = max(_SHORTEST_WALK_MS, round(share_ms))
         return compare_with_itself(
-            lambda: fmean(_walks_ns(cpus, walk_ms, slot)),
+            lambda _: fmean(_walks_ns(cpus, walk_ms, slot)),
             blocks=_BLOCKS,
             budget_s=seconds - (time.monotonic() - began),
             seed=seed,

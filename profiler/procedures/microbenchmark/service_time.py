@@ -7,8 +7,8 @@ aligned), so intervals are over processes [Kalibera and Jones 2013].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from math import exp, log
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from servefit.checks import check_whole
 from servefit.profiler.drivers.inprocess.steady_state import why_unsteady
 from servefit.profiler.drivers.inprocess.timing import TimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
-from servefit.profiler.evidence.intervals import t_quantile
+from servefit.profiler.evidence.intervals import geometric_mean_interval
 from servefit.profiler.evidence.summary import PERCENTILES, percentiles_of
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.comparing.comparison import Figure
@@ -31,16 +31,13 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
 
 MIN_PROCESSES = 3
-"""Fewer have no interval: Student's t takes two degrees of freedom here (``t_quantile``)."""
+"""Fewer have no interval worth the name: that of two values is 13 standard errors to either side."""
 
 PUBLISHED_PROCESSES = 5
 """For figures that are published: the interval of five is half as wide as that of three. Chosen."""
 
 _MILD, _SEVERE = 1.5, 3.0
 """Interquartile ranges from the quartiles [Tukey 1977]."""
-
-_REPLICATES = 2000
-"""They give a standard error within 1.6 %, 1 / sqrt(2 x 2000), and are of a few values each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +60,7 @@ class ProcessTime:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceTime:
     """The time that a call takes, in nanoseconds: means over ``processes`` (geometric ones) of what each came to.
+    Workers that time their calls at the same time share the state of the machine, and are one process of the intervals.
 
     ``p50_ns`` is the median of single calls where those were timed (``single_calls``), and else the median of the means
     of blocks. ``percentiles_ns`` has "p50" to "p99" of single calls, None where calls were timed in blocks or are too
@@ -102,19 +100,19 @@ def measure_service_time(
     """Time calls of ``configuration.max_batch`` requests in ``processes`` fresh processes, one after the other.
 
     Each takes ``duration_s`` after at most ``warm_up_s`` of warming up. A configuration of several workers has them all
-    time their calls at once, and every worker counts as a process. ``rows`` is the payload (n, features).
+    time their calls at once. ``rows`` is the payload (n, features).
 
     Raises SpecError for fewer than three processes, and as ``start_workers`` does.
     """
     check_whole("processes", processes, least=MIN_PROCESSES)
     order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
-    recorded: list[CallTimes] = []
+    recorded: list[Sequence[CallTimes]] = []
     with measuring_slot(f"service time of {configuration.backend}"):
         for _ in range(processes):
             with workers_for(
                 configuration, artifact, rows, host=host, memory_bytes=memory_bytes, rows_per_request=rows_per_request
             ) as workers:
-                recorded.extend(workers.time_calls(order))
+                recorded.append(workers.time_calls(order))
     return service_time(recorded, configuration=configuration, host_fingerprint=host.fingerprint)
 
 
@@ -143,27 +141,29 @@ def measure_p50_once(
 
 
 def service_time(
-    recorded: Sequence[CallTimes], *, configuration: Configuration, host_fingerprint: str, seed: int = 0
+    recorded: Sequence[Sequence[CallTimes]], *, configuration: Configuration, host_fingerprint: str
 ) -> ServiceTime:
-    """Compute the figures of what three or more processes ``recorded``; ``seed`` is that of the bootstrap.
+    """Compute the figures of what was ``recorded`` three or more times, each time by the workers of one start.
 
     Where some processes found calls long enough to be timed singly and others did not, it counts as blocks.
     """
-    processes = tuple(map(_process_time, recorded))
+    starts = [tuple(map(_process_time, of_one)) for of_one in recorded]
+    processes = tuple(chain.from_iterable(starts))
+    all_times = tuple(chain.from_iterable(recorded))
     means = [process.mean_ns for process in processes]
     medians = [process.p50_ns for process in processes]
     unsteady = [process.unsteady for process in processes if process.unsteady is not None]
     return ServiceTime(
         configuration=configuration,
         host_fingerprint=host_fingerprint,
-        rows_per_call=recorded[0].rows_per_call,
-        single_calls=all(times.calls_per_duration == 1 for times in recorded),
+        rows_per_call=all_times[0].rows_per_call,
+        single_calls=all(times.calls_per_duration == 1 for times in all_times),
         mean_ns=_geometric_mean(means),
         p50_ns=_geometric_mean(medians),
         percentiles_ns={name: _over([process.percentiles_ns[name] for process in processes]) for name in PERCENTILES},
         ci95_ns={
-            "mean": bootstrap_interval(means, seed=seed),
-            "p50": bootstrap_interval(medians, seed=seed),
+            "mean": geometric_mean_interval([_geometric_mean([each.mean_ns for each in of_one]) for of_one in starts]),
+            "p50": geometric_mean_interval([_geometric_mean([each.p50_ns for each in of_one]) for of_one in starts]),
         },
         processes=processes,
         calls=sum(process.calls for process in processes),
@@ -171,25 +171,8 @@ def service_time(
         severe_outliers=sum(process.severe_outliers for process in processes),
         steady=not unsteady,
         reason=f"no steady state in {len(unsteady)} of {len(processes)} processes: {unsteady[0]}" if unsteady else None,
-        clock_ns=min(times.clock_ns for times in recorded),
+        clock_ns=min(times.clock_ns for times in all_times),
     )
-
-
-def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % interval of the geometric mean of three or more positive ``values``, by a bootstrap over them.
-
-    The spread of resampled means is too small by sqrt((n - 1) / n), and their quantiles lie within the values however
-    few these are: a plain interval of three values holds the truth three times out of four. So the interval is that of
-    Student with the bootstrap's standard error, put right for n [Hesterberg 2015, What Teachers Should Know about the
-    Bootstrap].
-    """
-    logs = np.log(values)
-    count = len(logs)
-    drawn = np.random.default_rng(seed).integers(count, size=(_REPLICATES, count))
-    error = float(np.std(logs[drawn].mean(axis=1))) * (count / (count - 1)) ** 0.5
-    half = t_quantile(NormalDist().cdf(1.96), count - 1) * error
-    centre = float(logs.mean())
-    return exp(centre - half), exp(centre + half)
 
 
 def _process_time(times: CallTimes) -> ProcessTime:

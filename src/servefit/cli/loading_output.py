@@ -21,7 +21,7 @@ def load_table(found: LoadTest) -> Table:
         ["endpoint", found.endpoint],
         ["protocol", found.protocol],
         ["payload", found.payload],
-        *verdict_rows(found.verdict, found.reason),
+        *verdict_rows(found.verdict, found.reason, found.summary),
         *_highest_rows(found),
         ["figures below are of", _traffic(found)],
         ["throughput per s", summary.throughput_per_s],

@@ -36,7 +36,7 @@ from servefit.cli.progress import showing_stage
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT, SEARCH, TRAFFIC
-from servefit.profiler.defaults import COMPARISON_S, DURATION_S, ROWS_PER_REQUEST, SEARCH_S, SEED
+from servefit.profiler.defaults import COMPARISON_S, DURATION_S, MARGIN, ROWS_PER_REQUEST, SEARCH_S, SEED
 
 if TYPE_CHECKING:
     from servefit.profiler.procedures.compare_deployments import Compared
@@ -139,6 +139,14 @@ def profile(
             rich_help_panel=SEARCH,
         ),
     ] = None,
+    margin: Annotated[
+        str | None,
+        typer.Option(
+            metavar=f"{100 * MARGIN:g}%",
+            help=f"What counts as no difference in a comparison. Default {100 * MARGIN:g}%.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     service_time: Annotated[
         bool,
         typer.Option(
@@ -190,7 +198,7 @@ def profile(
     from servefit.profiler.procedures import profile as procedure
     from servefit.profiler.procedures.compare_deployments import compare_deployments
     from servefit.profiler.procedures.prepare import Deployment, check_there
-    from servefit.quantities import parse_delay_us, parse_duration_s, parse_rate_per_s
+    from servefit.quantities import parse_delay_us, parse_duration_s, parse_rate_per_s, parse_share
     from servefit.search.request.sla import Sla, parse_sla
 
     rate_per_s = None if rate is None else parse_rate_per_s(rate)
@@ -216,6 +224,8 @@ def profile(
         "seed": seed,
         "trust_pickle": trust_pickle,
     }
+    if margin is not None and against is None:
+        raise SpecError("margin", margin, "is for comparing", remedy="say with what: --against")
     if against is not None or service_time:
         shaped = constant or arrivals is not None
         other = thresholds or traffic is not None or shaped or save is not None or histogram is not None
@@ -237,6 +247,7 @@ def profile(
                 rate=rate_per_s,
                 users=users,
                 budget_s=budget_s,
+                margin=MARGIN if margin is None else parse_share("margin", margin),
                 allow_noise=allow_noise,
                 wait_s=wait_s,
                 on_prepared=lambda: show_stage("comparing", takes_s=budget_s),
@@ -262,7 +273,7 @@ def profile(
             allow_noise=allow_noise,
             driver=driver.value,
             wait_s=wait_s,
-            # Limits at a rate are decided as soon as they can be.
+            # A limit that is surely broken ends it before.
             on_prepared=lambda: show_stage("measuring", takes_s=_START_S + takes_s, at_most=bool(thresholds)),
             **requests,
         )

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from servefit.quantities import number_text, percent_text, size_text
+from servefit.report.measured_texts import missed_text
 from servefit.report.table import Estimate, Table
 from servefit.search.figures.registry import figure
 
@@ -75,7 +76,7 @@ def _client_rows(found: Profiled) -> list[list[Any]]:
 
 def _answer_rows(found: Profiled) -> list[list[Any]]:
     """Return the row of the verdict, and the rows of the highest rate, where they were asked for."""
-    rows: list[list[Any]] = verdict_rows(found.verdict, found.reason)
+    rows: list[list[Any]] = verdict_rows(found.verdict, found.reason, found.summary)
     if found.highest is None:
         return rows
     offered_per_s = found.summary.offered_per_s
@@ -86,8 +87,10 @@ def _answer_rows(found: Profiled) -> list[list[Any]]:
     ]
 
 
-def verdict_rows(verdict: str | None, reason: str | None) -> list[list[Any]]:
-    """Return the row of a verdict with its reason, none without a verdict."""
+def verdict_rows(verdict: str | None, reason: str | None, summary: Summary) -> list[list[Any]]:
+    """Return the row of a verdict with its reason, or with what a PASS says nothing of; none without a verdict."""
+    if verdict == "PASS":
+        reason = missed_text(summary)
     return [] if verdict is None else [["verdict", verdict + ("" if reason is None else f": {reason}")]]
 
 
@@ -182,8 +185,7 @@ def comparison_table(compared: Compared) -> Table:
     rows += [
         ["outcome", comparison.outcome],
         ["b / a", Estimate(value=comparison.ratio, interval=comparison.ci95)],
-        ["smallest difference that counts", percent_text(comparison.smallest_difference)],
-        ["a / a, for comparison", Estimate(value=comparison.noise.median_ratio)],
+        ["counts as no difference", f"less than {percent_text(comparison.margin)}"],
         ["blocks", f"{len(comparison.log_ratios)} of four measurements, ended by: {comparison.stopped}"],
     ]
     return Table(columns=("figure", "value"), rows=rows)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.quantities import ms_text, rate_text
+from servefit.profiler.evidence.rare_disturbances import LONG_S, disturbance_excluded_in_s, disturbance_excluded_s
+from servefit.quantities import duration_text, ms_text, rate_text
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
@@ -22,6 +23,15 @@ def latency_text(summary: Summary, percentile: str) -> str | None:
     """Return a percentile of the response time, "59 us"; None where it is not known."""
     value = summary.latency_ms.get(percentile)
     return None if value is None else ms_text(value, summary.latency_ms_ci95.get(percentile))
+
+
+def missed_text(summary: Summary) -> str | None:
+    """Return what a PASS after this run says nothing of; None where that has as much traffic behind it as it takes, or
+    is of a closed loop."""
+    excluded_s = disturbance_excluded_s(summary)
+    if excluded_s is None or excluded_s >= disturbance_excluded_in_s(LONG_S):
+        return None
+    return f"disturbances that come less often than every {duration_text(excluded_s)} may not have shown"
 
 
 def capacity_text(per_s: float) -> str:

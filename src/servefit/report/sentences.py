@@ -15,7 +15,7 @@ from servefit.quantities import (
     percent_text,
     span_text,
 )
-from servefit.report.measured_texts import latency_text
+from servefit.report.measured_texts import latency_text, missed_text
 from servefit.search.results.confirmation import is_too_noisy
 from servefit.search.results.energy import energy_j_per_million
 from servefit.search.results.instances import per_minute
@@ -147,6 +147,8 @@ def evidence(best: Recommendation) -> str:
         return f"In a disturbed test of {requests}{where}: {latency} {loop}; it answered {capacity}{price}"
     if confirmation is not None and not confirmation.is_confirmed:
         return f"In a single test of {requests}{where}: {latency} {loop}; it answered {capacity}{price}{because}"
+    missed = missed_text(judged) if best.trial.verdict == "PASS" else None
+    because += "" if missed is None else f"; {missed}"
     return f"Measured{where} {latency} {loop} over {requests}; it can answer {capacity}{price}{because}"
 
 

@@ -90,7 +90,9 @@ def test_one_seed_plays_the_same_search_again(small_grid: Grid, tmp_path: Path) 
     small_grid.write(path)
     for name in (*SEARCHERS, "perfect"):
         first, again = (play(path, "cost", name, 5, SHARE) for _ in range(2))
-        assert (first.regret, first.tests, first.seconds) == (again.regret, again.tests, again.seconds)
+        assert (first.regret, first.tests) == (again.regret, again.tests)
+        # The confirmation takes what is left of the time, which the search thinks in too.
+        assert first.seconds == pytest.approx(again.seconds, rel=0.1)
 
 
 @pytest.mark.parametrize("goal", GOALS)

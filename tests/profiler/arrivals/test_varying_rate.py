@@ -48,9 +48,12 @@ def test_a_part_of_a_cycle_has_what_it_would_have_in_a_longer_run() -> None:
     assert counts(Square(), rate_per_s=100, duration_s=0.5, edges=1) == pytest.approx([75], rel=0.06)
 
 
-def test_within_a_part_of_a_constant_rate_arrivals_are_a_poisson_process() -> None:
-    numbers = [len(Square().times_ns(rate_per_s=100, duration_s=0.5, seed=seed)) for seed in range(2000)]
-    assert np.var(numbers) == pytest.approx(np.mean(numbers), rel=0.1)
+def test_within_a_part_of_a_constant_rate_arrivals_are_independent_of_each_other() -> None:
+    """Each of 75 is in a quarter of that part or not: binomial, with a variance of 75 x 1/4 x 3/4."""
+    drawn = [Square().times_ns(rate_per_s=100, duration_s=0.5, seed=seed) for seed in range(2000)]
+    assert {len(times_ns) for times_ns in drawn} == {75}
+    numbers = [np.count_nonzero(times_ns < 125_000_000) for times_ns in drawn]
+    assert np.var(numbers) == pytest.approx(75 * 3 / 16, rel=0.1)
 
 
 def test_nothing_arrives_where_the_rate_is_zero() -> None:

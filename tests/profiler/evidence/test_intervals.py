@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servefit.profiler.evidence.intervals import mean_interval, t_quantile
+from servefit.profiler.evidence.intervals import geometric_mean_interval, mean_interval, t_quantile
 
 VALUES = st.lists(st.floats(-100, 100), min_size=3, max_size=30)
 
@@ -58,3 +58,18 @@ def test_95_of_100_intervals_hold_the_truth_even_of_three_values() -> None:
     draws = np.random.default_rng(1).normal(7, 2, size=(4000, 3)).tolist()
     held = sum(low <= 7 <= high for low, high in map(mean_interval, draws))
     assert 0.93 <= held / len(draws) <= 0.97
+
+
+@given(st.lists(st.floats(1, 1e9), min_size=3, max_size=8), st.floats(0.001, 1000))
+def test_an_interval_of_a_geometric_mean_is_above_zero_and_knows_no_unit(values: list[float], factor: float) -> None:
+    low, high = geometric_mean_interval(values)
+    scaled = geometric_mean_interval([factor * value for value in values])
+    assert 0 < low <= high
+    assert scaled == pytest.approx((factor * low, factor * high))
+
+
+@pytest.mark.parametrize("number", [3, 5])
+def test_95_of_100_intervals_of_a_geometric_mean_hold_the_truth(number: int) -> None:
+    draws = np.random.default_rng(1).lognormal(3, 0.02, size=(4000, number)).tolist()
+    held = sum(low <= math.exp(3) <= high for low, high in map(geometric_mean_interval, draws))
+    assert 0.935 <= held / len(draws) <= 0.965

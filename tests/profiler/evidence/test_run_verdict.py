@@ -48,12 +48,22 @@ def test_a_fail_takes_neither() -> None:
     assert verdict(run_of(170, response_ms=20.0), unhurried=False) == "FAIL"
 
 
-def test_a_verdict_from_during_the_run_stands() -> None:
-    tests = start_tests(P95_10_MS)
-    tests[0].update(np.full(400, MS), unhurried=True)
-    late = run_of(1000, response_ms=20.0)
-    (evidence,) = evidence_of(late, tests, P95_10_MS, unhurried=True)
-    assert (evidence.verdict, evidence.samples) == ("PASS", 400)
+def test_a_fail_from_during_the_run_stands_and_a_pass_counts_all_of_it() -> None:
+    tests, fast = start_tests(P95_10_MS), run_of(1000)
+    assert tests[0].surely_fails(np.full(400, 20 * MS))
+    (evidence,) = evidence_of(fast, tests, P95_10_MS, unhurried=True)
+    assert (evidence.verdict, evidence.samples) == ("FAIL", 400)
+    (evidence,) = evidence_of(fast, start_tests(P95_10_MS), P95_10_MS, unhurried=True)
+    assert (evidence.verdict, evidence.samples) == ("PASS", 1000)
+
+
+def test_several_limits_share_the_error_rate_of_a_fail() -> None:
+    """30 violations in 300 fail one limit, and do not where there are five of them."""
+    due = S + (np.arange(300) * S / 900).astype(np.int64)
+    response_ns = np.where(np.arange(300) % 10 == 0, 20 * MS, MS)
+    run, many = _recorded(due, due + response_ns, 900), P95_10_MS * 5
+    found = [evidence_of(run, start_tests(limits), limits, unhurried=True)[0] for limits in (P95_10_MS, many)]
+    assert [each.verdict for each in found] == ["FAIL", "UNDECIDED"]
 
 
 def test_what_comes_after_a_request_without_an_answer_is_not_known() -> None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.evidence.sequential_test import Evidence
 from servefit.profiler.procedures.highest_rate import highest_rate
 from servefit.profiler.procedures.tried_rates import HighestRate, OpenRun, Stop
 from servefit.profiler.record.traffic import MIN_PLATEAU_S
-
-if TYPE_CHECKING:
-    from servefit.profiler.evidence.sequential_test import ThresholdVerdict
 
 MS = 1e6
 CAPACITY_PER_S = 1000.0
@@ -196,8 +193,18 @@ def test_a_search_that_lacks_the_time_of_its_disturbed_runs_is_disturbed_and_no_
 
 def test_a_rate_that_fails_is_followed_by_one_three_percent_lower() -> None:
     class Fails:
-        def update(self, response_ns: np.ndarray) -> ThresholdVerdict:
-            return "FAIL"
+        def surely_fails(self, response_ns: np.ndarray) -> bool:
+            return True
+
+        def conclude(self, response_ns: np.ndarray) -> Evidence:
+            return Evidence(
+                verdict="FAIL",
+                samples=len(response_ns),
+                violations=len(response_ns),
+                autocorrelation_time=1.0,
+                p_pass=1.0,
+                log_e_fail=9.0,
+            )
 
     found = highest_rate(
         SimulatedQueue(),

@@ -33,7 +33,7 @@ def test_runs_on_the_limit_are_seldom_decided_and_those_far_from_it_are(
 
     def verdicts(limit_ns: float) -> Counter[str]:
         tests = (SequentialTest(percentile=95, limit_ns=limit_ns) for _ in runs)
-        return Counter(test.update(run, unhurried=True) for test, run in zip(tests, runs, strict=True))
+        return Counter(test.conclude(run, unhurried=True).verdict for test, run in zip(tests, runs, strict=True))
 
     on_the_limit = verdicts(p95_ns)
     assert on_the_limit["PASS"] <= 0.05 * RUNS

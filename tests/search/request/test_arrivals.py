@@ -74,7 +74,11 @@ def test_with_more_time_longer_cycles_fit() -> None:
 def test_tests_take_a_cycle_at_least() -> None:
     assert SCREENING.covering_cycle(0) == SCREENING
     shown = CONFIRMING.covering_cycle(4.0)
-    assert (shown.at_rate_s, shown.at_rate_max_s, shown.capacity_s) == (4.0, 10.0, CONFIRMING.capacity_s)
+    assert (shown.at_rate_s, shown.at_rate_max_s, shown.capacity_s) == (
+        4.0,
+        CONFIRMING.at_rate_max_s,
+        CONFIRMING.capacity_s,
+    )
     assert SCREENING.covering_cycle(4.0).at_rate_max_s == 4.0
 
 

@@ -10,7 +10,7 @@ import pytest
 from servefit.profiler.drivers.http.clients import largest_between
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.procedures.decided_runs import find_highest_rate, run_until_decided
+from servefit.profiler.procedures.decided_runs import find_highest_rate, run_decided
 from servefit.profiler.record.traffic import FAILED_NS, OpenLoop
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def test_who_decides_sees_failures_and_ends_the_run(drive: Drive) -> None:
 
 def test_an_sla_at_a_rate_is_decided_over_http(drive: Drive) -> None:
     with drive({"delay_ms": 1}) as driver:
-        passed = run_until_decided(driver, OpenLoop(rate_per_s=300, duration_s=10), [IN_50_MS], allow_noise=True)
+        passed = run_decided(driver, OpenLoop(rate_per_s=300, duration_s=2), [IN_50_MS], allow_noise=True)
     with drive({"delay_ms": 1, "every": 4, "act": 503}) as driver:
-        failed = run_until_decided(driver, OpenLoop(rate_per_s=300, duration_s=10), [IN_50_MS], allow_noise=True)
+        failed = run_decided(driver, OpenLoop(rate_per_s=300, duration_s=2), [IN_50_MS], allow_noise=True)
     assert (passed.verdict, failed.verdict) == ("PASS", "FAIL")
     assert failed.evidence[0].violations > 0.15 * failed.evidence[0].samples
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from servefit.backends.types import Artifact, Target
 from servefit.errors import SpecError
@@ -16,7 +14,6 @@ from servefit.profiler.drivers.inprocess.timing import CallTimes
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.procedures.microbenchmark.service_time import (
     ServiceTime,
-    bootstrap_interval,
     measure_p50_once,
     measure_service_time,
     service_time,
@@ -46,7 +43,11 @@ def noise(number: int = 0, *, count: int = 1000, level: float = 100_000) -> np.n
 
 
 def figures(*processes: CallTimes) -> ServiceTime:
-    return service_time(processes, configuration=CONFIGURATION, host_fingerprint="aaaa")
+    return figures_of([[process] for process in processes])
+
+
+def figures_of(starts: list[list[CallTimes]]) -> ServiceTime:
+    return service_time(starts, configuration=CONFIGURATION, host_fingerprint="aaaa")
 
 
 def test_figures_are_means_over_processes_with_an_interval_around_them() -> None:
@@ -115,21 +116,21 @@ def test_no_steady_state_is_a_result_with_a_reason() -> None:
     assert (steady.steady, steady.reason) == (True, None)
 
 
-@pytest.mark.parametrize("processes", [3, 5])
-def test_95_of_100_intervals_over_processes_hold_the_truth(processes: int) -> None:
-    rng = np.random.default_rng(1)
-    draws = rng.lognormal(3, 0.02, size=(400, processes)).tolist()
-    intervals = [bootstrap_interval(values, seed=seed) for seed, values in enumerate(draws)]
-    held = sum(low <= np.exp(3) <= high for low, high in intervals)
-    assert 0.92 <= held / len(draws) <= 0.98
-
-
-@given(st.lists(st.floats(1, 1e9), min_size=3, max_size=8), st.floats(0.001, 1000))
-def test_an_interval_over_processes_is_above_zero_and_knows_no_unit(values: list[float], factor: float) -> None:
-    low, high = bootstrap_interval(values)
-    scaled = bootstrap_interval([factor * value for value in values])
-    assert 0 < low <= high
-    assert scaled == pytest.approx((factor * low, factor * high))
+def test_workers_of_one_start_are_one_process_of_the_interval() -> None:
+    """What the machine did to one start it did to all of its workers: 20 of them do not make the interval narrower."""
+    levels = (90_000, 100_000, 110_000)
+    one, many = (
+        figures_of(
+            [
+                [recorded(noise(100 * start + n, level=level)) for n in range(workers)]
+                for start, level in enumerate(levels)
+            ]
+        )
+        for workers in (1, 20)
+    )
+    assert len(many.processes) == 60
+    assert many.ci95_ns["mean"] == pytest.approx(one.ci95_ns["mean"], rel=0.01)
+    assert many.p50_ns == pytest.approx(one.p50_ns, rel=0.01)
 
 
 def test_two_processes_are_too_few(tmp_path: Path) -> None:

@@ -1,0 +1,192 @@
+"""Queues that intervals and verdicts are tried on: quiet ones, arrivals in bursts, servers that stall, neighbours.
+
+One server takes requests in the order in which they come; a service takes a millisecond on average. What gets in the
+way of the server is a clock of its own: its time stands still while it stalls, and goes by slowly while a neighbour
+works. In that time the queue is an ordinary one [Lindley 1952].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from benchmarks.queues import Floats, lognormal_services, simulate
+
+SERVICE_S = 0.001
+SETTLE_S = 4.0
+"""Before what is looked at: longer than any of the queues here takes to forget that it began empty."""
+_STANDING_STILL = 1e-9
+"""The speed of a stalled server: an inverse of its clock exists."""
+_LONG, _LONG_SEEDS = 400_000, 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bursts:
+    """Arrivals whose rate, as a part of the server's, is ``low`` for ``low_s`` on average and ``high`` for
+    ``high_s``."""
+
+    low: float
+    high: float
+    low_s: float
+    high_s: float
+
+    @property
+    def utilisation(self) -> float:
+        return (self.low * self.low_s + self.high * self.high_s) / (self.low_s + self.high_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbance:
+    """The server works at ``speed`` for ``lasts_s``, as often as every ``every_s``, at random or like a clock. At
+    random it lasts for an exponentially distributed time where it is a neighbour, and always as long where it is a
+    stall."""
+
+    every_s: float
+    lasts_s: float
+    speed: float = 0.0
+    periodic: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedRun:
+    """When requests arrived, from the beginning of the run, and how long they took, in order of arrival, shape (n,)."""
+
+    arrivals_s: Floats
+    response_s: Floats
+
+    def busy(self) -> float:
+        """Return for which part of the time the server had something to do."""
+        ends_s = self.arrivals_s + self.response_s
+        idle_s = np.maximum(self.arrivals_s[1:] - ends_s[:-1], 0).sum()
+        return float(1 - idle_s / (ends_s[-1] - self.arrivals_s[0]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """Poisson arrivals or ``bursts``, services that are exponential ("M"), constant ("D") or lognormal with
+    ``variation`` ("G"), and what gets in the way of them."""
+
+    name: str
+    service: Literal["M", "D", "G"]
+    utilisation: float
+    variation: float = 1.0
+    bursts: Bursts | None = None
+    disturbance: Disturbance | None = None
+
+    @property
+    def rate_per_s(self) -> float:
+        return self.utilisation / SERVICE_S
+
+    @property
+    def comes_every_s(self) -> float:
+        """How often what disturbs it comes; 0.0 where nothing does."""
+        if self.bursts is not None:
+            return self.bursts.low_s + self.bursts.high_s
+        return 0.0 if self.disturbance is None else self.disturbance.every_s
+
+    def run(self, requests: int, seed: int) -> SimulatedRun:
+        """Simulate a run of about ``requests`` requests that begins at any time: as many as come in its seconds, and
+        exactly as many where they come at a steady rate, as in an open loop."""
+        random = np.random.default_rng(seed)
+        arrivals = self._arrivals(requests / self.rate_per_s, random)
+        services = self._services(len(arrivals), random)
+        kept = arrivals >= SETTLE_S
+        if self.disturbance is None:
+            response_s = simulate(arrivals, services)
+        else:
+            real_s, own_s = _clock(self.disturbance, arrivals[-1] + services.sum(), random)
+            begun = np.interp(arrivals, real_s, own_s)
+            response_s = np.interp(begun + simulate(begun, services), own_s, real_s) - arrivals
+        return SimulatedRun(arrivals_s=arrivals[kept] - SETTLE_S, response_s=response_s[kept])
+
+    def _services(self, requests: int, random: np.random.Generator) -> Floats:
+        if self.service == "G":
+            return lognormal_services(SERVICE_S, self.variation, requests, random)
+        return random.exponential(SERVICE_S, requests) if self.service == "M" else np.full(requests, SERVICE_S)
+
+    def _arrivals(self, seconds: float, random: np.random.Generator) -> Floats:
+        end_s = SETTLE_S + seconds
+        if self.bursts is None:
+            before = random.uniform(0, SETTLE_S, random.poisson(SETTLE_S * self.rate_per_s))
+            counted = random.uniform(SETTLE_S, end_s, round(seconds * self.rate_per_s))
+            return np.sort(np.concatenate([before, counted]))
+        bursts = self.bursts
+        changes = int(3 * end_s / (bursts.low_s + bursts.high_s)) + 20
+        first = int(random.random() < bursts.high_s / (bursts.low_s + bursts.high_s))
+        states = (first + np.arange(2 * changes)) % 2
+        ends_s = np.append(0.0, np.cumsum(random.exponential(np.array([bursts.low_s, bursts.high_s])[states])))
+        done = np.append(0.0, np.cumsum(np.diff(ends_s) * np.array([bursts.low, bursts.high])[states] / SERVICE_S))
+        last = float(np.interp(end_s, ends_s, done))
+        arrivals: Floats = np.interp(np.sort(random.uniform(0, last, random.poisson(last))), done, ends_s)
+        return arrivals
+
+
+def _clock(disturbance: Disturbance, until_s: float, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return points of the real time and of the server's own time."""
+    until_s = 2 * until_s + 100 * disturbance.every_s  # what is slow takes longer
+    number = int(until_s / disturbance.every_s) + 1
+    if disturbance.periodic:
+        gaps_s = np.full(number, disturbance.every_s - disturbance.lasts_s)
+        gaps_s[0] *= random.random()
+    else:
+        gaps_s = random.exponential(disturbance.every_s - disturbance.lasts_s, number)
+    is_stall = disturbance.speed == 0
+    lasts_s = np.full(number, disturbance.lasts_s) if is_stall else random.exponential(disturbance.lasts_s, number)
+    steps_s = np.column_stack([gaps_s, lasts_s]).ravel()
+    speeds = np.tile([1.0, disturbance.speed or _STANDING_STILL], number)
+    return np.append(0.0, np.cumsum(steps_s)), np.append(0.0, np.cumsum(steps_s * speeds))
+
+
+@lru_cache
+def true_percentiles_s(queue: Queue) -> dict[float, float]:
+    """Return percentiles of the response times of ``queue``, by simulations much longer than those that are tried."""
+    drawn = np.concatenate([queue.run(_LONG, seed=10**6 + seed).response_s for seed in range(_LONG_SEEDS)])
+    ranks = (50.0, 90.0, 95.0, 99.0)
+    return dict(zip(ranks, np.percentile(drawn, ranks).tolist(), strict=True))
+
+
+QUIET = (
+    *(Queue(name=f"M/M/1 at {load:g}", service="M", utilisation=load) for load in (0.3, 0.5, 0.8, 0.95)),
+    *(Queue(name=f"M/D/1 at {load:g}", service="D", utilisation=load) for load in (0.3, 0.5, 0.8, 0.95)),
+    *(
+        Queue(name=f"lognormal, cv {cv:g}, at {load:g}", service="G", utilisation=load, variation=cv)
+        for cv in (1.0, 3.0)
+        for load in (0.3, 0.5, 0.8)
+    ),
+)
+
+
+def _in_bursts(service: Literal["M", "D"], low: float, high: float, low_s: float, high_s: float) -> Queue:
+    bursts = Bursts(low=low, high=high, low_s=low_s, high_s=high_s)
+    name = f"MMPP/{service}/1 at {low:g} for {low_s:g} s and {high:g} for {high_s:g} s"
+    return Queue(name=name, service=service, utilisation=bursts.utilisation, bursts=bursts)
+
+
+UNEVEN = (
+    _in_bursts("M", 0.3, 0.9, 0.5, 0.5),
+    _in_bursts("M", 0.4, 1.6, 2.0, 0.2),
+    _in_bursts("D", 0.2, 0.95, 3.0, 0.3),
+    *(
+        Queue(
+            name=f"M/D/1 at 0.3 that stalls for {1000 * stall.lasts_s:g} ms {'' if stall.periodic else 'about '}"
+            f"every {stall.every_s:g} s",
+            service="D",
+            utilisation=0.3,
+            disturbance=stall,
+        )
+        for stall in (
+            Disturbance(every_s=1.0, lasts_s=0.06),
+            Disturbance(every_s=1.0, lasts_s=0.06, periodic=True),
+            Disturbance(every_s=5.0, lasts_s=0.3),
+        )
+    ),
+    Queue(
+        name="M/M/1 at 0.5 beside a neighbour that works for 1 s in 5, and takes 45 %",
+        service="M",
+        utilisation=0.5,
+        disturbance=Disturbance(every_s=5.0, lasts_s=1.0, speed=1 / 1.8),
+    ),
+)
