@@ -20,15 +20,22 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
 
 _PRIOR = 0.12
-"""The error of a prediction, as a standard deviation of logarithms: 12 %. Chosen; benchmarks/claims/simulation.py
-measures how far predictions really are off."""
+"""The error of a prediction, as a standard deviation of logarithms, before anything was measured: 12 %. Chosen;
+benchmarks/claims/simulation.py measures how far predictions really are off."""
+
+_BELIEVED = 2.0
+"""The prior counts as so many measurements: one that is far off may be so by chance. Chosen, not measured."""
+
+_MAX_SCALE = 4.0
+"""Times the prior that predictions are taken to be off at most: beyond half, they tell nothing anyway."""
 
 _GUESSED = 0.4
 """The same where service times were guessed from those of fewer threads or workers. Chosen, not measured."""
 
-_NOISE = 0.04
-"""The noise of a measurement, as a standard deviation of logarithms: two of one configuration differ by about as much.
-Chosen, not measured."""
+CAPACITY_NOISE, LATENCY_NOISE = 0.04, 0.2
+"""The noise of a measurement of capacity and of p95, as a standard deviation of logarithms: two of one configuration
+differ by about as much. The former is chosen; the latter lies between a quiet day and a noisy one
+(benchmarks/claims/endpoint_prediction.py, again)."""
 
 _UNLIKE_BACKEND, _UNLIKE_SHAPE, _BATCH_LENGTH, _UNLIKE_DELAY, _UNLIKE_ENVELOPE = 0.15, 0.5, 2.0, 0.8, 0.8
 """The part of an error that configurations share which differ in the backend, in threads or workers or knobs, by so
@@ -55,10 +62,15 @@ class CorrectedPredictions:
     """Predictions of one positive quantity, corrected by what was measured.
 
     ``predict`` gives the prediction of a configuration and whether it rests on a guess; None where there is none.
+    Measurements have a standard deviation of ``noise`` (of logarithms). How far predictions are off is learnt from
+    those that were measured: the prior is a part of that.
     """
 
-    def __init__(self, predict: Callable[[Configuration], tuple[float, bool] | None]) -> None:
+    def __init__(
+        self, predict: Callable[[Configuration], tuple[float, bool] | None], *, noise: float = CAPACITY_NOISE
+    ) -> None:
         self._predict = predict
+        self._usual_noise = noise
         self._measured: list[Configuration] = []
         self._errors: list[float] = []
         self._noise: list[float] = []
@@ -66,13 +78,14 @@ class CorrectedPredictions:
 
     def copy(self, predict: Callable[[Configuration], tuple[float, bool] | None]) -> CorrectedPredictions:
         """Return a copy that has learnt the same, and takes the same predictions from ``predict``."""
-        other = CorrectedPredictions(predict)
+        other = CorrectedPredictions(predict, noise=self._usual_noise)
         other._measured, other._errors, other._noise = [*self._measured], [*self._errors], [*self._noise]
         other._solved = self._solved
         return other
 
-    def learn(self, configuration: Configuration, value: float, *, noise: float = _NOISE) -> None:
-        """Take ``value`` into account, which was measured, with a standard deviation of ``noise`` (of logarithms).
+    def learn(self, configuration: Configuration, value: float, *, noise: float | None = None) -> None:
+        """Take ``value`` into account, which was measured, with a standard deviation of ``noise`` (of logarithms) if
+        that is not the usual one.
 
         A value of zero or infinity is no measurement, and is left out.
         """
@@ -81,7 +94,7 @@ class CorrectedPredictions:
             return
         self._measured.append(configuration)
         self._errors.append(log(value / predicted[0]))
-        self._noise.append(noise)
+        self._noise.append(self._usual_noise if noise is None else noise)
         self._solved = None
 
     def estimates(self, configurations: Sequence[Configuration]) -> list[Estimate | None]:
@@ -92,11 +105,11 @@ class CorrectedPredictions:
         if not known:
             return estimates
         asked = [configurations[nth] for nth, _ in known]
-        own = np.array([self._sd(configuration) ** 2 for configuration in asked])
+        own = (self._scale() * np.array([self._sd(configuration) for configuration in asked])) ** 2
         mean, variance = np.zeros(len(known)), own
         if self._measured:
             inverse, weights = self._solve()
-            shared = self._covariance(asked, self._measured)
+            shared = self._scale() ** 2 * self._covariance(asked, self._measured)
             mean = shared @ weights
             variance = np.maximum(own - np.einsum("ij,jk,ik->i", shared, inverse, shared), _MIN_VARIANCE)
         for (nth, prediction), error, spread in zip(known, mean.tolist(), variance.tolist(), strict=True):
@@ -106,10 +119,21 @@ class CorrectedPredictions:
     def _solve(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of the covariance of what was measured, n x n, and the weights of its errors, n."""
         if self._solved is None:
-            covariance = self._covariance(self._measured, self._measured) + np.diag(np.square(self._noise))
+            covariance = self._scale() ** 2 * self._covariance(self._measured, self._measured)
+            covariance += np.diag(np.square(self._noise))
             inverse: np.ndarray = np.linalg.inv(covariance)
             self._solved = inverse, inverse @ np.array(self._errors)
         return self._solved
+
+    def _scale(self) -> float:
+        """Return how many times further predictions are off than was believed before any was measured, 1 at least: by
+        the mean square of their errors beyond noise, in parts of what was believed."""
+        if not self._measured:
+            return 1.0
+        errors, noise = np.array(self._errors), np.array(self._noise)
+        believed = np.array([self._sd(configuration) for configuration in self._measured])
+        squares = np.maximum(errors**2 - noise**2, 0) / believed**2
+        return float(np.clip(((_BELIEVED + squares.sum()) / (_BELIEVED + len(squares))) ** 0.5, 1.0, _MAX_SCALE))
 
     def _sd(self, configuration: Configuration) -> float:
         """Return the error of the prediction of ``configuration``, before anything was measured."""

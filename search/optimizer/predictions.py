@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import ExpectedScore
-from servefit.search.optimizer.gaussian_process import CorrectedPredictions, Estimate
+from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedPredictions, Estimate
 from servefit.search.queueing.endpoint import queue_of
 from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
@@ -74,7 +74,7 @@ class Surrogate:
             configuration: context_of(request, cheapest(space, configuration)) for configuration in space.grid
         }
         self._capacity = CorrectedPredictions(self._predicted_capacity)
-        self._latency = CorrectedPredictions(self._predicted_p95)
+        self._latency = CorrectedPredictions(self._predicted_p95, noise=LATENCY_NOISE)
 
     def predict_endpoints(self, costs: EndpointCosts) -> None:
         """Predict endpoints with these ``costs`` from now on, in place of the model in process."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from copy import copy
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.optimizer.expected_improvement import improvement
@@ -286,12 +286,17 @@ class Proposer:
 
     def best_score(self) -> Score | None:
         """Return the best score of what keeps the limits; None while nothing does."""
-        measured = [
-            score_of(trial, self._surrogate.price(trial.configuration), self._request)
-            for trial in self._settled.values()
-            if trial is not None and trial.verdict == "PASS"
-        ]
-        return min([*measured, *self._assumed], default=None)
+        kept = (trial for trial in self._settled.values() if trial is not None and trial.verdict == "PASS")
+        return min([*map(self._believed_score, kept), *self._assumed], default=None)
+
+    def _believed_score(self, trial: Trial) -> Score:
+        """Return the score of ``trial``, with the figure that is expected of its configuration now that it was
+        measured: the best of many measurements is partly the luckiest."""
+        score = score_of(trial, self._surrogate.price(trial.configuration), self._request)
+        expected = self._surrogate.expected_score(trial.configuration)
+        if expected is None or not isfinite(score.figure) or not isfinite(expected.score.figure):
+            return score
+        return replace(score, figure=expected.score.figure)
 
     def _nearest(self) -> float | None:
         """Return by how many times the limits were exceeded at least, None where nothing exceeded them."""

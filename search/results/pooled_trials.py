@@ -45,7 +45,7 @@ def pool_trials(trials: Iterable[Trial]) -> tuple[PooledTrials, ...]:
     measured. Those that were only measured in rounds, which ask for less, are left out. Invalid measurements count only
     where there is nothing else."""
     by_configuration: dict[Configuration, list[Trial]] = defaultdict(list)
-    for trial in trials:
+    for trial in without_disturbed_rounds(trials):
         by_configuration[trial.configuration].append(trial)
     pooled = [_pool(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike)]
     largest: dict[tuple[Configuration, _Load], int | None] = {}
@@ -58,6 +58,14 @@ def pool_trials(trials: Iterable[Trial]) -> tuple[PooledTrials, ...]:
         pooled[nth] = each = replace(each, arm=arm_of(each.configuration, largest[each.arm, load]))
         arms[each.arm, load].extend(each.alike)
     return tuple(_with_alike(each, arms[each.arm, _load(each.trial)]) for each in pooled)
+
+
+def without_disturbed_rounds(trials: Iterable[Trial]) -> list[Trial]:
+    """Return ``trials`` without the rounds in which the machine got in the way of any: whoever was disturbed a little
+    less than that was disturbed too."""
+    trials = list(trials)
+    disturbed = {trial.round for trial in trials if trial.round is not None and trial.verdict == "INVALID"}
+    return [trial for trial in trials if trial.round not in disturbed]
 
 
 def arm_of(configuration: Configuration, largest: int | None) -> Configuration:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.intervals import mean_interval
 from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.pooled_trials import without_disturbed_rounds
 from servefit.search.results.price import Price
 from servefit.showing import shown
 
@@ -47,8 +48,8 @@ class Ratio:
 def ratio(trials: Iterable[Trial], first: Configuration, second: Configuration, request: JobRequest) -> Ratio | None:
     """Return how much better ``first`` is than ``second`` in the rounds among ``trials``, None if no round has both.
 
-    By the figure that ``request`` is about, on an instance of the same price. Invalid measurements are left out with
-    their round. Raises ObjectiveError.
+    By the figure that ``request`` is about, on an instance of the same price. Rounds in which the machine got in the way
+    of any are left out. Raises ObjectiveError.
     """
     objective, context = objective_of(request), context_of(request, _SAME_PRICE)
 
@@ -56,7 +57,7 @@ def ratio(trials: Iterable[Trial], first: Configuration, second: Configuration, 
         figure = objective.of_trial(trial, context)
         return inf if figure is None else objective.lower(figure)
 
-    valid = [trial for trial in trials if trial.round is not None and trial.verdict != "INVALID"]
+    valid = [trial for trial in without_disturbed_rounds(trials) if trial.round is not None]
     mine = {trial.round: lower(trial) for trial in valid if trial.configuration == first}
     theirs = {trial.round: lower(trial) for trial in valid if trial.configuration == second}
     logs = [
