@@ -27,6 +27,7 @@ from servefit.search.results.ranking import ranking_key
 from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
+    from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
@@ -108,10 +109,9 @@ class Table:
         self._spend(figures.start_s + _closed_s(figures, ROUND) + open_s)
         return None if figures.failed else trial_of(configuration, figures, at_rate=at_rate, nth_round=nth_round)
 
-    def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
+    def confirm(self, configuration: Configuration, plan: ConfirmationPlan) -> Trial | None:
         figures = self._drawn(configuration)
-        open_s = min(max(durations.at_rate_s, figures.open_s), durations.at_rate_max_s)
-        self._spend(figures.start_s + _closed_s(figures, durations) + open_s)
+        self._spend(plan.runs * (figures.start_s + _closed_s(figures, plan.each) + plan.each.at_rate_s))
         return None if figures.failed else trial_of(configuration, figures)
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:

@@ -2,8 +2,8 @@
 what calls promise that are timed alone and what configurations do under load.
 
 Times come from the stored grid, so a measurement takes as long as it once took. What a configuration does follows from
-the queueing simulation on its service times, times a distortion that these do not show: the surface. Configurations that
-do the same have the same truth, and measurements scatter around it by a known noise.
+the queueing simulation on its service times, times a distortion that these do not show: the surface. Configurations
+that do the same have the same truth, and measurements scatter around it by a known noise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from math import exp, log2, pi, sin
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
-from benchmarks.data.grid import Grid
 from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.replay import Noise
 from servefit.search.optimizer.service_time_survey import Survey
@@ -23,7 +22,7 @@ from servefit.search.queueing.prediction import predict
 from servefit.search.results.instances import instance_counts
 
 if TYPE_CHECKING:
-    from benchmarks.data.grid import Figures, Timing
+    from benchmarks.data.grid import Figures, Grid, Timing
     from servefit.profiler.record.types import Configuration
     from servefit.search.queueing.service import ServiceTimes
 

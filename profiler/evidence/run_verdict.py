@@ -42,11 +42,32 @@ def evidence_of(
     UNDECIDED where the servers were not ``unhurried`` and the run was too short for a growing queue to show.
     """
     response_ns = run.samples.response_ns()[: _known(run)]
-    found = tuple(test.conclude(response_ns, unhurried=unhurried) for test in tests)
     elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
-    if unhurried or elapsed_s >= growth_seen_s(thresholds):
-        return found
-    return tuple(replace(each, verdict="UNDECIDED") if each.verdict == "PASS" else each for each in found)
+    return _relied_upon(
+        [test.conclude(response_ns, unhurried=unhurried) for test in tests],
+        relies=unhurried or elapsed_s >= growth_seen_s(thresholds),
+    )
+
+
+def evidence_of_runs(
+    runs: Sequence[Run], thresholds: Sequence[LatencyThreshold], *, workers: int
+) -> tuple[Evidence, ...]:
+    """Conclude on all requests of several ``runs`` of one thing, each with ``workers``; see ``evidence_of``. A PASS
+    takes time to spare in each of them, or as much time as a growing queue takes to show."""
+    response_ns = np.concatenate([run.samples.response_ns()[: _known(run)] for run in runs])
+    unhurried = all(was_unhurried(run, workers) for run in runs)
+    shortest_s = min((run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S for run in runs)
+    return _relied_upon(
+        [test.conclude(response_ns, unhurried=unhurried) for test in start_tests(thresholds)],
+        relies=unhurried or shortest_s >= growth_seen_s(thresholds),
+    )
+
+
+def _relied_upon(found: Sequence[Evidence], *, relies: bool) -> tuple[Evidence, ...]:
+    """Return ``found``, with UNDECIDED in place of a PASS that cannot be relied upon."""
+    return tuple(
+        replace(each, verdict="UNDECIDED") if each.verdict == "PASS" and not relies else each for each in found
+    )
 
 
 def was_unhurried(run: Run, workers: int) -> bool:

@@ -166,7 +166,7 @@ def summarize(
     scheduled, started, ended = run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()
     answered = int(np.count_nonzero((ended >= begin) & (ended < end)))
     due = (scheduled >= begin) & (scheduled < end)
-    response_ms = np.where(ended[due] > 0, (ended[due] - scheduled[due]) / NS_PER_MS, np.inf)
+    response_ms = response_times_ms(run)
     served = due & (ended > 0)
     inside = _inside(run, served)
     service_ms = (ended[served] - started[served]) / NS_PER_MS if run.client is None else inside.predicted_ms
@@ -201,6 +201,16 @@ def summarize(
         package_power_w=package_power_w(run),
         largest_call=_largest_call(run),
     )
+
+
+def response_times_ms(run: Run) -> np.ndarray:
+    """Return the response times of the requests that were due on the plateau, infinite for those without an answer,
+    float64 (n,)."""
+    begin, end = run.plateau_ns
+    scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    due = (scheduled >= begin) & (scheduled < end)
+    response_ms: np.ndarray = np.where(ended[due] > 0, (ended[due] - scheduled[due]) / NS_PER_MS, np.inf)
+    return response_ms
 
 
 def _largest_call(run: Run) -> int | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from servefit.errors import UnreadableMeasurement
 from servefit.profiler.evidence.run_verdict import evidence_of, start_tests, was_unhurried
 from servefit.profiler.evidence.sequential_test import combined_verdict
-from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.evidence.validity import problems
 from servefit.profiler.record.storage.measurements import load_measurement
 from servefit.profiler.record.traffic import OpenLoop
@@ -143,12 +143,14 @@ def measured_points(trial: Trial, runs: Sequence[Run], request: JobRequest) -> I
     asked_per_s = rate_of_an_instance(trial, request)
     if not runs and trial.at_rate is not None and asked_per_s is not None:
         yield CurvePoint.measured(trial.at_rate, rate_per_s=asked_per_s, verdict=trial.verdict)
+    by_rate: dict[float, list[Run]] = {}
     for run in runs:
         if isinstance(run.traffic, OpenLoop):
-            rate_per_s = run.traffic.rate_per_s
-            summary = summarize(run, percentiles=percentiles_of(request))
-            verdict = trial.verdict if rate_per_s == asked_per_s else _verdict(trial, run, summary, request)
-            yield CurvePoint.measured(summary, rate_per_s=rate_per_s, verdict=verdict)
+            by_rate.setdefault(run.traffic.rate_per_s, []).append(run)
+    for rate_per_s, alike in by_rate.items():
+        summary = summarize_runs(alike, percentiles=percentiles_of(request))
+        verdict = trial.verdict if rate_per_s == asked_per_s else _verdict(trial, alike[-1], summary, request)
+        yield CurvePoint.measured(summary, rate_per_s=rate_per_s, verdict=verdict)
 
 
 def rate_of_an_instance(trial: Trial, request: JobRequest) -> float | None:

@@ -31,13 +31,15 @@ not measured: a test that the machine got in the way of is made again, and takes
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A step of ``kind``; where time cuts it short it is ``called`` so. It may take ``limit_s``, and leaves ``kept_s``
-    of the job's time. ``nth_round`` is the round of finalists that it belongs to, if any."""
+    of the job's time. ``nth_round`` is the round of finalists that it belongs to, if any. It is made of ``runs`` tests,
+    each by fresh processes."""
 
     kind: StepKind
     called: str
     request: JobRequest
     durations: Durations
     nth_round: int | None = None
+    runs: int = 1
     limit_s: float = inf
     kept_s: float = 0.0
 
@@ -68,13 +70,15 @@ def turn(request: JobRequest, nth_round: int, instances: int, *, kept_s: float) 
     )
 
 
-def confirmation(request: JobRequest, durations: Durations, *, kept_s: float) -> Task:
-    """Return the task of measuring the winner again, which leaves ``kept_s`` of the job's time."""
+def confirmation(request: JobRequest, durations: Durations, *, runs: int, kept_s: float) -> Task:
+    """Return the task of measuring the winner again, in so many ``runs``, each of ``durations``, which leaves
+    ``kept_s`` of the job's time."""
     return Task(
         kind="confirmation",
         called="the second measurement of the winner",
         request=request,
         durations=durations,
+        runs=runs,
         kept_s=kept_s,
     )
 

@@ -7,9 +7,9 @@ as it begins and as it ends.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
 from servefit.profiler.arrivals.seeds import derived_seed
@@ -25,11 +25,12 @@ from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_end
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.service_time_survey import time_service
 from servefit.search.queueing.endpoint import SURVEY_S, costs_for
+from servefit.search.results.confirmed_trial import Part, confirmed_trial
 from servefit.search.results.measure_trial import kept_for_rate_s, run_test
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.job_folder import keep_measurement
 from servefit.search.storage.steps import OUT_OF_TIME, TESTS
-from servefit.time_limit import time_limit
+from servefit.time_limit import time_left_s, time_limit
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -41,15 +42,17 @@ if TYPE_CHECKING:
     from servefit.search.jobs.optuna_trials import StudyOfTrials
     from servefit.search.jobs.tasks import Task
     from servefit.search.optimizer.clock import Clock
+    from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.optimizer.progress import Moment, Progress
     from servefit.search.optimizer.search import Search
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.results.measure_trial import Durations
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Step
+
+Start: TypeAlias = "Callable[[], AbstractContextManager[MeasuredDriver]]"
 
 _OF_STEP, _OF_ROUND = 0, 1
 """The kinds of runs that seeds are derived for."""
@@ -141,11 +144,11 @@ class WorkerBench:
         kept_s = 0.0 if self.search is None else self.search.kept_for_the_end_s()
         return self._test(configuration, tasks.turn(self.request, nth_round, instances, kept_s=kept_s))
 
-    def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
+    def confirm(self, configuration: Configuration, plan: ConfirmationPlan) -> Trial | None:
         """Put the winner under load again, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         kept_s = 0.0 if self.search is None else self.search.kept_by_confirmation_s()
-        return self._test(configuration, tasks.confirmation(self.request, durations, kept_s=kept_s))
+        return self._test(configuration, tasks.confirmation(self.request, plan.each, runs=plan.runs, kept_s=kept_s))
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         """Return whether envelopes of these sizes can be measured at the same time."""
@@ -155,7 +158,7 @@ class WorkerBench:
     def beside(self, configuration: Configuration) -> Trial | FailedTrial:
         """Put ``configuration`` under load in the other deployment, as a step. Raises JobStopped and OutOfTime."""
         self._check_stopped()
-        return self._carry_out(configuration, self.deployments.other(configuration), tasks.beside(self.request))
+        return self._carry_out(configuration, lambda: self.deployments.other(configuration), tasks.beside(self.request))
 
     def is_predicted(self, configuration: Configuration) -> bool:
         """Return whether tests of ``configuration`` are predicted; see ``Bench``."""
@@ -215,20 +218,22 @@ class WorkerBench:
         with self._lock:
             self.clock.tests += 1
             at = self._moment()
-        result = self._carry_out(configuration, self.deployments.asked_for(configuration, slot), task, begins=at)
+        result = self._carry_out(
+            configuration, lambda: self.deployments.asked_for(configuration, slot), task, begins=at
+        )
         return result if isinstance(result, Trial) else None
 
     def _carry_out(
         self,
         configuration: Configuration,
-        starting: AbstractContextManager[MeasuredDriver],
+        start: Start,
         task: Task,
         *,
         begins: Moment | None = None,
     ) -> Trial | FailedTrial:
-        """Put what is ``starting`` under load, as a step, which is reported as it ``begins``, and when it ends. Raises
+        """Put what is started under load, as a step, which is reported as it ``begins``, and when it ends. Raises
         OutOfTime."""
-        host, in_time_s = self.header.host, self.clock.left_s - task.kept_s
+        in_time_s = self.clock.left_s - task.kept_s
         # What its closed loop leaves for the open one is not there for it either.
         over_s = self.clock.elapsed_s + in_time_s - kept_for_rate_s(task.request, task.durations)
         with self.log.step(task.kind, configuration.backend, configuration) as step:
@@ -238,25 +243,11 @@ class WorkerBench:
                 with (
                     counting_down(self.progress, f"step {step.number}", self._moment, task.limit_s),
                     self._at_most(min(task.limit_s, in_time_s)),
-                    starting as driver,
                 ):
-                    runs: list[Run] = []
-
-                    def keep(measurement: Measurement) -> str | None:
-                        runs.extend(measurement.runs)
-                        return self._keep(measurement, step)
-
-                    trial = run_test(
-                        driver,
-                        task.request,
-                        host,
-                        task.durations,
-                        seed=self._seed(task, step),
-                        nth_round=task.nth_round,
-                        keep=keep,
-                    )
+                    parts = self._tested(start, task, step)
+                trial = confirmed_trial(parts, task.request, keep=lambda measurement: self._keep(measurement, step))
                 if task.kind in TESTS and self.is_predicted(configuration):
-                    trial = self._predicted(trial, task.request, runs)
+                    trial = self._predicted(trial, task.request, parts[0].measurement.runs)
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, task.called, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
@@ -268,6 +259,33 @@ class WorkerBench:
         moment = self._moment(result if task.kind in TESTS else None)
         self.progress.tested(result, replace(moment, step=step.number))
         return result
+
+    def _tested(self, start: Start, task: Task, step: Step) -> Sequence[Part]:
+        """Make the tests of ``task``, as many as there is time for, and no more after one that fails."""
+        parts: list[Part] = []
+        for nth in range(task.runs):
+            recorded: list[Measurement] = []
+            began_s = self.clock.elapsed_s
+            try:
+                with start() as driver:
+                    trial = run_test(
+                        driver,
+                        task.request,
+                        self.header.host,
+                        task.durations,
+                        seed=derived_seed(self._seed(task, step), nth),
+                        instances=parts[0].trial.instance_count if parts else None,
+                        nth_round=task.nth_round,
+                        keep=recorded.append,
+                    )
+            except TimedOut:
+                if not parts:
+                    raise
+                break
+            parts.append(Part(trial=trial, measurement=recorded[0]))
+            if trial.verdict == "FAIL" or time_left_s() < self.clock.elapsed_s - began_s:
+                break
+        return parts
 
     def _seed(self, task: Task, step: Step) -> int:
         """Return the seed of the arrivals of ``step``: its own, or that of its round, since those that take turns are

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
+    from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.service import ServiceTimes
-    from servefit.search.results.measure_trial import Durations
     from servefit.search.results.recommendation import Trial
 
 
@@ -44,8 +44,8 @@ class Bench(Protocol):
         """Put a finalist, of which there would be so many ``instances``, under a short load."""
         ...
 
-    def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
-        """Put the winner under load again."""
+    def confirm(self, configuration: Configuration, plan: ConfirmationPlan) -> Trial | None:
+        """Put the winner under load again, as planned."""
         ...
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:

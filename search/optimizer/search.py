@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf, isfinite, log
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Progress
     from servefit.search.optimizer.time_left import Stage
     from servefit.search.queueing.service import ServiceTimes
-    from servefit.search.results.measure_trial import Durations
     from servefit.search.results.recommendation import Recommendation, Trial
 
 MAX_CONFIRMATIONS = 2
@@ -372,17 +371,17 @@ class Search(SearchState):
                 self.remarks.append(NOT_CONFIRMED)
                 return
             self._begin("confirmation", "measuring the winner again")
-            result = self.bench.confirm(best.configuration, self._confirming())
+            result = self._confirmed(best.configuration)
             if result is not None and result.verdict == "UNDECIDED" and self._confirmation_fits():
                 self.trials.append(result)
-                result = self.bench.confirm(best.configuration, self._confirming())
+                result = self._confirmed(best.configuration)
             self.confirmed.add(best.configuration)
             self._keep(best.configuration, result)
 
-    def _confirming(self) -> Durations:
-        """Return how long the confirmation takes: as long as there is time for, since it is what people rely on."""
-        whole_s = self.max_confirming_s(self.clock.left_s, self.best())
-        return replace(self.confirming, at_rate_s=whole_s, at_rate_max_s=whole_s)
+    def _confirmed(self, winner: Configuration) -> Trial | None:
+        """Measure ``winner`` for as long as there is time for, since that is what people rely on."""
+        plan = self.confirmation_plan(self.clock.left_s, winner, in_one=self.bench.is_predicted(winner))
+        return self.bench.confirm(winner, plan)
 
     def _confirmation_fits(self) -> bool:
         """Return whether tests and time are left to measure once more."""

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from servefit.search.optimizer.confirmation_plan import (
+    kept_for_confirmation_s,
+    min_confirmation_s,
+    plan_confirmation,
+)
 from servefit.search.optimizer.importance import naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
-from servefit.search.request.arrivals import cycle_s
-from servefit.search.results.measure_trial import CONFIRMING
 from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.ranking import recommend
@@ -22,12 +25,12 @@ from servefit.search.results.ranking import recommend
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.clock import Clock
+    from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.optimizer.pace import Activity
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
-    from servefit.search.results.measure_trial import Durations
     from servefit.search.results.recommendation import Recommendation, Trial
 
 TIMING_SHARE = 0.45
@@ -128,18 +131,17 @@ class SearchState:
         """Return whether the best are to be compared in turns."""
         return self.request.phases is None and self.clock.test_limit >= MIN_TESTS_FOR_ROUNDS
 
-    def max_confirming_s(self, left_s: float, winner: Configuration | None) -> float:
-        """Return how long the open loop of a confirmation of ``winner`` may take that begins when ``left_s`` are
-        left."""
-        left_s -= self.round_test_s + CONFIRMING.capacity_s + self.min_closing_s(winner)
-        if not self.request.allow_noise:
-            left_s /= 2  # a disturbed run is made again
-        return min(self.confirming.at_rate_max_s, max(self.confirming.at_rate_s, left_s))
-
-    @property
-    def confirming(self) -> Durations:
-        """The durations of the confirmation: a cycle of the arrivals at least."""
-        return CONFIRMING.covering_cycle(cycle_s(self.request))
+    def confirmation_plan(
+        self, left_s: float, winner: Configuration | None, *, in_one: bool = False
+    ) -> ConfirmationPlan:
+        """Return how ``winner`` is measured again where ``left_s`` are left for that and the closing; see
+        ``plan_confirmation``."""
+        return plan_confirmation(
+            self.request,
+            left_s=left_s - self.min_closing_s(winner),
+            round_test_s=self.round_test_s,
+            in_one=in_one,
+        )
 
     def min_closing_s(self, winner: Configuration | None) -> float:
         """Return the seconds to leave for what follows on the search, zero where nothing wins."""
@@ -147,16 +149,15 @@ class SearchState:
 
     def kept_for_the_end_s(self) -> float:
         """Return the seconds that whatever comes before the confirmation leaves for it, and for what follows on it."""
-        return self.min_confirmation_s(self.round_test_s) + self.min_closing_s(self.best())
+        kept_s = kept_for_confirmation_s(self.request, limit_s=self.clock.limit_s, round_test_s=self.round_test_s)
+        return kept_s + self.min_closing_s(self.best())
 
     def kept_by_confirmation_s(self) -> float:
         """Return the seconds that the confirmation leaves for what follows on it; none where both do not fit, since
         it goes first."""
         closing_s = self.min_closing_s(self.best())
-        return closing_s if self.clock.left_s >= self.kept_for_the_end_s() else 0.0
+        return closing_s if self.clock.left_s >= self.min_confirmation_s(self.round_test_s) + closing_s else 0.0
 
     def min_confirmation_s(self, round_test_s: float) -> float:
         """Return how long the confirmation takes at least where a test in a round takes ``round_test_s``."""
-        phases = self.request.phases
-        expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
-        return expected_s + (0.0 if self.request.sla.rate_per_s is None else self.confirming.at_rate_s)
+        return min_confirmation_s(self.request, round_test_s=round_test_s)

@@ -19,7 +19,7 @@ from servefit.search.optimizer.finalists import MAX_ROUNDS
 from servefit.search.optimizer.pace import Challenger, Pace, Projection, expected_gaps
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.request.arrivals import cycle_s
-from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING, ROUND, SCREENING
+from servefit.search.results.measure_trial import BETWEEN_S, ROUND, SCREENING
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.ranking import ranking_key
@@ -172,7 +172,7 @@ class TimeLeft:
             leader_s,
             challengers,
             self._rounds_left - within,
-            after_s=search.min_confirmation_s(0.0) + search.min_closing_s(winner),
+            after_s=search.kept_for_the_end_s() - search.round_test_s,
         )
 
     def _challengers(self, winner: Configuration | None) -> list[Challenger]:
@@ -248,10 +248,8 @@ class TimeLeft:
         round_s = self._pace.expected_s("round") if winner is None else self._pace.round_s(winner)
         disturbed = self._disturbed_part()
         start_s = max(0.0, round_s - ROUND.capacity_s * (1 + disturbed))
-        if search.request.sla.rate_per_s is None:
-            return start_s + CONFIRMING.capacity_s * (1 + disturbed)
-        at_rate_s = search.max_confirming_s(projection.left_s, winner)
-        return start_s + (CONFIRMING.capacity_s + at_rate_s) * (1 + disturbed)
+        plan = search.confirmation_plan(projection.left_s, winner)
+        return plan.runs * start_s + plan.loads_s * (1 + disturbed)
 
     def _disturbed_part(self) -> float:
         """Return the part of the tests that were made again."""

@@ -87,7 +87,11 @@ CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_max_s=30.0)
 """The last test of the winner, whose figures people are shown. In 30 s a disturbance that comes every 6 s shows (see
 ``profiler.evidence.rare_disturbances``); less where the time asked for has no room for it."""
 
-_TO_DECIDE = 5
+CONFIRMING_RUNS = 5
+"""Runs of a confirmation, each by fresh processes and with arrivals of its own. The interval of five is half as wide as
+that of three where they differ as much. Chosen."""
+
+_TO_DECIDE = 8
 """Times the samples that a percentile takes: requests that wait in one queue are worth fewer independent ones. Chosen,
 not measured."""
 
@@ -114,16 +118,18 @@ def run_test(
     durations: Durations = SCREENING,
     *,
     seed: int,
+    instances: int | None = None,
     nth_round: int | None = None,
     keep: Callable[[Measurement], str | None] | None = None,
 ) -> Trial:
     """Measure what ``driver`` drives, on ``host``, and judge it. The arrivals of its open loops come from ``seed``.
-    ``keep`` is handed everything that was recorded, and says where it put it. Raises MeasurementError."""
+    ``instances`` share the rate, as few as keep the limits if not told. ``keep`` is handed everything that was
+    recorded, and says where it put it. Raises MeasurementError."""
     durations = durations.covering_cycle(cycle_s(request))
     with reserving(kept_for_rate_s(request, durations)):
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
-    attempts = _try_instances(driver, request, capacity, durations, seed)
+    attempts = _try_instances(driver, request, capacity, durations, seed, instances)
     runs = [closed, *(attempt.decision.run for attempt in attempts)]
     measurement = assemble(driver, runs, host)
     final = min(attempts, key=_nearness, default=None)
@@ -206,16 +212,16 @@ class _Attempt:
 
 
 def _try_instances(
-    driver: MeasuredDriver, request: JobRequest, capacity: Summary, durations: Durations, seed: int
+    driver: MeasuredDriver, request: JobRequest, capacity: Summary, durations: Durations, seed: int, only: int | None
 ) -> Sequence[_Attempt]:
-    """Run open loops at the rate asked, shared out over more and more instances until the limits hold; none where no
-    rate was asked, or where the closed loop answered nothing."""
+    """Run open loops at the rate asked, shared out over more and more instances until the limits hold, or over ``only``
+    so many; none where no rate was asked, or where the closed loop answered nothing."""
     rate_per_s = request.sla.rate_per_s
     if rate_per_s is None or not capacity.throughput_per_s:
         return ()
     attempts: list[_Attempt] = []
     least_s = BETWEEN_S + min(durations.at_rate_s, CONFIRMING.at_rate_s)
-    for instances in instance_counts(rate_per_s, capacity.throughput_per_s):
+    for instances in instance_counts(rate_per_s, capacity.throughput_per_s) if only is None else [only]:
         decision = _run_at_rate(driver, request, rate_per_s / instances, durations, seed=derived_seed(seed, instances))
         summary = summarize(decision.run, percentiles=percentiles_of(request))
         judgement = judge(

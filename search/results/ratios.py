@@ -48,8 +48,8 @@ class Ratio:
 def ratio(trials: Iterable[Trial], first: Configuration, second: Configuration, request: JobRequest) -> Ratio | None:
     """Return how much better ``first`` is than ``second`` in the rounds among ``trials``, None if no round has both.
 
-    By the figure that ``request`` is about, on an instance of the same price. Rounds in which the machine got in the way
-    of any are left out. Raises ObjectiveError.
+    By the figure that ``request`` is about, on an instance of the same price. Rounds in which the machine got in the
+    way of any are left out. Raises ObjectiveError.
     """
     objective, context = objective_of(request), context_of(request, _SAME_PRICE)
 

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.replay import WRONG, Choice, Noise, Table, Truth
+from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
 from servefit.search.results.measure_trial import CONFIRMING, ROUND
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def test_a_round_is_shorter_than_a_test_and_a_confirmation_longer(small_grid: Gr
     assert turn is not None
     assert turn.at_rate is not None, "what carries the rate at the same price is told apart by its latency there"
     assert by_cost.now_s == pytest.approx(starting_s + ROUND.capacity_s + ROUND.at_rate_s)
-    by_throughput.confirm(configuration, CONFIRMING)
+    by_throughput.confirm(configuration, ConfirmationPlan(runs=1, each=CONFIRMING))
     assert by_throughput.now_s == pytest.approx(2 * starting_s + ROUND.capacity_s + CONFIRMING.capacity_s + 2.0)
 
 
@@ -86,7 +87,7 @@ def test_what_failed_gives_nothing_and_costs_all_the_same(small_grid: Grid) -> N
     assert (
         table.measure(configuration),
         table.in_turn(configuration, 0, 1),
-        table.confirm(configuration, CONFIRMING),
+        table.confirm(configuration, ConfirmationPlan(runs=1, each=CONFIRMING)),
     ) == (None, None, None)
     assert (table.clock.tests, table.now_s > 3) == (3, True)
 

@@ -252,7 +252,7 @@ def test_measured_latency_is_taken_for_the_error_of_other_percentiles_too(trial:
     surrogate = surrogate_of(sla=limit(2.0, "p99"))
     assert expected(surrogate, ONE_WORKER).feasible > 0.99
     surrogate.learn(trial(ONE_WORKER, p95_ms=3.0, at_rate=False))
-    assert expected(surrogate, ONE_WORKER).feasible < 0.01
+    assert expected(surrogate, ONE_WORKER).feasible < 0.1
 
 
 def test_a_rate_takes_as_many_instances_as_have_capacity_for_it_and_a_reserve() -> None:

@@ -30,6 +30,7 @@ from servefit.search.results.objectives.registry import objective_of
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
+    from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.measure_trial import Durations
     from servefit.search.results.recommendation import Trial
@@ -152,8 +153,8 @@ class Table:
         found = self._test("round", configuration, Sla(rate_per_s=asked))
         return None if found is None else replace(found, round=nth_round)
 
-    def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
-        self._spend(self._test_s(5.0, durations))
+    def confirm(self, configuration: Configuration, plan: ConfirmationPlan) -> Trial | None:
+        self._spend(plan.runs * self._test_s(5.0 / plan.runs, plan.each))
         found = self._test("confirmation", configuration, self.request.sla, noise=0.0125)
         if found is None or len(self.of_kind("confirmation")) > self.left_open:
             return found

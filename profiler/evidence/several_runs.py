@@ -1,0 +1,90 @@
+"""The figures of several runs of one thing, each by processes of its own: how much such runs differ is in their
+intervals.
+
+Runs differ from each other in ways that no single one shows: where memory lies, what the machine does in that minute,
+which requests come together [Kalibera and Jones 2013; Zhang et al. 2016, Treadmill]. So an interval is over runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import exp, isfinite, log
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.profiler.evidence.intervals import MIN_VALUES, sectioned_interval
+from servefit.profiler.evidence.summary import percentiles_of, response_times_ms, summarize, with_usual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.profiler.record.types import Run
+
+_SUMS = ("samples", "failed")
+_MEANS = (
+    *("throughput_per_s", "offered_per_s", "cpu_percent", "memory_percent", "steal_percent", "gpu_percent"),
+    *("gpu_power_w", "package_power_w"),
+)
+_LARGEST = ("backlog", "peak_memory_bytes", "gpu_memory_bytes", "client_cpu_percent", "largest_call")
+_TIMES = ("service_ms", "lag_ms", "model_latency_ms", "overhead_ms")
+
+
+def summarize_runs(runs: Sequence[Run], *, memory_bytes: int | None = None, percentiles: Sequence[str] = ()) -> Summary:
+    """Compute the figures of ``runs`` of the same traffic, one or more.
+
+    Percentiles of the response time are of all their requests. Their 95 % intervals are over runs, as far as each of
+    three or more runs has enough requests for the percentile; of one run they are those of ``summarize``, and of two
+    there are none. Other times are geometric means of those of the runs, rates and shares their means.
+
+    Raises SpecError for a percentile that is none.
+    """
+    each = [summarize(run, memory_bytes=memory_bytes, percentiles=percentiles) for run in runs]
+    if len(each) == 1:
+        return each[0]
+    names = with_usual(percentiles)
+    pooled = percentiles_of(np.concatenate([response_times_ms(run) for run in runs]), names)
+    changed: dict[str, Any] = {name: sum(getattr(one, name) for one in each) for name in _SUMS}
+    changed |= {name: _over(each, name, lambda values: sum(values) / len(values)) for name in _MEANS}
+    changed |= {name: _over(each, name, max) for name in _LARGEST}
+    changed |= {name: _mean_times([getattr(one, name) for one in each]) for name in _TIMES}
+    return replace(
+        each[0],
+        latency_ms=pooled,
+        latency_ms_ci95=_intervals(pooled, each),
+        saturated=any(one.saturated for one in each),
+        errors={kind: sum(one.errors.get(kind, 0) for one in each) for one in each for kind in one.errors},
+        **changed,
+    )
+
+
+def _intervals(pooled: Mapping[str, float | None], each: Sequence[Summary]) -> dict[str, tuple[float, float]]:
+    """Return the intervals of the percentiles that are known of all requests and of every run."""
+    found = {}
+    for name, value in pooled.items():
+        of_runs = [one.latency_ms[name] for one in each]
+        known = [time for time in of_runs if time is not None]
+        if value and len(known) == len(of_runs) >= MIN_VALUES:
+            low, high = sectioned_interval(log(value), [log(time) for time in known])
+            if isfinite(exp(high)):
+                found[name] = (exp(low), exp(high))
+    return found
+
+
+def _over(each: Sequence[Summary], name: str, summed_up: Callable[[list[float]], float]) -> float | None:
+    """Return one figure of all, None where it is not known of any."""
+    known = [value for one in each if (value := getattr(one, name)) is not None]
+    return summed_up(known) if known else None
+
+
+def _mean_times(each: Sequence[Mapping[str, float | None] | None]) -> dict[str, float | None] | None:
+    """Return the geometric mean of each percentile, None for one that not all know."""
+    known = [times for times in each if times is not None]
+    if len(known) < len(each):
+        return None
+    found: dict[str, float | None] = {}
+    for name in known[0]:
+        values = [value for times in known if (value := times[name]) is not None and value > 0]
+        found[name] = exp(sum(map(log, values)) / len(values)) if len(values) == len(known) else None
+    return found

@@ -1,0 +1,113 @@
+"""How the winner is measured again: in how many runs of fresh processes, and how long each, in the time that is left.
+
+Several runs show how much such runs differ, which no single one does. Where there is no time for as many as an interval
+takes, one run has all of the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from servefit.profiler.evidence.intervals import MIN_VALUES
+from servefit.profiler.evidence.summary import samples_needed
+from servefit.search.request.arrivals import cycle_s
+from servefit.search.results.measure_trial import CONFIRMING, CONFIRMING_RUNS, ROUND
+from servefit.search.results.objectives.registry import objective_of
+
+if TYPE_CHECKING:
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.measure_trial import Durations
+
+_REPEATED = 0.5
+_LEFT_OUT = 0.8
+"""The part of the time that open loops have: a single run that the machine gets in the way of is made again; of several
+one is left out, but for what fits. Chosen, not measured."""
+
+_MIN_START_S = 0.3
+"""From nothing to warm processes, at least: where rounds were quicker than their loads, they were cut short."""
+
+_PER_PERCENTILE = 2
+"""Times the samples that a percentile takes, in each run: more than chance makes of them. Chosen, not measured."""
+
+_SHARE = 0.25
+"""Of the time of a job, that is kept for the runs of its confirmation: a job of 40 s has ten for them, which is five
+short ones. Chosen, not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationPlan:
+    """So many ``runs``, each of the durations ``each``."""
+
+    runs: int
+    each: Durations
+
+    @property
+    def loads_s(self) -> float:
+        """The seconds of all loads, without the starts of their processes."""
+        return self.runs * (self.each.capacity_s + self.each.at_rate_s)
+
+
+def plan_confirmation(request: JobRequest, *, left_s: float, round_test_s: float, in_one: bool) -> ConfirmationPlan:
+    """Plan a confirmation that has ``left_s``, where a test in a round took ``round_test_s``; ``in_one`` run only if
+    told, and where the traffic is the user's own, or has cycles."""
+    start_s, at_rate = start_of_run_s(request, round_test_s), request.sla.rate_per_s is not None
+    shortest = shortest_run(request)
+    fitting = int(min(CONFIRMING_RUNS, left_s / (start_s + shortest.capacity_s + shortest.at_rate_s)))
+    if in_one or not can_be_in_runs(request) or fitting < MIN_VALUES:
+        whole = CONFIRMING.covering_cycle(cycle_s(request))
+        left_s -= round_test_s + CONFIRMING.capacity_s
+        at_rate_s = min(whole.at_rate_max_s, max(whole.at_rate_s, left_s * _share(request, _REPEATED)))
+        return ConfirmationPlan(runs=1, each=replace(whole, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s))
+    left_s = left_s / fitting - start_s - shortest.capacity_s
+    at_rate_s = max(shortest.at_rate_s, min(CONFIRMING.at_rate_max_s / fitting, left_s * _share(request, _LEFT_OUT)))
+    if not at_rate:
+        at_rate_s = 0.0
+    return ConfirmationPlan(runs=fitting, each=replace(shortest, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s))
+
+
+def kept_for_confirmation_s(request: JobRequest, *, limit_s: float, round_test_s: float) -> float:
+    """Return how much of the time of a job, ``limit_s`` in all, is kept for its confirmation."""
+    least_s = min_confirmation_s(request, round_test_s=round_test_s)
+    if not can_be_in_runs(request):
+        return least_s
+    shortest = shortest_run(request)
+    a_run_s = start_of_run_s(request, round_test_s) + shortest.capacity_s + shortest.at_rate_s
+    return max(least_s, min(_SHARE * limit_s, CONFIRMING_RUNS * a_run_s))
+
+
+def min_confirmation_s(request: JobRequest, *, round_test_s: float) -> float:
+    """Return how long a confirmation takes at least."""
+    phases = request.phases
+    expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
+    whole = CONFIRMING.covering_cycle(cycle_s(request))
+    return expected_s + (0.0 if request.sla.rate_per_s is None else whole.at_rate_s)
+
+
+def can_be_in_runs(request: JobRequest) -> bool:
+    """Return whether a confirmation may have several runs: the user's own traffic, and whole cycles, are one."""
+    return request.phases is None and not cycle_s(request)
+
+
+def shortest_run(request: JobRequest) -> Durations:
+    """Return the durations of a run that has the samples for every percentile that is limited, and for p95."""
+    at_rate_s, rate_per_s = 0.0, request.sla.rate_per_s
+    if rate_per_s is not None:
+        needed = max(samples_needed(rank) for rank in (95.0, *(each.rank for each in request.sla.thresholds)))
+        at_rate_s = max(CONFIRMING.at_rate_s / CONFIRMING_RUNS, _PER_PERCENTILE * needed / rate_per_s)
+    return replace(
+        CONFIRMING,
+        capacity_s=CONFIRMING.capacity_s / CONFIRMING_RUNS,
+        at_rate_s=at_rate_s,
+        at_rate_max_s=at_rate_s,
+    )
+
+
+def start_of_run_s(request: JobRequest, round_test_s: float) -> float:
+    """Return what a run takes beside its loads, by what a test in a round took."""
+    at_rate = request.sla.rate_per_s is not None and objective_of(request).needs_rate
+    return max(_MIN_START_S, round_test_s - ROUND.capacity_s - (ROUND.at_rate_s if at_rate else 0.0))
+
+
+def _share(request: JobRequest, share: float) -> float:
+    return 1.0 if request.allow_noise else share

@@ -1,0 +1,97 @@
+"""The confirmation of a configuration: several tests of it, each by fresh processes, that make one trial.
+
+What is printed of a winner has the differences between runs in its intervals (``profiler.evidence.several_runs``), and
+is held against the SLA with the requests of all runs. A run that the machine got in the way of is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from servefit.profiler.evidence.intervals import MIN_VALUES
+from servefit.profiler.evidence.run_verdict import evidence_of_runs
+from servefit.profiler.evidence.several_runs import summarize_runs
+from servefit.profiler.evidence.validity import one_of_each_kind
+from servefit.profiler.record.traffic import OpenLoop
+from servefit.search.results.measure_trial import percentiles_of
+from servefit.search.results.verdict import judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from servefit.profiler.record.types import Measurement, Run
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.recommendation import Trial
+
+
+MIN_VALID = MIN_VALUES
+"""Undisturbed runs that a confirmation of several takes: as many as an interval does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One test of a confirmation: the trial, and what it recorded."""
+
+    trial: Trial
+    measurement: Measurement
+
+    @property
+    def closed(self) -> Run:
+        """The closed loop."""
+        return self.measurement.runs[0]
+
+    @property
+    def open(self) -> Run | None:
+        """The open loop that the trial was judged by, None where no rate was asked, or nothing was answered."""
+        share = None if self.trial.at_rate is None else self.trial.instance_count
+        loops = [run for run in self.measurement.runs if isinstance(run.traffic, OpenLoop)]
+        return loops[-1] if loops and share is not None else None
+
+
+def confirmed_trial(
+    parts: Sequence[Part], request: JobRequest, *, keep: Callable[[Measurement], str | None] | None = None
+) -> Trial:
+    """Return the trial that ``parts``, one or more tests of one configuration, make together.
+
+    It is INVALID where the machine got in the way of so many that an interval over the others would take more. ``keep``
+    is handed what all of them recorded, and says where it put it.
+    """
+    first = parts[0].trial
+    whole = replace(
+        parts[-1].measurement,
+        runs=tuple(run for part in parts for run in part.measurement.runs),
+        peak_memory_bytes=max(part.measurement.peak_memory_bytes for part in parts),
+    )
+    kept_in = None if keep is None else keep(whole)
+    valid = [part for part in parts if part.trial.verdict != "INVALID"]
+    problems = one_of_each_kind([problem for part in parts for problem in part.trial.problems])
+    first = replace(
+        first,
+        measurement=replace(whole, runs=()),
+        kept_in=kept_in,
+        threads_outside=max(part.trial.threads_outside for part in parts),
+    )
+    if len(parts) == 1:
+        return first
+    enough = min(len(parts), MIN_VALID)
+    counted = valid if len(valid) >= enough else parts
+    names = percentiles_of(request)
+    capacity = summarize_runs([part.closed for part in counted], percentiles=names)
+    loops = [part.open for part in counted if part.open is not None]
+    at_rate = summarize_runs(loops, percentiles=names) if len(loops) == len(counted) else None
+    thresholds = request.sla.thresholds
+    evidence = () if at_rate is None else evidence_of_runs(loops, thresholds, workers=first.configuration.workers)
+    judgement = judge(
+        request.sla, capacity=capacity, at_rate=at_rate, evidence=evidence, instances=first.instance_count
+    )
+    invalid = len(valid) < enough
+    return replace(
+        first,
+        capacity=capacity,
+        at_rate=at_rate,
+        verdict="INVALID" if invalid else judgement.verdict,
+        reason=problems[0].reason if invalid else judgement.reason,
+        violation=judgement.violation,
+        problems=problems if invalid or request.allow_noise else (),
+    )

@@ -1,0 +1,82 @@
+"""How the winner is measured again: in how many runs, and how long each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servefit.profiler.record.traffic import ClosedLoop
+from servefit.search.optimizer.confirmation_plan import (
+    ConfirmationPlan,
+    kept_for_confirmation_s,
+    min_confirmation_s,
+    plan_confirmation,
+)
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla, parse_sla
+from servefit.search.results.measure_trial import CONFIRMING, CONFIRMING_RUNS
+
+ROUND_S = 2.7
+
+
+def request_of(limit: str = "p95=20ms", *, rate_per_s: float = 500.0, **asked: Any) -> JobRequest:
+    return JobRequest(name="job", sla=Sla(thresholds=parse_sla(limit), rate_per_s=rate_per_s), **asked)
+
+
+def planned(request: JobRequest, left_s: float, *, in_one: bool = False) -> ConfirmationPlan:
+    return plan_confirmation(request, left_s=left_s, round_test_s=ROUND_S, in_one=in_one)
+
+
+def test_with_time_there_are_five_runs_and_half_a_minute_of_traffic() -> None:
+    plan = planned(request_of(), 120.0)
+    assert plan.runs == CONFIRMING_RUNS
+    assert plan.runs * plan.each.at_rate_s == pytest.approx(CONFIRMING.at_rate_max_s)
+
+
+def test_with_little_time_there_are_fewer_and_three_at_least_or_one() -> None:
+    request = request_of()
+    runs = [planned(request, left_s).runs for left_s in (3.0, 5.0, 7.0, 8.0, 9.0, 30.0)]
+    assert set(runs) <= {1, 3, 4, 5}
+    assert runs == sorted(runs)
+    assert (runs[0], runs[-1]) == (1, 5)
+
+
+@given(left_s=st.floats(4, 300), rate_per_s=st.floats(10, 5000), round_s=st.floats(0.5, 6))
+def test_runs_fit_into_the_time_and_have_the_requests_for_their_percentiles(
+    left_s: float, rate_per_s: float, round_s: float
+) -> None:
+    request = request_of(rate_per_s=rate_per_s)
+    plan = plan_confirmation(request, left_s=left_s, round_test_s=round_s, in_one=False)
+    if plan.runs > 1:
+        start_s = max(0.3, round_s - 1.5)
+        assert plan.runs * start_s + plan.loads_s <= left_s + 1e-6
+        assert plan.each.at_rate_s * rate_per_s >= 90
+
+
+def test_a_high_percentile_at_a_low_rate_takes_one_long_run() -> None:
+    assert planned(request_of("p99.9=20ms", rate_per_s=100.0), 30.0).runs == 1
+
+
+def test_the_users_own_traffic_and_whole_cycles_are_one_run() -> None:
+    phases = JobRequest(name="job", phases=ClosedLoop.constant(users=2, duration_s=10))
+    assert planned(phases, 100.0).runs == 1
+    cycles = request_of(arrivals="sine:period=4s")
+    assert planned(cycles, 100.0).runs == 1
+    assert planned(cycles, 100.0).each.at_rate_s >= 4.0
+    assert planned(request_of(), 100.0, in_one=True).runs == 1
+
+
+def test_without_a_rate_runs_are_closed_loops() -> None:
+    plan = planned(JobRequest(name="job"), 60.0)
+    assert (plan.runs, plan.each.at_rate_s) == (CONFIRMING_RUNS, 0.0)
+
+
+def test_a_quarter_of_a_short_job_is_kept_for_it_and_what_five_runs_take_of_a_long_one() -> None:
+    request = request_of()
+    kept = [kept_for_confirmation_s(request, limit_s=limit_s, round_test_s=ROUND_S) for limit_s in (10, 30, 600)]
+    assert kept[0] == min_confirmation_s(request, round_test_s=ROUND_S)
+    assert kept[1] == 7.5
+    assert kept[2] == pytest.approx(5 * (1.2 + 0.3 + 0.4))

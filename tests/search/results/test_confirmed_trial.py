@@ -1,0 +1,96 @@
+"""Several tests of one configuration that make one trial."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.report.simulated import SimulatedDriver
+from tests.report.story import configuration, simulated_host
+
+from servefit.profiler.evidence.validity import Problem
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla, parse_sla
+from servefit.search.results.confirmed_trial import Part, confirmed_trial
+from servefit.search.results.measure_trial import Durations, run_test
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Measurement
+
+SHORT = Durations(capacity_s=0.3, at_rate_s=0.5, at_rate_max_s=0.5)
+
+
+def request_of(limit: str = "p95=20ms", *, allow_noise: bool = False) -> JobRequest:
+    return JobRequest(name="job", sla=Sla(thresholds=parse_sla(limit), rate_per_s=500.0), allow_noise=allow_noise)
+
+
+def parts_of(request: JobRequest, *slower: float) -> list[Part]:
+    """A test each, with calls that take so many times what is usual."""
+    found = []
+    for nth, times in enumerate(slower):
+        recorded: list[Measurement] = []
+        driver = SimulatedDriver(configuration=configuration("forest"), service_us=100.0 * times)
+        trial = run_test(driver, request, simulated_host(), SHORT, seed=nth, keep=recorded.append)
+        found.append(Part(trial=trial, measurement=recorded[0]))
+    return found
+
+
+def disturbed(part: Part) -> Part:
+    problem = Problem(kind="competing load", reason="others used 40 % of the CPUs", remedy="stop them")
+    return replace(part, trial=replace(part.trial, verdict="INVALID", problems=(problem,)))
+
+
+def test_all_requests_count_and_the_interval_is_as_wide_as_runs_differ() -> None:
+    request = request_of()
+    parts = parts_of(request, 0.8, 0.9, 1.0, 1.1, 1.2)
+    whole = confirmed_trial(parts, request)
+    assert whole.at_rate is not None
+    assert whole.at_rate.samples == sum(part.trial.judged.samples for part in parts)
+    assert whole.verdict == "PASS"
+    low, high = whole.at_rate.latency_ms_ci95["p95"]
+    assert high / low > 1.3
+    assert whole.capacity.throughput_per_s == pytest.approx(10_000, rel=0.1)
+
+
+def test_everything_that_was_recorded_is_kept_as_one() -> None:
+    request = request_of()
+    kept: list[Measurement] = []
+
+    def keep(measurement: Measurement) -> str:
+        kept.append(measurement)
+        return "0001.servefit"
+
+    parts = parts_of(request, 1.0, 1.0, 1.0)
+    whole = confirmed_trial(parts, request, keep=keep)
+    assert whole.kept_in == "0001.servefit"
+    assert len(kept[0].runs) == 6
+    assert whole.measurement.runs == ()
+
+
+def test_each_test_has_arrivals_of_its_own() -> None:
+    loops = [part.open for part in parts_of(request_of(), 1.0, 1.0, 1.0)]
+    drawn = {None if loop is None else loop.samples.scheduled_ns().tobytes() for loop in loops}
+    assert len(drawn) == 3
+
+
+def test_a_disturbed_test_is_left_out_and_too_many_spoil_the_trial() -> None:
+    request = request_of()
+    parts = parts_of(request, 1.0, 1.0, 1.0, 9.0)
+    whole = confirmed_trial([*parts[:3], disturbed(parts[3])], request)
+    assert whole.verdict == "PASS"
+    assert whole.judged.samples == sum(part.trial.judged.samples for part in parts[:3])
+    spoilt = confirmed_trial([parts[0], parts[1], disturbed(parts[2]), disturbed(parts[3])], request)
+    assert (spoilt.verdict, spoilt.reason) == ("INVALID", "others used 40 % of the CPUs")
+
+
+def test_one_test_alone_is_the_trial() -> None:
+    request = request_of()
+    (part,) = parts_of(request, 1.0)
+    assert confirmed_trial([part], request) == part.trial
+
+
+def test_what_one_run_in_three_breaks_is_no_pass() -> None:
+    request = request_of("p95=2ms")
+    whole = confirmed_trial(parts_of(request, 1.0, 1.0, 15.0), request)
+    assert whole.verdict in {"FAIL", "UNDECIDED"}
