@@ -52,19 +52,21 @@ def summarize_runs(runs: Sequence[Run], *, memory_bytes: int | None = None, perc
     return replace(
         each[0],
         latency_ms=pooled,
-        latency_ms_ci95=_intervals(pooled, each),
+        latency_ms_ci95=intervals_over_runs(pooled, [one.latency_ms for one in each]),
         saturated=any(one.saturated for one in each),
         errors={kind: sum(one.errors.get(kind, 0) for one in each) for one in each for kind in one.errors},
         **changed,
     )
 
 
-def _intervals(pooled: Mapping[str, float | None], each: Sequence[Summary]) -> dict[str, tuple[float, float]]:
-    """Return the intervals of the percentiles that are known of all requests and of every run."""
+def intervals_over_runs(
+    pooled: Mapping[str, float | None], of_runs: Sequence[Mapping[str, float | None]]
+) -> dict[str, tuple[float, float]]:
+    """Return the 95 % intervals of those percentiles that are known of all requests, ``pooled``, and of every run, of
+    which it takes three."""
     found = {}
     for name, value in pooled.items():
-        of_runs = [one.latency_ms[name] for one in each]
-        known = [time for time in of_runs if time is not None]
+        known = [time for one in of_runs if (time := one[name]) is not None and time > 0]
         if value and len(known) == len(of_runs) >= MIN_VALUES:
             low, high = sectioned_interval(log(value), [log(time) for time in known])
             if isfinite(exp(high)):
