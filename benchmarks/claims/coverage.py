@@ -1,0 +1,95 @@
+"""How often a printed interval of a percentile holds the truth.
+
+    python -m benchmarks.claims.coverage [--trials 300] [--only NAME]
+
+Simulated queues (benchmarks/disturbed_queues.py, seeded), 300 trials each. "five runs" is what a job prints of its
+winner: five runs of so many requests each, with other arrivals, and an interval over them. "one run" is what
+``profile`` and ``load`` print: one run of five times as many, and a bootstrap over its blocks of time. The truth is
+that of simulations which are much longer. The aim is that 93 to 97 of 100 intervals hold it.
+
+Runs of real processes differ from each other by more than their arrivals; that is in the first kind alone.
+
+Prints one JSON object; about 5 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.disturbed_queues import QUIET, UNEVEN, Queue, true_percentiles_s
+from servefit.profiler.evidence.several_runs import intervals_over_runs
+from servefit.profiler.evidence.summary import BLOCKS, confidence_intervals, percentiles_of
+from servefit.profiler.machine.host import describe_host
+
+if TYPE_CHECKING:
+    from benchmarks.disturbed_queues import SimulatedRun
+
+RUNS = 5
+LENGTHS = (200, 1_000, 4_000)
+NAMES = ("p50", "p95", "p99")
+RANKS = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+
+
+def over_runs(runs: list[SimulatedRun]) -> dict[str, tuple[float, float]]:
+    each = [percentiles_of(run.response_s, NAMES) for run in runs]
+    return intervals_over_runs(percentiles_of(np.concatenate([run.response_s for run in runs]), NAMES), each)
+
+
+def of_one(run: SimulatedRun) -> dict[str, tuple[float, float]]:
+    ends_s = run.arrivals_s[-1] * (1 + 1e-9)
+    block_of = (run.arrivals_s * BLOCKS / ends_s).astype(np.int64)
+    return confidence_intervals(run.response_s, block_of, percentiles=NAMES, seed=0)
+
+
+def covered(queue: Queue, requests: int, trials: int) -> list[dict[str, Any]]:
+    """Return the shares of intervals that hold the truth, for both kinds."""
+    truth = true_percentiles_s(queue)
+    found: dict[str, list[dict[str, tuple[float, float]]]] = {"five runs": [], "one run": []}
+    for trial in range(trials):
+        runs = [queue.run(requests, RUNS * trial + nth) for nth in range(RUNS)]
+        found["five runs"].append(over_runs(runs))
+        found["one run"].append(of_one(queue.run(RUNS * requests, 10**7 + trial)))
+    rows = []
+    for kind, intervals in found.items():
+        row: dict[str, Any] = {"queue": queue.name, "kind": kind, "requests": RUNS * requests}
+        for name in NAMES:
+            printed = [each[name] for each in intervals if name in each]
+            held = sum(low <= truth[RANKS[name]] <= high for low, high in printed)
+            row[name] = {
+                "printed": round(len(printed) / trials, 3),
+                "holds": round(held / len(printed), 3) if printed else None,
+            }
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--only", default="", help="queues whose names have this in them")
+    given = parser.parse_args()
+    began, host = time.monotonic(), describe_host()
+    rows: list[dict[str, Any]] = []
+    with ProcessPoolExecutor(host.logical_cpus) as pool:
+        tasks = [
+            pool.submit(covered, queue, requests, given.trials)
+            for queue in (*QUIET, *UNEVEN)
+            if given.only in queue.name
+            for requests in LENGTHS
+        ]
+        for task in tasks:
+            rows += task.result()
+            print(json.dumps(rows[-2:]), file=sys.stderr, flush=True)
+    machine = {"cpu": host.cpu_model, "logical_cpus": host.logical_cpus, "python": host.python, "numpy": np.__version__}
+    print(json.dumps({"machine": machine, "elapsed_s": round(time.monotonic() - began), "intervals": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
