@@ -41,12 +41,16 @@ class Part:
         """The closed loop."""
         return self.measurement.runs[0]
 
-    @property
-    def open(self) -> Run | None:
-        """The open loop that the trial was judged by, None where no rate was asked, or nothing was answered."""
-        share = None if self.trial.at_rate is None else self.trial.instance_count
-        loops = [run for run in self.measurement.runs if isinstance(run.traffic, OpenLoop)]
-        return loops[-1] if loops and share is not None else None
+    def judged(self, rate_per_s: float | None) -> Run | None:
+        """Return the open loop that the trial was judged by, where all instances together have ``rate_per_s``; None
+        where no rate was asked, or nothing was answered."""
+        if rate_per_s is None or self.trial.at_rate is None:
+            return None
+        share_per_s = rate_per_s / self.trial.instance_count
+        for run in self.measurement.runs:
+            if isinstance(run.traffic, OpenLoop) and run.traffic.rate_per_s == share_per_s:
+                return run
+        return None
 
 
 def confirmed_trial(
@@ -78,7 +82,7 @@ def confirmed_trial(
     counted = valid if len(valid) >= enough else parts
     names = percentiles_of(request)
     capacity = summarize_runs([part.closed for part in counted], percentiles=names)
-    loops = [part.open for part in counted if part.open is not None]
+    loops = [loop for part in counted if (loop := part.judged(request.sla.rate_per_s)) is not None]
     at_rate = summarize_runs(loops, percentiles=names) if len(loops) == len(counted) else None
     thresholds = request.sla.thresholds
     evidence = () if at_rate is None else evidence_of_runs(loops, thresholds, workers=first.configuration.workers)

@@ -69,7 +69,7 @@ def test_everything_that_was_recorded_is_kept_as_one() -> None:
 
 
 def test_each_test_has_arrivals_of_its_own() -> None:
-    loops = [part.open for part in parts_of(request_of(), 1.0, 1.0, 1.0)]
+    loops = [part.judged(500.0) for part in parts_of(request_of(), 1.0, 1.0, 1.0)]
     drawn = {None if loop is None else loop.samples.scheduled_ns().tobytes() for loop in loops}
     assert len(drawn) == 3
 
