@@ -7,6 +7,7 @@ takes, one run has all of the time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.intervals import MIN_VALUES
@@ -48,19 +49,25 @@ class ConfirmationPlan:
         return self.runs * (self.each.capacity_s + self.each.at_rate_s)
 
 
+_WITHOUT_LIMIT_S = 10.0
+"""The traffic of a confirmation where a job has no limit of time, by which people would say how much they wait for.
+Chosen, not measured."""
+
+
 def plan_confirmation(request: JobRequest, *, left_s: float, round_test_s: float, in_one: bool) -> ConfirmationPlan:
     """Plan a confirmation that has ``left_s``, where a test in a round took ``round_test_s``; ``in_one`` run only if
     told, and where the traffic is the user's own, or has cycles."""
     start_s, at_rate = start_of_run_s(request, round_test_s), request.sla.rate_per_s is not None
+    longest_s = CONFIRMING.at_rate_max_s if isfinite(left_s) else _WITHOUT_LIMIT_S
     shortest = shortest_run(request)
     fitting = int(min(CONFIRMING_RUNS, left_s / (start_s + shortest.capacity_s + shortest.at_rate_s)))
     if in_one or not can_be_in_runs(request) or fitting < MIN_VALUES:
         whole = CONFIRMING.covering_cycle(cycle_s(request))
         left_s -= round_test_s + CONFIRMING.capacity_s
-        at_rate_s = min(whole.at_rate_max_s, max(whole.at_rate_s, left_s * _share(request, _REPEATED)))
+        at_rate_s = max(whole.at_rate_s, min(longest_s, left_s * _share(request, _REPEATED)))
         return ConfirmationPlan(runs=1, each=replace(whole, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s))
     left_s = left_s / fitting - start_s - shortest.capacity_s
-    at_rate_s = max(shortest.at_rate_s, min(CONFIRMING.at_rate_max_s / fitting, left_s * _share(request, _LEFT_OUT)))
+    at_rate_s = max(shortest.at_rate_s, min(longest_s / fitting, left_s * _share(request, _LEFT_OUT)))
     if not at_rate:
         at_rate_s = 0.0
     return ConfirmationPlan(runs=fitting, each=replace(shortest, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s))

@@ -294,7 +294,7 @@ class Search(SearchState):
             if len(self.trials) > 1:
                 self.remarks.append(f"the best were not compared in turns: that takes {MIN_TESTS_FOR_ROUNDS} tests")
             return
-        chosen = finalists(self.recommendations(), self.space, self.trials, self.request)
+        chosen = finalists(self.recommendations(), self.space, self.hopeful_trials(), self.request)
         naive = self.naive(chosen[0].vcpus) if chosen else None
         if naive in self.failed or naive in chosen:
             naive = None

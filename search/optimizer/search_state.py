@@ -43,6 +43,9 @@ MIN_TESTS_FOR_ROUNDS = 9
 """A job that may make fewer tests spends them on configurations: three rounds, which an interval takes, of the best and
 the naive default alone are six tests."""
 
+FAR_BELOW = 0.5
+"""The part of its limit that a percentile takes which is far below it. Chosen, not measured."""
+
 TYPICAL_TEST_S = 2.0
 TYPICAL_ROUND_TEST_S = 1.2
 """What a test takes with its fresh processes, before anything is known of it: a guess, which the first tests
@@ -95,8 +98,18 @@ class SearchState:
 
     def recommendations(self) -> tuple[Recommendation, ...]:
         """Return what to deploy, by what is known so far. What crashed once may crash again."""
-        reliable = [trial for trial in self.trials if trial.configuration not in self.failed]
+        reliable = [trial for trial in self.hopeful_trials() if trial.configuration not in self.failed]
         return recommend(self.space, reliable, self.request)
+
+    def hopeful_trials(self) -> list[Trial]:
+        """Return all trials. Until a configuration is confirmed, one that leaves only limits open which are far away
+        passes: that says something of the length of the test, and nothing against what was tested."""
+        return [
+            replace(trial, verdict="PASS")
+            if trial.configuration not in self.confirmed and _is_too_short_to_tell(trial, self.request)
+            else trial
+            for trial in self.trials
+        ]
 
     def best(self) -> Configuration | None:
         """Return the configuration of the first recommendation, None where there is none."""
@@ -161,3 +174,11 @@ class SearchState:
     def min_confirmation_s(self, round_test_s: float) -> float:
         """Return how long the confirmation takes at least where a test in a round takes ``round_test_s``."""
         return min_confirmation_s(self.request, round_test_s=round_test_s)
+
+
+def _is_too_short_to_tell(trial: Trial, request: JobRequest) -> bool:
+    """Return whether ``trial`` is UNDECIDED, though every percentile that is limited is far below its limit."""
+    if trial.verdict != "UNDECIDED" or trial.at_rate is None or not request.sla.thresholds:
+        return False
+    seen = [(trial.at_rate.latency_ms.get(limit.percentile), limit.limit_ms) for limit in request.sla.thresholds]
+    return all(value is not None and value <= FAR_BELOW * limit_ms for value, limit_ms in seen)

@@ -38,9 +38,6 @@ MAX_LUCK = 0.52
 endpoint differs by half of this part or more, on a quiet machine (benchmarks/claims/endpoint_prediction.py, again).
 Twice that, since of several the best had good luck, and the one that it is compared with may have had bad luck."""
 
-FAR_FROM_LIMIT = 0.5
-"""The part of a limit that a percentile takes which is far away from it. Chosen, not measured."""
-
 MIN_DIFFERENCE = 0.01
 """Nobody changes a deployment for less than 1 %. Chosen, not measured."""
 
@@ -110,22 +107,13 @@ def _may_be_even(
 def ranking_key(pooled: PooledTrials, profile: InstanceProfile, request: JobRequest) -> tuple[int, Score]:
     """Return what to sort by, best first: the verdict, then the score."""
     trial = pooled.trial
-    verdict = VERDICT_ORDER["PASS" if _is_too_short_to_tell(trial, request) else trial.verdict]
+    verdict = VERDICT_ORDER[trial.verdict]
     if trial.verdict == "FAIL":
         return verdict, Score(unpriced=False, per_hour=0.0, figure=trial.violation)
     objective = objective_of(request)
     context = context_of(request, Price.of(profile.price_per_hour, profile.vcpus))
     figure = objective.of_pooled_trials(pooled, context)
     return verdict, score_of_figure(objective, figure, context, instances=trial.instance_count)
-
-
-def _is_too_short_to_tell(trial: Trial, request: JobRequest) -> bool:
-    """Return whether ``trial`` leaves only limits open that are far away: that says something of the length of the
-    test, and nothing against what was tested. The confirmation of the winner is longer."""
-    if trial.verdict != "UNDECIDED" or trial.at_rate is None or not request.sla.thresholds:
-        return False
-    seen = [(trial.judged.latency_ms.get(limit.percentile), limit.limit_ms) for limit in request.sla.thresholds]
-    return all(value is not None and value <= FAR_FROM_LIMIT * limit_ms for value, limit_ms in seen)
 
 
 def score_of(trial: Trial, price: Price, request: JobRequest) -> Score:

@@ -116,7 +116,18 @@ def test_a_scaling_plan_is_made_from_python(opened: dict[str, Any], copy: Path) 
 def test_the_report_of_a_job_has_every_field_and_figure(servefit: Servefit, copy: Path, name: str) -> None:
     reported = servefit("report", name, "--format", "json")
     assert reported.status == 0, reported.stderr
-    assert_kept(reported.document, kept(copy, "report", name))
+    assert_kept(as_measured(reported.document), as_measured(kept(copy, "report", name)))
+
+
+def as_measured(report: dict[str, Any]) -> dict[str, Any]:
+    """A report without what is expected: a later servefit may predict better."""
+    tables = dict(report["tables"])
+    for name in tables.keys() & {"expected_and_measured"}:
+        tables[name] = [{**row, **dict.fromkeys(row.keys() & EXPECTED)} for row in tables[name]]
+    return {**report, "tables": tables}
+
+
+EXPECTED = {"expected per s", "from", "to", "measured / expected"}
 
 
 @of_each("show/*.json", names=("rounds", "phases", "all-fail"))
