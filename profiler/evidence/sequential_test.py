@@ -19,9 +19,10 @@ run is long: ``rare_disturbances`` says which.
 
 Where the limit is far away, waiting for enough independent requests would be a waste. If response times fall off at
 least exponentially, then P(response > limit) <= P(response > limit / m) ** m, and the right-hand side is settled by a
-few independent requests. That is used for m of 8 and 32, beside the evidence above, as long as nothing has taken more
-than an eighth of the limit. By then, the benchmark shows, even service times far more variable than exponential ones
-are told apart; a queue that has only begun to grow is not, so the caller has to know that servers have time to spare.
+few independent requests. That is used for m of 2, 4, 8 and 32, beside the evidence above, as far as nothing has taken
+more than that part of the limit, and for all of them where nothing has taken more than an eighth. By then, the
+benchmark shows, even service times far more variable than exponential ones are told apart; a queue that has only begun
+to grow is not, so the caller has to know that servers have time to spare.
 """
 
 from __future__ import annotations
@@ -63,9 +64,13 @@ the runs of benchmarks/claims/verdicts.py pass wrongly, in every queue."""
 _INTEGRATION_POINTS = 2000
 """Of the density of the beta distribution beyond the boundary: the result errs by half a per cent at most."""
 
-_MARGINS = (8.0, 32.0)
+_MARGINS = (2.0, 4.0, 8.0, 32.0)
 """Times as strict as the limit (see above). By experiment too: very variable service times (M/G/1 there) are still
 told apart."""
+
+_MUCH_ROOM = 8.0
+"""Where nothing took more than such a part of the limit, stricter ones count too, although some took longer than these.
+By experiment."""
 
 _CLIPPED_ABOVE = 0.95
 """See ``_clipped``."""
@@ -193,11 +198,12 @@ class SequentialTest:
     def _p_pass(self, response_ns: np.ndarray, violations: int, correlated: float, *, unhurried: bool) -> float:
         """Return the probability of so few violations, the least of those for the limit and for its parts, times their
         number [Bonferroni]."""
-        found = p_of_so_few(*_deflated(len(response_ns), violations, _cautious(correlated)), self._boundary)
-        if not unhurried or response_ns.max() * _MARGINS[0] > self._limit_ns:
-            return found
-        margins = [self._p_margin(response_ns, correlated, margin) for margin in _MARGINS]
-        return min(1.0, (1 + len(margins)) * min(found, *margins))
+        found = [p_of_so_few(*_deflated(len(response_ns), violations, _cautious(correlated)), self._boundary)]
+        if unhurried:
+            room = self._limit_ns / max(float(response_ns.max()), 1.0)
+            margins = [margin for margin in _MARGINS if margin <= room or room >= _MUCH_ROOM]
+            found += [self._p_margin(response_ns, correlated, margin) for margin in margins]
+        return min(1.0, len(found) * min(found))
 
     def _p_margin(self, response_ns: np.ndarray, correlated: float, margin: float) -> float:
         """Return the probability of so few violations of a limit that is ``margin`` times as strict."""
@@ -236,7 +242,13 @@ def autocorrelation_time(series: np.ndarray) -> float:
     if variance <= 0:
         return 1.0
     unevenness = float(np.square(means - mean).sum()) / (BATCHES - 1) / variance
-    return max(1.0, length * unevenness / (1 - unevenness)) if unevenness < 1 else inf
+    return max(1.0, time_of_unevenness(unevenness, length))
+
+
+def time_of_unevenness(unevenness: float, length: int) -> float:
+    """Return the autocorrelation time t of a series by how uneven means of batches of ``length`` values are, in parts
+    of the variance of single values, which is t / (length + t); infinite where they are as uneven."""
+    return length * unevenness / (1 - unevenness) if unevenness < 1 else inf
 
 
 def p_of_so_few(samples: float, violations: float, boundary: float) -> float:

@@ -7,11 +7,16 @@ import numpy as np
 UNHURRIED, MIN_TO_KNOW_HOW_BUSY = 0.85, 200
 """Workers that were serving for less of the time, over so many requests, keep up with what arrives. Chosen."""
 
+HALF_IDLE, MIN_TO_KNOW_HALF_IDLE = 0.5, 50
+"""And so do those that were idle for half of the time over fewer: a queue that begins to grow is idle for a tenth of
+its first 50 requests (sqrt(2 x 50 / pi) of them). Chosen."""
+
 
 def is_unhurried(requests: int, busy: float) -> bool:
     """Return whether workers had time to spare that served ``requests`` requests, and were serving for the part
     ``busy`` of the time."""
-    return requests >= MIN_TO_KNOW_HOW_BUSY and busy < UNHURRIED
+    half_idle = requests >= MIN_TO_KNOW_HALF_IDLE and busy < HALF_IDLE
+    return half_idle or (requests >= MIN_TO_KNOW_HOW_BUSY and busy < UNHURRIED)
 
 
 def workers_serving(due_ns: np.ndarray, started_ns: np.ndarray, ended_ns: np.ndarray) -> float:

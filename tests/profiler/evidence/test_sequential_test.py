@@ -131,11 +131,25 @@ def test_a_limit_that_is_far_away_passes_soon_in_a_busy_queue_too() -> None:
 def test_one_response_near_a_far_limit_takes_the_short_cut_away() -> None:
     response = single_server(0.8, 600, seed=1) / 20
     without = concluded(response, unhurried=True)
-    response[300] = LIMIT_NS / 2
+    response[300] = 0.6 * LIMIT_NS
     with_one = concluded(response, unhurried=True)
     assert without.verdict == "PASS"
     assert with_one.verdict == "UNDECIDED"
     assert with_one.violations == 0
+
+
+@pytest.mark.parametrize(("part", "verdict"), [(0.6, "UNDECIDED"), (0.25, "PASS"), (0.1, "PASS")])
+def test_requests_that_are_worth_few_decide_a_limit_that_none_has_come_near(part: float, verdict: str) -> None:
+    """Response times drift up and down, as beside neighbours: 600 requests are worth some thirty."""
+    random, level, drifting = np.random.default_rng(11), 0.0, []
+    for _ in range(600):
+        level = 0.9 * level + random.normal()
+        drifting.append(LIMIT_NS * part * (0.5 + 0.5 * np.tanh(level / 4)))
+    found = concluded(np.array(drifting), unhurried=True)
+    assert found.autocorrelation_time is not None
+    assert 10 < found.samples / found.autocorrelation_time < 80
+    assert found.violations == 0
+    assert found.verdict == verdict
 
 
 def test_a_few_stalls_do_not_hide_that_the_other_requests_wait_for_each_other() -> None:
