@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.disturbed_queues import QUIET, UNEVEN, Queue, true_percentiles_s
+from benchmarks.in_parallel import in_parallel
+from benchmarks.synthetic import machine
 from servefit.profiler.evidence.several_runs import intervals_over_runs
 from servefit.profiler.evidence.summary import BLOCKS, confidence_intervals, percentiles_of
 from servefit.profiler.machine.host import describe_host
@@ -75,20 +75,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--only", default="", help="queues whose names have this in them")
     given = parser.parse_args()
-    began, host = time.monotonic(), describe_host()
-    rows: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(host.logical_cpus) as pool:
-        tasks = [
-            pool.submit(covered, queue, requests, given.trials)
-            for queue in (*QUIET, *UNEVEN)
-            if given.only in queue.name
-            for requests in LENGTHS
-        ]
-        for task in tasks:
-            rows += task.result()
-            print(json.dumps(rows[-2:]), file=sys.stderr, flush=True)
-    machine = {"cpu": host.cpu_model, "logical_cpus": host.logical_cpus, "python": host.python, "numpy": np.__version__}
-    print(json.dumps({"machine": machine, "elapsed_s": round(time.monotonic() - began), "intervals": rows}, indent=2))
+    began = time.monotonic()
+    queues = [queue for queue in (*QUIET, *UNEVEN) if given.only in queue.name]
+    plans = [(queue, requests, given.trials) for queue in queues for requests in LENGTHS]
+    rows = [row for rows in in_parallel(covered, plans) for row in rows]
+    figures = {"machine": machine(describe_host()), "elapsed_s": round(time.monotonic() - began), "intervals": rows}
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.data.grid import Grid
+from benchmarks.in_parallel import in_parallel
 from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.baselines import SEARCHERS
 from benchmarks.optimizers.replay import Table, Truth
-from benchmarks.optimizers.surfaces import SURFACES, Surface, redrawn
+from benchmarks.optimizers.surfaces import SURFACES, redrawn
+from benchmarks.synthetic import machine
 from servefit.profiler.machine.host import describe_host
 
 if TYPE_CHECKING:
@@ -68,16 +67,10 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.1, help="part of the grid's time that a search may take")
     parser.add_argument("--only", default="", help="surfaces whose names have this in them")
     given = parser.parse_args()
-    began, host = time.monotonic(), describe_host()
-    chosen: list[tuple[int, Surface]] = [
-        (number, each) for number, each in enumerate(SURFACES) if given.only in each.name
-    ]
-    found: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(host.logical_cpus, mp_context=get_context("spawn")) as pool:
-        tasks = [pool.submit(play, number, seed, given.share) for number, _ in chosen for seed in range(given.seeds)]
-        for task in tasks:
-            found += task.result()
-            print(f"{len(found)} searches played", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    chosen = [(number, each) for number, each in enumerate(SURFACES) if given.only in each.name]
+    plans = [(number, seed, given.share) for number, _ in chosen for seed in range(given.seeds)]
+    found = [search for searches in in_parallel(play, plans) for search in searches]
     figures: dict[str, Any] = {}
     for goal in GOALS:
         for name in SEARCHERS:
@@ -87,8 +80,8 @@ def main() -> None:
                 "regret_p95": round(p95, 2),
                 **{surface.name: summed_up([e for e in mine if e["surface"] == surface.name]) for _, surface in chosen},
             }
-    machine = {"cpu": host.cpu_model, "logical_cpus": host.logical_cpus, "python": host.python}
-    print(json.dumps({"machine": machine, "elapsed_s": round(time.monotonic() - began), "figures": figures}, indent=2))
+    head = {"machine": machine(describe_host()), "elapsed_s": round(time.monotonic() - began)}
+    print(json.dumps({**head, "figures": figures}, indent=2))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import exp, isfinite, log
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,5 +89,5 @@ def _mean_times(each: Sequence[Mapping[str, float | None] | None]) -> dict[str, 
     found: dict[str, float | None] = {}
     for name in known[0]:
         values = [value for times in known if (value := times[name]) is not None and value > 0]
-        found[name] = exp(sum(map(log, values)) / len(values)) if len(values) == len(known) else None
+        found[name] = geometric_mean(values) if len(values) == len(known) else None
     return found

@@ -19,6 +19,7 @@ import numpy as np
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.evidence.intervals import t_quantile
+from servefit.profiler.evidence.sequential_test import time_of_unevenness
 from servefit.profiler.evidence.summary import CONFIDENCE, samples_needed
 from servefit.profiler.record.traffic import MIN_STEP_S
 from servefit.showing import shown
@@ -251,13 +252,13 @@ class _Excess:
 
 def _variance_of_sum(values: np.ndarray) -> float:
     """Return the variance of the sum of ``values``, which may be correlated: by the longest autocorrelation time that
-    batches of any length show of which there are enough. See ``sequential_test.autocorrelation_time``."""
+    batches of any length show of which there are enough. As ``sequential_test``, which has 40 of one length."""
     number, variance = len(values), float(values.var(ddof=1))
     time, length = 1.0, 2
     while variance > 0 and number // length >= _MIN_TO_VARY:
         batches = number // length
         means = values[number - batches * length :].reshape(batches, length).mean(axis=1)
         unevenness = float(means.var(ddof=1)) / variance
-        time = max(time, length * unevenness / (1 - unevenness) if unevenness < 1 else number)
+        time = max(time, time_of_unevenness(unevenness, length))
         length *= 2
     return number * variance * min(time, number)

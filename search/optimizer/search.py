@@ -11,12 +11,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite, log
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.finalists import MAX_ROUNDS, finalists, is_far_behind, remaining_finalists
-from servefit.search.optimizer.importance import importance
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import (
@@ -30,7 +29,6 @@ from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.queueing.endpoint import SURVEY_S
 from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import context_of, objective_of
-from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
 from servefit.search.results.ratios import MIN_ROUNDS, ratio
@@ -126,20 +124,6 @@ class Search(SearchState):
         """Return the figure of ``best`` as text."""
         price = Price.of(best.profile.price_per_hour, best.profile.vcpus)
         return objective_of(self.request).figure_text(best, context_of(self.request, price))
-
-    def importance(self) -> dict[str, float]:
-        """Return the part that each parameter explains of the differences between all configurations, as they are
-        expected to be now. Cost is counted in vCPUs, since some prices may be unknown."""
-        objective = objective_of(self.request)
-        figures = self.surrogate.figures(self.space.grid)
-        # What is expected at the least latency does not compare with what was measured.
-        if not (objective.needs_latency and figures):
-            for pooled in pool_trials(self.trials):
-                context = context_of(self.request, Price.in_vcpus(pooled.configuration.vcpus))
-                measured = objective.of_pooled_trials(pooled, context)
-                if measured is not None:
-                    figures.setdefault(pooled.configuration, objective.lower(measured))
-        return importance({configuration: log(figure) for configuration, figure in figures.items() if 0 < figure < inf})
 
     def _begin(self, stage: Stage, text: str) -> None:
         """Report that ``stage`` begins, with the time that is left."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf, log
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.confirmation_plan import (
@@ -15,11 +16,13 @@ from servefit.search.optimizer.confirmation_plan import (
     min_confirmation_s,
     plan_confirmation,
 )
-from servefit.search.optimizer.importance import naive_default
+from servefit.search.optimizer.importance import importance, naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
 from servefit.search.results.objectives.cost import CostAtRate
-from servefit.search.results.objectives.registry import objective_of
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.pooled_trials import pool_trials
+from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
 
 if TYPE_CHECKING:
@@ -115,6 +118,20 @@ class SearchState:
         """Return the configuration of the first recommendation, None where there is none."""
         best = next(iter(self.recommendations()), None)
         return None if best is None else best.trial.configuration
+
+    def importance(self) -> dict[str, float]:
+        """Return the part that each parameter explains of the differences between all configurations, as they are
+        expected to be now. Cost is counted in vCPUs, since some prices may be unknown."""
+        objective = objective_of(self.request)
+        figures = self.surrogate.figures(self.space.grid)
+        # What is expected at the least latency does not compare with what was measured.
+        if not (objective.needs_latency and figures):
+            for pooled in pool_trials(self.trials):
+                context = context_of(self.request, Price.in_vcpus(pooled.configuration.vcpus))
+                measured = objective.of_pooled_trials(pooled, context)
+                if measured is not None:
+                    figures.setdefault(pooled.configuration, objective.lower(measured))
+        return importance({configuration: log(figure) for configuration, figure in figures.items() if 0 < figure < inf})
 
     def untried_single(self) -> Configuration | None:
         """Return the configuration that differs from the best so far in joining no requests, where latencies at a rate

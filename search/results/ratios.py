@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import exp, fsum, inf, log
 from typing import TYPE_CHECKING
 
-from servefit.profiler.evidence.intervals import mean_interval
+from servefit.profiler.evidence.intervals import MIN_VALUES, mean_interval
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import without_disturbed_rounds
 from servefit.search.results.price import Price
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Trial
 
-MIN_ROUNDS = 3
-"""Rounds that an interval takes: of two it would be far too wide to tell anything. Chosen, not measured."""
+MIN_ROUNDS = MIN_VALUES
+"""Rounds that an interval takes."""
 
 _SAME_PRICE = Price(unpriced=False, per_hour=1.0)
 """Both are compared on the same instance, so that what it costs makes no difference."""

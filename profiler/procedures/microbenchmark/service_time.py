@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from math import exp, log
+from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from servefit.checks import check_whole
 from servefit.profiler.drivers.inprocess.steady_state import why_unsteady
 from servefit.profiler.drivers.inprocess.timing import TimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
-from servefit.profiler.evidence.intervals import geometric_mean_interval
+from servefit.profiler.evidence.intervals import MIN_VALUES, geometric_mean_interval
 from servefit.profiler.evidence.summary import PERCENTILES, percentiles_of
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.comparing.comparison import Figure
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Configuration
 
-MIN_PROCESSES = 3
-"""Fewer have no interval worth the name: that of two values is 13 standard errors to either side."""
+MIN_PROCESSES = MIN_VALUES
+"""As many as an interval takes."""
 
 PUBLISHED_PROCESSES = 5
 """For figures that are published: the interval of five is half as wide as that of three. Chosen."""
@@ -136,7 +136,7 @@ def measure_p50_once(
         configuration, artifact, rows, host=host, memory_bytes=memory_bytes, rows_per_request=rows_per_request
     ) as workers:
         recorded = workers.time_calls(order)
-    p50_ns = _geometric_mean([_process_time(times).p50_ns for times in recorded])
+    p50_ns = geometric_mean([_process_time(times).p50_ns for times in recorded])
     return Figure(value=p50_ns, host_fingerprint=host.fingerprint)
 
 
@@ -158,12 +158,12 @@ def service_time(
         host_fingerprint=host_fingerprint,
         rows_per_call=all_times[0].rows_per_call,
         single_calls=all(times.calls_per_duration == 1 for times in all_times),
-        mean_ns=_geometric_mean(means),
-        p50_ns=_geometric_mean(medians),
+        mean_ns=geometric_mean(means),
+        p50_ns=geometric_mean(medians),
         percentiles_ns={name: _over([process.percentiles_ns[name] for process in processes]) for name in PERCENTILES},
         ci95_ns={
-            "mean": geometric_mean_interval([_geometric_mean([each.mean_ns for each in of_one]) for of_one in starts]),
-            "p50": geometric_mean_interval([_geometric_mean([each.p50_ns for each in of_one]) for of_one in starts]),
+            "mean": geometric_mean_interval([geometric_mean([each.mean_ns for each in of_one]) for of_one in starts]),
+            "p50": geometric_mean_interval([geometric_mean([each.p50_ns for each in of_one]) for of_one in starts]),
         },
         processes=processes,
         calls=sum(process.calls for process in processes),
@@ -196,8 +196,4 @@ def _process_time(times: CallTimes) -> ProcessTime:
 def _over(values: Sequence[float | None]) -> float | None:
     """Return the geometric mean; None unless every process has a value."""
     known = [value for value in values if value is not None]
-    return _geometric_mean(known) if len(known) == len(values) else None
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    return exp(sum(map(log, values)) / len(values))
+    return geometric_mean(known) if len(known) == len(values) else None

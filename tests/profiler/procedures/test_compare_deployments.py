@@ -68,7 +68,9 @@ def test_two_models_answer_the_same_requests(timed: list[Any]) -> None:
 
 def test_a_rate_that_saturates_one_of_them_cannot_be_compared() -> None:
     asked: dict[str, Any] = {"payload": ROWS, "rate": 2_000_000.0, "budget_s": 1.0, "allow_noise": True}
-    with pytest.raises(MeasurementError, match=r"cannot be compared: it is saturated; ask for a lower rate"):
+    with pytest.raises(
+        MeasurementError, match=r"(xgboost|onnxruntime) cannot be compared: it is saturated; ask for a lower rate"
+    ):
         compare_deployments(booster(), Deployment(), {"backend": "onnxruntime"}, **asked)
 
 
