@@ -58,6 +58,22 @@ def simulate_batches(
 ) -> Floats:
     """Return response times, in order of arrival, where servers join waiting requests into batches.
 
+    As ``serve_batches`` does.
+    """
+    _, ends, sizes = serve_batches(arrivals, factors, batch_times, servers=servers, delay=delay)
+    return np.repeat(ends, sizes) - arrivals
+
+
+def serve_batches(
+    arrivals: Floats,
+    factors: Floats,
+    batch_times: tuple[float, ...],
+    *,
+    servers: int = 1,
+    delay: float = 0.0,
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Return when each batch begins and ends, and how many requests it has, where servers join those that wait.
+
     A batch of ``k`` requests takes ``batch_times[k - 1]`` times the next of ``factors`` (as many as there are
     requests, to be safe); ``len(batch_times)`` is the largest batch. A free server takes what is there, and waits for
     more until the first request is ``delay`` old or the batch is full.
@@ -65,7 +81,7 @@ def simulate_batches(
     most, total = len(batch_times), len(arrivals)
     times = arrivals.tolist()
     free = [-math.inf] * servers
-    ends = np.empty(total)
+    starts, ends, sizes = [], [], []
     first = 0
     for factor in factors.tolist():
         if first == total:
@@ -75,10 +91,12 @@ def simulate_batches(
         start = max(free[0], times[first], min(times[first] + delay, filled))
         last = bisect_right(times, start, first + 1, min(first + most, total))
         end = start + batch_times[last - first - 1] * factor
-        ends[first:last] = end
+        starts.append(start)
+        ends.append(end)
+        sizes.append(last - first)
         heapq.heapreplace(free, end)
         first = last
-    return ends - arrivals
+    return np.array(starts), np.array(ends), np.array(sizes, dtype=np.int64)
 
 
 def erlang_c(load: float, servers: int) -> float:

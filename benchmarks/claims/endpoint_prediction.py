@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.machine.host import Host
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.service import ServiceTimes
 
 BACKENDS = ("forest", "onnxruntime", "treelite", "xgboost", "lightgbm")
 MODELS = ("xgb-100x4", "fraud", "lgb-1000x31")

@@ -33,12 +33,12 @@ from benchmarks.models.fraud import BACKENDS, Fraud
 from servefit.errors import MeasurementError
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid
+from servefit.profiler.queueing.discipline import Discipline
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.service_time_survey import Survey, time_service, timed_as
-from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.prediction import predict
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import simulate
 from servefit.search.request.space import BATCH_SIZES
 

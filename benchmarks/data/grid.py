@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.space import Space
 
 if TYPE_CHECKING:

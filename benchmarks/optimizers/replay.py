@@ -27,8 +27,8 @@ from servefit.search.results.ranking import ranking_key
 from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
-    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.measure_trial import Durations

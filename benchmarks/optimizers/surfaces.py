@@ -23,8 +23,8 @@ from servefit.search.results.instances import instance_counts
 
 if TYPE_CHECKING:
     from benchmarks.data.grid import Figures, Grid, Timing
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
-    from servefit.search.queueing.service import ServiceTimes
 
 SPEEDS = 0.5
 """Backends are redrawn to be faster or slower by so much, as a standard deviation of logarithms."""

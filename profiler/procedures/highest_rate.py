@@ -1,8 +1,10 @@
 """Finds the highest rate of requests at which an SLA on the response time holds, in a budget of requests or seconds.
 
-First runs in an open loop close in on the rate at which a percentile reaches its limit (the root); then rates below it
-are put to the sequential test, and the one that passes is the answer. How the root is estimated is in
-``evidence.rate_fit``; who carries out the runs, a load driver or a simulation, is up to the caller.
+First runs in an open loop close in on the rate at which a percentile reaches its limit (the root). Where their calls
+are known, they are replayed (``evidence.replay``), and the lower bound of the root that comes from that is the answer,
+guarded by one run at it. Where they are not, the root is fitted (``evidence.rate_fit``), rates below it are put to the
+sequential test, and the one that passes is the answer. Who carries out the runs, a load driver or a simulation, is up
+to the caller.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy as np
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
+from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.budget import Budget
 from servefit.profiler.evidence.rate_fit import (
     MIN_RESPONSES,
@@ -34,14 +37,18 @@ from servefit.profiler.evidence.sequential_test import (
     autocorrelation_time,
     combined_verdict,
 )
+from servefit.profiler.procedures.seen_runs import SeenRuns
 from servefit.profiler.procedures.tried_rates import HighestRate, Probe, ThresholdTest, TriedRate
 from servefit.quantities import number_text, percent_text
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.evidence.replay import ReplayedRate
+    from servefit.profiler.queueing.discipline import Discipline
 
-APPROACH_SHARE = 0.5
-"""The share of the budget for finding the root; the rest is for confirming. Chosen, not measured."""
+APPROACH_SHARE, _REPLAYED_SHARE = 0.5, 0.7
+"""The share of the budget for finding the root; the rest is for confirming. A replay is as good as its calls are many,
+and what it claims is only guarded. Chosen, not measured."""
 
 STEP = 0.97
 """The first rate to be confirmed is this much of the root, and the next this much of one that fails. Chosen: to tell a
@@ -111,6 +118,8 @@ def highest_rate(
     seed: int = 0,
     shortest_s: float = SHORTEST_S,
     steady: bool = True,
+    discipline: Discipline | None = None,
+    arrivals: str = ARRIVALS,
 ) -> HighestRate:
     """Search between 0 and ``saturation_per_s``, the rate that a closed loop reaches, until a rate is confirmed.
 
@@ -120,6 +129,10 @@ def highest_rate(
     spent. The first rate to be confirmed is 3 % below the root, or as much lower as it takes for a verdict to be
     likely in the budget; after a FAIL follows one 3 % lower, after a PASS a higher one while there is budget. When no
     rate is confirmed in time, the highest run of the approach that passed and lies below the interval counts.
+
+    Where ``probe`` shows the calls, and their ``discipline`` is given, the approach has 70 % of the budget. The rate to
+    be confirmed is then the lower bound by a replay behind ``arrivals``, and what does not fail there is confirmed.
+    Where the calls do not suffice for that, the search goes on as without them.
 
     Runs take ``shortest_s`` at least. Where the rate of arrivals is not ``steady``, all of a run counts and none ends
     before its time; nor is there an interval, which would rest on blocks of a run that are like each other.
@@ -138,8 +151,10 @@ def highest_rate(
         seed,
         shortest_s=shortest_s,
         steady=steady,
+        discipline=discipline if steady else None,
+        arrivals=arrivals,
     )
-    reason = search.approach() or search.confirm()
+    reason = search.approach() or search.guard() or search.confirm()
     return search.result(reason)
 
 
@@ -157,6 +172,8 @@ class _Search:
         *,
         shortest_s: float,
         steady: bool,
+        discipline: Discipline | None,
+        arrivals: str,
     ) -> None:
         self._probe = probe
         self._saturation_per_s = saturation_per_s
@@ -166,6 +183,9 @@ class _Search:
         self._new_test = new_test
         self._shortest_s = shortest_s
         self._steady = steady
+        self._seen = SeenRuns(discipline, thresholds, arrivals=arrivals, seed=seed)
+        self._claim: ReplayedRate | None = None
+        self._guarded_per_s: float | None = None
         self._random = np.random.default_rng(seed)
         self._points: list[FitPoint] = []
         self._correlations: list[float] = []
@@ -179,7 +199,7 @@ class _Search:
         rate, share, repeated = self._saturation_per_s / 2, _FIRST_SHARE, False
         while True:
             requests = max(self._least, self._least_run(rate), int(share * self._budget.total(rate)))
-            limit = APPROACH_SHARE if self._points else 1.0
+            limit = self._approach_share(rate) if self._points else 1.0
             if rate == floor:  # the run to end all: it is over as soon as it is clear that nothing meets the SLA
                 requests, limit = min(requests, max(self._budget.left(rate), self._least_run(rate))), 1.0
             if requests > self._budget.left(rate, share=limit):
@@ -195,14 +215,35 @@ class _Search:
                 repeated = True
                 continue
             repeated = False
-            if self._close_enough():
+            if self._approach_share(rate) == APPROACH_SHARE and self._close_enough():
                 break
             jitter = self._random.uniform(1 - _JITTER, 1 + _JITTER)
-            target = self._root() if self._any_served() else self._capacity() / 2
+            target = self._seen.root_per_s() or self._root() if self._any_served() else self._capacity() / 2
             rate, share = float(np.clip(target * jitter, floor, ceiling)), _NEXT_SHARE
         if self._any_served():
             return None
         return f"the budget ended before a run did: one at {number_text(rate)} requests/s takes {requests:,} requests"
+
+    def guard(self) -> str | None:
+        """Claim the lower bound by the replay of the approach, and make a run there, with what is left of the budget. A
+        claim that fails, or is not as expected, is lowered step by step. Says how that ended, and None where no replay
+        makes a claim that holds."""
+        replay = self._seen.near_root()
+        self._claim = None if replay is None else replay.highest_rate()
+        rate = 0.0 if self._claim is None else self._claim.at_least_per_s
+        while replay is not None and rate > _FLOOR * self._saturation_per_s:
+            requests = max(self._least, self._least_run(rate), int(_TRANCHE * self._budget.left(rate)))
+            if requests > self._budget.left(rate):
+                break
+            verdict = self._run(rate, requests, "confirm", stop_when_failed=True)
+            if self._disturbed():
+                return _GOT_IN_THE_WAY
+            if verdict in ("PASS", "UNDECIDED") and self._seen.last_is_expected_by(replay):
+                self._guarded_per_s = rate
+                return "confirmed"
+            if verdict != "INVALID":
+                rate *= STEP
+        return None
 
     def confirm(self) -> str:
         """Test rates below the root; the highest that passes is the answer. Says how that ended.
@@ -235,10 +276,12 @@ class _Search:
         return "confirmed" if passed else "the budget was spent before a rate was confirmed"
 
     def result(self, ended: str) -> HighestRate:
-        root, interval = None, None
-        if self._any_served():
+        root, interval, claim = None, None, self._claim
+        if claim is not None:
+            root, interval = claim.rate_per_s, claim.interval_per_s
+        elif self._any_served():
             root, interval = self._root(), self._interval()
-        rate = self._confirmed() or self._passed_below(interval)
+        rate = self._guarded_per_s or self._confirmed() or self._passed_below(interval)
         if not self._steady:
             interval = None
         if rate is not None and ended != "confirmed":
@@ -252,6 +295,8 @@ class _Search:
             elapsed_s=self._budget.seconds_spent,
             ended=ended,
             disturbed=ended.startswith(_GOT_IN_THE_WAY) or (rate is None and self._lacked_time_for_noise(ended)),
+            basis="tested" if self._guarded_per_s is None else "replayed",
+            ratio=None if claim is None else claim.ratio,
         )
 
     def _run(
@@ -279,6 +324,7 @@ class _Search:
                 measured_point(rate, run.response_ns, self._limits, self._random, warms_up=self._steady)
             )
             self._note_correlation(rate, run.response_ns)
+            self._seen.add(rate, run.served, elapsed_s=run.elapsed_s)
         kept = self._kept(run.response_ns)
         percentiles = np.percentile(kept, [threshold.rank for threshold in self._thresholds]) if len(kept) else None
         self._tried.append(
@@ -325,6 +371,11 @@ class _Search:
 
     def _lines(self) -> Lines:
         return fit_points(self._points, self._capacity())
+
+    def _approach_share(self, rate: float) -> float:
+        """Return the share of the budget for finding the root: more where its calls promise a replay."""
+        seconds = _REPLAYED_SHARE * self._budget.total(rate) / rate
+        return _REPLAYED_SHARE if self._seen.promise(seconds) else APPROACH_SHARE
 
     def _root(self) -> float:
         return float(self._lines().roots(self._capacity()).min())

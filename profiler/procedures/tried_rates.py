@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from servefit.profiler.evidence.sequential_test import Evidence, ThresholdVerdict
+    from servefit.profiler.queueing.discipline import ServedRequests
 
 Stop: TypeAlias = "Callable[[np.ndarray], bool]"
 """Called now and then with the response times so far (ns, in order of arrival); True ends the run."""
@@ -22,11 +23,13 @@ class OpenRun:
     """The outcome of a run in an open loop: response times in ns in order of arrival, shape (n,), and how long it took.
 
     There are fewer than asked for if the run was stopped, or ``saturated``: ended because too many requests waited. A
-    ``disturbed`` run says nothing, and is made again unless there are too many of them.
+    ``disturbed`` run says nothing, and is made again unless there are too many of them. ``served`` has the calls of
+    what was answered, None where nothing shows them.
     """
 
     response_ns: np.ndarray
     elapsed_s: float
+    served: ServedRequests | None = None
     saturated: bool = False
     disturbed: bool = False
 
@@ -61,13 +64,15 @@ class TriedRate:
 @shown("rate_per_s", "root_per_s", "interval_per_s", "ended")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HighestRate:
-    """``rate_per_s`` passed the sequential test for every threshold; None when no rate did. It is the claim to make.
+    """``rate_per_s`` is the claim to make, None where there is none: with ``basis`` "replayed" all thresholds hold
+    there with 95 % confidence by a replay of the calls, and a run at it did not fail; with "tested" a run passed the
+    sequential test for every threshold.
 
-    ``root_per_s`` is the best estimate of where the first threshold is reached, from all runs, with its 95 % interval:
-    about half of the time it is too high, so it is no claim. The 95 % is nominal: at small budgets the interval holds
-    the truth less often, as benchmarks/claims/rate_search.py measures. ``elapsed_s`` is the time of running, without
-    warm-ups. ``ended`` says in words why the search ended; ``disturbed``, that runs that were disturbed are the reason,
-    or took the time that was missing.
+    ``root_per_s`` is the best estimate of where the first threshold is reached, with its 95 % interval: about half of
+    the time it is too high, so it is no claim. Of a search without a replay the 95 % is nominal: the interval holds the
+    truth less often, as benchmarks/claims/rate_search.py measures. ``ratio`` is the measured percentile over the
+    replayed one. ``elapsed_s`` is the time of running, without warm-ups. ``ended`` says in words why the search ended;
+    ``disturbed``, that runs that were disturbed are the reason, or took the time that was missing.
     """
 
     rate_per_s: float | None
@@ -78,3 +83,5 @@ class HighestRate:
     elapsed_s: float
     ended: str
     disturbed: bool
+    basis: Literal["replayed", "tested"] = "tested"
+    ratio: float | None = None

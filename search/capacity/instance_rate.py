@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import numpy as np
 
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.capacity.latency_curve import CurvePoint
 from servefit.search.queueing.endpoint import EndpointCosts, queue_of
 from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, highest_rate_per_s, predict
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.results.instances import PLANNED_UTILISATION
 from servefit.showing import shown
 

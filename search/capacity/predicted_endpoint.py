@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.summary import rank_of
+from servefit.profiler.queueing.discipline import Discipline
 from servefit.quantities import ms_text, number_text
 from servefit.search.capacity.instance_rate import Simulation, stretched
-from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.endpoint import EndpointQueue
 from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, predict, predict_users
 from servefit.search.results.instances import instance_counts
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from servefit.profiler.evidence.summary import Summary
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Run
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.prediction import Prediction
-    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Trial, TrialVerdict
 

@@ -14,8 +14,8 @@ from servefit.search.capacity.instance_rate import Simulation
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Recommendation, Trial
 

@@ -6,10 +6,10 @@ import dataclasses
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.figures.outside import outside_values
 from servefit.search.figures.registry import values
 from servefit.search.queueing.endpoint import EndpointCosts
-from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from servefit.backends.secret import is_hidden
 from servefit.errors import SpecError, StorageError
+from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED
 from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.queueing.endpoint import EndpointCosts
-from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.storage.steps import TESTS
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from servefit.backends.payload import Payload
     from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration, Measurement, Run
     from servefit.search.jobs.optuna_trials import StudyOfTrials
     from servefit.search.jobs.tasks import Task
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Moment, Progress
     from servefit.search.optimizer.search import Search
     from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.log import JobLog

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.results.recommendation import Trial
 
 

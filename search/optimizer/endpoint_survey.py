@@ -20,15 +20,15 @@ import numpy as np
 from servefit.errors import MeasurementError
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid
+from servefit.profiler.queueing.service import strata_of
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
-from servefit.search.queueing.service import strata_of
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration, Run
-    from servefit.search.queueing.service import ServiceTimes
 
 Start: TypeAlias = "Callable[[Configuration], AbstractContextManager[MeasuredDriver]]"
 """Starts an endpoint of a configuration, with clients."""

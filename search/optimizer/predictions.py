@@ -28,11 +28,11 @@ from servefit.search.results.price import Price, cheapest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.service_time_survey import Survey
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.prediction import Prediction
-    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.objectives.contract import Context

@@ -34,11 +34,11 @@ from servefit.search.results.ranking import recommend
 from servefit.search.results.ratios import MIN_ROUNDS, ratio
 
 if TYPE_CHECKING:
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.bench import Bench
     from servefit.search.optimizer.progress import Progress
     from servefit.search.optimizer.time_left import Stage
-    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.results.recommendation import Recommendation, Trial
 
 MAX_CONFIRMATIONS = 2

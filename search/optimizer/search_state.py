@@ -26,12 +26,12 @@ from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
 
 if TYPE_CHECKING:
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.optimizer.pace import Activity
     from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.recommendation import Recommendation, Trial

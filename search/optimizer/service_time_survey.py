@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.types import Target
 from servefit.errors import TimedOut
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.inprocess.workers import Workers

@@ -1,6 +1,6 @@
 """The queueing simulation: the figures of a configuration, foretold from service times that were measured.
 
-``service`` holds the times that calls take, ``discipline`` how requests queue, ``open_loop`` and ``closed_loop`` are
-the queues of the in-process driver, ``simulation`` carries out a traffic, and ``prediction`` has the figures that a
-search asks for. Nothing is measured here.
+``closed_loop`` is the queue of the in-process driver's users, ``endpoint`` that of an endpoint, ``simulation`` carries
+out a traffic, and ``prediction`` has the figures that a search asks for. How workers serve arrivals is in
+``profiler.queueing``. Nothing is measured here.
 """

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.search.queueing.discipline import Discipline, ServedRequests
+from servefit.profiler.queueing.discipline import Discipline, ServedRequests
 
 if TYPE_CHECKING:
-    from servefit.search.queueing.service import DrawnTimes
+    from servefit.profiler.queueing.service import DrawnTimes
 
 LOOK_EVERY_NS = 100_000
 """An idle worker looks for users so often, as in ``profiler.drivers.inprocess.closed_loop``."""

@@ -24,13 +24,13 @@ import numpy as np
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
 from servefit.profiler.evidence.validity import Problem
-from servefit.search.queueing.discipline import Discipline, ServedRequests
+from servefit.profiler.queueing.discipline import Discipline, ServedRequests
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
 
 if TYPE_CHECKING:
+    from servefit.profiler.queueing.service import DrawnTimes
     from servefit.profiler.record.types import Configuration
-    from servefit.search.queueing.service import DrawnTimes
 
 _MAX_TURN_NS = 250_000
 """Calls follow one another for so long before answers are written, as in ``servefit.serving.batching``."""

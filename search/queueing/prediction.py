@@ -26,9 +26,9 @@ from servefit.search.queueing.endpoint import EndpointQueue
 from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
 
 if TYPE_CHECKING:
-    from servefit.search.queueing.discipline import Discipline
+    from servefit.profiler.queueing.discipline import Discipline
+    from servefit.profiler.queueing.service import ServiceTimes
     from servefit.search.queueing.endpoint import Queue
-    from servefit.search.queueing.service import ServiceTimes
 
 _PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**halved for halved in range(1, 8)))
 """Parts of the capacity at which the highest rate is first looked for, from above: down to a thousandth, below which no

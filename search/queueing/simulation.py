@@ -16,14 +16,14 @@ import numpy as np
 from servefit.checks import check_whole
 from servefit.profiler.evidence.backlog import cannot_drain, is_large
 from servefit.profiler.evidence.summary import NS_PER_MS
+from servefit.profiler.queueing.discipline import CALL_OVERHEAD_NS, REQUEST_OVERHEAD_NS, Discipline, ServedRequests
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.queueing.closed_loop import serve_users
-from servefit.search.queueing.discipline import CALL_OVERHEAD_NS, REQUEST_OVERHEAD_NS, Discipline, ServedRequests
 from servefit.search.queueing.open_loop import serve_arrivals
 
 if TYPE_CHECKING:
+    from servefit.profiler.queueing.service import DrawnTimes, ServiceTimes
     from servefit.search.queueing.endpoint import Queue
-    from servefit.search.queueing.service import DrawnTimes, ServiceTimes
 
 _MAX_DRAWS = 50_000
 """Different service times in a closed loop, whose calls cannot be counted before: after so many they come again, each

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
+from servefit.profiler.queueing.service import ServiceTimes
 from servefit.profiler.record.types import Configuration
 from servefit.search.queueing.endpoint import EndpointCosts
-from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.showing import shown
 from servefit.stored import Stored

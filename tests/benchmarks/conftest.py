@@ -17,10 +17,10 @@ from benchmarks.claims.demo_grid import subjects
 from benchmarks.data.grid import Figures, Grid, Timing
 from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.queueing.discipline import Discipline
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
-from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.prediction import predict
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.space import BATCH_SIZES
 from servefit.search.results.instances import instances_for
 

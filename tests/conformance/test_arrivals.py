@@ -17,10 +17,10 @@ from servefit.profiler.arrivals.contract import Arrivals
 from servefit.profiler.arrivals.mean_rate import check_mean_rate
 from servefit.profiler.arrivals.registry import BUILT_IN, arrivals_named, shape_names
 from servefit.profiler.arrivals.schedule import draw_arrivals_ns
+from servefit.profiler.queueing.discipline import Discipline
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import OpenLoop
-from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.prediction import predict
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 
 TRACE = Path(__file__).parent / "trace.csv"
 SEEDS = range(40)

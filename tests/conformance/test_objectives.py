@@ -18,11 +18,11 @@ from tests.conformance.trials import trial
 from servefit.errors import SpecError
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.goals import OBJECTIVES, parse_goal
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla

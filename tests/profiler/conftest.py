@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ from servefit.profiler.machine.gpu import Gpu
 from servefit.profiler.machine.host import Host
 from servefit.profiler.record.types import Configuration
 from servefit.serving.config import ArtifactFacts, EndpointConfig
+
+sys.path.append(str(Path(__file__).parents[2]))  # the benchmarks' queues
 
 GIB = 2**30
 MakeHost = Callable[..., Host]

@@ -103,6 +103,7 @@ def highest_rows(highest: HighestRate) -> list[list[Any]]:
             "estimated limit per s",
             None if root_per_s is None else Estimate(value=root_per_s, interval=highest.interval_per_s),
         ],
+        *([] if highest.ratio is None else [["measured over replayed", highest.ratio]]),
         ["search", f"{highest.ended}, {len(highest.tried)} runs"],
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.sequential_test import Evidence
 from servefit.profiler.procedures.highest_rate import highest_rate
 from servefit.profiler.procedures.tried_rates import HighestRate, OpenRun, Stop
+from servefit.profiler.queueing.discipline import Discipline, ServedRequests
 from servefit.profiler.record.traffic import MIN_PLATEAU_S
 
 MS = 1e6
@@ -249,3 +251,76 @@ def test_where_the_rate_of_arrivals_varies_all_of_every_run_counts_and_there_is_
     )
     assert found.root_per_s == pytest.approx(true_rate_per_s(95, 10), rel=0.15)
     assert found.interval_per_s is None
+
+
+class SeenQueue:
+    """An M/M/1 queue with services of 1 ms whose calls are seen. From the run ``slower_from`` on, they take longer."""
+
+    discipline = Discipline(call_overhead_ns=0, request_overhead_ns=0)
+
+    def __init__(self, *, seed: int = 1, slower_from: int | None = None, times: float = 1.3) -> None:
+        self._random = np.random.default_rng(seed)
+        self._slower_from = math.inf if slower_from is None else slower_from
+        self._times = times
+        self.rates: list[float] = []
+
+    def __call__(self, rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
+        self.rates.append(rate_per_s)
+        arrivals = np.cumsum(self._random.exponential(1000 / rate_per_s, requests))
+        mean = self._times if len(self.rates) > self._slower_from else 1.0
+        services = self._random.exponential(mean, requests)
+        worked = np.cumsum(services)
+        ends = worked + np.maximum.accumulate(arrivals - worked + services)
+        response_ns = (ends - arrivals) * MS
+        seen = next((count for count in range(100, requests, 100) if stop(response_ns[:count])), requests)
+        served = ServedRequests(
+            scheduled_ns=arrivals[:seen] * MS,
+            started_ns=(ends - services)[:seen] * MS,
+            ended_ns=ends[:seen] * MS,
+            batches=np.ones(seen, dtype=np.int64),
+        )
+        return OpenRun(response_ns=response_ns[:seen], elapsed_s=float(arrivals[seen - 1]) / 1000, served=served)
+
+
+def find_seen(queue: SeenQueue, *, requests: int = 24_000, **facts: Any) -> HighestRate:
+    return highest_rate(
+        queue,
+        saturation_per_s=CAPACITY_PER_S,
+        thresholds=[p95_within(10)],
+        budget_requests=requests,
+        discipline=queue.discipline,
+        **facts,
+    )
+
+
+def test_where_calls_are_seen_the_claim_is_just_below_the_truth_and_a_run_at_it_guards_it() -> None:
+    queue = SeenQueue()
+    found = find_seen(queue)
+    truth = true_rate_per_s(95, 10)
+    assert (found.ended, found.basis) == ("confirmed", "replayed")
+    assert found.rate_per_s is not None
+    assert 0.93 * truth < found.rate_per_s < truth
+    assert queue.rates[-1] == found.rate_per_s
+    assert found.tried[-1].purpose == "confirm"
+    assert found.ratio == pytest.approx(1)
+    assert found.interval_per_s is not None
+    assert found.interval_per_s[0] < truth < found.interval_per_s[1]
+
+
+def test_a_claim_that_fails_where_it_is_made_is_lowered() -> None:
+    as_usual = find_seen(SeenQueue(), requests=60_000)
+    approach = sum(run.purpose == "approach" for run in as_usual.tried)
+    found = find_seen(SeenQueue(slower_from=approach), requests=60_000)
+    failed = [run for run in found.tried if run.purpose == "confirm" and run.verdict == "FAIL"]
+    assert failed
+    assert found.rate_per_s is None or found.rate_per_s < failed[0].rate_per_s
+
+
+def test_calls_too_few_for_a_replay_leave_the_search_to_tests() -> None:
+    found = find_seen(SeenQueue(), requests=3000)
+    assert found.basis == "tested"
+    assert found.ratio is None
+
+
+def test_arrivals_at_a_rate_that_varies_are_not_replayed() -> None:
+    assert find_seen(SeenQueue(), steady=False).basis == "tested"

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from tests.recorded_runs import S, recorded_run
 
 from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration, Run
 from servefit.search.capacity.instance_rate import InstanceRate, Simulation, instance_rate
 from servefit.search.capacity.latency_curve import CurvePoint
 from servefit.search.optimizer.service_time_survey import Survey
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.storage.steps import Step
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import pytest
 
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.validity import Problem
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.capacity.predicted_endpoint import MARGIN, predicted_endpoint
 from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
 from servefit.quantities import parse_duration_ms
 from servefit.search.capacity.what_if import changes
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.results.ranking import recommendation

@@ -6,11 +6,11 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.space import Space
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servefit.backends.types import Settings, Target
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.service_time_survey import Survey, contention, time_service, timed_as
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 
 MS = 1e6
 

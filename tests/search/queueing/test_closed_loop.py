@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, Phase
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import SimulatedRun, simulate
 
 MS = 1e6

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from tests.search.queueing.test_properties import ARRIVALS, services
 
 from servefit.errors import SpecError
+from servefit.profiler.queueing.discipline import Discipline
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
-from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts, EndpointQueue, queue_of, serve_connections
 from servefit.search.queueing.prediction import predict, predict_users
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 
 if TYPE_CHECKING:
-    from servefit.search.queueing.discipline import ServedRequests
+    from servefit.profiler.queueing.discipline import ServedRequests
 
 MS = 1e6
 NO_EXTRA = (AfterIdle(idle_ns=0.0, extra_ns=(0.0,)),)

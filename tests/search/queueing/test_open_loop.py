@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import queues
-from servefit.search.queueing.discipline import Discipline
-from servefit.search.queueing.service import BatchTimes, DrawnTimes, ServiceTimes
+from servefit.profiler.queueing.discipline import Discipline
+from servefit.profiler.queueing.service import BatchTimes, DrawnTimes, ServiceTimes
 from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
 
 US = 1000

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks import queues
 from servefit.errors import SpecError
+from servefit.profiler.queueing.discipline import Discipline
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
-from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.prediction import Prediction, highest_rate_per_s, predict, predict_users
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import simulate
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servefit.profiler.queueing.discipline import Discipline
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
-from servefit.search.queueing.discipline import Discipline
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import SimulatedRun, simulate, simulate_arrivals
 
 ROUNDING_NS = 1e-3

@@ -16,7 +16,7 @@ from servefit.profiler.record.types import Run, Samples
 from servefit.search.queueing.simulation import SimulatedRun, simulate
 
 if TYPE_CHECKING:
-    from servefit.search.queueing.service import ServiceTimes
+    from servefit.profiler.queueing.service import ServiceTimes
 
 
 def poisson(rate_per_s: float, duration_s: float) -> OpenLoop:

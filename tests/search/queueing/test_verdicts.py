@@ -13,7 +13,7 @@ from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.queueing.simulation import simulate
 
 if TYPE_CHECKING:
-    from servefit.search.queueing.service import ServiceTimes
+    from servefit.profiler.queueing.service import ServiceTimes
 
 RUNS = 60
 SHAPES = ("sine:amplitude=0.5,period=1s", "bursts:factor=8,burst=50ms,quiet=250ms", "steps:rates=1/s+3/s,each=1s")

@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from servefit.backends.types import Target
 from servefit.errors import JobInUse, StorageError
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.profiler.record.types import Configuration, Run, Samples
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Skipped, Trial
 from servefit.search.storage.header import JobState
 from servefit.search.storage.jobs import JobStore

@@ -7,6 +7,7 @@ the mean exactly. Measuring is left to the profiler.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
@@ -80,7 +81,7 @@ class DrawnTimes:
 
     calls: int
     means_ns: tuple[float, ...]
-    shapes: tuple[tuple[float, ...], ...]
+    shapes: tuple[Sequence[float] | np.ndarray, ...]
     slowdowns: tuple[float, ...]
 
 

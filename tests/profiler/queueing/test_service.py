@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from servefit.errors import SpecError
+from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.storage.documents import from_document, to_document
-from servefit.search.queueing.service import BatchTimes, ServiceTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

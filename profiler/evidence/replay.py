@@ -1,0 +1,258 @@
+"""The rate at which limits are reached, by replaying the calls of runs behind many fresh arrivals.
+
+A run of some seconds says little about how often its queue gets long, and much about how long calls take: of those it
+has thousands. So the queue is computed from them. Calls stay in their order, in blocks of a second and more, which go
+round in a circle [Politis and Romano 1992], and arrivals are drawn anew.
+
+How far off the estimate may be has two parts. One is the calls: what each block says by itself tells how much blocks
+differ [sectioning: Asmussen and Glynn 2007, Stochastic Simulation, III.5a]. The other is whether the queue is as
+computed: every part of every run is replayed behind its own arrivals, and the ratio of what was measured to that is
+known well, as both had the same luck.
+
+It takes calls to be as long at one rate as at another, which is why runs near the rate in question are replayed. Where
+a few calls make the most of the queueing, nobody knows how often such come, and there is no estimate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.profiler.arrivals.registry import arrivals_named
+from servefit.profiler.arrivals.schedule import draw_arrivals_ns
+from servefit.profiler.defaults import ARRIVALS
+from servefit.profiler.evidence.intervals import MIN_VALUES, t_quantile
+from servefit.profiler.queueing.open_loop import serve_arrivals
+from servefit.profiler.queueing.recorded_calls import CallsInOrder, RecordedCalls, with_seen_overhead
+from servefit.profiler.record.traffic import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.queueing.discipline import Discipline, ServedRequests
+    from servefit.profiler.queueing.service import DrawnTimes
+
+_BLOCK_S, _MIN_BLOCKS, _MAX_BLOCKS = 1.0, 6, 10
+"""Calls that follow each other so long stay together, or longer, where that makes more than ten blocks. Fewer than six
+have no interval to speak of. A second is longer than most of what disturbs a machine; chosen, not measured."""
+
+MIN_S = _BLOCK_S * _MIN_BLOCKS
+"""Of calls, for a replay."""
+
+MAX_OF_SQUARES = 0.03
+"""Of the sum of the squares of all service times, which queueing grows with [Pollaczek and Khinchine], the most that a
+single call may have. With 15,000 calls exponential times reach a tenth of that, lognormal ones that vary as much half,
+and lognormal ones that vary three times as much three times as much."""
+
+_SINGLY, _JOINED = 100_000, 40_000
+"""Requests of a stream: one call for each takes a sum, anything else a loop that takes a hundred times as long."""
+
+_GUARDS = 20
+"""Replayed runs that a run is held against: the longest of so many is exceeded once in 21 times."""
+
+_ROUGHLY = 4
+"""Times shorter is a stream where the root is only to be come near."""
+
+_STREAMS = 20
+"""Fresh streams of all calls, at each of two rates. Chosen, not measured."""
+
+_STEPS = 14
+"""Halvings of the rates between none and capacity."""
+
+_FILLS = 0.05
+"""Of a stream, while the queue fills up."""
+
+_BEYOND = 20
+"""Requests beyond the percentile in a part of a run that is held against its replay."""
+
+_MAX_PARTS = 10
+"""Of one run."""
+
+_CONFIDENCE = 0.95
+
+_NEARBY = 0.05
+"""So much below the root, the slope is taken. Chosen, not measured."""
+
+_SCALE_PER_S = 1000.0
+"""Arrivals are drawn at this rate once, and stretched to others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedRate:
+    """The rate at which the first of several limits is reached, with its 95 % interval. It is ``at_least_per_s`` with
+    95 % confidence. ``ratio`` is the measured percentile over the replayed one, of the limit that is reached first."""
+
+    rate_per_s: float
+    interval_per_s: tuple[float, float]
+    at_least_per_s: float
+    ratio: float
+
+
+class Replay:
+    """Replays what ``runs`` recorded, open loops of one configuration whose queue is ``discipline``.
+
+    ``seconds`` is how long they took together, and ``arrivals`` names the shape of fresh ones, a steady one. All
+    ``thresholds`` are to hold.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[ServedRequests],
+        discipline: Discipline,
+        thresholds: Sequence[LatencyThreshold],
+        *,
+        seconds: float,
+        arrivals: str = ARRIVALS,
+        seed: int = 0,
+    ) -> None:
+        self._runs, self._discipline = runs, with_seen_overhead(discipline, runs)
+        self._ranks = [threshold.rank for threshold in thresholds]
+        self._limits_ns = np.array([threshold.limit_ns for threshold in thresholds])
+        self._calls = self._calls_of(runs)
+        self._shape = arrivals_named(arrivals)
+        self._requests = _SINGLY if discipline.workers == discipline.max_batch == 1 else _JOINED
+        self._blocks = min(_MAX_BLOCKS, int(seconds / _BLOCK_S))
+        self._random = np.random.default_rng(seed)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether no call counts for too much, of as many as were recorded."""
+        squares = self._calls.relative**2
+        return bool(squares.max() <= MAX_OF_SQUARES * squares.sum())
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are calls of long enough a time, and they are even."""
+        return self._blocks >= _MIN_BLOCKS and self.is_even
+
+    def root_per_s(self) -> float:
+        """Return roughly the rate at which the first limit is reached; 0 where one is at any rate."""
+        return self._root(np.ones(len(self._ranks)), self._requests // _ROUGHLY)
+
+    def highest_rate(self) -> ReplayedRate | None:
+        """Return the rate at which the first limit is reached, and how well it is known. None where ``is_enough`` is
+        not so, where a limit is reached at any rate, or where the runs are too short to be held against their
+        replay."""
+        logs = self._log_ratios()
+        if not self.is_enough or len(logs) < MIN_VALUES:
+            return None
+        ratios = np.exp(logs.mean(axis=0))
+        root = self._root(ratios, self._requests)
+        if not root:
+            return None
+        below = (1 - _NEARBY) * root
+        whole = self._relatives(root, ratios, [None] * _STREAMS)
+        lower = self._relatives(below, ratios, [None] * _STREAMS)
+        parts = self._relatives(root, ratios, list(range(self._blocks)))
+        # Near saturation the inverse of a percentile falls in proportion to the rate (see ``rate_fit``).
+        inverse, inverse_below, of_parts = (1 / each.max(axis=1) for each in (whole, lower, parts))
+        slope = (inverse_below.mean() - inverse.mean()) / (root - below)
+        if slope <= 0:
+            return None
+        of_ratio = logs[:, whole.mean(axis=0).argmax()]
+        of_calls = np.square(of_parts - inverse.mean()).sum() / (len(of_parts) * (len(of_parts) - 1))
+        error = sqrt(of_calls + inverse.var(ddof=1) / _STREAMS + of_ratio.var(ddof=1) / len(of_ratio)) / slope
+        degrees = min(len(of_parts), len(of_ratio)) - 1
+        center = root + (inverse.mean() - 1) / slope
+        half = t_quantile((1 + _CONFIDENCE) / 2, degrees) * error
+        return ReplayedRate(
+            rate_per_s=center,
+            interval_per_s=(max(0.0, center - half), center + half),
+            at_least_per_s=max(0.0, center - t_quantile(_CONFIDENCE, degrees) * error),
+            ratio=exp(of_ratio.mean()),
+        )
+
+    def expects(self, served: ServedRequests, rate_per_s: float) -> bool:
+        """Return whether a run at a rate keeps the limits, or breaks them by no more than one replayed run in twenty of
+        as many requests."""
+        percentiles_ns = np.percentile(_response_ns(served), self._ranks)
+        relative = float((percentiles_ns / self._limits_ns).max())
+        if relative <= 1:
+            return True
+        requests = min(len(served.scheduled_ns), self._requests)
+        expected = [float(self._relative(self._stream(requests), rate_per_s).max()) for _ in range(_GUARDS)]
+        return bool(relative <= max(expected))
+
+    def _root(self, ratios: np.ndarray, requests: int) -> float:
+        stream, discipline = self._stream(requests), self._discipline
+        busy_ns = self._calls.full_call_ns + discipline.overhead_ns(discipline.max_batch)
+        low, high = 0.0, NS_PER_S * discipline.workers * discipline.max_batch / busy_ns
+        for _ in range(_STEPS):
+            middle = (low + high) / 2
+            meets = (self._relative(stream, middle) * ratios).max() <= 1
+            low, high = (middle, high) if meets else (low, middle)
+        return low
+
+    def _relatives(self, rate_per_s: float, ratios: np.ndarray, blocks: Sequence[int | None]) -> np.ndarray:
+        """Return the percentiles of fresh streams as parts of their limits, one of each of ``blocks``, and of all calls
+        where that is None; shape (streams, thresholds)."""
+        streams = (self._stream(self._requests, block) for block in blocks)
+        return np.array([self._relative(stream, rate_per_s) * ratios for stream in streams])
+
+    def _stream(self, requests: int, block: int | None = None) -> _Stream:
+        """Draw a stream of the calls of one block, or of those of all, in another order, as often as it takes."""
+        recorded = len(self._calls.relative)
+        blocks = max(1, self._blocks)
+        length = -(-recorded // blocks)
+        offset = int(self._random.integers(recorded)) if block is None else block * length
+        rounds = -(-requests // length) if block is not None else -(-requests // (blocks * length))
+        chosen = [0] if block is not None else blocks
+        firsts = np.concatenate([self._random.permutation(chosen) for _ in range(rounds)]) * length + offset
+        order = (firsts[:, None] + np.arange(length)).ravel()[:requests] % recorded
+        due_ns = draw_arrivals_ns(
+            self._shape,
+            rate_per_s=_SCALE_PER_S,
+            duration_s=requests / _SCALE_PER_S,
+            seed=int(self._random.integers(2**31)),
+        )
+        return _Stream(due_ns=due_ns[:requests], drawn=self._calls.drawn(order))
+
+    def _relative(self, stream: _Stream, rate_per_s: float) -> np.ndarray:
+        """Return the percentiles of ``stream`` at a rate, as parts of their limits, without the time in which the queue
+        fills up."""
+        due_ns = stream.due_ns * (_SCALE_PER_S / rate_per_s)
+        response_ns = _response_ns(serve_arrivals(due_ns, stream.drawn, self._discipline))
+        percentiles_ns = np.percentile(response_ns[int(_FILLS * len(response_ns)) :], self._ranks)
+        relative: np.ndarray = percentiles_ns / self._limits_ns
+        return relative
+
+    def _log_ratios(self) -> np.ndarray:
+        """Return the logarithms of measured over replayed percentiles of parts of runs, each run with its own calls
+        behind its own arrivals, shape (parts, thresholds)."""
+        beyond = 1 - max(self._ranks) / 100
+        logs = [np.empty((0, len(self._ranks)))]
+        for run in self._runs:
+            parts = min(_MAX_PARTS, int(len(run.scheduled_ns) * beyond / _BEYOND))
+            if not parts:
+                continue
+            calls = self._calls_of([run])
+            order = np.arange(len(run.scheduled_ns)) % len(calls.relative)
+            again = serve_arrivals(run.scheduled_ns, calls.drawn(order), self._discipline)
+            measured, replayed = (np.array_split(_response_ns(each), parts) for each in (run, again))
+            of_parts = [
+                np.log(np.percentile(one, self._ranks) / np.percentile(other, self._ranks))
+                for one, other in zip(measured, replayed, strict=True)
+            ]
+            logs.append(np.array(of_parts))
+        return np.concatenate(logs)
+
+    def _calls_of(self, runs: Sequence[ServedRequests]) -> CallsInOrder:
+        calls = RecordedCalls.of(runs)
+        return CallsInOrder(calls, max_batch=self._discipline.max_batch, workers=self._discipline.workers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Stream:
+    """Arrivals at a rate of 1,000 a second, and the times of as many calls."""
+
+    due_ns: np.ndarray
+    drawn: DrawnTimes
+
+
+def _response_ns(served: ServedRequests) -> np.ndarray:
+    response_ns: np.ndarray = served.ended_ns - served.scheduled_ns
+    return response_ns

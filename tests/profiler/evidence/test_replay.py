@@ -1,0 +1,179 @@
+"""Recorded calls behind fresh arrivals, in queues whose truth is known: services of 1 ms on average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from benchmarks import queues
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.evidence.replay import Replay
+from servefit.profiler.queueing.discipline import Discipline, ServedRequests
+
+MS = 1e6
+SECONDS = 20
+DISCIPLINE = Discipline(call_overhead_ns=0, request_overhead_ns=0)
+P95_IN_10_MS = LatencyThreshold(percentile="p95", limit_ms=10)
+M_M_1_PER_S = 1000 - 1000 * math.log(20) / 10
+"""Response times of M/M/1 are exponential, with the mean 1 / (capacity - rate)."""
+
+Services = Callable[[int, np.random.Generator], np.ndarray]
+
+
+def exponential(requests: int, random: np.random.Generator) -> np.ndarray:
+    return random.exponential(1.0, requests)
+
+
+def constant(requests: int, _random: np.random.Generator) -> np.ndarray:
+    return np.ones(requests)
+
+
+def run_of(
+    services: Services, *, rate_per_s: float = 700, seconds: float = SECONDS, seed: int = 0, lag_ms: float = 0.0
+) -> ServedRequests:
+    """A run of one server; what it answers is known of after ``lag_ms`` more."""
+    random = np.random.default_rng(seed)
+    requests = round(rate_per_s * seconds)
+    arrivals = np.sort(random.uniform(0, 1000 * seconds, requests))
+    times = services(requests, random)
+    ends = arrivals + queues.simulate(arrivals, times) + lag_ms
+    return ServedRequests(
+        scheduled_ns=arrivals * MS,
+        started_ns=(ends - times) * MS,
+        ended_ns=ends * MS,
+        batches=np.ones(requests, dtype=np.int64),
+    )
+
+
+def replay_of(*runs: ServedRequests, seconds: float = SECONDS, discipline: Discipline = DISCIPLINE) -> Replay:
+    return Replay(runs, discipline, [P95_IN_10_MS], seconds=seconds * len(runs), seed=1)
+
+
+def test_the_root_of_exponential_services_is_that_of_theory() -> None:
+    found = replay_of(run_of(exponential)).highest_rate()
+    assert found is not None
+    assert found.rate_per_s == pytest.approx(M_M_1_PER_S, rel=0.04)
+    assert found.ratio == pytest.approx(1)
+    low, high = found.interval_per_s
+    assert low < found.at_least_per_s < found.rate_per_s < high
+
+
+def test_the_root_of_constant_services_is_that_of_theory_and_is_known_well() -> None:
+    found = replay_of(run_of(constant)).highest_rate()
+    assert found is not None
+    assert queues.md1_quantile(95, found.rate_per_s / 1000, 1.0) == pytest.approx(10, rel=0.05)
+    assert found.at_least_per_s > 0.98 * found.rate_per_s
+
+
+def test_the_lower_bound_is_near_the_truth_and_seldom_above_it() -> None:
+    found = [replay_of(run_of(exponential, seed=seed)).highest_rate() for seed in range(2, 8)]
+    bounds = [each.at_least_per_s / M_M_1_PER_S for each in found if each is not None]
+    assert len(bounds) == len(found)
+    assert sum(bound > 1 for bound in bounds) <= 1
+    assert float(np.median(bounds)) > 0.94
+
+
+def test_calls_that_are_slow_one_after_the_other_leave_a_lower_rate_than_the_same_in_any_order() -> None:
+    def slow_for_a_while(requests: int, _random: np.random.Generator) -> np.ndarray:
+        return np.where(np.arange(requests) % 1500 < 300, 1.5, 0.875)
+
+    def at_random(requests: int, random: np.random.Generator) -> np.ndarray:
+        return random.permutation(slow_for_a_while(requests, random))
+
+    in_phases, shuffled = (replay_of(run_of(each)).root_per_s() for each in (slow_for_a_while, at_random))
+    assert in_phases < 0.95 * shuffled
+
+
+def test_more_than_the_queue_computed_lowers_the_rate() -> None:
+    as_computed, later = (replay_of(run_of(exponential, lag_ms=lag_ms)).highest_rate() for lag_ms in (0.0, 1.0))
+    assert as_computed is not None
+    assert later is not None
+    assert later.ratio == pytest.approx(1.1, rel=0.03)
+    assert later.rate_per_s < 0.98 * as_computed.rate_per_s
+
+
+def test_batches_of_two_workers_are_replayed_with_the_times_of_their_sizes() -> None:
+    times = tuple(0.6 + 0.4 * size for size in range(1, 5))
+    random = np.random.default_rng(3)
+    arrivals = np.sort(random.uniform(0, 1000 * SECONDS, 2200 * SECONDS))
+    factors = np.ones(len(arrivals))
+    starts, ends, sizes = queues.serve_batches(arrivals, factors, times, servers=2)
+    run = ServedRequests(
+        scheduled_ns=arrivals * MS,
+        started_ns=np.repeat(starts, sizes) * MS,
+        ended_ns=np.repeat(ends, sizes) * MS,
+        batches=sizes,
+    )
+    discipline = Discipline(workers=2, max_batch=4, call_overhead_ns=0, request_overhead_ns=0)
+    limit = LatencyThreshold(percentile="p95", limit_ms=5)
+    found = Replay([run], discipline, [limit], seconds=SECONDS, seed=1).highest_rate()
+    assert found is not None
+    assert found.ratio == pytest.approx(1, abs=0.02)
+    later = np.sort(np.random.default_rng(4).uniform(0, 200_000, round(200 * found.rate_per_s)))
+    response_ms = queues.simulate_batches(later, np.ones(len(later)), times, servers=2)
+    assert float(np.percentile(response_ms, 95)) == pytest.approx(5, rel=0.1)
+
+
+def test_times_that_vary_too_much_to_be_known_give_no_rate() -> None:
+    def heavy(requests: int, random: np.random.Generator) -> np.ndarray:
+        return queues.lognormal_services(1.0, 5.0, requests, random)
+
+    replay = replay_of(run_of(heavy, rate_per_s=300))
+    assert not replay.is_enough
+    assert replay.highest_rate() is None
+
+
+@pytest.mark.parametrize(("seconds", "rate_per_s"), [(5, 700), (20, 30)])
+def test_runs_of_few_seconds_or_requests_give_no_rate(seconds: float, rate_per_s: float) -> None:
+    replay = replay_of(run_of(exponential, seconds=seconds, rate_per_s=rate_per_s), seconds=seconds)
+    assert replay.highest_rate() is None
+
+
+def test_a_limit_below_every_service_is_reached_at_any_rate() -> None:
+    impossible = LatencyThreshold(percentile="p95", limit_ms=0.5)
+    replay = Replay([run_of(constant)], DISCIPLINE, [impossible], seconds=SECONDS, seed=1)
+    assert replay.root_per_s() < 1
+    assert replay.highest_rate() is None
+
+
+def test_the_limit_that_is_reached_first_counts() -> None:
+    median = LatencyThreshold(percentile="p50", limit_ms=1.5)
+    found = Replay([run_of(exponential)], DISCIPLINE, [P95_IN_10_MS, median], seconds=SECONDS, seed=1).highest_rate()
+    assert found is not None
+    assert found.rate_per_s == pytest.approx(1000 - 1000 * math.log(2) / 1.5, rel=0.04)
+
+
+def test_the_same_seed_finds_the_same() -> None:
+    first, second = (replay_of(run_of(constant)).highest_rate() for _ in range(2))
+    assert first == second
+
+
+def test_a_run_that_keeps_the_limit_or_nearly_is_expected_and_one_far_above_it_is_not() -> None:
+    replay = replay_of(run_of(exponential))
+    rate_per_s = 0.98 * M_M_1_PER_S
+    expected = [replay.expects(run_of(exponential, rate_per_s=rate_per_s, seed=seed), rate_per_s) for seed in range(8)]
+    assert sum(expected) >= 7
+
+    def slower(requests: int, random: np.random.Generator) -> np.ndarray:
+        return 1.3 * random.exponential(1.0, requests)
+
+    assert not replay.expects(run_of(slower, rate_per_s=rate_per_s, seed=9), rate_per_s)
+
+
+def test_what_a_worker_takes_between_calls_is_seen_where_requests_wait() -> None:
+    random = np.random.default_rng(6)
+    arrivals = np.sort(random.uniform(0, 1000 * SECONDS, 700 * SECONDS))
+    times = random.exponential(0.9, len(arrivals))
+    ends = arrivals + queues.simulate(arrivals, times + 0.1)
+    run = ServedRequests(
+        scheduled_ns=arrivals * MS,
+        started_ns=(ends - 0.1 - times) * MS,
+        ended_ns=(ends - 0.1) * MS,
+        batches=np.ones(len(arrivals), dtype=np.int64),
+    )
+    found = replay_of(run).highest_rate()
+    assert found is not None
+    assert found.ratio == pytest.approx(1, abs=0.005)

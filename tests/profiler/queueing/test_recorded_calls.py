@@ -1,0 +1,107 @@
+"""What a run recorded of its calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from tests.recorded_runs import S, recorded_run
+
+from servefit.profiler.queueing.discipline import Discipline, ServedRequests
+from servefit.profiler.queueing.recorded_calls import (
+    CallsInOrder,
+    RecordedCalls,
+    served_requests,
+    with_seen_overhead,
+)
+from servefit.profiler.record.traffic import OpenLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.profiler.record.types import Run
+
+TRAFFIC = OpenLoop(rate_per_s=5, duration_s=1)
+
+
+def run_at(due: list[int], started: list[int], ended: list[int]) -> Run:
+    """A run of requests with these times in ns from the start of its plateau; 0 stays 0, which is never."""
+    times = [np.array([time + S if time else 0 for time in each], dtype=np.int64) for each in (due, started, ended)]
+    return recorded_run(TRAFFIC, times[0], times[2], until_ns=2 * S, started=times[1])
+
+
+def served(sizes: list[int], times_ns: Sequence[float]) -> ServedRequests:
+    """Requests of calls of these sizes, one after the other."""
+    ends = np.cumsum(times_ns)
+    batches = np.array(sizes, dtype=np.int64)
+    started = np.repeat(ends - times_ns, batches)
+    return ServedRequests(scheduled_ns=started, started_ns=started, ended_ns=np.repeat(ends, batches), batches=batches)
+
+
+def test_requests_that_begin_and_end_together_are_one_call() -> None:
+    found = served_requests(run_at([1, 2, 3, 40], [5, 5, 12, 40], [10, 10, 20, 50]))
+    assert found.batches.tolist() == [2, 1, 1]
+    assert found.scheduled_ns.tolist() == [1, 2, 3, 40]
+    assert RecordedCalls.of([found]).service_ns.tolist() == [5, 8, 10]
+
+
+def test_calls_of_two_workers_stay_in_the_order_of_their_claims() -> None:
+    found = served_requests(run_at([1, 2, 3], [1, 2, 6], [9, 5, 8]))
+    assert RecordedCalls.of([found]).service_ns.tolist() == [8, 3, 2]
+
+
+def test_requests_without_an_answer_belong_to_no_call() -> None:
+    found = served_requests(run_at([1, 2, 3], [1, 0, 0], [4, 0, 0]))
+    assert found.batches.tolist() == [1]
+    assert len(served_requests(run_at([1], [0], [0])).batches) == 0
+
+
+def test_calls_of_several_runs_follow_each_other() -> None:
+    calls = RecordedCalls.of([served([1, 3], [10, 20]), served([2], [30])])
+    assert calls.requests.tolist() == [1, 3, 2]
+    assert calls.service_ns.tolist() == [10, 20, 30]
+    assert len(calls) == 3
+
+
+def test_means_of_sizes_that_lie_on_no_line_are_kept_where_calls_are_alike() -> None:
+    calls = RecordedCalls.of([served([1] * 30 + [2] * 30 + [4] * 30, [100] * 30 + [110] * 30 + [400] * 30)])
+    means_ns = calls.mean_times_ns(4)
+    assert means_ns[[0, 1, 3]] == pytest.approx([100, 110, 400])
+    assert 110 < means_ns[2] < 400
+
+
+def test_a_size_of_few_uneven_calls_is_drawn_to_the_line_of_the_others() -> None:
+    random = np.random.default_rng(1)
+    times = [size * 100 * random.exponential() for size in [1] * 3000 + [2] * 3000 + [3] * 3000]
+    calls = RecordedCalls.of([served([1] * 3000 + [2] * 3000 + [3] * 3000 + [4] * 2, [*times, 1000, 900])])
+    assert calls.mean_times_ns(4)[3] == pytest.approx(400, rel=0.1)
+
+
+def test_calls_of_one_size_alone_are_scaled_in_proportion() -> None:
+    calls = RecordedCalls.of([served([2] * 10, [200] * 10)])
+    assert calls.mean_times_ns(4) == pytest.approx([100, 200, 300, 400])
+
+
+def test_a_call_takes_as_much_longer_than_its_size_does_as_the_recorded_one_did() -> None:
+    recorded = RecordedCalls.of([served([1, 1] * 20 + [2, 2] * 20, [50, 150] * 20 + [100, 300] * 20)])
+    calls = CallsInOrder(recorded, max_batch=2, workers=1)
+    assert calls.relative.tolist() == pytest.approx([0.5, 1.5] * 40)
+    assert calls.full_call_ns == pytest.approx(200)
+    drawn = calls.drawn(np.array([1, 0]))
+    assert drawn.means_ns == pytest.approx((0, 100, 200))
+    assert [list(shape) for shape in drawn.shapes] == [[], [1.5, 0.5], [1.5, 0.5]]
+
+
+def test_the_time_between_calls_is_that_of_workers_for_whom_requests_waited() -> None:
+    run = ServedRequests(
+        scheduled_ns=np.array([0.0, 1, 2, 900]),
+        started_ns=np.array([0.0, 107, 214, 901]),
+        ended_ns=np.array([100.0, 207, 314, 999]),
+        batches=np.ones(4, dtype=np.int64),
+    )
+    alone = Discipline(request_overhead_ns=2)
+    assert with_seen_overhead(alone, [run]).call_overhead_ns == 5
+    assert with_seen_overhead(alone, []) == alone
+    several = Discipline(workers=2)
+    assert with_seen_overhead(several, [run]) == several
