@@ -10,7 +10,7 @@ computed: every part of every run is replayed behind its own arrivals, and the r
 known well, as both had the same luck.
 
 It takes calls to be as long at one rate as at another, which is why runs near the rate in question are replayed. Where
-a few calls make the most of the queueing, nobody knows how often such come, and there is no estimate.
+a single call makes much of what lies beyond the percentile, nobody knows how often such come, and there is no estimate.
 """
 
 from __future__ import annotations
@@ -43,16 +43,15 @@ have no interval to speak of. A second is longer than most of what disturbs a ma
 MIN_S = _BLOCK_S * _MIN_BLOCKS
 """Of calls, for a replay."""
 
-MAX_OF_SQUARES = 0.03
-"""Of the sum of the squares of all service times, which queueing grows with [Pollaczek and Khinchine], the most that a
-single call may have. With 15,000 calls exponential times reach a tenth of that, lognormal ones that vary as much half,
-and lognormal ones that vary three times as much three times as much."""
+_MAX_OF_BEYOND = 0.1
+"""Of the requests beyond the percentile, those that may have waited for the longest call. Of lognormal times that vary
+three times their mean, twenty thousand calls do not keep to it at p95, of those that vary once they do."""
+
+_FURTHEST = 0.2
+"""Of the root, where a line through its surroundings may lead."""
 
 _SINGLY, _JOINED = 100_000, 40_000
 """Requests of a stream: one call for each takes a sum, anything else a loop that takes a hundred times as long."""
-
-_GUARDS = 20
-"""Replayed runs that a run is held against: the longest of so many is exceeded once in 21 times."""
 
 _ROUGHLY = 4
 """Times shorter is a stream where the root is only to be come near."""
@@ -113,6 +112,8 @@ class Replay:
         self._ranks = [threshold.rank for threshold in thresholds]
         self._limits_ns = np.array([threshold.limit_ns for threshold in thresholds])
         self._calls = self._calls_of(runs)
+        self._service_ns = RecordedCalls.of(runs).service_ns
+        self._seconds = seconds
         self._shape = arrivals_named(arrivals)
         self._requests = _SINGLY if discipline.workers == discipline.max_batch == 1 else _JOINED
         self._blocks = min(_MAX_BLOCKS, int(seconds / _BLOCK_S))
@@ -120,9 +121,12 @@ class Replay:
 
     @property
     def is_even(self) -> bool:
-        """Whether no call counts for too much, of as many as were recorded."""
-        squares = self._calls.relative**2
-        return bool(squares.max() <= MAX_OF_SQUARES * squares.sum())
+        """Whether no call counts for too much: the requests that come while it lasts, and until the queue behind it is
+        gone, are few of those beyond the percentile."""
+        longest_s, busy_s = self._service_ns.max() / NS_PER_S, self._service_ns.sum() / NS_PER_S
+        idle = 1 - busy_s / (self._discipline.workers * self._seconds)
+        beyond = 1 - max(self._ranks) / 100
+        return bool(longest_s <= _MAX_OF_BEYOND * beyond * idle * self._seconds)
 
     @property
     def is_enough(self) -> bool:
@@ -135,8 +139,8 @@ class Replay:
 
     def highest_rate(self) -> ReplayedRate | None:
         """Return the rate at which the first limit is reached, and how well it is known. None where ``is_enough`` is
-        not so, where a limit is reached at any rate, or where the runs are too short to be held against their
-        replay."""
+        not so, where a limit is reached at any rate or hardly depends on it, or where the runs are too short to be held
+        against their replay."""
         logs = self._log_ratios()
         if not self.is_enough or len(logs) < MIN_VALUES:
             return None
@@ -158,6 +162,8 @@ class Replay:
         error = sqrt(of_calls + inverse.var(ddof=1) / _STREAMS + of_ratio.var(ddof=1) / len(of_ratio)) / slope
         degrees = min(len(of_parts), len(of_ratio)) - 1
         center = root + (inverse.mean() - 1) / slope
+        if abs(center - root) > _FURTHEST * root:
+            return None
         half = t_quantile((1 + _CONFIDENCE) / 2, degrees) * error
         return ReplayedRate(
             rate_per_s=center,
@@ -165,17 +171,6 @@ class Replay:
             at_least_per_s=max(0.0, center - t_quantile(_CONFIDENCE, degrees) * error),
             ratio=exp(of_ratio.mean()),
         )
-
-    def expects(self, served: ServedRequests, rate_per_s: float) -> bool:
-        """Return whether a run at a rate keeps the limits, or breaks them by no more than one replayed run in twenty of
-        as many requests."""
-        percentiles_ns = np.percentile(_response_ns(served), self._ranks)
-        relative = float((percentiles_ns / self._limits_ns).max())
-        if relative <= 1:
-            return True
-        requests = min(len(served.scheduled_ns), self._requests)
-        expected = [float(self._relative(self._stream(requests), rate_per_s).max()) for _ in range(_GUARDS)]
-        return bool(relative <= max(expected))
 
     def _root(self, ratios: np.ndarray, requests: int) -> float:
         stream, discipline = self._stream(requests), self._discipline

@@ -225,20 +225,22 @@ class _Search:
         return f"the budget ended before a run did: one at {number_text(rate)} requests/s takes {requests:,} requests"
 
     def guard(self) -> str | None:
-        """Claim the lower bound by the replay of the approach, and make a run there, with what is left of the budget. A
-        claim that fails, or is not as expected, is lowered step by step. Says how that ended, and None where no replay
-        makes a claim that holds."""
+        """Claim the lower bound by the replay of the approach, and make a run there, with what is left of the budget.
+
+        A claim that fails, or is broken by what was measured, is lowered step by step. Says how that ended, and None
+        where no replay makes a claim that holds.
+        """
         replay = self._seen.near_root()
         self._claim = None if replay is None else replay.highest_rate()
         rate = 0.0 if self._claim is None else self._claim.at_least_per_s
-        while replay is not None and rate > _FLOOR * self._saturation_per_s:
+        while rate > _FLOOR * self._saturation_per_s:
             requests = max(self._least, self._least_run(rate), int(_TRANCHE * self._budget.left(rate)))
             if requests > self._budget.left(rate):
                 break
             verdict = self._run(rate, requests, "confirm", stop_when_failed=True)
             if self._disturbed():
                 return _GOT_IN_THE_WAY
-            if verdict in ("PASS", "UNDECIDED") and self._seen.last_is_expected_by(replay):
+            if verdict == "PASS" or (verdict == "UNDECIDED" and self._tried[-1].keeps(self._thresholds)):
                 self._guarded_per_s = rate
                 return "confirmed"
             if verdict != "INVALID":

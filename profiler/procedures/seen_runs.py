@@ -52,11 +52,6 @@ class SeenRuns:
         near = self._replay([run for run in self._runs if abs(run[0] - root) <= NEAR_ROOT * root])
         return replay if near is None or not near.is_enough else near
 
-    def last_is_expected_by(self, replay: Replay) -> bool:
-        """Return whether the last run is as ``replay`` has it at that rate."""
-        rate_per_s, served, _ = self._runs[-1]
-        return replay.expects(served, rate_per_s)
-
     def _replay(self, runs: Sequence[tuple[float, ServedRequests, float]]) -> Replay | None:
         if self._discipline is None or not runs:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -11,6 +11,7 @@ from servefit.showing import shown
 if TYPE_CHECKING:
     import numpy as np
 
+    from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.evidence.sequential_test import Evidence, ThresholdVerdict
     from servefit.profiler.queueing.discipline import ServedRequests
 
@@ -59,6 +60,12 @@ class TriedRate:
     percentiles_ns: tuple[float, ...] | None
     verdict: ThresholdVerdict | Literal["SATURATED", "INVALID"]
     purpose: Literal["approach", "confirm"]
+
+    def keeps(self, thresholds: Sequence[LatencyThreshold]) -> bool:
+        """Return whether the percentiles, as they were measured, keep to ``thresholds``."""
+        if self.percentiles_ns is None:
+            return False
+        return all(ns <= limit.limit_ns for ns, limit in zip(self.percentiles_ns, thresholds, strict=True))
 
 
 @shown("rate_per_s", "root_per_s", "interval_per_s", "ended")

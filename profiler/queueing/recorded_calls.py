@@ -38,8 +38,11 @@ def served_requests(run: Run) -> ServedRequests:
 
 
 def with_seen_overhead(discipline: Discipline, runs: Sequence[ServedRequests]) -> Discipline:
-    """Return ``discipline`` with the time that a worker was seen to take between two calls while requests waited: the
-    median. With several workers it cannot be told whose call was next, and all stays as it is."""
+    """Return ``discipline`` with the time that a worker was seen to take between two calls while requests waited, on
+    average: a machine that holds it up does so between calls too.
+
+    With several workers it cannot be told whose call was next, and all stays as it is.
+    """
     if discipline.workers > 1:
         return discipline
     between_ns = [np.empty(0)]
@@ -50,7 +53,7 @@ def with_seen_overhead(discipline: Discipline, runs: Sequence[ServedRequests]) -
         of_requests_ns = discipline.request_overhead_ns * run.batches[:-1][waited]
         between_ns.append(run.started_ns[firsts[1:]][waited] - ended_ns[waited] - of_requests_ns)
     seen_ns = np.concatenate(between_ns)
-    return replace(discipline, call_overhead_ns=max(0.0, float(np.median(seen_ns)))) if len(seen_ns) else discipline
+    return replace(discipline, call_overhead_ns=max(0.0, float(seen_ns.mean()))) if len(seen_ns) else discipline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

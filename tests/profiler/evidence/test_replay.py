@@ -151,18 +151,6 @@ def test_the_same_seed_finds_the_same() -> None:
     assert first == second
 
 
-def test_a_run_that_keeps_the_limit_or_nearly_is_expected_and_one_far_above_it_is_not() -> None:
-    replay = replay_of(run_of(exponential))
-    rate_per_s = 0.98 * M_M_1_PER_S
-    expected = [replay.expects(run_of(exponential, rate_per_s=rate_per_s, seed=seed), rate_per_s) for seed in range(8)]
-    assert sum(expected) >= 7
-
-    def slower(requests: int, random: np.random.Generator) -> np.ndarray:
-        return 1.3 * random.exponential(1.0, requests)
-
-    assert not replay.expects(run_of(slower, rate_per_s=rate_per_s, seed=9), rate_per_s)
-
-
 def test_what_a_worker_takes_between_calls_is_seen_where_requests_wait() -> None:
     random = np.random.default_rng(6)
     arrivals = np.sort(random.uniform(0, 1000 * SECONDS, 700 * SECONDS))
