@@ -24,8 +24,7 @@ from servefit.profiler.evidence.validity import one_of_each_kind, problems
 from servefit.profiler.procedures.highest_rate import SHORTEST_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
 from servefit.profiler.procedures.tried_rates import OpenRun
-from servefit.profiler.queueing.discipline import Discipline
-from servefit.profiler.queueing.recorded_calls import served_requests
+from servefit.profiler.queueing.recorded_calls import discipline_of, served_requests
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.showing import shown
 from servefit.time_limit import time_left_s
@@ -185,7 +184,7 @@ def find_highest_rate(
             elapsed_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
             saturated=summarize(run).saturated,
             disturbed=bool(disturbing) and not allow_noise,
-            served=served_requests(run) if run.client is None else None,
+            served=served_requests(run),
         )
 
     highest = highest_rate(
@@ -196,16 +195,11 @@ def find_highest_rate(
         seed=seed,
         shortest_s=max(SHORTEST_S, cycle_s),
         steady=arrivals in STEADY,
-        discipline=_discipline_of(driver),
+        discipline=discipline_of(closed, driver.configuration),
         arrivals=arrivals,
     )
     spoilt = highest.disturbed or found or allow_noise
     return highest, tuple(runs), one_of_each_kind(problems) if spoilt else ()
-
-
-def _discipline_of(driver: Driver) -> Discipline | None:
-    """Return the queue of what ``driver`` measures; None where that is not ours."""
-    return None if driver.configuration is None else Discipline.of(driver.configuration)
 
 
 def nearest_run(runs: Sequence[Run], highest: HighestRate) -> Run:

@@ -103,9 +103,14 @@ def highest_rows(highest: HighestRate) -> list[list[Any]]:
             "estimated limit per s",
             None if root_per_s is None else Estimate(value=root_per_s, interval=highest.interval_per_s),
         ],
-        *([] if highest.ratio is None else [["measured over replayed", highest.ratio]]),
+        *([] if highest.ratio is None or _is_one(highest.ratio) else [["measured over replayed", highest.ratio]]),
         ["search", f"{highest.ended}, {len(highest.tried)} runs"],
     ]
+
+
+def _is_one(ratio: float) -> bool:
+    """Return whether a ratio is 1 as far as it is shown, as it always is of calls that were inferred from answers."""
+    return abs(ratio - 1) < 0.005
 
 
 def latency_rows(label: str, summary: Summary) -> list[list[Any]]:

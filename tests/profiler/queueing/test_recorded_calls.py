@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from tests.recorded_runs import S, recorded_run
 
+from benchmarks import queues
 from servefit.profiler.queueing.discipline import Discipline, ServedRequests
 from servefit.profiler.queueing.recorded_calls import (
     CallsInOrder,
     RecordedCalls,
+    discipline_of,
+    served_as_by_one,
     served_requests,
     with_seen_overhead,
 )
 from servefit.profiler.record.traffic import OpenLoop
+from servefit.profiler.record.types import ClientRecord, Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,3 +110,24 @@ def test_the_time_between_calls_is_that_of_workers_for_whom_requests_waited() ->
     assert with_seen_overhead(alone, []) == alone
     several = Discipline(workers=2)
     assert with_seen_overhead(several, [run]) == several
+
+
+def test_answers_of_one_worker_tell_how_long_it_took_for_each() -> None:
+    random = np.random.default_rng(2)
+    due = np.sort(random.uniform(0, 1e6, 800))
+    times = random.exponential(1000, 800)
+    ended = due + queues.simulate(due, times)
+    inferred = served_as_by_one(random.permutation(due), random.permutation(ended))
+    assert RecordedCalls.of([inferred]).service_ns == pytest.approx(times)
+    assert inferred.scheduled_ns == pytest.approx(due)
+
+
+def test_over_http_requests_are_those_of_one_server() -> None:
+    run = run_at([1, 2, 30], [1, 2, 30], [11, 16, 34])
+    client = ClientRecord(
+        processes=1, cpus=(1,), cpu_percent=None, connections=1, reconnections=0, errors={}, shares_cpus=False
+    )
+    over_http = replace(run, client=client)
+    assert RecordedCalls.of([served_requests(over_http)]).service_ns.tolist() == [10, 5, 4]
+    assert discipline_of(over_http, Configuration(vcpus=1, backend="forest", workers=4)).workers == 1
+    assert discipline_of(run, Configuration(vcpus=1, backend="forest", workers=4)).workers == 4
