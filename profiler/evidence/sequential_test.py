@@ -29,12 +29,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, lgamma, log
+from math import lgamma, log
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from servefit.checks import check_above_zero, check_between
+from servefit.profiler.evidence.autocorrelation import MIN_SAMPLES, autocorrelation_time, clipped
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.showing import shown
 
@@ -46,13 +47,6 @@ ALPHA = 0.05
 GROWTH_SEEN = 20
 """When 5 % too many requests arrive, a queue takes so many times the limit to reach it. No PASS is safe before that,
 unless the servers have time to spare."""
-
-BATCHES = 40
-"""So many means give their variance within 23 % (sqrt(2 / 39)). With more, batches of a short run would be shorter
-than its queue remembers."""
-
-_MIN_SAMPLES = 2 * BATCHES
-"""Batches of one value are as uneven as single values whatever these are: two a batch at least."""
 
 _MIN_INDEPENDENT = 2
 """See ``_deflated``."""
@@ -71,13 +65,6 @@ told apart."""
 _MUCH_ROOM = 8.0
 """Where nothing took more than such a part of the limit, stricter ones count too, although some took longer than these.
 By experiment."""
-
-_CLIPPED_ABOVE = 0.95
-"""See ``_clipped``."""
-
-_READ_FOR_CLIPPING = 4000
-"""Response times of which that percentile is taken: its rank then errs by 0.35 %, sqrt(0.95 x 0.05 / 4000), and finding
-it takes the same time for runs of any length."""
 
 _FEWER = 2.0
 """An autocorrelation time that is told to people: half of the requests count. Chosen, not measured."""
@@ -134,7 +121,7 @@ class SequentialTest:
         self._limit_ns = limit_ns
         self._boundary = 1 - percentile / 100
         self._alpha_pass, self._alpha_fail = alpha_pass, alpha_fail
-        self._least_samples = max(samples_needed(percentile), _MIN_SAMPLES)
+        self._least_samples = max(samples_needed(percentile), MIN_SAMPLES)
         self._seen = 0
         self._failed: Evidence | None = None
 
@@ -177,7 +164,7 @@ class SequentialTest:
         violations = int(np.count_nonzero(violated))
         correlated, p_pass, for_fail = None, 1.0, 0.0
         if samples >= self._least_samples:
-            correlated = max(autocorrelation_time(violated), autocorrelation_time(_clipped(response_ns)))
+            correlated = max(autocorrelation_time(violated), autocorrelation_time(clipped(response_ns)))
             for_fail = float(log_e_fail(*_deflated(samples, violations, correlated), self._boundary))
             if at_the_end:
                 p_pass = self._p_pass(response_ns, violations, correlated, unhurried=unhurried)
@@ -219,36 +206,6 @@ def combined_verdict(verdicts: Sequence[ThresholdVerdict]) -> ThresholdVerdict:
     if "FAIL" in verdicts:
         return "FAIL"
     return "UNDECIDED" if "UNDECIDED" in verdicts else "PASS"
-
-
-def autocorrelation_time(series: np.ndarray) -> float:
-    """Return how many values of ``series`` tell as much of its mean as one independent value, by 40 batch means.
-
-    m x variance of the means of batches of m values / variance of the values [Conway 1963; Schmeiser 1982] tends to the
-    autocorrelation time t for batches much longer than t, and to m for much shorter ones, about m t / (m + t) between.
-    That is solved for t, so the answer is infinite where means of batches are as uneven as single values. A series that
-    never changes gives 1. Values left over come first and are not used. Raises ValueError on fewer than 80 values.
-    """
-    length = len(series) // BATCHES
-    if length * BATCHES < _MIN_SAMPLES:
-        raise ValueError(f"{len(series)} values are too few, {_MIN_SAMPLES} are needed")
-    batches = series[len(series) - length * BATCHES :].astype(np.float64).reshape(BATCHES, length)
-    # From the first value, so that the variance of a series that never changes is exactly zero.
-    batches -= batches[0, 0]
-    means = batches.sum(axis=1) / length
-    mean = float(means.sum()) / BATCHES
-    # Without a temporary array, and not by BLAS, which would start threads beside the worker.
-    variance = float(np.einsum("ij,ij->", batches, batches)) / batches.size - mean**2
-    if variance <= 0:
-        return 1.0
-    unevenness = float(np.square(means - mean).sum()) / (BATCHES - 1) / variance
-    return max(1.0, time_of_unevenness(unevenness, length))
-
-
-def time_of_unevenness(unevenness: float, length: int) -> float:
-    """Return the autocorrelation time t of a series by how uneven means of batches of ``length`` values are, in parts
-    of the variance of single values, which is t / (length + t); infinite where they are as uneven."""
-    return length * unevenness / (1 - unevenness) if unevenness < 1 else inf
 
 
 def p_of_so_few(samples: float, violations: float, boundary: float) -> float:
@@ -298,12 +255,3 @@ def _deflated(samples: int, violations: int, correlated: float) -> tuple[float, 
     that lies almost wholly above the limit fails, though a queue that only grows shows no autocorrelation time."""
     divisor = min(correlated, samples / _MIN_INDEPENDENT)
     return samples / divisor, violations / divisor
-
-
-def _clipped(response_ns: np.ndarray) -> np.ndarray:
-    """Return response times without their highest 5 %. A few far out would make up the variance by themselves and hide
-    how slowly the others move; whether they come in bursts is seen on the violations."""
-    read = response_ns[:: max(1, len(response_ns) // _READ_FOR_CLIPPING)]
-    rank = int(_CLIPPED_ABOVE * len(read))
-    clipped: np.ndarray = np.minimum(response_ns, float(np.partition(read, rank)[rank]))
-    return clipped

@@ -18,8 +18,8 @@ import numpy as np
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
+from servefit.profiler.evidence.autocorrelation import time_of_unevenness
 from servefit.profiler.evidence.intervals import t_quantile
-from servefit.profiler.evidence.sequential_test import time_of_unevenness
 from servefit.profiler.evidence.summary import CONFIDENCE, samples_needed
 from servefit.profiler.record.traffic import MIN_STEP_S
 from servefit.showing import shown

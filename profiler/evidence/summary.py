@@ -18,6 +18,7 @@ import numpy as np
 from servefit.errors import SpecError
 from servefit.field_types import check_type
 from servefit.profiler.evidence.backlog import cannot_drain, is_large
+from servefit.profiler.evidence.percentile_intervals import percentile_intervals
 from servefit.profiler.evidence.power import gpu_power_w, package_power_w
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
 from servefit.profiler.record.types import Run
@@ -33,17 +34,6 @@ NS_PER_MS = 1_000_000
 CONFIDENCE = 0.99
 """That a percentile is not above the highest of its samples [MLPerf LoadGen]; see ``samples_needed``."""
 
-BLOCKS = 20
-"""Of time, for intervals: enough of them to draw from, and each as long as that leaves. Chosen, not measured."""
-
-_MIN_PER_BLOCK = 2
-"""With fewer values a block a replicate is a resample of single requests, which wait in one queue."""
-
-_REPLICATES = 500
-"""A dozen lie beyond either end of a 95 % interval. Chosen, not measured."""
-
-_GRID = 2000
-"""Bins of equal rank, so 0.05 % of rank each, a twentieth of what lies beyond a p99."""
 _PERCENTILE = re.compile(r"p(?P<whole>0|[1-9][0-9]?)(?:\.(?P<decimals>[0-9]+))?", re.IGNORECASE)
 
 PERCENTILES = ("p50", "p90", "p95", "p99")
@@ -131,9 +121,7 @@ class Summary(Stored, frozen=True, kw_only=True):
     largest_call: int | None = None
 
 
-def summarize(
-    run: Run, *, memory_bytes: int | None = None, percentiles: Sequence[str] = PERCENTILES, seed: int = 0
-) -> Summary:
+def summarize(run: Run, *, memory_bytes: int | None = None, percentiles: Sequence[str] = PERCENTILES) -> Summary:
     """Compute the figures of a run: a pure function of what was recorded.
 
     Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. One that
@@ -146,7 +134,6 @@ def summarize(
         run: What a run recorded.
         memory_bytes: The memory of the instance.
         percentiles: Percentiles of the response time ("p99.9") that are given beside the usual ones.
-        seed: Seed of the bootstrap.
 
     Returns:
         Throughput, percentiles with their intervals, and what the machine was busy with.
@@ -171,7 +158,6 @@ def summarize(
     inside = _inside(run, served)
     service_ms = (ended[served] - started[served]) / NS_PER_MS if run.client is None else inside.predicted_ms
     open_loop = isinstance(run.traffic, OpenLoop)
-    block_of = ((scheduled[due] - begin) * BLOCKS // (end - begin)).astype(np.int64)
     names = with_usual(percentiles)
     alike = not isinstance(run.traffic, OpenLoop) or run.traffic.is_steady
     gpu_memory = _mean(run.telemetry, lambda point: point.gpu_memory_bytes)
@@ -181,7 +167,7 @@ def summarize(
         offered_per_s=run.offered / seconds if open_loop else None,
         samples=len(response_ms),
         latency_ms=percentiles_of(response_ms, names),
-        latency_ms_ci95=confidence_intervals(response_ms, block_of, percentiles=names, seed=seed) if alike else {},
+        latency_ms_ci95=percentile_intervals(response_ms, {name: rank_of(name) for name in names}) if alike else {},
         service_ms=percentiles_of(service_ms),
         lag_ms=percentiles_of(run.lags_ns() / NS_PER_MS),
         saturated=open_loop and _saturated(run),
@@ -253,39 +239,6 @@ def _inside(run: Run, served: np.ndarray) -> _Inside:
 
 def _share(part: int | None, whole: int | None) -> float | None:
     return None if part is None or whole is None else 100 * part / whole
-
-
-def confidence_intervals(
-    values: np.ndarray, block_of: np.ndarray, *, percentiles: tuple[str, ...], seed: int
-) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of percentiles of ``values``, by a bootstrap over the blocks of time that they fall into.
-
-    Neighbouring requests wait in one queue and are far from independent, so whole blocks are drawn [Carlstein 1986,
-    non-overlapping blocks]. ``block_of`` has the block of each value, 0 to BLOCKS - 1. A percentile without enough
-    samples gets none, and none gets one with fewer than two values a block on average.
-
-    Values are first sorted into at most 2000 bins of equal rank, and a replicate is a weighted sum of the blocks'
-    counts per bin; so it costs the same for a thousand values and for a million, and errs by 0.05 % of rank.
-    """
-    if len(values) < _MIN_PER_BLOCK * BLOCKS:
-        return {}
-    order = np.argsort(values, kind="stable")
-    bins = min(_GRID, len(values))
-    bin_of_rank = np.arange(len(values)) * bins // len(values)
-    highest_of_bin = values[order[np.append(np.flatnonzero(np.diff(bin_of_rank)), len(values) - 1)]]
-    counts = np.bincount(block_of[order] * bins + bin_of_rank, minlength=BLOCKS * bins).reshape(BLOCKS, bins)
-    drawn = np.random.default_rng(seed).multinomial(BLOCKS, [1 / BLOCKS] * BLOCKS, size=_REPLICATES)
-    cumulative = np.cumsum(drawn.astype(np.float64) @ counts.astype(np.float64), axis=1)
-    cumulative = cumulative[cumulative[:, -1] > 0]
-    intervals: dict[str, tuple[float, float]] = {}
-    for name in percentiles:
-        rank = rank_of(name)
-        if len(values) >= samples_needed(rank):
-            reached = cumulative >= rank / 100 * cumulative[:, -1:]
-            low, high = np.quantile(highest_of_bin[np.argmax(reached, axis=1)], (0.025, 0.975), method="inverted_cdf")
-            if np.isfinite(high):
-                intervals[name] = (float(low), float(high))
-    return intervals
 
 
 def with_usual(percentiles: Sequence[str]) -> tuple[str, ...]:

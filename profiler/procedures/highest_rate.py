@@ -18,6 +18,7 @@ import numpy as np
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.defaults import ARRIVALS
+from servefit.profiler.evidence.autocorrelation import autocorrelation_time
 from servefit.profiler.evidence.budget import Budget
 from servefit.profiler.evidence.rate_fit import (
     MIN_RESPONSES,
@@ -34,7 +35,6 @@ from servefit.profiler.evidence.sequential_test import (
     GROWTH_SEEN,
     SequentialTest,
     ThresholdVerdict,
-    autocorrelation_time,
     combined_verdict,
 )
 from servefit.profiler.procedures.seen_runs import SeenRuns

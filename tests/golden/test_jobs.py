@@ -89,8 +89,8 @@ def test_the_scaling_plan_of_a_job_has_every_field_and_measured_figure(
 
 
 def measured(plan: dict[str, Any]) -> dict[str, Any]:
-    """A plan without what is estimated: a later servefit may estimate better."""
-    curve = [point for point in plan["curve"] if point["source"] == "measured"]
+    """A plan without what is estimated, and intervals: a later servefit may estimate better."""
+    curve = [{**point, "latency_ms_ci95": {}} for point in plan["curve"] if point["source"] == "measured"]
     instance = {"capacity_per_s": plan["instance"]["capacity_per_s"], **dict.fromkeys(plan["instance"], 0)}
     target = dict.fromkeys(plan["target"], 0)
     return {**plan, "curve": curve, "instance": instance, "target": target, "DynamicScalingConfiguration": {}}

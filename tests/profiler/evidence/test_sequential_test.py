@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servefit.errors import SpecError
+from servefit.profiler.evidence.autocorrelation import autocorrelation_time
 from servefit.profiler.evidence.sequential_test import (
     Evidence,
     SequentialTest,
     ThresholdVerdict,
-    autocorrelation_time,
     combined_verdict,
     log_e_fail,
     p_of_so_few,

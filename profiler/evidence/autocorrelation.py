@@ -1,0 +1,60 @@
+"""How many values of a series tell as much as one independent value: requests that wait in one queue are alike."""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+
+BATCHES = 40
+"""So many means give their variance within 23 % (sqrt(2 / 39)). With more, batches of a short run would be shorter
+than its queue remembers."""
+
+MIN_SAMPLES = 2 * BATCHES
+"""Batches of one value are as uneven as single values whatever these are: two a batch at least."""
+
+_CLIPPED_ABOVE = 0.95
+"""See ``clipped``."""
+
+_READ_FOR_CLIPPING = 4000
+"""Response times of which that percentile is taken: its rank then errs by 0.35 %, sqrt(0.95 x 0.05 / 4000), and finding
+it takes the same time for runs of any length."""
+
+
+def autocorrelation_time(series: np.ndarray) -> float:
+    """Return how many values of ``series`` tell as much of its mean as one independent value, by 40 batch means.
+
+    m x variance of the means of batches of m values / variance of the values [Conway 1963; Schmeiser 1982] tends to the
+    autocorrelation time t for batches much longer than t, and to m for much shorter ones, about m t / (m + t) between.
+    That is solved for t, so the answer is infinite where means of batches are as uneven as single values. A series that
+    never changes gives 1. Values left over come first and are not used. Raises ValueError on fewer than 80 values.
+    """
+    length = len(series) // BATCHES
+    if length * BATCHES < MIN_SAMPLES:
+        raise ValueError(f"{len(series)} values are too few, {MIN_SAMPLES} are needed")
+    batches = series[len(series) - length * BATCHES :].astype(np.float64).reshape(BATCHES, length)
+    # From the first value, so that the variance of a series that never changes is exactly zero.
+    batches -= batches[0, 0]
+    means = batches.sum(axis=1) / length
+    mean = float(means.sum()) / BATCHES
+    # Without a temporary array, and not by BLAS, which would start threads beside the worker.
+    variance = float(np.einsum("ij,ij->", batches, batches)) / batches.size - mean**2
+    if variance <= 0:
+        return 1.0
+    unevenness = float(np.square(means - mean).sum()) / (BATCHES - 1) / variance
+    return max(1.0, time_of_unevenness(unevenness, length))
+
+
+def time_of_unevenness(unevenness: float, length: int) -> float:
+    """Return the autocorrelation time t of a series by how uneven means of batches of ``length`` values are, in parts
+    of the variance of single values, which is t / (length + t); infinite where they are as uneven."""
+    return length * unevenness / (1 - unevenness) if unevenness < 1 else inf
+
+
+def clipped(response_ns: np.ndarray) -> np.ndarray:
+    """Return response times without their highest 5 %. A few far out would make up the variance by themselves and hide
+    how slowly the others move; whether they come in bursts is seen on the violations."""
+    read = response_ns[:: max(1, len(response_ns) // _READ_FOR_CLIPPING)]
+    rank = int(_CLIPPED_ABOVE * len(read))
+    clipped: np.ndarray = np.minimum(response_ns, float(np.partition(read, rank)[rank]))
+    return clipped

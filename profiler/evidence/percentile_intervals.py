@@ -1,0 +1,56 @@
+"""Confidence intervals of percentiles of one run.
+
+So many requests take longer than the true percentile that the binomial distribution tells which ones it may lie
+between [order statistics: Woodruff 1952], with as many independent requests as those of the run are worth: neighbours
+wait in one queue. The interval says nothing of what the run had none of, nor of what another run would have had; where
+there are several runs, theirs is in ``several_runs``.
+"""
+
+from __future__ import annotations
+
+from math import isfinite, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.profiler.evidence.autocorrelation import BATCHES, MIN_SAMPLES, autocorrelation_time, clipped
+from servefit.profiler.evidence.intervals import t_quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MIN_BEYOND = 10
+"""Independent requests on the rarer side of a percentile. With fewer too many intervals miss the truth, with twice as
+many as few do: benchmarks/claims/coverage.py."""
+
+_TAIL = 0.1
+"""What fewer requests exceed comes in few bursts, of which a run may have had too few to tell how long they are. There
+the response times themselves, which tell more of the queue, have their say too. By experiment."""
+
+
+def percentile_intervals(values: np.ndarray, ranks: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals of percentiles (0..100, by name) of ``values``, in order of arrival, shape (n,).
+
+    Left out is a percentile with fewer than ten independent values on either side, or whose interval reaches among
+    requests without an answer, which are infinite.
+    """
+    if len(values) < MIN_SAMPLES:
+        return {}
+    found = {}
+    answered = values[np.isfinite(values)]
+    # Requests without an answer took longest; how much longer does not matter.
+    known = np.minimum(values, 2 * answered.max() + 1) if len(answered) else np.zeros(len(values))
+    of_queue = autocorrelation_time(clipped(known))
+    for name, rank in ranks.items():
+        beyond = 1 - rank / 100
+        time = autocorrelation_time(known > np.percentile(known, rank))
+        if beyond <= _TAIL:
+            time = max(time, of_queue)
+        if not isfinite(time) or len(values) * min(beyond, 1 - beyond) < _MIN_BEYOND * time:
+            continue
+        half = t_quantile(0.975, BATCHES - 1) * sqrt(beyond * (1 - beyond) * time / len(values))
+        if half < min(beyond, 1 - beyond):
+            low, high = np.quantile(values, [1 - beyond - half, 1 - beyond + half], method="inverted_cdf")
+            if np.isfinite(high):
+                found[name] = (float(low), float(high))
+    return found

@@ -1,0 +1,67 @@
+"""Intervals of percentiles of one run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import queues
+from servefit.profiler.evidence.percentile_intervals import percentile_intervals
+
+RANKS = {"p50": 50.0, "p95": 95.0}
+
+
+def test_intervals_hold_the_true_percentile_about_as_often_as_they_claim() -> None:
+    """Independent exponential latencies: the true median is log 2, the true p95 is log 20."""
+    rng = np.random.default_rng(7)
+    hits = {"p50": 0, "p95": 0}
+    trials = 200
+    for _ in range(trials):
+        intervals = percentile_intervals(rng.exponential(size=2000), RANKS)
+        hits["p50"] += intervals["p50"][0] <= np.log(2) <= intervals["p50"][1]
+        hits["p95"] += intervals["p95"][0] <= np.log(20) <= intervals["p95"][1]
+    assert all(0.9 <= hit / trials <= 1 for hit in hits.values()), hits
+
+
+def test_those_that_are_printed_of_a_busy_queue_hold_the_truth_too() -> None:
+    truth_ms = float(np.log(20) / (1 - 0.7))
+    held = []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        arrivals = queues.poisson_arrivals(0.7, 10_000, random)
+        response_ms = queues.simulate(arrivals, random.exponential(1.0, 10_000))
+        if interval := percentile_intervals(response_ms, RANKS).get("p95"):
+            held.append(interval[0] <= truth_ms <= interval[1])
+    assert len(held) >= 30
+    assert np.mean(held) >= 0.85
+
+
+def test_intervals_are_wider_where_neighbours_are_alike() -> None:
+    rng = np.random.default_rng(3)
+    levels = np.repeat(rng.exponential(size=200), 20)
+    together = percentile_intervals(levels + rng.normal(0, 0.01, 4000), RANKS)["p50"]
+    apart = percentile_intervals(rng.permutation(levels), RANKS)["p50"]
+    assert np.ptp(together) > 2.5 * np.ptp(apart)
+
+
+def test_a_queue_that_is_long_once_has_no_interval() -> None:
+    response = np.concatenate([np.ones(4000), np.linspace(1, 50, 1000)])
+    assert percentile_intervals(response, RANKS) == {}
+
+
+@pytest.mark.parametrize(("values", "names"), [(79, set()), (150, {"p50"}), (500, {"p50", "p95"})])
+def test_intervals_of_few_values_are_not_given(values: int, names: set[str]) -> None:
+    # Not random, so that none is worth less than another: they fill the unit interval evenly.
+    evenly = (np.arange(values) * 0.6180339887) % 1
+    assert set(percentile_intervals(evenly, RANKS)) == names
+
+
+def test_an_interval_that_reaches_among_requests_without_an_answer_is_not_given() -> None:
+    values = np.random.default_rng(1).exponential(size=2000)
+    values[::22] = np.inf
+    assert set(percentile_intervals(values, RANKS)) == {"p50"}
+    assert percentile_intervals(np.full(500, np.inf), RANKS) == {}
+
+
+def test_where_all_take_the_same_time_the_interval_is_that_time() -> None:
+    assert percentile_intervals(np.full(500, 3.0), RANKS) == {"p50": (3.0, 3.0), "p95": (3.0, 3.0)}
