@@ -4,10 +4,10 @@
 
 Simulated queues (benchmarks/disturbed_queues.py, seeded), 300 trials each. "five runs" is what a job prints of its
 winner: five runs of so many requests each, with other arrivals, and an interval over them. "one run" is what
-``profile`` and ``load`` print: one run of five times as many, and an interval of its order statistics, where it has
-one. The truth is that of simulations which are much longer. "covered" says whether the queue's disturbances come at
-least as often as a run of that length would have shown. The aim is that 93 to 97 of 100 intervals hold the truth, where
-they are printed and what disturbs is covered.
+``profile`` and ``load`` print: one run of five times as many, and an interval of its order statistics. "printed" is
+how often there is an interval. The truth is that of simulations which are much longer. "covered" says whether the
+queue's disturbances come at least as often as a run of that length would have shown. The aim is that 93 to 97 of 100
+intervals hold the truth, where they are printed and what disturbs is covered.
 
 Runs of real processes differ from each other by more than their arrivals; that is in the first kind alone.
 
@@ -43,8 +43,8 @@ ROUNDING = 1e-9
 
 
 def over_runs(runs: list[SimulatedRun]) -> dict[str, tuple[float, float]]:
-    each = [percentiles_of(run.response_s, NAMES) for run in runs]
-    return intervals_over_runs(percentiles_of(np.concatenate([run.response_s for run in runs]), NAMES), each)
+    times = [run.response_s for run in runs]
+    return intervals_over_runs(percentiles_of(np.concatenate(times), NAMES), times)
 
 
 def of_one(run: SimulatedRun) -> dict[str, tuple[float, float]]:

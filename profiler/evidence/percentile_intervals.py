@@ -8,7 +8,7 @@ there are several runs, theirs is in ``several_runs``.
 
 from __future__ import annotations
 
-from math import isfinite, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,23 +34,33 @@ def percentile_intervals(values: np.ndarray, ranks: Mapping[str, float]) -> dict
     Left out is a percentile with fewer than ten independent values on either side, or whose interval reaches among
     requests without an answer, which are infinite.
     """
-    if len(values) < MIN_SAMPLES:
-        return {}
     found = {}
-    answered = values[np.isfinite(values)]
-    # Requests without an answer took longest; how much longer does not matter.
-    known = np.minimum(values, 2 * answered.max() + 1) if len(answered) else np.zeros(len(values))
-    of_queue = autocorrelation_time(clipped(known))
-    for name, rank in ranks.items():
-        beyond = 1 - rank / 100
-        time = autocorrelation_time(known > np.percentile(known, rank))
-        if beyond <= _TAIL:
-            time = max(time, of_queue)
-        if not isfinite(time) or len(values) * min(beyond, 1 - beyond) < _MIN_BEYOND * time:
-            continue
-        half = t_quantile(0.975, BATCHES - 1) * sqrt(beyond * (1 - beyond) * time / len(values))
-        if half < min(beyond, 1 - beyond):
+    for name, independent in independent_values(values, ranks).items():
+        beyond = 1 - ranks[name] / 100
+        half = t_quantile(0.975, BATCHES - 1) * sqrt(beyond * (1 - beyond) / independent) if independent else 1.0
+        if is_known(independent, ranks[name]) and half < min(beyond, 1 - beyond):
             low, high = np.quantile(values, [1 - beyond - half, 1 - beyond + half], method="inverted_cdf")
             if np.isfinite(high):
                 found[name] = (float(low), float(high))
     return found
+
+
+def independent_values(values: np.ndarray, ranks: Mapping[str, float]) -> dict[str, float]:
+    """Return how many independent values ``values`` are worth for each percentile; 0.0 where they are too few to
+    tell."""
+    if len(values) < MIN_SAMPLES:
+        return dict.fromkeys(ranks, 0.0)
+    answered = values[np.isfinite(values)]
+    # Requests without an answer took longest; how much longer does not matter.
+    known = np.minimum(values, 2 * answered.max() + 1) if len(answered) else np.zeros(len(values))
+    of_queue = autocorrelation_time(clipped(known))
+    found = {}
+    for name, rank in ranks.items():
+        time = autocorrelation_time(known > np.percentile(known, rank))
+        found[name] = len(values) / (max(time, of_queue) if 1 - rank / 100 <= _TAIL else time)
+    return found
+
+
+def is_known(independent: float, rank: float) -> bool:
+    """Return whether so many independent values say how far off a percentile of them may be."""
+    return independent * min(rank / 100, 1 - rank / 100) >= _MIN_BEYOND

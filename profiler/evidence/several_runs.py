@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.profiler.evidence.intervals import MIN_VALUES, sectioned_interval
-from servefit.profiler.evidence.summary import percentiles_of, response_times_ms, summarize, with_usual
+from servefit.profiler.evidence.percentile_intervals import independent_values, is_known
+from servefit.profiler.evidence.summary import percentiles_of, rank_of, response_times_ms, summarize, with_usual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,8 +37,9 @@ def summarize_runs(runs: Sequence[Run], *, memory_bytes: int | None = None, perc
     """Compute the figures of ``runs`` of the same traffic, one or more.
 
     Percentiles of the response time are of all their requests. Their 95 % intervals are over runs, as far as each of
-    three or more runs has enough requests for the percentile; of one run they are those of ``summarize``, and of two
-    there are none. Other times are geometric means of those of the runs, rates and shares their means.
+    three or more runs has enough requests for the percentile, and all of them as many as it takes for an interval; of
+    one run they are those of ``summarize``, and of two there are none. Other times are geometric means of those of the
+    runs, rates and shares their means.
 
     Raises SpecError for a percentile that is none.
     """
@@ -45,7 +47,8 @@ def summarize_runs(runs: Sequence[Run], *, memory_bytes: int | None = None, perc
     if len(each) == 1:
         return each[0]
     names = with_usual(percentiles)
-    pooled = percentiles_of(np.concatenate([response_times_ms(run) for run in runs]), names)
+    times_ms = [response_times_ms(run) for run in runs]
+    pooled = percentiles_of(np.concatenate(times_ms), names)
     changed: dict[str, Any] = {name: sum(getattr(one, name) for one in each) for name in _SUMS}
     changed |= {name: _over(each, name, lambda values: sum(values) / len(values)) for name in _MEANS}
     changed |= {name: _over(each, name, max) for name in _LARGEST}
@@ -53,7 +56,7 @@ def summarize_runs(runs: Sequence[Run], *, memory_bytes: int | None = None, perc
     return replace(
         each[0],
         latency_ms=pooled,
-        latency_ms_ci95=intervals_over_runs(pooled, [one.latency_ms for one in each]),
+        latency_ms_ci95=intervals_over_runs(pooled, times_ms),
         saturated=any(one.saturated for one in each),
         errors={kind: sum(one.errors.get(kind, 0) for one in each) for one in each for kind in one.errors},
         **changed,
@@ -61,14 +64,22 @@ def summarize_runs(runs: Sequence[Run], *, memory_bytes: int | None = None, perc
 
 
 def intervals_over_runs(
-    pooled: Mapping[str, float | None], of_runs: Sequence[Mapping[str, float | None]]
+    pooled: Mapping[str, float | None], runs: Sequence[np.ndarray]
 ) -> dict[str, tuple[float, float]]:
-    """Return the 95 % intervals of those percentiles that are known of all requests, ``pooled``, and of every run, of
-    which it takes three."""
+    """Return the 95 % intervals of those percentiles that are known of the values of all ``runs``, ``pooled``, and of
+    every run, of which it takes three.
+
+    All of them together have to be worth as many independent values as the interval of one run takes: percentiles of
+    short runs of a queue are too low, every one of them.
+    """
+    ranks = {name: rank_of(name) for name in pooled}
+    worth = [independent_values(run, ranks) for run in runs]
+    of_runs = [percentiles_of(run, list(pooled)) for run in runs]
     found = {}
     for name, value in pooled.items():
         known = [time for one in of_runs if (time := one[name]) is not None and time > 0]
-        if value and len(known) == len(of_runs) >= MIN_VALUES:
+        enough = is_known(sum(each[name] for each in worth), ranks[name])
+        if value and enough and len(known) == len(of_runs) >= MIN_VALUES:
             low, high = sectioned_interval(log(value), [log(time) for time in known])
             if isfinite(exp(high)):
                 found[name] = (exp(low), exp(high))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.recorded_runs import S, recorded_run
 
+from benchmarks import queues
 from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.record.traffic import OpenLoop
@@ -65,6 +66,18 @@ def test_a_percentile_has_an_interval_if_every_run_has_the_requests_for_it() -> 
     found = summarize_runs([drawn(1.0, seed=seed, requests=300) for seed in range(5)])
     assert found.latency_ms["p99"] is not None
     assert set(found.latency_ms_ci95) == {"p50", "p90", "p95"}
+
+
+def test_runs_of_a_queue_that_are_worth_few_requests_have_no_interval_of_the_rarer_percentiles() -> None:
+    def busy(seed: int) -> Run:
+        random = np.random.default_rng(seed)
+        arrivals = np.cumsum(random.exponential(1.0, 1000))
+        return run_of(queues.simulate(arrivals, random.exponential(0.9, 1000)))
+
+    found = summarize_runs([busy(seed) for seed in range(5)])
+    assert found.latency_ms["p95"] is not None
+    assert "p95" not in found.latency_ms_ci95
+    assert "p50" in found.latency_ms_ci95
 
 
 def test_requests_without_an_answer_count_as_the_slowest() -> None:
