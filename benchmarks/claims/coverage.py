@@ -11,7 +11,7 @@ intervals hold the truth, where they are printed and what disturbs is covered.
 
 Runs of real processes differ from each other by more than their arrivals; that is in the first kind alone.
 
-Prints one JSON object; about 5 minutes on two cores.
+Prints one JSON object; about 2 minutes on two cores.
 """
 
 from __future__ import annotations
