@@ -253,15 +253,16 @@ def judge(queue: Queue, right: float, found: Sequence[tuple[HighestRate, Highest
 
 def judged(found: Sequence[HighestRate], right_per_s: float) -> dict[str, Any]:
     intervals = [result.interval_per_s for result in found if result.interval_per_s is not None]
+    holding = [low <= right_per_s <= high for low, high in intervals]
+    widths = [100 * (high - low) / right_per_s for low, high in intervals]
     return {
         "searches": len(found),
         "replayed": sum(result.basis == "replayed" for result in found),
         "requests_used": round(float(np.mean([result.requests for result in found])) + SATURATION_REQUESTS),
         "root": errors([result.root_per_s / right_per_s - 1 for result in found if result.root_per_s is not None]),
-        "interval_holds_truth": round(float(np.mean([low <= right_per_s <= high for low, high in intervals])), 3),
-        "interval_width_percent": round(
-            float(np.median([100 * (high - low) / right_per_s for low, high in intervals])), 1
-        ),
+        "intervals": len(intervals),
+        "interval_holds_truth": round(float(np.mean(holding)), 3) if holding else None,
+        "interval_width_percent": round(float(np.median(widths)), 1) if widths else None,
         "confirmed": errors([result.rate_per_s / right_per_s - 1 for result in found if result.rate_per_s is not None]),
     }
 

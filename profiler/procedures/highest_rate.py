@@ -135,7 +135,7 @@ def highest_rate(
     Where the calls do not suffice for that, the search goes on as without them.
 
     Runs take ``shortest_s`` at least. Where the rate of arrivals is not ``steady``, all of a run counts and none ends
-    before its time; nor is there an interval, which would rest on blocks of a run that are like each other.
+    before its time.
 
     Raises SpecError on a rate, budget or thresholds that make no sense.
     """
@@ -279,13 +279,13 @@ class _Search:
 
     def result(self, ended: str) -> HighestRate:
         root, interval, claim = None, None, self._claim
+        rate = self._guarded_per_s or self._confirmed()
         if claim is not None:
             root, interval = claim.rate_per_s, claim.interval_per_s
         elif self._any_served():
-            root, interval = self._root(), self._interval()
-        rate = self._guarded_per_s or self._confirmed() or self._passed_below(interval)
-        if not self._steady:
-            interval = None
+            root = self._root()
+        if rate is None and self._any_served():
+            rate = self._passed_below(self._interval())
         if rate is not None and ended != "confirmed":
             ended = f"{ended}; {number_text(rate)} requests/s passed on the way"
         return HighestRate(
@@ -434,10 +434,10 @@ class _Search:
         tested = [run for run in self._tried if run.purpose == "confirm" and run.verdict == "PASS"]
         return max((run.rate_per_s for run in tested), default=None)
 
-    def _passed_below(self, interval: tuple[float, float] | None) -> float | None:
+    def _passed_below(self, interval: tuple[float, float]) -> float | None:
         """Return the highest rate that passed of those that the interval lies above."""
         passed = [run.rate_per_s for run in self._tried if run.verdict == "PASS"]
-        return max((rate for rate in passed if interval and rate <= interval[0]), default=None)
+        return max((rate for rate in passed if rate <= interval[0]), default=None)
 
 
 def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:

@@ -29,8 +29,8 @@ class SeenRuns:
         self._runs: list[tuple[float, ServedRequests, float]] = []
 
     def add(self, rate_per_s: float, served: ServedRequests | None, *, elapsed_s: float) -> None:
-        """Keep a run that took ``elapsed_s``, unless its calls were not seen."""
-        if served is not None and self._discipline is not None:
+        """Keep a run that took ``elapsed_s``, unless its calls were not seen, or there was none that succeeded."""
+        if served is not None and len(served.batches) and self._discipline is not None:
             self._runs.append((rate_per_s, served, elapsed_s))
 
     def promise(self, seconds: float) -> bool:

@@ -75,11 +75,12 @@ class HighestRate:
     there with 95 % confidence by a replay of the calls, and a run at it did not fail; with "tested" a run passed the
     sequential test for every threshold.
 
-    ``root_per_s`` is the best estimate of where the first threshold is reached, with its 95 % interval: about half of
-    the time it is too high, so it is no claim. Of a search without a replay the 95 % is nominal: the interval holds the
-    truth less often, as benchmarks/claims/rate_search.py measures. ``ratio`` is the measured percentile over the
-    replayed one. ``elapsed_s`` is the time of running, without warm-ups. ``ended`` says in words why the search ended;
-    ``disturbed``, that runs that were disturbed are the reason, or took the time that was missing.
+    ``root_per_s`` is the best estimate of where the first threshold is reached: about half of the time it is too high,
+    so it is no claim. By a replay it has a 95 % interval; without one, an interval from what runs differ holds the
+    truth too seldom, as benchmarks/claims/rate_search.py measured, and is not given. ``ratio`` is the measured
+    percentile over the replayed one. ``elapsed_s`` is the time of running, without warm-ups. ``ended`` says in words
+    why the search ended; ``disturbed``, that runs that were disturbed are the reason, or took the time that was
+    missing.
     """
 
     rate_per_s: float | None
