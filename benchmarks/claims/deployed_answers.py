@@ -6,8 +6,9 @@
 
 ``capacity``: twenty jobs, of five models at four rates. Of each: the capacity that is printed, against what wrk gets
 out of ``servefit serve`` of that job, on the CPU of its profile, from another CPU. The aim is within 10 %, and never
-more than 10 % above. Beside it the target of ``servefit scale``, against the highest rate at which the same endpoint
-was confirmed to keep the limit by ``servefit load``'s own search.
+more than 10 % above. wrk does the same again a quarter of a minute later, on the same endpoint: how far these two are
+apart is the machine's doing. Beside it the target of ``servefit scale``, against the highest rate at which the same
+endpoint was confirmed to keep the limit by ``servefit load``'s own search.
 
 ``latency``: the p95 at the asked rate of what is recommended, against the best of all configurations of the same cost,
 each measured over HTTP so many times in turns, in fresh processes. Aim: within 5 % or 20 us. What is best is chosen by
@@ -66,6 +67,8 @@ SEEDS = (0, 1, 2, 3, 4)
 BACKENDS = ("forest", "onnxruntime", "treelite", "xgboost")
 WRK_S = 2
 TURNS = 3
+LOAD = "15s"
+"""Long enough for a replay of what it finds."""
 
 
 def servefit(*arguments: str, home: Path) -> tuple[int, dict[str, Any]]:
@@ -164,14 +167,16 @@ def capacity(budget: str) -> dict[str, Any]:
                 with served(job, home) as url:
                     found = by_wrk(url, rows, home, connections=most + max(7, min(most, 128)))
                     _, loaded = servefit(
-                        *("load", url, "--payload", str(payload), "--sla", LIMIT, "--duration", "6s"), home=home
+                        *("load", url, "--payload", str(payload), "--sla", LIMIT, "--duration", LOAD), home=home
                     )
+                    again = by_wrk(url, rows, home, connections=most + max(7, min(most, 128)))
                 _, plan = servefit("scale", job, "--rate", f"{rate_per_s}/s", home=home)
                 confirmed = (loaded.get("highest_rate") or {}).get("rate_per_s")
                 case |= {
                     "printed_per_s": round(printed),
                     "wrk_per_s": round(found),
                     "printed_over_wrk": round(printed / found, 3),
+                    "wrk_again_over_wrk": round(again / found, 3),
                     "scale_target_per_s": round(plan["target"]["rate_per_s"]),
                     "confirmed_per_s": None if confirmed is None else round(confirmed),
                     "target_over_confirmed": (
@@ -179,14 +184,16 @@ def capacity(budget: str) -> dict[str, Any]:
                     ),
                 }
                 print(case, file=sys.stderr, flush=True)
-    ratios = [case["printed_over_wrk"] for case in cases if "printed_over_wrk" in case]
-    return {
-        "jobs": len(cases),
-        "answered": len(ratios),
-        "within_10_percent": sum(abs(ratio - 1) <= 0.1 for ratio in ratios),
-        "more_than_10_percent_above": sum(ratio > 1.1 for ratio in ratios),
-        "cases": cases,
-    }
+    figures = {}
+    for name in ("printed_over_wrk", "wrk_again_over_wrk"):
+        ratios = [case[name] for case in cases if name in case]
+        figures[name] = {
+            "jobs": len(ratios),
+            "median": round(median(ratios), 3),
+            "within_10_percent": sum(abs(ratio - 1) <= 0.1 for ratio in ratios),
+            "more_than_10_percent_above": sum(ratio > 1.1 for ratio in ratios),
+        }
+    return {"jobs": len(cases), **figures, "cases": cases}
 
 
 def latency(budget: str, repeats: int, *, name: str = "fraud", rate_per_s: int = 500) -> dict[str, Any]:

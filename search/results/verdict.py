@@ -2,7 +2,7 @@
 
 At a rate, the sequential test has decided on every limit. In a closed loop a limit holds when the whole 95 % interval
 of its percentile is below it, is broken when the whole interval is above, and is undecided in between, or with too few
-samples for the percentile to be known.
+samples for the percentile to be known. Without an interval it holds if it is far above all that was measured.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _MIN_VIOLATION = 0.01
 """What fails exceeds something by this part at least: figures that do not show it would pass it off as met. Chosen, not
 measured."""
+
+_FAR = 8.0
+"""Times the highest percentile that is known, where a limit is kept although no interval is known: three independent
+requests say so much (see ``profiler.evidence.sequential_test``), and no closed loop has fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,9 @@ def _judge_interval(threshold: LatencyThreshold, summary: Summary) -> Judgement:
         return Judgement(verdict="UNDECIDED", reason=reason, violation=0.0)
     violation = value / threshold.limit_ms - 1
     if threshold.percentile not in summary.latency_ms_ci95:
+        slowest = max(known for known in summary.latency_ms.values() if known is not None)
+        if _FAR * slowest <= threshold.limit_ms:
+            return Judgement(verdict="PASS", reason=None, violation=violation)
         reason = f"{summary.samples:,} samples are too few to say how certain {threshold.percentile} is"
         return Judgement(verdict="UNDECIDED", reason=reason, violation=violation)
     low, high = summary.latency_ms_ci95[threshold.percentile]

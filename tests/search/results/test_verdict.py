@@ -44,8 +44,14 @@ def test_too_few_samples_decide_nothing(summary: MakeSummary) -> None:
     assert found.reason == "1,000 samples are too few for p95"
 
 
-def test_a_percentile_without_an_interval_decides_nothing(summary: MakeSummary) -> None:
-    for p95_ms in (1.0, 100.0):
+def test_a_limit_far_above_all_that_was_measured_holds_without_an_interval(summary: MakeSummary) -> None:
+    found = judge(LIMIT, capacity=summary(p95_ms=1.2), at_rate=None, instances=1)
+    assert (found.verdict, found.reason) == ("PASS", None)
+    assert found.violation < 0
+
+
+def test_a_percentile_without_an_interval_decides_nothing_nearer_to_the_limit(summary: MakeSummary) -> None:
+    for p95_ms in (1.5, 100.0):
         found = judge(LIMIT, capacity=summary(p95_ms=p95_ms), at_rate=None, instances=1)
         assert found.verdict == "UNDECIDED"
         assert "too few to say how certain p95 is" in (found.reason or "")
