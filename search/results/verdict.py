@@ -2,7 +2,8 @@
 
 At a rate, the sequential test has decided on every limit. In a closed loop a limit holds when the whole 95 % interval
 of its percentile is below it, is broken when the whole interval is above, and is undecided in between, or with too few
-samples for the percentile to be known. Without an interval it holds if it is far above all that was measured.
+samples for the percentile to be known. Without an interval it holds if it is far above all that was measured, and
+is broken if the median is above it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ measured."""
 _FAR = 8.0
 """Times the highest percentile that is known, where a limit is kept although no interval is known: three independent
 requests say so much (see ``profiler.evidence.sequential_test``), and no closed loop has fewer."""
+
+_RARE = 90.0
+"""Limits on percentiles from here on are broken where half of the requests take longer, although no interval is known:
+of three independent requests two would with a probability of 3 %, where a tenth may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +98,25 @@ def _judge_interval(threshold: LatencyThreshold, summary: Summary) -> Judgement:
         return Judgement(verdict="UNDECIDED", reason=reason, violation=0.0)
     violation = value / threshold.limit_ms - 1
     if threshold.percentile not in summary.latency_ms_ci95:
-        slowest = max(known for known in summary.latency_ms.values() if known is not None)
-        if _FAR * slowest <= threshold.limit_ms:
-            return Judgement(verdict="PASS", reason=None, violation=violation)
-        reason = f"{summary.samples:,} samples are too few to say how certain {threshold.percentile} is"
-        return Judgement(verdict="UNDECIDED", reason=reason, violation=violation)
+        return _judge_from_afar(threshold, summary, violation)
     low, high = summary.latency_ms_ci95[threshold.percentile]
     if high <= threshold.limit_ms:
         return Judgement(verdict="PASS", reason=None, violation=violation)
     measured = f"{threshold.percentile} is {ms_interval_text(value, low, high)}, limit {threshold.limit_text}"
     return Judgement(verdict="FAIL" if low > threshold.limit_ms else "UNDECIDED", reason=measured, violation=violation)
+
+
+def _judge_from_afar(threshold: LatencyThreshold, summary: Summary, violation: float) -> Judgement:
+    """Hold figures that have no interval against a limit: it has to be far from all of them."""
+    slowest = max(known for known in summary.latency_ms.values() if known is not None)
+    if _FAR * slowest <= threshold.limit_ms:
+        return Judgement(verdict="PASS", reason=None, violation=violation)
+    median = summary.latency_ms.get("p50")
+    if median is not None and median > threshold.limit_ms and threshold.rank >= _RARE:
+        reason = f"p50 is {ms_text(median)}, limit {threshold.limit_text} on {threshold.percentile}"
+        return Judgement(verdict="FAIL", reason=reason, violation=max(violation, _MIN_VIOLATION))
+    reason = f"{summary.samples:,} samples are too few to say how certain {threshold.percentile} is"
+    return Judgement(verdict="UNDECIDED", reason=reason, violation=violation)
 
 
 def _judge_rate(asked_per_s: float, capacity: Summary, at_rate: Summary | None) -> Judgement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,15 @@ def test_a_limit_far_above_all_that_was_measured_holds_without_an_interval(summa
     found = judge(LIMIT, capacity=summary(p95_ms=1.2), at_rate=None, instances=1)
     assert (found.verdict, found.reason) == ("PASS", None)
     assert found.violation < 0
+
+
+def test_a_limit_below_the_median_is_broken_without_an_interval(summary: MakeSummary) -> None:
+    slow = replace(summary(p95_ms=30.0), latency_ms={"p50": 12.0, "p75": 15.0, "p95": 30.0})
+    found = judge(LIMIT, capacity=slow, at_rate=None, instances=1)
+    assert (found.verdict, found.reason) == ("FAIL", "p50 is 12 ms, limit 10 ms on p95")
+    assert found.violation == pytest.approx(2)
+    lower = Sla(thresholds=(LatencyThreshold(percentile="p75", limit_ms=10.0),))
+    assert judge(lower, capacity=slow, at_rate=None, instances=1).verdict == "UNDECIDED"
 
 
 def test_a_percentile_without_an_interval_decides_nothing_nearer_to_the_limit(summary: MakeSummary) -> None:
