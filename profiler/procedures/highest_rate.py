@@ -131,7 +131,7 @@ def highest_rate(
     rate is confirmed in time, the highest run of the approach that passed and lies below the interval counts.
 
     Where ``probe`` shows the calls, and their ``discipline`` is given, the approach has 70 % of the budget. The rate to
-    be confirmed is then the lower bound by a replay behind ``arrivals``, and what does not fail there is confirmed.
+    be confirmed is then the lower bound by a replay behind ``arrivals``, and what keeps the limits there is confirmed.
     Where the calls do not suffice for that, the search goes on as without them.
 
     Runs take ``shortest_s`` at least. Where the rate of arrivals is not ``steady``, all of a run counts and none ends
@@ -218,8 +218,7 @@ class _Search:
             if self._approach_share(rate) == APPROACH_SHARE and self._close_enough():
                 break
             jitter = self._random.uniform(1 - _JITTER, 1 + _JITTER)
-            target = self._seen.root_per_s() or self._root() if self._any_served() else self._capacity() / 2
-            rate, share = float(np.clip(target * jitter, floor, ceiling)), _NEXT_SHARE
+            rate, share = float(np.clip(self._target() * jitter, floor, ceiling)), _NEXT_SHARE
         if self._any_served():
             return None
         return f"the budget ended before a run did: one at {number_text(rate)} requests/s takes {requests:,} requests"
@@ -378,6 +377,12 @@ class _Search:
         """Return the share of the budget for finding the root: more where its calls promise a replay."""
         seconds = _REPLAYED_SHARE * self._budget.total(rate) / rate
         return _REPLAYED_SHARE if self._seen.promise(seconds) else APPROACH_SHARE
+
+    def _target(self) -> float:
+        """Return the root as well as it is known on the way there; half of capacity before anything was served."""
+        if not self._any_served():
+            return self._capacity() / 2
+        return self._seen.root_per_s() or self._root()
 
     def _root(self) -> float:
         return float(self._lines().roots(self._capacity()).min())

@@ -28,11 +28,15 @@ measured."""
 
 _FAR = 8.0
 """Times the highest percentile that is known, where a limit is kept although no interval is known: three independent
-requests say so much (see ``profiler.evidence.sequential_test``), and no closed loop has fewer."""
+requests say so much (see ``profiler.evidence.sequential_test``)."""
 
 _RARE = 90.0
 """Limits on percentiles from here on are broken where half of the requests take longer, although no interval is known:
 of three independent requests two would with a probability of 3 %, where a tenth may."""
+
+_MIN_CALLS = 10
+"""That either takes. Requests of one call are one request here, and calls that follow each other are alike; three times
+as many as have to be independent. Chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,10 @@ def _judge_interval(threshold: LatencyThreshold, summary: Summary) -> Judgement:
 
 def _judge_from_afar(threshold: LatencyThreshold, summary: Summary, violation: float) -> Judgement:
     """Hold figures that have no interval against a limit: it has to be far from all of them."""
+    reason = f"{summary.samples:,} samples are too few to say how certain {threshold.percentile} is"
+    undecided = Judgement(verdict="UNDECIDED", reason=reason, violation=violation)
+    if summary.samples < _MIN_CALLS * (summary.largest_call or 1):
+        return undecided
     slowest = max(known for known in summary.latency_ms.values() if known is not None)
     if _FAR * slowest <= threshold.limit_ms:
         return Judgement(verdict="PASS", reason=None, violation=violation)
@@ -115,8 +123,7 @@ def _judge_from_afar(threshold: LatencyThreshold, summary: Summary, violation: f
     if median is not None and median > threshold.limit_ms and threshold.rank >= _RARE:
         reason = f"p50 is {ms_text(median)}, limit {threshold.limit_text} on {threshold.percentile}"
         return Judgement(verdict="FAIL", reason=reason, violation=max(violation, _MIN_VIOLATION))
-    reason = f"{summary.samples:,} samples are too few to say how certain {threshold.percentile} is"
-    return Judgement(verdict="UNDECIDED", reason=reason, violation=violation)
+    return undecided
 
 
 def _judge_rate(asked_per_s: float, capacity: Summary, at_rate: Summary | None) -> Judgement:

@@ -51,6 +51,13 @@ def test_a_limit_far_above_all_that_was_measured_holds_without_an_interval(summa
     assert found.violation < 0
 
 
+def test_a_call_or_two_of_many_requests_decide_nothing_however_far_the_limit_is(summary: MakeSummary) -> None:
+    for p95_ms in (0.1, 100.0):
+        few = replace(summary(p95_ms=p95_ms), latency_ms={"p50": p95_ms, "p95": p95_ms}, largest_call=128)
+        assert judge(LIMIT, capacity=few, at_rate=None, instances=1).verdict == "UNDECIDED"
+        assert judge(LIMIT, capacity=replace(few, largest_call=64), at_rate=None, instances=1).verdict != "UNDECIDED"
+
+
 def test_a_limit_below_the_median_is_broken_without_an_interval(summary: MakeSummary) -> None:
     slow = replace(summary(p95_ms=30.0), latency_ms={"p50": 12.0, "p75": 15.0, "p95": 30.0})
     found = judge(LIMIT, capacity=slow, at_rate=None, instances=1)
