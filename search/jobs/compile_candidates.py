@@ -35,15 +35,16 @@ if TYPE_CHECKING:
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Step
 
-COMPILING_SHARE = 0.4
-COMPILED_SHARE = 0.5
+COMPILING_SHARE = 0.3
+COMPILED_SHARE = 0.4
 """When the first part of the job's budget is over, nothing more is compiled unasked, and when the second is, what was
 begun is ended: the rest is for measuring. Chosen, not measured."""
 
 MIN_S = 3.0
 QUICK_S = 2.0
 """A compilation with its check has no less than the first, where there is as much: three processes import a library
-each, which takes one to two seconds on an idle machine. Unasked it is begun where there is the second."""
+each, which takes one to two seconds on an idle machine. Unasked it is begun where there is the second, or what it is
+estimated at if that is more."""
 
 TIMES_ESTIMATE = 10
 """It has so many times its own estimate, which is meant to tell the order of magnitude: within its share of the job's
@@ -247,7 +248,8 @@ class _CompilationRules:
         if self._is_asked_for(name) or not self.found.artifacts:
             return False
         whole_s, spent_s = self.clock.limit_s, self.clock.elapsed_s
-        return spent_s > min(COMPILING_SHARE * whole_s, COMPILED_SHARE * whole_s - QUICK_S)
+        takes_s = max(QUICK_S, self._expected_s(name)) if self._has_answered(name) else QUICK_S
+        return spent_s > min(COMPILING_SHARE * whole_s, COMPILED_SHARE * whole_s - takes_s)
 
     def _too_late(self, name: str) -> str:
         """Return that it was too late to compile ``name``, in words."""

@@ -21,7 +21,6 @@ from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import (
     EXHAUSTIVE_SHARE,
     MIN_TESTS_FOR_ROUNDS,
-    TYPICAL_ROUND_TEST_S,
     SearchState,
 )
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
@@ -225,7 +224,8 @@ class Search(SearchState):
         took_s = self.clock.elapsed_s - began_s
         self.test_s += (took_s - self.test_s) / 2
         # As slowly as the machine computes, but no longer than what was longer.
-        self.round_test_s = max(TYPICAL_ROUND_TEST_S, min(TYPICAL_ROUND_TEST_S * self.clock.slowness.times, took_s))
+        usual_s = self.typical_round_test_s()
+        self.round_test_s = max(usual_s, min(usual_s * self.clock.slowness.times, took_s))
         for configuration in batch:
             self._keep(configuration, results[configuration])
             _tell(proposer, configuration, results[configuration])

@@ -19,6 +19,7 @@ from servefit.search.optimizer.confirmation_plan import (
 from servefit.search.optimizer.importance import importance, naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
+from servefit.search.results.measure_trial import BETWEEN_S, ROUND
 from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
@@ -42,6 +43,10 @@ EXHAUSTIVE_SHARE = 0.88
 """When this part of the job's time is over no more calls are timed alone, and nothing new is tried, unless the whole
 grid is: the rest is for measuring the finalists in turns and confirming the winner. Chosen, not measured."""
 
+TIMING_SHARE_OF_REST = 0.25
+"""This part of what compiling left of the time is for timing calls, however much it took: without that the search would
+know nothing of any backend but the first that it tests. Chosen, not measured."""
+
 MIN_TESTS_FOR_ROUNDS = 9
 """A job that may make fewer tests spends them on configurations: three rounds, which an interval takes, of the best and
 the naive default alone are six tests."""
@@ -51,8 +56,8 @@ FAR_BELOW = 0.5
 
 TYPICAL_TEST_S = 2.0
 TYPICAL_ROUND_TEST_S = 1.2
-"""What a test takes with its fresh processes, before anything is known of it: a guess, which the first tests
-replace."""
+"""What a test takes with its fresh processes, one in a round without its load at a rate, before anything is known of
+it: a guess, which the first tests replace."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +96,7 @@ class SearchState:
         self.began_s = self.clock.elapsed_s
         phases = self.request.phases
         self.test_s = TYPICAL_TEST_S + (0.0 if phases is None else phases.duration_s)
-        self.round_test_s = TYPICAL_ROUND_TEST_S
+        self.round_test_s = self.typical_round_test_s()
         self.survey = Survey.of(self.space.grid)
         self.survey.known.update(self.service_times)
         self.survey.failed.update(self.untimeable)
@@ -148,14 +153,21 @@ class SearchState:
         return naive_default(self.space.grid, vcpus, self.reference)
 
     def timing_until_s(self) -> float:
-        """Return when timing calls has had its share of the job's time, or, if that is less, of the time that as many
-        tests take as the job may make. Compiling is part of the former alone."""
+        """Return when timing calls has had its share of the job's time, or, if that is later, of what compiling left of
+        it; but no more than its share of the time that as many tests take as the job may make."""
+        limit_s, began_s = self.clock.limit_s, self.began_s
         of_tests_s = TIMING_SHARE * self.clock.test_limit * self.test_s
-        return min(TIMING_SHARE * self.clock.limit_s, self.began_s + of_tests_s)
+        of_job_s = max(TIMING_SHARE * limit_s, began_s + TIMING_SHARE_OF_REST * (limit_s - began_s))
+        return min(of_job_s, began_s + of_tests_s)
 
     def trying_until_s(self) -> float:
         """Return when no configuration is tried any more, but the first."""
         return (EXHAUSTIVE_SHARE if self.exhaustive else SEARCH_SHARE) * self.clock.limit_s
+
+    def typical_round_test_s(self) -> float:
+        """Return what a test in a round takes before one was made."""
+        at_rate = self.request.sla.rate_per_s is not None and objective_of(self.request).needs_rate
+        return TYPICAL_ROUND_TEST_S + (BETWEEN_S + ROUND.at_rate_s if at_rate else 0.0)
 
     def takes_turns(self) -> bool:
         """Return whether the best are to be compared in turns."""

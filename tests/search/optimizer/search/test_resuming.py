@@ -135,9 +135,9 @@ def test_calls_of_earlier_jobs_that_say_nothing_of_the_space_do_not_keep_it_from
         replace(subject, environment=(("MODE", "a"),)): service for subject, service in earlier.survey.known.items()
     }
     bench = table(JobRequest(name="job", max_tests=3, budget_s=40.0))
-    # The share of the time in which calls are timed is over when the search begins.
-    bench.now_s = 18.5
     found = search(bench, service_times=elsewhere)
+    # The share of the time in which calls are timed is over when the first would be.
+    bench.now_s = 18.5
     found.carry_out()
     assert bench.timed == []
     assert [kind for kind, _ in bench.measured] == ["load test", "load test", "confirmation"]

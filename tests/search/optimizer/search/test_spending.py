@@ -54,6 +54,15 @@ def test_calls_are_timed_for_a_part_of_the_time_and_the_rest_is_for_tests(table:
     assert bench.of_kind("load test")
 
 
+def test_calls_are_timed_although_compiling_took_all_of_their_share(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(budget_s=25.0))
+    bench.now_s = 12.0
+    found = search(bench)
+    found.carry_out()
+    assert 0 < len(bench.timed) * 0.4 <= (25 - 12) / 4 + 0.4
+    assert bench.of_kind("load test")[0] != found.naive(found.recommendations()[0].trial.configuration.vcpus)
+
+
 def test_few_tests_do_not_keep_calls_from_being_timed_where_compiling_took_long(
     table: MakeTable, search: MakeSearch
 ) -> None:
