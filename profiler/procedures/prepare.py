@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -170,16 +171,19 @@ def prepare(
     )
 
 
-_ADDRESSES = ("http:/", "https:/")
-"""Beginnings of addresses: a path may have lost one of their two slashes."""
+_ADDRESS = re.compile(r"(https?:)/{1,2}(?=[^/])")
+"""The beginning of an address: as a path it has lost one of its two slashes."""
 
 
 def check_there(model: Any, payload: Any = None) -> None:
     """Raise CorruptModel or PayloadMismatch for a path that leads nowhere: nobody is to wait, or compile, for that; and
     SpecError for the address of an endpoint in the place of a model."""
-    if isinstance(model, str | PathLike) and os.fspath(model).startswith(_ADDRESSES):
+    if isinstance(model, str | PathLike) and _ADDRESS.match(address := os.fspath(model)):
         raise SpecError(
-            "model", os.fspath(model), "is the address of an endpoint", remedy="servefit load measures one that runs"
+            "model",
+            _ADDRESS.sub(r"\1//", address, count=1),
+            "is the address of an endpoint",
+            remedy="servefit load measures one that runs",
         )
     if isinstance(model, str | PathLike) and not os.path.exists(model):  # noqa: PTH110 - whatever the path looks like
         raise CorruptModel(Path(model), "there is no such file")

@@ -44,7 +44,7 @@ def test_a_missing_model(recommend: Servefit, tmp_path: Path) -> None:
 @pytest.mark.parametrize("deploy", ["endpoint", "library"])
 def test_an_endpoint_that_runs_is_no_model(servefit: Servefit, deploy: str) -> None:
     ended = servefit("recommend", "http://localhost:8080", "--deploy", deploy)
-    check_refused(ended, "localhost:8080", "servefit load measures one that runs")
+    check_refused(ended, "http://localhost:8080", "servefit load measures one that runs")
 
 
 @pytest.mark.parametrize(
