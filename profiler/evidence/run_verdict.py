@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Run
 
 
-def start_tests(thresholds: Sequence[LatencyThreshold]) -> list[SequentialTest]:
+def start_tests(thresholds: Sequence[LatencyThreshold], *, chances: int = 1) -> list[SequentialTest]:
     """Return a new test of each of ``thresholds``, in their order. One that fails is enough for a FAIL, so they share
-    its error rate [Bonferroni]."""
-    alpha = ALPHA / max(1, len(thresholds))
+    its error rate, and one of so many ``chances`` for a PASS, which share that [Bonferroni]."""
+    alpha_fail = ALPHA / max(1, len(thresholds))
     return [
-        SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns, alpha_fail=alpha)
+        SequentialTest(
+            percentile=threshold.rank, limit_ns=threshold.limit_ns, alpha_pass=ALPHA / chances, alpha_fail=alpha_fail
+        )
         for threshold in thresholds
     ]
 
@@ -50,15 +52,15 @@ def evidence_of(
 
 
 def evidence_of_runs(
-    runs: Sequence[Run], thresholds: Sequence[LatencyThreshold], *, workers: int
+    runs: Sequence[Run], thresholds: Sequence[LatencyThreshold], *, workers: int, chances: int = 1
 ) -> tuple[Evidence, ...]:
-    """Conclude on all requests of several ``runs`` of one thing, each with ``workers``; see ``evidence_of``. A PASS
-    takes time to spare in each of them, or as much time as a growing queue takes to show."""
+    """Conclude on all requests of several ``runs`` of one thing, each with ``workers``; see ``evidence_of`` and
+    ``start_tests``. A PASS takes time to spare in each of them, or as much time as a growing queue takes to show."""
     response_ns = np.concatenate([run.samples.response_ns()[: _known(run)] for run in runs])
     unhurried = all(was_unhurried(run, workers) for run in runs)
     shortest_s = min((run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S for run in runs)
     return _relied_upon(
-        [test.conclude(response_ns, unhurried=unhurried) for test in start_tests(thresholds)],
+        [test.conclude(response_ns, unhurried=unhurried) for test in start_tests(thresholds, chances=chances)],
         relies=unhurried or shortest_s >= growth_seen_s(thresholds),
     )
 

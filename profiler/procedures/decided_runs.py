@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
-from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
@@ -108,17 +107,23 @@ def run_valid(
 
 
 def run_decided(
-    driver: Driver, traffic: OpenLoop, thresholds: Sequence[LatencyThreshold], *, allow_noise: bool = False
+    driver: Driver,
+    traffic: OpenLoop,
+    thresholds: Sequence[LatencyThreshold],
+    *,
+    allow_noise: bool = False,
+    chances: int = 1,
 ) -> Decision:
     """Carry out ``traffic``, and decide on all of its requests whether each of ``thresholds`` holds.
 
     It takes its whole duration, unless a limit is surely broken before: then more of the same would tell nothing else.
     Where the rate of arrivals varies it takes all of it in any case, since what was seen of a part says nothing about
     the rest. It is done once more if the machine got in the way and there is time for it, and INVALID if it does so
-    again; with ``allow_noise`` neither. Raises as ``Driver.run``.
+    again; with ``allow_noise`` neither. A PASS is as sure as it has to be where any of so many ``chances`` is enough.
+    Raises as ``Driver.run``.
     """
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
-    tests = _Tests(thresholds, traffic)
+    tests = _Tests(thresholds, traffic, chances)
 
     def carry_out(traffic: Traffic) -> Run:
         tests.begin()
@@ -194,7 +199,6 @@ def find_highest_rate(
         budget_s=budget_s - capacity_s,
         seed=seed,
         shortest_s=max(SHORTEST_S, cycle_s),
-        steady=arrivals in STEADY,
         discipline=discipline_of(closed, driver.configuration),
         arrivals=arrivals,
     )
@@ -244,15 +248,16 @@ def problems_of(driver: Driver, run: Run, limit_ms: float | None = None) -> tupl
 class _Tests:
     """The tests of one run."""
 
-    def __init__(self, thresholds: Sequence[LatencyThreshold], traffic: OpenLoop) -> None:
+    def __init__(self, thresholds: Sequence[LatencyThreshold], traffic: OpenLoop, chances: int) -> None:
         self._thresholds = thresholds
+        self._chances = chances
         self._tests: list[SequentialTest] = []
         self._steady = traffic.is_steady
         self._unhurried = False
 
     def begin(self) -> None:
         """Forget what was seen of an earlier run."""
-        self._tests = start_tests(self._thresholds)
+        self._tests = start_tests(self._thresholds, chances=self._chances)
         self._unhurried = False
 
     def surely_fail(self, response_ns: np.ndarray, busy: float) -> bool:

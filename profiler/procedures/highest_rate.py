@@ -2,7 +2,7 @@
 
 First runs in an open loop close in on the rate at which a percentile reaches its limit (the root). Where their calls
 are known, they are replayed (``evidence.replay``), and the lower bound of the root that comes from that is the answer,
-guarded by one run at it. Where they are not, the root is fitted (``evidence.rate_fit``), rates below it are put to the
+guarded by one run at it. Where they are not, the root is fitted (``fitted_runs``), rates below it are put to the
 sequential test, and the one that passes is the answer. Who carries out the runs, a load driver or a simulation, is up
 to the caller.
 """
@@ -17,26 +17,11 @@ import numpy as np
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.defaults import ARRIVALS
-from servefit.profiler.evidence.autocorrelation import autocorrelation_time
 from servefit.profiler.evidence.budget import Budget
-from servefit.profiler.evidence.rate_fit import (
-    MIN_RESPONSES,
-    FitPoint,
-    Lines,
-    after_warm_up,
-    fit_points,
-    measured_point,
-    root_interval,
-    saturated_point,
-)
-from servefit.profiler.evidence.sequential_test import (
-    ALPHA,
-    GROWTH_SEEN,
-    SequentialTest,
-    ThresholdVerdict,
-    combined_verdict,
-)
+from servefit.profiler.evidence.sequential_test import SequentialTest, ThresholdVerdict, combined_verdict
+from servefit.profiler.procedures.fitted_runs import FittedRuns
 from servefit.profiler.procedures.seen_runs import SeenRuns
 from servefit.profiler.procedures.tried_rates import HighestRate, Probe, ThresholdTest, TriedRate
 from servefit.quantities import number_text, percent_text
@@ -60,12 +45,6 @@ _FIRST_SHARE, _NEXT_SHARE = 0.05, 0.09
 _JITTER = 0.05
 """Runs lie within this of the root as known: nearer together they say nothing of a slope. Chosen, not measured."""
 
-_CLOSE_ENOUGH = 0.03
-"""The width of the interval, in parts of the root, that is as much as a step."""
-
-_RUNS_BEFORE_CLOSE = 3
-"""A line goes through any two."""
-
 _FLOOR, _CEILING = 0.05, 0.98
 """Of saturation: where runs may lie. Below, an answer is of little use; above, no percentile comes to rest. Chosen."""
 
@@ -77,9 +56,6 @@ _MIN_DECIDED = 100
 
 SHORTEST_S = 0.02
 """At high rates a run has this long, which is more than so many requests. Chosen, not measured."""
-
-_NEAR_CAPACITY = 0.95
-"""Only a queue that has some 5 % too many arrivals grows unseen (see ``GROWTH_SEEN``)."""
 
 _MAX_DISTURBED = 3
 """Of a search of some ten runs: a machine that is in the way so often will be again. Chosen, not measured."""
@@ -98,9 +74,6 @@ _WORTHWHILE = 1.01
 _LOWEST_CONFIRMED = 0.25
 """Of the root: a promise of less is worth little, so a higher one is tried although it is likely to stay undecided."""
 
-_TEST_CAUTION, _TEST_PRIOR_NATS = 2.5, 2.0
-"""The sequential test's own caution, and what its mixture costs, roughly: they only decide where to begin."""
-
 
 def sequential_test(threshold: LatencyThreshold) -> SequentialTest:
     """Make the test that confirms unless another is given."""
@@ -117,7 +90,6 @@ def highest_rate(
     new_test: Callable[[LatencyThreshold], ThresholdTest] = sequential_test,
     seed: int = 0,
     shortest_s: float = SHORTEST_S,
-    steady: bool = True,
     discipline: Discipline | None = None,
     arrivals: str = ARRIVALS,
 ) -> HighestRate:
@@ -134,8 +106,8 @@ def highest_rate(
     be confirmed is then the lower bound by a replay behind ``arrivals``, and what keeps the limits there is confirmed.
     Where the calls do not suffice for that, the search goes on as without them.
 
-    Runs take ``shortest_s`` at least. Where the rate of arrivals is not ``steady``, all of a run counts and none ends
-    before its time.
+    Runs take ``shortest_s`` at least. Where the rate of ``arrivals`` varies, nothing is replayed, all of a run counts
+    and none ends before its time.
 
     Raises SpecError on a rate, budget or thresholds that make no sense.
     """
@@ -150,8 +122,7 @@ def highest_rate(
         new_test,
         seed,
         shortest_s=shortest_s,
-        steady=steady,
-        discipline=discipline if steady else None,
+        discipline=discipline,
         arrivals=arrivals,
     )
     reason = search.approach() or search.guard() or search.confirm()
@@ -171,24 +142,21 @@ class _Search:
         seed: int,
         *,
         shortest_s: float,
-        steady: bool,
         discipline: Discipline | None,
         arrivals: str,
     ) -> None:
         self._probe = probe
         self._saturation_per_s = saturation_per_s
         self._thresholds = thresholds
-        self._limits = [(threshold.rank, threshold.limit_ns) for threshold in thresholds]
         self._budget = budget
         self._new_test = new_test
         self._shortest_s = shortest_s
-        self._steady = steady
-        self._seen = SeenRuns(discipline, thresholds, arrivals=arrivals, seed=seed)
+        self._steady = arrivals in STEADY
+        self._random = np.random.default_rng(seed)
+        self._fitted = FittedRuns(saturation_per_s, thresholds, self._random, steady=self._steady)
+        self._seen = SeenRuns(discipline if self._steady else None, thresholds, arrivals=arrivals, seed=seed)
         self._claim: ReplayedRate | None = None
         self._guarded_per_s: float | None = None
-        self._random = np.random.default_rng(seed)
-        self._points: list[FitPoint] = []
-        self._correlations: list[float] = []
         self._tried: list[TriedRate] = []
         rarest = min(1 - threshold.rank / 100 for threshold in thresholds)
         self._least = max(_MIN_REQUESTS, math.ceil(_MIN_BEYOND / rarest))
@@ -199,7 +167,7 @@ class _Search:
         rate, share, repeated = self._saturation_per_s / 2, _FIRST_SHARE, False
         while True:
             requests = max(self._least, self._least_run(rate), int(share * self._budget.total(rate)))
-            limit = self._approach_share(rate) if self._points else 1.0
+            limit = self._approach_share(rate) if self._fitted.any_run else 1.0
             if rate == floor:  # the run to end all: it is over as soon as it is clear that nothing meets the SLA
                 requests, limit = min(requests, max(self._budget.left(rate), self._least_run(rate))), 1.0
             if requests > self._budget.left(rate, share=limit):
@@ -211,15 +179,15 @@ class _Search:
                 continue
             if rate == floor and verdict in ("FAIL", "SATURATED"):
                 return f"the SLA is not met even at {number_text(rate)} requests/s, {percent_text(_FLOOR)} of capacity"
-            if verdict == "SATURATED" and rate < self._capacity() and not repeated:
+            if verdict == "SATURATED" and rate < self._fitted.capacity_per_s() and not repeated:
                 repeated = True
                 continue
             repeated = False
-            if self._approach_share(rate) == APPROACH_SHARE and self._close_enough():
+            if self._approach_share(rate) == APPROACH_SHARE and self._fitted.is_close:
                 break
             jitter = self._random.uniform(1 - _JITTER, 1 + _JITTER)
             rate, share = float(np.clip(self._target() * jitter, floor, ceiling)), _NEXT_SHARE
-        if self._any_served():
+        if self._fitted.any_served:
             return None
         return f"the budget ended before a run did: one at {number_text(rate)} requests/s takes {requests:,} requests"
 
@@ -256,7 +224,7 @@ class _Search:
         while True:
             rate, part = self._rate_to_confirm(highest), _TRANCHE
             if passed:
-                rate, part = min(max(rate, passed / STEP), highest, STEP * self._root()), 1.0
+                rate, part = min(max(rate, passed / STEP), highest, STEP * self._fitted.root_per_s()), 1.0
             requests = self._requests_to_confirm(rate, part)
             if rate < passed * _WORTHWHILE or requests > self._budget.left(rate):
                 break
@@ -271,7 +239,7 @@ class _Search:
                 break
             else:
                 highest = STEP * rate
-        if not passed and self._root() <= _FLOOR * self._saturation_per_s:
+        if not passed and self._fitted.root_per_s() <= _FLOOR * self._saturation_per_s:
             lowest = min(run.rate_per_s for run in self._tried)
             return f"the SLA is not met at {number_text(lowest)} requests/s, the lowest rate that was tried"
         return "confirmed" if passed else "the budget was spent before a rate was confirmed"
@@ -281,10 +249,10 @@ class _Search:
         rate = self._guarded_per_s or self._confirmed()
         if claim is not None:
             root, interval = claim.rate_per_s, claim.interval_per_s
-        elif self._any_served():
-            root = self._root()
-        if rate is None and self._any_served():
-            rate = self._passed_below(self._interval())
+        elif self._fitted.any_served:
+            root = self._fitted.root_per_s()
+        if rate is None and self._fitted.any_served:
+            rate = self._passed_below(self._fitted.interval_per_s())
         if rate is not None and ended != "confirmed":
             ended = f"{ended}; {number_text(rate)} requests/s passed on the way"
         return HighestRate(
@@ -304,7 +272,7 @@ class _Search:
         self, rate: float, requests: int, purpose: Literal["approach", "confirm"], *, stop_when_failed: bool
     ) -> ThresholdVerdict | Literal["SATURATED", "INVALID"]:
         tests = [self._new_test(threshold) for threshold in self._thresholds]
-        least = self._requests_to_see_growth(rate)
+        least = self._fitted.requests_to_see_growth(rate)
 
         def stop(response_ns: np.ndarray) -> bool:
             if not stop_when_failed or not self._steady:
@@ -319,14 +287,11 @@ class _Search:
             if verdict == "PASS" and len(run.response_ns) < least:
                 verdict = "UNDECIDED"
         if verdict == "SATURATED":
-            self._points.append(saturated_point(rate, requests, self._limits))
-        elif verdict != "INVALID" and len(run.response_ns) >= MIN_RESPONSES:
-            self._points.append(
-                measured_point(rate, run.response_ns, self._limits, self._random, warms_up=self._steady)
-            )
-            self._note_correlation(rate, run.response_ns)
+            self._fitted.add_saturated(rate, requests)
+        elif verdict != "INVALID":
+            self._fitted.add(rate, run.response_ns)
             self._seen.add(rate, run.served, elapsed_s=run.elapsed_s)
-        kept = self._kept(run.response_ns)
+        kept = self._fitted.settled(run.response_ns)
         percentiles = np.percentile(kept, [threshold.rank for threshold in self._thresholds]) if len(kept) else None
         self._tried.append(
             TriedRate(
@@ -339,20 +304,9 @@ class _Search:
         )
         return verdict
 
-    def _kept(self, response_ns: np.ndarray) -> np.ndarray:
-        """Return what percentiles are of: all but the beginning, unless that is a part of a cycle as any other."""
-        return after_warm_up(response_ns) if self._steady else response_ns
-
     def _least_run(self, rate_per_s: float) -> int:
         """Return the fewest requests that a run can decide anything with; at high rates, those of a shortest time."""
         return max(_MIN_DECIDED, math.ceil(self._shortest_s * rate_per_s))
-
-    def _requests_to_see_growth(self, rate: float) -> float:
-        """Return how many requests it takes for a queue that grows by 5 % of what arrives to reach the limits. Only
-        close to capacity can it grow at all."""
-        if rate < _NEAR_CAPACITY * self._capacity():
-            return 0
-        return rate * GROWTH_SEEN * max(threshold.limit_ns for threshold in self._thresholds) / 1e9
 
     def _lacked_time_for_noise(self, ended: str) -> bool:
         """Return whether the search that ``ended`` so had too little time, and disturbed runs took some of that."""
@@ -362,17 +316,6 @@ class _Search:
         """Return whether there is no point in trying further on this machine."""
         return sum(run.verdict == "INVALID" for run in self._tried) >= _MAX_DISTURBED
 
-    def _any_served(self) -> bool:
-        return any(np.isfinite(point.relative).all() for point in self._points)
-
-    def _capacity(self) -> float:
-        """Return the rate at which nothing is served in time. One saturated run may be a hiccup, two are believed."""
-        saturated = sorted(run.rate_per_s for run in self._tried if run.verdict == "SATURATED")
-        return min([self._saturation_per_s, *saturated[1:2]])
-
-    def _lines(self) -> Lines:
-        return fit_points(self._points, self._capacity())
-
     def _approach_share(self, rate: float) -> float:
         """Return the share of the budget for finding the root: more where its calls promise a replay."""
         seconds = _REPLAYED_SHARE * self._budget.total(rate) / rate
@@ -380,30 +323,18 @@ class _Search:
 
     def _target(self) -> float:
         """Return the root as well as it is known on the way there; half of capacity before anything was served."""
-        if not self._any_served():
-            return self._capacity() / 2
-        return self._seen.root_per_s() or self._root()
-
-    def _root(self) -> float:
-        return float(self._lines().roots(self._capacity()).min())
-
-    def _interval(self) -> tuple[float, float]:
-        return root_interval(self._points, self._capacity())
-
-    def _close_enough(self) -> bool:
-        if len(self._points) < _RUNS_BEFORE_CLOSE:
-            return False
-        low, high = self._interval()
-        return high - low < _CLOSE_ENOUGH * self._root()
+        if not self._fitted.any_served:
+            return self._fitted.capacity_per_s() / 2
+        return self._seen.root_per_s() or self._fitted.root_per_s()
 
     def _rate_to_confirm(self, highest: float) -> float:
         """Return the highest step below the root, and not above ``highest``, that is likely to pass within the
         budget."""
-        floor, lines = _FLOOR * self._saturation_per_s, self._lines()
-        rate = max(floor, min(highest, STEP * float(lines.roots(self._capacity()).min())))
+        floor = _FLOOR * self._saturation_per_s
+        rate = max(floor, min(highest, STEP * self._fitted.root_per_s()))
         lowest = max(floor, _LOWEST_CONFIRMED * rate)
         planned = rate
-        while self._requests_to_pass(planned, lines) > _PLANNED_SHARE * self._budget.left(planned):
+        while self._fitted.requests_to_pass(planned) > _PLANNED_SHARE * self._budget.left(planned):
             planned *= STEP
             if planned < lowest:
                 return rate
@@ -412,27 +343,9 @@ class _Search:
     def _requests_to_confirm(self, rate: float, part: float) -> int:
         """Return how many requests the confirmation of a rate has: as many as it takes to pass with some to spare, and
         no more than that ``part`` of the budget left."""
-        enough = _TO_SPARE * self._requests_to_pass(rate, self._lines())
+        enough = _TO_SPARE * self._fitted.requests_to_pass(rate)
         most = part * self._budget.left(rate)
         return max(self._least, self._least_run(rate), int(min(enough, most)))
-
-    def _requests_to_pass(self, rate: float, lines: Lines) -> float:
-        """Return roughly how many requests the sequential test takes to pass, the fitted lines being true.
-
-        The autocorrelation time rises with the square of 1 / capacity left, as in heavy traffic.
-        """
-        margins = lines.at(np.array([rate]))[:, 0].tolist()
-        independent = max(map(_independent_to_pass, self._thresholds, margins))
-        left = 1 - rate / self._capacity()
-        correlated = float(np.median(self._correlations)) / left**2 if self._correlations and left > 0 else 1.0
-        return max(1.0, correlated) * independent
-
-    def _note_correlation(self, rate: float, response_ns: np.ndarray) -> None:
-        """Keep the autocorrelation time, scaled to an idle queue."""
-        kept = self._kept(response_ns)
-        if len(kept) >= _MIN_REQUESTS / 2:
-            time = min(autocorrelation_time(kept), len(kept))
-            self._correlations.append(time * (1 - rate / self._saturation_per_s) ** 2)
 
     def _confirmed(self) -> float | None:
         """Return the highest rate that passed a test of its own."""
@@ -443,16 +356,3 @@ class _Search:
         """Return the highest rate that passed of those that the interval lies above."""
         passed = [run.rate_per_s for run in self._tried if run.verdict == "PASS"]
         return max((rate for rate in passed if rate <= interval[0]), default=None)
-
-
-def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:
-    """Return how many independent requests the test takes to pass where the percentile is 1 / ``margin`` of its limit.
-
-    Response times beyond the percentile are taken to fall off exponentially, as they do in most queues.
-    """
-    if margin <= 1:
-        return math.inf
-    boundary = 1 - threshold.rank / 100
-    beyond: float = boundary**margin
-    information = beyond * (margin - 1) * math.log(boundary) + (1 - beyond) * math.log((1 - beyond) / (1 - boundary))
-    return _TEST_CAUTION * (math.log(1 / ALPHA) + _TEST_PRIOR_NATS) / information

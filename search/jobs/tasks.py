@@ -23,6 +23,9 @@ three seconds on an idle one."""
 MIN_TIMING_S = 3.0
 """Timing the calls of one shape has no less, where there is as much: on an idle machine it takes one second."""
 
+CHANCES_TO_PASS = 4
+"""Two configurations may be confirmed, each twice (see ``optimizer.search``), and one PASS is enough for the answer."""
+
 TIMES_USUAL = 3
 """A test of the search may take so many times what such tests take, if that is more than its share of the time. Chosen,
 not measured: a test that the machine got in the way of is made again, and takes twice as long."""
@@ -32,7 +35,7 @@ not measured: a test that the machine got in the way of is made again, and takes
 class Task:
     """A step of ``kind``; where time cuts it short it is ``called`` so. It may take ``limit_s``, and leaves ``kept_s``
     of the job's time. ``nth_round`` is the round of finalists that it belongs to, if any. It is made of ``runs`` tests,
-    each by fresh processes."""
+    each by fresh processes. A PASS of it is one of so many ``chances``."""
 
     kind: StepKind
     called: str
@@ -40,6 +43,7 @@ class Task:
     durations: Durations
     nth_round: int | None = None
     runs: int = 1
+    chances: int = 1
     limit_s: float = inf
     kept_s: float = 0.0
 
@@ -79,6 +83,7 @@ def confirmation(request: JobRequest, durations: Durations, *, runs: int, kept_s
         request=request,
         durations=durations,
         runs=runs,
+        chances=CHANCES_TO_PASS,
         kept_s=kept_s,
     )
 

@@ -245,7 +245,12 @@ class WorkerBench:
                     self._at_most(min(task.limit_s, in_time_s)),
                 ):
                     parts = self._tested(start, task, step)
-                trial = confirmed_trial(parts, task.request, keep=lambda measurement: self._keep(measurement, step))
+                trial = confirmed_trial(
+                    parts,
+                    task.request,
+                    chances=task.chances,
+                    keep=lambda measurement: self._keep(measurement, step),
+                )
                 if task.kind in TESTS and self.is_predicted(configuration):
                     trial = self._predicted(trial, task.request, parts[0].measurement.runs)
             except (MeasurementError, BackendError) as error:
@@ -276,6 +281,7 @@ class WorkerBench:
                         seed=derived_seed(self._seed(task, step), nth),
                         instances=parts[0].trial.instance_count if parts else None,
                         nth_round=task.nth_round,
+                        chances=task.chances,
                         keep=recorded.append,
                     )
             except TimedOut:

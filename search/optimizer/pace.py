@@ -13,9 +13,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.profiler.evidence.intervals import t_quantile
-from servefit.search.optimizer.finalists import MAX_FINALISTS, MAX_GAP
+from servefit.search.optimizer.leads import ENOUGH, MAX_CHANCE
 from servefit.search.results.measure_trial import USUAL_START_S
-from servefit.search.results.ranking import MIN_DIFFERENCE
 from servefit.search.results.ratios import MIN_ROUNDS
 
 if TYPE_CHECKING:
@@ -35,6 +34,10 @@ not measured."""
 QUARTERS = (-1.15, -0.32, 0.32, 1.15)
 """The middle of each quarter of what may happen: the 0.125, 0.375, 0.625 and 0.875 quantiles of a standard normal
 distribution."""
+
+MAX_RIVALS, _NEAR = 2, 0.15
+"""So many finalists are expected beside the leader, of those that are expected to be behind it by no more than that
+part. Chosen, not measured; benchmarks/claims/progress.py measures how far off the time left is."""
 
 _QUICKEST = 2
 """So many starts of fresh processes, the quickest seen, say what the next will take. Chosen, not measured."""
@@ -126,8 +129,8 @@ class Challenger:
             rounds = self.rounds + more
             if rounds < MIN_ROUNDS:
                 continue
-            half = t_quantile(0.975, rounds - 1) * self.sd / sqrt(rounds)
-            if self.gap - half > log(1 + MIN_DIFFERENCE):
+            half = t_quantile(1 - MAX_CHANCE / MAX_RIVALS, rounds - 1) * self.sd / sqrt(rounds)
+            if self.gap - half > -log(1 + ENOUGH):
                 return more
         return max_rounds
 
@@ -137,7 +140,7 @@ def expected_gaps(figures: Sequence[float]) -> list[float]:
     nearest of ``figures``, which are to be minimised, and of all that will have been measured."""
     ranked = sorted(figure for figure in figures if figure > 0 and isfinite(figure))
     gaps = [log(figure / ranked[0]) for figure in ranked[1:]]
-    near = [gap for gap in gaps if exp(gap) <= 1 + MAX_GAP][: MAX_FINALISTS - 1]
+    near = [gap for gap in gaps if exp(gap) <= 1 + _NEAR][:MAX_RIVALS]
     return near or gaps[:1]
 
 

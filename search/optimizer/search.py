@@ -15,7 +15,13 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
-from servefit.search.optimizer.finalists import MAX_ROUNDS, finalists, is_far_behind, remaining_finalists
+from servefit.search.optimizer.finalists import (
+    MAX_FINALISTS,
+    MAX_ROUNDS,
+    finalists,
+    is_far_behind,
+    remaining_finalists,
+)
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import (
@@ -278,7 +284,14 @@ class Search(SearchState):
             if len(self.trials) > 1:
                 self.remarks.append(f"the best were not compared in turns: that takes {MIN_TESTS_FOR_ROUNDS} tests")
             return
-        chosen = finalists(self.recommendations(), self.space, self.hopeful_trials(), self.request)
+        chosen = finalists(
+            self.recommendations(),
+            self.space,
+            self.hopeful_trials(),
+            self.request,
+            expected=self.surrogate.expected_score,
+            most=self._finalists_in_time(),
+        )
         naive = self.naive(chosen[0].vcpus) if chosen else None
         if naive in self.failed or naive in chosen:
             naive = None
@@ -309,6 +322,12 @@ class Search(SearchState):
             naive = self._naive_default_tested(naive, chosen) if still_naive is not None else None
             if naive is not None and chosen and not self._is_worth_rounds(naive, chosen, MIN_ROUNDS - (nth + 1)):
                 naive = None
+
+    def _finalists_in_time(self) -> int:
+        """Return how many finalists, beside the naive default, there is time to measure as often as an interval
+        takes."""
+        left_s = self.clock.left_s - self.kept_for_the_end_s()
+        return int(min(MAX_FINALISTS, left_s / (MIN_ROUNDS * self.round_test_s) - 1))
 
     def _is_worth_rounds(self, naive: Configuration, chosen: Sequence[Configuration], missing: int) -> bool:
         """Return whether the naive default stays for the rounds that are ``missing`` until they give an interval: where

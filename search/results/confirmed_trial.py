@@ -54,12 +54,16 @@ class Part:
 
 
 def confirmed_trial(
-    parts: Sequence[Part], request: JobRequest, *, keep: Callable[[Measurement], str | None] | None = None
+    parts: Sequence[Part],
+    request: JobRequest,
+    *,
+    chances: int = 1,
+    keep: Callable[[Measurement], str | None] | None = None,
 ) -> Trial:
     """Return the trial that ``parts``, one or more tests of one configuration, make together.
 
-    It is INVALID where the machine got in the way of so many that an interval over the others would take more. ``keep``
-    is handed what all of them recorded, and says where it put it.
+    It is INVALID where the machine got in the way of so many that an interval over the others would take more. A PASS
+    is one of so many ``chances``. ``keep`` is handed what all of them recorded, and says where it put it.
     """
     first = parts[0].trial
     whole = replace(
@@ -85,7 +89,8 @@ def confirmed_trial(
     loops = [loop for part in counted if (loop := part.judged(request.sla.rate_per_s)) is not None]
     at_rate = summarize_runs(loops, percentiles=names) if len(loops) == len(counted) else None
     thresholds = request.sla.thresholds
-    evidence = () if at_rate is None else evidence_of_runs(loops, thresholds, workers=first.configuration.workers)
+    workers = first.configuration.workers
+    evidence = () if at_rate is None else evidence_of_runs(loops, thresholds, workers=workers, chances=chances)
     judgement = judge(
         request.sla, capacity=capacity, at_rate=at_rate, evidence=evidence, instances=first.instance_count
     )

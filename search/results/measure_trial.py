@@ -120,16 +120,17 @@ def run_test(
     seed: int,
     instances: int | None = None,
     nth_round: int | None = None,
+    chances: int = 1,
     keep: Callable[[Measurement], str | None] | None = None,
 ) -> Trial:
     """Measure what ``driver`` drives, on ``host``, and judge it. The arrivals of its open loops come from ``seed``.
-    ``instances`` share the rate, as few as keep the limits if not told. ``keep`` is handed everything that was
-    recorded, and says where it put it. Raises MeasurementError."""
+    ``instances`` share the rate, as few as keep the limits if not told. A PASS is one of so many ``chances``.
+    ``keep`` is handed everything that was recorded, and says where it put it. Raises MeasurementError."""
     durations = durations.covering_cycle(cycle_s(request))
     with reserving(kept_for_rate_s(request, durations)):
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
-    attempts = _try_instances(driver, request, capacity, durations, seed, instances)
+    attempts = _try_instances(driver, request, capacity, durations, seed, instances, chances)
     runs = [closed, *(attempt.decision.run for attempt in attempts)]
     measurement = assemble(driver, runs, host)
     final = min(attempts, key=_nearness, default=None)
@@ -212,7 +213,13 @@ class _Attempt:
 
 
 def _try_instances(
-    driver: MeasuredDriver, request: JobRequest, capacity: Summary, durations: Durations, seed: int, only: int | None
+    driver: MeasuredDriver,
+    request: JobRequest,
+    capacity: Summary,
+    durations: Durations,
+    seed: int,
+    only: int | None,
+    chances: int,
 ) -> Sequence[_Attempt]:
     """Run open loops at the rate asked, shared out over more and more instances until the limits hold, or over ``only``
     so many; none where no rate was asked, or where the closed loop answered nothing."""
@@ -222,7 +229,14 @@ def _try_instances(
     attempts: list[_Attempt] = []
     least_s = BETWEEN_S + min(durations.at_rate_s, CONFIRMING.at_rate_s)
     for instances in instance_counts(rate_per_s, capacity.throughput_per_s) if only is None else [only]:
-        decision = _run_at_rate(driver, request, rate_per_s / instances, durations, seed=derived_seed(seed, instances))
+        decision = _run_at_rate(
+            driver,
+            request,
+            rate_per_s / instances,
+            durations,
+            seed=derived_seed(seed, instances),
+            chances=chances,
+        )
         summary = summarize(decision.run, percentiles=percentiles_of(request))
         judgement = judge(
             request.sla, capacity=capacity, at_rate=summary, evidence=decision.evidence, instances=instances
@@ -256,7 +270,7 @@ def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) 
 
 
 def _run_at_rate(
-    driver: MeasuredDriver, request: JobRequest, rate_per_s: float, durations: Durations, *, seed: int
+    driver: MeasuredDriver, request: JobRequest, rate_per_s: float, durations: Durations, *, seed: int, chances: int
 ) -> Decision:
     """Run an open loop, and hold it against the limits of the SLA. One that has no limits takes its shortest duration,
     and so does one that has little time, or as much of that as is left, but no less than a test of the search. One
@@ -272,4 +286,4 @@ def _run_at_rate(
         arrivals=request.arrivals,
         seed=seed,
     )
-    return run_decided(driver, traffic, thresholds, allow_noise=request.allow_noise)
+    return run_decided(driver, traffic, thresholds, allow_noise=request.allow_noise, chances=chances)

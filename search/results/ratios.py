@@ -51,22 +51,10 @@ def ratio(trials: Iterable[Trial], first: Configuration, second: Configuration, 
     By the figure that ``request`` is about, on an instance of the same price. Rounds in which the machine got in the
     way of any are left out. Raises ObjectiveError.
     """
-    objective, context = objective_of(request), context_of(request, _SAME_PRICE)
-
-    def lower(trial: Trial) -> float:
-        figure = objective.of_trial(trial, context)
-        return inf if figure is None else objective.lower(figure)
-
-    valid = [trial for trial in without_disturbed_rounds(trials) if trial.round is not None]
-    mine = {trial.round: lower(trial) for trial in valid if trial.configuration == first}
-    theirs = {trial.round: lower(trial) for trial in valid if trial.configuration == second}
-    logs = [
-        log(theirs[nth] / mine[nth])
-        for nth in mine.keys() & theirs.keys()
-        if 0 < mine[nth] < inf and 0 < theirs[nth] < inf
-    ]
+    logs = log_ratios(trials, first, second, request)
     if not logs:
         return None
+    objective, context = objective_of(request), context_of(request, _SAME_PRICE)
     interval = None
     if len(logs) >= MIN_ROUNDS:
         low, high = mean_interval(logs)
@@ -78,3 +66,24 @@ def ratio(trials: Iterable[Trial], first: Configuration, second: Configuration, 
         ci95=interval,
         rounds=len(logs),
     )
+
+
+def log_ratios(
+    trials: Iterable[Trial], first: Configuration, second: Configuration, request: JobRequest
+) -> list[float]:
+    """Return the logarithms of how many times better ``first`` is than ``second``, round by round of those that have
+    both; see ``ratio``."""
+    objective, context = objective_of(request), context_of(request, _SAME_PRICE)
+
+    def lower(trial: Trial) -> float:
+        figure = objective.of_trial(trial, context)
+        return inf if figure is None else objective.lower(figure)
+
+    valid = [trial for trial in without_disturbed_rounds(trials) if trial.round is not None]
+    mine = {trial.round: lower(trial) for trial in valid if trial.configuration == first}
+    theirs = {trial.round: lower(trial) for trial in valid if trial.configuration == second}
+    return [
+        log(theirs[nth] / mine[nth])
+        for nth in mine.keys() & theirs.keys()
+        if 0 < mine[nth] < inf and 0 < theirs[nth] < inf
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import fsum
 from typing import TYPE_CHECKING
 
 from servefit.quantities import (
@@ -272,7 +273,8 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
         worth_naming = {name: share for name, share in job.why.importance.items() if share >= _WORTH_NAMING}
         parts = [f"{name} {percent_text(round(share, 2))}" for name, share in worth_naming.items()]
         if parts:
-            yield f"What the differences between configurations come from: {', '.join(parts)}."
+            shared = " (what two have in common is counted for both)" if fsum(job.why.importance.values()) > 1 else ""
+            yield f"What the differences between configurations come from: {', '.join(parts)}{shared}."
     if job.why.changes:
         yield f"What would meet it: {'; or '.join(job.why.changes)}."
 

@@ -242,7 +242,7 @@ def test_where_the_rate_of_arrivals_varies_all_of_every_run_counts_and_there_is_
         thresholds=(p95_within(10),),
         budget_requests=24_000,
         shortest_s=0.5,
-        steady=False,
+        arrivals="diurnal",
     )
     assert found.root_per_s == pytest.approx(true_rate_per_s(95, 10), rel=0.15)
     assert found.interval_per_s is None
@@ -328,7 +328,7 @@ def test_calls_too_few_for_a_replay_leave_the_search_to_tests() -> None:
 
 
 def test_arrivals_at_a_rate_that_varies_are_not_replayed() -> None:
-    assert find_seen(SeenQueue(), steady=False).basis == "tested"
+    assert find_seen(SeenQueue(), arrivals="diurnal").basis == "tested"
 
 
 def test_an_endpoint_that_fails_every_request_leaves_nothing_to_replay() -> None:

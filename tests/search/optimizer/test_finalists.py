@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.finalists import finalists, remaining_finalists
+from servefit.search.optimizer.expected_improvement import ExpectedScore
+from servefit.search.optimizer.finalists import MAX_FINALISTS, finalists, remaining_finalists
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
+from servefit.search.results.objectives.score import Score
 from servefit.search.results.ranking import recommend
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.search.conftest import MakeTrial
 
     from servefit.search.request.job_request import Goal
@@ -28,11 +34,26 @@ ELSEWHERE = Configuration(vcpus=4, backend="a", max_batch=8)
 NAIVE = Configuration(vcpus=2, backend="reference")
 
 
-def chosen(trials: list[Trial], goal: Goal = "throughput") -> list[Configuration]:
+EXPECTED: dict[Configuration, ExpectedScore] = {}
+"""Nothing but what was measured."""
+
+
+def chosen(
+    trials: list[Trial],
+    goal: Goal = "throughput",
+    *,
+    expected: Mapping[Configuration, ExpectedScore] = EXPECTED,
+    most: int = MAX_FINALISTS,
+) -> list[Configuration]:
     mine = frozenset([A, B, C, D, PLAIN])
     space = Space(profiles=((PROFILE, mine), (OTHER_PROFILE, frozenset([ELSEWHERE]))), grid=(*mine, ELSEWHERE))
     request = JobRequest(name="job", goal=goal)
-    return finalists(recommend(space, trials, request), space, trials, request)
+    return finalists(recommend(space, trials, request), space, trials, request, expected=expected.get, most=most)
+
+
+def expecting(configuration: Configuration, per_s: float, sd: float) -> ExpectedScore:
+    score = Score(unpriced=False, per_hour=0.0, figure=1 / per_s)
+    return ExpectedScore(configuration=configuration, score=score, sd=sd)
 
 
 def rounds(trial: MakeTrial, figures: dict[Configuration, list[float]]) -> list[Trial]:
@@ -57,14 +78,40 @@ def test_finalists_are_what_is_close_to_the_best_of_the_first_profile(trial: Mak
     assert chosen([*trials, trial(ELSEWHERE, throughput_per_s=1060.0)]) == [B, A]
 
 
-def test_there_are_three_finalists_at_most(trial: MakeTrial) -> None:
+@pytest.mark.parametrize(("most", "found"), [(5, 4), (3, 3), (2, 2), (0, 2)])
+def test_there_are_as_many_finalists_as_there_is_time_for_and_two_at_least(
+    trial: MakeTrial, most: int, found: int
+) -> None:
     trials = [trial(configuration, throughput_per_s=1000.0 + nth) for nth, configuration in enumerate((A, B, C, D))]
-    assert len(chosen(trials)) == 3
+    assert len(chosen(trials, most=most)) == found
+
+
+def test_finalists_are_what_is_likely_to_be_the_best_by_all_that_is_expected(trial: MakeTrial) -> None:
+    trials = [trial(A, throughput_per_s=1000.0), trial(B, throughput_per_s=1050.0), trial(C, throughput_per_s=1100.0)]
+    # C was lucky, and what is known of B is that it is slower.
+    known = {A: expecting(A, 1050.0, 0.03), B: expecting(B, 900.0, 0.03), C: expecting(C, 1050.0, 0.03)}
+    assert chosen(trials, expected=known) == [C, A]
+
+
+def test_what_scatters_widely_has_more_finalists(trial: MakeTrial) -> None:
+    def within(goal: Goal) -> list[Configuration]:
+        behind = 1.2
+        return chosen(
+            [
+                trial(each, throughput_per_s=1000 / behind**nth, p95_ms=behind**nth)
+                for nth, each in enumerate((A, B, C))
+            ],
+            goal,
+        )
+
+    assert within("throughput") == [A, B]
+    assert within("latency") == [A, B, C]
 
 
 def test_the_one_that_is_recommended_for_being_simple_is_among_them(trial: MakeTrial) -> None:
     trials = [trial(configuration, throughput_per_s=1015.0 + nth) for nth, configuration in enumerate((A, B, C, D))]
-    assert chosen([*trials, trial(PLAIN, throughput_per_s=1000.0)]) == [PLAIN, D, C]
+    found = chosen([*trials, trial(PLAIN, throughput_per_s=1000.0)])
+    assert (found[0], set(found)) == (PLAIN, {PLAIN, A, B, C, D})
 
 
 def test_what_only_may_meet_the_sla_is_no_finalist_beside_what_does(trial: MakeTrial) -> None:
@@ -83,7 +130,7 @@ def test_of_what_did_the_same_at_the_rate_one_is_a_finalist(trial: MakeTrial) ->
     trials = [joining(A, 3, 1.01), joining(larger, 2, 1.0), joining(alone, 1, 1.05), joining(B, 1, 1.1)]
     space = Space(profiles=((PROFILE, frozenset([A, B, alone, larger])),), grid=(A, B, alone, larger))
     request = JobRequest(name="job", goal="latency", sla=Sla(rate_per_s=100.0))
-    found = finalists(recommend(space, trials, request), space, trials, request)
+    found = finalists(recommend(space, trials, request), space, trials, request, expected=EXPECTED.get)
     assert (found, len({each.max_batch for each in found[:2]})) == ([A, alone, B], 2)
 
 
@@ -92,10 +139,10 @@ def test_at_a_rate_the_simplest_that_may_only_have_had_bad_luck_is_a_finalist(tr
         grid = tuple(each.configuration for each in trials)
         space = Space(profiles=((PROFILE, frozenset(grid)),), grid=grid)
         request = JobRequest(name="job", sla=Sla(rate_per_s=100.0))
-        return finalists(recommend(space, trials, request), space, trials, request)
+        return finalists(recommend(space, trials, request), space, trials, request, expected=EXPECTED.get)
 
     ahead = [trial(A, p95_ms=1.0), trial(B, p95_ms=1.06), trial(C, p95_ms=1.07)]
-    assert among(*ahead, trial(PLAIN, p95_ms=1.4)) == [PLAIN, A, B]
+    assert among(*ahead, trial(PLAIN, p95_ms=1.4)) == [PLAIN, A, B, C]
     assert among(*ahead, trial(PLAIN, p95_ms=1.6)) == [A, B, C]
     assert among(*ahead, trial(PLAIN, p95_ms=1.4, instances=2)) == [A, B, C]
 
@@ -118,9 +165,14 @@ def test_a_finalist_that_is_beaten_for_certain_is_out_and_so_is_the_naive_defaul
     assert naive is None
 
 
-def test_nobody_is_out_before_the_third_round(trial: MakeTrial) -> None:
-    trials = rounds(trial, {A: [100.0, 100.0], B: [50.0, 50.0], C: [40.0, 40.0], NAIVE: [1.0, 1.0]})
-    assert remaining(trials) == ([A, B, C], NAIVE)
+def test_before_the_third_round_only_who_is_behind_beyond_luck_is_out(trial: MakeTrial) -> None:
+    trials = rounds(trial, {A: [100.0, 100.0], B: [80.0, 84.0], C: [40.0, 40.0], NAIVE: [1.0, 1.0]})
+    assert remaining(trials) == ([A, B], NAIVE)
+
+
+def test_who_is_at_best_a_little_better_is_out_after_the_third(trial: MakeTrial) -> None:
+    trials = rounds(trial, {A: [100.0, 101.0, 99.0], B: [99.0, 100.0, 98.0], C: [99.0, 112.0, 87.0]})
+    assert remaining(trials, naive=None) == ([A, C], None)
 
 
 def test_the_leader_is_who_was_best_in_the_rounds(trial: MakeTrial) -> None:
