@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
 
-BACKENDS = ("xgboost", "onnxruntime", "treelite", "tl2cgen", "onedal")
+BACKENDS = ("forest", "xgboost", "onnxruntime", "treelite", "tl2cgen", "onedal")
 PROFILES = ("local-1c", "local-2c", "ml.m5.large")
 
 

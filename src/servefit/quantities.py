@@ -11,6 +11,7 @@ import re
 from decimal import ROUND_HALF_UP, Decimal
 from math import isfinite
 
+from servefit.currencies import CURRENCIES
 from servefit.errors import SpecError
 
 DIGITS = 3
@@ -107,6 +108,9 @@ def parse_price_per_hour(field: str, text: str) -> tuple[float, str | None]:
     return found
 
 
+_A_CODE = "give one such as USD or EUR"
+
+
 def _money(field: str, given: str, amount: str, *, like: str) -> tuple[float, str | None]:
     match = _AMOUNT.fullmatch(amount.strip())
     if match is None:
@@ -119,14 +123,17 @@ def _money(field: str, given: str, amount: str, *, like: str) -> tuple[float, st
         raise SpecError(field, given, "is not finite")
     if value <= 0:
         raise SpecError(field, given, "is not above zero")
+    if named and named[0] not in CURRENCIES:
+        raise SpecError(field, given, f"is in {named[0]}, which is no currency of ISO 4217", remedy=_A_CODE)
     return value, named[0] if named else None
 
 
 def parse_currency(field: str, text: str) -> str:
     """Return the code of a currency in capital letters, as ISO 4217 has them. Raises SpecError for ``field``."""
-    if not re.fullmatch(r"[A-Za-z]{3}", text.strip()):
-        raise SpecError(field, text, "is not the code of a currency such as USD or EUR")
-    return text.strip().upper()
+    code = text.strip().upper()
+    if code not in CURRENCIES:
+        raise SpecError(field, text, "is not the code of a currency of ISO 4217", remedy=_A_CODE)
+    return code
 
 
 def _seconds(field: str, text: str) -> Decimal:

@@ -71,6 +71,10 @@ def test_the_price_of_a_profile_is_set_with_its_region(prices: Prices) -> None:
         (("local", "inf/h"), "price: 'inf/h' is not finite"),
         (("local", "$1EUR/h"), "price: '$1EUR/h' is in two currencies: USD and EUR; give one of them"),
         (("local", "0.21"), "price: '0.21' has no unit; say 0.21/h"),
+        (
+            ("local", "1ERU/h"),
+            "price: '1ERU/h' is in ERU, which is no currency of ISO 4217; give one such as USD or EUR",
+        ),
         (("local", "cheap"), "price: 'cheap' is not a price such as 0.21/h or 0.21EUR/h"),
         (("local",), "price is not given; say 0.21/h, or --purchase-price 4200 --years 3"),
         (("c5.larg", "1/h"), "profile: 'c5.larg' is not known; did you mean 'c5.large'?"),
