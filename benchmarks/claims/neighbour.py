@@ -1,11 +1,13 @@
-"""Whether a neighbour on the profile's own CPUs is noticed.
+"""Whether a neighbour on the profile's own CPUs is noticed, and what is told beside one that comes and goes.
 
     python -m benchmarks.claims.neighbour
 
 Prints one JSON object. A predictor that computes for 1 ms serves requests at 40 % of its capacity, first alone and then
-beside a process that wants all of the same CPU, in turns. For every disturbed run it is asked what a person would be
-told: INVALID, a p95 whose interval includes the quiet one, or a confident wrong number, of which there must be none.
-For every quiet run it is asked whether it was called INVALID.
+beside a process that wants all of the same CPU for 10, 30, 50, 70 and 100 % of every second, in turns. For every
+disturbed run it is asked what a person would be told: INVALID, a p95 whose interval includes the quiet one, none where
+there are too few requests for an interval, or a confident wrong number, of which there must be none; and how far
+capacity and p95 are from the quiet ones, where they are not INVALID. The aim is 3 % for capacity. For every quiet run
+it is asked whether it was called INVALID.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from contextlib import contextmanager
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.synthetic import machine, start
@@ -31,15 +35,28 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.validity import Problem
 
 SERVICE_US = 1000
-ROUNDS = 10
+ROUNDS = 8
+DUTIES = (0.1, 0.3, 0.5, 0.7, 1.0)
 DURATION_S = 2.0
 LIMIT = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 
 
+HOG = """
+import os, time
+os.sched_setaffinity(0, [{cpu}])
+print(flush=True)
+while True:
+    began = time.monotonic()
+    while time.monotonic() < began + {duty}:
+        pass
+    time.sleep(1 - {duty})
+"""
+
+
 @contextmanager
-def hog(cpu: int) -> Iterator[None]:
-    """Run a process that uses all of ``cpu`` within the block."""
-    program = f"import os\nos.sched_setaffinity(0, [{cpu}])\nprint(flush=True)\nwhile True: pass"
+def hog(cpu: int, duty: float) -> Iterator[None]:
+    """Run a process that uses ``cpu`` for this part of every second within the block."""
+    program = HOG.format(cpu=cpu, duty=duty)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -63,34 +80,52 @@ def run_once(workers: Workers, seed: int) -> dict[str, tuple[Summary, Sequence[P
 def told(disturbed: Summary, problems: Sequence[Problem], quiet_p95_ms: float) -> str:
     if problems:
         return "INVALID"
+    if "p95" not in disturbed.latency_ms_ci95:
+        return "no interval"
     low, high = disturbed.latency_ms_ci95["p95"]
     return "interval includes the quiet result" if low <= quiet_p95_ms <= high else "confident wrong number"
+
+
+def ratios(pairs: Sequence[tuple[float, float]]) -> dict[str, float] | None:
+    """Return how many times the quiet figure the disturbed ones are; None without any."""
+    found = sorted(disturbed / quiet for quiet, disturbed in pairs if quiet)
+    if not found:
+        return None
+    return {"median": round(median(found), 3), "from": round(found[0], 3), "to": round(found[-1], 3)}
 
 
 def main() -> None:
     host = describe_host()
     (cpu,) = choose_cpus(host.cpus, 1)
-    outcomes: dict[str, dict[str, int]] = {"open loop": {}, "closed loop": {}}
-    quiet_reasons: dict[str, list[str]] = {loop: [] for loop in outcomes}
-    p95_ms: dict[str, list[tuple[float, float]]] = {loop: [] for loop in outcomes}
+    loops = ("open loop", "closed loop")
+    quiet_reasons: dict[str, list[str]] = {loop: [] for loop in loops}
+    told_of: dict[str, Counter[str]] = {f"{duty:.0%}, {loop}": Counter() for duty in DUTIES for loop in loops}
+    capacities: dict[str, list[tuple[float, float]]] = {f"{duty:.0%}": [] for duty in DUTIES}
+    p95_ms: dict[str, list[tuple[float, float]]] = {f"{duty:.0%}": [] for duty in DUTIES}
     with start({"act": "deterministic", "us": SERVICE_US}, cpus=(cpu,)) as workers:
         for seed in range(ROUNDS):
             quiet = run_once(workers, seed)
-            with hog(cpu):
-                disturbed = run_once(workers, seed)
-            for loop, counted in outcomes.items():
-                alone, alarms = quiet[loop]
-                quiet_reasons[loop] += ["; ".join(alarm.reason for alarm in alarms)] if alarms else []
-                quiet_p95 = alone.latency_ms["p95"] or 0.0
-                outcome = told(*disturbed[loop], quiet_p95)
-                counted[outcome] = counted.get(outcome, 0) + 1
-                p95_ms[loop].append((round(quiet_p95, 3), round(disturbed[loop][0].latency_ms["p95"] or 0.0, 3)))
+            for loop in loops:
+                quiet_reasons[loop] += [alarm.reason for alarm in quiet[loop][1]]
+            for duty in DUTIES:
+                with hog(cpu, duty):
+                    disturbed = run_once(workers, seed)
+                for loop in loops:
+                    (alone, _), (found, problems) = quiet[loop], disturbed[loop]
+                    told_of[f"{duty:.0%}, {loop}"][told(found, problems, alone.latency_ms["p95"] or 0.0)] += 1
+                    if problems:
+                        continue
+                    if loop == "closed loop":
+                        capacities[f"{duty:.0%}"].append((alone.throughput_per_s, found.throughput_per_s))
+                    else:
+                        p95_ms[f"{duty:.0%}"].append((alone.latency_ms["p95"] or 0.0, found.latency_ms["p95"] or 0.0))
     result: dict[str, Any] = {
         "machine": machine(host),
         "rounds": ROUNDS,
-        "disturbed": outcomes,
+        "told beside a neighbour, by its duty cycle": told_of,
+        "capacity, disturbed over quiet": {duty: ratios(pairs) for duty, pairs in capacities.items()},
+        "p95 at 40 %, disturbed over quiet": {duty: ratios(pairs) for duty, pairs in p95_ms.items()},
         "quiet runs called INVALID": quiet_reasons,
-        "p95_ms, quiet and disturbed": p95_ms,
     }
     print(json.dumps(result, indent=2))
 

@@ -8,8 +8,12 @@ were served more slowly while they waited than they arrived on average: no troug
 from __future__ import annotations
 
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Samples
 
 MAX_WAITING = 0.05
 """Of what was due, that may wait at the end of a run. Chosen, not measured."""
@@ -44,3 +48,20 @@ def cannot_drain(due_ns: np.ndarray, started_ns: np.ndarray, *, begin_ns: float,
     if len(idle):
         since_ns, served = float(begun[idle[-1]]), len(begun) - int(idle[-1]) - 1
     return len(due) * (end_ns - since_ns) >= served * (end_ns - begin_ns)
+
+
+def offered_and_backlog(samples: Samples, plateau_ns: tuple[int, int]) -> tuple[int, int]:
+    """Return how many requests were due on a plateau, and how many of them nobody had begun by its end. Where a server
+    says how long its calls took, a request was begun so long before its answer. What has failed waits no more."""
+    scheduled, started, ended = samples.scheduled_ns(), samples.started_ns(), samples.ended_ns()
+    predicted = samples.predicted_ns()
+    if predicted is not None:
+        started = np.where((ended > 0) & (predicted >= 0), ended - predicted, np.where(ended == 0, 0, started))
+    begin, end = plateau_ns
+    due = (scheduled >= begin) & (scheduled < end)
+    waits = (started == 0) | (started >= end)
+    return int(np.count_nonzero(due)), int(np.count_nonzero(due & waits & ~_failed_by(ended, end)))
+
+
+def _failed_by(ended: np.ndarray, end: int) -> np.ndarray:
+    return (ended < 0) & (ended > -end)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.profiler.evidence.backlog import offered_and_backlog
 from servefit.profiler.evidence.summary import NS_PER_MS, PERCENTILES, percentiles_of, with_usual
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
 from servefit.showing import shown
@@ -14,7 +15,7 @@ from servefit.showing import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from servefit.profiler.record.types import Run, Samples, TelemetryPoint
+    from servefit.profiler.record.types import Run, TelemetryPoint
 
 
 @shown()
@@ -84,23 +85,6 @@ def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Ste
             )
         )
     return tuple(steps)
-
-
-def offered_and_backlog(samples: Samples, plateau_ns: tuple[int, int]) -> tuple[int, int]:
-    """Return how many requests were due on a plateau, and how many of them nobody had begun by its end. Where a server
-    says how long its calls took, a request was begun so long before its answer. What has failed waits no more."""
-    scheduled, started, ended = samples.scheduled_ns(), samples.started_ns(), samples.ended_ns()
-    predicted = samples.predicted_ns()
-    if predicted is not None:
-        started = np.where((ended > 0) & (predicted >= 0), ended - predicted, np.where(ended == 0, 0, started))
-    begin, end = plateau_ns
-    due = (scheduled >= begin) & (scheduled < end)
-    waits = (started == 0) | (started >= end)
-    return int(np.count_nonzero(due)), int(np.count_nonzero(due & waits & ~_failed_by(ended, end)))
-
-
-def _failed_by(ended: np.ndarray, end: int) -> np.ndarray:
-    return (ended < 0) & (ended > -end)
 
 
 def busy_cpu_ns(telemetry: Iterable[TelemetryPoint], plateau_ns: tuple[int, int]) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from servefit.profiler.evidence.sequential_test import ALPHA, GROWTH_SEEN, SequentialTest
 from servefit.profiler.evidence.time_to_spare import is_unhurried, workers_serving
+from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.record.traffic import NS_PER_S
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def evidence_of(
     ``tests`` are those of ``thresholds``, and may have seen the run while it went on: a FAIL stands. A PASS becomes
     UNDECIDED where the servers were not ``unhurried`` and the run was too short for a growing queue to show.
     """
+    run = counted(run)
     response_ns = run.samples.response_ns()[: _known(run)]
     elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
     return _relied_upon(
@@ -56,6 +58,7 @@ def evidence_of_runs(
 ) -> tuple[Evidence, ...]:
     """Conclude on all requests of several ``runs`` of one thing, each with ``workers``; see ``evidence_of`` and
     ``start_tests``. A PASS takes time to spare in each of them, or as much time as a growing queue takes to show."""
+    runs = [counted(run) for run in runs]
     response_ns = np.concatenate([run.samples.response_ns()[: _known(run)] for run in runs])
     unhurried = all(was_unhurried(run, workers) for run in runs)
     shortest_s = min((run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S for run in runs)
@@ -74,6 +77,7 @@ def _relied_upon(found: Sequence[Evidence], *, relies: bool) -> tuple[Evidence, 
 
 def was_unhurried(run: Run, workers: int) -> bool:
     """Return whether ``workers`` had time to spare in ``run``, up to the first request without an answer."""
+    run = counted(run)
     known = _known(run)
     samples = run.samples
     serving = workers_serving(samples.scheduled_ns()[:known], samples.started_ns()[:known], samples.ended_ns()[:known])

@@ -97,7 +97,7 @@ class Evidence:
         """What makes the requests worth fewer, as the end of a sentence; empty where it does not halve them."""
         if self.autocorrelation_time is None or self.autocorrelation_time < _FEWER:
             return ""
-        worth = int(self.samples / _cautious(self.autocorrelation_time))
+        worth = int(self.samples / cautious(self.autocorrelation_time))
         if not worth:
             return ", and response times went up and down more slowly than the run can tell"
         return f", and response times went up and down slowly: for a PASS they are worth {worth:,} independent ones"
@@ -185,7 +185,7 @@ class SequentialTest:
     def _p_pass(self, response_ns: np.ndarray, violations: int, correlated: float, *, unhurried: bool) -> float:
         """Return the probability of so few violations, the least of those for the limit and for its parts, times their
         number [Bonferroni]."""
-        found = [p_of_so_few(*_deflated(len(response_ns), violations, _cautious(correlated)), self._boundary)]
+        found = [p_of_so_few(*_deflated(len(response_ns), violations, cautious(correlated)), self._boundary)]
         if unhurried:
             room = self._limit_ns / max(float(response_ns.max()), 1.0)
             margins = [margin for margin in _MARGINS if margin <= room or room >= _MUCH_ROOM]
@@ -195,9 +195,9 @@ class SequentialTest:
     def _p_margin(self, response_ns: np.ndarray, correlated: float, margin: float) -> float:
         """Return the probability of so few violations of a limit that is ``margin`` times as strict."""
         violated = (response_ns > self._limit_ns / margin).astype(np.float64)
-        cautious = _cautious(max(correlated, autocorrelation_time(violated)))
+        divisor = cautious(max(correlated, autocorrelation_time(violated)))
         violations = int(np.count_nonzero(violated))
-        return p_of_so_few(*_deflated(len(violated), violations, cautious), self._boundary ** (1 / margin))
+        return p_of_so_few(*_deflated(len(violated), violations, divisor), self._boundary ** (1 / margin))
 
 
 def combined_verdict(verdicts: Sequence[ThresholdVerdict]) -> ThresholdVerdict:
@@ -245,7 +245,7 @@ def _log_mixture(
     return mixed
 
 
-def _cautious(correlated: float) -> float:
+def cautious(correlated: float) -> float:
     """Return by what requests are divided for a PASS: bursts of violations may be longer than those that were seen."""
     return 1 + _PASS_CAUTION * (correlated - 1)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.record.types import Run
 
-_SUMS = ("samples", "failed")
+_SUMS = ("samples", "failed", "left_out_s")
 _MEANS = (
     *("throughput_per_s", "offered_per_s", "cpu_percent", "memory_percent", "steal_percent", "gpu_percent"),
     *("gpu_power_w", "package_power_w"),

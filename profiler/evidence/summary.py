@@ -20,6 +20,7 @@ from servefit.field_types import check_type
 from servefit.profiler.evidence.backlog import cannot_drain, is_large
 from servefit.profiler.evidence.percentile_intervals import percentile_intervals
 from servefit.profiler.evidence.power import gpu_power_w, package_power_w
+from servefit.profiler.evidence.undisturbed import counted, left_out_s
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
 from servefit.profiler.record.types import Run
 from servefit.showing import shown
@@ -86,7 +87,8 @@ class Summary(Stored, frozen=True, kw_only=True):
     time, and ``service_ms`` those of the call alone (None for each percentile where it does not say). ``failed`` is how
     many requests of the plateau got no answer; ``errors`` counts those of the whole run, by kind.
     ``client_cpu_percent`` is how busy the busiest load client was. ``largest_call`` is the most requests that a call
-    joined, at any time of the run, None where that is not known.
+    joined, at any time of the run, None where that is not known. ``left_out_s`` is how many seconds of the plateau the
+    machine got in the way of, which no figure is of.
 
     Example:
         ::
@@ -119,6 +121,7 @@ class Summary(Stored, frozen=True, kw_only=True):
     client_cpu_percent: float | None = None
     package_power_w: float | None = None
     largest_call: int | None = None
+    left_out_s: float = 0.0
 
 
 def summarize(run: Run, *, memory_bytes: int | None = None, percentiles: Sequence[str] = PERCENTILES) -> Summary:
@@ -148,6 +151,8 @@ def summarize(run: Run, *, memory_bytes: int | None = None, percentiles: Sequenc
             print(sf.summarize(measured.run, percentiles=["p99.9"]).latency_ms["p99.9"])
     """
     check_type("run", run, Run)
+    left_out = left_out_s(run)
+    run = counted(run)
     begin, end = run.plateau_ns
     seconds = (end - begin) / NS_PER_S
     scheduled, started, ended = run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()
@@ -186,12 +191,14 @@ def summarize(run: Run, *, memory_bytes: int | None = None, percentiles: Sequenc
         client_cpu_percent=None if run.client is None else run.client.cpu_percent,
         package_power_w=package_power_w(run),
         largest_call=_largest_call(run),
+        left_out_s=left_out,
     )
 
 
 def response_times_ms(run: Run) -> np.ndarray:
     """Return the response times of the requests that were due on the plateau, infinite for those without an answer,
     float64 (n,)."""
+    run = counted(run)
     begin, end = run.plateau_ns
     scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
     due = (scheduled >= begin) & (scheduled < end)

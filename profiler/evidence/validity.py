@@ -9,6 +9,7 @@ offered arrives by definition.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from servefit.profiler.evidence.plateaus import users_of
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
+from servefit.profiler.evidence.undisturbed import counted, disturbed_stretches
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.quantities import ms_text, number_text, percent_text, share_text
 from servefit.showing import shown
@@ -42,8 +44,11 @@ Kind: TypeAlias = Literal[
 TICK_NS = 10_000_000
 """The step in which the kernel counts the idle and stolen time of a CPU."""
 
-MAX_FOREIGN = 0.05
-"""Of the CPUs' time, to processes other than those that are measured."""
+COME_AND_GO: frozenset[Kind] = frozenset({"competing load", "steal", "schedule lag"})
+"""Problems of some stretches of a run, without which it may be a good one."""
+
+MAX_FOREIGN = 0.03
+"""Of the CPUs' time, to processes other than those that are measured: what was served is then right within 3 %."""
 
 # The limits of the rules in ``problems``. They were chosen; benchmarks/claims/neighbour.py counts how often they let a
 # neighbour pass, and how often they see one where there is none.
@@ -124,7 +129,7 @@ def problems(
       were significantly more than 1 % of them (99 % confidence). Without an SLA the measured p95 response time stands
       in for it, but no less than 4 ms: waking up takes any server its 0.1 ms. Workers with more threads than CPUs that
       waited in the run queue for as long as they were late have only themselves to blame.
-    - competing load: processes other than the workers used more than 5 % of the envelope's CPUs, or more than a quarter
+    - competing load: processes other than the workers used more than 3 % of the envelope's CPUs, or more than a quarter
       of one CPU. This process, which looks and keeps the time, is allowed a tenth of one. Or the workers' threads stood
       in the run queue for more than 5 % of the time, although there were no more of them than CPUs.
     - steal: a hypervisor took more than 1 % of the envelope's CPU time.
@@ -145,6 +150,7 @@ def problems(
     - client behind: less than 99 % of what was due was sent, and the client was busy for half of the time or more.
       Where it was not, it was the server that did not take more.
     """
+    whole, run = run, counted(run)
     points = _on_plateau(run)
     found = (
         _schedule_lag(run, points, limit_ms, cpus),
@@ -152,12 +158,32 @@ def problems(
         _steal(run, points),
         _throttling(points),
         _outside(run, points, cpus, containment),
-        _littles_law(run),
+        _littles_law(whole),
         _client_on_the_servers_cpus(run),
         _client_saturated(run),
         _client_behind(run),
     )
     return tuple(problem for problem in found if problem is not None)
+
+
+def without_disturbances(
+    run: Run, *, limit_ms: float | None, cpus: tuple[int, ...], containment: Containment = "uncontained"
+) -> Run | None:
+    """Return ``run`` without the stretches in which others used its CPUs, by the same rules for each point of
+    telemetry, if that is a good measurement; None if not."""
+    if not {problem.kind for problem in problems(run, limit_ms=limit_ms, cpus=cpus, containment=containment)} <= (
+        COME_AND_GO
+    ):
+        return None
+    disturbed = [
+        point
+        for point in _on_plateau(run)
+        if _load_on_the_server(run, (point,), cpus) or _is_stolen(_total_ns((point,), _steal_percent), point.over_ns)
+    ]
+    rest = replace(run, left_out_ns=disturbed_stretches(run, disturbed))
+    if not rest.left_out_ns or problems(rest, limit_ms=limit_ms, cpus=cpus, containment=containment):
+        return None
+    return rest
 
 
 def _on_plateau(run: Run) -> tuple[TelemetryPoint, ...]:
@@ -266,11 +292,11 @@ def _load_on_the_client(run: Run) -> Problem | None:
 
 
 def _steal(run: Run, points: tuple[TelemetryPoint, ...]) -> Problem | None:
-    stolen = [(_total_ns(points, lambda point: point.steal_percent), _seen_ns(points))]
+    stolen = [(_total_ns(points, _steal_percent), _seen_ns(points))]
     if run.client is not None and run.client.steal_percent is not None:
         plateau_ns = run.plateau_ns[1] - run.plateau_ns[0]
         stolen.append((run.client.steal_percent * plateau_ns / 100, plateau_ns))
-    shares = [ns / of_ns for ns, of_ns in stolen if ns is not None and ns - TICK_NS > _MAX_STEAL * of_ns]
+    shares = [ns / of_ns for ns, of_ns in stolen if ns is not None and _is_stolen(ns, of_ns)]
     if not shares:
         return None
     return Problem(
@@ -279,6 +305,15 @@ def _steal(run: Run, points: tuple[TelemetryPoint, ...]) -> Problem | None:
         f"{percent_text(_MAX_STEAL)} are allowed",
         remedy="measure on a machine, or at a time, without neighbours",
     )
+
+
+def _steal_percent(point: TelemetryPoint) -> float | None:
+    return point.steal_percent
+
+
+def _is_stolen(ns: float | None, of_ns: float) -> bool:
+    """Return whether a hypervisor took ``ns``, as far as that is known, which is more of ``of_ns`` than is allowed."""
+    return ns is not None and ns - TICK_NS > _MAX_STEAL * of_ns
 
 
 def _throttling(points: tuple[TelemetryPoint, ...]) -> Problem | None:

@@ -19,7 +19,7 @@ from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
 from servefit.profiler.evidence.sequential_test import combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.time_to_spare import is_unhurried
-from servefit.profiler.evidence.validity import one_of_each_kind, problems
+from servefit.profiler.evidence.validity import one_of_each_kind, problems, without_disturbances
 from servefit.profiler.procedures.highest_rate import SHORTEST_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
 from servefit.profiler.procedures.tried_rates import OpenRun
@@ -225,15 +225,27 @@ def _repeated_once(
     """Give the run that ``carry_out`` makes of ``traffic``, or a second one, with other arrivals, if the machine got in
     the way and there is time, and what is wrong with it."""
     began_s = time.monotonic()
-    run = carry_out(traffic)
-    found = problems_of(driver, run, limit_ms)
+    run, found = _without_disturbances(driver, carry_out(traffic), limit_ms, allow_noise=allow_noise)
     transient = any(problem.is_transient for problem in found)
     if transient and not allow_noise and REPEATED_IN * (time.monotonic() - began_s) <= time_left_s():
         _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))
         if isinstance(traffic, OpenLoop):
             traffic = replace(traffic, seed=derived_seed(traffic.seed, 1))
-        run = carry_out(traffic)
-        found = problems_of(driver, run, limit_ms)
+        run, found = _without_disturbances(driver, carry_out(traffic), limit_ms, allow_noise=allow_noise)
+    return run, found
+
+
+def _without_disturbances(
+    driver: Driver, run: Run, limit_ms: float | None, *, allow_noise: bool
+) -> tuple[Run, tuple[Problem, ...]]:
+    """Return ``run`` without the stretches that the machine got in the way of, if that makes a good measurement, and
+    what is wrong with it. With ``allow_noise`` all of it counts."""
+    found = problems_of(driver, run, limit_ms)
+    envelope = driver.envelope
+    if found and not allow_noise and envelope is not None:
+        rest = without_disturbances(run, limit_ms=limit_ms, cpus=envelope.cpus, containment=envelope.containment)
+        if rest is not None:
+            return rest, ()
     return run, found
 
 
@@ -267,4 +279,6 @@ class _Tests:
 
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
         """Return the evidence of all of ``run``, by how busy the servers were when they were last looked at."""
-        return evidence_of(run, self._tests, self._thresholds, unhurried=self._unhurried)
+        # What was seen as the run went on may have been a disturbance.
+        tests = start_tests(self._thresholds, chances=self._chances) if run.left_out_ns else self._tests
+        return evidence_of(run, tests, self._thresholds, unhurried=self._unhurried)

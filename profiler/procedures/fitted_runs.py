@@ -18,7 +18,7 @@ from servefit.profiler.evidence.rate_fit import (
     root_interval,
     saturated_point,
 )
-from servefit.profiler.evidence.sequential_test import ALPHA, GROWTH_SEEN
+from servefit.profiler.evidence.sequential_test import ALPHA, GROWTH_SEEN, cautious
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +34,9 @@ _RUNS_BEFORE_CLOSE = 3
 _NEAR_CAPACITY = 0.95
 """Only a queue that has some 5 % too many arrivals grows unseen (see ``GROWTH_SEEN``)."""
 
-_TEST_CAUTION, _POWER_NATS = 2.5, 2.0
-"""The sequential test's own caution, and the evidence beyond what it takes, so that more than half of the runs pass.
-Chosen, not measured: they only decide where to begin."""
+_POWER_NATS = 2.0
+"""Evidence beyond what the test takes, so that more than half of the runs pass. Chosen, not measured: it only decides
+where to begin."""
 
 
 class FittedRuns:
@@ -127,7 +127,7 @@ class FittedRuns:
         independent = max(map(_independent_to_pass, self._thresholds, margins))
         left = 1 - rate_per_s / self.capacity_per_s()
         correlated = float(np.median(self._correlations)) / left**2 if self._correlations and left > 0 else 1.0
-        return max(1.0, correlated) * independent
+        return cautious(max(1.0, correlated)) * independent
 
 
 def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:
@@ -140,4 +140,4 @@ def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:
     boundary = 1 - threshold.rank / 100
     beyond: float = boundary**margin
     information = beyond * (margin - 1) * math.log(boundary) + (1 - beyond) * math.log((1 - beyond) / (1 - boundary))
-    return _TEST_CAUTION * (math.log(1 / ALPHA) + _POWER_NATS) / information
+    return (math.log(1 / ALPHA) + _POWER_NATS) / information

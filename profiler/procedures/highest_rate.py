@@ -210,8 +210,11 @@ class _Search:
             if verdict == "PASS" or (verdict == "UNDECIDED" and self._tried[-1].keeps(self._thresholds)):
                 self._guarded_per_s = rate
                 return "confirmed"
+            if verdict in ("FAIL", "SATURATED"):  # so its interval is not believed either
+                self._claim = None
             if verdict != "INVALID":
                 rate *= STEP
+        self._claim = None
         return None
 
     def confirm(self) -> str:

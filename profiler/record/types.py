@@ -133,6 +133,8 @@ class Run(Stored, frozen=True, kw_only=True):
     Over HTTP the same is said of the processes of the server, and ``client`` is there. A request begins to be served
     when the server says so, else when it is sent, and ``lags`` are those of arrivals that had a connection. Of a server
     that cannot be seen from here ``busy_cpu_ns`` and ``peak_memory_bytes`` are None, and nothing is said of threads.
+    ``left_out_ns`` are stretches of the plateau, ascending and apart, in which the machine got in the way: no figure is
+    of them (see ``evidence.undisturbed``).
     ``largest_call`` is the most requests that a call of the endpoint joined, None where it does not say; in process
     that is in the samples.
     """
@@ -152,6 +154,7 @@ class Run(Stored, frozen=True, kw_only=True):
     telemetry: tuple[TelemetryPoint, ...]
     client: ClientRecord | None = None
     largest_call: int | None = None
+    left_out_ns: tuple[tuple[int, int], ...] = ()
 
     def lags_ns(self) -> np.ndarray:
         return _int64(self.lags)

@@ -86,7 +86,9 @@ def predicted_endpoint(
     instances, at_rate = 1, None
     late_ms = _late_ms(trial, simulation.service, request)
     if request.sla.rate_per_s is not None:
-        for instances in instance_counts(request.sla.rate_per_s, found.capacity_per_s):
+        # A turn is made with as many as the test before it.
+        counts = instance_counts(request.sla.rate_per_s, found.capacity_per_s)
+        for instances in counts if trial.round is None else [trial.instance_count]:
             share_per_s = request.sla.rate_per_s / instances
             reached = predict(
                 simulation.service,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.jobs.closing import DURATIONS, DURATIONS_ALONE
 from servefit.search.request.sla import Sla
-from servefit.search.results.measure_trial import ROUND, SCREENING
+from servefit.search.results.measure_trial import SCREENING, turn_durations
 from servefit.search.results.objectives.registry import objective_of
 
 if TYPE_CHECKING:
@@ -34,13 +34,15 @@ not measured: a test that the machine got in the way of is made again, and takes
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A step of ``kind``; where time cuts it short it is ``called`` so. It may take ``limit_s``, and leaves ``kept_s``
-    of the job's time. ``nth_round`` is the round of finalists that it belongs to, if any. It is made of ``runs`` tests,
-    each by fresh processes. A PASS of it is one of so many ``chances``."""
+    of the job's time. So many ``instances`` share the rate, as few as keep the limits if not told. ``nth_round`` is the
+    round of finalists that it belongs to, if any. It is made of ``runs`` tests, each by fresh processes. A PASS of it
+    is one of so many ``chances``."""
 
     kind: StepKind
     called: str
     request: JobRequest
     durations: Durations
+    instances: int | None = None
     nth_round: int | None = None
     runs: int = 1
     chances: int = 1
@@ -67,8 +69,9 @@ def turn(request: JobRequest, nth_round: int, instances: int, *, kept_s: float) 
     return Task(
         kind="confirmation",
         called="the comparison of the best in turns",
-        request=replace(request, sla=Sla(rate_per_s=None if rate_per_s is None else rate_per_s / instances)),
-        durations=ROUND,
+        request=replace(request, sla=Sla(rate_per_s=rate_per_s)),
+        durations=turn_durations(request, instances),
+        instances=None if rate_per_s is None else instances,
         nth_round=nth_round,
         kept_s=kept_s,
     )

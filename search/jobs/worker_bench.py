@@ -279,7 +279,7 @@ class WorkerBench:
                         self.header.host,
                         task.durations,
                         seed=derived_seed(self._seed(task, step), nth),
-                        instances=parts[0].trial.instance_count if parts else None,
+                        instances=parts[0].trial.instance_count if parts else task.instances,
                         nth_round=task.nth_round,
                         chances=task.chances,
                         keep=recorded.append,

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.request.arrivals import cycle_s
-from servefit.search.results.measure_trial import CONFIRMING, CONFIRMING_RUNS, ROUND
-from servefit.search.results.objectives.registry import objective_of
+from servefit.search.results.measure_trial import CONFIRMING, CONFIRMING_RUNS, ROUND, turn_durations
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
@@ -63,7 +62,7 @@ def plan_confirmation(request: JobRequest, *, left_s: float, round_test_s: float
     fitting = int(min(CONFIRMING_RUNS, left_s / (start_s + shortest.capacity_s + shortest.at_rate_s)))
     if in_one or not can_be_in_runs(request) or fitting < MIN_VALUES:
         whole = CONFIRMING.covering_cycle(cycle_s(request))
-        left_s -= round_test_s + CONFIRMING.capacity_s
+        left_s -= _single_run_s(request, round_test_s)
         at_rate_s = max(whole.at_rate_s, min(longest_s, left_s * _share(request, _REPEATED)))
         return ConfirmationPlan(runs=1, each=replace(whole, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s))
     left_s = left_s / fitting - start_s - shortest.capacity_s
@@ -85,10 +84,15 @@ def kept_for_confirmation_s(request: JobRequest, *, limit_s: float, round_test_s
 
 def min_confirmation_s(request: JobRequest, *, round_test_s: float) -> float:
     """Return how long a confirmation takes at least."""
-    phases = request.phases
-    expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
     whole = CONFIRMING.covering_cycle(cycle_s(request))
-    return expected_s + (0.0 if request.sla.rate_per_s is None else whole.at_rate_s)
+    return _single_run_s(request, round_test_s) + (0.0 if request.sla.rate_per_s is None else whole.at_rate_s)
+
+
+def _single_run_s(request: JobRequest, round_test_s: float) -> float:
+    """Return what a confirmation in one run takes beside its open loop, with as much to spare as the closed loop of a
+    turn takes."""
+    start_s, phases = start_of_run_s(request, round_test_s), request.phases
+    return start_s + ROUND.capacity_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
 
 
 def can_be_in_runs(request: JobRequest) -> bool:
@@ -112,8 +116,8 @@ def shortest_run(request: JobRequest) -> Durations:
 
 def start_of_run_s(request: JobRequest, round_test_s: float) -> float:
     """Return what a run takes beside its loads, by what a test in a round took."""
-    at_rate = request.sla.rate_per_s is not None and objective_of(request).needs_rate
-    return max(_MIN_START_S, round_test_s - ROUND.capacity_s - (ROUND.at_rate_s if at_rate else 0.0))
+    turn = turn_durations(request)
+    return max(_MIN_START_S, round_test_s - turn.capacity_s - turn.at_rate_s)
 
 
 def _share(request: JobRequest, share: float) -> float:

@@ -6,7 +6,7 @@ the best was partly lucky, and one that is expected to be as good may have had b
 
 from __future__ import annotations
 
-from math import isfinite, log, sqrt
+from math import isfinite, log, log1p, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from servefit.search.optimizer.gaussian_process import CAPACITY_NOISE, LATENCY_N
 from servefit.search.optimizer.leads import may_still_win
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.pooled_trials import pool_trials
+from servefit.search.results.price import Price, cheapest
 from servefit.search.results.ranking import is_surely_better, ranking_key
 from servefit.search.results.ratios import ratio
 from servefit.search.results.unranked import VERDICT_ORDER
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 MAX_FINALISTS = 5
 """Each takes a test of every round, and a job has few. Chosen, not measured."""
 
-MIN_CHANCE = 0.05
-"""What is the best with a smaller probability is no finalist."""
+MAX_MISSED = 0.05
+"""The probability that the best is not among the finalists, as far as there is time for as many."""
 
 _DRAWS = 2000
 """By which probabilities err by 0.5 % at the least chance."""
@@ -42,9 +43,8 @@ _DRAWS = 2000
 MAX_ROUNDS = 10
 """What so many rounds have not told apart is taken for equal. Chosen, not measured."""
 
-FAR_BEHIND = 4.0
-"""Times the figure of the leader: what one round shows to be so far behind is not so by luck. On the noisiest day two
-measurements of one p95 differed by more than twice (benchmarks/claims/endpoint_prediction.py, again)."""
+_LEAST = 1e-300
+"""Objectives may have figures of zero, which have no logarithm."""
 
 
 def finalists(
@@ -82,13 +82,28 @@ def finalists(
     ]
     arms = {pooled.configuration: pooled.arm for _, pooled in ranked}
     one_of_each = [pair for pair in _one_of_each_arm(alike, recommended) if isfinite(pair[1].figure)]
-    if verdict == VERDICT_ORDER["FAIL"]:  # then the figure is how far limits are exceeded
-        expected = _nothing_expected
-    chances = _chances([_estimate(pooled, score, request, expected) for pooled, score in one_of_each])
+    price = Price.of(profile.price_per_hour, profile.vcpus)
+
+    def estimate(pooled: PooledTrials, score: Score) -> tuple[float, float]:
+        """Return the logarithm of a figure, and its standard deviation."""
+        noise = objective_of(request).uncertainty(CAPACITY_NOISE, LATENCY_NOISE) / sqrt(pooled.measurements)
+        if verdict == VERDICT_ORDER["FAIL"]:  # then the figure is by which part a limit is exceeded
+            return log1p(score.figure), LATENCY_NOISE / sqrt(pooled.measurements)
+        # What is expected is of the cheapest profile that a configuration fits.
+        found = expected(pooled.configuration) if cheapest(space, pooled.configuration) == price else None
+        if found is not None and isfinite(found.score.figure):
+            return log(max(found.score.figure, _LEAST)), found.sd
+        return log(max(score.figure, _LEAST)), noise
+
+    chances = _chances([estimate(pooled, score) for pooled, score in one_of_each])
     by_chance = sorted(
         zip(chances, (pooled.configuration for pooled, _ in one_of_each), strict=True), key=lambda pair: -pair[0]
     )
-    others = [configuration for chance, configuration in by_chance if chance >= MIN_CHANCE]
+    others, missing = [], 1.0
+    for chance, configuration in by_chance:
+        if missing > MAX_MISSED and chance:
+            others.append(configuration)
+        missing -= chance
     chosen = [recommended, *(each for each in others if arms[each] != arms[recommended])][: max(2, most)]
     if len(chosen) == 1:
         rivals = [pooled.configuration for pooled, _ in alike]
@@ -105,25 +120,6 @@ def _one_of_each_arm(
         if pooled.arm not in firsts or pooled.configuration == recommended:
             firsts[pooled.arm] = pooled, score
     return list(firsts.values())
-
-
-def _estimate(
-    pooled: PooledTrials,
-    score: Score,
-    request: JobRequest,
-    expected: Callable[[Configuration], ExpectedScore | None],
-) -> tuple[float, float]:
-    """Return the logarithm of the figure that is expected of what was ``pooled``, and its standard deviation: where
-    nothing was predicted, of its own measurements."""
-    found = expected(pooled.configuration)
-    if found is not None and isfinite(found.score.figure) and found.score.figure > 0:
-        return log(found.score.figure), found.sd
-    noise = objective_of(request).uncertainty(CAPACITY_NOISE, LATENCY_NOISE)
-    return (log(score.figure) if score.figure > 0 else 0.0), noise / sqrt(pooled.measurements)
-
-
-def _nothing_expected(_: Configuration) -> None:
-    return None
 
 
 def _chances(estimates: Sequence[tuple[float, float]]) -> list[float]:
@@ -155,13 +151,7 @@ def remaining_finalists(
             leader = finalist
 
     rivals = [finalist for finalist in alive if finalist != leader]
-    may_win = [rival for rival in rivals if may_still_win(rival, leader, trials, request, rivals=len(rivals))]
+    may_win = [rival for rival in rivals if may_still_win(rival, leader, trials, request)]
     left = [leader, *may_win]
     naive_is_out = naive is None or naive in failed or is_surely_better(leader, naive, request, trials)
     return left, None if naive_is_out else naive
-
-
-def is_far_behind(rival: Configuration, leader: Configuration, trials: Sequence[Trial], request: JobRequest) -> bool:
-    """Return whether the rounds among ``trials``, be it one, show ``rival`` to be behind ``leader`` beyond all luck."""
-    found = ratio(trials, leader, rival, request)
-    return found is not None and found.ratio >= FAR_BEHIND

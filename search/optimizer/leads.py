@@ -16,7 +16,7 @@ from math import atan, cos, fsum, log, pi, sin, sqrt
 from typing import TYPE_CHECKING
 
 from servefit.search.results.objectives.registry import objective_of
-from servefit.search.results.ratios import MIN_ROUNDS, log_ratios
+from servefit.search.results.ratios import MIN_ROUNDS, log_ratios, rounds_of_both
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,16 +31,16 @@ ENOUGH = 0.05
 MAX_CHANCE = 0.05
 """That any rival is better by more than that, when the rounds are over."""
 
-BEYOND_LUCK = 0.001
-"""Before there are as many rounds as an interval takes, a rival leaves that is better with a smaller probability only.
-Chosen, not measured."""
+FAR_BEHIND = 4.0
+"""Times the figure of the leader: what one round shows to be so far behind is not so by luck. On the noisiest day two
+measurements of one p95 differed by more than twice (benchmarks/claims/endpoint_prediction.py, again)."""
 
 CAPACITY_SD, LATENCY_SD = 0.04, 0.16
 """How far the ratios of capacities, and of p95, of two configurations differ from round to round (of logarithms). The
 former is chosen; by the latter one pair in ten of measurements of one p95 differs by 26 %, as it did on a quiet machine
-(benchmarks/claims/endpoint_prediction.py, again)."""
+(docs/adr/0010-what-is-deployed.md)."""
 
-_PRIOR_ROUNDS = 2
+PRIOR_ROUNDS = 2
 """The usual variance counts as so many rounds. Chosen, not measured."""
 
 
@@ -57,8 +57,8 @@ class Lead:
     def of_rounds(cls, logs: Sequence[float], *, usual_sd: float) -> Lead:
         """Return the lead by its logarithms in one round or more."""
         mean = fsum(logs) / len(logs)
-        degrees = _PRIOR_ROUNDS + len(logs) - 1
-        variance = (_PRIOR_ROUNDS * usual_sd**2 + fsum((each - mean) ** 2 for each in logs)) / degrees
+        degrees = PRIOR_ROUNDS + len(logs) - 1
+        variance = (PRIOR_ROUNDS * usual_sd**2 + fsum((each - mean) ** 2 for each in logs)) / degrees
         return cls(mean=mean, scale=sqrt(variance / len(logs)), degrees=degrees)
 
     def chance_behind(self, by: float = 0.0) -> float:
@@ -72,18 +72,25 @@ def usual_sd(request: JobRequest) -> float:
     return objective_of(request).uncertainty(CAPACITY_SD, LATENCY_SD)
 
 
-def may_still_win(
-    rival: Configuration, leader: Configuration, trials: Sequence[Trial], request: JobRequest, *, rivals: int
-) -> bool:
-    """Return whether another round is worth it for ``rival``, one of so many, by the rounds among ``trials``. Raises
-    ObjectiveError."""
+def may_still_win(rival: Configuration, leader: Configuration, trials: Sequence[Trial], request: JobRequest) -> bool:
+    """Return whether another round is worth it for ``rival``, by the rounds among ``trials``. Those that began the
+    rounds share the probability that one of them leaves wrongly. What has no figure in as many rounds as an interval
+    takes will have none. Raises ObjectiveError."""
+    rounds = rounds_of_both(trials, leader, rival)
     logs = log_ratios(trials, leader, rival, request)
+    if len(rounds) < MIN_ROUNDS:
+        return not is_far_behind(rival, leader, trials, request)
     if not logs:
-        return True
+        return False
+    rivals = len({trial.configuration for trial in trials if trial.round is not None}) - 1
     lead = Lead.of_rounds(logs, usual_sd=usual_sd(request))
-    if len(logs) < MIN_ROUNDS:
-        return lead.chance_behind() >= BEYOND_LUCK
-    return lead.chance_behind(ENOUGH) >= MAX_CHANCE / rivals
+    return lead.chance_behind(ENOUGH) >= MAX_CHANCE / max(1, rivals)
+
+
+def is_far_behind(rival: Configuration, leader: Configuration, trials: Sequence[Trial], request: JobRequest) -> bool:
+    """Return whether the rounds among ``trials``, be it one, show ``rival`` to be behind ``leader`` beyond all luck."""
+    logs = log_ratios(trials, leader, rival, request)
+    return bool(logs) and fsum(logs) / len(logs) >= log(FAR_BEHIND)
 
 
 def student_cdf(value: float, degrees: int) -> float:
@@ -104,4 +111,4 @@ def student_cdf(value: float, degrees: int) -> float:
     if degrees == 1:
         total = 0.0
     within = 2 / pi * (angle + sine * total) if odd else sine * total
-    return (1 + within) / 2
+    return min(1.0, max(0.0, (1 + within) / 2))  # rounding

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.profiler.evidence.intervals import t_quantile
-from servefit.search.optimizer.leads import ENOUGH, MAX_CHANCE
+from servefit.search.optimizer.leads import CAPACITY_SD, ENOUGH, MAX_CHANCE, PRIOR_ROUNDS
 from servefit.search.results.measure_trial import USUAL_START_S
 from servefit.search.results.ratios import MIN_ROUNDS
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from servefit.search.results.ratios import Ratio
 
 Activity: TypeAlias = Literal["timing", "test", "round"]
-
-ROUND_SD = 0.04
-"""The standard deviation of the ratio of two configurations in a round (of logarithms) before anything is known of it.
-Chosen, not measured; benchmarks/claims/progress.py measures how well the time left is foretold with it."""
 
 GAP_SD = 0.06
 """The standard deviation of a gap from what is expected of it (of logarithms), before anything is known of it. Chosen,
@@ -103,14 +99,14 @@ class Challenger:
     gap: float
     each_s: float
     gap_sd: float = GAP_SD
-    sd: float = ROUND_SD
+    sd: float = CAPACITY_SD
     rounds: int = 0
 
     @classmethod
-    def of(cls, measured: Ratio, expected_gap: float, each_s: float) -> Challenger:
+    def of(cls, measured: Ratio, expected_gap: float, each_s: float, *, usual_sd: float = CAPACITY_SD) -> Challenger:
         """Return a challenger that the leader is ``measured.ratio`` times better than. What was expected before counts
         as a round."""
-        sd = ROUND_SD
+        sd = usual_sd
         if measured.ci95 is not None and min(measured.ci95) > 0:
             half = (log(measured.ci95[1]) - log(measured.ci95[0])) / 2
             sd = half * sqrt(measured.rounds) / t_quantile(0.975, measured.rounds - 1)
@@ -129,7 +125,7 @@ class Challenger:
             rounds = self.rounds + more
             if rounds < MIN_ROUNDS:
                 continue
-            half = t_quantile(1 - MAX_CHANCE / MAX_RIVALS, rounds - 1) * self.sd / sqrt(rounds)
+            half = t_quantile(1 - MAX_CHANCE / MAX_RIVALS, PRIOR_ROUNDS + rounds - 1) * self.sd / sqrt(rounds)
             if self.gap - half > -log(1 + ENOUGH):
                 return more
         return max_rounds

@@ -19,9 +19,9 @@ from servefit.search.optimizer.finalists import (
     MAX_FINALISTS,
     MAX_ROUNDS,
     finalists,
-    is_far_behind,
     remaining_finalists,
 )
+from servefit.search.optimizer.leads import is_far_behind
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import (
@@ -275,14 +275,10 @@ class Search(SearchState):
             self.trials.append(result)
 
     def _measure_in_turns(self) -> None:
-        """Measure the finalists in turns, so that they are told apart as well as the time allows. Not where the user's
-        own traffic says what they can do, which takes its time."""
-        if self.request.phases is not None:
-            self.remarks.append("the best were not compared in turns: the traffic given says what they can do")
-            return
-        if not self.takes_turns():
-            if len(self.trials) > 1:
-                self.remarks.append(f"the best were not compared in turns: that takes {MIN_TESTS_FOR_ROUNDS} tests")
+        """Measure the finalists in turns, so that they are told apart as well as the time allows."""
+        if why_not := self._why_not_in_turns():
+            if len(self.trials) > 1 or self.request.phases is not None:
+                self.remarks.append(f"the best were not compared in turns: {why_not}")
             return
         chosen = finalists(
             self.recommendations(),
@@ -304,6 +300,8 @@ class Search(SearchState):
         self._begin("rounds", "measuring the best in turns")
         self._know_costs_of_finalists(chosen)
         for nth in range(first, MAX_ROUNDS):
+            if self.clock.tests_left <= len(chosen) + 1:
+                naive = None
             turn = [*chosen, *([] if naive is None else [naive])]
             if len(turn) < 2 or not self._round_fits(len(turn)):
                 return
@@ -323,11 +321,21 @@ class Search(SearchState):
             if naive is not None and chosen and not self._is_worth_rounds(naive, chosen, MIN_ROUNDS - (nth + 1)):
                 naive = None
 
+    def _why_not_in_turns(self) -> str | None:
+        """Return why the best are not to be compared in turns, None where they are."""
+        if self.request.phases is not None:  # which take their time
+            return "the traffic given says what they can do"
+        if self.clock.test_limit < MIN_TESTS_FOR_ROUNDS:
+            return f"that takes {MIN_TESTS_FOR_ROUNDS} tests"
+        return None if self.takes_turns() else "at so low a rate a turn takes too long"
+
     def _finalists_in_time(self) -> int:
-        """Return how many finalists, beside the naive default, there is time to measure as often as an interval
-        takes."""
+        """Return how many finalists, beside the naive default, there are time and tests to measure as often as an
+        interval takes."""
         left_s = self.clock.left_s - self.kept_for_the_end_s()
-        return int(min(MAX_FINALISTS, left_s / (MIN_ROUNDS * self.round_test_s) - 1))
+        # The last test is for the confirmation.
+        in_tests = (self.clock.tests_left - 1) / MIN_ROUNDS - 1
+        return int(min(MAX_FINALISTS, left_s / (MIN_ROUNDS * self.round_test_s) - 1, in_tests))
 
     def _is_worth_rounds(self, naive: Configuration, chosen: Sequence[Configuration], missing: int) -> bool:
         """Return whether the naive default stays for the rounds that are ``missing`` until they give an interval: where

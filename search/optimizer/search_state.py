@@ -19,7 +19,7 @@ from servefit.search.optimizer.confirmation_plan import (
 from servefit.search.optimizer.importance import importance, naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
-from servefit.search.results.measure_trial import BETWEEN_S, ROUND
+from servefit.search.results.measure_trial import BETWEEN_S, LONGEST_TURN_S, turn_durations
 from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
@@ -46,6 +46,9 @@ grid is: the rest is for measuring the finalists in turns and confirming the win
 TIMING_SHARE_OF_REST = 0.25
 """This part of what compiling left of the time is for timing calls, however much it took: without that the search would
 know nothing of any backend but the first that it tests. Chosen, not measured."""
+
+TESTS_SHARE_OF_REST = 0.25
+"""And this part of what these have left is for tests. Chosen, not measured."""
 
 MIN_TESTS_FOR_ROUNDS = 9
 """A job that may make fewer tests spends them on configurations: three rounds, which an interval takes, of the best and
@@ -161,17 +164,25 @@ class SearchState:
         return min(of_job_s, began_s + of_tests_s)
 
     def trying_until_s(self) -> float:
-        """Return when no configuration is tried any more, but the first."""
-        return (EXHAUSTIVE_SHARE if self.exhaustive else SEARCH_SHARE) * self.clock.limit_s
+        """Return when no configuration is tried any more, but the first: after its share of the time, or, if that is
+        later, of what compiling and timing calls may have left of it."""
+        limit_s = self.clock.limit_s
+        if self.exhaustive:
+            return EXHAUSTIVE_SHARE * limit_s
+        if limit_s == inf:
+            return inf
+        after_s = min(limit_s, self.timing_until_s())
+        return max(SEARCH_SHARE * limit_s, after_s + TESTS_SHARE_OF_REST * (limit_s - after_s))
 
     def typical_round_test_s(self) -> float:
         """Return what a test in a round takes before one was made."""
-        at_rate = self.request.sla.rate_per_s is not None and objective_of(self.request).needs_rate
-        return TYPICAL_ROUND_TEST_S + (BETWEEN_S + ROUND.at_rate_s if at_rate else 0.0)
+        at_rate_s = turn_durations(self.request).at_rate_s
+        return TYPICAL_ROUND_TEST_S + (BETWEEN_S + at_rate_s if at_rate_s else 0.0)
 
     def takes_turns(self) -> bool:
-        """Return whether the best are to be compared in turns."""
-        return self.request.phases is None and self.clock.test_limit >= MIN_TESTS_FOR_ROUNDS
+        """Return whether the best are to be compared in turns: at a low rate a turn would take too long."""
+        enough = self.clock.test_limit >= MIN_TESTS_FOR_ROUNDS
+        return enough and self.request.phases is None and turn_durations(self.request).at_rate_s <= LONGEST_TURN_S
 
     def confirmation_plan(
         self, left_s: float, winner: Configuration | None, *, in_one: bool = False

@@ -15,11 +15,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.optimizer.clock import FINISHING_S
+from servefit.search.optimizer.confirmation_plan import start_of_run_s
 from servefit.search.optimizer.finalists import MAX_ROUNDS
+from servefit.search.optimizer.leads import usual_sd
 from servefit.search.optimizer.pace import Challenger, Pace, Projection, expected_gaps
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.request.arrivals import cycle_s
-from servefit.search.results.measure_trial import BETWEEN_S, ROUND, SCREENING
+from servefit.search.results.measure_trial import BETWEEN_S, SCREENING, turn_durations
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.ranking import ranking_key
@@ -56,16 +58,15 @@ class TimeLeft:
         self._search = search
         request = search.request
         at_rate = request.sla.rate_per_s is not None
-        rounds_at_rate = at_rate and objective_of(request).needs_rate
         loaded_s = SCREENING.capacity_s if request.phases is None else request.phases.duration_s
-        cycle = cycle_s(request)
+        cycle, turn = cycle_s(request), turn_durations(request)
         self._pace = Pace(
             search.usual_s,
             {"test": search.test_s, "round": search.round_test_s},
             {
                 "timing": len(search.survey.sizes) * TIMING_A_SIZE_S / 2,
                 "test": _loads_s(loaded_s, SCREENING.covering_cycle(cycle).at_rate_s if at_rate else 0.0),
-                "round": _loads_s(ROUND.capacity_s, ROUND.covering_cycle(cycle).at_rate_s if rounds_at_rate else 0.0),
+                "round": _loads_s(turn.capacity_s, turn.covering_cycle(cycle).at_rate_s if turn.at_rate_s else 0.0),
             },
         )
         self.proposer: Proposer | None = None
@@ -184,15 +185,15 @@ class TimeLeft:
         if self.proposer is not None and (figures := self._figures()):
             naive_gap = self._naive_gap(winner)
             gaps = [*expected_gaps(figures), *([] if naive_gap is None else [naive_gap])]
-        return [Challenger(gap=gap, each_s=usual_s) for gap in gaps]
+        return [Challenger(gap=gap, each_s=usual_s, sd=usual_sd(self._search.request)) for gap in gaps]
 
     def _challenger(self, leader: Configuration, other: Configuration) -> Challenger:
         """Return ``other`` as a challenger of ``leader``, by the rounds of both so far."""
         request, each_s, gap = self._search.request, self._pace.round_s(other), self._gap(leader, other)
         measured = ratio(self._search.trials, leader, other, request)
         if measured is None:
-            return Challenger(gap=gap, each_s=each_s)
-        return Challenger.of(measured, gap, each_s)
+            return Challenger(gap=gap, each_s=each_s, sd=usual_sd(request))
+        return Challenger.of(measured, gap, each_s, usual_sd=usual_sd(request))
 
     def _figures(self) -> list[float]:
         """Return the figures of all that was measured, or is expected to be, and ranks with the best."""
@@ -247,7 +248,7 @@ class TimeLeft:
             return self._pace.expected_s("test")
         round_s = self._pace.expected_s("round") if winner is None else self._pace.round_s(winner)
         disturbed = self._disturbed_part()
-        start_s = max(0.0, round_s - ROUND.capacity_s * (1 + disturbed))
+        start_s = start_of_run_s(search.request, round_s / (1 + disturbed))
         plan = search.confirmation_plan(projection.left_s, winner)
         return plan.runs * start_s + plan.loads_s * (1 + disturbed)
 

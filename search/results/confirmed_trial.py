@@ -84,6 +84,8 @@ def confirmed_trial(
         return first
     enough = min(len(parts), MIN_VALID)
     counted = valid if len(valid) >= enough else parts
+    if request.sla.rate_per_s is None and len(counted) < MIN_VALUES:
+        counted = counted[-1:]  # two have no interval, which limits in a closed loop are held against, and one has
     names = percentiles_of(request)
     capacity = summarize_runs([part.closed for part in counted], percentiles=names)
     loops = [loop for part in counted if (loop := part.judged(request.sla.rate_per_s)) is not None]

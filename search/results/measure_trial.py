@@ -20,6 +20,7 @@ from servefit.profiler.procedures.open_loops import whole_cycles_s
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts
+from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Trial
 from servefit.search.results.verdict import judge
 from servefit.time_limit import reserving, time_left_s
@@ -83,6 +84,13 @@ ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_max_s=1.0)
 """A turn of a finalist: as long for each, since they are compared, and its limits need no decision. Chosen, not
 measured."""
 
+_PER_TURN = 1.5
+"""Times the requests that a p95 takes, which turns at a rate are compared by: a turn has as many or more. Chosen, not
+measured."""
+
+LONGEST_TURN_S = 4.0
+"""A job of the usual time has no room for rounds of longer turns. Chosen, not measured."""
+
 CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_max_s=30.0)
 """The last test of the winner, whose figures people are shown. In 30 s a disturbance that comes every 6 s shows (see
 ``profiler.evidence.rare_disturbances``); less where the time asked for has no room for it."""
@@ -94,6 +102,16 @@ that of three where they differ as much. Chosen."""
 _TO_DECIDE = 8
 """Times the samples that a percentile takes: requests that wait in one queue are worth fewer independent ones. Chosen,
 not measured."""
+
+
+def turn_durations(request: JobRequest, instances: int = 1) -> Durations:
+    """Return the durations of a turn where so many ``instances`` share the rate; without one that matters to the
+    objective there is no open loop."""
+    rate_per_s = request.sla.rate_per_s
+    if rate_per_s is None or not objective_of(request).needs_rate:
+        return replace(ROUND, at_rate_s=0.0, at_rate_max_s=0.0)
+    at_rate_s = max(ROUND.at_rate_s, _PER_TURN * samples_needed(95) * instances / rate_per_s)
+    return replace(ROUND, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s)
 
 
 def min_test_s(request: JobRequest) -> float:

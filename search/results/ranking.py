@@ -35,7 +35,7 @@ MIN_PER_HOUR = 60  # prices are by the hour, and invocations by the minute
 
 MAX_LUCK = 0.52
 """By which part the best of a search may be ahead of its equal. One pair in ten of measurements of the p95 of one
-endpoint differs by half of this part or more, on a quiet machine (benchmarks/claims/endpoint_prediction.py, again).
+endpoint differs by half of this part or more, on a quiet machine (docs/adr/0010-what-is-deployed.md).
 Twice that, since of several the best had good luck, and the one that it is compared with may have had bad luck."""
 
 MIN_DIFFERENCE = 0.01
@@ -69,9 +69,34 @@ def best_for(
     rivals = [rival for rival in pooled if rival.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
     if not rivals:
         return None
-    best = min(rivals, key=lambda rival: ranking_key(rival, profile, request))
+    best = _not_beaten(rivals, profile, request, trials)
     ties = [rival for rival in rivals if as_good(best, rival, profile, request, trials)]
     return min(ties, key=lambda rival: (simplicity(rival.configuration), ranking_key(rival, profile, request)))
+
+
+def _not_beaten(
+    rivals: Sequence[PooledTrials], profile: InstanceProfile, request: JobRequest, trials: Sequence[Trial]
+) -> PooledTrials:
+    """Return the first of ``rivals``, or, where rounds show another of its verdict and price to be better for certain,
+    that one: figures are of all rounds that a configuration took part in, and those that left early missed some."""
+    ranked = sorted(rivals, key=lambda rival: ranking_key(rival, profile, request))
+    best, seen = ranked[0], {ranked[0].configuration}
+    while True:
+        key = ranking_key(best, profile, request)
+        better = next(
+            (
+                rival
+                for rival in ranked
+                if rival.configuration not in seen
+                and _same_but_for_figure(key, ranking_key(rival, profile, request))
+                and is_surely_better(rival.configuration, best.configuration, request, trials)
+            ),
+            None,
+        )
+        if better is None:
+            return best
+        best = better
+        seen.add(best.configuration)
 
 
 def as_good(

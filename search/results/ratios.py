@@ -79,11 +79,13 @@ def log_ratios(
         figure = objective.of_trial(trial, context)
         return inf if figure is None else objective.lower(figure)
 
+    figures = [(lower(mine), lower(theirs)) for mine, theirs in rounds_of_both(trials, first, second)]
+    return [log(theirs / mine) for mine, theirs in figures if 0 < mine < inf and 0 < theirs < inf]
+
+
+def rounds_of_both(trials: Iterable[Trial], first: Configuration, second: Configuration) -> list[tuple[Trial, Trial]]:
+    """Return the tests of ``first`` and ``second`` in the rounds that had both and were not disturbed, in order."""
     valid = [trial for trial in without_disturbed_rounds(trials) if trial.round is not None]
-    mine = {trial.round: lower(trial) for trial in valid if trial.configuration == first}
-    theirs = {trial.round: lower(trial) for trial in valid if trial.configuration == second}
-    return [
-        log(theirs[nth] / mine[nth])
-        for nth in mine.keys() & theirs.keys()
-        if 0 < mine[nth] < inf and 0 < theirs[nth] < inf
-    ]
+    mine = {trial.round: trial for trial in valid if trial.configuration == first}
+    theirs = {trial.round: trial for trial in valid if trial.configuration == second}
+    return [(trial, theirs[nth]) for nth, trial in mine.items() if nth in theirs]

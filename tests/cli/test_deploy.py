@@ -22,7 +22,7 @@ pytestmark = pytest.mark.alone  # a client and what it loads have a CPU each
 
 ASKED = (
     "--rate", "200/s", "--sla", "p95=500ms", "--backend", "xgboost", "--batch", "1", "--max-tests", "2",
-    "--budget", "60s", "--allow-noise", "--quiet", "--format", "json",
+    "--budget", "20s", "--allow-noise", "--quiet", "--format", "json",
 )  # fmt: skip
 ENDED = re.compile(r"\] step \d+, over HTTP: ")
 """What is said on stderr when a test has ended."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.profiler.drivers.http.server_timing import UNKNOWN_NS
-from servefit.profiler.evidence.plateaus import busy_cpu_ns, offered_and_backlog, on_plateau
+from servefit.profiler.evidence.backlog import offered_and_backlog
+from servefit.profiler.evidence.plateaus import busy_cpu_ns, on_plateau
 from servefit.profiler.record.traffic import NS_PER_S
 from servefit.profiler.record.types import ClientRecord, Run, Samples
 

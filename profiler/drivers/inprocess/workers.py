@@ -36,7 +36,8 @@ from servefit.profiler.drivers.inprocess.messages import (
 )
 from servefit.profiler.drivers.inprocess.timing import CallTimes, TimeCalls
 from servefit.profiler.drivers.inprocess.users import WaitingUsers
-from servefit.profiler.evidence.plateaus import offered_and_backlog, on_plateau
+from servefit.profiler.evidence.backlog import offered_and_backlog
+from servefit.profiler.evidence.plateaus import on_plateau
 from servefit.profiler.machine.envelope.opening import open_envelope
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.machine.telemetry import watching

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from servefit.profiler.evidence.plateaus import offered_and_backlog, on_plateau, plateaus_of, steps_of, users_of
+from servefit.profiler.evidence.backlog import offered_and_backlog
+from servefit.profiler.evidence.plateaus import on_plateau, plateaus_of, steps_of, users_of
 from servefit.profiler.evidence.validity import problems
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
 from servefit.profiler.record.types import Run, Samples, TelemetryPoint

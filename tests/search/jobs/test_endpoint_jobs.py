@@ -35,6 +35,7 @@ def asked(name: str, profile: str, max_tests: int, *, rows_per_request: int = 1)
         batch_sizes=(1, 4),
         sla=Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=100.0),
         max_tests=max_tests,
+        budget_s=25.0,
         rows_per_request=rows_per_request,
         allow_noise=True,
     )

@@ -57,7 +57,7 @@ def test_runs_fit_into_the_time_and_have_the_requests_for_their_percentiles(
     request = request_of(rate_per_s=rate_per_s)
     plan = plan_confirmation(request, left_s=left_s, round_test_s=round_s, in_one=False)
     if plan.runs > 1:
-        start_s = max(0.3, round_s - 1.5)
+        start_s = max(0.3, round_s - 0.5 - max(1.0, 135 / rate_per_s))
         assert plan.runs * start_s + plan.loads_s <= left_s + 1e-6
         assert plan.each.at_rate_s * rate_per_s >= 90
 

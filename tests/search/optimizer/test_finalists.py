@@ -166,7 +166,7 @@ def test_a_finalist_that_is_beaten_for_certain_is_out_and_so_is_the_naive_defaul
 
 
 def test_before_the_third_round_only_who_is_behind_beyond_luck_is_out(trial: MakeTrial) -> None:
-    trials = rounds(trial, {A: [100.0, 100.0], B: [80.0, 84.0], C: [40.0, 40.0], NAIVE: [1.0, 1.0]})
+    trials = rounds(trial, {A: [100.0, 100.0], B: [80.0, 84.0], C: [20.0, 24.0], NAIVE: [1.0, 1.0]})
     assert remaining(trials) == ([A, B], NAIVE)
 
 
