@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.summary import rank_of, samples_needed
-from servefit.quantities import span_text
+from servefit.quantities import duration_text
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
@@ -19,7 +19,9 @@ def cautions_of(summary: Summary) -> tuple[str, ...]:
         kinds = ", ".join(f"{count:,} x {kind}" for kind, count in summary.errors.items())
         found.append(f"{sum(summary.errors.values()):,} requests failed ({kinds}) and count as slower than all others")
     if summary.left_out_s:
-        found.append(f"{span_text(summary.left_out_s)} were left out: the machine got in the way for so long")
+        found.append(
+            f"{duration_text(summary.left_out_s, digits=2)} were left out: the machine got in the way for so long"
+        )
     if summary.loop == "closed":
         found.append("closed loop: arrivals waited for answers, so latency at a given rate may be higher")
     if summary.saturated:

@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
+from math import fsum
 from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.payload.types import unused_warning
 from servefit.backends.types import Target
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.machine.prices import old_prices
-from servefit.quantities import size_text
+from servefit.quantities import duration_text, size_text
 from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
@@ -159,13 +160,22 @@ def _of_endpoints(recommendations: Sequence[Recommendation], trials: Sequence[Tr
 def _noise(trials: Sequence[Trial]) -> Iterator[str]:
     """Yield what got in the way of measurements, with an example of each kind."""
     disturbed = [trial for trial in trials if trial.problems]
-    if not disturbed:
-        return
     times = Counter(kind for trial in disturbed for kind in {problem.kind for problem in trial.problems})
     examples = {problem.kind: problem for trial in disturbed for problem in trial.problems}
     for kind, count in times.most_common():
         example = f"{examples[kind].reason}; {examples[kind].remedy}"
         yield f"the machine got in the way of {count} of {len(trials)} tests ({kind}): {example}"
+    shortened = [seconds for trial in trials if (seconds := _left_out_s(trial))]
+    if shortened:
+        yield (
+            f"others used the CPUs for {duration_text(fsum(shortened), digits=2)} in {len(shortened)} of {len(trials)} tests: "
+            "what was measured meanwhile was left out"
+        )
+
+
+def _left_out_s(trial: Trial) -> float:
+    """Return how many seconds of the loads of ``trial`` no figure is of."""
+    return fsum(summary.left_out_s for summary in (trial.capacity, trial.at_rate) if summary is not None)
 
 
 def _too_small(space: Space, trials: Sequence[Trial]) -> Iterator[tuple[InstanceProfile, int]]:

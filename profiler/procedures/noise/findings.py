@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.profiler.evidence.validity import MAX_FOREIGN
 from servefit.quantities import given_text, number_text, percent_text, share_text
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from servefit.profiler.procedures.noise.activity import Activity
     from servefit.profiler.procedures.noise.tuning import Tuning
 
-_MAX_STEAL_PERCENT, _MAX_FOREIGN_PERCENT = 1.0, 5.0
-"""Of the CPUs' time: more makes runs INVALID (``evidence.validity``)."""
+_MAX_STEAL_PERCENT, _MAX_FOREIGN_PERCENT = 1.0, 100 * MAX_FOREIGN
+"""Of the CPUs' time: runs are INVALID with more (``evidence.validity``)."""
 
 _MAX_MEMORY_PRESSURE_PERCENT = 1.0
 """Of the time, in which some task waits for memory. Chosen, not measured."""

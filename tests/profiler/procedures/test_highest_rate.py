@@ -319,6 +319,7 @@ def test_a_claim_that_fails_where_it_is_made_is_lowered() -> None:
     failed = [run for run in found.tried if run.purpose == "confirm" and run.verdict == "FAIL"]
     assert failed
     assert found.rate_per_s is None or found.rate_per_s < failed[0].rate_per_s
+    assert found.interval_per_s is None
 
 
 def test_calls_too_few_for_a_replay_leave_the_search_to_tests() -> None:

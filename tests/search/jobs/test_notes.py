@@ -103,6 +103,15 @@ def test_requests_that_an_endpoint_did_not_answer_are_counted_over_all_tests(tri
     assert "4 requests failed over HTTP: timed out" in warnings
 
 
+def test_time_that_others_had_is_told_though_the_tests_are_good(trial: MakeTrial) -> None:
+    tested = trial(configuration("quick"))
+    shortened = replace(tested, capacity=replace(tested.capacity, left_out_s=0.75))
+    warnings = job_warnings(
+        header_of(JobRequest(name="job")), [tested, shortened, shortened], (), [], Space(profiles=(), grid=())
+    )
+    assert "others used the CPUs for 1.5 s in 2 of 3 tests: what was measured meanwhile was left out" in warnings
+
+
 def test_calls_timed_alone_say_how_much_faster_a_backend_is_whatever_was_measured_later(trial: MakeTrial) -> None:
     trials = [trial(configuration("reference")), trial(configuration("quick"))]
     found = quick_report(trials, (("quick", Target.CPU, 3.0),))

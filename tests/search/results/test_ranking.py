@@ -69,6 +69,13 @@ def in_turns(
     ]
 
 
+def test_what_rounds_show_to_be_worse_for_certain_does_not_win_by_those_that_it_missed(trial: MakeTrial) -> None:
+    # The machine became slower after the third round, when the worse one had left.
+    better = in_turns(trial, FAST, (1.0, 1.01, 0.99, 0.5, 0.51, 0.5))
+    worse = in_turns(trial, BATCHED, (0.9, 0.91, 0.89))
+    assert best([*better, *worse], request_of("throughput")) == FAST
+
+
 def test_the_price_of_an_inference_is_that_of_sagemaker(trial: MakeTrial) -> None:
     found = recommendation(profile("a", price_per_hour=0.36), trial(FAST, throughput_per_s=100.0, instances=2))
     assert found.max_invocations == 2 * 60 * 100

@@ -9,6 +9,7 @@ import pytest
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
     from tests.search.optimizer.search.conftest import MakeSearch, MakeTable, Table
@@ -123,6 +124,22 @@ def test_tests_run_at_once_where_they_fit_and_are_counted_one_by_one(table: Make
     assert len(tested) == len(set(tested))
     assert bench.clock.tests <= 21
     assert bench.regret(found.recommendations()[0].trial.configuration) < 0.03
+
+
+@pytest.mark.parametrize("most", [9, 10, 12, 20])
+def test_few_tests_suffice_for_a_round_and_the_confirmation(table: MakeTable, search: MakeSearch, most: int) -> None:
+    bench = table(request_of(max_tests=most, goal="latency", sla=Sla(rate_per_s=5000.0)))
+    found = search(bench)
+    found.carry_out()
+    assert any(trial.round is not None for trial in found.trials)
+    assert bench.measured[-1][0] == "confirmation"
+
+
+def test_at_a_low_rate_the_best_take_no_turns_and_the_job_says_so(table: MakeTable, search: MakeSearch) -> None:
+    found = search(table(request_of(goal="latency", sla=Sla(rate_per_s=20.0))))
+    found.carry_out()
+    assert "the best were not compared in turns: at so low a rate a turn takes too long" in found.remarks
+    assert found.confirmed
 
 
 def test_a_job_of_which_every_test_fails_ends_without_an_answer(table: MakeTable, search: MakeSearch) -> None:
