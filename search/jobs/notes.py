@@ -167,9 +167,10 @@ def _noise(trials: Sequence[Trial]) -> Iterator[str]:
         yield f"the machine got in the way of {count} of {len(trials)} tests ({kind}): {example}"
     shortened = [seconds for trial in trials if (seconds := _left_out_s(trial))]
     if shortened:
+        others_s = duration_text(fsum(shortened), digits=2)
         yield (
-            f"others used the CPUs for {duration_text(fsum(shortened), digits=2)} in {len(shortened)} of {len(trials)} tests: "
-            "what was measured meanwhile was left out"
+            f"others used the CPUs for {others_s} in {len(shortened)} of {len(trials)} tests: what was measured "
+            "meanwhile was left out"
         )
 
 
