@@ -17,7 +17,8 @@ all repeats but the last, and compared by the last, so that luck does not count.
 ``seeds``: the same question with five seeds, each with nothing measured before, and again with what the others had
 measured. The aim is one answer, or answers that the report calls equal: within the tie of the goal.
 
-Each prints one JSON object. They take about 25 and 15 minutes, and 7 a model. ``capacity`` needs wrk, taskset and two CPUs.
+Each prints one JSON object. They take about 25 and 15 minutes, and 7 a model. ``capacity`` needs wrk, taskset and two
+CPUs.
 """
 
 from __future__ import annotations
