@@ -16,6 +16,7 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.summary import NS_PER_MS
+from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.record.storage.histogram import SUB_BUCKETS, Histogram
 from servefit.profiler.record.traffic import NS_PER_S
 from servefit.state import write_atomically
@@ -53,6 +54,7 @@ def save_histogram_log(run: Run, path: Path) -> None:
     belongs to the second in which it was due. Timestamps are seconds from the beginning of the plateau. Raises
     StateError.
     """
+    run = counted(run)
     due_ns, response_ns, unserved = _response_times(run)
     served_ns, service_ns = _service_times(run)
     lines = [
@@ -78,6 +80,7 @@ def save_percentile_distribution(run: Run, path: Path, *, times: Literal["respon
 
     Raises StateError.
     """
+    run = counted(run)
     values_ns = _response_times(run)[1] if times == "response" else _service_times(run)[1]
     histogram = Histogram.of(values_ns)
     lines = [f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}", ""]

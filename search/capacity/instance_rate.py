@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import numpy as np
 
+from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.capacity.latency_curve import CurvePoint
 from servefit.search.queueing.endpoint import EndpointCosts, queue_of
@@ -161,11 +162,12 @@ def _calls_under_load(closed: Run, configuration: Configuration) -> ServiceTimes
     """Return the calls that the workers made in a closed loop, None where there are none. A call of fewer requests than
     a full batch is taken to last as long as that of a full batch, and a lone worker to be as slow as all at once: both
     err on the safe side."""
-    predicted_ns = closed.samples.predicted_ns()
+    samples = counted(closed).samples
+    predicted_ns = samples.predicted_ns()
     if predicted_ns is not None:
         calls_ns = predicted_ns
     else:
-        started, ended = closed.samples.started_ns(), closed.samples.ended_ns()
+        started, ended = samples.started_ns(), samples.ended_ns()
         calls = np.unique(np.stack([started, ended]), axis=1)
         calls_ns = calls[1] - calls[0]
     calls_ns = calls_ns[calls_ns > 0]

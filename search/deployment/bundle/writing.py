@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from servefit.search.deployment.deployable import Deployable
 
 SERVES = (
-    "__init__.py", "py.typed", "checks.py", "errors.py", "field_types.py", "isolated.py", "isolation.py",
-    "plug_ins.py", "processes.py", "quantities.py", "showing.py", "state.py", "stored.py", "time_limit.py",
-    "version.py", "backends", "serving",
+    "__init__.py", "py.typed", "checks.py", "currencies.py", "errors.py", "field_types.py", "isolated.py",
+    "isolation.py", "plug_ins.py", "processes.py", "quantities.py", "showing.py", "state.py", "stored.py",
+    "time_limit.py", "version.py", "backends", "serving",
 )  # fmt: skip
 """The parts of servefit that an endpoint is made of. The layers above, which compile, measure and search, stay here."""
 
