@@ -293,11 +293,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--models", default="fraud,xgb-1000x8,lgb-500x63", help="that seeds are tried with")
     given = parser.parse_args()
-    found = {
-        "capacity": lambda: capacity(given.budget),
-        "latency": lambda: latency(given.budget, given.repeats),
-        "seeds": lambda: {name: seeds(given.budget, name=name) for name in given.models.split(",")},
-    }[given.what]()
+    if given.what == "capacity":
+        found = capacity(given.budget)
+    elif given.what == "latency":
+        found = latency(given.budget, given.repeats)
+    else:
+        found = {name: seeds(given.budget, name=name) for name in given.models.split(",")}
     print(json.dumps({"machine": machine(describe_host()), **found}, indent=2))
 
 
