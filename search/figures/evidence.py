@@ -41,6 +41,14 @@ DISTURBANCE_EXCLUDED = Figure(
     of_trial=lambda trial: disturbance_excluded_s(trial.judged) if trial.basis == "measured" else None,
 )
 
+LEFT_OUT = Figure(
+    name="left_out_s",
+    title="left out, s",
+    unit="s",
+    meaning="For how long others used the CPUs while this was measured: no figure is of what was measured meanwhile.",
+    of_trial=lambda trial: trial.left_out_s,
+)
+
 BASIS = Figure(
     name="basis",
     title="from",

@@ -55,6 +55,7 @@ BUILT_IN = {
     "verdict": f"{_HERE}.evidence:VERDICT",
     "samples": f"{_HERE}.evidence:SAMPLES",
     "disturbance_excluded_s": f"{_HERE}.evidence:DISTURBANCE_EXCLUDED",
+    "left_out_s": f"{_HERE}.evidence:LEFT_OUT",
     "loop": f"{_HERE}.evidence:LOOP",
     "basis": f"{_HERE}.evidence:BASIS",
     "containment": f"{_HERE}.evidence:CONTAINMENT",

@@ -165,18 +165,13 @@ def _noise(trials: Sequence[Trial]) -> Iterator[str]:
     for kind, count in times.most_common():
         example = f"{examples[kind].reason}; {examples[kind].remedy}"
         yield f"the machine got in the way of {count} of {len(trials)} tests ({kind}): {example}"
-    shortened = [seconds for trial in trials if (seconds := _left_out_s(trial))]
+    shortened = [seconds for trial in trials if (seconds := trial.left_out_s)]
     if shortened:
         others_s = duration_text(fsum(shortened), digits=2)
         yield (
             f"others used the CPUs for {others_s} in {len(shortened)} of {len(trials)} tests: what was measured "
             "meanwhile was left out"
         )
-
-
-def _left_out_s(trial: Trial) -> float:
-    """Return how many seconds of the loads of ``trial`` no figure is of."""
-    return fsum(summary.left_out_s for summary in (trial.capacity, trial.at_rate) if summary is not None)
 
 
 def _too_small(space: Space, trials: Sequence[Trial]) -> Iterator[tuple[InstanceProfile, int]]:

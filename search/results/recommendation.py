@@ -80,6 +80,11 @@ class Trial(StoredMember, frozen=True, kw_only=True):
         """The figures that the SLA is held against."""
         return self.capacity if self.at_rate is None else self.at_rate
 
+    @property
+    def left_out_s(self) -> float:
+        """The seconds of its loads in which others used the CPUs, which no figure is of."""
+        return self.capacity.left_out_s + (0.0 if self.at_rate is None else self.at_rate.left_out_s)
+
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
