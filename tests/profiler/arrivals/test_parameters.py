@@ -37,7 +37,7 @@ def shapes(draw: st.DrawFn) -> Arrivals:
             st.builds(Bursts, factor=positive, burst_s=positive, quiet_s=positive),
             st.builds(
                 Replay,
-                file=names.map(lambda name: f"/{name}"),
+                file=names.map(lambda name: f"/x{name.replace('/', '_')}"),
                 speed=positive,
                 loop=st.booleans(),
                 column=st.none() | names,
