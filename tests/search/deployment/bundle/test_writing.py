@@ -79,8 +79,8 @@ def test_the_part_of_servefit_that_serves_travels_without_links_and_needs_no_oth
     assert not [path for path in library.rglob("*") if path.is_symlink()]
     assert {path.name for path in (library / "servefit").iterdir()} == {
         "LICENSE", "__init__.py", "backends", "checks.py", "currencies.py", "errors.py", "field_types.py",
-        "isolated.py", "isolation.py", "plug_ins.py", "processes.py", "py.typed", "quantities.py", "serving", "showing.py",
-        "state.py", "stored.py", "time_limit.py", "version.py",
+        "isolated.py", "isolation.py", "plug_ins.py", "processes.py", "py.typed", "quantities.py", "serving",
+        "showing.py", "state.py", "stored.py", "time_limit.py", "version.py",
     }  # fmt: skip
     for layer in ("backends", "serving"):
         travelled = {path.relative_to(library / "servefit") for path in (library / "servefit" / layer).rglob("*.py")}
