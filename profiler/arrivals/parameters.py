@@ -95,7 +95,7 @@ def parse_parameters(shape: type[Any], name: str, text: str, folder: Path | None
         declared = known[typed]
         kind = _kind(declared)
         found[declared.name] = kind.parse(f"{FIELD}.{typed}", value)
-        if kind is FILE and folder is not None:
+        if kind is FILE and folder is not None and not Path(found[declared.name]).is_absolute():
             found[declared.name] = str(folder.absolute() / found[declared.name])
     return found
 

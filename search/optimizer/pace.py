@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.profiler.evidence.intervals import t_quantile
-from servefit.search.optimizer.leads import CAPACITY_SD, ENOUGH, MAX_CHANCE, PRIOR_ROUNDS
+from servefit.search.optimizer.leads import CAPACITY_SD, ENOUGH, FAR_BEHIND, MAX_CHANCE, PRIOR_ROUNDS
 from servefit.search.results.measure_trial import USUAL_START_S
 from servefit.search.results.ratios import MIN_ROUNDS
 
@@ -123,6 +123,8 @@ class Challenger:
         apart."""
         for more in range(max_rounds):
             rounds = self.rounds + more
+            if rounds and self.gap >= log(FAR_BEHIND):
+                return more
             if rounds < MIN_ROUNDS:
                 continue
             half = t_quantile(1 - MAX_CHANCE / MAX_RIVALS, PRIOR_ROUNDS + rounds - 1) * self.sd / sqrt(rounds)

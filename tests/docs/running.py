@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PORT = "8080"
 """The port that pages name; another one, which is free, takes its place."""
 
-_BLOCK_S = 120.0
+_BLOCK_S = 60.0
 _END_S = 10.0
 
 # Whether a machine is quiet, and keeps a limit, is no property of the documentation: statuses 3 and 5 say that the

@@ -45,7 +45,7 @@ def test_processes_that_start_slowly_are_noticed_while_calls_are_timed() -> None
     assert known.expected_s("test") == pytest.approx(4.95 + 0.6)
 
 
-@pytest.mark.parametrize(("gap", "rounds"), [(log(20), 3), (0.1, 3), (0.01, 4), (0.0, 5), (-0.3, 6)])
+@pytest.mark.parametrize(("gap", "rounds"), [(log(20), 1), (log(3), 3), (0.1, 3), (0.01, 4), (0.0, 5), (-0.3, 6)])
 def test_the_further_behind_the_sooner_somebody_is_out(gap: float, rounds: int) -> None:
     assert Challenger(gap=gap, each_s=1.0).more_rounds(6) == rounds
 
@@ -56,7 +56,9 @@ def test_what_was_measured_says_when_somebody_is_out() -> None:
     unsure = Ratio(metric="throughput", ratio=1.0, ci95=(0.85, 1.18), rounds=3)
     assert Challenger.of(unsure, 0.0, 1.0).more_rounds(3) == 3
     once = Ratio(metric="throughput", ratio=20.0, ci95=None, rounds=1)
-    assert Challenger.of(once, 3.0, 1.0).more_rounds(5) == 2
+    assert Challenger.of(once, 3.0, 1.0).more_rounds(5) == 0
+    near = Ratio(metric="throughput", ratio=1.5, ci95=None, rounds=1)
+    assert Challenger.of(near, 0.5, 1.0).more_rounds(5) == 2
 
 
 def test_the_nearest_take_part_or_where_nobody_is_near_the_next() -> None:
@@ -69,8 +71,8 @@ def test_the_nearest_take_part_or_where_nobody_is_near_the_next() -> None:
 def test_rounds_shrink_and_end_when_one_is_left() -> None:
     near, far = Challenger(gap=0.01, each_s=1.0), Challenger(gap=3.0, each_s=2.0)
     assert expected_rounds(1.5, [near, far], 6) == [
-        *[Round(tests=3, seconds=4.5, longest_s=2.0)] * 3,
-        Round(tests=2, seconds=2.5, longest_s=1.5),
+        Round(tests=3, seconds=4.5, longest_s=2.0),
+        *[Round(tests=2, seconds=2.5, longest_s=1.5)] * 3,
     ]
     assert expected_rounds(1.5, [], 6) == []
 
@@ -111,7 +113,7 @@ def test_what_nobody_knows_yet_is_the_mean_of_what_may_happen() -> None:
         projection.run_expected_rounds(1.0, [challenger], 6, after_s=0.0)
         return projection.now_s
 
-    assert takes_s(3.0, 0.08) == 6.0
+    assert (takes_s(3.0, 0.08), takes_s(0.5, 0.08)) == (2.0, 6.0)
     assert takes_s(0.0, 0.0) == 10.0
     assert 6.0 < takes_s(0.0, 0.01) < 10.0
 
