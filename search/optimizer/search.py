@@ -8,35 +8,26 @@ space, load tests where they promise most, the finalists in turns, and the winne
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
-from servefit.search.optimizer.finalists import (
-    MAX_FINALISTS,
-    MAX_ROUNDS,
-    finalists,
-    remaining_finalists,
-)
-from servefit.search.optimizer.leads import is_far_behind
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import (
     EXHAUSTIVE_SHARE,
-    MIN_TESTS_FOR_ROUNDS,
     SearchState,
 )
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
+from servefit.search.optimizer.turns import Turns
 from servefit.search.queueing.endpoint import SURVEY_S
 from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
-from servefit.search.results.ratios import MIN_ROUNDS, ratio
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
@@ -72,6 +63,10 @@ class Search(SearchState):
             self._ends_in_time(stage)
         if not self._ends_in_time(self._confirm) and self.best() not in {None, *self.confirmed}:
             self.remarks.append(NOT_CONFIRMED)
+
+    def _measure_in_turns(self) -> None:
+        """Measure the finalists in turns, so that they are told apart as well as the time allows."""
+        Turns(search=self, bench=self.bench, time_left=self.time_left, keep=self._keep, begin=self._begin).carry_out()
 
     def _ends_in_time(self, stage: Callable[[], None]) -> bool:
         """Carry out ``stage``, and return whether it came to its end; a remark says where it did not."""
@@ -163,15 +158,6 @@ class Search(SearchState):
         predicted = [configuration for configuration in batch if self.bench.is_predicted(configuration)]
         if predicted and self.costs is None:
             self._know_costs(self.survey.quickest() or predicted[0])
-
-    def _know_costs_of_finalists(self, chosen: Sequence[Configuration]) -> None:
-        """Measure what requests cost in endpoints of the very backends of those ``chosen`` that are predicted, as far
-        as that leaves time for a round: calls between which a server works find colder caches than those timed alone,
-        of one library more than of another."""
-        for finalist in chosen:
-            survey_s = SURVEY_S * self.clock.slowness.times
-            if self.bench.is_predicted(finalist) and self._round_fits(len(chosen), beside_s=survey_s):
-                self.bench.endpoint_costs(finalist)
 
     def _unpredictable(self) -> set[Configuration]:
         """Return the configurations that cannot be predicted, since there is no time to measure the costs of an
@@ -273,100 +259,6 @@ class Search(SearchState):
             self.failed.add(configuration)
         else:
             self.trials.append(result)
-
-    def _measure_in_turns(self) -> None:
-        """Measure the finalists in turns, so that they are told apart as well as the time allows."""
-        if why_not := self._why_not_in_turns():
-            if len(self.trials) > 1 or self.request.phases is not None:
-                self.remarks.append(f"the best were not compared in turns: {why_not}")
-            return
-        chosen = finalists(
-            self.recommendations(),
-            self.space,
-            self.hopeful_trials(),
-            self.request,
-            expected=self.surrogate.expected_score,
-            most=self._finalists_in_time(),
-        )
-        naive = self.naive(chosen[0].vcpus) if chosen else None
-        if naive in self.failed or naive in chosen:
-            naive = None
-        if any(trial.round is not None for trial in self.trials):
-            chosen, naive = remaining_finalists(chosen, naive, self.trials, self.request, self.failed)
-        coin = random.Random(self.request.seed)
-        # A job that is taken up again goes on with the round after the last.
-        first = 1 + max((trial.round for trial in self.trials if trial.round is not None), default=-1)
-        self.time_left.set_next_round(first, [*chosen, *([] if naive is None else [naive])])
-        self._begin("rounds", "measuring the best in turns")
-        self._know_costs_of_finalists(chosen)
-        for nth in range(first, MAX_ROUNDS):
-            if self.clock.tests_left <= len(chosen) + 1:
-                naive = None
-            turn = [*chosen, *([] if naive is None else [naive])]
-            if len(turn) < 2 or not self._round_fits(len(turn)):
-                return
-            longest_s = 0.0
-            self.time_left.set_next_round(nth, turn)
-            drawn = coin.sample(turn, len(turn))
-            for done, finalist in enumerate(drawn):
-                began_s = self.clock.elapsed_s
-                self.time_left.update(begun=drawn[done:])
-                with self.time_left.recording("round", finalist):
-                    self._keep(finalist, self.bench.in_turn(finalist, nth, self._instances(finalist)))
-                longest_s = max(longest_s, self.clock.elapsed_s - began_s)
-            # The mean would be too short once the quickest of them has left.
-            self.round_test_s = longest_s
-            chosen, still_naive = remaining_finalists(chosen, naive, self.trials, self.request, self.failed)
-            naive = self._naive_default_tested(naive, chosen) if still_naive is not None else None
-            if naive is not None and chosen and not self._is_worth_rounds(naive, chosen, MIN_ROUNDS - (nth + 1)):
-                naive = None
-
-    def _why_not_in_turns(self) -> str | None:
-        """Return why the best are not to be compared in turns, None where they are."""
-        if self.request.phases is not None:  # which take their time
-            return "the traffic given says what they can do"
-        if self.clock.test_limit < MIN_TESTS_FOR_ROUNDS:
-            return f"that takes {MIN_TESTS_FOR_ROUNDS} tests"
-        return None if self.takes_turns() else "at so low a rate a turn takes too long"
-
-    def _finalists_in_time(self) -> int:
-        """Return how many finalists, beside the naive default, there are time and tests to measure as often as an
-        interval takes."""
-        left_s = self.clock.left_s - self.kept_for_the_end_s()
-        # The last test is for the confirmation.
-        in_tests = (self.clock.tests_left - 1) / MIN_ROUNDS - 1
-        return int(min(MAX_FINALISTS, left_s / (MIN_ROUNDS * self.round_test_s) - 1, in_tests))
-
-    def _is_worth_rounds(self, naive: Configuration, chosen: Sequence[Configuration], missing: int) -> bool:
-        """Return whether the naive default stays for the rounds that are ``missing`` until they give an interval: where
-        time is short, and it is far behind, the time is for those that may win."""
-        fits = missing <= 0 or self._round_fits(missing * (len(chosen) + 1))
-        return fits or not is_far_behind(naive, chosen[0], self.trials, self.request)
-
-    def _naive_default_tested(
-        self, naive: Configuration | None, chosen: Sequence[Configuration]
-    ) -> Configuration | None:
-        """Put the naive default under the load of the SLA as soon as it is ahead in the rounds, since so far it was
-        only there to be compared with. Return it, None where it failed."""
-        if naive is None or not chosen:
-            return naive
-        if any(trial.round is None for trial in self.trials if trial.configuration == naive):
-            return naive
-        found = ratio(self.trials, naive, chosen[0], self.request)
-        if found is not None and found.ratio > 1 and self._round_fits(1):
-            self._keep(naive, self.bench.load_tests([naive])[naive])
-        return None if naive in self.failed else naive
-
-    def _instances(self, configuration: Configuration) -> int:
-        """Return how many instances of ``configuration`` its last test held against the SLA, 1 where none did."""
-        tests = [trial for trial in self.trials if trial.configuration == configuration and trial.round is None]
-        return tests[-1].instance_count if tests else 1
-
-    def _round_fits(self, tests: int, *, beside_s: float = 0.0) -> bool:
-        """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation and the
-        closing after it."""
-        expected_s = beside_s + tests * self.round_test_s + self.kept_for_the_end_s()
-        return self.clock.left_s >= expected_s and self.clock.tests_left > tests
 
     def _confirm(self) -> None:
         """Measure the winner again, for longer: the best of many measurements is partly the luckiest. What that leaves
