@@ -83,6 +83,10 @@ class TimeLeft:
         yield
         self._pace.record(kind, self._search.clock.elapsed_s - began_s, configuration, beside_s=beside_s)
 
+    def turn_s(self) -> float:
+        """Return how long a turn is expected to take."""
+        return self._pace.expected_s("round")
+
     def set_next_round(self, nth: int, turn: Sequence[Configuration]) -> None:
         """Take note of the configurations that take part in the next round, the leader first."""
         self._rounds_left, self._turn = MAX_ROUNDS - nth, turn

@@ -118,7 +118,7 @@ class Turns:
         left_s = self.search.clock.left_s - self.search.kept_for_the_end_s()
         # The last test is for the confirmation.
         in_tests = (self.search.clock.tests_left - 1) / MIN_ROUNDS - 1
-        return int(min(MAX_FINALISTS, left_s / (MIN_ROUNDS * self.search.round_test_s) - 1, in_tests))
+        return int(min(MAX_FINALISTS, left_s / (MIN_ROUNDS * self._turn_s()) - 1, in_tests))
 
     def _is_worth_rounds(self, naive: Configuration, chosen: Sequence[Configuration], missing: int) -> bool:
         """Return whether the naive default stays for the rounds that are ``missing`` until they give an interval: where
@@ -148,8 +148,15 @@ class Turns:
     def _round_fits(self, tests: int, *, beside_s: float = 0.0) -> bool:
         """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation and the
         closing after it."""
-        expected_s = beside_s + tests * self.search.round_test_s + self.search.kept_for_the_end_s()
+        expected_s = beside_s + tests * self._turn_s() + self.search.kept_for_the_end_s()
         return self.search.clock.left_s >= expected_s and self.search.clock.tests_left > tests
+
+    def _turn_s(self) -> float:
+        """Return how long a turn takes, by the longest of the last round, and before that as the tests let expect."""
+        seen_s = self.search.round_test_s
+        if any(trial.round is not None for trial in self.search.trials):
+            return seen_s
+        return max(seen_s, self.time_left.turn_s())
 
     def _know_costs_of_finalists(self, chosen: Sequence[Configuration]) -> None:
         """Measure what requests cost in endpoints of the very backends of those ``chosen`` that are predicted, as far

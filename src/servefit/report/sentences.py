@@ -273,7 +273,9 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
         worth_naming = {name: share for name, share in job.why.importance.items() if share >= _WORTH_NAMING}
         parts = [f"{name} {percent_text(round(share, 2))}" for name, share in worth_naming.items()]
         if parts:
-            shared = " (what two have in common is counted for both)" if fsum(job.why.importance.values()) > 1 else ""
+            # Rounded shares may add up to a little more than all.
+            overlap = fsum(job.why.importance.values()) > 1 + _WORTH_NAMING
+            shared = " (what two have in common is counted for both)" if overlap else ""
             yield f"What the differences between configurations come from: {', '.join(parts)}{shared}."
     if job.why.changes:
         yield f"What would meet it: {'; or '.join(job.why.changes)}."
