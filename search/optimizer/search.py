@@ -183,6 +183,7 @@ class Search(SearchState):
     def _try_configurations(self) -> None:
         """Test what the proposer proposes, until nothing is worth a test or its part of the time is over, and then what
         is as the best but simpler."""
+        self.timed_by_s = self.clock.elapsed_s
         proposer = Proposer(self.space.grid, self.request, surrogate=self.surrogate, exhaustive=self.exhaustive)
         for trial in self.earlier:
             if trial.verdict != "INVALID":

@@ -69,8 +69,9 @@ class SearchState:
 
     ``trials``, ``failed`` and ``confirmed`` grow as it goes; what they hold at the beginning is not measured again, nor
     is what was ``untimeable``. ``costs`` are those of an endpoint, where one is deployed and they are known.
-    ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time
-    to leave for what is done with a winner after the search, ``usual_s`` how long things took in earlier jobs.
+    ``timed_by_s`` is when the timing of calls was over, None before. ``earlier`` trials of other jobs only help to
+    predict. ``closing_s`` says how much time to leave for what is done with a winner after the search, ``usual_s`` how
+    long things took in earlier jobs.
     """
 
     space: Space
@@ -89,6 +90,7 @@ class SearchState:
     given_up: set[Configuration] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
     began_s: float = field(init=False)
+    timed_by_s: float | None = None
     survey: Survey = field(init=False)
     surrogate: Surrogate = field(init=False)
     exhaustive: bool = False
@@ -165,13 +167,13 @@ class SearchState:
 
     def trying_until_s(self) -> float:
         """Return when no configuration is tried any more, but the first: after its share of the time, or, if that is
-        later, of what compiling and timing calls may have left of it."""
+        later, of what compiling and timing calls have left of it, or, before they are over, may leave."""
         limit_s = self.clock.limit_s
         if self.exhaustive:
             return EXHAUSTIVE_SHARE * limit_s
         if limit_s == inf:
             return inf
-        after_s = min(limit_s, self.timing_until_s())
+        after_s = min(limit_s, self.timing_until_s() if self.timed_by_s is None else self.timed_by_s)
         return max(SEARCH_SHARE * limit_s, after_s + TESTS_SHARE_OF_REST * (limit_s - after_s))
 
     def typical_round_test_s(self) -> float:
