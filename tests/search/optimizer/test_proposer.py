@@ -15,7 +15,7 @@ from servefit.backends.types import Settings, Target
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.proposer import objectives
-from servefit.search.request.sla import Sla
+from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.request.space import starting_points
 
 if TYPE_CHECKING:
@@ -193,6 +193,16 @@ def test_what_would_do_the_same_at_the_rate_is_not_proposed_any_more(
     assert tested not in proposed
     assert (twin not in proposed) == left_out
     assert len(proposed) == len(GRID) - 1 - left_out, "all others are"
+
+
+@pytest.mark.parametrize(("rate_per_s", "joins"), [(10.0, False), (1200.0, True)])
+def test_at_a_rate_what_joins_no_requests_is_tried_first_unless_joining_is_expected_to_gain(
+    rate_per_s: float, joins: bool
+) -> None:
+    grid = tuple(Configuration(vcpus=1, backend="fast", max_batch=size) for size in (8, 1))
+    first = proposer_of(grid=grid, sla=Sla(thresholds=parse_sla("p95=50ms"), rate_per_s=rate_per_s)).next()
+    assert first is not None
+    assert (first.configuration.max_batch > 1) == joins
 
 
 def test_who_waits_for_others_does_not_do_the_same_as_who_does_not(trial: MakeTrial) -> None:
