@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from servefit.profiler.drivers.inprocess.workers import Workers
-    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.evidence.problem import Problem
 
 SERVICE_US = 1000
 ROUNDS = 8

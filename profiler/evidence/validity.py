@@ -3,43 +3,37 @@
 A run with a problem is INVALID: it says nothing about the configuration, neither good nor bad. Each rule speaks only
 where it is sure: counters that advance in steps are given the benefit of a step, and what a configuration does to
 itself (more threads than CPUs) is its own property and no problem of the measurement. What telemetry could not read
-raises no problem. Rules about the load client are for drivers that have one; in process there is none, and what is
-offered arrives by definition.
+raises no problem. The rules about the load client are in ``client_validity``. What is only disturbed for a while may be
+good without that (``without_disturbances``).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from math import sqrt
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.profiler.evidence.client_validity import (
+    client_behind,
+    client_on_the_servers_cpus,
+    client_saturated,
+    load_on_the_client,
+)
 from servefit.profiler.evidence.plateaus import users_of
+from servefit.profiler.evidence.problem import Kind, Problem
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.evidence.undisturbed import counted, disturbed_stretches
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.quantities import ms_text, number_text, percent_text, share_text
-from servefit.showing import shown
-from servefit.stored import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from servefit.profiler.machine.envelope.types import Containment
     from servefit.profiler.record.types import Run, TelemetryPoint
 
-Kind: TypeAlias = Literal[
-    "schedule lag",
-    "competing load",
-    "steal",
-    "throttling",
-    "outside the envelope",
-    "Little's law",
-    "client saturated",
-    "client behind",
-    "client on the server's CPUs",
-]
 
 TICK_NS = 10_000_000
 """The step in which the kernel counts the idle and stolen time of a CPU."""
@@ -78,43 +72,6 @@ _MAX_OVERUSE = 0.03
 
 _MAX_OFF = 0.05
 """By Little's law."""
-
-_MAX_CLIENT_PERCENT = 80.0
-"""Of its CPU: beyond it, a client is itself a queue that answers wait in."""
-
-_BUSY_CLIENT_PERCENT = 50.0
-"""A client that was idle for more of the time did not keep requests back."""
-
-_MAX_CLIENT_WAITED_PERCENT = 5.0
-"""Of the time, as of the workers' threads."""
-
-_MIN_SENT = 0.99
-"""Of what was due: what is missing may be in flight at the end of a run."""
-
-
-@shown()
-class Problem(Stored, frozen=True, kw_only=True):
-    """A reason not to believe a run: one line with the figures, and what to do about it."""
-
-    kind: Kind
-    reason: str
-    remedy: str
-
-    @property
-    def is_transient(self) -> bool:
-        """True where another attempt may be spared it."""
-        return self.kind != "client on the server's CPUs"
-
-    @property
-    def is_of_the_client(self) -> bool:
-        """True where it was the load client that did not keep up, or took time from the server: with more load there
-        will be more of that, and it is no disturbance by others."""
-        return self.kind in ("client saturated", "client behind", "client on the server's CPUs")
-
-
-def one_of_each_kind(found: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return the last problem of every kind, kinds in the order in which they were first met."""
-    return tuple({problem.kind: problem for problem in found}.values())
 
 
 def problems(
@@ -159,9 +116,9 @@ def problems(
         _throttling(points),
         _outside(run, points, cpus, containment),
         _littles_law(whole),
-        _client_on_the_servers_cpus(run),
-        _client_saturated(run),
-        _client_behind(run),
+        client_on_the_servers_cpus(run),
+        client_saturated(run),
+        client_behind(run),
     )
     return tuple(problem for problem in found if problem is not None)
 
@@ -245,7 +202,7 @@ def _p95_ms(run: Run) -> float | None:
 def _competing_load(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[int, ...]) -> Problem | None:
     if run.client is not None and run.client.shares_cpus:
         return None
-    return _load_on_the_server(run, points, cpus) or _load_on_the_client(run)
+    return _load_on_the_server(run, points, cpus) or load_on_the_client(run)
 
 
 def _load_on_the_server(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[int, ...]) -> Problem | None:
@@ -275,20 +232,6 @@ def _load_on_the_server(run: Run, points: tuple[TelemetryPoint, ...], cpus: tupl
             remedy="stop what else runs here; servefit host names it",
         )
     return None
-
-
-def _load_on_the_client(run: Run) -> Problem | None:
-    client = run.client
-    if client is None or client.waited_percent is None or not isinstance(run.traffic, ClosedLoop):
-        return None
-    if client.waited_percent <= _MAX_CLIENT_WAITED_PERCENT:
-        return None
-    return Problem(
-        kind="competing load",
-        reason=f"the load client waited for its CPU for {number_text(client.waited_percent)} % of the time, "
-        f"{number_text(_MAX_CLIENT_WAITED_PERCENT)} % are allowed",
-        remedy="stop what else runs here; servefit host names it",
-    )
 
 
 def _steal(run: Run, points: tuple[TelemetryPoint, ...]) -> Problem | None:
@@ -386,41 +329,4 @@ def _littles_law(run: Run) -> Problem | None:
         kind="Little's law",
         reason=f"{users} users, but throughput x mean response time is {number_text(counted)}: requests were lost",
         remedy="report this: the driver is at fault, or the clock of this machine is",
-    )
-
-
-def _client_on_the_servers_cpus(run: Run) -> Problem | None:
-    if run.client is None or not run.client.shares_cpus:
-        return None
-    return Problem(
-        kind="client on the server's CPUs",
-        reason="no CPU was left for the load client, which took time from the server that it measures",
-        remedy="give the server fewer CPUs (--profile), or measure in process",
-    )
-
-
-def _client_saturated(run: Run) -> Problem | None:
-    if run.client is None or run.client.cpu_percent is None or run.client.cpu_percent <= _MAX_CLIENT_PERCENT:
-        return None
-    return Problem(
-        kind="client saturated",
-        reason=f"the load client used {number_text(run.client.cpu_percent)} % of its CPU, "
-        f"{number_text(_MAX_CLIENT_PERCENT)} % are allowed: the server may be able to do more",
-        remedy="leave more CPUs to the client, or measure in process",
-    )
-
-
-def _client_behind(run: Run) -> Problem | None:
-    if run.client is None or isinstance(run.traffic, ClosedLoop) or not run.offered:
-        return None
-    begin, end = run.plateau_ns
-    scheduled, started = run.samples.scheduled_ns(), run.samples.started_ns()
-    sent = int(np.count_nonzero((scheduled >= begin) & (scheduled < end) & (started > 0) & (started < end)))
-    if sent >= _MIN_SENT * run.offered or (run.client.cpu_percent or 0.0) < _BUSY_CLIENT_PERCENT:
-        return None
-    return Problem(
-        kind="client behind",
-        reason=f"the load client sent {sent:,} of {run.offered:,} requests that were due, and was busy for "
-        f"{number_text(run.client.cpu_percent or 0.0)} % of the time",
-        remedy="leave more CPUs to the client, or ask for a lower rate",
     )

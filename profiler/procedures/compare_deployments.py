@@ -12,8 +12,8 @@ from servefit.checks import check_above_zero, check_between
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import COMPARISON_S, MARGIN
+from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.evidence.validity import one_of_each_kind
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.comparing.comparison import (
     MIN_BLOCKS,
@@ -33,7 +33,7 @@ from servefit.showing import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.evidence.problem import Problem
 
 Metric: TypeAlias = Literal["service time p50", "response time p95", "time per request"]
 """What is compared, less being better: the median time of one call, the p95 at a rate, or, of users who take turns, the

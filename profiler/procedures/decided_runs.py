@@ -15,11 +15,12 @@ from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import ARRIVALS
+from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
 from servefit.profiler.evidence.sequential_test import combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.time_to_spare import is_unhurried
-from servefit.profiler.evidence.validity import one_of_each_kind, problems, without_disturbances
+from servefit.profiler.evidence.validity import problems, without_disturbances
 from servefit.profiler.procedures.highest_rate import SHORTEST_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
 from servefit.profiler.procedures.tried_rates import OpenRun
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.driver import Driver
     from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.sequential_test import Evidence, SequentialTest
     from servefit.profiler.evidence.stopping import StoppingConditions
-    from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.traffic import Traffic
     from servefit.profiler.record.types import Run

@@ -13,7 +13,8 @@ from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
 from servefit.profiler.drivers.http.local_server import LocalServer, local_server
 from servefit.profiler.drivers.http.servers import UnseenServer
 from servefit.profiler.drivers.start_driver import MAX_CLIENTS, SERVER_CPUS_PER_CLIENT
-from servefit.profiler.evidence.validity import MAX_FOREIGN, TICK_NS, Problem
+from servefit.profiler.evidence.problem import Problem
+from servefit.profiler.evidence.validity import MAX_FOREIGN, TICK_NS
 from servefit.profiler.machine.cpus import client_cpus
 from servefit.profiler.procedures.noise.activity import observe_activity
 from servefit.quantities import number_text, percent_text, share_text

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.types import KnobValue
     from servefit.profiler.drivers.driver import Driver
-    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.procedures.tried_rates import HighestRate

@@ -13,15 +13,15 @@ from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.defaults import SATURATION_S
 from servefit.profiler.evidence.plateaus import Step
+from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.evidence.validity import one_of_each_kind
 from servefit.profiler.procedures.decided_runs import problems_of, run_valid
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
 from servefit.quantities import count_text
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import Driver
-    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.record.types import Run
 
 MIN_BUDGET_S = 1.0

@@ -16,7 +16,7 @@ from servefit.field_types import check_type
 from servefit.profiler.defaults import TIMEOUT_S
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.evidence.validity import one_of_each_kind
+from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.load_clients import Placement, clients_at, competing_load, place_clients
 from servefit.profiler.procedures.open_loops import remarks_on
@@ -31,7 +31,7 @@ from servefit.search.request.sla import Sla
 from servefit.search.results.instances import per_minute
 
 if TYPE_CHECKING:
-    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.target_endpoint import LoadTarget
     from servefit.profiler.record.traffic import ClosedLoop

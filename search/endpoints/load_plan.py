@@ -25,8 +25,8 @@ from servefit.search.results.verdict import judge
 if TYPE_CHECKING:
     from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
     from servefit.profiler.evidence.plateaus import Step
+    from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.summary import Summary
-    from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.procedures.decided_runs import Decision
     from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.types import Run

@@ -14,9 +14,9 @@ from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.plateaus import Step
+    from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.evidence.summary import Summary
-    from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.decided_runs import Decision
     from servefit.profiler.procedures.tried_rates import HighestRate

@@ -26,7 +26,7 @@ from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver
-    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration, Run
 

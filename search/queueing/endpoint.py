@@ -23,7 +23,7 @@ import numpy as np
 
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
-from servefit.profiler.evidence.validity import Problem
+from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.queueing.discipline import Discipline, ServedRequests
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.intervals import MIN_VALUES
+from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.profiler.evidence.several_runs import summarize_runs
-from servefit.profiler.evidence.validity import one_of_each_kind
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.results.measure_trial import percentiles_of
 from servefit.search.results.verdict import judge

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.summary import Summary
-    from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.decided_runs import Decision
     from servefit.profiler.record.types import Measurement, Run

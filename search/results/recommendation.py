@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.backends.types import Target
+from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.evidence.summary import Summary
-from servefit.profiler.evidence.validity import Problem
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration, DriverName, Measurement
 from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE, Deployed

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from servefit.profiler.evidence.validity import Problem, problems
+from servefit.profiler.evidence.validity import problems
 from servefit.profiler.machine.telemetry import TelemetryPoint
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.profiler.record.types import ClientRecord, Run, Samples
 
 if TYPE_CHECKING:
     from tests.profiler.conftest import StartSynthetic
+
+    from servefit.profiler.evidence.problem import Problem
 
 S, MS, US = 1_000_000_000, 1_000_000, 1000
 OPEN = OpenLoop(rate_per_s=1000, duration_s=10)

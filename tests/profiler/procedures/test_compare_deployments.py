@@ -10,7 +10,7 @@ import xgboost
 
 from servefit.cli.profiling_output import comparison_document, comparison_table
 from servefit.errors import MeasurementError, SpecError
-from servefit.profiler.evidence.validity import Problem
+from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.procedures.compare_deployments import compare_deployments
 from servefit.profiler.procedures.comparing.comparison import Figure
 from servefit.profiler.procedures.decided_runs import run_valid

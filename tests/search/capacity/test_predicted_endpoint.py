@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.evidence.validity import Problem
+from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration

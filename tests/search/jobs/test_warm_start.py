@@ -11,7 +11,7 @@ import pytest
 from tests.report.story import COSTS, Story, configuration
 
 from servefit.backends.types import Artifact, Target
-from servefit.profiler.evidence.validity import Problem
+from servefit.profiler.evidence.problem import Problem
 from servefit.search.jobs.warm_start import EarlierResults, results_of_earlier_jobs
 from servefit.search.request.job_request import Deployed, JobRequest
 from servefit.search.storage.jobs import JobStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from servefit.profiler.evidence.validity import Problem
+from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
 from servefit.search.results.confirmation import confirmation_of, is_too_noisy

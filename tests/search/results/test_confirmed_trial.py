@@ -9,7 +9,7 @@ import pytest
 from tests.report.simulated import SimulatedDriver
 from tests.report.story import configuration, simulated_host
 
-from servefit.profiler.evidence.validity import Problem
+from servefit.profiler.evidence.problem import Problem
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.results.confirmed_trial import Part, confirmed_trial

@@ -17,9 +17,9 @@ from tests.profiler.record.storage.conftest import spelled
 
 from servefit.backends.model import Model
 from servefit.backends.types import Settings
+from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.evidence.sequential_test import Evidence
 from servefit.profiler.evidence.summary import Summary, summarize
-from servefit.profiler.evidence.validity import Problem
 from servefit.profiler.machine.host import Host, describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.storage.documents import Misfit, from_document, to_document
