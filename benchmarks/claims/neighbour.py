@@ -2,13 +2,13 @@
 
     python -m benchmarks.claims.neighbour
 
-Prints one JSON object. A predictor that computes for 1 ms serves requests at 40 % of its capacity, first alone and then,
-in turns, alone again and beside a process that wants all of the same CPU for 10, 30, 50, 70 and 100 % of every second.
-For every such run it is asked what a person would be told: INVALID, a p95 whose interval includes the quiet one, none
-where there are too few requests for an interval, or another; and how far capacity and p95 are from the quiet ones,
-where they are not INVALID. The aim is 3 % for capacity, and no more intervals beside the quiet result than the second
-run alone has: the interval of one run holds nothing between runs. For every quiet run it is asked whether it was called
-INVALID.
+Prints one JSON object. A predictor that computes for 1 ms serves requests at 40 % of its capacity, first alone and
+then, in turns, alone again and beside a process that wants all of the same CPU for 10, 30, 50, 70 and 100 % of every
+second. For every such run it is asked what a person would be told: INVALID, a p95 whose interval includes the quiet
+one, none where there are too few requests for an interval, or another; and how far capacity and p95 are from the
+quiet ones, where they are not INVALID. The aim is 3 % for capacity, and no more intervals beside the quiet result
+than the second run alone has: the interval of one run holds nothing between runs. For every quiet run it is asked
+whether it was called INVALID.
 """
 
 from __future__ import annotations

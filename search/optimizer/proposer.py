@@ -24,8 +24,7 @@ from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
 from servefit.search.results.price import Price
-from servefit.search.results.ranking import is_tie, score_of, simplicity
-from servefit.search.results.unranked import VERDICT_ORDER
+from servefit.search.results.ranking import differs_by_luck, score_of, simplicity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -272,20 +271,19 @@ class Proposer:
         return None if chosen is None else (chosen, largest_gain)
 
     def _simplest_like(self, promising: Configuration, left: Sequence[Configuration]) -> Configuration:
-        """Return the simplest of ``left`` that differs from ``promising`` in how requests are joined alone, and is
-        expected to be as good by the rules of the ranking: where latencies at a rate decide, joining has to be shown
-        to gain something, so what does without is tried first."""
+        """Return the simplest of ``left`` that differs from ``promising`` in how requests are joined alone, and that
+        the ranking would prefer to it after a test of each, as far as can be expected: where latencies at a rate
+        decide, joining has to be shown to gain something."""
         expected = self._surrogate.expected_score(promising)
         if expected is None or not isinstance(self._objective, CostAtRate):
             return promising
-        met = VERDICT_ORDER["PASS"]
         shape = replace(promising, max_batch=1, batch_delay_us=0)
         alike = [each for each in left if replace(each, max_batch=1, batch_delay_us=0) == shape]
         for simpler in sorted(alike, key=simplicity):
             if simplicity(simpler) >= simplicity(promising):
                 break
             found = self._surrogate.expected_score(simpler)
-            if found is not None and is_tie((met, expected.score), (met, found.score), self._request):
+            if found is not None and differs_by_luck(expected.score, found.score):
                 return simpler
         return promising
 

@@ -126,7 +126,14 @@ def _may_be_even(
     if found is not None and found.ci95 is not None:
         return found.ci95[0] <= 1 + objective_of(request).tie
     (_, mine), (_, theirs) = keys
-    return theirs.figure <= mine.figure * (1 + MAX_LUCK)
+    return differs_by_luck(mine, theirs)
+
+
+def differs_by_luck(best: Score, other: Score) -> bool:
+    """Return whether ``other`` costs as much as ``best`` by the hour, and its latency differs by no more than luck may
+    do."""
+    same = (best.unpriced, best.per_hour) == (other.unpriced, other.per_hour)
+    return same and other.figure <= best.figure * (1 + MAX_LUCK)
 
 
 def ranking_key(pooled: PooledTrials, profile: InstanceProfile, request: JobRequest) -> tuple[int, Score]:
