@@ -22,8 +22,9 @@ from benchmarks.data.grid import Grid
 from benchmarks.in_parallel import in_parallel
 from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.baselines import SEARCHERS
-from benchmarks.optimizers.replay import Table, Truth
+from benchmarks.optimizers.replay import Table
 from benchmarks.optimizers.surfaces import SURFACES, redrawn
+from benchmarks.optimizers.truth import Truth
 from benchmarks.synthetic import machine
 from servefit.profiler.machine.host import describe_host
 

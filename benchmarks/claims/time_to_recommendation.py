@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmarks.data.grid import STORED, Grid
 from benchmarks.models.fraud import demo_request
-from benchmarks.optimizers.replay import Truth
+from benchmarks.optimizers.truth import Truth
 from servefit.backends.types import Settings
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.record.types import Configuration
@@ -94,7 +94,7 @@ def against(grid: Grid, answer: dict[str, Any]) -> dict[str, float] | None:
         batch_delay_us=settings["batch_delay_us"],
     )
     truth = Truth(grid, demo_request())
-    if not truth.knows((profile, chosen)):
+    if (profile, chosen) not in truth.choices:
         return None
     return {
         "of_the_best": round(truth.of_the_best((profile, chosen)), 4),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import TrialVerdict
 
 STORED = Path(__file__).with_name("demo_grid.json")
+REPEATED = Path(__file__).with_name("demo_truth.json")
 SCHEMA = 1
 
 _WORST_LAST: tuple[TrialVerdict, ...] = ("PASS", "UNDECIDED", "INVALID", "FAIL")
@@ -40,7 +41,8 @@ class Figures:
 
     ``seconds`` is the whole test with its fresh processes, of which the closed loop took ``closed_s`` and open loops
     ``open_s``. ``invalid``: the machine got in the way of every attempt, and ``verdict`` follows from p95. Where the
-    test could not be made ``failed`` says why, and the rest means nothing.
+    test could not be made ``failed`` says why, and the rest means nothing. ``largest_call`` is the most requests that a
+    call joined at the rate, None where that was not kept.
     """
 
     capacity_per_s: float
@@ -56,6 +58,7 @@ class Figures:
     open_s: float
     invalid: bool = False
     failed: str | None = None
+    largest_call: int | None = None
 
     @property
     def start_s(self) -> float:
@@ -146,22 +149,38 @@ class Grid:
         return fsum(fmean(repeat.seconds for repeat in repeats) for repeats in self.tests.values())
 
     def truth(self, configuration: Configuration) -> Figures:
-        """Return the geometric means of the repeats, with the worst of their verdicts."""
+        """Return the geometric means of the repeats, with the verdict of the middle one, of two the worse."""
         repeats = believed(self.tests[configuration])
-        worst = max(repeats, key=lambda repeat: (_WORST_LAST.index(repeat.verdict), repeat.instances))
+        by_verdict = sorted(repeats, key=lambda repeat: (_WORST_LAST.index(repeat.verdict), repeat.instances))
         return replace(
-            worst,
+            by_verdict[len(repeats) // 2],
             capacity_per_s=_geometric_mean([repeat.capacity_per_s for repeat in repeats]),
             p50_ms=_geometric_mean([repeat.p50_ms for repeat in repeats]),
             p95_ms=_geometric_mean([repeat.p95_ms for repeat in repeats]),
             p99_ms=_geometric_mean([repeat.p99_ms for repeat in repeats]),
         )
 
+    def with_calls_of(self, repeated: Grid) -> Self:
+        """Return the same grid that knows of ``repeated`` how many requests calls joined, which says which
+        configurations do the same."""
+        tests = {
+            configuration: tuple(replace(repeat, largest_call=_usual_call(others)) for repeat in repeats)
+            if (others := repeated.tests.get(configuration))
+            else repeats
+            for configuration, repeats in self.tests.items()
+        }
+        return replace(self, tests=tests)
+
 
 def believed(repeats: Sequence[Figures]) -> Sequence[Figures]:
     """Return the repeats that the machine did not disturb; if it disturbed all, those; if all failed, the failures."""
     made = [repeat for repeat in repeats if repeat.failed is None]
     return [repeat for repeat in made if not repeat.invalid] or made or repeats
+
+
+def _usual_call(repeats: Sequence[Figures]) -> int | None:
+    known = sorted(repeat.largest_call for repeat in believed(repeats) if repeat.largest_call is not None)
+    return known[len(known) // 2] if known else None
 
 
 def scatter(groups: Sequence[Sequence[Item]], figure: Callable[[Item], float | None]) -> float:
@@ -216,7 +235,8 @@ def figures_row(figures: Figures) -> Row:
 
 
 def figures_of(row: Row) -> Figures:
-    return Figures(**dict(zip((field.name for field in fields(Figures)), row, strict=True)))
+    # Rows that were measured before a column was added lack it.
+    return Figures(**dict(zip((field.name for field in fields(Figures)), row, strict=False)))
 
 
 def timing_row(timing: Timing) -> Row:

@@ -4,7 +4,7 @@ Every measurement gives the figures of one repeat, drawn at random, times a logn
 configuration differ by as much as repeats did. Those of a search's rounds differ by as much as all others, although
 live ones follow each other closely and differ by less. No measurement is INVALID.
 
-Which choice is right, and by how much another one is worse, follows from the means of all repeats.
+Which choice is right, and by how much another one is worse, is said in ``truth``.
 """
 
 from __future__ import annotations
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 Choice: TypeAlias = tuple[InstanceProfile, Configuration]
 Rank: TypeAlias = "tuple[int, Score]"
 """To sort by, best first: the verdict, the cost per hour, and what the goal asks for."""
-
-WRONG = 1.0
-"""The least regret of a choice that keeps the SLA less well than the best, or whose price is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +193,7 @@ def _summary(loop: Literal["open", "closed"], figures: Figures, latency_ms: Mapp
         gpu_percent=None,
         gpu_memory_bytes=None,
         gpu_power_w=None,
+        largest_call=figures.largest_call if loop == "open" else None,
     )
 
 
@@ -205,46 +203,3 @@ def best_choice(space: Space, trial: Trial, request: JobRequest) -> tuple[Rank, 
     fitting = [profile for profile, members in space.profiles if trial.configuration in members]
     ranked = [(ranking_key(pooled, profile, request), (profile, trial.configuration)) for profile in fitting]
     return min(ranked, key=lambda keyed: keyed[0])
-
-
-class Truth:
-    """What is best for ``request`` on ``grid``, by the means of all repeats."""
-
-    def __init__(self, grid: Grid, request: JobRequest) -> None:
-        space = grid.space()
-        self._grid = grid
-        self._ranks: dict[Choice, Rank] = {}
-        for profile, members in space.profiles:
-            for configuration in space.grid:
-                figures = grid.truth(configuration)
-                if configuration in members and figures.failed is None and figures.memory_bytes <= profile.memory_bytes:
-                    (pooled,) = pool_trials([trial_of(configuration, figures)])
-                    self._ranks[profile, configuration] = ranking_key(pooled, profile, request)
-        self.best: Choice = min(self._ranks, key=lambda choice: self._ranks[choice])
-
-    def knows(self, choice: Choice) -> bool:
-        """Return whether ``choice`` could be measured, and fits."""
-        return choice in self._ranks
-
-    def regret(self, choice: Choice) -> float:
-        """Return by which part ``choice`` costs more than the best (or takes longer, or serves less): by the hour if
-        that differs, else by the figure of the goal."""
-        (best_verdict, best), (verdict, mine) = self._ranks[self.best], self._ranks[choice]
-        by_the_hour = best.per_hour > 0 and mine.per_hour != best.per_hour
-        ratio = mine.per_hour / best.per_hour if by_the_hour else mine.figure / best.figure
-        if (verdict, mine.unpriced) != (best_verdict, best.unpriced):
-            return max(WRONG, ratio - 1)
-        return ratio - 1
-
-    def of_the_best(self, choice: Choice) -> float:
-        """Return the throughput of ``choice`` over the highest for the same cost per hour and the same verdict."""
-
-        def standing(candidate: Choice) -> tuple[int, bool, float]:
-            verdict, score = self._ranks[candidate]
-            return verdict, score.unpriced, score.per_hour
-
-        equals = [candidate for candidate in self._ranks if standing(candidate) == standing(choice)]
-        return self._capacity(choice) / max(map(self._capacity, equals))
-
-    def _capacity(self, choice: Choice) -> float:
-        return self._grid.truth(choice[1]).capacity_per_s

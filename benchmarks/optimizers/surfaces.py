@@ -115,7 +115,7 @@ def redrawn(stored: Grid, surface: Surface, seed: int) -> Grid:
     survey = Survey.of(tuple(stored.tests))
     survey.known.update({subject: repeats[0].service for subject, repeats in timings.items() if repeats})
     services = {each: found[0] for each in stored.tests if (found := survey.service_times(each)) is not None}
-    capacities = {each: _simulated(service, each, None)[0] for each, service in services.items()}
+    capacities = {each: _simulated(service, each, None).capacity_per_s for each, service in services.items()}
     by_capacity = sorted(capacities, key=lambda each: -capacities[each])
     distortion = surface.distortion(list(dict.fromkeys(each.backend for each in by_capacity)), random)
     tests = {
@@ -133,7 +133,8 @@ def _truth(
     (limit,), rate_per_s = demo_request().sla.thresholds, demo_request().sla.rate_per_s or 0.0
     capacity_per_s *= factor
     for instances in instance_counts(rate_per_s, capacity_per_s):
-        p95_ms = _simulated(service, configuration, rate_per_s / instances / factor)[1] / factor
+        found = _simulated(service, configuration, rate_per_s / instances / factor)
+        p95_ms = found.p95_ms / factor
         if p95_ms <= limit.limit_ms:
             break
     return replace(
@@ -147,14 +148,28 @@ def _truth(
         violation=p95_ms / limit.limit_ms - 1,
         invalid=False,
         failed=None,
+        largest_call=found.largest_call,
     )
 
 
-def _simulated(service: ServiceTimes, configuration: Configuration, rate_per_s: float | None) -> tuple[float, float]:
-    """Return the capacity and the p95 in ms, infinite where the rate cannot be served."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Simulated:
+    """The capacity and the p95 in ms, infinite where the rate cannot be served, and the most requests of a call at the
+    rate, None where there is none."""
+
+    capacity_per_s: float
+    p95_ms: float
+    largest_call: int | None
+
+
+def _simulated(service: ServiceTimes, configuration: Configuration, rate_per_s: float | None) -> _Simulated:
     found = predict(service, queue_of(configuration, None), rate_per_s=rate_per_s, percentiles=(95.0,), seed=7)
     p95_ms = found.latency_ms["p95"]
-    return found.capacity_per_s, float("inf") if p95_ms is None or found.saturated else p95_ms
+    return _Simulated(
+        capacity_per_s=found.capacity_per_s,
+        p95_ms=float("inf") if p95_ms is None or found.saturated else p95_ms,
+        largest_call=found.largest_call,
+    )
 
 
 def _times(timing: Timing, speed: float) -> Timing:

@@ -14,12 +14,14 @@ from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.record.traffic import OpenLoop
+from servefit.search.results.instances import instance_counts
 from servefit.search.results.measure_trial import percentiles_of
 from servefit.search.results.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.record.types import Measurement, Run
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Trial
@@ -90,9 +92,7 @@ def confirmed_trial(
     capacity = summarize_runs([part.closed for part in counted], percentiles=names)
     loops = [loop for part in counted if (loop := part.judged(request.sla.rate_per_s)) is not None]
     at_rate = summarize_runs(loops, percentiles=names) if len(loops) == len(counted) else None
-    thresholds = request.sla.thresholds
-    workers = first.configuration.workers
-    evidence = () if at_rate is None else evidence_of_runs(loops, thresholds, workers=workers, chances=chances)
+    evidence = () if at_rate is None else _evidence(loops, request, first, chances)
     judgement = judge(
         request.sla, capacity=capacity, at_rate=at_rate, evidence=evidence, instances=first.instance_count
     )
@@ -105,4 +105,15 @@ def confirmed_trial(
         reason=problems[0].reason if invalid else judgement.reason,
         violation=judgement.violation,
         problems=problems if invalid or request.allow_noise else (),
+    )
+
+
+def _evidence(loops: Sequence[Run], request: JobRequest, first: Trial, chances: int) -> Sequence[Evidence]:
+    """Return what ``loops`` together say of each limit. The ``first`` of them chose the number of instances."""
+    counts = instance_counts(request.sla.rate_per_s or 0.0, first.capacity.throughput_per_s)
+    return evidence_of_runs(
+        loops,
+        request.sla.thresholds,
+        workers=first.configuration.workers,
+        chances=chances * len(counts),
     )

@@ -240,20 +240,22 @@ def _try_instances(
     chances: int,
 ) -> Sequence[_Attempt]:
     """Run open loops at the rate asked, shared out over more and more instances until the limits hold, or over ``only``
-    so many; none where no rate was asked, or where the closed loop answered nothing."""
+    so many; none where no rate was asked, or where the closed loop answered nothing. Each number of instances that may
+    be tried is another chance to pass."""
     rate_per_s = request.sla.rate_per_s
     if rate_per_s is None or not capacity.throughput_per_s:
         return ()
     attempts: list[_Attempt] = []
     least_s = BETWEEN_S + min(durations.at_rate_s, CONFIRMING.at_rate_s)
-    for instances in instance_counts(rate_per_s, capacity.throughput_per_s) if only is None else [only]:
+    counts = instance_counts(rate_per_s, capacity.throughput_per_s) if only is None else [only]
+    for instances in counts:
         decision = _run_at_rate(
             driver,
             request,
             rate_per_s / instances,
             durations,
             seed=derived_seed(seed, instances),
-            chances=chances,
+            chances=chances * len(counts),
         )
         summary = summarize(decision.run, percentiles=percentiles_of(request))
         judgement = judge(

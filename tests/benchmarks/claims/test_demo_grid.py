@@ -73,12 +73,12 @@ def test_what_failed_is_not_tried_again(path: Path, task: Task) -> None:
 
 def test_every_repeat_has_everything_once_in_an_order_of_its_own(small_grid: Grid) -> None:
     grid = tuple(small_grid.tests)
-    first, second = tasks(grid, 2, 0)
+    first, second = tasks(grid, subjects(grid), (0, 1), 0)
     assert Counter(task.configuration for task in first if task.kind == "test") == Counter(grid)
     assert {task.configuration for task in first if task.kind == "timing"} == set(subjects(grid))
     assert [task.configuration for task in first] != [task.configuration for task in second]
     assert {task.repeat for task in second} == {1}
-    assert [first, second] == list(tasks(grid, 2, 0))
+    assert [first, second] == list(tasks(grid, subjects(grid), (0, 1), 0))
 
 
 def test_a_survey_of_the_grid_finds_all_that_it_asks_for(small_grid: Grid) -> None:

@@ -82,7 +82,23 @@ def with_repeats(small_grid: Grid, configuration: Configuration) -> Callable[...
     return make
 
 
-def test_the_truth_is_the_geometric_mean_and_the_worst_verdict(
+def test_a_grid_of_before_calls_were_counted_is_read_and_may_learn_of_them(small_grid: Grid, tmp_path: Path) -> None:
+    path = tmp_path / "grid.json"
+    small_grid.write(path)
+    document = json.loads(path.read_text())
+    for _, *repeats in document["tests"]:
+        for row in repeats:
+            row.pop()
+    path.write_text(json.dumps(document))
+    found = Grid.read(path)
+    assert {each.largest_call for repeats in found.tests.values() for each in repeats} == {None}
+    first, second, *_ = found.tests
+    counted = replace(found, tests={first: tuple(replace(each, largest_call=2) for each in found.tests[first])})
+    assert [each.largest_call for each in found.with_calls_of(counted).tests[first]] == [2, 2]
+    assert [each.largest_call for each in found.with_calls_of(counted).tests[second]] == [None, None]
+
+
+def test_the_truth_is_the_geometric_mean_and_the_verdict_in_the_middle(
     with_repeats: Callable[..., Grid], configuration: Configuration
 ) -> None:
     truth = with_repeats({"capacity_per_s": 100.0}, {"capacity_per_s": 400.0, "verdict": "UNDECIDED"}).truth(
@@ -90,6 +106,7 @@ def test_the_truth_is_the_geometric_mean_and_the_worst_verdict(
     )
     assert truth.capacity_per_s == pytest.approx(200.0)
     assert truth.verdict == "UNDECIDED"
+    assert with_repeats({"verdict": "UNDECIDED"}, {}, {}).truth(configuration).verdict == "PASS"
 
 
 def test_the_truth_leaves_out_what_was_disturbed_or_failed(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.claims.regret import GOALS, play
+from benchmarks.claims.regret import Paths, play
 from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.baselines import SEARCHERS, Axes, Climb, Measured
-from benchmarks.optimizers.replay import Noise, Table, Truth
+from benchmarks.optimizers.replay import Noise, Table
+from benchmarks.optimizers.truth import GOALS, Truth
 from servefit.profiler.record.types import Configuration
 from servefit.search.results.objectives.cost import CostAtRate
 
@@ -40,7 +41,7 @@ def test_a_search_keeps_to_its_time_and_chooses_what_it_measured(small_grid: Gri
     table = table_of(small_grid, budget_s=budget_s)
     choice = SEARCHERS[name](table)
     assert choice is not None
-    assert Truth(small_grid, demo_request()).knows(choice)
+    assert choice in Truth(small_grid, demo_request()).choices
     assert table.clock.tests > 0
     assert table.now_s <= budget_s + LONGEST_TEST_S
 
@@ -89,7 +90,7 @@ def test_one_seed_plays_the_same_search_again(small_grid: Grid, tmp_path: Path) 
     path = tmp_path / "grid.json"
     small_grid.write(path)
     for name in (*SEARCHERS, "perfect"):
-        first, again = (play(path, "cost", name, 5, SHARE) for _ in range(2))
+        first, again = (play(Paths(grid=path, repeated=path), "cost", name, 5, SHARE) for _ in range(2))
         assert (first.regret, first.tests) == (again.regret, again.tests)
         # The confirmation takes what is left of the time, which the search thinks in too.
         assert first.seconds == pytest.approx(again.seconds, rel=0.1)
@@ -100,7 +101,8 @@ def test_measuring_everything_is_seldom_far_from_the_best(small_grid: Grid, tmp_
     path = tmp_path / "grid.json"
     small_grid.write(path)
     outcomes = [
-        play(path, next(known for known in GOALS if known == goal), "perfect", seed, SHARE) for seed in range(20)
+        play(Paths(grid=path, repeated=path), next(known for known in GOALS if known == goal), "perfect", seed, SHARE)
+        for seed in range(20)
     ]
     assert all(outcome.tests == len(small_grid.tests) and outcome.regret >= 0 for outcome in outcomes)
     assert sorted(outcome.regret for outcome in outcomes)[10] < 0.1

@@ -10,22 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.models.fraud import demo_request
-from benchmarks.optimizers.replay import WRONG, Choice, Noise, Table, Truth
+from benchmarks.optimizers.replay import Noise, Table
 from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
 from servefit.search.results.measure_trial import CONFIRMING, ROUND
 
 if TYPE_CHECKING:
     from benchmarks.data.grid import Grid
-    from servefit.profiler.record.types import Configuration
     from servefit.search.request.job_request import Goal
 
 
 def table_of(grid: Grid, *, goal: Goal = "cost", seed: int = 0) -> Table:
     return Table(grid, Noise.of(grid), demo_request(goal), seed=seed, budget_s=100.0)
-
-
-def choice_of(grid: Grid, profile: str, configuration: Configuration) -> Choice:
-    return next(known for known in grid.profiles if known.name == profile), configuration
 
 
 def test_measurements_of_one_configuration_differ_by_as_much_as_repeats(small_grid: Grid) -> None:
@@ -90,58 +85,3 @@ def test_what_failed_gives_nothing_and_costs_all_the_same(small_grid: Grid) -> N
         table.confirm(configuration, ConfirmationPlan(runs=1, each=CONFIRMING)),
     ) == (None, None, None)
     assert (table.clock.tests, table.now_s > 3) == (3, True)
-
-
-def test_the_best_has_no_regret_and_others_that_cost_the_same_what_they_take_longer(small_grid: Grid) -> None:
-    truth = Truth(small_grid, demo_request())
-    profile, best = truth.best
-    assert (profile.name, truth.regret(truth.best)) == ("ml.m5.large", 0.0)
-    best_ms = small_grid.truth(best).p95_ms
-    assert best_ms is not None
-    for configuration in small_grid.tests:
-        if configuration.vcpus == 2 and small_grid.truth(configuration).instances == 1:
-            p95_ms = small_grid.truth(configuration).p95_ms
-            assert p95_ms is not None
-            assert truth.regret((profile, configuration)) == pytest.approx(p95_ms / best_ms - 1)
-
-
-def test_by_throughput_others_regret_what_they_answer_less(small_grid: Grid) -> None:
-    truth = Truth(small_grid, demo_request("throughput"))
-    profile, best = truth.best
-    capacity = small_grid.truth(best).capacity_per_s
-    for configuration in small_grid.tests:
-        if configuration.vcpus == 2:
-            regret = capacity / small_grid.truth(configuration).capacity_per_s - 1
-            assert truth.regret((profile, configuration)) == pytest.approx(regret)
-
-
-def test_regret_goes_by_the_cost_per_hour_where_that_differs(small_grid: Grid) -> None:
-    best = Truth(small_grid, demo_request()).best[1]
-    rival = next(
-        configuration for configuration in small_grid.tests if configuration.vcpus == 2 and configuration != best
-    )
-    three = tuple(replace(repeat, instances=3) for repeat in small_grid.tests[rival])
-    grid = replace(small_grid, tests={**small_grid.tests, rival: three})
-    assert Truth(grid, demo_request()).regret(choice_of(grid, "ml.m5.large", rival)) == pytest.approx(2.0)
-
-
-def test_what_has_no_price_or_breaks_the_sla_is_wrong(small_grid: Grid) -> None:
-    best = Truth(small_grid, demo_request()).best[1]
-    rival = next(
-        configuration for configuration in small_grid.tests if configuration.vcpus == 2 and configuration != best
-    )
-    broken = tuple(replace(repeat, verdict="FAIL", violation=0.1) for repeat in small_grid.tests[rival])
-    grid = replace(small_grid, tests={**small_grid.tests, rival: broken})
-    truth = Truth(grid, demo_request())
-    assert truth.regret(choice_of(grid, "local-2c", best)) >= WRONG
-    assert truth.regret(choice_of(grid, "ml.m5.large", rival)) >= WRONG
-
-
-def test_of_the_best_compares_capacities_of_equal_rank(small_grid: Grid) -> None:
-    truth = Truth(small_grid, demo_request("throughput"))
-    assert truth.of_the_best(truth.best) == 1.0
-    smaller = choice_of(
-        small_grid, "local-1c", next(configuration for configuration in small_grid.tests if configuration.vcpus == 1)
-    )
-    assert 0 < truth.of_the_best(smaller) <= 1
-    assert not truth.knows(choice_of(small_grid, "local-1c", truth.best[1]))

@@ -10,6 +10,7 @@ from tests.report.simulated import SimulatedDriver
 from tests.report.story import configuration, simulated_host
 
 from servefit.profiler.evidence.problem import Problem
+from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.results.confirmed_trial import Part, confirmed_trial
@@ -94,3 +95,36 @@ def test_what_one_run_in_three_breaks_is_no_pass() -> None:
     request = request_of("p95=2ms")
     whole = confirmed_trial(parts_of(request, 1.0, 1.0, 15.0), request)
     assert whole.verdict in {"FAIL", "UNDECIDED"}
+
+
+def test_each_number_of_instances_that_may_be_tried_is_a_chance_to_pass() -> None:
+    """9,000 of the 10,000 requests a second that one answers are shared by 2, 3 or 5."""
+
+    def verdict(limit_us: int, instances: int | None) -> str:
+        driver = SimulatedDriver(configuration=configuration("forest"), service_us=100.0)
+        thresholds = parse_sla(f"p95={limit_us}us")
+        request = JobRequest(name="job", sla=Sla(thresholds=thresholds, rate_per_s=9000.0))
+        trial = run_test(driver, request, simulated_host(), SHORT, seed=1, instances=instances)
+        return trial.verdict if trial.instance_count == 2 else "more instances"
+
+    limits_us = range(150, 700, 5)
+    told = [limit_us for limit_us in limits_us if verdict(limit_us, 2) == "PASS"]
+    chosen = [limit_us for limit_us in limits_us if verdict(limit_us, None) == "PASS"]
+    assert set(chosen) < set(told)
+    assert max(limits_us) in chosen
+
+
+def test_runs_whose_number_of_instances_was_chosen_have_to_be_surer_together_too() -> None:
+    def request(limit: str) -> JobRequest:
+        return JobRequest(name="job", sla=Sla(thresholds=parse_sla(f"p95={limit}"), rate_per_s=9000.0))
+
+    parts = parts_of(request("20ms"), 1.0, 1.0, 1.0)
+    assert {part.trial.instance_count for part in parts} == {2}
+    loops = [loop for part in parts if (loop := part.judged(9000.0)) is not None]
+    limits = [f"{us}us" for us in range(150, 700, 5)]
+    chosen = [limit for limit in limits if confirmed_trial(parts, request(limit)).verdict == "PASS"]
+    told = [
+        limit for limit in limits if evidence_of_runs(loops, parse_sla(f"p95={limit}"), workers=1)[0].verdict == "PASS"
+    ]
+    assert set(chosen) < set(told)
+    assert "695us" in chosen
