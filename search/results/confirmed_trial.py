@@ -94,7 +94,13 @@ def confirmed_trial(
     at_rate = summarize_runs(loops, percentiles=names) if len(loops) == len(counted) else None
     evidence = () if at_rate is None else _evidence(loops, request, first, chances)
     judgement = judge(
-        request.sla, capacity=capacity, at_rate=at_rate, evidence=evidence, instances=first.instance_count
+        request.sla,
+        capacity=capacity,
+        at_rate=at_rate,
+        evidence=evidence,
+        instances=first.instance_count,
+        chances=chances,
+        runs=len(counted),
     )
     invalid = len(valid) < enough
     return replace(

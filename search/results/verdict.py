@@ -3,7 +3,8 @@
 At a rate, the sequential test has decided on every limit. In a closed loop a limit holds when the whole 95 % interval
 of its percentile is below it, is broken when the whole interval is above, and is undecided in between, or with too few
 samples for the percentile to be known. Without an interval it holds if it is far above all that was measured, and
-is broken if the median is above it.
+is broken if the median is above it. Where one of several measurements is enough for a PASS the interval is wider, so
+that all of them together are as sure as one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.profiler.evidence.autocorrelation import BATCHES
+from servefit.profiler.evidence.intervals import MIN_VALUES, t_quantile
+from servefit.profiler.evidence.sequential_test import ALPHA
 from servefit.quantities import ms_interval_text, ms_text, number_text
 
 if TYPE_CHECKING:
@@ -50,16 +54,25 @@ class Judgement:
 
 
 def judge(
-    sla: Sla, *, capacity: Summary, at_rate: Summary | None, evidence: Sequence[Evidence] = (), instances: int
+    sla: Sla,
+    *,
+    capacity: Summary,
+    at_rate: Summary | None,
+    evidence: Sequence[Evidence] = (),
+    instances: int,
+    chances: int = 1,
+    runs: int = 1,
 ) -> Judgement:
     """Hold the figures of one instance against the SLA. ``at_rate`` is the open loop at its share of the rate asked,
     with its ``evidence`` on every threshold; None where none was asked, or where the closed loop, ``capacity``,
-    answered nothing. Without a rate the limits are held against the closed loop.
+    answered nothing. Without a rate the limits are held against the closed loop, whose figures are of so many ``runs``,
+    and a PASS is one of so many ``chances``; those of ``evidence`` are in it.
 
     An SLA that asks nothing is met.
     """
     if at_rate is None:
-        findings = [_judge_interval(threshold, capacity) for threshold in sla.thresholds]
+        surer = _surer(chances, runs)
+        findings = [_judge_interval(threshold, capacity, surer) for threshold in sla.thresholds]
     else:
         findings = [
             _judge_evidence(threshold, at_rate, found)
@@ -95,7 +108,15 @@ def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evi
     )
 
 
-def _judge_interval(threshold: LatencyThreshold, summary: Summary) -> Judgement:
+def _surer(chances: int, runs: int) -> float:
+    """Return how many times wider the 95 % interval of a percentile, on the logarithm, has to be below a limit, so that
+    one of so many ``chances`` passes wrongly in 5 % of cases at most [Bonferroni]. The interval is by Student over so
+    many ``runs``, or, where they are too few for that, over parts of one."""
+    degrees = (runs if runs >= MIN_VALUES else BATCHES) - 1
+    return max(1.0, t_quantile(1 - ALPHA / chances, degrees) / t_quantile(0.975, degrees))
+
+
+def _judge_interval(threshold: LatencyThreshold, summary: Summary, surer: float) -> Judgement:
     value = summary.latency_ms[threshold.percentile]
     if value is None:
         reason = f"{summary.samples:,} samples are too few for {threshold.percentile}"
@@ -104,9 +125,11 @@ def _judge_interval(threshold: LatencyThreshold, summary: Summary) -> Judgement:
     if threshold.percentile not in summary.latency_ms_ci95:
         return _judge_from_afar(threshold, summary, violation)
     low, high = summary.latency_ms_ci95[threshold.percentile]
-    if high <= threshold.limit_ms:
+    if value * (high / value) ** surer <= threshold.limit_ms:
         return Judgement(verdict="PASS", reason=None, violation=violation)
     measured = f"{threshold.percentile} is {ms_interval_text(value, low, high)}, limit {threshold.limit_text}"
+    if high <= threshold.limit_ms:
+        measured += ", which is not sure enough for one of several measurements that may pass"
     return Judgement(verdict="FAIL" if low > threshold.limit_ms else "UNDECIDED", reason=measured, violation=violation)
 
 
