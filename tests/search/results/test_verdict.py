@@ -46,7 +46,7 @@ def test_a_limit_is_decided_only_when_the_whole_interval_is_on_one_side(
 def test_one_of_several_chances_to_pass_takes_a_wider_interval_by_how_many_runs_it_is_of(
     summary: MakeSummary, chances: int, runs: int, verdict: str
 ) -> None:
-    """For one of four chances it is 1.26 times as wide on the logarithm of five runs, of the parts of one 1.15 times."""
+    """One of four takes 1.26 times the width on the logarithm of five runs, of the parts of one run 1.15 times."""
     judged = summary(p95_ms=8.0, interval=(7.2, 9.6))
     found = judge(LIMIT, capacity=judged, at_rate=None, instances=1, chances=chances, runs=runs)
     assert found.verdict == verdict
