@@ -5,10 +5,10 @@
 Prints one JSON object. A predictor that computes for 1 ms serves requests at 40 % of its capacity, first alone and
 then, in turns, alone again and beside a process that wants all of the same CPU for 10, 30, 50, 70 and 100 % of every
 second. For every such run it is asked what a person would be told: INVALID, a p95 whose interval includes the quiet
-one, none where there are too few requests for an interval, or another; and how far capacity and p95 are from the
-quiet ones, where they are not INVALID. The aim is 3 % for capacity, and no more intervals beside the quiet result
-than the second run alone has: the interval of one run holds nothing between runs. For every quiet run it is asked
-whether it was called INVALID.
+one, none where there are too few requests for an interval, or another; and how far capacity and p95 are from the quiet
+ones, where they are not INVALID, and how far the answers for a second of CPU time are, in all. The aim is 3 % for
+capacity, and no more intervals beside the quiet result than the second run alone has: the interval of one run holds
+nothing between runs. For every quiet run it is asked whether it was called INVALID.
 """
 
 from __future__ import annotations
@@ -90,6 +90,10 @@ def told(disturbed: Summary, problems: Sequence[Problem], quiet_p95_ms: float) -
     return "interval includes the quiet result" if low <= quiet_p95_ms <= high else "interval beside the quiet result"
 
 
+def per_cpu_second(summary: Summary) -> float:
+    return 100 * summary.throughput_per_s / (summary.cpu_percent or float("nan"))
+
+
 def ratios(pairs: Sequence[tuple[float, float]]) -> dict[str, float] | None:
     """Return how many times the quiet figure the disturbed ones are; None without any."""
     found = sorted(disturbed / quiet for quiet, disturbed in pairs if quiet)
@@ -105,6 +109,7 @@ def main() -> None:
     quiet_reasons: dict[str, list[str]] = {loop: [] for loop in loops}
     told_of: dict[str, Counter[str]] = {f"{duty:.0%}, {loop}": Counter() for duty in DUTIES for loop in loops}
     capacities: dict[str, list[tuple[float, float]]] = {f"{duty:.0%}": [] for duty in DUTIES}
+    per_cpu_s: dict[str, list[tuple[float, float]]] = {f"{duty:.0%}": [] for duty in DUTIES}
     p95_ms: dict[str, list[tuple[float, float]]] = {f"{duty:.0%}, {loop}": [] for duty in DUTIES for loop in loops}
     with start({"act": "deterministic", "us": SERVICE_US}, cpus=(cpu,)) as workers:
         for seed in range(ROUNDS):
@@ -116,6 +121,8 @@ def main() -> None:
                     disturbed = run_once(workers, seed)
                 for loop in loops:
                     (alone, _), (found, problems) = quiet[loop], disturbed[loop]
+                    if loop == "closed loop":
+                        per_cpu_s[f"{duty:.0%}"].append((per_cpu_second(alone), per_cpu_second(found)))
                     told_of[f"{duty:.0%}, {loop}"][told(found, problems, alone.latency_ms["p95"] or 0.0)] += 1
                     if problems:
                         continue
@@ -128,6 +135,9 @@ def main() -> None:
         "rounds": ROUNDS,
         "told beside a neighbour, by its duty cycle": told_of,
         "capacity, disturbed over quiet": {duty: ratios(pairs) for duty, pairs in capacities.items()},
+        "answers a CPU-second, disturbed over quiet, INVALID or not": {
+            duty: ratios(pairs) for duty, pairs in per_cpu_s.items()
+        },
         "p95, disturbed over quiet": {duty: ratios(pairs) for duty, pairs in p95_ms.items()},
         "quiet runs called INVALID": quiet_reasons,
     }

@@ -4,10 +4,11 @@
 
 Configurations of three models on up to two CPUs are drawn at random, of any backend, batch and delay, but for backends
 that serve less than a tenth of what the best one serves with the same batch size. For each, in processes of its own,
-calls are timed as a search's survey times them, by one worker, and by both at once where there are two. From these
-alone it is predicted. Then it is measured: its capacity in a closed loop of a second, and p95 in open loops at 0.3,
-0.5, 0.7 and 0.8 of that. When all configurations of a model have had their turn, each is measured again at the same
-rates, by other processes, with other arrivals, some minutes later: that is the truth.
+calls are timed as a search's survey times them, by one worker, one after the other and in traffic at half of what it
+can serve, and by both at once where there are two. From these alone it is predicted. Then it is measured: its capacity
+in a closed loop of a second, and p95 in open loops at 0.3, 0.5, 0.7 and 0.8 of that. When all configurations of a
+model have had their turn, each is measured again at the same rates, by other processes, with other arrivals, some
+minutes later: that is the truth.
 
 Errors are over this second measurement: ``predicted``, as a search predicts, with arrivals of its own; ``again``, the
 first measurement, since no prediction can be expected to be nearer than that; and ``known calls``, the simulation with
@@ -24,6 +25,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -92,9 +94,9 @@ class Subject:
         artifact = self._artifacts[configuration.backend]
         return workers_for(configuration, artifact, self._model.rows, host=self._host)
 
-    def timed(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes:
+    def timed(self, subject: Configuration, sizes: Sequence[int], *, seed: int = 0) -> ServiceTimes:
         with self.workers(replace(subject, max_batch=sizes[-1])) as workers:
-            return time_service(workers, sizes)
+            return time_service(workers, sizes, rate_per_s=inf, seed=seed)
 
     def configurations(self) -> list[Configuration]:
         """Return everything that may be drawn, without the backends that are far slower than the best."""
@@ -110,13 +112,13 @@ class Subject:
             if HOPELESS * times.mean_ns(size) <= min(other.mean_ns(size) for other in alone.values())
         ]
 
-    def service_times(self, configuration: Configuration) -> ServiceTimes:
+    def service_times(self, configuration: Configuration, *, seed: int) -> ServiceTimes:
         """Return the service times of ``configuration`` that a survey would know if it timed nothing else."""
         sizes = tuple(size for size in BATCH_SIZES if size <= configuration.max_batch)
         survey = Survey(sizes=sizes)
         for workers in sorted({1, configuration.workers}):
             subject = timed_as(configuration, workers)
-            survey.known[subject] = self.timed(subject, sizes)
+            survey.known[subject] = self.timed(subject, sizes, seed=seed)
         found = survey.service_times(configuration)
         if found is None:
             raise MeasurementError(f"nothing is known of {configuration}")
@@ -203,7 +205,7 @@ def compare_model(subject: Subject, count: int, random: Random) -> tuple[list[di
     drawn = random.sample(worthwhile, min(count, len(worthwhile)))
     firsts: list[tuple[Configuration, ServiceTimes, Measured]] = []
     for configuration in drawn:
-        service = subject.service_times(configuration)
+        service = subject.service_times(configuration, seed=random.randrange(10_000))
         first = subject.measured(configuration, seed=random.randrange(10_000))
         if first is not None:
             firsts.append((configuration, service, first))

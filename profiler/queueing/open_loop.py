@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def serve_arrivals(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> ServedRequests:
     """Serve what is due at ``due_ns`` (n,), ascending. ``drawn`` has times for n calls or more."""
-    if discipline.workers == 1 and discipline.max_batch == 1:
+    if discipline.workers == 1 and discipline.max_batch == 1 and not drawn.after_idle:
         return _serve_singly(due_ns, drawn, discipline)
     return _serve_batches(due_ns, drawn, discipline)
 
@@ -47,7 +47,7 @@ def _serve_singly(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline)
 def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> ServedRequests:
     workers, most, delay_ns = discipline.workers, discipline.max_batch, discipline.delay_ns
     overheads_ns = [discipline.overhead_ns(requests) for requests in range(most + 1)]
-    means_ns, shapes, slowdowns = drawn.means_ns, drawn.shapes, drawn.slowdowns
+    means_ns, shapes, slowdowns, after_idle = drawn.means_ns, drawn.shapes, drawn.slowdowns, drawn.after_idle
     due, total = due_ns.tolist(), len(due_ns)
     starts: list[float] = []
     ends: list[float] = []
@@ -55,7 +55,7 @@ def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline
     free = [0.0] * workers  # when each worker is free, ascending
     first = call = 0
     while first < total:
-        start = free.pop(0)
+        start = freed = free.pop(0)
         leaves = due[first] + delay_ns
         # With no delay, those that are due at the very same time still go together, as in the driver.
         last = bisect_right(due, max(start, leaves), first + 1, min(first + most, total))
@@ -67,6 +67,8 @@ def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline
         # The calls of other workers that are free only later began before this one, and go on.
         busy = workers - bisect_right(free, start)
         end = start + means_ns[size] * shapes[size][call] * slowdowns[busy]
+        if after_idle and due[first] > freed:
+            end += drawn.extra_ns(call, due[first] - freed)
         insort(free, end + overheads_ns[size])
         starts.append(start)
         ends.append(end)

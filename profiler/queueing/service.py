@@ -17,6 +17,7 @@ import numpy as np
 
 from servefit.checks import check_above_zero, check_whole
 from servefit.errors import SpecError
+from servefit.profiler.queueing.after_idle import AfterIdle, check_ascending_from_0, extra_after
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
 
@@ -76,13 +77,22 @@ class DrawnTimes:
     """Service times for the calls of a simulation. With ``requests`` requests, and ``busy`` workers in a call as it
     begins, the n-th takes ``means_ns[requests] * shapes[requests][n] * slowdowns[busy]`` nanoseconds.
 
-    Indices 0 of requests and of busy stand for nothing. ``calls`` is how many calls there are times for.
+    Indices 0 of requests and of busy stand for nothing. ``calls`` is how many calls there are times for. A call that
+    begins after its worker was idle takes longer by what ``after_idle`` has at ``ranks[n]`` (0..1); where that is
+    empty it does not.
     """
 
     calls: int
     means_ns: tuple[float, ...]
     shapes: tuple[Sequence[float] | np.ndarray, ...]
     slowdowns: tuple[float, ...]
+    after_idle: tuple[AfterIdle, ...] = ()
+    ranks: Sequence[float] = ()
+
+    def extra_ns(self, call: int, idle_ns: float) -> float:
+        """Return what the n-th call takes longer since its worker was idle for ``idle_ns`` before it."""
+        strata_ns = extra_after(idle_ns, self.after_idle)
+        return strata_ns[int(self.ranks[call] * len(strata_ns))]
 
 
 @shown()
@@ -90,14 +100,19 @@ class ServiceTimes(StoredMember, frozen=True, kw_only=True):
     """The service times of a configuration's predictor, as far as they are known.
 
     ``batches`` has the measured batch sizes, ascending. With ``workers`` workers busy at once a call takes
-    ``contention`` times as long as alone, on average. Raises SpecError.
+    ``contention`` times as long as alone, on average. ``after_idle`` is what calls take longer that begin after their
+    worker was idle, by how long, ascending from 0: the larger part of a call's own time goes with the larger of that.
+    It is empty where that was not measured. Raises SpecError.
     """
 
     batches: tuple[BatchTimes, ...]
     workers: int = 1
     contention: float = 1.0
+    after_idle: tuple[AfterIdle, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.after_idle:
+            check_ascending_from_0(self.after_idle)
         if not self.batches:
             raise SpecError("batches", self.batches, "is empty")
         if any(high.requests <= low.requests for low, high in pairwise(self.batches)):
@@ -154,6 +169,8 @@ class ServiceTimes(StoredMember, frozen=True, kw_only=True):
             means_ns=(0.0, *(self._mean_alone_ns(requests) for requests in sizes)),
             shapes=((), *(shapes[self._nearest(requests).requests] for requests in sizes)),
             slowdowns=(0.0, *(self.slowdown(count) for count in range(1, workers + 1))),
+            after_idle=self.after_idle,
+            ranks=ranks.tolist() if self.after_idle else (),
         )
 
     def _nearest(self, requests: int) -> BatchTimes:

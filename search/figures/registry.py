@@ -36,6 +36,7 @@ BUILT_IN = {
     "region": f"{_HERE}.cost:REGION",
     "price_date": f"{_HERE}.cost:PRICE_DATE",
     "max_invocations": f"{_HERE}.throughput:MAX_INVOCATIONS",
+    "requests_per_cpu_s": f"{_HERE}.throughput:PER_CPU_S",
     "measured_rate_per_s": f"{_HERE}.throughput:MEASURED_RATE",
     "model_latency_ms.p50": f"{_HERE}.latency:P50",
     "model_latency_ms.p90": f"{_HERE}.latency:P90",

@@ -3,7 +3,8 @@
 Only jobs on the same model, payload and host count, by the same servefit, and of each only the backends whose version
 is still the same. What was timed for fewer batch sizes than this job may try is left alone: a backend that was timed
 with single requests would be taken for one that gains nothing from batches, and so would an endpoint. So is what was
-measured with a secret in the environment: whether it was the same one is not known.
+not timed in traffic where this job does that, and what was measured with a secret in the environment: whether it was
+the same one is not known.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from servefit.backends.secret import is_hidden
 from servefit.errors import SpecError, StorageError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED
-from servefit.search.optimizer.service_time_survey import service_times_of
+from servefit.search.optimizer.service_time_survey import rate_in_process, service_times_of, times_in_traffic
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.storage.steps import TESTS
@@ -76,7 +77,8 @@ def results_of_earlier_jobs(
             and (step.backend, step.configuration.target) in usable
             and not any(is_hidden(value) for _, value in step.configuration.environment)
         ]
-        times = _service_times(usable_steps, largest)
+        in_traffic = rate_in_process(header.request) is not None
+        times = _service_times(usable_steps, largest, in_traffic=in_traffic)
         # The newest come first, and count.
         found.service_times = {**times, **found.service_times}
         if not found.costs:
@@ -99,9 +101,16 @@ def results_of_earlier_jobs(
     return found
 
 
-def _service_times(steps: Sequence[Step], largest: int) -> Mapping[Configuration, ServiceTimes]:
-    """Return the service times of backends whose single-threaded worker was timed with batches of ``largest``."""
-    timed = [step for step in steps if isinstance(step.result, ServiceTimes) and step.configuration is not None]
+def _service_times(steps: Sequence[Step], largest: int, *, in_traffic: bool) -> Mapping[Configuration, ServiceTimes]:
+    """Return the service times of backends whose single-threaded worker was timed with batches of ``largest``, and, if
+    asked, those of single workers only that were timed ``in_traffic`` too."""
+    timed = [
+        step
+        for step in steps
+        if isinstance(step.result, ServiceTimes)
+        and step.configuration is not None
+        and (not in_traffic or not times_in_traffic(step.configuration) or step.result.after_idle)
+    ]
     whole = {
         step.backend
         for step in timed

@@ -23,7 +23,7 @@ from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
 from servefit.search.optimizer.progress import before_search, counting_down
-from servefit.search.optimizer.service_time_survey import time_service
+from servefit.search.optimizer.service_time_survey import rate_in_process, time_service
 from servefit.search.queueing.endpoint import SURVEY_S, costs_for
 from servefit.search.results.confirmed_trial import Part, confirmed_trial
 from servefit.search.results.measure_trial import kept_for_rate_s, run_test
@@ -108,7 +108,8 @@ class WorkerBench:
         ):
             try:
                 with self._at_most(limit_s), self.deployments.workers(subject, memory_bytes=memory_bytes) as workers:
-                    found = time_service(workers, sizes)
+                    rate_per_s = rate_in_process(self.request)
+                    found = time_service(workers, sizes, rate_per_s=rate_per_s, seed=self._seed_of(step))
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, "the timing of calls", over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
@@ -296,8 +297,12 @@ class WorkerBench:
     def _seed(self, task: Task, step: Step) -> int:
         """Return the seed of the arrivals of ``step``: its own, or that of its round, since those that take turns are
         compared."""
-        path = (_OF_STEP, step.number) if task.nth_round is None else (_OF_ROUND, task.nth_round)
-        return derived_seed(self.request.seed, *path)
+        if task.nth_round is None:
+            return self._seed_of(step)
+        return derived_seed(self.request.seed, _OF_ROUND, task.nth_round)
+
+    def _seed_of(self, step: Step) -> int:
+        return derived_seed(self.request.seed, _OF_STEP, step.number)
 
     def _at_most(self, seconds: float) -> AbstractContextManager[None]:
         """Return a context in which nothing takes longer than ``seconds``."""

@@ -8,21 +8,18 @@ alone; the rest of what a request takes is the endpoint's. How that is used is s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
-
-import numpy as np
 
 from servefit.errors import MeasurementError
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid
-from servefit.profiler.queueing.service import strata_of
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
-from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
+from servefit.search.optimizer.idle_times import longer_than
+from servefit.search.queueing.endpoint import EndpointCosts
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver
@@ -46,13 +43,6 @@ requests. Chosen, not measured."""
 
 _BUSY_SHARE = 0.5
 """The busier of the two: the worker is idle half of the time, for moments. Chosen, not measured."""
-
-_IDLE_BOUNDS_NS = (0.0, 20_000.0, 50_000.0, 200_000.0, 1_000_000.0)
-"""Idle times are told apart by these bounds. A kernel keeps a CPU awake for up to 200 us after it has become idle
-(haltpoll), and it sleeps more deeply the longer it does."""
-
-_MIN_SEEN = 40
-"""Requests that an idle time takes to be told apart: p95 is the second slowest then. Chosen, not measured."""
 
 _FEW_JOINED = 4
 """Requests a call of the endpoint that joins a few: their rows are copied together, which single ones are spared.
@@ -114,7 +104,7 @@ def survey_endpoint(
         call_ns=call_ns,
         single_ns=max(single_ns, request_ns),
         client_ns=client_ns,
-        after_idle=tuple(_after_idle(runs, single_ns + service.mean_ns(1) + client_ns / 2)),
+        after_idle=longer_than(single_ns + service.mean_ns(1) + client_ns / 2, runs),
         rows=rows,
         request_bytes=request_bytes,
         joined=joined,
@@ -157,30 +147,3 @@ def _run(driver: MeasuredDriver, traffic: ClosedLoop | OpenLoop, problems: list[
     run, found = run_valid(driver, traffic)
     problems.extend(found)
     return run
-
-
-def _after_idle(runs: Sequence[Run], usual_ns: float) -> Iterator[AfterIdle]:
-    """Yield what requests took longer than ``usual_ns``, by how long the worker was idle before them. Idle times that
-    too few requests met are taken together with shorter ones, the shortest with longer ones."""
-    idle_ns, extra_ns = (np.concatenate(each) for each in zip(*map(_met_idle, runs), strict=True))
-    extra_ns = np.maximum(0.0, extra_ns - usual_ns)
-    if not len(extra_ns):
-        yield AfterIdle(idle_ns=0.0, extra_ns=(0.0,))
-        return
-    edges = [*_IDLE_BOUNDS_NS, np.inf]
-    groups = [(low, extra_ns[(idle_ns >= low) & (idle_ns < high)]) for low, high in pairwise(edges)]
-    known = [(low, seen) for low, seen in groups if len(seen) >= _MIN_SEEN] or [(0.0, extra_ns)]
-    for nth, (low, seen) in enumerate(known):
-        yield AfterIdle(idle_ns=low if nth else 0.0, extra_ns=strata_of(seen))
-
-
-def _met_idle(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Return, of the answered requests of ``run`` that met an idle worker, how long it had been idle, and how long they
-    took, float64 nanoseconds."""
-    due, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
-    answered = ended > 0
-    due, ended = due[answered], ended[answered]
-    before = np.maximum.accumulate(ended)[:-1]
-    idle = (due[1:] - before).astype(np.float64)
-    met = idle > 0
-    return idle[met], (ended - due)[1:][met].astype(np.float64)

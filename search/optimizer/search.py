@@ -20,7 +20,7 @@ from servefit.search.optimizer.search_state import (
     EXHAUSTIVE_SHARE,
     SearchState,
 )
-from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
+from servefit.search.optimizer.service_time_survey import rate_in_process, timing_s
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.optimizer.turns import Turns
 from servefit.search.queueing.endpoint import SURVEY_S
@@ -134,7 +134,8 @@ class Search(SearchState):
         """Have the bench time calls of ``subject``; None where that failed."""
         self.time_left.update()
         self.progress.timing(subject, self.moment())
-        with self.time_left.recording("timing", subject, beside_s=len(sizes) * TIMING_A_SIZE_S):
+        beside_s = timing_s(subject, sizes, rate_per_s=rate_in_process(self.request))
+        with self.time_left.recording("timing", subject, beside_s=beside_s):
             return self.bench.time(subject, sizes)
 
     def _survey_endpoint(self) -> None:

@@ -19,7 +19,7 @@ from servefit.search.optimizer.confirmation_plan import start_of_run_s
 from servefit.search.optimizer.finalists import MAX_ROUNDS
 from servefit.search.optimizer.leads import usual_sd
 from servefit.search.optimizer.pace import Challenger, Pace, Projection, expected_gaps
-from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
+from servefit.search.optimizer.service_time_survey import IN_TRAFFIC_S, TIMING_A_SIZE_S, rate_in_process
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import BETWEEN_S, SCREENING, turn_durations
 from servefit.search.results.objectives.registry import objective_of
@@ -64,7 +64,8 @@ class TimeLeft:
             search.usual_s,
             {"test": search.test_s, "round": search.round_test_s},
             {
-                "timing": len(search.survey.sizes) * TIMING_A_SIZE_S / 2,
+                "timing": len(search.survey.sizes) * TIMING_A_SIZE_S / 2
+                + (0.0 if rate_in_process(request) is None else IN_TRAFFIC_S),
                 "test": _loads_s(loaded_s, SCREENING.covering_cycle(cycle).at_rate_s if at_rate else 0.0),
                 "round": _loads_s(turn.capacity_s, turn.covering_cycle(cycle).at_rate_s if turn.at_rate_s else 0.0),
             },

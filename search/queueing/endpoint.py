@@ -11,22 +11,20 @@ as behind a balancer that knows nothing of them. The costs are measured in ``opt
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 
 from servefit.checks import check_above_zero, check_at_least, check_whole
-from servefit.errors import SpecError
 from servefit.profiler.evidence.problem import Problem
+from servefit.profiler.queueing.after_idle import AfterIdle, check_ascending_from_0, extra_after
 from servefit.profiler.queueing.discipline import Discipline, ServedRequests
 from servefit.showing import shown
-from servefit.stored import Stored, StoredMember
+from servefit.stored import StoredMember
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.service import DrawnTimes
@@ -43,23 +41,6 @@ _CLIENT_BUSY = 0.5
 
 _ASSIGNMENT_SEED = 0x5EED
 """Requests go to the same workers in every simulation, so that rates differ by what they do to the queue alone."""
-
-
-@shown()
-class AfterIdle(Stored, frozen=True, kw_only=True):
-    """What a request takes longer that meets a worker which was idle for ``idle_ns`` or longer: ``extra_ns`` are the
-    means of equal shares of the sorted times, ascending. Raises SpecError."""
-
-    idle_ns: float
-    extra_ns: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        check_at_least("idle_ns", self.idle_ns, 0)
-        if not self.extra_ns:
-            raise SpecError("extra_ns", self.extra_ns, "is empty")
-        check_at_least("extra_ns", self.extra_ns[0], 0)
-        if not all(low <= high for low, high in pairwise(self.extra_ns)):
-            raise SpecError("extra_ns", self.extra_ns, "is not ascending")
 
 
 @shown()
@@ -93,9 +74,7 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
         check_whole("rows", self.rows, least=1)
         check_whole("joined", self.joined, least=1)
         check_at_least("single_ns", self.of_call_ns(1), self.request_ns)
-        idle_ns = [each.idle_ns for each in self.after_idle]
-        if idle_ns[:1] != [0] or sorted(set(idle_ns)) != idle_ns:
-            raise SpecError("after_idle", idle_ns, "does not ascend from 0")
+        check_ascending_from_0(self.after_idle)
 
     def stretched(self, slower: float) -> Self:
         """Return costs of a busy worker that takes ``slower`` times as long."""
@@ -115,8 +94,7 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
 
     def after(self, idle_ns: float) -> tuple[float, ...]:
         """Return what a request takes longer after the worker was idle for ``idle_ns``: equally likely, ascending."""
-        nth = bisect_right(self.after_idle, idle_ns, key=lambda each: each.idle_ns)
-        return self.after_idle[max(0, nth - 1)].extra_ns
+        return extra_after(idle_ns, self.after_idle)
 
 
 def usual_costs(known: Mapping[str, EndpointCosts]) -> EndpointCosts | None:

@@ -16,13 +16,14 @@ from servefit.backends.types import Settings, Target
 from servefit.profiler.machine.host import Host, describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.machine.topology import Cache
+from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.storage.measurements import load_measurement, save_measurement
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration, Measurement, Samples
 from servefit.search.capacity.predicted_endpoint import predicted_endpoint
 from servefit.search.jobs.closing import DURATIONS, DURATIONS_ALONE
-from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
+from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.measure_trial import CONFIRMING, ROUND, SCREENING, run_test
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.storage import records, tables

@@ -19,11 +19,12 @@ from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
 from servefit.search.autoscaling.scale import scale
 from servefit.search.jobs.job import RecommendationJob
-from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
+from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.storage.header import JobHeader, JobState, PayloadFacts

@@ -9,11 +9,12 @@ import pytest
 
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.problem import Problem
+from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.capacity.predicted_endpoint import MARGIN, predicted_endpoint
-from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
+from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 

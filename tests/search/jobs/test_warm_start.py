@@ -12,8 +12,11 @@ from tests.report.story import COSTS, Story, configuration
 
 from servefit.backends.types import Artifact, Target
 from servefit.profiler.evidence.problem import Problem
+from servefit.profiler.queueing.after_idle import AfterIdle
+from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.jobs.warm_start import EarlierResults, results_of_earlier_jobs
 from servefit.search.request.job_request import Deployed, JobRequest
+from servefit.search.request.sla import Sla
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:
@@ -87,3 +90,21 @@ def test_costs_that_the_machine_got_in_the_way_of_are_measured_again() -> None:
     noise = Problem(kind="competing load", reason="others were busy", remedy="stop them")
     keep_earlier("endpoint", replace(COSTS, joined=64, problems=(noise,)))
     assert known_to("endpoint").costs == {}
+
+
+def test_calls_that_were_not_timed_in_traffic_are_timed_again_where_this_job_does_that() -> None:
+    in_traffic = (AfterIdle(idle_ns=0.0, extra_ns=(2_000.0,)),)
+    at_rate = Sla(rate_per_s=500.0)
+    for nth, after_idle in enumerate([(), in_traffic]):
+        story = Story.of(JobRequest(name=f"earlier-{nth}", deploy="library"))
+        story.compiles("forest")
+        story.times(TESTED)
+        result = story.steps[-1].result
+        assert isinstance(result, ServiceTimes)
+        story.steps[-1] = replace(story.steps[-1], result=replace(result, after_idle=after_idle))
+        story.keep()
+        assert len(known_to("endpoint", sla=at_rate).service_times) == 1
+        assert len(known_to("library").service_times) == 1
+        assert [each.after_idle for each in known_to("library", sla=at_rate).service_times.values()] == (
+            [after_idle] if after_idle else []
+        )

@@ -12,11 +12,12 @@ from tests.recorded_runs import S, recorded_run
 from tests.report.simulated import SimulatedEnvelope
 
 from servefit.errors import MeasurementError
+from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import ClientRecord, Configuration
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
-from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts, EndpointQueue, serve_connections
+from servefit.search.queueing.endpoint import EndpointCosts, EndpointQueue, serve_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,13 +10,14 @@ import pytest
 
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
-from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
+from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.queueing.prediction import predict, predict_users
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla

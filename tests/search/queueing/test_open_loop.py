@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks import queues
+from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, DrawnTimes, ServiceTimes
 from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
@@ -115,3 +118,38 @@ def test_batches_are_served_as_in_the_reference_simulation(
         delay=delay_us * US,
     )
     assert serve_drawn(due_ns, times, queue).response_ns == pytest.approx(expected_ns, rel=1e-9, abs=1e-2)
+
+
+def after_idle(*known: tuple[float, tuple[float, ...]]) -> tuple[AfterIdle, ...]:
+    return tuple(AfterIdle(idle_ns=us * US, extra_ns=tuple(extra * US for extra in extra_us)) for us, extra_us in known)
+
+
+@pytest.mark.parametrize("max_batch", [1, 2])
+def test_a_call_takes_longer_after_its_worker_was_idle_by_how_long(max_batch: int) -> None:
+    batches = tuple(BatchTimes(requests=size, strata_ns=(100.0 * US,)) for size in (1, 2))
+    service = ServiceTimes(batches=batches, after_idle=after_idle((0, (10.0,)), (500, (40.0,))))
+    queue = Discipline(max_batch=max_batch, call_overhead_ns=0.0, request_overhead_ns=0.0)
+    due_us = [1000, 1050, 1300, 3000]
+    run = serve_drawn(np.array(due_us) * US, drawn(service, len(due_us), queue), queue)
+    # Idle for 1000 us, not at all, for 60 and for 1590 us.
+    assert (run.ended_ns / US).tolist() == [1140, 1240, 1410, 3140]
+
+
+def test_the_longer_calls_are_those_that_take_more_longer() -> None:
+    calls = BatchTimes(requests=1, strata_ns=(10.0 * US, 20.0 * US))
+    service = ServiceTimes(batches=(calls,), after_idle=after_idle((0, (1.0, 5.0))))
+    due_ns = np.arange(1, 101) * 1000 * US
+    run = serve_drawn(due_ns, drawn(service, 100, Discipline()), Discipline())
+    assert set(np.round((run.ended_ns - due_ns) / US).tolist()) == {11, 25}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_where_idle_costs_nothing_all_is_as_if_it_were_not_known(workers: int) -> None:
+    known = ServiceTimes(batches=(BatchTimes(requests=1, strata_ns=(50.0 * US, 150.0 * US)),))
+    due_ns = np.cumsum(np.random.default_rng(1).exponential(130.0 * US, 500)).astype(np.int64)
+    queue = Discipline(workers=workers)
+    plain, same = (
+        serve_drawn(due_ns, drawn(service, 500, queue), queue)
+        for service in (known, replace(known, after_idle=after_idle((0, (0.0,)))))
+    )
+    assert same.ended_ns == pytest.approx(plain.ended_ns)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
+from servefit.profiler.queueing.after_idle import AfterIdle
+from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 
