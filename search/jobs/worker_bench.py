@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
 from servefit.profiler.arrivals.seeds import derived_seed
+from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.capacity.predicted_endpoint import predicted_endpoint
 from servefit.search.jobs import tasks
@@ -142,7 +143,8 @@ class WorkerBench:
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
         """Put a finalist under a short load, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
-        kept_s = 0.0 if self.search is None else self.search.kept_for_the_end_s()
+        # A turn that was begun may take longer than expected, and leave time for as few runs as an interval takes.
+        kept_s = 0.0 if self.search is None else self.search.kept_for_the_end_s(runs=MIN_VALUES)
         return self._test(configuration, tasks.turn(self.request, nth_round, instances, kept_s=kept_s))
 
     def confirm(self, configuration: Configuration, plan: ConfirmationPlan) -> Trial | None:

@@ -72,14 +72,17 @@ def plan_confirmation(request: JobRequest, *, left_s: float, round_test_s: float
     return ConfirmationPlan(runs=fitting, each=replace(shortest, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s))
 
 
-def kept_for_confirmation_s(request: JobRequest, *, limit_s: float, round_test_s: float) -> float:
-    """Return how much of the time of a job, ``limit_s`` in all, is kept for its confirmation."""
+def kept_for_confirmation_s(
+    request: JobRequest, *, limit_s: float, round_test_s: float, runs: int = CONFIRMING_RUNS
+) -> float:
+    """Return how much of the time of a job, ``limit_s`` in all, is kept for its confirmation in up to so many
+    ``runs``."""
     least_s = min_confirmation_s(request, round_test_s=round_test_s)
     if not can_be_in_runs(request):
         return least_s
     shortest = shortest_run(request)
     a_run_s = start_of_run_s(request, round_test_s) + shortest.capacity_s + shortest.at_rate_s
-    return max(least_s, min(_SHARE * limit_s, CONFIRMING_RUNS * a_run_s))
+    return max(least_s, min(_SHARE * limit_s, runs * a_run_s))
 
 
 def min_confirmation_s(request: JobRequest, *, round_test_s: float) -> float:

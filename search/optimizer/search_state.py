@@ -19,7 +19,7 @@ from servefit.search.optimizer.confirmation_plan import (
 from servefit.search.optimizer.importance import importance, naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
-from servefit.search.results.measure_trial import BETWEEN_S, LONGEST_TURN_S, turn_durations
+from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING_RUNS, LONGEST_TURN_S, turn_durations
 from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
@@ -202,9 +202,12 @@ class SearchState:
         """Return the seconds to leave for what follows on the search, zero where nothing wins."""
         return 0.0 if winner is None else self.closing_s(winner)
 
-    def kept_for_the_end_s(self) -> float:
-        """Return the seconds that whatever comes before the confirmation leaves for it, and for what follows on it."""
-        kept_s = kept_for_confirmation_s(self.request, limit_s=self.clock.limit_s, round_test_s=self.round_test_s)
+    def kept_for_the_end_s(self, *, runs: int = CONFIRMING_RUNS) -> float:
+        """Return the seconds that whatever comes before the confirmation leaves for it, in up to so many ``runs``, and
+        for what follows on it."""
+        kept_s = kept_for_confirmation_s(
+            self.request, limit_s=self.clock.limit_s, round_test_s=self.round_test_s, runs=runs
+        )
         return kept_s + self.min_closing_s(self.best())
 
     def kept_by_confirmation_s(self) -> float:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.search.optimizer.finalists import MAX_FINALISTS, MAX_ROUNDS, finalists, remaining_finalists
 from servefit.search.optimizer.leads import is_far_behind
 from servefit.search.optimizer.search_state import MIN_TESTS_FOR_ROUNDS
 from servefit.search.queueing.endpoint import SURVEY_S
+from servefit.search.results.measure_trial import CONFIRMING_RUNS
 from servefit.search.results.ratios import MIN_ROUNDS, ratio
 
 if TYPE_CHECKING:
@@ -52,12 +54,13 @@ class Turns:
         for nth in range(first, MAX_ROUNDS):
             if search.clock.tests_left <= len(chosen) + 1:
                 naive = None
-            turn = _turn(chosen, naive)
-            if len(turn) < 2:
-                return
-            if not self._round_fits(len(turn)):
-                if nth == 0:
+            if nth == 0 and not self._round_fits(len(_turn(chosen, naive))):
+                chosen, naive = _pair(chosen, naive)
+                if not self._round_fits(2, runs=MIN_VALUES):
                     search.remarks.append(f"{_NOT_COMPARED}: there was no time for a round")
+                    return
+            turn = _turn(chosen, naive)
+            if len(turn) < 2 or (nth and not self._round_fits(len(turn))):
                 return
             self._make_round(nth, coin.sample(turn, len(turn)), turn)
             chosen, naive = self._remaining(chosen, naive, MIN_ROUNDS - (nth + 1))
@@ -145,10 +148,10 @@ class Turns:
         tests = [trial for trial in self.search.trials if trial.configuration == configuration and trial.round is None]
         return tests[-1].instance_count if tests else 1
 
-    def _round_fits(self, tests: int, *, beside_s: float = 0.0) -> bool:
-        """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation and the
-        closing after it."""
-        expected_s = beside_s + tests * self._turn_s() + self.search.kept_for_the_end_s()
+    def _round_fits(self, tests: int, *, beside_s: float = 0.0, runs: int = CONFIRMING_RUNS) -> bool:
+        """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation, in so many
+        ``runs``, and the closing after it."""
+        expected_s = beside_s + tests * self._turn_s() + self.search.kept_for_the_end_s(runs=runs)
         return self.search.clock.left_s >= expected_s and self.search.clock.tests_left > tests
 
     def _turn_s(self) -> float:
@@ -170,3 +173,11 @@ class Turns:
 
 def _turn(chosen: Sequence[Configuration], naive: Configuration | None) -> list[Configuration]:
     return [*chosen, *([] if naive is None else [naive])]
+
+
+def _pair(
+    chosen: Sequence[Configuration], naive: Configuration | None
+) -> tuple[Sequence[Configuration], Configuration | None]:
+    """Return who takes part in a round of two: the first, and the naive default, which one round often tells apart; the
+    second where there is no such."""
+    return (chosen[:2], None) if naive is None else (chosen[:1], naive)

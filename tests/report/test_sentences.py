@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conformance.measured import measured
@@ -12,7 +12,7 @@ from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, Story, config
 
 from servefit.cli.job_output import exit_status
 from servefit.profiler.machine.instance_profile import InstanceProfile
-from servefit.report.sentences import cost_text, headline, hindrances, hourly_text
+from servefit.report.sentences import cost_text, headline, hindrances, hourly_text, reasons
 from servefit.search.jobs.document import job_document
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import JobRequest
@@ -119,8 +119,8 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
     return story
 
 
-def told(story: Story) -> RecommendationJob:
-    return RecommendationJob.of(story.header, JobState(status="COMPLETED", elapsed_s=20.0), story.steps)
+def told(story: Story, **state: Any) -> RecommendationJob:
+    return RecommendationJob.of(story.header, JobState(status="COMPLETED", elapsed_s=20.0, **state), story.steps)
 
 
 def test_what_was_measured_after_it_had_won_is_called_measured(story: Story) -> None:
@@ -144,6 +144,19 @@ def test_what_was_not_measured_again_is_said_to_be_a_single_test(story: Story) -
     best = job_document(job)["recommendations"][0]
     assert (best["confirmed"], best["not_confirmed_because"]) == (False, "it was not measured again")
     assert exit_status(job) == 0
+
+
+@pytest.mark.parametrize("saturated", [False, True])
+def test_of_what_cannot_serve_the_rate_no_times_are_compared(story: Story, saturated: bool) -> None:
+    naive = configuration("xgboost")
+    story.tests(WINNER, kind="confirmation", nth_round=0)
+    trial = story.tests(naive, kind="confirmation", nth_round=0)
+    assert trial.at_rate is not None
+    at_rate = replace(trial.at_rate, saturated=saturated, throughput_per_s=381.0)
+    story.steps[-1] = replace(story.steps[-1], result=replace(trial, at_rate=at_rate))
+    (said,) = [line for line in reasons(told(story, naive=naive)) if line.startswith("Against the naive default")]
+    assert ("times as fast by p95" in said) != saturated
+    assert said.endswith("it does not keep up, and answers 381 of 500 requests/s.") == saturated
 
 
 def test_that_the_machine_got_in_the_way_of_the_confirmation_is_the_answer(story: Story) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.optimizer.importance import PairedComparison
     from servefit.search.request.sla import Sla
     from servefit.search.results.objectives.contract import Objective
     from servefit.search.results.ratios import Ratio
@@ -267,8 +268,7 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
         yield from _choices(job, best)
     for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):
         if against is not None:
-            predicted = best is not None and best.trial.basis == "predicted"
-            yield f"Against {name}, {shape(against.configuration)}: {_ratio(against.ratio, predicted=predicted)}."
+            yield f"Against {name}, {shape(against.configuration)}: {_compared(job, against)}."
     if job.why.importance:
         worth_naming = {name: share for name, share in job.why.importance.items() if share >= _WORTH_NAMING}
         parts = [f"{name} {percent_text(round(share, 2))}" for name, share in worth_naming.items()]
@@ -303,6 +303,24 @@ def shape(configuration: Configuration) -> str:
 
 def shape_in_envelope(configuration: Configuration) -> str:
     return f"{configuration.vcpus} vCPU, {shape(configuration)}"
+
+
+def _compared(job: RecommendationJob, against: PairedComparison) -> str:
+    """Return how the recommendation compares with another configuration as text. Of one that cannot serve the rate the
+    times say how long it was measured, and nothing else."""
+    overloaded = [
+        trial.at_rate.throughput_per_s * trial.instance_count
+        for trial in job.trials
+        if trial.configuration == against.configuration
+        and trial.round is not None
+        and trial.at_rate is not None
+        and trial.at_rate.saturated
+    ]
+    if overloaded and job.request.sla.rate_per_s is not None:
+        answered, asked = number_text(min(overloaded)), number_text(job.request.sla.rate_per_s)
+        return f"it does not keep up, and answers {answered} of {asked} requests/s"
+    predicted = job.best is not None and job.best.trial.basis == "predicted"
+    return _ratio(against.ratio, predicted=predicted)
 
 
 def _ratio(ratio: Ratio, *, predicted: bool) -> str:

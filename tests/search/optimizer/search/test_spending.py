@@ -9,7 +9,7 @@ import pytest
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.request.job_request import JobRequest
-from servefit.search.request.sla import Sla
+from servefit.search.request.sla import Sla, parse_sla
 
 if TYPE_CHECKING:
     from tests.search.optimizer.search.conftest import MakeSearch, MakeTable, Table
@@ -335,3 +335,19 @@ def test_tests_that_all_fail_go_on_no_longer_than_there_is_time(table: MakeTable
     bench = table(request_of(budget_s=20.0), failing=lambda _: True)
     search(bench).carry_out()
     assert bench.now_s <= 20.0 + 2.0
+
+
+def test_where_a_round_of_all_takes_too_long_the_best_is_compared_with_the_naive_default(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    sla = Sla(thresholds=parse_sla("p95=100ms"), rate_per_s=500.0)
+    alone_with_naive = 0
+    for budget_s in range(14, 40):
+        found = search(table(request_of(sla=sla, budget_s=float(budget_s)), start_s=0.6))
+        found.carry_out()
+        best = found.recommendations()[0].trial.configuration
+        turns = [trial.configuration for trial in found.trials if trial.round is not None]
+        assert not turns or best in found.confirmed, "a round leaves the confirmation its time"
+        assert bool(turns) != any("no time for a round" in remark for remark in found.remarks)
+        alone_with_naive += set(turns) == {best, found.naive(best.vcpus)}
+    assert alone_with_naive > 0
