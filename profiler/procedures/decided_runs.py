@@ -20,6 +20,7 @@ from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
 from servefit.profiler.evidence.sequential_test import combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.time_to_spare import is_unhurried
+from servefit.profiler.evidence.undisturbed import counted, left_out_s
 from servefit.profiler.evidence.validity import problems, without_disturbances
 from servefit.profiler.procedures.highest_rate import SHORTEST_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
@@ -159,8 +160,9 @@ def find_highest_rate(
     """Look for the highest mean rate of ``arrivals`` at which all ``thresholds`` hold, for about ``budget_s``.
 
     Gives what was found, all runs made on the way (the first is the closed loop that finds the capacity), and what kept
-    disturbing them, one problem of each kind, if that is why no more was found: a run that the machine got in the way
-    of is left out and made again, until there are too many of them. With ``allow_noise`` none is left out, and all that
+    disturbing them, one problem of each kind, if that is why no more was found: of a run that the machine got in the
+    way of the rest counts, or, where that is too little, it is left out and made again, until there are too many of
+    them. With ``allow_noise`` none is left out, and all that
     got in the way is given. Raises SpecError, and as ``Driver.run``.
     """
     if not thresholds:
@@ -180,17 +182,19 @@ def find_highest_rate(
         traffic = OpenLoop(
             rate_per_s=rate_per_s, duration_s=duration_s, arrivals=arrivals, seed=derived_seed(seed, len(runs))
         )
-        run = driver.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
+        whole = driver.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
+        run, disturbing = undisturbed_part(driver, whole, limit_ms, allow_noise=allow_noise)
         runs.append(run)
-        disturbing = problems_of(driver, run, limit_ms)
         problems.extend(disturbing)
+        rest = counted(run)
         # Failed requests took longer than any limit; those that nobody began to serve are told by the saturation.
         return OpenRun(
-            response_ns=run.samples.response_ns()[run.samples.ended_ns() != 0],
+            response_ns=rest.samples.response_ns()[rest.samples.ended_ns() != 0],
             elapsed_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
+            left_out_s=left_out_s(run),
             saturated=summarize(run).saturated,
             disturbed=bool(disturbing) and not allow_noise,
-            served=served_requests(run),
+            served=served_requests(rest),
         )
 
     highest = highest_rate(
@@ -226,18 +230,18 @@ def _repeated_once(
     """Give the run that ``carry_out`` makes of ``traffic``, or a second one, with other arrivals, if the machine got in
     the way and there is time, and what is wrong with it."""
     began_s = time.monotonic()
-    run, found = _without_disturbances(driver, carry_out(traffic), limit_ms, allow_noise=allow_noise)
+    run, found = undisturbed_part(driver, carry_out(traffic), limit_ms, allow_noise=allow_noise)
     transient = any(problem.is_transient for problem in found)
     if transient and not allow_noise and REPEATED_IN * (time.monotonic() - began_s) <= time_left_s():
         _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))
         if isinstance(traffic, OpenLoop):
             traffic = replace(traffic, seed=derived_seed(traffic.seed, 1))
-        run, found = _without_disturbances(driver, carry_out(traffic), limit_ms, allow_noise=allow_noise)
+        run, found = undisturbed_part(driver, carry_out(traffic), limit_ms, allow_noise=allow_noise)
     return run, found
 
 
-def _without_disturbances(
-    driver: Driver, run: Run, limit_ms: float | None, *, allow_noise: bool
+def undisturbed_part(
+    driver: Driver, run: Run, limit_ms: float | None = None, *, allow_noise: bool = False
 ) -> tuple[Run, tuple[Problem, ...]]:
     """Return ``run`` without the stretches that the machine got in the way of, if that makes a good measurement, and
     what is wrong with it. With ``allow_noise`` all of it counts."""

@@ -293,7 +293,7 @@ class _Search:
             self._fitted.add_saturated(rate, requests)
         elif verdict != "INVALID":
             self._fitted.add(rate, run.response_ns)
-            self._seen.add(rate, run.served, elapsed_s=run.elapsed_s)
+            self._seen.add(rate, run.served, elapsed_s=run.elapsed_s - run.left_out_s)
         kept = self._fitted.settled(run.response_ns)
         percentiles = np.percentile(kept, [threshold.rank for threshold in self._thresholds]) if len(kept) else None
         self._tried.append(

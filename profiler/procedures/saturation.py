@@ -15,7 +15,7 @@ from servefit.profiler.defaults import SATURATION_S
 from servefit.profiler.evidence.plateaus import Step
 from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.procedures.decided_runs import problems_of, run_valid
+from servefit.profiler.procedures.decided_runs import run_valid, undisturbed_part
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
 from servefit.quantities import count_text
 
@@ -149,7 +149,7 @@ def _reason_to_end(users: int, flat: int, *, over: bool) -> str | None:
 
 def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int, tuple[Problem, ...]]:
     """Measure the figures of ``users`` users, how many of their requests failed, and what of others disturbed them."""
-    run = driver.run(ClosedLoop.constant(users=users, duration_s=duration_s))
+    run, problems = undisturbed_part(driver, driver.run(ClosedLoop.constant(users=users, duration_s=duration_s)))
     summary = summarize(run)
     step = Step(
         users=users,
@@ -159,7 +159,7 @@ def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int, tu
         latency_ms=summary.latency_ms,
         cpu_percent=summary.cpu_percent,
     )
-    disturbing = tuple(problem for problem in problems_of(driver, run) if not problem.is_of_the_client)
+    disturbing = tuple(problem for problem in problems if not problem.is_of_the_client)
     return step, summary.failed, disturbing
 
 

@@ -21,7 +21,8 @@ Stop: TypeAlias = "Callable[[np.ndarray], bool]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
-    """The outcome of a run in an open loop: response times in ns in order of arrival, shape (n,), and how long it took.
+    """The outcome of a run in an open loop: response times in ns in order of arrival, shape (n,), and how long it took;
+    of that, ``left_out_s`` are the times that the machine got in the way, which nothing here is of.
 
     There are fewer than asked for if the run was stopped, or ``saturated``: ended because too many requests waited. A
     ``disturbed`` run says nothing, and is made again unless there are too many of them. ``served`` has the calls of
@@ -30,6 +31,7 @@ class OpenRun:
 
     response_ns: np.ndarray
     elapsed_s: float
+    left_out_s: float = 0.0
     served: ServedRequests | None = None
     saturated: bool = False
     disturbed: bool = False

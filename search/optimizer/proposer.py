@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from servefit.search.optimizer.equals import preferred_equal
 from servefit.search.optimizer.expected_improvement import improvement
 from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
@@ -24,7 +25,7 @@ from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
 from servefit.search.results.price import Price
-from servefit.search.results.ranking import differs_by_luck, score_of, simplicity
+from servefit.search.results.ranking import score_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -205,7 +206,10 @@ class Proposer:
         if (plain := self._plainest_of(unpredictable)) is not None:
             return Proposal(configuration=plain, source="grid")
         if (found := self._predicted(expected_scores)) is not None:
-            return Proposal(configuration=self._simplest_like(found[0], left), source="prediction", gain=found[1])
+            chosen, gain = found
+            if isinstance(self._objective, CostAtRate):
+                chosen = preferred_equal(chosen, left, self._surrogate)
+            return Proposal(configuration=chosen, source="prediction", gain=gain)
         if self._by_parzen * PARZEN_EVERY < len(self._taken()) or (unpredictable and not expected_scores):
             return self._by_the_parzen_estimator(left)
         return None
@@ -269,23 +273,6 @@ class Proposer:
             if expected_score is not None and (gain := improvement(expected_score, best, nearest)) > largest_gain:
                 chosen, largest_gain = expected_score.configuration, gain
         return None if chosen is None else (chosen, largest_gain)
-
-    def _simplest_like(self, promising: Configuration, left: Sequence[Configuration]) -> Configuration:
-        """Return the simplest of ``left`` that differs from ``promising`` in how requests are joined alone, and that
-        the ranking would prefer to it after a test of each, as far as can be expected: where latencies at a rate
-        decide, joining has to be shown to gain something."""
-        expected = self._surrogate.expected_score(promising)
-        if expected is None or not isinstance(self._objective, CostAtRate):
-            return promising
-        shape = replace(promising, max_batch=1, batch_delay_us=0)
-        alike = [each for each in left if replace(each, max_batch=1, batch_delay_us=0) == shape]
-        for simpler in sorted(alike, key=simplicity):
-            if simplicity(simpler) >= simplicity(promising):
-                break
-            found = self._surrogate.expected_score(simpler)
-            if found is not None and differs_by_luck(expected.score, found.score):
-                return simpler
-        return promising
 
     def _first_of_its_size(self, expected_scores: Sequence[ExpectedScore]) -> Configuration | None:
         """Return the best of an envelope size of which nothing was tried: every profile gets an answer. The largest

@@ -1,7 +1,7 @@
 """The reasons for the winner over its nearest rivals: by what each choice was decided.
 
 The order is that of the ranking: the SLA, then what the rate costs by the hour, then the figure of the objective, then
-simplicity.
+simplicity, then capacity.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
-from servefit.search.results.ranking import as_good, best_for, is_tie, ranking_key, recommendation
+from servefit.search.results.ranking import (
+    MORE_CAPACITY,
+    as_good,
+    best_for,
+    is_tie,
+    ranking_key,
+    recommendation,
+    simplicity,
+)
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.recommendation import Recommendation, Trial
 
-DecidedBy: TypeAlias = Literal["sla", "price", "figure", "simplicity"]
+DecidedBy: TypeAlias = Literal["sla", "price", "figure", "simplicity", "capacity"]
 
 
 @shown()
@@ -73,6 +81,8 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
             by = "price"
         elif other < key or _is_tie(mine, rival, best.profile, profile, request, trials):
             by = "simplicity" if _paid(mine, best.profile) == _paid(rival, profile) else "price"
+            if by == "simplicity" and simplicity(mine.configuration) == simplicity(rival.configuration):
+                by = "capacity" if mine.capacity_per_s > MORE_CAPACITY * rival.capacity_per_s else "figure"
         ours, theirs = _figure(mine, best.profile, request), _figure(rival, profile, request)
         figures = None if ours is None or theirs is None else (ours, theirs)
         chosen.append(Preference(rival=recommendation(profile, rival.trial), by=by, figures=figures))

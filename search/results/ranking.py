@@ -2,7 +2,8 @@
 
 Whatever the goal, what meets the SLA comes before what is undecided, that before what was measured badly, and that
 before what does not meet it, where the smallest violation comes first. A profile without a price is ranked after those
-that have one when cost is the goal. A tie goes to the cheaper, then to the simpler.
+that have one when cost is the goal. A tie goes to the cheaper, then to the simpler, then, at a rate, to what answers
+more.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ MAX_LUCK = 0.52
 endpoint differs by half of this part or more, on a quiet machine (docs/adr/0010-what-is-deployed.md).
 Twice that, since of several the best had good luck, and the one that it is compared with may have had bad luck."""
 
+MORE_CAPACITY = 1.1
+"""Of two that tie, the one that answers so many times as much is left with more room. Measurements of one capacity
+differ by half of that (benchmarks/README.md, what a search misses)."""
+
 MIN_DIFFERENCE = 0.01
 """Nobody changes a deployment for less than 1 %. Chosen, not measured."""
 
@@ -64,14 +69,19 @@ def recommend(
 def best_for(
     profile: InstanceProfile, pooled: Iterable[PooledTrials], request: JobRequest, trials: Sequence[Trial]
 ) -> PooledTrials | None:
-    """Return what serves ``profile`` best, the simplest of those that tie; None if nothing fits its memory. Rounds
-    among ``trials`` may tell apart what is close."""
+    """Return what serves ``profile`` best, the simplest of those that tie, and at a rate of these one that answers
+    much; None if nothing fits its memory. Rounds among ``trials`` may tell apart what is close."""
     rivals = [rival for rival in pooled if rival.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
     if not rivals:
         return None
     best = _not_beaten(rivals, profile, request, trials)
     ties = [rival for rival in rivals if as_good(best, rival, profile, request, trials)]
-    return min(ties, key=lambda rival: (simplicity(rival.configuration), ranking_key(rival, profile, request)))
+    simplest = min(simplicity(rival.configuration) for rival in ties)
+    simple = [rival for rival in ties if simplicity(rival.configuration) == simplest]
+    if isinstance(objective_of(request), CostAtRate):
+        most = max(rival.capacity_per_s for rival in simple)
+        simple = [rival for rival in simple if MORE_CAPACITY * rival.capacity_per_s >= most]
+    return min(simple, key=lambda rival: ranking_key(rival, profile, request))
 
 
 def _not_beaten(

@@ -25,6 +25,7 @@ _PAUSE_NS = 300_000_000
 _LOOK_NS = 100_000_000
 _LAG_NS = 2_000
 _BETWEEN_NS = 30_000
+_BESIDE_NEIGHBOUR = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +61,15 @@ class SimulatedDriver:
     """Requests wait in one queue for the workers of ``configuration``, whose calls take ``service_us`` in the median.
 
     With ``http_us`` they come over HTTP, which adds so much to each. ``steal_percent`` is what telemetry says of a
-    hypervisor; a GPU of the configuration has counters.
+    hypervisor; a GPU of the configuration has counters. A neighbour takes nine tenths of the CPUs in
+    every ``neighbour_in``-th tenth of a second; 0 for none.
     """
 
     configuration: Configuration
     service_us: float
     http_us: float | None = None
     steal_percent: float | None = None
+    neighbour_in: int = 0
     load_s: float = 0.4
     _runs: int = field(default=0, init=False)
     _free_ns: int = field(default=_BOOT_NS, init=False)
@@ -105,7 +108,7 @@ class SimulatedDriver:
             zip(scheduled.tolist(), self._service_ns(len(scheduled), random), strict=True)
         ):
             started[nth] = max(arrival_ns + _LAG_NS, heapq.heappop(free_ns))
-            ended[nth] = started[nth] + service_ns
+            ended[nth] = started[nth] + self._slowed_ns(service_ns, int(started[nth] - begin_ns))
             heapq.heappush(free_ns, int(ended[nth]))
         response_ns = ended - scheduled
         busy = traffic.rate_per_s * self.service_us / 1e6 / self.configuration.workers
@@ -113,6 +116,13 @@ class SimulatedDriver:
         until = next((nth for nth in looks if enough is not None and enough(response_ns[:nth], busy)), None)
         requests = _Requests(scheduled=scheduled[:until], started=started[:until], ended=ended[:until])
         return requests, None if until is None else "verdict"
+
+    def _has_neighbour(self, nth_look: int) -> bool:
+        return self.neighbour_in > 0 and nth_look % self.neighbour_in == self.neighbour_in - 1
+
+    def _slowed_ns(self, service_ns: int, since_ns: int) -> int:
+        """How long a call takes that begins so long after the run."""
+        return _BESIDE_NEIGHBOUR * service_ns if self._has_neighbour(since_ns // _LOOK_NS) else service_ns
 
     def _closed(self, traffic: ClosedLoop, begin_ns: int, random: np.random.Generator) -> _Requests:
         end_ns = begin_ns + round(traffic.duration_s * NS_PER_S)
@@ -125,7 +135,7 @@ class SimulatedDriver:
             services = services or self._service_ns(1000, random)
             arrival_ns = heapq.heappop(ready_ns)
             started_ns = max(arrival_ns, heapq.heappop(free_ns))
-            ended_ns = started_ns + services.pop()
+            ended_ns = started_ns + self._slowed_ns(services.pop(), started_ns - begin_ns)
             heapq.heappush(free_ns, ended_ns)
             heapq.heappush(ready_ns, ended_ns + between_ns)
             rows.append((ended_ns, arrival_ns, started_ns))
@@ -174,7 +184,12 @@ class SimulatedDriver:
             threads_per_worker=(self.configuration.settings.threads + 2,) * self.configuration.workers,
             threads_outside=0,
             peak_memory_bytes=MEMORY_BYTES * self.configuration.workers,
-            telemetry=tuple(self._look(at_ns, started, ended, random) for at_ns in _looks_at(begin_ns, end)),
+            telemetry=tuple(
+                self._look(
+                    at_ns, started, ended, random, beside=isinstance(traffic, OpenLoop) and self._has_neighbour(nth)
+                )
+                for nth, at_ns in enumerate(_looks_at(begin_ns, end))
+            ),
             client=self._client() if over_http else None,
         )
 
@@ -190,7 +205,9 @@ class SimulatedDriver:
             shares_cpus=False,
         )
 
-    def _look(self, at_ns: int, started: np.ndarray, ended: np.ndarray, random: np.random.Generator) -> TelemetryPoint:
+    def _look(
+        self, at_ns: int, started: np.ndarray, ended: np.ndarray, random: np.random.Generator, *, beside: bool
+    ) -> TelemetryPoint:
         since_ns = at_ns - _LOOK_NS
         inside_ns = np.clip(ended, since_ns, at_ns) - np.clip(started, since_ns, at_ns)
         busy_percent = 100 * float(inside_ns.sum()) / _LOOK_NS
@@ -215,7 +232,7 @@ class SimulatedDriver:
             voluntary_switches=200,
             involuntary_switches=3,
             core_percents=(min(100.0, busy_percent / vcpus),) * vcpus,
-            foreign_percent=0.2,
+            foreign_percent=90.0 if beside else 0.2,
             steal_percent=self.steal_percent,
             cpu_pressure_percent=0.5,
             memory_pressure_percent=0.0,

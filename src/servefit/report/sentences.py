@@ -222,8 +222,12 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
             yield f"Not {name}: {theirs} instead of {mine}{same}."
         elif choice.figures is not None:
             mine, theirs = _figure_texts(objective, choice.figures, best, rival)
-            is_tie = objective.ties(*sorted(choice.figures))
-            yield f"Not {name}: {'as good' if is_tie else 'no better for sure'} ({theirs} for {mine}), and less simple."
+            equal = "as good" if objective.ties(*sorted(choice.figures)) else "no better for sure"
+            why = "less simple"
+            if choice.by == "capacity":
+                most, more = (number_text(each.trial.capacity.throughput_per_s) for each in (rival, best))
+                why = f"it answers {most}/s at most instead of {more}/s"
+            yield f"Not {name}: {equal} ({theirs} for {mine}), and {why}."
 
 
 def _figure_texts(

@@ -55,6 +55,19 @@ def test_near_equals_are_decided_by_simplicity_and_others_by_the_figure(trial: M
     assert far.figures == pytest.approx((1.0, 3.0))
 
 
+def test_of_what_is_equal_and_as_simple_the_one_that_answers_more_is_chosen_at_a_rate(trial: MakeTrial) -> None:
+    trials = [trial(PLAIN, p95_ms=1.2, throughput_per_s=2000.0), trial(SLOW, p95_ms=1.0, throughput_per_s=1000.0)]
+    winner, (smaller,) = chosen(trials)
+    assert winner == PLAIN
+    assert (smaller.rival.trial.configuration, smaller.by) == (SLOW, "capacity")
+    nearly = [trial(PLAIN, p95_ms=1.2, throughput_per_s=1050.0), trial(SLOW, p95_ms=1.0, throughput_per_s=1000.0)]
+    winner, (later,) = chosen(nearly)
+    assert winner == SLOW, "so small a difference is none"
+    assert (later.rival.trial.configuration, later.by) == (PLAIN, "figure")
+    winner, _ = chosen(trials, JobRequest(name="job", goal="latency", sla=Sla(rate_per_s=100.0)))
+    assert winner == SLOW, "whoever asks for the least latency gets it"
+
+
 def test_a_larger_instance_that_is_quicker_is_left_for_its_price(trial: MakeTrial) -> None:
     winner, (dearer,) = chosen([trial(PLAIN, p95_ms=4.0), trial(TWO_WORKERS, p95_ms=1.0)])
     assert winner == PLAIN

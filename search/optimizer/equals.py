@@ -1,0 +1,52 @@
+"""What to test in place of a promising configuration, where latencies at a rate decide: what the ranking would prefer
+to it after a test of each, if their latencies differ by no more than luck may do, as is expected.
+
+Joining requests has to be shown to gain something, and of what is as simple that which answers more is preferred. So
+these are tested first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from servefit.search.results.ranking import MORE_CAPACITY, differs_by_luck, simplicity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.optimizer.predictions import Surrogate
+
+
+def preferred_equal(promising: Configuration, left: Sequence[Configuration], surrogate: Surrogate) -> Configuration:
+    """Return what to test of ``left`` first: ``promising``, or what is preferred to it of those that ``surrogate``
+    expects to do as well."""
+    return _roomiest_like(_simplest_like(promising, left, surrogate), left, surrogate)
+
+
+def _simplest_like(promising: Configuration, left: Sequence[Configuration], surrogate: Surrogate) -> Configuration:
+    """Return the simplest of those that differ from ``promising`` in how requests are joined alone, and do as well."""
+    shape = replace(promising, max_batch=1, batch_delay_us=0)
+    alike = [each for each in left if replace(each, max_batch=1, batch_delay_us=0) == shape]
+    for simpler in sorted(alike, key=simplicity):
+        if simplicity(simpler) >= simplicity(promising):
+            break
+        if _does_as_well(simpler, promising, surrogate):
+            return simpler
+    return promising
+
+
+def _roomiest_like(promising: Configuration, left: Sequence[Configuration], surrogate: Surrogate) -> Configuration:
+    """Return what is expected to answer most of those that are as simple as ``promising``, and do as well."""
+    as_simple = [each for each in left if (each.vcpus, simplicity(each)) == (promising.vcpus, simplicity(promising))]
+    estimates = zip(as_simple, surrogate.capacities(as_simple), strict=True)
+    capacities = {each: estimate.value for each, estimate in estimates if estimate is not None}
+    least = MORE_CAPACITY * capacities.get(promising, float("inf"))
+    roomier = [each for each in sorted(capacities, key=lambda each: -capacities[each]) if capacities[each] > least]
+    return next((each for each in roomier if _does_as_well(each, promising, surrogate)), promising)
+
+
+def _does_as_well(other: Configuration, promising: Configuration, surrogate: Surrogate) -> bool:
+    best, found = surrogate.expected_score(promising), surrogate.expected_score(other)
+    return best is not None and found is not None and differs_by_luck(best.score, found.score)
