@@ -54,14 +54,17 @@ class Turns:
         for nth in range(first, MAX_ROUNDS):
             if search.clock.tests_left <= len(chosen) + 1:
                 naive = None
-            if nth == 0 and not self._round_fits(len(_turn(chosen, naive))):
+            turn = _turn(chosen, naive)
+            if len(turn) < 2:
+                return
+            if not self._round_fits(len(turn)):
+                if nth:
+                    return
                 chosen, naive = _pair(chosen, naive)
-                if not self._round_fits(2, runs=MIN_VALUES):
+                turn = _turn(chosen, naive)
+                if not self._round_fits(len(turn), runs=MIN_VALUES):
                     search.remarks.append(f"{_NOT_COMPARED}: there was no time for a round")
                     return
-            turn = _turn(chosen, naive)
-            if len(turn) < 2 or (nth and not self._round_fits(len(turn))):
-                return
             self._make_round(nth, coin.sample(turn, len(turn)), turn)
             chosen, naive = self._remaining(chosen, naive, MIN_ROUNDS - (nth + 1))
 
