@@ -158,6 +158,7 @@ class _Search:
         self._claim: ReplayedRate | None = None
         self._guarded_per_s: float | None = None
         self._tried: list[TriedRate] = []
+        self._left_out = False
         rarest = min(1 - threshold.rank / 100 for threshold in thresholds)
         self._least = max(_MIN_REQUESTS, math.ceil(_MIN_BEYOND / rarest))
 
@@ -278,13 +279,17 @@ class _Search:
         least = self._fitted.requests_to_see_growth(rate)
 
         def stop(response_ns: np.ndarray) -> bool:
-            if not stop_when_failed or not self._steady:
+            # What looks like a failure may be somebody else's doing, which is only told from the whole run.
+            if not stop_when_failed or not self._steady or self._left_out:
                 return False
             return any(test.surely_fails(response_ns) for test in tests)
 
         run = self._probe(rate, requests, stop)
         self._budget.spend(len(run.response_ns), run.elapsed_s)
         verdict: ThresholdVerdict | Literal["SATURATED", "INVALID"] = "INVALID" if run.disturbed else "SATURATED"
+        if run.left_out_s:  # what was seen as the run went on may be among it
+            self._left_out = True
+            tests = [self._new_test(threshold) for threshold in self._thresholds]
         if not run.disturbed and not run.saturated:
             verdict = combined_verdict([test.conclude(run.response_ns).verdict for test in tests])
             if verdict == "PASS" and len(run.response_ns) < least:

@@ -73,6 +73,7 @@ class SimulatedDriver:
     load_s: float = 0.4
     _runs: int = field(default=0, init=False)
     _free_ns: int = field(default=_BOOT_NS, init=False)
+    _whole_looks: int = field(default=0, init=False)
 
     @property
     def envelope(self) -> SimulatedEnvelope:
@@ -85,6 +86,7 @@ class SimulatedDriver:
     def run(self, traffic: Traffic, *, enough: Enough | None = None, stopping: StoppingConditions | None = None) -> Run:
         """Conditions of ``stopping`` are never reached."""
         self._runs += 1
+        self._whole_looks = int(traffic.duration_s * NS_PER_S / _LOOK_NS)
         begin_ns = self._free_ns
         random = np.random.default_rng([self._runs, round(1000 * self.service_us), self.configuration.workers])
         if isinstance(traffic, OpenLoop):
@@ -118,7 +120,8 @@ class SimulatedDriver:
         return requests, None if until is None else "verdict"
 
     def _has_neighbour(self, nth_look: int) -> bool:
-        return self.neighbour_in > 0 and nth_look % self.neighbour_in == self.neighbour_in - 1
+        seen = nth_look < self._whole_looks
+        return seen and self.neighbour_in > 0 and nth_look % self.neighbour_in == self.neighbour_in - 1
 
     def _slowed_ns(self, service_ns: int, since_ns: int) -> int:
         """How long a call takes that begins so long after the run."""
@@ -185,9 +188,7 @@ class SimulatedDriver:
             threads_outside=0,
             peak_memory_bytes=MEMORY_BYTES * self.configuration.workers,
             telemetry=tuple(
-                self._look(
-                    at_ns, started, ended, random, beside=isinstance(traffic, OpenLoop) and self._has_neighbour(nth)
-                )
+                self._look(at_ns, started, ended, random, beside=self._has_neighbour(nth))
                 for nth, at_ns in enumerate(_looks_at(begin_ns, end))
             ),
             client=self._client() if over_http else None,
