@@ -178,9 +178,7 @@ def _turn(chosen: Sequence[Configuration], naive: Configuration | None) -> list[
     return [*chosen, *([] if naive is None else [naive])]
 
 
-def _pair(
-    chosen: Sequence[Configuration], naive: Configuration | None
-) -> tuple[Sequence[Configuration], Configuration | None]:
+def _pair(chosen: list[Configuration], naive: Configuration | None) -> tuple[list[Configuration], Configuration | None]:
     """Return who takes part in a round of two: the first, and the naive default, which one round often tells apart; the
     second where there is no such."""
     return (chosen[:2], None) if naive is None else (chosen[:1], naive)
