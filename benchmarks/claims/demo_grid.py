@@ -47,7 +47,8 @@ from servefit.cli.demo import LIMIT_MS
 from servefit.errors import BackendError, MeasurementError
 from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.record.traffic import NS_PER_S
-from servefit.search.optimizer.service_time_survey import time_service, timed_as
+from servefit.search.optimizer.call_timing import time_service
+from servefit.search.optimizer.service_time_survey import timed_as
 from servefit.search.request.space import BATCH_SIZES
 from servefit.search.results.measure_trial import Durations, run_test
 

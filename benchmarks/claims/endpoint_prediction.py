@@ -21,40 +21,34 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from benchmarks.models.compiled import CompiledModel
 from benchmarks.models.forest_models import benchmark_model
+from benchmarks.prediction_errors import spread
 from benchmarks.synthetic import machine
-from servefit.backends.compilation import compile_model
-from servefit.errors import ServefitError
 from servefit.profiler.drivers.http.bodies import mean_body_bytes
-from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
+from servefit.profiler.drivers.start_driver import endpoint_for
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.endpoint_survey import survey_endpoint
-from servefit.search.optimizer.service_time_survey import time_service
 from servefit.search.queueing.endpoint import EndpointQueue
 from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, predict
 from servefit.search.request.space import BATCH_DELAYS_US, BATCH_SIZES
 
 if TYPE_CHECKING:
     from benchmarks.models.forest_models import BenchmarkModel
-    from servefit.backends.types import Artifact
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.machine.host import Host
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.search.queueing.endpoint import EndpointCosts
 
-BACKENDS = ("forest", "onnxruntime", "treelite", "xgboost", "lightgbm")
 MODELS = ("xgb-100x4", "fraud", "lgb-1000x31")
 CLOSED_S, OPEN_S = 1.0, 2.0
 SHARE = 0.5
@@ -86,32 +80,19 @@ class Basis:
         return Figures(capacity_per_s=capacity_per_s, p95_ms=found.latency_ms["p95"] or float("nan"))
 
 
-class Subject:
-    """A model, with what starts its workers and endpoints."""
+class Subject(CompiledModel):
+    """A model whose endpoints are predicted and measured."""
 
     def __init__(self, model: BenchmarkModel, host: Host) -> None:
-        self.name = model.name
-        self._model, self._host = model, host
-        self._artifacts = dict(self._compiled())
+        super().__init__(model, host)
         self.request_bytes = mean_body_bytes("open-inference", model.rows, rows_per_request=1)
-        service = {backend: self.timed(backend) for backend in self._artifacts}
+        service = {backend: self.timed_alone(backend) for backend in self.artifacts}
         quickest = min(service, key=lambda backend: service[backend].mean_ns(1))
         self.costs = self._surveyed(quickest, service[quickest])
         self._first = {backend: Basis(service=times, costs=self.costs) for backend, times in service.items()}
 
-    def _compiled(self) -> dict[str, Artifact]:
-        found = {}
-        for backend in BACKENDS:
-            try:
-                found[backend] = compile_model(self._model.model, backend).artifact
-            except ServefitError as error:
-                print(f"{self.name}: no {backend}: {error}", file=sys.stderr, flush=True)
-        return found
-
-    def timed(self, backend: str) -> ServiceTimes:
-        subject = Configuration(vcpus=1, backend=backend, max_batch=BATCH_SIZES[-1])
-        with workers_for(subject, self._artifacts[backend], self._model.rows, host=self._host) as workers:
-            return time_service(workers, BATCH_SIZES)
+    def timed_alone(self, backend: str) -> ServiceTimes:
+        return self.timed(Configuration(vcpus=1, backend=backend), BATCH_SIZES)
 
     def _surveyed(self, backend: str, service: ServiceTimes) -> EndpointCosts:
         return survey_endpoint(
@@ -126,22 +107,22 @@ class Subject:
     def endpoint(self, configuration: Configuration) -> AbstractContextManager[MeasuredDriver]:
         return endpoint_for(
             configuration,
-            self._artifacts[configuration.backend],
-            self._model.model.signature,
-            self._model.rows,
-            host=self._host,
+            self.artifacts[configuration.backend],
+            self.model.model.signature,
+            self.model.rows,
+            host=self.host,
         )
 
     def basis(self, backend: str) -> Basis:
         """Measure all that endpoints of ``backend`` are predicted from."""
-        service = self.timed(backend)
+        service = self.timed_alone(backend)
         return Basis(service=service, costs=self._surveyed(backend, service))
 
     def configurations(self) -> list[Configuration]:
         """Return everything that may be drawn: what answers enough requests, as far as is known beforehand."""
         found = [
             Configuration(vcpus=1, backend=backend, max_batch=size, batch_delay_us=delay_us)
-            for backend in self._artifacts
+            for backend in self.artifacts
             for size in BATCH_SIZES
             for delay_us in (BATCH_DELAYS_US if size > 1 else (0,))
         ]
@@ -172,7 +153,7 @@ def compared(subject: Subject, configuration: Configuration, seed: int) -> dict[
     if again is None:
         return None
     at_same_rate = basis.predicted(configuration, rate_per_s)
-    timed_again = subject.timed(configuration.backend)
+    timed_again = subject.timed_alone(configuration.backend)
     size = configuration.max_batch
     return {
         "model": subject.name,
@@ -188,15 +169,6 @@ def compared(subject: Subject, configuration: Configuration, seed: int) -> dict[
             "p95_again": round(again.p95_ms / first.p95_ms - 1, 4),
             "timed_again": round(timed_again.mean_ns(size) / basis.service.mean_ns(size) - 1, 4),
         },
-    }
-
-
-def spread(errors: Sequence[float]) -> Mapping[str, float]:
-    sizes = np.abs(errors)
-    return {
-        "median": round(float(np.median(sizes)), 4),
-        "p90": round(float(np.percentile(sizes, 90)), 4),
-        "bias": round(float(np.median(errors)), 4),
     }
 
 

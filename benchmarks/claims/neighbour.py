@@ -8,7 +8,8 @@ second. For every such run it is asked what a person would be told: INVALID, a p
 one, none where there are too few requests for an interval, or another; and how far capacity and p95 are from the quiet
 ones, where they are not INVALID, and how far the answers for a second of CPU time are, in all. The aim is 3 % for
 capacity, and no more intervals beside the quiet result than the second run alone has: the interval of one run holds
-nothing between runs. For every quiet run it is asked whether it was called INVALID.
+nothing between runs. For every quiet run it is asked whether it was called INVALID. Before all that, the highest rate
+that keeps a limit is searched for in turns, alone and beside a neighbour that has the CPU for 30 % of every second.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.cpus import choose_cpus
 from servefit.profiler.machine.host import describe_host
-from servefit.profiler.procedures.decided_runs import run_decided, run_valid
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
+from servefit.profiler.procedures.decided_runs import find_highest_rate, run_decided, run_valid
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +41,8 @@ ROUNDS = 8
 DUTIES = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)
 DURATION_S = 2.0
 LIMIT = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
+SEARCHES, SEARCH_S = 3, 20.0
+SEARCH_LIMIT = (LatencyThreshold(percentile="p95", limit_ms=5.0),)
 
 
 HOG = """
@@ -102,6 +105,25 @@ def ratios(pairs: Sequence[tuple[float, float]]) -> dict[str, float] | None:
     return {"median": round(median(found), 3), "from": round(found[0], 3), "to": round(found[-1], 3)}
 
 
+def highest_rates(workers: Workers, cpu: int) -> list[dict[str, Any]]:
+    """Search for the highest rate in turns, alone and beside a neighbour."""
+    found = []
+    for turn in range(SEARCHES):
+        for duty in (0.0, 0.3):
+            with hog(cpu, duty):
+                highest, runs, _ = find_highest_rate(workers, SEARCH_LIMIT, budget_s=SEARCH_S, seed=turn)
+            found.append(
+                {
+                    "duty": duty,
+                    "rate_per_s": None if highest.rate_per_s is None else round(highest.rate_per_s, 1),
+                    "estimate_per_s": None if highest.root_per_s is None else round(highest.root_per_s, 1),
+                    "disturbed": highest.disturbed,
+                    "left_out_s": round(sum(high - low for run in runs for low, high in run.left_out_ns) / NS_PER_S, 1),
+                }
+            )
+    return found
+
+
 def main() -> None:
     host = describe_host()
     (cpu,) = choose_cpus(host.cpus, 1)
@@ -112,6 +134,7 @@ def main() -> None:
     per_cpu_s: dict[str, list[tuple[float, float]]] = {f"{duty:.0%}": [] for duty in DUTIES}
     p95_ms: dict[str, list[tuple[float, float]]] = {f"{duty:.0%}, {loop}": [] for duty in DUTIES for loop in loops}
     with start({"act": "deterministic", "us": SERVICE_US}, cpus=(cpu,)) as workers:
+        rates = highest_rates(workers, cpu)
         for seed in range(ROUNDS):
             quiet = run_once(workers, seed)
             for loop in loops:
@@ -140,6 +163,7 @@ def main() -> None:
         },
         "p95, disturbed over quiet": {duty: ratios(pairs) for duty, pairs in p95_ms.items()},
         "quiet runs called INVALID": quiet_reasons,
+        "highest rate under a limit, in turns": rates,
     }
     print(json.dumps(result, indent=2))
 

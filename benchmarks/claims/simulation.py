@@ -24,7 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from random import Random
@@ -32,32 +32,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.models.compiled import CompiledModel
 from benchmarks.models.forest_models import benchmark_model
+from benchmarks.prediction_errors import spread
 from benchmarks.synthetic import machine
-from servefit.backends.compilation import compile_model
-from servefit.errors import MeasurementError, ServefitError
-from servefit.profiler.drivers.start_driver import workers_for
+from servefit.errors import MeasurementError
 from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.service_time_survey import Survey, time_service, timed_as
+from servefit.search.optimizer.service_time_survey import Survey, timed_as
 from servefit.search.queueing.prediction import predict
 from servefit.search.request.space import BATCH_DELAYS_US, BATCH_SIZES
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from benchmarks.models.forest_models import BenchmarkModel
-    from servefit.backends.types import Artifact
-    from servefit.profiler.drivers.inprocess.workers import Workers
-    from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Run
 
-BACKENDS = ("forest", "onnxruntime", "treelite", "xgboost", "lightgbm")
 MODELS = ("xgb-100x4", "fraud", "lgb-1000x31")
 LOADS = (0.3, 0.5, 0.7, 0.8)
 """Parts of the capacity."""
@@ -78,35 +72,17 @@ class Measured:
     runs: Mapping[float, Run]
 
 
-class Subject:
-    """A model, with what starts its workers."""
-
-    def __init__(self, model: BenchmarkModel, host: Host) -> None:
-        self.name = model.name
-        self._model, self._host = model, host
-        self._artifacts: dict[str, Artifact] = {}
-        for backend in BACKENDS:
-            try:
-                self._artifacts[backend] = compile_model(model.model, backend).artifact
-            except ServefitError as error:
-                print(f"{self.name}: no {backend}: {error}", file=sys.stderr, flush=True)
-
-    def workers(self, configuration: Configuration) -> AbstractContextManager[Workers]:
-        artifact = self._artifacts[configuration.backend]
-        return workers_for(configuration, artifact, self._model.rows, host=self._host)
-
-    def timed(self, subject: Configuration, sizes: Sequence[int], *, seed: int = 0) -> ServiceTimes:
-        with self.workers(replace(subject, max_batch=sizes[-1])) as workers:
-            return time_service(workers, sizes, rate_per_s=inf, seed=seed)
+class Subject(CompiledModel):
+    """A model whose configurations are predicted and measured."""
 
     def configurations(self) -> list[Configuration]:
         """Return everything that may be drawn, without the backends that are far slower than the best."""
         alone = {
-            backend: self.timed(Configuration(vcpus=1, backend=backend), BATCH_SIZES) for backend in self._artifacts
+            backend: self.timed(Configuration(vcpus=1, backend=backend), BATCH_SIZES) for backend in self.artifacts
         }
         return [
             Configuration(vcpus=count, backend=backend, workers=count, max_batch=size, batch_delay_us=delay_us)
-            for count in range(1, 1 + min(2, len(self._host.cpus)))
+            for count in range(1, 1 + min(2, len(self.host.cpus)))
             for backend, times in alone.items()
             for size in BATCH_SIZES
             for delay_us in (BATCH_DELAYS_US if size > 1 else (0,))
@@ -119,7 +95,7 @@ class Subject:
         survey = Survey(sizes=sizes)
         for workers in sorted({1, configuration.workers}):
             subject = timed_as(configuration, workers)
-            survey.known[subject] = self.timed(subject, sizes, seed=seed)
+            survey.known[subject] = self.timed(subject, sizes, rate_per_s=inf, seed=seed)
         found = survey.service_times(configuration)
         if found is None:
             raise MeasurementError(f"nothing is known of {configuration}")
@@ -160,7 +136,8 @@ class Subject:
 def calls_of(run: Run, workers: int) -> ServiceTimes:
     """Return the times of the calls in ``run`` by the number of requests in them, whatever number of workers was
     busy."""
-    started_ns, ended_ns = run.samples.started_ns(), run.samples.ended_ns()
+    samples = counted(run).samples
+    started_ns, ended_ns = samples.started_ns(), samples.ended_ns()
     calls, requests = np.unique(np.stack([started_ns, ended_ns])[:, ended_ns > 0], axis=1, return_counts=True)
     times_ns = calls[1] - calls[0]
     batches = (BatchTimes.of(int(size), times_ns[requests == size]) for size in np.unique(requests))
@@ -220,17 +197,6 @@ def compare_model(subject: Subject, count: int, random: Random) -> tuple[list[di
             cases.append({"model": subject.name} | compared(configuration, service, first, truth))
         print(f"{subject.name}: {configuration.backend}, again", file=sys.stderr, flush=True)
     return cases, len(drawn) - len(cases)
-
-
-def spread(errors: Sequence[float]) -> dict[str, float]:
-    """Return the median and the 90th percentile of the sizes of ``errors``, and the median of the signed ones."""
-    known = np.array(errors)[np.isfinite(errors)]
-    sizes = np.abs(known)
-    return {
-        "median": round(float(np.median(sizes)), 4),
-        "p90": round(float(np.percentile(sizes, 90)), 4),
-        "bias": round(float(np.median(known)), 4),
-    }
 
 
 def main() -> None:

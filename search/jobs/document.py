@@ -205,6 +205,7 @@ def against_document(against: PairedComparison | None) -> dict[str, Any] | None:
         "ratio": against.ratio.ratio,
         "ci95": None if against.ratio.ci95 is None else list(against.ratio.ci95),
         "rounds": against.ratio.rounds,
+        "answered_per_s": against.answered_per_s,
     }
 
 

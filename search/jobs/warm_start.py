@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from servefit.backends.secret import is_hidden
 from servefit.errors import SpecError, StorageError
 from servefit.profiler.queueing.service import ServiceTimes
+from servefit.search.optimizer.call_timing import rate_in_process
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED
-from servefit.search.optimizer.service_time_survey import rate_in_process, service_times_of, times_in_traffic
+from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.storage.steps import TESTS
@@ -103,20 +104,16 @@ def results_of_earlier_jobs(
 
 def _service_times(steps: Sequence[Step], largest: int, *, in_traffic: bool) -> Mapping[Configuration, ServiceTimes]:
     """Return the service times of backends whose single-threaded worker was timed with batches of ``largest``, and, if
-    asked, those of single workers only that were timed ``in_traffic`` too."""
-    timed = [
-        step
-        for step in steps
-        if isinstance(step.result, ServiceTimes)
-        and step.configuration is not None
-        and (not in_traffic or not times_in_traffic(step.configuration) or step.result.after_idle)
-    ]
+    asked, ``in_traffic`` too."""
+    timed = [step for step in steps if isinstance(step.result, ServiceTimes) and step.configuration is not None]
     whole = {
         step.backend
         for step in timed
         if step.configuration is not None
+        and isinstance(step.result, ServiceTimes)
         and (step.configuration.workers, step.configuration.settings.threads) == (1, 1)
         and step.configuration.max_batch >= largest
+        and (step.result.after_idle or not in_traffic)
     }
     return service_times_of(step for step in timed if step.backend in whole)
 

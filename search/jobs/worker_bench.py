@@ -22,9 +22,9 @@ from servefit.search.jobs.deployments import Deployments
 from servefit.search.jobs.job import JobStopped
 from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
+from servefit.search.optimizer.call_timing import rate_in_process, time_service
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
 from servefit.search.optimizer.progress import before_search, counting_down
-from servefit.search.optimizer.service_time_survey import rate_in_process, time_service
 from servefit.search.queueing.endpoint import SURVEY_S, costs_for
 from servefit.search.results.confirmed_trial import Part, confirmed_trial
 from servefit.search.results.measure_trial import kept_for_rate_s, run_test

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import strata_of
 
@@ -70,7 +71,8 @@ def _by_idle_time(runs: Sequence[Run], *, least: int) -> Iterator[tuple[float, n
 def _met_idle(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return, of the answered requests of ``run`` that met an idle worker, how long it had been idle, and how long they
     took, float64 nanoseconds."""
-    due, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    samples = counted(run).samples
+    due, ended = samples.scheduled_ns(), samples.ended_ns()
     answered = ended > 0
     due, ended = due[answered], ended[answered]
     before = np.maximum.accumulate(ended)[:-1]

@@ -28,10 +28,15 @@ _MIN_DIFFERENCE = 1e-6
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedComparison:
-    """The winner compared with ``configuration`` in rounds of both: by how many times it is better."""
+    """The winner compared with ``configuration`` in rounds of both: by how many times it is better.
+
+    ``answered_per_s`` is how many requests a second ``configuration`` answered where it did not keep up with the rate,
+    None where it did: then response times say for how long it was measured, and so does a ratio of them.
+    """
 
     configuration: Configuration
     ratio: Ratio
+    answered_per_s: float | None = None
 
 
 @shown()
@@ -82,7 +87,7 @@ def explain(
     winner = best.trial.configuration
     in_rounds = dict.fromkeys(trial.configuration for trial in trials if trial.round is not None)
     comparisons = [
-        PairedComparison(configuration=rival, ratio=found)
+        PairedComparison(configuration=rival, ratio=found, answered_per_s=_answered_per_s(trials, rival))
         for rival in in_rounds
         if rival != winner and (found := ratio(trials, winner, rival, request)) is not None
     ]
@@ -96,6 +101,17 @@ def explain(
         importance=importance,
         changes=changes,
     )
+
+
+def _answered_per_s(trials: Sequence[Trial], configuration: Configuration) -> float | None:
+    """Return the fewest requests a second that ``configuration`` answered in a round that asked for more; None where it
+    kept up with all."""
+    loads = [
+        (trial.at_rate, trial.instance_count)
+        for trial in trials
+        if trial.configuration == configuration and trial.round is not None and trial.at_rate is not None
+    ]
+    return min((load.throughput_per_s * instances for load, instances in loads if load.saturated), default=None)
 
 
 def importance(figures: Mapping[Configuration, float]) -> dict[str, float]:

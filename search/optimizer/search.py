@@ -14,13 +14,13 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
+from servefit.search.optimizer.call_timing import rate_in_process, timing_s
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import (
     EXHAUSTIVE_SHARE,
     SearchState,
 )
-from servefit.search.optimizer.service_time_survey import rate_in_process, timing_s
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.optimizer.turns import Turns
 from servefit.search.queueing.endpoint import SURVEY_S

@@ -3,7 +3,8 @@
 The time of a call depends on the backend, its threads and knobs, the requests in the call and how many workers are
 busy, and on nothing else, so a few short microbenchmarks speak for many configurations. Every backend is timed with
 one worker first. What is far behind at every batch size is not looked at any further: more threads or workers cannot
-gain more than their number. What service times mean for capacity and latency is computed in ``queueing``.
+gain more than their number. How calls are timed is in ``call_timing``; what service times mean for capacity and latency
+is computed in ``queueing``.
 """
 
 from __future__ import annotations
@@ -15,16 +16,10 @@ from math import exp, fsum, log
 from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.types import Target
-from servefit.errors import TimedOut
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
-from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
-from servefit.search.optimizer.idle_times import MIN_SEEN, NO_LONGER, longer_than_calls
 
 if TYPE_CHECKING:
-    from servefit.profiler.drivers.inprocess.workers import Workers
-    from servefit.profiler.queueing.after_idle import AfterIdle
     from servefit.profiler.record.types import Configuration
-    from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.steps import Step
 
 PROMISING = 0.6
@@ -34,107 +29,12 @@ every batch size, is not timed with more threads or workers. Chosen, not measure
 MAX_SIZES_TIMED_AGAIN = 4
 """Batch sizes that are timed with more threads or workers: those between are interpolated. Chosen, not measured."""
 
-_DURATION_S = 0.04
-"""Calls of a size are made for so long, and as long before to warm up. Chosen, not measured."""
-
-_MIN_CALLS = 5
-"""Calls of a size at least, however long they are. Chosen, not measured."""
-
-TIMING_A_SIZE_S = 2 * _DURATION_S
-"""What timing calls of one size takes, with its warm-up."""
-
-IN_TRAFFIC_S = 0.3
-"""So long, calls are timed as requests come by themselves. Chosen: a p95 of 500 a second."""
-
-_BUSY_SHARE = 0.5
-"""Of the time, a worker is busy then at most: it is idle for moments. Chosen, not measured."""
-
-_LONG_CALL_NS = 5e6
-"""Once a call takes 5 ms, what a call costs beside its rows is small. Chosen, not measured."""
-
-_STILL_GAINS = 1.1
-"""A larger call gains where it serves 10 % more requests a second. Chosen, not measured."""
-
 _THREADS_EXPONENT = 0.585
 """The logarithm of 1.5 to the base of 2: twice the threads take a call 1.5 times as fast. An assumption, for what was
 not timed."""
 
 Time: TypeAlias = "Callable[[Configuration, Sequence[int]], ServiceTimes | None]"
 """Times calls of a configuration with each number of requests, all its workers at once; None if that failed."""
-
-
-def time_service(
-    workers: Workers, sizes: Sequence[int], *, rate_per_s: float | None = None, seed: int = 0
-) -> ServiceTimes:
-    """Time calls of ``sizes`` requests, ascending, by all of ``workers`` at once.
-
-    Where requests will come at ``rate_per_s``, calls of a single worker are then timed as single requests come, with
-    arrivals from ``seed``, at that rate or at half of what it can serve: a call finds colder caches after a pause.
-
-    Sizes are left out once calls are long and a larger call serves no more requests a second: what follows is in
-    proportion. So are those that a time limit cuts off. Raises as ``Workers.time_calls``.
-    """
-    import numpy as np
-
-    from servefit.profiler.drivers.inprocess.timing import TimeCalls
-
-    batches: list[BatchTimes] = []
-    complete = True
-    for size in sizes:
-        order = TimeCalls(requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=_MIN_CALLS)
-        try:
-            recorded = workers.time_calls(order)
-        except TimedOut:
-            if not batches:
-                raise
-            complete = False
-            break
-        times_ns = np.concatenate([calls.durations_ns() / calls.calls_per_duration for calls in recorded])
-        batches.append(BatchTimes.of(size, times_ns))
-        if len(batches) > 1 and batches[-1].mean_ns > _LONG_CALL_NS and not _gains(*batches[-2:]):
-            break
-    in_traffic = complete and rate_per_s is not None and times_in_traffic(workers.configuration) and sizes[0] == 1
-    after_idle = _time_in_traffic(workers, batches[0], rate_per_s or 0.0, seed) if in_traffic else ()
-    return ServiceTimes(batches=tuple(batches), workers=workers.configuration.workers, after_idle=after_idle)
-
-
-def rate_in_process(request: JobRequest) -> float | None:
-    """Return the rate at which calls are timed in traffic: that of the job, where it deploys the model as a library,
-    unless too few requests would come; what requests cost in an endpoint is measured in traffic of its own."""
-    rate_per_s = request.sla.rate_per_s
-    if rate_per_s is None or request.deployment != "library" or rate_per_s * IN_TRAFFIC_S < MIN_SEEN:
-        return None
-    return rate_per_s
-
-
-def timing_s(subject: Configuration, sizes: Sequence[int], *, rate_per_s: float | None) -> float:
-    """Return the seconds of timing calls of ``subject``, as ``time_service`` does, without the start of processes."""
-    in_traffic_s = IN_TRAFFIC_S if rate_per_s is not None and times_in_traffic(subject) else 0.0
-    return len(sizes) * TIMING_A_SIZE_S + in_traffic_s
-
-
-def times_in_traffic(subject: Configuration) -> bool:
-    """Return whether calls of ``subject`` are timed in traffic too: what a pause does to several workers is what it
-    does to one."""
-    return subject.workers == 1
-
-
-def _time_in_traffic(workers: Workers, calls: BatchTimes, rate_per_s: float, seed: int) -> tuple[AfterIdle, ...]:
-    """Return what calls take longer after a pause than ``calls`` of one request; empty where time is over. Of long
-    calls too few are seen, and a pause makes little difference to them."""
-    rate_per_s = min(rate_per_s, _BUSY_SHARE * NS_PER_S / calls.mean_ns)
-    if rate_per_s * IN_TRAFFIC_S < MIN_SEEN:
-        return NO_LONGER
-    traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=IN_TRAFFIC_S, seed=seed)
-    try:
-        return longer_than_calls(calls, [workers.run(traffic)])
-    except TimedOut:
-        return ()
-
-
-def _gains(smaller: BatchTimes, larger: BatchTimes) -> bool:
-    """Return whether calls of the ``larger`` batch serve notably more requests a second."""
-    return larger.requests / larger.mean_ns > _STILL_GAINS * smaller.requests / smaller.mean_ns
 
 
 def timed_as(configuration: Configuration, workers: int) -> Configuration:
@@ -277,7 +177,7 @@ class Survey:
         the nearest fewer threads that were stand in, as if twice the threads took a call 1.5 times as fast."""
         threads = configuration.settings.threads
         if found := self.known.get(timed_as(configuration, 1)):
-            return self._extended(found, configuration), True
+            return self._extended(self._after_pauses(found, configuration), configuration), True
         nearest: ServiceTimes | None = None
         nearest_threads = 0
         for key, service in self.known.items():
@@ -294,6 +194,14 @@ class Survey:
             return None, False
         speed = (threads / nearest_threads) ** _THREADS_EXPONENT
         return replace(nearest, batches=tuple(_scaled(times, 1 / speed) for times in nearest.batches)), False
+
+    def _after_pauses(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
+        """Return ``found`` with what a single-threaded worker takes longer after a pause, where that of its own was not
+        timed: without it, it would be taken for quicker than what was."""
+        simple = self._simple(configuration)
+        if found.after_idle or simple is None:
+            return found
+        return replace(found, after_idle=self.known[simple].after_idle)
 
     def _extended(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
         """Return ``found`` with sizes beyond those that were timed. They take what a single-threaded worker takes,

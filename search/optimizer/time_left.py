@@ -14,12 +14,12 @@ from math import fsum, inf, log
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from servefit.search.optimizer.call_timing import IN_TRAFFIC_S, TIMING_A_SIZE_S, rate_in_process
 from servefit.search.optimizer.clock import FINISHING_S
 from servefit.search.optimizer.confirmation_plan import start_of_run_s
 from servefit.search.optimizer.finalists import MAX_ROUNDS
 from servefit.search.optimizer.leads import usual_sd
 from servefit.search.optimizer.pace import Challenger, Pace, Projection, expected_gaps
-from servefit.search.optimizer.service_time_survey import IN_TRAFFIC_S, TIMING_A_SIZE_S, rate_in_process
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import BETWEEN_S, SCREENING, turn_durations
 from servefit.search.results.objectives.registry import objective_of

@@ -71,8 +71,8 @@ def judge(
     An SLA that asks nothing is met.
     """
     if at_rate is None:
-        surer = _surer(chances, runs)
-        findings = [_judge_interval(threshold, capacity, surer) for threshold in sla.thresholds]
+        wider = widening(chances, runs)
+        findings = [_judge_interval(threshold, capacity, wider) for threshold in sla.thresholds]
     else:
         findings = [
             _judge_evidence(threshold, at_rate, found)
@@ -108,7 +108,7 @@ def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evi
     )
 
 
-def _surer(chances: int, runs: int) -> float:
+def widening(chances: int, runs: int) -> float:
     """Return how many times wider the 95 % interval of a percentile, on the logarithm, has to be below a limit, so that
     one of so many ``chances`` passes wrongly in 5 % of cases at most [Bonferroni]. The interval is by Student over so
     many ``runs``, or, where they are too few for that, over parts of one."""
@@ -116,7 +116,7 @@ def _surer(chances: int, runs: int) -> float:
     return max(1.0, t_quantile(1 - ALPHA / chances, degrees) / t_quantile(0.975, degrees))
 
 
-def _judge_interval(threshold: LatencyThreshold, summary: Summary, surer: float) -> Judgement:
+def _judge_interval(threshold: LatencyThreshold, summary: Summary, wider: float) -> Judgement:
     value = summary.latency_ms[threshold.percentile]
     if value is None:
         reason = f"{summary.samples:,} samples are too few for {threshold.percentile}"
@@ -125,7 +125,7 @@ def _judge_interval(threshold: LatencyThreshold, summary: Summary, surer: float)
     if threshold.percentile not in summary.latency_ms_ci95:
         return _judge_from_afar(threshold, summary, violation)
     low, high = summary.latency_ms_ci95[threshold.percentile]
-    if value * (high / value) ** surer <= threshold.limit_ms:
+    if value * (high / value) ** wider <= threshold.limit_ms:
         return Judgement(verdict="PASS", reason=None, violation=violation)
     measured = f"{threshold.percentile} is {ms_interval_text(value, low, high)}, limit {threshold.limit_text}"
     if high <= threshold.limit_ms:

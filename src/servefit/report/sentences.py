@@ -310,18 +310,9 @@ def shape_in_envelope(configuration: Configuration) -> str:
 
 
 def _compared(job: RecommendationJob, against: PairedComparison) -> str:
-    """Return how the recommendation compares with another configuration as text. Of one that cannot serve the rate the
-    times say how long it was measured, and nothing else."""
-    overloaded = [
-        trial.at_rate.throughput_per_s * trial.instance_count
-        for trial in job.trials
-        if trial.configuration == against.configuration
-        and trial.round is not None
-        and trial.at_rate is not None
-        and trial.at_rate.saturated
-    ]
-    if overloaded and job.request.sla.rate_per_s is not None:
-        answered, asked = number_text(min(overloaded)), number_text(job.request.sla.rate_per_s)
+    """Return how the recommendation compares with another configuration as text."""
+    if against.answered_per_s is not None and job.request.sla.rate_per_s is not None:
+        answered, asked = number_text(against.answered_per_s), number_text(job.request.sla.rate_per_s)
         return f"it does not keep up, and answers {answered} of {asked} requests/s"
     predicted = job.best is not None and job.best.trial.basis == "predicted"
     return _ratio(against.ratio, predicted=predicted)

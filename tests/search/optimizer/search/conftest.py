@@ -15,10 +15,10 @@ from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
+from servefit.search.optimizer.call_timing import TIMING_A_SIZE_S
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.optimizer.search import Search
-from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts
 from servefit.search.queueing.prediction import predict
 from servefit.search.request.sla import Sla
