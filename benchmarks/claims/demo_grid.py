@@ -1,17 +1,20 @@
 """Measures every configuration that the demo's search may try, more than once, and keeps the figures as a table.
 
     python -m benchmarks.claims.demo_grid [--repeats 2] [-o FILE] [--only backend=xgboost,vcpus=1]
-    python -m benchmarks.claims.demo_grid --near-the-best [--repeats 10]
+    python -m benchmarks.claims.demo_grid --calls [--repeats 2]
+    python -m benchmarks.claims.demo_grid --near-the-best replay|truth [--repeats 10]
 
 ``regret`` plays searches back on that table, and ``time_to_recommendation`` holds answers against it. All backends are
 compiled first. Then each repeat goes through all configurations, and through all that a survey of service times may
 time, in an order of its own, so that what the machine does in the meantime is in the differences between repeats. What
-was INVALID is measured again at the end of its repeat, twice at most. With ``--near-the-best`` only those are measured
-that may be the best of the stored table by any goal, ten times: that is the truth for ``regret``.
+was INVALID is measured again at the end of its repeat, twice at most. With ``--calls`` the calls of a stored table are
+timed again, and its tests stay. With ``--near-the-best`` only those are measured that may be the best of the stored
+table by any goal, ten times: to be played back beside the table, as two repeats that agree by luck would be found each
+time that they are, or as the truth for ``regret``.
 
 Everything that is finished is in the working file beside the output (``.part.jsonl``), and a run that was broken off
-goes on from there. Prints one JSON object; what it is at goes to stderr. With two CPUs it takes about 25 minutes, the
-second about 20.
+goes on from there. Prints one JSON object; what it is at goes to stderr. With two CPUs it takes about 30 minutes, with
+``--calls`` one, and with ``--near-the-best`` 20.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from benchmarks.data.grid import (
+    NEAR_REPLAYED,
     REPEATED,
     STORED,
     Figures,
@@ -47,7 +51,7 @@ from servefit.cli.demo import LIMIT_MS
 from servefit.errors import BackendError, MeasurementError
 from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.record.traffic import NS_PER_S
-from servefit.search.optimizer.call_timing import time_service
+from servefit.search.optimizer.call_timing import rate_in_process, time_service
 from servefit.search.optimizer.service_time_survey import timed_as
 from servefit.search.request.space import BATCH_SIZES
 from servefit.search.results.measure_trial import Durations, run_test
@@ -62,9 +66,9 @@ if TYPE_CHECKING:
 DURATIONS = Durations(capacity_s=0.4, at_rate_s=1.0, at_rate_max_s=3.0)
 """As a search screens, but a second at the rate, without which p99 would not be known."""
 
-FIRST_NEAR = 100
-"""The number of the first repeat of what may be the best, which is the seed of its arrivals: truth and what is played
-back have others."""
+NEAR: dict[str, tuple[Path, int]] = {"replay": (NEAR_REPLAYED, 200), "truth": (REPEATED, 100)}
+"""Where repeats of what may be the best are kept, and the number of the first, which is the seed of its arrivals: truth
+and what is played back have others."""
 
 MAX_ATTEMPTS = 3
 TYPICAL_TEST_S = 2.3
@@ -129,10 +133,9 @@ class Session:
 
 
 class Stopwatch:
-    """Workers whose timing of calls is itself timed, by batch size."""
+    """Workers whose timing of calls is itself timed, by batch size; else they are as ``workers``."""
 
     def __init__(self, workers: Workers) -> None:
-        self.configuration = workers.configuration
         self.sizes_s: list[tuple[int, float]] = []
         self._workers = workers
 
@@ -142,15 +145,28 @@ class Stopwatch:
         self.sizes_s.append((order.requests_per_call, time.monotonic() - began))
         return found
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._workers, name)
 
-def time_alone(fraud: Fraud, subject: Configuration) -> Timing:
-    """Time the calls of ``subject`` with nothing beside it. Raises MeasurementError and BackendError."""
+
+def time_alone(fraud: Fraud, subject: Configuration, seed: int) -> Timing:
+    """Time the calls of ``subject`` with nothing beside it, as a search for the demo's rate does, with arrivals from
+    ``seed``. Raises MeasurementError and BackendError."""
     began = time.monotonic()
     with fraud.workers(replace(subject, max_batch=BATCH_SIZES[-1])) as workers:
         watch = Stopwatch(workers)
-        service = time_service(cast("Workers", watch), BATCH_SIZES)
-    timed_s = sum(seconds for _, seconds in watch.sizes_s)
-    return Timing(service=service, start_s=time.monotonic() - began - timed_s, sizes_s=tuple(watch.sizes_s))
+        ready = time.monotonic()
+        service = time_service(
+            cast("Workers", watch), BATCH_SIZES, rate_per_s=rate_in_process(demo_request()), seed=seed
+        )
+        timed_s = time.monotonic() - ready
+    in_traffic_s = timed_s - sum(seconds for _, seconds in watch.sizes_s) if service.after_idle else 0.0
+    return Timing(
+        service=service,
+        start_s=time.monotonic() - began - timed_s,
+        sizes_s=tuple(watch.sizes_s),
+        in_traffic_s=in_traffic_s,
+    )
 
 
 def put_under_load(fraud: Fraud, space: Space, task: Task, *, allow_noise: bool) -> Figures:
@@ -262,7 +278,7 @@ def measure(
             if task.kind == "test":
                 session.keep(task, put_under_load(fraud, space, task, allow_noise=allow_noise))
             else:
-                session.keep(task, time_alone(fraud, task.configuration))
+                session.keep(task, time_alone(fraud, task.configuration, task.repeat))
             if not session.finished(task):
                 queue.append(task)
             made += 1
@@ -293,7 +309,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, help="how often each configuration is measured")
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("--near-the-best", action="store_true", help="the truth of what may be the best")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--calls", action="store_true", help="time calls again, and keep the tests that are stored")
+    part.add_argument("--near-the-best", choices=sorted(NEAR), help="what may be the best, and what it is for")
     parser.add_argument("--only", default="", help="a part of the grid, to try this out")
     parser.add_argument("--seed", type=int, default=0, help="of the order of measurements")
     parser.add_argument("--allow-noise", action="store_true", help="to try this out on a busy machine")
@@ -301,11 +319,12 @@ def main() -> None:
     say(f"compiling with {', '.join(BACKENDS)}; tl2cgen takes half a minute the first time")
     fraud = Fraud.prepare()
     space = fraud.space()
-    only_near = options.near_the_best
-    first, count = (FIRST_NEAR, options.repeats or 10) if only_near else (0, options.repeats or 2)
-    output: Path = options.output or (REPEATED if only_near else STORED)
+    only_near = options.near_the_best is not None
+    stored_in, first = NEAR[options.near_the_best] if only_near else (STORED, 0)
+    count, output = options.repeats or (10 if only_near else 2), options.output or stored_in
     grid = chosen(near_the_best(Grid.read()) if only_near else space.grid, options.only)
     timed = () if only_near else subjects(grid)
+    stored = Grid.read(output).tests if options.calls else {}
     identity = {
         "model": fraud.model.digest,
         "host": fraud.host.fingerprint,
@@ -314,13 +333,13 @@ def main() -> None:
     }
     session = Session(output.with_suffix(".part.jsonl"), identity)
     began = time.monotonic()
-    in_order = tasks(grid, timed, range(first, first + count), options.seed)
+    in_order = tasks(() if options.calls else grid, timed, range(first, first + count), options.seed)
     measure(fraud, space, session, in_order, allow_noise=options.allow_noise)
     found = Grid(
         machine=fraud.machine(),
         model=fraud.model.digest,
         profiles=fraud.profiles,
-        tests={configuration: session.tests(configuration) for configuration in grid},
+        tests=stored or {configuration: session.tests(configuration) for configuration in grid},
         timings={configuration: session.timings(configuration) for configuration in timed},
     )
     found.write(output)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
 from servefit.search.request.space import Space
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import TrialVerdict
 
 STORED = Path(__file__).with_name("demo_grid.json")
+NEAR_REPLAYED = Path(__file__).with_name("demo_near.json")
 REPEATED = Path(__file__).with_name("demo_truth.json")
-SCHEMA = 1
+SCHEMA = 2
 
 _WORST_LAST: tuple[TrialVerdict, ...] = ("PASS", "UNDECIDED", "INVALID", "FAIL")
 _MAD_TO_SD = 1.4826
@@ -68,11 +70,13 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Calls timed alone: the service times, what starting the workers took, and then each batch size in seconds."""
+    """Timed calls: the service times, what starting the workers took, and then each batch size, one call after the
+    other, and a single request a call in traffic, in seconds, zero where that was not done."""
 
     service: ServiceTimes
     start_s: float
     sizes_s: tuple[tuple[int, float], ...]
+    in_traffic_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +121,9 @@ class Grid:
                 "timings": "what was timed, as a configuration, then its repeats",
                 "configuration": list(_CONFIGURATION),
                 "repeat of a test": [field.name for field in fields(Figures)],
-                "repeat of a timing": "seconds to start, then for each batch size: requests, seconds, means of equal "
-                "shares of the sorted times in us",
+                "repeat of a timing": "workers, seconds to start, seconds in traffic, what calls took longer there "
+                "after the worker was idle for so many us (means of equal shares of the sorted times in us), then for "
+                "each batch size: requests, seconds, means of equal shares of the sorted times in us",
             },
             "machine": dict(self.machine),
             "model": self.model,
@@ -159,6 +164,14 @@ class Grid:
             p95_ms=_geometric_mean([repeat.p95_ms for repeat in repeats]),
             p99_ms=_geometric_mean([repeat.p99_ms for repeat in repeats]),
         )
+
+    def with_tests_of(self, others: Grid) -> Self:
+        """Return the same grid with the repeats of ``others`` beside its own."""
+        tests = {
+            configuration: (*repeats, *others.tests.get(configuration, ()))
+            for configuration, repeats in self.tests.items()
+        }
+        return replace(self, tests=tests)
 
     def with_calls_of(self, repeated: Grid) -> Self:
         """Return the same grid that knows of ``repeated`` how many requests calls joined, which says which
@@ -241,21 +254,36 @@ def figures_of(row: Row) -> Figures:
 
 def timing_row(timing: Timing) -> Row:
     seconds = dict(timing.sizes_s)
+    after_idle = [[_us(each.idle_ns), list(map(_us, each.extra_ns))] for each in timing.service.after_idle]
     sizes = [
-        [batch.requests, _short(seconds[batch.requests]), [round(ns / 1000, 3) for ns in batch.strata_ns]]
+        [batch.requests, _short(seconds[batch.requests]), list(map(_us, batch.strata_ns))]
         for batch in timing.service.batches
     ]
-    return [timing.service.workers, _short(timing.start_s), *sizes]
+    return [timing.service.workers, _short(timing.start_s), _short(timing.in_traffic_s), after_idle, *sizes]
 
 
 def timing_of(row: Row) -> Timing:
-    workers, start_s, *sizes = row
-    batches = (BatchTimes(requests=n, strata_ns=tuple(1000.0 * us for us in times)) for n, _, times in sizes)
+    workers, start_s, in_traffic_s, after_idle, *sizes = row
     return Timing(
-        service=ServiceTimes(batches=tuple(batches), workers=workers),
+        service=ServiceTimes(
+            batches=tuple(BatchTimes(requests=n, strata_ns=_ns(times_us)) for n, _, times_us in sizes),
+            workers=workers,
+            after_idle=tuple(
+                AfterIdle(idle_ns=1000.0 * idle_us, extra_ns=_ns(extra_us)) for idle_us, extra_us in after_idle
+            ),
+        ),
         start_s=start_s,
         sizes_s=tuple((requests, seconds) for requests, seconds, _ in sizes),
+        in_traffic_s=in_traffic_s,
     )
+
+
+def _us(ns: float) -> float:
+    return round(ns / 1000, 3)
+
+
+def _ns(times_us: Sequence[float]) -> tuple[float, ...]:
+    return tuple(1000.0 * us for us in times_us)
 
 
 def compact(value: Any) -> str:

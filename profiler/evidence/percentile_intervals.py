@@ -36,13 +36,23 @@ def percentile_intervals(values: np.ndarray, ranks: Mapping[str, float]) -> dict
     """
     found = {}
     for name, independent in independent_values(values, ranks).items():
-        beyond = 1 - ranks[name] / 100
-        half = t_quantile(0.975, BATCHES - 1) * sqrt(beyond * (1 - beyond) / independent) if independent else 1.0
-        if is_known(independent, ranks[name]) and half < min(beyond, 1 - beyond):
-            low, high = np.quantile(values, [1 - beyond - half, 1 - beyond + half], method="inverted_cdf")
-            if np.isfinite(high):
-                found[name] = (float(low), float(high))
+        interval = order_statistics_interval(values, ranks[name], independent)
+        if is_known(independent, ranks[name]) and interval is not None:
+            found[name] = interval
     return found
+
+
+def order_statistics_interval(values: np.ndarray, rank: float, independent: float) -> tuple[float, float] | None:
+    """Return the 95 % interval of the percentile of ``rank`` (0..100) of ``values``, which are worth so many
+    ``independent`` ones; None where it reaches beyond them, or among requests without an answer."""
+    if not independent:
+        return None
+    beyond = 1 - rank / 100
+    half = t_quantile(0.975, BATCHES - 1) * sqrt(beyond * (1 - beyond) / independent)
+    if half >= min(beyond, 1 - beyond):
+        return None
+    low, high = np.quantile(values, [1 - beyond - half, 1 - beyond + half], method="inverted_cdf")
+    return (float(low), float(high)) if np.isfinite(high) else None
 
 
 def independent_values(values: np.ndarray, ranks: Mapping[str, float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.profiler.evidence.intervals import MIN_VALUES, sectioned_interval
-from servefit.profiler.evidence.percentile_intervals import independent_values, is_known
+from servefit.profiler.evidence.percentile_intervals import independent_values, is_known, order_statistics_interval
 from servefit.profiler.evidence.summary import percentiles_of, rank_of, response_times_ms, summarize, with_usual
 
 if TYPE_CHECKING:
@@ -70,19 +70,22 @@ def intervals_over_runs(
     every run, of which it takes three.
 
     All of them together have to be worth as many independent values as the interval of one run takes: percentiles of
-    short runs of a queue are too low, every one of them.
+    short runs of a queue are too low, every one of them. And as what few runs had none of lies above what they had, no
+    upper end is below that of the order statistics of all values.
     """
     ranks = {name: rank_of(name) for name in pooled}
     worth = [independent_values(run, ranks) for run in runs]
     of_runs = [percentiles_of(run, list(pooled)) for run in runs]
+    together = np.concatenate(runs)
     found = {}
     for name, value in pooled.items():
         known = [time for one in of_runs if (time := one[name]) is not None and time > 0]
         enough = is_known(sum(each[name] for each in worth), ranks[name])
         if value and enough and len(known) == len(of_runs) >= MIN_VALUES:
             low, high = sectioned_interval(log(value), [log(time) for time in known])
-            if isfinite(exp(high)):
-                found[name] = (exp(low), exp(high))
+            of_values = order_statistics_interval(together, ranks[name], sum(each[name] for each in worth))
+            if isfinite(exp(high)) and of_values is not None:
+                found[name] = (exp(low), max(exp(high), of_values[1]))
     return found
 
 

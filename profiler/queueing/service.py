@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 from typing import Self
@@ -18,6 +18,7 @@ import numpy as np
 from servefit.checks import check_above_zero, check_whole
 from servefit.errors import SpecError
 from servefit.profiler.queueing.after_idle import AfterIdle, check_ascending_from_0, extra_after
+from servefit.profiler.queueing.changing_sizes import ChangingSizes, check_changing_sizes, times_as_long
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
 
@@ -70,6 +71,10 @@ class BatchTimes(Stored, frozen=True, kw_only=True):
     def mean_ns(self) -> float:
         return fmean(self.strata_ns)
 
+    def stretched(self, factor: float) -> Self:
+        """Return times that are all ``factor`` times as long."""
+        return replace(self, strata_ns=tuple(factor * value for value in self.strata_ns))
+
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +107,20 @@ class ServiceTimes(StoredMember, frozen=True, kw_only=True):
     ``batches`` has the measured batch sizes, ascending. With ``workers`` workers busy at once a call takes
     ``contention`` times as long as alone, on average. ``after_idle`` is what calls take longer that begin after their
     worker was idle, by how long, ascending from 0: the larger part of a call's own time goes with the larger of that.
-    It is empty where that was not measured. Raises SpecError.
+    It is empty where that was not measured. ``changing_sizes`` is what calls take longer among calls of other sizes;
+    times are those of calls among their like, as in a closed loop. Raises SpecError.
     """
 
     batches: tuple[BatchTimes, ...]
     workers: int = 1
     contention: float = 1.0
     after_idle: tuple[AfterIdle, ...] = ()
+    changing_sizes: ChangingSizes = ()
 
     def __post_init__(self) -> None:
         if self.after_idle:
             check_ascending_from_0(self.after_idle)
+        check_changing_sizes(self.changing_sizes)
         if not self.batches:
             raise SpecError("batches", self.batches, "is empty")
         if any(high.requests <= low.requests for low, high in pairwise(self.batches)):
@@ -151,6 +159,13 @@ class ServiceTimes(StoredMember, frozen=True, kw_only=True):
         nearest size that was measured."""
         shape = self._nearest(requests)
         return np.array(shape.strata_ns) * (self.mean_ns(requests, busy) / shape.mean_ns)
+
+    def among_changing_sizes(self) -> ServiceTimes:
+        """Return these times as calls take them in an open loop, in which sizes change from call to call."""
+        if not self.changing_sizes:
+            return self
+        batches = (batch.stretched(times_as_long(batch.requests, self.changing_sizes)) for batch in self.batches)
+        return replace(self, batches=tuple(batches), changing_sizes=())
 
     def draw(self, calls: int, *, most_requests: int, workers: int, random: np.random.Generator) -> DrawnTimes:
         """Draw times for ``calls`` calls of up to ``most_requests`` requests, with up to ``workers`` workers busy.

@@ -7,6 +7,7 @@ What is timed, and what becomes of it, is for ``service_time_survey``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,14 @@ from servefit.profiler.drivers.inprocess.timing import TimeCalls
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
+from servefit.search.optimizer.changing_sizes import longer_among_others
 from servefit.search.optimizer.idle_times import MIN_SEEN, NO_LONGER, longer_than_calls
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.queueing.after_idle import AfterIdle
-    from servefit.profiler.record.types import Configuration
+    from servefit.profiler.queueing.changing_sizes import ChangingSizes
+    from servefit.profiler.record.types import Configuration, Run
     from servefit.search.request.job_request import JobRequest
 
 _DURATION_S = 0.04
@@ -51,8 +54,10 @@ def time_service(
 ) -> ServiceTimes:
     """Time calls of ``sizes`` requests, ascending, by all of ``workers`` at once.
 
-    Where requests will come at ``rate_per_s``, calls of a single worker are then timed as single requests come, with
-    arrivals from ``seed``, at that rate or at half of what it can serve: a call finds colder caches after a pause.
+    Where requests will come at ``rate_per_s``, calls of a single worker are then timed as requests come, with arrivals
+    from ``seed``: at that rate, or at half of what it can serve one by one, since a call finds colder caches after a
+    pause; and, where more will come than that, at half of what it can serve joined, since calls of changing sizes take
+    longer than calls among their like.
 
     Sizes are left out once calls are long and a larger call serves no more requests a second: what follows is in
     proportion. So are those that a time limit cuts off. Raises as ``Workers.time_calls``.
@@ -72,9 +77,12 @@ def time_service(
         batches.append(BatchTimes.of(size, times_ns))
         if len(batches) > 1 and batches[-1].mean_ns > _LONG_CALL_NS and not _gains(*batches[-2:]):
             break
-    in_traffic = complete and rate_per_s is not None and times_in_traffic(workers.configuration) and sizes[0] == 1
-    after_idle = _time_in_traffic(workers, batches[0], rate_per_s or 0.0, seed) if in_traffic else ()
-    return ServiceTimes(batches=tuple(batches), workers=workers.configuration.workers, after_idle=after_idle)
+    alone = ServiceTimes(batches=tuple(batches), workers=workers.configuration.workers)
+    if rate_per_s is None or not complete or not times_in_traffic(workers.configuration) or sizes[0] != 1:
+        return alone
+    after_idle = _time_pauses(workers, batches[0], rate_per_s, seed)
+    changing_sizes = _time_changing_sizes(workers, alone, rate_per_s, seed) if after_idle else ()
+    return replace(alone, after_idle=after_idle, changing_sizes=changing_sizes)
 
 
 def rate_in_process(request: JobRequest) -> float | None:
@@ -87,7 +95,8 @@ def rate_in_process(request: JobRequest) -> float | None:
 
 
 def timing_s(subject: Configuration, sizes: Sequence[int], *, rate_per_s: float | None) -> float:
-    """Return the seconds of timing calls of ``subject``, as ``time_service`` does, without the start of processes."""
+    """Return the seconds of timing calls of ``subject``, as ``time_service`` does, without the start of processes; with
+    one run of traffic, as a rate that takes another is not known before calls are timed."""
     in_traffic_s = IN_TRAFFIC_S if rate_per_s is not None and times_in_traffic(subject) else 0.0
     return len(sizes) * TIMING_A_SIZE_S + in_traffic_s
 
@@ -98,18 +107,40 @@ def times_in_traffic(subject: Configuration) -> bool:
     return subject.workers == 1
 
 
-def _time_in_traffic(workers: Workers, calls: BatchTimes, rate_per_s: float, seed: int) -> tuple[AfterIdle, ...]:
+def _time_pauses(workers: Workers, calls: BatchTimes, rate_per_s: float, seed: int) -> tuple[AfterIdle, ...]:
     """Return what calls take longer after a pause than ``calls`` of one request; empty where time is over. Of long
     calls too few are seen, and a pause makes little difference to them."""
-    rate_per_s = min(rate_per_s, _BUSY_SHARE * NS_PER_S / calls.mean_ns)
+    rate_per_s = min(rate_per_s, _one_by_one_per_s(calls))
     if rate_per_s * IN_TRAFFIC_S < MIN_SEEN:
         return NO_LONGER
+    run = _run_in_traffic(workers, rate_per_s, seed)
+    return () if run is None else longer_than_calls(calls, [run])
+
+
+def _time_changing_sizes(workers: Workers, alone: ServiceTimes, rate_per_s: float, seed: int) -> ChangingSizes:
+    """Return what calls take longer than ``alone`` where their sizes change; empty where none were joined, or time is
+    over."""
+    joined_per_s = max(_BUSY_SHARE * NS_PER_S * calls.requests / calls.mean_ns for calls in alone.batches)
+    rate_per_s = min(rate_per_s, joined_per_s)
+    if rate_per_s <= _STILL_GAINS * _one_by_one_per_s(alone.batches[0]) or rate_per_s * IN_TRAFFIC_S < MIN_SEEN:
+        return ()
+    run = _run_in_traffic(workers, rate_per_s, seed)
+    return () if run is None else longer_among_others(alone, run)
+
+
+def _one_by_one_per_s(calls: BatchTimes) -> float:
+    """Return the rate at which a worker that makes ``calls`` of one request is idle for moments."""
+    return _BUSY_SHARE * NS_PER_S / calls.mean_ns
+
+
+def _run_in_traffic(workers: Workers, rate_per_s: float, seed: int) -> Run | None:
+    """Return an open loop at the rate; None where time is over."""
     traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=IN_TRAFFIC_S, seed=seed)
     try:
         run, _ = run_valid(workers, traffic)
     except TimedOut:
-        return ()
-    return longer_than_calls(calls, [run])
+        return None
+    return run
 
 
 def _gains(smaller: BatchTimes, larger: BatchTimes) -> bool:

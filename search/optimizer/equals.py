@@ -1,13 +1,12 @@
 """What to test in place of a promising configuration, where latencies at a rate decide: what the ranking would prefer
 to it after a test of each, if their latencies differ by no more than luck may do, as is expected.
 
-Joining requests has to be shown to gain something, and of what is as simple that which answers more is preferred. So
-these are tested first.
+Joining requests, and more threads or workers, have to be shown to gain something, and of what is as simple that which
+answers more is preferred. So these are tested first.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ranking import MORE_CAPACITY, differs_by_luck, simplicity
@@ -26,9 +25,8 @@ def preferred_equal(promising: Configuration, left: Sequence[Configuration], sur
 
 
 def _simplest_like(promising: Configuration, left: Sequence[Configuration], surrogate: Surrogate) -> Configuration:
-    """Return the simplest of those that differ from ``promising`` in how requests are joined alone, and do as well."""
-    shape = replace(promising, max_batch=1, batch_delay_us=0)
-    alike = [each for each in left if replace(each, max_batch=1, batch_delay_us=0) == shape]
+    """Return the simplest of those that have the backend and the size of ``promising``, and do as well."""
+    alike = [each for each in left if _kind(each) == _kind(promising)]
     for simpler in sorted(alike, key=simplicity):
         if simplicity(simpler) >= simplicity(promising):
             break
@@ -45,6 +43,10 @@ def _roomiest_like(promising: Configuration, left: Sequence[Configuration], surr
     least = MORE_CAPACITY * capacities.get(promising, float("inf"))
     roomier = [each for each in sorted(capacities, key=lambda each: -capacities[each]) if capacities[each] > least]
     return next((each for each in roomier if _does_as_well(each, promising, surrogate)), promising)
+
+
+def _kind(configuration: Configuration) -> tuple[int, str, str, object]:
+    return configuration.vcpus, configuration.backend, configuration.target, configuration.gpu
 
 
 def _does_as_well(other: Configuration, promising: Configuration, surrogate: Surrogate) -> bool:

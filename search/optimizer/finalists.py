@@ -6,6 +6,7 @@ the best was partly lucky, and one that is expected to be as good may have had b
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import isfinite, log, log1p, sqrt
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,9 @@ from servefit.search.results.ratios import ratio
 from servefit.search.results.unranked import VERDICT_ORDER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.expected_improvement import ExpectedScore
     from servefit.search.request.job_request import JobRequest
@@ -56,48 +58,44 @@ def finalists(
     expected: Callable[[Configuration], ExpectedScore | None],
     most: int = MAX_FINALISTS,
 ) -> list[Configuration]:
-    """Return up to ``most`` configurations of the first profile that may turn out to be the best: the one recommended
-    so far, which may be the simplest of those that tie, then the others, the likeliest first. Where there is no other,
-    the runner-up is there to be compared with. Configurations that do the same are one.
+    """Return up to ``most`` configurations that may turn out to be the best: the one recommended so far, which may be
+    the simplest of those that tie, then the others that meet the SLA as well and cost the same, or, where the price
+    does not count, of all profiles, the likeliest first. Where there is no other, the runner-up is there to be compared
+    with. Configurations that do the same are one.
 
     ``expected`` says what a configuration is expected to score by all that was measured, None where that is not
     known."""
     if not recommendations:
         return []
-    profile, recommended = recommendations[0].profile, recommendations[0].trial.configuration
-    fitting = dict(space.profiles)[profile]
-    ranked = sorted(
-        (
-            (ranking_key(pooled, profile, request), pooled)
-            for pooled in pool_trials(trials)
-            if pooled.configuration in fitting and pooled.trial.measurement.peak_memory_bytes <= profile.memory_bytes
-        ),
-        key=lambda pair: pair[0],
-    )
-    (verdict, best), _ = ranked[0]
+    recommended, objective = recommendations[0].trial.configuration, objective_of(request)
+    ranked = sorted(_ranked(space, trials, request), key=lambda each: each[0])
+    (verdict, best), _, first = ranked[0]
     alike = [
-        (pooled, score)
-        for (rank, score), pooled in ranked
+        _Measured(pooled=pooled, score=score, profile=profile)
+        for (rank, score), pooled, profile in ranked
         if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
+        # Rounds compare what two do, and not what instances cost.
+        and (not objective.priced or _price(profile) == _price(first))
     ]
-    arms = {pooled.configuration: pooled.arm for _, pooled in ranked}
-    one_of_each = [pair for pair in _one_of_each_arm(alike, recommended) if isfinite(pair[1].figure)]
-    price = Price.of(profile.price_per_hour, profile.vcpus)
+    arms = {pooled.configuration: pooled.arm for _, pooled, _ in ranked}
+    one_of_each = [each for each in _one_of_each_arm(alike, recommended) if isfinite(each.score.figure)]
 
-    def estimate(pooled: PooledTrials, score: Score) -> tuple[float, float]:
+    def estimate(measured: _Measured) -> tuple[float, float]:
         """Return the logarithm of a figure, and its standard deviation."""
-        noise = objective_of(request).uncertainty(CAPACITY_NOISE, LATENCY_NOISE) / sqrt(pooled.measurements)
+        score, measurements = measured.score, measured.pooled.measurements
+        noise = objective.uncertainty(CAPACITY_NOISE, LATENCY_NOISE) / sqrt(measurements)
         if verdict == VERDICT_ORDER["FAIL"]:  # then the figure is by which part a limit is exceeded
-            return log1p(score.figure), LATENCY_NOISE / sqrt(pooled.measurements)
+            return log1p(score.figure), LATENCY_NOISE / sqrt(measurements)
         # What is expected is of the cheapest profile that a configuration fits.
-        found = expected(pooled.configuration) if cheapest(space, pooled.configuration) == price else None
+        comparable = not objective.priced or cheapest(space, measured.configuration) == _price(measured.profile)
+        found = expected(measured.configuration) if comparable else None
         if found is not None and isfinite(found.score.figure):
             return log(max(found.score.figure, _LEAST)), found.sd
         return log(max(score.figure, _LEAST)), noise
 
-    chances = _chances([estimate(pooled, score) for pooled, score in one_of_each])
+    chances = _chances([estimate(each) for each in one_of_each])
     by_chance = sorted(
-        zip(chances, (pooled.configuration for pooled, _ in one_of_each), strict=True), key=lambda pair: -pair[0]
+        zip(chances, (each.configuration for each in one_of_each), strict=True), key=lambda pair: -pair[0]
     )
     others, missing = [], 1.0
     for chance, configuration in by_chance:
@@ -106,19 +104,48 @@ def finalists(
         missing -= chance
     chosen = [recommended, *(each for each in others if arms[each] != arms[recommended])][: max(2, most)]
     if len(chosen) == 1:
-        rivals = [pooled.configuration for pooled, _ in alike]
+        rivals = [each.configuration for each in alike]
         chosen += [rival for rival in rivals if arms[rival] != arms[recommended]][:1]
     return chosen
 
 
-def _one_of_each_arm(
-    alike: Sequence[tuple[PooledTrials, Score]], recommended: Configuration
-) -> list[tuple[PooledTrials, Score]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """What was measured of a configuration, with its score on the ``profile`` where it ranks best."""
+
+    pooled: PooledTrials
+    score: Score
+    profile: InstanceProfile
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.pooled.configuration
+
+
+def _ranked(
+    space: Space, trials: Sequence[Trial], request: JobRequest
+) -> Iterator[tuple[tuple[int, Score], PooledTrials, InstanceProfile]]:
+    """Yield what ``trials`` amount to for each configuration that fits a profile: its rank on the best of these."""
+    for pooled in pool_trials(trials):
+        ranks = [
+            (ranking_key(pooled, profile, request), pooled, profile)
+            for profile, fitting in space.profiles
+            if pooled.configuration in fitting and pooled.trial.measurement.peak_memory_bytes <= profile.memory_bytes
+        ]
+        if ranks:
+            yield min(ranks, key=lambda each: each[0])
+
+
+def _price(profile: InstanceProfile) -> Price:
+    return Price.of(profile.price_per_hour, profile.vcpus)
+
+
+def _one_of_each_arm(alike: Sequence[_Measured], recommended: Configuration) -> list[_Measured]:
     """Return the first of each arm, of its own the one ``recommended``: those of one arm do the same."""
-    firsts: dict[Configuration, tuple[PooledTrials, Score]] = {}
-    for pooled, score in alike:
-        if pooled.arm not in firsts or pooled.configuration == recommended:
-            firsts[pooled.arm] = pooled, score
+    firsts: dict[Configuration, _Measured] = {}
+    for each in alike:
+        if each.pooled.arm not in firsts or each.configuration == recommended:
+            firsts[each.pooled.arm] = each
     return list(firsts.values())
 
 

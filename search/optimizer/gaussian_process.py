@@ -105,11 +105,11 @@ class CorrectedPredictions:
         if not known:
             return estimates
         asked = [configurations[nth] for nth, _ in known]
-        own = (self._scale() * np.array([self._sd(configuration) for configuration in asked])) ** 2
+        own = self._learnt_sds(asked) ** 2
         mean, variance = np.zeros(len(known)), own
         if self._measured:
             inverse, weights = self._solve()
-            shared = self._scale() ** 2 * self._covariance(asked, self._measured)
+            shared = self._covariance(asked, self._measured)
             mean = shared @ weights
             variance = np.maximum(own - np.einsum("ij,jk,ik->i", shared, inverse, shared), _MIN_VARIANCE)
         for (nth, prediction), error, spread in zip(known, mean.tolist(), variance.tolist(), strict=True):
@@ -119,7 +119,7 @@ class CorrectedPredictions:
     def _solve(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of the covariance of what was measured, n x n, and the weights of its errors, n."""
         if self._solved is None:
-            covariance = self._scale() ** 2 * self._covariance(self._measured, self._measured)
+            covariance = self._covariance(self._measured, self._measured)
             covariance += np.diag(np.square(self._noise))
             inverse: np.ndarray = np.linalg.inv(covariance)
             self._solved = inverse, inverse @ np.array(self._errors)
@@ -127,12 +127,12 @@ class CorrectedPredictions:
 
     def _scale(self) -> float:
         """Return how many times further predictions are off than was believed before any was measured, 1 at least: by
-        the mean square of their errors beyond noise, in parts of what was believed."""
+        the mean square of their errors beyond noise, and beyond what a guess is off, in parts of what was believed."""
         if not self._measured:
             return 1.0
         errors, noise = np.array(self._errors), np.array(self._noise)
         believed = np.array([self._sd(configuration) for configuration in self._measured])
-        squares = np.maximum(errors**2 - noise**2, 0) / believed**2
+        squares = np.maximum(errors**2 - noise**2 - believed**2 + _PRIOR**2, 0) / _PRIOR**2
         return float(np.clip(((_BELIEVED + squares.sum()) / (_BELIEVED + len(squares))) ** 0.5, 1.0, _MAX_SCALE))
 
     def _sd(self, configuration: Configuration) -> float:
@@ -140,11 +140,17 @@ class CorrectedPredictions:
         predicted = self._predict(configuration)
         return _GUESSED if predicted is not None and predicted[1] else _PRIOR
 
+    def _learnt_sds(self, configurations: Sequence[Configuration]) -> np.ndarray:
+        """Return the errors of predictions, now that something was measured: what they are further off than was
+        believed comes on top of what a guess is off."""
+        believed = np.array([self._sd(configuration) for configuration in configurations])
+        learnt: np.ndarray = np.sqrt(believed**2 + (self._scale() ** 2 - 1) * _PRIOR**2)
+        return learnt
+
     def _covariance(self, rows: Sequence[Configuration], columns: Sequence[Configuration]) -> np.ndarray:
-        """Return the covariances of errors, rows x columns, before anything was measured."""
-        sd_rows = np.array([self._sd(row) for row in rows])
-        sd_columns = np.array([self._sd(column) for column in columns])
-        covariance: np.ndarray = similarity(rows, columns) * sd_rows[:, None] * sd_columns[None, :]
+        """Return the covariances of errors, rows x columns, without noise."""
+        sds = self._learnt_sds(rows)[:, None] * self._learnt_sds(columns)[None, :]
+        covariance: np.ndarray = similarity(rows, columns) * sds
         return covariance
 
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.optimizer.equals import preferred_equal
 from servefit.search.optimizer.expected_improvement import improvement
+from servefit.search.optimizer.gaussian_process import CAPACITY_NOISE, LATENCY_NOISE
 from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
-from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-WORTH_MEASURING = 0.003
-"""An expected improvement below 0.3 % is not worth a test: it is small beside the 4 % by which two measurements of one
-configuration differ (``gaussian_process``). Chosen, not measured."""
+WORTH_MEASURING = 0.075
+"""An expected improvement below this part of the noise is not worth a test: 0.3 % of capacity, which two measurements
+of one configuration differ in by 4 %, and 1.5 % of p95 (``gaussian_process``). Chosen, not measured."""
 
 PARZEN_EVERY = 5
 """One test in so many is left to the Parzen estimator, once predictions promise nothing more. Chosen, not measured."""
@@ -207,7 +207,7 @@ class Proposer:
             return Proposal(configuration=plain, source="grid")
         if (found := self._predicted(expected_scores)) is not None:
             chosen, gain = found
-            if isinstance(self._objective, CostAtRate):
+            if isinstance(self._objective, Latency):
                 chosen = preferred_equal(chosen, left, self._surrogate)
             return Proposal(configuration=chosen, source="prediction", gain=gain)
         if self._by_parzen * PARZEN_EVERY < len(self._taken()) or (unpredictable and not expected_scores):
@@ -264,7 +264,8 @@ class Proposer:
         if (first := self._first_of_its_size(expected_scores)) is not None:
             return first, inf
         best, nearest = self.best_score(), self._nearest()
-        chosen, largest_gain = None, WORTH_MEASURING
+        noise = self._objective.uncertainty(CAPACITY_NOISE, LATENCY_NOISE)
+        chosen, largest_gain = None, WORTH_MEASURING * noise
         for optimistic in expected_scores:
             # Limits and latency can only make it less, and take a simulation to know.
             if improvement(optimistic, best) <= largest_gain:

@@ -20,7 +20,7 @@ from servefit.search.optimizer.importance import importance, naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
 from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING_RUNS, LONGEST_TURN_S, turn_durations
-from servefit.search.results.objectives.cost import CostAtRate
+from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
@@ -147,7 +147,7 @@ class SearchState:
         """Return the configuration that differs from the best so far in joining no requests, where latencies at a rate
         decide: joining them has to be shown to gain something. None where it was tried, or cannot be."""
         best = self.best()
-        if best is None or not isinstance(objective_of(self.request), CostAtRate):
+        if best is None or not isinstance(objective_of(self.request), Latency):
             return None
         single = replace(best, max_batch=1, batch_delay_us=0)
         tried = {trial.configuration for trial in self.trials} | self.failed | self.given_up

@@ -16,7 +16,7 @@ from math import exp, fsum, log
 from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.types import Target
-from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
+from servefit.profiler.queueing.service import ServiceTimes
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -167,7 +167,7 @@ class Survey:
         share = min(1.0, (workers - 1) / (crowded.workers - 1))
         seen = {times.requests: times for times in alone.batches}
         if workers == crowded.workers:
-            seen |= {times.requests: _scaled(times, 1 / whole) for times in crowded.batches}
+            seen |= {times.requests: times.stretched(1 / whole) for times in crowded.batches}
         batches = tuple(seen[size] for size in sorted(seen))
         contended = 1 + (whole - 1) * share
         return replace(alone, batches=batches, workers=workers, contention=contended), timed
@@ -177,7 +177,7 @@ class Survey:
         the nearest fewer threads that were stand in, as if twice the threads took a call 1.5 times as fast."""
         threads = configuration.settings.threads
         if found := self.known.get(timed_as(configuration, 1)):
-            return self._extended(self._after_pauses(found, configuration), configuration), True
+            return self._extended(self._in_traffic(found, configuration), configuration), True
         nearest: ServiceTimes | None = None
         nearest_threads = 0
         for key, service in self.known.items():
@@ -193,15 +193,16 @@ class Survey:
         if nearest is None:
             return None, False
         speed = (threads / nearest_threads) ** _THREADS_EXPONENT
-        return replace(nearest, batches=tuple(_scaled(times, 1 / speed) for times in nearest.batches)), False
+        return replace(nearest, batches=tuple(times.stretched(1 / speed) for times in nearest.batches)), False
 
-    def _after_pauses(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
-        """Return ``found`` with what a single-threaded worker takes longer after a pause, where that of its own was not
+    def _in_traffic(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
+        """Return ``found`` with what a single-threaded worker takes longer in traffic, where that of its own was not
         timed: without it, it would be taken for quicker than what was."""
         simple = self._simple(configuration)
         if found.after_idle or simple is None:
             return found
-        return replace(found, after_idle=self.known[simple].after_idle)
+        plain = self.known[simple]
+        return replace(found, after_idle=plain.after_idle, changing_sizes=plain.changing_sizes)
 
     def _extended(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
         """Return ``found`` with sizes beyond those that were timed. They take what a single-threaded worker takes,
@@ -212,7 +213,7 @@ class Survey:
             return found
         plain, last = self.known[simple], found.batches[-1]
         factor = max(last.mean_ns / plain.mean_ns(last.requests), 1 / configuration.settings.threads)
-        beyond = tuple(_scaled(times, factor) for times in plain.batches if times.requests > last.requests)
+        beyond = tuple(times.stretched(factor) for times in plain.batches if times.requests > last.requests)
         return replace(found, batches=(*found.batches, *beyond))
 
     def _crowded(self, configuration: Configuration) -> ServiceTimes | None:
@@ -257,11 +258,6 @@ def contention(alone: ServiceTimes, crowded: ServiceTimes) -> float:
     crowd."""
     ratios = [times.mean_ns / alone.mean_ns(times.requests) for times in crowded.batches]
     return exp(fsum(map(log, ratios)) / len(ratios))
-
-
-def _scaled(times: BatchTimes, factor: float) -> BatchTimes:
-    """Return ``times`` that are all ``factor`` times as long."""
-    return replace(times, strata_ns=tuple(factor * value for value in times.strata_ns))
 
 
 def _subjects(grid: Sequence[Configuration]) -> Iterator[Configuration]:

@@ -161,7 +161,8 @@ def highest_rate_per_s(
     for rank, limit_ms in limits:
         check_between("percentile", rank, 0, 100)
         check_above_zero("limit", limit_ms)
-    if any(limit_ms < _min_percentile_ms(service, discipline, rank) for rank, limit_ms in limits):
+    quickest = service.among_changing_sizes()
+    if any(limit_ms < _min_percentile_ms(quickest, discipline, rank) for rank, limit_ms in limits):
         return 0.0
     runs = _runs(service, discipline, requests=requests, seed=seed, arrivals=arrivals)
 
@@ -251,6 +252,7 @@ class _ShapedRuns:
 def _runs(
     service: ServiceTimes, discipline: Queue, *, requests: int, seed: int, arrivals: str
 ) -> _PoissonRuns | _ShapedRuns:
+    service = service.among_changing_sizes()
     if arrivals == "poisson":
         return _PoissonRuns(service, discipline, requests=requests, seed=seed)
     return _ShapedRuns(service, discipline, requests=requests, seed=seed, arrivals=arrivals)

@@ -18,7 +18,6 @@ from servefit.search.results.ranking import (
     MORE_CAPACITY,
     as_good,
     best_for,
-    is_tie,
     ranking_key,
     recommendation,
     simplicity,
@@ -79,7 +78,7 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
             by = "sla"
         elif (key[1].unpriced, key[1].per_hour) != (other[1].unpriced, other[1].per_hour):
             by = "price"
-        elif other < key or _is_tie(mine, rival, best.profile, profile, request, trials):
+        elif other < key or as_good(mine, rival, (best.profile, profile), request, trials):
             by = "simplicity" if _paid(mine, best.profile) == _paid(rival, profile) else "price"
             if by == "simplicity" and simplicity(mine.configuration) == simplicity(rival.configuration):
                 by = "capacity" if mine.capacity_per_s > MORE_CAPACITY * rival.capacity_per_s else "figure"
@@ -87,20 +86,6 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
         figures = None if ours is None or theirs is None else (ours, theirs)
         chosen.append(Preference(rival=recommendation(profile, rival.trial), by=by, figures=figures))
     return tuple(chosen)
-
-
-def _is_tie(
-    mine: PooledTrials,
-    rival: PooledTrials,
-    profile: InstanceProfile,
-    other: InstanceProfile,
-    request: JobRequest,
-    trials: Sequence[Trial],
-) -> bool:
-    """Return whether ``rival`` on ``other`` is as good as ``mine`` on ``profile``, by the rules of the ranking."""
-    if profile == other:
-        return as_good(mine, rival, profile, request, trials)
-    return is_tie(ranking_key(mine, profile, request), ranking_key(rival, other, request), request)
 
 
 def _paid(pooled: PooledTrials, profile: InstanceProfile) -> tuple[bool, float]:

@@ -15,12 +15,13 @@ from servefit.search.results.ids import recommendation_id
 from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.contract import Objective
 from servefit.search.results.objectives.cost import CostAtRate
+from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
 from servefit.search.results.pooled_trials import PooledTrials, pool_trials
 from servefit.search.results.price import Price
-from servefit.search.results.ratios import ratio
+from servefit.search.results.ratios import MIN_ROUNDS, ratio
 from servefit.search.results.recommendation import Recommendation
 from servefit.search.results.same_shape import with_same_as
 from servefit.search.results.unranked import VERDICT_ORDER, unranked
@@ -63,7 +64,9 @@ def recommend(
         if (best := best_for(profile, members, request, trials)) is not None:
             chosen.append((profile, best))
     chosen.sort(key=lambda pair: ranking_key(pair[1], pair[0], request))
-    return with_same_as([recommendation(profile, pooled.trial) for profile, pooled in _break_ties(chosen, request)])
+    return with_same_as(
+        [recommendation(profile, pooled.trial) for profile, pooled in _break_ties(chosen, request, trials)]
+    )
 
 
 def best_for(
@@ -75,10 +78,10 @@ def best_for(
     if not rivals:
         return None
     best = _not_beaten(rivals, profile, request, trials)
-    ties = [rival for rival in rivals if as_good(best, rival, profile, request, trials)]
+    ties = [rival for rival in rivals if as_good(best, rival, (profile, profile), request, trials)]
     simplest = min(simplicity(rival.configuration) for rival in ties)
     simple = [rival for rival in ties if simplicity(rival.configuration) == simplest]
-    if isinstance(objective_of(request), CostAtRate):
+    if isinstance(objective_of(request), Latency):
         most = max(rival.capacity_per_s for rival in simple)
         simple = [rival for rival in simple if MORE_CAPACITY * rival.capacity_per_s >= most]
     return min(simple, key=lambda rival: ranking_key(rival, profile, request))
@@ -110,33 +113,47 @@ def _not_beaten(
 
 
 def as_good(
-    best: PooledTrials, rival: PooledTrials, profile: InstanceProfile, request: JobRequest, trials: Sequence[Trial]
-) -> bool:
-    """Return whether ``rival`` is as good as the ``best`` of ``profile``: by their figures, and by rounds of both."""
-    keys = ranking_key(best, profile, request), ranking_key(rival, profile, request)
-    alike = is_tie(*keys, request)
-    if not isinstance(objective_of(request), CostAtRate):
-        return alike and not is_surely_better(best.configuration, rival.configuration, request, trials)
-    # Of latencies that nobody can feel the difference of, it does not matter how surely they differ. What differs by
-    # more may do so by luck, and whatever is less simple has to be shown to be better.
-    met = keys[0][0] != VERDICT_ORDER["FAIL"]
-    return alike or (met and _same_but_for_figure(*keys) and _may_be_even(best, rival, keys, request, trials))
-
-
-def _may_be_even(
     best: PooledTrials,
     rival: PooledTrials,
-    keys: tuple[tuple[int, Score], tuple[int, Score]],
+    profiles: tuple[InstanceProfile, InstanceProfile],
     request: JobRequest,
     trials: Sequence[Trial],
 ) -> bool:
-    """Return whether the two may have the same latency: rounds among ``trials``, as many as an interval takes, leave
-    that open; or, where there were fewer, ``keys`` differ by no more than luck may do."""
+    """Return whether ``rival`` is as good as the ``best``, each on its own of the two ``profiles``: by their figures,
+    and by rounds of both. Where there were no such, some luck is allowed for if the price comes first, or if the rival
+    was in rounds and so is better known."""
+    keys = ranking_key(best, profiles[0], request), ranking_key(rival, profiles[1], request)
+    alike = is_tie(*keys, request)
+    if not isinstance(objective_of(request), Latency):
+        return alike and not is_surely_better(best.configuration, rival.configuration, request, trials)
+    # Of latencies that nobody can feel the difference of, it does not matter how surely they differ. What differs by
+    # more may do so by luck, and whatever is less simple has to be shown to be better.
+    if alike or keys[0][0] == VERDICT_ORDER["FAIL"] or not _same_but_for_figure(*keys):
+        return alike
+    if (left_open := _rounds_leave_open(best, rival, request, trials)) is not None:
+        return left_open
+    by_luck = differs_by_luck(keys[0][1], keys[1][1])
+    return by_luck and (isinstance(objective_of(request), CostAtRate) or _is_better_known(rival, best, trials))
+
+
+def _is_better_known(rival: PooledTrials, best: PooledTrials, trials: Sequence[Trial]) -> bool:
+    """Return whether ``rival`` was in as many rounds among ``trials`` as an interval takes, and ``best`` was not."""
+    rounds, fewer = (
+        len({trial.round for trial in trials if trial.round is not None and trial.configuration == each.configuration})
+        for each in (rival, best)
+    )
+    return rounds >= MIN_ROUNDS > fewer
+
+
+def _rounds_leave_open(
+    best: PooledTrials, rival: PooledTrials, request: JobRequest, trials: Sequence[Trial]
+) -> bool | None:
+    """Return whether rounds among ``trials``, as many as an interval takes, leave open that the two are equal; None
+    where there were fewer."""
     found = ratio(trials, best.configuration, rival.configuration, request)
-    if found is not None and found.ci95 is not None:
-        return found.ci95[0] <= 1 + objective_of(request).tie
-    (_, mine), (_, theirs) = keys
-    return differs_by_luck(mine, theirs)
+    if found is None or found.ci95 is None:
+        return None
+    return found.ci95[0] <= 1 + objective_of(request).tie
 
 
 def differs_by_luck(best: Score, other: Score) -> bool:
@@ -186,13 +203,13 @@ def is_surely_better(better: Configuration, worse: Configuration, request: JobRe
 
 
 def _break_ties(
-    chosen: list[tuple[InstanceProfile, PooledTrials]], request: JobRequest
+    chosen: list[tuple[InstanceProfile, PooledTrials]], request: JobRequest, trials: Sequence[Trial]
 ) -> list[tuple[InstanceProfile, PooledTrials]]:
-    """Put the cheapest of the profiles that tie with the first at the top, and of those the simplest."""
+    """Put the cheapest of the profiles that are as good as the first at the top, and of those the simplest."""
     if not chosen:
         return chosen
-    best = ranking_key(chosen[0][1], chosen[0][0], request)
-    tied = [pair for pair in chosen if is_tie(best, ranking_key(pair[1], pair[0], request), request)]
+    (profile, best), *_ = chosen
+    tied = [pair for pair in chosen if as_good(best, pair[1], (profile, pair[0]), request, trials)]
 
     def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float, tuple[int, ...]]:
         profile, pooled = pair

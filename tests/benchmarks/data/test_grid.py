@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.data.grid import Figures, Grid, scatter
+from benchmarks.data.grid import SCHEMA, Figures, Grid, scatter
+from servefit.profiler.queueing.after_idle import AfterIdle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,15 @@ def test_a_grid_reads_back_as_it_was_written(small_grid: Grid, tmp_path: Path) -
     assert found.space() == small_grid.space()
 
 
+def test_what_calls_take_longer_in_traffic_reads_back(small_grid: Grid, tmp_path: Path) -> None:
+    subject, (timing, *_) = next(iter(small_grid.timings.items()))
+    after_idle = (AfterIdle(idle_ns=0.0, extra_ns=(1_000.0, 3_000.0)), AfterIdle(idle_ns=2e5, extra_ns=(40_000.0,)))
+    in_traffic = replace(timing, in_traffic_s=0.35, service=replace(timing.service, after_idle=after_idle))
+    replace(small_grid, timings={subject: (in_traffic,)}).write(tmp_path / "grid.json")
+    (found,) = Grid.read(tmp_path / "grid.json").timings[subject]
+    assert (found.in_traffic_s, found.service.after_idle) == (0.35, after_idle)
+
+
 def test_a_grid_says_what_its_columns_are(small_grid: Grid, tmp_path: Path) -> None:
     path = tmp_path / "grid.json"
     small_grid.write(path)
@@ -47,7 +57,7 @@ def test_a_grid_says_what_its_columns_are(small_grid: Grid, tmp_path: Path) -> N
 def test_a_grid_of_another_schema_is_refused(small_grid: Grid, tmp_path: Path) -> None:
     path = tmp_path / "grid.json"
     small_grid.write(path)
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 0'))
+    path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', '"schema": 1'))
     with pytest.raises(ValueError, match="measure the grid again"):
         Grid.read(path)
 
@@ -96,6 +106,13 @@ def test_a_grid_of_before_calls_were_counted_is_read_and_may_learn_of_them(small
     counted = replace(found, tests={first: tuple(replace(each, largest_call=2) for each in found.tests[first])})
     assert [each.largest_call for each in found.with_calls_of(counted).tests[first]] == [2, 2]
     assert [each.largest_call for each in found.with_calls_of(counted).tests[second]] == [None, None]
+
+
+def test_repeats_of_another_grid_are_played_back_too(small_grid: Grid) -> None:
+    first, second, *_ = small_grid.tests
+    others = replace(small_grid, tests={first: small_grid.tests[first][:1]})
+    assert small_grid.with_tests_of(others).tests[first] == (*small_grid.tests[first], small_grid.tests[first][0])
+    assert small_grid.with_tests_of(others).tests[second] == small_grid.tests[second]
 
 
 def test_the_truth_is_the_geometric_mean_and_the_verdict_in_the_middle(

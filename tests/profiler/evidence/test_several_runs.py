@@ -56,6 +56,17 @@ def test_runs_that_differ_make_wide_intervals_where_each_by_itself_is_sure() -> 
     assert high / low > 1.9
 
 
+def test_what_runs_happen_to_agree_on_has_an_upper_end_no_lower_than_their_requests_together_have() -> None:
+    runs = [
+        run_of(np.random.default_rng(0).permutation(drawn(1.0, seed=0).samples.response_ns() / MS)) for _ in range(5)
+    ]
+    together = summarize(run_of(np.concatenate([run.samples.response_ns() / MS for run in runs])))
+    found = summarize_runs(runs)
+    assert found.latency_ms_ci95["p95"][1] == pytest.approx(together.latency_ms_ci95["p95"][1], rel=0.05)
+    assert found.latency_ms["p95"] is not None
+    assert found.latency_ms_ci95["p95"][1] > 1.02 * found.latency_ms["p95"]
+
+
 def test_a_run_alone_is_what_it_is_and_two_have_no_intervals() -> None:
     one, other = drawn(1.0, seed=1), drawn(1.0, seed=2)
     assert summarize_runs([one]) == summarize(one)

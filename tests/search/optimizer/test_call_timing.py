@@ -74,8 +74,9 @@ def test_sizes_are_left_out_once_calls_are_long_and_larger_ones_serve_no_more() 
 
 
 class CallsInTraffic(Calls):
-    """A worker whose calls of 20 us take 2 us longer after a pause, and 30 us after one of 0.2 ms; it records whatever
-    traffic it is given, unless its time is over."""
+    """A worker whose calls of 20 us take 2 us longer after a pause, and 30 us after one of 0.2 ms, and whose calls of 8
+    requests take half as long again among others than their 30 us; it records whatever traffic it is given, unless its
+    time is over."""
 
     def __init__(self, *, workers: int = 1, over: bool = False) -> None:
         super().__init__({1: 0.02, 8: 0.03})
@@ -91,11 +92,13 @@ class CallsInTraffic(Calls):
         if self._over:
             raise TimedOut("the run", limit_s=1.0)
         self.traffic.append(traffic)
-        calls = ServiceTimes(batches=(BatchTimes(requests=1, strata_ns=(0.02 * MS,)),), after_idle=AFTER_IDLE)
+        batches = tuple(BatchTimes(requests=size, strata_ns=(ms * MS,)) for size, ms in ((1, 0.02), (8, 0.03)))
+        calls = ServiceTimes(batches=batches, after_idle=AFTER_IDLE, changing_sizes=((8, 1.5),)).among_changing_sizes()
         due = S + traffic.arrivals_ns()
-        drawn = calls.draw(len(due), most_requests=1, workers=1, random=np.random.default_rng(0))
-        ended = serve_arrivals(due, drawn, Discipline()).ended_ns.astype(np.int64)
-        return recorded_run(traffic, due, ended, until_ns=S + round(traffic.duration_s * 1e9))
+        drawn = calls.draw(len(due), most_requests=8, workers=1, random=np.random.default_rng(0))
+        served = serve_arrivals(due, drawn, Discipline(max_batch=8))
+        started, ended = served.started_ns.astype(np.int64), served.ended_ns.astype(np.int64)
+        return recorded_run(traffic, due, ended, until_ns=S + round(traffic.duration_s * 1e9), started=started)
 
 
 AFTER_IDLE = (AfterIdle(idle_ns=0.0, extra_ns=(2_000.0,)), AfterIdle(idle_ns=200_000.0, extra_ns=(30_000.0,)))
@@ -107,11 +110,29 @@ def test_calls_are_timed_in_traffic_at_the_rate_asked_or_at_half_of_what_can_be_
 ) -> None:
     worker = CallsInTraffic()
     found = time_service(cast("Workers", worker), (1, 8), rate_per_s=rate_per_s, seed=3)
-    (traffic,) = worker.traffic
+    traffic = worker.traffic[0]
     assert traffic.rate_per_s == pytest.approx(min(rate_per_s, 25_000.0), rel=0.5)
     assert traffic.seed == 3
     extras_ns = extra_after(idle_ns, found.after_idle)
     assert extras_ns[len(extras_ns) // 2] == pytest.approx(extra_ns, abs=500)
+
+
+@pytest.mark.parametrize(
+    ("rate_per_s", "at_per_s"), [(500.0, None), (20_000.0, None), (100_000.0, 100_000.0), (inf, 4e6 / 30)]
+)
+def test_where_requests_will_be_joined_calls_are_timed_among_others_of_other_sizes(
+    rate_per_s: float, at_per_s: float | None
+) -> None:
+    worker = CallsInTraffic()
+    found = time_service(cast("Workers", worker), (1, 8), rate_per_s=rate_per_s)
+    assert [traffic.rate_per_s for traffic in worker.traffic[1:]] == (
+        [] if at_per_s is None else [pytest.approx(at_per_s)]
+    )
+    if at_per_s is None:
+        assert found.changing_sizes == ()
+    else:
+        assert dict(found.changing_sizes)[8] == pytest.approx(1.5, abs=0.1)
+        assert found.mean_ns(8) == pytest.approx(0.03 * MS)
 
 
 def test_calls_are_not_timed_in_traffic_that_will_not_come_or_has_no_time_or_shares_the_cpus() -> None:
@@ -121,7 +142,7 @@ def test_calls_are_not_timed_in_traffic_that_will_not_come_or_has_no_time_or_sha
         (CallsInTraffic(over=True), 500.0),
     ):
         found = time_service(cast("Workers", worker), (1, 8), rate_per_s=rate_per_s)
-        assert (len(found.batches), found.after_idle) == (2, ())
+        assert (len(found.batches), found.after_idle, found.changing_sizes) == (2, (), ())
 
 
 def test_a_pause_makes_no_difference_where_too_few_calls_fit_to_see_one() -> None:

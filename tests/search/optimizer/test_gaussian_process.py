@@ -88,7 +88,16 @@ def test_what_rests_on_a_guess_is_corrected_further() -> None:
     known, guessed = CorrectedPredictions(predict), CorrectedPredictions(predict)
     known.learn(TESTED, 600.0, noise=0.2)
     guessed.learn(GUESSED, 600.0, noise=0.2)
-    assert estimate(guessed, GUESSED).value > estimate(known, TESTED).value + 30
+    assert estimate(guessed, GUESSED).value > 1.05 * estimate(known, TESTED).value
+
+
+def test_how_far_predictions_are_off_makes_no_more_of_what_a_guess_is_off() -> None:
+    """Guesses were believed to be off by 40 %, and so much is not multiplied by what others are off."""
+    corrected = CorrectedPredictions(predict)
+    before = estimate(corrected, GUESSED).sd
+    for nth in range(6):
+        corrected.learn(replace(TESTED, max_batch=2**nth), 100 * TESTED.workers * exp(0.5 * (-1) ** nth))
+    assert before < estimate(corrected, GUESSED).sd < 2 * before
 
 
 def test_nothing_is_estimated_or_learnt_where_there_is_no_prediction() -> None:

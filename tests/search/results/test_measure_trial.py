@@ -15,10 +15,12 @@ from servefit.errors import OutOfMemory
 from servefit.profiler.drivers.inprocess.workers import start_workers
 from servefit.profiler.machine.envelope.opening import available_methods
 from servefit.profiler.machine.host import describe_host
+from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration, Measurement
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.results.measure_trial import CONFIRMING, SCREENING, Durations, run_test
+from servefit.search.results.verdict import widening
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
@@ -139,3 +141,22 @@ def test_where_time_is_short_the_open_loop_takes_what_is_left_and_is_not_lost(le
         driver = SimulatedDriver(configuration=configuration("forest"), service_us=20.0)
         run_test(driver, asked, simulated_host(), CONFIRMING, seed=1, keep=keep)
     assert kept[0].runs[-1].traffic.duration_s == pytest.approx(duration_s)
+
+
+def test_the_more_plateaus_may_pass_the_surer_one_has_to_be() -> None:
+    def judged(limit_ms: float) -> Trial:
+        stairs = ClosedLoop.stairs(steps=4, users_per_step=1, step_duration_s=0.5)
+        asked = JobRequest(name="job", phases=stairs, sla=Sla(thresholds=parse_sla(f"p95={limit_ms:.6f}ms")))
+        driver = SimulatedDriver(configuration=configuration("forest"), service_us=500.0)
+        return run_test(driver, asked, simulated_host(), SCREENING, seed=1)
+
+    generous = judged(1000.0)
+    p95_ms, (_, high_ms) = generous.capacity.latency_ms["p95"], generous.capacity.latency_ms_ci95["p95"]
+    assert p95_ms is not None
+    surely_ms = p95_ms * (high_ms / p95_ms) ** (1.001 * widening(4, 1))
+    assert surely_ms > 1.001 * high_ms
+    assert (generous.verdict, judged(1.0001 * high_ms).verdict, judged(surely_ms).verdict) == (
+        "PASS",
+        "UNDECIDED",
+        "PASS",
+    )

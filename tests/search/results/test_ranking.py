@@ -27,6 +27,8 @@ from servefit.search.results.ranking import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tests.search.conftest import MakeTrial
 
     from servefit.search.request.job_request import Goal
@@ -167,14 +169,55 @@ def test_at_a_rate_a_latency_that_rounds_are_not_sure_of_is_a_tie(
     trial: MakeTrial, rounds_ms: tuple[float, ...], expected: Configuration
 ) -> None:
     apart, tested = ([trial(FAST, p95_ms=0.2), trial(BATCHED, p95_ms=p95_ms)] for p95_ms in (0.12, 0.15))
-    rounds = [
-        trial(configuration, p95_ms=p95_ms, nth_round=nth)
-        for configuration, all_ms in ((FAST, (0.2, 0.2, 0.2, 0.2)), (BATCHED, rounds_ms))
-        for nth, p95_ms in enumerate(all_ms)
-    ]
+    rounds = rounds_of(trial, {FAST: [0.2] * 4, BATCHED: rounds_ms})
     assert best(apart, request_of(at_rate=True)) == BATCHED
     assert best(tested, request_of(at_rate=True)) == FAST
     assert best([*tested, *rounds], request_of(at_rate=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("rounds_ms", "expected"),
+    [((0.15, 0.15, 0.15, 0.15), BATCHED), ((0.08, 0.3, 0.12, 0.22), FAST), ((), BATCHED)],
+    ids=["sure", "not sure", "no rounds"],
+)
+def test_the_lowest_latency_is_a_tie_where_rounds_are_not_sure_of_it(
+    trial: MakeTrial, rounds_ms: tuple[float, ...], expected: Configuration
+) -> None:
+    tests = [trial(FAST, p95_ms=0.2), trial(BATCHED, p95_ms=0.15)]
+    rounds = rounds_of(trial, {FAST: [0.2] * len(rounds_ms), BATCHED: rounds_ms})
+    assert best([*tests, *rounds], request_of("latency")) == expected
+
+
+def test_a_latency_of_one_lucky_test_does_not_beat_what_rounds_know_to_be_about_as_low(trial: MakeTrial) -> None:
+    def found(lucky_ms: float) -> Configuration | None:
+        tests = [trial(FAST, p95_ms=0.2), trial(THREADED, p95_ms=0.21), trial(BATCHED, p95_ms=lucky_ms)]
+        rounds = rounds_of(trial, {FAST: [0.19, 0.21, 0.2], THREADED: [0.2, 0.22, 0.21]})
+        return best([*tests, *rounds], request_of("latency"))
+
+    assert found(0.15) == FAST
+    assert found(0.1) == BATCHED
+
+
+def test_of_profiles_whose_latencies_rounds_do_not_tell_apart_the_cheaper_comes_first(trial: MakeTrial) -> None:
+    small, large = profile("small", 2, price_per_hour=0.1), profile("large", 4, price_per_hour=9.0)
+    on_large = replace(FAST, vcpus=4, workers=4)
+    space = Space(profiles=((small, frozenset([FAST])), (large, frozenset([on_large]))), grid=(FAST, on_large))
+
+    def first(rounds_ms: list[float]) -> str:
+        tests = [trial(FAST, p95_ms=0.2), trial(on_large, p95_ms=0.15)]
+        rounds = rounds_of(trial, {FAST: [0.2, 0.2, 0.2], on_large: rounds_ms})
+        return recommend(space, [*tests, *rounds], request_of("latency"))[0].profile.name
+
+    assert first([0.08, 0.3, 0.12]) == "small"
+    assert first([0.15, 0.15, 0.15]) == "large"
+
+
+def rounds_of(trial: MakeTrial, p95_ms: Mapping[Configuration, Sequence[float]]) -> list[Trial]:
+    return [
+        trial(configuration, p95_ms=each_ms, nth_round=nth)
+        for configuration, all_ms in p95_ms.items()
+        for nth, each_ms in enumerate(all_ms)
+    ]
 
 
 def test_the_mean_of_all_measurements_decides_and_not_the_luckiest_of_them(trial: MakeTrial) -> None:
