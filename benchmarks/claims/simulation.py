@@ -156,7 +156,7 @@ def compared(configuration: Configuration, service: ServiceTimes, first: Measure
     own_calls = {load: calls_of(run, configuration.workers) for load, run in truth.runs.items()}
     p95_ms = {
         "predicted": {load: foretold_ms(service, load) for load in LOADS},
-        "calls alone": {load: foretold_ms(replace(service, after_idle=()), load) for load in LOADS},
+        "calls alone": {load: foretold_ms(replace(service, after_idle=(), changing_sizes=()), load) for load in LOADS},
         "again": first.p95_ms,
         "known calls": {load: foretold_ms(own_calls[load], load) for load in LOADS},
     }

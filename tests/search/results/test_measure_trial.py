@@ -145,9 +145,9 @@ def test_where_time_is_short_the_open_loop_takes_what_is_left_and_is_not_lost(le
 
 def test_the_more_plateaus_may_pass_the_surer_one_has_to_be() -> None:
     def judged(limit_ms: float) -> Trial:
-        stairs = ClosedLoop.stairs(steps=4, users_per_step=1, step_duration_s=0.5)
+        stairs = ClosedLoop.stairs(steps=4, users_per_step=1, step_duration_s=1.0)
         asked = JobRequest(name="job", phases=stairs, sla=Sla(thresholds=parse_sla(f"p95={limit_ms:.6f}ms")))
-        driver = SimulatedDriver(configuration=configuration("forest"), service_us=500.0)
+        driver = SimulatedDriver(configuration=configuration("forest", vcpus=4, workers=4), service_us=500.0)
         return run_test(driver, asked, simulated_host(), SCREENING, seed=1)
 
     generous = judged(1000.0)
