@@ -47,7 +47,9 @@ def _serve_singly(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline)
 def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> ServedRequests:
     workers, most, delay_ns = discipline.workers, discipline.max_batch, discipline.delay_ns
     overheads_ns = [discipline.overhead_ns(requests) for requests in range(most + 1)]
-    means_ns, shapes, slowdowns, after_idle = drawn.means_ns, drawn.shapes, drawn.slowdowns, drawn.after_idle
+    means_ns, shapes, slowdowns = drawn.means_ns, drawn.shapes, drawn.slowdowns
+    idle_ns, ranks = [each.idle_ns for each in drawn.after_idle], drawn.ranks
+    extras_ns = [each.extra_ns for each in drawn.after_idle]
     due, total = due_ns.tolist(), len(due_ns)
     starts: list[float] = []
     ends: list[float] = []
@@ -67,8 +69,9 @@ def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline
         # The calls of other workers that are free only later began before this one, and go on.
         busy = workers - bisect_right(free, start)
         end = start + means_ns[size] * shapes[size][call] * slowdowns[busy]
-        if after_idle and due[first] > freed:
-            end += drawn.extra_ns(call, due[first] - freed)
+        if extras_ns and due[first] > freed:
+            extra_ns = extras_ns[bisect_right(idle_ns, due[first] - freed) - 1]
+            end += extra_ns[int(ranks[call] * len(extra_ns))]
         insort(free, end + overheads_ns[size])
         starts.append(start)
         ends.append(end)

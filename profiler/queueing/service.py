@@ -17,7 +17,7 @@ import numpy as np
 
 from servefit.checks import check_above_zero, check_whole
 from servefit.errors import SpecError
-from servefit.profiler.queueing.after_idle import AfterIdle, check_ascending_from_0, extra_after
+from servefit.profiler.queueing.after_idle import AfterIdle, check_ascending_from_0
 from servefit.profiler.queueing.changing_sizes import ChangingSizes, check_changing_sizes, times_as_long
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
@@ -93,11 +93,6 @@ class DrawnTimes:
     slowdowns: tuple[float, ...]
     after_idle: tuple[AfterIdle, ...] = ()
     ranks: Sequence[float] = ()
-
-    def extra_ns(self, call: int, idle_ns: float) -> float:
-        """Return what the n-th call takes longer since its worker was idle for ``idle_ns`` before it."""
-        strata_ns = extra_after(idle_ns, self.after_idle)
-        return strata_ns[int(self.ranks[call] * len(strata_ns))]
 
 
 @shown()

@@ -75,12 +75,13 @@ class CorrectedPredictions:
         self._errors: list[float] = []
         self._noise: list[float] = []
         self._solved: tuple[np.ndarray, np.ndarray] | None = None
+        self._learnt_scale: float | None = None
 
     def copy(self, predict: Callable[[Configuration], tuple[float, bool] | None]) -> CorrectedPredictions:
         """Return a copy that has learnt the same, and takes the same predictions from ``predict``."""
         other = CorrectedPredictions(predict, noise=self._usual_noise)
         other._measured, other._errors, other._noise = [*self._measured], [*self._errors], [*self._noise]
-        other._solved = self._solved
+        other._solved, other._learnt_scale = self._solved, self._learnt_scale
         return other
 
     def learn(self, configuration: Configuration, value: float, *, noise: float | None = None) -> None:
@@ -95,7 +96,7 @@ class CorrectedPredictions:
         self._measured.append(configuration)
         self._errors.append(log(value / predicted[0]))
         self._noise.append(self._usual_noise if noise is None else noise)
-        self._solved = None
+        self._solved = self._learnt_scale = None
 
     def estimates(self, configurations: Sequence[Configuration]) -> list[Estimate | None]:
         """Return the estimate for each of ``configurations``, None where there is no prediction."""
@@ -128,12 +129,13 @@ class CorrectedPredictions:
     def _scale(self) -> float:
         """Return how many times further predictions are off than was believed before any was measured, 1 at least: by
         the mean square of their errors beyond noise, and beyond what a guess is off, in parts of what was believed."""
-        if not self._measured:
-            return 1.0
-        errors, noise = np.array(self._errors), np.array(self._noise)
-        believed = np.array([self._sd(configuration) for configuration in self._measured])
-        squares = np.maximum(errors**2 - noise**2 - believed**2 + _PRIOR**2, 0) / _PRIOR**2
-        return float(np.clip(((_BELIEVED + squares.sum()) / (_BELIEVED + len(squares))) ** 0.5, 1.0, _MAX_SCALE))
+        if self._learnt_scale is None:
+            errors, noise = np.array(self._errors), np.array(self._noise)
+            believed = np.array([self._sd(configuration) for configuration in self._measured])
+            squares = np.maximum(errors**2 - noise**2 - believed**2 + _PRIOR**2, 0) / _PRIOR**2
+            scale = ((_BELIEVED + squares.sum()) / (_BELIEVED + len(squares))) ** 0.5
+            self._learnt_scale = float(np.clip(scale, 1.0, _MAX_SCALE))
+        return self._learnt_scale
 
     def _sd(self, configuration: Configuration) -> float:
         """Return the error of the prediction of ``configuration``, before anything was measured."""
