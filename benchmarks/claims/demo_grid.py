@@ -316,6 +316,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the order of measurements")
     parser.add_argument("--allow-noise", action="store_true", help="to try this out on a busy machine")
     options = parser.parse_args()
+    if options.calls and options.only:
+        parser.error("--calls times all of a table")
     say(f"compiling with {', '.join(BACKENDS)}; tl2cgen takes half a minute the first time")
     fraud = Fraud.prepare()
     space = fraud.space()

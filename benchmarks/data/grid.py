@@ -71,7 +71,7 @@ class Figures:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Timed calls: the service times, what starting the workers took, and then each batch size, one call after the
-    other, and a single request a call in traffic, in seconds, zero where that was not done."""
+    other, and all traffic in which calls were timed, in seconds, zero where there was none."""
 
     service: ServiceTimes
     start_s: float
@@ -122,8 +122,9 @@ class Grid:
                 "configuration": list(_CONFIGURATION),
                 "repeat of a test": [field.name for field in fields(Figures)],
                 "repeat of a timing": "workers, seconds to start, seconds in traffic, what calls took longer there "
-                "after the worker was idle for so many us (means of equal shares of the sorted times in us), then for "
-                "each batch size: requests, seconds, means of equal shares of the sorted times in us",
+                "after the worker was idle for so many us (means of equal shares of the sorted times in us), how many "
+                "times as long calls of so many requests were among others there, then for each batch size: requests, "
+                "seconds, means of equal shares of the sorted times in us",
             },
             "machine": dict(self.machine),
             "model": self.model,
@@ -259,11 +260,13 @@ def timing_row(timing: Timing) -> Row:
         [batch.requests, _short(seconds[batch.requests]), list(map(_us, batch.strata_ns))]
         for batch in timing.service.batches
     ]
-    return [timing.service.workers, _short(timing.start_s), _short(timing.in_traffic_s), after_idle, *sizes]
+    changing_sizes = [[requests, _short(times)] for requests, times in timing.service.changing_sizes]
+    before = [timing.service.workers, _short(timing.start_s), _short(timing.in_traffic_s)]
+    return [*before, after_idle, changing_sizes, *sizes]
 
 
 def timing_of(row: Row) -> Timing:
-    workers, start_s, in_traffic_s, after_idle, *sizes = row
+    workers, start_s, in_traffic_s, after_idle, changing_sizes, *sizes = row
     return Timing(
         service=ServiceTimes(
             batches=tuple(BatchTimes(requests=n, strata_ns=_ns(times_us)) for n, _, times_us in sizes),
@@ -271,6 +274,7 @@ def timing_of(row: Row) -> Timing:
             after_idle=tuple(
                 AfterIdle(idle_ns=1000.0 * idle_us, extra_ns=_ns(extra_us)) for idle_us, extra_us in after_idle
             ),
+            changing_sizes=tuple((requests, times) for requests, times in changing_sizes),
         ),
         start_s=start_s,
         sizes_s=tuple((requests, seconds) for requests, seconds, _ in sizes),

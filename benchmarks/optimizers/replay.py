@@ -87,8 +87,8 @@ class Table:
             return None
         timing = self._random.choice(repeats)
         self.now_s += timing.start_s + sum(seconds for size, seconds in timing.sizes_s if size in sizes)
-        after_idle = timing.service.after_idle if sizes[0] == 1 else ()
-        self.now_s += timing.in_traffic_s if after_idle else 0.0
+        in_traffic = sizes[0] == 1
+        self.now_s += timing.in_traffic_s if in_traffic else 0.0
         error = self._error(self._noise.timing, len(repeats))
         batches = timing.service.batches
         # A size that is missing was beyond what is worth timing.
@@ -96,7 +96,8 @@ class Table:
         return replace(
             timing.service,
             batches=tuple(replace(times, strata_ns=tuple(error * ns for ns in times.strata_ns)) for times in asked),
-            after_idle=after_idle,
+            after_idle=timing.service.after_idle if in_traffic else (),
+            changing_sizes=timing.service.changing_sizes if in_traffic else (),
         )
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from servefit.profiler.evidence.plateaus import steps_of
+from servefit.profiler.evidence.plateaus import plateaus_of, steps_of
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import (
     MIN_SEARCH_S,
@@ -96,7 +96,9 @@ def _load_users(driver: EndpointDriver, request: LoadRequest, progress: Progress
         loop = request.phases or request.constant_users(1)
         run, problems = run_valid(driver, loop, limit_ms=limit_ms, allow_noise=allow_noise, stopping=request.stopping())
     summary = best_plateau(run, request.sla)
-    judgement = judge(Sla(thresholds=thresholds), capacity=summary, at_rate=None, instances=1)
+    # Any of several plateaus may be the one that passes.
+    chances = len(plateaus_of(run))
+    judgement = judge(Sla(thresholds=thresholds), capacity=summary, at_rate=None, instances=1, chances=chances)
     asked = bool(thresholds)
     return LoadOutcome(
         runs=(run,),

@@ -1,5 +1,5 @@
-"""What to test in place of a promising configuration, where latencies at a rate decide: what the ranking would prefer
-to it after a test of each, if their latencies differ by no more than luck may do, as is expected.
+"""What to test in place of a promising configuration, where latencies decide: what the ranking would prefer to it after
+a test of each, or after rounds of both, if their latencies differ by no more than luck may do, as is expected.
 
 Joining requests, and more threads or workers, have to be shown to gain something, and of what is as simple that which
 answers more is preferred. So these are tested first.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servefit.search.optimizer.expected_improvement import LIKELY
 from servefit.search.results.ranking import MORE_CAPACITY, differs_by_luck, simplicity
 
 if TYPE_CHECKING:
@@ -51,4 +52,6 @@ def _kind(configuration: Configuration) -> tuple[int, str, str, object]:
 
 def _does_as_well(other: Configuration, promising: Configuration, surrogate: Surrogate) -> bool:
     best, found = surrogate.expected_score(promising), surrogate.expected_score(other)
-    return best is not None and found is not None and differs_by_luck(best.score, found.score)
+    if best is None or found is None or found.feasible < min(best.feasible, LIKELY):
+        return False
+    return differs_by_luck(best.score, found.score)

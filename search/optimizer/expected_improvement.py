@@ -20,6 +20,9 @@ FIRST_IMPROVEMENT, CHEAPER_IMPROVEMENT = 1e6, 1e3
 """The improvement by the first that keeps the limits, and by what costs less by the hour. They are no measurements:
 each only has to be larger than any improvement of a figure, which is below 1, times any probability worth a test."""
 
+LIKELY = 0.5
+"""What keeps its limits with a higher probability is taken to keep them: it is more likely than not."""
+
 _MAX_SDS = 30.0
 """Nothing is expected of what is further behind the best, in standard deviations: by the normal distribution the chance
 is below 1e-190, and the exponential could overflow."""

@@ -68,14 +68,14 @@ def finalists(
     if not recommendations:
         return []
     recommended, objective = recommendations[0].trial.configuration, objective_of(request)
-    ranked = sorted(_ranked(space, trials, request), key=lambda each: each[0])
-    (verdict, best), _, first = ranked[0]
+    # Rounds compare what two do, and not what instances cost.
+    price = _price(recommendations[0].profile) if objective.priced else None
+    ranked = sorted(_ranked(space, trials, request, price), key=lambda each: each[0])
+    (verdict, best), *_ = ranked[0]
     alike = [
         _Measured(pooled=pooled, score=score, profile=profile)
         for (rank, score), pooled, profile in ranked
         if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
-        # Rounds compare what two do, and not what instances cost.
-        and (not objective.priced or _price(profile) == _price(first))
     ]
     arms = {pooled.configuration: pooled.arm for _, pooled, _ in ranked}
     one_of_each = [each for each in _one_of_each_arm(alike, recommended) if isfinite(each.score.figure)]
@@ -123,13 +123,15 @@ class _Measured:
 
 
 def _ranked(
-    space: Space, trials: Sequence[Trial], request: JobRequest
+    space: Space, trials: Sequence[Trial], request: JobRequest, price: Price | None
 ) -> Iterator[tuple[tuple[int, Score], PooledTrials, InstanceProfile]]:
-    """Yield what ``trials`` amount to for each configuration that fits a profile: its rank on the best of these."""
+    """Yield what ``trials`` amount to for each configuration that fits a profile of that ``price``, or any where it is
+    None: its rank on the best of these."""
+    profiles = [(profile, fitting) for profile, fitting in space.profiles if price is None or price == _price(profile)]
     for pooled in pool_trials(trials):
         ranks = [
             (ranking_key(pooled, profile, request), pooled, profile)
-            for profile, fitting in space.profiles
+            for profile, fitting in profiles
             if pooled.configuration in fitting and pooled.trial.measurement.peak_memory_bytes <= profile.memory_bytes
         ]
         if ranks:

@@ -17,7 +17,7 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.optimizer.equals import preferred_equal
-from servefit.search.optimizer.expected_improvement import improvement
+from servefit.search.optimizer.expected_improvement import LIKELY, improvement
 from servefit.search.optimizer.gaussian_process import CAPACITY_NOISE, LATENCY_NOISE
 from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
@@ -45,9 +45,6 @@ of one configuration differ in by 4 %, and 1.5 % of p95 (``gaussian_process``). 
 
 PARZEN_EVERY = 5
 """One test in so many is left to the Parzen estimator, once predictions promise nothing more. Chosen, not measured."""
-
-_LIKELY = 0.5
-"""What keeps its limits with a higher probability is taken to keep them: it is more likely than not."""
 
 _UNKNOWN = 1e9
 """The figure that the estimator gets for one that is not known: it takes no infinite ones, and nothing is as bad."""
@@ -110,7 +107,7 @@ class Proposer:
         self._settle(configuration, None)
         expected_score = self._surrogate.expected_score(configuration)
         self._surrogate.assume(configuration)
-        if expected_score is not None and expected_score.feasible > _LIKELY:
+        if expected_score is not None and expected_score.feasible > LIKELY:
             self._assumed.append(expected_score.score)
         return expected_score
 

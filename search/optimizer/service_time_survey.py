@@ -199,10 +199,14 @@ class Survey:
         """Return ``found`` with what a single-threaded worker takes longer in traffic, where that of its own was not
         timed: without it, it would be taken for quicker than what was."""
         simple = self._simple(configuration)
-        if found.after_idle or simple is None:
+        if simple is None:
             return found
         plain = self.known[simple]
-        return replace(found, after_idle=plain.after_idle, changing_sizes=plain.changing_sizes)
+        return replace(
+            found,
+            after_idle=found.after_idle or plain.after_idle,
+            changing_sizes=found.changing_sizes or plain.changing_sizes,
+        )
 
     def _extended(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
         """Return ``found`` with sizes beyond those that were timed. They take what a single-threaded worker takes,

@@ -8,6 +8,7 @@ more.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
-from servefit.search.results.pooled_trials import PooledTrials, pool_trials
+from servefit.search.results.pooled_trials import PooledTrials, pool_trials, without_disturbed_rounds
 from servefit.search.results.price import Price
 from servefit.search.results.ratios import MIN_ROUNDS, ratio
 from servefit.search.results.recommendation import Recommendation
@@ -77,7 +78,7 @@ def best_for(
     rivals = [rival for rival in pooled if rival.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
     if not rivals:
         return None
-    best = _not_beaten(rivals, profile, request, trials)
+    _, best = _not_beaten([(profile, rival) for rival in rivals], request, trials)
     ties = [rival for rival in rivals if as_good(best, rival, (profile, profile), request, trials)]
     simplest = min(simplicity(rival.configuration) for rival in ties)
     simple = [rival for rival in ties if simplicity(rival.configuration) == simplest]
@@ -88,28 +89,46 @@ def best_for(
 
 
 def _not_beaten(
-    rivals: Sequence[PooledTrials], profile: InstanceProfile, request: JobRequest, trials: Sequence[Trial]
-) -> PooledTrials:
-    """Return the first of ``rivals``, or, where rounds show another of its verdict and price to be better for certain,
-    that one: figures are of all rounds that a configuration took part in, and those that left early missed some."""
-    ranked = sorted(rivals, key=lambda rival: ranking_key(rival, profile, request))
-    best, seen = ranked[0], {ranked[0].configuration}
+    rivals: Sequence[tuple[InstanceProfile, PooledTrials]], request: JobRequest, trials: Sequence[Trial]
+) -> tuple[InstanceProfile, PooledTrials]:
+    """Return the first of ``rivals``, each on a profile, or, where rounds show another of its verdict and price to be
+    better for certain, that one: figures are of all rounds that a configuration took part in, and those that left early
+    missed some. Of those that share their figure the one that was in most rounds is first, as it can be compared."""
+    rounds = _rounds_by_configuration(trials)
+
+    def key(rival: tuple[InstanceProfile, PooledTrials]) -> tuple[int, Score]:
+        return ranking_key(rival[1], rival[0], request)
+
+    ranked = sorted(rivals, key=lambda rival: (key(rival), -rounds[rival[1].configuration]))
+    best, seen = ranked[0], {ranked[0][1].configuration}
     while True:
-        key = ranking_key(best, profile, request)
         better = next(
             (
                 rival
                 for rival in ranked
-                if rival.configuration not in seen
-                and _same_but_for_figure(key, ranking_key(rival, profile, request))
-                and is_surely_better(rival.configuration, best.configuration, request, trials)
+                if rival[1].configuration not in seen
+                and _same_but_for_figure(key(best), key(rival))
+                and _cost_the_same(best[0], rival[0], request)
+                and is_surely_better(rival[1].configuration, best[1].configuration, request, trials)
             ),
             None,
         )
         if better is None:
             return best
         best = better
-        seen.add(best.configuration)
+        seen.add(best[1].configuration)
+
+
+def _rounds_by_configuration(trials: Iterable[Trial]) -> Counter[Configuration]:
+    """Return how many rounds each configuration was in that count."""
+    return Counter(trial.configuration for trial in without_disturbed_rounds(trials) if trial.round is not None)
+
+
+def _cost_the_same(first: InstanceProfile, second: InstanceProfile, request: JobRequest) -> bool:
+    """Return whether what rounds say of two profiles is all that the objective asks: they compare what two do on
+    instances of the same price."""
+    prices = {Price.of(profile.price_per_hour, profile.vcpus) for profile in (first, second)}
+    return len(prices) == 1 or not objective_of(request).priced
 
 
 def as_good(
@@ -124,25 +143,25 @@ def as_good(
     was in rounds and so is better known."""
     keys = ranking_key(best, profiles[0], request), ranking_key(rival, profiles[1], request)
     alike = is_tie(*keys, request)
+    if not _cost_the_same(*profiles, request):
+        return alike
     if not isinstance(objective_of(request), Latency):
         return alike and not is_surely_better(best.configuration, rival.configuration, request, trials)
     # Of latencies that nobody can feel the difference of, it does not matter how surely they differ. What differs by
     # more may do so by luck, and whatever is less simple has to be shown to be better.
-    if alike or keys[0][0] == VERDICT_ORDER["FAIL"] or not _same_but_for_figure(*keys):
+    either_way = alike and is_tie(keys[1], keys[0], request)
+    if either_way or keys[0][0] == VERDICT_ORDER["FAIL"] or not _same_but_for_figure(*keys):
         return alike
     if (left_open := _rounds_leave_open(best, rival, request, trials)) is not None:
         return left_open
-    by_luck = differs_by_luck(keys[0][1], keys[1][1])
-    return by_luck and (isinstance(objective_of(request), CostAtRate) or _is_better_known(rival, best, trials))
+    with_luck = isinstance(objective_of(request), CostAtRate) or _is_better_known(rival, best, trials)
+    return alike or (with_luck and differs_by_luck(keys[0][1], keys[1][1]))
 
 
 def _is_better_known(rival: PooledTrials, best: PooledTrials, trials: Sequence[Trial]) -> bool:
     """Return whether ``rival`` was in as many rounds among ``trials`` as an interval takes, and ``best`` was not."""
-    rounds, fewer = (
-        len({trial.round for trial in trials if trial.round is not None and trial.configuration == each.configuration})
-        for each in (rival, best)
-    )
-    return rounds >= MIN_ROUNDS > fewer
+    rounds = _rounds_by_configuration(trials)
+    return rounds[rival.configuration] >= MIN_ROUNDS > rounds[best.configuration]
 
 
 def _rounds_leave_open(
@@ -208,7 +227,7 @@ def _break_ties(
     """Put the cheapest of the profiles that are as good as the first at the top, and of those the simplest."""
     if not chosen:
         return chosen
-    (profile, best), *_ = chosen
+    profile, best = _not_beaten(chosen, request, trials)
     tied = [pair for pair in chosen if as_good(best, pair[1], (profile, pair[0]), request, trials)]
 
     def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float, tuple[int, ...]]:

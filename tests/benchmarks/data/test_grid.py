@@ -39,10 +39,13 @@ def test_a_grid_reads_back_as_it_was_written(small_grid: Grid, tmp_path: Path) -
 def test_what_calls_take_longer_in_traffic_reads_back(small_grid: Grid, tmp_path: Path) -> None:
     subject, (timing, *_) = next(iter(small_grid.timings.items()))
     after_idle = (AfterIdle(idle_ns=0.0, extra_ns=(1_000.0, 3_000.0)), AfterIdle(idle_ns=2e5, extra_ns=(40_000.0,)))
-    in_traffic = replace(timing, in_traffic_s=0.35, service=replace(timing.service, after_idle=after_idle))
+    changing_sizes = ((2, 1.25), (8, 1.5))
+    service = replace(timing.service, after_idle=after_idle, changing_sizes=changing_sizes)
+    in_traffic = replace(timing, in_traffic_s=0.35, service=service)
     replace(small_grid, timings={subject: (in_traffic,)}).write(tmp_path / "grid.json")
     (found,) = Grid.read(tmp_path / "grid.json").timings[subject]
     assert (found.in_traffic_s, found.service.after_idle) == (0.35, after_idle)
+    assert found.service.changing_sizes == changing_sizes
 
 
 def test_a_grid_says_what_its_columns_are(small_grid: Grid, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
@@ -13,7 +14,7 @@ from servefit.search.optimizer.equals import preferred_equal
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
 from servefit.search.request.job_request import JobRequest
-from servefit.search.request.sla import Sla
+from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.request.space import Space
 
 MS = 1e6
@@ -50,3 +51,21 @@ def test_of_what_is_expected_to_do_as_well_the_simplest_that_answers_most_is_tes
 def test_what_is_not_left_is_not_tested(surrogate: Surrogate) -> None:
     assert preferred_equal(MIDDLING, (MIDDLING, SLOW), surrogate) == MIDDLING
     assert preferred_equal(JOINING, (JOINING, MIDDLING), surrogate) == MIDDLING
+
+
+def test_what_is_expected_to_break_a_limit_is_not_tested_first() -> None:
+    threaded = Configuration(vcpus=2, backend="a", settings=Settings(threads=2))
+    plain = replace(threaded, settings=Settings())
+    survey = Survey.of((plain, threaded))
+    for configuration, call_ms in ((plain, 1.3), (threaded, 0.9)):
+        calls = BatchTimes(requests=1, strata_ns=(call_ms * MS,))
+        survey.known[timed_as(configuration, 1)] = ServiceTimes(batches=(calls,))
+    large = InstanceProfile(name="large", vcpus=2, memory_bytes=2**30)
+    space = Space(profiles=((large, frozenset([plain, threaded])),), grid=(plain, threaded))
+
+    def tested(limit: str) -> Configuration:
+        asked = JobRequest(name="job", sla=Sla(thresholds=parse_sla(f"p95={limit}"), rate_per_s=5.0))
+        return preferred_equal(threaded, (plain, threaded), Surrogate(space, survey, asked))
+
+    assert tested("10ms") == plain
+    assert tested("1.1ms") == threaded

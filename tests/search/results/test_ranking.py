@@ -212,6 +212,48 @@ def test_of_profiles_whose_latencies_rounds_do_not_tell_apart_the_cheaper_comes_
     assert first([0.15, 0.15, 0.15]) == "large"
 
 
+def test_a_profile_that_rounds_show_to_be_slower_is_not_first_by_a_lucky_test(trial: MakeTrial) -> None:
+    small, large = profile("small", 2, price_per_hour=0.1), profile("large", 4, price_per_hour=9.0)
+    on_large = replace(FAST, vcpus=4, workers=4)
+    space = Space(profiles=((small, frozenset([FAST])), (large, frozenset([on_large]))), grid=(FAST, on_large))
+    tests = [trial(FAST, p95_ms=0.05), trial(on_large, p95_ms=0.2)]
+    rounds = rounds_of(trial, {FAST: [0.2, 0.21, 0.19], on_large: [0.15, 0.155, 0.145]})
+    assert recommend(space, [*tests, *rounds], request_of("latency"))[0].profile.name == "large"
+
+
+def test_rounds_say_nothing_of_profiles_whose_prices_differ_where_the_price_of_an_inference_counts(
+    trial: MakeTrial,
+) -> None:
+    small, large = profile("small", 2), profile("large", 4)
+    on_large = replace(FAST, vcpus=4, workers=4)
+    space = Space(profiles=((small, frozenset([FAST])), (large, frozenset([on_large]))), grid=(FAST, on_large))
+    tests = [trial(FAST, throughput_per_s=1100.0), trial(on_large, throughput_per_s=2210.0)]
+    rounds = [replace(each, round=nth) for each in tests for nth in range(3)]
+    assert recommend(space, [*tests, *rounds], request_of("cost"))[0].profile.name == "small"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_configurations_that_did_the_same_the_one_that_was_in_rounds_speaks_for_all(
+    trial: MakeTrial, *, reverse: bool
+) -> None:
+    def joining(configuration: Configuration, p95_ms: float) -> Trial:
+        tested = trial(configuration, p95_ms=p95_ms)
+        assert tested.at_rate is not None
+        return replace(tested, at_rate=replace(tested.at_rate, largest_call=2))
+
+    fewer = replace(BATCHED, max_batch=4)
+    tests = [joining(fewer, 0.15), joining(BATCHED, 0.15), joining(FAST, 0.2)]
+    rounds = rounds_of(trial, {fewer: [0.15] * 4, FAST: [0.2] * 4})
+    asked = JobRequest(name="job", goal="latency", sla=Sla(rate_per_s=100.0))
+    assert best([*(tests[::-1] if reverse else tests), *rounds], asked) == fewer
+
+
+def test_rounds_in_which_the_machine_got_in_the_way_make_nothing_better_known(trial: MakeTrial) -> None:
+    tests = [trial(FAST, p95_ms=0.2), trial(BATCHED, p95_ms=0.15)]
+    rounds = [replace(each, verdict="INVALID") for each in rounds_of(trial, {FAST: [0.2, 0.2, 0.2]})]
+    assert best([*tests, *rounds], request_of("latency")) == BATCHED
+
+
 def rounds_of(trial: MakeTrial, p95_ms: Mapping[Configuration, Sequence[float]]) -> list[Trial]:
     return [
         trial(configuration, p95_ms=each_ms, nth_round=nth)
