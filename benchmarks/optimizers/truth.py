@@ -101,19 +101,6 @@ class Truth:
     def _log_figure(self, choice: Choice, figures: Figures) -> float:
         return log(self._rank(choice, figures)[1].figure)
 
-    def of_the_best(self, choice: Choice) -> float:
-        """Return the throughput of ``choice`` over the highest for the same cost per hour and the same verdict."""
-
-        def standing(candidate: Choice) -> tuple[int, bool, float]:
-            verdict, score = self._ranks[candidate]
-            return verdict, score.unpriced, score.per_hour
-
-        equals = [candidate for candidate in self._ranks if standing(candidate) == standing(choice)]
-        return self._capacity(choice) / max(map(self._capacity, equals))
-
-    def _capacity(self, choice: Choice) -> float:
-        return self._figures[choice[1]].capacity_per_s
-
 
 def near_the_best(grid: Grid) -> tuple[Configuration, ...]:
     """Return the configurations of ``grid`` that may be the best by any goal, with those that differ from them in how

@@ -82,13 +82,11 @@ def test_what_has_no_price_or_breaks_the_sla_is_wrong(small_grid: Grid) -> None:
     assert truth.regret(choice_of(grid, "ml.m5.large", rival)) >= WRONG
 
 
-def test_of_the_best_compares_capacities_of_equal_rank(small_grid: Grid) -> None:
+def test_a_configuration_is_no_choice_of_a_profile_that_it_does_not_fit(small_grid: Grid) -> None:
     truth = Truth(small_grid, demo_request("throughput"))
-    assert truth.of_the_best(truth.best) == 1.0
-    smaller = choice_of(
-        small_grid, "local-1c", next(configuration for configuration in small_grid.tests if configuration.vcpus == 1)
-    )
-    assert 0 < truth.of_the_best(smaller) <= 1
+    smaller = next(configuration for configuration in small_grid.tests if configuration.vcpus == 1)
+    assert choice_of(small_grid, "local-1c", smaller) in truth.choices
+    assert truth.best[1].vcpus == 2
     assert choice_of(small_grid, "local-1c", truth.best[1]) not in truth.choices
 
 
