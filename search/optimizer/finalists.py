@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.search.optimizer.gaussian_process import CAPACITY_NOISE, LATENCY_NOISE
-from servefit.search.optimizer.leads import may_still_win
+from servefit.search.optimizer.leads import is_preferred_for_now, may_still_win
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price, cheapest
@@ -180,7 +180,11 @@ def remaining_finalists(
             leader = finalist
 
     rivals = [finalist for finalist in alive if finalist != leader]
-    may_win = [rival for rival in rivals if may_still_win(rival, leader, trials, request)]
+    may_win = [
+        rival
+        for rival in rivals
+        if may_still_win(rival, leader, trials, request) or is_preferred_for_now(rival, leader, trials, request)
+    ]
     left = [leader, *may_win]
     naive_is_out = naive is None or naive in failed or is_surely_better(leader, naive, request, trials)
     return left, None if naive_is_out else naive

@@ -8,7 +8,8 @@ further rounds, the usual one of such ratios, since two rounds that happen to ag
 A rival that is unlikely to be better by more than anybody cares leaves the rounds, so the time goes to those that may
 be: a race [Maron and Moore 1997]. Those that stay have the same number of turns: unequal numbers [OCBA, Chen and Lee
 2010] would leave turns without the one beside them, which has the same arrivals in the same minute, and that is worth
-more. The rounds are over when the leader is alone.
+more. A simpler rival, which would win a tie, stays until it is told whether there is one. The rounds are over when the
+leader is alone.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from dataclasses import dataclass
 from math import atan, cos, fsum, log, pi, sin, sqrt
 from typing import TYPE_CHECKING
 
+from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import objective_of
-from servefit.search.results.ratios import MIN_ROUNDS, log_ratios, rounds_of_both
+from servefit.search.results.ranking import simplicity
+from servefit.search.results.ratios import MIN_ROUNDS, log_ratios, ratio, rounds_of_both
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +70,10 @@ class Lead:
         """Return the probability that the other is better, by more than the part ``by``."""
         return student_cdf((-log(1 + by) - self.mean) / self.scale, self.degrees)
 
+    def chance_ahead(self, by: float = 0.0) -> float:
+        """Return the probability that the one is better, by more than the part ``by``."""
+        return 1 - student_cdf((log(1 + by) - self.mean) / self.scale, self.degrees)
+
 
 def usual_sd(request: JobRequest) -> float:
     """Return how far ratios of two configurations usually differ from round to round, by the figure that ``request`` is
@@ -87,6 +94,22 @@ def may_still_win(rival: Configuration, leader: Configuration, trials: Sequence[
     rivals = len({trial.configuration for trial in trials if trial.round is not None}) - 1
     lead = Lead.of_rounds(logs, usual_sd=usual_sd(request))
     return lead.chance_behind(ENOUGH) >= MAX_CHANCE / max(1, rivals)
+
+
+def is_preferred_for_now(
+    rival: Configuration, leader: Configuration, trials: Sequence[Trial], request: JobRequest
+) -> bool:
+    """Return whether another round is worth it since ``rival`` would be chosen for being simpler, though ``leader`` may
+    be better by more than anybody would give up for that: what the rounds among ``trials`` leave open is a tie where
+    latency decides. Raises ObjectiveError."""
+    objective = objective_of(request)
+    if not isinstance(objective, Latency) or simplicity(rival) >= simplicity(leader):
+        return False
+    found = ratio(trials, leader, rival, request)
+    if found is None or found.ci95 is None or found.ci95[0] > 1 + objective.tie:
+        return False
+    lead = Lead.of_rounds(log_ratios(trials, leader, rival, request), usual_sd=usual_sd(request))
+    return lead.chance_ahead(ENOUGH) >= MAX_CHANCE
 
 
 def is_far_behind(rival: Configuration, leader: Configuration, trials: Sequence[Trial], request: JobRequest) -> bool:

@@ -182,6 +182,27 @@ def test_who_is_at_best_a_little_better_is_out_after_the_third(trial: MakeTrial)
     assert remaining(trials, naive=None) == ([A, C], None)
 
 
+@pytest.mark.parametrize(
+    ("plain_ms", "joining_ms", "stays"),
+    [
+        ([0.2, 0.25, 0.18], [0.15, 0.2, 0.17], True),
+        ([0.3, 0.3, 0.3], [0.15, 0.15, 0.15], False),
+        ([0.2] * 10, [0.2] * 9 + [0.199], False),
+    ],
+    ids=["may be a tie", "surely slower", "as good"],
+)
+def test_where_latency_decides_who_is_simpler_stays_until_it_is_told_whether_there_is_a_tie(
+    trial: MakeTrial, plain_ms: list[float], joining_ms: list[float], *, stays: bool
+) -> None:
+    trials = [
+        trial(configuration, p95_ms=p95_ms, nth_round=nth)
+        for configuration, all_ms in ((PLAIN, plain_ms), (A, joining_ms))
+        for nth, p95_ms in enumerate(all_ms)
+    ]
+    asked = JobRequest(name="job", goal="latency")
+    assert remaining_finalists([PLAIN, A], None, trials, asked, set()) == ([A, PLAIN] if stays else [A], None)
+
+
 def test_the_leader_is_who_was_best_in_the_rounds(trial: MakeTrial) -> None:
     left, _ = remaining(rounds(trial, {A: [100.0] * 3, B: [100.0] * 3, C: [120.0] * 3}))
     assert left == [C]
