@@ -4,13 +4,13 @@
     python -m benchmarks.claims.demo_grid --calls [--repeats 2]
     python -m benchmarks.claims.demo_grid --near-the-best replay|truth [--repeats 10]
 
-``regret`` plays searches back on that table, and ``time_to_recommendation`` holds answers against it. All backends are
-compiled first. Then each repeat goes through all configurations, and through all that a survey of service times may
-time, in an order of its own, so that what the machine does in the meantime is in the differences between repeats. What
-was INVALID is measured again at the end of its repeat, twice at most. With ``--calls`` the calls of a stored table are
-timed again, and its tests stay. With ``--near-the-best`` only those are measured that may be the best of the stored
-table by any goal, ten times: to be played back beside the table, as two repeats that agree by luck would be found each
-time that they are, or as the truth for ``regret``.
+``regret`` plays searches back on that table. All backends are compiled first. Then each repeat goes through all
+configurations, and through all that a survey of service times may time, in an order of its own, so that what the
+machine does in the meantime is in the differences between repeats. What was INVALID is measured again at the end of its
+repeat, twice at most. With ``--calls`` the calls of a stored table are timed again, and its tests stay. With
+``--near-the-best`` only those are measured that may be the best of the stored table by any goal, ten times: to be
+played back beside the table, as two repeats that agree by luck would be found each time that they are, or as the truth
+for ``regret``.
 
 Everything that is finished is in the working file beside the output (``.part.jsonl``), and a run that was broken off
 goes on from there. Prints one JSON object; what it is at goes to stderr. With two CPUs it takes about 30 minutes, with

@@ -1,4 +1,4 @@
-"""How long the demo takes, with nothing there and with all that can be kept from earlier, and how good its answers are.
+"""How long the demo takes, with nothing there and with all that can be kept from earlier, and what it answers.
 
     python -m benchmarks.claims.time_to_recommendation [--jobs 3]
 
@@ -7,9 +7,7 @@ the data, trains the model and compiles it; after it whatever it had no time to 
 ``cold_store`` find the model and all that is compiled, but nothing that was measured. Those with a ``warm_store`` have
 one folder, and begin with what the ones before them measured.
 
-Each answer is held against the repeats of the model alone, where these are of this machine and model: by how much the
-p95 of what was recommended is above the lowest there, and how much of that is more than chance (see ``regret``). Prints
-one JSON object. It takes about six minutes.
+Prints one JSON object. It takes about six minutes.
 """
 
 from __future__ import annotations
@@ -26,17 +24,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.data.grid import REPEATED, STORED, Grid
-from benchmarks.models.fraud import demo_request
-from benchmarks.optimizers.truth import Truth
-from servefit.backends.types import Settings
 from servefit.profiler.machine.host import describe_host
-from servefit.profiler.record.types import Configuration
 
 MEASURED = ("jobs", "jobs.db*")
 """What jobs leave in the state folder; all else there can be made again without measuring."""
-
-NOT_OPTIONS = ("max_batch", "batch_delay_us")
 
 
 def demo(state: Path, seed: int) -> dict[str, Any]:
@@ -57,7 +48,6 @@ def demo(state: Path, seed: int) -> dict[str, Any]:
         "command_s": round(seconds, 1),
         "job_s": round(document["elapsed_s"], 1),
         "tests": document["tests"],
-        "model": document["model"]["digest"],
         "instance_profile": best["instance_profile"],
         "backend": best["backend"],
         "environment": best["environment"],
@@ -73,38 +63,6 @@ def with_cold_store(kept: Path, seed: int) -> dict[str, Any]:
         state = Path(folder) / "state"
         shutil.copytree(kept, state, ignore=shutil.ignore_patterns(*MEASURED))
         return demo(state, seed)
-
-
-def against(truth: Truth, grid: Grid, answer: dict[str, Any]) -> dict[str, float] | None:
-    """Return the regret of ``answer`` in per cent. None if the grid does not have it."""
-    settings = answer["settings"]
-    options = {name: value for name, value in settings.items() if name not in NOT_OPTIONS}
-    profile = next((profile for profile in grid.profiles if profile.name == answer["instance_profile"]), None)
-    if profile is None:
-        return None
-    chosen = Configuration(
-        vcpus=profile.vcpus,
-        backend=answer["backend"],
-        settings=Settings(
-            threads=int(answer["environment"]["OMP_NUM_THREADS"]), options=tuple(sorted(options.items()))
-        ),
-        workers=int(answer["environment"]["MODEL_SERVER_WORKERS"]),
-        max_batch=settings["max_batch"],
-        batch_delay_us=settings["batch_delay_us"],
-    )
-    if (profile, chosen) not in truth.choices:
-        return None
-    return {
-        "regret_percent": round(100 * truth.regret((profile, chosen)), 2),
-        "sure_regret_percent": round(100 * truth.sure_regret((profile, chosen)), 2),
-    }
-
-
-def stored_grid(model: str) -> Grid | None:
-    """Return the stored grid, None if it is of another machine or model."""
-    grid = Grid.read(STORED)
-    same = grid.machine["fingerprint"] == describe_host().fingerprint and grid.model == model
-    return grid if same else None
 
 
 def compile_everything(state: Path) -> None:
@@ -124,10 +82,6 @@ def main() -> None:
         compile_everything(state)
         cold = [with_cold_store(state, seed) for seed in range(1, options.jobs + 1)]
         warm = [demo(state, seed) for seed in range(1, options.jobs + 1)]
-    if (grid := stored_grid(first["model"])) is not None:
-        truth = Truth(grid, demo_request("latency"), Grid.read(REPEATED))
-        for answer in (first, *cold, *warm):
-            answer["against_the_repeats"] = against(truth, grid, answer)
     figures = {
         "machine": f"{host.cpu_model}, {host.logical_cpus} CPUs, {host.virtualisation}, kernel {host.kernel}",
         "load_average_before": host.load_average[0],
