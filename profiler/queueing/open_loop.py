@@ -69,6 +69,7 @@ def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline
         # The calls of other workers that are free only later began before this one, and go on.
         busy = workers - bisect_right(free, start)
         end = start + means_ns[size] * shapes[size][call] * slowdowns[busy]
+        # As ``extra_after`` finds it, without a call for every request.
         if extras_ns and due[first] > freed:
             extra_ns = extras_ns[bisect_right(idle_ns, due[first] - freed) - 1]
             end += extra_ns[int(ranks[call] * len(extra_ns))]

@@ -56,8 +56,8 @@ def time_service(
 
     Where requests will come at ``rate_per_s``, calls of a single worker are then timed as requests come, with arrivals
     from ``seed``: at that rate, or at half of what it can serve one by one, since a call finds colder caches after a
-    pause; and, where more will come than that, at half of what it can serve joined, since calls of changing sizes take
-    longer than calls among their like.
+    pause; and, where more will come than that, at that rate or at half of what it can serve joined, since calls of
+    changing sizes take longer than calls among their like.
 
     Sizes are left out once calls are long and a larger call serves no more requests a second: what follows is in
     proportion. So are those that a time limit cuts off. Raises as ``Workers.time_calls``.

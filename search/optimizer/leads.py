@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import objective_of
-from servefit.search.results.ranking import simplicity
-from servefit.search.results.ratios import MIN_ROUNDS, log_ratios, ratio, rounds_of_both
+from servefit.search.results.ranking import rounds_leave_open, simplicity
+from servefit.search.results.ratios import MIN_ROUNDS, log_ratios, rounds_of_both
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,10 +70,6 @@ class Lead:
         """Return the probability that the other is better, by more than the part ``by``."""
         return student_cdf((-log(1 + by) - self.mean) / self.scale, self.degrees)
 
-    def chance_ahead(self, by: float = 0.0) -> float:
-        """Return the probability that the one is better, by more than the part ``by``."""
-        return 1 - student_cdf((log(1 + by) - self.mean) / self.scale, self.degrees)
-
 
 def usual_sd(request: JobRequest) -> float:
     """Return how far ratios of two configurations usually differ from round to round, by the figure that ``request`` is
@@ -102,14 +98,12 @@ def is_preferred_for_now(
     """Return whether another round is worth it since ``rival`` would be chosen for being simpler, though ``leader`` may
     be better by more than anybody would give up for that: what the rounds among ``trials`` leave open is a tie where
     latency decides. Raises ObjectiveError."""
-    objective = objective_of(request)
-    if not isinstance(objective, Latency) or simplicity(rival) >= simplicity(leader):
+    if not isinstance(objective_of(request), Latency) or simplicity(rival) >= simplicity(leader):
         return False
-    found = ratio(trials, leader, rival, request)
-    if found is None or found.ci95 is None or found.ci95[0] > 1 + objective.tie:
+    if not rounds_leave_open(leader, rival, request, trials):
         return False
-    lead = Lead.of_rounds(log_ratios(trials, leader, rival, request), usual_sd=usual_sd(request))
-    return lead.chance_ahead(ENOUGH) >= MAX_CHANCE
+    lead = Lead.of_rounds(log_ratios(trials, rival, leader, request), usual_sd=usual_sd(request))
+    return lead.chance_behind(ENOUGH) >= MAX_CHANCE
 
 
 def is_far_behind(rival: Configuration, leader: Configuration, trials: Sequence[Trial], request: JobRequest) -> bool:

@@ -152,7 +152,7 @@ def as_good(
     either_way = alike and is_tie(keys[1], keys[0], request)
     if either_way or keys[0][0] == VERDICT_ORDER["FAIL"] or not _same_but_for_figure(*keys):
         return alike
-    if (left_open := _rounds_leave_open(best, rival, request, trials)) is not None:
+    if (left_open := rounds_leave_open(best.configuration, rival.configuration, request, trials)) is not None:
         return left_open
     with_luck = isinstance(objective_of(request), CostAtRate) or _is_better_known(rival, best, trials)
     return alike or (with_luck and differs_by_luck(keys[0][1], keys[1][1]))
@@ -164,12 +164,12 @@ def _is_better_known(rival: PooledTrials, best: PooledTrials, trials: Sequence[T
     return rounds[rival.configuration] >= MIN_ROUNDS > rounds[best.configuration]
 
 
-def _rounds_leave_open(
-    best: PooledTrials, rival: PooledTrials, request: JobRequest, trials: Sequence[Trial]
+def rounds_leave_open(
+    best: Configuration, rival: Configuration, request: JobRequest, trials: Sequence[Trial]
 ) -> bool | None:
     """Return whether rounds among ``trials``, as many as an interval takes, leave open that the two are equal; None
     where there were fewer."""
-    found = ratio(trials, best.configuration, rival.configuration, request)
+    found = ratio(trials, best, rival, request)
     if found is None or found.ci95 is None:
         return None
     return found.ci95[0] <= 1 + objective_of(request).tie
