@@ -96,7 +96,7 @@ def test_every_public_name_is_described_from_its_docstring(site: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_diagrams_are_drawn_without_a_network(site: Path, scheme: Literal["light", "dark"]) -> None:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     asked_for: list[str] = []
     complaints: list[str] = []
@@ -129,7 +129,7 @@ def test_only_pages_with_diagrams_load_what_draws_them(site: Path) -> None:
 
 
 def test_pages_that_are_opened_as_files_can_be_searched_and_read_in_the_dark(site: Path) -> None:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     asked_for: list[str] = []
     complaints: list[str] = []
@@ -142,8 +142,9 @@ def test_pages_that_are_opened_as_files_can_be_searched_and_read_in_the_dark(sit
         page.keyboard.press("/")
         page.keyboard.type("verdicts and intervals")
         page.locator(".md-search-result__link", has_text="Verdicts and intervals").click()
-        assert page.url.startswith((site / "reading.html").as_uri())
-        assert page.locator("body").get_attribute("data-md-color-scheme") == "slate"
+        # The colours are chosen by a script of the page that was just opened, so both are waited for.
+        page.wait_for_url(f"{(site / 'reading.html').as_uri()}*")
+        expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
         browser.close()
     assert complaints == []
     assert {url.partition(":")[0] for url in asked_for} <= {"file", "data", "about"}
