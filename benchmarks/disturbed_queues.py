@@ -52,10 +52,12 @@ class Disturbance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedRun:
-    """When requests arrived, from the beginning of the run, and how long they took, in order of arrival, shape (n,)."""
+    """When requests arrived, from the beginning of the run, how long they took, and how long of that they were served,
+    in order of arrival, shape (n,)."""
 
     arrivals_s: Floats
     response_s: Floats
+    service_s: Floats
 
     def busy(self) -> float:
         """Return for which part of the time the server had something to do."""
@@ -100,7 +102,11 @@ class Queue:
             real_s, own_s = _clock(self.disturbance, arrivals[-1] + services.sum(), random)
             begun = np.interp(arrivals, real_s, own_s)
             response_s = np.interp(begun + simulate(begun, services), own_s, real_s) - arrivals
-        return SimulatedRun(arrivals_s=arrivals[kept] - SETTLE_S, response_s=response_s[kept])
+        ends_s = arrivals + response_s
+        service_s = ends_s - np.maximum(arrivals, np.append(0.0, ends_s[:-1]))
+        return SimulatedRun(
+            arrivals_s=arrivals[kept] - SETTLE_S, response_s=response_s[kept], service_s=service_s[kept]
+        )
 
     def _services(self, requests: int, random: np.random.Generator) -> Floats:
         if self.service == "G":

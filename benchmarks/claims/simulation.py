@@ -12,8 +12,9 @@ minutes later: that is the truth.
 
 Errors are over this second measurement: ``predicted``, as a search predicts, with arrivals of its own; ``calls
 alone``, the same without what calls were seen to take longer in traffic; ``again``, the first measurement, since no
-prediction can be expected to be nearer than that; and ``known calls``, the simulation with the times that calls took
-in the second measurement itself, which is off by the queue's fault alone. The aim is a median of what ``again`` has
+prediction can be expected to be nearer than that; ``known calls``, the simulation with the times that calls took in
+the second measurement itself, which is off by the queue's fault alone; and ``known, in order``, with these calls one
+after the other as they came, where the others shuffle them. The aim is a median of what ``again`` has
 and 5 %. What the machine got in the way of is done again once, and then left out.
 
 Prints one JSON object. It takes about twelve minutes.
@@ -37,13 +38,15 @@ from benchmarks.models.forest_models import benchmark_model
 from benchmarks.prediction_errors import spread
 from benchmarks.synthetic import machine
 from servefit.errors import MeasurementError
-from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.summary import NS_PER_MS, summarize
 from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.queueing.discipline import Discipline
+from servefit.profiler.queueing.open_loop import serve_arrivals
+from servefit.profiler.queueing.recorded_calls import CallsInOrder, RecordedCalls, served_requests
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
 from servefit.search.queueing.prediction import predict
@@ -60,6 +63,8 @@ CAPACITY_S = 1.0
 REQUESTS = 10_000
 SHORTEST_S, LONGEST_S = 1.0, 3.0
 HOPELESS = 0.1
+STREAMS = 10
+"""Of fresh arrivals, behind which the calls of a measurement are put in order."""
 MAX_ATTEMPTS = 2
 
 
@@ -144,6 +149,20 @@ def calls_of(run: Run, workers: int) -> ServiceTimes:
     return ServiceTimes(batches=tuple(batches), workers=workers)
 
 
+def in_order_ms(run: Run, configuration: Configuration, rate_per_s: float, random: np.random.Generator) -> float:
+    """Return p95 at a rate with the calls of ``run`` in the order in which they came, from any of them on."""
+    calls = RecordedCalls.of([served_requests(counted(run))])
+    in_order = CallsInOrder(calls, max_batch=configuration.max_batch, workers=configuration.workers)
+    discipline, requests = Discipline.of(configuration), int(calls.requests.sum())
+    p95_ns = []
+    for _ in range(STREAMS):
+        due_ns = np.cumsum(random.exponential(NS_PER_S / rate_per_s, requests)).astype(np.int64)
+        order = (int(random.integers(len(calls))) + np.arange(requests)) % len(calls)
+        served = serve_arrivals(due_ns, in_order.drawn(order), discipline)
+        p95_ns.append(np.percentile((served.ended_ns - served.scheduled_ns)[requests // 10 :], 95.0))
+    return float(np.mean(p95_ns)) / NS_PER_MS
+
+
 def compared(configuration: Configuration, service: ServiceTimes, first: Measured, truth: Measured) -> dict[str, Any]:
     """Return the errors of one configuration over the ``truth``, of p95 by load."""
 
@@ -153,12 +172,16 @@ def compared(configuration: Configuration, service: ServiceTimes, first: Measure
         return found.latency_ms["p95"] or float("nan")
 
     capacity_per_s = predict(service, Discipline.of(configuration), rate_per_s=None, percentiles=(95.0,)).capacity_per_s
+    random = np.random.default_rng(configuration.max_batch)
     own_calls = {load: calls_of(run, configuration.workers) for load, run in truth.runs.items()}
     p95_ms = {
         "predicted": {load: foretold_ms(service, load) for load in LOADS},
         "calls alone": {load: foretold_ms(replace(service, after_idle=(), changing_sizes=()), load) for load in LOADS},
         "again": first.p95_ms,
         "known calls": {load: foretold_ms(own_calls[load], load) for load in LOADS},
+        "known, in order": {
+            load: in_order_ms(truth.runs[load], configuration, load * first.capacity_per_s, random) for load in LOADS
+        },
     }
     return {
         "backend": configuration.backend,

@@ -21,11 +21,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.profiler.arrivals.registry import arrivals_named
-from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 from servefit.profiler.defaults import ARRIVALS
+from servefit.profiler.evidence.even_calls import are_even
 from servefit.profiler.evidence.intervals import MIN_VALUES, t_quantile
-from servefit.profiler.queueing.open_loop import serve_arrivals
+from servefit.profiler.queueing.fresh_streams import (
+    FreshStreams,
+    capacity_per_s,
+    equal_sections,
+    replayed_response_ns,
+    served_response_ns,
+)
 from servefit.profiler.queueing.recorded_calls import CallsInOrder, RecordedCalls, with_seen_overhead
 from servefit.profiler.record.traffic import NS_PER_S
 
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.queueing.discipline import Discipline, ServedRequests
-    from servefit.profiler.queueing.service import DrawnTimes
+    from servefit.profiler.queueing.fresh_streams import Section, Stream
 
 _BLOCK_S, _MIN_BLOCKS, _MAX_BLOCKS = 1.0, 6, 10
 """Calls that follow each other so long stay together, or longer, where that makes more than ten blocks. Fewer than six
@@ -42,11 +47,6 @@ have no interval to speak of. A second is longer than most of what disturbs a ma
 
 MIN_S = _BLOCK_S * _MIN_BLOCKS
 """Of calls, for a replay."""
-
-_MAX_OF_SQUARES, _MAX_OF_BEYOND = 0.03, 0.1
-"""Of the sum of the squares of all service times, and of the requests beyond the percentile, the most that a single
-call may have. Of 15,000 lognormal times that vary as much as their mean the longest has 0.015 of the squares, of those
-that vary three times as much 0.1; a stall of the machine has more, and may be over before it matters."""
 
 _FURTHEST = 0.2
 """Of the root, where a line through its surroundings may lead."""
@@ -63,9 +63,6 @@ _STREAMS = 20
 _STEPS = 14
 """Halvings of the rates between none and capacity."""
 
-_FILLS = 0.05
-"""Of a stream, while the queue fills up."""
-
 _BEYOND = 20
 """Requests beyond the percentile in a part of a run that is held against its replay."""
 
@@ -76,9 +73,6 @@ _CONFIDENCE = 0.95
 
 _NEARBY = 0.05
 """So much below the root, the slope is taken. Chosen, not measured."""
-
-_SCALE_PER_S = 1000.0
-"""Arrivals are drawn at this rate once, and stretched to others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,23 +107,24 @@ class Replay:
         self._ranks = [threshold.rank for threshold in thresholds]
         self._limits_ns = np.array([threshold.limit_ns for threshold in thresholds])
         self._calls = self._calls_of(runs)
+        self._capacity_per_s = capacity_per_s(self._calls, self._discipline)
         self._longest_s = float(RecordedCalls.of(runs).service_ns.max()) / NS_PER_S
         self._seconds = seconds
-        self._shape = arrivals_named(arrivals)
         self._requests = _SINGLY if discipline.workers == discipline.max_batch == 1 else _JOINED
         self._blocks = min(_MAX_BLOCKS, int(seconds / _BLOCK_S))
-        self._random = np.random.default_rng(seed)
+        self._sections = equal_sections(len(self._calls.relative), self._blocks)
+        self._streams = FreshStreams(self._calls, self._sections, self._discipline, arrivals=arrivals, seed=seed)
 
     @property
     def is_even(self) -> bool:
-        """Whether no call counts for too much: it has little part in the squares of all times, which queueing grows
-        with, or the requests that come until the queue behind it is gone are few of those beyond the percentile."""
-        squares = self._calls.relative**2
-        rate_per_s = sum(len(run.scheduled_ns) for run in self._runs) / self._seconds
-        left = 1 - rate_per_s / self._capacity_per_s
-        beyond = 1 - max(self._ranks) / 100
-        soon_over = self._longest_s <= _MAX_OF_BEYOND * beyond * left * self._seconds
-        return bool(soon_over or squares.max() <= _MAX_OF_SQUARES * squares.sum())
+        """Whether no call counts for too much (see ``even_calls``)."""
+        return are_even(
+            self._calls,
+            longest_s=self._longest_s,
+            utilisation=sum(len(run.scheduled_ns) for run in self._runs) / self._seconds / self._capacity_per_s,
+            rank=max(self._ranks),
+            seconds=self._seconds,
+        )
 
     @property
     def is_enough(self) -> bool:
@@ -154,7 +149,7 @@ class Replay:
         below = (1 - _NEARBY) * root
         whole = self._relatives(root, ratios, [None] * _STREAMS)
         lower = self._relatives(below, ratios, [None] * _STREAMS)
-        parts = self._relatives(root, ratios, list(range(self._blocks)))
+        parts = self._relatives(root, ratios, self._sections)
         # Near saturation the inverse of a percentile falls in proportion to the rate (see ``rate_fit``).
         inverse, inverse_below, of_parts = (1 / each.max(axis=1) for each in (whole, lower, parts))
         slope = (inverse_below.mean() - inverse.mean()) / (root - below)
@@ -175,15 +170,8 @@ class Replay:
             ratio=exp(of_ratio.mean()),
         )
 
-    @property
-    def _capacity_per_s(self) -> float:
-        """The rate at which all workers are always busy with as many requests as they may join."""
-        discipline = self._discipline
-        busy_ns = self._calls.full_call_ns + discipline.overhead_ns(discipline.max_batch)
-        return float(NS_PER_S * discipline.workers * discipline.max_batch / busy_ns)
-
     def _root(self, ratios: np.ndarray, requests: int) -> float:
-        stream = self._stream(requests)
+        stream = self._streams.draw(requests)
         low, high = 0.0, self._capacity_per_s
         for _ in range(_STEPS):
             middle = (low + high) / 2
@@ -191,37 +179,17 @@ class Replay:
             low, high = (middle, high) if meets else (low, middle)
         return low
 
-    def _relatives(self, rate_per_s: float, ratios: np.ndarray, blocks: Sequence[int | None]) -> np.ndarray:
-        """Return the percentiles of fresh streams as parts of their limits, one of each of ``blocks``, and of all calls
-        where that is None; shape (streams, thresholds)."""
-        streams = (self._stream(self._requests, block) for block in blocks)
+    def _relatives(self, rate_per_s: float, ratios: np.ndarray, sections: Sequence[Section | None]) -> np.ndarray:
+        """Return the percentiles of fresh streams as parts of their limits, one of each of ``sections``, and of all
+        calls where that is None; shape (streams, thresholds)."""
+        streams = (self._streams.draw(self._requests, section) for section in sections)
         return np.array([self._relative(stream, rate_per_s) * ratios for stream in streams])
 
-    def _stream(self, requests: int, block: int | None = None) -> _Stream:
-        """Draw a stream of the calls of one block, or of those of all, in another order, as often as it takes."""
-        recorded = len(self._calls.relative)
-        blocks = max(1, self._blocks)
-        length = -(-recorded // blocks)
-        offset = int(self._random.integers(recorded)) if block is None else block * length
-        rounds = -(-requests // length) if block is not None else -(-requests // (blocks * length))
-        chosen = [0] if block is not None else blocks
-        firsts = np.concatenate([self._random.permutation(chosen) for _ in range(rounds)]) * length + offset
-        order = (firsts[:, None] + np.arange(length)).ravel()[:requests] % recorded
-        due_ns = draw_arrivals_ns(
-            self._shape,
-            rate_per_s=_SCALE_PER_S,
-            duration_s=requests / _SCALE_PER_S,
-            seed=int(self._random.integers(2**31)),
+    def _relative(self, stream: Stream, rate_per_s: float) -> np.ndarray:
+        """Return the percentiles of ``stream`` at a rate, as parts of their limits."""
+        relative: np.ndarray = (
+            np.percentile(self._streams.response_ns(stream, rate_per_s), self._ranks) / self._limits_ns
         )
-        return _Stream(due_ns=due_ns[:requests], drawn=self._calls.drawn(order))
-
-    def _relative(self, stream: _Stream, rate_per_s: float) -> np.ndarray:
-        """Return the percentiles of ``stream`` at a rate, as parts of their limits, without the time in which the queue
-        fills up."""
-        due_ns = stream.due_ns * (_SCALE_PER_S / rate_per_s)
-        response_ns = _response_ns(serve_arrivals(due_ns, stream.drawn, self._discipline))
-        percentiles_ns = np.percentile(response_ns[int(_FILLS * len(response_ns)) :], self._ranks)
-        relative: np.ndarray = percentiles_ns / self._limits_ns
         return relative
 
     def _log_ratios(self) -> np.ndarray:
@@ -233,10 +201,8 @@ class Replay:
             parts = min(_MAX_PARTS, int(len(run.scheduled_ns) * beyond / _BEYOND))
             if not parts:
                 continue
-            calls = self._calls_of([run])
-            order = np.arange(len(run.scheduled_ns)) % len(calls.relative)
-            again = serve_arrivals(run.scheduled_ns, calls.drawn(order), self._discipline)
-            measured, replayed = (np.array_split(_response_ns(each), parts) for each in (run, again))
+            again_ns = replayed_response_ns(run, self._calls_of([run]), self._discipline)
+            measured, replayed = (np.array_split(each, parts) for each in (served_response_ns(run), again_ns))
             of_parts = [
                 np.log(np.percentile(one, self._ranks) / np.percentile(other, self._ranks))
                 for one, other in zip(measured, replayed, strict=True)
@@ -247,16 +213,3 @@ class Replay:
     def _calls_of(self, runs: Sequence[ServedRequests]) -> CallsInOrder:
         calls = RecordedCalls.of(runs)
         return CallsInOrder(calls, max_batch=self._discipline.max_batch, workers=self._discipline.workers)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Stream:
-    """Arrivals at a rate of 1,000 a second, and the times of as many calls."""
-
-    due_ns: np.ndarray
-    drawn: DrawnTimes
-
-
-def _response_ns(served: ServedRequests) -> np.ndarray:
-    response_ns: np.ndarray = served.ended_ns - served.scheduled_ns
-    return response_ns

@@ -16,13 +16,14 @@ import numpy as np
 
 from servefit.profiler.evidence.intervals import MIN_VALUES, sectioned_interval
 from servefit.profiler.evidence.percentile_intervals import independent_values, is_known, order_statistics_interval
+from servefit.profiler.evidence.replayed_percentiles import replayed_intervals
 from servefit.profiler.evidence.summary import percentiles_of, rank_of, response_times_ms, summarize, with_usual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from servefit.profiler.evidence.summary import Summary
-    from servefit.profiler.record.types import Run
+    from servefit.profiler.record.types import Configuration, Run
 
 _SUMS = ("samples", "failed", "left_out_s")
 _MEANS = (
@@ -33,20 +34,30 @@ _LARGEST = ("backlog", "peak_memory_bytes", "gpu_memory_bytes", "client_cpu_perc
 _TIMES = ("service_ms", "lag_ms", "model_latency_ms", "overhead_ms")
 
 
-def summarize_runs(runs: Sequence[Run], *, memory_bytes: int | None = None, percentiles: Sequence[str] = ()) -> Summary:
+def summarize_runs(
+    runs: Sequence[Run],
+    *,
+    configuration: Configuration | None = None,
+    memory_bytes: int | None = None,
+    percentiles: Sequence[str] = (),
+) -> Summary:
     """Compute the figures of ``runs`` of the same traffic, one or more.
 
     Percentiles of the response time are of all their requests. Their 95 % intervals are over runs, as far as each of
     three or more runs has enough requests for the percentile, and all of them as many as it takes for an interval; of
-    one run they are those of ``summarize``, and of two there are none. Other times are geometric means of those of the
+    one run they are those of ``summarize``, and of two there are none. Where the ``configuration`` that was measured is
+    given, and its calls can be replayed (see ``replayed_percentiles``), the intervals are those of the replay, and hold
+    what was measured. Other times are geometric means of those of the
     runs, rates and shares their means.
 
     Raises SpecError for a percentile that is none.
     """
     each = [summarize(run, memory_bytes=memory_bytes, percentiles=percentiles) for run in runs]
-    if len(each) == 1:
-        return each[0]
     names = with_usual(percentiles)
+    ranks = {name: rank_of(name) for name in names}
+    replayed = {} if configuration is None else replayed_intervals(runs, configuration, ranks)
+    if len(each) == 1:
+        return replace(each[0], latency_ms_ci95=rather(replayed, each[0].latency_ms_ci95, each[0].latency_ms))
     times_ms = [response_times_ms(run) for run in runs]
     pooled = percentiles_of(np.concatenate(times_ms), names)
     changed: dict[str, Any] = {name: sum(getattr(one, name) for one in each) for name in _SUMS}
@@ -56,11 +67,33 @@ def summarize_runs(runs: Sequence[Run], *, memory_bytes: int | None = None, perc
     return replace(
         each[0],
         latency_ms=pooled,
-        latency_ms_ci95=intervals_over_runs(pooled, times_ms),
+        latency_ms_ci95=rather(replayed, intervals_over_runs(pooled, times_ms), pooled),
         saturated=any(one.saturated for one in each),
         errors={kind: sum(one.errors.get(kind, 0) for one in each) for one in each for kind in one.errors},
         **changed,
     )
+
+
+def rather(
+    replayed: Mapping[str, tuple[float, float]],
+    measured: Mapping[str, tuple[float, float]],
+    values: Mapping[str, float | None],
+) -> dict[str, tuple[float, float]]:
+    """Return the intervals of the percentiles whose ``values`` are known: those ``replayed``, wide enough to hold the
+    value, and where there are none those ``measured``.
+
+    Example:
+        >>> rather({"p95": (2.1, 2.5), "p99": (3.0, 4.0)}, {"p50": (0.9, 1.2)}, {"p50": 1.0, "p95": 2.0, "p99": None})
+        {'p50': (0.9, 1.2), 'p95': (2.0, 2.5)}
+    """
+    found = {}
+    for name, value in values.items():
+        if value is not None and name in replayed:
+            low, high = replayed[name]
+            found[name] = (min(low, value), max(high, value))
+        elif name in measured:
+            found[name] = measured[name]
+    return found
 
 
 def intervals_over_runs(

@@ -15,7 +15,7 @@ from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.plateaus import Step, steps_of
-from servefit.profiler.evidence.summary import Summary, summarize
+from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.decided_runs import (
     Decision,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import KnobValue
     from servefit.profiler.drivers.driver import Driver
     from servefit.profiler.evidence.problem import Problem
+    from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.procedures.tried_rates import HighestRate
@@ -217,7 +218,12 @@ def profile(
             measurement = assemble(started, runs, prepared.host)
     run = runs[-1] if highest is None else nearest_run(runs, highest)
     percentiles = [threshold.percentile for threshold in requested.thresholds]
-    summary = summarize(run, memory_bytes=prepared.profile.memory_bytes, percentiles=percentiles)
+    summary = summarize_runs(
+        [run],
+        configuration=prepared.configuration,
+        memory_bytes=prepared.profile.memory_bytes,
+        percentiles=percentiles,
+    )
     verdict, reason = _verdict(decision if requested.thresholds else None, highest, () if allow_noise else problems)
     return Profiled(
         model=prepared.model,

@@ -148,7 +148,7 @@ def measured_points(trial: Trial, runs: Sequence[Run], request: JobRequest) -> I
         if isinstance(run.traffic, OpenLoop):
             by_rate.setdefault(run.traffic.rate_per_s, []).append(run)
     for rate_per_s, alike in by_rate.items():
-        summary = summarize_runs(alike, percentiles=percentiles_of(request))
+        summary = summarize_runs(alike, configuration=trial.configuration, percentiles=percentiles_of(request))
         verdict = trial.verdict if rate_per_s == asked_per_s else _verdict(trial, alike[-1], summary, request)
         yield CurvePoint.measured(summary, rate_per_s=rate_per_s, verdict=verdict)
 

@@ -91,7 +91,9 @@ def confirmed_trial(
     names = percentiles_of(request)
     capacity = summarize_runs([part.closed for part in counted], percentiles=names)
     loops = [loop for part in counted if (loop := part.judged(request.sla.rate_per_s)) is not None]
-    at_rate = summarize_runs(loops, percentiles=names) if len(loops) == len(counted) else None
+    at_rate = None
+    if len(loops) == len(counted):
+        at_rate = summarize_runs(loops, configuration=first.configuration, percentiles=names)
     evidence = () if at_rate is None else _evidence(loops, request, first, chances)
     judgement = judge(
         request.sla,

@@ -96,7 +96,7 @@ def test_every_public_name_is_described_from_its_docstring(site: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_diagrams_are_drawn_without_a_network(site: Path, scheme: Literal["light", "dark"]) -> None:
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import sync_playwright
 
     asked_for: list[str] = []
     complaints: list[str] = []
