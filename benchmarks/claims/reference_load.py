@@ -6,7 +6,8 @@ Duet measurement [Bulej et al. 2020] runs a reference beside what is measured, o
 the other: what slows both down cancels out. Here a model is called by one process on one CPU, first alone and then
 beside the same model with another backend (or its own) on a second one, and calls are counted in windows. By window
 length: how much the logarithm of the counts scatters, of the one that is measured and of their quotient, and how the
-two correlate. A quotient scatters less only where they correlate by more than half of the ratio of their own scatter.
+two correlate. A quotient scatters less only where the correlation is above half of what the reference scatters over
+what the measured one does.
 "slower" is how much slower the reference alone makes what is measured, by the caches and the memory that they share.
 
 Prints one JSON object. It takes about six minutes, and two CPUs.
