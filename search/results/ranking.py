@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
@@ -229,11 +230,14 @@ def _break_ties(
         return chosen
     profile, best = _not_beaten(chosen, request, trials)
     tied = [pair for pair in chosen if as_good(best, pair[1], (profile, pair[0]), request, trials)]
+    # Money and CPUs cannot be compared, and where the price does not count, having one is no merit.
+    by_cpus = not objective_of(request).priced and len({pair[0].price_per_hour is None for pair in tied}) > 1
 
-    def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float, tuple[int, ...]]:
+    def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[Price, Price, tuple[int, ...]]:
         profile, pooled = pair
-        price = Price.of(profile.price_per_hour, profile.vcpus)
-        return price.unpriced, price.per_hour * pooled.trial.instance_count, simplicity(pooled.configuration)
+        instances, price = pooled.trial.instance_count, Price.of(profile.price_per_hour, profile.vcpus)
+        cpus = Price.in_vcpus(profile.vcpus * instances if by_cpus else 0)
+        return cpus, replace(price, per_hour=price.per_hour * instances), simplicity(pooled.configuration)
 
     tied.sort(key=preference)
     return [*tied, *(pair for pair in chosen if pair not in tied)]

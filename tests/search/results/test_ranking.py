@@ -212,6 +212,20 @@ def test_of_profiles_whose_latencies_rounds_do_not_tell_apart_the_cheaper_comes_
     assert first([0.15, 0.15, 0.15]) == "large"
 
 
+def test_where_the_price_does_not_count_a_tie_does_not_go_to_a_larger_profile_for_having_one(trial: MakeTrial) -> None:
+    small, large = profile("small", 2), profile("large", 4, price_per_hour=0.1)
+    on_large = replace(FAST, vcpus=4, workers=4)
+    space = Space(profiles=((large, frozenset([on_large])), (small, frozenset([FAST]))), grid=(FAST, on_large))
+    tests = [trial(FAST, p95_ms=0.2), trial(on_large, p95_ms=0.15)]
+    rounds = rounds_of(trial, {FAST: [0.2, 0.2, 0.2], on_large: [0.08, 0.3, 0.12]})
+
+    def first(goal: Goal) -> str:
+        return recommend(space, [*tests, *rounds], request_of(goal))[0].profile.name
+
+    assert first("latency") == "small"
+    assert first("cost") == "large"
+
+
 def test_a_profile_that_rounds_show_to_be_slower_is_not_first_by_a_lucky_test(trial: MakeTrial) -> None:
     small, large = profile("small", 2, price_per_hour=0.1), profile("large", 4, price_per_hour=9.0)
     on_large = replace(FAST, vcpus=4, workers=4)
