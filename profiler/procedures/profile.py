@@ -30,6 +30,7 @@ from servefit.profiler.procedures.open_loops import open_loop, remarks_on
 from servefit.profiler.procedures.prepare import Deployment, check_there, model_name, prepare
 from servefit.profiler.procedures.traffic_rules import given_traffic, limits_without_rate, rate_where_none_is_asked
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
+from servefit.quantities import count_text
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
     if wanted > configuration.vcpus:
         found.append(
             f"{configuration.workers} workers x {configuration.settings.threads} threads share "
-            f"{configuration.vcpus} vCPUs: expect long tails"
+            f"{count_text(configuration.vcpus, 'vCPU')}: expect long tails"
         )
     if measurement.containment == "uncontained":
         found.append(

@@ -19,6 +19,7 @@ from servefit.checks import check_above_zero, check_whole
 from servefit.errors import SpecError
 from servefit.profiler.queueing.after_idle import AfterIdle, check_ascending_from_0
 from servefit.profiler.queueing.changing_sizes import ChangingSizes, check_changing_sizes, times_as_long
+from servefit.profiler.queueing.serial_order import SerialOrder, check_serial_order, ranks_of
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
 
@@ -103,7 +104,8 @@ class ServiceTimes(StoredMember, frozen=True, kw_only=True):
     ``contention`` times as long as alone, on average. ``after_idle`` is what calls take longer that begin after their
     worker was idle, by how long, ascending from 0: the larger part of a call's own time goes with the larger of that.
     It is empty where that was not measured. ``changing_sizes`` is what calls take longer among calls of other sizes;
-    times are those of calls among their like, as in a closed loop. Raises SpecError.
+    times are those of calls among their like, as in a closed loop. ``serial_order`` is in which order a worker's calls
+    were quick and slow as requests came by themselves. Raises SpecError.
     """
 
     batches: tuple[BatchTimes, ...]
@@ -111,11 +113,13 @@ class ServiceTimes(StoredMember, frozen=True, kw_only=True):
     contention: float = 1.0
     after_idle: tuple[AfterIdle, ...] = ()
     changing_sizes: ChangingSizes = ()
+    serial_order: SerialOrder = ()
 
     def __post_init__(self) -> None:
         if self.after_idle:
             check_ascending_from_0(self.after_idle)
         check_changing_sizes(self.changing_sizes)
+        check_serial_order(self.serial_order)
         if not self.batches:
             raise SpecError("batches", self.batches, "is empty")
         if any(high.requests <= low.requests for low, high in pairwise(self.batches)):
@@ -165,10 +169,12 @@ class ServiceTimes(StoredMember, frozen=True, kw_only=True):
     def draw(self, calls: int, *, most_requests: int, workers: int, random: np.random.Generator) -> DrawnTimes:
         """Draw times for ``calls`` calls of up to ``most_requests`` requests, with up to ``workers`` workers busy.
 
-        The strata come in random order, and all of them equally often (but for a remainder): the means of two
-        simulations differ by less than those of independent draws, so that shorter ones will do.
+        The strata come in their serial order where one worker has one, else in any, and all of them equally often (but
+        for a remainder): the means of two simulations differ by less than those of independent draws, so that shorter
+        ones will do.
         """
-        ranks = (random.permutation(calls) + 0.5) / max(calls, 1)
+        # What several workers are slowed down by at the same time is not in the order of one.
+        ranks = ranks_of(calls, self.serial_order if workers == 1 else (), random)
         shapes: dict[int, tuple[float, ...]] = {}
         for batch in self.batches:
             strata = np.array(batch.strata_ns) / batch.mean_ns

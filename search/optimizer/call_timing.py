@@ -19,11 +19,10 @@ from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
 from servefit.search.optimizer.changing_sizes import longer_among_others
 from servefit.search.optimizer.idle_times import MIN_SEEN, NO_LONGER, longer_than_calls
+from servefit.search.optimizer.serial_order import order_of_calls
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.inprocess.workers import Workers
-    from servefit.profiler.queueing.after_idle import AfterIdle
-    from servefit.profiler.queueing.changing_sizes import ChangingSizes
     from servefit.profiler.record.types import Configuration, Run
     from servefit.search.request.job_request import JobRequest
 
@@ -57,7 +56,7 @@ def time_service(
     Where requests will come at ``rate_per_s``, calls of a single worker are then timed as requests come, with arrivals
     from ``seed``: at that rate, or at half of what it can serve one by one, since a call finds colder caches after a
     pause; and, where more will come than that, at that rate or at half of what it can serve joined, since calls of
-    changing sizes take longer than calls among their like.
+    changing sizes take longer than calls among their like. The order of these calls is kept.
 
     Sizes are left out once calls are long and a larger call serves no more requests a second: what follows is in
     proportion. So are those that a time limit cuts off. Raises as ``Workers.time_calls``.
@@ -80,9 +79,7 @@ def time_service(
     alone = ServiceTimes(batches=tuple(batches), workers=workers.configuration.workers)
     if rate_per_s is None or not complete or not times_in_traffic(workers.configuration) or sizes[0] != 1:
         return alone
-    after_idle = _time_pauses(workers, batches[0], rate_per_s, seed)
-    changing_sizes = _time_changing_sizes(workers, alone, rate_per_s, seed) if after_idle else ()
-    return replace(alone, after_idle=after_idle, changing_sizes=changing_sizes)
+    return _timed_in_traffic(workers, alone, rate_per_s, seed)
 
 
 def rate_in_process(request: JobRequest) -> float | None:
@@ -107,25 +104,25 @@ def times_in_traffic(subject: Configuration) -> bool:
     return subject.workers == 1
 
 
-def _time_pauses(workers: Workers, calls: BatchTimes, rate_per_s: float, seed: int) -> tuple[AfterIdle, ...]:
-    """Return what calls take longer after a pause than ``calls`` of one request; empty where time is over. Of long
-    calls too few are seen, and a pause makes little difference to them."""
-    rate_per_s = min(rate_per_s, _one_by_one_per_s(calls))
-    if rate_per_s * IN_TRAFFIC_S < MIN_SEEN:
-        return NO_LONGER
-    run = _run_in_traffic(workers, rate_per_s, seed)
-    return () if run is None else longer_than_calls(calls, [run])
-
-
-def _time_changing_sizes(workers: Workers, alone: ServiceTimes, rate_per_s: float, seed: int) -> ChangingSizes:
-    """Return what calls take longer than ``alone`` where their sizes change; empty where none were joined, or time is
-    over."""
+def _timed_in_traffic(workers: Workers, alone: ServiceTimes, rate_per_s: float, seed: int) -> ServiceTimes:
+    """Return the times ``alone`` with what calls take longer after a pause and among calls of other sizes, and the
+    order in which they are slow; of that, what there was time for. Of long calls too few are seen, and a pause makes
+    little difference to them."""
+    single, timed = alone.batches[0], replace(alone, after_idle=NO_LONGER)
+    singly_per_s = min(rate_per_s, _one_by_one_per_s(single))
+    if singly_per_s * IN_TRAFFIC_S >= MIN_SEEN:
+        run = _run_in_traffic(workers, singly_per_s, seed)
+        if run is None:
+            return alone
+        timed = replace(alone, after_idle=longer_than_calls(single, [run]), serial_order=order_of_calls(run))
     joined_per_s = max(_BUSY_SHARE * NS_PER_S * calls.requests / calls.mean_ns for calls in alone.batches)
-    rate_per_s = min(rate_per_s, joined_per_s)
-    if rate_per_s <= _STILL_GAINS * _one_by_one_per_s(alone.batches[0]) or rate_per_s * IN_TRAFFIC_S < MIN_SEEN:
-        return ()
-    run = _run_in_traffic(workers, rate_per_s, seed)
-    return () if run is None else longer_among_others(alone, run)
+    joined_per_s = min(rate_per_s, joined_per_s)
+    if joined_per_s > _STILL_GAINS * _one_by_one_per_s(single) and joined_per_s * IN_TRAFFIC_S >= MIN_SEEN:
+        run = _run_in_traffic(workers, joined_per_s, seed)
+        if run is not None:
+            order = order_of_calls(run) or timed.serial_order
+            timed = replace(timed, changing_sizes=longer_among_others(alone, run), serial_order=order)
+    return timed
 
 
 def _one_by_one_per_s(calls: BatchTimes) -> float:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.service import BatchTimes
     from servefit.profiler.record.types import Run
 
-_BOUNDS_NS = (0.0, 20_000.0, 50_000.0, 200_000.0, 1_000_000.0)
+IDLE_BOUNDS_NS = (0.0, 20_000.0, 50_000.0, 200_000.0, 1_000_000.0)
 """Idle times are told apart by these bounds. A kernel keeps a CPU awake for up to 200 us after it has become idle
 (haltpoll), and it sleeps more deeply the longer it does."""
 
@@ -62,7 +62,7 @@ def _by_idle_time(runs: Sequence[Run], *, least: int) -> Iterator[tuple[float, n
     idle_ns, took_ns = (np.concatenate(each) for each in zip(*map(_met_idle, runs), strict=True))
     if len(took_ns) < least:
         return
-    groups = [(low, took_ns[(idle_ns >= low) & (idle_ns < high)]) for low, high in pairwise([*_BOUNDS_NS, np.inf])]
+    groups = [(low, took_ns[(idle_ns >= low) & (idle_ns < high)]) for low, high in pairwise([*IDLE_BOUNDS_NS, np.inf])]
     known = [(low, seen) for low, seen in groups if len(seen) >= MIN_SEEN] or [(0.0, took_ns)]
     for nth, (low, seen) in enumerate(known):
         yield low if nth else 0.0, seen

@@ -206,6 +206,7 @@ class Survey:
             found,
             after_idle=found.after_idle or plain.after_idle,
             changing_sizes=found.changing_sizes or plain.changing_sizes,
+            serial_order=found.serial_order or plain.serial_order,
         )
 
     def _extended(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:

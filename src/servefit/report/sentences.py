@@ -215,7 +215,8 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
         if choice.by == "sla":
             yield f"Not {name}: {_unlike_the_best(rival.trial.verdict, best.trial.verdict)}."
         elif choice.by == "price":
-            yield f"Not {name}: {_paid(rival)} instead of {_paid(best)}."
+            in_money = rival.cost_per_hour is not None and best.cost_per_hour is not None
+            yield f"Not {name}: {_paid(rival, in_money)} instead of {_paid(best, in_money)}."
         elif choice.figures is not None and choice.by == "figure":
             mine, theirs = _figure_texts(objective, choice.figures, best, rival)
             same = ", with as many instances" if objective.paid_by_the_hour and job.request.sla.rate_per_s else ""
@@ -253,12 +254,11 @@ def _unlike_the_best(verdict: str, best_verdict: str) -> str:
     }.get(verdict, "its verdict is another")
 
 
-def _paid(chosen: Recommendation) -> str:
+def _paid(chosen: Recommendation, in_money: bool) -> str:
     """Return what all instances of a recommendation cost by the hour, or the vCPUs that they take."""
-    count = chosen.trial.instance_count
-    if chosen.cost_per_hour is not None:
+    if in_money and chosen.cost_per_hour is not None:
         return f"{money_text(chosen.cost_per_hour, chosen.profile.currency)} an hour"
-    return f"{count * chosen.profile.vcpus} vCPUs"
+    return count_text(chosen.trial.instance_count * chosen.profile.vcpus, "vCPU")
 
 
 def reasons(job: RecommendationJob) -> Iterator[str]:

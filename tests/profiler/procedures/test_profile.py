@@ -121,7 +121,7 @@ def test_users_are_workers_times_batch_unless_given(small_model: Path) -> None:
 
 def test_more_threads_than_vcpus_are_allowed_with_a_warning(small_model: Path) -> None:
     result = profiled(small_model, workers=2, threads=2, profile="local-1c")
-    assert "2 workers x 2 threads share 1 vCPUs: expect long tails" in result.warnings
+    assert "2 workers x 2 threads share 1 vCPU: expect long tails" in result.warnings
     assert result.summary.samples > 0
 
 
