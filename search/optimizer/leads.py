@@ -8,8 +8,8 @@ further rounds, the usual one of such ratios, since two rounds that happen to ag
 A rival that is unlikely to be better by more than anybody cares leaves the rounds, so the time goes to those that may
 be: a race [Maron and Moore 1997]. Those that stay have the same number of turns: unequal numbers [OCBA, Chen and Lee
 2010] would leave turns without the one beside them, which has the same arrivals in the same minute, and that is worth
-more. A simpler rival, which would win a tie, stays until it is told whether there is one. The rounds are over when the
-leader is alone.
+more. A smaller or simpler rival, which would win a tie, stays until it is told whether there is one. The rounds are
+over when the leader is alone.
 """
 
 from __future__ import annotations
@@ -95,10 +95,11 @@ def may_still_win(rival: Configuration, leader: Configuration, trials: Sequence[
 def is_preferred_for_now(
     rival: Configuration, leader: Configuration, trials: Sequence[Trial], request: JobRequest
 ) -> bool:
-    """Return whether another round is worth it since ``rival`` would be chosen for being simpler, though ``leader`` may
-    be better by more than anybody would give up for that: what the rounds among ``trials`` leave open is a tie where
-    latency decides. Raises ObjectiveError."""
-    if not isinstance(objective_of(request), Latency) or simplicity(rival) >= simplicity(leader):
+    """Return whether another round is worth it since ``rival`` would be chosen for being smaller or simpler, though
+    ``leader`` may be better by more than anybody would give up for that: what the rounds among ``trials`` leave open is
+    a tie where latency decides. Raises ObjectiveError."""
+    preferred = (rival.vcpus, simplicity(rival)) < (leader.vcpus, simplicity(leader))
+    if not isinstance(objective_of(request), Latency) or not preferred:
         return False
     if not rounds_leave_open(leader, rival, request, trials):
         return False

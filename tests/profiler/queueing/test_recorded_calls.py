@@ -98,6 +98,12 @@ def test_a_call_takes_as_much_longer_than_its_size_does_as_the_recorded_one_did(
     assert [list(shape) for shape in drawn.shapes] == [[], [1.5, 0.5], [1.5, 0.5]]
 
 
+def test_calls_of_two_workers_that_begin_and_end_at_once_are_no_larger_than_a_call_may_be() -> None:
+    recorded = RecordedCalls(requests=np.array([2, 4, 1]), service_ns=np.array([200.0, 200.0, 100.0]))
+    calls = CallsInOrder(recorded, max_batch=2, workers=2)
+    assert calls.relative == pytest.approx([1, 1, 1])
+
+
 def test_the_time_between_calls_is_that_of_workers_for_whom_requests_waited() -> None:
     run = ServedRequests(
         scheduled_ns=np.array([0.0, 1, 2, 900]),

@@ -203,6 +203,17 @@ def test_where_latency_decides_who_is_simpler_stays_until_it_is_told_whether_the
     assert remaining_finalists([PLAIN, A], None, trials, asked, set()) == ([A, PLAIN] if stays else [A], None)
 
 
+def test_where_latency_decides_who_has_fewer_cpus_stays_however_many_requests_it_joins(trial: MakeTrial) -> None:
+    smaller = replace(A, vcpus=1, max_batch=16)
+    trials = [
+        trial(configuration, p95_ms=p95_ms, nth_round=nth)
+        for configuration, all_ms in ((smaller, [0.2, 0.25, 0.18]), (A, [0.15, 0.2, 0.17]))
+        for nth, p95_ms in enumerate(all_ms)
+    ]
+    asked = JobRequest(name="job", goal="latency")
+    assert remaining_finalists([smaller, A], None, trials, asked, set()) == ([A, smaller], None)
+
+
 def test_the_leader_is_who_was_best_in_the_rounds(trial: MakeTrial) -> None:
     left, _ = remaining(rounds(trial, {A: [100.0] * 3, B: [100.0] * 3, C: [120.0] * 3}))
     assert left == [C]
