@@ -17,6 +17,7 @@ from servefit.search.jobs.document import job_document
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
+from servefit.search.results.choices import Preference
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Skipped
 from servefit.search.storage.header import JobHeader, JobState, JobStatus
@@ -209,3 +210,20 @@ def test_what_fails_undisturbed_fails_although_it_could_not_be_confirmed(
     assert headline(job).startswith("Nothing measured meets p95 <= 1 us at 500 requests/s: nearest is local-1c")
     assert "Measured" not in headline(job).partition("\n")[2]
     assert exit_status(job) == 3
+
+
+def test_what_two_profiles_cost_is_compared_in_cpus_unless_both_have_a_price(story: Story) -> None:
+    job = told(story)
+    best = job.best
+    assert best is not None
+    larger = replace(best.profile, name="m5.large", vcpus=2, price_per_hour=0.115)
+
+    def said(profile: InstanceProfile, cost_per_hour: float | None) -> str:
+        mine = replace(best, profile=replace(best.profile, price_per_hour=cost_per_hour), cost_per_hour=cost_per_hour)
+        rival = replace(best, profile=profile, cost_per_hour=profile.price_per_hour)
+        preferred = Preference(rival=rival, by="price", figures=None)
+        told_of = replace(job, recommendations=(mine,), why=replace(job.why, choices=(preferred,)))
+        return next(line for line in reasons(told_of) if line.startswith("Not "))
+
+    assert said(larger, 0.05).endswith("on m5.large: $0.115 an hour instead of $0.05 an hour.")
+    assert said(larger, None).endswith("on m5.large: 2 vCPUs instead of 1 vCPU.")
