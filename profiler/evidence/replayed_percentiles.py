@@ -45,6 +45,12 @@ _STREAMS, _SINGLY, _JOINED = 10, 50_000, 20_000
 """Fresh streams of all calls, and requests of each: one call for each takes a sum, anything else a loop that takes a
 hundred times as long. How far streams are apart is in the interval. Chosen."""
 
+_BEYOND = 20
+"""Requests of all runs beyond a percentile, as ``replay`` has it for a part of a run."""
+
+_MAX_UTILISATION = 0.98
+"""Nearer to saturation there is no percentile to speak of: it grows for as long as anybody looks."""
+
 _CONFIDENCE = 0.95
 
 
@@ -77,17 +83,17 @@ def replayed_intervals(
     ``configuration`` in process, all at one rate.
 
     Empty where not all of that is so, where arrivals vary by design, where requests were not answered, and where there
-    are fewer than three runs of a second, or six seconds of one. Left out is a percentile of which a single call makes
-    too much (see ``even_calls``).
+    are fewer than three runs of a second, or six seconds of one, or hardly any time to spare. Left out is a percentile
+    with fewer than 20 requests beyond it, and one of which a single call makes too much (see ``even_calls``).
     """
     whole = [counted(run) for run in runs]
-    traffic = {run.traffic for run in whole if isinstance(run.traffic, OpenLoop) and run.client is None}
-    alike = {(each.rate_per_s, each.arrivals, each.is_steady) for each in traffic}
+    traffic = [run.traffic for run in whole if isinstance(run.traffic, OpenLoop) and run.client is None]
+    alike = {(each.rate_per_s, each.arrivals) for each in traffic}
     if len(traffic) < len(whole) or len(alike) > 1 or not all(each.is_steady for each in traffic):
         return {}
     if not all(_kept_up(run) for run in whole):
         return {}
-    rate_per_s, arrivals, _ = alike.pop()
+    rate_per_s, arrivals = alike.pop()
     replayed = ReplayedRuns(
         runs=[served_requests(run) for run in whole],
         seconds=[(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S for run in whole],
@@ -109,19 +115,21 @@ def intervals_of(
     discipline = with_seen_overhead(discipline, runs)
     longest_s = float(recorded.service_ns.max()) / NS_PER_S
     utilisation = replayed.rate_per_s / capacity_per_s(calls, discipline)
+    requests = sum(len(run.scheduled_ns) for run in runs)
     names = [
         name
         for name, rank in ranks.items()
-        if are_even(calls, longest_s=longest_s, utilisation=utilisation, rank=rank, seconds=sum(replayed.seconds))
+        if requests * (1 - rank / 100) >= _BEYOND
+        and are_even(calls, longest_s=longest_s, utilisation=utilisation, rank=rank, seconds=sum(replayed.seconds))
     ]
-    if not names:
+    if not names or utilisation > _MAX_UTILISATION:
         return {}
     of_names = [ranks[name] for name in names]
     streams = FreshStreams(calls, sections, discipline, arrivals=replayed.arrivals, seed=0)
-    requests = _SINGLY if discipline.workers == discipline.max_batch == 1 else _JOINED
+    of_a_stream = _SINGLY if discipline.workers == discipline.max_batch == 1 else _JOINED
 
     def response_ns(section: Section | None) -> np.ndarray:
-        return streams.response_ns(streams.draw(requests, section), replayed.rate_per_s)
+        return streams.response_ns(streams.draw(of_a_stream, section), replayed.rate_per_s)
 
     all_ns = [response_ns(None) for _ in range(_STREAMS)]
     whole = np.log([np.percentile(each, of_names) for each in all_ns])

@@ -80,8 +80,10 @@ def with_seen_overhead(discipline: Discipline, runs: Sequence[ServedRequests]) -
     between_ns = [np.empty(0)]
     for run in runs:
         firsts = np.cumsum(run.batches) - run.batches
-        ended_ns, due_ns = run.ended_ns[firsts[:-1]], run.scheduled_ns[firsts[1:]]
-        waited = due_ns <= ended_ns
+        ended_ns, sizes, nexts = run.ended_ns[firsts[:-1]], run.batches[1:], firsts[1:]
+        full = (sizes == discipline.max_batch) & (run.scheduled_ns[nexts + sizes - 1] <= ended_ns)
+        # What waits for others to join does so with the worker idle.
+        waited = full | (run.scheduled_ns[nexts] + discipline.delay_ns <= ended_ns)
         of_requests_ns = discipline.request_overhead_ns * run.batches[:-1][waited]
         between_ns.append(run.started_ns[firsts[1:]][waited] - ended_ns[waited] - of_requests_ns)
     seen_ns = np.concatenate(between_ns)

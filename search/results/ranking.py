@@ -3,14 +3,13 @@
 Whatever the goal, what meets the SLA comes before what is undecided, that before what was measured badly, and that
 before what does not meet it, where the smallest violation comes first. A profile without a price is ranked after those
 that have one when cost is the goal. A tie goes to the cheaper, then to the simpler, then, at a rate, to what answers
-more.
+more. Where the price does not count, what has none and fewer CPUs comes before what has one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
@@ -230,17 +229,24 @@ def _break_ties(
         return chosen
     profile, best = _not_beaten(chosen, request, trials)
     tied = [pair for pair in chosen if as_good(best, pair[1], (profile, pair[0]), request, trials)]
-    # Money and CPUs cannot be compared, and where the price does not count, having one is no merit.
-    by_cpus = not objective_of(request).priced and len({pair[0].price_per_hour is None for pair in tied}) > 1
 
-    def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[Price, Price, tuple[int, ...]]:
+    def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float, tuple[int, ...]]:
         profile, pooled = pair
-        instances, price = pooled.trial.instance_count, Price.of(profile.price_per_hour, profile.vcpus)
-        cpus = Price.in_vcpus(profile.vcpus * instances if by_cpus else 0)
-        return cpus, replace(price, per_hour=price.per_hour * instances), simplicity(pooled.configuration)
+        price = Price.of(profile.price_per_hour, profile.vcpus)
+        return price.unpriced, price.per_hour * pooled.trial.instance_count, simplicity(pooled.configuration)
 
     tied.sort(key=preference)
+    # Money and CPUs cannot be compared, and where the price does not count, having one is no merit.
+    unpriced = next((pair for pair in tied if pair[0].price_per_hour is None), tied[0])
+    if not objective_of(request).priced and _cpus(unpriced) < _cpus(tied[0]):
+        tied.remove(unpriced)
+        tied.insert(0, unpriced)
     return [*tied, *(pair for pair in chosen if pair not in tied)]
+
+
+def _cpus(pair: tuple[InstanceProfile, PooledTrials]) -> int:
+    """Return the CPUs of all instances."""
+    return pair[0].vcpus * pair[1].trial.instance_count
 
 
 def simplicity(configuration: Configuration) -> tuple[int, int, int, int, int]:

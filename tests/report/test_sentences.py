@@ -227,3 +227,4 @@ def test_what_two_profiles_cost_is_compared_in_cpus_unless_both_have_a_price(sto
 
     assert said(larger, 0.05).endswith("on m5.large: $0.115 an hour instead of $0.05 an hour.")
     assert said(larger, None).endswith("on m5.large: 2 vCPUs instead of 1 vCPU.")
+    assert said(replace(larger, price_per_hour=None, vcpus=1), 0.05).endswith("on m5.large: it has no price.")

@@ -215,8 +215,7 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
         if choice.by == "sla":
             yield f"Not {name}: {_unlike_the_best(rival.trial.verdict, best.trial.verdict)}."
         elif choice.by == "price":
-            in_money = rival.cost_per_hour is not None and best.cost_per_hour is not None
-            yield f"Not {name}: {_paid(rival, in_money)} instead of {_paid(best, in_money)}."
+            yield f"Not {name}: {_dearer(rival, best)}."
         elif choice.figures is not None and choice.by == "figure":
             mine, theirs = _figure_texts(objective, choice.figures, best, rival)
             same = ", with as many instances" if objective.paid_by_the_hour and job.request.sla.rate_per_s else ""
@@ -254,11 +253,16 @@ def _unlike_the_best(verdict: str, best_verdict: str) -> str:
     }.get(verdict, "its verdict is another")
 
 
-def _paid(chosen: Recommendation, in_money: bool) -> str:
-    """Return what all instances of a recommendation cost by the hour, or the vCPUs that they take."""
-    if in_money and chosen.cost_per_hour is not None:
-        return f"{money_text(chosen.cost_per_hour, chosen.profile.currency)} an hour"
-    return count_text(chosen.trial.instance_count * chosen.profile.vcpus, "vCPU")
+def _dearer(rival: Recommendation, best: Recommendation) -> str:
+    """Return what all instances of the rival cost by the hour, or, where not both have a price, which vCPUs they
+    take."""
+    if rival.cost_per_hour is not None and best.cost_per_hour is not None:
+        theirs, mine = (money_text(each, best.profile.currency) for each in (rival.cost_per_hour, best.cost_per_hour))
+        return f"{theirs} an hour instead of {mine} an hour"
+    more, fewer = (each.trial.instance_count * each.profile.vcpus for each in (rival, best))
+    if more <= fewer:
+        return "it has no price"
+    return f"{count_text(more, 'vCPU')} instead of {count_text(fewer, 'vCPU')}"
 
 
 def reasons(job: RecommendationJob) -> Iterator[str]:

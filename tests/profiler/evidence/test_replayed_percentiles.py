@@ -96,12 +96,12 @@ def test_there_is_none_of_what_a_single_call_makes_much_of() -> None:
     assert "p99" in intervals(*runs)
 
 
-def recorded(seed: int, *, rate_per_s: float = RATE_PER_S) -> Run:
+def recorded(seed: int, *, rate_per_s: float = RATE_PER_S, seconds: int = SECONDS, arrivals: str = "poisson") -> Run:
     """The run of ``served`` as the driver records one."""
-    run = served(seed)
-    traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=SECONDS, seed=seed)
+    run = served(seed, seconds=seconds)
+    traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=seconds, seed=seed, arrivals=arrivals)
     due, started, ended = (S + times.astype(np.int64) for times in (run.scheduled_ns, run.started_ns, run.ended_ns))
-    return recorded_run(traffic, due, ended, started=started, until_ns=S + SECONDS * S)
+    return recorded_run(traffic, due, ended, started=started, until_ns=S + seconds * S)
 
 
 ONE_BY_ONE = Configuration(vcpus=1, backend="xgboost")
@@ -121,18 +121,35 @@ def test_what_was_recorded_in_process_is_replayed_at_its_own_rate_and_what_was_m
 
 
 def test_the_interval_of_a_single_run_is_that_of_its_replay_where_it_is_long_enough() -> None:
-    short = recorded(0)
+    short, long = recorded(0), recorded(0, seconds=10)
     assert summarize_runs([short], configuration=ONE_BY_ONE) == summarize(short)
+    assert "p99" not in summarize(long).latency_ms_ci95
+    low, high = summarize_runs([long], configuration=ONE_BY_ONE).latency_ms_ci95["p99"]
+    assert low < M_M_1_MS["p99"] < high
+
+
+def test_there_is_none_of_what_has_hardly_any_time_to_spare() -> None:
+    def slower(requests: int, random: np.random.Generator) -> np.ndarray:
+        return 1.05 / 0.7 * exponential(requests, random)
+
+    assert intervals(*(served(seed, services=slower) for seed in range(5))) == {}
+
+
+def test_there_is_none_of_a_percentile_that_few_requests_lie_beyond() -> None:
+    runs = [served(seed) for seed in range(3)]
+    replayed = ReplayedRuns(runs=runs, seconds=[SECONDS] * 3, rate_per_s=RATE_PER_S, arrivals="poisson")
+    assert set(intervals_of(replayed, DISCIPLINE, {"p99": 99.0, "p99.9": 99.9})) == {"p99"}
 
 
 def test_runs_of_other_rates_other_arrivals_users_and_endpoints_are_not_replayed() -> None:
     runs = [recorded(seed) for seed in range(4)]
     of_users = replace(recorded(4), traffic=ClosedLoop.constant(users=1, duration_s=SECONDS))
-    varying = replace(recorded(4), traffic=OpenLoop(rate_per_s=RATE_PER_S, duration_s=SECONDS, arrivals="sine"))
+    varying = recorded(4, arrivals="sine")
     over_http = replace(recorded(4), client=A_CLIENT)
     for other in (recorded(4, rate_per_s=600), of_users, varying, over_http):
         assert replayed_intervals([*runs, other], ONE_BY_ONE, RANKS) == {}
-    assert replayed_intervals([varying] * 5, ONE_BY_ONE, RANKS) == {}
+    assert replayed_intervals([*runs, recorded(3)], ONE_BY_ONE, RANKS), "of equal seeds are as good"
+    assert replayed_intervals([recorded(seed, arrivals="sine") for seed in range(5)], ONE_BY_ONE, RANKS) == {}
 
 
 def test_runs_with_requests_that_got_no_answer_are_not_replayed() -> None:

@@ -104,6 +104,20 @@ def test_calls_of_two_workers_that_begin_and_end_at_once_are_no_larger_than_a_ca
     assert calls.relative == pytest.approx([1, 1, 1])
 
 
+def test_waiting_for_others_to_join_is_no_time_between_calls() -> None:
+    run = ServedRequests(
+        scheduled_ns=np.array([0.0, 50, 60, 150, 400]),
+        started_ns=np.array([0.0, 104, 104, 304, 550]),
+        ended_ns=np.array([100.0, 200, 200, 380, 640]),
+        batches=np.array([1, 2, 1, 1]),
+    )
+    joining = Discipline(max_batch=2, batch_delay_us=200, request_overhead_ns=1)
+    waits = replace(
+        run, scheduled_ns=run.scheduled_ns * 1000, started_ns=run.started_ns * 1000, ended_ns=run.ended_ns * 1000
+    )
+    assert with_seen_overhead(joining, [waits]).call_overhead_ns == 4000 - 1
+
+
 def test_the_time_between_calls_is_that_of_workers_for_whom_requests_waited() -> None:
     run = ServedRequests(
         scheduled_ns=np.array([0.0, 1, 2, 900]),

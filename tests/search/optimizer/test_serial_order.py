@@ -73,5 +73,5 @@ def test_what_a_pause_makes_of_a_call_is_not_in_it() -> None:
 
 
 def test_of_few_calls_there_is_none() -> None:
-    assert order_of_calls(run_of(np.ones(99))) == ()
-    assert len(order_of_calls(run_of(np.ones(100)))) == 100
+    assert order_of_calls(run_of(np.ones(999))) == ()
+    assert len(order_of_calls(run_of(np.ones(1000)))) == 1000

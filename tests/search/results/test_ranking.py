@@ -226,6 +226,12 @@ def test_where_the_price_does_not_count_a_tie_does_not_go_to_a_larger_profile_fo
     assert first("cost") == "large"
 
 
+def test_a_third_profile_without_a_price_does_not_change_which_of_two_with_one_is_cheaper(trial: MakeTrial) -> None:
+    small, large = profile("small", 2, price_per_hour=0.1), profile("large", 4, price_per_hour=0.05)
+    for vcpus, ranked in ((8, ["large", "small", "local"]), (1, ["local", "large", "small"])):
+        assert names([profile("local", vcpus), small, large], [trial(FAST)], "latency") == ranked
+
+
 def test_a_profile_that_rounds_show_to_be_slower_is_not_first_by_a_lucky_test(trial: MakeTrial) -> None:
     small, large = profile("small", 2, price_per_hour=0.1), profile("large", 4, price_per_hour=9.0)
     on_large = replace(FAST, vcpus=4, workers=4)
