@@ -257,6 +257,8 @@ class _Search:
             root = self._fitted.root_per_s()
         if rate is None and self._fitted.any_served:
             rate = self._passed_below(self._fitted.interval_per_s())
+        if rate is not None and root is not None:
+            root = max(root, rate)  # the line through all runs may lead below a rate that kept the limits
         if rate is not None and ended != "confirmed":
             ended = f"{ended}; {number_text(rate)} requests/s passed on the way"
         return HighestRate(
