@@ -343,3 +343,18 @@ def test_an_endpoint_that_fails_every_request_leaves_nothing_to_replay() -> None
     found = find_seen(Failing())
     assert found.rate_per_s is None
     assert found.basis == "tested"
+
+
+@pytest.mark.parametrize("seed", [18, 21, 24])
+def test_the_estimate_is_not_below_a_rate_that_was_confirmed(seed: int) -> None:
+    """A server that is slower now and then: what saturates later pulls the line down."""
+    queue, random = SimulatedQueue(cap_ms=20, seed=seed), np.random.default_rng(seed)
+
+    def slower_now_and_then(rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
+        return queue(rate_per_s * (1.3 if random.random() < 0.3 else 1.0), requests, stop)
+
+    found = highest_rate(
+        slower_now_and_then, saturation_per_s=CAPACITY_PER_S, thresholds=[p95_within(10)], budget_requests=24_000
+    )
+    assert found.rate_per_s is not None
+    assert found.root_per_s == found.rate_per_s
