@@ -16,7 +16,7 @@ Runs of real processes differ from each other by more than their arrivals; that 
 "passes wrongly" is how often a limit that is the truth would be called kept by the interval of p95, as limits are held
 against a closed loop: by one measurement, and by any of four, which have to be surer. The aim is 5 in 100 at most.
 
-Prints one JSON object; about 2 minutes on two cores.
+Prints one JSON object; about nine minutes on two cores.
 """
 
 from __future__ import annotations
