@@ -79,17 +79,32 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
         elif (key[1].unpriced, key[1].per_hour) != (other[1].unpriced, other[1].per_hour):
             by = "price"
         elif other < key or as_good(mine, rival, (best.profile, profile), request, trials):
-            by = "simplicity" if _paid(mine, best.profile) == _paid(rival, profile) else "price"
-            if by == "simplicity" and simplicity(mine.configuration) == simplicity(rival.configuration):
-                by = "capacity" if mine.capacity_per_s > MORE_CAPACITY * rival.capacity_per_s else "figure"
+            by = _preferred_by((best.profile, mine), (profile, rival), request)
         ours, theirs = _figure(mine, best.profile, request), _figure(rival, profile, request)
         figures = None if ours is None or theirs is None else (ours, theirs)
         chosen.append(Preference(rival=recommendation(profile, rival.trial), by=by, figures=figures))
     return tuple(chosen)
 
 
-def _paid(pooled: PooledTrials, profile: InstanceProfile) -> tuple[bool, float]:
-    """Return what all instances of ``profile`` cost by the hour."""
+def _preferred_by(
+    mine: tuple[InstanceProfile, PooledTrials], rival: tuple[InstanceProfile, PooledTrials], request: JobRequest
+) -> DecidedBy:
+    """Return what decided between two that tie: the figure, where the rival would have been preferred, as it does not
+    tie with the best that there is."""
+    ours, theirs = _paid(mine), _paid(rival)
+    if ours[0] != theirs[0] and not objective_of(request).priced:
+        ours, theirs = ((False, pair[0].vcpus * pair[1].trial.instance_count) for pair in (mine, rival))
+    if ours != theirs:
+        return "price" if ours < theirs else "figure"
+    simple, other = simplicity(mine[1].configuration), simplicity(rival[1].configuration)
+    if simple != other:
+        return "simplicity" if simple < other else "figure"
+    return "capacity" if mine[1].capacity_per_s > MORE_CAPACITY * rival[1].capacity_per_s else "figure"
+
+
+def _paid(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float]:
+    """Return what all instances cost by the hour, and before that whether nobody knows."""
+    profile, pooled = pair
     price = Price.of(profile.price_per_hour, profile.vcpus)
     return price.unpriced, price.per_hour * pooled.trial.instance_count
 

@@ -59,14 +59,19 @@ def recommend(
         return with_same_as(
             [recommendation(profile, pooled.trial) for profile, pooled in unranked(space, ranked, answers)]
         )
-    chosen = []
+    chosen, unbeaten = [], []
     for profile, fitting in space.profiles:
         members = [pooled for pooled in ranked if pooled.configuration in fitting]
         if (best := best_for(profile, members, request, trials)) is not None:
             chosen.append((profile, best))
+            fits = [(profile, member) for member in members if _fits(member, profile)]
+            unbeaten.append(_not_beaten(fits, request, trials))
+    if not chosen:
+        return ()
     chosen.sort(key=lambda pair: ranking_key(pair[1], pair[0], request))
+    best_of_all = _not_beaten(unbeaten, request, trials)
     return with_same_as(
-        [recommendation(profile, pooled.trial) for profile, pooled in _break_ties(chosen, request, trials)]
+        [recommendation(profile, pooled.trial) for profile, pooled in _break_ties(chosen, best_of_all, request, trials)]
     )
 
 
@@ -75,7 +80,7 @@ def best_for(
 ) -> PooledTrials | None:
     """Return what serves ``profile`` best, the simplest of those that tie, and at a rate of these one that answers
     much; None if nothing fits its memory. Rounds among ``trials`` may tell apart what is close."""
-    rivals = [rival for rival in pooled if rival.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
+    rivals = [rival for rival in pooled if _fits(rival, profile)]
     if not rivals:
         return None
     _, best = _not_beaten([(profile, rival) for rival in rivals], request, trials)
@@ -222,12 +227,14 @@ def is_surely_better(better: Configuration, worse: Configuration, request: JobRe
 
 
 def _break_ties(
-    chosen: list[tuple[InstanceProfile, PooledTrials]], request: JobRequest, trials: Sequence[Trial]
+    chosen: list[tuple[InstanceProfile, PooledTrials]],
+    best_of_all: tuple[InstanceProfile, PooledTrials],
+    request: JobRequest,
+    trials: Sequence[Trial],
 ) -> list[tuple[InstanceProfile, PooledTrials]]:
-    """Put the cheapest of the profiles that are as good as the first at the top, and of those the simplest."""
-    if not chosen:
-        return chosen
-    profile, best = _not_beaten(chosen, request, trials)
+    """Put the cheapest of the profiles that are as good as the best of all at the top, and of those the simplest. What
+    was ``chosen`` for a profile may itself be there for being simple, so it is not what others are held against."""
+    profile, best = best_of_all
     tied = [pair for pair in chosen if as_good(best, pair[1], (profile, pair[0]), request, trials)]
 
     def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float, tuple[int, ...]]:
@@ -242,6 +249,11 @@ def _break_ties(
         tied.remove(unpriced)
         tied.insert(0, unpriced)
     return [*tied, *(pair for pair in chosen if pair not in tied)]
+
+
+def _fits(pooled: PooledTrials, profile: InstanceProfile) -> bool:
+    """Return whether the memory of ``profile`` is enough."""
+    return pooled.trial.measurement.peak_memory_bytes <= profile.memory_bytes
 
 
 def _cpus(pair: tuple[InstanceProfile, PooledTrials]) -> int:

@@ -13,6 +13,7 @@ from servefit.profiler.record.types import Configuration
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
+from servefit.search.results.choices import choices
 from servefit.search.results.objectives.score import Score
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
@@ -224,6 +225,25 @@ def test_where_the_price_does_not_count_a_tie_does_not_go_to_a_larger_profile_fo
 
     assert first("latency") == "small"
     assert first("cost") == "large"
+
+
+def test_what_is_surely_worse_than_the_best_does_not_win_by_a_tie_with_what_ties_with_the_best(
+    trial: MakeTrial,
+) -> None:
+    small, large = profile("small", 1), profile("large", 2)
+    one, two = replace(FAST, vcpus=1), replace(FAST, settings=Settings(threads=2))
+    joining = replace(two, max_batch=8)
+    space = Space(profiles=((small, frozenset([one])), (large, frozenset([two, joining]))), grid=(one, two, joining))
+    tests = [trial(each, p95_ms=p95_ms) for each, p95_ms in ((one, 0.111), (two, 0.1), (joining, 0.09))]
+    rounds_ms = {one: [0.111, 0.114, 0.109], two: [0.094, 0.092, 0.106], joining: [0.09, 0.086, 0.085]}
+    trials = [*tests, *rounds_of(trial, rounds_ms)]
+    first, second = recommend(space, trials, request_of("latency"))
+    assert (first.profile, first.trial.configuration, second.profile) == (large, two, small)
+    reasons = {
+        preference.rival.profile.name: preference.by
+        for preference in choices(space, trials, request_of("latency"), first)
+    }
+    assert reasons == {"large": "simplicity", "small": "figure"}
 
 
 def test_a_third_profile_without_a_price_does_not_change_which_of_two_with_one_is_cheaper(trial: MakeTrial) -> None:
