@@ -2,8 +2,10 @@
 what calls promise that are timed alone and what configurations do under load.
 
 Times come from the stored grid, so a measurement takes as long as it once took. What a configuration does follows from
-the queueing simulation on its service times, times a distortion that these do not show: the surface. Configurations
-that do the same have the same truth, and measurements scatter around it by a known noise.
+the queueing simulation on its service times, times a distortion that these do not show: the surface. At the rate asked
+it is that of the calls that come: a configuration that may join more requests than ever wait does what the one does
+that may join just as many. So configurations that do the same have the same truth, and measurements scatter around it
+by a known noise.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from benchmarks.optimizers.replay import Noise
 from servefit.search.optimizer.service_time_survey import Survey
 from servefit.search.queueing.endpoint import queue_of
 from servefit.search.queueing.prediction import predict
+from servefit.search.request.space import BATCH_SIZES
 from servefit.search.results.instances import instance_counts
 
 if TYPE_CHECKING:
@@ -119,7 +122,7 @@ def redrawn(stored: Grid, surface: Surface, seed: int) -> Grid:
     by_capacity = sorted(capacities, key=lambda each: -capacities[each])
     distortion = surface.distortion(list(dict.fromkeys(each.backend for each in by_capacity)), random)
     tests = {
-        each: (_truth(stored.truth(each), each, services[each], capacities[each], distortion(each)),)
+        each: (_truth(stored.truth(each), each, services[each], capacities[each], distortion),)
         for each in stored.tests
         if each in services
     }
@@ -127,12 +130,13 @@ def redrawn(stored: Grid, surface: Surface, seed: int) -> Grid:
 
 
 def _truth(
-    stored: Figures, configuration: Configuration, service: ServiceTimes, capacity_per_s: float, factor: float
+    stored: Figures, configuration: Configuration, service: ServiceTimes, capacity_per_s: float, distortion: Distortion
 ) -> Figures:
     """Return what a test of ``configuration`` gives, which takes as long as the one that is ``stored``."""
     (limit,), rate_per_s = demo_request().sla.thresholds, demo_request().sla.rate_per_s or 0.0
-    capacity_per_s *= factor
+    capacity_per_s *= distortion(configuration)
     for instances in instance_counts(rate_per_s, capacity_per_s):
+        factor = distortion(_joining_as_many(configuration, service, rate_per_s / instances))
         found = _simulated(service, configuration, rate_per_s / instances / factor)
         p95_ms = found.p95_ms / factor
         if p95_ms <= limit.limit_ms:
@@ -150,6 +154,14 @@ def _truth(
         failed=None,
         largest_call=found.largest_call,
     )
+
+
+def _joining_as_many(configuration: Configuration, service: ServiceTimes, rate_per_s: float) -> Configuration:
+    """Return the configuration that may join as many requests as calls of this one do at the rate, to the next batch
+    size."""
+    largest = _simulated(service, configuration, rate_per_s).largest_call or configuration.max_batch
+    sizes = [size for size in BATCH_SIZES if largest <= size <= configuration.max_batch]
+    return replace(configuration, max_batch=min(sizes, default=configuration.max_batch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
