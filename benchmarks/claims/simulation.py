@@ -44,7 +44,7 @@ from servefit.profiler.machine.host import describe_host
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.open_loop import serve_arrivals
-from servefit.profiler.queueing.recorded_calls import CallsInOrder, RecordedCalls, served_requests
+from servefit.profiler.queueing.recorded_calls import CallsInOrder, served_requests
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.profiler.record.types import Configuration
@@ -151,15 +151,15 @@ def calls_of(run: Run, workers: int) -> ServiceTimes:
 
 def in_order_ms(run: Run, configuration: Configuration, rate_per_s: float, random: np.random.Generator) -> float:
     """Return p95 at a rate with the calls of ``run`` in the order in which they came, from any of them on."""
-    calls = RecordedCalls.of([served_requests(counted(run))])
-    in_order = CallsInOrder(calls, max_batch=configuration.max_batch, workers=configuration.workers)
-    discipline, requests = Discipline.of(configuration), int(calls.requests.sum())
+    served, discipline = served_requests(counted(run)), Discipline.of(configuration)
+    in_order, requests = CallsInOrder.of([served], discipline), len(served.scheduled_ns)
     p95_ns = []
     for _ in range(STREAMS):
         due_ns = np.cumsum(random.exponential(NS_PER_S / rate_per_s, requests)).astype(np.int64)
-        order = (int(random.integers(len(calls))) + np.arange(requests)) % len(calls)
-        served = serve_arrivals(due_ns, in_order.drawn(order), discipline)
-        p95_ns.append(np.percentile((served.ended_ns - served.scheduled_ns)[requests // 10 :], 95.0))
+        calls = len(in_order.relative)
+        order = (int(random.integers(calls)) + np.arange(requests)) % calls
+        again = serve_arrivals(due_ns, in_order.drawn(order), discipline)
+        p95_ns.append(np.percentile((again.ended_ns - again.scheduled_ns)[requests // 10 :], 95.0))
     return float(np.mean(p95_ns)) / NS_PER_MS
 
 

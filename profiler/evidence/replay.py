@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.profiler.defaults import ARRIVALS
-from servefit.profiler.evidence.even_calls import are_even
 from servefit.profiler.evidence.intervals import MIN_VALUES, t_quantile
-from servefit.profiler.queueing.fresh_streams import (
-    FreshStreams,
-    capacity_per_s,
-    equal_sections,
-    replayed_response_ns,
-    served_response_ns,
+from servefit.profiler.evidence.replay_checks import (
+    MAX_SECTIONS,
+    MIN_BEYOND,
+    MIN_SECTIONS,
+    SECTION_S,
+    are_even,
+    log_ratios,
 )
-from servefit.profiler.queueing.recorded_calls import CallsInOrder, RecordedCalls, with_seen_overhead
-from servefit.profiler.record.traffic import NS_PER_S
+from servefit.profiler.queueing.fresh_streams import FreshStreams, capacity_per_s, equal_sections
+from servefit.profiler.queueing.recorded_calls import CallsInOrder, with_seen_overhead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,11 +41,7 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.discipline import Discipline, ServedRequests
     from servefit.profiler.queueing.fresh_streams import Section, Stream
 
-_BLOCK_S, _MIN_BLOCKS, _MAX_BLOCKS = 1.0, 6, 10
-"""Calls that follow each other so long stay together, or longer, where that makes more than ten blocks. Fewer than six
-have no interval to speak of. A second is longer than most of what disturbs a machine; chosen, not measured."""
-
-MIN_S = _BLOCK_S * _MIN_BLOCKS
+MIN_S = SECTION_S * MIN_SECTIONS
 """Of calls, for a replay."""
 
 _FURTHEST = 0.2
@@ -62,9 +58,6 @@ _STREAMS = 20
 
 _STEPS = 14
 """Halvings of the rates between none and capacity."""
-
-_BEYOND = 20
-"""Requests beyond the percentile in a part of a run that is held against its replay."""
 
 _MAX_PARTS = 10
 """Of one run."""
@@ -106,21 +99,20 @@ class Replay:
         self._runs, self._discipline = runs, with_seen_overhead(discipline, runs)
         self._ranks = [threshold.rank for threshold in thresholds]
         self._limits_ns = np.array([threshold.limit_ns for threshold in thresholds])
-        self._calls = self._calls_of(runs)
+        self._calls = CallsInOrder.of(runs, discipline)
         self._capacity_per_s = capacity_per_s(self._calls, self._discipline)
-        self._longest_s = float(RecordedCalls.of(runs).service_ns.max()) / NS_PER_S
         self._seconds = seconds
         self._requests = _SINGLY if discipline.workers == discipline.max_batch == 1 else _JOINED
-        self._blocks = min(_MAX_BLOCKS, int(seconds / _BLOCK_S))
-        self._sections = equal_sections(len(self._calls.relative), self._blocks)
+        self._is_long_enough = seconds >= MIN_S
+        count = min(MAX_SECTIONS, int(seconds / SECTION_S))
+        self._sections = equal_sections(len(self._calls.relative), count)
         self._streams = FreshStreams(self._calls, self._sections, self._discipline, arrivals=arrivals, seed=seed)
 
     @property
     def is_even(self) -> bool:
-        """Whether no call counts for too much (see ``even_calls``)."""
+        """Whether no call counts for too much (see ``replay_checks``)."""
         return are_even(
             self._calls,
-            longest_s=self._longest_s,
             utilisation=sum(len(run.scheduled_ns) for run in self._runs) / self._seconds / self._capacity_per_s,
             rank=max(self._ranks),
             seconds=self._seconds,
@@ -129,7 +121,7 @@ class Replay:
     @property
     def is_enough(self) -> bool:
         """Whether there are calls of long enough a time, and they are even."""
-        return self._blocks >= _MIN_BLOCKS and self.is_even
+        return self._is_long_enough and self.is_even
 
     def root_per_s(self) -> float:
         """Return roughly the rate at which the first limit is reached; 0 where one is at any rate."""
@@ -198,18 +190,7 @@ class Replay:
         beyond = 1 - max(self._ranks) / 100
         logs = [np.empty((0, len(self._ranks)))]
         for run in self._runs:
-            parts = min(_MAX_PARTS, int(len(run.scheduled_ns) * beyond / _BEYOND))
-            if not parts:
-                continue
-            again_ns = replayed_response_ns(run, self._calls_of([run]), self._discipline)
-            measured, replayed = (np.array_split(each, parts) for each in (served_response_ns(run), again_ns))
-            of_parts = [
-                np.log(np.percentile(one, self._ranks) / np.percentile(other, self._ranks))
-                for one, other in zip(measured, replayed, strict=True)
-            ]
-            logs.append(np.array(of_parts))
+            parts = min(_MAX_PARTS, int(len(run.scheduled_ns) * beyond / MIN_BEYOND))
+            if parts:
+                logs.append(log_ratios(run, parts, self._discipline, self._ranks))
         return np.concatenate(logs)
-
-    def _calls_of(self, runs: Sequence[ServedRequests]) -> CallsInOrder:
-        calls = RecordedCalls.of(runs)
-        return CallsInOrder(calls, max_batch=self._discipline.max_batch, workers=self._discipline.workers)

@@ -20,33 +20,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.profiler.evidence.backlog import is_large
-from servefit.profiler.evidence.even_calls import are_even
 from servefit.profiler.evidence.intervals import MIN_VALUES, t_quantile
+from servefit.profiler.evidence.replay_checks import (
+    MAX_SECTIONS,
+    MIN_BEYOND,
+    MIN_SECTIONS,
+    SECTION_S,
+    are_even,
+    log_ratios,
+)
 from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.queueing.discipline import Discipline, ServedRequests
-from servefit.profiler.queueing.fresh_streams import (
-    FreshStreams,
-    capacity_per_s,
-    equal_sections,
-    replayed_response_ns,
-    served_response_ns,
-)
-from servefit.profiler.queueing.recorded_calls import CallsInOrder, RecordedCalls, served_requests, with_seen_overhead
+from servefit.profiler.queueing.fresh_streams import FreshStreams, capacity_per_s, equal_sections
+from servefit.profiler.queueing.recorded_calls import CallsInOrder, served_requests, with_seen_overhead
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.fresh_streams import Section
     from servefit.profiler.record.types import Configuration, Run
 
-_SECTION_S, _LEAST_OF_ONE, _MOST_OF_ONE = 1.0, 6, 10
-"""A section is a run, of a second and more, or a part of a single run, which has to have six. As ``replay`` has it."""
-
 _STREAMS, _SINGLY, _JOINED = 10, 50_000, 20_000
 """Fresh streams of all calls, and requests of each: one call for each takes a sum, anything else a loop that takes a
 hundred times as long. How far streams are apart is in the interval. Chosen."""
-
-_BEYOND = 20
-"""Requests of all runs beyond a percentile, as ``replay`` has it for a part of a run."""
 
 _MAX_UTILISATION = 0.98
 """Nearer to saturation there is no percentile to speak of: it grows for as long as anybody looks."""
@@ -67,11 +62,11 @@ class ReplayedRuns:
     def sections(self) -> tuple[Section, ...]:
         """The calls of each run, or parts of a single one; empty where they are too few or too short."""
         calls = [len(run.batches) for run in self.runs]
-        if min(self.seconds) < _SECTION_S or not all(calls):
+        if min(self.seconds) < SECTION_S or not all(calls):
             return ()
         if len(calls) == 1:
-            count = min(_MOST_OF_ONE, int(self.seconds[0] / _SECTION_S))
-            return equal_sections(calls[0], count) if count >= _LEAST_OF_ONE else ()
+            count = min(MAX_SECTIONS, int(self.seconds[0] / SECTION_S))
+            return equal_sections(calls[0], count) if count >= MIN_SECTIONS else ()
         firsts = np.cumsum([0, *calls]).tolist()
         return tuple(zip(firsts, calls, strict=False)) if len(calls) >= MIN_VALUES else ()
 
@@ -84,7 +79,7 @@ def replayed_intervals(
 
     Empty where not all of that is so, where arrivals vary by design, where requests were not answered, and where there
     are fewer than three runs of a second, or six seconds of one, or hardly any time to spare. Left out is a percentile
-    with fewer than 20 requests beyond it, and one of which a single call makes too much (see ``even_calls``).
+    with fewer than 20 requests beyond it, and one of which a single call makes too much (see ``replay_checks``).
     """
     whole = [counted(run) for run in runs]
     traffic = [run.traffic for run in whole if isinstance(run.traffic, OpenLoop) and run.client is None]
@@ -110,17 +105,15 @@ def intervals_of(
     sections, runs = replayed.sections, replayed.runs
     if not sections:
         return {}
-    recorded = RecordedCalls.of(runs)
-    calls = CallsInOrder(recorded, max_batch=discipline.max_batch, workers=discipline.workers)
+    calls = CallsInOrder.of(runs, discipline)
     discipline = with_seen_overhead(discipline, runs)
-    longest_s = float(recorded.service_ns.max()) / NS_PER_S
     utilisation = replayed.rate_per_s / capacity_per_s(calls, discipline)
     requests = sum(len(run.scheduled_ns) for run in runs)
     names = [
         name
         for name, rank in ranks.items()
-        if requests * (1 - rank / 100) >= _BEYOND
-        and are_even(calls, longest_s=longest_s, utilisation=utilisation, rank=rank, seconds=sum(replayed.seconds))
+        if requests * (1 - rank / 100) >= MIN_BEYOND
+        and are_even(calls, utilisation=utilisation, rank=rank, seconds=sum(replayed.seconds))
     ]
     if not names or utilisation > _MAX_UTILISATION:
         return {}
@@ -134,7 +127,7 @@ def intervals_of(
     all_ns = [response_ns(None) for _ in range(_STREAMS)]
     whole = np.log([np.percentile(each, of_names) for each in all_ns])
     of_sections = np.log([np.percentile(response_ns(section), of_names) for section in sections])
-    ratios = _log_ratios(runs, len(sections), discipline, of_names)
+    ratios = np.concatenate([log_ratios(run, len(sections) // len(runs), discipline, of_names) for run in runs])
     # Of all streams together: near saturation those of short ones are too low.
     centers = np.log(np.percentile(np.concatenate(all_ns), of_names)) + ratios.mean(axis=0)
     count = len(sections)
@@ -143,22 +136,6 @@ def intervals_of(
     half = t_quantile((1 + _CONFIDENCE) / 2, count - 1)
     found = zip(names, centers.tolist(), (half * errors).tolist(), strict=True)
     return {name: (exp(center - width) / 1e6, exp(center + width) / 1e6) for name, center, width in found}
-
-
-def _log_ratios(
-    runs: Sequence[ServedRequests], sections: int, discipline: Discipline, ranks: Sequence[float]
-) -> np.ndarray:
-    """Return the logarithms of measured over replayed percentiles of each section, shape (sections, ranks)."""
-    logs = []
-    for run in runs:
-        own = CallsInOrder(RecordedCalls.of([run]), max_batch=discipline.max_batch, workers=discipline.workers)
-        both = served_response_ns(run), replayed_response_ns(run, own, discipline)
-        parts = (np.array_split(response_ns, sections // len(runs)) for response_ns in both)
-        logs += [
-            np.log(np.percentile(measured, ranks) / np.percentile(again, ranks))
-            for measured, again in zip(*parts, strict=True)
-        ]
-    return np.array(logs)
 
 
 def _kept_up(run: Run) -> bool:

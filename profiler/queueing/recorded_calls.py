@@ -148,8 +148,14 @@ class CallsInOrder:
         calls = RecordedCalls(requests=np.minimum(calls.requests, max_batch), service_ns=calls.service_ns)
         means_ns = calls.mean_times_ns(max_batch)
         self.relative = calls.service_ns / means_ns[calls.requests - 1]
+        self.longest_ns = float(calls.service_ns.max())
         self._means_ns = (0.0, *means_ns.tolist())
         self._workers = workers
+
+    @classmethod
+    def of(cls, runs: Sequence[ServedRequests], discipline: Discipline) -> Self:
+        """Return the calls of ``runs``, one run after the other, for simulations of ``discipline``."""
+        return cls(RecordedCalls.of(runs), max_batch=discipline.max_batch, workers=discipline.workers)
 
     @property
     def full_call_ns(self) -> float:

@@ -18,6 +18,7 @@ from servefit.search.results.ranking import (
     MORE_CAPACITY,
     as_good,
     best_for,
+    costs_less,
     ranking_key,
     recommendation,
     simplicity,
@@ -91,22 +92,14 @@ def _preferred_by(
 ) -> DecidedBy:
     """Return what decided between two that tie: the figure, where the rival would have been preferred, as it does not
     tie with the best that there is."""
-    ours, theirs = _paid(mine), _paid(rival)
-    if ours[0] != theirs[0] and not objective_of(request).priced:
-        ours, theirs = ((False, pair[0].vcpus * pair[1].trial.instance_count) for pair in (mine, rival))
-    if ours != theirs:
-        return "price" if ours < theirs else "figure"
+    if costs_less(mine, rival, request):
+        return "price"
+    if costs_less(rival, mine, request):
+        return "figure"
     simple, other = simplicity(mine[1].configuration), simplicity(rival[1].configuration)
     if simple != other:
         return "simplicity" if simple < other else "figure"
     return "capacity" if mine[1].capacity_per_s > MORE_CAPACITY * rival[1].capacity_per_s else "figure"
-
-
-def _paid(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float]:
-    """Return what all instances cost by the hour, and before that whether nobody knows."""
-    profile, pooled = pair
-    price = Price.of(profile.price_per_hour, profile.vcpus)
-    return price.unpriced, price.per_hour * pooled.trial.instance_count
 
 
 def _figure(pooled: PooledTrials, profile: InstanceProfile, request: JobRequest) -> float | None:

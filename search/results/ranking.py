@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
@@ -61,11 +62,10 @@ def recommend(
         )
     chosen, unbeaten = [], []
     for profile, fitting in space.profiles:
-        members = [pooled for pooled in ranked if pooled.configuration in fitting]
-        if (best := best_for(profile, members, request, trials)) is not None:
-            chosen.append((profile, best))
-            fits = [(profile, member) for member in members if _fits(member, profile)]
-            unbeaten.append(_not_beaten(fits, request, trials))
+        rivals = [(profile, each) for each in _fitting(profile, ranked) if each.configuration in fitting]
+        if rivals:
+            unbeaten.append(_not_beaten(rivals, request, trials))
+            chosen.append((profile, _simplest_as_good(unbeaten[-1], rivals, request, trials)))
     if not chosen:
         return ()
     chosen.sort(key=lambda pair: ranking_key(pair[1], pair[0], request))
@@ -80,11 +80,22 @@ def best_for(
 ) -> PooledTrials | None:
     """Return what serves ``profile`` best, the simplest of those that tie, and at a rate of these one that answers
     much; None if nothing fits its memory. Rounds among ``trials`` may tell apart what is close."""
-    rivals = [rival for rival in pooled if _fits(rival, profile)]
+    rivals = [(profile, rival) for rival in _fitting(profile, pooled)]
     if not rivals:
         return None
-    _, best = _not_beaten([(profile, rival) for rival in rivals], request, trials)
-    ties = [rival for rival in rivals if as_good(best, rival, (profile, profile), request, trials)]
+    return _simplest_as_good(_not_beaten(rivals, request, trials), rivals, request, trials)
+
+
+def _simplest_as_good(
+    unbeaten: tuple[InstanceProfile, PooledTrials],
+    rivals: Sequence[tuple[InstanceProfile, PooledTrials]],
+    request: JobRequest,
+    trials: Sequence[Trial],
+) -> PooledTrials:
+    """Return the simplest of ``rivals``, all on one profile, that ties with the ``unbeaten`` of them, and at a rate one
+    that answers much."""
+    profile, best = unbeaten
+    ties = [rival for _, rival in rivals if as_good(best, rival, (profile, profile), request, trials)]
     simplest = min(simplicity(rival.configuration) for rival in ties)
     simple = [rival for rival in ties if simplicity(rival.configuration) == simplest]
     if isinstance(objective_of(request), Latency):
@@ -237,28 +248,40 @@ def _break_ties(
     profile, best = best_of_all
     tied = [pair for pair in chosen if as_good(best, pair[1], (profile, pair[0]), request, trials)]
 
-    def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float, tuple[int, ...]]:
-        profile, pooled = pair
-        price = Price.of(profile.price_per_hour, profile.vcpus)
-        return price.unpriced, price.per_hour * pooled.trial.instance_count, simplicity(pooled.configuration)
-
-    tied.sort(key=preference)
-    # Money and CPUs cannot be compared, and where the price does not count, having one is no merit.
+    tied.sort(key=lambda pair: (_paid(pair), simplicity(pair[1].configuration)))
     unpriced = next((pair for pair in tied if pair[0].price_per_hour is None), tied[0])
-    if not objective_of(request).priced and _cpus(unpriced) < _cpus(tied[0]):
+    if costs_less(unpriced, tied[0], request):
         tied.remove(unpriced)
         tied.insert(0, unpriced)
     return [*tied, *(pair for pair in chosen if pair not in tied)]
 
 
-def _fits(pooled: PooledTrials, profile: InstanceProfile) -> bool:
-    """Return whether the memory of ``profile`` is enough."""
-    return pooled.trial.measurement.peak_memory_bytes <= profile.memory_bytes
+def costs_less(
+    one: tuple[InstanceProfile, PooledTrials], other: tuple[InstanceProfile, PooledTrials], request: JobRequest
+) -> bool:
+    """Return whether all instances of ``one`` cost less by the hour than those of the ``other``. Money and CPUs cannot
+    be compared: where only one of them has a price, that is no merit unless the price counts, and CPUs decide."""
+    ours, theirs = _paid(one), _paid(other)
+    if ours.unpriced != theirs.unpriced and not objective_of(request).priced:
+        return _cpus(one) < _cpus(other)
+    return ours < theirs
+
+
+def _paid(pair: tuple[InstanceProfile, PooledTrials]) -> Price:
+    """Return what all instances cost by the hour."""
+    profile, pooled = pair
+    price = Price.of(profile.price_per_hour, profile.vcpus)
+    return replace(price, per_hour=price.per_hour * pooled.trial.instance_count)
 
 
 def _cpus(pair: tuple[InstanceProfile, PooledTrials]) -> int:
     """Return the CPUs of all instances."""
     return pair[0].vcpus * pair[1].trial.instance_count
+
+
+def _fitting(profile: InstanceProfile, pooled: Iterable[PooledTrials]) -> list[PooledTrials]:
+    """Return those that the memory of ``profile`` is enough for."""
+    return [each for each in pooled if each.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
 
 
 def simplicity(configuration: Configuration) -> tuple[int, int, int, int, int]:
