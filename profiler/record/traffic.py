@@ -175,7 +175,8 @@ class OpenLoop(StoredMember, frozen=True, kw_only=True):
         if self.backlog_cap is not None:
             check_whole("backlog", self.backlog_cap, least=1)
         if self.rate_per_s * self.duration_s > MAX_ARRIVALS:
-            raise SpecError("rate", self.rate_per_s, f"makes more than {MAX_ARRIVALS:,} arrivals in {self.duration_s:g} s")
+            too_many = f"makes more than {MAX_ARRIVALS:,} arrivals in {self.duration_s:g} s"
+            raise SpecError("rate", self.rate_per_s, too_many, remedy="ask for less, or for a shorter time")
 
     @property
     def is_steady(self) -> bool:
