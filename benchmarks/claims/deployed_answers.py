@@ -44,6 +44,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.jobs import LIMIT, VCPUS, payload_of, recommended, servefit
 from benchmarks.models.forest_models import benchmark_model
 from benchmarks.servers import wrk
 from benchmarks.synthetic import machine
@@ -63,8 +64,6 @@ from servefit.search.results.objectives.cost import TIE_MS, CostAtRate
 
 MODELS = ("xgb-100x4", "fraud", "xgb-1000x8", "lgb-500x63", "lgb-1000x31")
 RATES_PER_S = (50, 500, 2000, 5000)
-LIMIT = "p95=20ms"
-PROFILE, VCPUS = "local-1c", 1
 NAME = "model"
 SEEDS = (0, 1, 2, 3, 4)
 BACKENDS = ("forest", "onnxruntime", "treelite", "xgboost")
@@ -75,38 +74,6 @@ TURNS_OF_TWO = 10
 
 LOAD = "15s"
 """Long enough for a replay of what it finds."""
-
-
-def servefit(*arguments: str, home: Path) -> tuple[int, dict[str, Any]]:
-    """Run a command with ``--format json``; return its exit status and the document."""
-    done = subprocess.run(
-        [sys.executable, "-m", "servefit", *arguments, "--format", "json"],
-        env={**os.environ, "SERVEFIT_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}
-
-
-def payload_of(name: str, folder: Path) -> tuple[str, Path, np.ndarray]:
-    """Return the model's file, a payload file and its rows."""
-    subject = benchmark_model(name)
-    rows = subject.rows[:2000]
-    path = folder / f"{name}.npy"
-    np.save(path, rows)
-    return str(subject.path), path, rows
-
-
-def recommended(name: str, rate_per_s: float, home: Path, *, job: str, budget: str, seed: int = 0) -> dict[str, Any]:
-    model, payload, _ = payload_of(name, home)
-    status, document = servefit(
-        *("recommend", model, "--payload", str(payload), "--trust-pickle", "--sla", LIMIT, "--rate", f"{rate_per_s}/s"),
-        *("--profile", PROFILE, "--budget", budget, "--seed", str(seed), "--name", job, "--quiet"),
-        home=home,
-    )
-    return {"exit_status": status, **document}
 
 
 @contextmanager

@@ -15,13 +15,11 @@ that keeps a limit is searched for in turns, alone and beside a neighbour that h
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
-from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.neighbours import neighbour
 from benchmarks.synthetic import machine, start
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.summary import Summary, summarize
@@ -31,7 +29,7 @@ from servefit.profiler.procedures.decided_runs import find_highest_rate, run_dec
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.evidence.problem import Problem
@@ -43,34 +41,6 @@ DURATION_S = 2.0
 LIMIT = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 SEARCHES, SEARCH_S = 3, 20.0
 SEARCH_LIMIT = (LatencyThreshold(percentile="p95", limit_ms=5.0),)
-
-
-HOG = """
-import os, time
-os.sched_setaffinity(0, [{cpu}])
-print(flush=True)
-while True:
-    began = time.monotonic()
-    while time.monotonic() < began + {duty}:
-        pass
-    time.sleep(1 - {duty})
-"""
-
-
-@contextmanager
-def hog(cpu: int, duty: float) -> Iterator[None]:
-    """Run a process that uses ``cpu`` for this part of every second within the block; none for 0."""
-    if not duty:
-        yield
-        return
-    program = HOG.format(cpu=cpu, duty=duty)
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            yield
-        finally:
-            process.kill()
 
 
 def run_once(workers: Workers, seed: int) -> dict[str, tuple[Summary, Sequence[Problem]]]:
@@ -110,7 +80,7 @@ def highest_rates(workers: Workers, cpu: int) -> list[dict[str, Any]]:
     found = []
     for turn in range(SEARCHES):
         for duty in (0.0, 0.3):
-            with hog(cpu, duty):
+            with neighbour(cpu, duty):
                 highest, runs, _ = find_highest_rate(workers, SEARCH_LIMIT, budget_s=SEARCH_S, seed=turn)
             found.append(
                 {
@@ -140,7 +110,7 @@ def main() -> None:
             for loop in loops:
                 quiet_reasons[loop] += [alarm.reason for alarm in quiet[loop][1]]
             for duty in DUTIES:
-                with hog(cpu, duty):
+                with neighbour(cpu, duty):
                     disturbed = run_once(workers, seed)
                 for loop in loops:
                     (alone, _), (found, problems) = quiet[loop], disturbed[loop]
