@@ -39,13 +39,11 @@ def payload_of(name: str, folder: Path) -> tuple[str, Path, np.ndarray]:
     return str(subject.path), path, rows
 
 
-def recommended(
-    name: str, rate_per_s: float, home: Path, *, job: str, budget: str, seed: int = 0, limit: str = LIMIT
-) -> dict[str, Any]:
+def recommended(name: str, rate_per_s: float, home: Path, *, job: str, budget: str, seed: int = 0) -> dict[str, Any]:
     """Ask what to deploy for a model on one CPU; return the document with the command's ``exit_status``."""
     model, payload, _ = payload_of(name, home)
     status, document = servefit(
-        *("recommend", model, "--payload", str(payload), "--trust-pickle", "--sla", limit, "--rate", f"{rate_per_s}/s"),
+        *("recommend", model, "--payload", str(payload), "--trust-pickle", "--sla", LIMIT, "--rate", f"{rate_per_s}/s"),
         *("--profile", PROFILE, "--budget", budget, "--seed", str(seed), "--name", job, "--quiet"),
         home=home,
     )

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     Stretch: TypeAlias = tuple[int, int]
 
+IDLE_CLIENT_PERCENT = 50.0
+"""Of its CPU: a client that uses no more has time to spare, and what it is late by is not its own doing. Chosen: at
+half of what it can send, a client with Poisson arrivals has queues of its own of some 10 us."""
+
 _MIN_LEFT, _MIN_LEFT_NS = 0.2, 200_000_000
 """Of the plateau, and at least, that has to be left. Chosen, not measured."""
 
@@ -47,6 +51,17 @@ def disturbed_stretches(run: Run, disturbed: Iterable[TelemetryPoint]) -> tuple[
     merged = _merged(stretches)
     left_ns = end - begin - sum(high - low for low, high in merged)
     return merged if left_ns >= max(_MIN_LEFT_NS, _MIN_LEFT * (end - begin)) else ()
+
+
+def sent_late_ns(run: Run, allowed_ns: float | None) -> tuple[int, ...]:
+    """Return when the requests were due that a client which had time to spare sent later than is ``allowed_ns``,
+    although a connection waited for them: others had its CPU. None of a busy client, which is late by itself, and of
+    workers in process, whose CPUs telemetry sees."""
+    client = run.client
+    if allowed_ns is None or client is None or client.cpu_percent is None or client.cpu_percent > IDLE_CLIENT_PERCENT:
+        return ()
+    late = (_lags_ns(run) > allowed_ns) & _was_awaited(run)
+    return tuple(run.samples.scheduled_ns()[late].tolist())
 
 
 def counted(run: Run) -> Run:

@@ -24,7 +24,7 @@ from servefit.profiler.evidence.client_validity import (
 from servefit.profiler.evidence.plateaus import users_of
 from servefit.profiler.evidence.problem import Kind, Problem
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
-from servefit.profiler.evidence.undisturbed import counted, disturbed_stretches
+from servefit.profiler.evidence.undisturbed import counted, disturbed_stretches, sent_late_ns
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.quantities import ms_text, number_text, percent_text, share_text
 
@@ -127,15 +127,17 @@ def without_disturbances(
     run: Run, *, limit_ms: float | None, cpus: tuple[int, ...], containment: Containment = "uncontained"
 ) -> Run | None:
     """Return ``run`` without the stretches in which others used its CPUs, by the same rules for each point of
-    telemetry, if that is a good measurement; None if not."""
-    if not {problem.kind for problem in problems(run, limit_ms=limit_ms, cpus=cpus, containment=containment)} <= (
-        COME_AND_GO
-    ):
+    telemetry, or kept its client from sending, if that is a good measurement; None if not."""
+    kinds = {problem.kind for problem in problems(run, limit_ms=limit_ms, cpus=cpus, containment=containment)}
+    if not kinds <= COME_AND_GO:
         return None
+    late_ns = sent_late_ns(run, _allowed_lag_ns(run, limit_ms)) if "schedule lag" in kinds else ()
     disturbed = [
         point
         for point in _on_plateau(run)
-        if _load_on_the_server(run, (point,), cpus) or _is_stolen(_total_ns((point,), _steal_percent), point.over_ns)
+        if _load_on_the_server(run, (point,), cpus)
+        or _is_stolen(_total_ns((point,), _steal_percent), point.over_ns)
+        or any(point.at_ns - point.over_ns <= at_ns < point.at_ns for at_ns in late_ns)
     ]
     rest = replace(run, left_out_ns=disturbed_stretches(run, disturbed))
     if not rest.left_out_ns or problems(rest, limit_ms=limit_ms, cpus=cpus, containment=containment):
@@ -168,9 +170,10 @@ def _schedule_lag(
 ) -> Problem | None:
     lags = run.lags_ns()
     against_ms = _p95_ms(run) if limit_ms is None else limit_ms
-    if not len(lags) or against_ms is None:
+    allowed_ns = _allowed_lag_ns(run, limit_ms)
+    if not len(lags) or against_ms is None or allowed_ns is None:
         return None
-    late = lags[lags > _MAX_LAG * against_ms * NS_PER_MS]
+    late = lags[lags > allowed_ns]
     share = len(lags) / 100
     if len(late) <= share + _ONE_SIDED_99 * sqrt(share * 0.99):
         return None
@@ -187,6 +190,13 @@ def _schedule_lag(
         f"{share_text(p99_ms / against_ms, against)}, {percent_text(_MAX_LAG)} are allowed",
         remedy="stop what else runs here; servefit host says what that is",
     )
+
+
+def _allowed_lag_ns(run: Run, limit_ms: float | None) -> float | None:
+    """Return how much later than they were due requests may be begun; None where there is nothing to hold it
+    against."""
+    against_ms = _p95_ms(run) if limit_ms is None else limit_ms
+    return None if against_ms is None else _MAX_LAG * against_ms * NS_PER_MS
 
 
 def _p95_ms(run: Run) -> float | None:

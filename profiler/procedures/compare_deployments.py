@@ -91,7 +91,7 @@ def compare_deployments(
 
     Every measurement is made by fresh processes; they take turns in ABBA blocks. Without traffic the median time of a
     call is compared, with ``rate`` the p95 of the response time, with ``users`` the throughput. A measurement under
-    traffic that the machine disturbed is repeated once; if it is disturbed again, its block is left out and made again,
+    traffic that the machine disturbed is repeated, twice at most; else its block is left out and made again,
     and after a few such blocks the comparison ends.
 
     Args:

@@ -110,7 +110,8 @@ def profile(
     """Measure one configuration of a model.
 
     With a rate, thresholds are decided as soon as they can be. With thresholds and neither a rate nor users, the
-    highest rate at which they hold is looked for. A run that the machine disturbed is repeated once.
+    highest rate at which they hold is looked for. A run that the machine disturbed is repeated, twice at
+    most.
 
     Args:
         model: A Model, or anything that ``Model.load`` takes.

@@ -63,7 +63,7 @@ def load_endpoint(
 
     With a rate, thresholds are decided as soon as they can be; with phases, on the best of their plateaus. With
     thresholds and neither a rate, users nor phases, the highest rate at which they hold is looked for, and without
-    thresholds the most requests that are answered. A run that the machine disturbed is repeated once. Nothing is sent
+    thresholds the most requests that are answered. A run that the machine disturbed is repeated. Nothing is sent
     anywhere else. Limits that do not hold are a result.
 
     Args:

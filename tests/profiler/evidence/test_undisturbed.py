@@ -16,7 +16,7 @@ from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.undisturbed import counted, disturbed_stretches
 from servefit.profiler.evidence.validity import problems, without_disturbances
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
-from servefit.profiler.record.types import Run, Samples, TelemetryPoint
+from servefit.profiler.record.types import ClientRecord, Run, Samples, TelemetryPoint
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
 LOOK_NS = 100 * MS
@@ -174,6 +174,48 @@ def test_lags_are_those_of_the_quiet_stretches() -> None:
     # About half of the requests find the worker idle.
     assert 0.3 < len(lags) / summarize(rest).samples < 0.7
     assert lags.max() == 0
+
+
+def kept_from_its_cpu(*, client_percent: float | None = 5.0) -> Run:
+    """A run over HTTP whose client sent nothing in what is slow, and then all that was due, at once."""
+    random = np.random.default_rng(0)
+    due = np.cumsum(random.exponential(S / 500, 4000)).astype(np.int64)
+    due = due[due < DURATION_NS]
+    sent = due.copy()
+    for low, high in SLOW:
+        sent[(due >= low) & (due < high)] = high
+    free, ended = 0, []
+    for at in sent.tolist():
+        free = max(at, free) + SERVICE_NS
+        ended.append(free)
+    client = ClientRecord(
+        processes=1,
+        cpus=(1,),
+        cpu_percent=client_percent,
+        connections=16,
+        reconnections=0,
+        errors={},
+        shares_cpus=False,
+    )
+    traffic = OpenLoop(rate_per_s=500, duration_s=DURATION_NS / S)
+    facts = {"driver": "http", "client": client, "telemetry": looks(()), "lags": (sent - due).tobytes()}
+    return run_of(traffic, due.tolist(), sent.tolist(), ended, **facts)
+
+
+def test_stretches_in_which_others_kept_the_client_from_its_cpu_are_left_out() -> None:
+    run = kept_from_its_cpu()
+    assert [problem.kind for problem in problems(run, limit_ms=10.0, cpus=(0,))] == ["schedule lag"]
+    rest = rest_of(run)
+    assert rest is not None
+    assert not problems(rest, limit_ms=10.0, cpus=(0,))
+    assert all(any(low < high_of and high > low_of for low, high in rest.left_out_ns) for low_of, high_of in SLOW)
+    whole, quiet = (summarize(each).latency_ms["p95"] or 0.0 for each in (run, rest))
+    assert quiet < 2.0 < 100.0 < whole
+
+
+@pytest.mark.parametrize("client_percent", [60.0, None])
+def test_a_client_that_is_late_by_itself_or_may_be_spoils_the_run(client_percent: float | None) -> None:
+    assert rest_of(kept_from_its_cpu(client_percent=client_percent)) is None
 
 
 def test_a_run_without_disturbances_has_none_to_leave_out() -> None:

@@ -143,7 +143,7 @@ def test_a_level_that_the_machine_got_in_the_way_of_is_made_again() -> None:
 def test_a_machine_that_keeps_getting_in_the_way_ends_the_search_and_is_the_reason() -> None:
     endpoint = SimulatedEndpoint(service_ms=2, network_ms=2, servers=4, disturbed=lambda nth: nth > 2)
     found = find_saturation(endpoint, budget_s=20)
-    assert [users for users, _ in endpoint.tried] == [1, 2, 4, 4, 4, 2, 2]
+    assert [users for users, _ in endpoint.tried] == [1, 2, 4, 4, 4, 2, 2, 2]
     assert found.tried.ended == "the machine got in the way of 4 users"
     assert [problem.kind for problem in found.problems] == ["competing load"]
 
