@@ -38,6 +38,7 @@ COMMANDS = {
     "scale": ("scaling:scale", "Plan instances for a rate."),
     "serve": ("serving:serve", "Serve a model, or what a job recommends."),
     "export": ("exporting:export", "Write what another machine needs to serve it."),
+    "api": ("api:api", "Answer boto3 and the SageMaker SDK from this machine."),
     "compile": ("compiling:compile_", "Compile a model with a backend."),
     "backends": ("backends:backends", "List backends."),
     "profiles": ("profiles:profiles", "List instance profiles."),

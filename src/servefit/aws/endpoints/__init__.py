@@ -1,0 +1,1 @@
+"""The processes of endpoints: ``servefit serve``, one for each."""

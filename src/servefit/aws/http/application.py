@@ -1,0 +1,197 @@
+"""The ASGI application: one address for all services.
+
+A request is read, brought to its operation, and answered in its own protocol, whatever is wrong with it. Operations run
+in threads: some wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.s3.documents import error_document
+from servefit.aws.services.call import Call
+from servefit.aws.wire.destination import Destination, destination
+from servefit.aws.wire.errors import ApiError
+from servefit.aws.wire.formats import protocol_of, read_request, write_answer, write_error
+from servefit.aws.wire.messages import FileAnswer, HttpAnswer, HttpRequest
+from servefit.aws.wire.service_models import operation_model
+from servefit.aws.wire.validation import check, refuse_unknown
+from servefit.errors import ServefitError
+
+if TYPE_CHECKING:
+    from servefit.aws.s3.service import S3
+    from servefit.aws.services.call import Operations
+    from servefit.aws.services.runtime import Runtime
+    from servefit.aws.wire.signatures import Secret
+    from servefit.aws.wire.validation import Extension
+
+_log = logging.getLogger(__name__)
+
+MOST_BODY_BYTES = 6 * 2**20
+"""More than any request of the JSON and query protocols needs. Chosen, not measured."""
+
+MOST_INVOCATION_BYTES = 25 * 2**20
+"""Of SageMaker's InvokeEndpoint, since 2024."""
+
+_THREADS = 64
+"""GetLogEvents waits in one of them, for as many jobs as somebody watches. Chosen, not measured."""
+
+_FILE_BYTES = 2**18
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Disconnected(Exception):
+    """The client went away before its request was whole."""
+
+
+class Application:
+    """Answers requests, by ``operations`` of the services that have some, ``s3`` and ``runtime``."""
+
+    def __init__(
+        self,
+        *,
+        operations: Mapping[str, Operations],
+        s3: S3,
+        runtime: Runtime,
+        account: str,
+        extension: Extension,
+        secret: Secret | None = None,
+    ) -> None:
+        self._operations = operations
+        self._s3 = s3
+        self._runtime = runtime
+        self._account = account
+        self._extension = extension
+        self._secret = secret
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="operation")
+
+    def close(self) -> None:
+        """Give up the threads; what runs in them is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = HttpRequest(
+            method=scope["method"],
+            path=scope["raw_path"].decode("latin-1"),
+            query=scope["query_string"].decode("latin-1"),
+            headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
+        )
+        request_id = str(uuid.uuid4())
+        try:
+            answer = await self._answered(request, _chunks(receive), request_id)
+        except Disconnected:
+            return
+        await _send(answer, send, request_id, body=request.method != "HEAD")
+
+    async def _answered(
+        self, request: HttpRequest, chunks: AsyncIterator[bytes], request_id: str
+    ) -> HttpAnswer | FileAnswer:
+        """Return the answer to a request: an error in the form of its service, whatever is wrong."""
+        where = Destination(service="s3", operation=None, region="")
+        try:
+            where = destination(request)
+            if where.service != "s3" or (protocol_of(request) == "query" and not where.is_sure):
+                request = await _with_body(request, chunks)
+                where = destination(request)
+            if self._secret is not None:
+                self._secret.check(request)
+            if where.service == "s3":
+                return await self._s3.answer(request, chunks)
+            if where.service == "sagemaker-runtime":
+                return await self._in_thread(lambda: self._runtime.invoke(request, where.region))
+            return await self._in_thread(lambda: self._carry_out(request, where, request_id))
+        except ApiError as error:
+            return _error(error, request, where, request_id)
+        except ServefitError as error:
+            # What no operation foresaw, such as a state folder that cannot be written: 500, and no second try helps.
+            _log.warning("%s %s: %s", where.service, where.operation, error)
+            return _error(ApiError("InternalFailure", str(error), status=500), request, where, request_id)
+
+    def _carry_out(self, request: HttpRequest, where: Destination, request_id: str) -> HttpAnswer:
+        name = where.operation or ""
+        operation = self._operations.get(where.service, {}).get(name)
+        model = operation_model(where.service, name)
+        if operation is None or model is None:
+            raise refuse_unknown(f"{where.service}:{name or request.path}")
+        given = read_request(model, request)
+        if model.input_shape is not None:
+            check(model.input_shape, given, extension=self._extension)
+        result = operation(Call(given=given, region=where.region, account=self._account))
+        return write_answer(where.service, model, result, protocol=protocol_of(request), request_id=request_id)
+
+    async def _in_thread(self, function: Callable[[], HttpAnswer]) -> HttpAnswer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+
+def _error(error: ApiError, request: HttpRequest, where: Destination, request_id: str) -> HttpAnswer:
+    if where.service == "s3":
+        return error_document(error, resource=request.path, request_id=request_id)
+    return write_error(where.service, error, protocol=protocol_of(request), request_id=request_id)
+
+
+async def _with_body(request: HttpRequest, chunks: AsyncIterator[bytes]) -> HttpRequest:
+    """Return a request with its body. Raises ApiError for one that is too long."""
+    most = MOST_INVOCATION_BYTES if destination(request).service == "sagemaker-runtime" else MOST_BODY_BYTES
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > most:
+            raise ApiError("RequestEntityTooLarge", f"the body has more than {most} bytes", status=413)
+    return HttpRequest(
+        method=request.method, path=request.path, query=request.query, headers=request.headers, body=bytes(body)
+    )
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    """Yield the body of a request as it comes. Raises Disconnected."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        if body := message.get("body", b""):
+            yield body
+        more = message.get("more_body", False)
+
+
+async def _send(answer: HttpAnswer | FileAnswer, send: Send, request_id: str, *, body: bool) -> None:
+    length = answer.length if isinstance(answer, FileAnswer) else len(answer.body)
+    headers = {"x-amzn-requestid": request_id, "x-amz-request-id": request_id, "content-length": str(length)}
+    headers |= answer.headers
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [
+                (name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()
+            ],
+        }
+    )
+    if isinstance(answer, FileAnswer) and body:
+        await _send_file(answer, send)
+    else:
+        content = answer.body if isinstance(answer, HttpAnswer) and body else b""
+        await send({"type": "http.response.body", "body": content})
+
+
+async def _send_file(answer: FileAnswer, send: Send) -> None:
+    left = answer.length
+    with answer.path.open("rb") as file:
+        file.seek(answer.start)
+        while left:
+            content = await asyncio.to_thread(file.read, min(left, _FILE_BYTES))
+            if not content:
+                break  # it became shorter: the client sees that too little came
+            left -= len(content)
+            await send({"type": "http.response.body", "body": content, "more_body": bool(left)})
+    if left or not answer.length:
+        await send({"type": "http.response.body", "body": b""})

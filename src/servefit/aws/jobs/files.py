@@ -1,0 +1,58 @@
+"""The files of a job behind the API, in a folder of its own: its plan, its journal, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from servefit.aws.jobs.journal import Journal
+from servefit.aws.jobs.plan import Plan
+from servefit.state import write_atomically
+
+Ended: TypeAlias = Literal["COMPLETED", "FAILED", "STOPPED"]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended; ``reason`` why it FAILED, None otherwise."""
+
+    status: Ended
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFiles:
+    """The files in ``folder``, one for each."""
+
+    folder: Path
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.folder / "journal.jsonl")
+
+    def write_plan(self, plan: Plan) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._plan, msgspec.json.encode(plan))
+
+    def plan(self) -> Plan:
+        return msgspec.json.decode(self._plan.read_bytes(), type=Plan)
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        write_atomically(self._outcome, msgspec.json.encode(outcome))
+
+    def outcome(self) -> Outcome | None:
+        """Return how the job ended, None where it has not."""
+        try:
+            return msgspec.json.decode(self._outcome.read_bytes(), type=Outcome)
+        except FileNotFoundError:
+            return None
+
+    @property
+    def _plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def _outcome(self) -> Path:
+        return self.folder / "outcome.json"

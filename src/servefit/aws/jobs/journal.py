@@ -1,0 +1,50 @@
+"""What is told of a job, line by line: what the SDK shows while it waits. A line is JSON, with its time.
+
+The server writes in it and so does the process of the job, each line at once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+
+class _Line(msgspec.Struct, frozen=True):
+    at_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal in a file, which need not be there yet."""
+
+    path: Path
+
+    def write(self, text: str) -> None:
+        """Add a line."""
+        line = msgspec.json.encode(_Line(at_ms=time.time_ns() // 1_000_000, text=text)) + b"\n"
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(handle, line)
+        finally:
+            os.close(handle)
+
+    def read(self, start: int = 0) -> list[tuple[int, str]]:
+        """Return time, in milliseconds since 1970, and text of all lines from that number on. Half a line, such as of a
+        process that was killed on a full disk, is left out."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in content.splitlines()[start:]:
+            try:
+                known = msgspec.json.decode(line, type=_Line)
+            except msgspec.DecodeError:
+                continue
+            found.append((known.at_ms, known.text))
+        return found

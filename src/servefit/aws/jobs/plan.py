@@ -1,0 +1,118 @@
+"""What a request for a recommendation job asks for, in servefit's words.
+
+The plan is settled when the job is made: later changes of the model package do not change it. It is kept as JSON, and
+the process that carries it out makes its request of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.record.traffic import ClosedLoop, Phase
+from servefit.search.request.job_request import EnvironmentRange, JobRequest, parse_flat_invocations, plain_name
+from servefit.search.request.sla import Sla
+
+if TYPE_CHECKING:
+    from servefit.search.request.job_request import FlatInvocations
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """An instance type that a job is about, and the profile of servefit that is measured for it: of the same name,
+    unless the server maps it to another. ``reason`` says why it cannot be measured here, None where it can."""
+
+    instance_type: str
+    profile: str
+    reason: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to be carried out. ``asked`` is the request as it came, ``time_scale`` what its durations are multiplied
+    by. Model and payload are files of this machine, each named in messages by the URL that it was asked for by."""
+
+    name: str
+    model: str
+    model_url: str
+    payload: str
+    payload_url: str
+    measured: tuple[Measured, ...]
+    asked: dict[str, Any]
+    time_scale: float = 1.0
+    trust_pickle: bool = False
+
+    def request(self) -> JobRequest:
+        """Return the request that servefit carries out. Raises SpecError for what it does not take."""
+        given = self.asked["InputConfig"]
+        stopping = self.asked.get("StoppingConditions", {})
+        limits = given.get("ResourceLimit", {})
+        most = stopping.get("MaxInvocations")
+        duration_s = given.get("JobDurationInSeconds")
+        return JobRequest(
+            name=self.name,
+            sla=Sla(thresholds=_thresholds(stopping), rate_per_s=None if most is None else most / 60),
+            profiles=tuple(dict.fromkeys(each.profile for each in self.measured if each.reason is None)),
+            environment=_ranges(given.get("EndpointConfigurations", ()), self.measured),
+            phases=_traffic(given.get("TrafficPattern", {}), self.time_scale),
+            flat_invocations=_flat(stopping),
+            budget_s=None if duration_s is None else duration_s * self.time_scale,
+            max_tests=limits.get("MaxNumberOfTests"),
+        )
+
+    def types_of(self, profile: str) -> tuple[str, ...]:
+        """Return the instance types that a profile was measured for."""
+        return tuple(each.instance_type for each in self.measured if each.profile == profile)
+
+
+def _thresholds(stopping: Mapping[str, Any]) -> tuple[LatencyThreshold, ...]:
+    return tuple(
+        LatencyThreshold(percentile=each["Percentile"].lower(), limit_ms=float(each["ValueInMilliseconds"]))
+        for each in stopping.get("ModelLatencyThresholds", ())
+    )
+
+
+def _flat(stopping: Mapping[str, Any]) -> FlatInvocations:
+    return parse_flat_invocations(stopping.get("FlatInvocations", "Stop"))
+
+
+def _traffic(given: Mapping[str, Any], scale: float) -> ClosedLoop | None:
+    """Return traffic in phases or stairs; None where none is asked for."""
+    if phases := given.get("Phases"):
+        return ClosedLoop(
+            phases=tuple(
+                Phase(
+                    initial_users=each["InitialNumberOfUsers"],
+                    # The number of users is what is asked for: in a shorter time they come as much faster.
+                    spawn_per_minute=each["SpawnRate"] / scale,
+                    duration_s=each["DurationInSeconds"] * scale,
+                )
+                for each in phases
+            )
+        )
+    if stairs := given.get("Stairs"):
+        return ClosedLoop.stairs(
+            steps=stairs["NumberOfSteps"],
+            users_per_step=stairs["UsersPerStep"],
+            step_duration_s=stairs["DurationInSeconds"] * scale,
+        )
+    return None
+
+
+def _ranges(configurations: Sequence[Mapping[str, Any]], measured: Iterable[Measured]) -> tuple[EnvironmentRange, ...]:
+    """Return the variables to vary, each on the profiles of the types that it is asked for."""
+    profiles = {each.instance_type: each.profile for each in measured if each.reason is None}
+    found: dict[tuple[str, str], list[str]] = {}
+    for configuration in configurations:
+        profile = profiles.get(configuration.get("InstanceType", ""))
+        if profile is None:
+            continue
+        ranges = configuration.get("EnvironmentParameterRanges", {}).get("CategoricalParameterRanges", ())
+        for each in ranges:
+            values = found.setdefault((profile, plain_name(each["Name"])), [])
+            values.extend(value for value in each["Value"] if value not in values)
+    return tuple(
+        EnvironmentRange(variable=variable, values=tuple(values), profiles=(profile,))
+        for (profile, variable), values in found.items()
+    )

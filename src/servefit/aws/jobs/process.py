@@ -1,0 +1,108 @@
+"""The process that carries out one job: ``python -m servefit.aws.jobs.process FOLDER``.
+
+It outlives the server, and writes down how the job ended. A job that was begun before is taken up where it was.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.errors import ServefitError, SpecError
+
+if TYPE_CHECKING:
+    from servefit.aws.jobs.journal import Journal
+    from servefit.aws.jobs.plan import Plan
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.optimizer.progress import Moment, Progress
+    from servefit.search.results.recommendation import FailedTrial, Trial
+
+MOST_REASON_CHARACTERS = 1024
+"""Of a FailureReason."""
+
+
+class JournalProgress:
+    """A listener to a job that writes it down."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def stage(self, text: str, at: Moment | None = None) -> None:  # noqa: ARG002 - the contract of a listener
+        self._journal.write(text)
+
+    def timing(self, configuration: Configuration, at: Moment) -> None:
+        pass
+
+    def testing(self, configuration: Configuration, at: Moment) -> None:
+        self._journal.write(f"step {at.step}: testing {_text(configuration)}")
+
+    def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
+        from servefit.search.figures.registry import values
+        from servefit.search.results.recommendation import Trial
+
+        found = trial.reason
+        if isinstance(trial, Trial) and found is None:
+            known = values(trial, "max_invocations", "model_latency_ms.p95")
+            found = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
+        self._journal.write(f"step {at.step}: {_text(trial.configuration)}: {found}")
+
+
+def _text(configuration: Configuration) -> str:
+    from servefit.search.deployment.deployable import configuration_text
+
+    return configuration_text(configuration)
+
+
+def carry_out(plan: Plan, progress: Progress) -> RecommendationJob:
+    """Run the job of a plan, or take it up where it was. Raises ServefitError."""
+    from servefit.search.jobs.lifecycle import load_job, resume_job, run_job
+
+    try:
+        known = load_job(plan.name)
+    except SpecError:
+        return run_job(plan.model, plan.payload, plan.request(), trust_pickle=plan.trust_pickle, progress=progress)
+    if known.status in ("COMPLETED", "FAILED"):
+        return known
+    return resume_job(plan.name, progress=progress)
+
+
+def outcome_of(plan: Plan, progress: Progress) -> Outcome:
+    """Carry out a plan, and say how it ended."""
+    if all(each.reason is not None for each in plan.measured):
+        types = "; ".join(f"{each.instance_type}: {each.reason}" for each in plan.measured)
+        return _failed(f"no instance type can be measured here: {types}")
+    try:
+        job = carry_out(plan, progress)
+    except ServefitError as error:
+        return _failed(str(error).replace(plan.model, plan.model_url).replace(plan.payload, plan.payload_url))
+    if job.status == "STOPPED":
+        return Outcome(status="STOPPED")
+    if job.recommendations:
+        return Outcome(status="COMPLETED")
+    reasons = [failed.reason for failed in job.failed] + [f"{each.name}: {each.reason}" for each in job.skipped]
+    return _failed("; ".join(dict.fromkeys(reasons)) or "nothing could be measured")
+
+
+def _failed(reason: str) -> Outcome:
+    return Outcome(status="FAILED", reason=reason[:MOST_REASON_CHARACTERS])
+
+
+def main() -> None:
+    """Carry out the job whose files are in the folder that is named on the command line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    files = JobFiles(Path(sys.argv[1]))
+    plan, journal = files.plan(), files.journal
+    try:
+        outcome = outcome_of(plan, JournalProgress(journal))
+    except KeyboardInterrupt:
+        sys.exit(130)  # to be taken up again
+    files.write_outcome(outcome)
+    journal.write(f"the job is over: {outcome.status}{'' if outcome.reason is None else ': ' + outcome.reason}")
+
+
+if __name__ == "__main__":
+    main()

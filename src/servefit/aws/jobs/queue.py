@@ -1,0 +1,200 @@
+"""The queue of jobs: one is carried out at a time, in the order in which they were made, by a process of its own.
+
+The state of a job is kept with it. Processes outlive a server that is killed: the next server waits for those that
+live, and begins those again that do not, which go on where they were.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.errors import ServefitError
+
+if TYPE_CHECKING:
+    import psutil
+
+    from servefit.aws.state.resources import Resource, Resources
+
+KIND = "inference-recommendations-job"
+
+LOOK_S = 0.1
+"""Between two looks at the process of a job. A look takes microseconds."""
+
+ENDED = ("COMPLETED", "FAILED", "STOPPED")
+
+_GRACE_S = 30.0
+"""A process that was told to end is killed after this: it ends its test, and writes down where it is."""
+
+
+class JobQueue:
+    """Carries out jobs, whose files are in folders below ``folder``, each under the name of its job."""
+
+    def __init__(self, resources: Resources, folder: Path) -> None:
+        self._resources = resources
+        self._folder = folder
+        self._wake = threading.Condition()
+        self._closing = False
+        self._running: tuple[str, _Process] | None = None
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+
+    def start(self) -> None:
+        """Begin to carry out what is waiting, from before too."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the process that runs, so that its job can be taken up again, and carry out nothing more."""
+        with self._wake:
+            self._closing = True
+            running = self._running
+            self._wake.notify_all()
+        if running is not None:
+            running[1].end()
+        self._thread.join(_GRACE_S + 5)
+
+    def files(self, name: str) -> JobFiles:
+        return JobFiles(self._folder / name)
+
+    def added(self) -> None:
+        """Take note that there is a new job."""
+        with self._wake:
+            self._wake.notify_all()
+
+    def stop(self, name: str) -> None:
+        """End a job: one that waits at once, one that runs after the test that runs."""
+        with self._wake:
+            job = self._resources.get(KIND, name)
+            if job.document["Status"] == "PENDING":
+                self._end(name, Outcome(status="STOPPED"))
+                return
+            self._set(name, {"Status": "STOPPING"})
+            running = self._running
+        if running is not None and running[0] == name:
+            running[1].stop(name)
+
+    def wait_for_news(self, timeout_s: float, is_there: Callable[[], bool]) -> None:
+        """Return as soon as ``is_there`` says so, or after the time."""
+        until = time.monotonic() + timeout_s
+        while not self._closing and not is_there() and (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(LOOK_S, left_s))
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while (job := self._next()) is None and not self._closing:
+                    self._wake.wait()
+                if job is None or self._closing:
+                    return
+                files = self.files(job.name)
+                if (outcome := files.outcome()) is not None:  # its process ended while there was no server
+                    self._end(job.name, outcome)
+                    continue
+                process = _Process.of(files, job.document.get("Process"))
+                self._running = job.name, process
+                self._set(job.name, {"Process": process.mark, **self._begun(job)})
+            outcome = process.wait(lambda: self._closing)
+            with self._wake:
+                self._running = None
+                if outcome is not None:
+                    self._end(job.name, outcome)
+
+    def _next(self) -> Resource | None:
+        """Return the job to carry out next: one that was begun before, else the oldest that waits."""
+        jobs = self._resources.all(KIND)
+        begun = [job for job in jobs if job.document["Status"] in ("IN_PROGRESS", "STOPPING")]
+        waiting = [job for job in jobs if job.document["Status"] == "PENDING"]
+        return next(iter((*begun, *waiting)), None)
+
+    @staticmethod
+    def _begun(job: Resource) -> dict[str, Any]:
+        return {"Status": "IN_PROGRESS"} if job.document["Status"] == "PENDING" else {}
+
+    def _end(self, name: str, outcome: Outcome) -> None:
+        changes: dict[str, Any] = {"Status": outcome.status, "CompletionTime": time.time(), "Process": None}
+        if outcome.reason is not None:
+            changes["FailureReason"] = outcome.reason
+        self._set(name, changes)
+        if self.files(name).outcome() is None:
+            self.files(name).write_outcome(outcome)
+            self.files(name).journal.write(f"the job is over: {outcome.status}")
+
+    def _set(self, name: str, changes: Mapping[str, Any]) -> None:
+        self._resources.change(KIND, name, lambda before: {**before, **changes})
+
+
+class _Process:
+    """The process of a job, begun by this server or by one before it. ``mark`` finds it again."""
+
+    def __init__(self, files: JobFiles, process: psutil.Process | subprocess.Popen[bytes]) -> None:
+        import psutil
+
+        self._files = files
+        self._process = process
+        self.mark = [process.pid, psutil.Process(process.pid).create_time()] if _lives(process) else None
+
+    @classmethod
+    def of(cls, files: JobFiles, mark: list[float] | None) -> _Process:
+        """Return the process with this mark if it lives, else a new one."""
+        import psutil
+
+        if mark is not None:
+            try:
+                known = psutil.Process(int(mark[0]))
+                if known.create_time() == mark[1]:
+                    return cls(files, known)
+            except psutil.NoSuchProcess:
+                pass
+        with (files.folder / "stderr.txt").open("ab") as errors:
+            begun = subprocess.Popen(
+                [sys.executable, "-m", "servefit.aws.jobs.process", str(files.folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
+        return cls(files, begun)
+
+    def wait(self, is_closing: Callable[[], bool]) -> Outcome | None:
+        """Return how the job ended, once its process has; None where that was told to end by the server."""
+        while _lives(self._process):
+            time.sleep(LOOK_S)
+        found = self._files.outcome()
+        if found is None and not is_closing():
+            return Outcome(status="FAILED", reason="its process was ended from outside, or failed")
+        return found
+
+    def stop(self, name: str) -> None:
+        """Have the job stop after the test that runs; where it is not that far yet, end its process."""
+        from servefit.search.jobs.lifecycle import stop_job
+
+        try:
+            if stop_job(name):
+                return
+        except ServefitError:
+            pass  # it has not been begun
+        self._files.write_outcome(Outcome(status="STOPPED"))
+        self.end()
+
+    def end(self) -> None:
+        """Tell the process to end, and kill it where it takes too long."""
+        if not _lives(self._process):
+            return
+        self._process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + _GRACE_S
+        while _lives(self._process) and time.monotonic() < until:
+            time.sleep(LOOK_S)
+        if _lives(self._process):
+            self._process.kill()
+
+
+def _lives(process: psutil.Process | subprocess.Popen[bytes]) -> bool:
+    if isinstance(process, subprocess.Popen):
+        return process.poll() is None
+    return process.is_running() and process.status() != "zombie"

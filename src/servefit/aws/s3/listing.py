@@ -1,0 +1,75 @@
+"""The keys of a bucket in S3's order, a page at a time."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from servefit.aws.wire.errors import ApiError
+
+if TYPE_CHECKING:
+    from servefit.aws.s3.places import Places
+
+MOST_KEYS = 1000
+"""Of S3: a page has no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """``keys`` are objects, ``prefixes`` what stands for those behind a delimiter; ``after`` is the last of both, None
+    where the page is the last."""
+
+    keys: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    after: str | None
+
+
+def page(
+    places: Places, bucket: str, *, prefix: str = "", delimiter: str = "", after: str = "", most: int = MOST_KEYS
+) -> Page:
+    """Return the first ``most`` keys and prefixes that come behind ``after``."""
+    folder = places.bucket(bucket)
+    keys: list[str] = []
+    prefixes: list[str] = []
+    last = ""
+    for key in sorted(_keys(places, folder, prefix), key=str.encode):
+        entry, is_prefix = key, False
+        if delimiter and (end := key.find(delimiter, len(prefix))) >= 0:
+            entry, is_prefix = key[: end + len(delimiter)], True
+        if entry.encode() <= after.encode() or (is_prefix and prefixes and prefixes[-1] == entry):
+            continue
+        if len(keys) + len(prefixes) >= min(most, MOST_KEYS):
+            return Page(keys=tuple(keys), prefixes=tuple(prefixes), after=last)
+        (prefixes if is_prefix else keys).append(entry)
+        last = entry
+    return Page(keys=tuple(keys), prefixes=tuple(prefixes), after=None)
+
+
+def token_of(after: str) -> str:
+    return base64.urlsafe_b64encode(after.encode()).decode()
+
+
+def after_token(token: str) -> str:
+    """Return what :func:`token_of` was given. Raises ApiError for a token of something else."""
+    try:
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode()
+    except ValueError as error:
+        raise ApiError("InvalidArgument", "The continuation token provided is incorrect") from error
+
+
+def _keys(places: Places, bucket: Path, prefix: str) -> list[str]:
+    """Return all keys with a prefix. Of folders only those are entered that may have some."""
+    begin = bucket / prefix.rpartition("/")[0]
+    if ".." in prefix.split("/") or not begin.is_dir() or not places.is_inside(begin):
+        return []
+    found = []
+    for folder, _, names in os.walk(begin):
+        for name in names:
+            file = Path(folder, name)
+            key = file.relative_to(bucket).as_posix()
+            if key.startswith(prefix) and (not file.is_symlink() or places.is_inside(file)):
+                found.append(key)
+    return found

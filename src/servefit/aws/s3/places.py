@@ -1,0 +1,82 @@
+"""Which file an object is. Nothing outside the root is reached: not by dots, absolute paths, escapes or links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from servefit.aws.wire.errors import ApiError
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
+_MOST_KEY_BYTES, _MOST_PART_BYTES = 1024, 255
+"""Of S3, and of a name in a folder on Linux."""
+
+OWN_FOLDER = ".servefit"
+"""What is on its way lies in this folder of the root, whose name no bucket can have."""
+
+
+class Places:
+    """The files below ``root``, which exists.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     places = Places(pathlib.Path(folder))
+        ...     (places.root / "bucket").mkdir()
+        ...     places.file("bucket", "models/fraud.tar.gz").relative_to(places.root).as_posix()
+        'bucket/models/fraud.tar.gz'
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def bucket(self, name: str) -> Path:
+        """Return the folder of a bucket. Raises ApiError, NoSuchBucket."""
+        folder = self.bucket_to_be(name)
+        if not folder.is_dir():
+            raise ApiError("NoSuchBucket", f"The specified bucket does not exist: {name}", status=404)
+        self._check_inside(folder)
+        return folder
+
+    def bucket_to_be(self, name: str) -> Path:
+        """Return the folder that a bucket has, or would have. Raises ApiError, InvalidBucketName."""
+        if _BUCKET.fullmatch(name) is None or ".." in name:
+            raise ApiError("InvalidBucketName", f"The specified bucket is not valid: {name[:80]!r}")
+        return self.root / name
+
+    def file(self, bucket: str, key: str) -> Path:
+        """Return the file of an object, whether there is one or not.
+
+        Raises ApiError: NoSuchBucket, InvalidArgument for a key that is no path below the bucket, KeyTooLongError.
+        """
+        folder = self.bucket(bucket)
+        parts = key.split("/")
+        if "\0" in key or not key or any(part in ("", ".", "..") for part in parts):
+            raise ApiError("InvalidArgument", f"the key {key[:80]!r} is no path in a folder: objects are files here")
+        if len(key.encode()) > _MOST_KEY_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
+            raise ApiError("KeyTooLongError", "Your key is too long")
+        file = folder.joinpath(*parts)
+        self._check_inside(file)
+        return file
+
+    def is_inside(self, path: Path) -> bool:
+        """Return whether a path is below the root once its links are followed."""
+        return path.resolve().is_relative_to(self.root)
+
+    def incoming(self) -> Path:
+        """Return the folder for what is on its way, on the same disk as all buckets."""
+        folder = self.root / OWN_FOLDER
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def _check_inside(self, path: Path) -> None:
+        if not self.is_inside(path):
+            raise ApiError("InvalidArgument", f"{path.name} is a link that leads out of the folder of the objects")
+
+
+def split_url(url: str) -> tuple[str, str] | None:
+    """Return bucket and key of "s3://bucket/key", None where it is another URL."""
+    if not url.startswith("s3://"):
+        return None
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    return bucket, key

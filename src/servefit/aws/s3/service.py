@@ -1,0 +1,323 @@
+"""S3 over HTTP: which operation a method, a path and a query are, and what it answers.
+
+Bodies go to files as they come, so that memory stays small. Reading and writing is done in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from email.utils import format_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import parse_qs, unquote
+
+from servefit.aws.s3 import documents, listing, objects
+from servefit.aws.s3.places import OWN_FOLDER, Places
+from servefit.aws.s3.uploads import Uploads
+from servefit.aws.wire.errors import ApiError
+from servefit.aws.wire.messages import FileAnswer, HttpAnswer
+
+if TYPE_CHECKING:
+    from servefit.aws.wire.messages import HttpRequest
+
+Answer: TypeAlias = HttpAnswer | FileAnswer
+
+_WRITE_BYTES = 2**20
+"""So much is gathered before a thread writes it."""
+
+_MOST_XML_BYTES = 2 * 2**20
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+class S3:
+    """The buckets and objects below a folder. With ``checks_digests`` bodies are held against the SHA-256 that was
+    signed."""
+
+    def __init__(self, root: Path, *, checks_digests: bool = False) -> None:
+        self._places = Places(root)
+        self._uploads = Uploads(self._places)
+        self._checks_digests = checks_digests
+        objects.sweep(self._places)
+
+    @property
+    def places(self) -> Places:
+        """Where objects lie."""
+        return self._places
+
+    async def answer(self, request: HttpRequest, chunks: AsyncIterator[bytes]) -> Answer:
+        """Carry out a request whose body comes in ``chunks``. Raises ApiError."""
+        path = unquote(request.path, errors="strict").removeprefix("/")
+        bucket, _, key = path.partition("/")
+        query = {name: values[0] for name, values in parse_qs(request.query, keep_blank_values=True).items()}
+        if not bucket:
+            return await asyncio.to_thread(self._buckets) if request.method == "GET" else _refuse(request)
+        if not key:
+            return await self._of_bucket(request, bucket, query, chunks)
+        return await self._of_object(request, bucket, key, query, chunks)
+
+    async def _of_bucket(
+        self, request: HttpRequest, bucket: str, query: dict[str, str], chunks: AsyncIterator[bytes]
+    ) -> Answer:
+        if request.method == "PUT" and not query:
+            await _whole(chunks)
+            return await asyncio.to_thread(self._create_bucket, bucket)
+        if request.method == "POST" and "delete" in query:
+            return await asyncio.to_thread(self._delete_objects, bucket, await _whole(chunks))
+        known: dict[str, Callable[[], Answer]] = {}
+        if not set(query) - _LISTING:
+            known["GET"] = lambda: self._list(bucket, query)
+        if not query:
+            known |= {"HEAD": lambda: self._head_bucket(bucket), "DELETE": lambda: self._delete_bucket(bucket)}
+        if "location" in query:
+            known["GET"] = lambda: self._location(bucket)
+        return await asyncio.to_thread(known.get(request.method, lambda: _refuse(request)))
+
+    async def _of_object(
+        self, request: HttpRequest, bucket: str, key: str, query: dict[str, str], chunks: AsyncIterator[bytes]
+    ) -> Answer:
+        source, upload = request.headers.get("x-amz-copy-source"), query.get("uploadId")
+        if request.method == "PUT" and source is None:
+            if upload is not None:
+                return await self._upload_part(request, bucket, key, query, chunks)
+            if not set(query) - _IGNORED:
+                return await self._put(request, bucket, key, chunks)
+        if request.method == "POST" and upload is not None:
+            return await asyncio.to_thread(self._complete, bucket, key, upload, await _whole(chunks))
+        known: dict[str, Callable[[], Answer]] = {}
+        if upload is not None:
+            known["DELETE"] = lambda: self._abort(bucket, key, upload)
+        elif "uploads" in query:
+            known["POST"] = lambda: self._begin(bucket, key)
+        elif not set(query) - _IGNORED:
+            known |= {
+                "GET": lambda: self._get(request, bucket, key),
+                "HEAD": lambda: self._head(bucket, key),
+                "DELETE": lambda: self._delete(bucket, key),
+            }
+            if source is not None:
+                known["PUT"] = lambda: self._copy(source, bucket, key)
+        return await asyncio.to_thread(known.get(request.method, lambda: _refuse(request)))
+
+    def _buckets(self) -> Answer:
+        found = sorted(each for each in self._places.root.iterdir() if each.is_dir() and each.name != OWN_FOLDER)
+        buckets = "".join(
+            "<Bucket>"
+            + documents.element("Name", each.name)
+            + documents.element("CreationDate", documents.time_of(objects.time_of_folder(each)))
+            + "</Bucket>"
+            for each in found
+        )
+        owner = "<Owner><ID>servefit</ID><DisplayName>servefit</DisplayName></Owner>"
+        return documents.document("ListAllMyBucketsResult", f"{owner}<Buckets>{buckets}</Buckets>")
+
+    def _create_bucket(self, bucket: str) -> Answer:
+        self._places.bucket_to_be(bucket).mkdir(exist_ok=True)
+        return HttpAnswer(headers={"location": f"/{bucket}"})
+
+    def _head_bucket(self, bucket: str) -> Answer:
+        self._places.bucket(bucket)
+        return HttpAnswer()
+
+    def _location(self, bucket: str) -> Answer:
+        self._places.bucket(bucket)
+        return documents.document("LocationConstraint", "")
+
+    def _delete_bucket(self, bucket: str) -> Answer:
+        try:
+            self._places.bucket(bucket).rmdir()
+        except OSError as error:
+            raise ApiError("BucketNotEmpty", "The bucket you tried to delete is not empty", status=409) from error
+        return HttpAnswer(status=204)
+
+    def _list(self, bucket: str, query: dict[str, str]) -> Answer:
+        second = query.get("list-type") == "2"
+        token = query.get("continuation-token")
+        after = listing.after_token(token) if token else query.get("start-after" if second else "marker", "")
+        most = query.get("max-keys", str(listing.MOST_KEYS))
+        if not most.isascii() or not most.isdecimal():
+            raise ApiError("InvalidArgument", "max-keys is not a number")
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        found = listing.page(self._places, bucket, prefix=prefix, delimiter=delimiter, after=after, most=int(most))
+        known = [(key, fact) for key in found.keys if (fact := self._facts_or_none(bucket, key)) is not None]
+        about: list[tuple[str, object]] = [("Name", bucket), ("Prefix", prefix), ("MaxKeys", most)]
+        about.append(("IsTruncated", "true" if found.after is not None else "false"))
+        if delimiter:
+            about.append(("Delimiter", delimiter))
+        if url_encoded := query.get("encoding-type") == "url":
+            about.append(("EncodingType", "url"))
+        if second:
+            about.append(("KeyCount", len(known) + len(found.prefixes)))
+            if found.after is not None:
+                about.append(("NextContinuationToken", listing.token_of(found.after)))
+        elif found.after is not None:
+            about.append(("NextMarker", found.after))
+        return documents.listing_document(found, known, about=about, url_encoded=url_encoded)
+
+    def _facts_or_none(self, bucket: str, key: str) -> objects.Facts | None:
+        """Return the facts of an object of a listing, None where it has gone meanwhile or its name is none here."""
+        try:
+            return objects.facts(self._places.file(bucket, key))
+        except ApiError:
+            return None
+
+    def _get(self, request: HttpRequest, bucket: str, key: str) -> Answer:
+        file = self._places.file(bucket, key)
+        found = objects.facts(file)
+        headers = _headers_of(found)
+        start, end = _range(request.headers.get("range"), found.size)
+        length = end - start
+        if length == found.size:
+            return FileAnswer(headers=headers, path=file, length=length)
+        headers["content-range"] = f"bytes {start}-{end - 1}/{found.size}"
+        return FileAnswer(status=206, headers=headers, path=file, start=start, length=length)
+
+    def _head(self, bucket: str, key: str) -> Answer:
+        found = objects.facts(self._places.file(bucket, key))
+        return HttpAnswer(headers={**_headers_of(found), "content-length": str(found.size)})
+
+    def _delete(self, bucket: str, key: str) -> Answer:
+        objects.remove(self._places, bucket, self._places.file(bucket, key))
+        return HttpAnswer(status=204)
+
+    def _delete_objects(self, bucket: str, body: bytes) -> Answer:
+        self._places.bucket(bucket)
+        told, quiet = [], documents.is_quiet(body)
+        for key in documents.keys_to_delete(body):
+            try:
+                self._delete(bucket, key)
+            except ApiError as error:
+                facts = (("Key", key), ("Code", error.code), ("Message", error.message))
+                told.append(f"<Error>{''.join(documents.element(*each) for each in facts)}</Error>")
+            else:
+                if not quiet:
+                    told.append(f"<Deleted>{documents.element('Key', key)}</Deleted>")
+        return documents.document("DeleteResult", "".join(told))
+
+    def _copy(self, source: str, bucket: str, key: str) -> Answer:
+        path = unquote(source.partition("?")[0]).removeprefix("/")
+        from_bucket, _, from_key = path.partition("/")
+        found = objects.copy(self._places, self._places.file(from_bucket, from_key), self._places.file(bucket, key))
+        content = documents.element("LastModified", documents.time_of(found.modified))
+        return documents.document("CopyObjectResult", content + documents.element("ETag", found.etag))
+
+    async def _put(self, request: HttpRequest, bucket: str, key: str, chunks: AsyncIterator[bytes]) -> Answer:
+        target = self._places.file(bucket, key)
+        found = await self._receive(request, chunks, lambda path: objects.put_in_place(path, target))
+        return HttpAnswer(headers={"etag": found.etag})
+
+    async def _upload_part(
+        self, request: HttpRequest, bucket: str, key: str, query: dict[str, str], chunks: AsyncIterator[bytes]
+    ) -> Answer:
+        number = query.get("partNumber", "")
+        if not number.isascii() or not number.isdecimal():
+            raise ApiError("InvalidArgument", "partNumber is not a number")
+        upload = await asyncio.to_thread(self._uploads.find, query["uploadId"], bucket, key)
+        part = upload.part(int(number))
+        found = await self._receive(request, chunks, lambda path: objects.put_in_place(path, part))
+        return HttpAnswer(headers={"etag": found.etag})
+
+    async def _receive(
+        self, request: HttpRequest, chunks: AsyncIterator[bytes], keep: Callable[[Path], objects.Facts]
+    ) -> objects.Facts:
+        """Write a body into a file as it comes, and keep that where it is whole."""
+        headers = request.headers
+        if "aws-chunked" in headers.get("content-encoding", ""):
+            raise ApiError("NotImplemented", "aws-chunked bodies are not read here: send the length of the content")
+        length, digest = headers.get("content-length"), headers.get("x-amz-content-sha256", "")
+        async with AsyncExitStack() as stack:
+            file, path = stack.enter_context(objects.arriving(self._places))
+            writer = objects.CheckedWriter(
+                file,
+                length=None if length is None else int(length),
+                crc32=headers.get("x-amz-checksum-crc32"),
+                digest=digest if self._checks_digests and digest != "UNSIGNED-PAYLOAD" else None,
+            )
+            async for block in _gathered(chunks):
+                await asyncio.to_thread(writer.write, block)
+            return await asyncio.to_thread(_finish, writer, path, keep)
+
+    def _begin(self, bucket: str, key: str) -> Answer:
+        identifier = self._uploads.begin(bucket, key)
+        facts = (("Bucket", bucket), ("Key", key), ("UploadId", identifier))
+        return documents.document("InitiateMultipartUploadResult", "".join(documents.element(*each) for each in facts))
+
+    def _complete(self, bucket: str, key: str, identifier: str, body: bytes) -> Answer:
+        upload = self._uploads.find(identifier, bucket, key)
+        found = self._uploads.complete(upload, documents.parts_of(body))
+        facts = (("Location", f"/{bucket}/{key}"), ("Bucket", bucket), ("Key", key), ("ETag", found.etag))
+        return documents.document("CompleteMultipartUploadResult", "".join(documents.element(*each) for each in facts))
+
+    def _abort(self, bucket: str, key: str, identifier: str) -> Answer:
+        self._uploads.abort(self._uploads.find(identifier, bucket, key))
+        return HttpAnswer(status=204)
+
+
+_LISTING = frozenset(
+    {
+        "list-type", "prefix", "delimiter", "start-after", "marker", "continuation-token", "max-keys", "encoding-type",
+        "fetch-owner",
+    }
+)  # fmt: skip
+"""What may be in the query of a listing."""
+
+_IGNORED = frozenset({"x-id", "partNumber", "versionId"})
+"""What clients add to the query of an object, which changes nothing here."""
+
+
+def _refuse(request: HttpRequest) -> Answer:
+    raise ApiError(
+        "NotImplemented", f"{request.method} {request.path}?{request.query} is not answered here", status=400
+    )
+
+
+def _finish(writer: objects.CheckedWriter, path: Path, keep: Callable[[Path], objects.Facts]) -> objects.Facts:
+    writer.finish()
+    return keep(path)
+
+
+def _headers_of(found: objects.Facts) -> dict[str, str]:
+    return {
+        "etag": found.etag,
+        "last-modified": format_datetime(found.modified, usegmt=True),
+        "accept-ranges": "bytes",
+        "content-type": found.content_type,
+    }
+
+
+def _range(text: str | None, size: int) -> tuple[int, int]:
+    """Return begin and end of the bytes that a request is for: all, where it does not say. Raises ApiError."""
+    found = None if text is None else _RANGE.fullmatch(text.strip())
+    if found is None or not (found[1] or found[2]):
+        return 0, size
+    if not found[1]:
+        start, end = max(0, size - int(found[2])), size
+    else:
+        start, end = int(found[1]), min(size, int(found[2]) + 1 if found[2] else size)
+    if start >= end:
+        raise ApiError("InvalidRange", "The requested range is not satisfiable", status=416)
+    return start, end
+
+
+async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
+    """Return a short body as a whole. Raises ApiError for a long one."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > _MOST_XML_BYTES:
+            raise ApiError("MalformedXML", f"the body has more than {_MOST_XML_BYTES} bytes")
+    return bytes(body)
+
+
+async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    block = bytearray()
+    async for chunk in chunks:
+        block += chunk
+        if len(block) >= _WRITE_BYTES:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)

@@ -1,0 +1,106 @@
+"""Objects that come in parts. Each part is a file until all are there; then they are joined, and appear as one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from servefit.aws.s3.objects import Facts, etag, put_in_place, reporting_full_disks
+from servefit.aws.wire.errors import ApiError
+
+if TYPE_CHECKING:
+    from servefit.aws.s3.places import Places
+
+MOST_PARTS = 10_000
+"""Of S3."""
+
+_COPY_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload that was begun: its folder has a file for each part."""
+
+    folder: Path
+    bucket: str
+    key: str
+
+    def part(self, number: int) -> Path:
+        """Return the file of a part. Raises ApiError, InvalidArgument."""
+        if not 1 <= number <= MOST_PARTS:
+            raise ApiError("InvalidArgument", f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive")
+        return self.folder / f"{number:05d}"
+
+
+class Uploads:
+    """The uploads of a root. They outlive the server, as those of S3 do: clients end or abort them."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def begin(self, bucket: str, key: str) -> str:
+        """Return the identifier of a new upload."""
+        self._places.file(bucket, key)
+        identifier = secrets.token_hex(16)
+        folder = self._folder() / identifier
+        folder.mkdir()
+        (folder / "object.json").write_text(json.dumps({"bucket": bucket, "key": key}))
+        return identifier
+
+    def find(self, identifier: str, bucket: str, key: str) -> Upload:
+        """Return an upload. Raises ApiError, NoSuchUpload."""
+        folder = self._folder() / identifier
+        if re.fullmatch(r"[0-9a-f]{32}", identifier) and folder.is_dir():
+            known = json.loads((folder / "object.json").read_text())
+            if (known["bucket"], known["key"]) == (bucket, key):
+                return Upload(folder, bucket, key)
+        raise ApiError("NoSuchUpload", "The specified upload does not exist.", status=404)
+
+    def abort(self, upload: Upload) -> None:
+        shutil.rmtree(upload.folder, ignore_errors=True)
+
+    def complete(self, upload: Upload, parts: list[tuple[int, str]]) -> Facts:
+        """Join the parts that the client names, by number and tag, and put the object in its place.
+
+        Raises ApiError: InvalidPart, InvalidPartOrder, MalformedXML without a part.
+        """
+        if not parts:
+            raise ApiError("MalformedXML", "an upload is completed with one part at least")
+        numbers = [number for number, _ in parts]
+        if numbers != sorted(set(numbers)):
+            raise ApiError("InvalidPartOrder", "The list of parts was not in ascending order.")
+        files = [upload.part(number) for number in numbers]
+        for file, (number, tag) in zip(files, parts, strict=True):
+            if not file.is_file() or etag(file.stat()).strip('"') != tag.strip('"'):
+                raise ApiError("InvalidPart", f"part {number} is not there, or is another one")
+        target = self._places.file(upload.bucket, upload.key)
+        whole = upload.folder / "whole"
+        with reporting_full_disks():
+            os.link(files[0], whole) if len(files) == 1 else _join(files, whole)
+        found = put_in_place(whole, target)
+        self.abort(upload)
+        return found
+
+    def _folder(self) -> Path:
+        folder = self._places.incoming() / "uploads"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+def _join(files: list[Path], whole: Path) -> None:
+    """Write all files one after the other, in the kernel where it can."""
+    with whole.open("wb") as target:
+        for file in files:
+            with file.open("rb") as source:
+                left = os.fstat(source.fileno()).st_size
+                while left:
+                    copied = os.sendfile(target.fileno(), source.fileno(), None, min(left, _COPY_BYTES))
+                    if not copied:
+                        raise ApiError("InvalidPart", f"part {file.name} ends before its end")
+                    left -= copied

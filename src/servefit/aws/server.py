@@ -1,0 +1,173 @@
+"""The whole server: its services on what is kept in the state folder, at one address of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from servefit.aws.endpoints.hosts import EndpointHosts
+from servefit.aws.http.application import Application
+from servefit.aws.jobs.queue import JobQueue
+from servefit.aws.s3.places import split_url
+from servefit.aws.s3.service import S3
+from servefit.aws.services.call import ACCOUNT
+from servefit.aws.services.identity import IAM, STS
+from servefit.aws.services.logs import Logs
+from servefit.aws.services.runtime import Runtime
+from servefit.aws.services.sagemaker.service import SageMaker
+from servefit.aws.state.claim import claimed
+from servefit.aws.state.resources import Resources
+from servefit.aws.wire.errors import invalid
+from servefit.errors import SpecError
+from servefit.state import state_folder
+
+if TYPE_CHECKING:
+    from servefit.aws.wire.signatures import Secret
+
+_KEPT_ALIVE_S = 75
+"""A connection that nothing comes on is closed after this: clients poll every minute."""
+
+_GRACE_S = 3
+"""Requests that are in flight at the end are given so long; those that wait for a job would take longer."""
+
+FOLDER = "api"
+"""What the server keeps is in this folder of the state folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """What a server is told. ``port`` 0 is any that is free. ``profiles`` are measured in place of instance types."""
+
+    host: str = "127.0.0.1"
+    port: int = 8181
+    s3_root: Path | None = None
+    account: str = ACCOUNT
+    secret: Secret | None = None
+    time_scale: float = 1.0
+    trust_pickle: bool = False
+    profiles: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def application(options: ServerOptions, *, address: str) -> Iterator[Application]:
+    """Give the application of a server at ``address`` while the block lasts, with its jobs and its endpoints.
+
+    Raises SpecError where the state folder has a server already, and StateError.
+    """
+    with ExitStack() as stack:
+        folder = state_folder(FOLDER)
+        stack.enter_context(claimed(folder, address))
+        root = options.s3_root or state_folder(FOLDER, "s3")
+        root.mkdir(parents=True, exist_ok=True)
+        s3 = S3(root, checks_digests=options.secret is not None)
+        resources = Resources(folder / "resources.db")
+        stack.callback(resources.close)
+        queue = JobQueue(resources, state_folder(FOLDER, "jobs"))
+        hosts = EndpointHosts(resources, state_folder(FOLDER, "endpoints"), trust_pickle=options.trust_pickle)
+        sagemaker = SageMaker(
+            resources,
+            queue,
+            hosts,
+            file_of=lambda url: file_of(url, s3),
+            profiles=options.profiles,
+            time_scale=options.time_scale,
+            trust_pickle=options.trust_pickle,
+        )
+        app = Application(
+            operations={
+                "sagemaker": sagemaker.operations,
+                "logs": Logs(resources, queue).operations,
+                "sts": STS,
+                "iam": IAM,
+            },
+            s3=s3,
+            runtime=Runtime(sagemaker.endpoints.port_of),
+            account=options.account,
+            extension=Extensions(options.profiles),
+            secret=options.secret,
+        )
+        stack.callback(app.close)
+        hosts.start()
+        stack.callback(hosts.close)
+        queue.start()
+        stack.callback(queue.close)
+        yield app
+
+
+def file_of(url: str, s3: S3) -> Path:
+    """Return the file of an s3:// or file:// URL, whether it is there or not. Raises ApiError."""
+    if (place := split_url(url)) is not None:
+        bucket, key = place
+        return s3.places.file(bucket, key)
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    raise invalid(f"{url} is neither in S3 nor a file of this machine: nothing is fetched from elsewhere.")
+
+
+class Extensions:
+    """What is taken that AWS's service model does not have: servefit's own profiles as instance types, those that are
+    measured as ``profiles``, and files as the places of models and payloads."""
+
+    def __init__(self, profiles: Mapping[str, str]) -> None:
+        self._mapped = profiles
+
+    def __call__(self, shape: str, value: Any) -> bool:
+        """Return whether a value of a shape is taken besides."""
+        if shape == "ProductionVariantInstanceType":
+            return value in self._known_types
+        return shape in _URLS and isinstance(value, str) and value.startswith("file://") and len(value) <= _MOST_URL
+
+    @cached_property
+    def _known_types(self) -> frozenset[str]:
+        from servefit.profiler.machine.host import describe_host
+        from servefit.profiler.machine.profiles import all_profiles
+
+        return frozenset({*self._mapped, *(profile.name for profile in all_profiles(describe_host()))})
+
+
+_URLS = frozenset({"Url", "S3Uri", "RecommendationJobSupportedUrl"})
+_MOST_URL = 1024
+
+
+def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; ``ready`` is told the address once requests are answered.
+
+    Raises SpecError for an address that cannot be listened on, and as :func:`application`.
+    """
+    import uvicorn
+
+    listening = _listen(options.host, options.port)
+    port = listening.getsockname()[1]
+    address = f"http://{options.host}:{port}"
+    with listening, application(options, address=address) as app:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=_KEPT_ALIVE_S,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        ready(address)
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again, once it has answered what was in flight
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=128)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise SpecError(
+            "port", port, f"of {host} cannot be listened on: {reason.lower()}", remedy="choose another with --port"
+        ) from error

@@ -1,0 +1,97 @@
+"""CloudWatch Logs: the journals of recommendation jobs, which the SDK shows while it waits.
+
+The SDK asks for more every 60 s and ends only when a batch has events and the job is over. So a call that knows what it
+has seen waits here until the job is over, and the SDK comes back at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.jobs.queue import ENDED, KIND
+from servefit.aws.state.resources import Missing
+from servefit.aws.wire.errors import ApiError
+
+if TYPE_CHECKING:
+    from servefit.aws.jobs.queue import JobQueue
+    from servefit.aws.services.call import Call, Operations
+    from servefit.aws.state.resources import Resources
+
+GROUP = "/aws/sagemaker/InferenceRecommendationsJobs"
+_STREAM = "/execution"
+
+LONGEST_WAIT_S = 45.0
+"""A call may wait so long: botocore gives up after 60 s."""
+
+_MOST_EVENTS = 10_000
+"""Of AWS, in an answer."""
+
+
+class Logs:
+    """The operations on logs. Streams of endpoints are empty: their messages are in files of servefit's."""
+
+    def __init__(self, resources: Resources, queue: JobQueue) -> None:
+        self._resources = resources
+        self._queue = queue
+
+    @property
+    def operations(self) -> Operations:
+        return {
+            "GetLogEvents": self.events,
+            "FilterLogEvents": self.filtered,
+            "DescribeLogStreams": self.streams,
+        }
+
+    def events(self, call: Call) -> dict[str, Any]:
+        """Return the lines after those that ``nextToken`` has; with a token, wait for the end of the job."""
+        given = call.given
+        name = self._job_of(given)
+        journal = self._queue.files(name).journal
+        token = given.get("nextToken")
+        start = 0 if token is None else _number(token)
+        if token is not None:
+            self._queue.wait_for_news(LONGEST_WAIT_S, lambda: self._is_over(name))
+        found = journal.read(start)[: given.get("limit", _MOST_EVENTS)]
+        return {
+            "events": [_event(at_ms, text) for at_ms, text in found],
+            "nextForwardToken": f"f/{start + len(found)}",
+            "nextBackwardToken": f"b/{start}",
+        }
+
+    def filtered(self, _: Call) -> dict[str, Any]:
+        """Return no events: the SDK asks for those of endpoints."""
+        return {"events": [], "searchedLogStreams": []}
+
+    def streams(self, call: Call) -> dict[str, Any]:
+        if call.given.get("logGroupName") != GROUP:
+            return {"logStreams": []}
+        prefix = call.given.get("logStreamNamePrefix", "")
+        names = [f"{each.name}{_STREAM}" for each in self._resources.all(KIND)]
+        return {"logStreams": [{"logStreamName": name} for name in names if name.startswith(prefix)]}
+
+    def _job_of(self, given: Any) -> str:
+        """Return the job whose stream is asked for. Raises ApiError, ResourceNotFoundException."""
+        stream = given["logStreamName"]
+        name = stream.removesuffix(_STREAM)
+        if given.get("logGroupName") == GROUP and stream.endswith(_STREAM):
+            try:
+                self._resources.get(KIND, name)
+            except Missing:
+                pass
+            else:
+                return str(name)
+        raise ApiError("ResourceNotFoundException", "The specified log stream does not exist.")
+
+    def _is_over(self, name: str) -> bool:
+        return self._resources.get(KIND, name).document["Status"] in ENDED
+
+
+def _event(at_ms: int, text: str) -> dict[str, Any]:
+    return {"timestamp": at_ms, "message": text, "ingestionTime": at_ms}
+
+
+def _number(token: str) -> int:
+    kind, _, number = token.partition("/")
+    if kind not in ("f", "b") or not number.isascii() or not number.isdecimal():
+        raise ApiError("InvalidParameterException", "The specified nextToken is invalid.")
+    return int(number)

@@ -1,0 +1,196 @@
+"""Endpoints: what ``servefit serve`` serves on this machine, in processes that the server begins and ends.
+
+What is served is settled when an endpoint is made, by the variables of its model: a recommendation's are servefit's own
+choices, so that what was measured is what is served. A model without them gets the best configuration that was measured
+for its data on that instance type, or else the backend of its own library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.services.pages import listed
+from servefit.aws.services.sagemaker.models import container_of
+from servefit.aws.services.sagemaker.tags import keep_tags
+from servefit.aws.state.resources import Missing, Taken
+from servefit.aws.wire.errors import ApiError, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servefit.aws.endpoints.hosts import EndpointHosts
+    from servefit.aws.services.call import Call, Operations
+    from servefit.aws.services.sagemaker.endpoint_configurations import EndpointConfigurations
+    from servefit.aws.services.sagemaker.models import Models
+    from servefit.aws.services.sagemaker.packages import Packages
+    from servefit.aws.state.resources import Resource, Resources
+
+KIND = "endpoint"
+
+
+class Endpoints:
+    """The operations on endpoints.
+
+    Args:
+        resources: Where endpoints are kept.
+        hosts: What serves them.
+        configurations: The configurations that they are made of.
+        models: The models of these.
+        packages: The model packages that models may name in place of data of their own.
+        file_of: Gives the file of an s3:// or file:// URL.
+        measured_best: Gives the variables of the best that was measured for the data of a model on an instance type;
+            none where nothing was.
+        profiles: Profiles that are served as in place of instance types, by these.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        hosts: EndpointHosts,
+        configurations: EndpointConfigurations,
+        models: Models,
+        packages: Packages,
+        *,
+        file_of: Callable[[str], Path],
+        measured_best: Callable[[str, str], Mapping[str, str]],
+        profiles: Mapping[str, str],
+    ) -> None:
+        self._resources = resources
+        self._hosts = hosts
+        self._configurations = configurations
+        self._models = models
+        self._packages = packages
+        self._file_of = file_of
+        self._measured_best = measured_best
+        self._profiles = profiles
+
+    @property
+    def operations(self) -> Operations:
+        return {
+            "CreateEndpoint": self.create,
+            "DescribeEndpoint": self.describe,
+            "ListEndpoints": self.list,
+            "UpdateEndpointWeightsAndCapacities": self.update_weights,
+            "DeleteEndpoint": self.delete,
+        }
+
+    def create(self, call: Call) -> dict[str, Any]:
+        given = call.given
+        name = given["EndpointName"]
+        configuration = self._configurations.find(given["EndpointConfigName"])
+        variant = configuration.document["ProductionVariants"][0]
+        arn = call.arn(f"{KIND}/{name.lower()}")
+        url, variables = self._container(variant["ModelName"])
+        instance_type = variant["InstanceType"]
+        if "SERVEFIT_BACKEND" not in variables:
+            variables = {**self._measured_best(url, instance_type), **variables}
+        document = {
+            "EndpointName": name,
+            "EndpointArn": arn,
+            "EndpointConfigName": configuration.name,
+            "Variant": variant,
+            "Served": {
+                "model": str(self._file_of(url)),
+                "profile": self._profiles.get(instance_type, instance_type),
+                "environment": variables,
+            },
+        }
+        try:
+            self._resources.add(KIND, name, document)
+        except Taken as error:
+            raise invalid(f'Cannot create already existing endpoint "{arn}".') from error
+        keep_tags(self._resources, arn, given.get("Tags", ()))
+        self._hosts.begin(name)
+        return {"EndpointArn": arn}
+
+    def describe(self, call: Call) -> dict[str, Any]:
+        found = self.find(call.given["EndpointName"])
+        document, state = found.document, self._hosts.state(found.name)
+        variant = document["Variant"]
+        count, weight = variant.get("InitialInstanceCount", 1), variant.get("InitialVariantWeight", 1.0)
+        return {
+            "EndpointName": found.name,
+            "EndpointArn": document["EndpointArn"],
+            "EndpointConfigName": document["EndpointConfigName"],
+            "ProductionVariants": [
+                {
+                    "VariantName": variant["VariantName"],
+                    "CurrentWeight": weight,
+                    "DesiredWeight": weight,
+                    "CurrentInstanceCount": count,
+                    "DesiredInstanceCount": count,
+                }
+            ],
+            "EndpointStatus": state.status,
+            "FailureReason": state.reason,
+            "CreationTime": found.created,
+            "LastModifiedTime": found.modified,
+        }
+
+    def list(self, call: Call) -> dict[str, Any]:
+        found = self._resources.all(KIND)
+        if (status := call.given.get("StatusEquals")) is not None:
+            found = tuple(each for each in found if self._hosts.state(each.name).status == status)
+        return listed(call, "ListEndpoints", found, summary=self._summary, into="Endpoints")
+
+    def update_weights(self, call: Call) -> dict[str, Any]:
+        """Keep how many instances are wanted: one process serves, whatever that says."""
+        found = self.find(call.given["EndpointName"])
+        asked = {each["VariantName"]: each for each in call.given["DesiredWeightsAndCapacities"]}
+        variant = dict(found.document["Variant"])
+        wanted = asked.get(variant["VariantName"])
+        if wanted is None or len(asked) != 1:
+            raise invalid(f"The variant of {found.name} is {variant['VariantName']}.")
+        variant["InitialInstanceCount"] = wanted.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1))
+        variant["InitialVariantWeight"] = wanted.get("DesiredWeight", variant.get("InitialVariantWeight", 1.0))
+        self._resources.change(KIND, found.name, lambda before: {**before, "Variant": variant})
+        return {"EndpointArn": found.document["EndpointArn"]}
+
+    def delete(self, call: Call) -> dict[str, Any]:
+        found = self.find(call.given["EndpointName"])
+        self._resources.remove(KIND, found.name)
+        self._hosts.end(found.name)
+        return {}
+
+    def find(self, name: str) -> Resource:
+        """Return an endpoint. Raises ApiError."""
+        try:
+            return self._resources.get(KIND, name)
+        except Missing as error:
+            raise invalid(f'Could not find endpoint "{name}".') from error
+
+    def port_of(self, name: str) -> int:
+        """Return where an endpoint listens. Raises ApiError, ValidationError, for one that does not."""
+        try:
+            self._resources.get(KIND, name)
+        except Missing as error:
+            raise ApiError("ValidationError", f"Endpoint {name} of account not found.") from error
+        state = self._hosts.state(name)
+        if state.status != "InService" or state.port is None:
+            raise ApiError("ValidationError", f"Endpoint {name} is not in service: it is {state.status}.")
+        return state.port
+
+    def _container(self, model: str) -> tuple[str, Mapping[str, str]]:
+        """Return where the data of a model is, and its variables."""
+        container = container_of(self._models.find(model))
+        variables = container.get("Environment", {})
+        if (url := container.get("ModelDataUrl")) is not None:
+            return url, variables
+        if (package := container.get("ModelPackageName")) is None:
+            raise invalid(f"Model {model} has neither ModelDataUrl nor ModelPackageName.")
+        specification = self._packages.find(package).document.get("InferenceSpecification", {})
+        inner = specification.get("Containers", [{}])[0]
+        if "ModelDataUrl" not in inner:
+            raise invalid(f"Model package {package} has no ModelDataUrl.")
+        return inner["ModelDataUrl"], {**inner.get("Environment", {}), **variables}
+
+    def _summary(self, each: Resource) -> dict[str, Any]:
+        return {
+            "EndpointName": each.name,
+            "EndpointArn": each.document["EndpointArn"],
+            "CreationTime": each.created,
+            "LastModifiedTime": each.modified,
+            "EndpointStatus": self._hosts.state(each.name).status,
+        }

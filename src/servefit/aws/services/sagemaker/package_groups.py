@@ -1,0 +1,97 @@
+"""Groups of model packages: a name for the versions of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.services.call import name_in
+from servefit.aws.services.identity import role_arn
+from servefit.aws.services.pages import listed
+from servefit.aws.services.sagemaker.tags import keep_tags
+from servefit.aws.state.resources import Missing, Taken
+from servefit.aws.wire.errors import invalid
+
+if TYPE_CHECKING:
+    from servefit.aws.services.call import Call, Operations
+    from servefit.aws.state.resources import Resource, Resources
+
+KIND = "model-package-group"
+PACKAGE = "model-package"
+"""The kind of what a group holds."""
+
+
+class PackageGroups:
+    """The operations on groups, and the search for one by its name."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    @property
+    def operations(self) -> Operations:
+        return {
+            "CreateModelPackageGroup": self.create,
+            "DescribeModelPackageGroup": self.describe,
+            "ListModelPackageGroups": self.list,
+            "DeleteModelPackageGroup": self.delete,
+            "Search": self.search,
+        }
+
+    def create(self, call: Call) -> dict[str, Any]:
+        name = call.given["ModelPackageGroupName"]
+        arn = call.arn(f"{KIND}/{name}")
+        document = {
+            "ModelPackageGroupArn": arn,
+            "ModelPackageGroupDescription": call.given.get("ModelPackageGroupDescription"),
+        }
+        try:
+            self._resources.add(KIND, name, document)
+        except Taken as error:
+            raise invalid(f"Model Package Group already exists: {arn}") from error
+        keep_tags(self._resources, arn, call.given.get("Tags", ()))
+        return {"ModelPackageGroupArn": arn}
+
+    def describe(self, call: Call) -> dict[str, Any]:
+        found = self.find(call.given["ModelPackageGroupName"])
+        return {**_facts(found), "CreatedBy": {"IamIdentity": {"Arn": role_arn(call.account)}}}
+
+    def list(self, call: Call) -> dict[str, Any]:
+        found = self._resources.all(KIND)
+        return listed(call, "ListModelPackageGroups", found, summary=_facts, into="ModelPackageGroupSummaryList")
+
+    def delete(self, call: Call) -> dict[str, Any]:
+        found = self.find(call.given["ModelPackageGroupName"])
+        held = [each.name for each in self._resources.all(PACKAGE) if each.name.partition("/")[0] == found.name]
+        if held:
+            raise invalid(f"Model Package Group cannot be deleted: it still has {len(held)} model packages.")
+        self._resources.remove(KIND, found.name)
+        return {}
+
+    def search(self, call: Call) -> dict[str, Any]:
+        """Find groups by their name, as the SDK does before it makes one; nothing else is searched for here."""
+        if call.given["Resource"] != "ModelPackageGroup":
+            return {"Results": []}
+        filters = call.given.get("SearchExpression", {}).get("Filters", [])
+        names = [
+            each.get("Value")
+            for each in filters
+            if each["Name"] == "ModelPackageGroupName" and each.get("Operator", "Equals") == "Equals"
+        ]
+        found = [each for each in self._resources.all(KIND) if names and all(each.name == name for name in names)]
+        return {"Results": [{"ModelPackageGroup": _facts(each)} for each in found]}
+
+    def find(self, name_or_arn: str) -> Resource:
+        """Return a group. Raises ApiError."""
+        name = name_in(name_or_arn)
+        try:
+            return self._resources.get(KIND, name)
+        except Missing as error:
+            raise invalid(f"Could not find model package group {name}.") from error
+
+
+def _facts(each: Resource) -> dict[str, Any]:
+    return {
+        "ModelPackageGroupName": each.name,
+        **each.document,
+        "CreationTime": each.created,
+        "ModelPackageGroupStatus": "Completed",
+    }

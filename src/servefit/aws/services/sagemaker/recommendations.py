@@ -1,0 +1,188 @@
+"""What servefit measured, under the names and in the units of Inference Recommender.
+
+Invocations are a minute, latencies whole milliseconds, rounded up, and utilisations per cent of one CPU, summed up. A
+figure that is not known is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from math import ceil, floor
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.endpoints.commands import BACKEND, BATCH_DELAY, MAX_BATCH, MEASURED_AS
+from servefit.aws.jobs.process import MOST_REASON_CHARACTERS
+from servefit.search.figures.registry import values
+from servefit.search.jobs.job import space_of
+from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE
+from servefit.search.results.recommendation import Trial
+from servefit.search.storage.steps import TESTS
+
+if TYPE_CHECKING:
+    from servefit.aws.jobs.plan import Plan
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.recommendation import Recommendation
+    from servefit.search.storage.steps import Step
+
+_MOST_VARIABLES = 10
+"""Of a recommendation."""
+
+MOST_RECOMMENDATIONS = 10
+
+
+def recommendations(job: RecommendationJob, plan: Plan) -> list[dict[str, Any]]:
+    """Return the recommendations of a job, the best first, one for each instance type."""
+    found: list[dict[str, Any]] = []
+    for recommendation in job.recommendations:
+        types = plan.types_of(recommendation.profile.name)
+        found += [_recommendation(job, recommendation, instance_type) for instance_type in types]
+    return found[:MOST_RECOMMENDATIONS]
+
+
+def _recommendation(job: RecommendationJob, found: Recommendation, instance_type: str) -> dict[str, Any]:
+    trial, profile = found.trial, found.profile.name
+    step = next((step for step in job.steps if step.number == found.step), None)
+    return {
+        "RecommendationId": f"{job.name}/{_identifier(found.id, instance_type, profile)}",
+        "Metrics": _metrics(found, found.cost_per_hour),
+        "EndpointConfiguration": {
+            **_names(job.name, instance_type, trial.configuration),
+            "InstanceType": instance_type,
+            "InitialInstanceCount": trial.instance_count,
+        },
+        "ModelConfiguration": _model_configuration(trial.configuration, instance_type, profile),
+        **({} if step is None else _times(step)),
+    }
+
+
+def step_documents(job: RecommendationJob, plan: Plan, *, role: str) -> list[dict[str, Any]]:
+    """Return the load tests of a job as steps of the instance types that they are tests of, and a failed step for each
+    type that cannot be measured here."""
+    space = space_of(job.header, job.trials)
+    found: list[dict[str, Any]] = []
+    for step in job.steps:
+        if step.kind not in TESTS or step.configuration is None:
+            continue
+        for profile, points in space.profiles:
+            # What runs, or failed, is no point yet.
+            is_of_its_size = step.result is None and profile.vcpus == step.configuration.vcpus
+            if is_of_its_size or step.configuration in points:
+                types = plan.types_of(profile.name)
+                found += [_step(job, step, step.configuration, each, profile, role=role) for each in types]
+    return found + unmeasured_steps(job.name, plan, role=role)
+
+
+def unmeasured_steps(name: str, plan: Plan, *, role: str) -> list[dict[str, Any]]:
+    """Return a failed step for each instance type that cannot be measured here."""
+    return [
+        {
+            "StepType": "BENCHMARK",
+            "JobName": name,
+            "RoleArn": role,
+            "Status": "FAILED",
+            "InferenceBenchmark": {
+                "ModelConfiguration": {},
+                "EndpointConfiguration": {
+                    "EndpointName": _endpoint_name(name, each.instance_type),
+                    "VariantName": _endpoint_name(name, each.instance_type),
+                    "InstanceType": each.instance_type,
+                    "InitialInstanceCount": 1,
+                },
+                "FailureReason": each.reason,
+            },
+        }
+        for each in plan.measured
+        if each.reason is not None
+    ]
+
+
+def _step(
+    job: RecommendationJob,
+    step: Step,
+    configuration: Configuration,
+    instance_type: str,
+    profile: InstanceProfile,
+    *,
+    role: str,
+) -> dict[str, Any]:
+    """Return one load test, of that configuration, as the test of an instance type."""
+    trial = step.result if isinstance(step.result, Trial) else None
+    instances = 1 if trial is None else trial.instance_count
+    benchmark: dict[str, Any] = {
+        "ModelConfiguration": _model_configuration(configuration, instance_type, profile.name),
+        "EndpointConfiguration": {
+            **_names(job.name, instance_type, configuration),
+            "InstanceType": instance_type,
+            "InitialInstanceCount": instances,
+        },
+        **_times(step),
+    }
+    if trial is not None:
+        price = profile.price_per_hour
+        benchmark["Metrics"] = _metrics(trial, None if price is None else price * instances)
+    if reason := step.reason or (None if trial is None else trial.reason):
+        benchmark["FailureReason"] = reason[:MOST_REASON_CHARACTERS]
+    return {
+        "StepType": "BENCHMARK",
+        "JobName": job.name,
+        "RoleArn": role,
+        "Status": "IN_PROGRESS" if step.status == "RUNNING" else step.status,
+        "InferenceBenchmark": benchmark,
+    }
+
+
+def _metrics(subject: Trial | Recommendation, cost_per_hour: float | None) -> dict[str, Any]:
+    """Return the figures of a test or a recommendation, of all its instances together."""
+    known = values(subject, "max_invocations", "model_latency_ms.p95", "cpu_utilization", "memory_utilization")
+    per_minute = None if known["max_invocations"] is None else floor(float(known["max_invocations"]))
+    latency_ms = known["model_latency_ms.p95"]
+    found = {
+        "CostPerHour": cost_per_hour,
+        "CostPerInference": cost_per_hour / (60 * per_minute) if cost_per_hour is not None and per_minute else None,
+        "MaxInvocations": per_minute,
+        "ModelLatency": None if latency_ms is None else max(1, ceil(float(latency_ms))),
+        "CpuUtilization": known["cpu_utilization"],
+        "MemoryUtilization": known["memory_utilization"],
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _model_configuration(configuration: Configuration, instance_type: str, profile: str) -> dict[str, Any]:
+    values = {
+        THREADS_VARIABLE: str(configuration.settings.threads),
+        f"SAGEMAKER_{WORKERS_VARIABLE}": str(configuration.workers),
+        BACKEND: configuration.backend,
+        MAX_BATCH: str(configuration.max_batch),
+        BATCH_DELAY: str(configuration.batch_delay_us),
+        **dict(configuration.environment),
+    }
+    if instance_type != profile:
+        values[MEASURED_AS] = profile
+    parameters = [{"Key": key, "ValueType": "String", "Value": value} for key, value in values.items()]
+    return {"EnvironmentParameters": parameters[:_MOST_VARIABLES]}
+
+
+def _names(job: str, instance_type: str, configuration: Configuration) -> dict[str, str]:
+    name = _endpoint_name(job, instance_type, str(configuration))
+    return {"EndpointName": name, "VariantName": name}
+
+
+def _endpoint_name(*parts: str) -> str:
+    """Return the name of the endpoint that a test had, the same whenever it is asked for."""
+    digest = hashlib.sha256("\n".join(parts).encode()).digest()
+    return f"sm-epc-{uuid.UUID(bytes=digest[:16])}"
+
+
+def _identifier(known: str, instance_type: str, profile: str) -> str:
+    """Return the eight characters of a recommendation: those of servefit where the type is what was measured."""
+    if instance_type == profile:
+        return known
+    return hashlib.sha256(f"{known}/{instance_type}".encode()).hexdigest()[:8]
+
+
+def _times(step: Step) -> dict[str, float]:
+    ended = {} if step.ended_at is None else {"InvocationEndTime": step.ended_at}
+    return {"InvocationStartTime": step.began_at, **ended}

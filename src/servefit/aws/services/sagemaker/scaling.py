@@ -1,0 +1,63 @@
+"""GetScalingConfigurationRecommendation: servefit's plan of instances, in the words of Application Auto Scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.wire.errors import ApiError, invalid
+from servefit.errors import SpecError
+from servefit.search.autoscaling.scale import scale
+
+if TYPE_CHECKING:
+    from servefit.search.jobs.job import RecommendationJob
+
+_USUAL_CPU_PERCENT = 50
+"""Of AWS, where a caller does not say."""
+
+
+def scaling_recommendation(
+    given: Mapping[str, Any], job: RecommendationJob, known: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the plan for one of the recommendations of a job, as they are told. Raises ApiError.
+
+    The target keeps each CPU at the part of its time that is asked for, at most: an endpoint that answers most of what
+    it can is busy all the time.
+    """
+    identifier, endpoint = given.get("RecommendationId"), given.get("EndpointName")
+    if (identifier is None) == (endpoint is None):
+        raise invalid("Exactly one of RecommendationId and EndpointName must be given.")
+    chosen = [
+        each
+        for each in known
+        if each["RecommendationId"] == identifier or each["EndpointConfiguration"]["EndpointName"] == endpoint
+    ]
+    if not chosen:
+        raise ApiError("ResourceNotFound", f"Job {job.name} has no recommendation {identifier or endpoint}.")
+    target_percent = given.get("TargetCpuUtilizationPerCore", _USUAL_CPU_PERCENT)
+    objective = given.get("ScalingPolicyObjective", {})
+    most = objective.get("MaxInvocationsPerMinute") or chosen[0]["Metrics"]["MaxInvocations"]
+    least = objective.get("MinInvocationsPerMinute") or most
+    if least > most:
+        raise invalid("MinInvocationsPerMinute must not be above MaxInvocationsPerMinute.")
+    named = chosen[0]["RecommendationId"].partition("/")[2]
+    ours = named if any(each.id == named for each in job.recommendations) else None
+    try:
+        plan = scale(
+            job,
+            rate_per_s=least / 60,
+            min_rate_per_s=least / 60,
+            max_rate_per_s=most / 60,
+            headroom=1 - target_percent / 100,
+            recommendation_id=ours,
+        )
+    except SpecError as error:
+        raise invalid(str(error)) from error
+    latency_ms = chosen[0]["Metrics"].get("ModelLatency")
+    return {
+        "InferenceRecommendationsJobName": job.name,
+        **{key: given[key] for key in ("RecommendationId", "EndpointName", "ScalingPolicyObjective") if key in given},
+        "TargetCpuUtilizationPerCore": target_percent,
+        "Metric": {"InvocationsPerInstance": int(plan.target.invocations_per_minute), "ModelLatency": latency_ms},
+        "DynamicScalingConfiguration": plan.to_dict()["DynamicScalingConfiguration"],
+    }

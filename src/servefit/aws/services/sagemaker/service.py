@@ -1,0 +1,77 @@
+"""All operations of Amazon SageMaker that are answered here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from servefit.aws.services.sagemaker.endpoint_configurations import EndpointConfigurations
+from servefit.aws.services.sagemaker.endpoints import Endpoints
+from servefit.aws.services.sagemaker.metadata import model_metadata
+from servefit.aws.services.sagemaker.models import Models
+from servefit.aws.services.sagemaker.package_groups import PackageGroups
+from servefit.aws.services.sagemaker.packages import Packages
+from servefit.aws.services.sagemaker.recommendation_jobs import RecommendationJobs
+from servefit.aws.services.sagemaker.tags import Tags
+
+if TYPE_CHECKING:
+    from servefit.aws.endpoints.hosts import EndpointHosts
+    from servefit.aws.jobs.queue import JobQueue
+    from servefit.aws.services.call import Operations
+    from servefit.aws.state.resources import Resources
+
+
+class SageMaker:
+    """The kinds of resources, put together; arguments as in ``RecommendationJobs`` and ``Endpoints``."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        queue: JobQueue,
+        hosts: EndpointHosts,
+        *,
+        file_of: Callable[[str], Path],
+        profiles: Mapping[str, str],
+        time_scale: float = 1.0,
+        trust_pickle: bool = False,
+    ) -> None:
+        self._models = Models(resources)
+        self._groups = PackageGroups(resources)
+        self._packages = Packages(resources, self._groups)
+        self._configurations = EndpointConfigurations(resources, self._models)
+        self._tags = Tags(resources)
+        self._jobs = RecommendationJobs(
+            resources,
+            queue,
+            self._models,
+            self._packages,
+            file_of=file_of,
+            profiles=profiles,
+            time_scale=time_scale,
+            trust_pickle=trust_pickle,
+        )
+        self.endpoints = Endpoints(
+            resources,
+            hosts,
+            self._configurations,
+            self._models,
+            self._packages,
+            file_of=file_of,
+            measured_best=self._jobs.best_for,
+            profiles=profiles,
+        )
+
+    @property
+    def operations(self) -> Operations:
+        """The operations by name."""
+        return {
+            **self._models.operations,
+            **self._groups.operations,
+            **self._packages.operations,
+            **self._configurations.operations,
+            **self.endpoints.operations,
+            **self._jobs.operations,
+            **self._tags.operations,
+            "ListModelMetadata": model_metadata,
+        }

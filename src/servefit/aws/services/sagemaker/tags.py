@@ -1,0 +1,75 @@
+"""Tags of resources, by their ARN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.services.pages import one_page
+from servefit.aws.state.resources import Missing
+from servefit.aws.wire.errors import invalid
+
+if TYPE_CHECKING:
+    from servefit.aws.services.call import Call, Operations
+    from servefit.aws.state.resources import Resources
+
+KIND = "tags"
+
+MOST_TAGS = 50
+"""Of AWS, for a resource."""
+
+
+class Tags:
+    """The operations on tags."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    @property
+    def operations(self) -> Operations:
+        return {"AddTags": self.add, "ListTags": self.list, "DeleteTags": self.delete}
+
+    def add(self, call: Call) -> dict[str, Any]:
+        arn = call.given["ResourceArn"]
+        known = tags_of(self._resources, arn)
+        merged = {**known, **_by_key(call.given["Tags"])}
+        if len(merged) > MOST_TAGS:
+            raise invalid(f"A resource has at most {MOST_TAGS} tags.")
+        keep_tags(self._resources, arn, _as_list(merged))
+        return {"Tags": _as_list(merged)}
+
+    def list(self, call: Call) -> dict[str, Any]:
+        found = _as_list(tags_of(self._resources, call.given["ResourceArn"]))
+        page, token = one_page({"MaxResults": MOST_TAGS, **call.given}, "ListTags", found)
+        return {"Tags": page, "NextToken": token}
+
+    def delete(self, call: Call) -> dict[str, Any]:
+        arn, gone = call.given["ResourceArn"], set(call.given["TagKeys"])
+        known = tags_of(self._resources, arn)
+        keep_tags(self._resources, arn, _as_list({key: known[key] for key in known if key not in gone}))
+        return {}
+
+
+def keep_tags(resources: Resources, arn: str, tags: Iterable[Mapping[str, str]]) -> None:
+    """Keep the tags of a resource in place of those that it had."""
+    with suppress(Missing):
+        resources.remove(KIND, arn)
+    if found := _by_key(tags):
+        resources.add(KIND, arn, found)
+
+
+def tags_of(resources: Resources, arn: str) -> dict[str, str]:
+    """Return the tags of a resource by their keys; none of a resource that has none, or is none."""
+    try:
+        return dict(resources.get(KIND, arn).document)
+    except Missing:
+        return {}
+
+
+def _by_key(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def _as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

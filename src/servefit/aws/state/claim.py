@@ -1,0 +1,41 @@
+"""The claim of a server to its state: a folder has one server at a time, and another one is told where that is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from servefit.errors import SpecError
+from servefit.state import writing
+
+_FILE = "server.address"
+
+
+@contextmanager
+def claimed(folder: Path, address: str) -> Iterator[None]:
+    """Hold ``folder`` for the server at ``address`` within the block. The kernel gives it free where the server dies.
+
+    Raises SpecError, naming the address of the server that has it, and StateError.
+    """
+    path = folder / _FILE
+    with writing(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.pread(handle, 1024, 0).decode(errors="replace").strip() or "another address"
+            raise SpecError(
+                "api",
+                str(folder),
+                f"has a server already, at {other}",
+                remedy="use that one, end it, or set SERVEFIT_HOME to another folder",
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, address.encode(), 0)
+        yield
+    finally:
+        os.close(handle)

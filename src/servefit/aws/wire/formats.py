@@ -1,0 +1,111 @@
+"""Requests and answers of the JSON protocols and of the query protocol, which has forms and XML.
+
+CloudWatch speaks both: which one, boto3's version decides. The query protocol is read and written by moto, and no other
+module imports that; JSON is read here, since a value of a wrong type is to be refused and not to be tried.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from xml.sax.saxutils import escape
+
+from servefit.aws.wire import values
+from servefit.aws.wire.errors import ApiError, unreadable
+from servefit.aws.wire.messages import HttpAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moto.core.model import OperationModel
+
+    from servefit.aws.wire.messages import HttpRequest
+
+Protocol: TypeAlias = Literal["json", "query"]
+
+_JSON_VERSIONS = {"cloudwatch": "1.0"}
+"""Versions of the JSON protocol other than 1.1."""
+
+
+def protocol_of(request: HttpRequest) -> Protocol:
+    """Return the protocol that a request is in."""
+    form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    return "query" if form else "json"
+
+
+def read_request(operation: OperationModel, request: HttpRequest) -> dict[str, Any]:
+    """Return the input of an operation. Raises ApiError, SerializationException, for what is not of its form."""
+    if operation.input_shape is None:
+        return {}
+    if protocol_of(request) == "json":
+        found: dict[str, Any] = values.read(operation.input_shape, _object(request.body))
+        return found
+    from moto.core.parse import QueryParser
+
+    try:
+        return QueryParser(operation, timestamp_parser=_time).parse({"values": request.form})  # type: ignore[typeddict-item]
+    except (ValueError, TypeError) as error:
+        raise unreadable(f"the form cannot be read: {error}") from error
+
+
+def write_answer(
+    service: str, operation: OperationModel, result: Mapping[str, Any], *, protocol: Protocol, request_id: str
+) -> HttpAnswer:
+    """Return what an operation gives as an answer."""
+    if protocol == "query":
+        from moto.core.serialize import QuerySerializer, SerializationContext
+
+        written = QuerySerializer(operation, context=SerializationContext(request_id=request_id)).serialize(result)
+        return HttpAnswer(headers=_headers("text/xml", request_id), body=str(written["body"]).encode())
+    body = {} if operation.output_shape is None else values.write(operation.output_shape, result)
+    content = json.dumps(body, allow_nan=False).encode()
+    return HttpAnswer(headers=_headers(_json_type(service), request_id), body=content)
+
+
+def write_error(service: str, error: ApiError, *, protocol: Protocol, request_id: str) -> HttpAnswer:
+    """Return an error as an answer."""
+    if protocol == "query":
+        content = (
+            "<ErrorResponse><Error><Type>Sender</Type>"
+            f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
+            f"</Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+        return HttpAnswer(status=error.status, headers=_headers("text/xml", request_id), body=content.encode())
+    body = {"__type": error.code, "message": error.message, "Message": error.message, **error.fields}
+    headers = {**_headers(_json_type(service), request_id), "x-amzn-errortype": error.code}
+    if service == "cloudwatch":
+        headers["x-amzn-query-error"] = f"{error.code};Sender"
+    return HttpAnswer(status=error.status, headers=headers, body=json.dumps(body).encode())
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body or b"{}", parse_constant=_not_a_number)
+    except (ValueError, RecursionError) as error:
+        raise unreadable(f"the body is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise unreadable("the body is not a JSON object")
+    return found
+
+
+def _not_a_number(text: str) -> None:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+def _time(text: str) -> Any:
+    """Return a time of a form, which is ISO 8601 or seconds since 1970, as :func:`values.read` gives it."""
+    from botocore.model import Shape
+
+    try:
+        seconds = float(text)
+    except ValueError:
+        return values.read(Shape("Timestamp", {"type": "timestamp"}), text.replace("Z", "+00:00"))
+    return values.read(Shape("Timestamp", {"type": "timestamp"}), seconds)
+
+
+def _json_type(service: str) -> str:
+    return f"application/x-amz-json-{_JSON_VERSIONS.get(service, '1.1')}"
+
+
+def _headers(content_type: str, request_id: str) -> dict[str, str]:
+    return {"content-type": content_type, "x-amzn-requestid": request_id}

@@ -1,0 +1,100 @@
+"""Signatures of requests (SigV4), which are held against a secret where the server has one.
+
+They are computed from the request as it came: what a client signed is what it sent. The algorithm is that of the AWS
+IAM User Guide, "Create a signed AWS API request". Presigned addresses have none of the headers, and are refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, unquote
+
+from servefit.aws.wire.errors import ApiError
+
+if TYPE_CHECKING:
+    from servefit.aws.wire.messages import HttpRequest
+
+MAX_SKEW = timedelta(minutes=15)
+"""A signature of another time is refused, as AWS does."""
+
+_HEADER = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<date>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request"
+    r",\s*SignedHeaders=(?P<signed>[^,]+),\s*Signature=(?P<signature>[0-9a-f]+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """The key that clients have to name, and the secret that they have to sign with."""
+
+    key: str
+    secret: str
+
+    def check(self, request: HttpRequest, *, now: datetime | None = None) -> None:
+        """Raise ApiError, 403, for a request that is not signed with the secret.
+
+        For S3, whose bodies are long, the digest of the body is the one that the client sent: whoever reads the body
+        holds it against that.
+        """
+        header = request.headers.get("authorization")
+        if header is None:
+            raise ApiError("MissingAuthenticationTokenException", "Missing Authentication Token", status=403)
+        found = _HEADER.fullmatch(header)
+        if found is None:
+            raise _wrong("the Authorization header is not one of AWS4-HMAC-SHA256")
+        if found["key"] != self.key:
+            raise ApiError("UnrecognizedClientException", "The security token is invalid.", status=403)
+        stamp = request.headers.get("x-amz-date", "")
+        self._check_time(stamp, found["date"], now or datetime.now(UTC))
+        signed = found["signed"].split(";")
+        if "host" not in signed:
+            raise _wrong("the host is not signed")
+        scope = f"{found['date']}/{found['region']}/{found['service']}/aws4_request"
+        canonical = _canonical(request, signed, s3=found["service"] == "s3")
+        text = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, _digest(canonical.encode())))
+        key = f"AWS4{self.secret}".encode()
+        for part in scope.split("/"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        if not hmac.compare_digest(hmac.digest(key, text.encode(), "sha256").hex(), found["signature"]):
+            raise _wrong("The request signature we calculated does not match the signature you provided.")
+
+    def _check_time(self, stamp: str, date: str, now: datetime) -> None:
+        try:
+            at = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        except ValueError as error:
+            raise _wrong("x-amz-date is not a time") from error
+        if abs(at - now) > MAX_SKEW or not stamp.startswith(date):
+            raise _wrong(f"Signature expired: {stamp} is not within 15 minutes of {now:%Y%m%dT%H%M%SZ}")
+
+
+def _canonical(request: HttpRequest, signed: list[str], *, s3: bool) -> str:
+    """Return the request in the form that is signed. Paths of all services but S3 are escaped twice."""
+    path = quote(unquote(request.path), safe="/-_.~")
+    pairs = sorted(
+        (quote(name, safe="-_.~"), quote(value, safe="-_.~"))
+        for name, value in parse_qsl(request.query, keep_blank_values=True)
+    )
+    return "\n".join(
+        (
+            request.method,
+            path if s3 else quote(path, safe="/-_.~"),
+            "&".join(f"{name}={value}" for name, value in pairs),
+            *(f"{name}:{' '.join(request.headers.get(name, '').split())}" for name in signed),
+            "",
+            ";".join(signed),
+            (request.headers.get("x-amz-content-sha256") if s3 else None) or _digest(request.body),
+        )
+    )
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _wrong(message: str) -> ApiError:
+    return ApiError("InvalidSignatureException", message, status=403)

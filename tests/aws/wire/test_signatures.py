@@ -1,0 +1,85 @@
+"""Signatures as botocore makes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from servefit.aws.wire.errors import ApiError
+from servefit.aws.wire.messages import HttpRequest
+from servefit.aws.wire.signatures import Secret
+
+SECRET = Secret("key", "secret")
+
+
+def signed(
+    url: str, *, body: bytes = b"{}", service: str = "sagemaker", method: str = "POST", secret: str = "secret"
+) -> HttpRequest:
+    kind: Any = S3SigV4Auth if service == "s3" else SigV4Auth
+    parts = urlsplit(url)
+    request = AWSRequest(method=method, url=url, data=body, headers={"Host": parts.netloc, "X-Amz-Target": "a.B"})
+    kind(Credentials("key", secret), service, "us-east-1").add_auth(request)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return HttpRequest(method=method, path=parts.path or "/", query=parts.query, headers=headers, body=body)
+
+
+@pytest.mark.parametrize(
+    ("url", "service"),
+    [
+        ("http://127.0.0.1:8181/", "sagemaker"),
+        ("http://127.0.0.1:8181/endpoints/fraud/invocations", "sagemaker"),
+        ("http://127.0.0.1:8181/bucket/a%20key/b%2Bc", "s3"),
+        ("http://127.0.0.1:8181/bucket?list-type=2&prefix=a%2Fb&delimiter=%2F", "s3"),
+    ],
+)
+def test_what_botocore_signs_is_taken(url: str, service: str) -> None:
+    SECRET.check(signed(url, service=service))
+
+
+def code_of(request: HttpRequest, **options: Any) -> str:
+    with pytest.raises(ApiError) as caught:
+        SECRET.check(request, **options)
+    assert caught.value.status == 403
+    return caught.value.code
+
+
+def test_anything_that_was_changed_since_is_refused() -> None:
+    request = signed("http://127.0.0.1:8181/?a=b")
+    assert code_of(replace(request, body=b'{"other": 1}')) == "InvalidSignatureException"
+    assert code_of(replace(request, path="/other")) == "InvalidSignatureException"
+    assert code_of(replace(request, query="a=c")) == "InvalidSignatureException"
+    assert code_of(replace(request, method="GET")) == "InvalidSignatureException"
+    assert code_of(replace(request, headers={**request.headers, "x-amz-target": "a.C"})) == "InvalidSignatureException"
+
+
+def test_a_body_cannot_be_exchanged_by_sending_the_digest_of_another() -> None:
+    request = signed("http://127.0.0.1:8181/")
+    from hashlib import sha256
+
+    headers = {**request.headers, "x-amz-content-sha256": sha256(request.body).hexdigest()}
+    assert code_of(replace(request, headers=headers, body=b"other")) == "InvalidSignatureException"
+
+
+def test_another_secret_another_key_and_none_are_refused() -> None:
+    assert code_of(signed("http://127.0.0.1:8181/", secret="guess")) == "InvalidSignatureException"
+    request = signed("http://127.0.0.1:8181/")
+    other = request.headers["authorization"].replace("Credential=key/", "Credential=other/")
+    assert (
+        code_of(replace(request, headers={**request.headers, "authorization": other})) == "UnrecognizedClientException"
+    )
+    assert code_of(replace(request, headers={})) == "MissingAuthenticationTokenException"
+    assert code_of(replace(request, headers={"authorization": "Basic abc"})) == "InvalidSignatureException"
+
+
+def test_a_signature_is_good_for_a_quarter_of_an_hour() -> None:
+    request = signed("http://127.0.0.1:8181/")
+    SECRET.check(request, now=datetime.now(UTC) + timedelta(minutes=14))
+    assert code_of(request, now=datetime.now(UTC) + timedelta(minutes=16)) == "InvalidSignatureException"
+    assert code_of(request, now=datetime.now(UTC) - timedelta(minutes=16)) == "InvalidSignatureException"
