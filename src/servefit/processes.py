@@ -35,7 +35,20 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 def own_mark() -> str:
     """Return the mark of this process: BOOT-NAMESPACE-PID-START."""
-    return f"{_boot()}-{pid_namespace()}-{os.getpid()}-{process_start(os.getpid())}"
+    return mark_of(os.getpid())
+
+
+def mark_of(pid: int) -> str:
+    """Return the mark of a process of this user."""
+    return f"{_boot()}-{pid_namespace()}-{pid}-{process_start(pid)}"
+
+
+def living(mark: str) -> int | None:
+    """Return the number of the process with that mark; None where it is dead, or cannot be seen from here."""
+    boot, namespace, pid, start = mark.split("-") if re.fullmatch(MARK, mark) else ("", "", "0", "")
+    if (boot, namespace) != (_boot(), str(pid_namespace())) or str(process_start(int(pid))) != start:
+        return None
+    return int(pid)
 
 
 def is_abandoned(mark: str) -> bool:

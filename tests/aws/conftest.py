@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 from tests.tiny_model import ROWS, tiny_model
 
+OPTIONS = ("--allow-noise", "--map", "ml.c5.large=local-1c")
+"""Whatever else runs beside the tests, a job ends with recommendations."""
+
 ROLE = "arn:aws:iam::123456789012:role/servefit"
 
 
@@ -78,5 +81,5 @@ def started(home: Path, *options: str, environment: dict[str, str] | None = None
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with started(tmp_path_factory.mktemp("home"), "--map", "ml.c5.large=local-1c") as running:
+    with started(tmp_path_factory.mktemp("home"), *OPTIONS) as running:
         yield running

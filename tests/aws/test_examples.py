@@ -11,6 +11,7 @@ MODULES = (
     "endpoints.commands",
     "s3.places",
     "services.call",
+    "services.sagemaker.instance_types",
     "state.resources",
     "wire.errors",
 )

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xgboost
 from botocore.exceptions import ClientError
-from tests.aws.conftest import ROLE, started
+from tests.aws.conftest import OPTIONS, ROLE, started
 from tests.tiny_model import ROWS, tiny_booster
 
 from servefit.search.jobs.lifecycle import load_job
@@ -250,7 +250,7 @@ def test_a_job_is_stopped_once(server: Server, uploaded: dict[str, str]) -> None
 
 def test_a_job_survives_the_kill_of_its_server_and_the_next_one_knows_how_it_ended(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with started(home, "--map", "ml.c5.large=local-1c") as server:
+    with started(home, *OPTIONS) as server:
         model, payload = server.put_model(tmp_path)
         sagemaker = server.client("sagemaker")
         container = {"Image": IMAGE, "ModelDataUrl": model}
@@ -260,7 +260,7 @@ def test_a_job_survives_the_kill_of_its_server_and_the_next_one_knows_how_it_end
             time.sleep(0.1)
         server.process.send_signal(signal.SIGKILL)
         server.process.wait(10)
-    with started(home, "--map", "ml.c5.large=local-1c") as server:
+    with started(home, *OPTIONS) as server:
         told = waited_for(server.client("sagemaker"), "killed")
     assert told["Status"] == "COMPLETED", told
     assert told["InferenceRecommendations"]

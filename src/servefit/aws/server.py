@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +21,11 @@ from servefit.aws.services.call import ACCOUNT
 from servefit.aws.services.identity import IAM, STS
 from servefit.aws.services.logs import Logs
 from servefit.aws.services.runtime import Runtime
+from servefit.aws.services.sagemaker.instance_types import type_of
 from servefit.aws.services.sagemaker.service import SageMaker
 from servefit.aws.state.claim import claimed
 from servefit.aws.state.resources import Resources
-from servefit.aws.wire.errors import invalid
+from servefit.aws.wire.errors import ApiError, invalid
 from servefit.errors import SpecError
 from servefit.state import state_folder
 
@@ -53,18 +53,15 @@ class ServerOptions:
     secret: Secret | None = None
     time_scale: float = 1.0
     trust_pickle: bool = False
+    allow_noise: bool = False
     profiles: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
-def application(options: ServerOptions, *, address: str) -> Iterator[Application]:
-    """Give the application of a server at ``address`` while the block lasts, with its jobs and its endpoints.
-
-    Raises SpecError where the state folder has a server already, and StateError.
-    """
+def application(options: ServerOptions) -> Iterator[Application]:
+    """Give the application of a server while the block lasts, with its jobs and its endpoints. Raises StateError."""
     with ExitStack() as stack:
         folder = state_folder(FOLDER)
-        stack.enter_context(claimed(folder, address))
         root = options.s3_root or state_folder(FOLDER, "s3")
         root.mkdir(parents=True, exist_ok=True)
         s3 = S3(root, checks_digests=options.secret is not None)
@@ -80,6 +77,7 @@ def application(options: ServerOptions, *, address: str) -> Iterator[Application
             profiles=options.profiles,
             time_scale=options.time_scale,
             trust_pickle=options.trust_pickle,
+            allow_noise=options.allow_noise,
         )
         app = Application(
             operations={
@@ -93,6 +91,7 @@ def application(options: ServerOptions, *, address: str) -> Iterator[Application
             account=options.account,
             extension=Extensions(options.profiles),
             secret=options.secret,
+            hosts=_LOOPBACK if options.host in _LOOPBACK else None,
         )
         stack.callback(app.close)
         hosts.start()
@@ -106,7 +105,10 @@ def file_of(url: str, s3: S3) -> Path:
     """Return the file of an s3:// or file:// URL, whether it is there or not. Raises ApiError."""
     if (place := split_url(url)) is not None:
         bucket, key = place
-        return s3.places.file(bucket, key)
+        try:
+            return s3.places.file_to_be(bucket, key)
+        except ApiError as error:
+            raise invalid(f"{url}: {error.message}") from error
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
@@ -131,8 +133,11 @@ class Extensions:
         from servefit.profiler.machine.host import describe_host
         from servefit.profiler.machine.profiles import all_profiles
 
-        return frozenset({*self._mapped, *(profile.name for profile in all_profiles(describe_host()))})
+        names = [profile.name for profile in all_profiles(describe_host())]
+        return frozenset({*self._mapped, *names, *(type_of(name) for name in names if name.startswith("local-"))})
 
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _URLS = frozenset({"Url", "S3Uri", "RecommendationJobSupportedUrl"})
 _MOST_URL = 1024
@@ -141,14 +146,17 @@ _MOST_URL = 1024
 def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; ``ready`` is told the address once requests are answered.
 
-    Raises SpecError for an address that cannot be listened on, and as :func:`application`.
+    Raises SpecError for an address that cannot be listened on, and where the state folder has a server already; and as
+    :func:`application`.
     """
     import uvicorn
 
-    listening = _listen(options.host, options.port)
-    port = listening.getsockname()[1]
-    address = f"http://{options.host}:{port}"
-    with listening, application(options, address=address) as app:
+    with ExitStack() as stack:
+        tell = stack.enter_context(claimed(state_folder(FOLDER)))
+        listening = stack.enter_context(_listen(options.host, options.port))
+        address = _address(options.host, listening.getsockname()[1])
+        tell(address)
+        app = stack.enter_context(application(options))
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -163,11 +171,18 @@ def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
             uvicorn.Server(config).run(sockets=[listening])
 
 
+def _address(host: str, port: int) -> str:
+    """Return where clients of this machine find a server that listens on ``host``."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound here
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), backlog=128)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = error.strerror or str(error)
         raise SpecError(
             "port", port, f"of {host} cannot be listened on: {reason.lower()}", remedy="choose another with --port"
         ) from error

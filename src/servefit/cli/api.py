@@ -71,10 +71,14 @@ def api(
         bool,
         typer.Option("--trust-pickle", help="Unpickle models. Unpickling runs code: do it if you know who made them."),
     ] = False,
+    allow_noise: Annotated[
+        bool,
+        typer.Option("--allow-noise", help="Give disturbed measurements a verdict too.", rich_help_panel=MACHINE),
+    ] = False,
 ) -> None:
     """Answer boto3 and the SageMaker SDK as AWS does, from this machine, until Ctrl-C.
 
-    It prints the variables that point clients here. Jobs and endpoints outlive it.
+    It prints the variables that point clients here. Jobs and endpoints that it ends go on with the next server.
 
     Example: servefit api --port 8181
     """
@@ -92,6 +96,7 @@ def api(
         secret=secret,
         time_scale=_time_scale(time_scale),
         trust_pickle=trust_pickle,
+        allow_noise=allow_noise,
         profiles=dict(map(_mapped, map_ or ())),
     )
     if host not in ("127.0.0.1", "::1", "localhost"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,12 +41,12 @@ def signed(
     ],
 )
 def test_what_botocore_signs_is_taken(url: str, service: str) -> None:
-    SECRET.check(signed(url, service=service))
+    SECRET.check(signed(url, service=service), service)
 
 
 def code_of(request: HttpRequest, **options: Any) -> str:
     with pytest.raises(ApiError) as caught:
-        SECRET.check(request, **options)
+        SECRET.check(request, "sagemaker", **options)
     assert caught.value.status == 403
     return caught.value.code
 
@@ -61,8 +62,6 @@ def test_anything_that_was_changed_since_is_refused() -> None:
 
 def test_a_body_cannot_be_exchanged_by_sending_the_digest_of_another() -> None:
     request = signed("http://127.0.0.1:8181/")
-    from hashlib import sha256
-
     headers = {**request.headers, "x-amz-content-sha256": sha256(request.body).hexdigest()}
     assert code_of(replace(request, headers=headers, body=b"other")) == "InvalidSignatureException"
 
@@ -78,8 +77,21 @@ def test_another_secret_another_key_and_none_are_refused() -> None:
     assert code_of(replace(request, headers={"authorization": "Basic abc"})) == "InvalidSignatureException"
 
 
+def test_a_signature_of_one_service_is_none_of_another() -> None:
+    request = signed("http://127.0.0.1:8181/bucket/key", service="s3", method="GET", body=b"")
+    SECRET.check(request, "s3")
+    assert code_of(request) == "InvalidSignatureException"
+
+
+def test_headers_that_aws_reads_cannot_be_added() -> None:
+    request = signed("http://127.0.0.1:8181/bucket/key", service="s3", method="PUT", body=b"")
+    added = replace(request, headers={**request.headers, "x-amz-copy-source": "other/key"})
+    with pytest.raises(ApiError, match="have to be signed"):
+        SECRET.check(added, "s3")
+
+
 def test_a_signature_is_good_for_a_quarter_of_an_hour() -> None:
     request = signed("http://127.0.0.1:8181/")
-    SECRET.check(request, now=datetime.now(UTC) + timedelta(minutes=14))
+    SECRET.check(request, "sagemaker", now=datetime.now(UTC) + timedelta(minutes=14))
     assert code_of(request, now=datetime.now(UTC) + timedelta(minutes=16)) == "InvalidSignatureException"
     assert code_of(request, now=datetime.now(UTC) - timedelta(minutes=16)) == "InvalidSignatureException"

@@ -27,7 +27,7 @@ def refused(operation: str, given: object, *, service: str = "sagemaker") -> Api
     body = given if isinstance(given, bytes) else json.dumps(given).encode()
     request = HttpRequest(method="POST", path="/", headers={"content-type": "application/x-amz-json-1.1"}, body=body)
     try:
-        check(model.input_shape, read_request(model, request))
+        check(model.input_shape, read_request(service, model, request))
     except ApiError as error:
         return error
     return None

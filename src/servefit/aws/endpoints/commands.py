@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from servefit.aws.wire.errors import invalid
 from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE, plain_name
 
 BACKEND, MAX_BATCH, BATCH_DELAY, MEASURED_AS = (
@@ -24,19 +26,32 @@ _OPTIONS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A command, and the variables that it takes from its environment, so that nobody sees them in a list of
+    processes."""
+
+    arguments: list[str]
+    environment: Mapping[str, str]
+
+
 def serving_command(
     model: str, profile: str, variables: Mapping[str, str], *, name: str, trust_pickle: bool
-) -> list[str]:
-    """Return the command. Variables of SageMaker's containers, which say how to run a script, are left out.
+) -> Serving:
+    """Return the command that serves. A recommendation that was measured as another profile is served as that.
+    Variables of SageMaker's containers, which say how to run a script, are left out.
 
     Example:
-        >>> serving_command("m.ubj", "local-1c", {"SERVEFIT_BACKEND": "forest"}, name="fraud", trust_pickle=False)[3:]
-        ['serve', '--model', 'm.ubj', '--profile', 'local-1c', '--name', 'fraud', '--port', '0', '--backend', 'forest']
+        >>> serving = serving_command("m.ubj", "local-1c", {"SERVEFIT_BACKEND": "forest"}, name="m", trust_pickle=False)
+        >>> serving.arguments[3:]
+        ['serve', '--model', 'm.ubj', '--profile', 'local-1c', '--name', 'm', '--port', '0', '--backend', 'forest']
     """
+    profile = variables.get(MEASURED_AS, profile)
     command = [sys.executable, "-m", "servefit", "serve", "--model", model, "--profile", profile]
     command += ["--name", name, "--port", "0"]
     if trust_pickle:
         command.append("--trust-pickle")
+    environment = {}
     for variable, value in variables.items():
         plain = plain_name(variable)
         if plain == MEASURED_AS or plain.startswith("SAGEMAKER_") or (plain, value) == (BATCH_DELAY, "0"):
@@ -44,5 +59,19 @@ def serving_command(
         if plain in _OPTIONS:
             command += [_OPTIONS[plain], f"{value}us" if plain == BATCH_DELAY else value]
         else:
-            command += ["--env", f"{plain}={value}"]
-    return command
+            command += ["--secret-env", plain]
+            environment[plain] = value
+    return Serving(command, environment)
+
+
+def refuse_loaders(variables: Iterable[str]) -> None:
+    """Raise ApiError for a variable that has a program load or run something: whoever may send requests would run code
+    with it."""
+    for name in variables:
+        if name.startswith(_LOADERS) or name in _RUNNERS:
+            raise invalid(f"The variable {name} is not taken: with it a process runs code of somebody else.")
+
+
+_LOADERS = ("LD_", "PYTHON", "GCONV_", "BASH_")
+_RUNNERS = frozenset({"PATH", "ENV", "HOME", "IFS", "SHELL", "TMPDIR", "SERVEFIT_HOME", "GLIBC_TUNABLES", "CC", "CXX"})
+"""Variables by which a dynamic linker, an interpreter or a shell finds code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from servefit.aws.endpoints.commands import serving_command
 from servefit.aws.state.resources import Missing
+from servefit.errors import ServefitError
+from servefit.processes import living, mark_of
 
 if TYPE_CHECKING:
-    import psutil
-
     from servefit.aws.state.resources import Resources
 
 KIND = "endpoint"
@@ -28,6 +29,9 @@ Status: TypeAlias = Literal["Creating", "InService", "Failed"]
 _LOOK_S = 0.1
 _GRACE_S = 30.0
 """An endpoint that was told to end is killed after this."""
+
+_MOST_REASON_CHARACTERS = 1024
+"""Of a FailureReason."""
 
 _SERVED = re.compile(r"is served at http://[^ ]*:(\d+)")
 
@@ -49,127 +53,122 @@ class EndpointHosts:
         self._folder = folder
         self._trust_pickle = trust_pickle
         self._lock = threading.Lock()
-        self._states: dict[str, State] = {}
-        self._processes: dict[str, psutil.Process] = {}
+        self._hosts: dict[str, _Host] = {}
 
     def start(self) -> None:
         """Take up the endpoints that there are: those whose processes live as they are, the others begun again."""
         for each in self._resources.all(KIND):
-            if not self._found(each.name, each.document):
-                self.begin(each.name)
+            self.begin(each.name)
 
     def close(self) -> None:
         """End all processes; the next server begins them again."""
-        import psutil
-
         with self._lock:
-            processes = list(self._processes.values())
-            self._processes.clear()
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGTERM)
-        for process in psutil.wait_procs(processes, timeout=_GRACE_S)[1]:
-            process.kill()
+            hosts = list(self._hosts.values())
+        for host in hosts:
+            host.signal(signal.SIGTERM)
+        for host in hosts:
+            host.end()
 
     def begin(self, name: str) -> None:
-        """Begin to serve an endpoint; whether that succeeds, its state will say."""
+        """Begin to serve an endpoint, or take up the process that does; whether that succeeds, its state will say."""
+        host = _Host(self._folder / name)
         with self._lock:
-            self._states[name] = State(status="Creating")
-        threading.Thread(target=self._serve, args=(name,), name=f"endpoint {name}", daemon=True).start()
+            self._hosts[name] = host
+        threading.Thread(target=self._serve, args=(name, host), name=f"endpoint {name}", daemon=True).start()
 
     def state(self, name: str) -> State:
         """Return the state of an endpoint: that of its process."""
         with self._lock:
-            known = self._states.get(name, State(status="Creating"))
-            process = self._processes.get(name)
-        if known.status == "InService" and (process is None or not _lives(process)):
-            return State(status="Failed", reason=self._last_words(name))
-        return known
+            host = self._hosts.get(name)
+        return State(status="Creating") if host is None else host.state
 
     def end(self, name: str) -> None:
-        """End the process of an endpoint that is no more."""
-        import psutil
-
+        """End the process of an endpoint."""
         with self._lock:
-            process = self._processes.pop(name, None)
-            self._states.pop(name, None)
-        if process is None:
-            return
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_GRACE_S)
-            except psutil.TimeoutExpired:
-                process.kill()
+            host = self._hosts.pop(name, None)
+        if host is not None:
+            host.end()
 
-    def _serve(self, name: str) -> None:
+    def _serve(self, name: str, host: _Host) -> None:
         """Serve an endpoint until its process ends."""
-        import psutil
+        try:
+            document = self._resources.get(KIND, name).document
+            mark = document.get("Process")
+            if mark is None or living(mark) is None:
+                mark = host.begin(document["Served"], name=name, trust_pickle=self._trust_pickle)
+                facts = {"Process": mark}
+                self._resources.change(KIND, name, lambda before: {**before, **facts})
+            host.watch(mark)
+        except (Missing, OSError, ValueError, ServefitError) as error:
+            host.failed(str(error) or type(error).__name__)
 
-        served: Mapping[str, Any] = self._resources.get(KIND, name).document["Served"]
-        command = serving_command(
-            served["model"],
-            served["profile"],
-            served["environment"],
-            name=name,
-            trust_pickle=self._trust_pickle,
+
+class _Host:
+    """One process of an endpoint. Its headline, which says where it listens, is in a file: whoever takes it up reads
+    it there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._begun: subprocess.Popen[bytes] | None = None
+        self._mark: str | None = None
+        self._ended = False
+        self.state = State(status="Creating")
+
+    def begin(self, served: Mapping[str, Any], *, name: str, trust_pickle: bool) -> str:
+        """Begin the process, and return its mark."""
+        serving = serving_command(
+            served["model"], served["profile"], served["environment"], name=name, trust_pickle=trust_pickle
         )
-        folder = self._folder / name
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "stdout.txt").open("wb") as output, (folder / "stderr.txt").open("wb") as errors:
-            begun = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
+        self._folder.mkdir(parents=True, exist_ok=True)
+        output, errors = self._folder / "stdout.txt", self._folder / "stderr.txt"
+        output.unlink(missing_ok=True)
+        with output.open("wb") as to_output, errors.open("wb") as to_errors:
+            self._begun = subprocess.Popen(
+                serving.arguments,
+                env={**os.environ, **serving.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=to_output,
+                stderr=to_errors,
+                start_new_session=True,
             )
-        process = psutil.Process(begun.pid)
-        with self._lock:
-            if name not in self._states:  # deleted meanwhile
-                begun.terminate()
-                return
-            self._processes[name] = process
-        while begun.poll() is None:
-            if found := _SERVED.search((folder / "stdout.txt").read_text()):
-                self._set(name, process, int(found[1]))
-                break
+        return mark_of(self._begun.pid)
+
+    def watch(self, mark: str) -> None:
+        """Follow a process until it ends."""
+        self._mark = mark
+        if self._ended:
+            self.end()
+        while self._lives:
+            if self.state.status == "Creating" and (found := _SERVED.search(self._read("stdout.txt"))):
+                self.state = State(status="InService", port=int(found[1]))
             time.sleep(_LOOK_S)
-        else:
-            with self._lock:
-                if name in self._states:
-                    self._states[name] = State(status="Failed", reason=self._last_words(name))
-            return
-        begun.wait()  # so that it is no zombie
+        self.failed((self._read("stderr.txt").strip().splitlines() or ["its process ended"])[-1])
 
-    def _set(self, name: str, process: psutil.Process, port: int) -> None:
-        facts = {"Process": [process.pid, process.create_time()], "Port": port}
-        with suppress(Missing):
-            self._resources.change(KIND, name, lambda before: {**before, **facts})
-        with self._lock:
-            self._states[name] = State(status="InService", port=port)
+    def failed(self, reason: str) -> None:
+        self.state = State(status="Failed", reason=reason[:_MOST_REASON_CHARACTERS])
 
-    def _found(self, name: str, document: Mapping[str, Any]) -> bool:
-        """Return whether the process of an endpoint, as it was kept, lives; it is then that of this server."""
-        import psutil
+    def end(self) -> None:
+        """End the process; one that has not been begun is ended then."""
+        self._ended = True
+        self.signal(signal.SIGTERM)
+        until = time.monotonic() + _GRACE_S
+        while self._lives and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+        self.signal(signal.SIGKILL)
 
-        if (mark := document.get("Process")) is None:
-            return False
+    def signal(self, number: signal.Signals) -> None:
+        if self._mark is not None and (pid := living(self._mark)) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    @property
+    def _lives(self) -> bool:
+        if self._begun is not None:
+            return self._begun.poll() is None
+        return self._mark is not None and living(self._mark) is not None
+
+    def _read(self, name: str) -> str:
         try:
-            process = psutil.Process(int(mark[0]))
-            if process.create_time() != mark[1] or not _lives(process):
-                return False
-        except psutil.NoSuchProcess:
-            return False
-        with self._lock:
-            self._processes[name] = process
-            self._states[name] = State(status="InService", port=document["Port"])
-        return True
-
-    def _last_words(self, name: str) -> str:
-        """Return the last line that the process of an endpoint wrote to stderr."""
-        try:
-            lines = (self._folder / name / "stderr.txt").read_text(errors="replace").strip().splitlines()
+            return (self._folder / name).read_text(errors="replace")
         except FileNotFoundError:
-            lines = []
-        return (lines[-1] if lines else "its process ended")[:1024]
-
-
-def _lives(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != "zombie"
+            return ""

@@ -11,11 +11,12 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.aws.s3.documents import error_document
 from servefit.aws.services.call import Call
-from servefit.aws.wire.destination import Destination, destination
+from servefit.aws.state.resources import Missing, Taken
+from servefit.aws.wire.destination import Destination, destination, signed_for
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.formats import protocol_of, read_request, write_answer, write_error
 from servefit.aws.wire.messages import FileAnswer, HttpAnswer, HttpRequest
@@ -43,6 +44,8 @@ _THREADS = 64
 
 _FILE_BYTES = 2**18
 
+_T = TypeVar("_T")
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -52,7 +55,8 @@ class Disconnected(Exception):
 
 
 class Application:
-    """Answers requests, by ``operations`` of the services that have some, ``s3`` and ``runtime``."""
+    """Answers requests, by ``operations`` of the services that have some, ``s3`` and ``runtime``. ``hosts`` are the
+    names that clients may know the server by, None for any."""
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Application:
         account: str,
         extension: Extension,
         secret: Secret | None = None,
+        hosts: frozenset[str] | None = None,
     ) -> None:
         self._operations = operations
         self._s3 = s3
@@ -70,6 +75,7 @@ class Application:
         self._account = account
         self._extension = extension
         self._secret = secret
+        self._hosts = hosts
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="operation")
 
     def close(self) -> None:
@@ -90,20 +96,26 @@ class Application:
             answer = await self._answered(request, _chunks(receive), request_id)
         except Disconnected:
             return
-        await _send(answer, send, request_id, body=request.method != "HEAD")
+        try:
+            await _send(answer, send, request_id, body=request.method != "HEAD")
+        finally:
+            if isinstance(answer, FileAnswer):
+                answer.file.close()
 
     async def _answered(
         self, request: HttpRequest, chunks: AsyncIterator[bytes], request_id: str
     ) -> HttpAnswer | FileAnswer:
         """Return the answer to a request: an error in the form of its service, whatever is wrong."""
-        where = Destination(service="s3", operation=None, region="")
+        where = destination(request)
         try:
-            where = destination(request)
-            if where.service != "s3" or (protocol_of(request) == "query" and not where.is_sure):
-                request = await _with_body(request, chunks)
-                where = destination(request)
+            self._refuse_web_pages(request)
+            if where.service != "s3" or (request.is_form and not where.is_sure):
+                request = await _with_body(request, chunks, where)
+                chunks = _one(request.body)
+                where = await self._in_thread(lambda: destination(request))
             if self._secret is not None:
-                self._secret.check(request)
+                secret = self._secret
+                await self._in_thread(lambda: secret.check(request, signed_for(where.service)))
             if where.service == "s3":
                 return await self._s3.answer(request, chunks)
             if where.service == "sagemaker-runtime":
@@ -111,36 +123,56 @@ class Application:
             return await self._in_thread(lambda: self._carry_out(request, where, request_id))
         except ApiError as error:
             return _error(error, request, where, request_id)
-        except ServefitError as error:
-            # What no operation foresaw, such as a state folder that cannot be written: 500, and no second try helps.
-            _log.warning("%s %s: %s", where.service, where.operation, error)
-            return _error(ApiError("InternalFailure", str(error), status=500), request, where, request_id)
+        except (Missing, Taken) as error:
+            changed = ApiError("ValidationException", "Could not find it: it was changed by another request.")
+            _log.info("%s %s: %r", where.service, where.operation, error)
+            return _error(changed, request, where, request_id)
+        except Disconnected:
+            raise
+        except Exception as error:  # noqa: BLE001 - clients understand an answer in their protocol alone
+            _log.exception("%s %s", where.service, where.operation or request.path)
+            text = str(error) if isinstance(error, ServefitError) else "the server failed; its log says how"
+            return _error(ApiError("InternalFailure", text, status=500), request, where, request_id)
+
+    def _refuse_web_pages(self, request: HttpRequest) -> None:
+        """Raise ApiError for what a browser sends for a page of somebody else: no client of AWS sends an origin, and
+        the name of a host that is not this one is of an address that was made to point here."""
+        host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
+        foreign = self._hosts is not None and host.strip("[]") not in self._hosts
+        if "origin" in request.headers or "sec-fetch-site" in request.headers or foreign:
+            raise ApiError("AccessDenied", "requests of web pages are not answered", status=403)
 
     def _carry_out(self, request: HttpRequest, where: Destination, request_id: str) -> HttpAnswer:
-        name = where.operation or ""
-        operation = self._operations.get(where.service, {}).get(name)
-        model = operation_model(where.service, name)
+        service, name = where.service, where.operation or ""
+        operation = self._operations.get(service, {}).get(name)
+        model = operation_model(service, name)
         if operation is None or model is None:
-            raise refuse_unknown(f"{where.service}:{name or request.path}")
-        given = read_request(model, request)
+            raise refuse_unknown(f"{service}:{name or request.path}")
+        given = read_request(service, model, request)
         if model.input_shape is not None:
             check(model.input_shape, given, extension=self._extension)
         result = operation(Call(given=given, region=where.region, account=self._account))
-        return write_answer(where.service, model, result, protocol=protocol_of(request), request_id=request_id)
+        protocol = protocol_of(service, request)
+        return write_answer(service, model, result, protocol=protocol, request_id=request_id)
 
-    async def _in_thread(self, function: Callable[[], HttpAnswer]) -> HttpAnswer:
+    async def _in_thread(self, function: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
 
 def _error(error: ApiError, request: HttpRequest, where: Destination, request_id: str) -> HttpAnswer:
     if where.service == "s3":
         return error_document(error, resource=request.path, request_id=request_id)
-    return write_error(where.service, error, protocol=protocol_of(request), request_id=request_id)
+    protocol = protocol_of(where.service, request)
+    return write_error(where.service, error, protocol=protocol, request_id=request_id)
 
 
-async def _with_body(request: HttpRequest, chunks: AsyncIterator[bytes]) -> HttpRequest:
+async def _one(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+async def _with_body(request: HttpRequest, chunks: AsyncIterator[bytes], where: Destination) -> HttpRequest:
     """Return a request with its body. Raises ApiError for one that is too long."""
-    most = MOST_INVOCATION_BYTES if destination(request).service == "sagemaker-runtime" else MOST_BODY_BYTES
+    most = MOST_INVOCATION_BYTES if where.service == "sagemaker-runtime" else MOST_BODY_BYTES
     body = bytearray()
     async for chunk in chunks:
         body += chunk
@@ -176,22 +208,19 @@ async def _send(answer: HttpAnswer | FileAnswer, send: Send, request_id: str, *,
             ],
         }
     )
-    if isinstance(answer, FileAnswer) and body:
+    if isinstance(answer, FileAnswer):
         await _send_file(answer, send)
     else:
-        content = answer.body if isinstance(answer, HttpAnswer) and body else b""
-        await send({"type": "http.response.body", "body": content})
+        await send({"type": "http.response.body", "body": answer.body if body else b""})
 
 
 async def _send_file(answer: FileAnswer, send: Send) -> None:
     left = answer.length
-    with answer.path.open("rb") as file:
-        file.seek(answer.start)
-        while left:
-            content = await asyncio.to_thread(file.read, min(left, _FILE_BYTES))
-            if not content:
-                break  # it became shorter: the client sees that too little came
-            left -= len(content)
-            await send({"type": "http.response.body", "body": content, "more_body": bool(left)})
+    while left:
+        content = await asyncio.to_thread(answer.file.read, min(left, _FILE_BYTES))
+        if not content:
+            break  # it became shorter: the client sees that too little came
+        left -= len(content)
+        await send({"type": "http.response.body", "body": content, "more_body": bool(left)})
     if left or not answer.length:
         await send({"type": "http.response.body", "body": b""})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,18 +34,17 @@ class Journal:
         finally:
             os.close(handle)
 
-    def read(self, start: int = 0) -> list[tuple[int, str]]:
-        """Return time, in milliseconds since 1970, and text of all lines from that number on. Half a line, such as of a
-        process that was killed on a full disk, is left out."""
+    def read(self, start: int = 0, most: int = 10_000) -> tuple[list[tuple[int, str]], int]:
+        """Return time, in milliseconds since 1970, and text of at most so many lines from that number on, and the
+        number of the line after them. Half a line, such as of a process that was killed on a full disk, is left
+        out."""
         try:
-            content = self.path.read_bytes()
+            lines = self.path.read_bytes().splitlines()[start : start + most]
         except FileNotFoundError:
-            return []
+            return [], start
         found = []
-        for line in content.splitlines()[start:]:
-            try:
+        for line in lines:
+            with suppress(msgspec.DecodeError):
                 known = msgspec.json.decode(line, type=_Line)
-            except msgspec.DecodeError:
-                continue
-            found.append((known.at_ms, known.text))
-        return found
+                found.append((known.at_ms, known.text))
+        return found, start + len(lines)

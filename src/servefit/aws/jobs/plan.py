@@ -17,7 +17,9 @@ from servefit.search.request.job_request import EnvironmentRange, JobRequest, pa
 from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
+    from servefit.search.jobs.job import RecommendationJob
     from servefit.search.request.job_request import FlatInvocations
+    from servefit.search.results.recommendation import Recommendation
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     asked: dict[str, Any]
     time_scale: float = 1.0
     trust_pickle: bool = False
+    allow_noise: bool = False
 
     def request(self) -> JobRequest:
         """Return the request that servefit carries out. Raises SpecError for what it does not take."""
@@ -59,11 +62,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             flat_invocations=_flat(stopping),
             budget_s=None if duration_s is None else duration_s * self.time_scale,
             max_tests=limits.get("MaxNumberOfTests"),
+            allow_noise=self.allow_noise,
         )
 
     def types_of(self, profile: str) -> tuple[str, ...]:
         """Return the instance types that a profile was measured for."""
         return tuple(each.instance_type for each in self.measured if each.profile == profile)
+
+
+def is_told(job: RecommendationJob, found: Recommendation) -> bool:
+    """Return whether a recommendation is told as one: it keeps the limits, where there are some, and the machine did
+    not get in the way of what was measured."""
+    verdict = found.trial.verdict
+    return verdict == "PASS" if not job.request.sla.asks_nothing else verdict != "INVALID"
 
 
 def _thresholds(stopping: Mapping[str, Any]) -> tuple[LatencyThreshold, ...]:

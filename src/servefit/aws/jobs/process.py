@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.aws.jobs.plan import is_told
 from servefit.errors import ServefitError, SpecError
 
 if TYPE_CHECKING:
@@ -81,8 +82,14 @@ def outcome_of(plan: Plan, progress: Progress) -> Outcome:
         return _failed(str(error).replace(plan.model, plan.model_url).replace(plan.payload, plan.payload_url))
     if job.status == "STOPPED":
         return Outcome(status="STOPPED")
-    if job.recommendations:
+    if any(is_told(job, each) for each in job.recommendations):
         return Outcome(status="COMPLETED")
+    if job.recommendations:
+        best = job.recommendations[0].trial
+        because = "" if best.reason is None else f": {best.reason}"
+        if best.verdict == "INVALID":
+            return _failed(f"the machine got in the way of the measurements{because}")
+        return _failed(f"nothing that was measured is known to meet {job.request.sla}{because}")
     reasons = [failed.reason for failed in job.failed] + [f"{each.name}: {each.reason}" for each in job.skipped]
     return _failed("; ".join(dict.fromkeys(reasons)) or "nothing could be measured")
 

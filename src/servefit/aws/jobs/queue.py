@@ -6,27 +6,34 @@ live, and begins those again that do not, which go on where they were.
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.jobs.files import JobFiles, Outcome
 from servefit.errors import ServefitError
+from servefit.processes import living, mark_of
 
 if TYPE_CHECKING:
-    import psutil
-
     from servefit.aws.state.resources import Resource, Resources
+
+_log = logging.getLogger(__name__)
 
 KIND = "inference-recommendations-job"
 
 LOOK_S = 0.1
 """Between two looks at the process of a job. A look takes microseconds."""
+
+NEWS_S = 0.5
+"""Between two looks at whether a job is over, for those that wait for it. A look reads the database."""
 
 ENDED = ("COMPLETED", "FAILED", "STOPPED")
 
@@ -67,43 +74,62 @@ class JobQueue:
         with self._wake:
             self._wake.notify_all()
 
-    def stop(self, name: str) -> None:
-        """End a job: one that waits at once, one that runs after the test that runs."""
+    def stop(self, name: str) -> bool:
+        """End a job: one that waits at once, one that runs after the test that runs. Return False for one that is over,
+        or is being stopped."""
         with self._wake:
-            job = self._resources.get(KIND, name)
-            if job.document["Status"] == "PENDING":
+            status = self._resources.get(KIND, name).document["Status"]
+            if status == "PENDING":
                 self._end(name, Outcome(status="STOPPED"))
-                return
+                return True
+            if status != "IN_PROGRESS":
+                return False
             self._set(name, {"Status": "STOPPING"})
             running = self._running
         if running is not None and running[0] == name:
             running[1].stop(name)
+        return True
 
     def wait_for_news(self, timeout_s: float, is_there: Callable[[], bool]) -> None:
         """Return as soon as ``is_there`` says so, or after the time."""
         until = time.monotonic() + timeout_s
         while not self._closing and not is_there() and (left_s := until - time.monotonic()) > 0:
-            time.sleep(min(LOOK_S, left_s))
+            time.sleep(min(NEWS_S, left_s))
 
     def _work(self) -> None:
-        while True:
-            with self._wake:
-                while (job := self._next()) is None and not self._closing:
-                    self._wake.wait()
-                if job is None or self._closing:
-                    return
-                files = self.files(job.name)
-                if (outcome := files.outcome()) is not None:  # its process ended while there was no server
-                    self._end(job.name, outcome)
-                    continue
-                process = _Process.of(files, job.document.get("Process"))
-                self._running = job.name, process
-                self._set(job.name, {"Process": process.mark, **self._begun(job)})
-            outcome = process.wait(lambda: self._closing)
-            with self._wake:
-                self._running = None
-                if outcome is not None:
-                    self._end(job.name, outcome)
+        while (name := self._wait_for_one()) is not None:
+            try:
+                self._carry_out(name)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one job, the others have their turn
+                _log.exception("job %s", name)
+                self._end(name, Outcome(status="FAILED", reason=f"the server failed: {error}"))
+
+    def _wait_for_one(self) -> str | None:
+        """Return the job to carry out next once there is one, None once there will be none."""
+        with self._wake:
+            while (job := self._next()) is None and not self._closing:
+                self._wake.wait()
+            return None if job is None or self._closing else job.name
+
+    def _carry_out(self, name: str) -> None:
+        files = self.files(name)
+        with self._wake:
+            document = self._resources.get(KIND, name).document
+            mark = document.get("Process")
+            outcome = files.outcome()
+            if outcome is None and document["Status"] == "STOPPING" and (mark is None or living(mark) is None):
+                outcome = Outcome(status="STOPPED")
+            if outcome is not None:  # its process ended while there was no server
+                self._end(name, outcome)
+                return
+            process = _Process.of(files, mark)
+            self._running = name, process
+            self._set(name, {"Process": process.mark, **self._begun(document)})
+        outcome = process.wait(lambda: self._closing)
+        with self._wake:
+            self._running = None
+            if outcome is not None:
+                self._end(name, outcome)
 
     def _next(self) -> Resource | None:
         """Return the job to carry out next: one that was begun before, else the oldest that waits."""
@@ -113,8 +139,8 @@ class JobQueue:
         return next(iter((*begun, *waiting)), None)
 
     @staticmethod
-    def _begun(job: Resource) -> dict[str, Any]:
-        return {"Status": "IN_PROGRESS"} if job.document["Status"] == "PENDING" else {}
+    def _begun(document: Mapping[str, Any]) -> dict[str, Any]:
+        return {"Status": "IN_PROGRESS"} if document["Status"] == "PENDING" else {}
 
     def _end(self, name: str, outcome: Outcome) -> None:
         changes: dict[str, Any] = {"Status": outcome.status, "CompletionTime": time.time(), "Process": None}
@@ -130,27 +156,18 @@ class JobQueue:
 
 
 class _Process:
-    """The process of a job, begun by this server or by one before it. ``mark`` finds it again."""
+    """The process of a job, begun by this server or by one before it."""
 
-    def __init__(self, files: JobFiles, process: psutil.Process | subprocess.Popen[bytes]) -> None:
-        import psutil
-
+    def __init__(self, files: JobFiles, mark: str, begun: subprocess.Popen[bytes] | None) -> None:
         self._files = files
-        self._process = process
-        self.mark = [process.pid, psutil.Process(process.pid).create_time()] if _lives(process) else None
+        self.mark = mark
+        self._begun = begun
 
     @classmethod
-    def of(cls, files: JobFiles, mark: list[float] | None) -> _Process:
+    def of(cls, files: JobFiles, mark: str | None) -> _Process:
         """Return the process with this mark if it lives, else a new one."""
-        import psutil
-
-        if mark is not None:
-            try:
-                known = psutil.Process(int(mark[0]))
-                if known.create_time() == mark[1]:
-                    return cls(files, known)
-            except psutil.NoSuchProcess:
-                pass
+        if mark is not None and living(mark) is not None:
+            return cls(files, mark, None)
         with (files.folder / "stderr.txt").open("ab") as errors:
             begun = subprocess.Popen(
                 [sys.executable, "-m", "servefit.aws.jobs.process", str(files.folder)],
@@ -159,11 +176,11 @@ class _Process:
                 stderr=errors,
                 start_new_session=True,
             )
-        return cls(files, begun)
+        return cls(files, mark_of(begun.pid), begun)
 
     def wait(self, is_closing: Callable[[], bool]) -> Outcome | None:
         """Return how the job ended, once its process has; None where that was told to end by the server."""
-        while _lives(self._process):
+        while self._lives:
             time.sleep(LOOK_S)
         found = self._files.outcome()
         if found is None and not is_closing():
@@ -174,27 +191,28 @@ class _Process:
         """Have the job stop after the test that runs; where it is not that far yet, end its process."""
         from servefit.search.jobs.lifecycle import stop_job
 
-        try:
+        with suppress(ServefitError):  # it has not been begun
             if stop_job(name):
                 return
-        except ServefitError:
-            pass  # it has not been begun
-        self._files.write_outcome(Outcome(status="STOPPED"))
+        if self._files.outcome() is None:
+            self._files.write_outcome(Outcome(status="STOPPED"))
         self.end()
 
     def end(self) -> None:
         """Tell the process to end, and kill it where it takes too long."""
-        if not _lives(self._process):
-            return
-        self._process.send_signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         until = time.monotonic() + _GRACE_S
-        while _lives(self._process) and time.monotonic() < until:
+        while self._lives and time.monotonic() < until:
             time.sleep(LOOK_S)
-        if _lives(self._process):
-            self._process.kill()
+        self._signal(signal.SIGKILL)
 
+    @property
+    def _lives(self) -> bool:
+        if self._begun is not None:
+            return self._begun.poll() is None
+        return living(self.mark) is not None
 
-def _lives(process: psutil.Process | subprocess.Popen[bytes]) -> bool:
-    if isinstance(process, subprocess.Popen):
-        return process.poll() is None
-    return process.is_running() and process.status() != "zombie"
+    def _signal(self, number: signal.Signals) -> None:
+        if self._lives and (pid := living(self.mark)) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)

@@ -48,14 +48,16 @@ def time_of(when: datetime) -> str:
     return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z"
 
 
+def url_encoded(key: str) -> str:
+    """Return a key as clients ask for it, since XML cannot have every character."""
+    return quote(key, safe="/-_.~")
+
+
 def listing_document(
-    found: Page, facts: Iterable[tuple[str, Facts]], *, about: Iterable[tuple[str, object]], url_encoded: bool
+    found: Page, facts: Iterable[tuple[str, Facts]], *, about: Iterable[tuple[str, object]], is_url_encoded: bool
 ) -> HttpAnswer:
     """Return a page of a listing. ``about`` has the elements that tell what was asked."""
-
-    def shown(key: str) -> str:
-        return quote(key, safe="/-_.~") if url_encoded else key
-
+    shown = url_encoded if is_url_encoded else str
     objects = "".join(
         "<Contents>"
         + element("Key", shown(key))
@@ -96,7 +98,7 @@ def is_quiet(body: bytes) -> bool:
 def _children(body: bytes, name: str) -> list[ElementTree.Element]:
     try:
         root = ElementTree.fromstring(body)  # noqa: S314 - expat bounds what entities may become since 2.4.1
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise _malformed() from error
     return [each for each in root if each.tag.rpartition("}")[2] == name]
 

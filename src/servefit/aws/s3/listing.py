@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from servefit.aws.s3.places import MOST_KEY_BYTES
 from servefit.aws.wire.errors import ApiError
 
 if TYPE_CHECKING:
@@ -62,14 +63,26 @@ def after_token(token: str) -> str:
 
 def _keys(places: Places, bucket: Path, prefix: str) -> list[str]:
     """Return all keys with a prefix. Of folders only those are entered that may have some."""
-    begin = bucket / prefix.rpartition("/")[0]
-    if ".." in prefix.split("/") or not begin.is_dir() or not places.is_inside(begin):
+    parts = prefix.split("/")[:-1]
+    if any(part in ("", ".", "..") for part in parts) or "\0" in prefix or len(prefix.encode()) > MOST_KEY_BYTES:
+        return []
+    begin = bucket.joinpath(*parts)
+    if not places.is_inside(begin):
         return []
     found = []
     for folder, _, names in os.walk(begin):
         for name in names:
             file = Path(folder, name)
             key = file.relative_to(bucket).as_posix()
-            if key.startswith(prefix) and (not file.is_symlink() or places.is_inside(file)):
+            if key.startswith(prefix) and is_text(key) and (not file.is_symlink() or places.is_inside(file)):
                 found.append(key)
     return found
+
+
+def is_text(name: str) -> bool:
+    """Return whether the name of a file is text: it may be any bytes, and then it is no key."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -24,6 +24,9 @@ from servefit.state import left_behind
 if TYPE_CHECKING:
     from servefit.aws.s3.places import Places
 
+_ATTEMPTS = 10
+"""At putting an object into a folder that others make and remove. Chosen, not measured."""
+
 _OCTETS = "application/octet-stream"
 
 
@@ -39,13 +42,26 @@ class Facts:
 
 def facts(file: Path) -> Facts:
     """Return the facts of an object. Raises ApiError, NoSuchKey. Its tag changes with its file, and is no digest."""
+    with opened(file) as (_, found):
+        return found
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[tuple[BinaryIO, Facts]]:
+    """Open an object, and give it with the facts of just this version. Raises ApiError, NoSuchKey."""
+    reader, found = open_object(file)
+    with reader:
+        yield reader, found
+
+
+def open_object(file: Path) -> tuple[BinaryIO, Facts]:
+    """Do the same for a caller who closes it."""
     try:
-        found = file.stat()
-    except OSError:
-        found = None
-    if found is None or not file.is_file():
-        raise ApiError("NoSuchKey", f"The specified key does not exist: {file.name}", status=404)
-    return Facts(
+        reader = file.open("rb")
+    except OSError as error:
+        raise ApiError("NoSuchKey", f"The specified key does not exist: {file.name}", status=404) from error
+    found = os.fstat(reader.fileno())
+    return reader, Facts(
         size=found.st_size,
         modified=datetime.fromtimestamp(found.st_mtime, UTC),
         etag=etag(found),
@@ -126,31 +142,35 @@ def reporting_full_disks() -> Iterator[None]:
 
 def put_in_place(path: Path, target: Path) -> Facts:
     """Make a complete file the object at ``target``. Raises ApiError where one would have to be a folder too."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o644)
-        path.replace(target)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise ApiError(
-            "InvalidRequest", f"{target.name} cannot be both an object and the folder of others: objects are files here"
-        ) from error
+    for attempt in range(_ATTEMPTS):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        except FileNotFoundError:
+            # Somebody removed the last other object of the folder, and so the folder, in between.
+            if attempt == _ATTEMPTS - 1:
+                raise
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            text = f"{target.name} cannot be both an object and the folder of others: objects are files here"
+            raise ApiError("InvalidRequest", text) from error
+        else:
+            break
     return facts(target)
 
 
 def copy(places: Places, source: Path, target: Path) -> Facts:
     """Make ``target`` an object of the same content."""
-    facts(source)
-    with arriving(places) as (file, path):
-        with source.open("rb") as reader:
-            shutil.copyfileobj(reader, file, 2**20)
+    with opened(source) as (reader, _), arriving(places) as (file, path):
+        shutil.copyfileobj(reader, file, 2**20)
         file.flush()
+        os.fsync(file.fileno())
         return put_in_place(path, target)
 
 
 def remove(places: Places, bucket: str, file: Path) -> None:
     """Remove an object, if there is one, and the folders that are empty then."""
-    if not file.is_dir():
-        file.unlink(missing_ok=True)
+    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        file.unlink()
     folder = file.parent
     while folder != places.bucket(bucket) and folder.is_relative_to(places.root):
         try:

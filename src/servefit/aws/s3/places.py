@@ -8,7 +8,7 @@ from pathlib import Path
 from servefit.aws.wire.errors import ApiError
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
-_MOST_KEY_BYTES, _MOST_PART_BYTES = 1024, 255
+MOST_KEY_BYTES, _MOST_PART_BYTES = 1024, 255
 """Of S3, and of a name in a folder on Linux."""
 
 OWN_FOLDER = ".servefit"
@@ -49,11 +49,16 @@ class Places:
 
         Raises ApiError: NoSuchBucket, InvalidArgument for a key that is no path below the bucket, KeyTooLongError.
         """
-        folder = self.bucket(bucket)
+        self.bucket(bucket)
+        return self.file_to_be(bucket, key)
+
+    def file_to_be(self, bucket: str, key: str) -> Path:
+        """Return the same where the bucket need not be there yet."""
+        folder = self.bucket_to_be(bucket)
         parts = key.split("/")
         if "\0" in key or not key or any(part in ("", ".", "..") for part in parts):
             raise ApiError("InvalidArgument", f"the key {key[:80]!r} is no path in a folder: objects are files here")
-        if len(key.encode()) > _MOST_KEY_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
+        if len(key.encode()) > MOST_KEY_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
             raise ApiError("KeyTooLongError", "Your key is too long")
         file = folder.joinpath(*parts)
         self._check_inside(file)

@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from email.utils import format_datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qs, unquote
@@ -30,7 +31,7 @@ _WRITE_BYTES = 2**20
 
 _MOST_XML_BYTES = 2 * 2**20
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 class S3:
@@ -50,7 +51,10 @@ class S3:
 
     async def answer(self, request: HttpRequest, chunks: AsyncIterator[bytes]) -> Answer:
         """Carry out a request whose body comes in ``chunks``. Raises ApiError."""
-        path = unquote(request.path, errors="strict").removeprefix("/")
+        try:
+            path = unquote(request.path, errors="strict").removeprefix("/")
+        except UnicodeDecodeError as error:
+            raise ApiError("InvalidURI", "Couldn't parse the specified URI.") from error
         bucket, _, key = path.partition("/")
         query = {name: values[0] for name, values in parse_qs(request.query, keep_blank_values=True).items()}
         if not bucket:
@@ -63,10 +67,10 @@ class S3:
         self, request: HttpRequest, bucket: str, query: dict[str, str], chunks: AsyncIterator[bytes]
     ) -> Answer:
         if request.method == "PUT" and not query:
-            await _whole(chunks)
+            await self._whole(request, chunks)
             return await asyncio.to_thread(self._create_bucket, bucket)
         if request.method == "POST" and "delete" in query:
-            return await asyncio.to_thread(self._delete_objects, bucket, await _whole(chunks))
+            return await asyncio.to_thread(self._delete_objects, bucket, await self._whole(request, chunks))
         known: dict[str, Callable[[], Answer]] = {}
         if not set(query) - _LISTING:
             known["GET"] = lambda: self._list(bucket, query)
@@ -86,7 +90,8 @@ class S3:
             if not set(query) - _IGNORED:
                 return await self._put(request, bucket, key, chunks)
         if request.method == "POST" and upload is not None:
-            return await asyncio.to_thread(self._complete, bucket, key, upload, await _whole(chunks))
+            body = await self._whole(request, chunks)
+            return await asyncio.to_thread(self._complete, bucket, key, upload, body)
         known: dict[str, Callable[[], Answer]] = {}
         if upload is not None:
             known["DELETE"] = lambda: self._abort(bucket, key, upload)
@@ -115,7 +120,11 @@ class S3:
         return documents.document("ListAllMyBucketsResult", f"{owner}<Buckets>{buckets}</Buckets>")
 
     def _create_bucket(self, bucket: str) -> Answer:
-        self._places.bucket_to_be(bucket).mkdir(exist_ok=True)
+        folder = self._places.bucket_to_be(bucket)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            raise ApiError("InvalidBucketName", f"{bucket} is a file in the folder of the buckets") from error
         return HttpAnswer(headers={"location": f"/{bucket}"})
 
     def _head_bucket(self, bucket: str) -> Answer:
@@ -137,25 +146,25 @@ class S3:
         second = query.get("list-type") == "2"
         token = query.get("continuation-token")
         after = listing.after_token(token) if token else query.get("start-after" if second else "marker", "")
-        most = query.get("max-keys", str(listing.MOST_KEYS))
-        if not most.isascii() or not most.isdecimal():
-            raise ApiError("InvalidArgument", "max-keys is not a number")
+        most = _number("max-keys", query.get("max-keys", str(listing.MOST_KEYS)))
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-        found = listing.page(self._places, bucket, prefix=prefix, delimiter=delimiter, after=after, most=int(most))
+        found = listing.page(self._places, bucket, prefix=prefix, delimiter=delimiter, after=after, most=most)
         known = [(key, fact) for key in found.keys if (fact := self._facts_or_none(bucket, key)) is not None]
-        about: list[tuple[str, object]] = [("Name", bucket), ("Prefix", prefix), ("MaxKeys", most)]
+        url_encoded = query.get("encoding-type") == "url"
+        shown = documents.url_encoded if url_encoded else str
+        about: list[tuple[str, object]] = [("Name", bucket), ("Prefix", shown(prefix)), ("MaxKeys", most)]
         about.append(("IsTruncated", "true" if found.after is not None else "false"))
         if delimiter:
-            about.append(("Delimiter", delimiter))
-        if url_encoded := query.get("encoding-type") == "url":
+            about.append(("Delimiter", shown(delimiter)))
+        if url_encoded:
             about.append(("EncodingType", "url"))
         if second:
             about.append(("KeyCount", len(known) + len(found.prefixes)))
             if found.after is not None:
                 about.append(("NextContinuationToken", listing.token_of(found.after)))
         elif found.after is not None:
-            about.append(("NextMarker", found.after))
-        return documents.listing_document(found, known, about=about, url_encoded=url_encoded)
+            about.append(("NextMarker", shown(found.after)))
+        return documents.listing_document(found, known, about=about, is_url_encoded=url_encoded)
 
     def _facts_or_none(self, bucket: str, key: str) -> objects.Facts | None:
         """Return the facts of an object of a listing, None where it has gone meanwhile or its name is none here."""
@@ -165,15 +174,19 @@ class S3:
             return None
 
     def _get(self, request: HttpRequest, bucket: str, key: str) -> Answer:
-        file = self._places.file(bucket, key)
-        found = objects.facts(file)
-        headers = _headers_of(found)
-        start, end = _range(request.headers.get("range"), found.size)
-        length = end - start
-        if length == found.size:
-            return FileAnswer(headers=headers, path=file, length=length)
+        reader, found = objects.open_object(self._places.file(bucket, key))
+        try:
+            _check_match(request, found.etag)
+            headers = _headers_of(found)
+            start, end = _range(request.headers.get("range"), found.size)
+            reader.seek(start)
+        except BaseException:
+            reader.close()
+            raise
+        if end - start == found.size:
+            return FileAnswer(headers=headers, file=reader, length=found.size)
         headers["content-range"] = f"bytes {start}-{end - 1}/{found.size}"
-        return FileAnswer(status=206, headers=headers, path=file, start=start, length=length)
+        return FileAnswer(status=206, headers=headers, file=reader, start=start, length=end - start)
 
     def _head(self, bucket: str, key: str) -> Answer:
         found = objects.facts(self._places.file(bucket, key))
@@ -205,19 +218,19 @@ class S3:
         return documents.document("CopyObjectResult", content + documents.element("ETag", found.etag))
 
     async def _put(self, request: HttpRequest, bucket: str, key: str, chunks: AsyncIterator[bytes]) -> Answer:
-        target = self._places.file(bucket, key)
+        target = await asyncio.to_thread(self._places.file, bucket, key)
+        if request.headers.get("if-none-match") == "*" and target.exists():
+            raise _precondition()
         found = await self._receive(request, chunks, lambda path: objects.put_in_place(path, target))
         return HttpAnswer(headers={"etag": found.etag})
 
     async def _upload_part(
         self, request: HttpRequest, bucket: str, key: str, query: dict[str, str], chunks: AsyncIterator[bytes]
     ) -> Answer:
-        number = query.get("partNumber", "")
-        if not number.isascii() or not number.isdecimal():
-            raise ApiError("InvalidArgument", "partNumber is not a number")
+        number = _number("partNumber", query.get("partNumber", ""))
         upload = await asyncio.to_thread(self._uploads.find, query["uploadId"], bucket, key)
-        part = upload.part(int(number))
-        found = await self._receive(request, chunks, lambda path: objects.put_in_place(path, part))
+        upload.part(number)
+        found = await self._receive(request, chunks, lambda path: self._uploads.keep_part(upload, path, number))
         return HttpAnswer(headers={"etag": found.etag})
 
     async def _receive(
@@ -232,13 +245,25 @@ class S3:
             file, path = stack.enter_context(objects.arriving(self._places))
             writer = objects.CheckedWriter(
                 file,
-                length=None if length is None else int(length),
+                length=None if length is None else _number("content-length", length, digits=15),
                 crc32=headers.get("x-amz-checksum-crc32"),
                 digest=digest if self._checks_digests and digest != "UNSIGNED-PAYLOAD" else None,
             )
             async for block in _gathered(chunks):
                 await asyncio.to_thread(writer.write, block)
             return await asyncio.to_thread(_finish, writer, path, keep)
+
+    async def _whole(self, request: HttpRequest, chunks: AsyncIterator[bytes]) -> bytes:
+        """Return a short body as a whole. Raises ApiError for a long one, and for another than was signed."""
+        body = bytearray()
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > _MOST_XML_BYTES:
+                raise ApiError("MalformedXML", f"the body has more than {_MOST_XML_BYTES} bytes")
+        signed = request.headers.get("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+        if self._checks_digests and signed not in ("UNSIGNED-PAYLOAD", sha256(body).hexdigest()):
+            raise ApiError("XAmzContentSHA256Mismatch", "The provided SHA-256 does not match what was computed.")
+        return bytes(body)
 
     def _begin(self, bucket: str, key: str) -> Answer:
         identifier = self._uploads.begin(bucket, key)
@@ -279,6 +304,24 @@ def _finish(writer: objects.CheckedWriter, path: Path, keep: Callable[[Path], ob
     return keep(path)
 
 
+def _number(name: str, text: str, *, digits: int = 9) -> int:
+    """Return a number of a query or a header. Raises ApiError."""
+    if not text.isascii() or not text.isdecimal() or len(text) > digits:
+        raise ApiError("InvalidArgument", f"{name} is not a number")
+    return int(text)
+
+
+def _check_match(request: HttpRequest, tag: str) -> None:
+    """Raise ApiError where a client wants another version of an object than there is."""
+    wanted = request.headers.get("if-match")
+    if wanted is not None and wanted.strip() not in ("*", tag):
+        raise _precondition()
+
+
+def _precondition() -> ApiError:
+    return ApiError("PreconditionFailed", "At least one of the preconditions you specified did not hold.", status=412)
+
+
 def _headers_of(found: objects.Facts) -> dict[str, str]:
     return {
         "etag": found.etag,
@@ -300,16 +343,6 @@ def _range(text: str | None, size: int) -> tuple[int, int]:
     if start >= end:
         raise ApiError("InvalidRange", "The requested range is not satisfiable", status=416)
     return start, end
-
-
-async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
-    """Return a short body as a whole. Raises ApiError for a long one."""
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > _MOST_XML_BYTES:
-            raise ApiError("MalformedXML", f"the body has more than {_MOST_XML_BYTES} bytes")
-    return bytes(body)
 
 
 async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

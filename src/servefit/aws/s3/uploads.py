@@ -9,9 +9,9 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from servefit.aws.s3.objects import Facts, etag, put_in_place, reporting_full_disks
+from servefit.aws.s3.objects import Facts, arriving, etag, facts, put_in_place
 from servefit.aws.wire.errors import ApiError
 
 if TYPE_CHECKING:
@@ -56,11 +56,14 @@ class Uploads:
     def find(self, identifier: str, bucket: str, key: str) -> Upload:
         """Return an upload. Raises ApiError, NoSuchUpload."""
         folder = self._folder() / identifier
-        if re.fullmatch(r"[0-9a-f]{32}", identifier) and folder.is_dir():
-            known = json.loads((folder / "object.json").read_text())
-            if (known["bucket"], known["key"]) == (bucket, key):
+        if re.fullmatch(r"[0-9a-f]{32}", identifier):
+            try:
+                known = json.loads((folder / "object.json").read_text())
+            except FileNotFoundError:
+                known = {}
+            if known == {"bucket": bucket, "key": key}:
                 return Upload(folder, bucket, key)
-        raise ApiError("NoSuchUpload", "The specified upload does not exist.", status=404)
+        raise _no_upload()
 
     def abort(self, upload: Upload) -> None:
         shutil.rmtree(upload.folder, ignore_errors=True)
@@ -80,12 +83,30 @@ class Uploads:
             if not file.is_file() or etag(file.stat()).strip('"') != tag.strip('"'):
                 raise ApiError("InvalidPart", f"part {number} is not there, or is another one")
         target = self._places.file(upload.bucket, upload.key)
-        whole = upload.folder / "whole"
-        with reporting_full_disks():
-            os.link(files[0], whole) if len(files) == 1 else _join(files, whole)
-        found = put_in_place(whole, target)
-        self.abort(upload)
+        # Whoever takes the folder joins its parts: a client that asks twice finds no upload.
+        taken = upload.folder.with_name(f"{upload.folder.name}.taken")
+        try:
+            upload.folder.rename(taken)
+        except FileNotFoundError as error:
+            raise _no_upload() from error
+        try:
+            with arriving(self._places) as (whole, path):
+                _join([taken / file.name for file in files], whole)
+                found = put_in_place(path, target)
+        except BaseException:
+            taken.rename(upload.folder)
+            raise
+        shutil.rmtree(taken, ignore_errors=True)
         return found
+
+    def keep_part(self, upload: Upload, path: Path, number: int) -> Facts:
+        """Make a complete file a part of an upload. Raises ApiError, NoSuchUpload, where that was ended meanwhile."""
+        part = upload.part(number)
+        try:
+            path.replace(part)
+        except FileNotFoundError as error:
+            raise _no_upload() from error
+        return facts(part)
 
     def _folder(self) -> Path:
         folder = self._places.incoming() / "uploads"
@@ -93,14 +114,18 @@ class Uploads:
         return folder
 
 
-def _join(files: list[Path], whole: Path) -> None:
-    """Write all files one after the other, in the kernel where it can."""
-    with whole.open("wb") as target:
-        for file in files:
-            with file.open("rb") as source:
-                left = os.fstat(source.fileno()).st_size
-                while left:
-                    copied = os.sendfile(target.fileno(), source.fileno(), None, min(left, _COPY_BYTES))
-                    if not copied:
-                        raise ApiError("InvalidPart", f"part {file.name} ends before its end")
-                    left -= copied
+def _join(files: list[Path], whole: BinaryIO) -> None:
+    """Write all files one after the other, in the kernel."""
+    for file in files:
+        with file.open("rb") as source:
+            left = os.fstat(source.fileno()).st_size
+            while left:
+                copied = os.sendfile(whole.fileno(), source.fileno(), None, min(left, _COPY_BYTES))
+                if not copied:
+                    raise ApiError("InvalidPart", f"part {file.name} ends before its end")
+                left -= copied
+    os.fsync(whole.fileno())
+
+
+def _no_upload() -> ApiError:
+    return ApiError("NoSuchUpload", "The specified upload does not exist.", status=404)

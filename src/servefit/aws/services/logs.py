@@ -6,6 +6,7 @@ has seen waits here until the job is over, and the SDK comes back at once.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.jobs.queue import ENDED, KIND
@@ -23,6 +24,9 @@ _STREAM = "/execution"
 LONGEST_WAIT_S = 45.0
 """A call may wait so long: botocore gives up after 60 s."""
 
+MOST_WAITING = 16
+"""Calls that may wait at once; others are answered at once. The server has some more threads than that."""
+
 _MOST_EVENTS = 10_000
 """Of AWS, in an answer."""
 
@@ -33,6 +37,7 @@ class Logs:
     def __init__(self, resources: Resources, queue: JobQueue) -> None:
         self._resources = resources
         self._queue = queue
+        self._waiting = threading.Semaphore(MOST_WAITING)
 
     @property
     def operations(self) -> Operations:
@@ -49,12 +54,15 @@ class Logs:
         journal = self._queue.files(name).journal
         token = given.get("nextToken")
         start = 0 if token is None else _number(token)
-        if token is not None:
-            self._queue.wait_for_news(LONGEST_WAIT_S, lambda: self._is_over(name))
-        found = journal.read(start)[: given.get("limit", _MOST_EVENTS)]
+        if token is not None and self._waiting.acquire(blocking=False):
+            try:
+                self._queue.wait_for_news(LONGEST_WAIT_S, lambda: self._is_over(name))
+            finally:
+                self._waiting.release()
+        found, after = journal.read(start, given.get("limit", _MOST_EVENTS))
         return {
             "events": [_event(at_ms, text) for at_ms, text in found],
-            "nextForwardToken": f"f/{start + len(found)}",
+            "nextForwardToken": f"f/{after}",
             "nextBackwardToken": f"b/{start}",
         }
 
@@ -92,6 +100,6 @@ def _event(at_ms: int, text: str) -> dict[str, Any]:
 
 def _number(token: str) -> int:
     kind, _, number = token.partition("/")
-    if kind not in ("f", "b") or not number.isascii() or not number.isdecimal():
+    if kind not in ("f", "b") or not number.isascii() or not number.isdecimal() or len(number) > 9:
         raise ApiError("InvalidParameterException", "The specified nextToken is invalid.")
     return int(number)

@@ -45,9 +45,7 @@ class Runtime:
             connection.close()
         if status != 200:
             raise self._model_error(name, region, status, content.decode("utf-8", "replace"))
-        return HttpAnswer(
-            headers={"content-type": content_type, "x-amzn-invoked-production-variant": "AllTraffic"}, body=content
-        )
+        return HttpAnswer(headers={"content-type": content_type}, body=content)
 
     @staticmethod
     def _model_error(name: str, region: str, status: int, text: str) -> ApiError:

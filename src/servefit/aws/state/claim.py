@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +15,9 @@ _FILE = "server.address"
 
 
 @contextmanager
-def claimed(folder: Path, address: str) -> Iterator[None]:
-    """Hold ``folder`` for the server at ``address`` within the block. The kernel gives it free where the server dies.
+def claimed(folder: Path) -> Iterator[Callable[[str], None]]:
+    """Hold ``folder`` for a server within the block, and give a function that is told its address. The kernel gives the
+    folder free where the server dies.
 
     Raises SpecError, naming the address of the server that has it, and StateError.
     """
@@ -35,7 +36,10 @@ def claimed(folder: Path, address: str) -> Iterator[None]:
                 remedy="use that one, end it, or set SERVEFIT_HOME to another folder",
             ) from None
         os.ftruncate(handle, 0)
-        os.pwrite(handle, address.encode(), 0)
-        yield
+        yield lambda address: _write(handle, address)
     finally:
         os.close(handle)
+
+
+def _write(handle: int, address: str) -> None:
+    os.pwrite(handle, address.encode(), 0)

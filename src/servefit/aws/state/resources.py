@@ -72,6 +72,8 @@ class Resources:
         self._path = path
         self._lock = threading.RLock()
         with self._reporting():
+            # It holds the variables of models, which may be secrets.
+            path.touch(mode=0o600)
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10.0)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
@@ -114,6 +116,14 @@ class Resources:
             self._connection.execute(_PUT, _row(after))
         return after
 
+    def put(self, kind: str, name: str, how: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Resource:
+        """Do as :meth:`change`, with an empty document where there is none."""
+        with self._transaction():
+            try:
+                return self.change(kind, name, how)
+            except Missing:
+                return self.add(kind, name, how({}))
+
     def remove(self, kind: str, name: str) -> None:
         """Forget a resource. Raises Missing."""
         with self._transaction() as connection:
@@ -125,17 +135,16 @@ class Resources:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Give the connection, in a transaction that ends with the outermost block."""
         with self._lock, self._reporting():
-            outermost = not self._connection.in_transaction
-            if outermost:
-                self._connection.execute("BEGIN IMMEDIATE")
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
-            except BaseException:
-                if outermost:
-                    self._connection.rollback()
-                raise
-            if outermost:
                 self._connection.commit()
+            except BaseException:
+                self._connection.rollback()
+                raise
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:

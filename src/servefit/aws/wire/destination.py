@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,8 +71,12 @@ def destination(request: HttpRequest) -> Destination:
 
 
 def _scope(request: HttpRequest) -> tuple[str, str]:
-    """Return region and service of a signature, as they are in a header or in the query of a presigned address."""
+    """Return region and service of a signature."""
     found = re.search(r"Credential=([^,\s]+)", request.headers.get("authorization", ""))
-    credential = found[1] if found else parse_qs(request.query).get("X-Amz-Credential", [""])[0]
-    parts = credential.split("/")
+    parts = found[1].split("/") if found else []
     return (parts[2], parts[3]) if len(parts) == 5 and all(parts) else (REGION, "")
+
+
+def signed_for(service: str) -> str:
+    """Return the name that signatures have for a service."""
+    return {"cloudwatch": "monitoring", "sagemaker-runtime": "sagemaker"}.get(service, service)

@@ -27,18 +27,24 @@ _JSON_VERSIONS = {"cloudwatch": "1.0"}
 """Versions of the JSON protocol other than 1.1."""
 
 
-def protocol_of(request: HttpRequest) -> Protocol:
-    """Return the protocol that a request is in."""
-    form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    return "query" if form else "json"
+_QUERY = frozenset({"cloudwatch", "sts", "iam"})
+"""The services that speak the query protocol. Others do not take forms, which any web page can send."""
 
 
-def read_request(operation: OperationModel, request: HttpRequest) -> dict[str, Any]:
+def protocol_of(service: str, request: HttpRequest) -> Protocol:
+    """Return the protocol that a request to a service is in."""
+    return "query" if service in _QUERY and request.is_form else "json"
+
+
+def read_request(service: str, operation: OperationModel, request: HttpRequest) -> dict[str, Any]:
     """Return the input of an operation. Raises ApiError, SerializationException, for what is not of its form."""
     if operation.input_shape is None:
         return {}
-    if protocol_of(request) == "json":
-        found: dict[str, Any] = values.read(operation.input_shape, _object(request.body))
+    if protocol_of(service, request) == "json":
+        try:
+            found: dict[str, Any] = values.read(operation.input_shape, _object(request.body))
+        except RecursionError as error:
+            raise unreadable("the body is nested too deep") from error
         return found
     from moto.core.parse import QueryParser
 

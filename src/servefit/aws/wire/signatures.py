@@ -35,8 +35,9 @@ class Secret:
     key: str
     secret: str
 
-    def check(self, request: HttpRequest, *, now: datetime | None = None) -> None:
-        """Raise ApiError, 403, for a request that is not signed with the secret.
+    def check(self, request: HttpRequest, service: str, *, now: datetime | None = None) -> None:
+        """Raise ApiError, 403, for a request that is not signed with the secret, for ``service``, with all headers that
+        AWS reads.
 
         For S3, whose bodies are long, the digest of the body is the one that the client sent: whoever reads the body
         holds it against that.
@@ -52,8 +53,11 @@ class Secret:
         stamp = request.headers.get("x-amz-date", "")
         self._check_time(stamp, found["date"], now or datetime.now(UTC))
         signed = found["signed"].split(";")
-        if "host" not in signed:
-            raise _wrong("the host is not signed")
+        read = {name for name in request.headers if name.startswith("x-amz-")}
+        if not {"host", *read} <= set(signed):
+            raise _wrong("host and all headers that begin with x-amz- have to be signed")
+        if found["service"] != service:
+            raise _wrong(f"Credential should be scoped to correct service: '{service}'.")
         scope = f"{found['date']}/{found['region']}/{found['service']}/aws4_request"
         canonical = _canonical(request, signed, s3=found["service"] == "s3")
         text = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, _digest(canonical.encode())))

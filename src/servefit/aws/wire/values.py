@@ -6,13 +6,16 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.wire.errors import unreadable
 
 if TYPE_CHECKING:
     from botocore.model import Shape
+
+
+_HUGE = 1e300
+"""Beyond any number that means something; NaN is not below it."""
 
 
 def read(shape: Shape, value: Any, where: str = "") -> Any:
@@ -61,23 +64,28 @@ def _list(shape: Any, value: Any, where: str) -> list[Any]:
 def _map(shape: Any, value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong(value, "a map", where)
-    return {str(key): read(shape.value, each, f"{where}.{key}") for key, each in value.items()}
+    return {_string(None, key, where): read(shape.value, each, f"{where}.{key}") for key, each in value.items()}
 
 
 def _string(_: Any, value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise _wrong(value, "a string", where)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # half a character, which JSON can spell
+        raise _wrong("", "text", where) from error
     return value
 
 
-def _whole(_: Any, value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(value, "a whole number", where)
+def _whole(shape: Any, value: Any, where: str) -> int:
+    bits = 63 if shape.type_name == "long" else 31
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**bits) <= value < 2**bits:
+        raise _wrong(value, f"a whole number of {bits + 1} bits", where)
     return value
 
 
 def _number(_: Any, value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_HUGE < value < _HUGE:
         raise _wrong(value, "a number", where)
     return value
 
@@ -121,4 +129,9 @@ _READERS: Mapping[str, Callable[[Any, Any, str], Any]] = {
 
 
 def _wrong(value: Any, wanted: str, where: str) -> Exception:
-    return unreadable(f"{where or 'the request'} is not {wanted}: {str(value)[:60]}")
+    return unreadable(f"{where or 'the request'} is not {wanted}: {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value; a number of thousands of digits cannot be written."""
+    return type(value).__name__ if isinstance(value, int) and abs(value) > _HUGE else ascii(value)[:60]

@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from servefit.aws.endpoints.commands import BACKEND, refuse_loaders
+from servefit.aws.endpoints.hosts import KIND
 from servefit.aws.services.pages import listed
+from servefit.aws.services.sagemaker.instance_types import profile_of
 from servefit.aws.services.sagemaker.models import container_of
+from servefit.aws.services.sagemaker.packages import data_of
 from servefit.aws.services.sagemaker.tags import keep_tags
 from servefit.aws.state.resources import Missing, Taken
 from servefit.aws.wire.errors import ApiError, invalid
@@ -26,8 +30,6 @@ if TYPE_CHECKING:
     from servefit.aws.services.sagemaker.models import Models
     from servefit.aws.services.sagemaker.packages import Packages
     from servefit.aws.state.resources import Resource, Resources
-
-KIND = "endpoint"
 
 
 class Endpoints:
@@ -82,9 +84,11 @@ class Endpoints:
         configuration = self._configurations.find(given["EndpointConfigName"])
         variant = configuration.document["ProductionVariants"][0]
         arn = call.arn(f"{KIND}/{name.lower()}")
-        url, variables = self._container(variant["ModelName"])
+        container = container_of(self._models.find(variant["ModelName"]))
+        url, variables = data_of(container, self._packages, about=f"Model {variant['ModelName']}")
         instance_type = variant["InstanceType"]
-        if "SERVEFIT_BACKEND" not in variables:
+        refuse_loaders(variables)
+        if BACKEND not in variables:
             variables = {**self._measured_best(url, instance_type), **variables}
         document = {
             "EndpointName": name,
@@ -93,7 +97,7 @@ class Endpoints:
             "Variant": variant,
             "Served": {
                 "model": str(self._file_of(url)),
-                "profile": self._profiles.get(instance_type, instance_type),
+                "profile": profile_of(instance_type, self._profiles),
                 "environment": variables,
             },
         }
@@ -150,8 +154,8 @@ class Endpoints:
 
     def delete(self, call: Call) -> dict[str, Any]:
         found = self.find(call.given["EndpointName"])
-        self._resources.remove(KIND, found.name)
         self._hosts.end(found.name)
+        self._resources.remove(KIND, found.name)
         return {}
 
     def find(self, name: str) -> Resource:
@@ -171,20 +175,6 @@ class Endpoints:
         if state.status != "InService" or state.port is None:
             raise ApiError("ValidationError", f"Endpoint {name} is not in service: it is {state.status}.")
         return state.port
-
-    def _container(self, model: str) -> tuple[str, Mapping[str, str]]:
-        """Return where the data of a model is, and its variables."""
-        container = container_of(self._models.find(model))
-        variables = container.get("Environment", {})
-        if (url := container.get("ModelDataUrl")) is not None:
-            return url, variables
-        if (package := container.get("ModelPackageName")) is None:
-            raise invalid(f"Model {model} has neither ModelDataUrl nor ModelPackageName.")
-        specification = self._packages.find(package).document.get("InferenceSpecification", {})
-        inner = specification.get("Containers", [{}])[0]
-        if "ModelDataUrl" not in inner:
-            raise invalid(f"Model package {package} has no ModelDataUrl.")
-        return inner["ModelDataUrl"], {**inner.get("Environment", {}), **variables}
 
     def _summary(self, each: Resource) -> dict[str, Any]:
         return {

@@ -133,6 +133,20 @@ class Packages:
         return tuple(each for each in self._resources.all(PACKAGE) if each.name.startswith(f"{group}/"))
 
 
+def data_of(container: Mapping[str, Any], packages: Packages, *, about: str) -> tuple[str, Mapping[str, str]]:
+    """Return where the data of a container is, and its variables: of its own, or of the package that it names. Raises
+    ApiError."""
+    variables = container.get("Environment", {})
+    if (url := container.get("ModelDataUrl")) is not None:
+        return url, variables
+    if (package := container.get("ModelPackageName")) is None:
+        raise invalid(f"{about} has neither ModelDataUrl nor ModelPackageName.")
+    inner = packages.find(package).document.get("InferenceSpecification", {}).get("Containers", [{}])[0]
+    if "ModelDataUrl" not in inner:
+        raise invalid(f"Model package {package} has no ModelDataUrl.")
+    return inner["ModelDataUrl"], {**inner.get("Environment", {}), **variables}
+
+
 def _unknown(name: str) -> ApiError:
     return invalid(f"Could not find model package {name}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 from servefit.aws.jobs.plan import Measured, Plan
 from servefit.aws.jobs.queue import ENDED, KIND
 from servefit.aws.services.pages import check_times, listed, one_page
-from servefit.aws.services.sagemaker.models import container_of
-from servefit.aws.services.sagemaker.recommendations import recommendations, step_documents, unmeasured_steps
+from servefit.aws.services.sagemaker.instance_types import profile_of, type_of
+from servefit.aws.services.sagemaker.job_requests import check_request
+from servefit.aws.services.sagemaker.job_sources import source_of
+from servefit.aws.services.sagemaker.recommendations import (
+    recommendations,
+    recommended,
+    step_documents,
+    unmeasured_steps,
+)
 from servefit.aws.services.sagemaker.scaling import scaling_recommendation
 from servefit.aws.services.sagemaker.tags import keep_tags
 from servefit.aws.state.resources import Missing, Taken
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
 
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Call, Operations
+    from servefit.aws.services.sagemaker.job_sources import JobSource
     from servefit.aws.services.sagemaker.models import Models
     from servefit.aws.services.sagemaker.packages import Packages
     from servefit.aws.state.resources import Resource, Resources
@@ -41,6 +50,7 @@ class RecommendationJobs:
         profiles: Profiles that are measured in place of instance types, by these.
         time_scale: What durations are multiplied by.
         trust_pickle: Whether models may be pickles.
+        allow_noise: Whether disturbed measurements count.
     """
 
     def __init__(
@@ -54,6 +64,7 @@ class RecommendationJobs:
         profiles: Mapping[str, str],
         time_scale: float = 1.0,
         trust_pickle: bool = False,
+        allow_noise: bool = False,
     ) -> None:
         self._resources = resources
         self._queue = queue
@@ -63,6 +74,8 @@ class RecommendationJobs:
         self._profiles = profiles
         self._time_scale = time_scale
         self._trust_pickle = trust_pickle
+        self._allow_noise = allow_noise
+        self._making = threading.Lock()
         self._told: dict[str, Sequence[dict[str, Any]]] = {}
 
     @property
@@ -77,13 +90,17 @@ class RecommendationJobs:
         }
 
     def create(self, call: Call) -> dict[str, Any]:
+        with self._making:
+            return self._create(call)
+
+    def _create(self, call: Call) -> dict[str, Any]:
         given = call.given
         name, asked = given["JobName"], given["InputConfig"]
         arn = call.arn(f"{KIND}/{name.lower()}")
         if self._is_taken(name):
             raise ApiError("ResourceInUse", f"Inference recommendations job {name} already exists.")
-        _check(given)
-        source = self._source(asked)
+        check_request(given)
+        source = source_of(asked, self._models, self._packages)
         plan = self._plan(given, source)
         try:
             if any(each.reason is None for each in plan.measured):
@@ -96,7 +113,6 @@ class RecommendationJobs:
             **{key: value for key, value in given.items() if key not in ("Tags", "OutputConfig")},
             "JobArn": arn,
             "Status": "PENDING",
-            "Source": source.about,
         }
         try:
             self._resources.add(KIND, name, document)
@@ -168,17 +184,19 @@ class RecommendationJobs:
 
     def stop(self, call: Call) -> dict[str, Any]:
         found = self.find(call.given["JobName"])
-        if (status := found.document["Status"]) in (*ENDED, "STOPPING"):
+        if not self._queue.stop(found.name):
+            status = self.find(found.name).document["Status"]
             raise invalid(f"The job {found.name} cannot be stopped: it is {status}.")
-        self._queue.stop(found.name)
         return {}
 
     def scaling(self, call: Call) -> dict[str, Any]:
         """Return how many instances a recommendation takes, and when to have more of them."""
         found = self.find(call.given["InferenceRecommendationsJobName"])
-        if (job := self._job(found.name)) is None or not job.recommendations:
+        job = self._job(found.name) if found.document["Status"] in ENDED else None
+        if job is None or not job.recommendations:
             raise ApiError("ResourceNotFound", f"Job {found.name} has no recommendation.")
-        return scaling_recommendation(call.given, job, self._recommendations(found.name))
+        ours = recommended(job, self._queue.files(found.name).plan())
+        return scaling_recommendation(call.given, job, ours, self._recommendations(found.name))
 
     def best_for(self, model_url: str, instance_type: str) -> dict[str, str]:
         """Return the variables of the best that was measured last for the data of a model on an instance type, none
@@ -222,29 +240,7 @@ class RecommendationJobs:
             return self._job(name) is not None
         return True
 
-    def _source(self, asked: Mapping[str, Any]) -> _Source:
-        """Return what a job is about. Raises ApiError for one of nothing, of two things, or of what is not there."""
-        model, package = asked.get("ModelName"), asked.get("ModelPackageVersionArn")
-        if asked.get("Endpoints"):
-            raise invalid("Endpoints cannot be loaded yet: use servefit load for an endpoint that runs.")
-        if (model is None) == (package is None):
-            raise invalid("Exactly one of ModelName and ModelPackageVersionArn must be given.")
-        given = asked.get("ContainerConfig", {})
-        if model is not None:
-            container = container_of(self._models.find(model))
-            return _Source.of(container, given, types=(), payload=None, about=model)
-        document = self._packages.find(str(package)).document
-        specification = document.get("InferenceSpecification", {})
-        containers = specification.get("Containers", [{}])
-        return _Source.of(
-            containers[0],
-            given,
-            types=specification.get("SupportedRealtimeInferenceInstanceTypes", ()),
-            payload=document.get("SamplePayloadUrl"),
-            about=str(package),
-        )
-
-    def _plan(self, given: Mapping[str, Any], source: _Source) -> Plan:
+    def _plan(self, given: Mapping[str, Any], source: JobSource) -> Plan:
         return Plan(
             name=given["JobName"],
             model=str(self._file_of(source.model_url)),
@@ -255,9 +251,10 @@ class RecommendationJobs:
             asked={key: given[key] for key in ("InputConfig", "StoppingConditions") if key in given},
             time_scale=self._time_scale,
             trust_pickle=self._trust_pickle,
+            allow_noise=self._allow_noise,
         )
 
-    def _measured(self, given: Mapping[str, Any], source: _Source) -> tuple[Measured, ...]:
+    def _measured(self, given: Mapping[str, Any], source: JobSource) -> tuple[Measured, ...]:
         """Return the instance types that a job is about, each with its profile, or why it is not measured here."""
         from servefit.profiler.machine.host import describe_host
         from servefit.profiler.machine.profiles import find_profile, local_profiles, why_not_measurable
@@ -266,10 +263,10 @@ class RecommendationJobs:
         configurations = given["InputConfig"].get("EndpointConfigurations", ())
         types = [each["InstanceType"] for each in configurations if "InstanceType" in each]
         if given["JobType"] == "Default":
-            types = list(source.types) or [profile.name for profile in local_profiles(host)]
+            types = list(source.types) or [type_of(profile.name) for profile in local_profiles(host)]
         found = []
         for instance_type in dict.fromkeys(types):
-            name = self._profiles.get(instance_type, instance_type)
+            name = profile_of(instance_type, self._profiles)
             try:
                 reason = why_not_measurable(find_profile(name, host), host)
             except SpecError:
@@ -282,52 +279,6 @@ class RecommendationJobs:
                 Measured(instance_type="serverless", profile="", reason="serverless endpoints are not served here")
             )
         return tuple(found)
-
-
-class _Source:
-    """What a job is about: model and payload by their URLs, and the instance types that the model is meant for."""
-
-    def __init__(self, *, model_url: str, payload_url: str, types: Sequence[str], about: str) -> None:
-        self.model_url, self.payload_url, self.types, self.about = model_url, payload_url, types, about
-
-    @classmethod
-    def of(
-        cls,
-        container: Mapping[str, Any],
-        given: Mapping[str, Any],
-        *,
-        types: Sequence[str],
-        payload: str | None,
-        about: str,
-    ) -> _Source:
-        """Return the source of a container, with what the container configuration of the job says in its place."""
-        model_url = container.get("ModelDataUrl")
-        if model_url is None:
-            raise invalid(f"The container of {about} has no ModelDataUrl.")
-        payload_url = given.get("PayloadConfig", {}).get("SamplePayloadUrl") or payload
-        if payload_url is None:
-            raise invalid(
-                "There is no sample payload: give ContainerConfig.PayloadConfig.SamplePayloadUrl, or SamplePayloadUrl "
-                "when the model package is registered."
-            )
-        wanted = given.get("SupportedInstanceTypes") or types
-        return cls(model_url=model_url, payload_url=payload_url, types=tuple(wanted), about=about)
-
-
-def _check(given: Mapping[str, Any]) -> None:
-    """Raise ApiError for what the service model allows, and the operation does not."""
-    asked = given["InputConfig"]
-    configurations = asked.get("EndpointConfigurations", ())
-    if given["JobType"] == "Advanced" and not configurations and not asked.get("Endpoints"):
-        raise invalid("EndpointConfigurations must be given for an Advanced job.")
-    for each in configurations:
-        if ("InstanceType" in each) == ("ServerlessConfig" in each):
-            raise invalid(
-                "Exactly one of InstanceType and ServerlessConfig must be given in each EndpointConfiguration."
-            )
-    traffic = asked.get("TrafficPattern", {})
-    if "Phases" in traffic and "Stairs" in traffic:
-        raise invalid("TrafficPattern has Phases and Stairs: give one of them.")
 
 
 def _summary(each: Resource) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.endpoints.commands import BACKEND, BATCH_DELAY, MAX_BATCH, MEASURED_AS
+from servefit.aws.jobs.plan import is_told
 from servefit.aws.jobs.process import MOST_REASON_CHARACTERS
 from servefit.search.figures.registry import values
 from servefit.search.jobs.job import space_of
@@ -35,18 +36,34 @@ MOST_RECOMMENDATIONS = 10
 
 def recommendations(job: RecommendationJob, plan: Plan) -> list[dict[str, Any]]:
     """Return the recommendations of a job, the best first, one for each instance type."""
-    found: list[dict[str, Any]] = []
-    for recommendation in job.recommendations:
-        types = plan.types_of(recommendation.profile.name)
-        found += [_recommendation(job, recommendation, instance_type) for instance_type in types]
+    return [_recommendation(job, each, instance_type) for each, instance_type in _of_types(job, plan)]
+
+
+def recommended(job: RecommendationJob, plan: Plan) -> dict[str, Recommendation]:
+    """Return servefit's own by the identifiers that are told of them."""
+    return {_told_id(job, each, instance_type): each for each, instance_type in _of_types(job, plan)}
+
+
+def _of_types(job: RecommendationJob, plan: Plan) -> list[tuple[Recommendation, str]]:
+    """Return what is recommended for each instance type: where there are limits, what keeps them."""
+    found = [
+        (each, instance_type)
+        for each in job.recommendations
+        if is_told(job, each)
+        for instance_type in plan.types_of(each.profile.name)
+    ]
     return found[:MOST_RECOMMENDATIONS]
+
+
+def _told_id(job: RecommendationJob, found: Recommendation, instance_type: str) -> str:
+    return f"{job.name}/{_identifier(found.id, instance_type, found.profile.name)}"
 
 
 def _recommendation(job: RecommendationJob, found: Recommendation, instance_type: str) -> dict[str, Any]:
     trial, profile = found.trial, found.profile.name
     step = next((step for step in job.steps if step.number == found.step), None)
     return {
-        "RecommendationId": f"{job.name}/{_identifier(found.id, instance_type, profile)}",
+        "RecommendationId": _told_id(job, found, instance_type),
         "Metrics": _metrics(found, found.cost_per_hour),
         "EndpointConfiguration": {
             **_names(job.name, instance_type, trial.configuration),

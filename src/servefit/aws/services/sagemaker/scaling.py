@@ -11,15 +11,20 @@ from servefit.search.autoscaling.scale import scale
 
 if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.recommendation import Recommendation
 
 _USUAL_CPU_PERCENT = 50
 """Of AWS, where a caller does not say."""
 
 
 def scaling_recommendation(
-    given: Mapping[str, Any], job: RecommendationJob, known: Sequence[Mapping[str, Any]]
+    given: Mapping[str, Any],
+    job: RecommendationJob,
+    ours: Mapping[str, Recommendation],
+    known: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the plan for one of the recommendations of a job, as they are told. Raises ApiError.
+    """Return the plan for one of the recommendations of a job: ``ours`` by identifier, and as they are told. Raises
+    ApiError.
 
     The target keeps each CPU at the part of its time that is asked for, at most: an endpoint that answers most of what
     it can is busy all the time.
@@ -40,8 +45,6 @@ def scaling_recommendation(
     least = objective.get("MinInvocationsPerMinute") or most
     if least > most:
         raise invalid("MinInvocationsPerMinute must not be above MaxInvocationsPerMinute.")
-    named = chosen[0]["RecommendationId"].partition("/")[2]
-    ours = named if any(each.id == named for each in job.recommendations) else None
     try:
         plan = scale(
             job,
@@ -49,7 +52,7 @@ def scaling_recommendation(
             min_rate_per_s=least / 60,
             max_rate_per_s=most / 60,
             headroom=1 - target_percent / 100,
-            recommendation_id=ours,
+            recommendation_id=ours[chosen[0]["RecommendationId"]].id,
         )
     except SpecError as error:
         raise invalid(str(error)) from error

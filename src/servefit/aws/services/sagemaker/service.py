@@ -35,6 +35,7 @@ class SageMaker:
         profiles: Mapping[str, str],
         time_scale: float = 1.0,
         trust_pickle: bool = False,
+        allow_noise: bool = False,
     ) -> None:
         self._models = Models(resources)
         self._groups = PackageGroups(resources)
@@ -50,6 +51,7 @@ class SageMaker:
             profiles=profiles,
             time_scale=time_scale,
             trust_pickle=trust_pickle,
+            allow_noise=allow_noise,
         )
         self.endpoints = Endpoints(
             resources,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.services.pages import one_page
@@ -31,13 +30,16 @@ class Tags:
         return {"AddTags": self.add, "ListTags": self.list, "DeleteTags": self.delete}
 
     def add(self, call: Call) -> dict[str, Any]:
-        arn = call.given["ResourceArn"]
-        known = tags_of(self._resources, arn)
-        merged = {**known, **_by_key(call.given["Tags"])}
-        if len(merged) > MOST_TAGS:
-            raise invalid(f"A resource has at most {MOST_TAGS} tags.")
-        keep_tags(self._resources, arn, _as_list(merged))
-        return {"Tags": _as_list(merged)}
+        added = _by_key(call.given["Tags"])
+
+        def merged(known: Mapping[str, Any]) -> dict[str, Any]:
+            found = {**known, **added}
+            if len(found) > MOST_TAGS:
+                raise invalid(f"A resource has at most {MOST_TAGS} tags.")
+            return found
+
+        found = self._resources.put(KIND, call.given["ResourceArn"], merged)
+        return {"Tags": _as_list(found.document)}
 
     def list(self, call: Call) -> dict[str, Any]:
         found = _as_list(tags_of(self._resources, call.given["ResourceArn"]))
@@ -45,18 +47,18 @@ class Tags:
         return {"Tags": page, "NextToken": token}
 
     def delete(self, call: Call) -> dict[str, Any]:
-        arn, gone = call.given["ResourceArn"], set(call.given["TagKeys"])
-        known = tags_of(self._resources, arn)
-        keep_tags(self._resources, arn, _as_list({key: known[key] for key in known if key not in gone}))
+        gone = set(call.given["TagKeys"])
+        self._resources.put(
+            KIND,
+            call.given["ResourceArn"],
+            lambda known: {key: value for key, value in known.items() if key not in gone},
+        )
         return {}
 
 
 def keep_tags(resources: Resources, arn: str, tags: Iterable[Mapping[str, str]]) -> None:
-    """Keep the tags of a resource in place of those that it had."""
-    with suppress(Missing):
-        resources.remove(KIND, arn)
-    if found := _by_key(tags):
-        resources.add(KIND, arn, found)
+    """Keep the tags of a new resource, in place of those of an earlier one of that name."""
+    resources.put(KIND, arn, lambda _: _by_key(tags))
 
 
 def tags_of(resources: Resources, arn: str) -> dict[str, str]:
