@@ -37,6 +37,9 @@ NEWS_S = 0.5
 
 ENDED = ("COMPLETED", "FAILED", "STOPPED")
 
+_AFTER_FAILURE_S = 5.0
+"""Before a job is tried again whose state could not be kept. Chosen, not measured."""
+
 _GRACE_S = 30.0
 """A process that was told to end is killed after this: it ends its test, and writes down where it is."""
 
@@ -102,7 +105,16 @@ class JobQueue:
                 self._carry_out(name)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one job, the others have their turn
                 _log.exception("job %s", name)
-                self._end(name, Outcome(status="FAILED", reason=f"the server failed: {error}"))
+                self._give_up(name, error)
+
+    def _give_up(self, name: str, error: Exception) -> None:
+        """End a job that the server failed at. Where not even that can be kept, as on a full disk, it is tried again
+        after a while."""
+        try:
+            self._end(name, Outcome(status="FAILED", reason=f"the server failed: {error}"))
+        except (ServefitError, OSError):
+            _log.exception("job %s", name)
+            time.sleep(_AFTER_FAILURE_S)
 
     def _wait_for_one(self) -> str | None:
         """Return the job to carry out next once there is one, None once there will be none."""
