@@ -17,7 +17,7 @@ import json
 import sys
 from math import exp
 from statistics import fmean, median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.profiler.record.types import Configuration
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Run
 
 MODEL, RATE_PER_S, DURATION_S, LIMIT_MS = "fraud", 500, 2.0, 20.0
 DUTIES = (0.0, 0.1, 0.3, 0.5)
@@ -76,9 +79,11 @@ def main() -> None:
                     run = driver.run(traffic)
                 envelope = driver.envelope
             assert envelope is not None
-            held = {"limit_ms": LIMIT_MS, "cpus": envelope.cpus, "containment": envelope.containment}
-            kinds = [problem.kind for problem in problems(run, **held)]
-            rest = run if not kinds else without_disturbances(run, **held)
+            cpus, containment = envelope.cpus, envelope.containment
+            kinds = [problem.kind for problem in problems(run, limit_ms=LIMIT_MS, cpus=cpus, containment=containment)]
+            rest: Run | None = run
+            if kinds:
+                rest = without_disturbances(run, limit_ms=LIMIT_MS, cpus=cpus, containment=containment)
             p95_ms, p50_ms = (None if rest is None else summarize(rest).latency_ms[name] for name in ("p95", "p50"))
             if turn == 0:
                 quiet_ms, quiet_p50_ms = p95_ms, p50_ms
