@@ -19,6 +19,7 @@ from servefit.search.optimizer.call_timing import TIMING_A_SIZE_S
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.optimizer.search import Search
+from servefit.search.optimizer.slowness import Slowness
 from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts
 from servefit.search.queueing.prediction import predict
 from servefit.search.request.sla import Sla
@@ -110,7 +111,11 @@ class Table:
 
     def __post_init__(self) -> None:
         self.clock = Clock(
-            limit_s=self.request.time_limit_s or inf, test_limit=self.request.test_limit or inf, now=lambda: self.now_s
+            limit_s=self.request.time_limit_s or inf,
+            test_limit=self.request.test_limit or inf,
+            # How busy the machine of the tests is must not decide what is searched.
+            slowness=Slowness(now=lambda: 0.0, cpu=lambda: 0.0),
+            now=lambda: self.now_s,
         )
         self._noise = np.random.default_rng([self.seed, 1])
         truth = np.random.default_rng([self.seed, 0])
