@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from servefit.aws.endpoints.hosts import EndpointHosts
 from servefit.aws.http.application import Application
+from servefit.aws.jobs.plan import JobSettings
 from servefit.aws.jobs.queue import JobQueue
 from servefit.aws.s3.places import split_url
 from servefit.aws.s3.service import S3
@@ -44,17 +45,14 @@ FOLDER = "api"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """What a server is told. ``port`` 0 is any that is free. ``profiles`` are measured in place of instance types."""
+    """What a server is told. ``port`` 0 is any that is free."""
 
     host: str = "127.0.0.1"
     port: int = 8181
     s3_root: Path | None = None
     account: str = ACCOUNT
     secret: Secret | None = None
-    time_scale: float = 1.0
-    trust_pickle: bool = False
-    allow_noise: bool = False
-    profiles: Mapping[str, str] = field(default_factory=dict)
+    jobs: JobSettings = JobSettings()
 
 
 @contextmanager
@@ -68,16 +66,13 @@ def application(options: ServerOptions) -> Iterator[Application]:
         resources = Resources(folder / "resources.db")
         stack.callback(resources.close)
         queue = JobQueue(resources, state_folder(FOLDER, "jobs"))
-        hosts = EndpointHosts(resources, state_folder(FOLDER, "endpoints"), trust_pickle=options.trust_pickle)
+        hosts = EndpointHosts(resources, state_folder(FOLDER, "endpoints"), trust_pickle=options.jobs.trust_pickle)
         sagemaker = SageMaker(
             resources,
             queue,
             hosts,
             file_of=lambda url: file_of(url, s3),
-            profiles=options.profiles,
-            time_scale=options.time_scale,
-            trust_pickle=options.trust_pickle,
-            allow_noise=options.allow_noise,
+            settings=options.jobs,
         )
         app = Application(
             operations={
@@ -89,7 +84,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
             s3=s3,
             runtime=Runtime(sagemaker.endpoints.port_of),
             account=options.account,
-            extension=Extensions(options.profiles),
+            extension=Extensions(options.jobs.profiles),
             secret=options.secret,
             hosts=_LOOPBACK if options.host in _LOOPBACK else None,
         )

@@ -84,6 +84,7 @@ def api(
     """
     _check_installed()
     from servefit.aws.environment import client_environment
+    from servefit.aws.jobs.plan import JobSettings
     from servefit.aws.server import FOLDER, ServerOptions, serve
     from servefit.state import state_folder
 
@@ -94,10 +95,12 @@ def api(
         s3_root=s3_root,
         account=_account(account),
         secret=secret,
-        time_scale=_time_scale(time_scale),
-        trust_pickle=trust_pickle,
-        allow_noise=allow_noise,
-        profiles=dict(map(_mapped, map_ or ())),
+        jobs=JobSettings(
+            profiles=dict(map(_mapped, map_ or ())),
+            time_scale=_time_scale(time_scale),
+            trust_pickle=trust_pickle,
+            allow_noise=allow_noise,
+        ),
     )
     if host not in ("127.0.0.1", "::1", "localhost"):
         if secret is None:

@@ -7,6 +7,7 @@ the process that carries it out makes its request of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.request.job_request import FlatInvocations
     from servefit.search.results.recommendation import Recommendation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """How all jobs of a server are carried out: with these ``profiles`` in place of instance types, durations
+    multiplied by ``time_scale``, models that may be pickles with ``trust_pickle``, and disturbed measurements that
+    count with ``allow_noise``."""
+
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    time_scale: float = 1.0
+    trust_pickle: bool = False
+    allow_noise: bool = False
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

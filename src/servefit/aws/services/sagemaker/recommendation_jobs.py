@@ -29,6 +29,7 @@ from servefit.search.jobs.lifecycle import check_budget, load_job
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from servefit.aws.jobs.plan import JobSettings
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Call, Operations
     from servefit.aws.services.sagemaker.job_sources import JobSource
@@ -47,10 +48,7 @@ class RecommendationJobs:
         models: The models that jobs are made of.
         packages: The model packages that jobs are made of.
         file_of: Gives the file of an s3:// or file:// URL; raises ApiError for another one.
-        profiles: Profiles that are measured in place of instance types, by these.
-        time_scale: What durations are multiplied by.
-        trust_pickle: Whether models may be pickles.
-        allow_noise: Whether disturbed measurements count.
+        settings: How jobs are carried out.
     """
 
     def __init__(
@@ -61,20 +59,14 @@ class RecommendationJobs:
         packages: Packages,
         *,
         file_of: Callable[[str], Path],
-        profiles: Mapping[str, str],
-        time_scale: float = 1.0,
-        trust_pickle: bool = False,
-        allow_noise: bool = False,
+        settings: JobSettings,
     ) -> None:
         self._resources = resources
         self._queue = queue
         self._models = models
         self._packages = packages
         self._file_of = file_of
-        self._profiles = profiles
-        self._time_scale = time_scale
-        self._trust_pickle = trust_pickle
-        self._allow_noise = allow_noise
+        self._settings = settings
         self._making = threading.Lock()
         self._told: dict[str, Sequence[dict[str, Any]]] = {}
 
@@ -120,8 +112,8 @@ class RecommendationJobs:
             raise ApiError("ResourceInUse", f"Inference recommendations job {name} already exists.") from error
         keep_tags(self._resources, arn, given.get("Tags", ()))
         files.journal.write(f"job {name} was made, of {plan.model_url} and {plan.payload_url}")
-        if self._time_scale != 1:
-            files.journal.write(f"durations are multiplied by {self._time_scale:g} (--time-scale)")
+        if self._settings.time_scale != 1:
+            files.journal.write(f"durations are multiplied by {self._settings.time_scale:g} (--time-scale)")
         if asked.get("ResourceLimit", {}).get("MaxParallelOfTests", 1) > 1:
             files.journal.write("tests are made one at a time: MaxParallelOfTests is taken as 1")
         for each in plan.measured:
@@ -249,9 +241,9 @@ class RecommendationJobs:
             payload_url=source.payload_url,
             measured=self._measured(given, source),
             asked={key: given[key] for key in ("InputConfig", "StoppingConditions") if key in given},
-            time_scale=self._time_scale,
-            trust_pickle=self._trust_pickle,
-            allow_noise=self._allow_noise,
+            time_scale=self._settings.time_scale,
+            trust_pickle=self._settings.trust_pickle,
+            allow_noise=self._settings.allow_noise,
         )
 
     def _measured(self, given: Mapping[str, Any], source: JobSource) -> tuple[Measured, ...]:
@@ -266,7 +258,7 @@ class RecommendationJobs:
             types = list(source.types) or [type_of(profile.name) for profile in local_profiles(host)]
         found = []
         for instance_type in dict.fromkeys(types):
-            name = profile_of(instance_type, self._profiles)
+            name = profile_of(instance_type, self._settings.profiles)
             try:
                 reason = why_not_measurable(find_profile(name, host), host)
             except SpecError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from servefit.aws.services.sagemaker.tags import Tags
 
 if TYPE_CHECKING:
     from servefit.aws.endpoints.hosts import EndpointHosts
+    from servefit.aws.jobs.plan import JobSettings
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Operations
     from servefit.aws.state.resources import Resources
@@ -32,10 +33,7 @@ class SageMaker:
         hosts: EndpointHosts,
         *,
         file_of: Callable[[str], Path],
-        profiles: Mapping[str, str],
-        time_scale: float = 1.0,
-        trust_pickle: bool = False,
-        allow_noise: bool = False,
+        settings: JobSettings,
     ) -> None:
         self._models = Models(resources)
         self._groups = PackageGroups(resources)
@@ -48,10 +46,7 @@ class SageMaker:
             self._models,
             self._packages,
             file_of=file_of,
-            profiles=profiles,
-            time_scale=time_scale,
-            trust_pickle=trust_pickle,
-            allow_noise=allow_noise,
+            settings=settings,
         )
         self.endpoints = Endpoints(
             resources,
@@ -61,7 +56,7 @@ class SageMaker:
             self._packages,
             file_of=file_of,
             measured_best=self._jobs.best_for,
-            profiles=profiles,
+            profiles=settings.profiles,
         )
 
     @property
