@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from servefit.aws.endpoints.hosts import EndpointHosts
 from servefit.aws.http.application import Application
 from servefit.aws.jobs.plan import JobSettings
 from servefit.aws.jobs.queue import JobQueue
-from servefit.aws.s3.places import split_url
 from servefit.aws.s3.service import S3
+from servefit.aws.s3.urls import file_of
 from servefit.aws.services.call import ACCOUNT
 from servefit.aws.services.identity import IAM, STS
 from servefit.aws.services.logs import Logs
@@ -26,7 +25,6 @@ from servefit.aws.services.sagemaker.instance_types import type_of
 from servefit.aws.services.sagemaker.service import SageMaker
 from servefit.aws.state.claim import claimed
 from servefit.aws.state.resources import Resources
-from servefit.aws.wire.errors import ApiError, invalid
 from servefit.errors import SpecError
 from servefit.state import state_folder
 
@@ -54,13 +52,18 @@ class ServerOptions:
     secret: Secret | None = None
     jobs: JobSettings = JobSettings()
 
+    def __post_init__(self) -> None:
+        """Raise SpecError for an account that is none."""
+        if len(self.account) != 12 or not self.account.isascii() or not self.account.isdecimal():
+            raise SpecError("account", self.account, "is not 12 digits")
+
 
 @contextmanager
 def application(options: ServerOptions) -> Iterator[Application]:
     """Give the application of a server while the block lasts, with its jobs and its endpoints. Raises StateError."""
     with ExitStack() as stack:
         folder = state_folder(FOLDER)
-        root = options.s3_root or state_folder(FOLDER, "s3")
+        root = options.s3_root or objects_folder()
         root.mkdir(parents=True, exist_ok=True)
         s3 = S3(root, checks_digests=options.secret is not None)
         resources = Resources(folder / "resources.db")
@@ -71,7 +74,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
             resources,
             queue,
             hosts,
-            file_of=lambda url: file_of(url, s3),
+            file_of=lambda url: file_of(url, s3.places),
             settings=options.jobs,
         )
         app = Application(
@@ -96,18 +99,9 @@ def application(options: ServerOptions) -> Iterator[Application]:
         yield app
 
 
-def file_of(url: str, s3: S3) -> Path:
-    """Return the file of an s3:// or file:// URL, whether it is there or not. Raises ApiError."""
-    if (place := split_url(url)) is not None:
-        bucket, key = place
-        try:
-            return s3.places.file_to_be(bucket, key)
-        except ApiError as error:
-            raise invalid(f"{url}: {error.message}") from error
-    parts = urlsplit(url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    raise invalid(f"{url} is neither in S3 nor a file of this machine: nothing is fetched from elsewhere.")
+def objects_folder() -> Path:
+    """Return the folder of the objects of S3 where nobody named another one. Raises StateError."""
+    return state_folder(FOLDER, "s3")
 
 
 class Extensions:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from servefit.api.job import Job
-from servefit.api.notebook_progress import default_progress
 from servefit.errors import SpecError
 from servefit.field_types import check_type
 from servefit.profiler.defaults import TIMEOUT_S
+from servefit.sagemaker.sdk_names import check_told, listener, located, payload_of
 from servefit.sagemaker.sdk_types import (
     ModelLatencyThreshold,
     Phase,
@@ -45,14 +45,18 @@ def right_size(
     model: Any,
     *,
     sample_payload: Any = ...,
+    sample_payload_url: str | None = ...,
+    supported_content_types: Sequence[str] | None = ...,
     supported_instance_types: Sequence[str] | None = ...,
     clouds: Sequence[str] | None = ...,
     job_name: str | None = ...,
+    framework: str | None = ...,
     job_duration_in_seconds: float | None = ...,
     hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = ...,
     secret_env: Sequence[str] | None = ...,
     phases: Sequence[Phase] | None = ...,
     stairs: Stairs | None = ...,
+    traffic_type: str | None = ...,
     max_invocations: float | None = ...,
     arrivals: str = ...,
     flat_invocations: str = ...,
@@ -73,6 +77,7 @@ def right_size(
     deploy: Deployed | None = ...,
     over_http: bool = ...,
     wait_s: float | None = ...,
+    log_level: str | None = ...,
     progress: Progress | None = ...,
 ) -> Job: ...
 
@@ -82,9 +87,12 @@ def right_size(
     *,
     endpoint: str,
     sample_payload: Any = ...,
+    sample_payload_url: str | None = ...,
+    supported_content_types: Sequence[str] | None = ...,
     job_duration_in_seconds: float | None = ...,
     phases: Sequence[Phase] | None = ...,
     stairs: Stairs | None = ...,
+    traffic_type: str | None = ...,
     max_invocations: float | None = ...,
     arrivals: str = ...,
     flat_invocations: str = ...,
@@ -94,6 +102,7 @@ def right_size(
     allow_noise: bool = ...,
     allow_remote: bool = ...,
     wait_s: float | None = ...,
+    log_level: str | None = ...,
     progress: Progress | None = ...,
 ) -> LoadTest: ...
 
@@ -103,14 +112,18 @@ def right_size(
     *,
     endpoint: str | None = None,
     sample_payload: Any = None,
+    sample_payload_url: str | None = None,
+    supported_content_types: Sequence[str] | None = None,
     supported_instance_types: Sequence[str] | None = None,
     clouds: Sequence[str] | None = None,
     job_name: str | None = None,
+    framework: str | None = None,
     job_duration_in_seconds: float | None = None,
     hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = None,
     secret_env: Sequence[str] | None = None,
     phases: Sequence[Phase] | None = None,
     stairs: Stairs | None = None,
+    traffic_type: str | None = None,
     max_invocations: float | None = None,
     arrivals: str = USUAL.arrivals,
     flat_invocations: str = USUAL.flat_invocations,
@@ -131,6 +144,7 @@ def right_size(
     deploy: Deployed | None = None,
     over_http: bool = USUAL.over_http,
     wait_s: float | None = None,
+    log_level: str | None = None,
     progress: Progress | None = None,
     allow_remote: bool = False,
 ) -> Job | LoadTest:
@@ -165,14 +179,18 @@ def right_size(
         model: A path, a live object, or a Model; None if ``endpoint`` is given.
         endpoint: The URL of a running endpoint, instead of a model.
         sample_payload: A path, or an array of shape (rows, features).
+        sample_payload_url: The same as an s3:// or file:// URL, of an object of ``servefit api`` or a file.
+        supported_content_types: Changes nothing: the content of the payload tells.
         supported_instance_types: Names of instance profiles; None: those of this host, or of ``clouds``.
         clouds: Clouds whose shapes to consider, "aws", "gcp" or "azure", as far as they fit this host.
         job_name: A name for the job.
+        framework: Changes nothing: the content of the model tells.
         job_duration_in_seconds: Seconds for the whole job.
         hyperparameter_ranges: Environment variables to vary.
         secret_env: Variables whose values are never shown.
         phases: Closed-loop traffic in phases.
         stairs: Closed-loop traffic whose users grow step by step.
+        traffic_type: "PHASES" or "STAIRS", whichever is given.
         max_invocations: The rate to be served, per minute.
         arrivals: How requests arrive at the rate, such as "poisson", "sine:period=4s" or "replay:access.log".
         flat_invocations: "Stop" or "Continue".
@@ -193,6 +211,7 @@ def right_size(
         deploy: What is deployed: "endpoint", asked over HTTP, or "library", called in process. By default the endpoint.
         over_http: With the library: measure the winner over HTTP too.
         wait_s: How long to wait while something else measures on this machine; None: without limit.
+        log_level: "Verbose", or "Quiet" for no line under the cell of a notebook.
         progress: A listener that is told of every event; by default a line under the cell of a notebook.
         allow_remote: Load an endpoint on another machine.
 
@@ -220,6 +239,15 @@ def right_size(
         rate_per_s=None if max_invocations is None else number("max_invocations", max_invocations) / 60,
     )
     traffic = traffic_from_sdk(phases, stairs)
+    check_told(
+        supported_content_types=supported_content_types,
+        framework=framework,
+        traffic_type=traffic_type,
+        phases=phases,
+        stairs=stairs,
+    )
+    payload = payload_of(sample_payload, sample_payload_url)
+    listening = listener(log_level, progress)
     duration_s = None if job_duration_in_seconds is None else number("job_duration_in_seconds", job_duration_in_seconds)
     if endpoint is not None:
         check_type("endpoint", endpoint, str)
@@ -228,6 +256,7 @@ def right_size(
             supported_instance_types=supported_instance_types,
             clouds=clouds,
             job_name=job_name,
+            framework=framework,
             hyperparameter_ranges=hyperparameter_ranges,
             secret_env=secret_env,
             max_tests=max_tests,
@@ -257,14 +286,15 @@ def right_size(
         )
         return run_load(
             endpoint,
-            sample_payload,
+            payload,
             load,
             allow_remote=allow_remote,
             wait_s=wait_s,
-            progress=progress or default_progress(),
+            progress=listening,
         )
     if model is None:
         raise SpecError("model", None, "is not given", remedy="give a model, or endpoint= for one that runs already")
+    model = located("model", model)
     if allow_remote:
         raise SpecError("allow_remote", allow_remote, "is for an endpoint, and nothing is sent anywhere")
     request = JobRequest(
@@ -296,10 +326,10 @@ def right_size(
     try:
         job = run_job(
             model,
-            sample_payload,
+            payload,
             request,
             trust_pickle=trust_pickle,
-            progress=progress or default_progress(),
+            progress=listening,
             storage=storage,
             wait_s=wait_s,
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from servefit.checks import check_above_zero
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.search.request.job_request import EnvironmentRange, JobRequest, parse_flat_invocations, plain_name
@@ -33,6 +34,10 @@ class JobSettings:
     time_scale: float = 1.0
     trust_pickle: bool = False
     allow_noise: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise SpecError for a factor that is not above zero."""
+        check_above_zero("time_scale", self.time_scale)
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,11 +77,3 @@ class Places:
     def _check_inside(self, path: Path) -> None:
         if not self.is_inside(path):
             raise ApiError("InvalidArgument", f"{path.name} is a link that leads out of the folder of the objects")
-
-
-def split_url(url: str) -> tuple[str, str] | None:
-    """Return bucket and key of "s3://bucket/key", None where it is another URL."""
-    if not url.startswith("s3://"):
-        return None
-    bucket, _, key = url.removeprefix("s3://").partition("/")
-    return bucket, key

@@ -28,17 +28,46 @@ def claimed(folder: Path) -> Iterator[Callable[[str], None]]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            other = os.pread(handle, 1024, 0).decode(errors="replace").strip() or "another address"
             raise SpecError(
                 "api",
                 str(folder),
-                f"has a server already, at {other}",
+                f"has a server already, at {_read(handle) or 'another address'}",
                 remedy="use that one, end it, or set SERVEFIT_HOME to another folder",
             ) from None
         os.ftruncate(handle, 0)
         yield lambda address: _write(handle, address)
     finally:
         os.close(handle)
+
+
+def holder_of(folder: Path) -> str | None:
+    """Return what the server that has ``folder`` said of its address, None where no server has it. Raises StateError.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     with claimed(pathlib.Path(name)) as tell:
+        ...         tell("http://127.0.0.1:8181")
+        ...         within = holder_of(pathlib.Path(name))
+        ...     after = holder_of(pathlib.Path(name))
+        >>> within, after
+        ('http://127.0.0.1:8181', None)
+    """
+    path = folder / _FILE
+    with writing(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(handle)
+    else:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _read(handle: int) -> str:
+    return os.pread(handle, 1024, 0).decode(errors="replace").strip()
 
 
 def _write(handle: int, address: str) -> None:

@@ -1,0 +1,182 @@
+"""``Client``: boto3's client of SageMaker without a server, on the same jobs and objects as one has."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.aws.conftest import ROLE, started
+from tests.tiny_model import ROWS, tiny_model
+
+from servefit.errors import SpecError
+from servefit.sagemaker import Client, session
+from servefit.search.jobs.lifecycle import load_job
+
+SETTINGS: dict[str, Any] = {"allow_noise": True, "profiles": {"ml.c5.large": "local-1c"}}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "home"
+    monkeypatch.setenv("SERVEFIT_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def client(home: Path) -> Iterator[Client]:
+    with Client(**SETTINGS) as made:
+        yield made
+
+
+def begin(client: Client, folder: Path, *, name: str) -> None:
+    """Begin a job of some seconds, on files that are named as such."""
+    model = tiny_model(folder / "model.ubj")
+    np.savetxt(folder / "payload.csv", ROWS, delimiter=",", fmt="%g")
+    client.create_model(
+        ModelName="tiny",
+        PrimaryContainer={"Image": "none", "ModelDataUrl": model.as_uri()},
+        ExecutionRoleArn=ROLE,
+    )
+    client.create_inference_recommendations_job(
+        JobName=name,
+        JobType="Default",
+        RoleArn=ROLE,
+        InputConfig={
+            "ModelName": "tiny",
+            "JobDurationInSeconds": 12,
+            "ContainerConfig": {
+                "PayloadConfig": {"SamplePayloadUrl": (folder / "payload.csv").as_uri()},
+                "SupportedInstanceTypes": ["ml.c5.large"],
+            },
+        },
+    )
+
+
+def waited_for(client: Client, name: str) -> dict[str, Any]:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        told = client.describe_inference_recommendations_job(JobName=name)
+        if told["Status"] in ("COMPLETED", "FAILED", "STOPPED"):
+            return told
+        time.sleep(0.2)
+    raise AssertionError(f"{name} is not over")
+
+
+@pytest.mark.alone
+def test_a_job_is_made_watched_and_scaled_without_a_server(client: Client, tmp_path: Path) -> None:
+    begin(client, tmp_path, name="first")
+    told = waited_for(client, "first")
+    assert told["Status"] == "COMPLETED", told
+    best = told["InferenceRecommendations"][0]
+    assert best["EndpointConfiguration"]["InstanceType"] == "ml.c5.large"
+    steps = client.list_inference_recommendations_job_steps(JobName="first")["Steps"]
+    assert {step["Status"] for step in steps} == {"COMPLETED"}
+    scaling = client.get_scaling_configuration_recommendation(
+        InferenceRecommendationsJobName="first", RecommendationId=best["RecommendationId"]
+    )
+    assert scaling["Metric"]["InvocationsPerInstance"] < best["Metrics"]["MaxInvocations"]
+    listed = client.list_inference_recommendations_jobs()["InferenceRecommendationsJobs"]
+    assert [each["JobName"] for each in listed] == ["first"]
+    assert load_job("first").status == "COMPLETED"
+    with pytest.raises(client.exceptions.ClientError, match="cannot be stopped"):
+        client.stop_inference_recommendations_job(JobName="first")
+
+
+@pytest.mark.alone
+def test_a_job_of_a_client_that_was_closed_goes_on_with_the_next_one(home: Path, tmp_path: Path) -> None:
+    with Client(**SETTINGS) as first:
+        begin(first, tmp_path, name="goes-on")
+        while first.describe_inference_recommendations_job(JobName="goes-on")["Status"] == "PENDING":
+            time.sleep(0.1)
+    with Client(**SETTINGS) as second:
+        assert waited_for(second, "goes-on")["Status"] == "COMPLETED"
+
+
+def test_errors_are_those_of_boto3(client: Client) -> None:
+    with pytest.raises(client.exceptions.ResourceNotFound, match="Could not find"):
+        client.describe_inference_recommendations_job(JobName="nobody")
+    with pytest.raises(AttributeError):
+        client.describe_nothing  # noqa: B018
+
+
+def test_objects_go_through_the_same_session_whatever_address_its_clients_are_told(
+    client: Client, home: Path, tmp_path: Path
+) -> None:
+    s3 = client.boto_session.client("s3", endpoint_url="https://s3.us-east-1.amazonaws.com")
+    s3.create_bucket(Bucket="models")
+    (tmp_path / "large").write_bytes(np.random.default_rng(0).bytes(20 * 2**20))
+    s3.upload_file(str(tmp_path / "large"), "models", "folder/large")
+    s3.download_file("models", "folder/large", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "large").read_bytes()
+    assert (home / "api" / "s3" / "models" / "folder" / "large").is_file()
+    sts = client.boto_session.client("sts", endpoint_url="https://sts.us-east-1.amazonaws.com")
+    assert sts.get_caller_identity()["Account"] == "123456789012"
+
+
+def test_the_server_of_the_folder_answers_where_there_is_one(home: Path) -> None:
+    with started(home) as server:
+        server.client("sagemaker").create_model_package_group(ModelPackageGroupName="of-the-server")
+        with Client() as client:
+            groups = client.list_model_package_groups()["ModelPackageGroupSummaryList"]
+            assert [each["ModelPackageGroupName"] for each in groups] == ["of-the-server"]
+        with pytest.raises(SpecError, match="has this state folder, and its own settings"):
+            Client(time_scale=0.5)
+
+
+def test_another_program_is_told_who_has_the_folder(client: Client, home: Path) -> None:
+    with pytest.raises(SpecError, match=f"process {os.getpid()}, which answers boto3 itself"):
+        Client()
+    done = subprocess.run(
+        [sys.executable, "-m", "servefit", "api", "--port", "0"],
+        env={**os.environ, "SERVEFIT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"process {os.getpid()}" in done.stderr
+
+
+def test_the_folder_is_free_once_nobody_has_the_client_or_one_of_its_methods(home: Path) -> None:
+    operation = Client().list_models
+    gc.collect()
+    assert operation()["Models"] == []
+    del operation
+    gc.collect()
+    Client().close()
+
+
+def test_a_closed_client_says_so(home: Path) -> None:
+    client = Client()
+    client.close()
+    with pytest.raises(SpecError, match="is closed"):
+        client.list_models()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"account": "12"}, "account: '12' is not 12 digits"),
+        ({"time_scale": 0}, "time_scale: 0 is not above zero"),
+        ({"time_scale": "x"}, "time_scale: 'x' is not a number"),
+    ],
+)
+def test_settings_without_sense_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        Client(**settings)
+
+
+def test_a_session_needs_the_sdk_and_takes_a_client_or_settings(client: Client) -> None:
+    with pytest.raises(SpecError, match="give either a client or settings"):
+        session(client, time_scale=2.0)
+    with pytest.raises(SpecError, match=r"install sagemaker>=2\.257,<3"):
+        session(client)
