@@ -102,9 +102,11 @@ def _commands() -> Iterator[str]:
         # An example is in --help; those of these pages are run by a test.
         paragraphs = [text for text in (command.help or "").split("\n\n") if not text.startswith("Example:")]
         arguments = (parameter for parameter in command.params if parameter.param_type_name == "argument")
-        usage = " ".join(argument.metavar or argument.name.upper() for argument in arguments)
+        usage = [*(argument.metavar or argument.name.upper() for argument in arguments), "[OPTIONS]"]
+        if not command.allow_interspersed_args:  # what is behind an argument is another command's
+            usage.reverse()
         yield f"## servefit {name}\n\n{_one_line(paragraphs[0])}\n"
-        yield f"```text\nservefit {name} {usage}{' ' if usage else ''}[OPTIONS]\n```\n"
+        yield f"```text\nservefit {name} {' '.join(usage)}\n```\n"
         yield from (f"{_one_line(text)}\n" for text in paragraphs[1:])
         yield "| argument or option | meaning |\n|---|---|"
         records = (help_record(parameter, context) for parameter in command.params)
@@ -113,13 +115,13 @@ def _commands() -> Iterator[str]:
 
 
 def _leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every command that is none but a group of others, under all its words."""
+    """Yield every command that does something by itself, under all its words."""
     for name, command in group.commands.items():
         words = f"{before}{name}"
+        if getattr(command, "invoke_without_command", True):
+            yield words, command
         if hasattr(command, "commands"):
             yield from _leaves(command, f"{words} ")
-        else:
-            yield words, command
 
 
 def _row(names: str, meaning: str) -> str:

@@ -124,7 +124,7 @@ def run_job(
         header = JobHeader(
             request=request,
             model=model,
-            payload=_facts(payload),
+            payload=payload_facts(payload),
             host=host,
             profiles=profiles,
             servefit=__version__,
@@ -326,7 +326,7 @@ def _check_joining(request: JobRequest, model: Model) -> None:
         )
 
 
-def _facts(payload: Payload) -> PayloadFacts:
+def payload_facts(payload: Payload) -> PayloadFacts:
     """Return what a job keeps of its payload beside the rows."""
     return PayloadFacts(
         source=payload.source,

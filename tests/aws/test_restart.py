@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.aws.conftest import OPTIONS, ROLE, started
-from tests.aws.test_jobs import IMAGE, asked
+from tests.aws.test_jobs import IMAGE, asked, waited_for
 
 from servefit.aws.endpoints.hosts import KIND as ENDPOINT
+from servefit.aws.jobs.files import JobFiles, Outcome
 from servefit.aws.jobs.queue import KIND as JOB
 from servefit.aws.state.resources import Resources
 from servefit.processes import living
@@ -109,3 +110,32 @@ def test_a_job_that_was_stopped_is_not_taken_up_again(tmp_path: Path) -> None:
             assert time.monotonic() < until
             time.sleep(0.1)
     assert told["Status"] == "STOPPED"
+
+
+def test_a_job_that_ended_without_a_server_was_complete_when_it_ended(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with started(home, *OPTIONS) as server:
+        _, payload = server.put_model(tmp_path)
+        client = server.client("sagemaker")
+        container = {"Image": IMAGE, "ModelDataUrl": "s3://models/missing.tar.gz"}
+        client.create_model(ModelName="missing", PrimaryContainer=container, ExecutionRoleArn=ROLE)
+        client.create_inference_recommendations_job(**asked("alone", {"model": "missing", "payload": payload}))
+        while client.describe_inference_recommendations_job(JobName="alone")["Status"] == "PENDING":
+            time.sleep(0.02)
+        process = mark_of(home, JOB, "alone")
+        kill(server)
+    assert living(process) is not None
+    until = time.monotonic() + 60
+    while living(process) is not None and time.monotonic() < until:
+        time.sleep(0.02)
+    ended_at = time.time()
+    time.sleep(1)
+    with started(home, *OPTIONS) as server:
+        told = waited_for(server.client("sagemaker"), "alone")
+    assert told["Status"] == "FAILED"
+    assert told["CreationTime"].timestamp() < told["CompletionTime"].timestamp() <= ended_at
+
+
+def test_an_outcome_that_does_not_say_when_can_still_be_read(tmp_path: Path) -> None:
+    (tmp_path / "outcome.json").write_text('{"status":"FAILED","reason":"it was too slow"}')
+    assert JobFiles(tmp_path).outcome() == Outcome(status="FAILED", reason="it was too slow")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.cli.commands import COMMANDS, GROUPS
+from servefit.cli.commands import COMMANDS, GROUPS, SUBCOMMANDS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Servefit
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 COLUMNS = 80
 LEAVES = [
     *((name,) for name in COMMANDS if name not in GROUPS),
-    *((group, name) for group, table in GROUPS.items() for name in table),
+    *((group, name) for group, table in (GROUPS | SUBCOMMANDS).items() for name in table),
 ]
 """The words of every command that is none but a group of others."""
-PANELS = ("Arguments", "Traffic", "Search", "Machine", "Output", "Options")
+PANELS = ("Arguments", "Traffic", "Search", "Machine", "Output", "Options", "Commands")
 WITHOUT_PANEL = {"--config", "--trust-pickle", "-h, --help"}
 """Options of no subject, which stand under "Options"."""
 
@@ -59,3 +59,12 @@ def test_a_group_lists_its_commands_each_of_which_has_an_example(servefit: Serve
         assert does in listed
         assert f"Example: servefit {group} {command}" in servefit(group, command, "--help").stdout
     assert servefit(group).status == 2
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS)
+def test_a_command_that_has_others_lists_them_below_its_options(servefit: Servefit, command: str) -> None:
+    shown = servefit(command, "--help").stdout
+    below = shown.partition("\nCommands:\n")[2]
+    for name, (_, does) in SUBCOMMANDS[command].items():
+        assert re.search(rf"^  {name} +{re.escape(does)}$", below, re.M)
+        assert f"Example: servefit {command} {name}" in servefit(command, name, "--help").stdout

@@ -33,14 +33,24 @@ def default_bucket(account: str, region: str = REGION) -> str:
 def client_environment(address: str, *, folder: Path, account: str, secret: Secret | None = None) -> dict[str, str]:
     """Write the configuration of the SDK into ``folder``, and return the variables for clients of the server at
     ``address``. A secret is not among them. Raises StateError."""
-    path = folder / "sagemaker.yaml"
-    write_atomically(path, _CONFIGURATION.format(bucket=default_bucket(account)).encode())
-    keys = {"AWS_ACCESS_KEY_ID": ANY_KEY if secret is None else secret.key}
-    if secret is None:
-        keys["AWS_SECRET_ACCESS_KEY"] = ANY_KEY
+    write_atomically(_configuration(folder), _CONFIGURATION.format(bucket=default_bucket(account)).encode())
+    variables = client_variables(address, folder=folder, secret=None)
+    if secret is not None:
+        del variables["AWS_SECRET_ACCESS_KEY"]
+    return variables
+
+
+def client_variables(address: str, *, folder: Path, secret: str | None) -> dict[str, str]:
+    """Return the variables for clients of a server whose configuration of the SDK is written already. ``secret`` is
+    what they sign with, None where that is of no matter."""
     return {
         "AWS_ENDPOINT_URL": address,
         "AWS_DEFAULT_REGION": REGION,
-        **keys,
-        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(path),
+        "AWS_ACCESS_KEY_ID": ANY_KEY,
+        "AWS_SECRET_ACCESS_KEY": ANY_KEY if secret is None else secret,
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(_configuration(folder)),
     }
+
+
+def _configuration(folder: Path) -> Path:
+    return folder / "sagemaker.yaml"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from servefit.aws.environment import ANY_KEY
-from servefit.aws.server import FOLDER, ServerOptions, application
-from servefit.aws.state.claim import claimed, holder_of
+from servefit.aws.server import ServerOptions, application
+from servefit.aws.state.claim import FOLDER, claimed, holder_of
 from servefit.errors import SpecError
 from servefit.state import state_folder
 

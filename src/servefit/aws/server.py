@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -12,18 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.endpoints.hosts import EndpointHosts
+from servefit.aws.endpoints.invocations import InvocationLogs
 from servefit.aws.http.application import Application
 from servefit.aws.jobs.plan import JobSettings
 from servefit.aws.jobs.queue import JobQueue
 from servefit.aws.s3.service import S3
 from servefit.aws.s3.urls import file_of
+from servefit.aws.services.autoscaling.service import AutoScaling
 from servefit.aws.services.call import ACCOUNT
+from servefit.aws.services.cloudwatch.service import CloudWatch
 from servefit.aws.services.identity import IAM, STS
 from servefit.aws.services.logs import Logs
 from servefit.aws.services.runtime import Runtime
 from servefit.aws.services.sagemaker.instance_types import type_of
 from servefit.aws.services.sagemaker.service import SageMaker
-from servefit.aws.state.claim import claimed
+from servefit.aws.state.claim import FOLDER, claimed
 from servefit.aws.state.resources import Resources
 from servefit.errors import SpecError
 from servefit.state import state_folder
@@ -34,11 +39,10 @@ if TYPE_CHECKING:
 _KEPT_ALIVE_S = 75
 """A connection that nothing comes on is closed after this: clients poll every minute."""
 
+_MOST_PORT = 65535
+
 _GRACE_S = 3
 """Requests that are in flight at the end are given so long; those that wait for a job would take longer."""
-
-FOLDER = "api"
-"""What the server keeps is in this folder of the state folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,9 @@ class ServerOptions:
     jobs: JobSettings = JobSettings()
 
     def __post_init__(self) -> None:
-        """Raise SpecError for an account that is none."""
+        """Raise SpecError for an account that is none, and a port."""
+        if not 0 <= self.port <= _MOST_PORT:
+            raise SpecError("port", self.port, f"is not between 0 and {_MOST_PORT}")
         if len(self.account) != 12 or not self.account.isascii() or not self.account.isdecimal():
             raise SpecError("account", self.account, "is not 12 digits")
 
@@ -68,8 +74,9 @@ def application(options: ServerOptions) -> Iterator[Application]:
         s3 = S3(root, checks_digests=options.secret is not None)
         resources = Resources(folder / "resources.db")
         stack.callback(resources.close)
-        queue = JobQueue(resources, state_folder(FOLDER, "jobs"))
+        queue = JobQueue(resources, jobs=state_folder(FOLDER, "jobs"), surveys=state_folder(FOLDER, "surveys"))
         hosts = EndpointHosts(resources, state_folder(FOLDER, "endpoints"), trust_pickle=options.jobs.trust_pickle)
+        logs = InvocationLogs(state_folder(FOLDER, "endpoints"))
         sagemaker = SageMaker(
             resources,
             queue,
@@ -81,11 +88,13 @@ def application(options: ServerOptions) -> Iterator[Application]:
             operations={
                 "sagemaker": sagemaker.operations,
                 "logs": Logs(resources, queue).operations,
+                "cloudwatch": CloudWatch(resources, queue, logs).operations,
                 "sts": STS,
                 "iam": IAM,
+                "application-autoscaling": AutoScaling(resources, sagemaker.endpoints).operations,
             },
             s3=s3,
-            runtime=Runtime(sagemaker.endpoints.port_of),
+            runtime=Runtime(sagemaker.endpoints.served_by, logs),
             account=options.account,
             extension=Extensions(options.jobs.profiles),
             secret=options.secret,
@@ -94,7 +103,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
         stack.callback(app.close)
         hosts.start()
         stack.callback(hosts.close)
-        queue.start()
+        queue.start(sagemaker.loaded.prepare)
         stack.callback(queue.close)
         yield app
 
@@ -132,8 +141,9 @@ _URLS = frozenset({"Url", "S3Uri", "RecommendationJobSupportedUrl"})
 _MOST_URL = 1024
 
 
-def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; ``ready`` is told the address once requests are answered.
+def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callable[[], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; ``ready`` is told the address once requests are answered. Where there is an
+    ``until``, the server ends too when that returns.
 
     Raises SpecError for an address that cannot be listened on, and where the state folder has a server already; and as
     :func:`application`.
@@ -156,8 +166,20 @@ def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
         )
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         ready(address)
+        if until is not None:
+            _end_after(until)
         with suppress(KeyboardInterrupt):  # uvicorn raises it again, once it has answered what was in flight
             uvicorn.Server(config).run(sockets=[listening])
+
+
+def _end_after(until: Callable[[], None]) -> None:
+    """Have this process told to end once ``until`` returns."""
+
+    def wait() -> None:
+        until()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="until", daemon=True).start()
 
 
 def _address(host: str, port: int) -> str:

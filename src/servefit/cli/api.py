@@ -1,25 +1,29 @@
-"""``servefit api``: the server that answers boto3 and the SageMaker SDK, in the foreground, until a signal."""
+"""``servefit api``: the server that answers boto3 and the SageMaker SDK, in the foreground, until a signal.
+
+Below it is ``run`` (``api_run``), whose server has the same options."""
 
 from __future__ import annotations
 
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.output import print_line, warn
+from servefit.cli.output import print_text, warn
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE, SEARCH
 
 if TYPE_CHECKING:
     from servefit.aws.wire.signatures import Secret
 
-_NEEDED = ("botocore", "moto", "uvicorn")
+_NEEDED = ("botocore", "matplotlib", "moto", "uvicorn")
 
 
 def api(
+    ctx: typer.Context,
     *,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen on.", rich_help_panel=MACHINE)
@@ -75,6 +79,7 @@ def api(
         bool,
         typer.Option("--allow-noise", help="Give disturbed measurements a verdict too.", rich_help_panel=MACHINE),
     ] = False,
+    until_unused: Annotated[bool, typer.Option("--until-unused", hidden=True)] = False,
 ) -> None:
     """Answer boto3 and the SageMaker SDK as AWS does, from this machine, until Ctrl-C.
 
@@ -82,13 +87,17 @@ def api(
 
     Example: servefit api --port 8181
     """
-    _check_installed()
+    if ctx.invoked_subcommand is not None:
+        return
+    check_installed()
     from servefit.aws.environment import client_environment
     from servefit.aws.jobs.plan import JobSettings
-    from servefit.aws.server import FOLDER, ServerOptions, serve
+    from servefit.aws.programs.use import wait_until_unused
+    from servefit.aws.server import ServerOptions, serve
+    from servefit.aws.state.claim import FOLDER
     from servefit.state import state_folder
 
-    secret = _secret(secret_env)
+    secret = secret_of(secret_env)
     options = ServerOptions(
         host=host,
         port=port,
@@ -109,15 +118,18 @@ def api(
             )
         warn(f"{host} can be reached from other machines; requests are signed, and not encrypted")
 
+    folder = state_folder(FOLDER)
+
     def ready(address: str) -> None:
-        known = client_environment(address, folder=state_folder(FOLDER), account=options.account, secret=secret)
-        for name, value in known.items():
-            print_line(f"export {name}={shlex.quote(value)}")
+        known = client_environment(address, folder=folder, account=options.account, secret=secret)
+        print_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in known.items()))
 
-    serve(options, ready=ready)
+    # A server that programs use has been started by the first of them.
+    serve(options, ready=ready, until=partial(wait_until_unused, folder) if until_unused else None)
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Raise SpecError where packages are missing that are not installed with servefit itself."""
     from importlib.util import find_spec
 
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
@@ -126,7 +138,8 @@ def _check_installed() -> None:
         )
 
 
-def _secret(variable: str | None) -> Secret | None:
+def secret_of(variable: str | None) -> Secret | None:
+    """Return what requests are signed with, by the variable with the secret. Raises SpecError where that is empty."""
     from servefit.aws.environment import ANY_KEY
     from servefit.aws.wire.signatures import Secret
 

@@ -61,12 +61,28 @@ GROUPS = {
 }
 """The subcommands of each group."""
 
+SUBCOMMANDS = {
+    "api": {
+        "run": ("api_run:run", "Run a program with this machine as its AWS."),
+    },
+}
+"""The subcommands of commands that do something by themselves."""
+
+_TAKE_A_COMMAND = {"api_run:run"}
+"""The places of commands whose last argument is a command line: options in that are none of theirs."""
+
 
 class _Command(TyperCommand):
     """A subcommand whose help has its options in panels."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         format_panels(self, ctx, formatter)
+
+
+class _Prefix(_Command):
+    """A subcommand that stands before a command line."""
+
+    allow_interspersed_args = False
 
 
 class _Commands(MutableMapping[str, Any]):
@@ -79,7 +95,12 @@ class _Commands(MutableMapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if self._known[name] is None:
             place, does = self._table[name]
-            self._known[name] = _subgroup(name, does) if name in GROUPS else _command(name, place)
+            if name in GROUPS:
+                self._known[name] = _subgroup(name, does)
+            elif name in SUBCOMMANDS:
+                self._known[name] = _command_with_others(name, place)
+            else:
+                self._known[name] = _command(name, place)
         return self._known[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -96,13 +117,33 @@ class _Commands(MutableMapping[str, Any]):
 
 
 def _command(name: str, place: str) -> Any:
+    alone = typer.Typer(add_completion=False, **_SETTINGS)
+    alone.command(name, cls=_Prefix if place in _TAKE_A_COMMAND else _Command)(_function(place))
+    return typer.main.get_command(alone)
+
+
+def _command_with_others(name: str, place: str) -> Any:
+    """Return a command that does something by itself, and has subcommands."""
+    both = typer.Typer(
+        name=name,
+        add_completion=False,
+        cls=_CommandWithOthers,
+        invoke_without_command=True,
+        subcommand_metavar="[COMMAND [ARGS]...]",
+        **_SETTINGS,
+    )
+    both.callback()(_function(place))
+    command: Any = typer.main.get_command(both)
+    command.table = SUBCOMMANDS[name]
+    command.commands = _Commands(command.table)
+    return command
+
+
+def _function(place: str) -> Any:
     from servefit.cli.numbers import with_parsed_numbers
 
     module, _, function = place.partition(":")
-    alone = typer.Typer(add_completion=False, **_SETTINGS)
-    given = getattr(import_module(f"servefit.cli.{module}"), function)
-    alone.command(name, cls=_Command)(with_parsed_numbers(with_log_level(given)))
-    return typer.main.get_command(alone)
+    return with_parsed_numbers(with_log_level(getattr(import_module(f"servefit.cli.{module}"), function)))
 
 
 class _Subgroup(TyperGroup):
@@ -116,6 +157,14 @@ class _Subgroup(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - none of them is imported
         with formatter.section("Commands"):
             formatter.write_dl([(name, does) for name, (_, does) in self.table.items()])
+
+
+class _CommandWithOthers(_Subgroup):
+    """A command that does something by itself: its help has its options in panels, and its subcommands."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        format_panels(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
 
 
 def _subgroup(name: str, does: str) -> Any:

@@ -1,4 +1,4 @@
-"""Parameters of the SDK's ``right_size`` that servefit has other names for, or does not need."""
+"""Parameters that the SDK has for sizing a model and that servefit has other names for, or does not need."""
 
 from __future__ import annotations
 

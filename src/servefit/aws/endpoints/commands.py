@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from servefit.aws.wire.errors import invalid
 from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE, plain_name
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Configuration
 
 BACKEND, MAX_BATCH, BATCH_DELAY, MEASURED_AS = (
     "SERVEFIT_BACKEND",
@@ -62,6 +66,20 @@ def serving_command(
             command += ["--secret-env", plain]
             environment[plain] = value
     return Serving(command, environment)
+
+
+def variables_of(configuration: Configuration, *, measured_as: str | None) -> dict[str, str]:
+    """Return the variables with which an endpoint serves a configuration: what :func:`serving_command` reads. Those
+    that were measured as another profile than their instance type is named after say so."""
+    own = {
+        THREADS_VARIABLE: str(configuration.settings.threads),
+        f"SAGEMAKER_{WORKERS_VARIABLE}": str(configuration.workers),
+        BACKEND: configuration.backend,
+        MAX_BATCH: str(configuration.max_batch),
+        BATCH_DELAY: str(configuration.batch_delay_us),
+        **dict(configuration.environment),
+    }
+    return own if measured_as is None else {**own, MEASURED_AS: measured_as}
 
 
 def refuse_loaders(variables: Iterable[str]) -> None:

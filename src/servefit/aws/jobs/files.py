@@ -1,7 +1,9 @@
-"""The files of a job behind the API, in a folder of its own: its plan, its journal, and how it ended."""
+"""The files of a job behind the API, in a folder of its own: its plan, its journal, when it was begun, and how it
+ended."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,10 +18,12 @@ Ended: TypeAlias = Literal["COMPLETED", "FAILED", "STOPPED"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended; ``reason`` why it FAILED, None otherwise."""
+    """How a job ended; ``reason`` why it FAILED, None otherwise. ``ended_at`` is when, in seconds since 1970, None
+    until the outcome is written."""
 
     status: Ended
     reason: str | None = None
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,21 @@ class JobFiles:
     def plan(self) -> Plan:
         return msgspec.json.decode(self._plan.read_bytes(), type=Plan)
 
+    def write_begin(self) -> None:
+        """Note that the job of servefit that this one is carried out by is about to be made."""
+        write_atomically(self._begin, msgspec.json.encode(time.time()))
+
+    def began_at(self) -> float | None:
+        """Return when that was noted, in seconds since 1970, None where it was not."""
+        try:
+            return msgspec.json.decode(self._begin.read_bytes(), type=float)
+        except FileNotFoundError:
+            return None
+
     def write_outcome(self, outcome: Outcome) -> None:
+        """Keep how the job ended, now unless the outcome says when."""
+        if outcome.ended_at is None:
+            outcome = msgspec.structs.replace(outcome, ended_at=time.time())
         write_atomically(self._outcome, msgspec.json.encode(outcome))
 
     def outcome(self) -> Outcome | None:
@@ -52,6 +70,10 @@ class JobFiles:
     @property
     def _plan(self) -> Path:
         return self.folder / "plan.json"
+
+    @property
+    def _begin(self) -> Path:
+        return self.folder / "begin.json"
 
     @property
     def _outcome(self) -> Path:

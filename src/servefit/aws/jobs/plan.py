@@ -7,15 +7,18 @@ the process that carries it out makes its request of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from servefit.checks import check_above_zero
+from servefit.profiler.defaults import TIMEOUT_S
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.search.request.job_request import EnvironmentRange, JobRequest, parse_flat_invocations, plain_name
+from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
@@ -49,15 +52,28 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to be carried out. ``asked`` is the request as it came, ``time_scale`` what its durations are multiplied
-    by. Model and payload are files of this machine, each named in messages by the URL that it was asked for by."""
+class LoadedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that a job loads as it is. ``url`` is where, None for one of the server, which is found when its turn
+    comes. ``variant``, ``instance_type`` and ``instance_count`` are None where nobody knows."""
 
     name: str
-    model: str
-    model_url: str
-    payload: str
-    payload_url: str
+    url: str | None = None
+    variant: str | None = None
+    instance_type: str | None = None
+    instance_count: int | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to be carried out. ``asked`` is the request as it came, ``time_scale`` what its durations are multiplied
+    by. ``endpoint`` is loaded first, where there is one; a model is only there where instance types are measured. Model
+    and payload are files of this machine, each named in messages by the URL that it was asked for by."""
+
+    name: str
+    model: str | None = None
+    model_url: str | None = None
+    payload: str | None = None
+    payload_url: str | None = None
+    endpoint: LoadedEndpoint | None = None
     measured: tuple[Measured, ...]
     asked: dict[str, Any]
     time_scale: float = 1.0
@@ -82,6 +98,33 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             max_tests=limits.get("MaxNumberOfTests"),
             allow_noise=self.allow_noise,
         )
+
+    def load_request(self) -> LoadRequest:
+        """Return the request for the load of the endpoint. JobDurationInSeconds only makes it shorter than it is of
+        itself: it is how long a job may take, and clients of AWS give hours. Raises SpecError."""
+        stopping = self.asked.get("StoppingConditions", {})
+        given = self.asked["InputConfig"]
+        most, duration_s = stopping.get("MaxInvocations"), given.get("JobDurationInSeconds")
+        thresholds = _thresholds(stopping)
+        request = LoadRequest(
+            sla=Sla(thresholds=thresholds, rate_per_s=None if most is None else most / 60),
+            phases=_traffic(given.get("TrafficPattern", {}), self.time_scale),
+            flat_invocations=_flat(stopping),
+            finds_most=True,
+            timeout_s=max([TIMEOUT_S, *(2 * each.limit_ms / 1000 for each in thresholds)]),
+            allow_noise=self.allow_noise,
+        )
+        if duration_s is None or duration_s * self.time_scale >= request.max_duration_s:
+            return request
+        return replace(request, duration_s=duration_s * self.time_scale)
+
+    def with_urls(self, text: str) -> str:
+        """Return a message with files named as they were asked for."""
+        for file, url in ((self.model, self.model_url), (self.payload, self.payload_url)):
+            if file is not None and url is not None:
+                # Of a payload some messages have the name alone.
+                text = text.replace(file, url).replace(f"payload {Path(file).name}:", f"payload {url}:")
+        return text
 
     def types_of(self, profile: str) -> tuple[str, ...]:
         """Return the instance types that a profile was measured for."""

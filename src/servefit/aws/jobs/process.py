@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from servefit.aws.jobs.endpoint_load import carry_out_load
 from servefit.aws.jobs.files import JobFiles, Outcome
 from servefit.aws.jobs.plan import is_told
-from servefit.errors import ServefitError, SpecError
+from servefit.errors import ServefitError
 
 if TYPE_CHECKING:
     from servefit.aws.jobs.journal import Journal
@@ -58,28 +59,37 @@ def _text(configuration: Configuration) -> str:
     return configuration_text(configuration)
 
 
-def carry_out(plan: Plan, progress: Progress) -> RecommendationJob:
-    """Run the job of a plan, or take it up where it was. Raises ServefitError."""
-    from servefit.search.jobs.lifecycle import load_job, resume_job, run_job
+def carry_out(files: JobFiles, plan: Plan, progress: Progress) -> RecommendationJob:
+    """Run the job of a plan, or take it up where it was. Raises ServefitError, where a job of the command line has its
+    name too."""
+    from servefit.aws.jobs.own_job import own_job
+    from servefit.search.jobs.lifecycle import resume_job, run_job
 
-    try:
-        known = load_job(plan.name)
-    except SpecError:
+    known = own_job(files)
+    if known is None:
+        files.write_begin()
         return run_job(plan.model, plan.payload, plan.request(), trust_pickle=plan.trust_pickle, progress=progress)
     if known.status in ("COMPLETED", "FAILED"):
         return known
     return resume_job(plan.name, progress=progress)
 
 
-def outcome_of(plan: Plan, progress: Progress) -> Outcome:
-    """Carry out a plan, and say how it ended."""
+def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> Outcome:
+    """Carry out a plan, whose files these are, and say how it ended. Where its endpoint cannot be loaded, nothing else
+    is measured."""
+    if plan.endpoint is not None:
+        load = carry_out_load(files, plan, plan.endpoint, progress)
+        if load.status == "FAILED":
+            return _failed(f"endpoint {plan.endpoint.name}: {load.reason}")
+        if plan.model is None:
+            return Outcome(status="COMPLETED")
     if all(each.reason is not None for each in plan.measured):
         types = "; ".join(f"{each.instance_type}: {each.reason}" for each in plan.measured)
         return _failed(f"no instance type can be measured here: {types}")
     try:
-        job = carry_out(plan, progress)
+        job = carry_out(files, plan, progress)
     except ServefitError as error:
-        return _failed(str(error).replace(plan.model, plan.model_url).replace(plan.payload, plan.payload_url))
+        return _failed(plan.with_urls(str(error)))
     if job.status == "STOPPED":
         return Outcome(status="STOPPED")
     if any(is_told(job, each) for each in job.recommendations):
@@ -104,7 +114,7 @@ def main() -> None:
     files = JobFiles(Path(sys.argv[1]))
     plan, journal = files.plan(), files.journal
     try:
-        outcome = outcome_of(plan, JournalProgress(journal))
+        outcome = outcome_of(files, plan, JournalProgress(journal))
     except KeyboardInterrupt:
         sys.exit(130)  # to be taken up again
     files.write_outcome(outcome)

@@ -1,4 +1,5 @@
-"""The queue of jobs: one is carried out at a time, in the order in which they were made, by a process of its own.
+"""The queue of jobs, and of surveys of models: one is carried out at a time, by a process of its own. ``turns`` says
+which.
 
 The state of a job is kept with it. Processes outlive a server that is killed: the next server waits for those that
 live, and begins those again that do not, which go on where they were.
@@ -7,56 +8,55 @@ live, and begins those again that do not, which go on where they were.
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from servefit.aws.jobs.child import GRACE_S, JobProcess
 from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.aws.jobs.turns import JOB, SURVEY, next_turn
 from servefit.errors import ServefitError
-from servefit.processes import living, mark_of
+from servefit.processes import living
 
 if TYPE_CHECKING:
     from servefit.aws.state.resources import Resource, Resources
 
 _log = logging.getLogger(__name__)
 
-KIND = "inference-recommendations-job"
+KIND = JOB
 
-LOOK_S = 0.1
-"""Between two looks at the process of a job. A look takes microseconds."""
+_MODULES = {KIND: "servefit.aws.jobs.process", SURVEY: "servefit.aws.jobs.survey_process"}
+"""What carries out each kind."""
 
 NEWS_S = 0.5
 """Between two looks at whether a job is over, for those that wait for it. A look reads the database."""
 
 ENDED = ("COMPLETED", "FAILED", "STOPPED")
 
+Prepare: TypeAlias = Callable[[JobFiles, Callable[[], bool]], None]
+
 _AFTER_FAILURE_S = 5.0
 """Before a job is tried again whose state could not be kept. Chosen, not measured."""
 
-_GRACE_S = 30.0
-"""A process that was told to end is killed after this: it ends its test, and writes down where it is."""
-
 
 class JobQueue:
-    """Carries out jobs, whose files are in folders below ``folder``, each under the name of its job."""
+    """Carries out jobs and surveys, whose files are in folders below ``jobs`` and ``surveys``, each under its name."""
 
-    def __init__(self, resources: Resources, folder: Path) -> None:
+    def __init__(self, resources: Resources, *, jobs: Path, surveys: Path) -> None:
         self._resources = resources
-        self._folder = folder
+        self._folders = {KIND: jobs, SURVEY: surveys}
         self._wake = threading.Condition()
         self._closing = False
-        self._running: tuple[str, _Process] | None = None
+        self._before: str | None = None
+        self._running: tuple[str, str, JobProcess] | None = None
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
 
-    def start(self) -> None:
-        """Begin to carry out what is waiting, from before too."""
+    def start(self, prepare: Prepare) -> None:
+        """Begin to carry out what is waiting, from before too. ``prepare`` is called with the files of each job before
+        its process begins, and with what says whether the job is still wanted."""
+        self._prepare = prepare
         self._thread.start()
 
     def close(self) -> None:
@@ -66,11 +66,11 @@ class JobQueue:
             running = self._running
             self._wake.notify_all()
         if running is not None:
-            running[1].end()
-        self._thread.join(_GRACE_S + 5)
+            running[2].end()
+        self._thread.join(GRACE_S + 5)
 
-    def files(self, name: str) -> JobFiles:
-        return JobFiles(self._folder / name)
+    def files(self, name: str, kind: str = KIND) -> JobFiles:
+        return JobFiles(self._folders[kind] / name)
 
     def added(self) -> None:
         """Take note that there is a new job."""
@@ -83,14 +83,14 @@ class JobQueue:
         with self._wake:
             status = self._resources.get(KIND, name).document["Status"]
             if status == "PENDING":
-                self._end(name, Outcome(status="STOPPED"))
+                self._end(KIND, name, Outcome(status="STOPPED"))
                 return True
             if status != "IN_PROGRESS":
                 return False
-            self._set(name, {"Status": "STOPPING"})
+            self._set(KIND, name, {"Status": "STOPPING"})
             running = self._running
-        if running is not None and running[0] == name:
-            running[1].stop(name)
+        if running is not None and running[:2] == (KIND, name):
+            running[2].stop(name)
         return True
 
     def wait_for_news(self, timeout_s: float, is_there: Callable[[], bool]) -> None:
@@ -100,131 +100,83 @@ class JobQueue:
             time.sleep(min(NEWS_S, left_s))
 
     def _work(self) -> None:
-        while (name := self._wait_for_one()) is not None:
+        while (job := self._wait_for_one()) is not None:
+            self._before = job.kind
             try:
-                self._carry_out(name)
+                self._carry_out(job.kind, job.name)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one job, the others have their turn
-                _log.exception("job %s", name)
-                self._give_up(name, error)
+                _log.exception("%s %s", job.kind, job.name)
+                self._give_up(job.kind, job.name, error)
 
-    def _give_up(self, name: str, error: Exception) -> None:
+    def _give_up(self, kind: str, name: str, error: Exception) -> None:
         """End a job that the server failed at. Where not even that can be kept, as on a full disk, it is tried again
         after a while."""
         try:
-            self._end(name, Outcome(status="FAILED", reason=f"the server failed: {error}"))
+            self._end(kind, name, Outcome(status="FAILED", reason=f"the server failed: {error}"))
         except (ServefitError, OSError):
-            _log.exception("job %s", name)
+            _log.exception("%s %s", kind, name)
             time.sleep(_AFTER_FAILURE_S)
 
-    def _wait_for_one(self) -> str | None:
+    def _wait_for_one(self) -> Resource | None:
         """Return the job to carry out next once there is one, None once there will be none."""
         with self._wake:
             while (job := self._next()) is None and not self._closing:
                 self._wake.wait()
-            return None if job is None or self._closing else job.name
+            return None if self._closing else job
 
-    def _carry_out(self, name: str) -> None:
-        files = self.files(name)
+    def _next(self) -> Resource | None:
+        return next_turn(self._resources.all(KIND), self._resources.all(SURVEY), before=self._before)
+
+    def _carry_out(self, kind: str, name: str) -> None:
+        files = self.files(name, kind)
+        if kind == KIND and self._mark(kind, name) is None and files.outcome() is None:
+            self._prepare(files, lambda: self._is_wanted(name))
         with self._wake:
-            document = self._resources.get(KIND, name).document
-            mark = document.get("Process")
-            outcome = files.outcome()
-            if outcome is None and document["Status"] == "STOPPING" and (mark is None or living(mark) is None):
-                outcome = Outcome(status="STOPPED")
-            if outcome is not None:  # its process ended while there was no server
-                self._end(name, outcome)
+            mark = self._mark(kind, name)
+            if mark is None and self._is_ended(kind, name, files):
                 return
-            process = _Process.of(files, mark)
-            self._running = name, process
-            self._set(name, {"Process": process.mark, **self._begun(document)})
+            process = JobProcess.of(files, mark, module=_MODULES[kind])
+            self._running = kind, name, process
+            self._set(kind, name, {"Process": process.mark, **self._begun(kind, name)})
         outcome = process.wait(lambda: self._closing)
         with self._wake:
             self._running = None
             if outcome is not None:
-                self._end(name, outcome)
+                self._end(kind, name, outcome)
 
-    def _next(self) -> Resource | None:
-        """Return the job to carry out next: one that was begun before, else the oldest that waits."""
-        jobs = self._resources.all(KIND)
-        begun = [job for job in jobs if job.document["Status"] in ("IN_PROGRESS", "STOPPING")]
-        waiting = [job for job in jobs if job.document["Status"] == "PENDING"]
-        return next(iter((*begun, *waiting)), None)
+    def _mark(self, kind: str, name: str) -> str | None:
+        """Return the mark of the process of a job, None where none lives."""
+        mark: str | None = self._resources.get(kind, name).document.get("Process")
+        return None if mark is None or living(mark) is None else mark
 
-    @staticmethod
-    def _begun(document: Mapping[str, Any]) -> dict[str, Any]:
-        return {"Status": "IN_PROGRESS"} if document["Status"] == "PENDING" else {}
+    def _is_wanted(self, name: str) -> bool:
+        wanted = self._resources.get(KIND, name).document["Status"] in ("PENDING", "IN_PROGRESS")
+        return wanted and not self._closing
 
-    def _end(self, name: str, outcome: Outcome) -> None:
-        changes: dict[str, Any] = {"Status": outcome.status, "CompletionTime": time.time(), "Process": None}
+    def _is_ended(self, kind: str, name: str, files: JobFiles) -> bool:
+        """Return whether a job that has no process is to have none: it is over, was stopped, or the server closes.
+        Where its process ended while there was no server that is noted."""
+        status, outcome = self._resources.get(kind, name).document["Status"], files.outcome()
+        if outcome is None and status == "STOPPING":
+            outcome = Outcome(status="STOPPED")
+        if outcome is not None and status not in ENDED:
+            self._end(kind, name, outcome)
+        return outcome is not None or status in ENDED or self._closing
+
+    def _begun(self, kind: str, name: str) -> dict[str, Any]:
+        is_new = self._resources.get(kind, name).document["Status"] == "PENDING"
+        return {"Status": "IN_PROGRESS"} if is_new else {}
+
+    def _end(self, kind: str, name: str, outcome: Outcome) -> None:
+        ended_at = outcome.ended_at or time.time()
+        changes: dict[str, Any] = {"Status": outcome.status, "CompletionTime": ended_at, "Process": None}
         if outcome.reason is not None:
             changes["FailureReason"] = outcome.reason
-        self._set(name, changes)
-        if self.files(name).outcome() is None:
-            self.files(name).write_outcome(outcome)
-            self.files(name).journal.write(f"the job is over: {outcome.status}")
+        self._set(kind, name, changes)
+        files = self.files(name, kind)
+        if files.outcome() is None:
+            files.write_outcome(outcome)
+            files.journal.write(f"the job is over: {outcome.status}")
 
-    def _set(self, name: str, changes: Mapping[str, Any]) -> None:
-        self._resources.change(KIND, name, lambda before: {**before, **changes})
-
-
-class _Process:
-    """The process of a job, begun by this server or by one before it."""
-
-    def __init__(self, files: JobFiles, mark: str, begun: subprocess.Popen[bytes] | None) -> None:
-        self._files = files
-        self.mark = mark
-        self._begun = begun
-
-    @classmethod
-    def of(cls, files: JobFiles, mark: str | None) -> _Process:
-        """Return the process with this mark if it lives, else a new one."""
-        if mark is not None and living(mark) is not None:
-            return cls(files, mark, None)
-        with (files.folder / "stderr.txt").open("ab") as errors:
-            begun = subprocess.Popen(
-                [sys.executable, "-m", "servefit.aws.jobs.process", str(files.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,
-            )
-        return cls(files, mark_of(begun.pid), begun)
-
-    def wait(self, is_closing: Callable[[], bool]) -> Outcome | None:
-        """Return how the job ended, once its process has; None where that was told to end by the server."""
-        while self._lives:
-            time.sleep(LOOK_S)
-        found = self._files.outcome()
-        if found is None and not is_closing():
-            return Outcome(status="FAILED", reason="its process was ended from outside, or failed")
-        return found
-
-    def stop(self, name: str) -> None:
-        """Have the job stop after the test that runs; where it is not that far yet, end its process."""
-        from servefit.search.jobs.lifecycle import stop_job
-
-        with suppress(ServefitError):  # it has not been begun
-            if stop_job(name):
-                return
-        if self._files.outcome() is None:
-            self._files.write_outcome(Outcome(status="STOPPED"))
-        self.end()
-
-    def end(self) -> None:
-        """Tell the process to end, and kill it where it takes too long."""
-        self._signal(signal.SIGTERM)
-        until = time.monotonic() + _GRACE_S
-        while self._lives and time.monotonic() < until:
-            time.sleep(LOOK_S)
-        self._signal(signal.SIGKILL)
-
-    @property
-    def _lives(self) -> bool:
-        if self._begun is not None:
-            return self._begun.poll() is None
-        return living(self.mark) is not None
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._lives and (pid := living(self.mark)) is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def _set(self, kind: str, name: str, changes: Mapping[str, Any]) -> None:
+        self._resources.change(kind, name, lambda before: {**before, **changes})

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import errno
 import mimetypes
 import os
 import shutil
-import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from servefit.aws.s3.arrivals import arriving
 from servefit.aws.wire.errors import ApiError
-from servefit.processes import own_mark
-from servefit.state import left_behind
 
 if TYPE_CHECKING:
     from servefit.aws.s3.places import Places
@@ -76,68 +70,6 @@ def time_of_folder(folder: Path) -> datetime:
 
 def etag(found: os.stat_result) -> str:
     return f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
-
-
-class CheckedWriter:
-    """Writes bytes into a file, and holds them at the end against what the client said of them: their number, their
-    CRC-32 in base64, their SHA-256 in hexadecimal; None for what it did not say."""
-
-    def __init__(
-        self, file: BinaryIO, *, length: int | None = None, crc32: str | None = None, digest: str | None = None
-    ) -> None:
-        self._file, self._length, self._crc32, self._digest = file, length, crc32, digest
-        self._written, self._crc, self._sha = 0, 0, sha256()
-
-    def write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._written += len(content)
-        if self._crc32 is not None:
-            self._crc = zlib.crc32(content, self._crc)
-        if self._digest is not None:
-            self._sha.update(content)
-
-    def finish(self) -> None:
-        """Have the bytes on the disk. Raises ApiError where they are not what they should be."""
-        self._file.flush()
-        if self._length is not None and self._written != self._length:
-            raise ApiError("IncompleteBody", f"{self._written} bytes came of {self._length}")
-        if self._crc32 is not None and base64.b64encode(self._crc.to_bytes(4, "big")).decode() != self._crc32:
-            raise ApiError("BadDigest", "The CRC32 you specified did not match the calculated checksum.")
-        if self._digest is not None and self._sha.hexdigest() != self._digest:
-            raise ApiError("XAmzContentSHA256Mismatch", "The provided SHA-256 does not match what was computed.")
-        os.fsync(self._file.fileno())
-
-
-@contextmanager
-def arriving(places: Places) -> Iterator[tuple[BinaryIO, Path]]:
-    """Give a file for what is on its way, and remove it unless it was moved away within the block.
-
-    Raises ApiError, 507, where the disk is full: clients do not try that again.
-    """
-    handle, name = tempfile.mkstemp(dir=places.incoming(), prefix=f".object.{own_mark()}.")
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file, reporting_full_disks():
-            yield file, path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def sweep(places: Places) -> None:
-    """Remove what killed servers left on its way."""
-    for path in left_behind(places.incoming()):
-        with suppress(OSError):
-            path.unlink()
-
-
-@contextmanager
-def reporting_full_disks() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ApiError("InsufficientStorage", "the disk of the objects is full", status=507) from error
-        raise
 
 
 def put_in_place(path: Path, target: Path) -> Facts:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from email.utils import format_datetime
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 from servefit.aws.s3 import documents, listing, objects
+from servefit.aws.s3.arrivals import Arrival, sweep
 from servefit.aws.s3.places import OWN_FOLDER, Places
 from servefit.aws.s3.uploads import Uploads
 from servefit.aws.wire.errors import ApiError
@@ -42,7 +42,7 @@ class S3:
         self._places = Places(root)
         self._uploads = Uploads(self._places)
         self._checks_digests = checks_digests
-        objects.sweep(self._places)
+        sweep(self._places)
 
     @property
     def places(self) -> Places:
@@ -218,11 +218,16 @@ class S3:
         return documents.document("CopyObjectResult", content + documents.element("ETag", found.etag))
 
     async def _put(self, request: HttpRequest, bucket: str, key: str, chunks: AsyncIterator[bytes]) -> Answer:
-        target = await asyncio.to_thread(self._places.file, bucket, key)
-        if request.headers.get("if-none-match") == "*" and target.exists():
-            raise _precondition()
+        target = await asyncio.to_thread(self._target, bucket, key, new=request.headers.get("if-none-match") == "*")
         found = await self._receive(request, chunks, lambda path: objects.put_in_place(path, target))
         return HttpAnswer(headers={"etag": found.etag})
+
+    def _target(self, bucket: str, key: str, *, new: bool) -> Path:
+        """Return the file of an object that is to be put. Raises ApiError where it is to be ``new`` and is there."""
+        target = self._places.file(bucket, key)
+        if new and target.exists():
+            raise _precondition()
+        return target
 
     async def _upload_part(
         self, request: HttpRequest, bucket: str, key: str, query: dict[str, str], chunks: AsyncIterator[bytes]
@@ -241,17 +246,19 @@ class S3:
         if "aws-chunked" in headers.get("content-encoding", ""):
             raise ApiError("NotImplemented", "aws-chunked bodies are not read here: send the length of the content")
         length, digest = headers.get("content-length"), headers.get("x-amz-content-sha256", "")
-        async with AsyncExitStack() as stack:
-            file, path = stack.enter_context(objects.arriving(self._places))
-            writer = objects.CheckedWriter(
-                file,
-                length=None if length is None else _number("content-length", length, digits=15),
-                crc32=headers.get("x-amz-checksum-crc32"),
-                digest=digest if self._checks_digests and digest != "UNSIGNED-PAYLOAD" else None,
-            )
+        arrival = Arrival(
+            self._places,
+            length=None if length is None else _number("content-length", length, digits=15),
+            crc32=headers.get("x-amz-checksum-crc32"),
+            digest=digest if self._checks_digests and digest != "UNSIGNED-PAYLOAD" else None,
+        )
+        try:
             async for block in _gathered(chunks):
-                await asyncio.to_thread(writer.write, block)
-            return await asyncio.to_thread(_finish, writer, path, keep)
+                await asyncio.to_thread(arrival.write, block)
+            return await asyncio.to_thread(arrival.finish, keep)
+        except BaseException:
+            await asyncio.to_thread(arrival.discard)
+            raise
 
     async def _whole(self, request: HttpRequest, chunks: AsyncIterator[bytes]) -> bytes:
         """Return a short body as a whole. Raises ApiError for a long one, and for another than was signed."""
@@ -297,11 +304,6 @@ def _refuse(request: HttpRequest) -> Answer:
     raise ApiError(
         "NotImplemented", f"{request.method} {request.path}?{request.query} is not answered here", status=400
     )
-
-
-def _finish(writer: objects.CheckedWriter, path: Path, keep: Callable[[Path], objects.Facts]) -> objects.Facts:
-    writer.finish()
-    return keep(path)
 
 
 def _number(name: str, text: str, *, digits: int = 9) -> int:

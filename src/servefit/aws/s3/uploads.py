@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from servefit.aws.s3.objects import Facts, arriving, etag, facts, put_in_place
+from servefit.aws.s3.arrivals import arriving
+from servefit.aws.s3.objects import Facts, etag, facts, put_in_place
 from servefit.aws.wire.errors import ApiError
 
 if TYPE_CHECKING:

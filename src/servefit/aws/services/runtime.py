@@ -1,17 +1,23 @@
-"""SageMaker Runtime: InvokeEndpoint, which is passed on to the endpoint on this machine."""
+"""SageMaker Runtime: InvokeEndpoint, which is passed on to the endpoint on this machine, and kept for its metrics."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from servefit.aws.endpoints.invocations import NO_ANSWER
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.messages import HttpAnswer
+from servefit.profiler.drivers.http.server_timing import UNKNOWN_NS, read_timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from servefit.aws.endpoints.invocations import InvocationLogs
+    from servefit.aws.services.sagemaker.endpoints import Served
     from servefit.aws.wire.messages import HttpRequest
 
 _TIMEOUT_S = 60.0
@@ -19,33 +25,50 @@ _TIMEOUT_S = 60.0
 
 _PASSED_ON = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
 
+_NS_PER_US = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exchange:
+    """What an endpoint answered. ``model_us`` is the time that it says it had the request, None where it does not."""
+
+    status: int
+    content: bytes
+    content_type: str
+    model_us: float | None = None
+
 
 class Runtime:
-    """Invokes endpoints. ``port_of`` says at which port of this machine an endpoint listens, by its name, and raises
-    ApiError where there is none."""
+    """Invokes endpoints. ``served_by`` says what answers for an endpoint, by its name, and raises ApiError where there
+    is none. Each invocation is kept in ``logs``."""
 
-    def __init__(self, port_of: Callable[[str], int]) -> None:
-        self._port_of = port_of
+    def __init__(self, served_by: Callable[[str], Served], logs: InvocationLogs) -> None:
+        self._served_by = served_by
+        self._logs = logs
 
     def invoke(self, request: HttpRequest, region: str) -> HttpAnswer:
         """Return what the endpoint answers. Raises ApiError: ValidationError for an endpoint that is not there,
         ModelError for one that refuses the body or does not answer."""
+        began_s = time.perf_counter()
         name = unquote(request.path.split("/")[2])
-        port = self._port_of(name)
-        headers = {key: request.headers[key] for key in _PASSED_ON if key in request.headers}
-        connection = HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
+        served = self._served_by(name)
+        sent_s = time.perf_counter()
         try:
-            connection.request("POST", "/invocations", request.body, headers)
-            answer = connection.getresponse()
-            status, content = answer.status, answer.read()
-            content_type = answer.getheader("content-type", "application/octet-stream")
+            found = _exchanged(request, served.port)
         except (OSError, HTTPException) as error:
-            raise self._model_error(name, region, 503, str(error) or type(error).__name__) from error
-        finally:
-            connection.close()
-        if status != 200:
-            raise self._model_error(name, region, status, content.decode("utf-8", "replace"))
-        return HttpAnswer(headers={"content-type": content_type}, body=content)
+            found = _Exchange(status=NO_ANSWER, content=(str(error) or type(error).__name__).encode(), content_type="")
+        ended_s = time.perf_counter()
+        model_us = 1e6 * (ended_s - sent_s) if found.model_us is None else found.model_us
+        self._logs.add(
+            served.variant,
+            at_s=time.time(),
+            model_us=model_us,
+            overhead_us=1e6 * (ended_s - began_s) - model_us,
+            status=found.status,
+        )
+        if found.status != 200:
+            raise self._model_error(name, region, found.status or 503, found.content.decode("utf-8", "replace"))
+        return HttpAnswer(headers={"content-type": found.content_type}, body=found.content)
 
     @staticmethod
     def _model_error(name: str, region: str, status: int, text: str) -> ApiError:
@@ -59,3 +82,21 @@ class Runtime:
             "LogStreamArn": f"arn:aws:logs:{region}:servefit:log-group:/aws/sagemaker/Endpoints/{name}",
         }
         return ApiError("ModelError", message, status=424, fields=fields)
+
+
+def _exchanged(request: HttpRequest, port: int) -> _Exchange:
+    """Pass a request on, and return the answer. Raises OSError and HTTPException."""
+    headers = {key: request.headers[key] for key in _PASSED_ON if key in request.headers}
+    connection = HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("POST", "/invocations", request.body, headers)
+        answer = connection.getresponse()
+        queued_ns, predicted_ns = read_timing(answer.getheader("server-timing", "").encode("latin-1"))
+        return _Exchange(
+            status=answer.status,
+            content=answer.read(),
+            content_type=answer.getheader("content-type", "application/octet-stream"),
+            model_us=None if predicted_ns == UNKNOWN_NS else (queued_ns + predicted_ns) / _NS_PER_US,
+        )
+    finally:
+        connection.close()

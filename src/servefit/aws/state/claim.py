@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from servefit.errors import SpecError
 from servefit.state import writing
 
+FOLDER = "api"
+"""What a server keeps is in this folder of the state folder."""
+
 _FILE = "server.address"
+
+_ATTEMPTS, _BETWEEN_S = 10, 0.02
+"""A look takes microseconds."""
 
 
 @contextmanager
@@ -25,15 +32,13 @@ def claimed(folder: Path) -> Iterator[Callable[[str], None]]:
     with writing(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(handle):
             raise SpecError(
                 "api",
                 str(folder),
                 f"has a server already, at {_read(handle) or 'another address'}",
                 remedy="use that one, end it, or set SERVEFIT_HOME to another folder",
-            ) from None
+            )
         os.ftruncate(handle, 0)
         yield lambda address: _write(handle, address)
     finally:
@@ -64,6 +69,16 @@ def holder_of(folder: Path) -> str | None:
         return None
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Return whether the lock was to be had; whoever only looks has it for a moment."""
+    for _ in range(_ATTEMPTS):
+        with suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_BETWEEN_S)
+    return False
 
 
 def _read(handle: int) -> str:

@@ -7,6 +7,7 @@ module imports that; JSON is read here, since a value of a wrong type is to be r
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from xml.sax.saxutils import escape
 
@@ -29,6 +30,9 @@ _JSON_VERSIONS = {"cloudwatch": "1.0"}
 
 _QUERY = frozenset({"cloudwatch", "sts", "iam"})
 """The services that speak the query protocol. Others do not take forms, which any web page can send."""
+
+_CODES = {"ValidationException": "ValidationError"}
+"""What these services call errors that others call otherwise."""
 
 
 def protocol_of(service: str, request: HttpRequest) -> Protocol:
@@ -62,7 +66,7 @@ def write_answer(
         from moto.core.serialize import QuerySerializer, SerializationContext
 
         written = QuerySerializer(operation, context=SerializationContext(request_id=request_id)).serialize(result)
-        return HttpAnswer(headers=_headers("text/xml", request_id), body=str(written["body"]).encode())
+        return _xml(200, str(written["body"]), request_id)
     body = {} if operation.output_shape is None else values.write(operation.output_shape, result)
     content = json.dumps(body, allow_nan=False).encode()
     return HttpAnswer(headers=_headers(_json_type(service), request_id), body=content)
@@ -70,17 +74,18 @@ def write_answer(
 
 def write_error(service: str, error: ApiError, *, protocol: Protocol, request_id: str) -> HttpAnswer:
     """Return an error as an answer."""
+    code = _CODES.get(error.code, error.code) if service in _QUERY else error.code
     if protocol == "query":
         content = (
             "<ErrorResponse><Error><Type>Sender</Type>"
-            f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
+            f"<Code>{escape(code)}</Code><Message>{escape(error.message)}</Message>"
             f"</Error><RequestId>{request_id}</RequestId></ErrorResponse>"
         )
-        return HttpAnswer(status=error.status, headers=_headers("text/xml", request_id), body=content.encode())
-    body = {"__type": error.code, "message": error.message, "Message": error.message, **error.fields}
-    headers = {**_headers(_json_type(service), request_id), "x-amzn-errortype": error.code}
+        return _xml(error.status, content, request_id)
+    body = {"__type": code, "message": error.message, "Message": error.message, **error.fields}
+    headers = {**_headers(_json_type(service), request_id), "x-amzn-errortype": code}
     if service == "cloudwatch":
-        headers["x-amzn-query-error"] = f"{error.code};Sender"
+        headers["x-amzn-query-error"] = f"{code};Sender"
     return HttpAnswer(status=error.status, headers=headers, body=json.dumps(body).encode())
 
 
@@ -107,6 +112,16 @@ def _time(text: str) -> Any:
     except ValueError:
         return values.read(Shape("Timestamp", {"type": "timestamp"}), text.replace("Z", "+00:00"))
     return values.read(Shape("Timestamp", {"type": "timestamp"}), seconds)
+
+
+def _xml(status: int, document: str, request_id: str) -> HttpAnswer:
+    """Return a document as an answer. Characters that XML does not have, which clients may send and get back, are
+    replaced."""
+    content = _NOT_IN_XML.sub("\ufffd", document).encode()
+    return HttpAnswer(status=status, headers=_headers("text/xml", request_id), body=content)
+
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def _json_type(service: str) -> str:

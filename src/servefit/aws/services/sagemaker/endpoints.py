@@ -8,11 +8,13 @@ for its data on that instance type, or else the backend of its own library.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.endpoints.commands import BACKEND, refuse_loaders
 from servefit.aws.endpoints.hosts import KIND
+from servefit.aws.endpoints.invocations import Variant
 from servefit.aws.services.pages import listed
 from servefit.aws.services.sagemaker.instance_types import profile_of
 from servefit.aws.services.sagemaker.models import container_of
@@ -30,6 +32,14 @@ if TYPE_CHECKING:
     from servefit.aws.services.sagemaker.models import Models
     from servefit.aws.services.sagemaker.packages import Packages
     from servefit.aws.state.resources import Resource, Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A variant of an endpoint, and the port of this machine at which it is served."""
+
+    variant: Variant
+    port: int
 
 
 class Endpoints:
@@ -165,16 +175,16 @@ class Endpoints:
         except Missing as error:
             raise invalid(f'Could not find endpoint "{name}".') from error
 
-    def port_of(self, name: str) -> int:
-        """Return where an endpoint listens. Raises ApiError, ValidationError, for one that does not."""
+    def served_by(self, name: str) -> Served:
+        """Return what answers the requests to an endpoint. Raises ApiError, ValidationError, where nothing does."""
         try:
-            self._resources.get(KIND, name)
+            found = self._resources.get(KIND, name)
         except Missing as error:
             raise ApiError("ValidationError", f"Endpoint {name} of account not found.") from error
         state = self._hosts.state(name)
         if state.status != "InService" or state.port is None:
             raise ApiError("ValidationError", f"Endpoint {name} is not in service: it is {state.status}.")
-        return state.port
+        return Served(variant=Variant(name, found.document["Variant"]["VariantName"]), port=state.port)
 
     def _summary(self, each: Resource) -> dict[str, Any]:
         return {

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 _OWN = "ml."
 """Before the name of a profile of this host that is told as an instance type: the SDK takes names without a dot, and
 those that begin with "local", for something else."""
+
+
+SERVERLESS = "serverless"
+"""Stands among the instance types of a job for all its configurations that are serverless, which have no type."""
+
+
+def serverless_configurations(asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the serverless configurations that a request for a job has.
+
+    Example:
+        >>> given = {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
+        >>> serverless_configurations({"InputConfig": {"EndpointConfigurations": [{"ServerlessConfig": given}]}})
+        [{'MemorySizeInMB': 2048, 'MaxConcurrency': 5}]
+    """
+    configurations = asked["InputConfig"].get("EndpointConfigurations", ())
+    return [each["ServerlessConfig"] for each in configurations if "ServerlessConfig" in each]
 
 
 def type_of(profile: str) -> str:

@@ -1,4 +1,5 @@
-"""What a recommendation job is about: a model or a model package, with what the job says in its place."""
+"""What a recommendation job is about besides an endpoint: a model or a model package, with what the job says in its
+place."""
 
 from __future__ import annotations
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSource:
-    """Model and payload by their URLs, and the instance types that the model is meant for, none where nobody said."""
+    """Model and payload by their URLs, and the instance types that the model is meant for, none where nobody said. A
+    job on an endpoint alone has no model, and may have no payload."""
 
-    model_url: str
-    payload_url: str
+    model_url: str | None
+    payload_url: str | None
     types: tuple[str, ...]
 
 
@@ -28,22 +30,24 @@ def source_of(asked: Mapping[str, Any], models: Models, packages: Packages) -> J
     """Return the source of a job by its InputConfig. Raises ApiError for one of nothing, of two things, of what is not
     there, and without a payload."""
     model, package = asked.get("ModelName"), asked.get("ModelPackageVersionArn")
-    if asked.get("Endpoints"):
-        raise invalid("Endpoints are not loaded here: use servefit load for an endpoint that runs.")
-    if (model is None) == (package is None):
+    measures_types = not asked.get("Endpoints") or bool(asked.get("EndpointConfigurations"))
+    if (model is not None and package is not None) or (measures_types and model is None and package is None):
         raise invalid("Exactly one of ModelName and ModelPackageVersionArn must be given.")
     given = asked.get("ContainerConfig", {})
     payload: str | None = None
     types: list[str] = []
+    container: Mapping[str, Any] = {}
     if model is not None:
         container = container_of(models.find(model))
-    else:
-        document = packages.find(str(package)).document
+    elif package is not None:
+        document = packages.find(package).document
         specification = document.get("InferenceSpecification", {})
         container = specification.get("Containers", [{}])[0]
         types = specification.get("SupportedRealtimeInferenceInstanceTypes", [])
         payload = document.get("SamplePayloadUrl")
     payload = given.get("PayloadConfig", {}).get("SamplePayloadUrl") or payload
+    if not measures_types:
+        return JobSource(model_url=None, payload_url=payload, types=())
     if payload is None:
         raise invalid(
             "There is no sample payload: give ContainerConfig.PayloadConfig.SamplePayloadUrl, or SamplePayloadUrl when "

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.jobs.plan import Measured, Plan
+from servefit.aws.jobs.own_job import own_job
 from servefit.aws.jobs.queue import ENDED, KIND
+from servefit.aws.jobs.turns import DATA_VERSION
 from servefit.aws.services.pages import check_times, listed, one_page
-from servefit.aws.services.sagemaker.instance_types import profile_of, type_of
-from servefit.aws.services.sagemaker.job_requests import check_request
-from servefit.aws.services.sagemaker.job_sources import source_of
+from servefit.aws.services.sagemaker.endpoint_performances import endpoint_performances, endpoint_steps
+from servefit.aws.services.sagemaker.job_plans import first_lines
 from servefit.aws.services.sagemaker.recommendations import (
     recommendations,
     recommended,
     step_documents,
     unmeasured_steps,
+    variables_told,
 )
 from servefit.aws.services.sagemaker.scaling import scaling_recommendation
 from servefit.aws.services.sagemaker.tags import keep_tags
 from servefit.aws.state.resources import Missing, Taken
 from servefit.aws.wire.errors import ApiError, invalid
 from servefit.errors import SpecError
-from servefit.search.jobs.lifecycle import check_budget, load_job
+from servefit.search.jobs.lifecycle import load_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from servefit.aws.jobs.plan import JobSettings
+    from servefit.aws.jobs.model_data import DataVersions
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Call, Operations
-    from servefit.aws.services.sagemaker.job_sources import JobSource
-    from servefit.aws.services.sagemaker.models import Models
-    from servefit.aws.services.sagemaker.packages import Packages
+    from servefit.aws.services.sagemaker.job_plans import JobPlans
     from servefit.aws.state.resources import Resource, Resources
-    from servefit.search.jobs.job import RecommendationJob
 
 
 class RecommendationJobs:
@@ -45,28 +41,15 @@ class RecommendationJobs:
     Args:
         resources: Where jobs are kept.
         queue: What carries them out.
-        models: The models that jobs are made of.
-        packages: The model packages that jobs are made of.
-        file_of: Gives the file of an s3:// or file:// URL; raises ApiError for another one.
-        settings: How jobs are carried out.
+        plans: Say what is carried out.
+        versions: Tell whether model data has changed.
     """
 
-    def __init__(
-        self,
-        resources: Resources,
-        queue: JobQueue,
-        models: Models,
-        packages: Packages,
-        *,
-        file_of: Callable[[str], Path],
-        settings: JobSettings,
-    ) -> None:
+    def __init__(self, resources: Resources, queue: JobQueue, plans: JobPlans, versions: DataVersions) -> None:
         self._resources = resources
         self._queue = queue
-        self._models = models
-        self._packages = packages
-        self._file_of = file_of
-        self._settings = settings
+        self._plans = plans
+        self._versions = versions
         self._making = threading.Lock()
         self._told: dict[str, Sequence[dict[str, Any]]] = {}
 
@@ -87,38 +70,26 @@ class RecommendationJobs:
 
     def _create(self, call: Call) -> dict[str, Any]:
         given = call.given
-        name, asked = given["JobName"], given["InputConfig"]
+        name = given["JobName"]
         arn = call.arn(f"{KIND}/{name.lower()}")
         if self._is_taken(name):
             raise ApiError("ResourceInUse", f"Inference recommendations job {name} already exists.")
-        check_request(given)
-        source = source_of(asked, self._models, self._packages)
-        plan = self._plan(given, source)
-        try:
-            if any(each.reason is None for each in plan.measured):
-                check_budget(plan.request())
-        except SpecError as error:
-            raise invalid(str(error)) from error
+        plan = self._plans.of(given)
         files = self._queue.files(name)
         files.write_plan(plan)
         document = {
             **{key: value for key, value in given.items() if key not in ("Tags", "OutputConfig")},
             "JobArn": arn,
             "Status": "PENDING",
+            DATA_VERSION: None if plan.model is None else self._versions.of(Path(plan.model)),
         }
         try:
             self._resources.add(KIND, name, document)
         except Taken as error:
             raise ApiError("ResourceInUse", f"Inference recommendations job {name} already exists.") from error
         keep_tags(self._resources, arn, given.get("Tags", ()))
-        files.journal.write(f"job {name} was made, of {plan.model_url} and {plan.payload_url}")
-        if self._settings.time_scale != 1:
-            files.journal.write(f"durations are multiplied by {self._settings.time_scale:g} (--time-scale)")
-        if asked.get("ResourceLimit", {}).get("MaxParallelOfTests", 1) > 1:
-            files.journal.write("tests are made one at a time: MaxParallelOfTests is taken as 1")
-        for each in plan.measured:
-            if each.reason is not None:
-                files.journal.write(f"{each.instance_type} is not measured: {each.reason}")
+        for line in first_lines(plan):
+            files.journal.write(line)
         self._queue.added()
         return {"JobArn": arn}
 
@@ -133,13 +104,16 @@ class RecommendationJobs:
         for key in ("CompletionTime", "FailureReason"):
             if document.get(key) is not None:
                 told[key] = document[key]
-        found_best = [] if document["Status"] not in ENDED else self._recommendations(found.name)
+        is_over = document["Status"] in ENDED
+        found_best = self.recommendations_of(found.name) if is_over else []
+        performances = endpoint_performances(self._queue.files(found.name)) if is_over else []
         return {
             "JobName": found.name,
             **told,
             "CreationTime": found.created,
             "LastModifiedTime": document.get("CompletionTime") or found.modified,
             **({"InferenceRecommendations": found_best} if found_best else {}),
+            **({"EndpointPerformances": performances} if performances else {}),
         }
 
     def list(self, call: Call) -> dict[str, Any]:
@@ -167,8 +141,9 @@ class RecommendationJobs:
         check_times(given)
         found = self.find(given["JobName"])
         plan = self._queue.files(found.name).plan()
-        job, role = self._job(found.name), found.document["RoleArn"]
+        job, role = own_job(self._queue.files(found.name)), found.document["RoleArn"]
         steps = unmeasured_steps(found.name, plan, role=role) if job is None else step_documents(job, plan, role=role)
+        steps = [*endpoint_steps(found, self._queue.files(found.name)), *steps]
         if (status := given.get("Status")) is not None:
             steps = [step for step in steps if step["Status"] == status]
         page, token = one_page(given, "ListInferenceRecommendationsJobSteps", steps)
@@ -184,11 +159,11 @@ class RecommendationJobs:
     def scaling(self, call: Call) -> dict[str, Any]:
         """Return how many instances a recommendation takes, and when to have more of them."""
         found = self.find(call.given["InferenceRecommendationsJobName"])
-        job = self._job(found.name) if found.document["Status"] in ENDED else None
+        job = own_job(self._queue.files(found.name)) if found.document["Status"] in ENDED else None
         if job is None or not job.recommendations:
             raise ApiError("ResourceNotFound", f"Job {found.name} has no recommendation.")
         ours = recommended(job, self._queue.files(found.name).plan())
-        return scaling_recommendation(call.given, job, ours, self._recommendations(found.name))
+        return scaling_recommendation(call.given, job, ours, self.recommendations_of(found.name))
 
     def best_for(self, model_url: str, instance_type: str) -> dict[str, str]:
         """Return the variables of the best that was measured last for the data of a model on an instance type, none
@@ -196,10 +171,9 @@ class RecommendationJobs:
         for each in reversed(self._resources.all(KIND)):
             if each.document["Status"] != "COMPLETED" or self._queue.files(each.name).plan().model_url != model_url:
                 continue
-            for found in self._recommendations(each.name):
+            for found in self.recommendations_of(each.name):
                 if found["EndpointConfiguration"]["InstanceType"] == instance_type:
-                    parameters = found["ModelConfiguration"]["EnvironmentParameters"]
-                    return {parameter["Key"]: parameter["Value"] for parameter in parameters}
+                    return variables_told(found)
         return {}
 
     def find(self, name: str) -> Resource:
@@ -209,68 +183,30 @@ class RecommendationJobs:
         except Missing as error:
             raise ApiError("ResourceNotFound", f"Could not find inference recommendations job {name}.") from error
 
-    def _recommendations(self, name: str) -> Sequence[dict[str, Any]]:
+    def recommendations_of(self, name: str) -> Sequence[dict[str, Any]]:
         """Return the recommendations of a job that is over. They do not change any more."""
         if name not in self._told:
-            job = self._job(name)
-            self._told[name] = [] if job is None else recommendations(job, self._queue.files(name).plan())
+            files = self._queue.files(name)
+            job = own_job(files)
+            self._told[name] = [] if job is None else recommendations(job, files.plan())
         return self._told[name]
-
-    @staticmethod
-    def _job(name: str) -> RecommendationJob | None:
-        """Return the job of servefit, None where it has not been begun."""
-        try:
-            return load_job(name)
-        except SpecError:
-            return None
 
     def _is_taken(self, name: str) -> bool:
         """Return whether there is a job of that name, also of the command line."""
         try:
             self._resources.get(KIND, name)
         except Missing:
-            return self._job(name) is not None
+            return _is_known(name)
         return True
 
-    def _plan(self, given: Mapping[str, Any], source: JobSource) -> Plan:
-        return Plan(
-            name=given["JobName"],
-            model=str(self._file_of(source.model_url)),
-            model_url=source.model_url,
-            payload=str(self._file_of(source.payload_url)),
-            payload_url=source.payload_url,
-            measured=self._measured(given, source),
-            asked={key: given[key] for key in ("InputConfig", "StoppingConditions") if key in given},
-            time_scale=self._settings.time_scale,
-            trust_pickle=self._settings.trust_pickle,
-            allow_noise=self._settings.allow_noise,
-        )
 
-    def _measured(self, given: Mapping[str, Any], source: JobSource) -> tuple[Measured, ...]:
-        """Return the instance types that a job is about, each with its profile, or why it is not measured here."""
-        from servefit.profiler.machine.host import describe_host
-        from servefit.profiler.machine.profiles import find_profile, local_profiles, why_not_measurable
-
-        host = describe_host()
-        configurations = given["InputConfig"].get("EndpointConfigurations", ())
-        types = [each["InstanceType"] for each in configurations if "InstanceType" in each]
-        if given["JobType"] == "Default":
-            types = list(source.types) or [type_of(profile.name) for profile in local_profiles(host)]
-        found = []
-        for instance_type in dict.fromkeys(types):
-            name = profile_of(instance_type, self._settings.profiles)
-            try:
-                reason = why_not_measurable(find_profile(name, host), host)
-            except SpecError:
-                reason = "has a shape that is not known here"
-            if reason is not None:
-                reason = f"it {reason}; measure one shape under another's name with --map {instance_type}=local-1c"
-            found.append(Measured(instance_type=instance_type, profile=name, reason=reason))
-        if any("ServerlessConfig" in each for each in configurations):
-            found.append(
-                Measured(instance_type="serverless", profile="", reason="serverless endpoints are not served here")
-            )
-        return tuple(found)
+def _is_known(name: str) -> bool:
+    """Return whether servefit has a job of that name, whoever made it."""
+    try:
+        load_job(name)
+    except SpecError:
+        return False
+    return True
 
 
 def _summary(each: Resource) -> dict[str, Any]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.endpoints.commands import BACKEND, BATCH_DELAY, MAX_BATCH, MEASURED_AS
+from servefit.aws.endpoints.commands import variables_of
 from servefit.aws.jobs.plan import is_told
 from servefit.aws.jobs.process import MOST_REASON_CHARACTERS
+from servefit.aws.services.sagemaker.instance_types import SERVERLESS, serverless_configurations
 from servefit.search.figures.registry import values
 from servefit.search.jobs.job import space_of
-from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.steps import TESTS
 
@@ -75,45 +76,61 @@ def _recommendation(job: RecommendationJob, found: Recommendation, instance_type
     }
 
 
+def variables_told(recommendation: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables of a recommendation as it is told."""
+    parameters = recommendation["ModelConfiguration"]["EnvironmentParameters"]
+    return {parameter["Key"]: parameter["Value"] for parameter in parameters}
+
+
 def step_documents(job: RecommendationJob, plan: Plan, *, role: str) -> list[dict[str, Any]]:
-    """Return the load tests of a job as steps of the instance types that they are tests of, and a failed step for each
-    type that cannot be measured here."""
+    """Return the load tests of a job as steps, and a failed step for each instance type that cannot be measured here.
+
+    A test that stands for several instance types was made once, and is one step: of the first of them.
+    """
     space = space_of(job.header, job.trials)
     found: list[dict[str, Any]] = []
     for step in job.steps:
         if step.kind not in TESTS or step.configuration is None:
             continue
-        for profile, points in space.profiles:
+        profiles = {
+            profile.name: profile
+            for profile, points in space.profiles
             # What runs, or failed, is no point yet.
-            is_of_its_size = step.result is None and profile.vcpus == step.configuration.vcpus
-            if is_of_its_size or step.configuration in points:
-                types = plan.types_of(profile.name)
-                found += [_step(job, step, step.configuration, each, profile, role=role) for each in types]
+            if step.configuration in points or (step.result is None and profile.vcpus == step.configuration.vcpus)
+        }
+        tested = [each for each in plan.measured if each.reason is None and each.profile in profiles]
+        for each in tested[:1]:
+            profile = profiles[each.profile]
+            found.append(_step(job, step, step.configuration, each.instance_type, profile, role=role))
     return found + unmeasured_steps(job.name, plan, role=role)
 
 
 def unmeasured_steps(name: str, plan: Plan, *, role: str) -> list[dict[str, Any]]:
-    """Return a failed step for each instance type that cannot be measured here."""
-    return [
-        {
-            "StepType": "BENCHMARK",
-            "JobName": name,
-            "RoleArn": role,
-            "Status": "FAILED",
-            "InferenceBenchmark": {
-                "ModelConfiguration": {},
-                "EndpointConfiguration": {
-                    "EndpointName": _endpoint_name(name, each.instance_type),
-                    "VariantName": _endpoint_name(name, each.instance_type),
-                    "InstanceType": each.instance_type,
-                    "InitialInstanceCount": 1,
-                },
-                "FailureReason": each.reason,
-            },
-        }
-        for each in plan.measured
-        if each.reason is not None
-    ]
+    """Return a failed step for each instance type, or serverless configuration, that cannot be measured here."""
+    found = []
+    for each in plan.measured:
+        if each.reason is None:
+            continue
+        configurations: list[dict[str, Any]] = [{"InstanceType": each.instance_type, "InitialInstanceCount": 1}]
+        if each.instance_type == SERVERLESS:
+            configurations = [{"ServerlessConfig": asked} for asked in serverless_configurations(plan.asked)]
+        found += [_unmeasured_step(name, configuration, each.reason, role=role) for configuration in configurations]
+    return found
+
+
+def _unmeasured_step(name: str, configuration: Mapping[str, Any], reason: str, *, role: str) -> dict[str, Any]:
+    endpoint = _endpoint_name(name, str(configuration.get("InstanceType", configuration)))
+    return {
+        "StepType": "BENCHMARK",
+        "JobName": name,
+        "RoleArn": role,
+        "Status": "FAILED",
+        "InferenceBenchmark": {
+            "ModelConfiguration": {},
+            "EndpointConfiguration": {"EndpointName": endpoint, "VariantName": endpoint, **configuration},
+            "FailureReason": reason,
+        },
+    }
 
 
 def _step(
@@ -168,23 +185,19 @@ def _metrics(subject: Trial | Recommendation, cost_per_hour: float | None) -> di
 
 
 def _model_configuration(configuration: Configuration, instance_type: str, profile: str) -> dict[str, Any]:
-    values = {
-        THREADS_VARIABLE: str(configuration.settings.threads),
-        f"SAGEMAKER_{WORKERS_VARIABLE}": str(configuration.workers),
-        BACKEND: configuration.backend,
-        MAX_BATCH: str(configuration.max_batch),
-        BATCH_DELAY: str(configuration.batch_delay_us),
-        **dict(configuration.environment),
-    }
-    if instance_type != profile:
-        values[MEASURED_AS] = profile
-    parameters = [{"Key": key, "ValueType": "String", "Value": value} for key, value in values.items()]
+    variables = variables_of(configuration, measured_as=None if instance_type == profile else profile)
+    parameters = [{"Key": key, "ValueType": "String", "Value": value} for key, value in variables.items()]
     return {"EnvironmentParameters": parameters[:_MOST_VARIABLES]}
 
 
 def _names(job: str, instance_type: str, configuration: Configuration) -> dict[str, str]:
-    name = _endpoint_name(job, instance_type, str(configuration))
+    name = endpoint_of(job, instance_type, configuration)
     return {"EndpointName": name, "VariantName": name}
+
+
+def endpoint_of(job: str, instance_type: str, configuration: Configuration) -> str:
+    """Return the name of the endpoint, and of its variant, that a configuration of a job was tested as."""
+    return _endpoint_name(job, instance_type, str(configuration))
 
 
 def _endpoint_name(*parts: str) -> str:

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from servefit.aws.jobs.model_data import DataVersions
 from servefit.aws.services.sagemaker.endpoint_configurations import EndpointConfigurations
 from servefit.aws.services.sagemaker.endpoints import Endpoints
+from servefit.aws.services.sagemaker.instant_recommendations import InstantRecommendations
+from servefit.aws.services.sagemaker.job_plans import JobPlans
+from servefit.aws.services.sagemaker.loaded_endpoints import LoadedEndpoints
 from servefit.aws.services.sagemaker.metadata import model_metadata
 from servefit.aws.services.sagemaker.models import Models
 from servefit.aws.services.sagemaker.package_groups import PackageGroups
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SageMaker:
-    """The kinds of resources, put together; arguments as in ``RecommendationJobs`` and ``Endpoints``."""
+    """The kinds of resources, put together; arguments as in ``RecommendationJobs``, ``JobPlans`` and ``Endpoints``."""
 
     def __init__(
         self,
@@ -40,13 +44,12 @@ class SageMaker:
         self._packages = Packages(resources, self._groups)
         self._configurations = EndpointConfigurations(resources, self._models)
         self._tags = Tags(resources)
-        self._jobs = RecommendationJobs(
-            resources,
-            queue,
-            self._models,
-            self._packages,
-            file_of=file_of,
-            settings=settings,
+        self.loaded = LoadedEndpoints(resources, hosts)
+        versions = DataVersions()
+        plans = JobPlans(self._models, self._packages, self.loaded, file_of=file_of, settings=settings)
+        self._jobs = RecommendationJobs(resources, queue, plans, versions)
+        self._instant = InstantRecommendations(
+            resources, queue, self._models, self._packages, self._jobs, versions, file_of=file_of, settings=settings
         )
         self.endpoints = Endpoints(
             resources,
@@ -64,6 +67,7 @@ class SageMaker:
         """The operations by name."""
         return {
             **self._models.operations,
+            **self._instant.operations,
             **self._groups.operations,
             **self._packages.operations,
             **self._configurations.operations,

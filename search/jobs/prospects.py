@@ -1,0 +1,145 @@
+"""Prospects: what each instance profile of this host is expected to serve at most, before anything is loaded.
+
+A model is compiled with every backend, and calls are timed alone, as a job does before its first load test; what they
+add up to is computed. Nothing is kept, and no traffic is sent: a job measures, and says more.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from servefit.errors import MeasurementError
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.procedures.prepare import check_there, model_name
+from servefit.search.jobs.compile_candidates import choices, compile_candidates
+from servefit.search.jobs.lifecycle import payload_facts
+from servefit.search.jobs.measurable import measurable_profiles
+from servefit.search.jobs.worker_bench import WorkerBench
+from servefit.search.optimizer.clock import Clock
+from servefit.search.optimizer.equals import preferred_equal
+from servefit.search.optimizer.predictions import Surrogate
+from servefit.search.optimizer.progress import before_search
+from servefit.search.optimizer.service_time_survey import Survey
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.space import Batching, Space
+from servefit.search.storage.header import JobHeader
+from servefit.search.storage.jobs import JobStore
+from servefit.state import temporary_folder
+from servefit.time_limit import time_limit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servefit.backends.model import Model
+    from servefit.backends.payload import Payload
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.optimizer.progress import Progress
+    from servefit.search.results.objectives.score import Score
+
+LIMIT_S = 40.0
+"""Compiling, timing and computing take no longer, without the wait for others that measure. AWS promises its instant
+recommendations within a minute, and the start of a process comes on top."""
+
+_TIMING_UNTIL = 0.7
+"""When this part of the time is over nothing more is timed: what was begun may take a quarter of it. Chosen, not
+measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """The configuration that is expected to be the best on ``profile``, and the most requests a second that it is
+    expected to answer, called in process. Both are predicted from calls that were timed alone."""
+
+    profile: InstanceProfile
+    configuration: Configuration
+    capacity_per_s: float
+
+
+def prospects_of(
+    source: Any, *, trust_pickle: bool, progress: Progress, wait_s: float | None = None
+) -> tuple[Prospect, ...]:
+    """Return a prospect for each profile of this host, the cheapest by the request first, of the model that ``source``
+    is, with rows that are drawn from it. Where something else measures on this machine it waits, for ``wait_s`` at most
+    (None: until that is done).
+
+    Raises SpecError and ModelError where the model cannot be read, MeasurementError where no call could be timed,
+    SlotTaken after ``wait_s``, and StateError.
+    """
+    from servefit.backends.model import Model
+    from servefit.backends.payload.reading import payload_for
+    from servefit.backends.verification import check_batch_dependence
+    from servefit.profiler.machine.host import describe_host
+
+    # What requests cost over HTTP takes traffic to know: what is told is of the model as a library.
+    request = JobRequest(name="prospects", deploy="library", over_http=False, budget_s=LIMIT_S)
+    clock = Clock.of(request)
+    check_there(source, None)
+    with measuring_slot(f"prospects of {model_name(source)}", wait_s=wait_s) as slot:
+        clock.leave_out(slot.waited_s)
+        with time_limit(lambda: clock.left_s), temporary_folder("prospects") as folder:
+            progress.stage("opening the model", before_search(clock))
+            host = describe_host()
+            model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
+            payload = payload_for(model, None, seed=request.seed)
+            model = check_batch_dependence(model, payload)
+            return _timed(request, model, payload, host, folder, clock, progress)
+
+
+def _timed(
+    request: JobRequest, model: Model, payload: Payload, host: Host, folder: Path, clock: Clock, progress: Progress
+) -> tuple[Prospect, ...]:
+    """Carry out the first steps of a job, in a database that is gone afterwards, and return what follows."""
+    from servefit.version import __version__
+
+    profiles, _ = measurable_profiles(request, host)
+    header = JobHeader(
+        request=request,
+        model=model,
+        payload=payload_facts(payload),
+        host=host,
+        profiles=profiles,
+        servefit=__version__,
+        created_at=time.time(),
+    )
+    with JobStore.open(f"sqlite:///{folder / 'steps.db'}") as store:
+        log = store.create(header)
+        with log.owned():
+            bench = WorkerBench(log=log, payload=payload, folder=folder, clock=clock, progress=progress, remarks=[])
+            compiled = compile_candidates(log, payload, clock, progress)
+            bench.deployments.artifacts = compiled.artifacts
+            space = Space.of(
+                profiles,
+                choices(model, compiled.artifacts, profiles),
+                request.environment,
+                host.gpus,
+                Batching.of(request, batch_dependent=model.batch_dependent),
+            )
+            progress.stage("timing calls", before_search(clock))
+            survey = Survey.of(space.grid)
+            survey.carry_out(bench.time, lambda: clock.elapsed_s < _TIMING_UNTIL * clock.limit_s)
+            reasons = [step.reason for step in log.steps() if step.reason] + [each.reason for each in compiled.skipped]
+    found = _foretold(space, Surrogate(space, survey, request))
+    if not found:
+        raise MeasurementError(f"no call could be timed: {'; '.join(dict.fromkeys(reasons)) or 'time was over'}")
+    return found
+
+
+def _foretold(space: Space, surrogate: Surrogate) -> tuple[Prospect, ...]:
+    """Return what is expected to be the best on each profile, or what is simpler and expected to do as well."""
+    found: list[tuple[Score, Prospect]] = []
+    for profile, fitting in space.profiles:
+        expected = surrogate.optimistic_scores([each for each in space.grid if each in fitting])
+        if not expected:
+            continue
+        best = min(expected, key=lambda each: each.score)
+        scores = {each.configuration: each.score for each in expected}
+        chosen = preferred_equal(best.configuration, list(scores), surrogate)
+        (capacity,) = surrogate.capacities([chosen])
+        if capacity is not None:
+            prospect = Prospect(profile=profile, configuration=chosen, capacity_per_s=capacity.value)
+            found.append((scores[chosen], prospect))
+    return tuple(prospect for _, prospect in sorted(found, key=lambda each: each[0]))

@@ -1,0 +1,63 @@
+"""The version of model data: by it is known whether what was measured is still about what lies there.
+
+Files up to some size are known by their content: who runs a notebook again uploads the same once more. Larger ones, and
+folders, are known by names, sizes and times, which takes no time to look at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from itertools import islice
+from pathlib import Path
+
+from servefit.backends.model.keeping import file_digest
+
+_MOST_READ_BYTES = 2**28
+"""A quarter of a second of SHA-256 on a machine of 2023. Whoever describes a model waits for it, once."""
+
+_MOST_ENTRIES = 1000
+"""Of a folder, that are looked at: a folder with a model has a few. Chosen, not measured."""
+
+
+class DataVersions:
+    """The versions of files and folders. What was read once is not read again until it changes. Threads may share
+    it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[Path, tuple[str, str]] = {}
+
+    def of(self, path: Path) -> str | None:
+        """Return the version of what lies at ``path``, None where that is no folder, and no file with something in it
+        that can be read."""
+        try:
+            seen = path.stat()
+            if stat.S_ISDIR(seen.st_mode):
+                entries = islice(path.iterdir(), _MOST_ENTRIES)
+                return _digest("\n".join(sorted(_facts(entry, entry.lstat()) for entry in entries)))
+            # What the kernel makes up is empty by its size, and may be waited for without end.
+            if not stat.S_ISREG(seen.st_mode) or not seen.st_size or not os.access(path, os.R_OK):
+                return None
+            facts = _facts(path, seen)
+            if seen.st_size > _MOST_READ_BYTES:
+                return _digest(facts)
+            with self._lock:
+                known = self._known.get(path)
+            if known is None or known[0] != facts:
+                known = facts, file_digest(path)
+                with self._lock:
+                    self._known[path] = known
+        except (OSError, ValueError):  # a name may hold what none may hold
+            return None
+        return known[1]
+
+
+def _facts(path: Path, seen: os.stat_result) -> str:
+    return f"{path} {seen.st_ino} {seen.st_size} {seen.st_mtime_ns}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,57 @@
+"""The process that carries out one survey: ``python -m servefit.aws.jobs.survey_process FOLDER``.
+
+It waits while something else measures, and sends no traffic. One that is broken off begins again.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from servefit.aws.endpoints.commands import variables_of
+from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.aws.jobs.process import JournalProgress
+from servefit.aws.jobs.survey import Expected, SurveyFiles
+from servefit.errors import ServefitError
+
+
+def carry_out(files: SurveyFiles, progress: JournalProgress) -> Outcome:
+    """Carry out a survey, keep what it found, and say how it ended."""
+    from servefit.search.jobs.prospects import prospects_of
+
+    plan = files.plan()
+    try:
+        found = prospects_of(plan.model, trust_pickle=plan.trust_pickle, progress=progress)
+    except ServefitError as error:
+        return Outcome(status="FAILED", reason=str(error).replace(plan.model, plan.model_url))
+    files.write_expected(
+        [
+            Expected(
+                profile=each.profile.name,
+                variables=variables_of(each.configuration, measured_as=None),
+                capacity_per_s=each.capacity_per_s,
+            )
+            for each in found
+        ]
+    )
+    return Outcome(status="COMPLETED")
+
+
+def main() -> None:
+    """Carry out the survey whose files are in the folder that is named on the command line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = Path(sys.argv[1])
+    files = JobFiles(folder)
+    try:
+        outcome = carry_out(SurveyFiles(folder), JournalProgress(files.journal))
+    except KeyboardInterrupt:
+        sys.exit(130)  # to be begun again
+    files.write_outcome(outcome)
+    files.journal.write(
+        f"the survey is over: {outcome.status}{'' if outcome.reason is None else ': ' + outcome.reason}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What the service model allows in a scaling policy, and Application Auto Scaling does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import inf
+from typing import Any
+
+from servefit.aws.wire.errors import invalid
+
+_PREDEFINED = ("SageMakerVariantInvocationsPerInstance", "SageMakerVariantConcurrentRequestsPerModelHighResolution")
+"""The metrics that AWS has for the number of instances of a variant."""
+
+_MOST_STEPS = 20
+"""Of AWS, in a policy."""
+
+
+def check_target_tracking(given: Mapping[str, Any]) -> None:
+    """Raise ApiError, ValidationException, for a configuration of target tracking."""
+    if not abs(given["TargetValue"]) <= 2.0**360:
+        raise invalid("TargetValue must be in the range of -2^360 to 2^360.")
+    predefined, customized = given.get("PredefinedMetricSpecification"), given.get("CustomizedMetricSpecification")
+    if (predefined is None) == (customized is None):
+        raise invalid("Exactly one of PredefinedMetricSpecification and CustomizedMetricSpecification must be given.")
+    if predefined is not None:
+        if predefined["PredefinedMetricType"] not in _PREDEFINED:
+            kind = predefined["PredefinedMetricType"]
+            raise invalid(f"PredefinedMetricType {kind} is not of the number of instances of a variant.")
+        if "ResourceLabel" in predefined:
+            raise invalid(f"ResourceLabel must not be given for {predefined['PredefinedMetricType']}.")
+    if customized is not None:
+        _check_customized(customized)
+    for name in ("ScaleOutCooldown", "ScaleInCooldown"):
+        _check_not_below_zero(given, name)
+
+
+def check_step_scaling(given: Mapping[str, Any]) -> None:
+    """Raise ApiError, ValidationException, for a configuration of steps."""
+    kind, steps = given.get("AdjustmentType"), given.get("StepAdjustments", ())
+    if kind is None or not steps:
+        raise invalid("AdjustmentType and StepAdjustments must be given for step scaling.")
+    if len(steps) > _MOST_STEPS:
+        raise invalid(f"A step scaling policy has at most {_MOST_STEPS} step adjustments.")
+    if "MinAdjustmentMagnitude" in given and kind != "PercentChangeInCapacity":
+        raise invalid("MinAdjustmentMagnitude is for the adjustment type PercentChangeInCapacity.")
+    if kind == "ExactCapacity" and any(step["ScalingAdjustment"] < 0 for step in steps):
+        raise invalid("ScalingAdjustment must not be below 0 for the adjustment type ExactCapacity.")
+    for name in ("Cooldown", "MinAdjustmentMagnitude"):
+        _check_not_below_zero(given, name)
+    _check_intervals(steps)
+
+
+def _check_intervals(steps: Sequence[Mapping[str, Any]]) -> None:
+    spans = sorted(
+        (step.get("MetricIntervalLowerBound", -inf), step.get("MetricIntervalUpperBound", inf)) for step in steps
+    )
+    if (-inf, inf) in spans:
+        raise invalid("A step adjustment must have a lower bound, an upper bound, or both.")
+    if any(lower >= upper for lower, upper in spans):
+        raise invalid("The upper bound of a step adjustment must be above its lower bound.")
+    if any(upper != lower for (_, upper), (lower, _) in pairwise(spans)):
+        raise invalid("Step adjustment intervals must neither overlap nor have gaps between them.")
+    if -inf < spans[0][0] < 0 or 0 < spans[-1][1] < inf:
+        raise invalid(
+            "The outermost step adjustments must have no bound on the side that leads away from the threshold."
+        )
+
+
+def _check_customized(given: Mapping[str, Any]) -> None:
+    single = [name for name in ("MetricName", "Namespace", "Statistic") if name in given]
+    queries = given.get("Metrics", ())
+    if queries and (single or "Dimensions" in given or "Unit" in given):
+        raise invalid("CustomizedMetricSpecification has Metrics and a metric of its own: give one of them.")
+    if not queries and len(single) < 3:
+        raise invalid("MetricName, Namespace and Statistic must be given in CustomizedMetricSpecification.")
+    if any(("Expression" in query) == ("MetricStat" in query) for query in queries):
+        raise invalid("Exactly one of Expression and MetricStat must be given in each of Metrics.")
+    if len({query["Id"] for query in queries}) < len(queries):
+        raise invalid("The Ids of Metrics must be different.")
+    if queries and sum(query.get("ReturnData", True) for query in queries) != 1:
+        raise invalid("ReturnData must be true for one of Metrics, and false for all others.")
+
+
+def _check_not_below_zero(given: Mapping[str, Any], name: str) -> None:
+    if given.get(name, 0) < 0:
+        raise invalid(f"{name} must not be below 0.")

@@ -1,0 +1,157 @@
+"""Scalable targets: variants of endpoints, and between how many instances they may be scaled."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.services.autoscaling.pages import page_of
+from servefit.aws.state.resources import Missing
+from servefit.aws.wire.errors import ApiError, invalid
+
+if TYPE_CHECKING:
+    from servefit.aws.services.call import Call
+    from servefit.aws.services.sagemaker.endpoints import Endpoints
+    from servefit.aws.state.resources import Resource, Resources
+
+KIND = "scalable-target"
+
+NAMESPACE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
+"""What can be registered here: the number of instances of a variant."""
+
+MOST_LISTED = 50
+"""Of AWS, in an answer."""
+
+_VARIANT = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
+
+_ROLE = (
+    "arn:aws:iam::{account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+)
+"""The role that AWS takes for SageMaker, whichever is given."""
+
+_SUSPENDED = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+
+
+class Targets:
+    """The scalable targets, each under its resource ID, of ``endpoints``."""
+
+    def __init__(self, resources: Resources, endpoints: Endpoints) -> None:
+        self._resources = resources
+        self._endpoints = endpoints
+
+    def register(self, call: Call) -> Resource:
+        """Keep a target. What is not given stays as it was. Raises ApiError."""
+        given, resource_id = call.given, call.given["ResourceId"]
+        endpoint = self._endpoint_of(given)
+        known = self._document(resource_id)
+        for bound in ("MinCapacity", "MaxCapacity"):
+            if bound not in given and bound not in known:
+                raise invalid(f"{bound} must be given when a scalable target is registered for the first time.")
+        document = {
+            "ScalableTargetARN": call.arn(f"scalable-target/{uuid.uuid4()}", service="application-autoscaling"),
+            "RoleARN": _ROLE.format(account=call.account),
+            "EndpointCreated": endpoint.created,
+            **known,
+            **{bound: given[bound] for bound in ("MinCapacity", "MaxCapacity") if bound in given},
+            "SuspendedState": {
+                **dict.fromkeys(_SUSPENDED, False),
+                **known.get("SuspendedState", {}),
+                **given.get("SuspendedState", {}),
+            },
+        }
+        check_capacities(document)
+        return self._resources.put(KIND, resource_id, lambda _: document)
+
+    def describe(self, call: Call) -> dict[str, Any]:
+        given = call.given
+        asked = given.get("ResourceIds", ())
+        kept = [each for each in self._resources.all(KIND) if is_asked_for(given) and (not asked or each.name in asked)]
+        page, token = page_of(given, "DescribeScalableTargets", kept, most=MOST_LISTED)
+        return {"ScalableTargets": [_told(each) for each in page], "NextToken": token}
+
+    def find(self, given: Mapping[str, Any], *, missing: str = "No scalable target registered") -> Resource:
+        """Return the target that a request names. Raises ApiError, ObjectNotFoundException, that says what is
+        ``missing``."""
+        try:
+            if is_asked_for(given):
+                return self._resources.get(KIND, given["ResourceId"])
+        except Missing:
+            pass
+        raise not_found(missing, given)
+
+    def with_arn(self, arn: str) -> Resource:
+        """Return a target by its name for tags. Raises ApiError, ResourceNotFoundException."""
+        for each in self._resources.all(KIND):
+            if each.document["ScalableTargetARN"] == arn:
+                return each
+        raise ApiError("ResourceNotFoundException", f"There is no resource {arn}.", fields={"ResourceName": arn})
+
+    def remove(self, target: Resource) -> None:
+        self._resources.remove(KIND, target.name)
+
+    def of_deleted_endpoints(self) -> list[Resource]:
+        """Return the targets whose endpoint has been deleted, and perhaps made again."""
+        return [each for each in self._resources.all(KIND) if not self._is_of_an_endpoint(each)]
+
+    def _is_of_an_endpoint(self, target: Resource) -> bool:
+        try:
+            name = target.name.split("/")[1]
+            return bool(self._endpoints.find(name).created == target.document["EndpointCreated"])
+        except ApiError:
+            return False
+
+    def _endpoint_of(self, given: Mapping[str, Any]) -> Resource:
+        """Return the endpoint of a target to be. Raises ApiError, ValidationException."""
+        found = _VARIANT.fullmatch(given["ResourceId"])
+        if found is None or not is_asked_for(given):
+            raise invalid(
+                "Unsupported service namespace, resource type or scalable dimension: "
+                f"{NAMESPACE}, endpoint/NAME/variant/NAME and {DIMENSION} are known here."
+            )
+        endpoint = self._endpoints.find(found[1])
+        if endpoint.document["Variant"]["VariantName"] != found[2]:
+            raise invalid(f'Could not find variant "{found[2]}" of endpoint "{found[1]}".')
+        return endpoint
+
+    def _document(self, resource_id: str) -> Mapping[str, Any]:
+        try:
+            return self._resources.get(KIND, resource_id).document
+        except Missing:
+            return {}
+
+
+def is_asked_for(given: Mapping[str, Any]) -> bool:
+    """Return whether a request is about variants of endpoints: there is nothing else."""
+    return (given["ServiceNamespace"], given.get("ScalableDimension", DIMENSION)) == (NAMESPACE, DIMENSION)
+
+
+def check_capacities(given: Mapping[str, Any]) -> None:
+    """Raise ApiError for numbers of instances between which there is none."""
+    least, most = given.get("MinCapacity"), given.get("MaxCapacity")
+    if (least is not None and least < 0) or (most is not None and most < 0):
+        raise invalid("MinCapacity and MaxCapacity must not be below 0.")
+    if least is not None and most is not None and least > most:
+        raise invalid("MaxCapacity must be greater than or equal to MinCapacity.")
+
+
+def not_found(what: str, given: Mapping[str, Any], more: str = "") -> ApiError:
+    """Return the error for what is not there, in AWS's words."""
+    return ApiError(
+        "ObjectNotFoundException",
+        f"{what} for service namespace: {given['ServiceNamespace']}, resource ID: {given['ResourceId']}, "
+        f"scalable dimension: {given['ScalableDimension']}{more}",
+    )
+
+
+def _told(target: Resource) -> dict[str, Any]:
+    document = target.document
+    return {
+        "ServiceNamespace": NAMESPACE,
+        "ResourceId": target.name,
+        "ScalableDimension": DIMENSION,
+        "CreationTime": target.created,
+        **{key: value for key, value in document.items() if key != "EndpointCreated"},
+    }

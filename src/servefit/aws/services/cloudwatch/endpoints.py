@@ -1,0 +1,36 @@
+"""The metrics of endpoints that were invoked, also of those that are gone.
+
+ModelLatency is what the endpoint says of itself: how long a request waited for the predictor, and how long the call
+took. Where it says nothing, as with an error, it is the whole exchange with its process. OverheadLatency is the rest
+of the time that the server had the request: reading and writing HTTP, at both of them. What the client's own connection
+takes is in neither, as at AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from servefit.aws.services.cloudwatch.metrics import OF_INVOCATIONS, UNITS, Metric, of_invocations
+from servefit.aws.services.cloudwatch.series import Series
+
+if TYPE_CHECKING:
+    from servefit.aws.endpoints.invocations import InvocationLogs
+
+
+class EndpointMetrics:
+    """Those of the invocations in ``logs``."""
+
+    def __init__(self, logs: InvocationLogs) -> None:
+        self._logs = logs
+
+    def metrics(self) -> Iterator[tuple[Metric, float]]:
+        for variant, last_s in self._logs.variants():
+            for name in UNITS[OF_INVOCATIONS]:
+                yield Metric.of_variant(OF_INVOCATIONS, name, variant), last_s
+
+    def series(self, metric: Metric, begin_s: float, end_s: float) -> Series:
+        variant = metric.variant
+        if metric.namespace != OF_INVOCATIONS or metric.unit is None or variant is None:
+            return Series.joined([])
+        return of_invocations(metric.name, self._logs.read(variant)).between(begin_s, end_s)

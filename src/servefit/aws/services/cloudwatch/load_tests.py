@@ -1,0 +1,150 @@
+"""The metrics of the load tests of recommendation jobs, under the endpoints that steps and recommendations name.
+
+All that was recorded counts, also what led up to the plateau that figures are taken from.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.aws.endpoints.invocations import Variant
+from servefit.aws.jobs.own_job import own_job
+from servefit.aws.jobs.queue import ENDED, KIND
+from servefit.aws.services.cloudwatch.metrics import (
+    OF_CLIENTS,
+    OF_INSTANCES,
+    OF_INVOCATIONS,
+    UNITS,
+    Metric,
+    of_invocations,
+)
+from servefit.aws.services.cloudwatch.recorded import Recorded, Recordings
+from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.sagemaker.recommendations import endpoint_of
+from servefit.search.jobs.job import space_of
+from servefit.search.results.recommendation import Trial
+from servefit.search.storage.job_folder import job_folder
+from servefit.search.storage.steps import TESTS
+
+if TYPE_CHECKING:
+    from servefit.aws.jobs.plan import Plan
+    from servefit.aws.jobs.queue import JobQueue
+    from servefit.aws.state.resources import Resource, Resources
+    from servefit.search.jobs.job import RecommendationJob
+
+_MOST_JOBS = 256
+"""Jobs whose tests are remembered: some kilobytes each. Chosen, not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTest:
+    """A load test that is over, under the name of an endpoint of an instance with so much memory. Times are in seconds
+    since 1970."""
+
+    job: str
+    endpoint: str
+    memory_bytes: int
+    trial: Trial
+    began_s: float
+    ended_s: float
+
+
+class LoadTestMetrics:
+    """Those of the jobs of ``queue``, which are kept in ``resources``. Threads may share it."""
+
+    def __init__(self, resources: Resources, queue: JobQueue) -> None:
+        self._resources = resources
+        self._queue = queue
+        self._recordings = Recordings()
+        self._over: OrderedDict[str, tuple[LoadTest, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def metrics(self) -> Iterator[tuple[Metric, float]]:
+        newest: dict[Metric, float] = {}
+        for job in self._resources.all(KIND):
+            for test in self._tests_of(job):
+                for metric in _metrics_of(test):
+                    newest[metric] = max(test.ended_s, newest.get(metric, 0.0))
+        yield from newest.items()
+
+    def series(self, metric: Metric, begin_s: float, end_s: float) -> Series:
+        if metric.unit is None:
+            return Series.joined([])
+        tests = [
+            test
+            for job in self._resources.all(KIND)
+            if job.created < end_s and (job.document.get("CompletionTime") or end_s) >= begin_s
+            for test in self._tests_of(job)
+            if metric in _metrics_of(test)
+        ]
+        return Series.joined([_series_of(metric, test, self._recorded(test)).between(begin_s, end_s) for test in tests])
+
+    def _recorded(self, test: LoadTest) -> Recorded:
+        return self._recordings.of(test.trial, job_folder(test.job), began_s=test.began_s, ended_s=test.ended_s)
+
+    def _tests_of(self, job: Resource) -> tuple[LoadTest, ...]:
+        """Return the load tests of a job that are over. Those of a job that is over do not change any more."""
+        with self._lock:
+            if job.name in self._over:
+                self._over.move_to_end(job.name)
+                return self._over[job.name]
+        files = self._queue.files(job.name)
+        found = own_job(files)
+        tests = () if found is None else tuple(_load_tests(found, files.plan()))
+        if job.document["Status"] in ENDED:
+            with self._lock:
+                self._over[job.name] = tests
+                while len(self._over) > _MOST_JOBS:
+                    self._over.popitem(last=False)
+        return tests
+
+
+def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[LoadTest]:
+    """Yield the load tests of a job that are over, under each instance type that they stand for."""
+    for step in job.steps:
+        trial, ended_s = step.result, step.ended_at
+        if step.kind not in TESTS or not isinstance(trial, Trial) or trial.kept_in is None or ended_s is None:
+            continue
+        for profile, points in space_of(job.header, job.trials).profiles:
+            if trial.configuration not in points:
+                continue
+            for instance_type in plan.types_of(profile.name):
+                yield LoadTest(
+                    job=job.name,
+                    endpoint=endpoint_of(job.name, instance_type, trial.configuration),
+                    memory_bytes=profile.memory_bytes,
+                    trial=trial,
+                    began_s=step.began_at,
+                    ended_s=ended_s,
+                )
+
+
+def _metrics_of(test: LoadTest) -> Iterator[Metric]:
+    """Yield the metrics that a test has samples of. Where an endpoint was predicted there are those of the model in
+    process, beside which there is no overhead."""
+    variant = Variant(test.endpoint, test.endpoint)
+    over_http = (test.trial.driver, test.trial.basis) == ("http", "measured")
+    for name in UNITS[OF_INVOCATIONS]:
+        if name != "OverheadLatency" or over_http:
+            yield Metric.of_variant(OF_INVOCATIONS, name, variant)
+    for name in UNITS[OF_INSTANCES]:
+        yield Metric.of_variant(OF_INSTANCES, name, variant)
+    for name in UNITS[OF_CLIENTS]:
+        yield Metric.of_clients(name, job=test.job, endpoint=test.endpoint)
+
+
+def _series_of(metric: Metric, test: LoadTest, recorded: Recorded) -> Series:
+    match metric.name:
+        case "CPUUtilization":
+            return recorded.cpu_percent
+        case "MemoryUtilization":
+            memory = recorded.memory_bytes
+            return Series(memory.at_s, memory.values * (100 / test.memory_bytes))
+        case "NumberOfUsers":
+            return recorded.users
+        case name:
+            return of_invocations(name, recorded.invocations)

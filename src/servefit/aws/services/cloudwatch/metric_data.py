@@ -1,0 +1,136 @@
+"""GetMetricData: one statistic of each of several metrics, in pages. Metric math is not computed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from servefit.aws.services.cloudwatch.errors import bad_request
+from servefit.aws.services.cloudwatch.metrics import Metric
+from servefit.aws.services.cloudwatch.pages import page
+from servefit.aws.services.cloudwatch.periods import PERIODS, Periods, is_period, wrong_way_round
+from servefit.aws.services.cloudwatch.points import points
+from servefit.aws.services.cloudwatch.statistics import statistic
+
+if TYPE_CHECKING:
+    from servefit.aws.services.call import Call
+    from servefit.aws.services.cloudwatch.sources import Source
+    from servefit.aws.services.cloudwatch.statistics import Statistic
+
+MOST_QUERIES = 500
+"""Of AWS, in a call."""
+
+MOST_POINTS = 100_800
+"""Of AWS, in an answer."""
+
+_ID = re.compile(r"[a-z][a-zA-Z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Query:
+    """What one query asks for. ``unit`` is the only one that it takes, None where it takes any."""
+
+    id: str
+    label: str
+    metric: Metric
+    statistic: Statistic
+    period_s: int
+    unit: str | None
+    returned: bool
+
+    def points(self, given: Mapping[str, Any], source: Source) -> Sequence[tuple[int, float]]:
+        """Return times and values, in the order that is asked for."""
+        if self.metric.unit is None or self.unit not in (None, self.metric.unit):
+            return []
+        periods = Periods.between(given["StartTime"], given["EndTime"], self.period_s)
+        series = source.series(self.metric, periods.first_s, periods.last_s)
+        found = [(at_s, values[0]) for at_s, values in points(series, periods, [self.statistic])]
+        return found if given.get("ScanBy") == "TimestampAscending" else found[::-1]
+
+
+class _Entry(NamedTuple):
+    """A point of a query, None for the only entry of one that has none."""
+
+    query: _Query
+    point: tuple[int, float] | None
+    is_last: bool
+
+
+def metric_data(call: Call, source: Source) -> dict[str, Any]:
+    """Return a page of the points that are asked for. Raises ApiError, ValidationError."""
+    given = call.given
+    most = given.get("MaxDatapoints", MOST_POINTS)
+    if wrong := wrong_way_round(given["StartTime"], given["EndTime"]):
+        raise bad_request(wrong)
+    if not 1 <= most <= MOST_POINTS:
+        raise bad_request(f"The parameter MaxDatapoints must be between 1 and {MOST_POINTS}.")
+    queries = [each for each in _queries(given["MetricDataQueries"]) if each.returned]
+    entries = [entry for query in queries for entry in _entries(query, query.points(given, source))]
+    shown, token = page(given, "GetMetricData", entries, most=most, code="InvalidNextToken")
+    results = [_result(query, [*of_query]) for query, of_query in groupby(shown, key=lambda entry: entry.query)]
+    return {"MetricDataResults": results, "NextToken": token, "Messages": []}
+
+
+def _entries(query: _Query, found: Sequence[tuple[int, float]]) -> Iterator[_Entry]:
+    if not found:
+        yield _Entry(query, None, is_last=True)
+    for nth, point in enumerate(found, start=1):
+        yield _Entry(query, point, is_last=nth == len(found))
+
+
+def _result(query: _Query, entries: Sequence[_Entry]) -> dict[str, Any]:
+    found = [entry.point for entry in entries if entry.point is not None]
+    return {
+        "Id": query.id,
+        "Label": query.label,
+        "Timestamps": [at_s for at_s, _ in found],
+        "Values": [value for _, value in found],
+        "StatusCode": "Complete" if entries[-1].is_last else "PartialData",
+    }
+
+
+def _queries(given: Sequence[Mapping[str, Any]]) -> list[_Query]:
+    """Return the queries of a call. Raises ApiError, with the words that AWS has."""
+    if not 1 <= len(given) <= MOST_QUERIES:
+        raise bad_request(f"The collection MetricDataQueries must have between 1 and {MOST_QUERIES} members.")
+    found = [_query(each, f"MetricDataQueries.member.{nth}") for nth, each in enumerate(given, start=1)]
+    if len({each.id for each in found}) < len(found):
+        raise bad_request("The values for parameter id in MetricDataQueries are not unique.")
+    if not any(each.returned for each in found):
+        raise bad_request("At least one of the MetricDataQueries must have ReturnData true.")
+    return found
+
+
+def _query(given: Mapping[str, Any], where: str) -> _Query:
+    name, asked = given["Id"], given.get("MetricStat")
+    if _ID.fullmatch(name) is None:
+        pattern = f"^{_ID.pattern}$"
+        raise bad_request(f"The value {name} for parameter {where}.Id is not matching the expected pattern {pattern}.")
+    if "Expression" in given:
+        if asked is not None:
+            both = f"{where}.Expression and {where}.MetricStat"
+            raise bad_request(f"The parameters {both} are mutually exclusive and you have specified both.")
+        raise bad_request(f"Error in expression '{name}': metric math is not computed here.")
+    if asked is None:
+        raise bad_request(f"The parameter {where}.MetricStat is required.")
+    for member in ("Namespace", "MetricName"):
+        if member not in asked["Metric"]:
+            raise bad_request(f"The parameter {where}.MetricStat.Metric.{member} is required.")
+    known = statistic(asked["Stat"])
+    if known is None:
+        raise bad_request(f"The value {asked['Stat']} for parameter {where}.MetricStat.Stat is not a valid statistic.")
+    if not is_period(asked["Period"]):
+        raise bad_request(f"The parameter {where}.MetricStat.Period must be {PERIODS}.")
+    metric = Metric.asked_for(asked["Metric"])
+    return _Query(
+        id=name,
+        label=given.get("Label", metric.name),
+        metric=metric,
+        statistic=known,
+        period_s=asked["Period"],
+        unit=asked.get("Unit"),
+        returned=given.get("ReturnData", True),
+    )

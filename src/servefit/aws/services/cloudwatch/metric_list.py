@@ -1,0 +1,44 @@
+"""ListMetrics: the metrics that have samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.services.cloudwatch.pages import page
+
+if TYPE_CHECKING:
+    from servefit.aws.services.call import Call
+    from servefit.aws.services.cloudwatch.metrics import Metric
+    from servefit.aws.services.cloudwatch.sources import Source
+
+MOST_METRICS = 500
+"""Of AWS, in an answer."""
+
+_RECENT_S = 3 * 3600
+"""What RecentlyActive PT3H, its only value, says."""
+
+
+def metric_list(call: Call, source: Source) -> dict[str, Any]:
+    """Return the metrics that are asked for. Raises ApiError, InvalidParameterValue."""
+    given = call.given
+    since_s = time.time() - _RECENT_S if "RecentlyActive" in given else 0.0
+    found = {metric for metric, newest_s in source.metrics() if newest_s >= since_s and _is_asked_for(given, metric)}
+    if given.get("OwningAccount", call.account) != call.account:
+        found = set()
+    kept = sorted(found, key=lambda metric: (metric.namespace, metric.dimensions, metric.name))
+    metrics, token = page(given, "ListMetrics", kept, most=MOST_METRICS, code="InvalidParameterValue")
+    return {"Metrics": [metric.document for metric in metrics], "NextToken": token}
+
+
+def _is_asked_for(given: Mapping[str, Any], metric: Metric) -> bool:
+    names = dict(metric.dimensions)
+    return (
+        given.get("Namespace", metric.namespace) == metric.namespace
+        and given.get("MetricName", metric.name) == metric.name
+        and all(
+            each["Name"] in names and each.get("Value", names[each["Name"]]) == names[each["Name"]]
+            for each in given.get("Dimensions", ())
+        )
+    )

@@ -1,0 +1,25 @@
+"""Points: the statistics of the samples of each period that has some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from servefit.aws.services.cloudwatch.periods import Periods
+    from servefit.aws.services.cloudwatch.series import Series
+    from servefit.aws.services.cloudwatch.statistics import Statistic
+
+
+def points(series: Series, periods: Periods, statistics: Sequence[Statistic]) -> Iterator[tuple[int, list[float]]]:
+    """Yield the beginning of each period that has samples, and the value of each statistic, the earliest first."""
+    known = series.between(periods.first_s, periods.last_s)
+    if not len(known.at_s):
+        return
+    numbers = np.floor(known.at_s / periods.period_s).astype(np.int64)
+    changes = np.flatnonzero(np.diff(numbers)) + 1
+    for first, last in zip([0, *changes.tolist()], [*changes.tolist(), len(numbers)], strict=True):
+        samples = np.sort(known.values[first:last].astype(np.float64))
+        yield int(numbers[first]) * periods.period_s, [each.of(samples) for each in statistics]

@@ -1,0 +1,37 @@
+"""Where the samples of metrics come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from servefit.aws.services.cloudwatch.series import Series
+
+if TYPE_CHECKING:
+    from servefit.aws.services.cloudwatch.metrics import Metric
+
+
+class Source(Protocol):
+    """Has metrics and their samples."""
+
+    def metrics(self) -> Iterable[tuple[Metric, float]]:
+        """Return the metrics that there are, each with the time of its newest sample, in seconds since 1970."""
+        ...
+
+    def series(self, metric: Metric, begin_s: float, end_s: float) -> Series:
+        """Return the samples of a metric between two times, and maybe others: none where there are none."""
+        ...
+
+
+class Sources:
+    """Several sources as one."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+
+    def metrics(self) -> Iterator[tuple[Metric, float]]:
+        for source in self._sources:
+            yield from source.metrics()
+
+    def series(self, metric: Metric, begin_s: float, end_s: float) -> Series:
+        return Series.joined([source.series(metric, begin_s, end_s) for source in self._sources])

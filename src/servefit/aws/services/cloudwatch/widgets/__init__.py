@@ -1,0 +1,5 @@
+"""Metric widgets: descriptions of pictures in JSON, as GetMetricWidgetImage takes them, and the pictures.
+
+``widget`` reads a description, with ``lines``, ``annotations`` and ``times`` for its parts and ``given`` for values of
+JSON; ``picture`` draws.
+"""

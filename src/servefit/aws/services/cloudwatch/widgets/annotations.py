@@ -1,0 +1,82 @@
+"""The annotations of a widget: lines at a value or at a time, and bands between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from servefit.aws.services.cloudwatch.widgets.given import Given, refused
+from servefit.aws.services.cloudwatch.widgets.lines import COLOR
+
+_MOST = 100
+"""Of each kind. Chosen, not measured."""
+
+_DEFAULT_COLOR = "#d62728"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """A line ``at`` a value, or at a time in seconds since 1970; with ``until`` a band. ``fill`` is "none", or the side
+    of the line that is filled: "above", "below", "after" or "before". ``axis`` is left or right."""
+
+    at: float
+    until: float | None
+    label: str
+    color: str
+    fill: str
+    axis: str
+
+
+def horizontal(given: Given) -> list[Annotation]:
+    """Return the lines at values. Raises ApiError, ValidationError."""
+
+    def value(each: Given) -> float:
+        found = each.number("value")
+        if found is None:
+            raise refused(each.where, "Should have required property 'value'")
+        return found
+
+    return _annotations(given, "horizontal", value, fills=("none", "above", "below"))
+
+
+def vertical(given: Given, seconds_of: Callable[[str, str], float]) -> list[Annotation]:
+    """Return the lines at times, which ``seconds_of`` reads. Raises ApiError, ValidationError."""
+
+    def time(each: Given) -> float:
+        if each.values.get("value") is None:
+            raise refused(each.where, "Should have required property 'value'")
+        return seconds_of(each.text("value"), each.at("value"))
+
+    return _annotations(given, "vertical", time, fills=("none", "before", "after"))
+
+
+def _annotations(
+    given: Given, name: str, value: Callable[[Given], float], *, fills: tuple[str, ...]
+) -> list[Annotation]:
+    found = []
+    for each, where in given.items(name, most=_MOST):
+        first, second = _ends(each, where)
+        if not first.flag("visible", default=True):
+            continue
+        found.append(
+            Annotation(
+                at=value(first),
+                until=None if second is None else value(second),
+                label=first.text("label"),
+                color=first.text("color", pattern=COLOR) or _DEFAULT_COLOR,
+                fill=first.choice("fill", fills),
+                axis=first.choice("yAxis", ("left", "right")),
+            )
+        )
+    return found
+
+
+def _ends(each: Any, where: str) -> tuple[Given, Given | None]:
+    """Return the line of an annotation, and the other end of a band."""
+    if not isinstance(each, list):
+        return Given.of(each, where), None
+    if len(each) != 2:
+        raise refused(where, "Should have 2 items")
+    first, second = (Given.of(end, f"{where}/{nth}") for nth, end in enumerate(each))
+    return first, second

@@ -1,0 +1,198 @@
+"""Instant recommendations, which DescribeModel tells: how to serve a model on this machine's own profiles.
+
+They are those of the last job of the same model data, which were measured under load. Where there is none they are
+predicted by a survey, which times calls alone; it is made once for the same data, and begins when the model is first
+described, unless a job of that data is on its way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.jobs.queue import ENDED
+from servefit.aws.jobs.survey import SurveyFiles, SurveyPlan
+from servefit.aws.jobs.turns import DATA_VERSION, JOB, SURVEY
+from servefit.aws.services.sagemaker.instance_types import type_of
+from servefit.aws.services.sagemaker.models import container_of
+from servefit.aws.services.sagemaker.packages import data_of
+from servefit.aws.services.sagemaker.recommendations import variables_told
+from servefit.aws.state.resources import Missing, Taken
+from servefit.aws.wire.errors import ApiError
+from servefit.version import __version__
+
+if TYPE_CHECKING:
+    from servefit.aws.jobs.model_data import DataVersions
+    from servefit.aws.jobs.plan import JobSettings
+    from servefit.aws.jobs.queue import JobQueue
+    from servefit.aws.services.call import Call, Operations
+    from servefit.aws.services.sagemaker.models import Models
+    from servefit.aws.services.sagemaker.packages import Packages
+    from servefit.aws.services.sagemaker.recommendation_jobs import RecommendationJobs
+    from servefit.aws.state.resources import Resource, Resources
+
+_log = logging.getLogger(__name__)
+
+_MOST_RECOMMENDATIONS = 3
+"""Of AWS, for a model."""
+
+
+class InstantRecommendations:
+    """The operation that tells them.
+
+    Args:
+        resources: Where jobs and surveys are kept.
+        queue: What carries them out.
+        models: The models that they are of.
+        packages: The model packages that models may name in place of data of their own.
+        jobs: Tell what was measured.
+        versions: Tell whether model data has changed.
+        file_of: Gives the file of an s3:// or file:// URL; raises ApiError for another one.
+        settings: How models are read.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        queue: JobQueue,
+        models: Models,
+        packages: Packages,
+        jobs: RecommendationJobs,
+        versions: DataVersions,
+        *,
+        file_of: Callable[[str], Path],
+        settings: JobSettings,
+    ) -> None:
+        self._resources = resources
+        self._queue = queue
+        self._models = models
+        self._packages = packages
+        self._jobs = jobs
+        self._versions = versions
+        self._file_of = file_of
+        self._settings = settings
+        self._logged: set[tuple[str, str]] = set()
+        self._forget_failures()
+
+    @property
+    def operations(self) -> Operations:
+        return {"DescribeModel": self.describe_model}
+
+    def describe_model(self, call: Call) -> dict[str, Any]:
+        """Return a model with its recommendations, as far as they are known by now."""
+        return {
+            **self._models.describe(call),
+            "DeploymentRecommendation": self._recommendation(self._models.find(call.given["ModelName"])),
+        }
+
+    def _recommendation(self, model: Resource) -> dict[str, Any]:
+        container = container_of(model)
+        if "ModelDataUrl" not in container and "ModelPackageName" not in container:
+            return {"RecommendationStatus": "NOT_APPLICABLE"}
+        try:
+            url, _ = data_of(container, self._packages, about=f"Model {model.name}")
+            file = self._file_of(url)
+        except ApiError as error:
+            return self._failed(model, error.message)
+        version = self._versions.of(file)
+        if version is None:
+            return self._failed(model, f"{url} is not there, or cannot be read")
+        jobs = [job for job in self._resources.all(JOB) if job.document.get(DATA_VERSION) == version]
+        if measured := next(self._measured(jobs), None):
+            return _completed([_told(model.name, *each) for each in measured])
+        survey = self._survey(version, file, url, wanted=not any(job.document["Status"] not in ENDED for job in jobs))
+        if survey is None or survey.document["Status"] not in ENDED:
+            return {"RecommendationStatus": "IN_PROGRESS"}
+        if survey.document["Status"] != "COMPLETED":
+            return self._failed(model, str(survey.document["FailureReason"]))
+        expected = SurveyFiles(self._queue.files(survey.name, SURVEY).folder).expected()
+        return _completed(
+            [
+                _told(
+                    model.name,
+                    _identifier(version, each.profile, each.variables),
+                    type_of(each.profile),
+                    each.variables,
+                )
+                for each in expected
+            ]
+        )
+
+    def _measured(self, jobs: Sequence[Resource]) -> Iterator[list[tuple[str, str, Mapping[str, str]]]]:
+        """Yield what jobs have found, the last first: identifiers, instance types and variables."""
+        for job in reversed(jobs):
+            if job.document["Status"] == "COMPLETED" and (found := self._jobs.recommendations_of(job.name)):
+                yield [
+                    (
+                        each["RecommendationId"].partition("/")[2],
+                        each["EndpointConfiguration"]["InstanceType"],
+                        variables_told(each),
+                    )
+                    for each in found
+                ]
+
+    def _survey(self, version: str, file: Path, url: str, *, wanted: bool) -> Resource | None:
+        """Return the survey of model data, which is begun where there is none yet and one is ``wanted``."""
+        name = _survey_name(version)
+        try:
+            return self._resources.get(SURVEY, name)
+        except Missing:
+            if not wanted:
+                return None
+        files = SurveyFiles(self._queue.files(name, SURVEY).folder)
+        files.write_plan(SurveyPlan(model=str(file), model_url=url, trust_pickle=self._settings.trust_pickle))
+        try:
+            made = self._resources.add(SURVEY, name, {"Status": "PENDING", DATA_VERSION: version})
+        except Taken:
+            return self._resources.get(SURVEY, name)
+        self._queue.added()
+        return made
+
+    def _failed(self, model: Resource, reason: str) -> dict[str, Any]:
+        """Return that there is no recommendation. AWS does not say why: the log does, once."""
+        if (model.name, reason) not in self._logged:
+            self._logged.add((model.name, reason))
+            _log.warning("model %s has no recommendation: %s", model.name, reason)
+        return {"RecommendationStatus": "FAILED"}
+
+    def _forget_failures(self) -> None:
+        """Forget the surveys that have failed under another server: what failed is tried again, perhaps with
+        --trust-pickle."""
+        for each in self._resources.all(SURVEY):
+            if each.document["Status"] not in ("PENDING", "IN_PROGRESS", "COMPLETED"):
+                shutil.rmtree(self._queue.files(each.name, SURVEY).folder, ignore_errors=True)
+                self._resources.remove(SURVEY, each.name)
+
+
+def _completed(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "RecommendationStatus": "COMPLETED",
+        "RealTimeInferenceRecommendations": found[:_MOST_RECOMMENDATIONS],
+    }
+
+
+def _told(model: str, identifier: str, instance_type: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "RecommendationId": f"{model}/{identifier}",
+        "InstanceType": instance_type,
+        "Environment": dict(variables),
+    }
+
+
+def _survey_name(version: str) -> str:
+    """Return the name of the survey of model data: one for each machine and each version of servefit, which may come
+    to something else."""
+    from servefit.profiler.machine.host import describe_host
+
+    about = (version, describe_host().fingerprint, __version__)
+    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:32]
+
+
+def _identifier(version: str, profile: str, variables: Mapping[str, str]) -> str:
+    """Return the eight characters of a recommendation, the same whenever it is told."""
+    about = (version, profile, *(f"{name}={value}" for name, value in variables.items()))
+    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:8]

@@ -1,0 +1,134 @@
+"""The plan of a recommendation job: what a request comes to, once the model, the endpoint and the instance types that
+it names are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.aws.jobs.plan import Measured, Plan
+from servefit.aws.services.sagemaker.instance_types import (
+    SERVERLESS,
+    profile_of,
+    serverless_configurations,
+    type_of,
+)
+from servefit.aws.services.sagemaker.job_requests import check_request
+from servefit.aws.services.sagemaker.job_sources import source_of
+from servefit.aws.wire.errors import invalid
+from servefit.errors import SpecError
+from servefit.search.jobs.lifecycle import check_budget
+
+if TYPE_CHECKING:
+    from servefit.aws.jobs.plan import JobSettings
+    from servefit.aws.services.sagemaker.job_sources import JobSource
+    from servefit.aws.services.sagemaker.loaded_endpoints import LoadedEndpoints
+    from servefit.aws.services.sagemaker.models import Models
+    from servefit.aws.services.sagemaker.packages import Packages
+
+
+class JobPlans:
+    """Makes the plans of jobs.
+
+    Args:
+        models: The models that jobs are made of.
+        packages: The model packages that jobs are made of.
+        loaded: Finds the endpoints that jobs load.
+        file_of: Gives the file of an s3:// or file:// URL; raises ApiError for another one.
+        settings: How jobs are carried out.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        packages: Packages,
+        loaded: LoadedEndpoints,
+        *,
+        file_of: Callable[[str], Path],
+        settings: JobSettings,
+    ) -> None:
+        self._models = models
+        self._packages = packages
+        self._loaded = loaded
+        self._file_of = file_of
+        self._settings = settings
+
+    def of(self, given: Mapping[str, Any]) -> Plan:
+        """Return the plan of a request. Raises ApiError, ValidationException, for one that makes no sense, and for what
+        servefit does not carry out."""
+        check_request(given)
+        source = source_of(given["InputConfig"], self._models, self._packages)
+        plan = Plan(
+            name=given["JobName"],
+            model=self._path_of(source.model_url),
+            model_url=source.model_url,
+            payload=self._path_of(source.payload_url),
+            payload_url=source.payload_url,
+            endpoint=self._loaded.of_request(given),
+            measured=self._measured(given, source),
+            asked={key: given[key] for key in ("InputConfig", "StoppingConditions") if key in given},
+            time_scale=self._settings.time_scale,
+            trust_pickle=self._settings.trust_pickle,
+            allow_noise=self._settings.allow_noise,
+        )
+        _check_plan(plan)
+        return plan
+
+    def _path_of(self, url: str | None) -> str | None:
+        return None if url is None else str(self._file_of(url))
+
+    def _measured(self, given: Mapping[str, Any], source: JobSource) -> tuple[Measured, ...]:
+        """Return the instance types that a job is about, each with its profile, or why it is not measured here."""
+        from servefit.profiler.machine.host import describe_host
+        from servefit.profiler.machine.profiles import find_profile, local_profiles, why_not_measurable
+
+        host = describe_host()
+        configurations = given["InputConfig"].get("EndpointConfigurations", ())
+        types = [each["InstanceType"] for each in configurations if "InstanceType" in each]
+        if given["JobType"] == "Default":
+            types = list(source.types) or [type_of(profile.name) for profile in local_profiles(host)]
+        found = []
+        for instance_type in dict.fromkeys(types):
+            name = profile_of(instance_type, self._settings.profiles)
+            try:
+                reason = why_not_measurable(find_profile(name, host), host)
+            except SpecError:
+                reason = "has a shape that is not known here"
+            if reason is not None:
+                reason = f"it {reason}; measure one shape under another's name with --map {instance_type}=local-1c"
+            found.append(Measured(instance_type=instance_type, profile=name, reason=reason))
+        if serverless_configurations(given):
+            found.append(
+                Measured(instance_type=SERVERLESS, profile="", reason="serverless endpoints are not served here")
+            )
+        return tuple(found)
+
+
+def _check_plan(plan: Plan) -> None:
+    """Raise ApiError, ValidationException, for what servefit does not carry out."""
+    try:
+        if plan.endpoint is not None:
+            plan.load_request()
+        if any(each.reason is None for each in plan.measured):
+            check_budget(plan.request())
+    except SpecError as error:
+        raise invalid(str(error)) from error
+
+
+def first_lines(plan: Plan) -> Iterator[str]:
+    """Yield what there is to say of a job before it is carried out."""
+    urls = [url for url in (plan.model_url, plan.payload_url) if url is not None]
+    yield f"job {plan.name} was made{', of ' if urls else ''}{' and '.join(urls)}"
+    if plan.endpoint is not None and plan.measured:
+        yield (
+            f"endpoint {plan.endpoint.name} is loaded before instance types are measured; JobDurationInSeconds holds "
+            "for each of both"
+        )
+    if plan.time_scale != 1:
+        yield f"durations are multiplied by {plan.time_scale:g} (--time-scale)"
+    if plan.asked["InputConfig"].get("ResourceLimit", {}).get("MaxParallelOfTests", 1) > 1:
+        yield "tests are made one at a time: MaxParallelOfTests is taken as 1"
+    for each in plan.measured:
+        if each.reason is not None:
+            yield f"{each.instance_type} is not measured: {each.reason}"
