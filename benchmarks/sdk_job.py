@@ -24,7 +24,9 @@ def main() -> None:
         sagemaker_session=Session(),
     )
     began = time.monotonic()
-    model.right_size(sample_payload_url=payload_url, supported_content_types=["text/csv"], job_name=name)
+    model.right_size(
+        sample_payload_url=payload_url, supported_content_types=["text/csv"], job_name=name, framework="XGBOOST"
+    )
     seconds = time.monotonic() - began
     print(json.dumps({"seconds": seconds, "status": model.inference_recommender_job_results["Status"]}))
 

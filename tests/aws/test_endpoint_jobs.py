@@ -123,6 +123,29 @@ def test_its_load_is_a_step_of_the_variant(server: Server, loaded: dict[str, Any
     assert steps["Steps"] == []
 
 
+def test_its_requests_are_metrics_of_the_variant(server: Server, loaded: dict[str, Any]) -> None:
+    cloudwatch = server.client("cloudwatch")
+    variant = [{"Name": "EndpointName", "Value": "fraud"}, {"Name": "VariantName", "Value": "blue"}]
+    clients = [{"Name": "JobName", "Value": loaded["JobName"]}, {"Name": "EndpointName", "Value": "fraud"}]
+    span = {"StartTime": loaded["CreationTime"], "EndTime": loaded["LastModifiedTime"], "Period": 60}
+
+    def points(namespace: str, name: str, dimensions: list[dict[str, str]], statistic: str) -> list[float]:
+        found = cloudwatch.get_metric_statistics(
+            Namespace=namespace, MetricName=name, Dimensions=dimensions, Statistics=[statistic], **span
+        )
+        return [each[statistic] for each in found["Datapoints"]]
+
+    of_clients = "/aws/sagemaker/InferenceRecommendationsJobs"
+    answered = sum(points("AWS/SageMaker", "Invocations", variant, "Sum"))
+    assert answered > 0
+    assert sum(points("AWS/SageMaker", "ModelLatency", variant, "SampleCount")) == answered
+    assert sum(points(of_clients, "ClientInvocations", clients, "Sum")) == answered
+    assert max(points(of_clients, "NumberOfUsers", clients, "Maximum")) >= 1
+    assert max(points("AWS/SageMaker", "OverheadLatency", variant, "Average")) > 0
+    listed = cloudwatch.list_metrics(Namespace=of_clients, Dimensions=clients)["Metrics"]
+    assert "ClientLatency" in {each["MetricName"] for each in listed}
+
+
 def test_the_journal_says_what_was_loaded_and_what_to_bear_in_mind(server: Server, loaded: dict[str, Any]) -> None:
     lines = lines_of(server, "loaded")
     assert any(line.startswith("endpoint fraud is loaded, at http://127.0.0.1:") for line in lines)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -49,27 +48,25 @@ def test_the_first_request_is_due_at_that_time_and_answers_are_as_long_after_it_
 
 
 @pytest.mark.parametrize(("step_s", "first_s"), [(9.0, 0.75), (2.5, 0.495)])
-def test_a_load_begins_when_the_model_is_loaded_and_ends_within_its_step(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step_s: float, first_s: float
+def test_a_load_begins_when_it_is_said_to_and_ends_within_its_step(
+    tmp_path: Path, step_s: float, first_s: float
 ) -> None:
     run = recorded_run(OPEN, times(0, 1000, 2000), times(5, 1005, 2005), until_ns=5 * S)
-    monkeypatch.setattr(module, "kept_runs", lambda _trial, _folder: (run,))
-    trial: Any = SimpleNamespace(kept_in="one.servefit", measurement=SimpleNamespace(load_s=0.75))
-    recordings = Recordings()
-    found = recordings.of(trial, tmp_path, began_s=FIRST_S, ended_s=FIRST_S + step_s)
+    recordings, file = Recordings(), tmp_path / "one.servefit"
+    step = {"first_s": FIRST_S + 0.75, "ended_s": FIRST_S + step_s}
+    found = recordings.of(file, lambda: (run,), **step)
     assert (found.invocations.at_s - FIRST_S - first_s).tolist() == pytest.approx([0.005, 1.005, 2.005], abs=1e-6)
-    monkeypatch.setattr(module, "kept_runs", lambda _trial, _folder: ())
-    assert recordings.of(trial, tmp_path, began_s=FIRST_S, ended_s=FIRST_S + step_s) is found
+    assert recordings.of(file, lambda: (), **step) is found
 
 
 def test_no_more_is_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run = recorded_run(OPEN, times(0, 1000, 2000), times(5, 1005, 2005), until_ns=5 * S)
-    monkeypatch.setattr(module, "kept_runs", lambda _trial, _folder: (run,))
     monkeypatch.setattr(module, "MOST_BYTES", 2 * recorded([run], first_s=FIRST_S).nbytes)
-    recordings, found = Recordings(), []
-    for number in (0, 1, 2, 1, 0):
-        trial: Any = SimpleNamespace(kept_in=f"{number}.servefit", measurement=SimpleNamespace(load_s=0.0))
-        found.append(recordings.of(trial, tmp_path, began_s=FIRST_S, ended_s=FIRST_S + 9))
+    recordings = Recordings()
+    found = [
+        recordings.of(tmp_path / f"{number}.servefit", lambda: (run,), first_s=FIRST_S, ended_s=FIRST_S + 9)
+        for number in (0, 1, 2, 1, 0)
+    ]
     assert found[3] is found[1]
     assert found[4] is not found[0]
 

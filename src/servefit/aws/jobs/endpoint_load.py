@@ -65,7 +65,12 @@ class KeptLoad:
         """Keep all that was recorded, as ``servefit load --save`` does. Raises StateError."""
         from servefit.profiler.record.storage.measurements import save_measurement
 
-        save_measurement(found.recorded(), self.folder / "endpoint.servefit", variable="SERVEFIT_HOME")
+        save_measurement(found.recorded(), self.samples, variable="SERVEFIT_HOME")
+
+    @property
+    def samples(self) -> Path:
+        """The file of the samples."""
+        return self.folder / "endpoint.servefit"
 
     @property
     def _file(self) -> Path:

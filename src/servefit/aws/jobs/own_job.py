@@ -3,6 +3,10 @@ it waited."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,3 +35,47 @@ def own_job(files: JobFiles) -> RecommendationJob | None:
     # The payload of an archive has its name alone.
     is_own = header.model.source == plan.model and Path(header.payload.source).name == Path(plan.payload).name
     return found if is_own and header.created_at >= began_at else None
+
+
+_SETTLED_S = 1.0
+"""What the process of a job has kept is read again at most so often. A step is kept about when its line is written:
+chosen, not measured."""
+
+_MOST_JOBS = 32
+"""Jobs that are remembered: a large one takes some megabytes. Chosen, not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    job: RecommendationJob | None
+    version: tuple[int, int, bool]
+    at_s: float
+
+
+class OwnJobs:
+    """Loads jobs as :func:`own_job`, and remembers them as long as nothing has happened, which their journals tell.
+    What is said of a job that runs may be a second old: to load it takes a tenth of one. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Path, _Loaded] = OrderedDict()
+
+    def of(self, files: JobFiles) -> RecommendationJob | None:
+        """Return a job, as :func:`own_job` does."""
+        with self._lock:
+            version = files.version()
+            known = self._known.get(files.folder)
+            if known is None or not _is_still_true(known, version):
+                known = _Loaded(at_s=time.time(), version=version, job=own_job(files))
+                self._known[files.folder] = known
+            self._known.move_to_end(files.folder)
+            while len(self._known) > _MOST_JOBS:
+                self._known.popitem(last=False)
+            return known.job
+
+
+def _is_still_true(known: _Loaded, version: tuple[int, int, bool]) -> bool:
+    if known.version == version:
+        written_s = version[0] / 1e9
+        return known.at_s - written_s > _SETTLED_S or time.time() - known.at_s < _SETTLED_S
+    return not version[2] and time.time() - known.at_s < _SETTLED_S

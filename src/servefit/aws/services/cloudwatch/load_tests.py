@@ -22,9 +22,9 @@ from servefit.aws.services.cloudwatch.metrics import (
     Metric,
     of_invocations,
 )
-from servefit.aws.services.cloudwatch.recorded import Recorded, Recordings
 from servefit.aws.services.cloudwatch.series import Series
 from servefit.aws.services.sagemaker.recommendations import endpoint_of
+from servefit.search.capacity.latency_curve import kept_runs
 from servefit.search.jobs.job import space_of
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.job_folder import job_folder
@@ -33,6 +33,7 @@ from servefit.search.storage.steps import TESTS
 if TYPE_CHECKING:
     from servefit.aws.jobs.plan import Plan
     from servefit.aws.jobs.queue import JobQueue
+    from servefit.aws.services.cloudwatch.recorded import Recorded, Recordings
     from servefit.aws.state.resources import Resource, Resources
     from servefit.search.jobs.job import RecommendationJob
 
@@ -56,10 +57,10 @@ class LoadTest:
 class LoadTestMetrics:
     """Those of the jobs of ``queue``, which are kept in ``resources``. Threads may share it."""
 
-    def __init__(self, resources: Resources, queue: JobQueue) -> None:
+    def __init__(self, resources: Resources, queue: JobQueue, recordings: Recordings) -> None:
         self._resources = resources
         self._queue = queue
-        self._recordings = Recordings()
+        self._recordings = recordings
         self._over: OrderedDict[str, tuple[LoadTest, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -84,7 +85,13 @@ class LoadTestMetrics:
         return Series.joined([_series_of(metric, test, self._recorded(test)).between(begin_s, end_s) for test in tests])
 
     def _recorded(self, test: LoadTest) -> Recorded:
-        return self._recordings.of(test.trial, job_folder(test.job), began_s=test.began_s, ended_s=test.ended_s)
+        folder, trial = job_folder(test.job), test.trial
+        return self._recordings.of(
+            folder / (trial.kept_in or ""),
+            lambda: kept_runs(trial, folder),
+            first_s=test.began_s + trial.measurement.load_s,
+            ended_s=test.ended_s,
+        )
 
     def _tests_of(self, job: Resource) -> tuple[LoadTest, ...]:
         """Return the load tests of a job that are over. Those of a job that is over do not change any more."""

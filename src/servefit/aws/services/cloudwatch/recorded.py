@@ -15,7 +15,7 @@ import re
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -26,11 +26,9 @@ import numpy as np
 from servefit.aws.endpoints.invocations import NO_ANSWER, Invocations
 from servefit.aws.services.cloudwatch.series import Series
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
-from servefit.search.capacity.latency_curve import kept_runs
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Run
-    from servefit.search.results.recommendation import Trial
 
 _NS_PER_US = 1000
 
@@ -65,15 +63,14 @@ class Recordings:
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[Path, float], Recorded] = OrderedDict()
 
-    def of(self, trial: Trial, folder: Path, *, began_s: float, ended_s: float) -> Recorded:
-        """Return what a test recorded that began and ended then, from the folder of its job: nothing where that is
-        gone."""
-        key = folder / (trial.kept_in or ""), began_s
+    def of(self, file: Path, read: Callable[[], Sequence[Run]], *, first_s: float, ended_s: float) -> Recorded:
+        """Return what runs recorded that ``read`` reads from a file. Their first request was due at ``first_s``, or so
+        early that all was over at ``ended_s``."""
+        key = file, first_s
         with self._lock:
             if key not in self._known:
-                runs = kept_runs(trial, folder)
-                first_s = min(began_s + trial.measurement.load_s, ended_s - _span_s(runs))
-                self._known[key] = recorded(runs, first_s=first_s)
+                runs = read()
+                self._known[key] = recorded(runs, first_s=min(first_s, ended_s - _span_s(runs)))
             self._known.move_to_end(key)
             while len(self._known) > 1 and sum(each.nbytes for each in self._known.values()) > MOST_BYTES:
                 self._known.popitem(last=False)

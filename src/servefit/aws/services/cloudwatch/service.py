@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from servefit.aws.services.cloudwatch.endpoint_loads import EndpointLoadMetrics
 from servefit.aws.services.cloudwatch.endpoints import EndpointMetrics
 from servefit.aws.services.cloudwatch.load_tests import LoadTestMetrics
 from servefit.aws.services.cloudwatch.metric_data import metric_data
 from servefit.aws.services.cloudwatch.metric_list import metric_list
 from servefit.aws.services.cloudwatch.metric_statistics import metric_statistics
+from servefit.aws.services.cloudwatch.recorded import Recordings
 from servefit.aws.services.cloudwatch.sources import Source, Sources
 from servefit.aws.services.cloudwatch.widget_image import widget_image
 
@@ -24,7 +26,14 @@ class CloudWatch:
     """The metrics of the jobs of ``queue``, which are kept in ``resources``, and of the invocations in ``logs``."""
 
     def __init__(self, resources: Resources, queue: JobQueue, logs: InvocationLogs) -> None:
-        self._source = Sources([LoadTestMetrics(resources, queue), EndpointMetrics(logs)])
+        recordings = Recordings()
+        self._source = Sources(
+            [
+                LoadTestMetrics(resources, queue, recordings),
+                EndpointLoadMetrics(resources, queue, recordings),
+                EndpointMetrics(logs),
+            ]
+        )
 
     @property
     def operations(self) -> Operations:

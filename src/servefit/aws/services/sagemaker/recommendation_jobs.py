@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.jobs.own_job import own_job
+from servefit.aws.jobs.own_job import OwnJobs
 from servefit.aws.jobs.queue import ENDED, KIND
 from servefit.aws.jobs.turns import DATA_VERSION
 from servefit.aws.services.pages import check_times, listed, one_page
@@ -51,6 +51,7 @@ class RecommendationJobs:
         self._plans = plans
         self._versions = versions
         self._making = threading.Lock()
+        self._own_jobs = OwnJobs()
         self._told: dict[str, Sequence[dict[str, Any]]] = {}
 
     @property
@@ -141,7 +142,7 @@ class RecommendationJobs:
         check_times(given)
         found = self.find(given["JobName"])
         plan = self._queue.files(found.name).plan()
-        job, role = own_job(self._queue.files(found.name)), found.document["RoleArn"]
+        job, role = self._own_jobs.of(self._queue.files(found.name)), found.document["RoleArn"]
         steps = unmeasured_steps(found.name, plan, role=role) if job is None else step_documents(job, plan, role=role)
         steps = [*endpoint_steps(found, self._queue.files(found.name)), *steps]
         if (status := given.get("Status")) is not None:
@@ -159,7 +160,7 @@ class RecommendationJobs:
     def scaling(self, call: Call) -> dict[str, Any]:
         """Return how many instances a recommendation takes, and when to have more of them."""
         found = self.find(call.given["InferenceRecommendationsJobName"])
-        job = own_job(self._queue.files(found.name)) if found.document["Status"] in ENDED else None
+        job = self._own_jobs.of(self._queue.files(found.name)) if found.document["Status"] in ENDED else None
         if job is None or not job.recommendations:
             raise ApiError("ResourceNotFound", f"Job {found.name} has no recommendation.")
         ours = recommended(job, self._queue.files(found.name).plan())
@@ -187,7 +188,7 @@ class RecommendationJobs:
         """Return the recommendations of a job that is over. They do not change any more."""
         if name not in self._told:
             files = self._queue.files(name)
-            job = own_job(files)
+            job = self._own_jobs.of(files)
             self._told[name] = [] if job is None else recommendations(job, files.plan())
         return self._told[name]
 
