@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.clock import Clock
     from servefit.search.request.job_request import JobRequest
 
+NOTHING = "nothing was measured"
+"""How a reason begins, among the other warnings of a job."""
+
 
 def why_nothing_was_measured(
     request: JobRequest,
@@ -38,7 +41,7 @@ def why_nothing_was_measured(
         return None
     backends = ", ".join(dict.fromkeys(artifact.backend for artifact in artifacts))
     return (
-        f"nothing was measured: there was no configuration of {backends} for "
+        f"{NOTHING}: there was no configuration of {backends} for "
         f"{', '.join(profile.name for profile in profiles)} to test; name other backends or profiles"
     )
 
@@ -50,7 +53,7 @@ def _too_little_time(request: JobRequest, clock: Clock, ready_s: float | None, s
     else:
         over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * min_test_s(request) + survey_s
     return (
-        f"nothing was measured in the {given_duration_text(clock.limit_s)} asked for: "
+        f"{NOTHING} in the {given_duration_text(clock.limit_s)} asked for: "
         f"{duration_text(over_s, digits=2)} were over {when} compiled and checked; "
         f"give the job {ceil(max(over_s, clock.limit_s) + more_s)} s or more"
     )

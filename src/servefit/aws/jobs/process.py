@@ -100,8 +100,16 @@ def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> Outcome:
         if best.verdict == "INVALID":
             return _failed(f"the machine got in the way of the measurements{because}")
         return _failed(f"nothing that was measured is known to meet {job.request.sla}{because}")
-    reasons = [failed.reason for failed in job.failed] + [f"{each.name}: {each.reason}" for each in job.skipped]
-    return _failed("; ".join(dict.fromkeys(reasons)) or "nothing could be measured")
+    return _failed(_why_nothing(job))
+
+
+def _why_nothing(job: RecommendationJob) -> str:
+    """Return why a job has measured nothing: for want of time, or as tests failed, or backends are not there."""
+    from servefit.search.jobs.nothing_measured import NOTHING
+
+    reasons = [line for line in job.warnings if line.startswith(NOTHING)] or [failed.reason for failed in job.failed]
+    reasons = reasons or [f"{each.name}: {each.reason}" for each in job.skipped]
+    return "; ".join(dict.fromkeys(reasons)) or "nothing could be measured"
 
 
 def _failed(reason: str) -> Outcome:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 GROUP = "/aws/sagemaker/InferenceRecommendationsJobs"
 _STREAM = "/execution"
 
-LONGEST_WAIT_S = 45.0
-"""A call may wait so long: botocore gives up after 60 s."""
+LONGEST_WAIT_S = 55.0
+"""A call may wait so long: a default job takes about 45 s, with what comes before and after it, and botocore gives up
+after 60 s."""
 
 MOST_WAITING = 16
 """Calls that may wait at once; others are answered at once. The server has some more threads than that."""
