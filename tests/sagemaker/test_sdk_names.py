@@ -41,6 +41,7 @@ def test_a_call_of_the_sdk_runs_as_it_is(home: Path) -> None:
         allow_noise=True,
     )
     assert job.name == "of-the-sdk"
+    assert job.best is not None
     assert job.best.max_invocations > 0
 
 
@@ -73,4 +74,4 @@ def test_a_model_at_a_url_of_elsewhere_is_refused() -> None:
 
 def test_an_endpoint_has_no_framework() -> None:
     with pytest.raises(SpecError, match="cannot be combined with an endpoint"):
-        sf.right_size(endpoint="http://127.0.0.1:1", framework="XGBOOST")
+        sf.right_size(endpoint="http://127.0.0.1:1", framework="XGBOOST")  # type: ignore[call-overload]
