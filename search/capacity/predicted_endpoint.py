@@ -128,7 +128,8 @@ def predicted_endpoint(
 
 def _late_ms(trial: Trial, service: ServiceTimes, request: JobRequest) -> Mapping[str, float]:
     """Return by how much each percentile was above that of the simulation when ``trial`` was measured in process at its
-    share of the rate: calls that follow each other slowly take longer than those that were timed alone."""
+    share of the rate: calls that follow each other slowly take longer than those that were timed alone. One that too
+    few requests were measured for is as late as the one below it."""
     if trial.at_rate is None or trial.at_rate.saturated or request.sla.rate_per_s is None:
         return {}
     found = predict(
@@ -142,17 +143,25 @@ def _late_ms(trial: Trial, service: ServiceTimes, request: JobRequest) -> Mappin
     )
     if found.saturated:
         return {}
-    simulated_ms = {name: found.latency_ms[f"p{rank_of(name):g}"] for name in percentiles_of(request)}
-    return {
-        name: max(0.0, measured_ms - expected_ms)
-        for name, measured_ms in trial.at_rate.latency_ms.items()
-        if measured_ms is not None and (expected_ms := simulated_ms.get(name)) is not None
-    }
+    late_ms, last_ms = {}, 0.0
+    for name in sorted(percentiles_of(request), key=rank_of):
+        measured_ms, expected_ms = trial.at_rate.latency_ms.get(name), found.latency_ms[f"p{rank_of(name):g}"]
+        if measured_ms is not None and expected_ms is not None:
+            last_ms = max(0.0, measured_ms - expected_ms)
+        late_ms[name] = last_ms
+    return late_ms
 
 
 def _later(latency_ms: Mapping[str, float | None], late_ms: Mapping[str, float]) -> dict[str, float | None]:
-    """Return percentiles that are so much later each."""
-    return {name: None if value is None else value + late_ms.get(name, 0.0) for name, value in latency_ms.items()}
+    """Return percentiles that are so much later each, and none before one below it: nothing else says that the few
+    requests that were late in the middle were not as late at the end."""
+    later: dict[str, float | None] = dict(latency_ms)
+    highest_ms = 0.0
+    for name in sorted(latency_ms, key=rank_of):
+        if (value_ms := latency_ms[name]) is not None:
+            highest_ms = max(highest_ms, value_ms + late_ms.get(name, 0.0))
+            later[name] = highest_ms
+    return later
 
 
 def _summary(measured: Summary, found: Prediction, *, throughput_per_s: float, request: JobRequest) -> Summary:

@@ -105,6 +105,25 @@ def test_what_took_longer_in_process_at_the_rate_takes_as_much_longer_in_the_end
     assert p95_ms(measured, asked()) > unhurried
 
 
+def test_a_percentile_of_too_few_requests_is_as_late_as_the_one_below_it(measured: Trial) -> None:
+    assert measured.at_rate is not None
+    unhurried = p95_ms(replace(measured, at_rate=None), asked())
+    few = replace(
+        measured, at_rate=replace(measured.at_rate, latency_ms={"p50": 0.4, "p90": 3.0, "p95": None, "p99": None})
+    )
+    # The simulation has 0.2 ms for p90.
+    assert p95_ms(few, asked()) == pytest.approx(unhurried + 2.8, abs=0.1)
+
+
+def test_no_percentile_is_before_one_below_it(measured: Trial) -> None:
+    assert measured.at_rate is not None
+    odd = replace(
+        measured, at_rate=replace(measured.at_rate, latency_ms={"p50": 0.4, "p90": 3.0, "p95": 0.2, "p99": 0.2})
+    )
+    found = list(predicted(odd, asked()).judged.latency_ms.values())
+    assert found == sorted(found, key=lambda value: value or 0.0)
+
+
 @pytest.mark.parametrize(
     ("times", "verdict"),
     [(1.05 * MARGIN, "PASS"), (0.95 * MARGIN, "UNDECIDED"), (1.05 / MARGIN, "UNDECIDED"), (0.95 / MARGIN, "FAIL")],
