@@ -218,3 +218,35 @@ def test_with_a_secret_only_those_are_answered_who_have_it(tmp_path: Path) -> No
                 getattr(server.client(service, secret="guess"), operation)()
             assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
         assert send(server, "GET", "/")[0] == 403
+
+
+@pytest.mark.parametrize("size", [70_000, 3 * 2**20, 2**24 + 2**20])
+def test_a_body_that_nobody_wants_does_not_spoil_the_next_request_on_its_connection(server: Server, size: int) -> None:
+    s3 = server.client("s3", read_timeout=10)
+    for _ in range(3):
+        with pytest.raises(s3.exceptions.ClientError, match="NoSuchBucket"):
+            s3.put_object(Bucket="no-such-bucket", Key="k", Body=bytes(size))
+        assert s3.head_object(Bucket="bucket", Key="file")["ContentLength"] == 1
+    where = urlsplit(server.address)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10)
+    connection.request("PUT", "/no-such-bucket/k", bytes(size))
+    assert connection.getresponse().read().startswith(b"<?xml")
+    connection.request("GET", "/bucket/file")
+    assert connection.getresponse().read() == b"x"
+    connection.close()
+
+
+@pytest.mark.parametrize("service", ["ecr", "codebuild", "ec2", "sns"])
+def test_a_service_that_is_not_answered_says_so(server: Server, service: str) -> None:
+    client = server.client(service)
+    operation = {
+        "ecr": "describe_repositories",
+        "codebuild": "list_builds",
+        "ec2": "describe_regions",
+        "sns": "list_topics",
+    }[service]
+    with pytest.raises(client.exceptions.ClientError) as caught:
+        getattr(client, operation)()
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    if service != "ec2":  # whose errors have a form of their own
+        assert caught.value.response["Error"]["Code"] == "UnknownOperationException"

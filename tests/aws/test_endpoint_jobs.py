@@ -204,6 +204,50 @@ def test_an_endpoint_is_loaded_before_instance_types_are_measured(server: Server
     assert all(each["InferenceBenchmark"]["InvocationStartTime"] >= ended for each in others)
 
 
+def test_a_default_job_without_a_model_loads_the_endpoint_alone(server: Server, uploaded: dict[str, str]) -> None:
+    config = {"EndpointConfigurations": [{"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}]}
+    told = carried_out(server, asked("default-alone", config=config) | {"JobType": "Default"})
+    assert told["Status"] == "COMPLETED", told
+    assert told["EndpointPerformances"][0]["EndpointInfo"] == {"EndpointName": "fraud"}
+    assert "InferenceRecommendations" not in told
+    (step,) = steps_of(server, "default-alone")
+    assert step["InferenceBenchmark"]["EndpointConfiguration"]["EndpointName"] == "fraud"
+
+
+@pytest.mark.parametrize("source", ["model", "package", "nobody says"])
+def test_a_default_job_with_a_model_loads_the_endpoint_and_then_measures_the_types_of_the_model(
+    server: Server, uploaded: dict[str, str], source: str
+) -> None:
+    config: dict[str, Any] = {"ResourceLimit": {"MaxNumberOfTests": 1}, "JobDurationInSeconds": 20}
+    types = ["ml.c5.large"]
+    if source == "package":
+        specification = {
+            "Containers": [{"Image": IMAGE, "ModelDataUrl": uploaded["model"]}],
+            "SupportedRealtimeInferenceInstanceTypes": types,
+            "SupportedContentTypes": ["text/csv"],
+        }
+        made = server.client("sagemaker").create_model_package(
+            ModelPackageName="packed", InferenceSpecification=specification, SamplePayloadUrl=uploaded["payload"]
+        )
+        config["ModelPackageVersionArn"] = made["ModelPackageArn"]
+    else:
+        config |= {"ModelName": "fraud", **payload_of(uploaded)}
+        if source == "model":
+            config["ContainerConfig"] = {**config["ContainerConfig"], "SupportedInstanceTypes": types}
+    name = f"default-{source.replace(' ', '-')}"
+    told = carried_out(server, asked(name, config=config) | {"JobType": "Default"})
+    assert told["Status"] == "COMPLETED", told
+    assert told["EndpointPerformances"][0]["EndpointInfo"] == {"EndpointName": "fraud"}
+    found = {each["EndpointConfiguration"]["InstanceType"] for each in told["InferenceRecommendations"]}
+    if source == "nobody says":
+        assert all(each.startswith("ml.local-") for each in found)
+    else:
+        assert found == set(types)
+    first, *others = steps_of(server, name)
+    assert first["InferenceBenchmark"]["EndpointConfiguration"]["EndpointName"] == "fraud"
+    assert others
+
+
 def test_an_endpoint_that_is_deleted_before_its_turn_fails_the_job(server: Server, uploaded: dict[str, str]) -> None:
     client = server.client("sagemaker")
     make_endpoint(server, "gone", uploaded["model"], waits=False)
@@ -269,7 +313,11 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/none/1"
         (asked("bad", "nobody"), 'Could not find endpoint "nobody"'),
         (asked("bad", config={"Endpoints": [{}]}), "EndpointName must be given"),
         (asked("bad", config={"Endpoints": [{"EndpointName": "a"}, {"EndpointName": "b"}]}), "less than or equal to 1"),
-        (asked("bad") | {"JobType": "Default"}, "JobType Advanced alone"),
+        (asked("bad", config={"ModelName": "fraud"}) | {"JobType": "Default"}, "There is no sample payload"),
+        (asked("bad", config={"ModelName": "fraud", "ModelPackageVersionArn": PACKAGE}) | {"JobType": "Default"},
+         "Exactly one of ModelName"),
+        (asked("bad", config={"ModelName": "nobody"}) | {"JobType": "Default"}, "Could not find model"),
+        (asked("bad", config={"Endpoints": []}) | {"JobType": "Default"}, "Exactly one of ModelName"),
         (asked("bad", config={"Endpoints": []}, url="http://127.0.0.1:1"), "EndpointConfigurations must be given"),
         (asked("bad", config={"EndpointConfigurations": [{"InstanceType": "ml.c5.large"}]}),
          "Exactly one of ModelName"),
@@ -289,6 +337,8 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/none/1"
         (asked("bad", url="http://0.0.0.0:80"), "is not this machine"),
         (asked("bad", url="http://127.1:80"), "is not this machine"),
         (asked("bad", url="http://127.0.0.1:99999"), "is no URL"),
+        (asked("bad", url="http://127.0.0.1:0/"), "nothing can listen at port 0"),
+        (asked("bad", url="http://localhost:0"), "nothing can listen at port 0"),
         (asked("bad", url="http://a:b@127.0.0.1"), "user name and a password"),
         (asked("bad", url="ftp://127.0.0.1"), "no address of a server"),
         (asked("bad", url=""), "no address of a server"),

@@ -3,12 +3,15 @@ of the same model data."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import signal
 import tarfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +21,11 @@ from tests.aws.conftest import OPTIONS, ROLE, started
 from tests.aws.test_jobs import IMAGE, asked, waited_for
 from tests.tiny_model import ROWS, tiny_model
 
+from servefit.aws.state.resources import Resources
+from servefit.processes import living
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.aws.conftest import Server
 
@@ -187,6 +193,128 @@ def test_what_a_job_has_measured_is_told_at_once(server: Server, folder: Path) -
     assert found[0]["RecommendationId"].startswith("measured/")
 
 
+def served_as(server: Server, model: str, name: str) -> dict[str, str]:
+    """Return the variables with which an endpoint of a model on the type that jobs here measure is served."""
+    client = server.client("sagemaker")
+    variant = {
+        "VariantName": "AllTraffic",
+        "ModelName": model,
+        "InstanceType": "ml.c5.large",
+        "InitialInstanceCount": 1,
+    }
+    client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    client.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    with kept(server) as resources:
+        found: dict[str, str] = resources.get("endpoint", name).document["Served"]["environment"]
+    client.delete_endpoint(EndpointName=name)
+    return found
+
+
+def test_an_endpoint_is_served_as_it_was_measured_for_the_same_data_alone(
+    server: Server, folder: Path, first: str
+) -> None:
+    url = upload(server, other_model(folder / "same.ubj", 11), "same/model.ubj")
+    make_model(server, "same", url)
+    client = server.client("sagemaker")
+    payload = upload(server, folder / "payload.csv", "same/payload.csv")
+    client.create_inference_recommendations_job(**asked("same", {"model": "same", "payload": payload}))
+    assert waited_for(client, "same")["Status"] == "COMPLETED"
+    assert "SERVEFIT_BACKEND" in served_as(server, "same", "of-the-same")
+    make_model(server, "elsewhere", upload(server, folder / "same.ubj", "elsewhere/model.ubj"))
+    assert served_as(server, "elsewhere", "of-the-same-elsewhere") == served_as(server, "same", "of-the-same-again")
+    upload(server, other_model(folder / "not-the-same.ubj", 12), "same/model.ubj")
+    assert served_as(server, "same", "of-other-data") == {}
+
+
+@pytest.mark.parametrize("when", ["before its turn", "while it is measured"])
+def test_a_job_counts_for_the_data_that_it_measured(server: Server, folder: Path, first: str, when: str) -> None:
+    client, name = server.client("sagemaker"), f"overwritten-{when.replace(' ', '-')}"
+    both = (13, 14) if when == "before its turn" else (15, 16)
+    old, new = (other_model(folder / f"{name}-{rounds}.ubj", rounds) for rounds in both)
+    url = upload(server, old, f"{name}/model.ubj")
+    make_model(server, name, url)
+    payload = upload(server, folder / "payload.csv", f"{name}/payload.csv")
+    if when == "before its turn":
+        client.create_inference_recommendations_job(**asked(f"{name}-ahead", {"model": name, "payload": payload}))
+        client.create_inference_recommendations_job(**asked(name, {"model": name, "payload": payload}))
+        while client.describe_inference_recommendations_job(JobName=f"{name}-ahead")["Status"] == "PENDING":
+            time.sleep(0.1)
+        assert client.describe_inference_recommendations_job(JobName=name)["Status"] == "PENDING"
+        upload(server, new, f"{name}/model.ubj")
+        client.stop_inference_recommendations_job(JobName=f"{name}-ahead")
+    else:
+        client.create_inference_recommendations_job(**asked(name, {"model": name, "payload": payload}))
+        while not client.list_inference_recommendations_job_steps(JobName=name)["Steps"]:
+            time.sleep(0.1)
+        upload(server, new, f"{name}/model.ubj")
+    job = waited_for(client, name)
+    assert job["Status"] == "COMPLETED", job
+    with kept(server) as resources:
+        version = resources.get("inference-recommendations-job", name).document["DataVersion"]
+    of = hashlib.sha256(new.read_bytes()).hexdigest()
+    assert version == (of if when == "before its turn" else None)
+    upload(server, old, f"{name}/model.ubj")
+    assert served_as(server, name, f"{name}-old") == {}
+
+
+def survey_process(server: Server) -> int:
+    """Return the process that carries out the survey that runs, once there is one."""
+    until = time.monotonic() + PROMISED_S
+    while True:
+        with kept(server) as resources:
+            running = [each.document for each in resources.all("model-survey")]
+        marks = [each["Process"] for each in running if each["Status"] == "IN_PROGRESS"]
+        if marks and (pid := living(marks[0])) is not None:
+            return pid
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_a_survey_that_was_killed_is_made_again_after_a_while(server: Server, folder: Path) -> None:
+    make_model(server, "killed", upload(server, other_model(folder / "killed.ubj", 17), "killed.ubj"))
+    assert told_of(server, "killed")["RecommendationStatus"] == "IN_PROGRESS"
+    os.kill(survey_process(server), signal.SIGKILL)
+    assert known(server, "killed") == {"RecommendationStatus": "FAILED"}
+    # Not at once: a model that takes its process down would keep the machine busy.
+    assert told_of(server, "killed") == {"RecommendationStatus": "FAILED"}
+    long_ago(server)
+    assert told_of(server, "killed") == {"RecommendationStatus": "IN_PROGRESS"}
+    assert known(server, "killed")["RecommendationStatus"] == "COMPLETED"
+
+
+def test_a_survey_whose_data_was_overwritten_is_of_nothing(server: Server, folder: Path) -> None:
+    old, new = other_model(folder / "old.ubj", 18), other_model(folder / "new.ubj", 19)
+    make_model(server, "renewed", upload(server, old, "renewed.ubj"))
+    assert told_of(server, "renewed")["RecommendationStatus"] == "IN_PROGRESS"
+    survey_process(server)
+    upload(server, new, "renewed.ubj")
+    assert known(server, "renewed")["RecommendationStatus"] == "COMPLETED"
+    upload(server, old, "renewed.ubj")
+    assert told_of(server, "renewed") == {"RecommendationStatus": "FAILED"}
+    long_ago(server)
+    assert known(server, "renewed")["RecommendationStatus"] == "COMPLETED"
+
+
+@contextmanager
+def kept(server: Server) -> Iterator[Resources]:
+    """Give what the server keeps."""
+    resources = Resources(server.home / "api" / "resources.db")
+    try:
+        yield resources
+    finally:
+        resources.close()
+
+
+def long_ago(server: Server) -> None:
+    """Have all surveys that have failed end an hour earlier than they did."""
+    with kept(server) as resources:
+        for each in resources.all("model-survey"):
+            if each.document["Status"] == "FAILED":
+                resources.change(
+                    each.kind, each.name, lambda was: {**was, "CompletionTime": was["CompletionTime"] - 3600}
+                )
+
+
 def no_data(server: Server, folder: Path) -> str:
     return "s3://models/nothing/model.tar.gz"
 
@@ -220,6 +348,8 @@ def test_data_that_cannot_be_read_fails(server: Server, folder: Path, url_of: Ca
     name = url_of.__name__.replace("_", "-")
     make_model(server, name, url_of(server, folder))
     assert known(server, name) == {"RecommendationStatus": "FAILED"}
+    long_ago(server)
+    assert told_of(server, name) == {"RecommendationStatus": "FAILED"}
 
 
 def test_a_model_without_data_has_none(server: Server) -> None:

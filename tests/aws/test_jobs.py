@@ -170,6 +170,7 @@ def test_what_was_recommended_is_what_an_endpoint_serves(server: Server, job: di
         ContentType="text/csv",
         Body="\n".join(",".join(f"{value:g}" for value in row) for row in ROWS),
     )
+    assert answer["InvokedProductionVariant"] == "AllTraffic"
     found = np.array([float(line) for line in answer["Body"].read().split()])
     assert found == pytest.approx(tiny_booster().predict(xgboost.DMatrix(ROWS)), rel=1e-5)
     with pytest.raises(ClientError) as caught:
@@ -199,7 +200,7 @@ def test_what_was_recommended_is_what_an_endpoint_serves(server: Server, job: di
          "less than or equal to 10"),
         ({"config": {"ContainerConfig": {"PayloadConfig": {"SamplePayloadUrl": "https://example.com/a"}}}},
          "ValidationException", "nothing is fetched from elsewhere"),
-        ({"config": {"JobDurationInSeconds": 1}}, "ValidationException", "budget"),
+        ({"config": {"JobDurationInSeconds": 1}}, "ValidationException", "JobDurationInSeconds: "),
     ],
 )  # fmt: skip
 def test_a_request_that_makes_no_sense_is_refused(
@@ -234,6 +235,35 @@ def test_a_model_that_is_not_there_fails_the_job_and_names_its_url(server: Serve
     assert told["Status"] == "FAILED"
     assert "s3://models/missing.tar.gz" in told["FailureReason"]
     assert str(server.home) not in told["FailureReason"]
+
+
+@pytest.mark.parametrize("what", ["model", "payload"])
+def test_a_bucket_that_is_not_there_fails_the_job_and_says_that_buckets_are_the_servers_own(
+    server: Server, uploaded: dict[str, str], what: str
+) -> None:
+    sagemaker, name = server.client("sagemaker"), f"no-bucket-of-the-{what}"
+    url = "s3://fraud-of-aws/deep/down/model.tar.gz"
+    container = {"Image": IMAGE, "ModelDataUrl": url}
+    sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    given = {**uploaded, "model": name} if what == "model" else {**uploaded, "payload": url}
+    sagemaker.create_inference_recommendations_job(**asked(name, given))
+    told = waited_for(sagemaker, name)
+    assert told["Status"] == "FAILED"
+    assert told["FailureReason"].startswith(f"{url}: there is no bucket fraud-of-aws: objects are files below")
+    where = {"logGroupName": "/aws/sagemaker/InferenceRecommendationsJobs", "logStreamName": f"{name}/execution"}
+    lines = [event["message"] for event in server.client("logs").get_log_events(**where)["events"]]
+    assert lines[-1] == f"the job is over: FAILED: {told['FailureReason']}"
+
+
+def test_a_type_of_no_known_shape_has_its_name_checked_first(server: Server, uploaded: dict[str, str]) -> None:
+    sagemaker = server.client("sagemaker")
+    config = {"EndpointConfigurations": [{"InstanceType": "ml.m4.xlarge"}]}
+    sagemaker.create_inference_recommendations_job(**asked("no-shape", uploaded, config=config))
+    told = waited_for(sagemaker, "no-shape")
+    (step,) = sagemaker.list_inference_recommendations_job_steps(JobName="no-shape")["Steps"]
+    reason = step["InferenceBenchmark"]["FailureReason"]
+    assert "check the name ml.m4.xlarge; or measure one shape under another's name with --map " in reason
+    assert reason in told["FailureReason"]
 
 
 def test_a_job_is_stopped_once(server: Server, uploaded: dict[str, str]) -> None:

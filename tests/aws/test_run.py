@@ -187,6 +187,45 @@ def test_its_exit_status_is_passed_on(tmp_path: Path, command: tuple[str, ...], 
     assert (done.returncode, done.stdout, done.stderr) == (status, "", words)
 
 
+def test_its_exit_status_is_known_also_where_sigchld_is_ignored(tmp_path: Path) -> None:
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    code = "import subprocess, sys; sys.exit(subprocess.run(['sh', '-c', 'exit 7']).returncode)"
+    done = subprocess.run(
+        [sys.executable, "-c", ignoring, *command_of(sys.executable, "-c", code)],
+        env=variables_of(tmp_path),
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 7
+    assert is_over(tmp_path)
+
+
+PROXY = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+"""Nothing listens there."""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, ["127.0.0.1,localhost"] * 2),
+        ({"NO_PROXY": "corp"}, ["corp,127.0.0.1,localhost"] * 2),
+        ({"no_proxy": "corp"}, ["corp,127.0.0.1,localhost"] * 2),
+        ({"NO_PROXY": "a", "no_proxy": "b,c"}, ["a,127.0.0.1,localhost", "b,c,127.0.0.1,localhost"]),
+        ({"NO_PROXY": "a", "no_proxy": ""}, ["a,127.0.0.1,localhost", "127.0.0.1,localhost"]),
+        ({"NO_PROXY": "*"}, ["*", "*"]),
+    ],
+)
+def test_what_is_for_the_server_goes_to_no_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: dict[str, str], after: list[str]
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    code = "import os\nfor name in ('NO_PROXY', 'no_proxy', 'HTTP_PROXY'): print(os.environ[name])\n" + STS
+    assert said(tmp_path, code, **PROXY, **before) == [*after, PROXY["HTTP_PROXY"], ACCOUNT]
+
+
 def test_its_arguments_are_its_own_also_those_that_look_like_options(tmp_path: Path) -> None:
     code = "import sys; print(sys.argv[1:])"
     words = ["--help", "--", "-c", "--port=1", ""]
@@ -343,11 +382,23 @@ def test_programs_share_a_server_which_ends_with_the_last(tmp_path: Path) -> Non
     assert said(tmp_path, STS) == [ACCOUNT]
 
 
-def test_a_server_ends_also_where_who_started_it_is_killed(tmp_path: Path) -> None:
-    with waiting(tmp_path) as process:
+def test_a_server_goes_on_for_a_program_whose_run_is_killed_and_ends_with_that(tmp_path: Path) -> None:
+    with waiting(tmp_path, "import time; time.sleep(2)\n" + STS) as process:
         process.kill()
         process.wait(30)
-        assert is_over(tmp_path, within_s=30)
+        assert said(tmp_path, STS) == [ACCOUNT]
+        assert process.communicate(timeout=30)[0].strip() == ACCOUNT
+    assert is_over(tmp_path, within_s=30)
+
+
+def test_what_a_program_leaves_running_keeps_no_server(tmp_path: Path) -> None:
+    # The shell's child inherits all that the shell has open.
+    done = run(tmp_path, "sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!")
+    try:
+        assert is_over(tmp_path)
+        assert said(tmp_path, STS) == [ACCOUNT]
+    finally:
+        os.kill(int(done.stdout), signal.SIGKILL)
 
 
 def test_programs_that_begin_at_once_have_one_server(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from servefit.aws.jobs import model_data
 from servefit.aws.jobs.model_data import DataVersions
 from servefit.aws.jobs.turns import DATA_VERSION, JOB, SURVEY, next_turn
 from servefit.aws.state.resources import Resource
+from servefit.backends.model.archive import MAX_MEMBERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +86,34 @@ def test_large_files_and_folders_are_known_by_sizes_and_times(tmp_path: Path, mo
     os.utime(file, (0, 0))
     assert versions.of(file) != alone
     assert versions.of(tmp_path) != within
+
+
+def test_a_file_below_a_folder_or_behind_a_link_changes_the_version_of_the_folder(tmp_path: Path) -> None:
+    versions, folder, linked = DataVersions(), tmp_path / "model", tmp_path / "elsewhere"
+    (folder / "below" / "deep").mkdir(parents=True)
+    (folder / "below" / "deep" / "model.ubj").write_text("model")
+    linked.write_text("model")
+    (folder / "link").symlink_to(linked)
+    (folder / "broken").symlink_to(tmp_path / "nothing")
+    (folder / "around").symlink_to(folder)
+    first = versions.of(folder)
+    assert first is not None
+    assert versions.of(folder) == first
+    (folder / "below" / "deep" / "model.ubj").write_text("other")
+    second = versions.of(folder)
+    assert second not in (None, first)
+    linked.write_text("other")
+    assert versions.of(folder) not in (None, first, second)
+
+
+def test_a_folder_of_very_many_files_or_of_none_has_no_version(tmp_path: Path) -> None:
+    versions = DataVersions()
+    assert versions.of(tmp_path) is None
+    (tmp_path / "model").touch()
+    assert versions.of(tmp_path) is not None
+    for number in range(MAX_MEMBERS):
+        (tmp_path / str(number)).touch()
+    assert versions.of(tmp_path) is None
 
 
 def test_what_cannot_be_read_has_no_version(tmp_path: Path) -> None:

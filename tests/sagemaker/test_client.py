@@ -6,8 +6,10 @@ import gc
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +133,30 @@ def test_the_server_of_the_folder_answers_where_there_is_one(home: Path) -> None
             Client(time_scale=0.5)
 
 
-def test_another_program_is_told_who_has_the_folder(client: Client, home: Path) -> None:
-    with pytest.raises(SpecError, match=f"process {os.getpid()}, which answers boto3 itself"):
+@pytest.mark.parametrize(
+    "config", [None, {"proxies": {"http": "http://127.0.0.1:9"}, "retries": {"total_max_attempts": 1}}]
+)
+def test_a_server_is_reached_where_a_proxy_is_set(
+    home: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any] | None
+) -> None:
+    from botocore.config import Config
+
+    with started(home):
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        with Client() as client:
+            sts = client.boto_session.client("sts", config=None if config is None else Config(**config))
+            assert sts.get_caller_identity()["Account"] == "123456789012"
+            assert client.list_models()["Models"] == []
+
+
+def test_a_second_client_of_a_program_is_told_what_to_do_with_the_first(client: Client) -> None:
+    with pytest.raises(SpecError, match=r"exists already in this program; close it, or hand it to session\(\)"):
         Client()
+    assert client.list_models()["Models"] == []
+
+
+def test_another_program_is_told_who_has_the_folder(client: Client, home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "servefit", "api", "--port", "0"],
         env={**os.environ, "SERVEFIT_HOME": str(home)},
@@ -160,6 +183,134 @@ def test_a_closed_client_says_so(home: Path) -> None:
     client.close()
     with pytest.raises(SpecError, match="is closed"):
         client.list_models()
+
+
+def test_calls_that_wait_end_with_the_client(client: Client, tmp_path: Path) -> None:
+    client.create_model_package_group(ModelPackageGroupName="group")
+    begin(client, tmp_path, name="watched")
+    logs = client.boto_session.client("logs")
+    stream = {"logGroupName": "/aws/sagemaker/InferenceRecommendationsJobs", "logStreamName": "watched/execution"}
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(logs.get_log_events, **stream, nextToken="f/0") for _ in range(4)]
+        assert not wait(waiting, timeout=1).done
+        client.close()
+        assert wait(waiting, timeout=10).not_done == set()
+    for call in waiting:
+        with pytest.raises(SpecError, match="is closed"):
+            call.result()
+
+
+def test_calls_that_begin_while_the_client_is_closed_end_too(home: Path) -> None:
+    def call_until_closed(client: Client) -> str:
+        while True:
+            try:
+                client.list_models()
+            except SpecError as error:
+                return str(error)
+
+    for _ in range(5):
+        client = Client()
+        with ThreadPoolExecutor(4) as threads:
+            calling = [threads.submit(call_until_closed, client) for _ in range(4)]
+            time.sleep(0.1)
+            client.close()
+            assert wait(calling, timeout=10).not_done == set()
+        assert {each.result() for each in calling} == {"client is closed; make another one"}
+
+
+FORKS = """
+import gc, os, signal, sys, time
+from servefit.aws.state.claim import holder_of
+from servefit.errors import ServefitError
+from servefit.sagemaker import Client
+from servefit.state import state_folder
+
+client = Client()
+
+def child(does):
+    "Fork, and return the status of a child that does something and exits as programs do; a hanging one is killed."
+    sys.stdout.flush()
+    if not (pid := os.fork()):
+        signal.alarm(20)
+        does()
+        sys.exit(3)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+"""A program with a client, and children that are forked."""
+
+
+def told(code: str) -> list[str]:
+    """The lines that such a program prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS + textwrap.dedent(code)], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_nothing_ends_with_a_process_that_is_forked(home: Path, tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model.ubj")
+    code = f"""
+        client.create_model(
+            ModelName="tiny",
+            PrimaryContainer={{"Image": "none", "ModelDataUrl": {model.as_uri()!r}}},
+            ExecutionRoleArn={ROLE!r},
+        )
+        variant = {{"VariantName": "A", "ModelName": "tiny", "InstanceType": "local-1c", "InitialInstanceCount": 1}}
+        client.create_endpoint_config(EndpointConfigName="tiny", ProductionVariants=[variant])
+        client.create_endpoint(EndpointName="tiny", EndpointConfigName="tiny")
+        status = lambda: client.describe_endpoint(EndpointName="tiny")["EndpointStatus"]
+        while status() == "Creating":
+            time.sleep(0.1)
+
+        def drops_it():
+            global client
+            del client
+            gc.collect()
+
+        print(child(lambda: None), child(lambda: client.close()), child(drops_it))
+        print(status())
+        print(holder_of(state_folder("api")) is not None)
+        """
+    assert told(code) == ["3 3 3", "InService", "True"]
+
+
+def test_a_client_that_was_made_in_another_process_says_so(home: Path) -> None:
+    code = """
+        def uses_it():
+            try:
+                client.list_models()
+            except ServefitError as error:
+                print(error)
+
+        def makes_one():
+            try:
+                Client()
+            except ServefitError as error:
+                print(error)
+
+        print(child(uses_it))
+        print(child(makes_one))
+        """
+    of_another, status, refused, also = told(code)
+    assert of_another.startswith("client was made in another process; make one in this process")
+    assert "has a server already, at process" in refused
+    assert (status, also) == ("3", "3")
+
+
+def test_a_closed_client_has_given_the_folder_free_also_where_a_forked_process_lives_on(home: Path) -> None:
+    code = """
+        reads, writes = os.pipe()
+        if not (pid := os.fork()):
+            os.close(writes)
+            os.read(reads, 1)
+            os._exit(0)
+        client.close()
+        print(Client().list_models()["Models"])
+        os.close(writes)
+        os.waitpid(pid, 0)
+        """
+    assert told(code) == ["[]"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.aws.endpoints.hosts import EndpointHosts
 from servefit.aws.endpoints.invocations import InvocationLogs
 from servefit.aws.http.application import Application
+from servefit.aws.jobs.model_data import DataVersions
 from servefit.aws.jobs.plan import JobSettings
 from servefit.aws.jobs.queue import JobQueue
 from servefit.aws.s3.service import S3
@@ -74,7 +75,10 @@ def application(options: ServerOptions) -> Iterator[Application]:
         s3 = S3(root, checks_digests=options.secret is not None)
         resources = Resources(folder / "resources.db")
         stack.callback(resources.close)
-        queue = JobQueue(resources, jobs=state_folder(FOLDER, "jobs"), surveys=state_folder(FOLDER, "surveys"))
+        versions = DataVersions()
+        queue = JobQueue(
+            resources, versions, jobs=state_folder(FOLDER, "jobs"), surveys=state_folder(FOLDER, "surveys")
+        )
         hosts = EndpointHosts(resources, state_folder(FOLDER, "endpoints"), trust_pickle=options.jobs.trust_pickle)
         logs = InvocationLogs(state_folder(FOLDER, "endpoints"))
         sagemaker = SageMaker(
@@ -82,6 +86,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
             queue,
             hosts,
             file_of=lambda url: file_of(url, s3.places),
+            versions=versions,
             settings=options.jobs,
         )
         app = Application(
@@ -103,7 +108,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
         stack.callback(app.close)
         hosts.start()
         stack.callback(hosts.close)
-        queue.start(sagemaker.loaded.prepare)
+        queue.start(sagemaker.prepare)
         stack.callback(queue.close)
         yield app
 
@@ -165,6 +170,8 @@ def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callab
             timeout_graceful_shutdown=_GRACE_S,
         )
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Who starts the server may ignore it; then nobody would learn how a process ended.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         ready(address)
         if until is not None:
             _end_after(until)

@@ -102,11 +102,11 @@ def api(
         host=host,
         port=port,
         s3_root=s3_root,
-        account=_account(account),
+        account=account,
         secret=secret,
         jobs=JobSettings(
             profiles=dict(map(_mapped, map_ or ())),
-            time_scale=_time_scale(time_scale),
+            time_scale=time_scale,
             trust_pickle=trust_pickle,
             allow_noise=allow_noise,
         ),
@@ -148,19 +148,6 @@ def secret_of(variable: str | None) -> Secret | None:
     if not (value := os.environ.get(variable)):
         raise SpecError("secret_env", variable, "has no value", remedy="set the variable where servefit runs")
     return Secret(ANY_KEY, value)
-
-
-def _account(text: str) -> str:
-    if len(text) != 12 or not text.isascii() or not text.isdecimal():
-        raise SpecError("account", text, "is not 12 digits")
-    return text
-
-
-def _time_scale(factor: float) -> float:
-    from servefit.checks import check_above_zero
-
-    check_above_zero("time_scale", factor)
-    return factor
 
 
 def _mapped(text: str) -> tuple[str, str]:

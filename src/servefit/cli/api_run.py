@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -37,10 +38,12 @@ def run(
     before: Any = ctx.parent
     options, secret = _options_before(before), secret_of(before.params["secret_env"])
     signed_with = None if secret is None else secret.secret
+    # Who started this may ignore it, and then the kernel keeps no exit status, neither here nor for the server.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         check_program(command, os.environ)
-        with server_for_programs(options, secret=signed_with) as variables:
-            status = run_program(command, program_environment(variables, os.environ))
+        with server_for_programs(options, secret=signed_with) as use:
+            status = run_program(command, program_environment(use.variables, os.environ), handle=use.handle)
     except NotRun as error:
         print_note(f"servefit: {error}")
         raise typer.Exit(error.status) from error

@@ -37,8 +37,9 @@ class Client:
         boto_session: A session of boto3 whose clients, such as that of S3, are all answered here.
 
     Raises:
-        SpecError: Another program has the state folder, a server has it and is not to be told settings here,
-            ``servefit[aws]`` is not installed, or an argument has no sense.
+        SpecError: This program has a client already, another one has the state folder, a server has it and is not to be
+            told settings here, ``servefit[aws]`` is not installed, or an argument has no sense. Also where a client is
+            used that is closed, or that was made in another process, from which this one was forked.
         StateError: The state folder cannot be written.
 
     Errors of operations are those of boto3, such as ``client.exceptions.ResourceNotFound``.
@@ -120,7 +121,8 @@ class Client:
         return getattr(self._client, name)
 
     def close(self) -> None:
-        """Give the state folder free: a job that runs goes on with the next client or server, and endpoints end."""
+        """Give the state folder free: a job that runs goes on with the next client or server, and endpoints end, and so
+        do calls that wait in other threads."""
         self._close()
 
     def __enter__(self) -> Client:

@@ -12,14 +12,14 @@ from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIAB
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
+    from servefit.search.results.recommendation import Basis
 
-BACKEND, MAX_BATCH, BATCH_DELAY, MEASURED_AS = (
-    "SERVEFIT_BACKEND",
-    "SERVEFIT_MAX_BATCH",
-    "SERVEFIT_BATCH_DELAY_US",
-    "SERVEFIT_MEASURED_AS",
-)
+BACKEND, MAX_BATCH, BATCH_DELAY = ("SERVEFIT_BACKEND", "SERVEFIT_MAX_BATCH", "SERVEFIT_BATCH_DELAY_US")
 """servefit's own choices among the variables of a recommendation, which come back in the model that is deployed."""
+
+MEASURED_AS, BASIS = ("SERVEFIT_MEASURED_AS", "SERVEFIT_BASIS")
+"""What is said of the figures of a recommendation, where AWS has no place for it: which profile they are of, unless it
+is that of the instance type, and that they are predicted, unless they were measured."""
 
 _OPTIONS = {
     BACKEND: "--backend",
@@ -58,7 +58,7 @@ def serving_command(
     environment = {}
     for variable, value in variables.items():
         plain = plain_name(variable)
-        if plain == MEASURED_AS or plain.startswith("SAGEMAKER_") or (plain, value) == (BATCH_DELAY, "0"):
+        if plain in (MEASURED_AS, BASIS) or plain.startswith("SAGEMAKER_") or (plain, value) == (BATCH_DELAY, "0"):
             continue
         if plain in _OPTIONS:
             command += [_OPTIONS[plain], f"{value}us" if plain == BATCH_DELAY else value]
@@ -68,9 +68,9 @@ def serving_command(
     return Serving(command, environment)
 
 
-def variables_of(configuration: Configuration, *, measured_as: str | None) -> dict[str, str]:
-    """Return the variables with which an endpoint serves a configuration: what :func:`serving_command` reads. Those
-    that were measured as another profile than their instance type is named after say so."""
+def variables_of(configuration: Configuration, *, measured_as: str | None, basis: Basis) -> dict[str, str]:
+    """Return the variables with which an endpoint serves a configuration: what :func:`serving_command` reads, and what
+    is said of its figures. ``measured_as`` is None where the profile is that of the instance type."""
     own = {
         THREADS_VARIABLE: str(configuration.settings.threads),
         f"SAGEMAKER_{WORKERS_VARIABLE}": str(configuration.workers),
@@ -79,7 +79,11 @@ def variables_of(configuration: Configuration, *, measured_as: str | None) -> di
         BATCH_DELAY: str(configuration.batch_delay_us),
         **dict(configuration.environment),
     }
-    return own if measured_as is None else {**own, MEASURED_AS: measured_as}
+    if measured_as is not None:
+        own[MEASURED_AS] = measured_as
+    if basis != "measured":
+        own[BASIS] = basis
+    return own
 
 
 def refuse_loaders(variables: Iterable[str]) -> None:

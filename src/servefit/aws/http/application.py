@@ -44,6 +44,9 @@ _THREADS = 64
 
 _FILE_BYTES = 2**18
 
+_MOST_SKIPPED_BYTES = 2**24
+"""Of a body that nobody wants any more: two parts of an upload by boto3. Chosen, not measured."""
+
 _T = TypeVar("_T")
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -92,12 +95,14 @@ class Application:
             headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
         )
         request_id = str(uuid.uuid4())
+        body = _Body(receive, request)
         try:
-            answer = await self._answered(request, _chunks(receive), request_id)
+            answer = await self._answered(request, aiter(body), request_id)
+            await body.skip_rest()
         except Disconnected:
             return
         try:
-            await _send(answer, send, request_id, body=request.method != "HEAD")
+            await _send(answer, send, request_id, body=request.method != "HEAD", is_last=not body.is_over)
         finally:
             if isinstance(answer, FileAnswer):
                 answer.file.close()
@@ -145,7 +150,7 @@ class Application:
     def _carry_out(self, request: HttpRequest, where: Destination, request_id: str) -> HttpAnswer:
         service, name = where.service, where.operation or ""
         operation = self._operations.get(service, {}).get(name)
-        model = operation_model(service, name)
+        model = None if operation is None else operation_model(service, name)
         if operation is None or model is None:
             raise refuse_unknown(f"{service}:{name or request.path}")
         given = read_request(service, model, request)
@@ -183,22 +188,46 @@ async def _with_body(request: HttpRequest, chunks: AsyncIterator[bytes], where: 
     )
 
 
-async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
-    """Yield the body of a request as it comes. Raises Disconnected."""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        if body := message.get("body", b""):
-            yield body
-        more = message.get("more_body", False)
+class _Body:
+    """The body of a request as it comes. Whoever iterates over it gets Disconnected where the client goes away.
+
+    Where an answer is sent before it is over, what is left of it would be taken for the next request.
+    """
+
+    def __init__(self, receive: Receive, request: HttpRequest) -> None:
+        self._receive = receive
+        self._waits_to_be_asked = "100-continue" in request.headers.get("expect", "").lower()
+        self.is_over = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while not self.is_over:
+            message = await self._receive()
+            self._waits_to_be_asked = False
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            self.is_over = not message.get("more_body", False)
+            if body := message.get("body", b""):
+                yield body
+
+    async def skip_rest(self) -> None:
+        """Take what is left and not much, so that the client can read the answer and use its connection again. A client
+        that waits to be asked for its body does not send it."""
+        if self._waits_to_be_asked:
+            return
+        skipped = 0
+        async for chunk in self:
+            skipped += len(chunk)
+            if skipped >= _MOST_SKIPPED_BYTES:
+                return
 
 
-async def _send(answer: HttpAnswer | FileAnswer, send: Send, request_id: str, *, body: bool) -> None:
+async def _send(answer: HttpAnswer | FileAnswer, send: Send, request_id: str, *, body: bool, is_last: bool) -> None:
+    """Send an answer, without its body for HEAD; after the last one of a connection that is closed."""
     length = answer.length if isinstance(answer, FileAnswer) else len(answer.body)
     headers = {"x-amzn-requestid": request_id, "x-amz-request-id": request_id, "content-length": str(length)}
     headers |= answer.headers
+    if is_last:
+        headers["connection"] = "close"
     await send(
         {
             "type": "http.response.start",

@@ -1,7 +1,8 @@
 """The version of model data: by it is known whether what was measured is still about what lies there.
 
-Files up to some size are known by their content: who runs a notebook again uploads the same once more. Larger ones, and
-folders, are known by names, sizes and times, which takes no time to look at.
+Files up to some size are known by their content: who runs a notebook again uploads the same once more. Larger ones are
+known by their names, sizes and times, which takes no time to look at; so are folders, by the files in which a model is
+looked for: at any depth, and behind links.
 """
 
 from __future__ import annotations
@@ -10,16 +11,14 @@ import hashlib
 import os
 import stat
 import threading
-from itertools import islice
 from pathlib import Path
 
+from servefit.backends.model.archive import visible_files
 from servefit.backends.model.keeping import file_digest
+from servefit.errors import CorruptModel
 
 _MOST_READ_BYTES = 2**28
 """A quarter of a second of SHA-256 on a machine of 2023. Whoever describes a model waits for it, once."""
-
-_MOST_ENTRIES = 1000
-"""Of a folder, that are looked at: a folder with a model has a few. Chosen, not measured."""
 
 
 class DataVersions:
@@ -31,13 +30,13 @@ class DataVersions:
         self._known: dict[Path, tuple[str, str]] = {}
 
     def of(self, path: Path) -> str | None:
-        """Return the version of what lies at ``path``, None where that is no folder, and no file with something in it
-        that can be read."""
+        """Return the version of what lies at ``path``, None where that is no folder with files in it that a model is
+        looked for in, and no file with something in it that can be read."""
         try:
             seen = path.stat()
             if stat.S_ISDIR(seen.st_mode):
-                entries = islice(path.iterdir(), _MOST_ENTRIES)
-                return _digest("\n".join(sorted(_facts(entry, entry.lstat()) for entry in entries)))
+                files = visible_files(path)
+                return _digest("\n".join(_facts(file, file.stat()) for file in files)) if files else None
             # What the kernel makes up is empty by its size, and may be waited for without end.
             if not stat.S_ISREG(seen.st_mode) or not seen.st_size or not os.access(path, os.R_OK):
                 return None
@@ -50,7 +49,7 @@ class DataVersions:
                 known = facts, file_digest(path)
                 with self._lock:
                     self._known[path] = known
-        except (OSError, ValueError):  # a name may hold what none may hold
+        except (CorruptModel, OSError, ValueError):  # very many files; and a name may hold what none may hold
             return None
         return known[1]
 

@@ -126,6 +126,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                 text = text.replace(file, url).replace(f"payload {Path(file).name}:", f"payload {url}:")
         return text
 
+    @property
+    def scale_note(self) -> str:
+        """What is to be said after a sentence with durations: those of the request are others where it is scaled."""
+        if self.time_scale == 1:
+            return ""
+        return f" (JobDurationInSeconds and phases are multiplied by {self.time_scale:g} here: --time-scale)"
+
     def types_of(self, profile: str) -> tuple[str, ...]:
         """Return the instance types that a profile was measured for."""
         return tuple(each.instance_type for each in self.measured if each.profile == profile)

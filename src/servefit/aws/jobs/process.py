@@ -62,11 +62,14 @@ def _text(configuration: Configuration) -> str:
 def carry_out(files: JobFiles, plan: Plan, progress: Progress) -> RecommendationJob:
     """Run the job of a plan, or take it up where it was. Raises ServefitError, where a job of the command line has its
     name too."""
+    from servefit.aws.jobs.model_scripts import script_warning
     from servefit.aws.jobs.own_job import own_job
     from servefit.search.jobs.lifecycle import resume_job, run_job
 
     known = own_job(files)
     if known is None:
+        if plan.model is not None and (warning := script_warning(Path(plan.model))) is not None:
+            progress.stage(warning)
         files.write_begin()
         return run_job(plan.model, plan.payload, plan.request(), trust_pickle=plan.trust_pickle, progress=progress)
     if known.status in ("COMPLETED", "FAILED"):
@@ -100,7 +103,7 @@ def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> Outcome:
         if best.verdict == "INVALID":
             return _failed(f"the machine got in the way of the measurements{because}")
         return _failed(f"nothing that was measured is known to meet {job.request.sla}{because}")
-    return _failed(_why_nothing(job))
+    return _failed(_why_nothing(job) + plan.scale_note)
 
 
 def _why_nothing(job: RecommendationJob) -> str:

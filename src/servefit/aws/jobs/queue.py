@@ -3,6 +3,9 @@ which.
 
 The state of a job is kept with it. Processes outlive a server that is killed: the next server waits for those that
 live, and begins those again that do not, which go on where they were.
+
+What was measured is of the data that lay there when the process began, if the same lies there when it has ended. Of a
+job whose data has changed meanwhile nobody knows what it is of.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from servefit.aws.jobs.child import GRACE_S, JobProcess
 from servefit.aws.jobs.files import JobFiles, Outcome
-from servefit.aws.jobs.turns import JOB, SURVEY, next_turn
+from servefit.aws.jobs.survey import SurveyFiles
+from servefit.aws.jobs.turns import DATA_VERSION, JOB, SURVEY, next_turn
 from servefit.errors import ServefitError
 from servefit.processes import living
 
 if TYPE_CHECKING:
+    from servefit.aws.jobs.model_data import DataVersions
     from servefit.aws.state.resources import Resource, Resources
 
 _log = logging.getLogger(__name__)
@@ -37,6 +42,9 @@ ENDED = ("COMPLETED", "FAILED", "STOPPED")
 
 Prepare: TypeAlias = Callable[[JobFiles, Callable[[], bool]], None]
 
+_CHANGED = Outcome(status="FAILED", reason="the model data has changed meanwhile")
+"""Of a survey: what it found is of nobody knows what."""
+
 _AFTER_FAILURE_S = 5.0
 """Before a job is tried again whose state could not be kept. Chosen, not measured."""
 
@@ -44,8 +52,9 @@ _AFTER_FAILURE_S = 5.0
 class JobQueue:
     """Carries out jobs and surveys, whose files are in folders below ``jobs`` and ``surveys``, each under its name."""
 
-    def __init__(self, resources: Resources, *, jobs: Path, surveys: Path) -> None:
+    def __init__(self, resources: Resources, versions: DataVersions, *, jobs: Path, surveys: Path) -> None:
         self._resources = resources
+        self._versions = versions
         self._folders = {KIND: jobs, SURVEY: surveys}
         self._wake = threading.Condition()
         self._closing = False
@@ -131,13 +140,17 @@ class JobQueue:
         files = self.files(name, kind)
         if kind == KIND and self._mark(kind, name) is None and files.outcome() is None:
             self._prepare(files, lambda: self._is_wanted(name))
+        version = self._version(kind, files)
         with self._wake:
             mark = self._mark(kind, name)
             if mark is None and self._is_ended(kind, name, files):
                 return
+            if kind == SURVEY and version != self._resources.get(kind, name).document[DATA_VERSION]:
+                self._end(kind, name, _CHANGED)
+                return
             process = JobProcess.of(files, mark, module=_MODULES[kind])
             self._running = kind, name, process
-            self._set(kind, name, {"Process": process.mark, **self._begun(kind, name)})
+            self._set(kind, name, {"Process": process.mark, **self._begun(kind, name, version)})
         outcome = process.wait(lambda: self._closing)
         with self._wake:
             self._running = None
@@ -163,17 +176,30 @@ class JobQueue:
             self._end(kind, name, outcome)
         return outcome is not None or status in ENDED or self._closing
 
-    def _begun(self, kind: str, name: str) -> dict[str, Any]:
+    def _begun(self, kind: str, name: str, version: str | None) -> dict[str, Any]:
         is_new = self._resources.get(kind, name).document["Status"] == "PENDING"
-        return {"Status": "IN_PROGRESS"} if is_new else {}
+        return {"Status": "IN_PROGRESS", DATA_VERSION: version} if is_new else {}
+
+    def _version(self, kind: str, files: JobFiles) -> str | None:
+        """Return the version of the model data of a job as it is now, None where it has none."""
+        model = SurveyFiles(files.folder).plan().model if kind == SURVEY else files.plan().model
+        return None if model is None else self._versions.of(Path(model))
 
     def _end(self, kind: str, name: str, outcome: Outcome) -> None:
+        files = self.files(name, kind)
         ended_at = outcome.ended_at or time.time()
-        changes: dict[str, Any] = {"Status": outcome.status, "CompletionTime": ended_at, "Process": None}
+        changes: dict[str, Any] = {}
+        if outcome.status == "COMPLETED":
+            version = self._version(kind, files)
+            if version != self._resources.get(kind, name).document.get(DATA_VERSION):
+                if kind == SURVEY:
+                    outcome = _CHANGED
+                else:
+                    changes[DATA_VERSION] = None
+        changes |= {"Status": outcome.status, "CompletionTime": ended_at, "Process": None}
         if outcome.reason is not None:
             changes["FailureReason"] = outcome.reason
         self._set(kind, name, changes)
-        files = self.files(name, kind)
         if files.outcome() is None:
             files.write_outcome(outcome)
             files.journal.write(f"the job is over: {outcome.status}")

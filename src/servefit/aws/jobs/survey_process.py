@@ -13,7 +13,7 @@ from servefit.aws.endpoints.commands import variables_of
 from servefit.aws.jobs.files import JobFiles, Outcome
 from servefit.aws.jobs.process import JournalProgress
 from servefit.aws.jobs.survey import Expected, SurveyFiles
-from servefit.errors import ServefitError
+from servefit.errors import ModelError, OutOfMemory, ServefitError, TimedOut
 
 
 def carry_out(files: SurveyFiles, progress: JournalProgress) -> Outcome:
@@ -24,18 +24,27 @@ def carry_out(files: SurveyFiles, progress: JournalProgress) -> Outcome:
     try:
         found = prospects_of(plan.model, trust_pickle=plan.trust_pickle, progress=progress)
     except ServefitError as error:
-        return Outcome(status="FAILED", reason=str(error).replace(plan.model, plan.model_url))
+        return Outcome(
+            status="FAILED",
+            reason=str(error).replace(plan.model, plan.model_url),
+            blames_data=_blames_data(error),
+        )
     files.write_expected(
         [
             Expected(
                 profile=each.profile.name,
-                variables=variables_of(each.configuration, measured_as=None),
+                variables=variables_of(each.configuration, measured_as=None, basis="predicted"),
                 capacity_per_s=each.capacity_per_s,
             )
             for each in found
         ]
     )
     return Outcome(status="COMPLETED")
+
+
+def _blames_data(error: ServefitError) -> bool:
+    """Return whether a model could not be read for what it is, and not for want of time or memory on a busy machine."""
+    return isinstance(error, ModelError) and not isinstance(error.__cause__, TimedOut | OutOfMemory)
 
 
 def main() -> None:

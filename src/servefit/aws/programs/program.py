@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit statuses of shells, env and nice for a program that is not there, and for one that cannot be started."""
@@ -28,11 +29,24 @@ class NotRun(Exception):
 
 
 def program_environment(variables: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return ``environment`` for a program that has the ``variables`` of a client, and whose Pythons first run what is
-    in ``startup``."""
+    """Return ``environment`` for a program that has the ``variables`` of a client, sends what is for their address to
+    no proxy, and whose Pythons first run what is in ``startup``."""
     kept = {name: value for name, value in environment.items() if name not in _OF_OTHER_KEYS}
     folders = [str(Path(__file__).with_name("startup")), *filter(None, [environment.get("PYTHONPATH")])]
-    return {**kept, **variables, "PYTHONPATH": os.pathsep.join(folders)}
+    direct = _no_proxy(urlsplit(variables["AWS_ENDPOINT_URL"]).netloc.rpartition(":")[0], environment)
+    return {**kept, **variables, **direct, "PYTHONPATH": os.pathsep.join(folders)}
+
+
+def _no_proxy(host: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of ``environment`` that say what no proxy is for, with this machine among it. Programs read
+    the one or the other first, so both say it."""
+    here = dict.fromkeys((host, "127.0.0.1", "localhost"))
+    found = {}
+    for name, other in (("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")):
+        before = environment.get(name, environment.get(other, "")).strip()
+        # A star means all hosts where it stands alone, and none beside others.
+        found[name] = before if before == "*" else ",".join(dict.fromkeys(filter(None, (before, *here))))
+    return found
 
 
 def check_program(command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -43,17 +57,21 @@ def check_program(command: Sequence[str], environment: Mapping[str, str]) -> Non
         raise NotRun(name, *((_NO_PROGRAM, NOT_EXECUTABLE) if is_there else ("not found", NOT_FOUND)))
 
 
-def run_program(command: Sequence[str], environment: Mapping[str, str]) -> int:
+def run_program(command: Sequence[str], environment: Mapping[str, str], *, handle: int) -> int:
     """Run a program to its end, and return its exit status: 128 + N where signal N ended it. Signals that somebody
-    sends to this process are passed on; those of the terminal reach the program by themselves.
+    sends to this process are passed on; those of the terminal reach the program by themselves. The program inherits
+    ``handle``.
 
-    Raises NotRun. This process must have one thread.
+    Raises NotRun. This process must have one thread, and must not ignore SIGCHLD.
     """
     waited_for = {*_PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     try:
         program = subprocess.Popen(
-            command, env=environment, preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            command,
+            env=environment,
+            pass_fds=(handle,),
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),
         )
         while (status := program.poll()) is None:
             received = signal.sigwaitinfo(waited_for)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
@@ -33,10 +34,19 @@ class NotStarted(Exception):
         self.status = status
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerUse:
+    """What a program needs to use a server: the ``variables`` that point clients at it, and a ``handle`` to inherit,
+    for as long as which is open the server goes on."""
+
+    variables: Mapping[str, str]
+    handle: int
+
+
 @contextmanager
-def server_for_programs(options: Mapping[str, Sequence[str]], *, secret: str | None) -> Iterator[Mapping[str, str]]:
-    """Give the variables that point clients at the server of the state folder, while the block lasts: one that runs, or
-    one that is started and ends with the last program that uses it.
+def server_for_programs(options: Mapping[str, Sequence[str]], *, secret: str | None) -> Iterator[ServerUse]:
+    """Give the use of the server of the state folder, while the block lasts: one that runs, or one that is started and
+    ends with the last program that uses it.
 
     Args:
         options: The options of ``servefit api`` for a server that is started, each with its words.
@@ -59,7 +69,7 @@ def server_for_programs(options: Mapping[str, Sequence[str]], *, secret: str | N
                     f"is not given, and the server at {address} takes signed requests alone",
                     remedy="name the variable with its secret: servefit api --secret-env NAME run",
                 )
-            yield client_variables(address, folder=folder, secret=secret)
+            yield ServerUse(variables=client_variables(address, folder=folder, secret=secret), handle=use.handle)
         finally:
             if begun is not None and use.is_last():
                 begun[0].terminate()

@@ -1,6 +1,7 @@
 """Who uses a server that was started for programs: it ends with the last of them, also where that is killed.
 
-Each use holds a lock of the kernel, shared with the others. The server waits until it has that lock alone.
+Each use holds a lock of the kernel, shared with the others. The server waits until it has that lock alone. A program
+inherits the lock of its use, and so keeps the server where ``servefit api run`` is killed above it.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ _USES, _LOOKS = "programs.lock", "programs.starting"
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A use of the server of a folder, by the file that it has locked."""
+    """A use of the server of a folder. ``handle`` is of the file that it has locked, for the program to inherit."""
 
-    _handle: int
+    handle: int
 
     def is_last(self) -> bool:
         """End the use, and return whether nobody else uses the server. Nobody can begin to then, until the block of
         :func:`using` is over."""
         with suppress(BlockingIOError):
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(self.handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True  # the server itself was faster to notice
         return False
@@ -43,7 +44,11 @@ def using(folder: Path) -> Iterator[Use]:
     handle = _opened(folder / _USES)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH)
-        yield Use(handle)
+        try:
+            yield Use(handle)
+        finally:
+            # What the program has left running may have inherited the handle too.
+            fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)
 

@@ -26,6 +26,15 @@ def file_of(url: str, places: Places) -> Path:
     raise invalid(f"{url} is neither in S3 nor a file of this machine: nothing is fetched from elsewhere.")
 
 
+def missing_bucket(url: str, file: Path) -> str | None:
+    """Return the bucket of the object at an s3:// URL, whose file that is, where there is no bucket of that name; None
+    where there is one, and for another URL."""
+    if (place := split_url(url)) is None:
+        return None
+    bucket, key = place
+    return None if file.parents[key.count("/")].is_dir() else bucket
+
+
 def split_url(url: str) -> tuple[str, str] | None:
     """Return bucket and key of "s3://bucket/key", None where it is another URL."""
     if not url.startswith("s3://"):

@@ -68,13 +68,14 @@ class Runtime:
         )
         if found.status != 200:
             raise self._model_error(name, region, found.status or 503, found.content.decode("utf-8", "replace"))
-        return HttpAnswer(headers={"content-type": found.content_type}, body=found.content)
+        headers = {"content-type": found.content_type, "x-amzn-invoked-production-variant": served.variant.name}
+        return HttpAnswer(headers=headers, body=found.content)
 
     @staticmethod
     def _model_error(name: str, region: str, status: int, text: str) -> ApiError:
         message = (
             f'Received client error ({status}) from primary with message "{text[:1000]}". '
-            f"See the endpoint's own messages in servefit's state folder."
+            f"See api/endpoints/{name}/stderr.txt in servefit's state folder for the endpoint's own messages."
         )
         fields: dict[str, object] = {
             "OriginalStatusCode": status,

@@ -40,7 +40,11 @@ def claimed(folder: Path) -> Iterator[Callable[[str], None]]:
                 remedy="use that one, end it, or set SERVEFIT_HOME to another folder",
             )
         os.ftruncate(handle, 0)
-        yield lambda address: _write(handle, address)
+        try:
+            yield lambda address: _write(handle, address)
+        finally:
+            # A process that was forked meanwhile has the handle too.
+            fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)
 

@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS resource (
 _ADD = "INSERT INTO resource (kind, name, created, modified, document) VALUES (?, ?, ?, ?, ?)"
 _PUT = "REPLACE INTO resource (kind, name, created, modified, document) VALUES (?, ?, ?, ?, ?)"
 _GET = "SELECT kind, name, created, modified, document FROM resource WHERE kind = ? AND name = ?"
+_TAKEN = "SELECT 1 FROM resource WHERE kind = ? AND name = ? COLLATE NOCASE"
 _ALL = "SELECT kind, name, created, modified, document FROM resource WHERE kind = ? ORDER BY created, name"
 
 
@@ -83,16 +84,24 @@ class Resources:
         with self._lock:
             self._connection.close()
 
-    def add(self, kind: str, name: str, document: Mapping[str, Any]) -> Resource:
-        """Keep a new resource. Raises Taken."""
+    def add(self, kind: str, name: str, document: Mapping[str, Any], *, ignores_case: bool = False) -> Resource:
+        """Keep a new resource. Raises Taken; where the kind ``ignores_case`` also for a name that :meth:`is_taken`:
+        the ARN of such a kind has its name in lower case, and two resources are not to share one."""
         now = time.time()
         made = Resource(kind=kind, name=name, created=now, modified=now, document=document)
         try:
             with self._transaction() as connection:
+                if ignores_case and self.is_taken(kind, name):
+                    raise Taken
                 connection.execute(_ADD, _row(made))
         except sqlite3.IntegrityError as error:
             raise Taken from error
         return made
+
+    def is_taken(self, kind: str, name: str) -> bool:
+        """Return whether there is a resource of that name, in upper or lower case."""
+        with self._transaction() as connection:
+            return connection.execute(_TAKEN, (kind, name)).fetchone() is not None
 
     def get(self, kind: str, name: str) -> Resource:
         """Return a resource. Raises Missing."""

@@ -55,15 +55,16 @@ class Destination:
 
 
 def destination(request: HttpRequest) -> Destination:
-    """Return where a request is to go. One that says nothing of any service is for S3, whose requests need not be
-    signed."""
+    """Return where a request is to go, which may be a service that is not answered here. One that says nothing of any
+    service is for S3, whose requests need not be signed."""
     region, scope = _scope(request)
     target = request.headers.get("x-amz-target", "")
     prefix, _, operation = target.partition(".")
     form = request.form
     if scope != "s3" and _INVOCATION.fullmatch(request.path):
         return Destination(service="sagemaker-runtime", operation="InvokeEndpoint", region=region)
-    told = _OF_TARGETS.get(prefix) or _OF_SCOPES.get(scope)
+    # A service that is not answered here goes by the name that the signature has for it.
+    told = _OF_TARGETS.get(prefix) or _OF_SCOPES.get(scope) or scope or None
     service = told or _OF_VERSIONS.get(form.get("Version", "")) or "s3"
     return Destination(
         service=service, operation=operation or form.get("Action"), region=region, is_sure=told is not None

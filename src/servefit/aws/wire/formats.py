@@ -29,7 +29,10 @@ _JSON_VERSIONS = {"cloudwatch": "1.0"}
 
 
 _QUERY = frozenset({"cloudwatch", "sts", "iam"})
-"""The services that speak the query protocol. Others do not take forms, which any web page can send."""
+"""The services that speak the query protocol."""
+
+_ONLY_JSON = frozenset({"sagemaker", "sagemaker-runtime", "logs", "application-autoscaling"})
+"""The services that do not take forms, which any web page can send."""
 
 _CODES = {"ValidationException": "ValidationError"}
 """What these services call errors that others call otherwise."""
@@ -37,7 +40,7 @@ _CODES = {"ValidationException": "ValidationError"}
 
 def protocol_of(service: str, request: HttpRequest) -> Protocol:
     """Return the protocol that a request to a service is in."""
-    return "query" if service in _QUERY and request.is_form else "json"
+    return "query" if request.is_form and service not in _ONLY_JSON else "json"
 
 
 def read_request(service: str, operation: OperationModel, request: HttpRequest) -> dict[str, Any]:

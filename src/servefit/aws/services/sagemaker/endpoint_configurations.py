@@ -47,7 +47,7 @@ class EndpointConfigurations:
         arn = call.arn(f"{KIND}/{name.lower()}")
         document = {key: value for key, value in given.items() if key != "Tags"}
         try:
-            self._resources.add(KIND, name, {**document, "EndpointConfigArn": arn})
+            self._resources.add(KIND, name, {**document, "EndpointConfigArn": arn}, ignores_case=True)
         except Taken as error:
             raise invalid(f'Cannot create already existing endpoint configuration "{arn}".') from error
         keep_tags(self._resources, arn, given.get("Tags", ()))

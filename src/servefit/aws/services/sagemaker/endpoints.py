@@ -52,8 +52,8 @@ class Endpoints:
         models: The models of these.
         packages: The model packages that models may name in place of data of their own.
         file_of: Gives the file of an s3:// or file:// URL.
-        measured_best: Gives the variables of the best that was measured for the data of a model on an instance type;
-            none where nothing was.
+        measured_best: Gives the variables of the best that was measured for the data in a file, as it is now, on an
+            instance type; none where nothing was.
         profiles: Profiles that are served as in place of instance types, by these.
     """
 
@@ -66,7 +66,7 @@ class Endpoints:
         packages: Packages,
         *,
         file_of: Callable[[str], Path],
-        measured_best: Callable[[str, str], Mapping[str, str]],
+        measured_best: Callable[[Path, str], Mapping[str, str]],
         profiles: Mapping[str, str],
     ) -> None:
         self._resources = resources
@@ -96,23 +96,23 @@ class Endpoints:
         arn = call.arn(f"{KIND}/{name.lower()}")
         container = container_of(self._models.find(variant["ModelName"]))
         url, variables = data_of(container, self._packages, about=f"Model {variant['ModelName']}")
-        instance_type = variant["InstanceType"]
+        instance_type, model = variant["InstanceType"], self._file_of(url)
         refuse_loaders(variables)
         if BACKEND not in variables:
-            variables = {**self._measured_best(url, instance_type), **variables}
+            variables = {**self._measured_best(model, instance_type), **variables}
         document = {
             "EndpointName": name,
             "EndpointArn": arn,
             "EndpointConfigName": configuration.name,
             "Variant": variant,
             "Served": {
-                "model": str(self._file_of(url)),
+                "model": str(model),
                 "profile": profile_of(instance_type, self._profiles),
                 "environment": variables,
             },
         }
         try:
-            self._resources.add(KIND, name, document)
+            self._resources.add(KIND, name, document, ignores_case=True)
         except Taken as error:
             raise invalid(f'Cannot create already existing endpoint "{arn}".') from error
         keep_tags(self._resources, arn, given.get("Tags", ()))

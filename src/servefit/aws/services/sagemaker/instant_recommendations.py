@@ -2,7 +2,7 @@
 
 They are those of the last job of the same model data, which were measured under load. Where there is none they are
 predicted by a survey, which times calls alone; it is made once for the same data, and begins when the model is first
-described, unless a job of that data is on its way.
+described, unless a job of that data is on its way. A survey that was broken off is made again after a while.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from servefit.aws.services.sagemaker.instance_types import type_of
 from servefit.aws.services.sagemaker.models import container_of
 from servefit.aws.services.sagemaker.packages import data_of
 from servefit.aws.services.sagemaker.recommendations import variables_told
-from servefit.aws.state.resources import Missing, Taken
+from servefit.aws.state.resources import Missing
 from servefit.aws.wire.errors import ApiError
 from servefit.version import __version__
 
@@ -39,6 +41,11 @@ _log = logging.getLogger(__name__)
 
 _MOST_RECOMMENDATIONS = 3
 """Of AWS, for a model."""
+
+_AGAIN_AFTER_S = 60.0
+"""After this a survey may be made again that was killed, had no time on a busy machine, or whose data changed. AWS
+promises an answer within a minute; and a model that takes its process down whenever it is timed keeps the machine busy
+for less than half of the time, however often it is asked for. Chosen, not measured."""
 
 
 class InstantRecommendations:
@@ -75,6 +82,7 @@ class InstantRecommendations:
         self._versions = versions
         self._file_of = file_of
         self._settings = settings
+        self._making = threading.Lock()
         self._logged: set[tuple[str, str]] = set()
         self._forget_failures()
 
@@ -100,7 +108,7 @@ class InstantRecommendations:
             return self._failed(model, error.message)
         version = self._versions.of(file)
         if version is None:
-            return self._failed(model, f"{url} is not there, or cannot be read")
+            return self._failed(model, f"{url} is not there, or holds nothing that can be read")
         jobs = [job for job in self._resources.all(JOB) if job.document.get(DATA_VERSION) == version]
         if measured := next(self._measured(jobs), None):
             return _completed([_told(model.name, *each) for each in measured])
@@ -136,21 +144,37 @@ class InstantRecommendations:
                 ]
 
     def _survey(self, version: str, file: Path, url: str, *, wanted: bool) -> Resource | None:
-        """Return the survey of model data, which is begun where there is none yet and one is ``wanted``."""
+        """Return the survey of model data, which is begun where there is none that counts and one is ``wanted``."""
         name = _survey_name(version)
-        try:
-            return self._resources.get(SURVEY, name)
-        except Missing:
-            if not wanted:
-                return None
-        files = SurveyFiles(self._queue.files(name, SURVEY).folder)
-        files.write_plan(SurveyPlan(model=str(file), model_url=url, trust_pickle=self._settings.trust_pickle))
-        try:
+        with self._making:
+            known = self._known_survey(name)
+            if known is not None or not wanted:
+                return known
+            files = SurveyFiles(self._queue.files(name, SURVEY).folder)
+            files.write_plan(SurveyPlan(model=str(file), model_url=url, trust_pickle=self._settings.trust_pickle))
             made = self._resources.add(SURVEY, name, {"Status": "PENDING", DATA_VERSION: version})
-        except Taken:
-            return self._resources.get(SURVEY, name)
         self._queue.added()
         return made
+
+    def _known_survey(self, name: str) -> Resource | None:
+        """Return the survey of that name, None where there is none, or none any more: one that was broken off is
+        forgotten after a while."""
+        try:
+            known = self._resources.get(SURVEY, name)
+        except Missing:
+            return None
+        if known.document["Status"] not in ENDED or known.document["Status"] == "COMPLETED":
+            return known
+        outcome = self._queue.files(name, SURVEY).outcome()
+        blames_data = outcome is not None and outcome.blames_data
+        if blames_data or time.time() < known.document["CompletionTime"] + _AGAIN_AFTER_S:
+            return known
+        self._forget(name)
+        return None
+
+    def _forget(self, name: str) -> None:
+        shutil.rmtree(self._queue.files(name, SURVEY).folder, ignore_errors=True)
+        self._resources.remove(SURVEY, name)
 
     def _failed(self, model: Resource, reason: str) -> dict[str, Any]:
         """Return that there is no recommendation. AWS does not say why: the log does, once."""
@@ -164,8 +188,7 @@ class InstantRecommendations:
         --trust-pickle."""
         for each in self._resources.all(SURVEY):
             if each.document["Status"] not in ("PENDING", "IN_PROGRESS", "COMPLETED"):
-                shutil.rmtree(self._queue.files(each.name, SURVEY).folder, ignore_errors=True)
-                self._resources.remove(SURVEY, each.name)
+                self._forget(each.name)
 
 
 def _completed(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

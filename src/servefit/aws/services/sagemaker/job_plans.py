@@ -58,7 +58,7 @@ class JobPlans:
         """Return the plan of a request. Raises ApiError, ValidationException, for one that makes no sense, and for what
         servefit does not carry out."""
         check_request(given)
-        source = source_of(given["InputConfig"], self._models, self._packages)
+        source = source_of(given, self._models, self._packages)
         plan = Plan(
             name=given["JobName"],
             model=self._path_of(source.model_url),
@@ -83,6 +83,8 @@ class JobPlans:
         from servefit.profiler.machine.host import describe_host
         from servefit.profiler.machine.profiles import find_profile, local_profiles, why_not_measurable
 
+        if source.model_url is None:
+            return ()
         host = describe_host()
         configurations = given["InputConfig"].get("EndpointConfigurations", ())
         types = [each["InstanceType"] for each in configurations if "InstanceType" in each]
@@ -91,12 +93,13 @@ class JobPlans:
         found = []
         for instance_type in dict.fromkeys(types):
             name = profile_of(instance_type, self._settings.profiles)
+            remedy = f"measure one shape under another's name with --map {instance_type}=local-1c"
             try:
                 reason = why_not_measurable(find_profile(name, host), host)
             except SpecError:
-                reason = "has a shape that is not known here"
+                reason, remedy = "has a shape that is not known here", f"check the name {name}; or {remedy}"
             if reason is not None:
-                reason = f"it {reason}; measure one shape under another's name with --map {instance_type}=local-1c"
+                reason = f"it {reason}; {remedy}"
             found.append(Measured(instance_type=instance_type, profile=name, reason=reason))
         if serverless_configurations(given):
             found.append(
@@ -113,7 +116,7 @@ def _check_plan(plan: Plan) -> None:
         if any(each.reason is None for each in plan.measured):
             check_budget(plan.request())
     except SpecError as error:
-        raise invalid(str(error)) from error
+        raise invalid(f"{error}{plan.scale_note}".replace("budget:", "JobDurationInSeconds:")) from error
 
 
 def first_lines(plan: Plan) -> Iterator[str]:

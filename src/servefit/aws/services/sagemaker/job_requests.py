@@ -24,8 +24,6 @@ def check_request(given: Mapping[str, Any]) -> None:
     configurations = asked.get("EndpointConfigurations", ())
     for each in asked.get("Endpoints", ()):
         _require(each, "EndpointName")
-        if given["JobType"] != "Advanced":
-            raise invalid("Endpoints are loaded by jobs of JobType Advanced alone.")
     if given["JobType"] == "Advanced" and not configurations and not asked.get("Endpoints"):
         raise invalid("EndpointConfigurations must be given for an Advanced job.")
     for each in configurations:

@@ -26,11 +26,12 @@ class JobSource:
     types: tuple[str, ...]
 
 
-def source_of(asked: Mapping[str, Any], models: Models, packages: Packages) -> JobSource:
-    """Return the source of a job by its InputConfig. Raises ApiError for one of nothing, of two things, of what is not
+def source_of(request: Mapping[str, Any], models: Models, packages: Packages) -> JobSource:
+    """Return the source of the job that is asked for. Raises ApiError for one of nothing, of two things, of what is not
     there, and without a payload."""
+    asked = request["InputConfig"]
     model, package = asked.get("ModelName"), asked.get("ModelPackageVersionArn")
-    measures_types = not asked.get("Endpoints") or bool(asked.get("EndpointConfigurations"))
+    measures_types = not asked.get("Endpoints") or _is_about_types(request)
     if (model is not None and package is not None) or (measures_types and model is None and package is None):
         raise invalid("Exactly one of ModelName and ModelPackageVersionArn must be given.")
     given = asked.get("ContainerConfig", {})
@@ -57,3 +58,12 @@ def source_of(asked: Mapping[str, Any], models: Models, packages: Packages) -> J
     return JobSource(
         model_url=model_url, payload_url=payload, types=tuple(given.get("SupportedInstanceTypes") or types)
     )
+
+
+def _is_about_types(request: Mapping[str, Any]) -> bool:
+    """Return whether a job that loads an endpoint measures instance types too: an Advanced one those that it names, a
+    Default one, which names none, where it has a model."""
+    asked = request["InputConfig"]
+    if request["JobType"] == "Advanced":
+        return bool(asked.get("EndpointConfigurations"))
+    return "ModelName" in asked or "ModelPackageVersionArn" in asked

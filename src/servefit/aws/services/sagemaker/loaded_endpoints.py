@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from servefit.aws.state.resources import Resources
 
 URL_TAG = "servefit:url"
-"""The key of the tag of a job that has the URL of its endpoint."""
+"""The key of the tag of a job that has the URL of its endpoint. That cannot be one of IPv6: tags of AWS hold no
+brackets."""
 
 _PATIENCE_S = 60.0
 """An endpoint that is being created when its job has its turn has so long to come into service. Chosen, not measured:
@@ -97,11 +98,17 @@ def _out_of_service(why: str) -> EndpointLoad:
 def _check_is_here(url: str) -> None:
     """Raise ApiError for a URL that is no address of this machine by its look: no name is looked up."""
     try:
-        host = Address.parse(url).host
+        address = Address.parse(url)
     except SpecError as error:
         raise invalid(f"{URL_TAG}: {error}") from error
+    host = address.host
     if host != "localhost" and not _is_loopback(host):
-        raise invalid(f"{URL_TAG}: {host} is not this machine, such as 127.0.0.1: load is sent nowhere else.")
+        raise invalid(
+            f"{URL_TAG}: {host} is not this machine, such as 127.0.0.1 (tags hold no address of IPv6): load is sent "
+            "nowhere else."
+        )
+    if address.port == 0:
+        raise invalid(f"{URL_TAG}: nothing can listen at port 0: give the port that the endpoint listens at.")
 
 
 def _is_loopback(host: str) -> bool:

@@ -42,7 +42,7 @@ class Models:
         arn = call.arn(f"model/{name.lower()}")
         document = {key: value for key, value in given.items() if key != "Tags"}
         try:
-            self._resources.add(KIND, name, {**document, "ModelArn": arn})
+            self._resources.add(KIND, name, {**document, "ModelArn": arn}, ignores_case=True)
         except Taken as error:
             raise invalid(f'Cannot create already existing model "{arn}".') from error
         keep_tags(self._resources, arn, given.get("Tags", ()))

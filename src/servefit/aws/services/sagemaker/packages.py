@@ -52,7 +52,7 @@ class Packages:
             name = given["ModelPackageName"]
             arn = call.arn(f"{PACKAGE}/{name.lower()}")
             try:
-                self._resources.add(PACKAGE, name, {**document, "ModelPackageArn": arn})
+                self._resources.add(PACKAGE, name, {**document, "ModelPackageArn": arn}, ignores_case=True)
             except Taken as error:
                 raise invalid(f"Model package already exists: {arn}") from error
         keep_tags(self._resources, arn, given.get("Tags", ()))

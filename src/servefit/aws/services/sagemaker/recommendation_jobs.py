@@ -85,7 +85,7 @@ class RecommendationJobs:
             DATA_VERSION: None if plan.model is None else self._versions.of(Path(plan.model)),
         }
         try:
-            self._resources.add(KIND, name, document)
+            self._resources.add(KIND, name, document, ignores_case=True)
         except Taken as error:
             raise ApiError("ResourceInUse", f"Inference recommendations job {name} already exists.") from error
         keep_tags(self._resources, arn, given.get("Tags", ()))
@@ -166,11 +166,13 @@ class RecommendationJobs:
         ours = recommended(job, self._queue.files(found.name).plan())
         return scaling_recommendation(call.given, job, ours, self.recommendations_of(found.name))
 
-    def best_for(self, model_url: str, instance_type: str) -> dict[str, str]:
-        """Return the variables of the best that was measured last for the data of a model on an instance type, none
-        where nothing was."""
+    def best_for(self, model: Path, instance_type: str) -> dict[str, str]:
+        """Return the variables of the best that was measured last on an instance type for the data that is in a file
+        or folder now, none where nothing was."""
+        version = self._versions.of(model)
         for each in reversed(self._resources.all(KIND)):
-            if each.document["Status"] != "COMPLETED" or self._queue.files(each.name).plan().model_url != model_url:
+            document = each.document
+            if version is None or document["Status"] != "COMPLETED" or document.get(DATA_VERSION) != version:
                 continue
             for found in self.recommendations_of(each.name):
                 if found["EndpointConfiguration"]["InstanceType"] == instance_type:
@@ -194,11 +196,7 @@ class RecommendationJobs:
 
     def _is_taken(self, name: str) -> bool:
         """Return whether there is a job of that name, also of the command line."""
-        try:
-            self._resources.get(KIND, name)
-        except Missing:
-            return _is_known(name)
-        return True
+        return self._resources.is_taken(KIND, name) or _is_known(name)
 
 
 def _is_known(name: str) -> bool:

@@ -26,11 +26,8 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
-    from servefit.search.results.recommendation import Recommendation
+    from servefit.search.results.recommendation import Basis, Recommendation
     from servefit.search.storage.steps import Step
-
-_MOST_VARIABLES = 10
-"""Of a recommendation."""
 
 MOST_RECOMMENDATIONS = 10
 
@@ -71,7 +68,7 @@ def _recommendation(job: RecommendationJob, found: Recommendation, instance_type
             "InstanceType": instance_type,
             "InitialInstanceCount": trial.instance_count,
         },
-        "ModelConfiguration": _model_configuration(trial.configuration, instance_type, profile),
+        "ModelConfiguration": _model_configuration(trial.configuration, instance_type, profile, basis=trial.basis),
         **({} if step is None else _times(step)),
     }
 
@@ -146,7 +143,9 @@ def _step(
     trial = step.result if isinstance(step.result, Trial) else None
     instances = 1 if trial is None else trial.instance_count
     benchmark: dict[str, Any] = {
-        "ModelConfiguration": _model_configuration(configuration, instance_type, profile.name),
+        "ModelConfiguration": _model_configuration(
+            configuration, instance_type, profile.name, basis="measured" if trial is None else trial.basis
+        ),
         "EndpointConfiguration": {
             **_names(job.name, instance_type, configuration),
             "InstanceType": instance_type,
@@ -184,10 +183,15 @@ def _metrics(subject: Trial | Recommendation, cost_per_hour: float | None) -> di
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _model_configuration(configuration: Configuration, instance_type: str, profile: str) -> dict[str, Any]:
-    variables = variables_of(configuration, measured_as=None if instance_type == profile else profile)
+def _model_configuration(
+    configuration: Configuration, instance_type: str, profile: str, *, basis: Basis = "measured"
+) -> dict[str, Any]:
+    """Return the variables of a configuration. AWS has ten at most; with many of the user's own there are some more
+    here, since an endpoint without one of them is another one."""
+    measured_as = None if instance_type == profile else profile
+    variables = variables_of(configuration, measured_as=measured_as, basis=basis)
     parameters = [{"Key": key, "ValueType": "String", "Value": value} for key, value in variables.items()]
-    return {"EnvironmentParameters": parameters[:_MOST_VARIABLES]}
+    return {"EnvironmentParameters": parameters}
 
 
 def _names(job: str, instance_type: str, configuration: Configuration) -> dict[str, str]:

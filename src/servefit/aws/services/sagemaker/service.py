@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.aws.jobs.model_data import DataVersions
 from servefit.aws.services.sagemaker.endpoint_configurations import EndpointConfigurations
 from servefit.aws.services.sagemaker.endpoints import Endpoints
 from servefit.aws.services.sagemaker.instant_recommendations import InstantRecommendations
+from servefit.aws.services.sagemaker.job_data import refuse_missing_buckets
 from servefit.aws.services.sagemaker.job_plans import JobPlans
 from servefit.aws.services.sagemaker.loaded_endpoints import LoadedEndpoints
 from servefit.aws.services.sagemaker.metadata import model_metadata
@@ -21,6 +21,8 @@ from servefit.aws.services.sagemaker.tags import Tags
 
 if TYPE_CHECKING:
     from servefit.aws.endpoints.hosts import EndpointHosts
+    from servefit.aws.jobs.files import JobFiles
+    from servefit.aws.jobs.model_data import DataVersions
     from servefit.aws.jobs.plan import JobSettings
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Operations
@@ -37,6 +39,7 @@ class SageMaker:
         hosts: EndpointHosts,
         *,
         file_of: Callable[[str], Path],
+        versions: DataVersions,
         settings: JobSettings,
     ) -> None:
         self._models = Models(resources)
@@ -44,9 +47,8 @@ class SageMaker:
         self._packages = Packages(resources, self._groups)
         self._configurations = EndpointConfigurations(resources, self._models)
         self._tags = Tags(resources)
-        self.loaded = LoadedEndpoints(resources, hosts)
-        versions = DataVersions()
-        plans = JobPlans(self._models, self._packages, self.loaded, file_of=file_of, settings=settings)
+        self._loaded = LoadedEndpoints(resources, hosts)
+        plans = JobPlans(self._models, self._packages, self._loaded, file_of=file_of, settings=settings)
         self._jobs = RecommendationJobs(resources, queue, plans, versions)
         self._instant = InstantRecommendations(
             resources, queue, self._models, self._packages, self._jobs, versions, file_of=file_of, settings=settings
@@ -61,6 +63,11 @@ class SageMaker:
             measured_best=self._jobs.best_for,
             profiles=settings.profiles,
         )
+
+    def prepare(self, files: JobFiles, is_wanted: Callable[[], bool]) -> None:
+        """Find out, when a job has its turn, whether its data can be there and where its endpoint is."""
+        if not refuse_missing_buckets(files):
+            self._loaded.prepare(files, is_wanted)
 
     @property
     def operations(self) -> Operations:
