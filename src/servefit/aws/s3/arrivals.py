@@ -48,14 +48,16 @@ class Arrival:
         if self._digest is not None:
             self._sha.update(content)
 
-    def finish(self, keep: Callable[[Path], _T]) -> _T:
-        """Have the bytes on the disk, and return what ``keep`` does, which puts the file where it belongs. Raises
-        ApiError where they are not what they should be."""
+    def finish(self, keep: Callable[[Path], _T], *, outlives_crash: bool = True) -> _T:
+        """Have the bytes in a file, and return what ``keep`` does, which puts it where it belongs. They are on the disk
+        by then where they are to outlive a crash of the machine. Raises ApiError where they are not what they should
+        be."""
         file, path = self._open()
         with self._stack:
             file.flush()
             self._check()
-            os.fsync(file.fileno())
+            if outlives_crash:
+                os.fsync(file.fileno())
             return keep(path)
 
     def discard(self) -> None:

@@ -235,11 +235,19 @@ class S3:
         number = _number("partNumber", query.get("partNumber", ""))
         upload = await asyncio.to_thread(self._uploads.find, query["uploadId"], bucket, key)
         upload.part(number)
-        found = await self._receive(request, chunks, lambda path: self._uploads.keep_part(upload, path, number))
+        # The object is on the disk once it is joined: a part that also was would be written twice.
+        found = await self._receive(
+            request, chunks, lambda path: self._uploads.keep_part(upload, path, number), outlives_crash=False
+        )
         return HttpAnswer(headers={"etag": found.etag})
 
     async def _receive(
-        self, request: HttpRequest, chunks: AsyncIterator[bytes], keep: Callable[[Path], objects.Facts]
+        self,
+        request: HttpRequest,
+        chunks: AsyncIterator[bytes],
+        keep: Callable[[Path], objects.Facts],
+        *,
+        outlives_crash: bool = True,
     ) -> objects.Facts:
         """Write a body into a file as it comes, and keep that where it is whole."""
         headers = request.headers
@@ -255,7 +263,7 @@ class S3:
         try:
             async for block in _gathered(chunks):
                 await asyncio.to_thread(arrival.write, block)
-            return await asyncio.to_thread(arrival.finish, keep)
+            return await asyncio.to_thread(arrival.finish, keep, outlives_crash=outlives_crash)
         except BaseException:
             await asyncio.to_thread(arrival.discard)
             raise
