@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.profiler.machine.host import Host
+    from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobStatus
@@ -88,7 +89,6 @@ def run_job(
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.machine.host import describe_host
-    from servefit.version import __version__
 
     request = resolve_arrivals(request)
     check_known(request.environment)
@@ -121,15 +121,7 @@ def run_job(
         payload = payload_for(model, sample_payload, seed=request.seed)
         model = check_batch_dependence(model, payload)
         _check_joining(request, model)
-        header = JobHeader(
-            request=request,
-            model=model,
-            payload=payload_facts(payload),
-            host=host,
-            profiles=profiles,
-            servefit=__version__,
-            created_at=time.time(),
-        )
+        header = new_header(request, model, payload, host, profiles)
         folder = reserve(request.name)
         try:
             write_atomically(folder / PAYLOAD_FILE, _npy(payload.rows))
@@ -326,7 +318,24 @@ def _check_joining(request: JobRequest, model: Model) -> None:
         )
 
 
-def payload_facts(payload: Payload) -> PayloadFacts:
+def new_header(
+    request: JobRequest, model: Model, payload: Payload, host: Host, profiles: tuple[InstanceProfile, ...]
+) -> JobHeader:
+    """Return what is known of a job that begins now."""
+    from servefit.version import __version__
+
+    return JobHeader(
+        request=request,
+        model=model,
+        payload=_payload_facts(payload),
+        host=host,
+        profiles=profiles,
+        servefit=__version__,
+        created_at=time.time(),
+    )
+
+
+def _payload_facts(payload: Payload) -> PayloadFacts:
     """Return what a job keeps of its payload beside the rows."""
     return PayloadFacts(
         source=payload.source,

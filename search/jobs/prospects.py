@@ -6,7 +6,6 @@ add up to is computed. Nothing is kept, and no traffic is sent: a job measures, 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from servefit.errors import MeasurementError
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there, model_name
 from servefit.search.jobs.compile_candidates import choices, compile_candidates
-from servefit.search.jobs.lifecycle import payload_facts
+from servefit.search.jobs.lifecycle import new_header
 from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.jobs.worker_bench import WorkerBench
 from servefit.search.optimizer.clock import Clock
@@ -24,7 +23,6 @@ from servefit.search.optimizer.progress import before_search
 from servefit.search.optimizer.service_time_survey import Survey
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.space import Batching, Space
-from servefit.search.storage.header import JobHeader
 from servefit.search.storage.jobs import JobStore
 from servefit.state import temporary_folder
 from servefit.time_limit import time_limit
@@ -93,18 +91,8 @@ def _timed(
     request: JobRequest, model: Model, payload: Payload, host: Host, folder: Path, clock: Clock, progress: Progress
 ) -> tuple[Prospect, ...]:
     """Carry out the first steps of a job, in a database that is gone afterwards, and return what follows."""
-    from servefit.version import __version__
-
     profiles, _ = measurable_profiles(request, host)
-    header = JobHeader(
-        request=request,
-        model=model,
-        payload=payload_facts(payload),
-        host=host,
-        profiles=profiles,
-        servefit=__version__,
-        created_at=time.time(),
-    )
+    header = new_header(request, model, payload, host, profiles)
     with JobStore.open(f"sqlite:///{folder / 'steps.db'}") as store:
         log = store.create(header)
         with log.owned():

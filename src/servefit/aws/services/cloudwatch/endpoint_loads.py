@@ -19,7 +19,6 @@ from servefit.aws.services.cloudwatch.metrics import (
     OF_INVOCATIONS,
     UNITS,
     Metric,
-    of_invocations,
 )
 from servefit.aws.services.cloudwatch.series import Series
 from servefit.errors import UnreadableMeasurement
@@ -59,7 +58,7 @@ class EndpointLoadMetrics:
     def series(self, metric: Metric, begin_s: float, end_s: float) -> Series:
         return Series.joined(
             [
-                _series_of(metric, self._recorded(load)).between(begin_s, end_s)
+                self._recorded(load).series(metric.name).between(begin_s, end_s)
                 for load in self._loads()
                 if load.began_s < end_s and load.ended_s >= begin_s and metric in _metrics_of(load)
             ]
@@ -106,13 +105,3 @@ def _metrics_of(load: _Load) -> Iterator[Metric]:
         yield Metric.of_variant(OF_INSTANCES, "CPUUtilization", load.variant)
     for name in UNITS[OF_CLIENTS]:
         yield Metric.of_clients(name, job=load.job, endpoint=load.variant.endpoint)
-
-
-def _series_of(metric: Metric, recorded: Recorded) -> Series:
-    match metric.name:
-        case "CPUUtilization":
-            return recorded.cpu_percent
-        case "NumberOfUsers":
-            return recorded.users
-        case name:
-            return of_invocations(name, recorded.invocations)

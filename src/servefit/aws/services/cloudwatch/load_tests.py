@@ -20,7 +20,6 @@ from servefit.aws.services.cloudwatch.metrics import (
     OF_INVOCATIONS,
     UNITS,
     Metric,
-    of_invocations,
 )
 from servefit.aws.services.cloudwatch.series import Series
 from servefit.aws.services.sagemaker.recommendations import endpoint_of
@@ -82,7 +81,8 @@ class LoadTestMetrics:
             for test in self._tests_of(job)
             if metric in _metrics_of(test)
         ]
-        return Series.joined([_series_of(metric, test, self._recorded(test)).between(begin_s, end_s) for test in tests])
+        found = [self._recorded(test).series(metric.name, memory_bytes=test.memory_bytes) for test in tests]
+        return Series.joined([each.between(begin_s, end_s) for each in found])
 
     def _recorded(self, test: LoadTest) -> Recorded:
         folder, trial = job_folder(test.job), test.trial
@@ -142,16 +142,3 @@ def _metrics_of(test: LoadTest) -> Iterator[Metric]:
         yield Metric.of_variant(OF_INSTANCES, name, variant)
     for name in UNITS[OF_CLIENTS]:
         yield Metric.of_clients(name, job=test.job, endpoint=test.endpoint)
-
-
-def _series_of(metric: Metric, test: LoadTest, recorded: Recorded) -> Series:
-    match metric.name:
-        case "CPUUtilization":
-            return recorded.cpu_percent
-        case "MemoryUtilization":
-            memory = recorded.memory_bytes
-            return Series(memory.at_s, memory.values * (100 / test.memory_bytes))
-        case "NumberOfUsers":
-            return recorded.users
-        case name:
-            return of_invocations(name, recorded.invocations)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.aws.endpoints.invocations import NO_ANSWER, Invocations
+from servefit.aws.services.cloudwatch.metrics import of_invocations
 from servefit.aws.services.cloudwatch.series import Series
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
 
@@ -49,6 +50,18 @@ class Recorded:
     users: Series
     cpu_percent: Series
     memory_bytes: Series
+
+    def series(self, name: str, *, memory_bytes: int | None = None) -> Series:
+        """Return the samples of the metric of that name. MemoryUtilization is of an instance with ``memory_bytes``."""
+        if name == "NumberOfUsers":
+            return self.users
+        if name == "CPUUtilization":
+            return self.cpu_percent
+        if name == "MemoryUtilization":
+            if memory_bytes is None:
+                return Series.joined([])
+            return Series(self.memory_bytes.at_s, self.memory_bytes.values * (100 / memory_bytes))
+        return of_invocations(name, self.invocations)
 
     @property
     def nbytes(self) -> int:
