@@ -319,6 +319,9 @@ def test_a_closed_client_has_given_the_folder_free_also_where_a_forked_process_l
         ({"account": "12"}, "account: '12' is not 12 digits"),
         ({"time_scale": 0}, "time_scale: 0 is not above zero"),
         ({"time_scale": "x"}, "time_scale: 'x' is not a number"),
+        ({"profiles": {"ml.c5.large": "local-1000c"}}, "local-1000c"),
+        ({"s3_root": "/proc/nowhere"}, "s3_root: '/proc/nowhere' cannot be a folder of objects"),
+        ({"s3_root": "/proc/version"}, "s3_root: '/proc/version' cannot be a folder of objects"),
     ],
 )
 def test_settings_without_sense_are_refused(settings: dict[str, Any], words: str) -> None:

@@ -67,11 +67,17 @@ class ServerOptions:
 
 @contextmanager
 def application(options: ServerOptions) -> Iterator[Application]:
-    """Give the application of a server while the block lasts, with its jobs and its endpoints. Raises StateError."""
+    """Give the application of a server while the block lasts, with its jobs and its endpoints. Raises StateError, and
+    SpecError for options that make no sense on this machine."""
     with ExitStack() as stack:
         folder = state_folder(FOLDER)
         root = options.s3_root or objects_folder()
-        root.mkdir(parents=True, exist_ok=True)
+        _check_profiles(options.jobs.profiles)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise SpecError("s3_root", str(root), f"cannot be a folder of objects: {reason}") from error
         s3 = S3(root, checks_digests=options.secret is not None)
         resources = Resources(folder / "resources.db")
         stack.callback(resources.close)
@@ -111,6 +117,15 @@ def application(options: ServerOptions) -> Iterator[Application]:
         queue.start(sagemaker.prepare)
         stack.callback(queue.close)
         yield app
+
+
+def _check_profiles(mapped: Mapping[str, str]) -> None:
+    """Raise SpecError for a profile that is to be measured in place of an instance type and that nobody knows."""
+    from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.profiles import find_profile
+
+    for name in mapped.values():
+        find_profile(name, describe_host())
 
 
 def objects_folder() -> Path:
