@@ -96,12 +96,13 @@ def run_valid(
     limit_ms: float | None = None,
     allow_noise: bool = False,
     stopping: StoppingConditions | None = None,
+    kept_s: float = 0.0,
 ) -> tuple[Run, tuple[Problem, ...]]:
     """Carry out ``traffic``, and again if the machine got in the way; give the last run and what is wrong with it.
 
     ``limit_ms`` is the tightest latency limit that the run is to be held against. There is one
-    attempt with ``allow_noise``, and where a time limit leaves too little for another. ``stopping`` may end a closed
-    loop before its time. Raises as ``Driver.run``.
+    attempt with ``allow_noise``, and where a time limit leaves too little for another and the ``kept_s`` of what
+    follows it. ``stopping`` may end a closed loop before its time. Raises as ``Driver.run``.
     """
     return _repeated(
         driver,
@@ -109,6 +110,7 @@ def run_valid(
         lambda traffic: driver.run(traffic, stopping=stopping),
         limit_ms=limit_ms,
         allow_noise=allow_noise,
+        kept_s=kept_s,
     )
 
 
@@ -230,9 +232,11 @@ def _repeated(
     *,
     limit_ms: float | None,
     allow_noise: bool,
+    kept_s: float = 0.0,
 ) -> tuple[Run, tuple[Problem, ...]]:
     """Give the first run that ``carry_out`` makes of ``traffic`` that the machine did not get in the way of, of
-    ATTEMPTS with other arrivals each and as far as there is time; without one the last, and what is wrong with it."""
+    ATTEMPTS with other arrivals each and as far as there is time beside ``kept_s``; without one the last, and what is
+    wrong with it."""
     seed = traffic.seed if isinstance(traffic, OpenLoop) else 0
     for attempt in range(ATTEMPTS):
         if attempt and isinstance(traffic, OpenLoop):
@@ -240,7 +244,7 @@ def _repeated(
         began_s = time.monotonic()
         run, found = undisturbed_part(driver, carry_out(traffic), limit_ms, allow_noise=allow_noise)
         took_s = time.monotonic() - began_s
-        is_last = attempt == ATTEMPTS - 1 or REPEATED_IN * took_s > time_left_s()
+        is_last = attempt == ATTEMPTS - 1 or REPEATED_IN * took_s > time_left_s() - kept_s
         if is_last or allow_noise or not any(problem.is_transient for problem in found):
             break
         _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))

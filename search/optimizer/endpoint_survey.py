@@ -19,7 +19,7 @@ from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.optimizer.idle_times import longer_than
-from servefit.search.queueing.endpoint import EndpointCosts
+from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver
@@ -143,7 +143,8 @@ def _capacity(driver: MeasuredDriver, problems: list[Problem]) -> tuple[float, f
 
 
 def _run(driver: MeasuredDriver, traffic: ClosedLoop | OpenLoop, problems: list[Problem]) -> Run:
-    """Carry out ``traffic``, again if the machine got in the way, and add to ``problems`` what is wrong with that."""
-    run, found = run_valid(driver, traffic)
+    """Carry out ``traffic``, again if the machine got in the way and there is time for a whole survey after that, and
+    add to ``problems`` what is wrong with it: costs from a disturbed run, which say so, tell more than none."""
+    run, found = run_valid(driver, traffic, kept_s=SURVEY_S)
     problems.extend(found)
     return run

@@ -12,12 +12,14 @@ from tests.recorded_runs import S, recorded_run
 from tests.report.simulated import SimulatedEnvelope
 
 from servefit.errors import MeasurementError
+from servefit.profiler.procedures.decided_runs import ATTEMPTS
 from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import ClientRecord, Configuration
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
-from servefit.search.queueing.endpoint import EndpointCosts, EndpointQueue, serve_connections
+from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts, EndpointQueue, serve_connections
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,8 @@ class KnownEndpoint:
     configuration: Configuration
     costs: EndpointCosts
     answers: bool = True
+    waited_percent: float | None = None
+    runs: list[Traffic] = field(default_factory=list)
     load_s: float = 0.1
     envelope: Any = field(default_factory=lambda: SimulatedEnvelope(cpus=(0,)))
 
@@ -54,6 +58,7 @@ class KnownEndpoint:
         return self.configuration.max_batch
 
     def run(self, traffic: Traffic, **_: Any) -> Run:
+        self.runs.append(traffic)
         due, ended = self._arrivals(traffic) if isinstance(traffic, OpenLoop) else self._users(traffic)
         until_ns = S + round(traffic.duration_s * 1e9)
         run = recorded_run(traffic, due, ended if self.answers else np.zeros_like(ended), until_ns=until_ns)
@@ -66,6 +71,7 @@ class KnownEndpoint:
             reconnections=0,
             errors={},
             shares_cpus=False,
+            waited_percent=self.waited_percent,
         )
         return replace(run, client=client)
 
@@ -145,3 +151,18 @@ def test_where_nothing_is_joined_a_call_is_no_cost_of_its_own() -> None:
 def test_an_endpoint_that_answers_nothing_cannot_be_surveyed() -> None:
     with pytest.raises(MeasurementError, match="not one request was answered"):
         surveyed(KNOWN, answers=False)
+
+
+@pytest.mark.parametrize(("in_s", "times"), [(3600.0, ATTEMPTS), (SURVEY_S, 1)])
+def test_a_disturbed_load_is_made_again_only_if_there_is_time_for_a_survey_after_it(in_s: float, times: int) -> None:
+    loads: list[Traffic] = []
+
+    @contextmanager
+    def start(configuration: Configuration) -> Iterator[MeasuredDriver]:
+        yield KnownEndpoint(configuration=configuration, costs=KNOWN, waited_percent=20.0, runs=loads)
+
+    with time_limit(lambda: in_s):
+        found = survey_endpoint(start, SUBJECT, SERVICE, rows=1, request_bytes=200, max_batch=64)
+    # Two closed loops of each of three endpoints, and two open ones, for which a client may wait.
+    assert len(loads) == 6 * times + 2
+    assert [problem.kind for problem in found.problems] == ["competing load"]

@@ -65,9 +65,10 @@ def test_a_hog_on_the_clients_cpu_is_seen_by_how_long_the_client_waits(drive: Dr
     assert run.client is not None
     assert run.client.waited_percent is not None
     assert run.client.waited_percent > 5
-    (problem,) = problems(replace(run, telemetry=()), limit_ms=None, cpus=())
-    assert problem.kind == "competing load"
-    assert problem.reason.startswith("the load client waited for its CPU for ")
+    found = {problem.kind: problem for problem in problems(replace(run, telemetry=()), limit_ms=None, cpus=())}
+    # What a hypervisor took meanwhile is no fault of the hog's.
+    assert found.keys() - {"steal"} == {"competing load"}
+    assert found["competing load"].reason.startswith("the load client waited for its CPU for ")
 
 
 def test_nothing_is_made_up_for_a_server_that_does_not_say(drive: Drive) -> None:
