@@ -212,7 +212,12 @@ def _working_s(store: JobStore) -> Callable[[], float]:
 def load_job(name: str, *, storage: str | None = None) -> RecommendationJob:
     """Read the job of that name, as far as it is. Raises SpecError for an unknown one, StorageError, StateError."""
     with JobStore.open(storage) as store:
-        return _job(store.job(name))
+        return read_job(store, name)
+
+
+def read_job(store: JobStore, name: str) -> RecommendationJob:
+    """Read the job of that name, as :func:`load_job`, from a database that is open."""
+    return _job(store.job(name))
 
 
 def stop_job(name: str, *, storage: str | None = None) -> bool:

@@ -20,7 +20,7 @@ class Loads:
     def __init__(self) -> None:
         self.number = 0
 
-    def __call__(self, _: JobFiles) -> Any:
+    def __call__(self, _: JobFiles, __: Any) -> Any:
         self.number += 1
         return self.number
 

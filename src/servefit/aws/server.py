@@ -17,6 +17,7 @@ from servefit.aws.endpoints.hosts import EndpointHosts
 from servefit.aws.endpoints.invocations import InvocationLogs
 from servefit.aws.http.application import Application
 from servefit.aws.jobs.model_data import DataVersions
+from servefit.aws.jobs.own_job import OwnJobs
 from servefit.aws.jobs.plan import JobSettings
 from servefit.aws.jobs.queue import JobQueue
 from servefit.aws.s3.service import S3
@@ -32,6 +33,9 @@ from servefit.aws.services.sagemaker.service import SageMaker
 from servefit.aws.state.claim import FOLDER, claimed
 from servefit.aws.state.resources import Resources
 from servefit.errors import SpecError
+from servefit.profiler.machine.background import work_in_background
+from servefit.profiler.machine.host import Host, describe_host
+from servefit.profiler.machine.profiles import all_profiles, find_profile
 from servefit.state import state_folder
 
 if TYPE_CHECKING:
@@ -67,12 +71,15 @@ class ServerOptions:
 
 @contextmanager
 def application(options: ServerOptions) -> Iterator[Application]:
-    """Give the application of a server while the block lasts, with its jobs and its endpoints. Raises StateError, and
-    SpecError for options that make no sense on this machine."""
+    """Give the application of a server while the block lasts, with its jobs and its endpoints. The calling thread,
+    which is to answer requests, makes way for what is measured from then on. Raises StateError, and SpecError for
+    options that make no sense on this machine."""
     with ExitStack() as stack:
         folder = state_folder(FOLDER)
         root = options.s3_root or objects_folder()
-        _check_profiles(options.jobs.profiles)
+        host = describe_host()
+        for name in options.jobs.profiles.values():
+            find_profile(name, host)
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -81,7 +88,8 @@ def application(options: ServerOptions) -> Iterator[Application]:
         s3 = S3(root, checks_digests=options.secret is not None)
         resources = Resources(folder / "resources.db")
         stack.callback(resources.close)
-        versions = DataVersions()
+        versions, own_jobs = DataVersions(), OwnJobs()
+        stack.callback(own_jobs.close)
         queue = JobQueue(
             resources, versions, jobs=state_folder(FOLDER, "jobs"), surveys=state_folder(FOLDER, "surveys")
         )
@@ -93,13 +101,15 @@ def application(options: ServerOptions) -> Iterator[Application]:
             hosts,
             file_of=lambda url: file_of(url, s3.places),
             versions=versions,
+            own_jobs=own_jobs,
             settings=options.jobs,
+            host=host,
         )
         app = Application(
             operations={
                 "sagemaker": sagemaker.operations,
                 "logs": Logs(resources, queue).operations,
-                "cloudwatch": CloudWatch(resources, queue, logs).operations,
+                "cloudwatch": CloudWatch(resources, queue, logs, own_jobs).operations,
                 "sts": STS,
                 "iam": IAM,
                 "application-autoscaling": AutoScaling(resources, sagemaker.endpoints).operations,
@@ -107,7 +117,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
             s3=s3,
             runtime=Runtime(sagemaker.endpoints.served_by, logs),
             account=options.account,
-            extension=Extensions(options.jobs.profiles),
+            extension=Extensions(options.jobs.profiles, host),
             secret=options.secret,
             hosts=_LOOPBACK if options.host in _LOOPBACK else None,
         )
@@ -116,16 +126,9 @@ def application(options: ServerOptions) -> Iterator[Application]:
         stack.callback(hosts.close)
         queue.start(sagemaker.prepare)
         stack.callback(queue.close)
+        # The threads that begin what is measured are there by now.
+        work_in_background(host.cpus)
         yield app
-
-
-def _check_profiles(mapped: Mapping[str, str]) -> None:
-    """Raise SpecError for a profile that is to be measured in place of an instance type and that nobody knows."""
-    from servefit.profiler.machine.host import describe_host
-    from servefit.profiler.machine.profiles import find_profile
-
-    for name in mapped.values():
-        find_profile(name, describe_host())
 
 
 def objects_folder() -> Path:
@@ -134,11 +137,12 @@ def objects_folder() -> Path:
 
 
 class Extensions:
-    """What is taken that AWS's service model does not have: servefit's own profiles as instance types, those that are
-    measured as ``profiles``, and files as the places of models and payloads."""
+    """What is taken that AWS's service model does not have: servefit's own profiles of ``host`` as instance types,
+    those that are measured as ``profiles``, and files as the places of models and payloads."""
 
-    def __init__(self, profiles: Mapping[str, str]) -> None:
+    def __init__(self, profiles: Mapping[str, str], host: Host) -> None:
         self._mapped = profiles
+        self._host = host
 
     def __call__(self, shape: str, value: Any) -> bool:
         """Return whether a value of a shape is taken besides."""
@@ -148,10 +152,7 @@ class Extensions:
 
     @cached_property
     def _known_types(self) -> frozenset[str]:
-        from servefit.profiler.machine.host import describe_host
-        from servefit.profiler.machine.profiles import all_profiles
-
-        names = [profile.name for profile in all_profiles(describe_host())]
+        names = [profile.name for profile in all_profiles(self._host)]
         return frozenset({*self._mapped, *names, *(type_of(name) for name in names if name.startswith("local-"))})
 
 

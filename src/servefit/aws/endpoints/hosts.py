@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from servefit.aws.endpoints.commands import serving_command
@@ -54,14 +55,18 @@ class EndpointHosts:
         self._trust_pickle = trust_pickle
         self._lock = threading.Lock()
         self._hosts: dict[str, _Host] = {}
+        self._to_begin: SimpleQueue[tuple[str, _Host] | None] = SimpleQueue()
 
     def start(self) -> None:
-        """Take up the endpoints that there are: those whose processes live as they are, the others begun again."""
+        """Take up the endpoints that there are: those whose processes live as they are, the others begun again. The
+        processes of all endpoints, also of those to come, have the weight of the calling thread."""
+        threading.Thread(target=self._begin_all, name="endpoints", daemon=True).start()
         for each in self._resources.all(KIND):
             self.begin(each.name)
 
     def close(self) -> None:
         """End all processes; the next server begins them again."""
+        self._to_begin.put(None)
         with self._lock:
             hosts = list(self._hosts.values())
         for host in hosts:
@@ -74,7 +79,7 @@ class EndpointHosts:
         host = _Host(self._folder / name)
         with self._lock:
             self._hosts[name] = host
-        threading.Thread(target=self._serve, args=(name, host), name=f"endpoint {name}", daemon=True).start()
+        self._to_begin.put((name, host))
 
     def state(self, name: str) -> State:
         """Return the state of an endpoint: that of its process."""
@@ -88,6 +93,11 @@ class EndpointHosts:
             host = self._hosts.pop(name, None)
         if host is not None:
             host.end()
+
+    def _begin_all(self) -> None:
+        """Begin each endpoint in a thread of its own, which has the weight of this one and not of a request."""
+        while (begun := self._to_begin.get()) is not None:
+            threading.Thread(target=self._serve, args=begun, name=f"endpoint {begun[0]}", daemon=True).start()
 
     def _serve(self, name: str, host: _Host) -> None:
         """Serve an endpoint until its process ends."""

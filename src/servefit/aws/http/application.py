@@ -117,7 +117,8 @@ class Application:
             if where.service != "s3" or (request.is_form and not where.is_sure):
                 request = await _with_body(request, chunks, where)
                 chunks = _one(request.body)
-                where = await self._in_thread(lambda: destination(request))
+                if request.is_form:  # only a form says more than the headers
+                    where = await self._in_thread(lambda: destination(request))
             if self._secret is not None:
                 secret = self._secret
                 await self._in_thread(lambda: secret.check(request, signed_for(where.service)))

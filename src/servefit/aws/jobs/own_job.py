@@ -6,11 +6,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
+from servefit.search.jobs.job_reader import JobReader
 from servefit.search.jobs.lifecycle import load_job
 
 if TYPE_CHECKING:
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
 
 
-def own_job(files: JobFiles) -> RecommendationJob | None:
-    """Return the job of servefit that the process of a job has made, None where it has made none yet. Raises
-    StorageError and StateError.
+def own_job(files: JobFiles, read: Callable[[str], RecommendationJob] = load_job) -> RecommendationJob | None:
+    """Return the job of servefit that the process of a job has made, None where it has made none yet. ``read`` reads
+    one by its name. Raises StorageError and StateError.
 
     One that was made before, or of another model or payload, is somebody else's.
     """
@@ -28,7 +30,7 @@ def own_job(files: JobFiles) -> RecommendationJob | None:
     if began_at is None or plan.payload is None:
         return None
     try:
-        found = load_job(plan.name)
+        found = read(plan.name)
     except SpecError:
         return None
     header = found.header
@@ -54,10 +56,12 @@ class _Loaded:
 
 class OwnJobs:
     """Loads jobs as :func:`own_job`, and remembers them as long as nothing has happened, which their journals tell.
-    What is said of a job that runs may be a second old: to load it takes a tenth of one. Threads may share it."""
+    What is said of a job that runs may be a second old: loading one takes time from its measurement. Threads may share
+    it; it is to be closed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._reader = JobReader()
         self._known: OrderedDict[Path, _Loaded] = OrderedDict()
 
     def of(self, files: JobFiles) -> RecommendationJob | None:
@@ -66,12 +70,16 @@ class OwnJobs:
             version = files.version()
             known = self._known.get(files.folder)
             if known is None or not _is_still_true(known, version):
-                known = _Loaded(at_s=time.time(), version=version, job=own_job(files))
+                known = _Loaded(at_s=time.time(), version=version, job=own_job(files, self._reader.job))
                 self._known[files.folder] = known
             self._known.move_to_end(files.folder)
             while len(self._known) > _MOST_JOBS:
                 self._known.popitem(last=False)
             return known.job
+
+    def close(self) -> None:
+        with self._lock:
+            self._reader.close()
 
 
 def _is_still_true(known: _Loaded, version: tuple[int, int, bool]) -> bool:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.aws.endpoints.invocations import Variant
-from servefit.aws.jobs.own_job import own_job
 from servefit.aws.jobs.queue import ENDED, KIND
 from servefit.aws.services.cloudwatch.metrics import (
     OF_CLIENTS,
@@ -30,6 +29,7 @@ from servefit.search.storage.job_folder import job_folder
 from servefit.search.storage.steps import TESTS
 
 if TYPE_CHECKING:
+    from servefit.aws.jobs.own_job import OwnJobs
     from servefit.aws.jobs.plan import Plan
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.cloudwatch.recorded import Recorded, Recordings
@@ -54,12 +54,14 @@ class LoadTest:
 
 
 class LoadTestMetrics:
-    """Those of the jobs of ``queue``, which are kept in ``resources``. Threads may share it."""
+    """Those of the jobs of ``queue``, which are kept in ``resources``; ``own_jobs`` load what was carried out. Threads
+    may share it."""
 
-    def __init__(self, resources: Resources, queue: JobQueue, recordings: Recordings) -> None:
+    def __init__(self, resources: Resources, queue: JobQueue, recordings: Recordings, own_jobs: OwnJobs) -> None:
         self._resources = resources
         self._queue = queue
         self._recordings = recordings
+        self._own_jobs = own_jobs
         self._over: OrderedDict[str, tuple[LoadTest, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -100,7 +102,7 @@ class LoadTestMetrics:
                 self._over.move_to_end(job.name)
                 return self._over[job.name]
         files = self._queue.files(job.name)
-        found = own_job(files)
+        found = self._own_jobs.of(files)
         tests = () if found is None else tuple(_load_tests(found, files.plan()))
         if job.document["Status"] in ENDED:
             with self._lock:

@@ -17,19 +17,21 @@ from servefit.aws.services.cloudwatch.widget_image import widget_image
 
 if TYPE_CHECKING:
     from servefit.aws.endpoints.invocations import InvocationLogs
+    from servefit.aws.jobs.own_job import OwnJobs
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Call, Operation, Operations
     from servefit.aws.state.resources import Resources
 
 
 class CloudWatch:
-    """The metrics of the jobs of ``queue``, which are kept in ``resources``, and of the invocations in ``logs``."""
+    """The metrics of the jobs of ``queue``, which are kept in ``resources`` and loaded by ``own_jobs``, and of the
+    invocations in ``logs``."""
 
-    def __init__(self, resources: Resources, queue: JobQueue, logs: InvocationLogs) -> None:
+    def __init__(self, resources: Resources, queue: JobQueue, logs: InvocationLogs, own_jobs: OwnJobs) -> None:
         recordings = Recordings()
         self._source = Sources(
             [
-                LoadTestMetrics(resources, queue, recordings),
+                LoadTestMetrics(resources, queue, recordings, own_jobs),
                 EndpointLoadMetrics(resources, queue, recordings),
                 EndpointMetrics(logs),
             ]

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from servefit.aws.services.sagemaker.packages import Packages
     from servefit.aws.services.sagemaker.recommendation_jobs import RecommendationJobs
     from servefit.aws.state.resources import Resource, Resources
+    from servefit.profiler.machine.host import Host
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class InstantRecommendations:
         versions: Tell whether model data has changed.
         file_of: Gives the file of an s3:// or file:// URL; raises ApiError for another one.
         settings: How models are read.
+        host: The machine that surveys are made on.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class InstantRecommendations:
         *,
         file_of: Callable[[str], Path],
         settings: JobSettings,
+        host: Host,
     ) -> None:
         self._resources = resources
         self._queue = queue
@@ -82,6 +85,7 @@ class InstantRecommendations:
         self._versions = versions
         self._file_of = file_of
         self._settings = settings
+        self._host = host
         self._making = threading.Lock()
         self._logged: set[tuple[str, str]] = set()
         self._forget_failures()
@@ -145,7 +149,7 @@ class InstantRecommendations:
 
     def _survey(self, version: str, file: Path, url: str, *, wanted: bool) -> Resource | None:
         """Return the survey of model data, which is begun where there is none that counts and one is ``wanted``."""
-        name = _survey_name(version)
+        name = _survey_name(version, self._host)
         with self._making:
             known = self._known_survey(name)
             if known is not None or not wanted:
@@ -206,12 +210,10 @@ def _told(model: str, identifier: str, instance_type: str, variables: Mapping[st
     }
 
 
-def _survey_name(version: str) -> str:
+def _survey_name(version: str, host: Host) -> str:
     """Return the name of the survey of model data: one for each machine and each version of servefit, which may come
     to something else."""
-    from servefit.profiler.machine.host import describe_host
-
-    about = (version, describe_host().fingerprint, __version__)
+    about = (version, host.fingerprint, __version__)
     return hashlib.sha256("\n".join(about).encode()).hexdigest()[:32]
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from servefit.aws.services.sagemaker.loaded_endpoints import LoadedEndpoints
     from servefit.aws.services.sagemaker.models import Models
     from servefit.aws.services.sagemaker.packages import Packages
+    from servefit.profiler.machine.host import Host
 
 
 class JobPlans:
@@ -37,6 +38,7 @@ class JobPlans:
         loaded: Finds the endpoints that jobs load.
         file_of: Gives the file of an s3:// or file:// URL; raises ApiError for another one.
         settings: How jobs are carried out.
+        host: The machine that they are carried out on.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class JobPlans:
         *,
         file_of: Callable[[str], Path],
         settings: JobSettings,
+        host: Host,
     ) -> None:
         self._models = models
         self._packages = packages
         self._loaded = loaded
         self._file_of = file_of
         self._settings = settings
+        self._host = host
 
     def of(self, given: Mapping[str, Any]) -> Plan:
         """Return the plan of a request. Raises ApiError, ValidationException, for one that makes no sense, and for what
@@ -80,12 +84,11 @@ class JobPlans:
 
     def _measured(self, given: Mapping[str, Any], source: JobSource) -> tuple[Measured, ...]:
         """Return the instance types that a job is about, each with its profile, or why it is not measured here."""
-        from servefit.profiler.machine.host import describe_host
         from servefit.profiler.machine.profiles import find_profile, local_profiles, why_not_measurable
 
         if source.model_url is None:
             return ()
-        host = describe_host()
+        host = self._host
         configurations = given["InputConfig"].get("EndpointConfigurations", ())
         types = [each["InstanceType"] for each in configurations if "InstanceType" in each]
         if given["JobType"] == "Default":

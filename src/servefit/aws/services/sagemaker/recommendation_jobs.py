@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.jobs.own_job import OwnJobs
 from servefit.aws.jobs.queue import ENDED, KIND
 from servefit.aws.jobs.turns import DATA_VERSION
 from servefit.aws.services.pages import check_times, listed, one_page
@@ -29,6 +28,7 @@ from servefit.search.jobs.lifecycle import load_job
 
 if TYPE_CHECKING:
     from servefit.aws.jobs.model_data import DataVersions
+    from servefit.aws.jobs.own_job import OwnJobs
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Call, Operations
     from servefit.aws.services.sagemaker.job_plans import JobPlans
@@ -43,15 +43,18 @@ class RecommendationJobs:
         queue: What carries them out.
         plans: Say what is carried out.
         versions: Tell whether model data has changed.
+        own_jobs: Load what was carried out.
     """
 
-    def __init__(self, resources: Resources, queue: JobQueue, plans: JobPlans, versions: DataVersions) -> None:
+    def __init__(
+        self, resources: Resources, queue: JobQueue, plans: JobPlans, versions: DataVersions, own_jobs: OwnJobs
+    ) -> None:
         self._resources = resources
         self._queue = queue
         self._plans = plans
         self._versions = versions
         self._making = threading.Lock()
-        self._own_jobs = OwnJobs()
+        self._own_jobs = own_jobs
         self._told: dict[str, Sequence[dict[str, Any]]] = {}
 
     @property

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from servefit.aws.endpoints.hosts import EndpointHosts
     from servefit.aws.jobs.files import JobFiles
     from servefit.aws.jobs.model_data import DataVersions
+    from servefit.aws.jobs.own_job import OwnJobs
     from servefit.aws.jobs.plan import JobSettings
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Operations
     from servefit.aws.state.resources import Resources
+    from servefit.profiler.machine.host import Host
 
 
 class SageMaker:
@@ -40,7 +42,9 @@ class SageMaker:
         *,
         file_of: Callable[[str], Path],
         versions: DataVersions,
+        own_jobs: OwnJobs,
         settings: JobSettings,
+        host: Host,
     ) -> None:
         self._models = Models(resources)
         self._groups = PackageGroups(resources)
@@ -48,10 +52,18 @@ class SageMaker:
         self._configurations = EndpointConfigurations(resources, self._models)
         self._tags = Tags(resources)
         self._loaded = LoadedEndpoints(resources, hosts)
-        plans = JobPlans(self._models, self._packages, self._loaded, file_of=file_of, settings=settings)
-        self._jobs = RecommendationJobs(resources, queue, plans, versions)
+        plans = JobPlans(self._models, self._packages, self._loaded, file_of=file_of, settings=settings, host=host)
+        self._jobs = RecommendationJobs(resources, queue, plans, versions, own_jobs)
         self._instant = InstantRecommendations(
-            resources, queue, self._models, self._packages, self._jobs, versions, file_of=file_of, settings=settings
+            resources,
+            queue,
+            self._models,
+            self._packages,
+            self._jobs,
+            versions,
+            file_of=file_of,
+            settings=settings,
+            host=host,
         )
         self.endpoints = Endpoints(
             resources,
