@@ -144,13 +144,15 @@ class JobStore:
     def overview(self) -> tuple[JobOverview, ...]:
         """Return the same with state and owner, in a few queries too."""
         earlier.find_all(self._database)
-        rows = self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER, STATE, OWNER]))
+        rows, now = self._database.run(
+            lambda connection: (tables.rows_of_all(connection, [HEADER, STATE, OWNER]), tables.now(connection))
+        )
         kept: dict[int, tuple[str, dict[str, Any]]] = {}
         for number, name, _, key, text in rows:
             texts = kept.setdefault(number, (name, {}))[1]
             if key is not None:
                 texts[key] = text
-        return tuple(_overview(name, texts) for name, texts in kept.values())
+        return tuple(_overview(name, texts, now) for name, texts in kept.values())
 
     def _rows(self, name: str) -> list[tables.Row]:
         return self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER], name=name))
@@ -165,7 +167,7 @@ class JobStore:
         return SpecError("name", name, "is in use by an Optuna study that is no job", remedy="give another")
 
 
-def _overview(name: str, texts: Mapping[str, Any]) -> JobOverview:
+def _overview(name: str, texts: Mapping[str, Any], now: float) -> JobOverview:
     try:
         header, _ = records.read_header(texts.get(HEADER))
         state: JobState = records.read(texts.get(STATE), JobState, STATE)
@@ -176,6 +178,6 @@ def _overview(name: str, texts: Mapping[str, Any]) -> JobOverview:
         name=name,
         header=header,
         state=state,
-        elapsed_s=elapsed_s(state, owner),
-        owner=owner if owner and owner.lives else None,
+        elapsed_s=elapsed_s(state, owner, now),
+        owner=owner if owner and owner.lives(now) else None,
     )

@@ -91,9 +91,9 @@ class JobLog:
     def state_now(self) -> JobState:
         """Return the same, with the time that has passed since."""
         # In this order: a job that ends in between has written down its time.
-        owner: Owner | None = self._read(OWNER, Owner | None)
+        owner, now = self._last_owner()
         state = self.state
-        return replace(state, elapsed_s=elapsed_s(state, owner))
+        return replace(state, elapsed_s=elapsed_s(state, owner, now))
 
     def set_state(self, state: JobState) -> None:
         """Keep ``state``. Raises JobInUse where the job was lost to another process."""
@@ -209,8 +209,8 @@ class JobLog:
 
     def owner(self) -> Owner | None:
         """Return the process that works on the job. None where nobody does, or a process that is dead."""
-        owner: Owner | None = self._read(OWNER, Owner | None)
-        return owner if owner is not None and owner.lives else None
+        owner, now = self._last_owner()
+        return owner if owner is not None and owner.lives(now) else None
 
     @contextmanager
     def owned(self, fingerprint: str | None = None) -> Iterator[None]:
@@ -270,7 +270,7 @@ class JobLog:
                 storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _take(self) -> None:
-        claim = Owner.this_process()
+        claim = Owner.this_process(self._database.run(tables.now))
         with self._lock:
             while not self._try_to_take(claim):
                 pass
@@ -289,7 +289,7 @@ class JobLog:
             if owner is not None and owner.token == claim.token:
                 # The server went away when this was done.
                 return True
-            if owner is not None and owner.lives:
+            if owner is not None and owner.lives(tables.now(connection)):
                 raise _in_use(self.name, owner)
             taken = tables.replace(connection, self._number, OWNER, records.write(claim, Owner), seen=seen)
             if taken:
@@ -324,7 +324,7 @@ class JobLog:
 
         def as_owner(connection: Connection) -> _T:
             if self._claim is not None:
-                claim = records.write(self._claim.renewed(), Owner)
+                claim = records.write(self._claim.renewed(tables.now(connection)), Owner)
                 if not tables.replace(connection, self._number, OWNER, claim, containing=self._claim.token):
                     raise self._lost(connection)
             self._own(connection)
@@ -358,6 +358,15 @@ class JobLog:
         with self._readable():
             return records.read(text, kind, key, self._left_out)
 
+    def _last_owner(self) -> tuple[Owner | None, float]:
+        """Return the owner, dead or alive, and the time by the clock that it renews its claim by."""
+        _ = self.header
+        text, now = self._database.run(
+            lambda connection: (tables.read(connection, self._number, OWNER), tables.now(connection))
+        )
+        with self._readable():
+            return records.read(text, Owner | None, OWNER, self._left_out), now
+
     def _replace(self, connection: Connection, key: str, text: str) -> None:
         with self._readable():
             if not tables.replace(connection, self._number, key, text):
@@ -371,12 +380,12 @@ class JobLog:
             raise self._database.address.error(error.message, job=self.name, remedy=error.remedy) from error
 
 
-def elapsed_s(state: JobState, owner: Owner | None) -> float:
-    """Return the seconds that a job has run of which ``state`` is kept, and whose last ``owner``, dead or alive, that
-    is."""
+def elapsed_s(state: JobState, owner: Owner | None, now: float) -> float:
+    """Return the seconds that a job has run by ``now`` of which ``state`` is kept, and whose last ``owner``, dead or
+    alive, that is."""
     if state.status != "IN_PROGRESS" or owner is None:
         return state.elapsed_s
-    return state.elapsed_s + owner.worked_s
+    return state.elapsed_s + owner.worked_s(now)
 
 
 def _outcome(step: Step) -> str:

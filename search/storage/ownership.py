@@ -2,7 +2,7 @@
 
 On one machine a process is known by its number and by when it was started, which tells it from a later one with the
 same number, so that a job is free at once when its owner was killed. Of processes elsewhere nothing can be seen but
-when they last renewed their claim; clocks of hosts that share a database have to agree within a minute.
+when they last renewed their claim. That is by the clock of the database, so the clocks of hosts may be wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import time
 from dataclasses import replace
 
 from servefit.processes import boot_id, pid_namespace, process_start
@@ -24,7 +23,7 @@ LEASE_S = 5 * RENEW_S
 
 @shown("host", "pid", "since", "renewed_at")
 class Owner(Stored, frozen=True, kw_only=True):
-    """A process that works on a job, since ``since``; times are in seconds since 1970.
+    """A process that works on a job, since ``since``; times are in seconds since 1970, by the clock of the database.
 
     ``token`` tells one claim from every other. ``machine`` is where process numbers mean the same: one boot of one
     kernel, and in it one namespace of process numbers. ``started`` is in clock ticks since boot.
@@ -39,9 +38,9 @@ class Owner(Stored, frozen=True, kw_only=True):
     renewed_at: float
 
     @classmethod
-    def this_process(cls) -> Owner:
-        """Return a new claim of this process."""
-        now, pid = time.time(), os.getpid()
+    def this_process(cls, now: float) -> Owner:
+        """Return a new claim of this process, which is made at ``now`` by the clock of the database."""
+        pid = os.getpid()
         return cls(
             token=secrets.token_hex(16),
             host=socket.gethostname(),
@@ -52,22 +51,21 @@ class Owner(Stored, frozen=True, kw_only=True):
             renewed_at=now,
         )
 
-    def renewed(self) -> Owner:
-        return replace(self, renewed_at=time.time())
+    def renewed(self, now: float) -> Owner:
+        return replace(self, renewed_at=now)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
-    @property
-    def worked_s(self) -> float:
-        """The seconds that it has worked on the job: until now, or, if it is dead, until it last wrote something."""
-        return max(0.0, (time.time() if self.lives else self.renewed_at) - self.since)
+    def worked_s(self, now: float) -> float:
+        """Return the seconds that it has worked on the job: until ``now``, or, if it is dead, until it last wrote
+        something."""
+        return max(0.0, (now if self.lives(now) else self.renewed_at) - self.since)
 
-    @property
-    def lives(self) -> bool:
+    def lives(self, now: float) -> bool:
         if self.machine == _machine():
             return process_start(self.pid) == self.started
-        return time.time() - self.renewed_at < LEASE_S
+        return now - self.renewed_at < LEASE_S
 
 
 def _machine() -> str:

@@ -5,6 +5,7 @@ Several statements make a transaction, and a write says whether it happened. Wha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,13 @@ LAYOUT = 1
 
 MAX_NAME = 512
 """Letters of the name of a study in Optuna's tables, which is that of its job."""
+
+_NOW = {
+    "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+    "mysql": "SELECT unix_timestamp(sysdate(6))",
+    "mariadb": "SELECT unix_timestamp(sysdate(6))",
+}
+"""How servers tell the time, and not that when the transaction began."""
 
 _MAX_KEY = 64
 """Letters. The longest key is that of a step, which has a quarter of them."""
@@ -109,6 +117,15 @@ def own(connection: Connection, job: int) -> None:
 
     jobs = _tables().jobs
     connection.execute(update(jobs).where(jobs.c.number == job).values(copied=0))
+
+
+def now(connection: Connection) -> float:
+    """Return the seconds since 1970 by the clock that all who use the database share: that of its server. A file has
+    none, and is used on one machine."""
+    from sqlalchemy import text
+
+    query = _NOW.get(connection.dialect.name)
+    return time.time() if query is None else float(connection.execute(text(query)).scalar_one())
 
 
 def rows_of_all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ WINNER = configuration("forest")
 def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(
     status: JobStatus, runs: bool, sentence: str
 ) -> None:
-    owner = Owner.this_process() if runs else None
+    owner = Owner.this_process(time.time()) if runs else None
     state = JobState(status=status, elapsed_s=1.0)
     assert headline(RecommendationJob.of(begun(), state, (), owner=owner)) == sentence
 
@@ -62,7 +63,7 @@ def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(
 def test_a_backend_that_was_left_out_is_no_reason_for_a_job_that_is_not_over(
     status: JobStatus, runs: bool, reason: str
 ) -> None:
-    owner = Owner.this_process() if runs else None
+    owner = Owner.this_process(time.time()) if runs else None
     left_out = Skipped(kind="backend", name="lightgbm", reason="it serves LightGBM models")
     state = JobState(status=status, elapsed_s=1.0, skipped=(left_out,))
     assert hindrances(RecommendationJob.of(begun(), state, (), owner=owner)) == [reason]

@@ -144,7 +144,7 @@ def test_a_copy_whose_header_was_taken_out_is_read_from_its_study_again(url: str
 
 
 def test_a_job_that_an_earlier_servefit_works_on_is_followed_and_can_be_stopped(url: str, header: MakeHeader) -> None:
-    keep(url, header("old"), owner=Owner.this_process())
+    keep(url, header("old"), owner=Owner.this_process(time.time()))
     with JobStore.open(url) as store:
         job = store.job("old")
         with pytest.raises(JobInUse):

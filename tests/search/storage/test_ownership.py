@@ -18,10 +18,12 @@ from servefit.errors import JobInUse, StorageError
 from servefit.profiler.record.storage.documents import to_document
 from servefit.search.storage import tables
 from servefit.search.storage.header import JobState
+from servefit.search.storage.jobs import JobStore
 from servefit.search.storage.ownership import LEASE_S, Owner
 
 if TYPE_CHECKING:
-    from servefit.search.storage.jobs import JobStore
+    from tests.search.storage.conftest import MakeHeader
+
     from servefit.search.storage.log import JobLog
 
 Holding = Callable[[str, str], AbstractContextManager["subprocess.Popen[str]"]]
@@ -107,7 +109,7 @@ def test_an_owner_on_another_machine_is_believed_while_it_renews_its_claim(
     url: str, job: JobLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
-    elsewhere = replace(Owner.this_process(), host="rack-2", machine=ELSEWHERE, pid=1, since=now - 9e3)
+    elsewhere = replace(Owner.this_process(time.time()), host="rack-2", machine=ELSEWHERE, pid=1, since=now - 9e3)
     _put_owner(job, replace(elsewhere, renewed_at=now - LEASE_S / 2))
     with pytest.raises(JobInUse, match="by process 1 on rack-2"), job.owned():
         pytest.fail("the job was given away")
@@ -117,8 +119,32 @@ def test_an_owner_on_another_machine_is_believed_while_it_renews_its_claim(
         pass
 
 
+@pytest.mark.parametrize("wrong_by_s", [-7200.0, 7200.0], ids=["two hours behind", "two hours ahead"])
+def test_a_claim_on_a_server_lasts_as_long_on_hosts_whose_clock_is_wrong(
+    postgresql_url: str, header: MakeHeader, monkeypatch: pytest.MonkeyPatch, wrong_by_s: float
+) -> None:
+    true_time = time.time
+    with JobStore.open(postgresql_url) as store:
+        job = store.create(header("fraud"))
+        with job.owned():
+            claim = job.owner()
+            assert claim is not None
+            _put_owner(job, replace(claim, machine=ELSEWHERE))
+            monkeypatch.setattr(time, "time", lambda: true_time() + wrong_by_s)
+            assert job.owner() is not None
+            assert job.state_now().elapsed_s == pytest.approx(0.0, abs=5.0)
+            (listed,) = store.overview()
+            assert listed.owner is not None
+            job.set_state(JobState(status="IN_PROGRESS"))
+            renewed = job.owner()
+            assert renewed is not None
+            assert renewed.renewed_at == pytest.approx(true_time(), abs=5.0)
+            _put_owner(job, replace(claim, machine=ELSEWHERE, renewed_at=true_time() - LEASE_S - 5))
+            assert job.owner() is None
+
+
 def test_a_process_with_the_number_of_a_dead_owner_is_not_taken_for_it(job: JobLog) -> None:
-    owner = Owner.this_process()
+    owner = Owner.this_process(time.time())
     _put_owner(job, replace(owner, started=owner.started - 1))
     assert job.owner() is None
 
@@ -131,7 +157,8 @@ def test_the_time_of_a_job_counts_on_while_its_owner_lives_and_to_its_last_sign_
         assert listed.elapsed_s == pytest.approx(job.state_now().elapsed_s, abs=1.0)
         return listed.elapsed_s
 
-    now, owner = time.time(), Owner.this_process()
+    now = time.time()
+    owner = Owner.this_process(now)
     job.set_state(JobState(status="IN_PROGRESS", elapsed_s=40.0))
     assert elapsed_s() == 40.0
     _put_owner(job, replace(owner, since=now - 100.0, renewed_at=now - 90.0))
@@ -171,7 +198,7 @@ def test_an_owner_that_lost_its_job_writes_nothing_more(job: JobLog) -> None:
     state = job.state
     with job.owned():
         step = job.begin("compilation", "treelite", None)
-        stranger = replace(Owner.this_process(), host="rack-2", machine=ELSEWHERE, pid=1)
+        stranger = replace(Owner.this_process(time.time()), host="rack-2", machine=ELSEWHERE, pid=1)
         _put_owner(job, stranger)
         for write in (
             lambda: job.finish(step, status="FAILED"),
