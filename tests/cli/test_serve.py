@@ -63,9 +63,12 @@ class Serving:
 
 
 @contextmanager
-def serving(state: Path, *arguments: str | Path, port: int = 0, **environment: str) -> Iterator[Serving]:
+def serving(
+    state: Path, *arguments: str | Path, port: int = 0, by: tuple[str, ...] = (), **environment: str
+) -> Iterator[Serving]:
+    """Run the command, started ``by`` another one."""
     process = subprocess.Popen(
-        [*COMMAND, "serve", *map(str, arguments), "--port", str(port), "--quiet"],
+        [*by, *COMMAND, "serve", *map(str, arguments), "--port", str(port), "--quiet"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -204,6 +207,25 @@ def test_an_address_beyond_this_machine_is_warned_of_and_a_worker_that_dies_is_t
         line = endpoint.process.stderr.readline()
         assert f"worker 1 (process {worker.pid})" in line
         assert "replaced" in line
+        assert len(endpoint.ask("/invocations", as_csv(rows)).split()) == 5
+
+
+def test_a_worker_that_dies_is_replaced_also_where_no_signal_says_so(
+    state: Path, sources: Sources, rows: np.ndarray
+) -> None:
+    """Who starts the endpoint may have blocked the signal."""
+    blocking = (
+        "import os, signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    by = (sys.executable, "-c", blocking)
+    with serving(state, "--model", sources.xgboost, "--profile", "local-1c", by=by) as endpoint:
+        [worker] = [child for child in endpoint.children if "servefit.serving.worker" in child.cmdline()]
+        worker.kill()
+        assert endpoint.process.stderr is not None
+        line = endpoint.process.stderr.readline()
+        assert f"worker 1 (process {worker.pid}): killed by SIGKILL; it is replaced" in line
         assert len(endpoint.ask("/invocations", as_csv(rows)).split()) == 5
 
 

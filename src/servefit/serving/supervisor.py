@@ -129,6 +129,10 @@ class _Supervisor:
         next_s = self._hang_detector.next_check_s()
         for key, _ in self._selector.select(next_s if timeout_s is None else min(timeout_s, next_s)):
             key.data()
+        if self._hang_detector.next_check_s() > 0:
+            return
+        # There may be one of whose end no signal has come.
+        self._replace_dead()
         for worker, how in self._hang_detector.hung_workers(self._workers.values()):
             if not worker.given_up:
                 self._counters.hung()
@@ -141,6 +145,9 @@ class _Supervisor:
 
     def _on_signal(self) -> None:
         self._signals.clear()
+        self._replace_dead()
+
+    def _replace_dead(self) -> None:
         for worker in tuple(self._workers.values()):
             if worker.is_dead():
                 self._replace(worker)
