@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from servefit.profiler.machine.cpus import LogicalCpu
-
-_NICENESS = 19
-"""The least weight that is not idle: 1.5 % of a CPU that somebody else wants all of, so nothing waits for ever."""
 
 
 def background_cpus(topology: Iterable[LogicalCpu]) -> tuple[int, ...]:
@@ -33,12 +29,10 @@ def background_cpus(topology: Iterable[LogicalCpu]) -> tuple[int, ...]:
 
 def work_in_background(topology: Iterable[LogicalCpu]) -> None:
     """Keep the calling thread, and the threads and processes that it starts from now on, to the ``background_cpus`` of
-    ``topology``, with the least weight there. Without privileges there is no way back.
+    ``topology``. Its weight stays what it is: whoever waits for it would wait long beside a busy process.
 
     What asks such a thread for the CPUs of this host, as ``describe_host`` does, is told of these alone.
     """
-    thread = threading.get_native_id()
-    os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
     if cpus := background_cpus(topology):
         with suppress(OSError):  # they may have been taken offline: then it stays where it is
-            os.sched_setaffinity(thread, cpus)
+            os.sched_setaffinity(0, cpus)

@@ -59,7 +59,7 @@ class EndpointHosts:
 
     def start(self) -> None:
         """Take up the endpoints that there are: those whose processes live as they are, the others begun again. The
-        processes of all endpoints, also of those to come, have the weight of the calling thread."""
+        processes of all endpoints, also of those to come, have the CPUs of the calling thread."""
         threading.Thread(target=self._begin_all, name="endpoints", daemon=True).start()
         for each in self._resources.all(KIND):
             self.begin(each.name)
@@ -95,7 +95,7 @@ class EndpointHosts:
             host.end()
 
     def _begin_all(self) -> None:
-        """Begin each endpoint in a thread of its own, which has the weight of this one and not of a request."""
+        """Begin each endpoint in a thread of its own, which has the CPUs of this one and not of a request."""
         while (begun := self._to_begin.get()) is not None:
             threading.Thread(target=self._serve, args=begun, name=f"endpoint {begun[0]}", daemon=True).start()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import errno
 import os
 import tempfile
 import zlib
@@ -27,7 +26,7 @@ class Arrival:
     """An object on its way: its bytes go into a file as they come, and are held at the end against what the client said
     of them: their number, their CRC-32 in base64, their SHA-256 in hexadecimal; None for what it did not say.
 
-    Each method waits for the disk, and is for a thread. Raises ApiError, 507, where that is full.
+    Each method waits for the disk, and is for a thread.
     """
 
     def __init__(
@@ -40,8 +39,7 @@ class Arrival:
 
     def write(self, content: bytes) -> None:
         file, _ = self._open()
-        with reporting_full_disks():
-            file.write(content)
+        file.write(content)
         self._written += len(content)
         if self._crc32 is not None:
             self._crc = zlib.crc32(content, self._crc)
@@ -80,14 +78,11 @@ class Arrival:
 
 @contextmanager
 def arriving(places: Places) -> Iterator[tuple[BinaryIO, Path]]:
-    """Give a file for what is on its way, and remove it unless it was moved away within the block.
-
-    Raises ApiError, 507, where the disk is full: clients do not try that again.
-    """
+    """Give a file for what is on its way, and remove it unless it was moved away within the block."""
     handle, name = tempfile.mkstemp(dir=places.incoming(), prefix=f".object.{own_mark()}.")
     path = Path(name)
     try:
-        with reporting_full_disks(), os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             yield file, path
     finally:
         path.unlink(missing_ok=True)
@@ -98,13 +93,3 @@ def sweep(places: Places) -> None:
     for path in left_behind(places.incoming()):
         with suppress(OSError):
             path.unlink()
-
-
-@contextmanager
-def reporting_full_disks() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ApiError("InsufficientStorage", "the disk of the objects is full", status=507) from error
-        raise

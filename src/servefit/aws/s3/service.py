@@ -6,6 +6,7 @@ Bodies go to files as they come, so that memory stays small. Reading and writing
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import AsyncIterator, Callable
 from email.utils import format_datetime
@@ -43,6 +44,7 @@ class S3:
         self._uploads = Uploads(self._places)
         self._checks_digests = checks_digests
         sweep(self._places)
+        self._uploads.put_back()
 
     @property
     def places(self) -> Places:
@@ -50,7 +52,16 @@ class S3:
         return self._places
 
     async def answer(self, request: HttpRequest, chunks: AsyncIterator[bytes]) -> Answer:
-        """Carry out a request whose body comes in ``chunks``. Raises ApiError."""
+        """Carry out a request whose body comes in ``chunks``. Raises ApiError, 507 where the disk is full: clients do
+        not try that again."""
+        try:
+            return await self._carried_out(request, chunks)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ApiError("InsufficientStorage", "the disk of the objects is full", status=507) from error
+            raise
+
+    async def _carried_out(self, request: HttpRequest, chunks: AsyncIterator[bytes]) -> Answer:
         try:
             path = unquote(request.path, errors="strict").removeprefix("/")
         except UnicodeDecodeError as error:

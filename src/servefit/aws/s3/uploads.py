@@ -23,6 +23,9 @@ MOST_PARTS = 10_000
 
 _COPY_BYTES = 16 * 2**20
 
+_TAKEN = ".taken"
+"""Ends the name of the folder of an upload that is being completed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -51,7 +54,11 @@ class Uploads:
         identifier = secrets.token_hex(16)
         folder = self._folder() / identifier
         folder.mkdir()
-        (folder / "object.json").write_text(json.dumps({"bucket": bucket, "key": key}))
+        try:
+            (folder / "object.json").write_text(json.dumps({"bucket": bucket, "key": key}))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return identifier
 
     def find(self, identifier: str, bucket: str, key: str) -> Upload:
@@ -85,7 +92,7 @@ class Uploads:
                 raise ApiError("InvalidPart", f"part {number} is not there, or is another one")
         target = self._places.file(upload.bucket, upload.key)
         # Whoever takes the folder joins its parts: a client that asks twice finds no upload.
-        taken = upload.folder.with_name(f"{upload.folder.name}.taken")
+        taken = upload.folder.with_name(f"{upload.folder.name}{_TAKEN}")
         try:
             upload.folder.rename(taken)
         except FileNotFoundError as error:
@@ -109,6 +116,11 @@ class Uploads:
             raise _no_upload() from error
         return facts(part)
 
+    def put_back(self) -> None:
+        """Take up the uploads that a server was completing when it was killed: their clients complete or abort them."""
+        for taken in self._folder().glob(f"*{_TAKEN}"):
+            taken.rename(taken.with_suffix(""))
+
     def _folder(self) -> Path:
         folder = self._places.incoming() / "uploads"
         folder.mkdir(exist_ok=True)
@@ -116,12 +128,12 @@ class Uploads:
 
 
 def _join(files: list[Path], whole: BinaryIO) -> None:
-    """Write all files one after the other, in the kernel: a file system that can share blocks copies none."""
+    """Write all files one after the other, in the kernel."""
     for file in files:
         with file.open("rb") as source:
             left = os.fstat(source.fileno()).st_size
             while left:
-                copied = os.copy_file_range(source.fileno(), whole.fileno(), min(left, _COPY_BYTES))
+                copied = os.sendfile(whole.fileno(), source.fileno(), None, min(left, _COPY_BYTES))
                 if not copied:
                     raise ApiError("InvalidPart", f"part {file.name} ends before its end")
                 left -= copied
