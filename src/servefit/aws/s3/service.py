@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qs, unquote
 
-from servefit.aws.s3 import documents, listing, objects
+from servefit.aws.s3 import documents, listing, objects, unfinished
 from servefit.aws.s3.arrivals import Arrival, sweep
 from servefit.aws.s3.places import OWN_FOLDER, Places
+from servefit.aws.s3.queries import number
 from servefit.aws.s3.uploads import Uploads
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.messages import FileAnswer, HttpAnswer
@@ -89,6 +90,8 @@ class S3:
             known |= {"HEAD": lambda: self._head_bucket(bucket), "DELETE": lambda: self._delete_bucket(bucket)}
         if "location" in query:
             known["GET"] = lambda: self._location(bucket)
+        if "uploads" in query and not set(query) - unfinished.UPLOADS_QUERY:
+            known["GET"] = lambda: unfinished.list_uploads(self._uploads, bucket, query)
         return await asyncio.to_thread(known.get(request.method, lambda: _refuse(request)))
 
     async def _of_object(
@@ -106,6 +109,8 @@ class S3:
         known: dict[str, Callable[[], Answer]] = {}
         if upload is not None:
             known["DELETE"] = lambda: self._abort(bucket, key, upload)
+            if not set(query) - unfinished.PARTS_QUERY:
+                known["GET"] = lambda: self._list_parts(bucket, key, upload, query)
         elif "uploads" in query:
             known["POST"] = lambda: self._begin(bucket, key)
         elif not set(query) - _IGNORED:
@@ -157,7 +162,7 @@ class S3:
         second = query.get("list-type") == "2"
         token = query.get("continuation-token")
         after = listing.after_token(token) if token else query.get("start-after" if second else "marker", "")
-        most = _number("max-keys", query.get("max-keys", str(listing.MOST_KEYS)))
+        most = number("max-keys", query.get("max-keys", str(listing.MOST_KEYS)))
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         found = listing.page(self._places, bucket, prefix=prefix, delimiter=delimiter, after=after, most=most)
         known = [(key, fact) for key in found.keys if (fact := self._facts_or_none(bucket, key)) is not None]
@@ -243,12 +248,12 @@ class S3:
     async def _upload_part(
         self, request: HttpRequest, bucket: str, key: str, query: dict[str, str], chunks: AsyncIterator[bytes]
     ) -> Answer:
-        number = _number("partNumber", query.get("partNumber", ""))
+        part = number("partNumber", query.get("partNumber", ""))
         upload = await asyncio.to_thread(self._uploads.find, query["uploadId"], bucket, key)
-        upload.part(number)
+        upload.part(part)
         # The object is on the disk once it is joined: a part that also was would be written twice.
         found = await self._receive(
-            request, chunks, lambda path: self._uploads.keep_part(upload, path, number), outlives_crash=False
+            request, chunks, lambda path: self._uploads.keep_part(upload, path, part), outlives_crash=False
         )
         return HttpAnswer(headers={"etag": found.etag})
 
@@ -267,7 +272,7 @@ class S3:
         length, digest = headers.get("content-length"), headers.get("x-amz-content-sha256", "")
         arrival = Arrival(
             self._places,
-            length=None if length is None else _number("content-length", length, digits=15),
+            length=None if length is None else number("content-length", length, digits=15),
             crc32=headers.get("x-amz-checksum-crc32"),
             digest=digest if self._checks_digests and digest != "UNSIGNED-PAYLOAD" else None,
         )
@@ -302,6 +307,9 @@ class S3:
         facts = (("Location", f"/{bucket}/{key}"), ("Bucket", bucket), ("Key", key), ("ETag", found.etag))
         return documents.document("CompleteMultipartUploadResult", "".join(documents.element(*each) for each in facts))
 
+    def _list_parts(self, bucket: str, key: str, identifier: str, query: dict[str, str]) -> Answer:
+        return unfinished.list_parts(self._uploads, self._uploads.find(identifier, bucket, key), query)
+
     def _abort(self, bucket: str, key: str, identifier: str) -> Answer:
         self._uploads.abort(self._uploads.find(identifier, bucket, key))
         return HttpAnswer(status=204)
@@ -323,13 +331,6 @@ def _refuse(request: HttpRequest) -> Answer:
     raise ApiError(
         "NotImplemented", f"{request.method} {request.path}?{request.query} is not answered here", status=400
     )
-
-
-def _number(name: str, text: str, *, digits: int = 9) -> int:
-    """Return a number of a query or a header. Raises ApiError."""
-    if not text.isascii() or not text.isdecimal() or len(text) > digits:
-        raise ApiError("InvalidArgument", f"{name} is not a number")
-    return int(text)
 
 
 def _check_match(request: HttpRequest, tag: str) -> None:

@@ -7,7 +7,9 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,6 +25,11 @@ MOST_PARTS = 10_000
 
 _COPY_BYTES = 16 * 2**20
 
+_IDENTIFIER = re.compile(r"[0-9a-f]{32}")
+
+_ABOUT = "object.json"
+"""The file in the folder of an upload that says what it is of."""
+
 _TAKEN = ".taken"
 """Ends the name of the folder of an upload that is being completed."""
 
@@ -34,6 +41,11 @@ class Upload:
     folder: Path
     bucket: str
     key: str
+    began: datetime
+
+    @property
+    def identifier(self) -> str:
+        return self.folder.name
 
     def part(self, number: int) -> Path:
         """Return the file of a part. Raises ApiError, InvalidArgument."""
@@ -55,7 +67,7 @@ class Uploads:
         folder = self._folder() / identifier
         folder.mkdir()
         try:
-            (folder / "object.json").write_text(json.dumps({"bucket": bucket, "key": key}))
+            (folder / _ABOUT).write_text(json.dumps({"bucket": bucket, "key": key}))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -63,15 +75,38 @@ class Uploads:
 
     def find(self, identifier: str, bucket: str, key: str) -> Upload:
         """Return an upload. Raises ApiError, NoSuchUpload."""
-        folder = self._folder() / identifier
-        if re.fullmatch(r"[0-9a-f]{32}", identifier):
-            try:
-                known = json.loads((folder / "object.json").read_text())
-            except FileNotFoundError:
-                known = {}
-            if known == {"bucket": bucket, "key": key}:
-                return Upload(folder, bucket, key)
-        raise _no_upload()
+        found = self._opened(self._folder() / identifier) if _IDENTIFIER.fullmatch(identifier) else None
+        if found is None or (found.bucket, found.key) != (bucket, key):
+            raise _no_upload()
+        return found
+
+    def of_bucket(self, bucket: str) -> Iterator[Upload]:
+        """Yield the uploads to a bucket. Raises ApiError, NoSuchBucket."""
+        self._places.bucket(bucket)
+        for folder in self._folder().iterdir():
+            found = self._opened(folder) if _IDENTIFIER.fullmatch(folder.name) else None
+            if found is not None and found.bucket == bucket:
+                yield found
+
+    def parts(self, upload: Upload) -> Iterator[tuple[int, Facts]]:
+        """Yield number and facts of the parts that are there, by number. Raises ApiError, 404, where the upload was
+        ended meanwhile."""
+        try:
+            files = sorted(upload.folder.iterdir())
+        except FileNotFoundError as error:
+            raise _no_upload() from error
+        for file in files:
+            if file.name.isdecimal():
+                yield int(file.name), facts(file)
+
+    def _opened(self, folder: Path) -> Upload | None:
+        """Return the upload in a folder, None where it was ended, or never quite begun."""
+        try:
+            with (folder / _ABOUT).open() as file:
+                about, began_s = json.load(file), os.fstat(file.fileno()).st_mtime
+        except (FileNotFoundError, ValueError):
+            return None
+        return Upload(folder, about["bucket"], about["key"], datetime.fromtimestamp(began_s, UTC))
 
     def abort(self, upload: Upload) -> None:
         shutil.rmtree(upload.folder, ignore_errors=True)

@@ -1,0 +1,62 @@
+"""The listings of what is not finished: the uploads of a bucket, and the parts of one, in pages as S3 has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from servefit.aws.s3.documents import document, element, time_of, url_encoded
+from servefit.aws.s3.queries import number
+
+if TYPE_CHECKING:
+    from servefit.aws.s3.uploads import Upload, Uploads
+    from servefit.aws.wire.messages import HttpAnswer
+
+_MOST = 1000
+"""Of S3, in a page."""
+
+UPLOADS_QUERY = frozenset({"uploads", "prefix", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"})
+PARTS_QUERY = frozenset({"uploadId", "part-number-marker", "max-parts", "x-id"})
+"""What may be in the queries of the two."""
+
+
+def list_uploads(uploads: Uploads, bucket: str, query: Mapping[str, str]) -> HttpAnswer:
+    """Return a page of the uploads to a bucket that were begun and neither completed nor aborted, by key and
+    identifier. Raises ApiError."""
+    shown = url_encoded if query.get("encoding-type") == "url" else str
+    most = min(_MOST, number("max-uploads", query.get("max-uploads", str(_MOST))))
+    prefix, key_marker, marker = (query.get(name, "") for name in ("prefix", "key-marker", "upload-id-marker"))
+    # Without an identifier the marker is behind all uploads of its key.
+    after = (key_marker, marker or "\U0010ffff")
+    found = sorted(
+        (each.key, each.identifier, each)
+        for each in uploads.of_bucket(bucket)
+        if each.key.startswith(prefix) and (not key_marker or (each.key, each.identifier) > after)
+    )
+    page = found[:most]
+    content = element("Bucket", bucket) + element("Prefix", shown(prefix)) + element("MaxUploads", most)
+    content += element("KeyMarker", shown(key_marker)) + element("UploadIdMarker", marker)
+    content += element("IsTruncated", "true" if len(found) > len(page) else "false")
+    if len(found) > len(page) and page:
+        content += element("NextKeyMarker", shown(page[-1][0])) + element("NextUploadIdMarker", page[-1][1])
+    for key, identifier, each in page:
+        facts = element("Key", shown(key)) + element("UploadId", identifier) + element("StorageClass", "STANDARD")
+        content += f"<Upload>{facts}{element('Initiated', time_of(each.began))}</Upload>"
+    return document("ListMultipartUploadsResult", content)
+
+
+def list_parts(uploads: Uploads, upload: Upload, query: Mapping[str, str]) -> HttpAnswer:
+    """Return a page of the parts of an upload that are there, by number. Raises ApiError."""
+    most = min(_MOST, number("max-parts", query.get("max-parts", str(_MOST))))
+    marker = number("part-number-marker", query.get("part-number-marker", "0"))
+    found = [(each, facts) for each, facts in uploads.parts(upload) if each > marker]
+    page = found[:most]
+    content = element("Bucket", upload.bucket) + element("Key", upload.key) + element("UploadId", upload.identifier)
+    content += element("PartNumberMarker", marker) + element("MaxParts", most) + element("StorageClass", "STANDARD")
+    content += element("IsTruncated", "true" if len(found) > len(page) else "false")
+    if len(found) > len(page) and page:
+        content += element("NextPartNumberMarker", page[-1][0])
+    for each, facts in page:
+        about = element("PartNumber", each) + element("LastModified", time_of(facts.modified))
+        content += f"<Part>{about}{element('ETag', facts.etag)}{element('Size', facts.size)}</Part>"
+    return document("ListPartsResult", content)
