@@ -220,7 +220,7 @@ def test_with_a_secret_only_those_are_answered_who_have_it(tmp_path: Path) -> No
         assert send(server, "GET", "/")[0] == 403
 
 
-@pytest.mark.parametrize("size", [70_000, 3 * 2**20, 2**24 + 2**20])
+@pytest.mark.parametrize("size", [70_000, 3 * 2**20, 2**24 + 2**20, 2**26])
 def test_a_body_that_nobody_wants_does_not_spoil_the_next_request_on_its_connection(server: Server, size: int) -> None:
     s3 = server.client("s3", read_timeout=10)
     for _ in range(3):

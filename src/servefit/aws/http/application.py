@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.aws.s3.documents import error_document
@@ -46,6 +47,9 @@ _FILE_BYTES = 2**18
 
 _MOST_SKIPPED_BYTES = 2**24
 """Of a body that nobody wants any more: two parts of an upload by boto3. Chosen, not measured."""
+
+_LINGER_S = 5.0
+"""A client that has its answer has so long to stop sending. nginx waits as long between two reads."""
 
 _T = TypeVar("_T")
 
@@ -102,7 +106,14 @@ class Application:
         except Disconnected:
             return
         try:
-            await _send(answer, send, request_id, body=request.method != "HEAD", is_last=not body.is_over)
+            is_last = not body.is_over
+            await _send(answer, send, request_id, body=request.method != "HEAD", is_last=is_last)
+            if is_last:
+                # A connection that is closed while its client still sends is reset, and the answer may be lost.
+                with suppress(TimeoutError, Disconnected):
+                    async with asyncio.timeout(_LINGER_S):
+                        await body.skip_all()
+                await send({"type": "http.response.body", "body": b""})
         finally:
             if isinstance(answer, FileAnswer):
                 answer.file.close()
@@ -221,9 +232,16 @@ class _Body:
             if skipped >= _MOST_SKIPPED_BYTES:
                 return
 
+    async def skip_all(self) -> None:
+        """Take all that is left, if the client sends it by itself."""
+        if not self._waits_to_be_asked:
+            async for _ in self:
+                pass
+
 
 async def _send(answer: HttpAnswer | FileAnswer, send: Send, request_id: str, *, body: bool, is_last: bool) -> None:
-    """Send an answer, without its body for HEAD; after the last one of a connection that is closed."""
+    """Send an answer, without its body for HEAD. The last one of a connection is left open, for what the client still
+    sends."""
     length = answer.length if isinstance(answer, FileAnswer) else len(answer.body)
     headers = {"x-amzn-requestid": request_id, "x-amz-request-id": request_id, "content-length": str(length)}
     headers |= answer.headers
@@ -239,18 +257,18 @@ async def _send(answer: HttpAnswer | FileAnswer, send: Send, request_id: str, *,
         }
     )
     if isinstance(answer, FileAnswer):
-        await _send_file(answer, send)
+        await _send_file(answer, send, is_last=is_last)
     else:
-        await send({"type": "http.response.body", "body": answer.body if body else b""})
+        await send({"type": "http.response.body", "body": answer.body if body else b"", "more_body": is_last})
 
 
-async def _send_file(answer: FileAnswer, send: Send) -> None:
+async def _send_file(answer: FileAnswer, send: Send, *, is_last: bool) -> None:
     left = answer.length
     while left:
         content = await asyncio.to_thread(answer.file.read, min(left, _FILE_BYTES))
         if not content:
             break  # it became shorter: the client sees that too little came
         left -= len(content)
-        await send({"type": "http.response.body", "body": content, "more_body": bool(left)})
+        await send({"type": "http.response.body", "body": content, "more_body": bool(left) or is_last})
     if left or not answer.length:
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": b"", "more_body": is_last})
