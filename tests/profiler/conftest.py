@@ -177,7 +177,8 @@ def nothing_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     files_before, threads_before, shared_before = open_files(), threading.active_count(), own_shared_memory()
     yield
     assert psutil.Process().children(recursive=True) == []
-    assert len(open_files()) == len(files_before), open_files() ^ files_before
+    # Fewer where the garbage of earlier tests is collected meanwhile.
+    assert len(open_files()) <= len(files_before), open_files() ^ files_before
     assert threading.active_count() == threads_before
     assert own_shared_memory() == shared_before
     assert own_control_groups() == []

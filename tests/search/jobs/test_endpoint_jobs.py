@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("state_of_module")]
 
 
-def asked(name: str, profile: str, max_tests: int, *, rows_per_request: int = 1) -> JobRequest:
+def asked(name: str, profile: str, max_tests: int, *, budget_s: float = 25.0, rows_per_request: int = 1) -> JobRequest:
     return JobRequest(
         name=name,
         profiles=(profile,),
@@ -35,7 +35,7 @@ def asked(name: str, profile: str, max_tests: int, *, rows_per_request: int = 1)
         batch_sizes=(1, 4),
         sla=Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=100.0),
         max_tests=max_tests,
-        budget_s=25.0,
+        budget_s=budget_s,
         rows_per_request=rows_per_request,
         allow_noise=True,
     )
@@ -51,8 +51,10 @@ class Impatient(SilentProgress):
 
 @pytest.fixture(scope="module")
 def interrupted(model: Path) -> RecommendationJob:
+    # Of 25 s a slow machine leaves so little for the confirmation that the resumed job needs the rest for that.
+    request = asked("served", "local-1c", max_tests=2, budget_s=40.0)
     with pytest.raises(JobInterrupted) as caught:
-        servefit.recommend(model, request=asked("served", "local-1c", max_tests=2), progress=Impatient())
+        servefit.recommend(model, request=request, progress=Impatient())
     return caught.value.job
 
 
