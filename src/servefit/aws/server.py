@@ -188,10 +188,12 @@ def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callab
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         # Who starts the server may ignore it; then nobody would learn how a process ended.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        ready(address)
-        if until is not None:
-            _end_after(until)
-        with suppress(KeyboardInterrupt):  # uvicorn raises it again, once it has answered what was in flight
+        # It comes from whoever ends the server as soon as it is ready, and from uvicorn once what was in flight is
+        # answered.
+        with suppress(KeyboardInterrupt):
+            ready(address)
+            if until is not None:
+                _end_after(until)
             uvicorn.Server(config).run(sockets=[listening])
 
 
