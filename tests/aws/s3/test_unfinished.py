@@ -64,6 +64,13 @@ def test_the_parts_of_an_upload_are_those_that_it_is_completed_with(s3: Any, siz
     assert code_of(lambda: s3.list_parts(**upload)) == "NoSuchUpload"
 
 
+def test_a_page_of_nothing_is_the_last(s3: Any) -> None:
+    upload = {"Bucket": BUCKET, "Key": "key", "UploadId": begin(s3, "key")}
+    s3.upload_part(**upload, PartNumber=1, Body=b"x")
+    assert s3.list_multipart_uploads(Bucket=BUCKET, MaxUploads=0)["IsTruncated"] is False
+    assert s3.list_parts(**upload, MaxParts=0)["IsTruncated"] is False
+
+
 def test_what_cannot_be_listed_is_refused(s3: Any) -> None:
     assert code_of(lambda: s3.list_multipart_uploads(Bucket="nowhere")) == "NoSuchBucket"
     assert code_of(lambda: s3.list_multipart_uploads(Bucket=BUCKET, Delimiter="/")) == "NotImplemented"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from servefit.aws.s3.documents import document, element, time_of, url_encoded
 from servefit.aws.s3.queries import number
@@ -19,6 +19,8 @@ UPLOADS_QUERY = frozenset({"uploads", "prefix", "key-marker", "upload-id-marker"
 PARTS_QUERY = frozenset({"uploadId", "part-number-marker", "max-parts", "x-id"})
 """What may be in the queries of the two."""
 
+_T = TypeVar("_T")
+
 
 def list_uploads(uploads: Uploads, bucket: str, query: Mapping[str, str]) -> HttpAnswer:
     """Return a page of the uploads to a bucket that were begun and neither completed nor aborted, by key and
@@ -28,20 +30,21 @@ def list_uploads(uploads: Uploads, bucket: str, query: Mapping[str, str]) -> Htt
     prefix, key_marker, marker = (query.get(name, "") for name in ("prefix", "key-marker", "upload-id-marker"))
     # Without an identifier the marker is behind all uploads of its key.
     after = (key_marker, marker or "\U0010ffff")
-    found = sorted(
-        (each.key, each.identifier, each)
-        for each in uploads.of_bucket(bucket)
+    found = [
+        each
+        for each in sorted(uploads.of_bucket(bucket), key=lambda each: (each.key, each.identifier))
         if each.key.startswith(prefix) and (not key_marker or (each.key, each.identifier) > after)
-    )
-    page = found[:most]
+    ]
+    page, is_truncated = _page(found, most)
     content = element("Bucket", bucket) + element("Prefix", shown(prefix)) + element("MaxUploads", most)
     content += element("KeyMarker", shown(key_marker)) + element("UploadIdMarker", marker)
-    content += element("IsTruncated", "true" if len(found) > len(page) else "false")
-    if len(found) > len(page) and page:
-        content += element("NextKeyMarker", shown(page[-1][0])) + element("NextUploadIdMarker", page[-1][1])
-    for key, identifier, each in page:
-        facts = element("Key", shown(key)) + element("UploadId", identifier) + element("StorageClass", "STANDARD")
-        content += f"<Upload>{facts}{element('Initiated', time_of(each.began))}</Upload>"
+    content += element("IsTruncated", str(is_truncated).lower())
+    if is_truncated:
+        content += element("NextKeyMarker", shown(page[-1].key)) + element("NextUploadIdMarker", page[-1].identifier)
+    for each in page:
+        about = element("Key", shown(each.key)) + element("UploadId", each.identifier)
+        about += element("StorageClass", "STANDARD") + element("Initiated", time_of(each.began))
+        content += f"<Upload>{about}</Upload>"
     return document("ListMultipartUploadsResult", content)
 
 
@@ -50,13 +53,19 @@ def list_parts(uploads: Uploads, upload: Upload, query: Mapping[str, str]) -> Ht
     most = min(_MOST, number("max-parts", query.get("max-parts", str(_MOST))))
     marker = number("part-number-marker", query.get("part-number-marker", "0"))
     found = [(each, facts) for each, facts in uploads.parts(upload) if each > marker]
-    page = found[:most]
+    page, is_truncated = _page(found, most)
     content = element("Bucket", upload.bucket) + element("Key", upload.key) + element("UploadId", upload.identifier)
     content += element("PartNumberMarker", marker) + element("MaxParts", most) + element("StorageClass", "STANDARD")
-    content += element("IsTruncated", "true" if len(found) > len(page) else "false")
-    if len(found) > len(page) and page:
+    content += element("IsTruncated", str(is_truncated).lower())
+    if is_truncated:
         content += element("NextPartNumberMarker", page[-1][0])
     for each, facts in page:
         about = element("PartNumber", each) + element("LastModified", time_of(facts.modified))
         content += f"<Part>{about}{element('ETag', facts.etag)}{element('Size', facts.size)}</Part>"
     return document("ListPartsResult", content)
+
+
+def _page(found: Sequence[_T], most: int) -> tuple[Sequence[_T], bool]:
+    """Return the first ``most``, and whether a client that asks on finds more: after none it could not."""
+    page = found[:most]
+    return page, bool(page) and len(page) < len(found)
