@@ -1,6 +1,6 @@
 """What is put under load for a job: workers of its model, or an endpoint with load clients, each to be started.
 
-Which of the two a test takes is said here. What is done with it, and what a job keeps of it, is for ``worker_bench``.
+Which of the two a test takes is said here. What is done with it is for ``measurer``.
 """
 
 from __future__ import annotations
@@ -22,53 +22,58 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.record.types import Configuration
-    from servefit.search.request.space import Space
     from servefit.search.storage.header import JobHeader
+
+
+def is_predicted(configuration: Configuration, header: JobHeader) -> bool:
+    """Return whether ``configuration`` is to be an endpoint that no client has a CPU for."""
+    return header.request.deployment == "endpoint" and not has_client_cpu(configuration, header.host)
 
 
 @dataclass(slots=True, kw_only=True)
 class Deployments:
-    """The configurations of a job as they are started on this host: of ``artifacts``, and with the memory that
-    ``space`` gives them, once there is one."""
+    """The configurations of a job as they are started on this host: of ``artifacts``, in envelopes that have so many
+    ``memory_bytes``, or all memory where that is None."""
 
     header: JobHeader
     payload: Payload
     artifacts: Sequence[Artifact] = ()
-    space: Space | None = None
 
-    def is_predicted(self, configuration: Configuration) -> bool:
-        """Return whether ``configuration`` is to be an endpoint that no client has a CPU for."""
-        return self.header.request.deployment == "endpoint" and not has_client_cpu(configuration, self.header.host)
-
-    def asked_for(self, configuration: Configuration, slot: CpuSlot) -> AbstractContextManager[MeasuredDriver]:
+    def asked_for(
+        self, configuration: Configuration, slot: CpuSlot, *, memory_bytes: int | None
+    ) -> AbstractContextManager[MeasuredDriver]:
         """Return what a test of ``configuration`` measures: the endpoint where that is deployed and a client has a CPU,
         else the workers."""
-        if self.header.request.deployment == "library" or self.is_predicted(configuration):
-            return self.workers(configuration, slot=slot)
-        return self.endpoint(configuration)
+        if self.header.request.deployment == "library" or is_predicted(configuration, self.header):
+            return self.workers(configuration, slot=slot, memory_bytes=memory_bytes)
+        return self.endpoint(configuration, memory_bytes=memory_bytes)
 
-    def other(self, configuration: Configuration) -> AbstractContextManager[MeasuredDriver]:
+    def other(
+        self, configuration: Configuration, *, memory_bytes: int | None
+    ) -> AbstractContextManager[MeasuredDriver]:
         """Return the deployment that was not asked for."""
         if self.header.request.deployment == "library":
-            return self.endpoint(configuration)
-        return self.workers(configuration)
+            return self.endpoint(configuration, memory_bytes=memory_bytes)
+        return self.workers(configuration, memory_bytes=memory_bytes)
 
     def workers(
         self, configuration: Configuration, *, slot: CpuSlot = ANYWHERE, memory_bytes: int | None = None
     ) -> AbstractContextManager[Workers]:
-        """Return the workers of ``configuration`` in ``slot``, with the memory of its envelope unless told another."""
+        """Return the workers of ``configuration`` in ``slot``."""
         return workers_for(
             configuration,
             self._artifact(configuration),
             self.payload.rows,
             host=self.header.host,
-            memory_bytes=self._memory_bytes(configuration) if memory_bytes is None else memory_bytes,
+            memory_bytes=memory_bytes,
             rows_per_request=self.header.request.rows_per_request,
             cpus=slot.cpus,
             outside=slot.outside,
         )
 
-    def endpoint(self, configuration: Configuration) -> AbstractContextManager[MeasuredDriver]:
+    def endpoint(
+        self, configuration: Configuration, *, memory_bytes: int | None = None
+    ) -> AbstractContextManager[MeasuredDriver]:
         """Return an endpoint of ``configuration`` with its load clients."""
         return endpoint_for(
             configuration,
@@ -76,7 +81,7 @@ class Deployments:
             self.header.model.signature,
             self.payload.rows,
             host=self.header.host,
-            memory_bytes=self._memory_bytes(configuration),
+            memory_bytes=memory_bytes,
             rows_per_request=self.header.request.rows_per_request,
         )
 
@@ -85,9 +90,6 @@ class Deployments:
         """The mean length of the body of a request to an endpoint."""
         rows = self.header.request.rows_per_request
         return mean_body_bytes("open-inference", self.payload.rows, rows_per_request=rows)
-
-    def _memory_bytes(self, configuration: Configuration) -> int | None:
-        return None if self.space is None else self.space.memory_bytes(configuration)
 
     def _artifact(self, configuration: Configuration) -> Artifact:
         wanted = configuration.backend, configuration.target

@@ -31,6 +31,7 @@ from servefit.search.jobs.job import (
     tests_in,
 )
 from servefit.search.jobs.measurable import measurable_profiles
+from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.jobs.runner import JobRunner
 from servefit.search.jobs.tasks import PREPARATION_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
@@ -130,7 +131,8 @@ def run_job(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        runner = JobRunner(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
+        measurer = LocalMeasurer(header=header, payload=payload, folder=folder, log=log)
+        runner = JobRunner(log=log, store=store, measurer=measurer, clock=clock, progress=progress)
         runner.skipped.extend(skipped)
         with log.owned():
             return _carry_out(runner)
@@ -198,7 +200,8 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
         tests=tests_in(steps),
         now=_working_s(store),
     )
-    runner = JobRunner(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
+    measurer = LocalMeasurer(header=header, payload=payload, folder=folder, log=log)
+    runner = JobRunner(log=log, store=store, measurer=measurer, clock=clock, progress=progress)
     runner.skipped.extend(skipped for skipped in state.skipped if skipped.kind == "instance_profile")
     return runner
 

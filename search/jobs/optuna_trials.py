@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import KnobValue
     from servefit.profiler.record.types import Configuration
     from servefit.search.results.recommendation import Trial
+    from servefit.search.storage.class_log import ClassLog
     from servefit.search.storage.log import JobLog
 
 
@@ -33,7 +34,7 @@ class _NotMeasured(Exception):
 class StudyOfTrials:
     """The study behind ``log``, over the configurations of ``grid``."""
 
-    def __init__(self, log: JobLog, grid: Sequence[Configuration], *, seed: int) -> None:
+    def __init__(self, log: JobLog | ClassLog, grid: Sequence[Configuration], *, seed: int) -> None:
         import optuna
 
         self._log = log

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from servefit.errors import MeasurementError
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there, model_name
-from servefit.search.jobs.compile_candidates import choices, compile_candidates
+from servefit.search.jobs.job_bench import JobBench
 from servefit.search.jobs.lifecycle import new_header
 from servefit.search.jobs.measurable import measurable_profiles
-from servefit.search.jobs.worker_bench import WorkerBench
+from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.equals import preferred_equal
 from servefit.search.optimizer.predictions import Surrogate
@@ -96,12 +96,12 @@ def _timed(
     with JobStore.open(f"sqlite:///{folder / 'steps.db'}") as store:
         log = store.create(header)
         with log.owned():
-            bench = WorkerBench(log=log, payload=payload, folder=folder, clock=clock, progress=progress, remarks=[])
-            compiled = compile_candidates(log, payload, clock, progress)
-            bench.deployments.artifacts = compiled.artifacts
+            measurer = LocalMeasurer(header=header, payload=payload, folder=folder, log=log)
+            bench = JobBench(log=log, measurer=measurer, clock=clock, progress=progress, remarks=measurer.remarks)
+            compiled, knobs = measurer.compile(clock, progress)
             space = Space.of(
                 profiles,
-                choices(model, compiled.artifacts, profiles),
+                knobs,
                 request.environment,
                 host.gpus,
                 Batching.of(request, batch_dependent=model.batch_dependent),

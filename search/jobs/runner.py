@@ -2,7 +2,7 @@
 is.
 
 An interruption loses nothing but the step that ran, and a job that is taken up again begins with all that its steps
-know. ``worker_bench`` measures, and keeps every step.
+know. ``job_bench`` keeps every step, and ``measurer`` measures.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from servefit.search.capacity.what_if import changes
 from servefit.search.jobs import closing
-from servefit.search.jobs.compile_candidates import choices, compile_candidates
 from servefit.search.jobs.job import crashed, trials_of
+from servefit.search.jobs.job_bench import JobBench
 from servefit.search.jobs.measurable import why_disturbed
 from servefit.search.jobs.nothing_measured import why_nothing_was_measured
 from servefit.search.jobs.optuna_trials import StudyOfTrials
 from servefit.search.jobs.warm_start import results_of_earlier_jobs
-from servefit.search.jobs.worker_bench import WorkerBench
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import service_times_of
@@ -29,15 +28,17 @@ from servefit.search.storage.header import JobState
 from servefit.search.storage.steps import BESIDE, TESTS, endpoint_costs_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from servefit.backends.payload import Payload
+    from servefit.backends.types import Artifact
+    from servefit.search.jobs.measurer import Measurer
     from servefit.search.jobs.warm_start import EarlierResults
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.progress import Progress
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Skipped
+    from servefit.search.storage.class_log import ClassLog
     from servefit.search.storage.header import JobHeader, JobStatus
     from servefit.search.storage.jobs import JobStore
     from servefit.search.storage.log import JobLog
@@ -48,27 +49,23 @@ if TYPE_CHECKING:
 class JobRunner:
     """A job at work, and what it knows while it runs."""
 
-    log: JobLog
+    log: JobLog | ClassLog
     store: JobStore
-    payload: Payload
-    folder: Path
+    measurer: Measurer
     clock: Clock
     progress: Progress
     skipped: list[Skipped] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    remarks: list[str] = field(init=False)
     steps_before: tuple[Step, ...] = ()
     search: Search | None = None
-    bench: WorkerBench = field(init=False)
+    artifacts: Sequence[Artifact] = ()
+    bench: JobBench = field(init=False)
     resumed_at_s: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bench = WorkerBench(
-            log=self.log,
-            payload=self.payload,
-            folder=self.folder,
-            clock=self.clock,
-            progress=self.progress,
-            remarks=self.remarks,
+        self.remarks = self.measurer.remarks
+        self.bench = JobBench(
+            log=self.log, measurer=self.measurer, clock=self.clock, progress=self.progress, remarks=self.remarks
         )
         self.resumed_at_s = self.clock.elapsed_s
 
@@ -90,13 +87,13 @@ class JobRunner:
             return
         if disturbed := why_disturbed(self.request, self.header.host):
             self.remarks.append(disturbed)
-        compiled = compile_candidates(self.log, self.payload, self.clock, self.progress)
-        self.bench.deployments.artifacts = compiled.artifacts
+        compiled, knobs = self.measurer.compile(self.clock, self.progress)
+        self.artifacts = compiled.artifacts
         self.skipped.extend(compiled.skipped)
         self.remarks.extend(compiled.remarks)
         space = Space.of(
             self.header.profiles,
-            choices(self.header.model, self.bench.deployments.artifacts, self.header.profiles),
+            knobs,
             self.request.environment,
             self.header.host.gpus,
             Batching.of(self.request, batch_dependent=self.header.model.batch_dependent),
@@ -107,7 +104,6 @@ class JobRunner:
         study = StudyOfTrials(self.log, space.grid, seed=self.request.seed)
         self.search = self._begin_search(space.only(study.holds))
         self.bench.search, self.bench.study = self.search, study
-        self.bench.deployments.space = self.search.space
         self.log.set_state(self.state("IN_PROGRESS"))
         ready_s = self.clock.elapsed_s
         self.search.carry_out()
@@ -123,7 +119,7 @@ class JobRunner:
         why = why_nothing_was_measured(
             self.request,
             self.clock,
-            self.bench.deployments.artifacts,
+            self.artifacts,
             self.header.profiles,
             test_s=test_s,
             survey_s=survey_s,
@@ -136,7 +132,7 @@ class JobRunner:
         """Return a search that begins with what earlier runs of this job know, and with what earlier jobs knew of the
         same model here."""
         steps = self.steps_before
-        earlier = results_of_earlier_jobs(self.store, self.header, self.bench.deployments.artifacts, space.grid)
+        earlier = results_of_earlier_jobs(self.store, self.header, self.artifacts, space.grid)
         if self.request.deployment == "endpoint":
             self.bench.costs = self._known_costs(earlier)
         if earlier.trials:
@@ -175,7 +171,7 @@ class JobRunner:
         if known:
             return known
         for subject, costs in earlier.costs.items():
-            with self.log.step("endpoint_costs", subject.backend, subject) as step:
+            with self.log.step("endpoint_costs", subject.backend, subject, attempt=self.measurer.attempt()) as step:
                 self.log.finish(step, status="COMPLETED", result=costs)
             known[subject.backend] = costs
         return known

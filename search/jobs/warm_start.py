@@ -137,11 +137,23 @@ def _similar_jobs(store: JobStore, header: JobHeader) -> Iterator[tuple[JobHeade
         past = entry.header
         if past is None or entry.state is None or entry.name == header.request.name:
             continue
-        if entry.state.status != "IN_PROGRESS" and _subject(past) == _subject(header):
-            try:
-                yield past, store.job(entry.name).steps()
-            except (SpecError, StorageError):
-                continue
+        if entry.state.status == "IN_PROGRESS":
+            continue
+        alike = [each for each in _by_host(past) if _subject(each[1]) == _subject(header)]
+        try:
+            for host, there in alike:
+                steps = store.job(entry.name).steps()
+                yield there, tuple(step for step in steps if (step.attempt and step.attempt.host) == host)
+        except (SpecError, StorageError):
+            continue
+
+
+def _by_host(header: JobHeader) -> Iterator[tuple[str | None, JobHeader]]:
+    """Yield what a job does on each host of a fleet that it measures on, with its name; else the job, and None."""
+    if not header.hosts:
+        yield None, header
+    for each in header.hosts:
+        yield each.name, header.on(each.name)
 
 
 def _same_load(first: JobRequest, second: JobRequest) -> bool:

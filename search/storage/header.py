@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from servefit.backends.model import Model
 from servefit.backends.types import Target
+from servefit.errors import SpecError
 from servefit.profiler.machine.host import Host
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
@@ -32,10 +34,22 @@ class PayloadFacts(Stored, frozen=True, kw_only=True):
     unused_columns: tuple[str, ...] = ()
 
 
+class JobHost(Stored, frozen=True, kw_only=True):
+    """A host of a fleet on which a job measures, under the ``name`` of its agent. ``profiles`` are those asked for that
+    it can be. Hosts of one ``host_class`` are as fast as each other; what is measured on one holds for all."""
+
+    name: str
+    host: Host
+    profiles: tuple[InstanceProfile, ...]
+    host_class: str
+    labels: tuple[tuple[str, str], ...] = ()
+
+
 @shown()
 class JobHeader(Stored, frozen=True, kw_only=True):
-    """``profiles`` are those asked for that this host can be. ``created_at`` is in seconds since 1970, ``servefit`` the
-    version that began the job."""
+    """``profiles`` are those asked for that ``host`` can be. ``created_at`` is in seconds since 1970, ``servefit`` the
+    version that began the job. ``hosts`` are those of a fleet on which it measures, in the place of ``host``, which is
+    then the one that it was begun on; empty where it measures on ``host`` itself."""
 
     request: JobRequest
     model: Model
@@ -44,6 +58,15 @@ class JobHeader(Stored, frozen=True, kw_only=True):
     profiles: tuple[InstanceProfile, ...]
     servefit: str
     created_at: float
+    hosts: tuple[JobHost, ...] = ()
+
+    def on(self, name: str) -> JobHeader:
+        """Return the header of what the job does on the host of that ``name``, as if it were all of the job. Raises
+        SpecError for a host that the job does not measure on."""
+        for each in self.hosts:
+            if each.name == name:
+                return replace(self, host=each.host, profiles=each.profiles, hosts=())
+        raise SpecError.unknown("host", name, [each.name for each in self.hosts])
 
 
 @shown()

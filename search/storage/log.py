@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import KnobValue
     from servefit.profiler.record.types import Configuration
     from servefit.search.storage.database import Database
+    from servefit.search.storage.steps import Attempt
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,11 @@ class JobLog:
     @property
     def state(self) -> JobState:
         """The state of the job, as it is kept."""
-        return self._secrets.in_state(self._read(STATE, JobState))
+        return self.state_of(STATE)
+
+    def state_of(self, key: str) -> JobState:
+        """Return the state that is kept under ``key``: of all of the job, or of what it does on one host."""
+        return self._secrets.in_state(self._read(key, JobState))
 
     def state_now(self) -> JobState:
         """Return the same, with the time that has passed since."""
@@ -95,10 +100,11 @@ class JobLog:
         state = self.state
         return replace(state, elapsed_s=elapsed_s(state, owner, now))
 
-    def set_state(self, state: JobState) -> None:
-        """Keep ``state``. Raises JobInUse where the job was lost to another process."""
+    def set_state(self, state: JobState, key: str = STATE) -> None:
+        """Keep ``state``, under the ``key`` of what it is of. Raises JobInUse where the job was lost to another
+        process."""
         text = records.write(state, JobState)
-        self._write(lambda connection: self._replace(connection, STATE, text))
+        self._write(lambda connection: self._replace(connection, key, text))
 
     def steps(self) -> tuple[Step, ...]:
         """Return all steps in the order in which they began."""
@@ -109,9 +115,18 @@ class JobLog:
             return tuple(secrets.in_step(records.read(texts[key], Step, key, self._left_out)) for key in keys)
 
     @contextmanager
-    def step(self, kind: StepKind, backend: str, configuration: Configuration | None) -> Iterator[Step]:
-        """Begin a step, which the block finishes. One that an exception leaves unfinished is FAILED, "interrupted"."""
-        step = self.begin(kind, backend, configuration)
+    def step(
+        self,
+        kind: StepKind,
+        backend: str,
+        configuration: Configuration | None,
+        *,
+        attempt: Attempt | None = None,
+        fingerprint: str | None = None,
+    ) -> Iterator[Step]:
+        """Begin a step, which the block finishes. One that an exception leaves unfinished is FAILED, "interrupted".
+        ``attempt`` is that of an agent that will carry it out, ``fingerprint`` that of its host."""
+        step = self._begin(kind, backend, configuration, attempt, fingerprint)
         try:
             yield step
         except BaseException:
@@ -124,6 +139,16 @@ class JobLog:
     def begin(self, kind: StepKind, backend: str, configuration: Configuration | None) -> Step:
         """Keep a new step, RUNNING. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
         process."""
+        return self._begin(kind, backend, configuration, None, None)
+
+    def _begin(
+        self,
+        kind: StepKind,
+        backend: str,
+        configuration: Configuration | None,
+        attempt: Attempt | None,
+        fingerprint: str | None,
+    ) -> Step:
         made: list[Step] = []
 
         def add(connection: Connection) -> Step:
@@ -141,8 +166,9 @@ class JobLog:
                     status="RUNNING",
                     backend=backend,
                     configuration=configuration,
-                    host_fingerprint=self._fingerprint,
+                    host_fingerprint=self._fingerprint if fingerprint is None else fingerprint,
                     began_at=time.time(),
+                    attempt=attempt,
                 )
             )
             tables.add(connection, self._number, {records.step_key(number): records.write(made[-1], Step)})
@@ -166,29 +192,35 @@ class JobLog:
         """Return the number of the step that gave ``result`` through this log, None where none did."""
         return next((number for number, step in self.written.items() if step.result is result), None)
 
-    def choices(self) -> dict[str, list[KnobValue | None]] | None:
-        """Return the values of parameters that the study of the job began with; None before that."""
+    def choices(self, host: str | None = None) -> dict[str, list[KnobValue | None]] | None:
+        """Return the values of parameters that the study of the job, or of what it does on ``host``, began with; None
+        before that."""
         with self.reporting(), self._readable():
-            attributes = self._database.storage.get_study_user_attrs(self._study_id())
+            attributes = self._database.storage.get_study_user_attrs(self._study_id(self._study_name(host)))
             return records.checked_choices(attributes[CHOICES]) if CHOICES in attributes else None
 
-    def study(self, sampler: BaseSampler | None = None) -> Study:
-        """Return the Optuna study of the job's load tests; its trials belong to whoever searches."""
+    def study(self, sampler: BaseSampler | None = None, *, host: str | None = None) -> Study:
+        """Return the Optuna study of the job's load tests, or of those on ``host``; its trials belong to whoever
+        searches."""
         import optuna
 
+        name = self._study_name(host)
         with self.reporting(), self._readable():
             try:
-                study = optuna.load_study(study_name=self.name, storage=self._database.storage, sampler=sampler)
+                study = optuna.load_study(study_name=name, storage=self._database.storage, sampler=sampler)
             except KeyError as error:
                 raise records.missing("its study") from error
             if len(study.directions) != records.STUDY_OBJECTIVES:
                 raise Unreadable(f"its study is damaged: it has {len(study.directions)} objectives")
             return study
 
-    def _study_id(self) -> int:
-        """Return the number of the study. Raises Unreadable, and what Optuna does."""
+    def _study_name(self, host: str | None) -> str:
+        return self.name if host is None else records.study_name(self.name, host)
+
+    def _study_id(self, name: str) -> int:
+        """Return the number of the study of that name. Raises Unreadable, and what Optuna does."""
         try:
-            return self._database.storage.get_study_id_from_name(self.name)
+            return self._database.storage.get_study_id_from_name(name)
         except KeyError as error:
             raise records.missing("its study") from error
 
@@ -261,13 +293,15 @@ class JobLog:
         """Fail the trials that are left, the enqueued ones too: they would be carried out in the place of the next."""
         from optuna.trial import TrialState
 
-        study, storage = self.study(), self._database.storage
-        with self.reporting(), self._readable():
-            number = self._study_id()
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
-                # Study.tell refuses one that nobody began.
-                trial_id = storage.get_trial_id_from_study_id_trial_number(number, trial.number)
-                storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        storage = self._database.storage
+        for host in (None, *(each.name for each in self.header.hosts)):
+            study = self.study(host=host)
+            with self.reporting(), self._readable():
+                number = self._study_id(study.study_name)
+                for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+                    # Study.tell refuses one that nobody began.
+                    trial_id = storage.get_trial_id_from_study_id_trial_number(number, trial.number)
+                    storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _take(self) -> None:
         claim = Owner.this_process(self._database.run(tables.now))

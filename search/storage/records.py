@@ -27,10 +27,11 @@ def _of_a_library(document: Any) -> Any:
     return document
 
 
-SCHEMA = Schema(number=4, upgrades=(unchanged, _of_a_library))
+SCHEMA = Schema(number=5, upgrades=(unchanged, _of_a_library, unchanged))
 """Of schema 2 are jobs that are kept in the attributes of an Optuna study, where readers refuse fields that they do not
 know. From 3 on they are left out, and jobs are in tables of their own; the documents are the same. From 4 on jobs say
-what is deployed, and tests may be of an endpoint, or predicted."""
+what is deployed, and tests may be of an endpoint, or predicted. From 5 on a job may measure on several hosts of a
+fleet, each with a state of its own."""
 
 PREFIX = "servefit:"
 HEADER = "servefit:header"
@@ -58,6 +59,16 @@ class Unreadable(ServefitError):
 def missing(key: str) -> Unreadable:
     remedy = "unless the job was deleted, restore the database from a backup, or run the job again under another name"
     return Unreadable(f"the job is damaged: {key} is gone", remedy=remedy)
+
+
+def state_key(nth: int) -> str:
+    """Return the key of the state of what a job does on the ``nth`` of its hosts."""
+    return f"{STATE}:{nth:04}"
+
+
+def study_name(job: str, host: str) -> str:
+    """Return the name of the study of what ``job`` tests on ``host``, which no job can have."""
+    return f"{job} on {host}"
 
 
 def step_key(number: int) -> str:

@@ -40,6 +40,16 @@ OUT_OF_TIME = "the job's time was over"
 CUT_SHORT = (INTERRUPTED, OUT_OF_TIME)
 """Reasons that say nothing about what was measured."""
 
+
+class Attempt(Stored, frozen=True, kw_only=True):
+    """A try of an agent to carry a step out: the ``host`` of the fleet, the ``agent`` process there, and the ``token``
+    that this try has to itself. What comes of another try, or comes once this one was given up, is not its result."""
+
+    token: str
+    host: str
+    agent: str
+
+
 Result: TypeAlias = CompilationReport | ServiceTimes | EndpointCosts | Trial
 
 
@@ -49,6 +59,7 @@ class Step(Stored, frozen=True, kw_only=True):
 
     ``configuration`` is what was measured, None for a compilation, ``backend`` the backend that it is about. ``reason``
     says why the step failed. ``result`` is there once it is COMPLETED; that of a compilation also when it FAILED.
+    ``attempt`` says which agent was asked to carry it out, None where the process did that works on the job.
     """
 
     number: int
@@ -61,6 +72,7 @@ class Step(Stored, frozen=True, kw_only=True):
     ended_at: float | None = None
     reason: str | None = None
     result: Result | None = None
+    attempt: Attempt | None = None
 
 
 def endpoint_costs_of(steps: Iterable[Step]) -> dict[str, EndpointCosts]:

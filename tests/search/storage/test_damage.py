@@ -118,7 +118,7 @@ def test_damage_is_told_without_names_of_classes(sqlite_url: str, header: MakeHe
         job = store.create(header("fraud"))
         with job.owned():
             job.begin("compilation", "treelite", None)
-        _put(store, key, damage if key != "servefit:header" else {"schema": 4, "servefit": "1", "header": damage})
+        _put(store, key, damage if key != "servefit:header" else {"schema": 5, "servefit": "1", "header": damage})
         with pytest.raises(StorageError) as caught:
             READ[key](store.job("fraud"))
     assert not re.search(r"<class|servefit\.|typing\.|NoneType", caught.value.reason)
@@ -145,14 +145,14 @@ def test_a_key_that_is_no_steps_is_told(store: JobStore, job: JobLog) -> None:
 
 
 def test_a_job_of_a_newer_servefit_is_listed_and_left_alone(store: JobStore, job: JobLog, header: MakeHeader) -> None:
-    newer = {"schema": 5, "servefit": "9.1", "header": {"what": "nobody knows yet"}}
+    newer = {"schema": 6, "servefit": "9.1", "header": {"what": "nobody knows yet"}}
     _put(store, "servefit:header", newer)
     _put(store, "servefit:state", {"also": "unknown"})
     store.create(header("own"))
     assert [job.name for job in store.jobs()] == ["own", "fraud"]
     assert [(job.name, job.header is None) for job in store.overview()] == [("own", False), ("fraud", True)]
     told = (
-        f"it was written by servefit 9.1, in schema 5; this is servefit {__version__}, which reads up to 4; "
+        f"it was written by servefit 9.1, in schema 6; this is servefit {__version__}, which reads up to 5; "
         "update servefit to 9.1 or later"
     )
     assert store.overview()[1].problem == told

@@ -191,7 +191,7 @@ def test_what_is_worked_on_here_an_earlier_servefit_refuses(url: str, header: Ma
         for name in ("old", "stopped", "new"):
             # An earlier one takes what has other fields for damaged, and refuses a schema that is not 2.
             assert attribute(url, name, "servefit:header").keys() == {"schema", "servefit", "header"}
-            assert attribute(url, name, "servefit:header")["schema"] == 4
+            assert attribute(url, name, "servefit:header")["schema"] == 5
         assert attribute(url, "old", "servefit:header")["header"] == told
         assert [job.name for job in store.overview() if job.problem is None] == ["new", "stopped", "old"]
 
@@ -203,7 +203,7 @@ def test_one_whose_mark_was_not_left_is_marked_by_whoever_works_on_it_next(url: 
             study = optuna.load_study(study_name="new", storage=storage)
             study.set_user_attr("servefit:header", None)
         with job.owned():
-            assert attribute(url, "new", "servefit:header")["schema"] == 4
+            assert attribute(url, "new", "servefit:header")["schema"] == 5
 
 
 def test_the_study_of_a_job_that_was_begun_here_is_not_taken_over(sqlite_url: str, header: MakeHeader) -> None:
@@ -250,7 +250,7 @@ def test_fields_of_a_newer_servefit_are_left_out_with_a_remark(url: str, header:
         url,
         told,
         {
-            "servefit:header": {"schema": 4, "servefit": "9.9", "header": newer},
+            "servefit:header": {"schema": 5, "servefit": "9.9", "header": newer},
             "servefit:step:0001": document(STEP, Step) | {"weather": "fair"},
             "servefit:step:0002": document(replace(STEP, number=2), Step) | {"weather": "foul"},
         },

@@ -152,7 +152,7 @@ def test_a_finished_job_is_a_study_that_optuna_opens(job: JobLog, plain_storage:
     assert study.directions == [optuna.study.StudyDirection.MINIMIZE] * 2
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 2
     # An earlier servefit refuses it by this.
-    assert study.user_attrs == {"servefit:header": {"schema": 4, "servefit": __version__, "header": None}}
+    assert study.user_attrs == {"servefit:header": {"schema": 5, "servefit": __version__, "header": None}}
     (summary,) = optuna.get_all_study_summaries(plain_storage)
     assert (summary.study_name, summary.n_trials) == ("fraud", 2)
 

@@ -1,47 +1,40 @@
-"""The bench of a job: real workers, and the endpoint of the winner, put under load, each a step of the job that is kept
-as it begins and as it ends.
+"""The bench of a job: everything that is measured is a step of the job, which is kept as it begins and as it ends.
 
-``optimizer.search`` decides what is measured, ``runner`` what a job does beside that.
+``optimizer.search`` decides what is measured, ``runner`` what a job does beside that, and ``measurer`` measures.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
+from servefit.errors import BackendError, MeasurementError, TimedOut
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.evidence.intervals import MIN_VALUES
-from servefit.profiler.record.traffic import OpenLoop
-from servefit.search.capacity.predicted_endpoint import predicted_endpoint
 from servefit.search.jobs import tasks
 from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot, CpuSlots
-from servefit.search.jobs.deployments import Deployments
+from servefit.search.jobs.deployments import is_predicted
 from servefit.search.jobs.job import JobStopped
+from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
-from servefit.search.optimizer.call_timing import rate_in_process, time_service
-from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.queueing.endpoint import SURVEY_S, costs_for
-from servefit.search.results.confirmed_trial import Part, confirmed_trial
-from servefit.search.results.measure_trial import kept_for_rate_s, run_test
+from servefit.search.results.measure_trial import kept_for_rate_s
 from servefit.search.results.recommendation import FailedTrial, Trial
-from servefit.search.storage.job_folder import keep_measurement
 from servefit.search.storage.steps import OUT_OF_TIME, TESTS
-from servefit.time_limit import time_left_s, time_limit
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
-    from servefit.backends.payload import Payload
-    from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.queueing.service import ServiceTimes
-    from servefit.profiler.record.types import Configuration, Measurement, Run
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.jobs.measurer import Measurer
     from servefit.search.jobs.optuna_trials import StudyOfTrials
+    from servefit.search.jobs.orders import Started
     from servefit.search.jobs.tasks import Task
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
@@ -49,11 +42,10 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.search import Search
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
+    from servefit.search.storage.class_log import ClassLog
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.log import JobLog
-    from servefit.search.storage.steps import Step
-
-Start: TypeAlias = "Callable[[], AbstractContextManager[MeasuredDriver]]"
+    from servefit.search.storage.steps import Step, StepKind
 
 _OF_STEP, _OF_ROUND = 0, 1
 """The kinds of runs that seeds are derived for."""
@@ -64,14 +56,13 @@ measured."""
 
 
 @dataclass(slots=True, kw_only=True)
-class WorkerBench:
-    """The bench of the job that ``log`` keeps; see ``Bench``. It measures ``deployments``, for ``search`` and within
-    ``study`` once there are any, and adds to ``remarks`` what a reader of the job must know. ``costs`` are those of
-    endpoints by backend, as far as they are known, the first for those whose own are not."""
+class JobBench:
+    """The bench of the job that ``log`` keeps, or of what it does on one host; see ``Bench``. ``measurer`` measures,
+    for ``search`` and within ``study`` once there are any; ``remarks`` are what a reader of the job must know.
+    ``costs`` are those of endpoints by backend, as far as they are known, the first for those whose own are not."""
 
-    log: JobLog
-    payload: Payload
-    folder: Path
+    log: JobLog | ClassLog
+    measurer: Measurer
     clock: Clock
     progress: Progress
     remarks: list[str]
@@ -79,12 +70,10 @@ class WorkerBench:
     search: Search | None = None
     study: StudyOfTrials | None = None
     _without_costs: set[str] = field(default_factory=set)
-    deployments: Deployments = field(init=False)
     _cpu_slots: CpuSlots = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.deployments = Deployments(header=self.header, payload=self.payload)
         self._cpu_slots = CpuSlots(self.header.host)
 
     @property
@@ -104,13 +93,15 @@ class WorkerBench:
         over_s = self.clock.elapsed_s + self.clock.left_s
         limit_s, doing = self.clock.share_s(MIN_TIMING_S), f"timing calls of {subject.backend}"
         with (
-            self.log.step("service_time", subject.backend, subject) as step,
+            self._step("service_time", subject) as step,
             counting_down(self.progress, doing, self._moment, limit_s),
         ):
             try:
-                with self._at_most(limit_s), self.deployments.workers(subject, memory_bytes=memory_bytes) as workers:
-                    rate_per_s = rate_in_process(self.request)
-                    found = time_service(workers, sizes, rate_per_s=rate_per_s, seed=self._seed_of(step))
+                order = TimeCalls(
+                    subject=subject, sizes=tuple(sizes), memory_bytes=memory_bytes, seed=self._seed_of(step)
+                )
+                with self._at_most(limit_s):
+                    found = self.measurer.time_calls(order, step.attempt)
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, "the timing of calls", over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
@@ -161,11 +152,11 @@ class WorkerBench:
     def beside(self, configuration: Configuration) -> Trial | FailedTrial:
         """Put ``configuration`` under load in the other deployment, as a step. Raises JobStopped and OutOfTime."""
         self._check_stopped()
-        return self._carry_out(configuration, lambda: self.deployments.other(configuration), tasks.beside(self.request))
+        return self._carry_out(configuration, tasks.beside(self.request), "other")
 
     def is_predicted(self, configuration: Configuration) -> bool:
         """Return whether tests of ``configuration`` are predicted; see ``Bench``."""
-        return self.deployments.is_predicted(configuration)
+        return is_predicted(configuration, self.header)
 
     def endpoint_costs(self, subject: Configuration) -> EndpointCosts | None:
         """Measure what requests cost in an endpoint, as a step; see ``Bench``. It has one CPU, so that a client has
@@ -181,12 +172,12 @@ class WorkerBench:
         limit_s, doing = self.clock.share_s(TIMES_USUAL * SURVEY_S), "timing requests to an endpoint"
         over_s = self.clock.elapsed_s + self.clock.left_s
         with (
-            self.log.step("endpoint_costs", subject.backend, subject) as step,
+            self._step("endpoint_costs", subject) as step,
             counting_down(self.progress, doing, self._moment, limit_s),
         ):
             try:
                 with self._at_most(limit_s):
-                    found = self._survey_endpoint(subject)
+                    found = self.measurer.survey_endpoint(self._survey_of(subject), step.attempt)
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, doing, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
@@ -196,66 +187,55 @@ class WorkerBench:
         self.costs[subject.backend] = found
         return found
 
-    def _survey_endpoint(self, subject: Configuration) -> EndpointCosts:
-        """Measure what requests cost in an endpoint of ``subject``."""
+    def _survey_of(self, subject: Configuration) -> SurveyEndpoint:
+        """Return the order for a survey of an endpoint of ``subject``."""
         most = max((each.max_batch for each in (self.search.space.grid if self.search else ())), default=1)
-        known = None if self.search is None else self.search.survey.service_times(subject)
-        if known is None:
-            sizes = sorted({1, min(most, LARGEST_JOINED)})
-            with self.deployments.workers(replace(subject, max_batch=sizes[-1])) as workers:
-                service = time_service(workers, sizes)
-        else:
-            service = known[0]
-        return survey_endpoint(
-            self.deployments.endpoint,
-            subject,
-            service,
-            rows=self.request.rows_per_request,
-            request_bytes=self.deployments.request_bytes,
-            max_batch=most,
-            seed=self.request.seed,
-        )
+        timed = self._timed(subject)
+        return SurveyEndpoint(subject=subject, max_batch=most, service=None if timed is None else timed[0])
+
+    def _timed(self, configuration: Configuration) -> tuple[ServiceTimes, bool] | None:
+        """Return the calls of ``configuration``, and whether they are its own; None where none were timed."""
+        return None if self.search is None else self.search.survey.service_times(configuration)
+
+    def _step(self, kind: StepKind, configuration: Configuration) -> AbstractContextManager[Step]:
+        """Begin a step that the measurer will carry out."""
+        return self.log.step(kind, configuration.backend, configuration, attempt=self.measurer.attempt())
 
     def _test(self, configuration: Configuration, task: Task, slot: CpuSlot = ANYWHERE) -> Trial | None:
         """Make a load test, as a step, and return it; None if it could not be made. Raises OutOfTime."""
         with self._lock:
             self.clock.tests += 1
             at = self._moment()
-        result = self._carry_out(
-            configuration, lambda: self.deployments.asked_for(configuration, slot), task, begins=at
-        )
+        result = self._carry_out(configuration, task, "asked", slot, begins=at)
         return result if isinstance(result, Trial) else None
 
     def _carry_out(
         self,
         configuration: Configuration,
-        start: Start,
         task: Task,
+        started: Started,
+        slot: CpuSlot = ANYWHERE,
         *,
         begins: Moment | None = None,
     ) -> Trial | FailedTrial:
-        """Put what is started under load, as a step, which is reported as it ``begins``, and when it ends. Raises
+        """Put what is ``started`` under load, as a step, which is reported as it ``begins``, and when it ends. Raises
         OutOfTime."""
+        costs = self._costs_to_predict(configuration) if task.kind in TESTS else None
         in_time_s = self.clock.left_s - task.kept_s
         # What its closed loop leaves for the open one is not there for it either.
         over_s = self.clock.elapsed_s + in_time_s - kept_for_rate_s(task.request, task.durations)
-        with self.log.step(task.kind, configuration.backend, configuration) as step:
+        with self._step(task.kind, configuration) as step:
             if begins is not None:
                 self.progress.testing(configuration, replace(begins, step=step.number))
             try:
+                if costs is None and task.kind in TESTS and self.is_predicted(configuration):
+                    raise MeasurementError("what requests cost in an endpoint could not be measured")
+                order = self._load_of(configuration, task, started, step, costs)
                 with (
                     counting_down(self.progress, f"step {step.number}", self._moment, task.limit_s),
                     self._at_most(min(task.limit_s, in_time_s)),
                 ):
-                    parts = self._tested(start, task, step)
-                trial = confirmed_trial(
-                    parts,
-                    task.request,
-                    chances=task.chances,
-                    keep=lambda measurement: self._keep(measurement, step),
-                )
-                if task.kind in TESTS and self.is_predicted(configuration):
-                    trial = self._predicted(trial, task.request, parts[0].measurement.runs)
+                    trial = self.measurer.load(order, step.attempt, slot=slot)
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, task.called, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
@@ -268,33 +248,25 @@ class WorkerBench:
         self.progress.tested(result, replace(moment, step=step.number))
         return result
 
-    def _tested(self, start: Start, task: Task, step: Step) -> Sequence[Part]:
-        """Make the tests of ``task``, as many as there is time for, and no more after one that fails."""
-        parts: list[Part] = []
-        for nth in range(task.runs):
-            recorded: list[Measurement] = []
-            began_s = self.clock.elapsed_s
-            try:
-                with start() as driver:
-                    trial = run_test(
-                        driver,
-                        task.request,
-                        self.header.host,
-                        task.durations,
-                        seed=derived_seed(self._seed(task, step), nth),
-                        instances=parts[0].trial.instance_count if parts else task.instances,
-                        nth_round=task.nth_round,
-                        chances=task.chances,
-                        keep=recorded.append,
-                    )
-            except TimedOut:
-                if not parts:
-                    raise
-                break
-            parts.append(Part(trial=trial, measurement=recorded[0]))
-            if trial.verdict == "FAIL" or time_left_s() < self.clock.elapsed_s - began_s:
-                break
-        return parts
+    def _load_of(
+        self, configuration: Configuration, task: Task, started: Started, step: Step, costs: EndpointCosts | None
+    ) -> Load:
+        """Return the order for what ``step`` is."""
+        return Load(
+            configuration=configuration,
+            request=task.request,
+            durations=task.durations,
+            started=started,
+            memory_bytes=None if self.search is None else self.search.space.memory_bytes(configuration),
+            seed=self._seed(task, step),
+            step=step.number,
+            runs=task.runs,
+            instances=task.instances,
+            nth_round=task.nth_round,
+            chances=task.chances,
+            costs=costs,
+            timed=None if costs is None else self._timed(configuration),
+        )
 
     def _seed(self, task: Task, step: Step) -> int:
         """Return the seed of the arrivals of ``step``: its own, or that of its round, since those that take turns are
@@ -339,24 +311,12 @@ class WorkerBench:
             self.search.give_up(configuration)
             self.remarks.append(f"{configuration.backend} was given up: {error}")
 
-    def _predicted(self, trial: Trial, request: JobRequest, runs: Sequence[Run]) -> Trial:
-        """Return ``trial``, which was measured in process with these ``runs``, as the endpoint that it would be. Raises
-        MeasurementError where what requests cost in an endpoint cannot be measured."""
-        configuration = trial.configuration
-        costs = costs_for(configuration.backend, self.costs) or self.endpoint_costs(configuration)
-        if costs is None:
-            raise MeasurementError("what requests cost in an endpoint could not be measured")
-        timed = None if self.search is None else self.search.survey.service_times(configuration)
-        closed = next((run for run in runs if not isinstance(run.traffic, OpenLoop)), None)
-        return predicted_endpoint(trial, costs, request, timed=timed, closed=closed)
-
-    def _keep(self, measurement: Measurement, step: Step) -> str | None:
-        """Keep raw samples, and return where, None where that is not possible."""
-        try:
-            return keep_measurement(measurement, self.folder, step.number)
-        except StateError as error:  # a full disk is no reason to lose the answer
-            self.remarks.append(f"raw samples were not kept: {error}")
+    def _costs_to_predict(self, configuration: Configuration) -> EndpointCosts | None:
+        """Return the costs with which tests of ``configuration`` are predicted, measured first where none are known;
+        None where such tests are not predicted."""
+        if not self.is_predicted(configuration):
             return None
+        return costs_for(configuration.backend, self.costs) or self.endpoint_costs(configuration)
 
     def _moment(self, ended: Trial | FailedTrial | None = None) -> Moment:
         """Return the progress of the job, now that a test has ``ended``."""
