@@ -128,6 +128,23 @@ install_postgresql() {
     install_packages "start a PostgreSQL server" postgresql
 }
 
+# install_openssh_server: make sure that there is an SSH server for the tests to start. They start their own.
+install_openssh_server() {
+    local unit
+    if [[ -x /usr/sbin/sshd ]] && command -v ssh >/dev/null; then
+        return
+    fi
+    if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+        # The package would start a server of its own, which listens to everybody.
+        mkdir -p /etc/systemd/system
+        for unit in ssh.service ssh.socket; do
+            [[ -e /etc/systemd/system/$unit || -L /etc/systemd/system/$unit ]] ||
+                ln -s /dev/null "/etc/systemd/system/$unit"
+        done
+    fi
+    install_packages "start an SSH server" openssh-server openssh-client
+}
+
 # install_chromium: make sure that there is a browser, with letters, for the tests to open reports in.
 install_chromium() {
     if [[ ! -x /usr/bin/chromium ]]; then

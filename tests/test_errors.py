@@ -33,6 +33,7 @@ ONE_OF_EACH = (
     errors.OutOfMemory("killed for memory", limit_bytes=2**30),
     errors.TimedOut("compile", limit_s=2.5),
     errors.HostMismatch("one", "other"),
+    errors.AgentLost("rack3-07", "its agent was silent for 130 s"),
     errors.SlotTaken("job fraud (process 4711)", job="job fraud", pid=4711, since=1.7e9, waited_s=60.0),
     errors.UnreadableMeasurement(Path("one.measurement.gz"), "it is cut short", remedy="measure again"),
 )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from servefit.backends.types import Target
 from servefit.errors import ServefitError, StateError, TimedOut
@@ -24,16 +24,19 @@ from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.recommendation import CompilationReport, Skipped
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact, Capabilities
     from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Choice
-    from servefit.search.storage.log import JobLog
-    from servefit.search.storage.steps import Step
+    from servefit.search.storage.header import JobHeader
+    from servefit.search.storage.steps import Result, Step, StepKind, StepStatus
 
 COMPILING_SHARE = 0.3
 COMPILED_SHARE = 0.4
@@ -64,7 +67,34 @@ class CompiledCandidates:
     remarks: list[str] = field(default_factory=list)
 
 
-def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Progress) -> CompiledCandidates:
+class CompilationLog(Protocol):
+    """Where compilations are kept as steps of a job: the log of a job, or whatever passes them on to it."""
+
+    @property
+    def header(self) -> JobHeader:
+        """The header of the job."""
+        ...
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps that the job has had."""
+        ...
+
+    def step(self, kind: StepKind, backend: str, configuration: Configuration | None) -> AbstractContextManager[Step]:
+        """Begin a step; see ``JobLog.step``."""
+        ...
+
+    def finish(
+        self, step: Step, *, status: StepStatus, result: Result | None = None, reason: str | None = None
+    ) -> Step:
+        """Keep what came of ``step``."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """Return whether whoever works on the job is asked to end it."""
+        ...
+
+
+def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, progress: Progress) -> CompiledCandidates:
     """Compile the model of ``log``'s job with every backend that takes part, the reference first, each a step of the
     job.
 

@@ -21,7 +21,7 @@ from servefit.search.results.ids import former_id
 from servefit.search.results.pareto import pareto_front
 from servefit.search.results.ranking import recommend
 from servefit.search.results.recommendation import CompilationReport, FailedTrial, Trial
-from servefit.search.storage.steps import BESIDE, CUT_SHORT, TESTS
+from servefit.search.storage.steps import BESIDE, TESTS, was_cut_short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -260,7 +260,7 @@ def trials_of(steps: Iterable[Step], kinds: Iterable[StepKind]) -> tuple[Trial, 
 
 def tests_in(steps: Iterable[Step]) -> int:
     """Return how many load tests ``steps`` are. What was cut short is made again, and does not count."""
-    return sum(step.kind in TESTS and step.reason not in CUT_SHORT for step in steps)
+    return sum(step.kind in TESTS and not was_cut_short(step) for step in steps)
 
 
 def measured_s(steps: Iterable[Step]) -> float:
@@ -283,7 +283,7 @@ def crashed(steps: Iterable[Step], kinds: Iterable[StepKind]) -> set[Configurati
 
 def _crashed(step: Step) -> bool:
     """Return whether ``step`` failed by itself, and was not cut short."""
-    return step.status == "FAILED" and step.reason not in CUT_SHORT
+    return step.status == "FAILED" and not was_cut_short(step)
 
 
 def default_name(source: Any) -> str:

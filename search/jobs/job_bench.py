@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from servefit.errors import BackendError, MeasurementError, TimedOut
+from servefit.errors import AgentLost, BackendError, MeasurementError, TimedOut
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.search.jobs import tasks
@@ -24,7 +24,7 @@ from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.queueing.endpoint import SURVEY_S, costs_for
 from servefit.search.results.measure_trial import kept_for_rate_s
 from servefit.search.results.recommendation import FailedTrial, Trial
-from servefit.search.storage.steps import OUT_OF_TIME, TESTS
+from servefit.search.storage.steps import LOST, OUT_OF_TIME, TESTS
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Step, StepKind
+
+_T = TypeVar("_T")
 
 _OF_STEP, _OF_ROUND = 0, 1
 """The kinds of runs that seeds are derived for."""
@@ -87,8 +89,11 @@ class JobBench:
         return self.header.request
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
-        """Time calls of ``subject``, as a step; see ``Bench``. Raises JobStopped."""
+        """Time calls of ``subject``, as a step; see ``Bench``. Raises JobStopped and AgentLost."""
         self._check_stopped()
+        return self._twice(lambda: self._time(subject, sizes))
+
+    def _time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         memory_bytes = max(profile.memory_bytes for profile in self.header.profiles if profile.vcpus >= subject.vcpus)
         over_s = self.clock.elapsed_s + self.clock.left_s
         limit_s, doing = self.clock.share_s(MIN_TIMING_S), f"timing calls of {subject.backend}"
@@ -103,6 +108,7 @@ class JobBench:
                 with self._at_most(limit_s):
                     found = self.measurer.time_calls(order, step.attempt)
             except (MeasurementError, BackendError) as error:
+                self._check_lost(step, error)
                 self._check_time(step, error, "the timing of calls", over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 self._give_up_if_it_hangs(replace(subject, max_batch=1), error)
@@ -169,6 +175,9 @@ class JobBench:
             return None
         settings = replace(subject.settings, threads=1, options=())
         subject = replace(subject, vcpus=1, settings=settings, workers=1, max_batch=1, batch_delay_us=0)
+        return self._twice(lambda: self._surveyed(subject))
+
+    def _surveyed(self, subject: Configuration) -> EndpointCosts | None:
         limit_s, doing = self.clock.share_s(TIMES_USUAL * SURVEY_S), "timing requests to an endpoint"
         over_s = self.clock.elapsed_s + self.clock.left_s
         with (
@@ -179,6 +188,7 @@ class JobBench:
                 with self._at_most(limit_s):
                     found = self.measurer.survey_endpoint(self._survey_of(subject), step.attempt)
             except (MeasurementError, BackendError) as error:
+                self._check_lost(step, error)
                 self._check_time(step, error, doing, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 self._without_costs.add(subject.backend)
@@ -219,7 +229,12 @@ class JobBench:
         begins: Moment | None = None,
     ) -> Trial | FailedTrial:
         """Put what is ``started`` under load, as a step, which is reported as it ``begins``, and when it ends. Raises
-        OutOfTime."""
+        OutOfTime and AgentLost."""
+        return self._twice(lambda: self._put_under_load(configuration, task, started, slot, begins))
+
+    def _put_under_load(
+        self, configuration: Configuration, task: Task, started: Started, slot: CpuSlot, begins: Moment | None
+    ) -> Trial | FailedTrial:
         costs = self._costs_to_predict(configuration) if task.kind in TESTS else None
         in_time_s = self.clock.left_s - task.kept_s
         # What its closed loop leaves for the open one is not there for it either.
@@ -237,6 +252,7 @@ class JobBench:
                 ):
                     trial = self.measurer.load(order, step.attempt, slot=slot)
             except (MeasurementError, BackendError) as error:
+                self._check_lost(step, error)
                 self._check_time(step, error, task.called, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 self._give_up_if_it_hangs(configuration, error)
@@ -296,6 +312,20 @@ class JobBench:
         if self.search is None or not self.search.trials:
             return 0.0
         return max(0.0, min(self.search.kept_for_the_end_s(), self.clock.left_s - self.search.test_s))
+
+    def _twice(self, measure: Callable[[], _T]) -> _T:
+        """Return what ``measure`` gives. It is begun once more where the agent that was asked is lost: that may have
+        been the end of the agent, and not of what it measured."""
+        try:
+            return measure()
+        except AgentLost:
+            return measure()
+
+    def _check_lost(self, step: Step, error: MeasurementError | BackendError) -> None:
+        """Raise AgentLost where ``step`` failed for want of whoever was to carry it out."""
+        if isinstance(error, AgentLost):
+            self.log.finish(step, status="FAILED", reason=f"{LOST}{error.message}")
+            raise error
 
     def _check_time(self, step: Step, error: MeasurementError | BackendError, called: str, over_s: float) -> None:
         """Raise OutOfTime where ``step`` did not end because the job's time for it is over, as it is after ``over_s``

@@ -1,28 +1,28 @@
 """Jobs as they are begun, taken up again, read and stopped.
 
-The work of a job is in ``runner``. Everything that can be wrong with a request is found out here, before anything is
-measured: the storage, the names, the model, the payload.
+The work of a job is in ``runner``, and what is done before it begins in ``beginning``.
 """
 
 from __future__ import annotations
 
-import io
 import logging
-import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from hashlib import sha256
-from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from servefit.errors import HostMismatch, ObjectiveError, SpecError, StorageError
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
-from servefit.quantities import duration_text
+from servefit.search.jobs.beginning import (
+    check_free,
+    check_objective,
+    checked_request,
+    keep_new_job,
+    new_header,
+    open_subject,
+    payload_rows,
+)
 from servefit.search.jobs.job import (
     JobInterrupted,
     JobStopped,
@@ -33,35 +33,25 @@ from servefit.search.jobs.job import (
 from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.jobs.runner import JobRunner
-from servefit.search.jobs.tasks import PREPARATION_S
-from servefit.search.optimizer.clock import FINISHING_S, Clock
+from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import before_search
 from servefit.search.optimizer.slowness import Slowness
-from servefit.search.request.arrivals import check_arrivals, resolve_arrivals
+from servefit.search.request.arrivals import check_arrivals
 from servefit.search.request.job_request import check_known
-from servefit.search.results.measure_trial import min_test_s
-from servefit.search.results.objectives.registry import objective as objective_named
 from servefit.search.results.recommendation import Trial
-from servefit.search.storage.header import JobHeader, PayloadFacts
-from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder, reserve
+from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
+from servefit.search.storage.class_log import ClassLog
 from servefit.search.storage.jobs import JobStore
+from servefit.search.storage.log import JobLog
 from servefit.search.storage.outages import PATIENCE_S
-from servefit.search.storage.secrets import keep_secrets
-from servefit.state import write_atomically
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from servefit.backends.model import Model
-    from servefit.backends.payload import Payload
-    from servefit.profiler.machine.host import Host
-    from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobStatus
-    from servefit.search.storage.log import JobLog
-
 _log = logging.getLogger(__name__)
 
 
@@ -86,15 +76,9 @@ def run_job(
     """
     began_s = time.monotonic() - spent_s
     from servefit.backends.capabilities import backend
-    from servefit.backends.model import Model
-    from servefit.backends.payload.reading import payload_for
-    from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.machine.host import describe_host
 
-    request = resolve_arrivals(request)
-    check_known(request.environment)
-    _check_calls(request)
-    check_budget(request)
+    request = checked_request(request)
     with ExitStack() as stack:
         store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
         store.wait_until_writable()
@@ -103,34 +87,23 @@ def run_job(
             elapsed_before_s=time.monotonic() - began_s,
             # What it took this process to come this far.
             slowness=Slowness(spent_s / time.process_time()),
-            now=_working_s(store),
+            now=working_s(store),
         )
         stack.enter_context(time_limit(lambda: clock.left_s))
         host = describe_host()
-        _check_objective(request, host)
+        check_objective(request, host)
         profiles, skipped = measurable_profiles(request, host)
         for name in request.backends:
             backend(name)
-        if job_folder(request.name).exists():
-            raise SpecError("name", request.name, "is in use by an earlier job", remedy="choose another name")
+        check_free(request.name)
         check_there(source, sample_payload)
         # What follows takes CPUs for seconds, compiling all of them for long: it would spoil what others measure.
         slot = stack.enter_context(measuring_slot(f"job {request.name}", wait_s=wait_s))
         clock.leave_out(slot.waited_s)
         progress.stage("opening the model", before_search(clock))
-        model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
-        payload = payload_for(model, sample_payload, seed=request.seed)
-        model = check_batch_dependence(model, payload)
-        _check_joining(request, model)
+        model, payload = open_subject(request, source, sample_payload, trust_pickle=trust_pickle)
         header = new_header(request, model, payload, host, profiles)
-        folder = reserve(request.name)
-        try:
-            write_atomically(folder / PAYLOAD_FILE, _npy(payload.rows))
-            keep_secrets(request.environment, folder)
-            log = store.create(header)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        log, folder = keep_new_job(header, payload, store)
         measurer = LocalMeasurer(header=header, payload=payload, folder=folder, log=log)
         runner = JobRunner(log=log, store=store, measurer=measurer, clock=clock, progress=progress)
         runner.skipped.extend(skipped)
@@ -167,13 +140,15 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
     header, state = log.header, log.state
     if state.status in ("COMPLETED", "FAILED"):
         raise SpecError("job", log.name, f"is over: {state.status}", remedy="begin another with servefit recommend")
+    if header.hosts:
+        raise SpecError("job", log.name, "measures on a fleet", remedy="take it up with the fleet's resume")
     host = describe_host()
     if host.fingerprint != header.host.fingerprint:
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
     check_kept(header.model)
     check_known(header.request.environment)
     check_arrivals(header.request)
-    _check_objective(header.request, host)
+    check_objective(header.request, host)
     for name in header.request.backends:
         backend(name)
     if header.model.lacks_inputs:
@@ -185,7 +160,7 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
         )
     folder = job_folder(log.name)
     payload = Payload(
-        rows=_payload_rows(folder / PAYLOAD_FILE, header.payload.digest),
+        rows=payload_rows(folder / PAYLOAD_FILE, header.payload.digest),
         source=header.payload.source,
         synthetic=header.payload.synthetic,
         truncated_from=header.payload.truncated_from,
@@ -198,7 +173,7 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
         # A job that was killed could not write down how long it took, nor did its last sign of life come at its end.
         elapsed_before_s=max(spent_s, measured_s(steps)),
         tests=tests_in(steps),
-        now=_working_s(store),
+        now=working_s(store),
     )
     measurer = LocalMeasurer(header=header, payload=payload, folder=folder, log=log)
     runner = JobRunner(log=log, store=store, measurer=measurer, clock=clock, progress=progress)
@@ -206,21 +181,38 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
     return runner
 
 
-def _working_s(store: JobStore) -> Callable[[], float]:
+def working_s(store: JobStore) -> Callable[[], float]:
     """Return a clock, in seconds, that advances while there is a database: a job's time is not used up by waiting for
     it."""
     return lambda: time.monotonic() - store.waited_s
 
 
-def load_job(name: str, *, storage: str | None = None) -> RecommendationJob:
-    """Read the job of that name, as far as it is. Raises SpecError for an unknown one, StorageError, StateError."""
+def load_job(name: str, *, storage: str | None = None, host: str | None = None) -> RecommendationJob:
+    """Read the job of that name, as far as it is; of one that measures on a fleet, what it does on hosts like ``host``,
+    which may be left out where all of them are alike.
+
+    Raises SpecError for an unknown job or host, and where a host has to be given; StorageError, StateError.
+    """
     with JobStore.open(storage) as store:
-        return read_job(store, name)
+        return read_job(store, name, host=host)
 
 
-def read_job(store: JobStore, name: str) -> RecommendationJob:
+def read_job(store: JobStore, name: str, *, host: str | None = None) -> RecommendationJob:
     """Read the job of that name, as :func:`load_job`, from a database that is open."""
-    return _job(store.job(name))
+    log = store.job(name)
+    representatives = [each.name for each in log.header.representatives]
+    if host is None and len(representatives) == 1:
+        (host,) = representatives
+    if host is not None:
+        return _job(log, ClassLog(log, log.header.representative_of(host).name))
+    if representatives:
+        raise SpecError(
+            "job",
+            name,
+            f"measures on {len(representatives)} classes of hosts",
+            remedy=f"name one of its hosts with --host, such as {representatives[0]}",
+        )
+    return _job(log, log)
 
 
 def stop_job(name: str, *, storage: str | None = None) -> bool:
@@ -279,113 +271,10 @@ def _finish(runner: JobRunner, status: JobStatus) -> RecommendationJob:
     return RecommendationJob.of(runner.log.header, state, steps)
 
 
-def _job(log: JobLog) -> RecommendationJob:
-    """Return the job that ``log`` keeps."""
-    owner, state, steps = log.owner(), log.state_now(), log.steps()
+def _job(log: JobLog, part: JobLog | ClassLog) -> RecommendationJob:
+    """Return the job that ``log`` keeps, or the ``part`` of it that is done on a class of hosts."""
+    owner, steps = log.owner(), part.steps()
+    state = log.state_now() if isinstance(part, JobLog) else part.state
     if (left_out := log.remark()) is not None:
         state = replace(state, remarks=(*state.remarks, left_out))
-    return RecommendationJob.of(log.header, state, steps, owner=owner if state.status == "IN_PROGRESS" else None)
-
-
-def _check_calls(request: JobRequest) -> None:
-    """Raise SpecError for calls that no test could make."""
-    from servefit.profiler.drivers.inprocess.workers import check_calls
-
-    check_calls(
-        request.rows_per_request,
-        max(request.batch_sizes, default=1),
-        max(request.batch_delays_us, default=0),
-    )
-
-
-def _check_objective(request: JobRequest, host: Host) -> None:
-    """Raise SpecError for a goal that has no figure on ``host``, or none of tests that run at once; ObjectiveError if
-    the objective fails to tell."""
-    objective = objective_named(request.goal)
-    objective.check(host)
-    if objective.whole_machine and request.max_parallel_tests > 1:
-        raise SpecError(
-            "max_parallel_tests",
-            request.max_parallel_tests,
-            f"cannot be combined with the goal {objective.name}, whose figures are of the whole machine",
-            remedy="leave it out",
-        )
-
-
-def _check_joining(request: JobRequest, model: Model) -> None:
-    """Raise SpecError where requests are to be joined, or to wait for that, and the model does not allow it."""
-    from servefit.profiler.procedures.prepare import check_joining
-
-    check_joining(model, max(request.batch_sizes, default=1), allowed=request.allow_batch_dependence)
-    if any(request.batch_delays_us) and model.batch_dependent and not request.allow_batch_dependence:
-        raise SpecError(
-            "batch_delay",
-            max(request.batch_delays_us),
-            "delays batches, and there are none, since predictions of this model depend on what else is in the call",
-            remedy="leave it out, or allow that with --allow-batch-dependence (allow_batch_dependence=True)",
-        )
-
-
-def new_header(
-    request: JobRequest, model: Model, payload: Payload, host: Host, profiles: tuple[InstanceProfile, ...]
-) -> JobHeader:
-    """Return what is known of a job that begins now."""
-    from servefit.version import __version__
-
-    return JobHeader(
-        request=request,
-        model=model,
-        payload=_payload_facts(payload),
-        host=host,
-        profiles=profiles,
-        servefit=__version__,
-        created_at=time.time(),
-    )
-
-
-def _payload_facts(payload: Payload) -> PayloadFacts:
-    """Return what a job keeps of its payload beside the rows."""
-    return PayloadFacts(
-        source=payload.source,
-        rows=len(payload.rows),
-        digest=_digest(payload.rows),
-        synthetic=payload.synthetic,
-        truncated_from=payload.truncated_from,
-        unused_columns=payload.unused_columns,
-    )
-
-
-def _npy(rows: np.ndarray) -> bytes:
-    """Return ``rows`` as an NPY file."""
-    content = io.BytesIO()
-    np.save(content, rows, allow_pickle=False)
-    return content.getvalue()
-
-
-def _digest(rows: np.ndarray) -> str:
-    """Return the SHA-256 of the values of ``rows``."""
-    return sha256(rows.tobytes()).hexdigest()
-
-
-def _payload_rows(path: Path, digest: str) -> np.ndarray:
-    """Read the payload that a job began with. Raises SpecError where it is not there any more."""
-    try:
-        rows: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SpecError("payload", str(path), "cannot be read: the job cannot be taken up again") from error
-    if _digest(rows) != digest:
-        raise SpecError("payload", str(path), "is not what the job began with")
-    return rows
-
-
-def check_budget(request: JobRequest) -> None:
-    """Raise SpecError for a time in which nothing can be measured, on any machine."""
-    min_s = min_test_s(request) + FINISHING_S
-    if request.budget_s is not None and request.budget_s < min_s:
-        takes = duration_text(min_s, digits=2)
-        raise SpecError(
-            "budget",
-            f"{request.budget_s:g}s",
-            f"is too little: on a fast and idle machine a single test takes {takes}, by what it consists of",
-            remedy=f"give {ceil(min_s + PREPARATION_S)}s or more: a model has to be opened, compiled and checked",
-        )
+    return RecommendationJob.of(part.header, state, steps, owner=owner if state.status == "IN_PROGRESS" else None)

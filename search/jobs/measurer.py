@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Measurement
-    from servefit.search.jobs.compile_candidates import CompiledCandidates
+    from servefit.search.jobs.compile_candidates import CompilationLog, CompiledCandidates
     from servefit.search.jobs.cpu_slots import CpuSlot
     from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
     from servefit.search.optimizer.clock import Clock
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from servefit.search.request.space import Choice
     from servefit.search.results.recommendation import Trial
     from servefit.search.storage.header import JobHeader
-    from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Attempt
 
 
@@ -82,7 +81,7 @@ class LocalMeasurer:
     header: JobHeader
     payload: Payload
     folder: Path
-    log: JobLog
+    log: CompilationLog
     remarks: list[str] = field(default_factory=list)
     deployments: Deployments = field(init=False)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from servefit.errors import MeasurementError
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there, model_name
+from servefit.search.jobs.beginning import new_header
 from servefit.search.jobs.job_bench import JobBench
-from servefit.search.jobs.lifecycle import new_header
 from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.optimizer.clock import Clock

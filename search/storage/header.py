@@ -66,7 +66,28 @@ class JobHeader(Stored, frozen=True, kw_only=True):
         for each in self.hosts:
             if each.name == name:
                 return replace(self, host=each.host, profiles=each.profiles, hosts=())
-        raise SpecError.unknown("host", name, [each.name for each in self.hosts])
+        raise self._unknown(name)
+
+    @property
+    def representatives(self) -> tuple[JobHost, ...]:
+        """The first host of each class, in the order of the hosts."""
+        first: dict[str, JobHost] = {}
+        for each in self.hosts:
+            first.setdefault(each.host_class, each)
+        return tuple(first.values())
+
+    def representative_of(self, name: str) -> JobHost:
+        """Return the representative of the class that the host of that ``name`` belongs to. Raises SpecError for a host
+        that the job does not measure on."""
+        classes = {each.name: each.host_class for each in self.hosts}
+        if name not in classes:
+            raise self._unknown(name)
+        return next(each for each in self.representatives if each.host_class == classes[name])
+
+    def _unknown(self, host: str) -> SpecError:
+        if not self.hosts:
+            return SpecError("host", host, "is not one of the job's: it measures on the host that it was begun on")
+        return SpecError.unknown("host", host, [each.name for each in self.hosts])
 
 
 @shown()

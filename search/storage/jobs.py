@@ -58,6 +58,11 @@ class JobStore:
         return store
 
     @property
+    def database(self) -> Database:
+        """The database, which others keep what belongs to jobs in."""
+        return self._database
+
+    @property
     def url(self) -> str:
         """The database, as it may be shown."""
         return self._database.address.shown

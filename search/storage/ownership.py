@@ -62,8 +62,13 @@ class Owner(Stored, frozen=True, kw_only=True):
         something."""
         return max(0.0, (now if self.lives(now) else self.renewed_at) - self.since)
 
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether its number means that process here too."""
+        return self.machine == _machine()
+
     def lives(self, now: float) -> bool:
-        if self.machine == _machine():
+        if self.is_on_this_machine:
             return process_start(self.pid) == self.started
         return now - self.renewed_at < LEASE_S
 

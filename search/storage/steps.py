@@ -37,8 +37,11 @@ INTERRUPTED = "interrupted"
 OUT_OF_TIME = "the job's time was over"
 """The reason of a step that ran when it was."""
 
+LOST = "lost: "
+"""Begins the reason of a step that an agent was asked to carry out, and did not."""
+
 CUT_SHORT = (INTERRUPTED, OUT_OF_TIME)
-"""Reasons that say nothing about what was measured."""
+"""Reasons that say nothing about what was measured; those that begin with LOST do not either."""
 
 
 class Attempt(Stored, frozen=True, kw_only=True):
@@ -73,6 +76,11 @@ class Step(Stored, frozen=True, kw_only=True):
     reason: str | None = None
     result: Result | None = None
     attempt: Attempt | None = None
+
+
+def was_cut_short(step: Step) -> bool:
+    """Return whether ``step`` ended for a reason that says nothing about what was measured."""
+    return step.reason is not None and (step.reason in CUT_SHORT or step.reason.startswith(LOST))
 
 
 def endpoint_costs_of(steps: Iterable[Step]) -> dict[str, EndpointCosts]:

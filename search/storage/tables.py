@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from servefit.search.storage import blob_tables
+
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
     from sqlalchemy.engine import Connection
@@ -71,8 +73,9 @@ def _tables() -> _Tables:
 
 
 def make(connection: Connection) -> None:
-    """Make the tables that are not there."""
+    """Make the tables that are not there, those of contents too."""
     _tables().metadata.create_all(connection)
+    blob_tables.make(connection)
 
 
 def layout(connection: Connection) -> int | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from servefit.errors import BackendUnavailable as BackendUnavailable
     from servefit.errors import CompileFailed as CompileFailed
     from servefit.errors import CorruptModel as CorruptModel
+    from servefit.errors import AgentLost as AgentLost
     from servefit.errors import HostMismatch as HostMismatch
     from servefit.errors import JobInUse as JobInUse
     from servefit.errors import MeasurementError as MeasurementError
@@ -108,6 +109,7 @@ _HOME_OF = {
     "BackendUnavailable": "servefit.errors",
     "CompileFailed": "servefit.errors",
     "CorruptModel": "servefit.errors",
+    "AgentLost": "servefit.errors",
     "HostMismatch": "servefit.errors",
     "JobInUse": "servefit.errors",
     "MeasurementError": "servefit.errors",

@@ -23,6 +23,7 @@
         ├── TimedOut              a worker did not answer in time
         ├── HostMismatch          results of different hosts were to be compared
         ├── SlotTaken             another process measures on this machine
+        ├── AgentLost             an agent of a fleet was not heard of for too long, or ended what it was asked for
         └── UnreadableMeasurement a stored measurement is missing, damaged, or of another schema
 
 Each error keeps its facts as attributes, says one line to a person (``str(error)``), and names the remedy where
@@ -338,6 +339,15 @@ class HostMismatch(MeasurementError):
         )
         self.one = one
         self.other = other
+
+
+class AgentLost(MeasurementError):
+    """The agent on ``host`` did not do what it was asked for; ``reason`` says why."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(f"{host}: {reason}", remedy="servefit fleet hosts shows which agents there are")
+        self.host = host
+        self.reason = reason
 
 
 class SlotTaken(MeasurementError):

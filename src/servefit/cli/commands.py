@@ -38,6 +38,8 @@ COMMANDS = {
     "scale": ("scaling:scale", "Plan instances for a rate."),
     "serve": ("serving:serve", "Serve a model, or what a job recommends."),
     "export": ("exporting:export", "Write what another machine needs to serve it."),
+    "fleet": ("fleet", "Make a fleet of several hosts, list and keep them."),
+    "agent": ("agent:agent", "Offer this host to the jobs of a fleet."),
     "api": ("api:api", "Answer boto3 and the SageMaker SDK from this machine."),
     "compile": ("compiling:compile_", "Compile a model with a backend."),
     "backends": ("backends:backends", "List backends."),
@@ -57,6 +59,14 @@ GROUPS = {
         "import": ("prices:import_list", "Read the price list of a cloud."),
         "list": ("prices:list_prices", "List prices."),
         "remove": ("prices:remove", "Remove a price."),
+    },
+    "fleet": {
+        "init": ("fleet:init", "Make what a fleet keeps in a database."),
+        "hosts": ("fleet:hosts", "List hosts, and what their agents are at."),
+        "start": ("fleet_starting:start", "Start agents over SSH, and keep them."),
+        "manifest": ("fleet_manifest:manifest", "Print what starts agents with systemd, SLURM or Kubernetes."),
+        "drain": ("fleet:drain", "Give a host no more orders."),
+        "forget": ("fleet:forget", "Delete what is known of a host."),
     },
 }
 """The subcommands of each group."""

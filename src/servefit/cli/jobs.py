@@ -154,6 +154,12 @@ def _checked_word(field: str, text: str, known: tuple[str, ...]) -> str:
 
 def show(
     job: JobArgument,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST", help="Of a job on a fleet: only what it found on hosts like that.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
     wide: WideOption = False,
@@ -162,10 +168,17 @@ def show(
 
     Example: servefit show fraud-20261124-120000 --format json
     """
+    from servefit.cli.fleet_output import print_fleet_job
     from servefit.cli.job_output import print_job
-    from servefit.search.jobs.lifecycle import load_job
+    from servefit.search.fleet.fleet_job import read_fleet_job
+    from servefit.search.jobs.lifecycle import read_job
+    from servefit.search.storage.jobs import JobStore
 
-    print_job(load_job(job, storage=storage), form, wide=wide)
+    with JobStore.open(storage) as store:
+        if host is None and store.job(job).header.hosts:
+            print_fleet_job(read_fleet_job(store, job), form, wide=wide)
+        else:
+            print_job(read_job(store, job, host=host), form, wide=wide)
 
 
 _LEFT_COLUMNS = (
@@ -326,13 +339,30 @@ def resume(
 
     Example: servefit resume fraud-20261124-120000
     """
+    from servefit.cli.fleet_output import print_fleet_and_exit
     from servefit.cli.job_output import print_and_exit
+    from servefit.search.fleet.running import resume_fleet_job
     from servefit.search.jobs.lifecycle import resume_job
 
     wait_s = parse_wait_s(wait, no_wait)
+    if _is_on_fleet(job, storage):
+        print_fleet_and_exit(
+            lambda progress: resume_fleet_job(job, progress=progress, storage=storage),
+            form=form,
+            wide=wide,
+            quiet=quiet,
+        )
+        return
     print_and_exit(
         lambda progress: resume_job(job, progress=progress, storage=storage, wait_s=wait_s),
         form=form,
         wide=wide,
         quiet=quiet,
     )
+
+
+def _is_on_fleet(job: str, storage: str | None) -> bool:
+    from servefit.search.storage.jobs import JobStore
+
+    with JobStore.open(storage) as store:
+        return bool(store.job(job).header.hosts)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from servefit.cli.choosing_hosts import FleetOption, HostsOption, LabelsOption, fleet_storage, selection
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, sources, write_config
 from servefit.cli.job_options import config_with_options, with_job_options
 from servefit.cli.options import NoWaitOption, PayloadOption, QuietOption, StorageOption, TrustOption
 from servefit.cli.output import Format, FormatOption, WideOption
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.selection import Selection
+    from servefit.search.request.job_request import JobRequest
 
 
 @with_job_options
@@ -23,6 +28,9 @@ def recommend(
     *,
     payload: PayloadOption = None,
     no_wait: NoWaitOption = False,
+    fleet: FleetOption = False,
+    host: HostsOption = None,
+    label: LabelsOption = None,
     trust_pickle: TrustOption = False,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
@@ -32,7 +40,8 @@ def recommend(
     save_config: SaveConfigOption = None,
     **job: Any,
 ) -> None:
-    """Find what to deploy MODEL on: measure it with every backend in every instance profile that fits this host.
+    """Find what to deploy MODEL on: measure it with every backend in every instance profile that fits this host, or,
+    with --fleet, on other hosts, whose agents measure.
 
     Options may be in a file, too: servefit recommend --config job.yaml --budget 2m
 
@@ -54,6 +63,20 @@ def recommend(
     if save_config is not None:
         # A rate that nobody asked for is left to the arrivals.
         write_config(asked, model, payload, save_config, wait_s=wanted.wait_s)
+    if fleet or host or label:
+        _recommend_on_fleet(
+            model,
+            payload,
+            request,
+            selection(fleet=fleet, hosts=host or (), labels=label or ()),
+            trust_pickle=trust_pickle,
+            storage=storage or fleet_storage(),
+            wait_s=wanted.wait_s,
+            form=form,
+            wide=wide,
+            quiet=quiet,
+        )
+        return
     run_and_print(
         model,
         payload,
@@ -66,4 +89,37 @@ def recommend(
         quiet=quiet,
         # The budget is for the whole command.
         began_s=context.obj,
+    )
+
+
+def _recommend_on_fleet(
+    model: Path,
+    payload: Path | None,
+    request: JobRequest,
+    chosen: Selection,
+    *,
+    trust_pickle: bool,
+    storage: str | None,
+    wait_s: float | None,
+    form: Format,
+    wide: bool,
+    quiet: bool,
+) -> None:
+    from servefit.cli.fleet_output import print_fleet_and_exit
+    from servefit.search.fleet.running import run_fleet_job
+
+    print_fleet_and_exit(
+        lambda progress: run_fleet_job(
+            model,
+            payload,
+            request,
+            chosen,
+            storage=storage,
+            trust_pickle=trust_pickle,
+            progress=progress,
+            wait_s=wait_s,
+        ),
+        form=form,
+        wide=wide,
+        quiet=quiet,
     )

@@ -18,7 +18,7 @@ from servefit.aws.services.sagemaker.job_requests import check_request
 from servefit.aws.services.sagemaker.job_sources import source_of
 from servefit.aws.wire.errors import invalid
 from servefit.errors import SpecError
-from servefit.search.jobs.lifecycle import check_budget
+from servefit.search.jobs.beginning import check_budget
 
 if TYPE_CHECKING:
     from servefit.aws.jobs.plan import JobSettings

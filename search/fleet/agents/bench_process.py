@@ -1,0 +1,170 @@
+"""The process that carries the orders of one job out on the host of an agent, which starts it and talks to it.
+
+It is apart from the agent, so that libraries that crash take an order with them and not the agent, and so that the
+agent can be light and of low priority where this must not be. It reads a line of JSON for every order from its
+standard input, and answers each with one: what came of it, or, before that, what it does meanwhile. It ends when there
+is no more input, and with the agent, however that ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from math import inf
+from typing import IO, TYPE_CHECKING, Any
+
+from servefit.errors import ServefitError, SlotTaken
+from servefit.processes import die_with_parent
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.search.fleet.agents.allowed_variables import check_variables
+from servefit.search.fleet.compiling import CompilationNotes, Compile, Compiled, CompiledBackend
+from servefit.search.fleet.orders import Answer, Failure, Order
+from servefit.search.fleet.subject import obtain
+from servefit.search.jobs.measurer import LocalMeasurer
+from servefit.search.jobs.orders import SurveyEndpoint, TimeCalls
+from servefit.search.optimizer.clock import Clock
+from servefit.search.optimizer.progress import SilentProgress
+from servefit.search.results.recommendation import CompilationReport
+from servefit.search.storage import records
+from servefit.search.storage.blobs import Blobs
+from servefit.search.storage.job_folder import job_folder
+from servefit.search.storage.jobs import JobStore
+from servefit.state import writing
+from servefit.stored import Stored
+from servefit.time_limit import time_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from servefit.search.fleet.orders import Result
+
+INTERRUPTED = 130
+"""The status of a process that was interrupted, as shells have it."""
+
+WAIT_S = 1.0
+"""Between two times that the agent is told what is waited for."""
+
+
+class Hello(Stored, frozen=True, kw_only=True):
+    """The first line that the process is sent: where the ``job`` is kept, the name of this ``host`` in it, and what the
+    owner of the host allows."""
+
+    storage: str
+    job: str
+    host: str
+    trust_pickle: bool
+    allows: tuple[str, ...]
+
+
+class Bench:
+    """The job, opened on this host, and what measures for it."""
+
+    def __init__(self, hello: Hello) -> None:
+        """Raises ServefitError where the job, its model or its payload cannot be had here."""
+        self._hello = hello
+        with JobStore.open(hello.storage) as store:
+            header = store.job(hello.job).header.on(hello.host)
+            subject = obtain(Blobs.of(store), header, trust_pickle=hello.trust_pickle)
+        header = replace(header, model=subject.model)
+        folder = job_folder(hello.job)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._log = CompilationNotes(header=header, before=())
+        self._measurer = LocalMeasurer(header=header, payload=subject.payload, folder=folder, log=self._log)
+
+    def carry_out(self, order: Order) -> Result:
+        """Carry out what is asked. Raises BackendError, MeasurementError, and SpecError for what is not allowed."""
+        asked, measurer = order.asked, self._measurer
+        if isinstance(asked, Compile):
+            return self._compile(asked, order)
+        if not measurer.deployments.artifacts:
+            # This process is younger than the compilation. All is in the cache.
+            self._compile(Compile(), order)
+        if isinstance(asked, TimeCalls):
+            check_variables(asked.subject, self._hello.allows)
+            return measurer.time_calls(asked)
+        if isinstance(asked, SurveyEndpoint):
+            check_variables(asked.subject, self._hello.allows)
+            return measurer.survey_endpoint(asked)
+        check_variables(asked.configuration, self._hello.allows)
+        return measurer.load(asked)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what there was to remark since this was asked last."""
+        said, self._measurer.remarks[:] = tuple(self._measurer.remarks), []
+        return said
+
+    def _compile(self, asked: Compile, order: Order) -> Compiled:
+        self._log.before, self._log.ended = asked.before, []
+        clock = Clock.of(self._log.header.request, elapsed_before_s=order.elapsed_s)
+        found, choices = self._measurer.compile(clock, SilentProgress())
+        return Compiled(
+            reports=tuple(
+                (step.result, step.began_at, step.ended_at or step.began_at)
+                for step in self._log.ended
+                if isinstance(step.result, CompilationReport)
+            ),
+            choices=tuple(map(CompiledBackend.of, choices)),
+            skipped=tuple(found.skipped),
+            remarks=tuple(found.remarks),
+        )
+
+
+def main() -> None:
+    """Carry out the orders that come, until no more do."""
+    die_with_parent(int(sys.argv[1]))
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    # What libraries print is for whoever looks after the agent.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    lines = iter(sys.stdin.readline, "")
+    hello: Hello = records.read(next(lines), Hello, "hello")
+    bench: Bench | None = None
+    for line in lines:
+        order: Order = records.read(line, Order, "order")
+        waited_s = 0.0
+        try:
+            with _slot(order, answers) as waited_s:
+                bench = bench or Bench(hello)
+                with time_limit(_counting_down(order.limit_s)):
+                    answer = Answer(result=bench.carry_out(order), waited_s=waited_s, remarks=bench.remarks())
+        except ServefitError as error:
+            answer = Answer(failure=Failure.of(error), waited_s=waited_s)
+        _say(answers, {"answer": json.loads(records.write(answer, Answer))})
+
+
+@contextmanager
+def _slot(order: Order, answers: IO[str]) -> Iterator[float]:
+    """Hold the measuring slot, and tell whom it is waited for; give how long that took, in seconds."""
+    began_s = time.monotonic()
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(measuring_slot(f"job {order.job} of a fleet", wait_s=WAIT_S))
+                break
+            except SlotTaken as error:
+                _say(answers, {"waiting": error.message})
+        _say(answers, {"measuring": order.job})
+        yield time.monotonic() - began_s
+
+
+def _counting_down(limit_s: float | None) -> Callable[[], float]:
+    ends_s = inf if limit_s is None else time.monotonic() + limit_s
+    return lambda: ends_s - time.monotonic()
+
+
+def _say(answers: IO[str], document: dict[str, Any]) -> None:
+    answers.write(json.dumps(document) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

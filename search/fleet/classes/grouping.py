@@ -1,0 +1,101 @@
+"""Groups the hosts of a fleet into classes: those with the same facts that take as long for the same work.
+
+Nothing is assumed of a host that was not timed: it is in no class. A host that has its twins' facts and not their speed
+is a class of its own, and a sentence says by how much. Timing is for ``calibration``, the search for hosts that are
+alike for ``likeness``, and the words for ``sentences``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from servefit.errors import SpecError
+from servefit.search.fleet.classes.class_names import class_names
+from servefit.search.fleet.classes.host_facts import HostFacts  # noqa: TC001 - documents looks annotations up when it runs
+from servefit.search.fleet.classes.likeness import Alike, find_alike, noisy_works
+from servefit.search.fleet.classes.sentences import deviation, fact_differences, noise, not_timed
+from servefit.showing import shown
+from servefit.stored import Stored
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.classes.host_timing import HostTiming
+
+
+FURTHER_TIMINGS = 3
+"""So often at most hosts in doubt are timed again. In ``benchmarks.claims.host_classes``, with the noise of a virtual
+machine that shares its memory, twins are then taken for unlike hosts in few fleets; without it is in most of the larger
+ones."""
+
+
+@shown("name", "hosts")
+class HostClass(Stored, frozen=True, kw_only=True):
+    """Hosts that are alike, sorted by name. What is measured on the ``representative``, which is the nearest to their
+    median, holds for all. ``deviates`` says in a sentence how they differ in speed from hosts with the same facts, None
+    where they do not."""
+
+    name: str
+    facts: HostFacts
+    hosts: tuple[str, ...]
+    representative: str
+    deviates: str | None = None
+
+
+@shown("classes", "not_timed", "remarks")
+class HostClasses(Stored, frozen=True, kw_only=True):
+    """The classes of a fleet, the largest first, and the hosts that are in none because they were not timed.
+
+    ``noisy`` are hosts whose timing is too uneven to tell them from their twins. ``remarks`` are sentences for people:
+    who deviates and by how much, in which facts classes of the same CPU differ, who is noisy, who was not timed.
+    """
+
+    classes: tuple[HostClass, ...]
+    not_timed: tuple[str, ...]
+    noisy: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    def doubtful(self) -> tuple[str, ...]:
+        """Return the hosts that are to be timed again before they are told from their twins, sorted: those that deviate
+        and those that are noisy. A disturbance is seldom there a second time, and a slow host is always slow
+        (``HostTiming.or_quicker``); FURTHER_TIMINGS is how often that helps."""
+        deviating = {host for each in self.classes if each.deviates is not None for host in each.hosts}
+        return tuple(sorted(deviating | {*self.noisy}))
+
+
+def host_classes(hosts: Mapping[str, tuple[HostFacts, HostTiming | None]]) -> HostClasses:
+    """Return the classes of ``hosts``, given by name with their facts and their timings; in whatever order they come.
+
+    Hosts are of one class where their facts are equal and their times are within 3 % of the median of the class, or
+    within four standard errors where these are more, up to 10 %: of the host's own timing, or of what hosts with these
+    facts usually differ by. Raises SpecError for a host without a name.
+    """
+    for name in hosts:
+        if not name.strip():
+            raise SpecError("host", name, "has no name")
+    timings = {name: timing for name, (_, timing) in hosts.items() if timing is not None}
+    untimed = tuple(sorted(hosts.keys() - timings.keys()))
+    by_facts: dict[HostFacts, list[str]] = {}
+    for name in sorted(timings):
+        by_facts.setdefault(hosts[name][0], []).append(name)
+    found: list[tuple[HostFacts, Alike, str | None]] = []
+    for facts, names in by_facts.items():
+        largest, *others = find_alike({name: timings[name] for name in names})
+        found.append((facts, largest, None))
+        found.extend((facts, each, deviation(each, largest, len(names), timings)) for each in others)
+    found.sort(key=lambda each: (-len(each[1].hosts), each[1].hosts))
+    named = class_names([(facts, alike.hosts) for facts, alike, _ in found])
+    noisy = tuple(name for name in sorted(timings) if noisy_works(timings[name]))
+    return HostClasses(
+        classes=tuple(
+            HostClass(name=name, facts=facts, hosts=alike.hosts, representative=alike.representative, deviates=sentence)
+            for name, (facts, alike, sentence) in zip(named, found, strict=True)
+        ),
+        not_timed=untimed,
+        noisy=noisy,
+        remarks=(
+            *(sentence for _, _, sentence in found if sentence is not None),
+            *fact_differences(by_facts),
+            *(noise(name, timings[name]) for name in noisy),
+            *map(not_timed, untimed),
+        ),
+    )

@@ -1,0 +1,91 @@
+"""The database of a fleet as its agents see it: no more of SQLAlchemy than they need, and nothing of Optuna.
+
+Jobs see the same database through ``search.storage``. Whatever goes wrong with it is a StorageError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from servefit.errors import SpecError, StorageError
+from servefit.search.fleet import tables
+from servefit.search.storage.addresses import parse_address
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from servefit.search.fleet.leases import Leases
+    from servefit.search.storage.addresses import Address
+
+_T = TypeVar("_T")
+
+_INIT = "make the tables of a fleet there: servefit fleet init --storage URL"
+
+
+class Transactions(Protocol):
+    """Whatever runs statements in a transaction, and gives their result: an agent's database or a job's."""
+
+    def run(self, statements: Callable[[Connection], _T]) -> _T:
+        """Run ``statements``. Raises StorageError."""
+        ...
+
+
+class FleetDatabase:
+    """An open database of a fleet, to be closed. It does not wait for a server that is gone: an agent has other things
+    to do meanwhile."""
+
+    def __init__(self, address: Address) -> None:
+        from sqlalchemy import create_engine
+
+        self.address = address
+        self._engine = create_engine(address.text, **address.engine_options)
+
+    def run(self, statements: Callable[[Connection], _T]) -> _T:
+        """Return the result of ``statements`` in a transaction. Raises StorageError."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with self._engine.begin() as connection:
+                return statements(connection)
+        except SQLAlchemyError as error:
+            raise self.address.error(str(error.__cause__ or error)) from error
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+
+def fleet_address(url: str | None) -> Address:
+    """Return the address of a database that can hold a fleet. Raises SpecError for one that cannot, or for none."""
+    if url is None:
+        raise SpecError(
+            "storage",
+            None,
+            "is needed: hosts find each other in a database that all of them reach",
+            remedy="give --storage postgresql://user@server/database, or set SERVEFIT_STORAGE",
+        )
+    address = parse_address(url)
+    if address.url.get_backend_name() != "postgresql":
+        raise address.refused(
+            "cannot hold a fleet: its queue is in PostgreSQL", remedy="give a URL that begins with postgresql://"
+        )
+    return address
+
+
+def fleet_leases(database: Transactions, address: Address) -> Leases:
+    """Return the leases of the fleet in ``database``. Raises StorageError where there is none, or one of a servefit
+    that this one does not know."""
+    found = database.run(tables.schema)
+    if found is None:
+        raise address.error("it has no fleet", remedy=_INIT)
+    if found != tables.SCHEMA:
+        newer = found > tables.SCHEMA
+        raise StorageError(
+            address.shown,
+            f"its fleet is of schema {found}, and this servefit knows {tables.SCHEMA}",
+            remedy="update servefit on this host"
+            if newer
+            else "update servefit on the hosts that use it, and " + _INIT,
+        )
+    return database.run(tables.leases)

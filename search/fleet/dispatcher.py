@@ -1,0 +1,278 @@
+"""Orders and their answers as whoever works on a job sees them: gives an order, waits for its answer, and gives it up
+where its agent is silent for too long.
+
+The database decides what counts (``orders``), so a dispatcher may be killed at any time: agents go on, and the next one
+finds what they answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from servefit.errors import AgentLost, StorageError
+from servefit.quantities import span_text
+from servefit.search.fleet.orders import ANSWERED, CHANNEL, OPEN, Orders
+from servefit.search.fleet.queue import listening, open_queue
+from servefit.search.fleet.registry import Registry
+from servefit.search.storage.outages import PATIENCE_S
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.database import Transactions
+    from servefit.search.fleet.host import HostState
+    from servefit.search.fleet.leases import Leases
+    from servefit.search.fleet.orders import Answer, Order
+    from servefit.search.fleet.queue import Queue
+    from servefit.search.storage.addresses import Address
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+LOOK_S = 1.0
+"""What the database has not told by then is looked for: a notice may be lost with its connection."""
+
+PAUSE_S = 0.5
+"""Between two attempts to reach the queue."""
+
+USUAL_S = 30.0
+"""What an order without a limit is expected to take. Chosen, not measured."""
+
+_ENDED = "whoever asks it for this ends"
+
+Told = Callable[["HostState"], None]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An order that somebody waits for. ``told`` is told of its host, where that is not at work on it."""
+
+    host: str
+    lost_after_s: float
+    told: Told
+    over: threading.Event = field(default_factory=threading.Event)
+    answer: Answer | None = None
+    lost: str = ""
+
+
+class Dispatcher:
+    """Gives orders in the fleet at ``address``, whose tables are in ``database``. Threads may share one."""
+
+    def __init__(self, database: Transactions, address: Address, leases: Leases) -> None:
+        self.orders = Orders(database)
+        self.registry = Registry(database, address, leases)
+        self._address = address
+        self._leases = leases
+        self._pending: dict[str, _Pending] = {}
+        self._lock = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._look = asyncio.Event()
+        self._queue: Queue | None = None
+        self._failed: BaseException | None = None
+        self._closed = False
+
+    @contextmanager
+    def running(self) -> Iterator[Dispatcher]:
+        """Dispatch for as long as the block lasts. Orders that are open at its end are withdrawn."""
+        thread = threading.Thread(target=self._run, name="servefit dispatcher", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            with suppress(StorageError):
+                self.close()
+            self._loop.call_soon_threadsafe(self._stop)
+            thread.join()
+
+    def ask(self, order: Order, *, told: Told = lambda _: None) -> Answer:
+        """Give ``order`` to the agent of its host, and return what it answers, however long that takes.
+
+        ``told`` is told of the state of the host now and then, while it is not at work on it. Raises AgentLost where
+        the agent is silent for too long, or ends what it was asked for, and StorageError.
+        """
+        if self._closed:
+            raise AgentLost(order.host, _ENDED)
+        expected_s = USUAL_S if order.limit_s is None else order.limit_s
+        pending = _Pending(order.host, self._leases.lost_after_s(expected_s), told)
+        self.orders.give(order)
+        with self._lock:
+            self._pending[order.token] = pending
+        try:
+            self._put(order)
+            return self._wait(pending)
+        finally:
+            if not pending.over.is_set():
+                # Interrupted: nobody waits for it any more.
+                with suppress(StorageError):
+                    self.withdraw(order.token)
+            with self._lock:
+                del self._pending[order.token]
+
+    def wait_for(self, token: str, host: str, *, told: Told = lambda _: None) -> Answer:
+        """Return the answer to an order that was given before, as by a dispatcher that was killed; otherwise as
+        :meth:`ask`."""
+        pending = _Pending(host, self._leases.lost_after_s(USUAL_S), told)
+        with self._lock:
+            self._pending[token] = pending
+        self._loop.call_soon_threadsafe(self._look.set)
+        try:
+            return self._wait(pending)
+        finally:
+            with self._lock:
+                del self._pending[token]
+
+    def close(self) -> None:
+        """Withdraw all orders, and give no more. Raises StorageError."""
+        self._closed = True
+        with self._lock:
+            tokens = tuple(self._pending)
+        self.withdraw(*tokens)
+
+    def withdraw(self, *tokens: str) -> None:
+        """Give orders up: their agents end them. Raises StorageError."""
+        with self._lock:
+            hosts = {token: self._pending[token].host for token in tokens if token in self._pending}
+        for token in self.orders.give_up(tokens, "withdrawn"):
+            if token in hosts:
+                self._in_loop(self._withdraw(hosts[token], token))
+
+    def _put(self, order: Order) -> None:
+        """Queue the order; waits for a database that is gone."""
+        ends_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self._in_loop(self._with_queue(lambda queue: queue.put(order.host, order.token)))
+            except StorageError:
+                if time.monotonic() > ends_s:
+                    raise
+                time.sleep(PAUSE_S)
+            else:
+                return
+
+    def _wait(self, pending: _Pending) -> Answer:
+        pending.over.wait()
+        if self._failed is not None:
+            raise self._failed
+        if pending.answer is None:
+            raise AgentLost(pending.host, pending.lost)
+        return pending.answer
+
+    def _in_loop(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _with_queue(self, work: Callable[[Queue], Coroutine[Any, Any, _T]]) -> _T:
+        """Do ``work`` with the queue, once it is open. Raises StorageError where it is not."""
+        if self._queue is None:
+            raise self._address.error("the queue of the fleet cannot be reached")
+        return await work(self._queue)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._work())
+        finally:
+            self._loop.close()
+
+    async def _work(self) -> None:
+        self._tasks = [asyncio.create_task(each) for each in (self._hold_queue(), self._listen(), self._watch())]
+        try:
+            await asyncio.gather(*self._tasks)
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:
+            self._failed = error
+            raise
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            with self._lock:
+                for pending in self._pending.values():
+                    pending.lost = pending.lost or _ENDED
+                    pending.over.set()
+
+    def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _hold_queue(self) -> None:
+        """Keep the queue open, and open it again where it is lost."""
+        while True:
+            try:
+                async with open_queue(self._address) as self._queue:
+                    await asyncio.Event().wait()
+            except StorageError as error:
+                _log.warning("waiting for the queue of the fleet: %s", error)
+                await asyncio.sleep(PAUSE_S)
+            finally:
+                self._queue = None
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with listening(self._address, CHANNEL) as tokens:
+                    self._look.set()
+                    async for token in tokens:
+                        if token in self._pending:
+                            self._look.set()
+            except StorageError:
+                await asyncio.sleep(PAUSE_S)
+
+    async def _watch(self) -> None:
+        """Look at the orders that are waited for, whenever one is over, and every second."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), LOOK_S)
+            self._look.clear()
+            with self._lock:
+                pending = dict(self._pending)
+            if pending:
+                await asyncio.to_thread(self._look_at, pending)
+
+    def _look_at(self, pending: Mapping[str, _Pending]) -> None:
+        states = self.orders.states(pending)
+        waiting = {}
+        for token, each in pending.items():
+            state = states.get(token)
+            if state is None:
+                each.lost = "the order is not in the database any more"
+            elif state.state == ANSWERED:
+                each.answer = state.answer
+            elif state.state == OPEN:
+                waiting[token] = each
+                continue
+            else:
+                each.lost = state.state
+            each.over.set()
+        if waiting:
+            self._look_at_hosts(waiting)
+
+    def _look_at_hosts(self, waiting: Mapping[str, _Pending]) -> None:
+        """Give up what agents were asked for that are silent for too long, and tell of those that do not measure."""
+        hosts = {state.host.name: state for state in self.registry.hosts()}
+        for token, each in waiting.items():
+            state = hosts.get(each.host)
+            if state is None:
+                self._give_up(token, each, "it was forgotten")
+            elif state.silent_s >= each.lost_after_s or (state.status == "gone" and not state.process):
+                self._give_up(token, each, f"its agent was silent for {span_text(state.silent_s)}")
+            elif state.status != "measuring":
+                each.told(state)
+
+    def _give_up(self, token: str, each: _Pending, reason: str) -> None:
+        if token not in self.orders.give_up([token], reason):
+            return  # it was answered just now, which is seen next
+        each.lost = reason
+        each.over.set()
+        asyncio.run_coroutine_threadsafe(self._withdraw(each.host, token), self._loop)
+
+    async def _withdraw(self, host: str, token: str) -> None:
+        """Take an order that was given up out of the queue. Where that is not possible its agent finds out itself."""
+        with suppress(StorageError):
+            await self._with_queue(lambda queue: queue.withdraw(host, token))

@@ -1,0 +1,75 @@
+"""A job that measures on a fleet, as it is read: what it found on each class of hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.search.jobs.lifecycle import read_job
+
+if TYPE_CHECKING:
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.storage.header import JobHeader, JobState, JobStatus
+    from servefit.search.storage.jobs import JobStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassJob:
+    """What the job does on one class of hosts, the names of which are ``hosts``, the ``representative`` first."""
+
+    host_class: str
+    hosts: tuple[str, ...]
+    job: RecommendationJob
+
+    @property
+    def representative(self) -> str:
+        """The host that is measured, unless its agent is lost."""
+        return self.hosts[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetJob:
+    """A job on several hosts. ``classes`` are in the order of its hosts; ``warnings`` are about the job as a whole."""
+
+    header: JobHeader
+    state: JobState
+    classes: tuple[ClassJob, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the job."""
+        return self.header.request.name
+
+    @property
+    def status(self) -> JobStatus:
+        """The status of the job: whether it is over, and how it ended."""
+        return self.state.status
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the job must know beside what its classes say."""
+        return self.state.remarks
+
+    def of(self, host: str) -> ClassJob:
+        """Return what the job does on hosts like that. Raises SpecError for one that it does not measure on."""
+        representative = self.header.representative_of(host).name
+        return next(each for each in self.classes if each.representative == representative)
+
+
+def read_fleet_job(store: JobStore, name: str) -> FleetJob:
+    """Read the job of that name, which measures on a fleet, as far as it is. Raises SpecError for an unknown one,
+    StorageError."""
+    log = store.job(name)
+    header = log.header
+    return FleetJob(
+        header=header,
+        state=log.state_now(),
+        classes=tuple(
+            ClassJob(
+                host_class=first.host_class,
+                hosts=tuple(each.name for each in header.hosts if each.host_class == first.host_class),
+                job=read_job(store, name, host=first.name),
+            )
+            for first in header.representatives
+        ),
+    )

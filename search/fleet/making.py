@@ -1,0 +1,38 @@
+"""Makes what a fleet keeps in a database: tables of jobs, of agents and orders, and of the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from servefit.search.fleet import tables
+from servefit.search.fleet.database import fleet_address, fleet_leases
+from servefit.search.fleet.queue import open_queue
+from servefit.search.storage.jobs import JobStore
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.leases import Leases
+    from servefit.search.storage.addresses import Address
+
+
+def make_fleet(storage: str | None, leases: Leases | None = None) -> Address:
+    """Make what is not there yet, and return the address of the database. ``leases`` are those of the fleet; None
+    leaves those that it has, or gives it the usual ones.
+
+    Raises SpecError for a URL that can hold no fleet, StorageError where it cannot be reached or written, and where
+    there is a fleet of another servefit.
+    """
+    address = fleet_address(storage)
+    with JobStore.open(storage) as store:
+        database = store.database
+        if database.run(tables.schema) is not None:
+            fleet_leases(database, address)
+        database.run(partial(tables.make, leases=leases))
+    asyncio.run(_make_queue(address))
+    return address
+
+
+async def _make_queue(address: Address) -> None:
+    async with open_queue(address) as queue:
+        await queue.make()

@@ -1,0 +1,128 @@
+"""The measurer of a class of hosts: its agents carry out what is ordered."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import TYPE_CHECKING, TypeVar
+
+from servefit.errors import AgentLost, SpecError
+from servefit.profiler.queueing.service import ServiceTimes
+from servefit.quantities import span_text
+from servefit.search.fleet.compiling import Compile, Compiled
+from servefit.search.fleet.orders import Order
+from servefit.search.fleet.selection import AWAY
+from servefit.search.jobs.compile_candidates import CompiledCandidates
+from servefit.search.jobs.cpu_slots import ANYWHERE
+from servefit.search.optimizer.progress import before_search
+from servefit.search.queueing.endpoint import EndpointCosts
+from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.storage.steps import Attempt
+from servefit.time_limit import time_left_s
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.dispatcher import Dispatcher
+    from servefit.search.fleet.host import HostState
+    from servefit.search.fleet.orders import Ordered
+    from servefit.search.jobs.cpu_slots import CpuSlot
+    from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
+    from servefit.search.optimizer.clock import Clock
+    from servefit.search.optimizer.progress import Progress
+    from servefit.search.request.space import Choice
+    from servefit.search.storage.class_log import ClassLog
+
+_Result = TypeVar("_Result")
+
+SILENT_S = 20.0
+"""An agent that is silent for so long is told of: it should have been heard of twice. Chosen, not measured."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FleetMeasurer:
+    """The measurer of the class that ``log`` is of, whose ``hosts`` are asked one at a time: the first, until its agent
+    is lost, then the next. ``clock`` is not spent while something else measures on the host."""
+
+    log: ClassLog
+    dispatcher: Dispatcher
+    hosts: tuple[str, ...]
+    clock: Clock
+    progress: Progress
+    remarks: list[str] = field(default_factory=list)
+    _lost: dict[str, int] = field(default_factory=dict)
+
+    def attempt(self) -> Attempt:
+        """Return a new attempt of the agent whose turn it is; see ``Measurer``. Raises AgentLost where none of them is
+        there."""
+        there = {state.host.name: state for state in self.dispatcher.registry.hosts()}
+        candidates = [there[name] for name in self.hosts if name in there and there[name].status not in AWAY]
+        if not candidates:
+            raise AgentLost(self.hosts[0], "there is no agent" + (" of its class" if len(self.hosts) > 1 else ""))
+        chosen = min(candidates, key=lambda state: self._lost.get(state.host.name, 0))
+        return Attempt(token=secrets.token_hex(16), host=chosen.host.name, agent=chosen.process)
+
+    def compile(self, clock: Clock, progress: Progress) -> tuple[CompiledCandidates, tuple[Choice, ...]]:
+        """Compile; see ``Measurer``. Every host of the class that measures later finds its artifacts by itself."""
+        before = tuple(step.result for step in self.log.steps() if isinstance(step.result, CompilationReport))
+        attempt = self.attempt()
+        progress.stage(f"compiling on {attempt.host}", before_search(clock))
+        found = self._ask(Compile(before=before), attempt, Compiled)
+        for report, began_at, ended_at in found.reports:
+            with self.log.step("compilation", report.backend, None, attempt=attempt) as step:
+                took = replace(step, began_at=step.began_at - (ended_at - began_at))
+                self.log.finish(took, status=report.status, result=report, reason=report.reason)
+        choices = tuple(each.as_choice() for each in found.choices)
+        artifacts = {(each.artifact.backend, each.artifact.target): each.artifact for each in choices}
+        candidates = CompiledCandidates(
+            artifacts=list(artifacts.values()), skipped=list(found.skipped), remarks=list(found.remarks)
+        )
+        return candidates, choices
+
+    def time_calls(self, order: TimeCalls, attempt: Attempt | None, /) -> ServiceTimes:
+        """Time calls; see ``Measurer``. Raises AgentLost."""
+        return self._ask(order, attempt, ServiceTimes)
+
+    def survey_endpoint(self, order: SurveyEndpoint, attempt: Attempt | None, /) -> EndpointCosts:
+        """Measure what requests cost in an endpoint; see ``Measurer``. Raises AgentLost."""
+        return self._ask(order, attempt, EndpointCosts)
+
+    def load(self, order: Load, attempt: Attempt | None, /, slot: CpuSlot = ANYWHERE) -> Trial:
+        """Put a configuration under load; see ``Measurer``. Raises AgentLost, and SpecError for CPUs that are chosen
+        here: those of the host are for its agent to choose."""
+        if slot is not ANYWHERE:
+            raise SpecError("max_parallel_tests", None, "is for one host, which a fleet has more of")
+        return self._ask(order, attempt, Trial)
+
+    def _ask(self, asked: Ordered, attempt: Attempt | None, kind: type[_Result]) -> _Result:
+        """Have ``attempt`` carry out what is asked, and return what comes of it."""
+        if attempt is None:
+            raise RuntimeError("an agent carries out attempts of its own alone")
+        left_s = min(time_left_s(), self.clock.left_s)
+        order = Order(
+            token=attempt.token,
+            host=attempt.host,
+            job=self.log.name,
+            asked=asked,
+            limit_s=max(0.0, left_s) if isfinite(left_s) else None,
+            elapsed_s=self.clock.elapsed_s,
+        )
+        try:
+            answer = self.dispatcher.ask(order, told=self._tell)
+        except AgentLost:
+            self._lost[attempt.host] = self._lost.get(attempt.host, 0) + 1
+            raise
+        self.clock.leave_out(answer.waited_s)
+        self.remarks.extend(answer.remarks)
+        if answer.failure is not None:
+            raise answer.failure.as_error()
+        if not isinstance(answer.result, kind):
+            raise AgentLost(attempt.host, f"its agent answered with something else: {type(answer.result).__name__}")
+        return answer.result
+
+    def _tell(self, state: HostState) -> None:
+        """Say what a host is at that does not measure for this job."""
+        name = state.host.name
+        if state.status == "waiting":
+            self.progress.stage(f"{name} is {state.doing}", before_search(self.clock))
+        elif state.silent_s >= SILENT_S:
+            self.progress.stage(f"{name} is silent for {span_text(state.silent_s)}", before_search(self.clock))

@@ -1,0 +1,285 @@
+"""Jobs on a fleet: begun on any host, carried out by agents, and taken up again from any host.
+
+Every class of hosts has a search of its own, in a thread; they run side by side, as the time of the job passes for all
+of them. What a search does is for ``jobs.runner``, and who measures for it for ``measurer``.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.model.types import Format
+from servefit.errors import AgentLost, ServefitError, SpecError, StateError, StorageError
+from servefit.profiler.machine.background import work_in_background
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.procedures.prepare import check_there
+from servefit.profiler.queueing.service import ServiceTimes
+from servefit.search.fleet.database import fleet_address, fleet_leases
+from servefit.search.fleet.dispatcher import Dispatcher
+from servefit.search.fleet.fleet_job import read_fleet_job
+from servefit.search.fleet.measurer import FleetMeasurer
+from servefit.search.fleet.subject import publish
+from servefit.search.jobs.beginning import (
+    check_free,
+    check_objective,
+    checked_request,
+    keep_new_job,
+    new_header,
+    open_subject,
+)
+from servefit.search.jobs.job import JobStopped, tests_in
+from servefit.search.jobs.lifecycle import working_s
+from servefit.search.jobs.measurable import measurable_profiles
+from servefit.search.jobs.runner import JobRunner
+from servefit.search.optimizer.clock import Clock
+from servefit.search.optimizer.progress import before_search
+from servefit.search.queueing.endpoint import EndpointCosts
+from servefit.search.results.recommendation import Trial
+from servefit.search.storage.blobs import Blobs
+from servefit.search.storage.class_log import ClassLog
+from servefit.search.storage.header import JobHost, JobState
+from servefit.search.storage.job_folder import PAYLOAD_FILE
+from servefit.search.storage.jobs import JobStore
+from servefit.search.storage.outages import PATIENCE_S
+from servefit.search.storage.steps import LOST
+from servefit.time_limit import time_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from servefit.backends.model import Model
+    from servefit.profiler.machine.host import Host
+    from servefit.search.fleet.fleet_job import FleetJob
+    from servefit.search.fleet.host import HostState
+    from servefit.search.fleet.selection import Selection
+    from servefit.search.optimizer.progress import Progress
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.recommendation import Skipped
+    from servefit.search.storage.header import JobStatus
+    from servefit.search.storage.log import JobLog
+
+_log = logging.getLogger(__name__)
+
+
+class FleetInterrupted(KeyboardInterrupt):
+    """The job was interrupted; ``job`` is what it had found until then."""
+
+    def __init__(self, job: FleetJob) -> None:
+        super().__init__(f"job {job.name} was interrupted")
+        self.job = job
+
+
+def run_fleet_job(
+    source: Any,
+    sample_payload: Any,
+    request: JobRequest,
+    selection: Selection,
+    *,
+    storage: str | None,
+    trust_pickle: bool,
+    progress: Progress,
+    wait_s: float | None = None,
+) -> FleetJob:
+    """Run a new job on the hosts of a fleet that ``selection`` chooses, and keep it in the database of the fleet at
+    ``storage``. This host opens the model, for which it waits ``wait_s`` at most where something else measures here,
+    and measures nothing.
+
+    Raises SpecError where the request, the fleet or the choice is wrong, StorageError, ModelError, StateError and
+    SlotTaken before anything is measured; FleetInterrupted.
+    """
+    from servefit.profiler.machine.host import describe_host
+
+    request = checked_request(request)
+    if request.max_parallel_tests > 1:
+        raise SpecError(
+            "max_parallel_tests",
+            request.max_parallel_tests,
+            "is for tests on one host: on a fleet, classes of hosts are tested at the same time",
+            remedy="leave it out",
+        )
+    address = fleet_address(storage)
+    with ExitStack() as stack:
+        store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
+        dispatcher = Dispatcher(store.database, address, fleet_leases(store.database, address))
+        chosen = selection.choose(dispatcher.registry.hosts())
+        hosts, skipped = _job_hosts(request, chosen)
+        check_free(request.name)
+        check_there(source, sample_payload)
+        own = describe_host()
+        clock = Clock.of(request, now=working_s(store))
+        with measuring_slot(f"opening the model of job {request.name}", wait_s=wait_s) as slot:
+            clock.leave_out(slot.waited_s)
+            progress.stage("opening the model", before_search(clock))
+            model, payload = open_subject(request, source, sample_payload, trust_pickle=trust_pickle)
+        _check_trust(model, chosen)
+        header = new_header(request, model, payload, own, (), hosts)
+        log, folder = keep_new_job(header, payload, store)
+        with log.owned():
+            progress.stage("publishing the model", before_search(clock))
+            publish(Blobs.of(store), header, folder / PAYLOAD_FILE)
+            stack.enter_context(dispatcher.running())
+            return _FleetRun(log, store, dispatcher, progress, clock, skipped).carry_out(own)
+
+
+def resume_fleet_job(name: str, *, storage: str | None, progress: Progress) -> FleetJob:
+    """Take up a job on a fleet that was stopped, interrupted or killed, from any host; nothing is measured twice. What
+    its agents were at when it was killed is waited for.
+
+    Raises SpecError for a job that is over or not on a fleet, JobInUse for one that runs; otherwise as
+    :func:`run_fleet_job`.
+    """
+    from servefit.profiler.machine.host import describe_host
+
+    address = fleet_address(storage)
+    with ExitStack() as stack:
+        store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
+        leases = fleet_leases(store.database, address)
+        log = store.job(name)
+        if not log.header.hosts:
+            raise SpecError("job", name, "does not measure on a fleet", remedy=f"servefit resume {name}")
+        if log.state.status in ("COMPLETED", "FAILED"):
+            raise SpecError(
+                "job", name, f"is over: {log.state.status}", remedy="begin another with servefit recommend --fleet"
+            )
+        spent_s = log.state_now().elapsed_s
+        stack.enter_context(log.owned())
+        dispatcher = Dispatcher(store.database, address, leases)
+        stack.enter_context(dispatcher.running())
+        _settle(log, dispatcher)
+        log.abandon_running_steps()
+        clock = Clock.of(log.header.request, elapsed_before_s=spent_s, now=working_s(store))
+        return _FleetRun(log, store, dispatcher, progress, clock, ()).carry_out(describe_host())
+
+
+def _job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[JobHost, ...], tuple[Skipped, ...]]:
+    """Return the hosts as the job keeps them, and the profiles that none of them can be, each told once."""
+    hosts, skipped, possible = [], [], set()
+    for state in chosen:
+        check_objective(request, state.host.host)
+        profiles, left_out = measurable_profiles(request, state.host.host)
+        possible |= {profile.name for profile in profiles}
+        skipped += left_out
+        hosts.append(
+            JobHost(
+                name=state.host.name,
+                host=state.host.host,
+                profiles=profiles,
+                host_class=state.host.name,
+                labels=state.host.labels,
+            )
+        )
+    told = {each.name: each for each in skipped if each.name not in possible}
+    return tuple(hosts), tuple(told.values())
+
+
+def _check_trust(model: Model, chosen: Iterable[HostState]) -> None:
+    """Raise SpecError where the model is a pickle, and a host does not unpickle any."""
+    if model.format is not Format.PICKLE:
+        return
+    if refusing := [state.host.name for state in chosen if not state.host.trust_pickle]:
+        raise SpecError(
+            "model",
+            model.source,
+            f"is a pickle, and the agents of {', '.join(refusing)} unpickle none",
+            remedy="start them with --trust-pickle, which lets models run code there, or save the model otherwise",
+        )
+
+
+def _settle(log: JobLog, dispatcher: Dispatcher) -> None:
+    """Have done with the steps that agents were at when an earlier owner of the job ended: what they answered, or
+    answer now, counts."""
+    for step in log.steps():
+        if step.status != "RUNNING" or step.attempt is None:
+            continue
+        try:
+            answer = dispatcher.wait_for(step.attempt.token, step.attempt.host)
+        except AgentLost as error:
+            log.finish(step, status="FAILED", reason=f"{LOST}{error.message}")
+            continue
+        if answer.failure is not None:
+            log.finish(step, status="FAILED", reason=answer.failure.as_error().message)
+        elif isinstance(answer.result, ServiceTimes | EndpointCosts | Trial):
+            log.finish(step, status="COMPLETED", result=answer.result)
+
+
+@dataclass(slots=True)
+class _FleetRun:
+    """A job on a fleet at work."""
+
+    log: JobLog
+    store: JobStore
+    dispatcher: Dispatcher
+    progress: Progress
+    clock: Clock
+    skipped: Sequence[Skipped]
+
+    def carry_out(self, own: Host) -> FleetJob:
+        """Carry out what is left to do on all classes side by side, and return the job. Raises FleetInterrupted."""
+        self.log.set_state(JobState(status="IN_PROGRESS", elapsed_s=self.clock.elapsed_before_s))
+        representatives = self.log.header.representatives
+        interrupted = False
+        with ThreadPoolExecutor(
+            len(representatives), "servefit class", initializer=partial(work_in_background, own.cpus)
+        ) as pool:
+            running = [pool.submit(self._search, each) for each in representatives]
+            try:
+                outcomes = [each.result() for each in running]
+            except KeyboardInterrupt:
+                interrupted = True
+                self.log.request_stop()
+                self.dispatcher.close()
+                outcomes = [each.result() for each in running]
+        self.log.set_state(self._state(outcomes, interrupted=interrupted))
+        job = read_fleet_job(self.store, self.log.name)
+        if interrupted:
+            raise FleetInterrupted(job)
+        return job
+
+    def _search(self, host: JobHost) -> tuple[JobStatus, str | None]:
+        """Search on the class of ``host``; give how that ended, and what there is to say of it."""
+        log = ClassLog(self.log, host.name)
+        steps = log.steps()
+        clock = Clock.of(
+            log.header.request,
+            elapsed_before_s=self.clock.elapsed_s,
+            tests=tests_in(steps),
+            now=working_s(self.store),
+        )
+        twins = [each.name for each in self.log.header.hosts if each.host_class == host.host_class]
+        measurer = FleetMeasurer(
+            log=log, dispatcher=self.dispatcher, hosts=tuple(twins), clock=clock, progress=self.progress
+        )
+        runner = JobRunner(log=log, store=self.store, measurer=measurer, clock=clock, progress=self.progress)
+        runner.skipped.extend(self.skipped)
+        remark = None
+        try:
+            with time_limit(lambda: clock.left_s):
+                runner.carry_out()
+            found = runner.search is not None and bool(runner.search.recommendations())
+            status: JobStatus = "COMPLETED" if found else "FAILED"
+        except JobStopped:
+            status = "STOPPED"
+        except (StorageError, StateError):
+            raise
+        except ServefitError as error:
+            # Of an agent that is lost, or that cannot have the model: other classes go on.
+            status, remark = "STOPPED", f"nothing more was measured on {host.host_class}: {error}"
+            runner.remarks.append(remark)
+        log.set_state(runner.state(status))
+        _log.info("job %s on %s: %s", log.name, host.name, status)
+        return status, remark
+
+    def _state(self, outcomes: Sequence[tuple[JobStatus, str | None]], *, interrupted: bool) -> JobState:
+        statuses = [status for status, _ in outcomes]
+        status: JobStatus = "STOPPED"
+        if not interrupted and "COMPLETED" in statuses:
+            status = "COMPLETED"
+        elif set(statuses) == {"FAILED"}:
+            status = "FAILED"
+        remarks = tuple(remark for _, remark in outcomes if remark is not None)
+        return JobState(status=status, elapsed_s=self.clock.elapsed_s, remarks=remarks, skipped=tuple(self.skipped))

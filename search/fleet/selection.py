@@ -1,0 +1,73 @@
+"""The choice of the hosts of a fleet that a job is about: by name, with ``*``, and by label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from servefit.errors import SpecError
+from servefit.search.fleet.tables import SCHEMA
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.host import HostState
+
+AWAY = ("gone", "silent", "drained")
+"""The status of a host that gets no orders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Hosts whose name is like one of ``patterns`` (none: any) and that have all of ``labels``."""
+
+    patterns: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def choose(self, hosts: Sequence[HostState]) -> tuple[HostState, ...]:
+        """Return those of ``hosts`` that are chosen and take orders.
+
+        Raises SpecError where there is none, with the reason: no host is like that, or those that are do not take
+        orders, or are of another schema.
+        """
+        if not hosts:
+            raise SpecError(
+                "fleet", None, "has no hosts", remedy="start an agent on each: servefit agent --storage URL --name NAME"
+            )
+        for pattern in self.patterns:
+            if not any(fnmatchcase(each.host.name, pattern) for each in hosts):
+                raise SpecError.unknown("host", pattern, [each.host.name for each in hosts])
+        self._check_labels(hosts)
+        chosen = [each for each in hosts if self._is_chosen(each)]
+        if not chosen:
+            raise SpecError("host", self._asked(), "is what no host of the fleet is", remedy="see servefit fleet hosts")
+        there = tuple(each for each in chosen if each.status not in AWAY and each.host.schema == SCHEMA)
+        if not there:
+            raise SpecError(
+                "host",
+                ", ".join(each.host.name for each in chosen),
+                f"takes no orders: {'; '.join(map(_why_not, chosen))}",
+                remedy="see servefit fleet hosts",
+            )
+        return there
+
+    def _is_chosen(self, state: HostState) -> bool:
+        named = not self.patterns or any(fnmatchcase(state.host.name, pattern) for pattern in self.patterns)
+        return named and set(self.labels) <= set(state.host.labels)
+
+    def _check_labels(self, hosts: Sequence[HostState]) -> None:
+        known = sorted({label for each in hosts for label in each.host.labels})
+        for key, value in self.labels:
+            if (key, value) not in known:
+                raise SpecError.unknown("label", f"{key}={value}", [f"{name}={value}" for name, value in known])
+
+    def _asked(self) -> str:
+        return " ".join([*self.patterns, *(f"{key}={value}" for key, value in self.labels)])
+
+
+def _why_not(state: HostState) -> str:
+    """Return why a host gets no orders, in words."""
+    host = state.host
+    if host.schema != SCHEMA:
+        return f"the agent of {host.name} is of servefit {host.servefit}, whose fleets are of schema {host.schema}"
+    return f"{host.name} is {state.status}"

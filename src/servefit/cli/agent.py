@@ -1,0 +1,119 @@
+"""``servefit agent``: this host in a fleet, in the foreground, until a signal says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from servefit.cli.options import TrustOption
+from servefit.cli.output import print_line
+from servefit.option_panels import MACHINE, OUTPUT
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.agents.agent import Agent
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def agent(
+    *,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of this host. Default: its host name.", rich_help_panel=MACHINE),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Label to choose this host by; repeat it.", rich_help_panel=MACHINE),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COST",
+            help="What this host costs: per_hour=0.21, or capex=4200,years=4,watts=180.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    idle_exit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="120s", help="End after so long without an order. Default: never.", rich_help_panel=MACHINE
+        ),
+    ] = None,
+    allow_env: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="Environment variable that jobs may set here, beside those that tune libraries; repeat it.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    trust_pickle: TrustOption = False,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="SERVEFIT_STORAGE",
+            show_envvar=False,
+            help="Database of the fleet, such as postgresql://user@server/jobs. Default: what SERVEFIT_STORAGE says.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+) -> None:
+    """Offer this host to the jobs of a fleet: carry out what they ask to have measured here, one at a time, until
+    SIGTERM, SIGHUP or Ctrl-C.
+
+    It listens nowhere, and asks the database for orders. A URL on a command line can be read by every user of the host:
+    SERVEFIT_STORAGE cannot.
+
+    Exit status: 0 after such an end, or --idle-exit; 2 where another agent has the name, or the database holds no
+    fleet; 4 where the database cannot be reached at first.
+
+    Example: servefit agent --storage postgresql://fleet@db.lan/servefit --name rack3-07 --label rack=3
+    """
+    from servefit.profiler.machine.host import describe_host
+    from servefit.quantities import parse_duration_s
+    from servefit.search.fleet.agents.agent import Agent
+    from servefit.search.fleet.classes.host_facts import host_facts
+    from servefit.search.fleet.database import fleet_address
+    from servefit.search.fleet.host import FleetHost
+    from servefit.search.fleet.launching.agent_options import AgentOptions, parse_cost, parse_labels
+    from servefit.search.fleet.tables import SCHEMA
+    from servefit.search.request.job_request import check_variable
+    from servefit.version import __version__
+
+    for variable in allow_env or ():
+        check_variable("allow_env", variable)
+    options = AgentOptions(
+        name=name or socket.gethostname(),
+        labels=parse_labels("label", label or ()),
+        cost={} if cost is None else parse_cost("cost", cost),
+        idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),
+        trust_pickle=trust_pickle,
+    )
+    address = fleet_address(storage)
+    host = describe_host()
+    offered = FleetHost(
+        name=options.name or "",
+        host=host,
+        facts=host_facts(host),
+        labels=tuple(options.labels.items()),
+        cost=tuple(options.cost.items()),
+        trust_pickle=trust_pickle,
+        allows=tuple(dict.fromkeys(allow_env or ())),
+        servefit=__version__,
+        schema=SCHEMA,
+    )
+    asyncio.run(_run(Agent(address=address, host=offered, idle_exit_s=options.idle_exit_s)))
+
+
+async def _run(agent: Agent) -> None:
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        # nohup has it ignored
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, agent.stop)
+    await agent.run(ready=lambda: print_line(f"agent {agent.host.name} takes orders ({agent.address.shown})"))

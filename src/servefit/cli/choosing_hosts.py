@@ -1,0 +1,54 @@
+"""The options with which a job says on which hosts of a fleet it measures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from servefit.errors import SpecError
+from servefit.option_panels import MACHINE
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.selection import Selection
+
+FleetOption = Annotated[
+    bool,
+    typer.Option("--fleet", help="Measure on the hosts of the fleet in --storage.", rich_help_panel=MACHINE),
+]
+HostsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        metavar="PATTERN",
+        help="With --fleet: only hosts of that name, which may have a *; repeat it.",
+        rich_help_panel=MACHINE,
+    ),
+]
+LabelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="KEY=VALUE",
+        help="With --fleet: only hosts with that label; repeat it.",
+        rich_help_panel=MACHINE,
+    ),
+]
+
+
+def selection(*, fleet: bool, hosts: Iterable[str], labels: Iterable[str]) -> Selection:
+    """Return the choice that the options make. Raises SpecError where hosts are chosen and no ``fleet`` is asked for,
+    and for what is no label."""
+    from servefit.search.fleet.launching.agent_options import parse_labels
+    from servefit.search.fleet.selection import Selection
+
+    if not fleet:
+        raise SpecError("host", None, "and label choose among the hosts of a fleet", remedy="add --fleet")
+    return Selection(patterns=tuple(hosts), labels=tuple(parse_labels("label", labels).items()))
+
+
+def fleet_storage() -> str | None:
+    """Return the database that the environment names, None where it names none."""
+    return os.environ.get("SERVEFIT_STORAGE") or None

@@ -1,0 +1,160 @@
+"""``servefit fleet init``, ``hosts``, ``drain`` and ``forget``: the fleet as its owner keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from servefit.cli.output import Format, FormatOption, emit, print_line
+from servefit.option_panels import MACHINE, OUTPUT
+from servefit.quantities import size_text, span_text
+from servefit.report.table import Table
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.host import HostState
+    from servefit.search.fleet.registry import Registry
+
+FleetStorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        envvar="SERVEFIT_STORAGE",
+        show_envvar=False,
+        help="Database of the fleet, such as postgresql://user@server/jobs. Default: what SERVEFIT_STORAGE says.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+HostArgument = Annotated[str, typer.Argument(metavar="HOST", help="The name of its agent.")]
+
+
+def init(
+    storage: FleetStorageOption = None,
+    silent_after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="60s", help="A host whose agent says nothing for so long gets no orders.", rich_help_panel=MACHINE
+        ),
+    ] = None,
+    lost_after: Annotated[
+        str | None,
+        typer.Option(metavar="120s", help="What it was asked for is given up after so long.", rich_help_panel=MACHINE),
+    ] = None,
+) -> None:
+    """Make what a fleet keeps in a database, PostgreSQL 13 or later, where it is not there.
+
+    Example: servefit fleet init --storage postgresql://fleet@db.lan/servefit
+    """
+    from servefit.quantities import parse_duration_s
+    from servefit.search.fleet.leases import USUAL, Leases
+    from servefit.search.fleet.making import make_fleet
+
+    leases = None
+    if silent_after is not None or lost_after is not None:
+        leases = Leases(
+            silent_s=USUAL.silent_s if silent_after is None else parse_duration_s("silent_after", silent_after),
+            lost_s=USUAL.lost_s if lost_after is None else parse_duration_s("lost_after", lost_after),
+        )
+    made = make_fleet(storage, leases)
+    print_line(f"{made.shown} holds a fleet: start an agent on each host with servefit agent --storage URL")
+
+
+def hosts(
+    storage: FleetStorageOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List the hosts of a fleet, and what their agents are at.
+
+    Example: servefit fleet hosts --storage postgresql://fleet@db.lan/servefit
+    """
+    with _registry(storage) as registry:
+        found = registry.hosts()
+    if not found and form is Format.TABLE:
+        print_line("no agent was ever here: start one on each host with servefit agent --storage URL")
+        return
+    columns = ("host", "status", "doing", "CPUs", "cores", "CPU", "memory", "labels", "servefit", "fingerprint")
+    emit(Table(columns=columns, rows=[_cells(each) for each in found]), [_document(each) for each in found], form)
+
+
+def drain(
+    host: HostArgument,
+    back: Annotated[bool, typer.Option("--back", help="Give it orders again.")] = False,
+    storage: FleetStorageOption = None,
+) -> None:
+    """Give a host no more orders. What it is at is carried out to its end.
+
+    Example: servefit fleet drain rack3-07
+    """
+    with _registry(storage) as registry:
+        registry.drain(host, drained=not back)
+    print_line(f"{host} gets {'orders again' if back else 'no more orders'}")
+
+
+def forget(host: HostArgument, storage: FleetStorageOption = None) -> None:
+    """Delete what is known of a host whose agent has ended. What jobs measured on it stays.
+
+    Example: servefit fleet forget rack3-07
+    """
+    with _registry(storage) as registry:
+        registry.forget(host)
+    print_line(f"{host} is forgotten")
+
+
+@contextmanager
+def _registry(storage: str | None) -> Iterator[Registry]:
+    from servefit.search.fleet.database import FleetDatabase, fleet_address, fleet_leases
+    from servefit.search.fleet.registry import Registry
+
+    address = fleet_address(storage)
+    database = FleetDatabase(address)
+    try:
+        yield Registry(database, address, fleet_leases(database, address))
+    finally:
+        database.close()
+
+
+def _cells(state: HostState) -> tuple[Any, ...]:
+    host = state.host.host
+    return (
+        state.host.name,
+        state.status,
+        _doing(state),
+        host.logical_cpus,
+        host.physical_cores,
+        host.cpu_model,
+        size_text(host.memory_bytes),
+        " ".join(f"{key}={value}" for key, value in state.host.labels),
+        state.host.servefit,
+        host.fingerprint,
+    )
+
+
+def _doing(state: HostState) -> str:
+    if state.status in ("silent", "gone"):
+        return f"for {span_text(state.silent_s)}"
+    return state.doing
+
+
+def _document(state: HostState) -> dict[str, Any]:
+    host = state.host.host
+    return {
+        "name": state.host.name,
+        "status": state.status,
+        "doing": state.doing or None,
+        "silent_s": state.silent_s,
+        "agent": state.process or None,
+        "labels": dict(state.host.labels),
+        "cost": dict(state.host.cost),
+        "trust_pickle": state.host.trust_pickle,
+        "logical_cpus": host.logical_cpus,
+        "physical_cores": host.physical_cores,
+        "cpu_model": host.cpu_model,
+        "memory_bytes": host.memory_bytes,
+        "gpus": [gpu.model for gpu in host.gpus],
+        "servefit": state.host.servefit,
+        "schema": state.host.schema,
+        "fingerprint": host.fingerprint,
+    }

@@ -1,0 +1,96 @@
+"""Running a job on a fleet for a person, and printing what it found on each class of hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from servefit.cli.job_output import exit_status, print_job
+from servefit.cli.output import Format, emit, print_line, warn
+from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
+from servefit.report.job_tables import recommendations_table
+from servefit.report.table import Table
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.fleet_job import ClassJob, FleetJob
+    from servefit.search.optimizer.progress import Progress
+
+_BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED, INTERRUPTED)
+"""Exit statuses of classes: the job has the first of them that a class has."""
+
+
+def print_fleet_and_exit(run: Callable[[Progress], FleetJob], *, form: Format, wide: bool, quiet: bool) -> None:
+    """Call ``run`` with its progress shown, print the job that it returns, and exit with its status: the best of those
+    that jobs on its classes alone would have."""
+    from servefit.cli.progress import job_progress
+    from servefit.search.fleet.running import FleetInterrupted
+
+    try:
+        with job_progress(quiet=quiet) as progress:
+            job = run(progress)
+    except FleetInterrupted as interruption:
+        print_fleet_job(interruption.job, form, wide=wide)
+        raise typer.Exit(INTERRUPTED) from interruption
+    print_fleet_job(job, form, wide=wide)
+    raise typer.Exit(INTERRUPTED if job.status == "STOPPED" else _best_status(job.classes))
+
+
+def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
+    """Print what the job found on each class of hosts, one after the other; as one document or table in other forms
+    than that for people."""
+    if form is Format.TABLE:
+        for each in job.classes:
+            print_line(f"\n{_title(each)}")
+            print_job(each.job, form, wide=wide)
+    else:
+        emit(_table(job), fleet_document(job), form)
+    for warning in job.warnings:
+        warn(warning)
+
+
+def fleet_document(job: FleetJob) -> dict[str, Any]:
+    """Return the job as JSON: its hosts, and for every class of them a document as that of a job on one host."""
+    from servefit.search.jobs.document import job_document
+
+    return {
+        "name": job.name,
+        "status": job.status,
+        "elapsed_s": job.state.elapsed_s,
+        "hosts": [
+            {
+                "name": each.name,
+                "class": each.host_class,
+                "fingerprint": each.host.fingerprint,
+                "labels": dict(each.labels),
+            }
+            for each in job.header.hosts
+        ],
+        "classes": [
+            {"name": each.host_class, "hosts": list(each.hosts), "job": job_document(each.job)} for each in job.classes
+        ],
+        "warnings": list(job.warnings),
+    }
+
+
+def _table(job: FleetJob) -> Table:
+    """Return the recommendations on all classes, with the class of each."""
+    tables = [(each, recommendations_table(each.job)) for each in job.classes]
+    return Table(
+        title=None,
+        columns=("class", *tables[0][1].columns),
+        rows=[[each.host_class, *row] for each, table in tables for row in table.rows],
+    )
+
+
+def _title(each: ClassJob) -> str:
+    others = len(each.hosts) - 1
+    if not others:
+        return f"On {each.representative}"
+    return f"On {each.representative}, and {others} more like it: {', '.join(each.hosts[1:])}"
+
+
+def _best_status(classes: Sequence[ClassJob]) -> int:
+    statuses = {exit_status(each.job) for each in classes}
+    return next(status for status in _BEST_FIRST if status in statuses)

@@ -1,0 +1,226 @@
+"""Agents as processes: what they carry out, and what becomes of it whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.search.fleet.conftest import (
+    Cable,
+    MakeJob,
+    StartAgent,
+    eventually,
+    in_thread,
+    rows,
+    through,
+)
+
+from servefit.errors import AgentLost, SpecError
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.record.types import Configuration
+from servefit.search.fleet.compiling import Compile, Compiled
+from servefit.search.fleet.orders import Answer
+from servefit.search.results.recommendation import Trial
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Server
+
+    from servefit.search.fleet.host import HostState
+
+pytestmark = pytest.mark.alone
+
+
+def test_an_agent_compiles_and_measures_what_a_job_on_another_host_asks_for(
+    start_agent: StartAgent, open_job: MakeJob
+) -> None:
+    start_agent("rack3-07")
+    job = open_job("rack3-07")
+    compiled = job.dispatcher.ask(job.order("rack3-07", Compile())).result
+    assert isinstance(compiled, Compiled)
+    assert [(report.backend, report.status) for report, _, _ in compiled.reports] == [("xgboost", "COMPLETED")]
+    trial = job.dispatcher.ask(job.order("rack3-07")).result
+    assert isinstance(trial, Trial)
+    assert trial.capacity.throughput_per_s > 100
+
+
+def test_an_error_on_the_host_is_raised_where_it_is_waited_for_as_what_it_is(
+    start_agent: StartAgent, open_job: MakeJob
+) -> None:
+    start_agent("rack3-07", "--allow-env", "MY_OWN")
+    job = open_job("rack3-07")
+    refused = job.load(configuration=Configuration(backend="xgboost", vcpus=1, environment=(("LD_PRELOAD", "x.so"),)))
+    failure = job.dispatcher.ask(job.order("rack3-07", refused)).failure
+    assert failure is not None
+    error = failure.as_error()
+    assert isinstance(error, SpecError)
+    assert (error.field, error.value) == ("env", "LD_PRELOAD")
+    assert "--allow-env LD_PRELOAD" in str(error)
+    allowed = job.load(configuration=Configuration(backend="xgboost", vcpus=1, environment=(("MY_OWN", "1"),)))
+    assert isinstance(job.dispatcher.ask(job.order("rack3-07", allowed)).result, Trial)
+
+
+def test_a_second_agent_of_a_name_is_refused_until_the_first_is_dead(start_agent: StartAgent) -> None:
+    first = start_agent("rack3-07")
+    second = start_agent("rack3-07", wait=False)
+    assert second.process.wait(20) == 2
+    assert f"is that of an agent that runs: process {first.process.pid}" in second.said()
+    first.end(signal.SIGKILL)
+    start_agent("rack3-07")
+
+
+def test_an_agent_ends_when_it_had_nothing_to_do(start_agent: StartAgent) -> None:
+    agent = start_agent("rack3-07", "--idle-exit", "1s")
+    assert agent.process.wait(10) == 0
+
+
+def test_ctrl_c_ends_an_agent_and_what_it_measures_within_five_seconds(
+    start_agent: StartAgent, open_job: MakeJob
+) -> None:
+    agent = start_agent("rack3-07")
+    job = open_job("rack3-07")
+    with in_thread(lambda: job.dispatcher.ask(job.order("rack3-07", job.load(8)))) as found:
+        eventually(lambda: _status(job.dispatcher.registry.hosts()) == "measuring")
+        eventually(lambda: len(agent.children()) > 1)
+        below = agent.children()
+        assert agent.end(signal.SIGINT, within_s=6) == 0
+        eventually(lambda: not _living(below), within_s=1)
+    assert isinstance(found[0], AgentLost)
+
+
+def test_an_agent_that_is_killed_leaves_no_process_and_its_test_is_given_up_once_and_not_begun_again(
+    start_agent: StartAgent, open_job: MakeJob
+) -> None:
+    agent = start_agent("rack3-07")
+    job = open_job("rack3-07")
+    with in_thread(lambda: job.dispatcher.ask(job.order("rack3-07", job.load(6)))) as found:
+        eventually(lambda: len(agent.children()) > 1)
+        below = agent.children()
+        agent.end(signal.SIGKILL)
+        eventually(lambda: not _living(below), within_s=5)
+        # Its successor has done with what it left, long before the lease is over.
+        began_s = time.monotonic()
+        start_agent("rack3-07")
+    assert time.monotonic() - began_s < 6
+    assert isinstance(found[0], AgentLost)
+    assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
+    assert len(rows(job.url, "SELECT 1 FROM servefit_orders WHERE began_at IS NOT NULL")) == 2
+
+
+def test_without_a_successor_a_test_is_given_up_after_its_lease(start_agent: StartAgent, open_job: MakeJob) -> None:
+    agent = start_agent("rack3-07")
+    job = open_job("rack3-07")
+    with in_thread(lambda: job.dispatcher.ask(job.order("rack3-07", job.load(3), limit_s=2.0))) as found:
+        eventually(lambda: _status(job.dispatcher.registry.hosts()) == "measuring")
+        agent.end(signal.SIGKILL)
+    assert isinstance(found[0], AgentLost)
+    assert "its agent was silent for" in found[0].reason
+
+
+def test_an_agent_that_was_stopped_beyond_its_lease_answers_in_vain(start_agent: StartAgent, open_job: MakeJob) -> None:
+    agent = start_agent("rack3-07")
+    job = open_job("rack3-07")
+    order = job.order("rack3-07", job.load(1), limit_s=2.0)
+    with in_thread(lambda: job.dispatcher.ask(order)) as found:
+        eventually(lambda: _status(job.dispatcher.registry.hosts()) == "measuring")
+        agent.process.send_signal(signal.SIGSTOP)
+    assert isinstance(found[0], AgentLost)
+    agent.process.send_signal(signal.SIGCONT)
+    late = f"SELECT state, answer, late IS NOT NULL FROM servefit_orders WHERE token = '{order.token}'"
+    eventually(lambda: rows(job.url, late)[0][2] is True or agent.process.poll() is not None)
+    ((state, answer, _),) = rows(job.url, late)
+    assert answer is None
+    assert str(state).startswith("its agent was silent")
+
+
+def test_what_was_measured_while_the_cable_was_out_arrives_and_nothing_is_measured_twice(
+    start_agent: StartAgent, open_job: MakeJob, cable: Cable, fleet_url: str
+) -> None:
+    start_agent("rack3-07", url=through(cable, fleet_url))
+    job = open_job("rack3-07")
+    assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
+    with in_thread(lambda: job.dispatcher.ask(job.order("rack3-07", job.load(1.5)))) as found:
+        eventually(lambda: _status(job.dispatcher.registry.hosts()) == "measuring")
+        cable.cut()
+        time.sleep(4)
+        cable.mend()
+    assert isinstance(found[0], Answer)
+    assert isinstance(found[0].result, Trial)
+    assert len(rows(job.url, "SELECT 1 FROM servefit_orders WHERE began_at IS NOT NULL")) == 2
+
+
+def test_a_database_that_is_killed_and_comes_back_costs_nothing(
+    start_agent: StartAgent, open_job: MakeJob, postgresql: Server
+) -> None:
+    start_agent("rack3-07")
+    job = open_job("rack3-07")
+    assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
+    with in_thread(lambda: job.dispatcher.ask(job.order("rack3-07", job.load(1.5)))) as found:
+        eventually(lambda: _status(job.dispatcher.registry.hosts()) == "measuring")
+        postgresql.stop()
+        time.sleep(3)
+        postgresql.start()
+    assert isinstance(found[0], Answer)
+    assert isinstance(found[0].result, Trial)
+    assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
+
+
+def test_an_agent_waits_for_whoever_measures_on_its_host_and_says_for_whom(
+    start_agent: StartAgent, open_job: MakeJob
+) -> None:
+    start_agent("rack3-07")
+    job = open_job("rack3-07")
+    told: list[HostState] = []
+    asking = in_thread(partial(job.dispatcher.ask, job.order("rack3-07"), told=told.append))
+    with asking as found, measuring_slot("profile of somebody"):
+        eventually(lambda: any(state.status == "waiting" for state in told))
+    assert f"process {os.getpid()}" in told[-1].doing
+    assert "profile of somebody" in told[-1].doing
+    assert isinstance(found[0], Answer)
+    assert found[0].waited_s > 0.5
+
+
+def test_an_order_that_is_withdrawn_is_ended_and_the_next_one_begins(
+    start_agent: StartAgent, open_job: MakeJob
+) -> None:
+    agent = start_agent("rack3-07")
+    job = open_job("rack3-07")
+    order = job.order("rack3-07", job.load(9))
+    with in_thread(lambda: job.dispatcher.ask(order)) as found:
+        eventually(lambda: len(agent.children()) > 1)
+        began_s = time.monotonic()
+        job.dispatcher.withdraw(order.token)
+        assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
+        assert time.monotonic() - began_s < 8
+    assert isinstance(found[0], AgentLost)
+
+
+def test_an_answer_that_was_not_delivered_is_delivered_by_the_next_agent(
+    start_agent: StartAgent, open_job: MakeJob, cable: Cable, fleet_url: str, tmp_path: Path
+) -> None:
+    first = start_agent("rack3-07", url=through(cable, fleet_url))
+    job = open_job("rack3-07")
+    assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
+    spool = tmp_path / "rack3-07" / "fleet" / "rack3-07"
+    with in_thread(lambda: job.dispatcher.ask(job.order("rack3-07", job.load(0.5), limit_s=60))) as found:
+        eventually(lambda: _status(job.dispatcher.registry.hosts()) == "measuring")
+        cable.cut()
+        eventually(lambda: any(spool.glob("*.json")))
+        first.end(signal.SIGKILL)
+        start_agent("rack3-07")
+    assert isinstance(found[0], Answer)
+    assert isinstance(found[0].result, Trial)
+    assert not any(spool.glob("*.json"))
+
+
+def _status(hosts: tuple[HostState, ...]) -> str:
+    (state,) = hosts
+    return state.status
+
+
+def _living(processes: list[int]) -> list[int]:
+    return [pid for pid in processes if Path(f"/proc/{pid}").exists()]
