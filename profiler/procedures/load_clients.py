@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from servefit.checks import check_above_zero, check_whole
@@ -131,6 +131,21 @@ def clients_at(
         timeout_s=timeout_s,
     ) as driver:
         yield EndpointDriver(driver, apart=placement.apart)
+
+
+def with_own_remedy(problem: Problem, placement: Placement) -> Problem:
+    """Return ``problem``, of a run by these clients, with a remedy for whoever has an endpoint and not a model."""
+    match problem.kind:
+        case "client on the server's CPUs":
+            cpus = ",".join(map(str, placement.own_cpus)) or "LIST"
+            return replace(
+                problem,
+                reason="the load client took CPU time from the server, which may use every CPU of this machine",
+                remedy=f"start the server with taskset -c {cpus}, or load it from another machine",
+            )
+        case "client saturated" | "client behind":
+            return replace(problem, remedy="load it from a machine with more CPUs, or with more rows in a request")
+    return problem
 
 
 def check_numbers(*, rows_per_request: int, connections: int | None, timeout_s: float) -> None:

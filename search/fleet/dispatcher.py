@@ -104,7 +104,7 @@ class Dispatcher:
         with self._lock:
             self._pending[order.token] = pending
         try:
-            self._put(order)
+            self._put(order.host, order.token)
             return self._wait(pending)
         finally:
             if not pending.over.is_set():
@@ -122,6 +122,8 @@ class Dispatcher:
             self._pending[token] = pending
         self._loop.call_soon_threadsafe(self._look.set)
         try:
+            # It may have been killed before that.
+            self._put(host, token)
             return self._wait(pending)
         finally:
             with self._lock:
@@ -142,12 +144,12 @@ class Dispatcher:
             if token in hosts:
                 self._in_loop(self._withdraw(hosts[token], token))
 
-    def _put(self, order: Order) -> None:
-        """Queue the order; waits for a database that is gone."""
+    def _put(self, host: str, token: str) -> None:
+        """Queue an order, unless it is queued; waits for a database that is gone."""
         ends_s = time.monotonic() + PATIENCE_S
         while True:
             try:
-                self._in_loop(self._with_queue(lambda queue: queue.put(order.host, order.token)))
+                self._in_loop(self._with_queue(lambda queue: queue.put_again(host, [token])))
             except StorageError:
                 if time.monotonic() > ends_s:
                     raise

@@ -52,8 +52,8 @@ class FleetJob:
 
     def of(self, host: str) -> ClassJob:
         """Return what the job does on hosts like that. Raises SpecError for one that it does not measure on."""
-        representative = self.header.representative_of(host).name
-        return next(each for each in self.classes if each.representative == representative)
+        representative = self.header.representative_of(host)
+        return next(each for each in self.classes if each.host_class == representative.host_class)
 
 
 def read_fleet_job(store: JobStore, name: str) -> FleetJob:
@@ -70,6 +70,6 @@ def read_fleet_job(store: JobStore, name: str) -> FleetJob:
                 hosts=tuple(each.name for each in header.hosts if each.host_class == first.host_class),
                 job=read_job(store, name, host=first.name),
             )
-            for first in header.representatives
+            for first in header.representatives.values()
         ),
     )

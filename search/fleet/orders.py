@@ -14,9 +14,11 @@ from servefit import errors
 from servefit.errors import MeasurementError, ServefitError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.fleet.compiling import Compile, Compiled
+from servefit.search.fleet.load_orders import LoadClient, LoadPart
 from servefit.search.fleet.tables import SCHEMA, fleet_tables
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.queueing.endpoint import EndpointCosts
+from servefit.search.results.host_timing import HostTiming
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage import records
 from servefit.search.storage.tables import now
@@ -32,15 +34,21 @@ CHANNEL = "servefit_answers"
 
 OPEN, ANSWERED = "OPEN", "ANSWERED"
 
-Ordered: TypeAlias = TimeCalls | SurveyEndpoint | Load | Compile
-Result: TypeAlias = ServiceTimes | EndpointCosts | Trial | Compiled
+
+class Calibrate(Stored, frozen=True, kw_only=True):
+    """Time the host, by fixed work and by calls of the model's own library."""
+
+
+Ordered: TypeAlias = Calibrate | TimeCalls | SurveyEndpoint | Load | Compile | LoadClient
+Result: TypeAlias = HostTiming | ServiceTimes | EndpointCosts | Trial | Compiled | LoadPart
 
 _Plain: TypeAlias = str | int | float | bool | None
 
 
 class Order(Stored, frozen=True, kw_only=True):
-    """What is ``asked`` of the agent on ``host``, for ``job``. Carrying it out may take ``limit_s`` from when the host
-    is free to measure; None is without a limit. ``elapsed_s`` of the job's time are over."""
+    """What is ``asked`` of the agent on ``host``, for ``job``. A LoadClient belongs to none, and ``job`` is what it is
+    called. Carrying it out may take ``limit_s`` from when the host is free to measure; None is without a limit.
+    ``elapsed_s`` of the job's time are over."""
 
     token: str
     host: str
@@ -49,6 +57,11 @@ class Order(Stored, frozen=True, kw_only=True):
     limit_s: float | None
     elapsed_s: float
     schema: int = SCHEMA
+
+    @property
+    def purpose(self) -> str:
+        """What the host is measured for, in words."""
+        return self.job if isinstance(self.asked, LoadClient) else f"job {self.job}"
 
 
 class Failure(Stored, frozen=True, kw_only=True):

@@ -7,24 +7,36 @@ time. What is queued is the token of an order alone.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, contextmanager, suppress
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from servefit.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from procrastinate import App
     from procrastinate.jobs import Job
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
 
     from servefit.search.storage.addresses import Address
 
-Carry = Callable[[str], Awaitable[None]]
+Carry = Callable[[str], Coroutine[Any, Any, None]]
 """Carries the order of a token out. It is cancelled when the order is withdrawn."""
 
 POLL_S = 1.0
-"""Procrastinate 3.10 can lose the notice of an order that is put while another one ends, and then finds it when it
-looks next. Looking every second costs four wake-ups more than every five."""
+"""Between two looks for orders whose notice is lost."""
+
+ABORT_POLL_S = 5.0
+"""Between two looks whether what is carried out is to be ended, where the notice of that is lost."""
+
+_MAX_QUEUE, _DIGEST = 40, 12
 
 POOL_TIMEOUT_S = 10.0
 """A connection that is not there by then does not come."""
@@ -37,14 +49,17 @@ async def open_queue(address: Address) -> AsyncIterator[Queue]:
     """Connect to the queue in the database at ``address``. Raises StorageError where that is not possible."""
     from procrastinate import App, PsycopgConnector
 
-    connector = PsycopgConnector(conninfo=_conninfo(address), min_size=1, max_size=3, timeout=POOL_TIMEOUT_S)
+    connector = PsycopgConnector(
+        conninfo=_conninfo(address), min_size=1, max_size=3, timeout=POOL_TIMEOUT_S, pool_factory=_pool
+    )
     app = App(connector=connector)
-    with _reporting(address):
-        await app.open_async()
-    try:
-        yield Queue(app, address)
-    finally:
-        await app.close_async()
+    with _quiet():
+        with _reporting(address):
+            await app.open_async()
+        try:
+            yield Queue(app, address)
+        finally:
+            await app.close_async()
 
 
 class Queue:
@@ -71,6 +86,14 @@ class Queue:
         with _reporting(self._address):
             await task.defer_async(token=token)
 
+    async def put_again(self, host: str, tokens: Iterable[str]) -> None:
+        """Queue those of the orders for ``host`` that are in its queue no more, or never were."""
+        with _reporting(self._address):
+            queued = {job.task_kwargs.get("token") for job in await self._jobs(host)}
+        for token in tokens:
+            if token not in queued:
+                await self.put(host, token)
+
     async def withdraw(self, host: str, token: str) -> None:
         """Take an order out of the queue of ``host``; its agent ends it if it has begun."""
         with _reporting(self._address):
@@ -91,23 +114,63 @@ class Queue:
     async def work(self, host: str, carry: Carry) -> None:
         """Carry out the orders of ``host`` as they come, one after the other, until this is cancelled; what runs then
         is cancelled too. Raises StorageError where the database goes away; what runs then is waited for first."""
-
-        @self._app.task(name=_TASK)
-        async def order(token: str) -> None:
-            await carry(token)
-
+        manager = self._app.job_manager
+        with _reporting(self._address):
+            worker = await manager.register_worker()
         try:
-            await self._app.run_worker_async(
-                queues=[_queue(host)],
-                name=host,
-                concurrency=1,
-                fetch_job_polling_interval=POLL_S,
-                shutdown_graceful_timeout=0,
-                install_signal_handlers=False,
-            )
-        except _database_errors() as error:
-            raise self._address.error(_reason(error)) from error
-        raise self._address.error("its connection broke")
+            async with listening(self._address, _channel(host)) as notices:
+                await self._work(host, worker, carry, _Notices(notices))
+        finally:
+            with suppress(StorageError), _reporting(self._address):
+                await manager.unregister_worker(worker)
+
+    async def _work(self, host: str, worker: int, carry: Carry, notices: _Notices) -> None:
+        manager = self._app.job_manager
+        async with notices.heeded():
+            while True:
+                # In this order: what is put from now on is noticed.
+                notices.came.clear()
+                with _reporting(self._address):
+                    job = await manager.fetch_job([_queue(host)], worker)
+                if job is None:
+                    await notices.wait(POLL_S)
+                else:
+                    await self._carry_out(job, carry, notices)
+
+    async def _carry_out(self, job: Job, carry: Carry, notices: _Notices) -> None:
+        """Carry out a queued order, unless it is withdrawn meanwhile, and have done with it."""
+        from procrastinate.jobs import Status
+
+        if job.id is None:
+            raise RuntimeError("what was fetched from the queue has a number")
+        running = asyncio.ensure_future(carry(str(job.task_kwargs["token"])))
+        notices.running = job.id, running
+        try:
+            while not running.done():
+                await asyncio.wait([running], timeout=ABORT_POLL_S)
+                if not running.done() and await self._is_withdrawn(job):
+                    running.cancel()
+            status = Status.ABORTED if running.cancelled() else Status.SUCCEEDED
+            failure = None if running.cancelled() else running.exception()
+        except asyncio.CancelledError:
+            running.cancel()
+            await asyncio.wait([running])
+            status, failure = Status.ABORTED, None
+            raise
+        finally:
+            notices.running = None
+            with _reporting(self._address):
+                await self._app.job_manager.finish_job(job, status, delete_job=False)
+        if failure is not None:
+            raise failure
+
+    async def _is_withdrawn(self, job: Job) -> bool:
+        """Return whether the order is to be ended, as far as the database can be asked."""
+        try:
+            with _reporting(self._address):
+                return job.id in set(await self._app.job_manager.list_jobs_to_abort_async(job.queue))
+        except StorageError:
+            return False
 
     async def _jobs(self, host: str) -> list[Job]:
         listed: list[Job] = []
@@ -116,28 +179,118 @@ class Queue:
         return listed
 
 
+class _Notices:
+    """What an agent is told while it waits or has an order carried out: ``came`` is set by each notice, and the task
+    that is ``running`` is cancelled where its order is withdrawn."""
+
+    def __init__(self, notices: AsyncIterator[str]) -> None:
+        self._notices = notices
+        self.came = asyncio.Event()
+        self.running: tuple[int, asyncio.Future[None]] | None = None
+
+    @asynccontextmanager
+    async def heeded(self) -> AsyncIterator[None]:
+        """Heed notices for as long as the block lasts. Where no more can come it is the next poll that finds out."""
+        heeding = asyncio.create_task(self._heed())
+        try:
+            yield
+        finally:
+            heeding.cancel()
+            await asyncio.gather(heeding, return_exceptions=True)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for a notice, for so long at most."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.came.wait(), seconds)
+
+    async def _heed(self) -> None:
+        async for payload in self._notices:
+            self.came.set()
+            notice = json.loads(payload)
+            if notice["type"] == "abort_job_requested" and self.running and self.running[0] == notice["job_id"]:
+                self.running[1].cancel()
+
+
 @asynccontextmanager
 async def listening(address: Address, channel: str) -> AsyncIterator[AsyncIterator[str]]:
-    """Listen to ``channel`` of the database; give what is said there. Raises StorageError, also while it is read."""
-    from psycopg import AsyncConnection
+    """Listen to ``channel`` of the database; give what is said there. Raises StorageError, also while it is read, once
+    the connection is known to be broken.
+
+    The socket is watched for that. ``AsyncConnection.notifies`` of psycopg 3.3 wakes up ten times a second instead.
+    """
+    from psycopg import AsyncConnection, OperationalError
     from psycopg.sql import SQL, Identifier
 
     with _reporting(address):
         connection = await AsyncConnection.connect(_conninfo(address), autocommit=True)
     async with connection:
-
-        async def said() -> AsyncIterator[str]:
-            with _reporting(address):
-                async for notice in connection.notifies():
-                    yield notice.payload
-
         with _reporting(address):
             await connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
-        yield said()
+        said: asyncio.Queue[str | None] = asyncio.Queue()
+        loop, socket, pgconn = asyncio.get_running_loop(), connection.fileno(), connection.pgconn
+
+        def read() -> None:
+            try:
+                pgconn.consume_input()
+                while (notice := pgconn.notifies()) is not None:
+                    said.put_nowait(notice.extra.decode())
+            except OperationalError:
+                loop.remove_reader(socket)
+                said.put_nowait(None)
+
+        async def notices() -> AsyncIterator[str]:
+            while (payload := await said.get()) is not None:
+                yield payload
+            raise address.error("the connection for notices broke")
+
+        loop.add_reader(socket, read)
+        try:
+            yield notices()
+        finally:
+            loop.remove_reader(socket)
+
+
+def _pool(**arguments: Any) -> AsyncConnectionPool:
+    """Return a pool that costs an idle agent one round trip for each time that it looks for orders, and not four: it
+    does not ask first whether a connection is whole, which its use tells, and begins no transaction around what is a
+    single statement of procrastinate's."""
+    from psycopg_pool import AsyncConnectionPool
+
+    async def configure(connection: AsyncConnection) -> None:
+        await connection.set_autocommit(True)
+
+    return AsyncConnectionPool(**{**arguments, "check": None, "configure": configure})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep procrastinate and its pool from logging, with tracebacks, what is raised here too. How much they say
+    otherwise belongs to the user and is put back."""
+    loggers = [logging.getLogger(name) for name in ("procrastinate", "psycopg.pool")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 def _queue(host: str) -> str:
-    return f"host:{host}"
+    """Return the name of the queue of a host. What notices are sent by has it in its name, and that has 63 letters."""
+    if len(host) <= _MAX_QUEUE:
+        return host
+    digest = sha256(host.encode()).hexdigest()[:_DIGEST]
+    return f"{host[: _MAX_QUEUE - _DIGEST - 1]}~{digest}"
+
+
+def _channel(host: str) -> str:
+    """Return the channel of notices about the queue of a host."""
+    from procrastinate.manager import get_channel_for_queues
+
+    (channel,) = get_channel_for_queues([_queue(host)])
+    return channel
 
 
 def _conninfo(address: Address) -> str:

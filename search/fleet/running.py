@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from servefit.profiler.machine.background import work_in_background
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
 from servefit.profiler.queueing.service import ServiceTimes
+from servefit.search.fleet.classifying import classify
 from servefit.search.fleet.database import fleet_address, fleet_leases
 from servefit.search.fleet.dispatcher import Dispatcher
 from servefit.search.fleet.fleet_job import read_fleet_job
@@ -123,7 +124,9 @@ def run_fleet_job(
             progress.stage("publishing the model", before_search(clock))
             publish(Blobs.of(store), header, folder / PAYLOAD_FILE)
             stack.enter_context(dispatcher.running())
-            return _FleetRun(log, store, dispatcher, progress, clock, skipped).carry_out(own)
+            run = _FleetRun(log, store, dispatcher, progress, clock, skipped)
+            run.classify()
+            return run.carry_out(own)
 
 
 def resume_fleet_job(name: str, *, storage: str | None, progress: Progress) -> FleetJob:
@@ -153,7 +156,10 @@ def resume_fleet_job(name: str, *, storage: str | None, progress: Progress) -> F
         _settle(log, dispatcher)
         log.abandon_running_steps()
         clock = Clock.of(log.header.request, elapsed_before_s=spent_s, now=working_s(store))
-        return _FleetRun(log, store, dispatcher, progress, clock, ()).carry_out(describe_host())
+        run = _FleetRun(log, store, dispatcher, progress, clock, log.state.skipped)
+        if not log.header.representatives:
+            run.classify()
+        return run.carry_out(describe_host())
 
 
 def _job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[JobHost, ...], tuple[Skipped, ...]]:
@@ -169,7 +175,7 @@ def _job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[
                 name=state.host.name,
                 host=state.host.host,
                 profiles=profiles,
-                host_class=state.host.name,
+                host_class="",
                 labels=state.host.labels,
             )
         )
@@ -217,11 +223,33 @@ class _FleetRun:
     progress: Progress
     clock: Clock
     skipped: Sequence[Skipped]
+    remarks: list[str] = field(default_factory=list)
+
+    def classify(self) -> None:
+        """Find out which hosts are alike, before anything else is measured. Raises AgentLost where none could be
+        timed."""
+        hosts = self.log.header.hosts
+        self.progress.stage(f"timing {len(hosts)} hosts", before_search(self.clock))
+        facts = {state.host.name: state.host.facts for state in self.dispatcher.registry.hosts()}
+        there = [each for each in hosts if each.name in facts]
+        classified, classes = classify(there, facts, self.log.name, self.dispatcher, self.clock)
+        if not classified:
+            raise AgentLost(hosts[0].name, "none of the hosts could be timed")
+        self.remarks.extend(classes.remarks)
+        self.log.classify(classified)
 
     def carry_out(self, own: Host) -> FleetJob:
         """Carry out what is left to do on all classes side by side, and return the job. Raises FleetInterrupted."""
-        self.log.set_state(JobState(status="IN_PROGRESS", elapsed_s=self.clock.elapsed_before_s))
-        representatives = self.log.header.representatives
+        self.remarks.extend(self.log.state.remarks)
+        self.log.set_state(
+            JobState(
+                status="IN_PROGRESS",
+                elapsed_s=self.clock.elapsed_before_s,
+                remarks=tuple(self.remarks),
+                skipped=tuple(self.skipped),
+            )
+        )
+        representatives = tuple(self.log.header.representatives.values())
         interrupted = False
         with ThreadPoolExecutor(
             len(representatives), "servefit class", initializer=partial(work_in_background, own.cpus)
@@ -281,5 +309,5 @@ class _FleetRun:
             status = "COMPLETED"
         elif set(statuses) == {"FAILED"}:
             status = "FAILED"
-        remarks = tuple(remark for _, remark in outcomes if remark is not None)
+        remarks = tuple(dict.fromkeys([*self.remarks, *(remark for _, remark in outcomes if remark is not None)]))
         return JobState(status=status, elapsed_s=self.clock.elapsed_s, remarks=remarks, skipped=tuple(self.skipped))

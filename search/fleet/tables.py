@@ -33,6 +33,7 @@ class FleetTables:
     fleet: Table
     agents: Table
     orders: Table
+    starts: Table
 
 
 @cache
@@ -76,7 +77,15 @@ def fleet_tables() -> FleetTables:
         # What came when nobody waited for it any more
         Column("late", Text),
     )
-    return FleetTables(metadata, fleet, agents, orders)
+    # Of the orders that begin together
+    starts = Table(
+        "servefit_starts",
+        metadata,
+        Column("token", String(_TOKEN), primary_key=True),
+        Column("ready_at", Float, nullable=False),
+        Column("start_at", Float),
+    )
+    return FleetTables(metadata, fleet, agents, orders, starts)
 
 
 def make(connection: Connection, leases: Leases | None = None) -> None:

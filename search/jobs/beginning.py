@@ -1,5 +1,5 @@
-"""The beginning of a job: what can be wrong with a request is found out before anything is measured, and what the job is
-about is opened and kept.
+"""The beginning of a job: what can be wrong with a request is found out before anything is measured, and what the job
+is about is opened and kept.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ from servefit.search.optimizer.slowness import Slowness
 from servefit.search.request.arrivals import check_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.recommendation import Trial
-from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
 from servefit.search.storage.class_log import ClassLog
+from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
 from servefit.search.storage.jobs import JobStore
 from servefit.search.storage.log import JobLog
 from servefit.search.storage.outages import PATIENCE_S
@@ -200,17 +200,18 @@ def load_job(name: str, *, storage: str | None = None, host: str | None = None) 
 def read_job(store: JobStore, name: str, *, host: str | None = None) -> RecommendationJob:
     """Read the job of that name, as :func:`load_job`, from a database that is open."""
     log = store.job(name)
-    representatives = [each.name for each in log.header.representatives]
+    representatives = [each.name for each in log.header.representatives.values()]
     if host is None and len(representatives) == 1:
         (host,) = representatives
     if host is not None:
         return _job(log, ClassLog(log, log.header.representative_of(host).name))
-    if representatives:
+    if log.header.hosts:
+        classes = len(representatives)
         raise SpecError(
             "job",
             name,
-            f"measures on {len(representatives)} classes of hosts",
-            remedy=f"name one of its hosts with --host, such as {representatives[0]}",
+            f"measures on {classes} classes of hosts" if classes else "has not timed its hosts yet",
+            remedy=f"name one of its hosts with --host, such as {representatives[0]}" if classes else None,
         )
     return _job(log, log)
 

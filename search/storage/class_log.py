@@ -29,10 +29,9 @@ class ClassLog:
         self.header: JobHeader = log.header.on(representative)
         self.representative = representative
         hosts = log.header.hosts
-        (nth,) = (nth for nth, each in enumerate(hosts) if each.name == representative)
-        self._fingerprints = {
-            each.name: each.host.fingerprint for each in hosts if each.host_class == hosts[nth].host_class
-        }
+        (nth,) = (nth for nth, each in log.header.representatives.items() if each.name == representative)
+        alike = [each for each in hosts if each.host_class == hosts[nth].host_class]
+        self._fingerprints = {each.name: each.host.fingerprint for each in alike}
         self._state_key = records.state_key(nth)
         self._log = log
 

@@ -12,6 +12,7 @@ from servefit.profiler.machine.host import Host
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
 from servefit.search.request.job_request import JobRequest
+from servefit.search.results.host_timing import HostTiming
 from servefit.search.results.recommendation import Skipped
 from servefit.showing import shown
 from servefit.stored import Stored
@@ -36,13 +37,15 @@ class PayloadFacts(Stored, frozen=True, kw_only=True):
 
 class JobHost(Stored, frozen=True, kw_only=True):
     """A host of a fleet on which a job measures, under the ``name`` of its agent. ``profiles`` are those asked for that
-    it can be. Hosts of one ``host_class`` are as fast as each other; what is measured on one holds for all."""
+    it can be. Hosts of one ``host_class`` are as fast as each other; what is measured on the first holds for all. It is
+    empty until the hosts have been timed; ``timing`` is what came of that."""
 
     name: str
     host: Host
     profiles: tuple[InstanceProfile, ...]
     host_class: str
     labels: tuple[tuple[str, str], ...] = ()
+    timing: HostTiming | None = None
 
 
 @shown()
@@ -69,12 +72,14 @@ class JobHeader(Stored, frozen=True, kw_only=True):
         raise self._unknown(name)
 
     @property
-    def representatives(self) -> tuple[JobHost, ...]:
-        """The first host of each class, in the order of the hosts."""
-        first: dict[str, JobHost] = {}
-        for each in self.hosts:
-            first.setdefault(each.host_class, each)
-        return tuple(first.values())
+    def representatives(self) -> dict[int, JobHost]:
+        """The first host of each class, with its place among the hosts, in their order. Empty until they have been
+        timed."""
+        first: dict[str, tuple[int, JobHost]] = {}
+        for nth, each in enumerate(self.hosts):
+            if each.host_class:
+                first.setdefault(each.host_class, (nth, each))
+        return dict(first.values())
 
     def representative_of(self, name: str) -> JobHost:
         """Return the representative of the class that the host of that ``name`` belongs to. Raises SpecError for a host
@@ -82,7 +87,7 @@ class JobHeader(Stored, frozen=True, kw_only=True):
         classes = {each.name: each.host_class for each in self.hosts}
         if name not in classes:
             raise self._unknown(name)
-        return next(each for each in self.representatives if each.host_class == classes[name])
+        return next(each for each in self.representatives.values() if each.host_class == classes[name])
 
     def _unknown(self, host: str) -> SpecError:
         if not self.hosts:

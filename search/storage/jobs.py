@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -94,29 +94,21 @@ class JobStore:
             OWNER: NOTHING,
             STOP: NOTHING,
         }
-        texts |= {records.state_key(nth): texts[STATE] for nth in range(len(header.hosts))}
-        studies = [name, *(records.study_name(name, host.name) for host in header.hosts)]
         with self._database.outages.interrupts.held():
-            number = self._make(name, texts, studies)
+            number = self._make(name, texts)
         return JobLog(self._database, name=name, number=number, header=texts[HEADER])
 
-    def _make(self, name: str, texts: Mapping[str, str], studies: Sequence[str]) -> int:
-        """Make the ``studies`` of a new job and the job, and return its number. Raises as :meth:`create`."""
+    def _make(self, name: str, texts: Mapping[str, str]) -> int:
+        """Make the study of a new job and the job, and return its number. Raises as :meth:`create`."""
         from optuna.exceptions import DuplicatedStudyError
         from optuna.study import StudyDirection
 
-        storage, made = self._database.storage, []
+        storage = self._database.storage
         try:
             with self._database.reporting(), quiet():
-                for study in studies:
-                    directions = [StudyDirection.MINIMIZE] * records.STUDY_OBJECTIVES
-                    made.append(storage.create_new_study(directions, study))
+                study = storage.create_new_study([StudyDirection.MINIMIZE] * records.STUDY_OBJECTIVES, name)
         except DuplicatedStudyError:
-            self._delete_studies(made)
             raise self._name_in_use(name) from None
-        except BaseException:
-            self._delete_studies(made)
-            raise
         try:
             if self._rows(name):
                 # Its study was deleted.
@@ -125,13 +117,9 @@ class JobStore:
             with self._database.transaction() as connection:
                 return tables.add_job(connection, name, texts)
         except BaseException:
-            self._delete_studies(made)
-            raise
-
-    def _delete_studies(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
             with suppress(StorageError), self._database.reporting():
-                self._database.storage.delete_study(number)
+                storage.delete_study(study)
+            raise
 
     def job(self, name: str) -> JobLog:
         """Return the job of that name. Raises SpecError where there is none."""

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from servefit.errors import JobInUse, StorageError
 from servefit.profiler.record.storage.schema import remark
 from servefit.search.storage import earlier, records, tables
+from servefit.search.storage.database import quiet
 from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.ownership import RENEW_S, Owner
-from servefit.search.storage.records import CHOICES, NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
+from servefit.search.storage.records import CHOICES, HEADER, NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
 from servefit.search.storage.secrets import SecretsOf, header_with_secrets
 from servefit.search.storage.steps import INTERRUPTED, Result, Step, StepKind, StepStatus
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import KnobValue
     from servefit.profiler.record.types import Configuration
     from servefit.search.storage.database import Database
+    from servefit.search.storage.header import JobHost
     from servefit.search.storage.steps import Attempt
 
 _log = logging.getLogger(__name__)
@@ -105,6 +107,38 @@ class JobLog:
         process."""
         text = records.write(state, JobState)
         self._write(lambda connection: self._replace(connection, key, text))
+
+    def classify(self, hosts: tuple[JobHost, ...]) -> None:
+        """Keep the ``hosts`` that the job measures on, now that their classes are known, and make a state and a study
+        for each class. Raises JobInUse where the job was lost to another process."""
+        header = replace(self.header, hosts=hosts)
+        text, state = records.write_header(header), records.write(JobState(status="IN_PROGRESS"), JobState)
+        states = {records.state_key(nth): state for nth in header.representatives}
+
+        def keep(connection: Connection) -> None:
+            self._replace(connection, HEADER, text)
+            for key, state in states.items():
+                if tables.read(connection, self._number, key) is None:
+                    tables.add(connection, self._number, {key: state})
+
+        for each in header.representatives.values():
+            self._make_study(records.study_name(self.name, each.name))
+        self._write(keep, owned=True)
+        self._header = text
+        self.header = header_with_secrets(header)
+
+    def _make_study(self, name: str) -> None:
+        """Make a study, unless it is there."""
+        import optuna
+        from optuna.study import StudyDirection
+
+        with self.reporting(), quiet():
+            optuna.create_study(
+                study_name=name,
+                storage=self._database.storage,
+                directions=[StudyDirection.MINIMIZE] * records.STUDY_OBJECTIVES,
+                load_if_exists=True,
+            )
 
     def steps(self) -> tuple[Step, ...]:
         """Return all steps in the order in which they began."""
@@ -294,7 +328,7 @@ class JobLog:
         from optuna.trial import TrialState
 
         storage = self._database.storage
-        for host in (None, *(each.name for each in self.header.hosts)):
+        for host in (None, *(each.name for each in self.header.representatives.values())):
             study = self.study(host=host)
             with self.reporting(), self._readable():
                 number = self._study_id(study.study_name)

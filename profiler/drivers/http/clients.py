@@ -155,9 +155,19 @@ class HttpDriver:
         """The process ids of the load clients."""
         return self._processes.pids
 
-    def run(self, traffic: Traffic, *, enough: Enough | None = None, stopping: StoppingConditions | None = None) -> Run:
+    def run(
+        self,
+        traffic: Traffic,
+        *,
+        enough: Enough | None = None,
+        stopping: StoppingConditions | None = None,
+        begins_at: Callable[[], int] | None = None,
+    ) -> Run:
         """Carry out ``traffic`` as ``Driver.run`` does. Raises MeasurementError too where the server answers nothing,
-        before the run begins, and the error for a server of ours that dies meanwhile."""
+        before the run begins, and the error for a server of ours that dies meanwhile.
+
+        An open loop begins when ``begins_at`` says, by ``time.monotonic_ns``: it is called once all is warm, and may
+        take a while. None is at once."""
         clients = len(self._processes.pids)
         usual = -(-self.usual_users // clients)
         if isinstance(traffic, OpenLoop):
@@ -171,7 +181,7 @@ class HttpDriver:
                 )
             )
             before = self._server.calls_by_size()
-            run = self._run_open(traffic, enough, most)
+            run = self._run_open(traffic, enough, most, begins_at)
             return replace(run, largest_call=largest_between(before, self._server.calls_by_size()))
         users = -(-traffic.users // clients)
         self._prepare(Prepare(connections=users, users=min(usual, users)))
@@ -189,11 +199,13 @@ class HttpDriver:
             remedy="see what it logs, and whether it takes the payload",
         )
 
-    def _run_open(self, traffic: OpenLoop, enough: Enough | None, connections: int) -> Run:
+    def _run_open(
+        self, traffic: OpenLoop, enough: Enough | None, connections: int, begins_at: Callable[[], int] | None
+    ) -> Run:
         clients = len(self._processes.pids)
         with ArrivalSchedule.write(self._memory_fd, traffic.arrivals_ns(), workers=clients) as schedule:
             with self._watching(schedule.words) as watched:
-                start_ns = time.monotonic_ns() + _LEAD_NS
+                start_ns = time.monotonic_ns() + _LEAD_NS if begins_at is None else begins_at()
                 end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
                 schedule.begin_at(start_ns, end_ns)
                 begin = BeginOpen(

@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from servefit.profiler.drivers.driving.ending import Enough
     from servefit.profiler.drivers.http.clients import HttpDriver
     from servefit.profiler.evidence.stopping import StoppingConditions
@@ -39,9 +41,17 @@ class EndpointDriver:
         """Return the same driver, known to be kept busy by ``users``, or those that are usual, whichever are more."""
         return EndpointDriver(self._driver, apart=self._apart, usual_users=max(users, self.usual_users))
 
-    def run(self, traffic: Traffic, *, enough: Enough | None = None, stopping: StoppingConditions | None = None) -> Run:
-        """Carry out ``traffic`` as ``Driver.run`` does."""
-        return seen_from_outside(self._driver.run(traffic, enough=enough, stopping=stopping), apart=self._apart)
+    def run(
+        self,
+        traffic: Traffic,
+        *,
+        enough: Enough | None = None,
+        stopping: StoppingConditions | None = None,
+        begins_at: Callable[[], int] | None = None,
+    ) -> Run:
+        """Carry out ``traffic`` as ``HttpDriver.run`` does."""
+        run = self._driver.run(traffic, enough=enough, stopping=stopping, begins_at=begins_at)
+        return seen_from_outside(run, apart=self._apart)
 
 
 def seen_from_outside(run: Run, *, apart: bool) -> Run:

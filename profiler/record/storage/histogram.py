@@ -1,4 +1,4 @@
-"""Counts of times in HdrHistogram's buckets, and its V2 compressed encoding.
+"""Counts of times in HdrHistogram's buckets, their sum over several histograms, and its V2 compressed encoding.
 
 Written from the format of HdrHistogram 2.2 [Tene, github.com/HdrHistogram/HdrHistogram] and checked against its Python
 port in the tests. That port is no dependency: it asks for setuptools and pbr at run time, has wheels for Linux on x86
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import log
 
@@ -36,6 +36,15 @@ _COOKIE, _COMPRESSED_COOKIE = 0x1C849303 | 0x10, 0x1C849304 | 0x10
 _HEADER = struct.Struct(">iiiiqqd")
 _OUTER_HEADER = struct.Struct(">ii")
 
+_MOST_BUCKETS = (len(_BUCKET_BEGINS) + 2) * _HALF
+"""Those of all int64 values that are not below zero."""
+
+_LAST_SHIFT = 56
+"""Of the ninth and last byte of a count."""
+
+_MOST_BYTES = 2**20
+"""Of counts, uncompressed. A histogram of int64 has 55,296 buckets, each of which takes nine bytes at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Histogram:
@@ -50,6 +59,36 @@ class Histogram:
             raise ValueError("a histogram takes no values below zero")
         buckets = np.searchsorted(_BUCKET_BEGINS, values, side="right")
         return cls(counts=np.bincount(buckets * _HALF + (values >> buckets)))
+
+    @classmethod
+    def merged(cls, histograms: Iterable[Histogram]) -> Histogram:
+        """Return the histogram of all values of ``histograms``: exactly the one that counting them at once gives."""
+        each = [histogram.counts for histogram in histograms]
+        counts = np.zeros(max(map(len, each), default=0), dtype=np.int64)
+        for more in each:
+            counts[: len(more)] += more
+        return cls(counts=counts)
+
+    @classmethod
+    def decoded(cls, text: str) -> Histogram:
+        """Return the histogram that :meth:`encoded` made ``text`` of, here or elsewhere. Raises ValueError for any
+        other text, and for histograms of another precision."""
+        try:
+            packed = base64.b64decode(text, validate=True)
+            cookie, length = _OUTER_HEADER.unpack_from(packed)
+            if cookie != _COMPRESSED_COOKIE or length != len(packed) - _OUTER_HEADER.size:
+                raise ValueError("this is no compressed histogram of version 2")
+            inflating = zlib.decompressobj()
+            content = inflating.decompress(packed[_OUTER_HEADER.size :], _MOST_BYTES)
+            inner, counts_bytes, offset, digits, _, _, ratio = _HEADER.unpack_from(content)
+        except (struct.error, zlib.error) as error:
+            raise ValueError(f"this is no histogram: {error}") from error
+        counts = content[_HEADER.size :]
+        if not inflating.eof or inner != _COOKIE or counts_bytes != len(counts):
+            raise ValueError("this is no whole histogram of version 2")
+        if (offset, digits, ratio) != (0, SIGNIFICANT_DIGITS, 1.0):
+            raise ValueError(f"this histogram is not one of whole values with {SIGNIFICANT_DIGITS} digits")
+        return cls(counts=_counts_of(counts))
 
     @property
     def total(self) -> int:
@@ -68,6 +107,13 @@ class Histogram:
     @property
     def _range(self) -> int:
         return max(_MIN_RANGE, _lowest(len(self.counts) - 1)) if len(self.counts) else _MIN_RANGE
+
+    def nth_value(self, nth: int) -> int:
+        """Return the highest value of the bucket that holds the ``nth`` smallest value, from 1 to ``total``: the value
+        itself, or at most 0.1 % more."""
+        if not 1 <= nth <= self.total:
+            raise ValueError(f"there is no value number {nth} of {self.total}")
+        return self.highest(int(np.searchsorted(np.cumsum(self.counts), nth)))
 
     def highest(self, index: int) -> int:
         """Return the highest value that falls into bucket ``index``."""
@@ -138,3 +184,24 @@ def _zigzag_leb128(number: int) -> bytes:
         left >>= 7
     encoded.append(left)
     return bytes(encoded)
+
+
+def _counts_of(content: bytes) -> np.ndarray:
+    """Return the counts that were encoded one after the other, with zeros where there is a number below zero. Raises
+    ValueError for more buckets than there are."""
+    counts: list[int] = []
+    number = shift = 0
+    for byte in content:
+        # The ninth byte has eight bits of the number.
+        number |= (byte if shift == _LAST_SHIFT else byte & 0x7F) << shift
+        if byte & 0x80 and shift < _LAST_SHIFT:
+            shift += 7
+            continue
+        signed = (number >> 1) ^ -(number & 1)
+        number = shift = 0
+        if len(counts) + max(1, -signed) > _MOST_BUCKETS:
+            raise ValueError(f"this histogram has more than {_MOST_BUCKETS} buckets")
+        counts += [signed] if signed >= 0 else [0] * -signed
+    if shift:
+        raise ValueError("this histogram ends within a count")
+    return np.trim_zeros(np.array(counts, dtype=np.int64), "b")

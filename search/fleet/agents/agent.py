@@ -109,6 +109,7 @@ class Agent:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._stopping.set()
             for task in tasks:
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
@@ -161,6 +162,8 @@ class Agent:
                     gone = False
                     await queue.work(self.host.name, self._carry)
             except StorageError as error:
+                if self._stopping.is_set():
+                    return
                 if not gone:
                     _log.warning("waiting for the database: %s", error)
                 gone = True
@@ -173,6 +176,8 @@ class Agent:
         begun = await asyncio.to_thread(self._orders.open_of, self.host.name, begun=True)
         await asyncio.to_thread(self._orders.give_up, begun, "its agent ended")
         await queue.end_begun(self.host.name)
+        waiting = await asyncio.to_thread(self._orders.open_of, self.host.name, begun=False)
+        await queue.put_again(self.host.name, waiting)
 
     async def _carry(self, token: str) -> None:
         """Carry out the order of that token, unless it was given up or begun before."""
@@ -211,7 +216,7 @@ class Agent:
         )
 
         def said(word: str, text: str) -> None:
-            doing = f"{WAITING}{text}" if word == "waiting" else f"job {order.job}"
+            doing = f"{WAITING}{text}" if word == "waiting" else order.purpose
             loop.call_soon_threadsafe(self._take_note, doing)
 
         def carry_out() -> Answer:

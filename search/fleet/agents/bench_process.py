@@ -1,4 +1,5 @@
-"""The process that carries the orders of one job out on the host of an agent, which starts it and talks to it.
+"""The process that carries the orders of one job, or of a load, out on the host of an agent, which starts it and talks
+to it.
 
 It is apart from the agent, so that libraries that crash take an order with them and not the agent, and so that the
 agent can be light and of low priority where this must not be. It reads a line of JSON for every order from its
@@ -18,12 +19,16 @@ from dataclasses import replace
 from math import inf
 from typing import IO, TYPE_CHECKING, Any
 
+from servefit.backends.compilation import compile_model
 from servefit.errors import ServefitError, SlotTaken
 from servefit.processes import die_with_parent
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.search.fleet.agents.allowed_variables import check_variables
+from servefit.search.fleet.classes.calibration import TimedModel, calibrate_host
 from servefit.search.fleet.compiling import CompilationNotes, Compile, Compiled, CompiledBackend
-from servefit.search.fleet.orders import Answer, Failure, Order
+from servefit.search.fleet.load.client import send_load
+from servefit.search.fleet.load_orders import LoadClient
+from servefit.search.fleet.orders import Answer, Calibrate, Failure, Order
 from servefit.search.fleet.subject import obtain
 from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.jobs.orders import SurveyEndpoint, TimeCalls
@@ -41,7 +46,9 @@ from servefit.time_limit import time_limit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from servefit.profiler.machine.slot.holding import Slot
     from servefit.search.fleet.orders import Result
+    from servefit.search.results.host_timing import HostTiming
 
 INTERRUPTED = 130
 """The status of a process that was interrupted, as shells have it."""
@@ -51,8 +58,8 @@ WAIT_S = 1.0
 
 
 class Hello(Stored, frozen=True, kw_only=True):
-    """The first line that the process is sent: where the ``job`` is kept, the name of this ``host`` in it, and what the
-    owner of the host allows."""
+    """The first line that the process is sent: where the ``job`` is kept that its orders are for, the name of this
+    ``host`` in it, and what the owner of the host allows."""
 
     storage: str
     job: str
@@ -77,9 +84,12 @@ class Bench:
         self._log = CompilationNotes(header=header, before=())
         self._measurer = LocalMeasurer(header=header, payload=subject.payload, folder=folder, log=self._log)
 
-    def carry_out(self, order: Order) -> Result:
-        """Carry out what is asked. Raises BackendError, MeasurementError, and SpecError for what is not allowed."""
+    def carry_out(self, order: Order, slot: Slot) -> Result:
+        """Carry out what is asked, while ``slot`` is held. Raises BackendError, MeasurementError, and SpecError for
+        what is not allowed."""
         asked, measurer = order.asked, self._measurer
+        if isinstance(asked, Calibrate):
+            return self._calibrate(slot)
         if isinstance(asked, Compile):
             return self._compile(asked, order)
         if not measurer.deployments.artifacts:
@@ -91,6 +101,8 @@ class Bench:
         if isinstance(asked, SurveyEndpoint):
             check_variables(asked.subject, self._hello.allows)
             return measurer.survey_endpoint(asked)
+        if isinstance(asked, LoadClient):
+            raise TypeError("a load client belongs to no job")
         check_variables(asked.configuration, self._hello.allows)
         return measurer.load(asked)
 
@@ -98,6 +110,12 @@ class Bench:
         """Return what there was to remark since this was asked last."""
         said, self._measurer.remarks[:] = tuple(self._measurer.remarks), []
         return said
+
+    def _calibrate(self, slot: Slot) -> HostTiming:
+        header, payload = self._log.header, self._measurer.payload
+        artifact = compile_model(header.model, header.model.reference, payload=payload).artifact
+        timed = TimedModel(artifact=artifact, rows=payload.rows, rows_per_request=header.request.rows_per_request)
+        return calibrate_host(header.host, slot=slot, model=timed)
 
     def _compile(self, asked: Compile, order: Order) -> Compiled:
         self._log.before, self._log.ended = asked.before, []
@@ -129,28 +147,33 @@ def main() -> None:
         order: Order = records.read(line, Order, "order")
         waited_s = 0.0
         try:
-            with _slot(order, answers) as waited_s:
-                bench = bench or Bench(hello)
-                with time_limit(_counting_down(order.limit_s)):
-                    answer = Answer(result=bench.carry_out(order), waited_s=waited_s, remarks=bench.remarks())
+            with _slot(order, answers) as slot:
+                waited_s = slot.waited_s
+                if isinstance(order.asked, LoadClient):
+                    part = send_load(order.asked, order.token, hello.storage)
+                    answer = Answer(result=part, waited_s=waited_s)
+                else:
+                    bench = bench or Bench(hello)
+                    with time_limit(_counting_down(order.limit_s)):
+                        answer = Answer(result=bench.carry_out(order, slot), waited_s=waited_s, remarks=bench.remarks())
         except ServefitError as error:
             answer = Answer(failure=Failure.of(error), waited_s=waited_s)
         _say(answers, {"answer": json.loads(records.write(answer, Answer))})
 
 
 @contextmanager
-def _slot(order: Order, answers: IO[str]) -> Iterator[float]:
-    """Hold the measuring slot, and tell whom it is waited for; give how long that took, in seconds."""
+def _slot(order: Order, answers: IO[str]) -> Iterator[Slot]:
+    """Hold the measuring slot, and tell whom it is waited for; ``waited_s`` of what this gives is all of that time."""
     began_s = time.monotonic()
     with ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(measuring_slot(f"job {order.job} of a fleet", wait_s=WAIT_S))
+                slot = stack.enter_context(measuring_slot(f"{order.purpose} of a fleet", wait_s=WAIT_S))
                 break
             except SlotTaken as error:
                 _say(answers, {"waiting": error.message})
         _say(answers, {"measuring": order.job})
-        yield time.monotonic() - began_s
+        yield replace(slot, waited_s=time.monotonic() - began_s)
 
 
 def _counting_down(limit_s: float | None) -> Callable[[], float]:

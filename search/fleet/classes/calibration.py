@@ -23,7 +23,7 @@ from servefit.profiler.drivers.inprocess.timing import TimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 from servefit.profiler.record.types import Configuration
-from servefit.search.fleet.classes.host_timing import ROUNDS, CallsTime, HostTiming, WorkTime
+from servefit.search.results.host_timing import ROUNDS, CallsTime, HostTiming, WorkTime
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -19,7 +19,7 @@ from servefit.showing import shown
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
-    from servefit.search.fleet.classes.host_timing import HostTiming
+    from servefit.search.results.host_timing import HostTiming
 
 
 FURTHER_TIMINGS = 3
@@ -45,8 +45,9 @@ class HostClass(Stored, frozen=True, kw_only=True):
 class HostClasses(Stored, frozen=True, kw_only=True):
     """The classes of a fleet, the largest first, and the hosts that are in none because they were not timed.
 
-    ``noisy`` are hosts whose timing is too uneven to tell them from their twins. ``remarks`` are sentences for people:
-    who deviates and by how much, in which facts classes of the same CPU differ, who is noisy, who was not timed.
+    ``noisy`` are hosts whose timing is too uneven to tell them from others with the same facts. ``remarks`` are
+    sentences for people: who deviates and by how much, in which facts classes of the same CPU differ, who is noisy, who
+    was not timed.
     """
 
     classes: tuple[HostClass, ...]
@@ -55,11 +56,13 @@ class HostClasses(Stored, frozen=True, kw_only=True):
     remarks: tuple[str, ...]
 
     def doubtful(self) -> tuple[str, ...]:
-        """Return the hosts that are to be timed again before they are told from their twins, sorted: those that deviate
-        and those that are noisy. A disturbance is seldom there a second time, and a slow host is always slow
+        """Return the hosts that are to be timed again before they are told from their twins, sorted: those that are
+        noisy, and where some deviate all with their facts, as it may be these that were disturbed. Side by side that
+        takes no longer than once. A disturbance is seldom there a second time, and a slow host is always slow
         (``HostTiming.or_quicker``); FURTHER_TIMINGS is how often that helps."""
-        deviating = {host for each in self.classes if each.deviates is not None for host in each.hosts}
-        return tuple(sorted(deviating | {*self.noisy}))
+        deviating = {each.facts for each in self.classes if each.deviates is not None}
+        in_question = {host for each in self.classes if each.facts in deviating for host in each.hosts}
+        return tuple(sorted(in_question | {*self.noisy}))
 
 
 def host_classes(hosts: Mapping[str, tuple[HostFacts, HostTiming | None]]) -> HostClasses:
@@ -84,7 +87,9 @@ def host_classes(hosts: Mapping[str, tuple[HostFacts, HostTiming | None]]) -> Ho
         found.extend((facts, each, deviation(each, largest, len(names), timings)) for each in others)
     found.sort(key=lambda each: (-len(each[1].hosts), each[1].hosts))
     named = class_names([(facts, alike.hosts) for facts, alike, _ in found])
-    noisy = tuple(name for name in sorted(timings) if noisy_works(timings[name]))
+    # A host that no other is like has nobody to be told from.
+    having_twins = {name for names in by_facts.values() if len(names) > 1 for name in names}
+    noisy = tuple(name for name in sorted(having_twins) if noisy_works(timings[name]))
     return HostClasses(
         classes=tuple(
             HostClass(name=name, facts=facts, hosts=alike.hosts, representative=alike.representative, deviates=sentence)

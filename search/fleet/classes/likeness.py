@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 if TYPE_CHECKING:
-    from servefit.search.fleet.classes.host_timing import HostTiming
+    from servefit.search.results.host_timing import HostTiming
 
 ALIKE = 0.03
 """Twins whose times differ by 3 % at most are alike: less than that is within what the placement of code and data does
@@ -67,8 +67,8 @@ def find_alike(timings: Mapping[str, HostTiming]) -> tuple[Alike, ...]:
     """Return the hosts in groups of those that are alike, the largest first, then the fastest.
 
     Of several pieces of work those count that were timed on every host. A group begins with the host that has the most
-    others within their tolerances, which are 3 %, or what noise makes of that, and 10 % at most; then it is those within their
-    tolerances of its median. What is left is grouped in the same way.
+    others within their tolerances, which are 3 %, or what noise makes of that, and 10 % at most; then it is those
+    within their tolerances of its median. What is left is grouped in the same way.
     """
     names = sorted(timings)
     works = _common_works([timings[name] for name in names])
@@ -104,8 +104,8 @@ def _common_works(timings: Sequence[HostTiming]) -> tuple[str, ...]:
 
 def _usual_deviation(logs: np.ndarray) -> np.ndarray:
     """Return the standard deviation of each piece of work among the hosts of which most are twins, as that of a normal
-    distribution whose middle half is as wide as the narrowest half of the hosts [the shorth: Andrews et al. 1972]; 0
-    for few hosts, of which a half says nothing.
+    distribution whose middle half is as wide as the narrowest half of the hosts, with the factor for few values of
+    [Rousseeuw and Leroy 1987, Robust Regression and Outlier Detection, 5.1]; 0 for so few that a half says nothing.
 
     Two calibrations of one host differ by more than rounds within one do, as memory that others use is slow for
     minutes. Other than a median absolute deviation this is not wide where half of the hosts are slow.

@@ -12,7 +12,7 @@ from servefit.search.fleet.classes.likeness import ALIKE, NOISIEST, SIGMAS, Alik
 
 if TYPE_CHECKING:
     from servefit.search.fleet.classes.host_facts import HostFacts
-    from servefit.search.fleet.classes.host_timing import HostTiming
+    from servefit.search.results.host_timing import HostTiming
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 

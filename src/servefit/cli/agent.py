@@ -12,6 +12,7 @@ import typer
 from servefit.cli.options import TrustOption
 from servefit.cli.output import print_line
 from servefit.option_panels import MACHINE, OUTPUT
+from servefit.search.fleet.launching.handover import READY
 
 if TYPE_CHECKING:
     from servefit.search.fleet.agents.agent import Agent
@@ -116,4 +117,5 @@ async def _run(agent: Agent) -> None:
         # nohup has it ignored
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, agent.stop)
-    await agent.run(ready=lambda: print_line(f"agent {agent.host.name} takes orders ({agent.address.shown})"))
+    ready = READY.format(name=agent.host.name)
+    await agent.run(ready=lambda: print_line(f"{ready} ({agent.address.shown})"))

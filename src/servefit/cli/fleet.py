@@ -81,7 +81,7 @@ def hosts(
 
 def drain(
     host: HostArgument,
-    back: Annotated[bool, typer.Option("--back", help="Give it orders again.")] = False,
+    back: Annotated[bool, typer.Option("--back", help="Give it orders again.", rich_help_panel=MACHINE)] = False,
     storage: FleetStorageOption = None,
 ) -> None:
     """Give a host no more orders. What it is at is carried out to its end.

@@ -16,6 +16,7 @@ from servefit.report.table import Table
 if TYPE_CHECKING:
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
     from servefit.search.optimizer.progress import Progress
+    from servefit.search.storage.header import JobHost
 
 _BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED, INTERRUPTED)
 """Exit statuses of classes: the job has the first of them that a class has."""
@@ -64,6 +65,7 @@ def fleet_document(job: FleetJob) -> dict[str, Any]:
                 "class": each.host_class,
                 "fingerprint": each.host.fingerprint,
                 "labels": dict(each.labels),
+                "timing": _timing(each),
             }
             for each in job.header.hosts
         ],
@@ -71,6 +73,17 @@ def fleet_document(job: FleetJob) -> dict[str, Any]:
             {"name": each.host_class, "hosts": list(each.hosts), "job": job_document(each.job)} for each in job.classes
         ],
         "warnings": list(job.warnings),
+    }
+
+
+def _timing(host: JobHost) -> dict[str, Any] | None:
+    """Return how long fixed work, and calls by the number of requests, took on a host; None where it was not timed."""
+    if host.timing is None:
+        return None
+    return {
+        "arithmetic_ns": host.timing.arithmetic.time_ns,
+        "memory_ns": host.timing.memory.time_ns,
+        "calls_ns": {str(each.requests): each.time.time_ns for each in host.timing.calls},
     }
 
 

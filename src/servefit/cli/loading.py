@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.cli.files import check_files
+from servefit.cli.loading_from_clients import (
+    FromLabelsOption,
+    FromOption,
+    LoadStorageOption,
+    check_one_client,
+    check_several_clients,
+    load_from,
+)
 from servefit.cli.options import (
     ArrivalsOption,
     ConstantOption,
@@ -128,12 +136,16 @@ def load(
     ] = None,
     histogram: HistogramOption = None,
     seed: SeedOption = SEED,
+    from_: FromOption = None,
+    label: FromLabelsOption = None,
+    storage: LoadStorageOption = None,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Load the endpoint at URL: the most requests that it answers, or how fast it is at the traffic asked for.
 
-    Nothing is sent anywhere else, redirects are not followed, and another machine needs --allow-remote.
+    Nothing is sent anywhere else, redirects are not followed, and another machine needs --allow-remote. With --from,
+    the agents of a fleet send --rate together, and the percentiles are those of all requests.
 
     Exit status: 0, or 3 when the SLA or the rate is not kept or that stays undecided, 4 when nothing is answered, or 5
     when the load client, or the machine, got in the way.
@@ -144,8 +156,41 @@ def load(
     from servefit.cli.phases import parse_traffic
     from servefit.quantities import parse_duration_s, parse_rate_per_s
     from servefit.search.endpoints.load import load_endpoint
+    from servefit.search.fleet.load.requests import LoadSubject
+    from servefit.search.request.load_request import LoadRequest
     from servefit.search.request.sla import Sla, parse_sla
 
+    rate_per_s = None if rate is None else parse_rate_per_s(rate)
+    shape = parse_arrivals(arrivals, constant=constant)
+    traffic = parse_traffic(phase or (), stairs)
+    limits = Sla(thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))).thresholds
+    duration_s = None if duration is None else parse_duration_s("duration", duration)
+    timeout_s, wait_s = parse_duration_s("timeout", timeout), parse_wait_s(wait, no_wait)
+    if from_ or label:
+        check_several_clients({"save": save, "histogram": histogram})
+        load_from(
+            LoadSubject(url=url, payload=payload, protocol=protocol.value, model=model, allow_remote=allow_remote),
+            LoadRequest(
+                sla=Sla(thresholds=limits, rate_per_s=rate_per_s),
+                arrivals=shape,
+                users=users,
+                phases=traffic,
+                duration_s=duration_s,
+                rows_per_request=rows_per_request,
+                connections=connections,
+                timeout_s=timeout_s,
+                seed=seed,
+                allow_noise=allow_noise,
+            ),
+            patterns=from_ or [],
+            labels=label or [],
+            storage=storage,
+            wait_s=wait_s,
+            form=form,
+            quiet=quiet,
+        )
+        return
+    check_one_client(storage)
     check_files(save, histogram)
     with job_progress(quiet=quiet) as progress:
         found = load_endpoint(
@@ -153,21 +198,19 @@ def load(
             payload=payload,
             protocol=protocol.value,
             model=model,
-            rate=None if rate is None else parse_rate_per_s(rate),
-            arrivals=parse_arrivals(arrivals, constant=constant),
+            rate=rate_per_s,
+            arrivals=shape,
             users=users,
-            traffic=parse_traffic(phase or (), stairs),
-            thresholds=Sla(
-                thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))
-            ).thresholds,
-            duration_s=None if duration is None else parse_duration_s("duration", duration),
+            traffic=traffic,
+            thresholds=limits,
+            duration_s=duration_s,
             rows_per_request=rows_per_request,
             connections=connections,
-            timeout_s=parse_duration_s("timeout", timeout),
+            timeout_s=timeout_s,
             seed=seed,
             allow_remote=allow_remote,
             allow_noise=allow_noise,
-            wait_s=parse_wait_s(wait, no_wait),
+            wait_s=wait_s,
             progress=progress,
         )
     emit(loading_output.load_table(found), found.to_dict(), form)

@@ -162,13 +162,16 @@ def start_agent(fleet_url: str, tmp_path: Path) -> Iterator[StartAgent]:
     with ExitStack() as stack:
         started = 0
 
-        def start(name: str, *options: str, url: str = fleet_url, wait: bool = True) -> AgentProcess:
+        def start(
+            name: str, *options: str, url: str = fleet_url, wait: bool = True, cpus: str | None = None
+        ) -> AgentProcess:
             nonlocal started
             started += 1
             log = tmp_path / f"{name}-{started}.log"
+            taskset = [] if cpus is None else ["taskset", "--cpu-list", cpus]
             process = stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "servefit", "agent", "--name", name, *options],
+                    [*taskset, sys.executable, "-m", "servefit", "agent", "--name", name, *options],
                     env={**os.environ, "SERVEFIT_STORAGE": url, "SERVEFIT_HOME": str(tmp_path / name)},
                     stdout=subprocess.PIPE,
                     stderr=stack.enter_context(log.open("w")),

@@ -6,7 +6,7 @@ from typing import Any
 
 from servefit.profiler.machine.topology import Cache
 from servefit.search.fleet.classes.host_facts import HostFacts, Socket
-from servefit.search.fleet.classes.host_timing import CallsTime, HostTiming, WorkTime
+from servefit.search.results.host_timing import CallsTime, HostTiming, WorkTime
 
 GIB = 2**30
 

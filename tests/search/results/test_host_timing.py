@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.search.fleet.classes.made_hosts import timing, work
 
 from servefit.errors import SpecError
-from servefit.search.fleet.classes.host_timing import ROUNDS, CallsTime, HostTiming, WorkTime
+from servefit.search.results.host_timing import ROUNDS, CallsTime, HostTiming, WorkTime
 
 TIMES = st.floats(1.0, 1000.0)
 
@@ -107,6 +107,8 @@ def test_the_interval_of_two_timings_reaches_to_the_slower_one_unless_that_was_m
     assert quick.or_quicker(slow).arithmetic.high_ns == slow.arithmetic.low_ns
     disturbed = timing(0.3, error=0.2)
     assert quick.or_quicker(disturbed) == quick
+    third = timing(0.01)
+    assert quick.or_quicker(slow).or_quicker(third).arithmetic.high_ns == third.arithmetic.high_ns
 
 
 @pytest.mark.parametrize("other", [timing(), timing(subject="another")])

@@ -106,7 +106,8 @@ class HostTiming(Stored, frozen=True, kw_only=True):
 
     def or_quicker(self, again: HostTiming) -> HostTiming:
         """Return what two timings of one host say together: of each piece of work the quicker, as the slower may have
-        been disturbed. Its interval reaches to that of the slower one: what lies between, neither shows by itself. Raises SpecError for timings of different work."""
+        been disturbed. Where both agree the narrower interval counts; else it reaches to that of the slower one, as
+        neither shows by itself what lies between. Raises SpecError for timings of different work."""
         if (self.subject, self.works().keys()) != (again.subject, again.works().keys()):
             raise SpecError("subject", again.subject, f"is not what was timed before, {self.subject!r}")
         return HostTiming(
@@ -123,9 +124,6 @@ class HostTiming(Stored, frozen=True, kw_only=True):
 
 def _quicker(one: WorkTime, other: WorkTime) -> WorkTime:
     quicker, slower = sorted((one, other), key=lambda work: (work.time_ns, work.low_ns, work.high_ns))
-    return WorkTime(
-        time_ns=quicker.time_ns,
-        low_ns=quicker.low_ns,
-        # Of a slower one that was merely disturbed some rounds were as quick.
-        high_ns=max(quicker.high_ns, slower.low_ns),
-    )
+    agree = slower.low_ns <= quicker.high_ns
+    high_ns = min(quicker.high_ns, slower.high_ns) if agree else slower.low_ns
+    return WorkTime(time_ns=quicker.time_ns, low_ns=quicker.low_ns, high_ns=high_ns)

@@ -1,0 +1,80 @@
+"""Times the hosts of a job, all at the same time, and groups those that are alike."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from servefit.errors import AgentLost
+from servefit.search.fleet.classes.grouping import FURTHER_TIMINGS, host_classes
+from servefit.search.fleet.orders import Calibrate, Order
+from servefit.search.results.host_timing import HostTiming
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.classes.grouping import HostClasses
+    from servefit.search.fleet.classes.host_facts import HostFacts
+    from servefit.search.fleet.dispatcher import Dispatcher
+    from servefit.search.optimizer.clock import Clock
+    from servefit.search.storage.header import JobHost
+
+LIMIT_S = 60.0
+"""Timing a host takes three or four seconds, and as long again for the reference to be compiled. Chosen, not
+measured."""
+
+_AT_ONCE = 64
+"""Hosts that are waited for by a thread each."""
+
+
+def classify(
+    hosts: Iterable[JobHost], facts: Mapping[str, HostFacts], job: str, dispatcher: Dispatcher, clock: Clock
+) -> tuple[tuple[JobHost, ...], HostClasses]:
+    """Time ``hosts`` for ``job``, and return those that could be timed with their classes, each after the host that
+    stands for its class, and what there is to say of them. ``facts`` are those of the hosts by name.
+
+    Hosts that are in doubt are timed again, since a disturbance is seldom there twice, while no more than a part of the
+    time of the job, by ``clock``, is over. Raises StorageError, and what a
+    host says of a model that it cannot have.
+    """
+    known = {each.name: each for each in hosts}
+    timings: dict[str, HostTiming | None] = dict.fromkeys(known)
+    again: tuple[str, ...] = tuple(known)
+    until_s = clock.elapsed_s + clock.share_s(0.0)
+    for _ in range(1 + FURTHER_TIMINGS):
+        began_s = clock.elapsed_s
+        for name, timing in _timed(again, job, dispatcher).items():
+            earlier = timings[name]
+            timings[name] = timing if earlier is None or timing is None else earlier.or_quicker(timing)
+        classes = host_classes({name: (facts[name], timings[name]) for name in known})
+        again = classes.doubtful()
+        if not again or 2 * clock.elapsed_s - began_s > until_s:
+            break
+    ordered = []
+    for each in classes.classes:
+        twins = [name for name in each.hosts if name != each.representative]
+        ordered += [
+            replace(known[name], host_class=each.name, timing=timings[name]) for name in (each.representative, *twins)
+        ]
+    return tuple(ordered), classes
+
+
+def _timed(names: Iterable[str], job: str, dispatcher: Dispatcher) -> dict[str, HostTiming | None]:
+    """Return the timings of hosts; None of those whose agents are lost."""
+
+    def time(name: str) -> HostTiming | None:
+        order = Order(
+            token=secrets.token_hex(16), host=name, job=job, asked=Calibrate(), limit_s=LIMIT_S, elapsed_s=0.0
+        )
+        try:
+            answer = dispatcher.ask(order)
+        except AgentLost:
+            return None
+        if answer.failure is not None:
+            raise answer.failure.as_error()
+        return answer.result if isinstance(answer.result, HostTiming) else None
+
+    names = tuple(names)
+    with ThreadPoolExecutor(min(_AT_ONCE, len(names)), "servefit timing") as pool:
+        return dict(zip(names, pool.map(time, names), strict=True))

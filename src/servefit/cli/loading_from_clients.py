@@ -1,0 +1,163 @@
+"""``servefit load --from``: an endpoint, loaded by several hosts of a fleet together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from servefit.cli.choosing_hosts import fleet_storage
+from servefit.cli.output import Format, emit, warn
+from servefit.cli.profiling_output import latency_rows, verdict_rows
+from servefit.cli.progress import job_progress
+from servefit.cli.status import SLA_UNMET, TOO_NOISY
+from servefit.errors import SpecError
+from servefit.option_panels import MACHINE
+from servefit.quantities import number_text, percent_text
+from servefit.report.table import Table
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.load.load_result import ClientsLoadTest, LoadClientResult
+    from servefit.search.fleet.load.requests import LoadSubject
+    from servefit.search.request.load_request import LoadRequest
+
+FromOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="PATTERN",
+        help="Send --rate from the hosts of a fleet of that name, which may have a *, each an equal part; repeat it.",
+        rich_help_panel=MACHINE,
+    ),
+]
+FromLabelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="KEY=VALUE",
+        help="With --from, or instead of it: from hosts with that label; repeat it.",
+        rich_help_panel=MACHINE,
+    ),
+]
+LoadStorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="With --from: database of the fleet. Default: what SERVEFIT_STORAGE says.",
+        rich_help_panel=MACHINE,
+    ),
+]
+
+
+def check_one_client(storage: str | None) -> None:
+    """Raise SpecError for what is only for several clients."""
+    if storage is not None:
+        raise SpecError("storage", None, "is that of a fleet, of which nothing is used", remedy="add --from")
+
+
+def check_several_clients(files: Mapping[str, object]) -> None:
+    """Raise SpecError for ``files``, by option, that need samples: those stay on the hosts of the clients."""
+    for option, file in files.items():
+        if file is not None:
+            raise SpecError(
+                option,
+                str(file),
+                "cannot be written with --from: samples stay on the hosts of the clients",
+                remedy="leave it out; --format json has all figures of each client",
+            )
+
+
+def load_from(
+    subject: LoadSubject,
+    request: LoadRequest,
+    *,
+    patterns: list[str],
+    labels: list[str],
+    storage: str | None,
+    wait_s: float | None,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """Load the endpoint from the chosen hosts, print what came of it, and exit with its status."""
+    from servefit.search.fleet.launching.agent_options import parse_labels
+    from servefit.search.fleet.load.running import load_from_clients
+    from servefit.search.fleet.selection import Selection
+
+    selection = Selection(patterns=tuple(patterns), labels=tuple(parse_labels("label", labels).items()))
+    with job_progress(quiet=quiet) as progress:
+        found = load_from_clients(
+            subject,
+            request,
+            selection,
+            storage=storage or fleet_storage(),
+            wait_s=wait_s or 0.0,
+            progress=progress,
+        )
+    emit(_table(found), found.to_dict(), form)
+    if form is Format.TABLE:
+        emit(_clients_table(found), {}, form)
+    for caution in found.warnings:
+        warn(caution)
+    if found.verdict != "PASS":
+        raise typer.Exit(TOO_NOISY if found.verdict == "INVALID" else SLA_UNMET)
+
+
+def _table(found: ClientsLoadTest) -> Table:
+    summary = found.summary
+    answered = [client for client in found.clients if client.part is not None]
+    rows: list[list[Any]] = [["endpoint", found.url]]
+    if summary is None:
+        rows.append(["verdict", f"{found.verdict}: {found.reason}"])
+        return Table(columns=("figure", "value"), rows=rows)
+    rows += [
+        ["protocol", ", ".join(dict.fromkeys(client.part.protocol for client in answered if client.part is not None))],
+        *verdict_rows(found.verdict, found.reason, summary),
+        ["figures below are of", f"an open loop, {number_text(summary.offered_per_s or 0.0)} requests/s"],
+        ["clients", f"{len(answered)} of {len(found.clients)}"],
+        ["throughput per s", summary.throughput_per_s],
+        ["samples", summary.samples],
+        *latency_rows("response time", summary),
+        ["failed requests", summary.failed],
+    ]
+    if summary.errors:
+        rows.append(["errors", ", ".join(f"{count:,} x {kind}" for kind, count in summary.errors.items())])
+    if found.overlap is not None:
+        rows.append(["clients sent together for", percent_text(found.overlap)])
+    return Table(columns=("figure", "value"), rows=rows)
+
+
+def _clients_table(found: ClientsLoadTest) -> Table:
+    names = list(found.latency_ms)
+    return Table(
+        title="Clients",
+        columns=(
+            "client",
+            "requests/s asked",
+            "answered per s",
+            "samples",
+            *(f"{name} ms" for name in names),
+            "lag p99 ms",
+            "CPU %",
+            "remark",
+        ),
+        rows=[_client_row(client, names) for client in found.clients],
+    )
+
+
+def _client_row(client: LoadClientResult, names: list[str]) -> list[Any]:
+    part = client.part
+    if part is None:
+        return [client.host, client.rate_per_s, *[None] * (4 + len(names)), client.lost]
+    summary = part.summary
+    return [
+        client.host,
+        client.rate_per_s,
+        summary.throughput_per_s,
+        summary.samples,
+        *(summary.latency_ms.get(name) for name in names),
+        summary.lag_ms.get("p99"),
+        summary.client_cpu_percent,
+        ", ".join(problem.kind for problem in part.problems) or None,
+    ]
