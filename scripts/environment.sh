@@ -145,6 +145,24 @@ install_openssh_server() {
     install_packages "start an SSH server" openssh-server openssh-client
 }
 
+# install_nginx, install_haproxy: make sure that configurations of balancers are read by the balancers themselves. The
+# packages would start them where there is a system that starts services; a balancer that was there before stays as it is.
+install_nginx() {
+    install_balancer nginx
+}
+
+install_haproxy() {
+    install_balancer haproxy
+}
+
+install_balancer() {
+    [[ ! -x /usr/sbin/$1 ]] && ! command -v "$1" >/dev/null || return 0
+    install_packages "have $1 read its configuration" "$1"
+    if [[ -d /run/systemd/system ]]; then
+        systemctl disable --quiet --now "$1"
+    fi
+}
+
 # install_chromium: make sure that there is a browser, with letters, for the tests to open reports in.
 install_chromium() {
     if [[ ! -x /usr/bin/chromium ]]; then

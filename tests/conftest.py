@@ -26,7 +26,7 @@ NOT_PURE_PATHS = (
 """Tests that start programs of others, install packages, or are about this repository. The kept models were written by
 XGBoost 3, and XGBoost 2.1, the lowest, reads them without their base score: it predicts something else without a
 word."""
-NOT_PURE_FIXTURES = {"browser", "postgresql", "sshd", "zsh"}
+NOT_PURE_FIXTURES = {"balancer_programs", "browser", "postgresql", "sshd", "zsh"}
 """What takes a program that no Python package brings."""
 
 Respond = Callable[[str, bytes], tuple[int, bytes, Mapping[str, str]]]

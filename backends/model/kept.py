@@ -21,7 +21,8 @@ def copy_kept(model: Model, target: Path) -> None:
 def check_kept(model: Model) -> None:
     """Make sure that the file of an opened model is what it was; one that is damaged or gone is put back from where the
     model came from. Raises CorruptModel where that is gone too, or has changed; StateError."""
-    if has_digest(model.file, model.digest) or (not _is_kept(model) and find_kept(model.digest) is not None):
+    elsewhere = not _is_kept(model) or not _is_there(model.file)
+    if has_digest(model.file, model.digest) or (elsewhere and find_kept(model.digest) is not None):
         return
     changed = CorruptModel(model.file, "it is gone, or not what it was when it was measured")
     try:
@@ -43,7 +44,8 @@ def as_kept(model: Model) -> Model:
     Raises CorruptModel where the file is gone or has changed, and what ``Model.load`` raises.
     """
     is_as_today = model.splits is None or digest_in_name(model.splits) is not None
-    if is_as_today and _is_kept(model) and not model.lacks_inputs:
+    # What a job on a fleet says of its files is of the host that began it.
+    if is_as_today and _is_there(model.file) and _is_kept(model) and not model.lacks_inputs:
         return model
     changed = CorruptModel(model.file, "it is not what it was when it was opened")
     kept = find_kept(model.digest)
@@ -59,3 +61,11 @@ def as_kept(model: Model) -> Model:
 
 def _is_kept(model: Model) -> bool:
     return model.digest in (model.file.parent.name, digest_in_name(model.file))
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is a file, as far as this user may know."""
+    try:
+        return path.exists()
+    except OSError:  # in a folder of another user, as on the host that the path is of
+        return False

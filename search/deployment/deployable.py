@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model.names import name_after
+from servefit.errors import SpecError
 from servefit.quantities import count_text, given_duration_text
 
 if TYPE_CHECKING:
@@ -59,12 +60,27 @@ class Deployable:
 
 
 def deployable_of_job(address: str, *, storage: str | None = None) -> Deployable:
-    """Return the recommendation "JOB/ID", or the first one of "JOB", as a deployable. Raises SpecError for an unknown
-    job, StorageError, and as :func:`deployable_of_recommendation`."""
-    from servefit.search.jobs.lifecycle import load_job
+    """Return the recommendation "JOB/ID", or the first one of "JOB", as a deployable. Of a job on a fleet, what has the
+    same ID on several classes of hosts is the same deployment.
+
+    Raises SpecError for an unknown job, and for one with several classes of hosts where no ID is given; StorageError,
+    and as :func:`deployable_of_recommendation`.
+    """
+    from servefit.search.jobs.lifecycle import load_parts
 
     name, slash, chosen = address.partition("/")
-    return deployable_of_recommendation(load_job(name, storage=storage), chosen if slash else None)
+    parts = load_parts(name, storage=storage)
+    if len(parts) == 1:
+        return deployable_of_recommendation(parts[0], chosen if slash else None)
+    known = {found.id: part for part in reversed(parts) for found in (*part.pareto, *part.recommendations)}
+    if chosen not in known:
+        raise SpecError(
+            "job",
+            address,
+            "measures on several classes of hosts, each with recommendations of its own",
+            remedy=f"name one of them, such as {name}/{next(iter(known), 'ID')}; servefit show {name} has them",
+        )
+    return deployable_of_recommendation(known[chosen], chosen)
 
 
 def deployable_of_recommendation(job: RecommendationJob, recommendation_id: str | None = None) -> Deployable:

@@ -18,7 +18,13 @@ from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.machine.slot.holding import measuring_slot
-from servefit.profiler.procedures.load_clients import Placement, clients_at, competing_load, place_clients
+from servefit.profiler.procedures.load_clients import (
+    Placement,
+    clients_at,
+    competing_load,
+    place_clients,
+    with_own_remedy,
+)
 from servefit.profiler.procedures.open_loops import remarks_on
 from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.profiler.procedures.traffic_rules import given_traffic
@@ -202,7 +208,7 @@ class _Timed(SilentProgress):
 def _load_test(
     target: LoadTarget, host: Host, placement: Placement, request: LoadRequest, found: LoadOutcome, *, elapsed_s: float
 ) -> LoadTest:
-    problems = tuple(_with_own_remedy(problem, placement) for problem in found.problems)
+    problems = tuple(with_own_remedy(problem, placement) for problem in found.problems)
     invalid = bool(problems) and not request.allow_noise
     server, decision = placement.server, found.decision
     if decision is not None:
@@ -235,21 +241,6 @@ def _load_test(
         warnings=tuple(_warnings(target, placement, found, problems)),
         elapsed_s=elapsed_s,
     )
-
-
-def _with_own_remedy(problem: Problem, placement: Placement) -> Problem:
-    """Return ``problem`` with a remedy for whoever has an endpoint and not a model."""
-    match problem.kind:
-        case "client on the server's CPUs":
-            cpus = ",".join(map(str, placement.own_cpus)) or "LIST"
-            return replace(
-                problem,
-                reason="the load client took CPU time from the server, which may use every CPU of this machine",
-                remedy=f"start the server with taskset -c {cpus}, or load it from another machine",
-            )
-        case "client saturated" | "client behind":
-            return replace(problem, remedy="load it from a machine with more CPUs, or with more rows in a request")
-    return problem
 
 
 def _warnings(target: LoadTarget, placement: Placement, found: LoadOutcome, problems: Sequence[Problem]) -> list[str]:

@@ -71,7 +71,7 @@ class Dispatcher:
         self._leases = leases
         self._pending: dict[str, _Pending] = {}
         self._lock = threading.Lock()
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._look = asyncio.Event()
         self._queue: Queue | None = None
         self._failed: BaseException | None = None
@@ -80,6 +80,7 @@ class Dispatcher:
     @contextmanager
     def running(self) -> Iterator[Dispatcher]:
         """Dispatch for as long as the block lasts. Orders that are open at its end are withdrawn."""
+        self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._run, name="servefit dispatcher", daemon=True)
         thread.start()
         try:

@@ -19,12 +19,14 @@ from servefit.profiler.machine.background import work_in_background
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
 from servefit.profiler.queueing.service import ServiceTimes
+from servefit.search.fleet.agents.allowed_variables import check_variables
+from servefit.search.fleet.answer import check_costs
 from servefit.search.fleet.classifying import classify
 from servefit.search.fleet.database import fleet_address, fleet_leases
 from servefit.search.fleet.dispatcher import Dispatcher
 from servefit.search.fleet.fleet_job import read_fleet_job
 from servefit.search.fleet.measurer import FleetMeasurer
-from servefit.search.fleet.subject import publish
+from servefit.search.fleet.subject import check_publishable, publish
 from servefit.search.jobs.beginning import (
     check_free,
     check_objective,
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Skipped
-    from servefit.search.storage.header import JobStatus
+    from servefit.search.storage.header import JobStatus, PlanRequest
     from servefit.search.storage.log import JobLog
 
 _log = logging.getLogger(__name__)
@@ -80,6 +82,7 @@ def run_fleet_job(
     sample_payload: Any,
     request: JobRequest,
     selection: Selection,
+    plan: PlanRequest,
     *,
     storage: str | None,
     trust_pickle: bool,
@@ -87,8 +90,8 @@ def run_fleet_job(
     wait_s: float | None = None,
 ) -> FleetJob:
     """Run a new job on the hosts of a fleet that ``selection`` chooses, and keep it in the database of the fleet at
-    ``storage``. This host opens the model, for which it waits ``wait_s`` at most where something else measures here,
-    and measures nothing.
+    ``storage``; ``plan`` says how they are planned. This host opens the model, for which it waits ``wait_s`` at most
+    where something else measures here, and measures nothing.
 
     Raises SpecError where the request, the fleet or the choice is wrong, StorageError, ModelError, StateError and
     SlotTaken before anything is measured; FleetInterrupted.
@@ -108,6 +111,10 @@ def run_fleet_job(
         store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
         dispatcher = Dispatcher(store.database, address, fleet_leases(store.database, address))
         chosen = selection.choose(dispatcher.registry.hosts())
+        check_costs(plan, ((state.host.name, dict(state.host.cost)) for state in chosen))
+        _check_spare(plan, len(chosen))
+        for state in chosen:
+            check_variables((each.variable for each in request.environment), state.host.allows)
         hosts, skipped = _job_hosts(request, chosen)
         check_free(request.name)
         check_there(source, sample_payload)
@@ -118,7 +125,8 @@ def run_fleet_job(
             progress.stage("opening the model", before_search(clock))
             model, payload = open_subject(request, source, sample_payload, trust_pickle=trust_pickle)
         _check_trust(model, chosen)
-        header = new_header(request, model, payload, own, (), hosts)
+        header = new_header(request, model, payload, own, (), hosts, plan)
+        check_publishable(header)
         log, folder = keep_new_job(header, payload, store)
         with log.owned():
             progress.stage("publishing the model", before_search(clock))
@@ -177,10 +185,19 @@ def _job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[
                 profiles=profiles,
                 host_class="",
                 labels=state.host.labels,
+                cost=state.host.cost,
             )
         )
     told = {each.name: each for each in skipped if each.name not in possible}
     return tuple(hosts), tuple(told.values())
+
+
+def _check_spare(plan: PlanRequest, hosts: int) -> None:
+    """Raise SpecError where as many hosts may be lost as there are."""
+    if plan.spare >= hosts:
+        raise SpecError(
+            "spare", plan.spare, f"is not less than the {hosts} hosts that were chosen", remedy="choose more hosts"
+        )
 
 
 def _check_trust(model: Model, chosen: Iterable[HostState]) -> None:

@@ -41,7 +41,7 @@ class Selection:
         chosen = [each for each in hosts if self._is_chosen(each)]
         if not chosen:
             raise SpecError("host", self._asked(), "is what no host of the fleet is", remedy="see servefit fleet hosts")
-        there = tuple(each for each in chosen if each.status not in AWAY and each.host.schema == SCHEMA)
+        there = tuple(filter(_takes_orders, chosen))
         if not there:
             raise SpecError(
                 "host",
@@ -50,6 +50,11 @@ class Selection:
                 remedy="see servefit fleet hosts",
             )
         return there
+
+    def left_out(self, hosts: Sequence[HostState]) -> tuple[str, ...]:
+        """Return, in words, which of ``hosts`` are chosen and take no orders."""
+        chosen = filter(self._is_chosen, hosts)
+        return tuple(_why_not(each) for each in chosen if not _takes_orders(each))
 
     def _is_chosen(self, state: HostState) -> bool:
         named = not self.patterns or any(fnmatchcase(state.host.name, pattern) for pattern in self.patterns)
@@ -63,6 +68,10 @@ class Selection:
 
     def _asked(self) -> str:
         return " ".join([*self.patterns, *(f"{key}={value}" for key, value in self.labels)])
+
+
+def _takes_orders(state: HostState) -> bool:
+    return state.status not in AWAY and state.host.schema == SCHEMA
 
 
 def _why_not(state: HostState) -> str:

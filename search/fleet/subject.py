@@ -52,11 +52,9 @@ def publish(blobs: Blobs, header: JobHeader, payload_file: Path) -> None:
     an absolute path, and for a payload that is too large or cannot be read; CorruptModel for a model that is not what
     it was when it was opened; StorageError, StateError.
     """
-    _check_secrets(header)
+    check_publishable(header)
     model, payload = header.model, header.payload
     is_shared = model.size_bytes > MAX_BYTES
-    if is_shared and not Path(model.source).is_absolute():
-        raise too_large("model", model.source)
     rows = _rows_in(payload_file, header)
     if rows.nbytes > MAX_BYTES:
         raise SpecError("payload", payload.source, f"is above {size_text(MAX_BYTES)}", remedy="give fewer rows")
@@ -97,7 +95,12 @@ def _needed(store: JobStore) -> set[str] | None:
     return needed
 
 
-def _check_secrets(header: JobHeader) -> None:
+def check_publishable(header: JobHeader) -> None:
+    """Raise SpecError for a job that other hosts cannot have: with secrets, or a model that is too large and was not
+    named by an absolute path."""
+    model = header.model
+    if model.size_bytes > MAX_BYTES and not Path(model.source).is_absolute():
+        raise too_large("model", model.source)
     for given in header.request.environment:
         if given.holds_secrets:
             raise SpecError(

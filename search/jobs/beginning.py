@@ -22,7 +22,7 @@ from servefit.search.request.arrivals import resolve_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import objective as objective_named
-from servefit.search.storage.header import JobHeader, JobHost, PayloadFacts
+from servefit.search.storage.header import JobHeader, JobHost, PayloadFacts, PlanRequest
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder, reserve
 from servefit.search.storage.secrets import keep_secrets
 from servefit.state import write_atomically
@@ -124,8 +124,10 @@ def new_header(
     host: Host,
     profiles: tuple[InstanceProfile, ...],
     hosts: tuple[JobHost, ...] = (),
+    plan: PlanRequest | None = None,
 ) -> JobHeader:
-    """Return what is known of a job that begins now, on ``host``, or on the ``hosts`` of a fleet."""
+    """Return what is known of a job that begins now, on ``host``, or on the ``hosts`` of a fleet, which is
+    planned by ``plan``."""
     from servefit.version import __version__
 
     return JobHeader(
@@ -137,6 +139,7 @@ def new_header(
         servefit=__version__,
         created_at=time.time(),
         hosts=hosts,
+        plan=plan,
     )
 
 

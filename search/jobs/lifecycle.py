@@ -272,6 +272,15 @@ def _finish(runner: JobRunner, status: JobStatus) -> RecommendationJob:
     return RecommendationJob.of(runner.log.header, state, steps)
 
 
+def load_parts(name: str, *, storage: str | None = None) -> tuple[RecommendationJob, ...]:
+    """Read the job of that name as :func:`load_job`: of one that measures on a fleet, what it does on each class of
+    hosts; else the job alone."""
+    with JobStore.open(storage) as store:
+        log = store.job(name)
+        hosts = [each.name for each in log.header.representatives.values()]
+        return tuple(read_job(store, name, host=host) for host in hosts) or (read_job(store, name),)
+
+
 def _job(log: JobLog, part: JobLog | ClassLog) -> RecommendationJob:
     """Return the job that ``log`` keeps, or the ``part`` of it that is done on a class of hosts."""
     owner, steps = log.owner(), part.steps()

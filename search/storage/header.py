@@ -7,7 +7,9 @@ from typing import Literal, TypeAlias
 
 from servefit.backends.model import Model
 from servefit.backends.types import Target
+from servefit.checks import check_whole
 from servefit.errors import SpecError
+from servefit.field_types import check_types
 from servefit.profiler.machine.host import Host
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
@@ -35,10 +37,31 @@ class PayloadFacts(Stored, frozen=True, kw_only=True):
     unused_columns: tuple[str, ...] = ()
 
 
+PlanGoal: TypeAlias = Literal["cost", "watts", "hosts"]
+"""What the plan of a fleet minimizes: what its hosts cost an hour, the watts that they draw, or their number."""
+
+
+class PlanRequest(Stored, frozen=True, kw_only=True):
+    """How a fleet is planned: any ``spare`` hosts may be lost, no more than ``most_hosts`` serve, and ``goal`` is
+    minimized; None leaves it to what is known of the hosts. Raises SpecError."""
+
+    spare: int = 0
+    most_hosts: int | None = None
+    goal: PlanGoal | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_whole("spare", self.spare, least=0)
+        if self.most_hosts is not None:
+            check_whole("most_hosts", self.most_hosts, least=1)
+            if self.spare >= self.most_hosts:
+                raise SpecError("spare", self.spare, f"is not less than the {self.most_hosts} hosts that may serve")
+
+
 class JobHost(Stored, frozen=True, kw_only=True):
     """A host of a fleet on which a job measures, under the ``name`` of its agent. ``profiles`` are those asked for that
     it can be. Hosts of one ``host_class`` are as fast as each other; what is measured on the first holds for all. It is
-    empty until the hosts have been timed; ``timing`` is what came of that."""
+    empty until the hosts have been timed; ``timing`` is what came of that. ``cost`` is what its owner pays, by key."""
 
     name: str
     host: Host
@@ -46,13 +69,15 @@ class JobHost(Stored, frozen=True, kw_only=True):
     host_class: str
     labels: tuple[tuple[str, str], ...] = ()
     timing: HostTiming | None = None
+    cost: tuple[tuple[str, float | str], ...] = ()
 
 
 @shown()
 class JobHeader(Stored, frozen=True, kw_only=True):
     """``profiles`` are those asked for that ``host`` can be. ``created_at`` is in seconds since 1970, ``servefit`` the
     version that began the job. ``hosts`` are those of a fleet on which it measures, in the place of ``host``, which is
-    then the one that it was begun on; empty where it measures on ``host`` itself."""
+    then the one that it was begun on; empty where it measures on ``host`` itself. ``plan`` says how these are planned.
+    """
 
     request: JobRequest
     model: Model
@@ -62,6 +87,7 @@ class JobHeader(Stored, frozen=True, kw_only=True):
     servefit: str
     created_at: float
     hosts: tuple[JobHost, ...] = ()
+    plan: PlanRequest | None = None
 
     def on(self, name: str) -> JobHeader:
         """Return the header of what the job does on the host of that ``name``, as if it were all of the job. Raises

@@ -17,6 +17,7 @@ import pytest
 import xgboost
 from tests.docs.pages import ROOT
 from tests.docs.running import Reader, reading
+from tests.search.conftest import postgresql, postgresql_url  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +67,9 @@ def belongings(tmp_path_factory: pytest.TempPathFactory) -> Belongings:
 
 
 @pytest.fixture
-def reader_of(belongings: Belongings, tmp_path: Path) -> Iterator[ReaderOf]:
-    """Somebody who reads the page of that name, in a folder and with a state folder of their own."""
+def reader_of(belongings: Belongings, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ReaderOf]:
+    """Somebody who reads the page of that name, in a folder and with a state folder of their own. Who reads of fleets
+    has a database on a server."""
     with ExitStack() as stack:
 
         def reader(page: str) -> Reader:
@@ -78,6 +80,7 @@ def reader_of(belongings: Belongings, tmp_path: Path) -> Iterator[ReaderOf]:
                 shutil.copytree(belongings.files, folder)
             if "--name fraud" not in (ROOT / page).read_text(encoding="utf-8"):
                 shutil.copytree(belongings.state, state)
-            return stack.enter_context(reading(folder, state))
+            storage = request.getfixturevalue("postgresql_url") if page == "docs/fleet.md" else None
+            return stack.enter_context(reading(folder, state, storage=storage))
 
         yield reader

@@ -151,8 +151,9 @@ class Reader:
 
 
 @contextmanager
-def reading(folder: Path, state: Path) -> Iterator[Reader]:
-    """A reader in ``folder``, with ``servefit`` on the path, a home of their own and the state folder ``state``."""
+def reading(folder: Path, state: Path, *, storage: str | None = None) -> Iterator[Reader]:
+    """A reader in ``folder``, with ``servefit`` on the path, a home of their own and the state folder ``state``. Jobs
+    are kept in the database ``storage``, where that is given."""
     programs, home = folder.parent / "bin", folder.parent / "home"
     programs.mkdir()
     home.mkdir()
@@ -168,6 +169,7 @@ def reading(folder: Path, state: Path) -> Iterator[Reader]:
             "HOME": str(home),
             "SERVEFIT_HOME": str(state),
             "SHELL": "/bin/bash",
+            **({} if storage is None else {"SERVEFIT_STORAGE": storage}),
         },
         port=port,
     )

@@ -16,7 +16,7 @@ SAYS: dict[str, tuple[str, ...]] = {
 }
 """What some block of a page has to say: what the page shows of its output."""
 
-ON_TWO_CPUS = ("README.md", "docs/api.md", "docs/moving/sagemaker.md", "docs/tutorial.md")
+ON_TWO_CPUS = ("README.md", "docs/api.md", "docs/fleet.md", "docs/moving/sagemaker.md", "docs/tutorial.md")
 """Pages that name an instance of two CPUs, or whose Python measures endpoints, and so want them for themselves."""
 
 RUN = {page: [block for block in blocks(page) if block.language in ("bash", "python")] for page in pages()}

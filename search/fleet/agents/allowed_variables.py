@@ -6,13 +6,9 @@ are known to tune numerical libraries and memory allocation, and those that the 
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
 
 from servefit.errors import SpecError
-
-if TYPE_CHECKING:
-    from servefit.profiler.record.types import Configuration
 
 PREFIXES = ("BLIS_", "DNNL_", "GOMP_", "KMP_", "MKL_", "NUMEXPR_", "OMP_", "ONEDNN_", "OPENBLAS_", "VECLIB_")
 """Those of OpenMP and of libraries that compute. Their values are numbers, sets of CPUs, and words."""
@@ -29,14 +25,14 @@ PATHS = ("DNNL_JIT_DUMP", "MKL_VERBOSE_OUTPUT_FILE", "ONEDNN_JIT_DUMP")
 """They have the prefix, and have a library write files."""
 
 
-def check_variables(configuration: Configuration, allowed: Collection[str]) -> None:
-    """Raise SpecError where ``configuration`` sets a variable that is neither known to be harmless nor ``allowed``."""
-    for name, _ in configuration.environment:
+def check_variables(names: Iterable[str], allowed: Collection[str]) -> None:
+    """Raise SpecError where one of the variables is neither known to be harmless nor ``allowed``."""
+    for name in names:
         usual = (name.startswith(PREFIXES) or name in NAMES) and name not in PATHS
         if not usual and name not in allowed:
             raise SpecError(
                 "env",
                 name,
                 "is not a variable that the agent lets jobs set",
-                remedy=f"start it with --allow-env {name}",
+                remedy=f"start the agent with --allow-env {name}",
             )

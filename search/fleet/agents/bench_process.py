@@ -96,14 +96,14 @@ class Bench:
             # This process is younger than the compilation. All is in the cache.
             self._compile(Compile(), order)
         if isinstance(asked, TimeCalls):
-            check_variables(asked.subject, self._hello.allows)
+            check_variables(dict(asked.subject.environment), self._hello.allows)
             return measurer.time_calls(asked)
         if isinstance(asked, SurveyEndpoint):
-            check_variables(asked.subject, self._hello.allows)
+            check_variables(dict(asked.subject.environment), self._hello.allows)
             return measurer.survey_endpoint(asked)
         if isinstance(asked, LoadClient):
             raise TypeError("a load client belongs to no job")
-        check_variables(asked.configuration, self._hello.allows)
+        check_variables(dict(asked.configuration.environment), self._hello.allows)
         return measurer.load(asked)
 
     def remarks(self) -> tuple[str, ...]:

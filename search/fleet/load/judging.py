@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import TrialVerdict
 
 
-def judged(url: str, request: LoadRequest, clients: Sequence[LoadClientResult], *, elapsed_s: float) -> ClientsLoadTest:
-    """Return what the load amounts to. It is INVALID where a client is missing, whatever the others measured."""
+def judged(
+    url: str,
+    request: LoadRequest,
+    clients: Sequence[LoadClientResult],
+    *,
+    warnings: Sequence[str] = (),
+    elapsed_s: float,
+) -> ClientsLoadTest:
+    """Return what the load amounts to. It is INVALID where a client is missing, whatever the others measured.
+    ``warnings`` come before those that are found here."""
     thresholds = request.sla.thresholds
     parts = [(client.host, client.part) for client in clients if client.part is not None]
     problems = [
@@ -54,7 +62,7 @@ def judged(url: str, request: LoadRequest, clients: Sequence[LoadClientResult], 
         verdict=verdict,
         reason=reason,
         problems=tuple(problems),
-        warnings=_warnings(clients, problems, summary),
+        warnings=(*warnings, *_warnings(clients, problems, summary)),
         elapsed_s=elapsed_s,
     )
 

@@ -69,7 +69,8 @@ def load_from_clients(
     began_s = time.monotonic()
     with JobStore.open(storage, patience_s=PATIENCE_S) as store:
         leases = fleet_leases(store.database, address)
-        hosts = selection.choose(Registry(store.database, address, leases).hosts())
+        there = Registry(store.database, address, leases).hosts()
+        hosts = selection.choose(there)
         ready_s = READY_S + wait_s
         payload = None if subject.payload is None else sent_payload(subject.payload, Blobs.of(store))
         asked = client_orders(subject, request, len(hosts), payload, start_within_s=ready_s + LEAD_S)
@@ -87,7 +88,9 @@ def load_from_clients(
             finally:
                 with suppress(StorageError):
                     load.forget()
-    found = judged(subject.url, request, [client.result() for client in clients], elapsed_s=time.monotonic() - began_s)
+    left_out = tuple(f"{why}, and sent nothing" for why in selection.left_out(there))
+    results = [client.result() for client in clients]
+    found = judged(subject.url, request, results, warnings=left_out, elapsed_s=time.monotonic() - began_s)
     summary = found.summary
     if summary is not None and summary.samples and not any(client.answered for client in found.clients):
         kinds = ", ".join(summary.errors) or "no answer"

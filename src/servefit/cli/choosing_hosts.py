@@ -38,6 +38,21 @@ LabelsOption = Annotated[
 ]
 
 
+SpareOption = Annotated[
+    int,
+    typer.Option("--spare", metavar="N", min=0, help="With --fleet: any N hosts may be lost.", rich_help_panel=MACHINE),
+]
+MostHostsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--most-hosts", metavar="N", min=1, help="With --fleet: no more hosts serve.", rich_help_panel=MACHINE
+    ),
+]
+
+PLAN_GOALS = ("watts", "hosts")
+"""Goals of ``--goal`` that a plan has and a job on one host has not. By cost both are ranked."""
+
+
 def selection(*, fleet: bool, hosts: Iterable[str], labels: Iterable[str]) -> Selection:
     """Return the choice that the options make. Raises SpecError where hosts are chosen and no ``fleet`` is asked for,
     and for what is no label."""

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from servefit.cli.balancing import DEFAULT_PORT, export_balancer
+from servefit.cli.completion import one_of
 from servefit.cli.deployments import DeploymentOptions, NameOption, with_deployment
 from servefit.cli.options import QuietOption
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import showing_stage
+from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 from servefit.report.table import Table
 
@@ -32,6 +35,25 @@ def export(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    balancer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="nginx|haproxy|envoy",
+            autocompletion=one_of("nginx", "haproxy", "envoy"),
+            help="Of a job on a fleet: write the configuration of that balancer in front of it instead.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="PORT",
+            min=1,
+            max=65535,
+            help="With --balancer: the port of the balancer and of the endpoints behind it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = DEFAULT_PORT,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -40,6 +62,11 @@ def export(
 
     Example: servefit export fraud-20261124-120000 -o deploy/
     """
+    if balancer is not None:
+        if deployment.job is None:
+            raise SpecError("balancer", balancer, "is for a job on a fleet", remedy="name the job")
+        export_balancer(deployment.job, balancer, output, port=port, storage=deployment.storage, form=form)
+        return
     from servefit.search.deployment.bundle.lock import REMEDY
     from servefit.search.deployment.bundle.writing import check_free, write_bundle
 

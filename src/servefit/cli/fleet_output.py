@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -10,13 +11,17 @@ import typer
 from servefit.cli.job_output import exit_status, print_job
 from servefit.cli.output import Format, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
+from servefit.report.fleet_tables import plan_headline, plan_sentences, plan_table
 from servefit.report.job_tables import recommendations_table
 from servefit.report.table import Table
+from servefit.search.fleet.answer import goal_of, plan_of
+from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
+from servefit.search.storage.header import PlanRequest
 
 if TYPE_CHECKING:
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
     from servefit.search.optimizer.progress import Progress
-    from servefit.search.storage.header import JobHost
+    from servefit.search.storage.header import JobHost, PlanGoal
 
 _BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED, INTERRUPTED)
 """Exit statuses of classes: the job has the first of them that a class has."""
@@ -35,30 +40,45 @@ def print_fleet_and_exit(run: Callable[[Progress], FleetJob], *, form: Format, w
         print_fleet_job(interruption.job, form, wide=wide)
         raise typer.Exit(INTERRUPTED) from interruption
     print_fleet_job(job, form, wide=wide)
-    raise typer.Exit(INTERRUPTED if job.status == "STOPPED" else _best_status(job.classes))
+    raise typer.Exit(_status_of(job))
+
+
+def _status_of(job: FleetJob) -> int:
+    if job.status == "STOPPED":
+        return INTERRUPTED
+    return SLA_UNMET if isinstance(plan_of(job), NotCarried) else _best_status(job.classes)
 
 
 def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
     """Print what the job found on each class of hosts, one after the other; as one document or table in other forms
     than that for people."""
+    plan, goal = plan_of(job), goal_of(job.header.plan or PlanRequest(), job.header.hosts)
     if form is Format.TABLE:
+        if plan is not None:
+            print_line(f"\n{plan_headline(plan, goal)}")
+        if isinstance(plan, FleetPlan):
+            emit(plan_table(plan, goal), {}, form)
+            for line in plan_sentences(plan, goal):
+                print_line(line)
         for each in job.classes:
             print_line(f"\n{_title(each)}")
             print_job(each.job, form, wide=wide)
     else:
-        emit(_table(job), fleet_document(job), form)
+        emit(_table(job), fleet_document(job, plan, goal), form)
     for warning in job.warnings:
         warn(warning)
 
 
-def fleet_document(job: FleetJob) -> dict[str, Any]:
-    """Return the job as JSON: its hosts, and for every class of them a document as that of a job on one host."""
+def fleet_document(job: FleetJob, plan: FleetPlan | NotCarried | None, goal: PlanGoal) -> dict[str, Any]:
+    """Return the job as JSON: its plan, its hosts, and for every class of them a document as that of a job on one
+    host."""
     from servefit.search.jobs.document import job_document
 
     return {
         "name": job.name,
         "status": job.status,
         "elapsed_s": job.state.elapsed_s,
+        "plan": None if plan is None else {"goal": goal, **asdict(plan)},
         "hosts": [
             {
                 "name": each.name,

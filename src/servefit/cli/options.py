@@ -127,7 +127,10 @@ StorageOption = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="Database that keeps jobs, such as postgresql://user@server/jobs; one in the state folder.",
+        envvar="SERVEFIT_STORAGE",
+        show_envvar=False,
+        help="Database that keeps jobs, such as postgresql://user@server/jobs. Default: what SERVEFIT_STORAGE says, "
+        "else one in the state folder.",
         rich_help_panel=OUTPUT,
     ),
 ]

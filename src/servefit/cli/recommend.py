@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from servefit.cli.choosing_hosts import FleetOption, HostsOption, LabelsOption, fleet_storage, selection
+from servefit.cli.choosing_hosts import (
+    PLAN_GOALS,
+    FleetOption,
+    HostsOption,
+    LabelsOption,
+    MostHostsOption,
+    SpareOption,
+    selection,
+)
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, sources, write_config
 from servefit.cli.job_options import config_with_options, with_job_options
 from servefit.cli.options import NoWaitOption, PayloadOption, QuietOption, StorageOption, TrustOption
@@ -16,6 +24,7 @@ from servefit.cli.output import Format, FormatOption, WideOption
 if TYPE_CHECKING:
     from servefit.search.fleet.selection import Selection
     from servefit.search.request.job_request import JobRequest
+    from servefit.search.storage.header import PlanRequest
 
 
 @with_job_options
@@ -31,6 +40,8 @@ def recommend(
     fleet: FleetOption = False,
     host: HostsOption = None,
     label: LabelsOption = None,
+    spare: SpareOption = 0,
+    most_hosts: MostHostsOption = None,
     trust_pickle: TrustOption = False,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
@@ -53,24 +64,30 @@ def recommend(
     from servefit.search.request.arrivals import resolve_arrivals
     from servefit.search.request.config_file import read_config
     from servefit.search.request.config_schema import JobConfig
+    from servefit.search.storage.header import PlanRequest
 
     from_file = JobConfig() if config is None else read_config(config)
     model, payload = sources(from_file, model, payload)
-    wanted = config_with_options(from_file, job, given_options(context), no_wait=no_wait)
+    given = set(given_options(context))
+    plan_goal = job["goal"] if fleet and "goal" in given and job["goal"] in (*PLAN_GOALS, "cost") else None
+    if plan_goal in PLAN_GOALS:
+        given.discard("goal")
+    wanted = config_with_options(from_file, job, given, no_wait=no_wait)
     asked = wanted.request(wanted.name or default_name(model))
     request = resolve_arrivals(asked)
     SHAPES.warn_of_ignored()
     if save_config is not None:
         # A rate that nobody asked for is left to the arrivals.
         write_config(asked, model, payload, save_config, wait_s=wanted.wait_s)
-    if fleet or host or label:
+    if fleet or host or label or spare or most_hosts:
         _recommend_on_fleet(
             model,
             payload,
             request,
             selection(fleet=fleet, hosts=host or (), labels=label or ()),
+            PlanRequest(spare=spare, most_hosts=most_hosts, goal=plan_goal),
             trust_pickle=trust_pickle,
-            storage=storage or fleet_storage(),
+            storage=storage,
             wait_s=wanted.wait_s,
             form=form,
             wide=wide,
@@ -97,6 +114,7 @@ def _recommend_on_fleet(
     payload: Path | None,
     request: JobRequest,
     chosen: Selection,
+    plan: PlanRequest,
     *,
     trust_pickle: bool,
     storage: str | None,
@@ -114,6 +132,7 @@ def _recommend_on_fleet(
             payload,
             request,
             chosen,
+            plan,
             storage=storage,
             trust_pickle=trust_pickle,
             progress=progress,

@@ -37,6 +37,12 @@ def report(
         Form | None,
         typer.Option("--format", help="The form, if not the one that FILE ends in.", rich_help_panel=OUTPUT),
     ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST", help="Of a job on a fleet: what it found on hosts like that.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
     storage: StorageOption = None,
 ) -> None:
     """Write all that a job found: the answer, its evidence, every test, the machine, and how to repeat it.
@@ -51,8 +57,8 @@ def report(
     if output is None:
         if form is None:
             raise SpecError("output", None, "is missing", remedy="say -o report.html, or --format markdown for stdout")
-        print_text(report_text(load_job(job, storage=storage), form))
+        print_text(report_text(load_job(job, storage=storage, host=host), form))
     else:
         # What is wrong with the name is said before anything is read.
         chosen = form or form_of(output)
-        write_report(load_job(job, storage=storage), output, chosen)
+        write_report(load_job(job, storage=storage, host=host), output, chosen)

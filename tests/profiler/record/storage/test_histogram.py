@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -82,3 +86,70 @@ def test_a_histogram_of_nothing_has_no_percentiles() -> None:
     histogram = Histogram.of(np.array([], dtype=np.int64))
     assert list(histogram.percentiles()) == []
     assert (histogram.total, histogram.maximum, histogram.mean_and_deviation()) == (0, 0, (0, 0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.lists(st.integers(0, 5000) | st.integers(0, 2**63 - 1), max_size=50))
+def test_what_is_encoded_is_decoded_again(values: list[int]) -> None:
+    histogram = Histogram.of(np.array(values, dtype=np.int64))
+    decoded = Histogram.decoded(histogram.encoded())
+    assert np.array_equal(decoded.counts, histogram.counts)
+    assert decoded.total == len(values)
+
+
+@settings(max_examples=30, deadline=None)
+@given(values=st.lists(st.integers(0, HOUR_NS), max_size=30))
+def test_what_the_port_encodes_is_decoded(values: list[int]) -> None:
+    decoded = Histogram.decoded(recorded(values).encode().decode())
+    assert np.array_equal(decoded.counts, Histogram.of(np.array(values, dtype=np.int64)).counts)
+
+
+@given(parts=st.lists(st.lists(st.integers(0, HOUR_NS), max_size=20), max_size=4))
+def test_merged_histograms_are_that_of_all_values(parts: list[list[int]]) -> None:
+    merged = Histogram.merged(Histogram.of(np.array(part, dtype=np.int64)) for part in parts)
+    pooled = np.array([value for part in parts for value in part], dtype=np.int64)
+    assert np.array_equal(merged.counts, Histogram.of(pooled).counts)
+
+
+@given(values=st.lists(st.integers(0, 2**62), min_size=1, max_size=40), data=st.data())
+def test_the_nth_value_is_right_within_the_width_of_a_bucket(values: list[int], data: st.DataObject) -> None:
+    nth = data.draw(st.integers(1, len(values)))
+    value = sorted(values)[nth - 1]
+    assert value <= Histogram.of(np.array(values)).nth_value(nth) <= value + value // 1000
+
+
+@pytest.mark.parametrize("nth", [0, 4])
+def test_there_is_no_value_beyond_the_first_and_the_last(nth: int) -> None:
+    with pytest.raises(ValueError, match="there is no value"):
+        Histogram.of(np.array([1, 2, 3])).nth_value(nth)
+
+
+@given(content=st.binary(max_size=200))
+def test_any_other_text_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever is wrong with it
+        Histogram.decoded(base64.b64encode(content).decode())
+
+
+@given(content=st.binary(max_size=60), cut=st.integers(0, 20))
+def test_a_damaged_histogram_is_refused_or_read_as_another_and_never_huge(content: bytes, cut: int) -> None:
+    header = struct.pack(">iiiiqqd", 0x1C849313, len(content) + cut, 0, 3, 1, HOUR_NS, 1.0)
+    packed = zlib.compress(header + content)
+    text = base64.b64encode(struct.pack(">ii", 0x1C849314, len(packed)) + packed).decode()
+    try:
+        decoded = Histogram.decoded(text)
+    except ValueError:
+        return
+    assert cut == 0
+    assert len(decoded.counts) <= 55_296
+
+
+def test_a_text_that_inflates_without_end_is_refused() -> None:
+    packed = zlib.compress(struct.pack(">iiiiqqd", 0x1C849313, 2**30, 0, 3, 1, HOUR_NS, 1.0) + bytes(2**26))
+    text = base64.b64encode(struct.pack(">ii", 0x1C849314, len(packed)) + packed).decode()
+    with pytest.raises(ValueError, match="no whole histogram"):
+        Histogram.decoded(text)
+
+
+def test_a_histogram_of_another_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 digits"):
+        Histogram.decoded(HdrHistogram(1, HOUR_NS, 2).encode().decode())

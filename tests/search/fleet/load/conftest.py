@@ -16,6 +16,9 @@ import psutil
 import pytest
 from tests.search.fleet.conftest import AgentProcess, StartAgent
 
+from servefit.search.fleet.leases import Leases
+from servefit.search.fleet.making import make_fleet
+
 Servefit = Callable[..., subprocess.CompletedProcess[str]]
 StartClient = Callable[..., AgentProcess]
 
@@ -73,6 +76,13 @@ class Endpoint:
                     if any(each.laddr.port == port for each in process.net_connections() if each.laddr):
                         return delay_s
         return 0.0
+
+
+@pytest.fixture
+def fleet_url(postgresql_url: str) -> str:
+    """A fleet whose agents may be heard of late: those of two hosts, and what they measure, share this one."""
+    make_fleet(postgresql_url, Leases(silent_s=12, lost_s=12))
+    return postgresql_url
 
 
 @pytest.fixture

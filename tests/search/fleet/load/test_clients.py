@@ -96,7 +96,7 @@ def test_a_client_that_is_killed_while_it_sends_spoils_the_load_and_holds_nobody
         below = killed.children()
         killed.end(signal.SIGKILL)
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), within_s=5)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 5, stderr
     found = json.loads(stdout)
     assert found["verdict"] == "INVALID"

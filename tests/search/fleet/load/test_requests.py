@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.search.fleet.conftest import LEASES, MakeHost
@@ -22,6 +22,9 @@ from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.storage.blobs import Blobs
 from servefit.search.storage.jobs import JobStore
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.load.load_result import ClientsLoadTest
 
 RATE = Sla(rate_per_s=300.0)
 SUBJECT = LoadSubject(url="http://lb.lan:8080/score", protocol="json")
@@ -108,7 +111,7 @@ def test_a_payload_that_cannot_be_read_is_refused(name: str, fleet_url: str, tmp
         sent_payload(tmp_path / name, Blobs.of(store))
 
 
-def _load(fleet_url: str, selection: Selection) -> object:
+def _load(fleet_url: str, selection: Selection) -> ClientsLoadTest:
     return load_from_clients(SUBJECT, LoadRequest(sla=RATE), selection, storage=fleet_url, progress=SilentProgress())
 
 
@@ -133,10 +136,14 @@ def test_a_client_that_does_not_get_ready_in_time_makes_the_load_invalid(
     monkeypatch.setattr(running, "READY_S", 1.0)
     address = fleet_address(fleet_url)
     database = FleetDatabase(address)
-    Registry(database, address, LEASES).claim(fleet_host("client-a"))  # which takes no orders
-    found = load_from_clients(SUBJECT, LoadRequest(sla=RATE), Selection(), storage=fleet_url, progress=SilentProgress())
+    registry = Registry(database, address, LEASES)
+    for name in ("client-a", "client-b"):
+        registry.claim(fleet_host(name))  # neither takes an order
+    registry.drain("client-b")
+    found = _load(fleet_url, Selection(patterns=("client-*",)))
     assert found.verdict == "INVALID"
     assert found.reason == "client-a: it was not ready within 1 s"
+    assert found.warnings[0] == "client-b is drained, and sent nothing"
     assert found.summary is None
     assert found.to_dict()["latency_ms"] == {}
     database.close()

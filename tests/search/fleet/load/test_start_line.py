@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pytest
 from tests.search.fleet.conftest import Cable, eventually, in_thread, through
 
 from servefit.errors import MeasurementError
 from servefit.search.fleet.database import FleetDatabase, fleet_address
-from servefit.search.fleet.load.database_clock import DatabaseClock, read_clock
+from servefit.search.fleet.load.database_clock import read_clock
 from servefit.search.fleet.load.start_line import StartLine
 from servefit.search.fleet.load.starts import Starts
 
 BOTH = ("first", "second")
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -119,21 +122,18 @@ class _Delayed:
     database: FleetDatabase
     delay_s: float
 
-    def run(self, statements: object) -> DatabaseClock:
-        def delayed(connection: object) -> object:
-            return statements(_Slow(connection, self.delay_s))  # type: ignore[operator]
-
-        return self.database.run(delayed)  # type: ignore[arg-type, return-value]
+    def run(self, statements: Callable[[Any], _T]) -> _T:
+        return self.database.run(lambda connection: statements(_Slow(connection, self.delay_s)))
 
 
 @dataclass
 class _Slow:
-    connection: object
+    connection: Any
     delay_s: float
 
-    def execute(self, statement: object) -> object:
+    def execute(self, statement: Any) -> Any:
         time.sleep(self.delay_s)
-        return self.connection.execute(statement)  # type: ignore[attr-defined]
+        return self.connection.execute(statement)
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.connection, name)

@@ -1,0 +1,117 @@
+"""The answer of a job on a fleet: how many hosts of which class carry the rate that was asked for, and at what cost.
+
+Every figure in it was measured for the class that it is of: a host counts for the rate at which the SLA was held on its
+representative, and not for what it might answer. How the numbers of hosts are found is in ``plan``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.errors import SpecError
+from servefit.search.fleet.plan.mix import plan_fleet
+from servefit.search.fleet.plan.offer import HostOffer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from servefit.search.fleet.fleet_job import ClassJob, FleetJob
+    from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
+    from servefit.search.results.recommendation import Recommendation
+    from servefit.search.storage.header import JobHost, PlanGoal, PlanRequest
+
+HOURS_A_YEAR = 8766.0
+"""Of 365.25 days."""
+
+
+def plan_of(job: FleetJob, *, balancer: str = "nginx") -> FleetPlan | NotCarried | None:
+    """Return the plan for the rate that ``job`` was asked for, with weights that ``balancer`` takes; None where it was
+    asked for none, or where no class holds the SLA. Raises SpecError for more spare hosts than there are."""
+    rate_per_s, wanted = job.header.request.sla.rate_per_s, job.header.plan
+    if rate_per_s is None or wanted is None:
+        return None
+    offers = offers_of(job, goal_of(wanted, job.header.hosts))
+    if not offers:
+        return None
+    return plan_fleet(
+        offers, rate_per_s=rate_per_s, spare=wanted.spare, most_hosts=wanted.most_hosts, balancer=balancer
+    )
+
+
+def goal_of(wanted: PlanRequest, hosts: Iterable[JobHost]) -> PlanGoal:
+    """Return what a plan of ``hosts`` minimizes: what was asked for, else their cost where all have one, else their
+    number."""
+    if wanted.goal is not None:
+        return wanted.goal
+    return "cost" if all(_cost_per_hour(dict(each.cost)) is not None for each in hosts) else "hosts"
+
+
+def check_costs(wanted: PlanRequest, hosts: Iterable[tuple[str, Mapping[str, float | str]]]) -> None:
+    """Raise SpecError where a goal was asked for by which a host, given by name and cost, has no cost."""
+    if wanted.goal is not None:
+        for name, cost in hosts:
+            cost_of(wanted.goal, name, cost)
+
+
+def cost_of(goal: PlanGoal, name: str, cost: Mapping[str, float | str]) -> float:
+    """Return what the host of that ``name`` costs by ``goal``. Raises SpecError where its agent was not told."""
+    if goal == "hosts":
+        return 1.0
+    if goal == "watts":
+        watts = cost.get("watts")
+        if isinstance(watts, str):
+            raise SpecError(
+                "cost", f"watts={watts}", f"of {name} is not known", remedy="give the watts as a number, from a meter"
+            )
+        known, remedy = watts, "start its agent with --cost watts=180"
+    else:
+        known, remedy = _cost_per_hour(cost), "start its agent with --cost per_hour=0.21, or capex=4200,years=4"
+    if known is None:
+        raise SpecError("goal", goal, f"needs what {name} costs, which its agent was not told", remedy=remedy)
+    return known
+
+
+def offers_of(job: FleetJob, goal: PlanGoal) -> Sequence[HostOffer]:
+    """Return what each class offers on which the SLA is held: the rate at which it was, of the configuration of which
+    that is highest. A class of hosts with different costs has the highest of them. Load does not add to a cost: what a
+    host draws or costs idle is not told apart."""
+    offers = []
+    for each in job.classes:
+        best = confirmed(each)
+        if best is None:
+            continue
+        costs = [
+            cost_of(goal, host.name, dict(host.cost)) for host in job.header.hosts if host.host_class == each.host_class
+        ]
+        offers.append(
+            HostOffer(
+                host_class=each.host_class,
+                hosts=len(each.hosts),
+                rate_per_s=confirmed_rate_per_s(best),
+                cost_idle=max(costs),
+                cost_full=max(costs),
+                configuration=f"{best.profile.name}, {best.trial.configuration.backend}",
+            )
+        )
+    return offers
+
+
+def confirmed(each: ClassJob) -> Recommendation | None:
+    """Return the recommendation of a class that holds the SLA at the highest rate; None where none does."""
+    holding = [found for found in each.job.recommendations if found.trial.verdict == "PASS"]
+    return max(holding, key=confirmed_rate_per_s, default=None)
+
+
+def confirmed_rate_per_s(recommendation: Recommendation) -> float:
+    """Return the rate at which an instance was measured, 0.0 where it was at none."""
+    at_rate = recommendation.trial.at_rate
+    return 0.0 if at_rate is None or at_rate.offered_per_s is None else at_rate.offered_per_s
+
+
+def _cost_per_hour(cost: Mapping[str, float | str]) -> float | None:
+    if isinstance(per_hour := cost.get("per_hour"), float | int):
+        return float(per_hour)
+    capex, years = cost.get("capex"), cost.get("years")
+    if isinstance(capex, float | int) and isinstance(years, float | int):
+        return capex / (years * HOURS_A_YEAR)
+    return None

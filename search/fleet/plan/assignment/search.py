@@ -1,0 +1,87 @@
+"""The search for the cheapest assignment.
+
+Costs follow from loads as in ``cheapest``: a program is solved at full load, then at the loads of the hosts found,
+until they stay the same. In large problems a model has one threshold at a time, first its fastest rate, then that of
+the last host that its fleet would lose; and numbers of hosts that are dear in the relaxation are left out. Both are
+heuristics.
+
+How far off the answer may be is known from another program, with all numbers and the true cost, which rests on nothing
+that was left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.search.fleet.plan.assignment.problem import Assigned, Assignment, Problem
+from servefit.search.fleet.plan.assignment.programs import CLOSE, Thresholds, cheapest, cost_bound, largest_part
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.plan.assignment.problem import Numbers
+
+_ROUNDS = 2
+"""As many programs are solved from one start. Later ones changed nothing."""
+
+_STARTS = (1.0, 0.5, 0.2)
+"""The loads to begin with in small problems, since the loop may end beside the best; large ones begin at full load, as
+most of their hosts are at it."""
+
+_AFTERWARDS = 0.2
+"""The part of the time that is kept for the whole bound, or for which part of the rates is carried if not all are."""
+
+
+def assign(asked: Assignment) -> Assigned:
+    """Return the cheapest assignment that was found in time, or which part of all rates can be carried."""
+    problem, deadline = Problem(asked), time.monotonic() + asked.limit_s
+    bound = cost_bound(problem, whole=False, limit_s=asked.limit_s)
+    if bound is None:
+        return _part(problem, None, deadline)
+    best, best_cost = None, np.inf
+    starts = _STARTS if problem.is_small else _STARTS[:1]
+    end = deadline - _AFTERWARDS * asked.limit_s
+    for done, start in enumerate(starts):
+        for found in _rounds(problem, start, time.monotonic() + (end - time.monotonic()) / (len(starts) - done)):
+            if problem.cost(found) < best_cost:
+                best, best_cost = found, problem.cost(found)
+    if best is None:
+        return _part(problem, bound, deadline)
+    if problem.is_small and best_cost * (1 - CLOSE) > bound:
+        bound = max(bound, cost_bound(problem, whole=True, limit_s=deadline - time.monotonic()) or 0.0)
+    return Assigned(
+        hosts=tuple(int(each) for each in best), bound=min(bound, best_cost), part_carried=1.0, part_at_most=1.0
+    )
+
+
+def _rounds(problem: Problem, start: float, deadline: float) -> Iterator[Numbers]:
+    """Yield the hosts that are cheapest at the load ``start``, and then at the loads of those before."""
+    loads = np.full_like(problem.asked, start)
+    thresholds = Thresholds.all_of(problem)
+    if not problem.is_small:
+        thresholds = Thresholds.one_each(problem, problem.fastest)
+    for rounds_left in range(_ROUNDS, 0, -1):
+        limit_s = (deadline - time.monotonic()) / rounds_left
+        costs = problem.idle + loads[problem.model] * problem.dearer
+        found = cheapest(problem, costs, thresholds, limit_s=limit_s) if limit_s > 0 else None
+        if found is None:
+            return
+        yield found
+        loads = np.minimum(1.0, problem.asked / problem.totals(found))
+        if not problem.is_small:
+            thresholds = Thresholds.one_each(problem, problem.last_lost(found))
+
+
+def _part(problem: Problem, bound: float | None, deadline: float) -> Assigned:
+    """Return which part of the rates can be carried, and the hosts if it is all of them after all."""
+    thresholds = Thresholds.all_of(problem) if problem.is_small else Thresholds.fastest_and_slowest(problem)
+    part, hosts, at_most = largest_part(problem, thresholds, limit_s=deadline - time.monotonic())
+    carried = hosts is not None and bound is not None and problem.carried(hosts)
+    return Assigned(
+        hosts=tuple(int(each) for each in hosts) if carried and hosts is not None else None,
+        bound=bound or 0.0,
+        part_carried=part,
+        part_at_most=max(part, at_most),
+    )

@@ -1,0 +1,165 @@
+"""Several models on one fleet: which hosts serve which, each host one.
+
+The program is solved by ``assignment``, in a process of its own. Models that share a host are not planned: how much
+they slow each other down must be measured, and is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.checks import check_above_zero, check_whole
+from servefit.errors import SpecError
+from servefit.isolation import call_isolated
+from servefit.search.fleet.plan.assignment.problem import Assigned, Assignment
+from servefit.search.fleet.plan.balancers.kinds import parse_balancer
+from servefit.search.fleet.plan.mix import fleet_of
+from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_offers
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.plan.fleet_plan import Fleet
+
+LIMIT_S = 8.0
+"""With a hundred models on fifty classes of ten thousand hosts, an assignment within 1 % of the cheapest is found in
+this time."""
+
+_STARTING_S = 60.0
+"""A process that imports scipy on a busy machine takes less, and so does ending the last program."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDemand:
+    """A model, the rate that it is asked for, and what each host class offers to it: the rate that was confirmed for
+    this model, and costs and configuration with it.
+
+    Raises SpecError for an empty name, a rate that is none, and offers that are none or two of one class.
+    """
+
+    model: str
+    rate_per_s: float
+    offers: tuple[HostOffer, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model.strip():
+            raise SpecError("model", self.model, "is not a name")
+        check_above_zero(f"rate of {self.model}", self.rate_per_s, most=LARGEST)
+        check_offers(self.offers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFleet:
+    """The fleet that serves ``model`` at its rate."""
+
+    model: str
+    rate_per_s: float
+    fleet: Fleet
+
+
+@shown("models", "cost", "gap")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManyModelsPlan:
+    """A fleet for each model, in the order of the models, of which any ``spare`` hosts may be lost. Another plan may be
+    cheaper by ``gap`` at most, a part of ``cost``. ``hosts_left`` are the hosts of each class that serve none."""
+
+    models: tuple[ModelFleet, ...]
+    spare: int
+    cost: float
+    gap: float
+    hosts_left: tuple[tuple[str, int], ...]
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsNotCarried:
+    """No hosts were found that carry all rates with that many ``spare`` for each model. ``part_carried`` of every rate
+    is carried; more than ``part_at_most`` cannot be. Where that is 1, there may be hosts that carry all: the time was
+    too short to tell."""
+
+    spare: int
+    hosts: int
+    part_carried: float
+    part_at_most: float
+
+
+def plan_models(
+    models: Sequence[ModelDemand], *, spare: int = 0, balancer: str = "nginx", limit_s: float = LIMIT_S
+) -> ManyModelsPlan | ModelsNotCarried:
+    """Plan the cheapest hosts for several models, each host serving one.
+
+    Args:
+        models: The models, of different names. A class that is offered to several has as many hosts for all of them
+            together, and an idle host of it costs the same.
+        spare: So many hosts may be lost, any of them, and the others of each model still carry its rate.
+        balancer: "nginx", "haproxy" or "envoy": the weights are whole numbers that it takes.
+        limit_s: The search ends after this, and the plan says how far off it may be.
+
+    Raises:
+        SpecError: no model, two of one name, classes that differ between models, or as many ``spare`` as hosts.
+    """
+    kind = parse_balancer(balancer)
+    check_above_zero("time limit", limit_s, most=LARGEST)
+    available = _checked(models, spare)
+    classes = list(available)
+    columns = [(index, offer) for index, demand in enumerate(models) for offer in demand.offers]
+    asked = Assignment(
+        models=tuple(index for index, _ in columns),
+        classes=tuple(classes.index(offer.host_class) for _, offer in columns),
+        rates_per_s=tuple(offer.rate_per_s for _, offer in columns),
+        costs_idle=tuple(offer.cost_idle for _, offer in columns),
+        costs_dynamic=tuple(offer.cost_dynamic for _, offer in columns),
+        asked_per_s=tuple(demand.rate_per_s for demand in models),
+        available=tuple(offer.hosts for offer in available.values()),
+        spare=spare,
+        limit_s=limit_s,
+    )
+    found: Assigned = call_isolated(
+        "servefit.search.fleet.plan.assignment.search:assign", asked, timeout_s=2 * limit_s + _STARTING_S
+    )
+    if found.hosts is None:
+        return ModelsNotCarried(
+            spare=spare,
+            hosts=sum(asked.available),
+            part_carried=found.part_carried,
+            part_at_most=found.part_at_most,
+        )
+    fleets, left, begin = [], {name: offer.hosts for name, offer in available.items()}, 0
+    for demand in models:
+        hosts = found.hosts[begin : begin + len(demand.offers)]
+        begin += len(demand.offers)
+        for offer, count in zip(demand.offers, hosts, strict=True):
+            left[offer.host_class] -= count
+        fleet = fleet_of(demand.offers, hosts, rate_per_s=demand.rate_per_s, spare=spare, balancer=kind)
+        fleets.append(ModelFleet(model=demand.model, rate_per_s=demand.rate_per_s, fleet=fleet))
+    cost = sum(each.fleet.cost for each in fleets)
+    return ManyModelsPlan(
+        models=tuple(fleets),
+        spare=spare,
+        cost=cost,
+        gap=max(0.0, 1 - found.bound / cost) if cost else 0.0,
+        hosts_left=tuple((name, count) for name, count in left.items() if count),
+    )
+
+
+def _checked(models: Sequence[ModelDemand], spare: int) -> dict[str, HostOffer]:
+    """Return an offer of each class. Raises SpecError."""
+    if not models:
+        raise SpecError("models", None, "are none", remedy="name one at least")
+    available: dict[str, HostOffer] = {}
+    names: set[str] = set()
+    check_whole("spare", spare, least=0)
+    for demand in models:
+        if demand.model in names:
+            raise SpecError("model", demand.model, "is there twice")
+        names.add(demand.model)
+        for offer in demand.offers:
+            known = available.setdefault(offer.host_class, offer)
+            if (known.hosts, known.cost_idle) != (offer.hosts, offer.cost_idle):
+                raise SpecError(
+                    "host class", offer.host_class, "has other hosts, or another idle cost, for another model"
+                )
+        if spare >= sum(offer.hosts for offer in demand.offers):
+            raise SpecError("spare", spare, f"leaves no host to serve {demand.model}")
+    return available

@@ -1,0 +1,174 @@
+"""Which hosts: the cheapest fleet that carries a rate after the loss of any few of them.
+
+The numbers of hosts are found by ``cheapest``, in a process of its own. Every other figure of the plan is worked out
+from them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+
+import numpy as np
+
+from servefit.checks import check_above_zero
+from servefit.isolation import call_isolated
+from servefit.search.fleet.plan.balancers.kinds import BALANCERS, BalancerName, parse_balancer
+from servefit.search.fleet.plan.cheapest import Cheapest, Demand
+from servefit.search.fleet.plan.fleet_plan import Fleet, FleetPlan, Loss, NotCarried, PlanRow
+from servefit.search.fleet.plan.losses import (
+    ROUNDING,
+    carries,
+    fastest,
+    kept_per_s,
+    must_fall_by,
+    total_per_s,
+    worst_loss,
+)
+from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_demand, check_offers
+from servefit.search.fleet.plan.weights import whole_weights
+
+LIMIT_S = 3.5
+"""With a thousand classes of ten thousand hosts, a fleet within 0.1 % of the cheapest is found in this time."""
+
+_STARTING_S = 60.0
+"""A process that imports scipy on a busy machine takes less."""
+
+
+def plan_fleet(
+    offers: Sequence[HostOffer],
+    *,
+    rate_per_s: float,
+    spare: int = 0,
+    most_hosts: int | None = None,
+    balancer: str = "nginx",
+    limit_s: float = LIMIT_S,
+) -> FleetPlan | NotCarried:
+    """Plan the cheapest fleet for a rate.
+
+    Args:
+        offers: The host classes, of different names.
+        rate_per_s: The rate that all hosts together must carry.
+        spare: So many hosts may be lost, any of them, and the others still carry the rate.
+        most_hosts: No more hosts are used.
+        balancer: "nginx", "haproxy" or "envoy": the weights of the plan are whole numbers that it takes.
+        limit_s: The search ends after this, and the plan says how far off it may be.
+
+    Returns:
+        The plan; NotCarried where all hosts, or the ``most_hosts`` fastest, do not carry the rate with that many spare.
+
+    Raises:
+        SpecError: no offer, two of one class, a number that is none, or as many ``spare`` as there may be hosts.
+        TimedOut: the search's process did not even start in time.
+
+    Example:
+        ::
+
+            plan = plan_fleet(offers, rate_per_s=20000, spare=1)
+            for row in plan.fleet.rows:
+                print(row.offer.host_class, row.hosts, row.weight)
+    """
+    check_offers(offers)
+    check_demand(offers, rate_per_s=rate_per_s, spare=spare, most_hosts=most_hosts)
+    check_above_zero("time limit", limit_s, most=LARGEST)
+    kind = parse_balancer(balancer)
+    rates, available = [offer.rate_per_s for offer in offers], [offer.hosts for offer in offers]
+    strongest = fastest(rates, available, most_hosts)
+    if not carries(rates, strongest, rate_per_s, spare):
+        return NotCarried(
+            rate_per_s=rate_per_s,
+            spare=spare,
+            most_hosts=most_hosts,
+            hosts=sum(strongest),
+            carries_per_s=kept_per_s(rates, strongest, spare),
+        )
+    demand = Demand(
+        rates_per_s=tuple(rates),
+        available=tuple(available),
+        costs_idle=tuple(offer.cost_idle for offer in offers),
+        costs_dynamic=tuple(offer.cost_dynamic for offer in offers),
+        rate_per_s=rate_per_s,
+        spare=spare,
+        most_hosts=most_hosts,
+        limit_s=limit_s,
+    )
+    found: Cheapest = call_isolated(
+        "servefit.search.fleet.plan.cheapest:cheapest_hosts", demand, timeout_s=limit_s + _STARTING_S
+    )
+    cost = demand.cost(found.hosts)
+    fleet = fleet_of(offers, found.hosts, rate_per_s=rate_per_s, spare=spare, balancer=kind)
+    return FleetPlan(
+        rate_per_s=rate_per_s,
+        spare=spare,
+        most_hosts=most_hosts,
+        balancer=kind,
+        fleet=fleet,
+        gap=max(0.0, 1 - found.bound / cost) if cost else 0.0,
+        losses=tuple(_losses(fleet, rate_per_s, spare)),
+        best_of_one_class=_best_of_one_class(offers, demand, kind),
+        all_hosts=fleet_of(offers, available, rate_per_s=rate_per_s, spare=spare, balancer=kind),
+        rate_must_fall_by=must_fall_by(rate_per_s, fleet.carries_per_s),
+    )
+
+
+def fleet_of(
+    offers: Sequence[HostOffer],
+    hosts: Sequence[int],
+    *,
+    rate_per_s: float,
+    spare: int,
+    balancer: BalancerName,
+) -> Fleet:
+    """Return so many ``hosts`` of each of ``offers`` as a fleet that serves ``rate_per_s`` behind ``balancer``."""
+    used = [(offer, count) for offer, count in zip(offers, hosts, strict=True) if count]
+    rates, counts = [offer.rate_per_s for offer, _ in used], [count for _, count in used]
+    found = whole_weights(rates, counts, spare=spare, most_weight=BALANCERS[balancer].most_weight)
+    rows = tuple(
+        PlanRow(
+            offer=offer,
+            hosts=count,
+            weight=weight,
+            share=share,
+            rate_per_s=share * rate_per_s,
+            cost=offer.cost_idle + share * rate_per_s / offer.rate_per_s * offer.cost_dynamic,
+        )
+        for (offer, count), weight, share in zip(used, found.weights, found.shares, strict=True)
+    )
+    return Fleet(
+        rows=rows,
+        cost=sum(row.hosts * row.cost for row in rows),
+        confirmed_rate_per_s=total_per_s(rates, counts),
+        kept_rate_per_s=kept_per_s(rates, counts, spare),
+        carries_per_s=found.carries_per_s,
+    )
+
+
+def _best_of_one_class(offers: Sequence[HostOffer], demand: Demand, balancer: BalancerName) -> Fleet | None:
+    """Return the cheapest fleet of hosts of one class. Of one class, the fewest hosts that carry the rate are it."""
+    found: list[tuple[float, int, int]] = []
+    for index, offer in enumerate(offers):
+        least = ceil(demand.rate_per_s * (1 - ROUNDING) / offer.rate_per_s) + demand.spare
+        if least <= offer.hosts and (demand.most_hosts is None or least <= demand.most_hosts):
+            cost = least * offer.cost_idle + demand.rate_per_s / offer.rate_per_s * offer.cost_dynamic
+            found.append((cost, least, index))
+    if not found:
+        return None
+    _, least, index = min(found)
+    return fleet_of([offers[index]], [least], rate_per_s=demand.rate_per_s, spare=demand.spare, balancer=balancer)
+
+
+def _losses(fleet: Fleet, rate_per_s: float, spare: int) -> Iterator[Loss]:
+    """Yield what the loss of a host of each class leaves, and the worst loss of several where these are spare."""
+    rates, hosts = [row.offer.rate_per_s for row in fleet.rows], [row.hosts for row in fleet.rows]
+    ones = [[int(index == lost) for index in range(len(hosts))] for lost in range(len(hosts))]
+    for lost in [*ones, *([worst_loss(rates, hosts, spare)] if spare > 1 else [])]:
+        left = np.subtract(hosts, lost)
+        if not left.any():
+            continue
+        weights = np.array([row.weight for row in fleet.rows])
+        loads = rate_per_s * weights / (weights @ left) / rates
+        yield Loss(
+            lost=tuple((row.offer.host_class, count) for row, count in zip(fleet.rows, lost, strict=True) if count),
+            left_rate_per_s=total_per_s(rates, [int(count) for count in left]),
+            highest_load=float(loads[left > 0].max()),
+        )

@@ -1,0 +1,86 @@
+"""A host class as the plan sees it: how many hosts there are, what each carries, and what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from servefit.checks import check_above_zero, check_at_least, check_whole
+from servefit.errors import SpecError
+
+MOST_HOSTS = 10_000_000
+"""More hosts of a class than this are a slip of the pen: the largest fleets that are known of have a few million."""
+
+LARGEST = 1e12
+"""Rates and costs above this are a slip of the pen, and below it none of their sums is infinite."""
+
+SMALLEST_RATE_PER_S = 1e-6
+"""A request in twelve days. What is slower serves nobody, and would be lost in the rounding of sums."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOffer:
+    """What a host class offers: ``hosts`` hosts, each of which carries ``rate_per_s`` requests a second within the SLA.
+
+    ``rate_per_s`` is the rate that was confirmed, and not the capacity. ``cost_idle`` and ``cost_full`` are what a host
+    costs without requests and at ``rate_per_s``, in the unit of the goal: a price per hour, watts, or 1 for a host.
+    ``configuration`` is the label of what runs on it.
+
+    Raises SpecError for an empty name, for numbers that are not finite, not above zero (costs: below zero) or absurdly
+    large, and where a host costs less at full load than idle.
+    """
+
+    host_class: str
+    hosts: int
+    rate_per_s: float
+    cost_idle: float
+    cost_full: float
+    configuration: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.host_class, str) or not self.host_class.strip():
+            raise SpecError("host class", self.host_class, "is not a name")
+        of = f"of host class {self.host_class}"
+        check_whole(f"hosts {of}", self.hosts, least=1, most=MOST_HOSTS)
+        check_at_least(f"rate {of}", self.rate_per_s, SMALLEST_RATE_PER_S, most=LARGEST)
+        check_at_least(f"idle cost {of}", self.cost_idle, 0, most=LARGEST)
+        check_at_least(f"cost at full load {of}", self.cost_full, 0, most=LARGEST)
+        if self.cost_full < self.cost_idle:
+            raise SpecError(
+                f"cost at full load {of}",
+                self.cost_full,
+                f"is below its idle cost of {self.cost_idle:g}",
+                remedy="give both as the cost of one host; where load costs nothing, they are equal",
+            )
+
+    @property
+    def cost_dynamic(self) -> float:
+        """What full load adds to the cost of an idle host."""
+        return self.cost_full - self.cost_idle
+
+
+def check_offers(offers: Sequence[HostOffer]) -> None:
+    """Raise SpecError where there is no offer, or where two are of one host class."""
+    if not offers:
+        raise SpecError("fleet", None, "has no host", remedy="start an agent on a host, or ask for other hosts")
+    seen: set[str] = set()
+    for offer in offers:
+        if offer.host_class in seen:
+            raise SpecError("host class", offer.host_class, "is offered twice")
+        seen.add(offer.host_class)
+
+
+def check_demand(offers: Sequence[HostOffer], *, rate_per_s: float, spare: int, most_hosts: int | None) -> None:
+    """Raise SpecError for a rate that is none, and for more ``spare`` hosts than there may be hosts to lose them from.
+
+    One host at least must be left, of those that are offered and of ``most_hosts``.
+    """
+    check_above_zero("rate", rate_per_s, most=LARGEST)
+    check_whole("spare", spare, least=0)
+    hosts = sum(offer.hosts for offer in offers)
+    if most_hosts is not None:
+        check_whole("most hosts", most_hosts, least=1)
+        hosts = min(hosts, most_hosts)
+    if spare >= hosts:
+        there = "there is 1 host" if hosts == 1 else f"there are {hosts:,} hosts"
+        raise SpecError("spare", spare, f"leaves no host to serve: {there} in all", remedy="spare fewer, or add hosts")

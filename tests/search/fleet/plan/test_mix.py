@@ -1,0 +1,221 @@
+"""The cheapest fleet, against all fleets where there are few, and what the plan says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations, product
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.search.fleet.plan.conftest import MakeOffer, make_offer
+
+from servefit.errors import SpecError
+from servefit.search.fleet.plan.cheapest import Demand, cheapest_hosts
+from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
+from servefit.search.fleet.plan.mix import plan_fleet
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.plan.offer import HostOffer
+
+SAME = 2e-6
+"""What the search leaves undecided with few classes."""
+
+
+def survives(rates: Sequence[float], hosts: Sequence[int], rate_per_s: float, spare: int) -> bool:
+    """Try every loss of ``spare`` hosts."""
+    each = [rate for rate, count in zip(rates, hosts, strict=True) for _ in range(count)]
+    if len(each) <= spare:
+        return False
+    return all(sum(each) - sum(lost) >= rate_per_s * (1 - 1e-9) for lost in combinations(each, spare))
+
+
+def cheapest_cost(demand: Demand) -> float | None:
+    """Try every fleet."""
+    most = sum(demand.available) if demand.most_hosts is None else demand.most_hosts
+    costs = [
+        demand.cost(hosts)
+        for hosts in product(*(range(count + 1) for count in demand.available))
+        if 0 < sum(hosts) <= most and survives(demand.rates_per_s, hosts, demand.rate_per_s, demand.spare)
+    ]
+    return min(costs, default=None)
+
+
+@st.composite
+def demands(draw: st.DrawFn) -> Demand:
+    classes = draw(st.integers(1, 3))
+    # Round rates, so that fleets often carry exactly what is asked; and costs of which some are alike or nothing.
+    rates = draw(st.lists(st.sampled_from([100.0, 250.0, 333.3, 700.0, 5000.0]), min_size=classes, max_size=classes))
+    available = draw(st.lists(st.integers(1, 3), min_size=classes, max_size=classes))
+    costs = st.lists(st.sampled_from([0.0, 1.0, 3.7, 10.0]), min_size=classes, max_size=classes)
+    spare = draw(st.integers(0, min(2, sum(available) - 1)))
+    return Demand(
+        rates_per_s=tuple(rates),
+        available=tuple(available),
+        costs_idle=tuple(draw(costs)),
+        costs_dynamic=tuple(draw(costs)),
+        rate_per_s=draw(st.sampled_from([50.0, 100.0, 350.0, 683.3, 950.0, 2100.0])),
+        spare=spare,
+        most_hosts=draw(st.none() | st.integers(spare + 1, 8)),
+        limit_s=60.0,
+    )
+
+
+@settings(max_examples=60)
+@given(demand=demands())
+def test_no_other_fleet_is_cheaper(demand: Demand) -> None:
+    least = cheapest_cost(demand)
+    if least is None:
+        return
+    found = cheapest_hosts(demand)
+    assert demand.cost(found.hosts) <= least * (1 + SAME) + 1e-9
+    assert found.bound <= least * (1 + 1e-9)
+    assert sum(found.hosts) <= (demand.most_hosts or sum(demand.available))
+    assert survives(demand.rates_per_s, found.hosts, demand.rate_per_s, demand.spare)
+
+
+def test_the_load_of_a_host_decides_where_the_first_answer_of_the_loop_would_not() -> None:
+    """At full load the two small hosts look cheapest; the large one runs at a tenth of its load, and costs less."""
+    demand = Demand(
+        rates_per_s=(50.0, 1000.0),
+        available=(2, 1),
+        costs_idle=(10.0, 5.0),
+        costs_dynamic=(5.0, 200.0),
+        rate_per_s=100.0,
+        spare=0,
+        most_hosts=None,
+        limit_s=60.0,
+    )
+    assert demand.cost((2, 0)) == pytest.approx(30)
+    assert demand.cost((0, 1)) == pytest.approx(25)
+    assert cheapest_hosts(demand).hosts == (0, 1)
+
+
+def plan(offers: Sequence[HostOffer], **asked: Any) -> FleetPlan:
+    found = plan_fleet(offers, **asked)
+    assert isinstance(found, FleetPlan)
+    return found
+
+
+def by_class(found: FleetPlan) -> dict[str, int]:
+    return {row.offer.host_class: row.hosts for row in found.fleet.rows}
+
+
+def test_a_plan_mixes_classes_where_that_is_cheaper_than_any_class_alone(offer: MakeOffer) -> None:
+    offers = [
+        offer("large", rate_per_s=1000, cost_idle=100, cost_full=100),
+        offer("small", rate_per_s=300, cost_idle=40, cost_full=40),
+    ]
+    found = plan(offers, rate_per_s=2200)
+    assert by_class(found) == {"large": 2, "small": 1}
+    assert found.fleet.cost == pytest.approx(240)
+    assert found.best_of_one_class is not None
+    assert [(row.offer.host_class, row.hosts) for row in found.best_of_one_class.rows] == [("large", 3)]
+    assert found.best_of_one_class.cost == pytest.approx(300)
+    assert found.all_hosts.hosts == 8
+    assert found.all_hosts.cost == pytest.approx(4 * 140)
+    assert found.gap <= SAME
+
+
+def test_a_plan_survives_the_loss_of_any_hosts_that_are_spare_and_says_so_of_each(offer: MakeOffer) -> None:
+    offers = [offer("large", rate_per_s=1000), offer("small", rate_per_s=300, cost_full=50)]
+    found = plan(offers, rate_per_s=2250, spare=2)
+    rates = [row.offer.rate_per_s for row in found.fleet.rows]
+    assert survives(rates, [row.hosts for row in found.fleet.rows], 2250, 2)
+    lost = {loss.lost: loss for loss in found.losses}
+    assert {(("large", 1),), (("small", 1),)} <= set(lost)
+    assert lost[(("large", 1),)].left_rate_per_s == pytest.approx(found.fleet.confirmed_rate_per_s - 1000)
+    assert not any(loss.overloads for loss in found.losses)
+    (worst,) = [loss for loss in found.losses if sum(count for _, count in loss.lost) == 2]
+    assert worst.left_rate_per_s == pytest.approx(found.fleet.kept_rate_per_s)
+
+
+def test_without_spare_hosts_the_loss_of_one_is_told_to_overload_the_others(offer: MakeOffer) -> None:
+    found = plan([offer(rate_per_s=1000)], rate_per_s=3000)
+    (loss,) = found.losses
+    assert (loss.lost, loss.left_rate_per_s) == ((("old", 1),), 2000)
+    assert loss.overloads
+    assert loss.highest_load == pytest.approx(1.5)
+
+
+def test_rows_add_up_to_the_rate_and_the_cost(offer: MakeOffer) -> None:
+    offers = [offer("a", rate_per_s=1234.5), offer("b", rate_per_s=777, cost_full=60)]
+    found = plan(offers, rate_per_s=5000, spare=1)
+    rows = found.fleet.rows
+    assert sum(row.hosts * row.share for row in rows) == pytest.approx(1)
+    assert sum(row.hosts * row.rate_per_s for row in rows) == pytest.approx(5000)
+    assert sum(row.hosts * row.cost for row in rows) == pytest.approx(found.fleet.cost)
+    for row in rows:
+        assert row.load == pytest.approx(5000 / found.fleet.confirmed_rate_per_s, rel=1e-3)
+        assert row.cost == pytest.approx(row.offer.cost_idle + row.load * row.offer.cost_dynamic)
+
+
+def test_no_more_hosts_are_used_than_may_be(offer: MakeOffer) -> None:
+    offers = [offer("large", hosts=2, rate_per_s=1000, cost_full=500), offer("small", hosts=9, rate_per_s=300)]
+    assert by_class(plan(offers, rate_per_s=1200)) == {"small": 4}
+    assert plan(offers, rate_per_s=1200, most_hosts=2).fleet.hosts == 2
+
+
+def test_there_may_be_no_fleet_of_one_class(offer: MakeOffer) -> None:
+    offers = [offer("a", hosts=1, rate_per_s=1000), offer("b", hosts=1, rate_per_s=900)]
+    assert plan(offers, rate_per_s=1500).best_of_one_class is None
+
+
+@pytest.mark.parametrize(
+    ("spare", "most_hosts", "carried"), [(0, None, 2300), (1, None, 1300), (0, 2, 2000), (1, 2, 1000)]
+)
+def test_a_rate_that_is_too_high_is_a_result_that_says_what_is_carried(
+    offer: MakeOffer, spare: int, most_hosts: int | None, carried: float
+) -> None:
+    offers = [offer("small", hosts=1, rate_per_s=300), offer("large", hosts=2, rate_per_s=1000)]
+    found = plan_fleet(offers, rate_per_s=1e6, spare=spare, most_hosts=most_hosts)
+    assert isinstance(found, NotCarried)
+    assert found.carries_per_s == pytest.approx(carried)
+    at_most = plan_fleet(offers, rate_per_s=found.carries_per_s, spare=spare, most_hosts=most_hosts)
+    assert isinstance(at_most, FleetPlan)
+
+
+def test_hosts_that_cost_nothing_are_not_all_used(offer: MakeOffer) -> None:
+    assert plan([offer(cost_idle=0, cost_full=0)], rate_per_s=1500).fleet.hosts == 2
+
+
+def test_a_balancer_of_small_weights_says_by_which_part_the_rate_must_fall(offer: MakeOffer) -> None:
+    """One host is a thousand times as fast as another, and no weights up to 256 have that ratio."""
+    offers = [offer("large", hosts=1, rate_per_s=1000), offer("tiny", hosts=1, rate_per_s=1)]
+    exact = plan(offers, rate_per_s=1001)
+    assert exact.rate_must_fall_by == 0
+    coarse = plan(offers, rate_per_s=1001, balancer="haproxy")
+    assert [row.weight for row in coarse.fleet.rows] == [256, 1]
+    assert coarse.fleet.carries_per_s == pytest.approx(257)
+    assert coarse.rate_must_fall_by == pytest.approx(1 - 257 / 1001)
+
+
+def test_a_search_that_has_no_time_still_has_a_fleet_and_says_how_far_off_it_may_be() -> None:
+    rng = np.random.default_rng(1)
+    offers = [
+        make_offer(
+            f"class-{index}", hosts=5, rate_per_s=float(rng.lognormal(6, 1)), cost_full=float(rng.uniform(50, 200))
+        )
+        for index in range(200)
+    ]
+    found = plan(offers, rate_per_s=20_000, spare=1, limit_s=0.001)
+    assert found.fleet.kept_rate_per_s >= 20_000
+    assert 0 < found.gap <= 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"rate_per_s": nan}, {"spare": 4}, {"spare": 99}, {"most_hosts": 0}, {"balancer": "apache"}, {"limit_s": 0}],
+)
+def test_what_cannot_be_asked_is_refused(offer: MakeOffer, asked: dict[str, Any]) -> None:
+    with pytest.raises(SpecError):
+        plan_fleet([offer()], **{"rate_per_s": 100.0, **asked})
+
+
+def test_nothing_is_printed_by_the_solver(offer: MakeOffer, capfd: pytest.CaptureFixture[str]) -> None:
+    plan([offer(), replace(offer("b"), rate_per_s=777.0)], rate_per_s=2500, spare=1)
+    assert capfd.readouterr().out == ""
