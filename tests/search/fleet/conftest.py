@@ -45,7 +45,8 @@ from servefit.search.storage.job_folder import PAYLOAD_FILE
 from servefit.search.storage.jobs import JobStore
 from servefit.version import __version__
 
-LEASES = Leases(silent_s=3, lost_s=6)
+LEASES = Leases(silent_s=6, lost_s=12)
+"""Agents are heard of every second, and on a machine that is busy a few seconds late: they have the lowest priority."""
 
 MakeHost = Callable[..., FleetHost]
 

@@ -105,7 +105,7 @@ def test_an_agent_that_is_killed_leaves_no_process_and_its_test_is_given_up_once
         # Its successor has done with what it left, long before the lease is over.
         began_s = time.monotonic()
         start_agent("rack3-07")
-    assert time.monotonic() - began_s < 6
+    assert time.monotonic() - began_s < 11
     assert isinstance(found[0], AgentLost)
     assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
     assert len(rows(job.url, "SELECT 1 FROM servefit_orders WHERE began_at IS NOT NULL")) == 2
