@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
+from servefit.search.fleet.plan.fleet_plan import NotCarried
 from servefit.search.fleet.plan.mix import plan_fleet
 from servefit.search.fleet.plan.offer import HostOffer
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
-    from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
+    from servefit.search.fleet.plan.fleet_plan import FleetPlan
     from servefit.search.results.recommendation import Recommendation
     from servefit.search.storage.header import JobHost, PlanGoal, PlanRequest
 
@@ -26,13 +27,19 @@ HOURS_A_YEAR = 8766.0
 
 def plan_of(job: FleetJob, *, balancer: str = "nginx") -> FleetPlan | NotCarried | None:
     """Return the plan for the rate that ``job`` was asked for, with weights that ``balancer`` takes; None where it was
-    asked for none, or where no class holds the SLA. Raises SpecError for more spare hosts than there are."""
+    asked for none, or where no class holds the SLA."""
     rate_per_s, wanted = job.header.request.sla.rate_per_s, job.header.plan
     if rate_per_s is None or wanted is None:
         return None
     offers = offers_of(job, goal_of(wanted, job.header.hosts))
     if not offers:
         return None
+    hosts = sum(offer.hosts for offer in offers)
+    if wanted.spare >= hosts:
+        # Of those that were asked for, too few hold the SLA.
+        return NotCarried(
+            rate_per_s=rate_per_s, spare=wanted.spare, most_hosts=wanted.most_hosts, hosts=hosts, carries_per_s=0.0
+        )
     return plan_fleet(
         offers, rate_per_s=rate_per_s, spare=wanted.spare, most_hosts=wanted.most_hosts, balancer=balancer
     )

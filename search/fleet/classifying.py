@@ -77,4 +77,9 @@ def _timed(names: Iterable[str], job: str, dispatcher: Dispatcher) -> dict[str, 
 
     names = tuple(names)
     with ThreadPoolExecutor(min(_AT_ONCE, len(names)), "servefit timing") as pool:
-        return dict(zip(names, pool.map(time, names), strict=True))
+        try:
+            return dict(zip(names, pool.map(time, names), strict=True))
+        except BaseException:
+            # What others are at is not waited for.
+            dispatcher.close()
+            raise

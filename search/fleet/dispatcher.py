@@ -68,7 +68,7 @@ class Dispatcher:
         self.orders = Orders(database)
         self.registry = Registry(database, address, leases)
         self._address = address
-        self._leases = leases
+        self.leases = leases
         self._pending: dict[str, _Pending] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop
@@ -100,7 +100,7 @@ class Dispatcher:
         if self._closed:
             raise AgentLost(order.host, _ENDED)
         expected_s = USUAL_S if order.limit_s is None else order.limit_s
-        pending = _Pending(order.host, self._leases.lost_after_s(expected_s), told)
+        pending = _Pending(order.host, self.leases.lost_after_s(expected_s), told)
         self.orders.give(order)
         with self._lock:
             self._pending[order.token] = pending
@@ -118,7 +118,7 @@ class Dispatcher:
     def wait_for(self, token: str, host: str, *, told: Told = lambda _: None) -> Answer:
         """Return the answer to an order that was given before, as by a dispatcher that was killed; otherwise as
         :meth:`ask`."""
-        pending = _Pending(host, self._leases.lost_after_s(USUAL_S), told)
+        pending = _Pending(host, self.leases.lost_after_s(USUAL_S), told)
         with self._lock:
             self._pending[token] = pending
         self._loop.call_soon_threadsafe(self._look.set)

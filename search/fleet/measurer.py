@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
+LOOK_S = 1.0
+"""Between two looks for an agent where there is none."""
+
 SILENT_S = 20.0
 """An agent that is silent for so long is told of: it should have been heard of twice. Chosen, not measured."""
 
@@ -52,14 +56,22 @@ class FleetMeasurer:
     _lost: dict[str, int] = field(default_factory=dict)
 
     def attempt(self) -> Attempt:
-        """Return a new attempt of the agent whose turn it is; see ``Measurer``. Raises AgentLost where none of them is
-        there."""
-        there = {state.host.name: state for state in self.dispatcher.registry.hosts()}
-        candidates = [there[name] for name in self.hosts if name in there and there[name].status not in AWAY]
-        if not candidates:
-            raise AgentLost(self.hosts[0], "there is no agent" + (" of its class" if len(self.hosts) > 1 else ""))
+        """Return a new attempt of the agent whose turn it is; see ``Measurer``. Where none of them is there they are
+        waited for, as long as an agent that is silent is. Raises AgentLost where none comes."""
+        began_s = time.monotonic()
+        while not (candidates := self._candidates()):
+            waited_s = time.monotonic() - began_s
+            if self.log.stop_requested() or waited_s > self.dispatcher.leases.lost_s:
+                raise AgentLost(self.hosts[0], "there is no agent" + (" of its class" if len(self.hosts) > 1 else ""))
+            self.progress.stage(f"waiting for an agent on {self.hosts[0]}", before_search(self.clock))
+            time.sleep(LOOK_S)
+        self.clock.leave_out(time.monotonic() - began_s)
         chosen = min(candidates, key=lambda state: self._lost.get(state.host.name, 0))
         return Attempt(token=secrets.token_hex(16), host=chosen.host.name, agent=chosen.process)
+
+    def _candidates(self) -> list[HostState]:
+        there = {state.host.name: state for state in self.dispatcher.registry.hosts()}
+        return [there[name] for name in self.hosts if name in there and there[name].status not in AWAY]
 
     def compile(self, clock: Clock, progress: Progress) -> tuple[CompiledCandidates, tuple[Choice, ...]]:
         """Compile; see ``Measurer``. Every host of the class that measures later finds its artifacts by itself."""

@@ -223,6 +223,8 @@ def step_document(step: Step) -> dict[str, Any]:
         "host": step.host_fingerprint,
         "reason": step.reason,
         "metrics": _metrics(step),
+        # On this host a job measures itself, and there is no attempt to tell of.
+        **({} if step.attempt is None else {"attempt": dataclasses.asdict(step.attempt)}),
     }
 
 

@@ -211,7 +211,7 @@ def read_job(store: JobStore, name: str, *, host: str | None = None) -> Recommen
             "job",
             name,
             f"measures on {classes} classes of hosts" if classes else "has not timed its hosts yet",
-            remedy=f"name one of its hosts with --host, such as {representatives[0]}" if classes else None,
+            remedy=f"servefit show {name} --host {representatives[0]} shows one of them" if classes else None,
         )
     return _job(log, log)
 

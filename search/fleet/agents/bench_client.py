@@ -17,6 +17,7 @@ from typing import IO
 from servefit.errors import WorkerCrashed
 from servefit.isolation import REPORTS_NOTHING, STDERR_TAIL_CHARACTERS
 from servefit.search.fleet.agents.bench_process import Hello
+from servefit.search.fleet.launching.handover import STORAGE_VARIABLE
 from servefit.search.fleet.orders import Answer, Order
 from servefit.search.storage import records
 
@@ -115,7 +116,8 @@ def _start(hello: Hello) -> _Running:
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
-        env={**os.environ, **REPORTS_NOTHING},
+        # What measures is told of the database, and a model that is trusted need not be.
+        env={name: value for name, value in os.environ.items() if name != STORAGE_VARIABLE} | dict(REPORTS_NOTHING),
         # What ends the agent, such as Ctrl-C, is the agent's to pass on.
         start_new_session=True,
     )

@@ -285,6 +285,8 @@ def _brief_row(step: Step, document: dict[str, Any]) -> list[Any]:
     from servefit.search.results.recommendation import Trial
 
     what = step.backend if step.configuration is None else shape(step.configuration)
+    if step.attempt is not None:
+        what = f"{step.attempt.host}: {what}"
     took = None if document["seconds"] is None else duration_text(document["seconds"], digits=2)
     trial = step.result if isinstance(step.result, Trial) else None
     if trial is None:
