@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from servefit.errors import ServefitError, SpecError, StorageError
+from servefit.errors import ServefitError, SpecError, StorageError, TimedOut
 from servefit.profiler.machine.background import work_in_background
 from servefit.quantities import span_text
 from servefit.search.fleet.agents.bench_client import BenchClient
@@ -45,6 +45,10 @@ LOWEST_PRIORITY = 19
 
 PAUSE_S = 1.0
 """Between two attempts to reach a database that is gone."""
+
+GRACE_S = 30.0
+"""What measures has so long to start and to say what it waits for, and so much longer than its limit to end by itself
+what it is at, on a busy host. Chosen, not measured."""
 
 BENCH_IDLE_S = 60.0
 """A process that has measured, and is asked for nothing more for so long, is ended: it has the memory of a model."""
@@ -215,9 +219,13 @@ class Agent:
             allows=self.host.allows,
         )
 
+        overdue = _Overdue(order, self._bench)
+        overdue.allow(GRACE_S)
+
         def said(word: str, text: str) -> None:
             doing = f"{WAITING}{text}" if word == "waiting" else order.purpose
             loop.call_soon_threadsafe(self._take_note, doing)
+            loop.call_soon_threadsafe(overdue.heard, word)
 
         def carry_out() -> Answer:
             return self._bench.carry_out(hello, order, said=said)
@@ -225,7 +233,9 @@ class Agent:
         try:
             return await loop.run_in_executor(self._starter, carry_out)
         except ServefitError as error:
-            return Answer(failure=Failure.of(error))
+            return Answer(failure=Failure.of(overdue.error or error))
+        finally:
+            overdue.allow(None)
 
     def _take_note(self, doing: str) -> None:
         """Say what the agent is at, where that has changed."""
@@ -250,6 +260,35 @@ class Agent:
                 "order %s was given up before it was answered: what was measured does not count", spooled.token
             )
         self._spool.drop(spooled)
+
+
+class _Overdue:
+    """Ends a bench that does not do so by itself, as one that hangs in a library: one that is not heard of while it
+    waits for its host to be free, or that measures for longer than its order allows. ``error`` is there once it did."""
+
+    def __init__(self, order: Order, bench: BenchClient) -> None:
+        self._order = order
+        self._bench = bench
+        self._timer: asyncio.TimerHandle | None = None
+        self.error: TimedOut | None = None
+
+    def allow(self, seconds: float | None) -> None:
+        """Allow it so many seconds from now on; None is without a limit."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._kill, seconds)
+
+    def heard(self, word: str) -> None:
+        """Take note of what it does."""
+        limit_s = self._order.limit_s
+        if word == "waiting":
+            self.allow(GRACE_S)
+        else:
+            self.allow(None if limit_s is None else limit_s + GRACE_S)
+
+    def _kill(self, seconds: float) -> None:
+        self.error = TimedOut(f"an order for {self._order.purpose}", limit_s=seconds)
+        self._bench.kill()
 
 
 def _step_back(host: FleetHost) -> None:

@@ -75,6 +75,13 @@ class BenchClient:
                 process.kill()
         process.wait()
 
+    def kill(self) -> None:
+        """End the process by force, if there is one. Whoever waits for its answer is told."""
+        with self._lock:
+            running = self._running
+        if running is not None:
+            running.process.kill()
+
     def close_when_idle(self) -> None:
         """End a process that has nothing to do: it ends by itself once no more orders can come."""
         with self._lock:

@@ -20,7 +20,7 @@ from tests.search.fleet.conftest import (
     through,
 )
 
-from servefit.errors import AgentLost, SpecError
+from servefit.errors import AgentLost, SpecError, TimedOut
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.record.types import Configuration
 from servefit.search.fleet.compiling import Compile, Compiled
@@ -197,6 +197,22 @@ def test_an_order_that_is_withdrawn_is_ended_and_the_next_one_begins(
         assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
         assert time.monotonic() - began_s < 8
     assert isinstance(found[0], AgentLost)
+
+
+def test_a_bench_that_hangs_is_ended_and_the_next_order_is_carried_out(
+    start_agent: StartAgent, open_job: MakeJob
+) -> None:
+    agent = start_agent("rack3-07", "--log-level", "info")
+    job = open_job("rack3-07")
+    assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
+    (bench, *_) = agent.children()
+    os.kill(bench, signal.SIGSTOP)
+    with in_thread(lambda: job.dispatcher.ask(job.order("rack3-07"))) as found:
+        eventually(lambda: found != [], within_s=45)
+    assert isinstance(found[0], Answer)
+    assert found[0].failure is not None
+    assert isinstance(found[0].failure.as_error(), TimedOut)
+    assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
 
 
 def test_an_answer_that_was_not_delivered_is_delivered_by_the_next_agent(

@@ -14,13 +14,12 @@ from servefit.search.fleet.answer import HOURS_A_YEAR, cost_of, goal_of, offers_
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
+from servefit.search.results.recommendation import TrialVerdict
 from servefit.search.storage.header import JobHost, PlanRequest
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeSummary, MakeTrial
     from tests.search.fleet.conftest import MakeHost
-
-    from servefit.search.results.recommendation import TrialVerdict
 
 Cost = tuple[tuple[str, float | str], ...]
 Held = tuple[int, float, TrialVerdict, Cost]
