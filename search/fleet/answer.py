@@ -104,9 +104,30 @@ def offers_of(job: FleetJob, goal: PlanGoal) -> Sequence[HostOffer]:
 
 
 def confirmed(each: ClassJob) -> Recommendation | None:
-    """Return the recommendation of a class that holds the SLA at the highest rate; None where none does."""
-    holding = [found for found in each.job.recommendations if found.trial.verdict == "PASS"]
+    """Return the recommendation of a class of which it was confirmed that it holds the SLA, at the highest rate; None
+    where there is none."""
+    holding = [found for found in each.job.recommendations if _why_not(found) is None]
     return max(holding, key=confirmed_rate_per_s, default=None)
+
+
+def left_out(job: FleetJob) -> Sequence[tuple[str, str]]:
+    """Return the classes that no plan has, each with the reason."""
+    return [
+        (each.host_class, "nothing was measured" if each.job.best is None else _why_not(each.job.best) or "")
+        for each in job.classes
+        if confirmed(each) is None
+    ]
+
+
+def _why_not(found: Recommendation) -> str | None:
+    """Return why a recommendation is no part of a plan, None where it is."""
+    if found.trial.verdict != "PASS":
+        return f"its verdict is {found.trial.verdict}"
+    if found.trial.basis != "measured":
+        return "it was predicted, as no CPU was left to load the endpoint from"
+    if found.confirmation is None or not found.confirmation.is_confirmed:
+        return "it was not confirmed by a second measurement"
+    return None
 
 
 def confirmed_rate_per_s(recommendation: Recommendation) -> float:

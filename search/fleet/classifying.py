@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from servefit.errors import AgentLost
+from servefit.errors import AgentLost, ServefitError
 from servefit.search.fleet.classes.grouping import FURTHER_TIMINGS, host_classes
 from servefit.search.fleet.orders import Calibrate, Order
 from servefit.search.results.host_timing import HostTiming
@@ -35,18 +35,21 @@ def classify(
     stands for its class, and what there is to say of them. ``facts`` are those of the hosts by name.
 
     Hosts that are in doubt are timed again, since a disturbance is seldom there twice, while no more than a part of the
-    time of the job, by ``clock``, is over. Raises StorageError, and what a
-    host says of a model that it cannot have.
+    time of the job, by ``clock``, is over. Raises StorageError, and what the first host says where none can be timed.
     """
     known = {each.name: each for each in hosts}
     timings: dict[str, HostTiming | None] = dict.fromkeys(known)
+    failures: dict[str, ServefitError] = {}
     again: tuple[str, ...] = tuple(known)
     until_s = clock.elapsed_s + clock.share_s(0.0)
     for _ in range(1 + FURTHER_TIMINGS):
         began_s = clock.elapsed_s
         for name, timing in _timed(again, job, dispatcher).items():
             earlier = timings[name]
-            timings[name] = timing if earlier is None or timing is None else earlier.or_quicker(timing)
+            if isinstance(timing, ServefitError):
+                failures.setdefault(name, timing)
+            elif timing is not None:
+                timings[name] = timing if earlier is None else earlier.or_quicker(timing)
         classes = host_classes({name: (facts[name], timings[name]) for name in known})
         again = classes.doubtful()
         if not again or 2 * clock.elapsed_s - began_s > until_s:
@@ -57,13 +60,16 @@ def classify(
         ordered += [
             replace(known[name], host_class=each.name, timing=timings[name]) for name in (each.representative, *twins)
         ]
-    return tuple(ordered), classes
+    if not ordered and failures:
+        raise next(iter(failures.values()))
+    told = tuple(f"{name} could not be timed: {error.message}" for name, error in failures.items())
+    return tuple(ordered), replace(classes, remarks=(*classes.remarks, *told))
 
 
-def _timed(names: Iterable[str], job: str, dispatcher: Dispatcher) -> dict[str, HostTiming | None]:
-    """Return the timings of hosts; None of those whose agents are lost."""
+def _timed(names: Iterable[str], job: str, dispatcher: Dispatcher) -> dict[str, HostTiming | ServefitError | None]:
+    """Return the timings of hosts; None of those whose agents are lost, and why others could not be timed."""
 
-    def time(name: str) -> HostTiming | None:
+    def time(name: str) -> HostTiming | ServefitError | None:
         order = Order(
             token=secrets.token_hex(16), host=name, job=job, asked=Calibrate(), limit_s=LIMIT_S, elapsed_s=0.0
         )
@@ -72,7 +78,7 @@ def _timed(names: Iterable[str], job: str, dispatcher: Dispatcher) -> dict[str, 
         except AgentLost:
             return None
         if answer.failure is not None:
-            raise answer.failure.as_error()
+            return answer.failure.as_error()
         return answer.result if isinstance(answer.result, HostTiming) else None
 
     names = tuple(names)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import AgentLost, StorageError
@@ -38,6 +38,9 @@ _T = TypeVar("_T")
 LOOK_S = 1.0
 """What the database has not told by then is looked for: a notice may be lost with its connection."""
 
+IDLE_LOOKS = 5
+"""A host that has an order begins it at once. One that was idle at so many looks has none."""
+
 PAUSE_S = 0.5
 """Between two attempts to reach the queue."""
 
@@ -59,6 +62,7 @@ class _Pending:
     over: threading.Event = field(default_factory=threading.Event)
     answer: Answer | None = None
     lost: str = ""
+    idle_looks: int = 0
 
 
 class Dispatcher:
@@ -88,7 +92,8 @@ class Dispatcher:
         finally:
             with suppress(StorageError):
                 self.close()
-            self._loop.call_soon_threadsafe(self._stop)
+            with suppress(RuntimeError):  # it has ended by itself, for want of the database
+                self._loop.call_soon_threadsafe(self._stop)
             thread.join()
 
     def ask(self, order: Order, *, told: Told = lambda _: None) -> Answer:
@@ -97,8 +102,7 @@ class Dispatcher:
         ``told`` is told of the state of the host now and then, while it is not at work on it. Raises AgentLost where
         the agent is silent for too long, or ends what it was asked for, and StorageError.
         """
-        if self._closed:
-            raise AgentLost(order.host, _ENDED)
+        self._check_open(order.host)
         expected_s = USUAL_S if order.limit_s is None else order.limit_s
         pending = _Pending(order.host, self.leases.lost_after_s(expected_s), told)
         self.orders.give(order)
@@ -145,10 +149,18 @@ class Dispatcher:
             if token in hosts:
                 self._in_loop(self._withdraw(hosts[token], token))
 
+    def _check_open(self, host: str) -> None:
+        """Raise what ended the dispatcher, or AgentLost where it is being ended."""
+        if self._failed is not None:
+            raise self._failed
+        if self._closed:
+            raise AgentLost(host, _ENDED)
+
     def _put(self, host: str, token: str) -> None:
         """Queue an order, unless it is queued; waits for a database that is gone."""
         ends_s = time.monotonic() + PATIENCE_S
         while True:
+            self._check_open(host)
             try:
                 self._in_loop(self._with_queue(lambda queue: queue.put_again(host, [token])))
             except StorageError:
@@ -246,7 +258,10 @@ class Dispatcher:
             if state is None:
                 each.lost = "the order is not in the database any more"
             elif state.state == ANSWERED:
-                each.answer = state.answer
+                # What came before it on its host is as little of the job's time as what else measures there.
+                answer = state.answer
+                each.answer = None if answer is None else replace(answer, waited_s=answer.waited_s + state.queued_s)
+                each.lost = "its agent answered nothing"
             elif state.state == OPEN:
                 waiting[token] = each
                 continue
@@ -263,10 +278,24 @@ class Dispatcher:
             state = hosts.get(each.host)
             if state is None:
                 self._give_up(token, each, "it was forgotten")
-            elif state.silent_s >= each.lost_after_s or (state.status == "gone" and not state.process):
+            elif state.status == "gone" and not state.process:
+                self._give_up(token, each, "its agent ended")
+            elif state.silent_s >= each.lost_after_s:
                 self._give_up(token, each, f"its agent was silent for {span_text(state.silent_s)}")
             elif state.status != "measuring":
                 each.told(state)
+                self._queue_again(token, each, state)
+
+    def _queue_again(self, token: str, each: _Pending, state: HostState) -> None:
+        """Queue an order again whose host has had nothing to do for a while: it is in the queue no more."""
+        each.idle_looks = each.idle_looks + 1 if state.status == "idle" else 0
+        if each.idle_looks >= IDLE_LOOKS:
+            each.idle_looks = 0
+            asyncio.run_coroutine_threadsafe(self._put_again(each.host, token), self._loop)
+
+    async def _put_again(self, host: str, token: str) -> None:
+        with suppress(StorageError):
+            await self._with_queue(lambda queue: queue.put_again(host, [token]))
 
     def _give_up(self, token: str, each: _Pending, reason: str) -> None:
         if token not in self.orders.give_up([token], reason):

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from servefit.search.storage.jobs import JobStore
 
 
+BROKE_OFF = "nothing more was measured on "
+"""Begins the remark on a class that was not measured to its end."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassJob:
     """What the job does on one class of hosts, the names of which are ``hosts``, the ``representative`` first."""
@@ -44,6 +48,11 @@ class FleetJob:
     def status(self) -> JobStatus:
         """The status of the job: whether it is over, and how it ended."""
         return self.state.status
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether a class was not measured to its end, without anybody having stopped it."""
+        return any(remark.startswith(BROKE_OFF) for remark in self.state.remarks)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
 
-from servefit.errors import AgentLost, SpecError
+from servefit.errors import AgentLost, BackendError, MeasurementError, SpecError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.quantities import span_text
 from servefit.search.fleet.compiling import Compile, Compiled
@@ -63,7 +63,7 @@ class FleetMeasurer:
             waited_s = time.monotonic() - began_s
             if self.log.stop_requested() or waited_s > self.dispatcher.leases.lost_s:
                 raise AgentLost(self.hosts[0], "there is no agent" + (" of its class" if len(self.hosts) > 1 else ""))
-            self.progress.stage(f"waiting for an agent on {self.hosts[0]}", before_search(self.clock))
+            self.progress.stage("waiting for an agent", before_search(self.clock))
             time.sleep(LOOK_S)
         self.clock.leave_out(time.monotonic() - began_s)
         chosen = min(candidates, key=lambda state: self._lost.get(state.host.name, 0))
@@ -77,7 +77,7 @@ class FleetMeasurer:
         """Compile; see ``Measurer``. Every host of the class that measures later finds its artifacts by itself."""
         before = tuple(step.result for step in self.log.steps() if isinstance(step.result, CompilationReport))
         attempt = self.attempt()
-        progress.stage(f"compiling on {attempt.host}", before_search(clock))
+        progress.stage("compiling", before_search(clock))
         found = self._ask(Compile(before=before), attempt, Compiled)
         for report, began_at, ended_at in found.reports:
             with self.log.step("compilation", report.backend, None, attempt=attempt) as step:
@@ -126,15 +126,18 @@ class FleetMeasurer:
         self.clock.leave_out(answer.waited_s)
         self.remarks.extend(answer.remarks)
         if answer.failure is not None:
-            raise answer.failure.as_error()
+            error = answer.failure.as_error()
+            if isinstance(error, BackendError | MeasurementError):
+                raise error
+            # Of its disk, its database or its copy of the model, and not of what was measured.
+            raise AgentLost(attempt.host, error.message)
         if not isinstance(answer.result, kind):
             raise AgentLost(attempt.host, f"its agent answered with something else: {type(answer.result).__name__}")
         return answer.result
 
     def _tell(self, state: HostState) -> None:
         """Say what a host is at that does not measure for this job."""
-        name = state.host.name
         if state.status == "waiting":
-            self.progress.stage(f"{name} is {state.doing}", before_search(self.clock))
+            self.progress.stage(state.doing, before_search(self.clock))
         elif state.silent_s >= SILENT_S:
-            self.progress.stage(f"{name} is silent for {span_text(state.silent_s)}", before_search(self.clock))
+            self.progress.stage(f"silent for {span_text(state.silent_s)}", before_search(self.clock))

@@ -21,6 +21,7 @@ from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.host_timing import HostTiming
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage import records
+from servefit.search.storage.records import Unreadable
 from servefit.search.storage.tables import now
 from servefit.stored import Stored
 
@@ -100,12 +101,14 @@ class Answer(Stored, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderState:
-    """An order as it is now. ``state`` is OPEN, ANSWERED, or why it was given up. ``agent`` is the token of the agent
-    that began it; None where none has."""
+    """An order as it is now. ``state`` is OPEN, ANSWERED, or why it was given up, which an answer that cannot be read
+    is a reason for. ``agent`` is the token of the agent that began it; None where none has. ``queued_s`` is how long
+    that took."""
 
     state: str
     agent: str | None
     answer: Answer | None
+    queued_s: float
 
 
 class Orders:
@@ -198,24 +201,28 @@ class Orders:
         return self._database.run(read)
 
     def states(self, tokens: Iterable[str]) -> Mapping[str, OrderState]:
-        """Return those of the orders that are known, as they are now. Raises Unreadable for a damaged answer."""
+        """Return those of the orders that are known, as they are now."""
         tokens = list(tokens)
 
         def read(connection: Connection) -> list[Any]:
             from sqlalchemy import select
 
             orders = fleet_tables().orders
-            columns = (orders.c.token, orders.c.state, orders.c.agent, orders.c.answer)
+            times = (orders.c.given_at, orders.c.began_at)
+            columns = (orders.c.token, orders.c.state, orders.c.agent, orders.c.answer, *times)
             return list(connection.execute(select(*columns).where(orders.c.token.in_(tokens))))
 
-        return {
-            row.token: OrderState(
-                state=row.state,
-                agent=row.agent,
-                answer=None if row.answer is None else records.read(row.answer, Answer, f"answer {row.token}"),
-            )
-            for row in self._database.run(read)
-        }
+        return {row.token: _state(row) for row in self._database.run(read)}
+
+
+def _state(row: Any) -> OrderState:
+    state, answer = row.state, None
+    try:
+        answer = None if row.answer is None else records.read(row.answer, Answer, "the answer")
+    except Unreadable as error:
+        state = f"what its agent answered cannot be read: {error.message}"
+    queued_s = 0.0 if row.began_at is None else max(0.0, row.began_at - row.given_at)
+    return OrderState(state=state, agent=row.agent, answer=answer, queued_s=queued_s)
 
 
 _MAX_REASON = 64

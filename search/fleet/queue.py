@@ -109,7 +109,7 @@ class Queue:
         with _reporting(self._address):
             for job in await self._jobs(host):
                 if job.status == Status.DOING.value and job.id is not None:
-                    await self._app.job_manager.finish_job_by_id_async(job.id, Status.FAILED, delete_job=False)
+                    await self._app.job_manager.finish_job_by_id_async(job.id, Status.FAILED, delete_job=True)
 
     async def work(self, host: str, carry: Carry) -> None:
         """Carry out the orders of ``host`` as they come, one after the other, until this is cancelled; what runs then
@@ -160,7 +160,7 @@ class Queue:
         finally:
             notices.running = None
             with _reporting(self._address):
-                await self._app.job_manager.finish_job(job, status, delete_job=False)
+                await self._app.job_manager.finish_job(job, status, delete_job=True)
         if failure is not None:
             raise failure
 

@@ -114,14 +114,20 @@ class Registry:
         self._database.run(give_back)
 
     def hosts(self) -> tuple[HostState, ...]:
-        """Return the hosts that were ever there and not forgotten, by name."""
+        """Return the hosts that were ever there and not forgotten, by name, without those that cannot be read."""
+        return tuple(each for each in self._read() if isinstance(each, HostState))
 
-        def read(connection: Connection) -> tuple[HostState, ...]:
+    def unreadable(self) -> tuple[str, ...]:
+        """Say which hosts cannot be read, and why."""
+        return tuple(str(each) for each in self._read() if isinstance(each, Unreadable))
+
+    def _read(self) -> list[HostState | Unreadable]:
+        def read(connection: Connection) -> list[HostState | Unreadable]:
             from sqlalchemy import select
 
             agents = fleet_tables().agents
             at = now(connection)
-            return tuple(self._state(row, at) for row in connection.execute(select(agents).order_by(agents.c.name)))
+            return [self._state(row, at) for row in connection.execute(select(agents).order_by(agents.c.name))]
 
         return self._database.run(read)
 
@@ -163,12 +169,12 @@ class Registry:
             return SpecError("host", name, "is not known", remedy="start an agent there: servefit agent --storage URL")
         return SpecError.unknown("host", name, known)
 
-    def _state(self, row: Any, at: float) -> HostState:
+    def _state(self, row: Any, at: float) -> HostState | Unreadable:
         try:
             host: FleetHost = records.read(row.document, FleetHost, f"agent {row.name}")
+            owner: Owner | None = records.read(row.owner, Owner | None, f"agent {row.name}")
         except Unreadable as error:
-            raise self._address.error(error.message, remedy=f"servefit fleet forget {row.name!r}") from error
-        owner = self._owner(row)
+            return Unreadable(error.message, remedy="end that agent, and start it again")
         silent_s = max(0.0, at - row.renewed_at)
         doing = row.doing or ""
         return HostState(

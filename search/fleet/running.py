@@ -24,8 +24,9 @@ from servefit.search.fleet.answer import check_costs
 from servefit.search.fleet.classifying import classify
 from servefit.search.fleet.database import fleet_address, fleet_leases
 from servefit.search.fleet.dispatcher import Dispatcher
-from servefit.search.fleet.fleet_job import read_fleet_job
+from servefit.search.fleet.fleet_job import BROKE_OFF, read_fleet_job
 from servefit.search.fleet.measurer import FleetMeasurer
+from servefit.search.fleet.progress import OfHost
 from servefit.search.fleet.subject import check_publishable, publish
 from servefit.search.jobs.beginning import (
     check_free,
@@ -45,8 +46,9 @@ from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.blobs import Blobs
 from servefit.search.storage.class_log import ClassLog
+from servefit.search.storage.database import silent
 from servefit.search.storage.header import JobHost, JobState
-from servefit.search.storage.job_folder import PAYLOAD_FILE
+from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
 from servefit.search.storage.jobs import JobStore
 from servefit.search.storage.outages import PATIENCE_S
 from servefit.search.storage.steps import LOST
@@ -161,6 +163,9 @@ def resume_fleet_job(name: str, *, storage: str | None, progress: Progress) -> F
         stack.enter_context(log.owned())
         dispatcher = Dispatcher(store.database, address, leases)
         stack.enter_context(dispatcher.running())
+        if (payload := job_folder(name) / PAYLOAD_FILE).exists():
+            # It may have been killed before they could have it.
+            publish(Blobs.of(store), log.header, payload)
         _settle(log, dispatcher)
         log.abandon_running_steps()
         clock = Clock.of(log.header.request, elapsed_before_s=spent_s, now=working_s(store))
@@ -268,9 +273,10 @@ class _FleetRun:
         )
         representatives = tuple(self.log.header.representatives.values())
         interrupted = False
-        with ThreadPoolExecutor(
+        pool = ThreadPoolExecutor(
             len(representatives), "servefit class", initializer=partial(work_in_background, own.cpus)
-        ) as pool:
+        )
+        with silent(), pool:
             running = [pool.submit(self._search, each) for each in representatives]
             try:
                 outcomes = [each.result() for each in running]
@@ -296,10 +302,11 @@ class _FleetRun:
             now=working_s(self.store),
         )
         twins = [each.name for each in self.log.header.hosts if each.host_class == host.host_class]
+        progress = OfHost(self.progress, host.name)
         measurer = FleetMeasurer(
-            log=log, dispatcher=self.dispatcher, hosts=tuple(twins), clock=clock, progress=self.progress
+            log=log, dispatcher=self.dispatcher, hosts=tuple(twins), clock=clock, progress=progress
         )
-        runner = JobRunner(log=log, store=self.store, measurer=measurer, clock=clock, progress=self.progress)
+        runner = JobRunner(log=log, store=self.store, measurer=measurer, clock=clock, progress=progress)
         runner.skipped.extend(self.skipped)
         remark = None
         try:
@@ -313,7 +320,7 @@ class _FleetRun:
             raise
         except ServefitError as error:
             # Of an agent that is lost, or that cannot have the model: other classes go on.
-            status, remark = "STOPPED", f"nothing more was measured on {host.host_class}: {error}"
+            status, remark = "STOPPED", f"{BROKE_OFF}{host.name} and hosts like it: {error}"
             runner.remarks.append(remark)
         log.set_state(runner.state(status))
         _log.info("job %s on %s: %s", log.name, host.name, status)

@@ -130,7 +130,8 @@ def quiet() -> Iterator[None]:
 
     alembic = logging.getLogger("alembic")
     verbosity, level = optuna.logging.get_verbosity(), alembic.level
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # What is quieter stays so: threads that search side by side share it.
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -138,6 +139,19 @@ def quiet() -> Iterator[None]:
     finally:
         optuna.logging.set_verbosity(verbosity)
         alembic.setLevel(level)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keep Optuna from saying which trials failed, in this thread and all others: a job reports that itself."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def _open_storage(address: Address, outages: Outages) -> RDBStorage:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from servefit.api.recommend import recommend as recommend
     from servefit.backends.compilation import compile_model as compile_model
     from servefit.backends.model import Model as Model
+    from servefit.errors import AgentLost as AgentLost
     from servefit.errors import BackendError as BackendError
     from servefit.errors import BackendUnavailable as BackendUnavailable
     from servefit.errors import CompileFailed as CompileFailed
     from servefit.errors import CorruptModel as CorruptModel
-    from servefit.errors import AgentLost as AgentLost
     from servefit.errors import HostMismatch as HostMismatch
     from servefit.errors import JobInUse as JobInUse
     from servefit.errors import MeasurementError as MeasurementError

@@ -68,6 +68,7 @@ class Agent:
     _doing: str | None = None
     _busy_until_s: float = field(default_factory=time.monotonic)
     _carrying: str | None = None
+    _kept_back: str | None = None
     _saying: set[asyncio.Task[None]] = field(default_factory=set)
     _database: FleetDatabase = field(init=False)
     _leases: Leases = field(init=False)
@@ -143,8 +144,8 @@ class Agent:
         """Renew the claim. Raises SpecError where another agent has the name now."""
         try:
             mine = await asyncio.to_thread(self._registry.renew, self._claim, self._doing)
-        except StorageError as error:
-            _log.warning("the fleet cannot be reached: %s", error)
+        except StorageError:
+            # Whoever waits for orders says so, once.
             return
         if not mine:
             raise SpecError(
@@ -249,7 +250,9 @@ class Agent:
         try:
             await self._deliver(spooled)
         except StorageError as error:
-            _log.warning("the answer to order %s waits: %s", spooled.token, error)
+            if spooled.token != self._kept_back:
+                _log.warning("the answer to order %s waits: %s", spooled.token, error)
+            self._kept_back = spooled.token
             return False
         return True
 

@@ -171,7 +171,7 @@ def _slot(order: Order, answers: IO[str]) -> Iterator[Slot]:
                 slot = stack.enter_context(measuring_slot(f"{order.purpose} of a fleet", wait_s=WAIT_S))
                 break
             except SlotTaken as error:
-                _say(answers, {"waiting": error.message})
+                _say(answers, {"waiting": error.who})
         _say(answers, {"measuring": order.job})
         yield replace(slot, waited_s=time.monotonic() - began_s)
 

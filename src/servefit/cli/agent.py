@@ -89,7 +89,7 @@ def agent(
     for variable in allow_env or ():
         check_variable("allow_env", variable)
     options = AgentOptions(
-        name=name or socket.gethostname(),
+        name=socket.gethostname() if name is None else name,
         labels=parse_labels("label", label or ()),
         cost={} if cost is None else parse_cost("cost", cost),
         idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),

@@ -60,7 +60,9 @@ def selection(*, fleet: bool, hosts: Iterable[str], labels: Iterable[str]) -> Se
     from servefit.search.fleet.selection import Selection
 
     if not fleet:
-        raise SpecError("host", None, "and label choose among the hosts of a fleet", remedy="add --fleet")
+        raise SpecError(
+            "fleet", None, "is what --host, --label, --spare and --most-hosts are about", remedy="add --fleet"
+        )
     return Selection(patterns=tuple(hosts), labels=tuple(parse_labels("label", labels).items()))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from servefit.cli.output import Format, FormatOption, emit, print_line
+from servefit.cli.output import Format, FormatOption, emit, print_line, warn
 from servefit.option_panels import MACHINE, OUTPUT
 from servefit.quantities import size_text, span_text
 from servefit.report.table import Table
@@ -72,6 +72,8 @@ def hosts(
     """
     with _registry(storage) as registry:
         found = registry.hosts()
+        for unreadable in registry.unreadable():
+            warn(unreadable)
     if not found and form is Format.TABLE:
         print_line("no agent was ever here: start one on each host with servefit agent --storage URL")
         return

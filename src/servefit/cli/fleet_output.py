@@ -14,7 +14,7 @@ from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NO
 from servefit.report.fleet_tables import plan_headline, plan_sentences, plan_table
 from servefit.report.job_tables import recommendations_table
 from servefit.report.table import Table
-from servefit.search.fleet.answer import goal_of, plan_of
+from servefit.search.fleet.answer import goal_of, left_out, plan_of
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.storage.header import PlanRequest
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Progress
     from servefit.search.storage.header import JobHost, PlanGoal
 
-_BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED, INTERRUPTED)
+_BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED)
 """Exit statuses of classes: the job has the first of them that a class has."""
 
 
@@ -44,7 +44,7 @@ def print_fleet_and_exit(run: Callable[[Progress], FleetJob], *, form: Format, w
 
 
 def _status_of(job: FleetJob) -> int:
-    if job.status == "STOPPED":
+    if job.status == "STOPPED" and not job.broke_off:
         return INTERRUPTED
     return SLA_UNMET if isinstance(plan_of(job), NotCarried) else _best_status(job.classes)
 
@@ -60,13 +60,17 @@ def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
             emit(plan_table(plan, goal), {}, form)
             for line in plan_sentences(plan, goal):
                 print_line(line)
+        if plan is not None:
+            for name, reason in left_out(job):
+                print_line(f"Left out: {name}; {reason}.")
         for each in job.classes:
             print_line(f"\n{_title(each)}")
             print_job(each.job, form, wide=wide)
     else:
         emit(_table(job), fleet_document(job, plan, goal), form)
     for warning in job.warnings:
-        warn(warning)
+        if form is not Format.TABLE or not any(warning in each.job.warnings for each in job.classes):
+            warn(warning)
 
 
 def fleet_document(job: FleetJob, plan: FleetPlan | NotCarried | None, goal: PlanGoal) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def fleet_document(job: FleetJob, plan: FleetPlan | NotCarried | None, goal: Pla
         "name": job.name,
         "status": job.status,
         "elapsed_s": job.state.elapsed_s,
-        "plan": None if plan is None else {"goal": goal, **asdict(plan)},
+        "plan": None if plan is None else {"goal": goal, **asdict(plan), "left_out": dict(left_out(job))},
         "hosts": [
             {
                 "name": each.name,
@@ -125,5 +129,6 @@ def _title(each: ClassJob) -> str:
 
 
 def _best_status(classes: Sequence[ClassJob]) -> int:
-    statuses = {exit_status(each.job) for each in classes}
-    return next(status for status in _BEST_FIRST if status in statuses)
+    """Return the best status of the classes; of one that broke off, nothing was measured to its end."""
+    statuses = {exit_status(each.job) for each in classes} - {INTERRUPTED}
+    return next((status for status in _BEST_FIRST if status in statuses), NOTHING_MEASURED)

@@ -20,6 +20,7 @@ from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, s
 from servefit.cli.job_options import config_with_options, with_job_options
 from servefit.cli.options import NoWaitOption, PayloadOption, QuietOption, StorageOption, TrustOption
 from servefit.cli.output import Format, FormatOption, WideOption
+from servefit.errors import SpecError
 
 if TYPE_CHECKING:
     from servefit.search.fleet.selection import Selection
@@ -70,6 +71,8 @@ def recommend(
     model, payload = sources(from_file, model, payload)
     given = set(given_options(context))
     plan_goal = job["goal"] if fleet and "goal" in given and job["goal"] in (*PLAN_GOALS, "cost") else None
+    if not fleet and "goal" in given and job["goal"] in PLAN_GOALS:
+        raise SpecError("goal", job["goal"], "is that of a fleet", remedy="add --fleet")
     if plan_goal in PLAN_GOALS:
         given.discard("goal")
     wanted = config_with_options(from_file, job, given, no_wait=no_wait)

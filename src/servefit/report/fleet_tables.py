@@ -50,10 +50,11 @@ def plan_headline(plan: FleetPlan | NotCarried, goal: PlanGoal) -> str:
     asked = f"{number_text(plan.rate_per_s)} requests/s"
     spare = f" after the loss of any {plan.spare}" if plan.spare else ""
     if isinstance(plan, NotCarried):
-        which = "all" if plan.most_hosts is None else "the fastest"
+        which = "hosts" if plan.most_hosts is None else "fastest hosts"
+        left = " then" if plan.spare else ""
         return (
-            f"{asked} are not carried{spare}: {which} {plan.hosts} hosts that hold the SLA carry "
-            f"{number_text(plan.carries_per_s)}."
+            f"{asked} are not carried{spare}: the {which} of which it was confirmed that they hold the SLA, "
+            f"{plan.hosts}, carry {number_text(plan.carries_per_s)}{left}."
         )
     hosts = ", ".join(f"{row.hosts} x {row.offer.host_class}" for row in plan.fleet.rows)
     return f"{asked} are carried{spare} by {hosts}: {_cost(plan.fleet, goal)}."

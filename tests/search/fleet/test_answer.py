@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from servefit.errors import SpecError
 from servefit.profiler.record.types import Configuration
 from servefit.report.fleet_tables import plan_headline, plan_sentences, plan_table
-from servefit.search.fleet.answer import HOURS_A_YEAR, cost_of, goal_of, offers_of, plan_of
+from servefit.search.fleet.answer import HOURS_A_YEAR, cost_of, goal_of, left_out, offers_of, plan_of
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
-from servefit.search.results.recommendation import TrialVerdict
+from servefit.search.results.recommendation import Basis, Confirmation, TrialVerdict
 from servefit.search.storage.header import JobHost, PlanRequest
 
 if TYPE_CHECKING:
@@ -35,11 +35,16 @@ class _Profile:
 class _Recommendation:
     profile: _Profile
     trial: Any
+    confirmation: Confirmation
 
 
 @dataclass(frozen=True)
 class _Job:
     recommendations: tuple[_Recommendation, ...]
+
+    @property
+    def best(self) -> _Recommendation:
+        return self.recommendations[0]
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Made:
 
     def __init__(self, trial: MakeTrial, summary: MakeSummary, fleet_host: MakeHost) -> None:
         self._trial, self._summary, self._host = trial, summary, fleet_host
+        self.outcome: Literal["confirmed", "predicted", "not made"] = "confirmed"
+        self.basis: Basis = "measured"
 
     def job(
         self, wanted: PlanRequest | None, rate_per_s: float | None, **classes: tuple[int, float, TrialVerdict, Cost]
@@ -79,8 +86,19 @@ class Made:
             here = self._host("any").host
             hosts += [JobHost(name=each, host=here, profiles=(), host_class=name, cost=cost) for each in names]
             summary = replace(self._summary(), offered_per_s=held_per_s)
-            trial = replace(self._trial(Configuration(backend="xgboost", vcpus=8)), at_rate=summary, verdict=verdict)
-            made.append(_Class(name, names, _Job((_Recommendation(_Profile("local-8c"), trial),))))
+            trial = replace(
+                self._trial(Configuration(backend="xgboost", vcpus=8)),
+                at_rate=summary,
+                verdict=verdict,
+                basis=self.basis,
+            )
+            made.append(
+                _Class(
+                    name,
+                    names,
+                    _Job((_Recommendation(_Profile("local-8c"), trial, Confirmation(outcome=self.outcome)),)),
+                )
+            )
         request = JobRequest(name="fraud", sla=Sla(rate_per_s=rate_per_s))
         return _Fleet(_Header(request, tuple(hosts), wanted), tuple(made))
 
@@ -112,6 +130,17 @@ def test_a_class_that_does_not_hold_the_sla_is_no_part_of_a_plan(made: Made) -> 
     assert plan_of(made.job(PlanRequest(), 1000, xeon=(2, 9000, "FAIL", FREE))) is None
 
 
+def test_what_was_predicted_or_measured_once_is_no_part_of_a_plan_and_is_told(made: Made) -> None:
+    made.basis, made.outcome = "predicted", "predicted"
+    job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", FREE))
+    assert plan_of(job) is None
+    assert left_out(job) == [("epyc", "it was predicted, as no CPU was left to load the endpoint from")]
+    made.basis, made.outcome = "measured", "not made"
+    job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", FREE))
+    assert plan_of(job) is None
+    assert left_out(job) == [("epyc", "it was not confirmed by a second measurement")]
+
+
 def test_without_a_rate_there_is_no_plan(made: Made) -> None:
     assert plan_of(made.job(PlanRequest(), None, epyc=(2, 1000, "PASS", FREE))) is None
 
@@ -122,7 +151,8 @@ def test_what_all_hosts_do_not_carry_is_told_with_what_they_do(made: Made) -> No
     assert plan.carries_per_s == 4000
     told = plan_headline(plan, "hosts")
     assert told == (
-        "5,000 requests/s are not carried after the loss of any 1: all 3 hosts that hold the SLA carry 4,000."
+        "5,000 requests/s are not carried after the loss of any 1: the hosts of which it was confirmed that they hold "
+        "the SLA, 3, carry 4,000 then."
     )
 
 

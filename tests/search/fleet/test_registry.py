@@ -117,13 +117,16 @@ def test_a_host_that_is_not_known_is_told_with_names_like_it(registry: Registry,
             use("rack3-08")
 
 
-def test_a_damaged_agent_is_told_with_the_way_to_be_rid_of_it(
+def test_an_agent_that_cannot_be_read_is_told_and_the_others_are_there(
     registry: Registry, fleet_host: MakeHost, database: FleetDatabase
 ) -> None:
     registry.claim(fleet_host("rack3-07"))
     _write(database, document="{")
-    with pytest.raises(StorageError, match=r"agent rack3-07 is damaged.*servefit fleet forget 'rack3-07'"):
-        registry.hosts()
+    claim = registry.claim(fleet_host("rack3-08"))
+    assert [state.host.name for state in registry.hosts()] == ["rack3-08"]
+    (told,) = registry.unreadable()
+    assert told.startswith("agent rack3-07 is damaged")
+    assert registry.renew(claim, None)
 
 
 def test_a_database_without_a_fleet_or_with_a_newer_one_is_refused(postgresql_url: str) -> None:
