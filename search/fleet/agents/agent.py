@@ -69,6 +69,7 @@ class Agent:
     _busy_until_s: float = field(default_factory=time.monotonic)
     _carrying: str | None = None
     _kept_back: str | None = None
+    _saying_it: asyncio.Lock = field(default_factory=asyncio.Lock)
     _saying: set[asyncio.Task[None]] = field(default_factory=set)
     _database: FleetDatabase = field(init=False)
     _leases: Leases = field(init=False)
@@ -143,7 +144,9 @@ class Agent:
     async def _say(self) -> None:
         """Renew the claim. Raises SpecError where another agent has the name now."""
         try:
-            mine = await asyncio.to_thread(self._registry.renew, self._claim, self._doing)
+            # One after the other: the last says what holds.
+            async with self._saying_it:
+                mine = await asyncio.to_thread(self._registry.renew, self._claim, self._doing)
         except StorageError:
             # Whoever waits for orders says so, once.
             return

@@ -222,8 +222,8 @@ def test_an_answer_that_was_not_delivered_is_delivered_by_the_next_agent(
     job = open_job("rack3-07")
     assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
     spool = tmp_path / "rack3-07" / "fleet" / "rack3-07"
-    with in_thread(lambda: job.dispatcher.ask(job.order("rack3-07", job.load(0.5), limit_s=60))) as found:
-        eventually(lambda: _status(job.dispatcher.registry.hosts()) == "measuring")
+    with in_thread(lambda: job.dispatcher.ask(job.order("rack3-07", job.load(2), limit_s=60))) as found:
+        eventually(lambda: job.dispatcher.orders.open_of("rack3-07", begun=True) != ())
         cable.cut()
         eventually(lambda: any(spool.glob("*.json")))
         first.end(signal.SIGKILL)
