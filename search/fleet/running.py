@@ -262,7 +262,8 @@ class _FleetRun:
 
     def carry_out(self, own: Host) -> FleetJob:
         """Carry out what is left to do on all classes side by side, and return the job. Raises FleetInterrupted."""
-        self.remarks.extend(self.log.state.remarks)
+        # What broke off before is taken up again.
+        self.remarks.extend(remark for remark in self.log.state.remarks if not remark.startswith(BROKE_OFF))
         self.log.set_state(
             JobState(
                 status="IN_PROGRESS",
@@ -294,6 +295,8 @@ class _FleetRun:
     def _search(self, host: JobHost) -> tuple[JobStatus, str | None]:
         """Search on the class of ``host``; give how that ended, and what there is to say of it."""
         log = ClassLog(self.log, host.name)
+        if (before := log.state.status) in ("COMPLETED", "FAILED"):
+            return before, None
         steps = log.steps()
         clock = Clock.of(
             log.header.request,

@@ -65,6 +65,7 @@ GROUPS = {
         "hosts": ("fleet:hosts", "List hosts, and what their agents are at."),
         "start": ("fleet_starting:start", "Start agents over SSH, and keep them."),
         "manifest": ("fleet_manifest:manifest", "Print what starts agents with systemd, SLURM or Kubernetes."),
+        "plan": ("fleet_planning:plan", "Plan several models on one fleet."),
         "drain": ("fleet:drain", "Give a host no more orders."),
         "forget": ("fleet:forget", "Delete what is known of a host."),
     },

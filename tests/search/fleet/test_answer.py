@@ -2,113 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.search.fleet.made_jobs import FREE, Made
 
 from servefit.errors import SpecError
-from servefit.profiler.record.types import Configuration
 from servefit.report.fleet_tables import plan_headline, plan_sentences, plan_table
 from servefit.search.fleet.answer import HOURS_A_YEAR, cost_of, goal_of, left_out, offers_of, plan_of
+from servefit.search.fleet.many_jobs import plan_jobs
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
-from servefit.search.request.job_request import JobRequest
-from servefit.search.request.sla import Sla
-from servefit.search.results.recommendation import Basis, Confirmation, TrialVerdict
-from servefit.search.storage.header import JobHost, PlanRequest
+from servefit.search.fleet.plan.many_models import ManyModelsPlan, ModelsNotCarried
+from servefit.search.storage.header import PlanRequest
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeSummary, MakeTrial
     from tests.search.fleet.conftest import MakeHost
 
-Cost = tuple[tuple[str, float | str], ...]
-Held = tuple[int, float, TrialVerdict, Cost]
-"""Hosts of a class, the rate that each was loaded at, what came of it, and what each costs."""
-
-
-@dataclass(frozen=True)
-class _Profile:
-    name: str
-
-
-@dataclass(frozen=True)
-class _Recommendation:
-    profile: _Profile
-    trial: Any
-    confirmation: Confirmation
-
-
-@dataclass(frozen=True)
-class _Job:
-    recommendations: tuple[_Recommendation, ...]
-
-    @property
-    def best(self) -> _Recommendation:
-        return self.recommendations[0]
-
-
-@dataclass(frozen=True)
-class _Class:
-    host_class: str
-    hosts: tuple[str, ...]
-    job: _Job
-
-
-@dataclass(frozen=True)
-class _Header:
-    request: JobRequest
-    hosts: tuple[JobHost, ...]
-    plan: PlanRequest | None
-
-
-@dataclass(frozen=True)
-class _Fleet:
-    """As much of a job as an answer is worked out from."""
-
-    header: _Header
-    classes: tuple[_Class, ...]
-
-
-class Made:
-    """Makes jobs of classes, each with its hosts and the rates at which the SLA was held or not."""
-
-    def __init__(self, trial: MakeTrial, summary: MakeSummary, fleet_host: MakeHost) -> None:
-        self._trial, self._summary, self._host = trial, summary, fleet_host
-        self.outcome: Literal["confirmed", "predicted", "not made"] = "confirmed"
-        self.basis: Basis = "measured"
-
-    def job(
-        self, wanted: PlanRequest | None, rate_per_s: float | None, **classes: tuple[int, float, TrialVerdict, Cost]
-    ) -> Any:
-        hosts, made = [], []
-        for name, (count, held_per_s, verdict, cost) in classes.items():
-            names = tuple(f"{name}-{nth}" for nth in range(count))
-            here = self._host("any").host
-            hosts += [JobHost(name=each, host=here, profiles=(), host_class=name, cost=cost) for each in names]
-            summary = replace(self._summary(), offered_per_s=held_per_s)
-            trial = replace(
-                self._trial(Configuration(backend="xgboost", vcpus=8)),
-                at_rate=summary,
-                verdict=verdict,
-                basis=self.basis,
-            )
-            made.append(
-                _Class(
-                    name,
-                    names,
-                    _Job((_Recommendation(_Profile("local-8c"), trial, Confirmation(outcome=self.outcome)),)),
-                )
-            )
-        request = JobRequest(name="fraud", sla=Sla(rate_per_s=rate_per_s))
-        return _Fleet(_Header(request, tuple(hosts), wanted), tuple(made))
+    from servefit.search.results.recommendation import TrialVerdict
 
 
 @pytest.fixture
 def made(trial: MakeTrial, summary: MakeSummary, fleet_host: MakeHost) -> Made:
     return Made(trial, summary, fleet_host)
-
-
-FREE: Cost = ()
 
 
 def test_a_host_counts_for_the_rate_at_which_the_sla_was_held(made: Made) -> None:
@@ -212,3 +128,51 @@ def test_a_goal_without_the_costs_that_it_takes_is_refused(goal: Any, cost: dict
 def test_a_plan_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(SpecError):
         PlanRequest(**fields)
+
+
+def test_each_host_serves_one_of_several_models(made: Made) -> None:
+    fraud = made.job(None, 3000, epyc=(2, 2000, "PASS", FREE), xeon=(4, 1000, "PASS", FREE))
+    churn = made.job(None, 900, epyc=(2, 500, "PASS", FREE), xeon=(4, 450, "PASS", FREE))
+    plan = plan_jobs({"fraud": fraud, "churn": churn}, PlanRequest())
+    assert isinstance(plan, ManyModelsPlan)
+    serving = {each.model: sum(row.hosts * row.offer.rate_per_s for row in each.fleet.rows) for each in plan.models}
+    assert serving["fraud"] >= 3000
+    assert serving["churn"] >= 900
+    assert sum(row.hosts for each in plan.models for row in each.fleet.rows) == 4
+    assert sum(count for _, count in plan.hosts_left) == 2
+
+
+def test_hosts_are_alike_where_every_job_says_so(made: Made) -> None:
+    made.hosts = {"slow": ("a",), "fast": ("b", "c")}
+    fraud = made.job(None, 1000, slow=(1, 500, "PASS", FREE), fast=(2, 1000, "PASS", FREE))
+    made.hosts = {"cold": ("a", "b"), "warm": ("c",)}
+    churn = made.job(None, 300, cold=(2, 100, "PASS", FREE), warm=(1, 300, "PASS", FREE))
+    plan = plan_jobs({"fraud": fraud, "churn": churn}, PlanRequest())
+    assert isinstance(plan, ManyModelsPlan)
+    assert [(each.model, row.offer.host_class) for each in plan.models for row in each.fleet.rows] == [
+        ("fraud", "b"),
+        ("churn", "c"),
+    ]
+    assert plan.hosts_left == (("a", 1),)
+
+
+def test_models_that_the_fleet_does_not_carry_are_told_with_the_part_that_it_does(made: Made) -> None:
+    fraud = made.job(None, 4000, epyc=(2, 2000, "PASS", FREE))
+    churn = made.job(None, 4000, epyc=(2, 2000, "PASS", FREE))
+    plan = plan_jobs({"fraud": fraud, "churn": churn}, PlanRequest())
+    assert isinstance(plan, ModelsNotCarried)
+    assert plan.part_carried == pytest.approx(0.5)
+
+
+def test_jobs_that_say_nothing_of_a_rate_make_no_plan(made: Made) -> None:
+    held = made.job(None, 1000, epyc=(2, 1000, "PASS", FREE))
+    with pytest.raises(SpecError, match="which was asked for no rate"):
+        plan_jobs({"fraud": held, "churn": made.job(None, None, epyc=(2, 1000, "PASS", FREE))}, PlanRequest())
+    with pytest.raises(SpecError, match="in which no host holds the SLA: epyc: its verdict is FAIL"):
+        plan_jobs({"fraud": held, "churn": made.job(None, 1000, epyc=(2, 1000, "FAIL", FREE))}, PlanRequest())
+    with pytest.raises(SpecError, match="spare"):
+        plan_jobs({"fraud": held}, PlanRequest(spare=2))
+    with pytest.raises(SpecError, match="are none"):
+        plan_jobs({}, PlanRequest())
+    with pytest.raises(SpecError, match="is for a fleet of one model"):
+        plan_jobs({"fraud": held}, PlanRequest(most_hosts=2))

@@ -157,3 +157,20 @@ def test_an_agent_with_wrong_options_does_not_start(
     assert ended.exit_code == 2
     assert told in ended.stderr
     assert rows(fleet_url, "SELECT 1 FROM servefit_agents") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--model", "fraud"), "model: 'fraud' does not look like fraud=JOB"),
+        (("--model", "a=one", "--model", "a=two"), "model: 'a' is given twice"),
+        (("--model", "fraud=none"), "job: 'none' is not known"),
+        (("--model", "fraud=none", "--goal", "speed"), "goal: 'speed' is not known"),
+    ],
+)
+def test_a_plan_of_several_models_takes_a_job_for_each(
+    servefit: Servefit, fleet_url: str, options: tuple[str, ...], told: str
+) -> None:
+    ended = servefit("fleet", "plan", *options, SERVEFIT_STORAGE=fleet_url)
+    assert ended.exit_code == 2
+    assert told in ended.stderr

@@ -1,0 +1,113 @@
+"""The plan of several models on one fleet, from a job on that fleet for each: every host serves one of them.
+
+What each host carries of each model is what the job of that model confirmed. Models that share a host are not planned:
+how much they slow each other down was not measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from servefit.errors import SpecError
+from servefit.search.fleet.answer import goal_of, left_out, offers_of
+from servefit.search.fleet.plan.many_models import ModelDemand, plan_models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from servefit.search.fleet.fleet_job import FleetJob
+    from servefit.search.fleet.plan.many_models import ManyModelsPlan, ModelsNotCarried
+    from servefit.search.fleet.plan.offer import HostOffer
+    from servefit.search.storage.header import PlanGoal, PlanRequest
+
+
+def common_goal(jobs: Mapping[str, FleetJob], wanted: PlanRequest) -> PlanGoal:
+    """Return what a plan of the hosts of all ``jobs`` minimizes; see ``goal_of``."""
+    return goal_of(wanted, [host for job in jobs.values() for host in job.header.hosts])
+
+
+def plan_jobs(
+    jobs: Mapping[str, FleetJob], wanted: PlanRequest, *, balancer: str = "nginx"
+) -> ManyModelsPlan | ModelsNotCarried:
+    """Plan the hosts of a fleet for several models.
+
+    Args:
+        jobs: For each model, by the name that it is to have in the plan, a job that measured it on the fleet, at its
+            own rate and SLA. Hosts are the same where they have the same name.
+        wanted: How many hosts of each model may be lost, and what is minimized.
+        balancer: The one that weights are for.
+
+    Returns:
+        The plan, whose classes are hosts that are alike for every model. They are named after their first host where
+        jobs differ in what is alike.
+
+    Raises:
+        SpecError: a job that was asked for no rate, or on no class of which it was confirmed that the SLA is held;
+            hosts without a cost that the goal takes; as many spare hosts as there are for a model.
+    """
+    if not jobs:
+        raise SpecError("models", None, "are none", remedy="name a job for each, as in --model fraud=JOB")
+    if wanted.most_hosts is not None:
+        raise SpecError("most_hosts", wanted.most_hosts, "is for a fleet of one model")
+    goal = common_goal(jobs, wanted)
+    alike = _alike(jobs)
+    demands = []
+    for model, job in jobs.items():
+        rate_per_s = job.header.request.sla.rate_per_s
+        if rate_per_s is None:
+            raise SpecError(
+                "model", model, f"has the job {job.name}, which was asked for no rate", remedy="give --rate"
+            )
+        offers = {offer.host_class: offer for offer in offers_of(job, goal)}
+        if not offers:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out(job))
+            raise SpecError("model", model, f"has the job {job.name}, in which no host holds the SLA: {reasons}")
+        demands.append(ModelDemand(model=model, rate_per_s=rate_per_s, offers=tuple(_offers(job, offers, alike))))
+    return plan_models(_with_common_costs(demands), spare=wanted.spare, balancer=balancer)
+
+
+def _alike(jobs: Mapping[str, FleetJob]) -> dict[str, tuple[str, ...]]:
+    """Return the hosts that are of one class in every job, by a name for them."""
+    classes = [{host.name: host.host_class for host in job.header.hosts} for job in jobs.values()]
+    groups: dict[tuple[str | None, ...], list[str]] = {}
+    for name in sorted({name for each in classes for name in each}):
+        groups.setdefault(tuple(each.get(name) for each in classes), []).append(name)
+    return {
+        (key[0] if len(set(key)) == 1 and key[0] and _is_only(key[0], groups) else hosts[0]): tuple(hosts)
+        for key, hosts in groups.items()
+    }
+
+
+def _is_only(name: str, groups: Mapping[tuple[str | None, ...], Sequence[str]]) -> bool:
+    """Return whether one group alone has hosts of the class of that name."""
+    return sum(name in key for key in groups) == 1
+
+
+def _offers(
+    job: FleetJob, offers: Mapping[str, HostOffer], alike: Mapping[str, tuple[str, ...]]
+) -> Iterator[HostOffer]:
+    """Yield what ``job`` found that hosts which are alike offer."""
+    classes = {host.name: host.host_class for host in job.header.hosts}
+    for name, hosts in alike.items():
+        offer = offers.get(classes.get(hosts[0], ""))
+        if offer is not None:
+            yield replace(offer, host_class=name, hosts=len(hosts))
+
+
+def _with_common_costs(demands: Sequence[ModelDemand]) -> list[ModelDemand]:
+    """Return ``demands`` in which hosts that are alike cost the same for all models: the most that any job knew."""
+    costs: dict[str, float] = {}
+    for demand in demands:
+        for offer in demand.offers:
+            costs[offer.host_class] = max(offer.cost_idle, costs.get(offer.host_class, 0.0))
+    return [
+        replace(
+            demand,
+            offers=tuple(
+                replace(offer, cost_idle=costs[offer.host_class], cost_full=costs[offer.host_class])
+                for offer in demand.offers
+            ),
+        )
+        for demand in demands
+    ]

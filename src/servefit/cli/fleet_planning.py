@@ -1,0 +1,128 @@
+"""``servefit fleet plan``: several models on one fleet."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from servefit.cli.fleet import FleetStorageOption
+from servefit.cli.output import Format, FormatOption, emit, print_line
+from servefit.cli.status import SLA_UNMET
+from servefit.errors import SpecError
+from servefit.option_panels import MACHINE
+from servefit.quantities import number_text
+from servefit.report.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from servefit.search.fleet.plan.many_models import ManyModelsPlan
+    from servefit.search.storage.header import PlanGoal
+
+
+def plan(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=JOB",
+            help="A model, and the job on the fleet that measured it at its rate; repeat it.",
+            rich_help_panel=MACHINE,
+        ),
+    ],
+    spare: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Any N hosts of each model may be lost.", rich_help_panel=MACHINE),
+    ] = 0,
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cost|watts|hosts",
+            help="What is least. Default: cost where all hosts have one, else their number.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    storage: FleetStorageOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Plan which hosts of a fleet serve which of several models, each host one, from jobs that measured each of them
+    there.
+
+    Exit status: 3 where the hosts do not carry all rates; then the part that they do carry is printed.
+
+    Example: servefit fleet plan --model fraud=JOB1 --model churn=JOB2 --spare 1
+    """
+    from servefit.search.fleet.fleet_job import read_fleet_job
+    from servefit.search.fleet.many_jobs import common_goal, plan_jobs
+    from servefit.search.fleet.plan.many_models import ModelsNotCarried
+    from servefit.search.storage.header import PlanRequest
+    from servefit.search.storage.jobs import JobStore
+
+    named = _named(model)
+    wanted = PlanRequest(spare=spare, goal=_goal(goal))
+    with JobStore.open(storage) as store:
+        jobs = {}
+        for name, job in named.items():
+            if not store.job(job).header.hosts:
+                raise SpecError("model", f"{name}={job}", "is a job on one host", remedy="servefit recommend --fleet")
+            jobs[name] = read_fleet_job(store, job)
+    least = common_goal(jobs, wanted)
+    found = plan_jobs(jobs, wanted)
+    document = {"schema": 1, "goal": least, **asdict(found)}
+    if isinstance(found, ModelsNotCarried):
+        told = f"{100 * found.part_carried:.0f} % of every rate" if found.part_carried else "nothing"
+        if form is Format.TABLE:
+            print_line(f"The rates are not carried by {found.hosts} hosts: they carry {told}.")
+        else:
+            emit(Table(columns=("carried",), rows=[[found.part_carried]]), document, form)
+        raise typer.Exit(SLA_UNMET)
+    emit(_table(found, least), document, form)
+    if form is Format.TABLE:
+        left = ", ".join(f"{count} x {name}" for name, count in found.hosts_left)
+        print_line(f"Cost: {number_text(found.cost)}. " + (f"Left: {left}." if left else "No host is left."))
+
+
+def _named(texts: Iterable[str]) -> dict[str, str]:
+    """Return the jobs by the names of their models. Raises SpecError."""
+    named: dict[str, str] = {}
+    for text in texts:
+        name, equals, job = text.partition("=")
+        if not (name and equals and job):
+            raise SpecError("model", text, "does not look like fraud=JOB")
+        if name in named:
+            raise SpecError("model", name, "is given twice")
+        named[name] = job
+    return named
+
+
+def _goal(text: str | None) -> PlanGoal | None:
+    goals: tuple[PlanGoal, ...] = ("cost", "watts", "hosts")
+    for goal in goals:
+        if text == goal:
+            return goal
+    if text is None:
+        return None
+    raise SpecError.unknown("goal", text, goals)
+
+
+def _table(plan: ManyModelsPlan, goal: PlanGoal) -> Table:
+    rows: list[list[Any]] = [
+        [
+            each.model,
+            row.offer.host_class,
+            row.hosts,
+            row.offer.configuration,
+            row.offer.rate_per_s,
+            row.weight,
+            row.rate_per_s,
+            100 * row.load,
+            row.hosts * row.cost,
+        ]
+        for each in plan.models
+        for row in each.fleet.rows
+    ]
+    columns = (
+        "model", "host class", "hosts", "configuration", "confirmed/s", "weight", "rate/s", "load %", f"cost ({goal})"
+    )  # fmt: skip
+    return Table(columns=columns, rows=rows)
