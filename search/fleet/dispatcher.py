@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +41,10 @@ LOOK_S = 1.0
 IDLE_LOOKS = 5
 """A host that has an order begins it at once. One that was idle at so many looks has none."""
 
+OVERDUE_S = 120.0
+"""An agent has so much longer than the limit of an order to answer it: it ends what hangs after half a minute. Chosen,
+not measured."""
+
 PAUSE_S = 0.5
 """Between two attempts to reach the queue."""
 
@@ -57,12 +61,14 @@ class _Pending:
     """An order that somebody waits for. ``told`` is told of its host, where that is not at work on it."""
 
     host: str
+    limit_s: float | None
     lost_after_s: float
     told: Told
     over: threading.Event = field(default_factory=threading.Event)
     answer: Answer | None = None
     lost: str = ""
     idle_looks: int = 0
+    measured_since_s: float | None = None
 
 
 class Dispatcher:
@@ -104,7 +110,7 @@ class Dispatcher:
         """
         self._check_open(order.host)
         expected_s = USUAL_S if order.limit_s is None else order.limit_s
-        pending = _Pending(order.host, self.leases.lost_after_s(expected_s), told)
+        pending = _Pending(order.host, order.limit_s, self.leases.lost_after_s(expected_s), told)
         self.orders.give(order)
         with self._lock:
             self._pending[order.token] = pending
@@ -122,7 +128,7 @@ class Dispatcher:
     def wait_for(self, token: str, host: str, *, told: Told = lambda _: None) -> Answer:
         """Return the answer to an order that was given before, as by a dispatcher that was killed; otherwise as
         :meth:`ask`."""
-        pending = _Pending(host, self.leases.lost_after_s(USUAL_S), told)
+        pending = _Pending(host, None, self.leases.lost_after_s(USUAL_S), told)
         with self._lock:
             self._pending[token] = pending
         self._loop.call_soon_threadsafe(self._look.set)
@@ -269,10 +275,11 @@ class Dispatcher:
                 each.lost = state.state
             each.over.set()
         if waiting:
-            self._look_at_hosts(waiting)
+            self._look_at_hosts(waiting, {token for token in waiting if states[token].agent is not None})
 
-    def _look_at_hosts(self, waiting: Mapping[str, _Pending]) -> None:
-        """Give up what agents were asked for that are silent for too long, and tell of those that do not measure."""
+    def _look_at_hosts(self, waiting: Mapping[str, _Pending], begun: Collection[str]) -> None:
+        """Give up what agents were asked for that are silent for too long, or have ``begun`` it and do not end it, and
+        tell of those that do not measure."""
         hosts = {state.host.name: state for state in self.registry.hosts()}
         for token, each in waiting.items():
             state = hosts.get(each.host)
@@ -283,8 +290,17 @@ class Dispatcher:
             elif state.silent_s >= each.lost_after_s:
                 self._give_up(token, each, f"its agent was silent for {span_text(state.silent_s)}")
             elif state.status != "measuring":
+                each.measured_since_s = None
                 each.told(state)
                 self._queue_again(token, each, state)
+            elif token in begun and self._is_overdue(each):
+                self._give_up(token, each, "its agent did not end it in time")
+
+    def _is_overdue(self, each: _Pending) -> bool:
+        """Return whether an agent has measured for so long that it should have ended what hangs itself."""
+        now_s = time.monotonic()
+        each.measured_since_s = now_s if each.measured_since_s is None else each.measured_since_s
+        return each.limit_s is not None and now_s - each.measured_since_s > each.limit_s + OVERDUE_S
 
     def _queue_again(self, token: str, each: _Pending, state: HostState) -> None:
         """Queue an order again whose host has had nothing to do for a while: it is in the queue no more."""

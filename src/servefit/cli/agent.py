@@ -76,6 +76,7 @@ def agent(
     Example: servefit agent --storage postgresql://fleet@db.lan/servefit --name rack3-07 --label rack=3
     """
     from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.slot.holding import slot_state
     from servefit.quantities import parse_duration_s
     from servefit.search.fleet.agents.agent import Agent
     from servefit.search.fleet.classes.host_facts import host_facts
@@ -96,6 +97,7 @@ def agent(
         trust_pickle=trust_pickle,
     )
     address = fleet_address(storage)
+    slot_state()  # a host on which nothing can be measured is not offered
     host = describe_host()
     offered = FleetHost(
         name=options.name or "",

@@ -301,5 +301,5 @@ def eventually(holds: Callable[[], bool], within_s: float = 15.0) -> None:
 
 def rows(url: str, statement: str) -> list[tuple[object, ...]]:
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         return [tuple(row) for row in connection.execute(text(statement))]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
-from tests.search.fleet.conftest import MakeJob, rows
+from tests.search.fleet.conftest import MakeHost, MakeJob, eventually, in_thread, rows
 
 from servefit import errors
-from servefit.errors import MeasurementError, ServefitError, SpecError, TimedOut, WorkerCrashed
+from servefit.errors import AgentLost, MeasurementError, ServefitError, SpecError, TimedOut, WorkerCrashed
 from servefit.search.fleet.database import FleetDatabase, fleet_address
+from servefit.search.fleet.dispatcher import OVERDUE_S
 from servefit.search.fleet.orders import Answer, Failure, Order, Orders
 from servefit.search.storage import records
 
@@ -80,6 +82,60 @@ def test_an_order_that_nobody_gave_is_unknown(orders: Orders) -> None:
     assert orders.begin("nobody's", MINE) is None
     assert orders.states(["nobody's"]) == {}
     assert not orders.answer("nobody's", MINE, Answer())
+
+
+def test_an_order_that_left_the_queue_is_queued_again(open_job: MakeJob, fleet_host: MakeHost, fleet_url: str) -> None:
+    job = open_job("rack3-07")
+    job.dispatcher.registry.claim(fleet_host("rack3-07"))
+    order = job.order("rack3-07")
+    with in_thread(lambda: job.dispatcher.ask(order)) as found:
+        eventually(lambda: _queued(fleet_url) == 1)
+        rows(fleet_url, "DELETE FROM procrastinate_jobs RETURNING 1")
+        assert _queued(fleet_url) == 0
+        eventually(lambda: _queued(fleet_url) == 1)
+        job.dispatcher.withdraw(order.token)
+    assert isinstance(found[0], AgentLost)
+
+
+def test_an_order_that_its_agent_does_not_end_is_given_up(open_job: MakeJob, fleet_host: MakeHost) -> None:
+    job = open_job("rack3-07")
+    claim = job.dispatcher.registry.claim(fleet_host("rack3-07"))
+    order = job.order("rack3-07", limit_s=1.5 - OVERDUE_S)
+    with in_thread(lambda: job.dispatcher.ask(order)) as found:
+        eventually(lambda: job.dispatcher.orders.begin(order.token, claim.token) is not None)
+        job.dispatcher.registry.renew(claim, "job fraud")
+        eventually(lambda: found != [])
+    assert isinstance(found[0], AgentLost)
+    assert found[0].reason == "its agent did not end it in time"
+
+
+def test_an_answer_that_cannot_be_read_loses_its_order_alone(
+    open_job: MakeJob, fleet_host: MakeHost, fleet_url: str
+) -> None:
+    job = open_job("rack3-07", "rack3-08")
+    claims = [job.dispatcher.registry.claim(fleet_host(name)) for name in ("rack3-07", "rack3-08")]
+    one, other = job.order("rack3-07"), job.order("rack3-08")
+    asking = in_thread(lambda: job.dispatcher.ask(one)), in_thread(lambda: job.dispatcher.ask(other))
+    with asking[0] as damaged, asking[1] as whole:
+        for order, claim in zip((one, other), claims, strict=True):
+            eventually(partial(_begins, job.dispatcher.orders, order, claim.token))
+        rows(
+            fleet_url, f"UPDATE servefit_orders SET state='ANSWERED', answer='x' WHERE token='{one.token}' RETURNING 1"
+        )
+        eventually(lambda: damaged != [])
+        job.dispatcher.orders.answer(other.token, claims[1].token, Answer(remarks=("fine",)))
+    assert isinstance(damaged[0], AgentLost)
+    assert damaged[0].reason.startswith("what its agent answered cannot be read")
+    assert isinstance(whole[0], Answer)
+    assert whole[0].remarks == ("fine",)
+
+
+def _begins(orders: Orders, order: Order, agent: str) -> bool:
+    return orders.begin(order.token, agent) is not None
+
+
+def _queued(url: str) -> int:
+    return len(rows(url, "SELECT 1 FROM procrastinate_jobs WHERE status = 'todo'"))
 
 
 ERRORS: list[ServefitError] = [
