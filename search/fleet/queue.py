@@ -75,11 +75,6 @@ class Queue:
             if not await self._app.check_connection_async():
                 await self._app.schema_manager.apply_schema_async()
 
-    async def is_made(self) -> bool:
-        """Return whether the tables of the queue are there."""
-        with _reporting(self._address):
-            return await self._app.check_connection_async()
-
     async def put(self, host: str, token: str) -> None:
         """Queue the order of that token for ``host``."""
         task = self._app.configure_task(_TASK, queue=_queue(host), lock=_queue(host), allow_unknown=True)
@@ -130,6 +125,7 @@ class Queue:
             while True:
                 # In this order: what is put from now on is noticed.
                 notices.came.clear()
+                notices.check()
                 with _reporting(self._address):
                     job = await manager.fetch_job([_queue(host)], worker)
                 if job is None:
@@ -185,18 +181,24 @@ class _Notices:
 
     def __init__(self, notices: AsyncIterator[str]) -> None:
         self._notices = notices
+        self._heeding: asyncio.Task[None] | None = None
         self.came = asyncio.Event()
         self.running: tuple[int, asyncio.Future[None]] | None = None
 
     @asynccontextmanager
     async def heeded(self) -> AsyncIterator[None]:
-        """Heed notices for as long as the block lasts. Where no more can come it is the next poll that finds out."""
-        heeding = asyncio.create_task(self._heed())
+        """Heed notices for as long as the block lasts."""
+        self._heeding = asyncio.create_task(self._heed())
         try:
             yield
         finally:
-            heeding.cancel()
-            await asyncio.gather(heeding, return_exceptions=True)
+            self._heeding.cancel()
+            await asyncio.gather(self._heeding, return_exceptions=True)
+
+    def check(self) -> None:
+        """Raise StorageError where no more notices can come."""
+        if self._heeding is not None and self._heeding.done():
+            self._heeding.result()
 
     async def wait(self, seconds: float) -> None:
         """Wait for a notice, for so long at most."""
