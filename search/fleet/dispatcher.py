@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import AgentLost, StorageError
 from servefit.quantities import span_text
-from servefit.search.fleet.orders import ANSWERED, CHANNEL, OPEN, Orders
+from servefit.search.fleet.orders import CHANNEL, Orders
 from servefit.search.fleet.queue import listening, open_queue
 from servefit.search.fleet.registry import Registry
+from servefit.search.fleet.tables import ANSWERED, OPEN
 from servefit.search.storage.outages import PATIENCE_S
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from servefit.errors import MeasurementError, ServefitError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.fleet.compiling import Compile, Compiled
 from servefit.search.fleet.load_orders import LoadClient, LoadPart
-from servefit.search.fleet.tables import SCHEMA, fleet_tables
+from servefit.search.fleet.tables import ANSWERED, OPEN, SCHEMA, fleet_tables
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.host_timing import HostTiming
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 CHANNEL = "servefit_answers"
 """Whoever listens to it is told the token of every order that is over."""
-
-OPEN, ANSWERED = "OPEN", "ANSWERED"
 
 
 class Calibrate(Stored, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from servefit.search.fleet.dispatcher import Dispatcher
 from servefit.search.fleet.fleet_job import BROKE_OFF, read_fleet_job
 from servefit.search.fleet.measurer import FleetMeasurer
 from servefit.search.fleet.progress import OfHost
-from servefit.search.fleet.subject import check_publishable, publish
+from servefit.search.fleet.subject import check_publishable, delete_unneeded, publish
 from servefit.search.jobs.beginning import (
     check_free,
     check_objective,
@@ -287,10 +287,18 @@ class _FleetRun:
                 self.dispatcher.close()
                 outcomes = [each.result() for each in running]
         self.log.set_state(self._state(outcomes, interrupted=interrupted))
+        self._clean_up()
         job = read_fleet_job(self.store, self.log.name)
         if interrupted:
             raise FleetInterrupted(job)
         return job
+
+    def _clean_up(self) -> None:
+        """Delete models and payloads that no job needs any more."""
+        try:
+            delete_unneeded(self.store)
+        except StorageError as error:  # the job is over, and the next one cleans up
+            _log.warning("models that no job needs stay in the database: %s", error)
 
     def _search(self, host: JobHost) -> tuple[JobStatus, str | None]:
         """Search on the class of ``host``; give how that ended, and what there is to say of it."""

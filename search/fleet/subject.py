@@ -24,10 +24,13 @@ from servefit.backends.model.loading import file_of, inspect_and_keep, reading
 from servefit.backends.payload import Payload
 from servefit.errors import CorruptModel, ModelError, PayloadMismatch, SpecError
 from servefit.quantities import size_text
+from servefit.search.fleet.tables import OPEN, fleet_tables
 from servefit.search.storage.blobs import MAX_BYTES, Blobs, too_large
 from servefit.state import state_folder, temporary_folder
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.jobs import JobStore
 
@@ -79,8 +82,9 @@ def obtain(blobs: Blobs, header: JobHeader, *, trust_pickle: bool) -> Subject:
 
 
 def delete_unneeded(store: JobStore) -> int:
-    """Delete the models and payloads in ``store`` that no job needs any more, and return how many those were: a job
-    that is over needs none. Nothing is deleted while there is a job that cannot be read. Raises StorageError."""
+    """Delete the models and payloads in ``store`` that neither a job nor an open order needs any more, and return how
+    many those were: a job that is over needs none. Nothing is deleted while there is a job that cannot be read. Raises
+    StorageError."""
     return Blobs.of(store).delete_all_but(lambda: _needed(store))
 
 
@@ -92,7 +96,21 @@ def _needed(store: JobStore) -> set[str] | None:
             return None
         if job.state.status not in ("COMPLETED", "FAILED"):
             needed |= {job.header.model.digest, job.header.payload.digest}
-    return needed
+    return needed | _ordered(store)
+
+
+def _ordered(store: JobStore) -> set[str]:
+    """Return the digests in open orders, such as that of the payload of a load."""
+
+    def read(connection: Connection) -> list[str]:
+        from sqlalchemy import inspect, select
+
+        orders = fleet_tables().orders
+        if not inspect(connection).has_table(orders.name):
+            return []
+        return list(connection.execute(select(orders.c.document).where(orders.c.state == OPEN)).scalars())
+
+    return {digest for text in store.database.run(read) for digest in _DIGEST.findall(text)}
 
 
 def check_publishable(header: JobHeader) -> None:

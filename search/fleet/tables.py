@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Of the tables and of what is in them. Agents and jobs of another one have nothing to do with each other."""
 
+OPEN, ANSWERED = "OPEN", "ANSWERED"
+"""The states of an order that is not over, and of one that was answered in time."""
+
 _MAX_NAME = 63
 """Letters of the name of a host."""
 

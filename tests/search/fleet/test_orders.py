@@ -11,10 +11,13 @@ from tests.search.fleet.conftest import MakeHost, MakeJob, eventually, in_thread
 
 from servefit import errors
 from servefit.errors import AgentLost, MeasurementError, ServefitError, SpecError, TimedOut, WorkerCrashed
+from servefit.profiler.record.types import Configuration
 from servefit.search.fleet.database import FleetDatabase, fleet_address
 from servefit.search.fleet.dispatcher import OVERDUE_S
 from servefit.search.fleet.orders import Answer, Failure, Order, Orders
+from servefit.search.fleet.subject import delete_unneeded
 from servefit.search.storage import records
+from servefit.search.storage.blobs import Blobs
 
 MINE, ANOTHERS = "token of an agent", "token of another"
 
@@ -168,3 +171,17 @@ def test_an_error_of_a_newer_agent_is_an_error_of_measuring() -> None:
 def test_what_is_no_error_of_ours_is_not_made_from_a_document(name: str) -> None:
     assert inspect.getmodule(errors) is not None
     assert type(Failure(error=name, fields={"message": "x", "remedy": None}).as_error()) is MeasurementError
+
+
+def test_what_an_open_order_needs_is_not_deleted(open_job: MakeJob) -> None:
+    job = open_job("rack3-07")
+    blobs = Blobs.of(job.store)
+    needed, not_needed = blobs.put(b"needed"), blobs.put(b"not needed")
+    named = Configuration(backend="xgboost", vcpus=1, environment=(("CONTENT", needed),))
+    order = job.order("rack3-07", job.load(configuration=named))
+    job.dispatcher.orders.give(order)
+    assert delete_unneeded(job.store) == 1
+    assert blobs.exists(needed)
+    assert not blobs.exists(not_needed)
+    job.dispatcher.orders.give_up([order.token], "withdrawn")
+    assert delete_unneeded(job.store) == 1
