@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import AgentLost, StorageError
 from servefit.quantities import span_text
+from servefit.search.fleet.notices import listening
 from servefit.search.fleet.orders import CHANNEL, Orders
-from servefit.search.fleet.queue import listening, open_queue
+from servefit.search.fleet.queue import open_queue
 from servefit.search.fleet.registry import Registry
 from servefit.search.fleet.tables import ANSWERED, OPEN
 from servefit.search.storage.outages import PATIENCE_S

@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import StorageError
+from servefit.search.fleet.notices import conninfo, listening, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,7 +51,7 @@ async def open_queue(address: Address) -> AsyncIterator[Queue]:
     from procrastinate import App, PsycopgConnector
 
     connector = PsycopgConnector(
-        conninfo=_conninfo(address), min_size=1, max_size=3, timeout=POOL_TIMEOUT_S, pool_factory=_pool
+        conninfo=conninfo(address), min_size=1, max_size=3, timeout=POOL_TIMEOUT_S, pool_factory=_pool
     )
     app = App(connector=connector)
     with _quiet():
@@ -213,45 +214,6 @@ class _Notices:
                 self.running[1].cancel()
 
 
-@asynccontextmanager
-async def listening(address: Address, channel: str) -> AsyncIterator[AsyncIterator[str]]:
-    """Listen to ``channel`` of the database; give what is said there. Raises StorageError, also while it is read, once
-    the connection is known to be broken.
-
-    The socket is watched for that. ``AsyncConnection.notifies`` of psycopg 3.3 wakes up ten times a second instead.
-    """
-    from psycopg import AsyncConnection, OperationalError
-    from psycopg.sql import SQL, Identifier
-
-    with _reporting(address):
-        connection = await AsyncConnection.connect(_conninfo(address), autocommit=True)
-    async with connection:
-        with _reporting(address):
-            await connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
-        said: asyncio.Queue[str | None] = asyncio.Queue()
-        loop, socket, pgconn = asyncio.get_running_loop(), connection.fileno(), connection.pgconn
-
-        def read() -> None:
-            try:
-                pgconn.consume_input()
-                while (notice := pgconn.notifies()) is not None:
-                    said.put_nowait(notice.extra.decode())
-            except OperationalError:
-                loop.remove_reader(socket)
-                said.put_nowait(None)
-
-        async def notices() -> AsyncIterator[str]:
-            while (payload := await said.get()) is not None:
-                yield payload
-            raise address.error("the connection for notices broke")
-
-        loop.add_reader(socket, read)
-        try:
-            yield notices()
-        finally:
-            loop.remove_reader(socket)
-
-
 def _pool(**arguments: Any) -> AsyncConnectionPool:
     """Return a pool that costs an idle agent one round trip for each time that it looks for orders, and not four: it
     does not ask first whether a connection is whole, which its use tells, and begins no transaction around what is a
@@ -295,14 +257,6 @@ def _channel(host: str) -> str:
     return channel
 
 
-def _conninfo(address: Address) -> str:
-    """Return the address as libpq takes it, with the limits of how long connecting may take."""
-    from psycopg.conninfo import make_conninfo
-
-    (*positional,), named = address.url.get_dialect()().create_connect_args(address.url)
-    return make_conninfo(*positional, **{**address.engine_options["connect_args"], **named})
-
-
 def _database_errors() -> tuple[type[Exception], ...]:
     import psycopg
     import psycopg_pool
@@ -317,11 +271,4 @@ def _reporting(address: Address) -> Iterator[None]:
     try:
         yield
     except _database_errors() as error:
-        raise address.error(_reason(error)) from error
-
-
-def _reason(error: BaseException) -> str:
-    """Return the driver's own words; procrastinate's say nothing of them."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error) or type(error).__name__
+        raise address.error(reason_of(error)) from error

@@ -13,24 +13,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from servefit.backends.model.types import Format
 from servefit.errors import AgentLost, ServefitError, SpecError, StateError, StorageError
 from servefit.profiler.machine.background import work_in_background
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
-from servefit.profiler.queueing.service import ServiceTimes
-from servefit.search.fleet.agents.allowed_variables import check_variables
-from servefit.search.fleet.answer import check_costs
 from servefit.search.fleet.classifying import classify
 from servefit.search.fleet.database import fleet_address, fleet_leases
 from servefit.search.fleet.dispatcher import Dispatcher
 from servefit.search.fleet.fleet_job import BROKE_OFF, read_fleet_job
+from servefit.search.fleet.job_hosts import check_hosts, check_trust, job_hosts
 from servefit.search.fleet.measurer import FleetMeasurer
 from servefit.search.fleet.progress import OfHost
+from servefit.search.fleet.settling import settle
 from servefit.search.fleet.subject import check_publishable, delete_unneeded, publish
 from servefit.search.jobs.beginning import (
     check_free,
-    check_objective,
     checked_request,
     keep_new_job,
     new_header,
@@ -38,12 +35,9 @@ from servefit.search.jobs.beginning import (
 )
 from servefit.search.jobs.job import JobStopped, tests_in
 from servefit.search.jobs.lifecycle import working_s
-from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.jobs.runner import JobRunner
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import before_search
-from servefit.search.queueing.endpoint import EndpointCosts
-from servefit.search.results.recommendation import Trial
 from servefit.search.storage.blobs import Blobs
 from servefit.search.storage.class_log import ClassLog
 from servefit.search.storage.database import silent
@@ -51,16 +45,13 @@ from servefit.search.storage.header import JobHost, JobState
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
 from servefit.search.storage.jobs import JobStore
 from servefit.search.storage.outages import PATIENCE_S
-from servefit.search.storage.steps import LOST
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from servefit.backends.model import Model
     from servefit.profiler.machine.host import Host
     from servefit.search.fleet.fleet_job import FleetJob
-    from servefit.search.fleet.host import HostState
     from servefit.search.fleet.selection import Selection
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
@@ -113,11 +104,8 @@ def run_fleet_job(
         store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
         dispatcher = Dispatcher(store.database, address, fleet_leases(store.database, address))
         chosen = selection.choose(dispatcher.registry.hosts())
-        check_costs(plan, ((state.host.name, dict(state.host.cost)) for state in chosen))
-        _check_spare(plan, len(chosen))
-        for state in chosen:
-            check_variables((each.variable for each in request.environment), state.host.allows)
-        hosts, skipped = _job_hosts(request, chosen)
+        check_hosts(request, plan, chosen)
+        hosts, skipped = job_hosts(request, chosen)
         check_free(request.name)
         check_there(source, sample_payload)
         own = describe_host()
@@ -126,7 +114,7 @@ def run_fleet_job(
             clock.leave_out(slot.waited_s)
             progress.stage("opening the model", before_search(clock))
             model, payload = open_subject(request, source, sample_payload, trust_pickle=trust_pickle)
-        _check_trust(model, chosen)
+        check_trust(model, chosen)
         header = new_header(request, model, payload, own, (), hosts, plan)
         check_publishable(header)
         log, folder = keep_new_job(header, payload, store)
@@ -166,73 +154,13 @@ def resume_fleet_job(name: str, *, storage: str | None, progress: Progress) -> F
         if (payload := job_folder(name) / PAYLOAD_FILE).exists():
             # It may have been killed before they could have it.
             publish(Blobs.of(store), log.header, payload)
-        _settle(log, dispatcher)
+        settle(log, dispatcher)
         log.abandon_running_steps()
         clock = Clock.of(log.header.request, elapsed_before_s=spent_s, now=working_s(store))
         run = _FleetRun(log, store, dispatcher, progress, clock, log.state.skipped)
         if not log.header.representatives:
             run.classify()
         return run.carry_out(describe_host())
-
-
-def _job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[JobHost, ...], tuple[Skipped, ...]]:
-    """Return the hosts as the job keeps them, and the profiles that none of them can be, each told once."""
-    hosts, skipped, possible = [], [], set()
-    for state in chosen:
-        check_objective(request, state.host.host)
-        profiles, left_out = measurable_profiles(request, state.host.host)
-        possible |= {profile.name for profile in profiles}
-        skipped += left_out
-        hosts.append(
-            JobHost(
-                name=state.host.name,
-                host=state.host.host,
-                profiles=profiles,
-                host_class="",
-                labels=state.host.labels,
-                cost=state.host.cost,
-            )
-        )
-    told = {each.name: each for each in skipped if each.name not in possible}
-    return tuple(hosts), tuple(told.values())
-
-
-def _check_spare(plan: PlanRequest, hosts: int) -> None:
-    """Raise SpecError where as many hosts may be lost as there are."""
-    if plan.spare >= hosts:
-        raise SpecError(
-            "spare", plan.spare, f"is not less than the {hosts} hosts that were chosen", remedy="choose more hosts"
-        )
-
-
-def _check_trust(model: Model, chosen: Iterable[HostState]) -> None:
-    """Raise SpecError where the model is a pickle, and a host does not unpickle any."""
-    if model.format is not Format.PICKLE:
-        return
-    if refusing := [state.host.name for state in chosen if not state.host.trust_pickle]:
-        raise SpecError(
-            "model",
-            model.source,
-            f"is a pickle, and the agents of {', '.join(refusing)} unpickle none",
-            remedy="start them with --trust-pickle, which lets models run code there, or save the model otherwise",
-        )
-
-
-def _settle(log: JobLog, dispatcher: Dispatcher) -> None:
-    """Have done with the steps that agents were at when an earlier owner of the job ended: what they answered, or
-    answer now, counts."""
-    for step in log.steps():
-        if step.status != "RUNNING" or step.attempt is None:
-            continue
-        try:
-            answer = dispatcher.wait_for(step.attempt.token, step.attempt.host)
-        except AgentLost as error:
-            log.finish(step, status="FAILED", reason=f"{LOST}{error.message}")
-            continue
-        if answer.failure is not None:
-            log.finish(step, status="FAILED", reason=answer.failure.as_error().message)
-        elif isinstance(answer.result, ServiceTimes | EndpointCosts | Trial):
-            log.finish(step, status="COMPLETED", result=answer.result)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,72 @@
+"""The hosts of a job on a fleet as it begins: whether they can have it at all, and what it keeps of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.backends.model.types import Format
+from servefit.errors import SpecError
+from servefit.search.fleet.agents.allowed_variables import check_variables
+from servefit.search.fleet.answer import check_costs
+from servefit.search.jobs.beginning import check_objective
+from servefit.search.jobs.measurable import measurable_profiles
+from servefit.search.storage.header import JobHost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from servefit.backends.model import Model
+    from servefit.search.fleet.host import HostState
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.recommendation import Skipped
+    from servefit.search.storage.header import PlanRequest
+
+
+def check_hosts(request: JobRequest, plan: PlanRequest, chosen: Sequence[HostState]) -> None:
+    """Raise SpecError where the hosts that were ``chosen`` cannot be planned as asked for, or do not let the job set
+    what it is to vary."""
+    check_costs(plan, ((state.host.name, dict(state.host.cost)) for state in chosen))
+    if plan.spare >= len(chosen):
+        raise SpecError(
+            "spare",
+            plan.spare,
+            f"is not less than the {len(chosen)} hosts that were chosen",
+            remedy="choose more hosts",
+        )
+    for state in chosen:
+        check_variables((each.variable for each in request.environment), state.host.allows)
+
+
+def job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[JobHost, ...], tuple[Skipped, ...]]:
+    """Return the hosts as the job keeps them, and the profiles that none of them can be, each told once."""
+    hosts, skipped, possible = [], [], set()
+    for state in chosen:
+        check_objective(request, state.host.host)
+        profiles, left_out = measurable_profiles(request, state.host.host)
+        possible |= {profile.name for profile in profiles}
+        skipped += left_out
+        hosts.append(
+            JobHost(
+                name=state.host.name,
+                host=state.host.host,
+                profiles=profiles,
+                host_class="",
+                labels=state.host.labels,
+                cost=state.host.cost,
+            )
+        )
+    told = {each.name: each for each in skipped if each.name not in possible}
+    return tuple(hosts), tuple(told.values())
+
+
+def check_trust(model: Model, chosen: Iterable[HostState]) -> None:
+    """Raise SpecError where the model is a pickle, and a host does not unpickle any."""
+    if model.format is not Format.PICKLE:
+        return
+    if refusing := [state.host.name for state in chosen if not state.host.trust_pickle]:
+        raise SpecError(
+            "model",
+            model.source,
+            f"is a pickle, and the agents of {', '.join(refusing)} unpickle none",
+            remedy="start them with --trust-pickle, which lets models run code there, or save the model otherwise",
+        )
