@@ -48,23 +48,24 @@ def plan_of(job: FleetJob, *, balancer: str = "nginx") -> FleetPlan | NotCarried
 def goal_of(wanted: PlanRequest, hosts: Iterable[JobHost]) -> PlanGoal:
     """Return what a plan of ``hosts`` minimizes: what was asked for, else their cost where all have one, else their
     number."""
-    if wanted.goal is not None:
-        return wanted.goal
+    if wanted.least is not None:
+        return wanted.least
     return "cost" if all(_cost_per_hour(dict(each.cost)) is not None for each in hosts) else "hosts"
 
 
 def check_costs(wanted: PlanRequest, hosts: Iterable[tuple[str, Mapping[str, float | str]]]) -> None:
     """Raise SpecError where a goal was asked for by which a host, given by name and cost, has no cost."""
-    if wanted.goal is not None:
+    if wanted.least is not None:
         for name, cost in hosts:
-            cost_of(wanted.goal, name, cost)
+            cost_of(wanted.least, name, cost)
 
 
-def cost_of(goal: PlanGoal, name: str, cost: Mapping[str, float | str]) -> float:
-    """Return what the host of that ``name`` costs by ``goal``. Raises SpecError where its agent was not told."""
-    if goal == "hosts":
+def cost_of(least: PlanGoal, name: str, cost: Mapping[str, float | str]) -> float:
+    """Return what the host of that ``name`` costs by what is to be ``least``. Raises SpecError where its agent was not
+    told."""
+    if least == "hosts":
         return 1.0
-    if goal == "watts":
+    if least == "watts":
         watts = cost.get("watts")
         if isinstance(watts, str):
             raise SpecError(
@@ -74,11 +75,11 @@ def cost_of(goal: PlanGoal, name: str, cost: Mapping[str, float | str]) -> float
     else:
         known, remedy = _cost_per_hour(cost), "start its agent with --cost per_hour=0.21, or capex=4200,years=4"
     if known is None:
-        raise SpecError("goal", goal, f"needs what {name} costs, which its agent was not told", remedy=remedy)
+        raise SpecError("goal", least, f"needs what {name} costs, which its agent was not told", remedy=remedy)
     return known
 
 
-def offers_of(job: FleetJob, goal: PlanGoal) -> Sequence[HostOffer]:
+def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
     """Return what each class offers on which the SLA is held: the rate at which it was, of the configuration of which
     that is highest. A class of hosts with different costs has the highest of them. Load does not add to a cost: what a
     host draws or costs idle is not told apart."""
@@ -88,7 +89,9 @@ def offers_of(job: FleetJob, goal: PlanGoal) -> Sequence[HostOffer]:
         if best is None:
             continue
         costs = [
-            cost_of(goal, host.name, dict(host.cost)) for host in job.header.hosts if host.host_class == each.host_class
+            cost_of(least, host.name, dict(host.cost))
+            for host in job.header.hosts
+            if host.host_class == each.host_class
         ]
         offers.append(
             HostOffer(

@@ -21,7 +21,7 @@ _SDS_95 = 1.96
 """Standard deviations on each side of the 95 % interval of a normal distribution."""
 
 
-@shown("time_ns", "error")
+@shown("time_ns", "low_ns", "high_ns")
 class WorkTime(Stored, frozen=True, kw_only=True):
     """The time of a piece of work, in nanoseconds, with a 95 % interval. Raises SpecError.
 

@@ -136,9 +136,6 @@ def _with_driver(url: URL) -> URL:
 
 
 def _shown(url: URL) -> str:
-    if url.drivername == _with_driver(url.set(drivername="postgresql")).drivername:
-        # What we chose ourselves
-        url = url.set(drivername="postgresql")
     return url.set(query={}).render_as_string(hide_password=True)
 
 

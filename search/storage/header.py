@@ -41,13 +41,14 @@ PlanGoal: TypeAlias = Literal["cost", "watts", "hosts"]
 """What the plan of a fleet minimizes: what its hosts cost an hour, the watts that they draw, or their number."""
 
 
+@shown()
 class PlanRequest(Stored, frozen=True, kw_only=True):
-    """How a fleet is planned: any ``spare`` hosts may be lost, no more than ``most_hosts`` serve, and ``goal`` is
-    minimized; None leaves it to what is known of the hosts. Raises SpecError."""
+    """How a fleet is planned: any ``spare`` hosts may be lost, no more than ``most_hosts`` serve, and what is
+    ``least`` is minimized; None leaves it to what is known of the hosts. Raises SpecError."""
 
     spare: int = 0
     most_hosts: int | None = None
-    goal: PlanGoal | None = None
+    least: PlanGoal | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -58,6 +59,7 @@ class PlanRequest(Stored, frozen=True, kw_only=True):
                 raise SpecError("spare", self.spare, f"is not less than the {self.most_hosts} hosts that may serve")
 
 
+@shown("name", "host_class", "labels")
 class JobHost(Stored, frozen=True, kw_only=True):
     """A host of a fleet on which a job measures, under the ``name`` of its agent. ``profiles`` are those asked for that
     it can be. Hosts of one ``host_class`` are as fast as each other; what is measured on the first holds for all. It is

@@ -44,6 +44,7 @@ CUT_SHORT = (INTERRUPTED, OUT_OF_TIME)
 """Reasons that say nothing about what was measured; those that begin with LOST do not either."""
 
 
+@shown("host", "agent")
 class Attempt(Stored, frozen=True, kw_only=True):
     """A try of an agent to carry a step out: the ``host`` of the fleet, the ``agent`` process there, and the ``token``
     that this try has to itself. What comes of another try, or comes once this one was given up, is not its result."""

@@ -17,7 +17,9 @@ _QUOTED = re.compile(r"``([a-z_][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)*)``")
 NO_MODULES = frozenset(
     {
         "export", "null", "run", "schema", "serve", "servefit", "steps",  # commands, files and words of JSON
-        "model.tar.gz", "servefit.arrivals",  # a file and a group of entry points
+        "agent.env", "model.tar.gz", "servefit.arrivals",  # files and a group of entry points
+        "sslkey", "sslrootcert",  # options of libpq
+        "c", "e", "w", "x",  # quantities in formulas
         "treelite.gtil.predict",
     }
 )  # fmt: skip

@@ -22,6 +22,9 @@ cd "$repository"
 say() { echo "$*" >>calls; }
 install_servefit() { say install "$@"; }
 install_postgresql() { :; }
+install_nginx() { :; }
+install_haproxy() { :; }
+install_openssh_server() { :; }
 install_chromium() { :; }
 install_npm() { :; }
 install_zsh() { :; }

@@ -52,13 +52,13 @@ def _status_of(job: FleetJob) -> int:
 def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
     """Print what the job found on each class of hosts, one after the other; as one document or table in other forms
     than that for people."""
-    plan, goal = plan_of(job), goal_of(job.header.plan or PlanRequest(), job.header.hosts)
+    plan, least = plan_of(job), goal_of(job.header.plan or PlanRequest(), job.header.hosts)
     if form is Format.TABLE:
         if plan is not None:
-            print_line(f"\n{plan_headline(plan, goal)}")
+            print_line(f"\n{plan_headline(plan, least)}")
         if isinstance(plan, FleetPlan):
-            emit(plan_table(plan, goal), {}, form)
-            for line in plan_sentences(plan, goal):
+            emit(plan_table(plan, least), {}, form)
+            for line in plan_sentences(plan, least):
                 print_line(line)
         if plan is not None:
             for name, reason in left_out(job):
@@ -67,13 +67,13 @@ def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
             print_line(f"\n{_title(each)}")
             print_job(each.job, form, wide=wide)
     else:
-        emit(_table(job), fleet_document(job, plan, goal), form)
+        emit(_table(job), fleet_document(job, plan, least), form)
     for warning in job.warnings:
         if form is not Format.TABLE or not any(warning in each.job.warnings for each in job.classes):
             warn(warning)
 
 
-def fleet_document(job: FleetJob, plan: FleetPlan | NotCarried | None, goal: PlanGoal) -> dict[str, Any]:
+def fleet_document(job: FleetJob, plan: FleetPlan | NotCarried | None, least: PlanGoal) -> dict[str, Any]:
     """Return the job as JSON: its plan, its hosts, and for every class of them a document as that of a job on one
     host."""
     from servefit.search.jobs.document import job_document
@@ -82,7 +82,7 @@ def fleet_document(job: FleetJob, plan: FleetPlan | NotCarried | None, goal: Pla
         "name": job.name,
         "status": job.status,
         "elapsed_s": job.state.elapsed_s,
-        "plan": None if plan is None else {"goal": goal, **asdict(plan), "left_out": dict(left_out(job))},
+        "plan": None if plan is None else {"goal": least, **asdict(plan), "left_out": dict(left_out(job))},
         "hosts": [
             {
                 "name": each.name,

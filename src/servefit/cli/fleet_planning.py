@@ -60,7 +60,7 @@ def plan(
     from servefit.search.storage.jobs import JobStore
 
     named = _named(model)
-    wanted = PlanRequest(spare=spare, goal=_goal(goal))
+    wanted = PlanRequest(spare=spare, least=_least(goal))
     with JobStore.open(storage) as store:
         jobs = {}
         for name, job in named.items():
@@ -96,17 +96,17 @@ def _named(texts: Iterable[str]) -> dict[str, str]:
     return named
 
 
-def _goal(text: str | None) -> PlanGoal | None:
+def _least(text: str | None) -> PlanGoal | None:
     goals: tuple[PlanGoal, ...] = ("cost", "watts", "hosts")
-    for goal in goals:
-        if text == goal:
-            return goal
+    for least in goals:
+        if text == least:
+            return least
     if text is None:
         return None
     raise SpecError.unknown("goal", text, goals)
 
 
-def _table(plan: ManyModelsPlan, goal: PlanGoal) -> Table:
+def _table(plan: ManyModelsPlan, least: PlanGoal) -> Table:
     rows: list[list[Any]] = [
         [
             each.model,
@@ -123,6 +123,6 @@ def _table(plan: ManyModelsPlan, goal: PlanGoal) -> Table:
         for row in each.fleet.rows
     ]
     columns = (
-        "model", "host class", "hosts", "configuration", "confirmed/s", "weight", "rate/s", "load %", f"cost ({goal})"
+        "model", "host class", "hosts", "configuration", "confirmed/s", "weight", "rate/s", "load %", f"cost ({least})"
     )  # fmt: skip
     return Table(columns=columns, rows=rows)

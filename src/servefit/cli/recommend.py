@@ -70,9 +70,10 @@ def recommend(
     from_file = JobConfig() if config is None else read_config(config)
     model, payload = sources(from_file, model, payload)
     given = set(given_options(context))
-    plan_goal = job["goal"] if fleet and "goal" in given and job["goal"] in (*PLAN_GOALS, "cost") else None
-    if not fleet and "goal" in given and job["goal"] in PLAN_GOALS:
-        raise SpecError("goal", job["goal"], "is that of a fleet", remedy="add --fleet")
+    asked_for = job["goal"] if "goal" in given else None
+    plan_goal = asked_for if fleet and asked_for in (*PLAN_GOALS, "cost") else None
+    if not fleet and asked_for in PLAN_GOALS:
+        raise SpecError("goal", asked_for, "is that of a fleet", remedy="add --fleet")
     if plan_goal in PLAN_GOALS:
         given.discard("goal")
     wanted = config_with_options(from_file, job, given, no_wait=no_wait)
@@ -88,7 +89,7 @@ def recommend(
             payload,
             request,
             selection(fleet=fleet, hosts=host or (), labels=label or ()),
-            PlanRequest(spare=spare, most_hosts=most_hosts, goal=plan_goal),
+            PlanRequest(spare=spare, most_hosts=most_hosts, least=plan_goal),
             trust_pickle=trust_pickle,
             storage=storage,
             wait_s=wanted.wait_s,

@@ -19,13 +19,13 @@ _LEAST_GAP = 1e-4
 """What is less is lost in the digits that costs are shown with."""
 
 
-def plan_table(plan: FleetPlan, goal: PlanGoal) -> Table:
+def plan_table(plan: FleetPlan, least: PlanGoal) -> Table:
     """Return the hosts of each class that serve, with their weights."""
     return Table(
         title="The fleet",
         columns=(
             "host class", "hosts", "of", "configuration", "confirmed/s", "weight", "share %", "rate/s", "load %",
-            f"cost, {_UNITS[goal]}",
+            f"cost, {_UNITS[least]}",
         ),
         rows=[
             (
@@ -45,7 +45,7 @@ def plan_table(plan: FleetPlan, goal: PlanGoal) -> Table:
     )  # fmt: skip
 
 
-def plan_headline(plan: FleetPlan | NotCarried, goal: PlanGoal) -> str:
+def plan_headline(plan: FleetPlan | NotCarried, least: PlanGoal) -> str:
     """Return in a sentence what the fleet is, or what all hosts do carry."""
     asked = f"{number_text(plan.rate_per_s)} requests/s"
     spare = f" after the loss of any {plan.spare}" if plan.spare else ""
@@ -57,10 +57,10 @@ def plan_headline(plan: FleetPlan | NotCarried, goal: PlanGoal) -> str:
             f"{plan.hosts}, carry {number_text(plan.carries_per_s)}{left}."
         )
     hosts = ", ".join(f"{row.hosts} x {row.offer.host_class}" for row in plan.fleet.rows)
-    return f"{asked} are carried{spare} by {hosts}: {_cost(plan.fleet, goal)}."
+    return f"{asked} are carried{spare} by {hosts}: {_cost(plan.fleet, least)}."
 
 
-def plan_sentences(plan: FleetPlan, goal: PlanGoal) -> Iterator[str]:
+def plan_sentences(plan: FleetPlan, least: PlanGoal) -> Iterator[str]:
     """Yield what a lost host does, and what other fleets would cost."""
     for loss in plan.losses:
         lost = ", ".join(f"{count} x {name}" for name, count in loss.lost)
@@ -71,9 +71,9 @@ def plan_sentences(plan: FleetPlan, goal: PlanGoal) -> Iterator[str]:
         )
     if plan.best_of_one_class is not None and len(plan.fleet.rows) > 1:
         (row,) = plan.best_of_one_class.rows
-        yield f"The best of one class: {row.hosts} x {row.offer.host_class}, {_cost(plan.best_of_one_class, goal)}."
+        yield f"The best of one class: {row.hosts} x {row.offer.host_class}, {_cost(plan.best_of_one_class, least)}."
     if plan.all_hosts.hosts > plan.fleet.hosts:
-        yield f"All {plan.all_hosts.hosts} hosts: {_cost(plan.all_hosts, goal)}."
+        yield f"All {plan.all_hosts.hosts} hosts: {_cost(plan.all_hosts, least)}."
     if plan.gap >= _LEAST_GAP:
         yield f"Another fleet may be cheaper by {100 * plan.gap:.2g} % at most."
     if plan.rate_must_fall_by > 0:
@@ -83,7 +83,7 @@ def plan_sentences(plan: FleetPlan, goal: PlanGoal) -> Iterator[str]:
         )
 
 
-def _cost(fleet: Fleet, goal: PlanGoal) -> str:
-    if goal == "hosts":
+def _cost(fleet: Fleet, least: PlanGoal) -> str:
+    if least == "hosts":
         return f"{fleet.hosts} hosts"
-    return f"{number_text(fleet.cost)} {_UNITS[goal]}, {fleet.hosts} hosts"
+    return f"{number_text(fleet.cost)} {_UNITS[least]}, {fleet.hosts} hosts"

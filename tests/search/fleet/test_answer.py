@@ -123,7 +123,7 @@ def test_a_goal_without_the_costs_that_it_takes_is_refused(goal: Any, cost: dict
 
 
 @pytest.mark.parametrize(
-    "fields", [{"spare": -1}, {"spare": 1.5}, {"most_hosts": 0}, {"spare": 2, "most_hosts": 2}, {"goal": "speed"}]
+    "fields", [{"spare": -1}, {"spare": 1.5}, {"most_hosts": 0}, {"spare": 2, "most_hosts": 2}, {"least": "speed"}]
 )
 def test_a_plan_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(SpecError):
