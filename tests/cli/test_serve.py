@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +208,48 @@ def test_an_address_beyond_this_machine_is_warned_of_and_a_worker_that_dies_is_t
         assert f"worker 1 (process {worker.pid})" in line
         assert "replaced" in line
         assert len(endpoint.ask("/invocations", as_csv(rows)).split()) == 5
+
+
+def test_what_happens_while_the_first_line_is_still_being_written_is_told_too(
+    state: Path, sources: Sources, rows: np.ndarray
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with suppress(BlockingIOError):
+        while True:  # a reader that is late
+            os.write(theirs, b"x" * 4096)
+    os.set_blocking(theirs, True)
+    command = [*COMMAND, "serve", "--model", str(sources.xgboost), "--profile", "local-1c", "--port", str(port)]
+    environment = {**os.environ, "SERVEFIT_HOME": str(state)}
+    with subprocess.Popen(command, env=environment, stdout=theirs, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            os.close(theirs)
+            _wait_until_served(port)
+            children = psutil.Process(process.pid).children(recursive=True)
+            [worker] = [child for child in children if "servefit.serving.worker" in child.cmdline()]
+            worker.kill()
+            _wait_until_served(port, by_another_than=worker)
+            while b"is served at" not in os.read(ours, 65536):
+                pass
+            assert process.stderr is not None
+            told = iter(process.stderr.readline, "")
+            assert any(f"worker 1 (process {worker.pid}): killed by SIGKILL; it is replaced" in line for line in told)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            os.close(ours)
+
+
+def _wait_until_served(port: int, *, by_another_than: psutil.Process | None = None) -> None:
+    ends_s = time.monotonic() + 60
+    while time.monotonic() < ends_s:
+        with suppress(OSError):
+            gone = by_another_than is None or not by_another_than.is_running()
+            if gone and urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).status == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError("it is not served")
 
 
 def test_a_worker_that_dies_is_replaced_also_where_no_signal_says_so(

@@ -103,6 +103,8 @@ def serve(
         with showing_stage(f"loading {config.name}", quiet=quiet):
             hosted = stack.enter_context(hosting(deployable, config))
         signals.pass_on(hosted)
+        # Before anybody is told that it is ready: what happens from then on is told too.
+        hosted.pass_on(partial(os.write, sys.stderr.fileno()))
         print_line(_headline(deployable, config.name, hosted))
         status = _until_ended(hosted, signals)
     if status:
@@ -174,9 +176,8 @@ def _headline(deployable: Deployable, name: str, hosted: Hosted) -> str:
 
 
 def _until_ended(hosted: Hosted, signals: _Signals) -> int:
-    """Copy the endpoint's stderr to this one until it has ended, and return its exit status. Raises the error of an
-    endpoint that ended without a signal."""
-    hosted.pass_on(partial(os.write, sys.stderr.fileno()))
+    """Wait until the endpoint has ended, and return its exit status. Raises the error of an endpoint that ended without
+    a signal."""
     status = hosted.wait() or 0
     if status and not signals.count:
         hosted.check()
