@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from servefit.errors import JobInUse, StorageError
 from servefit.profiler.record.storage.schema import remark
 from servefit.search.storage import earlier, records, tables
-from servefit.search.storage.database import quiet
 from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.ownership import RENEW_S, Owner
-from servefit.search.storage.records import CHOICES, HEADER, NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
+from servefit.search.storage.records import HEADER, NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
 from servefit.search.storage.secrets import SecretsOf, header_with_secrets
 from servefit.search.storage.steps import INTERRUPTED, Result, Step, StepKind, StepStatus
+from servefit.search.storage.studies import Studies
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -58,6 +58,7 @@ class JobLog:
         """
         self.name = name
         self._database = database
+        self._studies = Studies(database.storage, name)
         self._number = number
         self._header = header
         self._copied = copied
@@ -121,24 +122,12 @@ class JobLog:
                 if tables.read(connection, self._number, key) is None:
                     tables.add(connection, self._number, {key: state})
 
-        for each in header.representatives.values():
-            self._make_study(records.study_name(self.name, each.name))
+        with self.reporting():
+            for each in header.representatives.values():
+                self._studies.make(each.name)
         self._write(keep, owned=True)
         self._header = text
         self.header = header_with_secrets(header)
-
-    def _make_study(self, name: str) -> None:
-        """Make a study, unless it is there."""
-        import optuna
-        from optuna.study import StudyDirection
-
-        with self.reporting(), quiet():
-            optuna.create_study(
-                study_name=name,
-                storage=self._database.storage,
-                directions=[StudyDirection.MINIMIZE] * records.STUDY_OBJECTIVES,
-                load_if_exists=True,
-            )
 
     def steps(self) -> tuple[Step, ...]:
         """Return all steps in the order in which they began."""
@@ -230,33 +219,13 @@ class JobLog:
         """Return the values of parameters that the study of the job, or of what it does on ``host``, began with; None
         before that."""
         with self.reporting(), self._readable():
-            attributes = self._database.storage.get_study_user_attrs(self._study_id(self._study_name(host)))
-            return records.checked_choices(attributes[CHOICES]) if CHOICES in attributes else None
+            return self._studies.choices(host)
 
     def study(self, sampler: BaseSampler | None = None, *, host: str | None = None) -> Study:
         """Return the Optuna study of the job's load tests, or of those on ``host``; its trials belong to whoever
         searches."""
-        import optuna
-
-        name = self._study_name(host)
         with self.reporting(), self._readable():
-            try:
-                study = optuna.load_study(study_name=name, storage=self._database.storage, sampler=sampler)
-            except KeyError as error:
-                raise records.missing("its study") from error
-            if len(study.directions) != records.STUDY_OBJECTIVES:
-                raise Unreadable(f"its study is damaged: it has {len(study.directions)} objectives")
-            return study
-
-    def _study_name(self, host: str | None) -> str:
-        return self.name if host is None else records.study_name(self.name, host)
-
-    def _study_id(self, name: str) -> int:
-        """Return the number of the study of that name. Raises Unreadable, and what Optuna does."""
-        try:
-            return self._database.storage.get_study_id_from_name(name)
-        except KeyError as error:
-            raise records.missing("its study") from error
+            return self._studies.load(sampler, host=host)
 
     def reporting(self) -> AbstractContextManager[None]:
         """Turn what Optuna raises in the block for want of the database, or of a whole one, into StorageError."""
@@ -311,7 +280,9 @@ class JobLog:
                 return self.abandon_running_steps()
         left = [step for step in self.steps() if step.status == "RUNNING" and step.number not in self._running]
         failed = tuple(self._end(replace(step, status="FAILED", reason=INTERRUPTED)) for step in left)
-        self._fail_unfinished_trials()
+        with self.reporting(), self._readable():
+            for host in (None, *(each.name for each in self.header.representatives.values())):
+                self._studies.fail_unfinished(host)
         return failed
 
     def _end(self, ended: Step) -> Step:
@@ -322,20 +293,6 @@ class JobLog:
         key = records.step_key(ended.number)
         self._write(lambda connection: self._replace(connection, key, text), owned=True)
         return ended
-
-    def _fail_unfinished_trials(self) -> None:
-        """Fail the trials that are left, the enqueued ones too: they would be carried out in the place of the next."""
-        from optuna.trial import TrialState
-
-        storage = self._database.storage
-        for host in (None, *(each.name for each in self.header.representatives.values())):
-            study = self.study(host=host)
-            with self.reporting(), self._readable():
-                number = self._study_id(study.study_name)
-                for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
-                    # Study.tell refuses one that nobody began.
-                    trial_id = storage.get_trial_id_from_study_id_trial_number(number, trial.number)
-                    storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _take(self) -> None:
         claim = Owner.this_process(self._database.run(tables.now))
