@@ -6,6 +6,7 @@ Jobs see the same database through ``search.storage``. Whatever goes wrong with 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from servefit.errors import SpecError, StorageError
@@ -57,13 +58,21 @@ class FleetDatabase:
 
 
 def fleet_address(url: str | None) -> Address:
-    """Return the address of a database that can hold a fleet. Raises SpecError for one that cannot, or for none."""
+    """Return the address of a database that can hold a fleet. Raises SpecError for one that cannot, or for none, and
+    where the packages of fleets are not installed."""
     if url is None:
         raise SpecError(
             "storage",
             None,
             "is needed: hosts find each other in a database that all of them reach",
             remedy="give --storage postgresql://user@server/database, or set SERVEFIT_STORAGE",
+        )
+    if missing := [name for name in ("psycopg", "procrastinate") if find_spec(name) is None]:
+        raise SpecError(
+            "fleet",
+            None,
+            f"needs packages that are not installed: {', '.join(missing)}",
+            remedy="pip install 'servefit[fleet]'",
         )
     address = parse_address(url)
     if address.url.get_backend_name() != "postgresql":

@@ -9,6 +9,7 @@ import pytest
 from tests.search.fleet.conftest import LEASES, MakeHost, rows
 
 from servefit.errors import SpecError, StorageError
+from servefit.search.fleet import database as database_module
 from servefit.search.fleet.database import FleetDatabase, fleet_address, fleet_leases
 from servefit.search.fleet.leases import Leases
 from servefit.search.fleet.making import make_fleet
@@ -189,3 +190,9 @@ def _write(database: FleetDatabase, *, document: str) -> None:
 
     statement = text("UPDATE servefit_agents SET document = :document")
     database.run(lambda connection: connection.execute(statement, {"document": document}))
+
+
+def test_without_the_packages_of_fleets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "find_spec", lambda name: None if name == "procrastinate" else object())
+    with pytest.raises(SpecError, match=r"not installed: procrastinate; pip install 'servefit\[fleet\]'"):
+        fleet_address("postgresql://fleet@db.lan/servefit")
