@@ -110,7 +110,11 @@ class Table:
         self._spend(figures.start_s + _closed_s(figures, ROUND) + open_s)
         return None if figures.failed else trial_of(configuration, figures, at_rate=at_rate, nth_round=nth_round)
 
-    def confirm(self, configuration: Configuration, plan: ConfirmationPlan) -> Trial | None:
+    def confirm(
+        self, configuration: Configuration, plan: ConfirmationPlan, *, rate_per_s: float | None = None
+    ) -> Trial | None:
+        if rate_per_s is not None:
+            raise ValueError("the rates of a grid are those that were measured")
         figures = self._drawn(configuration)
         self._spend(plan.runs * (figures.start_s + _closed_s(figures, plan.each) + plan.each.at_rate_s))
         return None if figures.failed else trial_of(configuration, figures)

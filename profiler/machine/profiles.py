@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from servefit.checks import check_whole
 from servefit.errors import SpecError
 from servefit.profiler.machine.instance_profile import LOCAL, USD, InstanceProfile
 from servefit.profiler.machine.prices import KnownPrice, read_prices
@@ -52,6 +53,15 @@ def local_profiles(host: Host) -> tuple[InstanceProfile, ...]:
     """Return those of :func:`all_profiles` that are made from ``host``. Raises as that does."""
     names = {profile.name for profile in _of_host(host, None)}
     return tuple(profile for profile in all_profiles(host) if profile.name in names)
+
+
+def local_profile(host: Host, vcpus: int) -> InstanceProfile:
+    """Return the profile of so many vCPUs of ``host``, with its share of the memory and of the price. Raises SpecError
+    for none, or for more than there are, and as :func:`all_profiles` does."""
+    allowed = _allowed(host)
+    check_whole("vcpus", vcpus, least=1, most=allowed)
+    user, prices = read_profiles_file([profile.name for profile in _catalogue()]), read_prices()
+    return _share(host, f"{LOCAL}-{vcpus}c", vcpus, price=_price_of_host(user, prices))
 
 
 def priced_by_hand() -> frozenset[str]:
@@ -168,25 +178,33 @@ def _priced(profile: InstanceProfile, price: KnownPrice) -> InstanceProfile:
 
 def _of_host(host: Host, price: _Priced | None) -> list[InstanceProfile]:
     """Return local-1c, local-2c, local-4c ... up to all vCPUs, and one per GPU, with shares of memory and price."""
-    allowed = host.logical_cpus
-    if host.cgroups.cpu_quota is not None:
-        allowed = max(1, min(allowed, int(host.cgroups.cpu_quota)))
+    allowed = _allowed(host)
     sizes = [2**power for power in range(allowed.bit_length()) if 2**power < allowed] + [allowed]
-
-    def share(name: str, vcpus: int, gpu_model: str | None) -> InstanceProfile:
-        own = InstanceProfile(
-            name=name,
-            vcpus=vcpus,
-            memory_bytes=host.memory_bytes * vcpus // allowed,
-            gpus=0 if gpu_model is None else 1,
-            gpu_model=gpu_model,
-        )
-        return own if price is None else replace(own, price_per_hour=price.per_hour * vcpus / allowed, **price.about)
-
-    on_cpus = [share(f"{LOCAL}-{size}c", size, None) for size in sizes]
+    on_cpus = [_share(host, f"{LOCAL}-{size}c", size, price=price) for size in sizes]
+    of_gpu = max(1, allowed // max(1, len(host.gpus)))
     return on_cpus + [
-        share(f"{LOCAL}-gpu{gpu.index}", max(1, allowed // len(host.gpus)), gpu.model) for gpu in host.gpus
+        _share(host, f"{LOCAL}-gpu{gpu.index}", of_gpu, gpu_model=gpu.model, price=price) for gpu in host.gpus
     ]
+
+
+def _allowed(host: Host) -> int:
+    """Return how many vCPUs of ``host`` may be used at once."""
+    quota = host.cgroups.cpu_quota
+    return host.logical_cpus if quota is None else max(1, min(host.logical_cpus, int(quota)))
+
+
+def _share(
+    host: Host, name: str, vcpus: int, *, gpu_model: str | None = None, price: _Priced | None
+) -> InstanceProfile:
+    allowed = _allowed(host)
+    own = InstanceProfile(
+        name=name,
+        vcpus=vcpus,
+        memory_bytes=host.memory_bytes * vcpus // allowed,
+        gpus=0 if gpu_model is None else 1,
+        gpu_model=gpu_model,
+    )
+    return own if price is None else replace(own, price_per_hour=price.per_hour * vcpus / allowed, **price.about)
 
 
 def _catalogue() -> list[InstanceProfile]:

@@ -158,7 +158,7 @@ def rate_of_an_instance(trial: Trial, request: JobRequest) -> float | None:
     which nothing is held against the limits."""
     if request.sla.rate_per_s is None or trial.at_rate is None or trial.round is not None:
         return None
-    return request.sla.rate_per_s / trial.instance_count
+    return request.sla.rate_per_s / trial.instance_count if trial.asked_per_s is None else trial.asked_per_s
 
 
 def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> TrialVerdict:

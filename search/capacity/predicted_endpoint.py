@@ -123,6 +123,7 @@ def predicted_endpoint(
         driver="http",
         basis="predicted",
         alone=alone,
+        asked_per_s=None if request.sla.rate_per_s is None else request.sla.rate_per_s / instances,
     )
 
 

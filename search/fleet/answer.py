@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
+from servefit.search.capacity.latency_curve import rate_of_an_instance
+from servefit.search.fleet.fleet_job import LEFT_ALONE, NOT_PLANNED
 from servefit.search.fleet.plan.fleet_plan import NotCarried
 from servefit.search.fleet.plan.mix import plan_fleet
 from servefit.search.fleet.plan.offer import HostOffer
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
     from servefit.search.fleet.plan.fleet_plan import FleetPlan
+    from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Recommendation
     from servefit.search.storage.header import JobHost, PlanGoal, PlanRequest
 
@@ -85,7 +88,7 @@ def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
     host draws or costs idle is not told apart."""
     offers = []
     for each in job.classes:
-        best = confirmed(each)
+        best = confirmed(each, job.header.request)
         if best is None:
             continue
         costs = [
@@ -97,7 +100,7 @@ def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
             HostOffer(
                 host_class=each.host_class,
                 hosts=len(each.hosts),
-                rate_per_s=confirmed_rate_per_s(best),
+                rate_per_s=confirmed_rate_per_s(best, job.header.request),
                 cost_idle=max(costs),
                 cost_full=max(costs),
                 configuration=f"{best.profile.name}, {best.trial.configuration.backend}",
@@ -106,20 +109,27 @@ def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
     return offers
 
 
-def confirmed(each: ClassJob) -> Recommendation | None:
-    """Return the recommendation of a class of which it was confirmed that it holds the SLA, at the highest rate; None
-    where there is none."""
+def confirmed(each: ClassJob, request: JobRequest) -> Recommendation | None:
+    """Return the recommendation of a class of which it was confirmed that it holds the SLA of ``request``, at the
+    highest rate; None where there is none."""
     holding = [found for found in each.job.recommendations if _why_not(found) is None]
-    return max(holding, key=confirmed_rate_per_s, default=None)
+    return max(holding, key=lambda found: confirmed_rate_per_s(found, request), default=None)
 
 
 def left_out(job: FleetJob) -> Sequence[tuple[str, str]]:
-    """Return the classes that no plan has, each with the reason."""
-    return [
-        (each.host_class, "nothing was measured" if each.job.best is None else _why_not(each.job.best) or "")
-        for each in job.classes
-        if confirmed(each) is None
-    ]
+    """Return the classes that were not confirmed, so that no plan has them, each with the reason."""
+    found = []
+    for each in job.classes:
+        if confirmed(each, job.header.request) is None:
+            told = [remark for remark in each.job.state.remarks if remark in (LEFT_ALONE, NOT_PLANNED)]
+            if told:
+                reason = told[0]
+            elif each.job.best is None:
+                reason = "nothing was measured"
+            else:
+                reason = _why_not(each.job.best) or ""
+            found.append((each.host_class, reason))
+    return found
 
 
 def _why_not(found: Recommendation) -> str | None:
@@ -133,10 +143,9 @@ def _why_not(found: Recommendation) -> str | None:
     return None
 
 
-def confirmed_rate_per_s(recommendation: Recommendation) -> float:
-    """Return the rate at which an instance was measured, 0.0 where it was at none."""
-    at_rate = recommendation.trial.at_rate
-    return 0.0 if at_rate is None or at_rate.offered_per_s is None else at_rate.offered_per_s
+def confirmed_rate_per_s(recommendation: Recommendation, request: JobRequest) -> float:
+    """Return the rate at which an instance was measured for ``request``, 0.0 where it was at none."""
+    return rate_of_an_instance(recommendation.trial, request) or 0.0
 
 
 def _cost_per_hour(cost: Mapping[str, float | str]) -> float | None:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 BROKE_OFF = "nothing more was measured on "
 """Begins the remark on a class that was not measured to its end."""
 
+LEFT_ALONE = "not tested under load: whatever it carries, the plan does without it"
+"""The remark on a class of which calls were timed, and no more."""
+
+NOT_PLANNED = "the winner was not measured again: the plan does without hosts like this"
+"""The remark on a class that was tested, and is not in the plan."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassJob:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from servefit.backends.model.types import Format
 from servefit.errors import SpecError
+from servefit.profiler.machine.cpus import choose_cpus, client_cpus
+from servefit.profiler.machine.profiles import local_profile
 from servefit.search.fleet.agents.allowed_variables import check_variables
 from servefit.search.fleet.answer import check_costs
 from servefit.search.jobs.beginning import check_objective
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from servefit.backends.model import Model
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.search.fleet.host import HostState
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Skipped
@@ -43,6 +47,8 @@ def job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[J
     for state in chosen:
         check_objective(request, state.host.host)
         profiles, left_out = measurable_profiles(request, state.host.host)
+        if not (request.profiles or request.clouds):
+            profiles = _whole_host(profiles, request, state.host.host)
         possible |= {profile.name for profile in profiles}
         skipped += left_out
         hosts.append(
@@ -57,6 +63,21 @@ def job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[J
         )
     told = {each.name: each for each in skipped if each.name not in possible}
     return tuple(hosts), tuple(told.values())
+
+
+def _whole_host(profiles: Sequence[InstanceProfile], request: JobRequest, host: Host) -> tuple[InstanceProfile, ...]:
+    """Return what a host that serves one model is: of its CPUs as many as can be measured, which leaves those of a load
+    client where an endpoint is; its GPUs; and those of ``profiles`` that variables vary on."""
+    varied = {name for each in request.environment for name in each.profiles}
+    kept = tuple(profile for profile in profiles if profile.gpus or profile.name in varied)
+    most = max(profile.vcpus for profile in profiles)
+    if request.deployment == "endpoint":
+        most = next(
+            (count for count in range(most, 0, -1) if client_cpus(host.cpus, choose_cpus(host.cpus, count))), most
+        )
+    whole = next((profile for profile in profiles if not profile.gpus and profile.vcpus == most), None)
+    whole = whole or local_profile(host, most)
+    return (*kept, *([] if whole in kept else [whole]))
 
 
 def check_trust(model: Model, chosen: Iterable[HostState]) -> None:

@@ -69,6 +69,13 @@ class FleetMeasurer:
         chosen = min(candidates, key=lambda state: self._lost.get(state.host.name, 0))
         return Attempt(token=secrets.token_hex(16), host=chosen.host.name, agent=chosen.process)
 
+    def attempt_on(self, host: str) -> Attempt:
+        """Return a new attempt of the agent of that host of the class. Raises AgentLost where it is not there."""
+        there = {state.host.name: state for state in self._candidates()}
+        if host not in there:
+            raise AgentLost(host, "its agent is not there")
+        return Attempt(token=secrets.token_hex(16), host=host, agent=there[host].process)
+
     def _candidates(self) -> list[HostState]:
         there = {state.host.name: state for state in self.dispatcher.registry.hosts()}
         return [there[name] for name in self.hosts if name in there and there[name].status not in AWAY]

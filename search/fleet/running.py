@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,14 @@ from servefit.errors import AgentLost, ServefitError, SpecError, StateError, Sto
 from servefit.profiler.machine.background import work_in_background
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
+from servefit.quantities import percent_text
+from servefit.search.fleet.answer import cost_of, goal_of
 from servefit.search.fleet.classifying import classify
 from servefit.search.fleet.database import fleet_address, fleet_leases
 from servefit.search.fleet.dispatcher import Dispatcher
 from servefit.search.fleet.fleet_job import BROKE_OFF, read_fleet_job
+from servefit.search.fleet.guide.class_guide import ClassGuide, confirmed_before
+from servefit.search.fleet.guide.fleet_guide import SAME_COST, FleetGuide, Standing
 from servefit.search.fleet.job_hosts import check_hosts, check_trust, job_hosts
 from servefit.search.fleet.measurer import FleetMeasurer
 from servefit.search.fleet.progress import OfHost
@@ -33,7 +37,7 @@ from servefit.search.jobs.beginning import (
     new_header,
     open_subject,
 )
-from servefit.search.jobs.job import JobStopped, tests_in
+from servefit.search.jobs.job import JobStopped, tests_in, trials_of
 from servefit.search.jobs.lifecycle import working_s
 from servefit.search.jobs.runner import JobRunner
 from servefit.search.optimizer.clock import Clock
@@ -48,9 +52,10 @@ from servefit.search.storage.outages import PATIENCE_S
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from servefit.profiler.machine.host import Host
+    from servefit.profiler.record.types import Configuration
     from servefit.search.fleet.fleet_job import FleetJob
     from servefit.search.fleet.selection import Selection
     from servefit.search.optimizer.progress import Progress
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Skipped
     from servefit.search.storage.header import JobStatus, PlanRequest
     from servefit.search.storage.log import JobLog
+    from servefit.search.storage.steps import Step
 
 _log = logging.getLogger(__name__)
 
@@ -174,6 +180,7 @@ class _FleetRun:
     clock: Clock
     skipped: Sequence[Skipped]
     remarks: list[str] = field(default_factory=list)
+    unlike: dict[str, str] = field(default_factory=dict)
 
     def classify(self) -> None:
         """Find out which hosts are alike, before anything else is measured. Raises AgentLost where none could be
@@ -201,12 +208,13 @@ class _FleetRun:
             )
         )
         representatives = tuple(self.log.header.representatives.values())
+        guide = self._guide()
         interrupted = False
         pool = ThreadPoolExecutor(
             len(representatives), "servefit class", initializer=partial(work_in_background, own.cpus)
         )
         with silent(), pool:
-            running = [pool.submit(self._search, each) for each in representatives]
+            running = [pool.submit(self._search, each, guide) for each in representatives]
             try:
                 outcomes = [each.result() for each in running]
             except KeyboardInterrupt:
@@ -214,6 +222,9 @@ class _FleetRun:
                 self.log.request_stop()
                 self.dispatcher.close()
                 outcomes = [each.result() for each in running]
+        if guide is not None and guide.difference is not None:
+            self.remarks.append(_difference(guide.difference))
+        self._split_off()
         self.log.set_state(self._state(outcomes, interrupted=interrupted))
         self._clean_up()
         job = read_fleet_job(self.store, self.log.name)
@@ -228,12 +239,38 @@ class _FleetRun:
         except StorageError as error:  # the job is over, and the next one cleans up
             _log.warning("models that no job needs stay in the database: %s", error)
 
-    def _search(self, host: JobHost) -> tuple[JobStatus, str | None]:
+    def _guide(self) -> FleetGuide | None:
+        """Return what guides the searches by the plan, None where no rate was asked for that there would be a plan
+        of."""
+        header = self.log.header
+        rate_per_s, wanted = header.request.sla.rate_per_s, header.plan
+        if rate_per_s is None or wanted is None:
+            return None
+        least = goal_of(wanted, header.hosts)
+        classes: dict[str, list[JobHost]] = {}
+        for each in header.hosts:
+            if each.host_class:
+                classes.setdefault(each.host_class, []).append(each)
+        return FleetGuide(
+            rate_per_s=rate_per_s,
+            wanted=wanted,
+            hosts={name: tuple(each.name for each in alike) for name, alike in classes.items()},
+            costs={
+                name: max(cost_of(least, each.name, dict(each.cost)) for each in alike)
+                for name, alike in classes.items()
+            },
+            seed=header.request.seed,
+        )
+
+    def _search(self, host: JobHost, fleet: FleetGuide | None) -> tuple[JobStatus, str | None]:
         """Search on the class of ``host``; give how that ended, and what there is to say of it."""
         log = ClassLog(self.log, host.name)
-        if (before := log.state.status) in ("COMPLETED", "FAILED"):
-            return before, None
         steps = log.steps()
+        if (before := log.state.status) in ("COMPLETED", "FAILED"):
+            if fleet is not None:
+                confirmed_per_s = max(_confirmed(steps).values(), default=0.0)
+                fleet.ended(host.host_class, Standing(likely_per_s=0.0, confirmed_per_s=confirmed_per_s))
+            return before, None
         clock = Clock.of(
             log.header.request,
             elapsed_before_s=self.clock.elapsed_s,
@@ -247,12 +284,26 @@ class _FleetRun:
         )
         runner = JobRunner(log=log, store=self.store, measurer=measurer, clock=clock, progress=progress)
         runner.skipped.extend(self.skipped)
+        guide = None
+        if fleet is not None:
+            guide = ClassGuide(
+                host_class=host.host_class,
+                fleet=fleet,
+                check=lambda configuration, rate_per_s, name: runner.bench.spot_check(
+                    configuration, rate_per_s=rate_per_s, attempt=measurer.attempt_on(name)
+                ),
+                stopped=log.stop_requested,
+                confirmed_per_s=dict(_confirmed(steps)),
+                remarks=runner.remarks,
+                unlike=self.unlike,
+            )
+            runner.guide = guide
         remark = None
         try:
             with time_limit(lambda: clock.left_s):
                 runner.carry_out()
             found = runner.search is not None and bool(runner.search.recommendations())
-            status: JobStatus = "COMPLETED" if found else "FAILED"
+            status: JobStatus = "COMPLETED" if found or runner.guide.left_alone else "FAILED"
         except JobStopped:
             status = "STOPPED"
         except (StorageError, StateError):
@@ -261,9 +312,30 @@ class _FleetRun:
             # Of an agent that is lost, or that cannot have the model: other classes go on.
             status, remark = "STOPPED", f"{BROKE_OFF}{host.name} and hosts like it: {error}"
             runner.remarks.append(remark)
+        finally:
+            if fleet is not None:
+                fleet.ended(host.host_class)
         log.set_state(runner.state(status))
         _log.info("job %s on %s: %s", log.name, host.name, status)
         return status, remark
+
+    def _split_off(self) -> None:
+        """Make hosts that a spot check told from their class classes of their own, of which nothing is known."""
+        if not self.unlike:
+            return
+        hosts = self.log.header.hosts
+        taken = {each.host_class for each in hosts}
+        names: dict[str, str] = {}
+        for each in hosts:
+            if each.name in self.unlike:
+                names[each.name] = _free_name(f"{each.host_class}-{each.name}", taken)
+                self.remarks.append(
+                    f"{each.name} {self.unlike[each.name]}: it is a class of its own, of which no more was measured"
+                )
+        self.log.classify(tuple(replace(each, host_class=names.get(each.name, each.host_class)) for each in hosts))
+        for name in names:
+            log = ClassLog(self.log, name)
+            log.set_state(JobState(status="COMPLETED", remarks=(f"{name} {self.unlike[name]}",)))
 
     def _state(self, outcomes: Sequence[tuple[JobStatus, str | None]], *, interrupted: bool) -> JobState:
         statuses = [status for status, _ in outcomes]
@@ -274,3 +346,25 @@ class _FleetRun:
             status = "FAILED"
         remarks = tuple(dict.fromkeys([*self.remarks, *(remark for _, remark in outcomes if remark is not None)]))
         return JobState(status=status, elapsed_s=self.clock.elapsed_s, remarks=remarks, skipped=tuple(self.skipped))
+
+
+def _confirmed(steps: Iterable[Step]) -> Mapping[Configuration, float]:
+    return confirmed_before(trials_of(steps, ("confirmation",)))
+
+
+def _difference(part: float) -> str:
+    """Return in a sentence by how much the cost of the plan was still open when the tests ended."""
+    if part <= SAME_COST:
+        return "tests ended: whatever else they found, the plan would cost the same within 1 %"
+    return (
+        f"what was not tested may change the cost of the plan by up to {percent_text(part)}: more time (--time) tells"
+    )
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Return ``name``, or that with a number, so that it is not among those ``taken``, and take it."""
+    nth, found = 2, name
+    while found in taken:
+        found, nth = f"{name}-{nth}", nth + 1
+    taken.add(found)
+    return found

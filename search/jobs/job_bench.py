@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.class_log import ClassLog
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.log import JobLog
-    from servefit.search.storage.steps import Step, StepKind
+    from servefit.search.storage.steps import Attempt, Step, StepKind
 
 _T = TypeVar("_T")
 
@@ -144,11 +144,22 @@ class JobBench:
         kept_s = 0.0 if self.search is None else self.search.kept_for_the_end_s(runs=MIN_VALUES)
         return self._test(configuration, tasks.turn(self.request, nth_round, instances, kept_s=kept_s))
 
-    def confirm(self, configuration: Configuration, plan: ConfirmationPlan) -> Trial | None:
+    def confirm(
+        self, configuration: Configuration, plan: ConfirmationPlan, *, rate_per_s: float | None = None
+    ) -> Trial | None:
         """Put the winner under load again, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         kept_s = 0.0 if self.search is None else self.search.kept_by_confirmation_s()
-        return self._test(configuration, tasks.confirmation(self.request, plan.each, runs=plan.runs, kept_s=kept_s))
+        task = tasks.confirmation(self.request, plan.each, runs=plan.runs, kept_s=kept_s)
+        return self._test(configuration, task if rate_per_s is None else tasks.at_rate(task, rate_per_s))
+
+    def spot_check(self, configuration: Configuration, *, rate_per_s: float, attempt: Attempt) -> Trial | None:
+        """Put ``configuration`` under a short load at ``rate_per_s`` on the host of ``attempt``, as a step; None if it
+        could not be made. Several may be made at once, on as many hosts. Raises JobStopped and AgentLost."""
+        self._check_stopped()
+        task = tasks.spot_check(self.request, rate_per_s)
+        result = self._put_under_load(configuration, task, "asked", ANYWHERE, None, attempt=attempt)
+        return result if isinstance(result, Trial) else None
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         """Return whether envelopes of these sizes can be measured at the same time."""
@@ -207,9 +218,12 @@ class JobBench:
         """Return the calls of ``configuration``, and whether they are its own; None where none were timed."""
         return None if self.search is None else self.search.survey.service_times(configuration)
 
-    def _step(self, kind: StepKind, configuration: Configuration) -> AbstractContextManager[Step]:
-        """Begin a step that the measurer will carry out."""
-        return self.log.step(kind, configuration.backend, configuration, attempt=self.measurer.attempt())
+    def _step(
+        self, kind: StepKind, configuration: Configuration, attempt: Attempt | None = None
+    ) -> AbstractContextManager[Step]:
+        """Begin a step that the measurer will carry out, by ``attempt`` if told."""
+        attempt = attempt or self.measurer.attempt()
+        return self.log.step(kind, configuration.backend, configuration, attempt=attempt)
 
     def _test(self, configuration: Configuration, task: Task, slot: CpuSlot = ANYWHERE) -> Trial | None:
         """Make a load test, as a step, and return it; None if it could not be made. Raises OutOfTime."""
@@ -233,13 +247,20 @@ class JobBench:
         return self._twice(lambda: self._put_under_load(configuration, task, started, slot, begins))
 
     def _put_under_load(
-        self, configuration: Configuration, task: Task, started: Started, slot: CpuSlot, begins: Moment | None
+        self,
+        configuration: Configuration,
+        task: Task,
+        started: Started,
+        slot: CpuSlot,
+        begins: Moment | None,
+        *,
+        attempt: Attempt | None = None,
     ) -> Trial | FailedTrial:
         costs = self._costs_to_predict(configuration) if task.kind in TESTS else None
         in_time_s = self.clock.left_s - task.kept_s
         # What its closed loop leaves for the open one is not there for it either.
         over_s = self.clock.elapsed_s + in_time_s - kept_for_rate_s(task.request, task.durations)
-        with self._step(task.kind, configuration) as step:
+        with self._step(task.kind, configuration, attempt) as step:
             if begins is not None:
                 self.progress.testing(configuration, replace(begins, step=step.number))
             try:

@@ -19,6 +19,7 @@ from servefit.search.jobs.nothing_measured import why_nothing_was_measured
 from servefit.search.jobs.optuna_trials import StudyOfTrials
 from servefit.search.jobs.warm_start import results_of_earlier_jobs
 from servefit.search.optimizer.bench import OutOfTime
+from servefit.search.optimizer.guide import OnItsOwn
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.queueing.endpoint import SURVEY_S, costs_for, usual_costs
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from servefit.search.jobs.measurer import Measurer
     from servefit.search.jobs.warm_start import EarlierResults
     from servefit.search.optimizer.clock import Clock
+    from servefit.search.optimizer.guide import Guide
     from servefit.search.optimizer.progress import Progress
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
@@ -54,6 +56,7 @@ class JobRunner:
     measurer: Measurer
     clock: Clock
     progress: Progress
+    guide: Guide = field(default_factory=OnItsOwn)
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[str] = field(init=False)
     steps_before: tuple[Step, ...] = ()
@@ -107,7 +110,7 @@ class JobRunner:
         self.log.set_state(self.state("IN_PROGRESS"))
         ready_s = self.clock.elapsed_s
         self.search.carry_out()
-        if not self.search.trials:
+        if not self.search.trials and not self.guide.left_alone:
             needs_costs = not self.bench.costs and all(map(self.bench.is_predicted, self.search.space.grid))
             survey_s = SURVEY_S if needs_costs else 0.0
             self._say_why_nothing(test_s=self.search.test_s, survey_s=survey_s, ready_s=ready_s)
@@ -158,7 +161,10 @@ class JobRunner:
                 and isinstance(step.result, Trial)
                 and step.result.round is None
             },
-            closing_s=lambda winner: closing.closing_s(winner, self.header.host, self.request, self.clock),
+            closing_s=lambda winner: (
+                self.guide.kept_s + closing.closing_s(winner, self.header.host, self.request, self.clock)
+            ),
+            guide=self.guide,
             untimeable={replace(subject, max_batch=1) for subject in crashed(steps, ("service_time",))},
         )
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from servefit.search.jobs.closing import DURATIONS, DURATIONS_ALONE
 from servefit.search.request.sla import Sla
-from servefit.search.results.measure_trial import SCREENING, turn_durations
+from servefit.search.results.measure_trial import SCREENING, Durations, turn_durations
 from servefit.search.results.objectives.registry import objective_of
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.results.measure_trial import Durations
     from servefit.search.storage.steps import StepKind
 
 PREPARATION_S = 6.0
@@ -25,6 +24,15 @@ MIN_TIMING_S = 3.0
 
 CHANCES_TO_PASS = 4
 """Two configurations may be confirmed, each twice (see ``optimizer.search``), and one PASS is enough for the answer."""
+
+SPOT_CHECK = Durations(capacity_s=1.0, at_rate_s=2.0, at_rate_max_s=2.0)
+"""Loads of a spot check: what differs by less than such a load shows makes no other class. Chosen, not measured."""
+
+SPOT_CHECK_LIMIT_S = 60.0
+"""A host that was not measured before compiles the model first. Chosen, not measured."""
+
+_ROUNDING = 1e-9
+"""A rate that is a share times a whole number takes that many instances, though division may give a little more."""
 
 TIMES_USUAL = 3
 """A test of the search may take so many times what such tests take, if that is more than its share of the time. Chosen,
@@ -89,6 +97,26 @@ def confirmation(request: JobRequest, durations: Durations, *, runs: int, kept_s
         chances=CHANCES_TO_PASS,
         kept_s=kept_s,
     )
+
+
+def at_rate(task: Task, rate_per_s: float) -> Task:
+    """Return ``task`` at ``rate_per_s`` on each instance, of as many as carry the rate of its request together."""
+    asked_per_s = task.request.sla.rate_per_s
+    instances = 1 if asked_per_s is None else max(1, ceil(asked_per_s / rate_per_s * (1 - _ROUNDING)))
+    sla = replace(task.request.sla, rate_per_s=instances * rate_per_s)
+    return replace(task, request=replace(task.request, sla=sla), instances=instances)
+
+
+def spot_check(request: JobRequest, rate_per_s: float) -> Task:
+    """Return the task of seeing whether a host does at ``rate_per_s`` what one like it did."""
+    task = Task(
+        kind="spot_check",
+        called="a spot check",
+        request=request,
+        durations=SPOT_CHECK,
+        limit_s=SPOT_CHECK_LIMIT_S,
+    )
+    return at_rate(task, rate_per_s)
 
 
 def beside(request: JobRequest) -> Task:

@@ -44,8 +44,11 @@ class Bench(Protocol):
         """Put a finalist, of which there would be so many ``instances``, under a short load."""
         ...
 
-    def confirm(self, configuration: Configuration, plan: ConfirmationPlan) -> Trial | None:
-        """Put the winner under load again, as planned."""
+    def confirm(
+        self, configuration: Configuration, plan: ConfirmationPlan, *, rate_per_s: float | None = None
+    ) -> Trial | None:
+        """Put the winner under load again, as planned: at ``rate_per_s`` on each instance, or at its share of the rate
+        that was asked for."""
         ...
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:

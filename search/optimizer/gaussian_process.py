@@ -37,6 +37,10 @@ CAPACITY_NOISE, LATENCY_NOISE = 0.04, 0.2
 differ by about as much. The former is chosen; the latter lies between a quiet day and a noisy one
 (benchmarks/claims/endpoint_prediction.py, again)."""
 
+_ELSEWHERE = 0.7
+"""The part of an error that a configuration shares with itself on a host of another class: which libraries a simulation
+flatters, and which knobs, is much the same on unlike machines, how fast they are is not. Chosen, not measured."""
+
 _UNLIKE_BACKEND, _UNLIKE_SHAPE, _BATCH_LENGTH, _UNLIKE_DELAY, _UNLIKE_ENVELOPE = 0.15, 0.5, 2.0, 0.8, 0.8
 """The part of an error that configurations share which differ in the backend, in threads or workers or knobs, by so
 many doublings of the batch (a factor 1/e), in the delay, and in the envelope. Chosen, not measured."""
@@ -58,6 +62,16 @@ class Estimate:
         return exp(self.log_mean)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """How far the predictions of ``configuration`` were off where it was measured: the logarithms of measured over
+    predicted, None where there was nothing to compare."""
+
+    configuration: Configuration
+    capacity_error: float | None
+    latency_error: float | None
+
+
 class CorrectedPredictions:
     """Predictions of one positive quantity, corrected by what was measured.
 
@@ -74,6 +88,7 @@ class CorrectedPredictions:
         self._measured: list[Configuration] = []
         self._errors: list[float] = []
         self._noise: list[float] = []
+        self._places: list[str] = []
         self._solved: tuple[np.ndarray, np.ndarray] | None = None
         self._learnt_scale: float | None = None
 
@@ -81,6 +96,7 @@ class CorrectedPredictions:
         """Return a copy that has learnt the same, and takes the same predictions from ``predict``."""
         other = CorrectedPredictions(predict, noise=self._usual_noise)
         other._measured, other._errors, other._noise = [*self._measured], [*self._errors], [*self._noise]
+        other._places = [*self._places]
         other._solved, other._learnt_scale = self._solved, self._learnt_scale
         return other
 
@@ -90,12 +106,26 @@ class CorrectedPredictions:
 
         A value of zero or infinity is no measurement, and is left out.
         """
+        error = self.error_of(configuration, value)
+        if error is not None:
+            self._learn(configuration, error, self._usual_noise if noise is None else noise, place="")
+
+    def learn_error(self, configuration: Configuration, error: float, *, place: str) -> None:
+        """Take into account that on hosts of another class, ``place``, the prediction was off by ``error``, a
+        logarithm: they share a part of their errors with those here, and with each other."""
+        self._learn(configuration, error, self._usual_noise, place)
+
+    def error_of(self, configuration: Configuration, value: float) -> float | None:
+        """Return by how much, as a logarithm, ``value`` is off what is predicted before anything was measured; None
+        where nothing is, or the value is no measurement."""
         predicted = self._predict(configuration)
-        if predicted is None or not 0 < value < inf:
-            return
+        return None if predicted is None or not 0 < value < inf else log(value / predicted[0])
+
+    def _learn(self, configuration: Configuration, error: float, noise: float, place: str) -> None:
         self._measured.append(configuration)
-        self._errors.append(log(value / predicted[0]))
-        self._noise.append(self._usual_noise if noise is None else noise)
+        self._errors.append(error)
+        self._noise.append(noise)
+        self._places.append(place)
         self._solved = self._learnt_scale = None
 
     def estimates(self, configurations: Sequence[Configuration]) -> list[Estimate | None]:
@@ -110,7 +140,7 @@ class CorrectedPredictions:
         mean, variance = np.zeros(len(known)), own
         if self._measured:
             inverse, weights = self._solve()
-            shared = self._covariance(asked, self._measured)
+            shared = self._covariance(asked, self._measured) * _same_place([""] * len(asked), self._places)
             mean = shared @ weights
             variance = np.maximum(own - np.einsum("ij,jk,ik->i", shared, inverse, shared), _MIN_VARIANCE)
         for (nth, prediction), error, spread in zip(known, mean.tolist(), variance.tolist(), strict=True):
@@ -120,7 +150,7 @@ class CorrectedPredictions:
     def _solve(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of the covariance of what was measured, n x n, and the weights of its errors, n."""
         if self._solved is None:
-            covariance = self._covariance(self._measured, self._measured)
+            covariance = self._covariance(self._measured, self._measured) * _same_place(self._places, self._places)
             covariance += np.diag(np.square(self._noise))
             inverse: np.ndarray = np.linalg.inv(covariance)
             self._solved = inverse, inverse @ np.array(self._errors)
@@ -154,6 +184,12 @@ class CorrectedPredictions:
         sds = self._learnt_sds(rows)[:, None] * self._learnt_sds(columns)[None, :]
         covariance: np.ndarray = similarity(rows, columns) * sds
         return covariance
+
+
+def _same_place(rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
+    """Return the part of an error that what was measured at one place shares with what is at another."""
+    same: np.ndarray = np.array(rows)[:, None] == np.array(columns)[None, :]
+    return np.where(same, 1.0, _ELSEWHERE)
 
 
 def similarity(rows: Sequence[Configuration], columns: Sequence[Configuration]) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import ExpectedScore
-from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedPredictions, Estimate
+from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedPredictions, Estimate, Lesson
 from servefit.search.queueing.endpoint import queue_of
 from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
@@ -124,6 +124,23 @@ class Surrogate:
     def learn_capacity(self, trial: Trial) -> None:
         """Take the capacity of a measurement into account, for which nothing has to be known of its latency."""
         self._capacity.learn(trial.configuration, trial.capacity.throughput_per_s)
+
+    def lesson_of(self, trial: Trial) -> Lesson:
+        """Return what ``trial`` teaches those who search on hosts of another class."""
+        p95_ms = latency_ms(trial)
+        return Lesson(
+            configuration=trial.configuration,
+            capacity_error=self._capacity.error_of(trial.configuration, trial.capacity.throughput_per_s),
+            latency_error=self._latency.error_of(trial.configuration, p95_ms) if isfinite(p95_ms) else None,
+        )
+
+    def learn_from_elsewhere(self, lesson: Lesson, *, place: str) -> None:
+        """Take into account what was learnt on hosts of another class, ``place``: it orders what is tested here, and is
+        no measurement."""
+        if lesson.capacity_error is not None:
+            self._capacity.learn_error(lesson.configuration, lesson.capacity_error, place=place)
+        if lesson.latency_error is not None:
+            self._latency.learn_error(lesson.configuration, lesson.latency_error, place=place)
 
     def assume(self, configuration: Configuration) -> None:
         """Take ``configuration`` for measured, with what is expected of it."""
@@ -251,14 +268,20 @@ class Surrogate:
         return Estimate(log_mean=log(worst) + latency.log_mean - log(predicted["p95"][0]), sd=latency.sd)
 
     def _predicted_capacity(self, configuration: Configuration) -> tuple[float, bool] | None:
-        """Return the simulated requests a second, and whether they rest on a guess; None without service times."""
+        """Return the simulated requests a second, and whether they rest on a guess; None without service times, and of
+        what is not in the space, which was measured elsewhere."""
+        if configuration not in self._contexts:
+            return None
         if configuration not in self._capacities:
             found = self._prediction(configuration, None)
             self._capacities[configuration] = None if found is None else (found[0].capacity_per_s, found[1])
         return self._capacities[configuration]
 
     def _predicted_p95(self, configuration: Configuration) -> tuple[float, bool] | None:
-        """Return the simulated p95 in ms, and whether it rests on a guess; None where it is not finite."""
+        """Return the simulated p95 in ms, and whether it rests on a guess; None where it is not finite, and of what is
+        not in the space."""
+        if configuration not in self._contexts:
+            return None
         figures = self._latency_figures(configuration)
         return figures["p95"] if figures is not None and isfinite(figures["p95"][0]) else None
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.bench import Bench
+    from servefit.search.optimizer.guide import ToConfirm
     from servefit.search.optimizer.progress import Progress
     from servefit.search.optimizer.time_left import Stage
     from servefit.search.results.recommendation import Recommendation, Trial
@@ -81,7 +82,7 @@ class Search(SearchState):
 
     def _time_calls(self) -> None:
         """Time calls, unless everything can be tested anyway."""
-        self.exhaustive = self._whole_grid_fits()
+        self.exhaustive = not self.guide.needs_predictions and self._whole_grid_fits()
         if not self.exhaustive:
             self._begin("timing", "timing calls")
             self.survey.carry_out(self._time, self._may_time_more)
@@ -197,12 +198,13 @@ class Search(SearchState):
         proposer.leave_out(self._unpredictable())
         self.time_left.proposer = proposer
         self._begin("tests", "measuring")
-        while (tests := self._tests_to_make()) > 0:
+        while (tests := self._tests_to_make()) > 0 and self.guide.goes_on(self):
             proposer.leave_out(self.given_up)
             batch = self._batch(proposer, tests)
             if not batch:
                 break
             self._test(batch, proposer)
+        self.searched = True
         single = self.untried_single()
         in_time = self.test_s <= self.clock.left_s - self.kept_for_the_end_s()
         if single is not None and in_time and self.clock.tests_to_search >= 1:
@@ -261,32 +263,33 @@ class Search(SearchState):
             self.failed.add(configuration)
         else:
             self.trials.append(result)
+            self.guide.tell(self, result)
 
     def _confirm(self) -> None:
         """Measure the winner again, for longer: the best of many measurements is partly the luckiest. What that leaves
         open is measured once more. If another one is the winner then, that one is confirmed too."""
-        while recommendations := self.recommendations():
-            best = recommendations[0].trial
-            if best.configuration in self.confirmed:
-                return
-            if len(self.confirmed) >= MAX_CONFIRMATIONS:
+        while (asked := self.guide.to_confirm(self)) is not None:
+            if len(self.confirmed) >= MAX_CONFIRMATIONS and asked.configuration not in self.confirmed:
                 self.remarks.append("the winner was not confirmed: it won by the confirmation of others")
                 return
             if not self._confirmation_fits():
                 self.remarks.append(NOT_CONFIRMED)
                 return
             self._begin("confirmation", "measuring the winner again")
-            result = self._confirmed(best.configuration)
+            result = self._confirmed(asked)
             if result is not None and result.verdict == "UNDECIDED" and self._confirmation_fits():
                 self.trials.append(result)
-                result = self._confirmed(best.configuration)
-            self.confirmed.add(best.configuration)
-            self._keep(best.configuration, result)
+                result = self._confirmed(asked)
+            self.confirmed.add(asked.configuration)
+            self._keep(asked.configuration, result)
 
-    def _confirmed(self, winner: Configuration) -> Trial | None:
-        """Measure ``winner`` for as long as there is time for, since that is what people rely on."""
-        plan = self.confirmation_plan(self.clock.left_s, winner, in_one=self.bench.is_predicted(winner))
-        return self.bench.confirm(winner, plan)
+    def _confirmed(self, asked: ToConfirm) -> Trial | None:
+        """Measure the winner for as long as there is time for, since that is what people rely on."""
+        winner, rate_per_s = asked.configuration, asked.rate_per_s
+        in_one = self.bench.is_predicted(winner)
+        left_s = self.clock.left_s * asked.part
+        plan = self.confirmation_plan(left_s, winner, in_one=in_one, rate_per_s=rate_per_s)
+        return self.bench.confirm(winner, plan, rate_per_s=rate_per_s)
 
     def _confirmation_fits(self) -> bool:
         """Return whether tests and time are left to measure once more."""

@@ -16,6 +16,7 @@ from servefit.search.optimizer.confirmation_plan import (
     min_confirmation_s,
     plan_confirmation,
 )
+from servefit.search.optimizer.guide import OnItsOwn
 from servefit.search.optimizer.importance import importance, naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
+    from servefit.search.optimizer.guide import Guide
     from servefit.search.optimizer.pace import Activity
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
@@ -69,9 +71,10 @@ class SearchState:
 
     ``trials``, ``failed`` and ``confirmed`` grow as it goes; what they hold at the beginning is not measured again, nor
     is what was ``untimeable``. ``costs`` are those of an endpoint, where one is deployed and they are known.
-    ``timed_by_s`` is when the timing of calls was over, None before. ``earlier`` trials of other jobs only help to
-    predict. ``closing_s`` says how much time to leave for what is done with a winner after the search, ``usual_s`` how
-    long things took in earlier jobs.
+    ``timed_by_s`` is when the timing of calls was over, None before, and ``searched`` says that nothing new is tried.
+    ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time to leave for what is done
+    with a winner after the search, ``usual_s`` how long things took in earlier jobs. ``guide`` says what the search
+    itself cannot know.
     """
 
     space: Space
@@ -87,6 +90,7 @@ class SearchState:
     untimeable: Iterable[Configuration] = ()
     closing_s: Callable[[Configuration], float] = lambda _: 0.0
     usual_s: Mapping[Activity, float] = field(default_factory=dict)
+    guide: Guide = field(default_factory=OnItsOwn)
     given_up: set[Configuration] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
     began_s: float = field(init=False)
@@ -94,6 +98,7 @@ class SearchState:
     survey: Survey = field(init=False)
     surrogate: Surrogate = field(init=False)
     exhaustive: bool = False
+    searched: bool = False
     test_s: float = 0.0
     round_test_s: float = 0.0
 
@@ -187,12 +192,13 @@ class SearchState:
         return enough and self.request.phases is None and turn_durations(self.request).at_rate_s <= LONGEST_TURN_S
 
     def confirmation_plan(
-        self, left_s: float, winner: Configuration | None, *, in_one: bool = False
+        self, left_s: float, winner: Configuration | None, *, in_one: bool = False, rate_per_s: float | None = None
     ) -> ConfirmationPlan:
-        """Return how ``winner`` is measured again where ``left_s`` are left for that and the closing; see
-        ``plan_confirmation``."""
+        """Return how ``winner`` is measured again where ``left_s`` are left for that and the closing, at
+        ``rate_per_s`` on each instance if told; see ``plan_confirmation``."""
+        sla = self.request.sla
         return plan_confirmation(
-            self.request,
+            self.request if rate_per_s is None else replace(self.request, sla=replace(sla, rate_per_s=rate_per_s)),
             left_s=left_s - self.min_closing_s(winner),
             round_test_s=self.round_test_s,
             in_one=in_one,

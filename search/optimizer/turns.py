@@ -52,6 +52,8 @@ class Turns:
         self.begin("rounds", "measuring the best in turns")
         self._know_costs_of_finalists(chosen)
         for nth in range(first, MAX_ROUNDS):
+            if not search.guide.goes_on(search):
+                return
             if search.clock.tests_left <= len(chosen) + 1:
                 naive = None
             turn = _turn(chosen, naive)

@@ -174,6 +174,7 @@ def run_test(
         kept_in=None if keep is None else keep(measurement),
         round=nth_round,
         driver=closed.driver,
+        asked_per_s=None if final is None else final.asked_per_s,
     )
 
 
@@ -227,6 +228,7 @@ class _Attempt:
     """An open loop at the share of the rate that so many instances leave for one."""
 
     instances: int
+    asked_per_s: float
     decision: Decision
     summary: Summary
     judgement: Judgement
@@ -263,7 +265,15 @@ def _try_instances(
         judgement = judge(
             request.sla, capacity=capacity, at_rate=summary, evidence=decision.evidence, instances=instances
         )
-        attempts.append(_Attempt(instances=instances, decision=decision, summary=summary, judgement=judgement))
+        attempts.append(
+            _Attempt(
+                instances=instances,
+                asked_per_s=rate_per_s / instances,
+                decision=decision,
+                summary=summary,
+                judgement=judgement,
+            )
+        )
         if not _more_may_help(judgement, summary, request) or time_left_s() < least_s:
             break
     return attempts

@@ -41,7 +41,8 @@ class Trial(StoredMember, frozen=True, kw_only=True):
 
     ``capacity`` sums up the closed loop that finds how many requests the configuration can answer, or of traffic in
     phases the plateau that answered most of them within the limits; ``at_rate`` the open loop at the rate asked of one
-    of ``instance_count`` instances, None where no rate was asked. ``stopped`` says which condition ended traffic in
+    of ``instance_count`` instances, None where no rate was asked; of that rate one was asked for ``asked_per_s``, which
+    trials of an earlier servefit do not have. ``stopped`` says which condition ended traffic in
     phases before its time. ``problems`` are what was wrong with the measurement. ``measurement`` is without its runs:
     their raw samples are in ``kept_in``, a file in the job's folder. ``threads_outside`` were allowed on CPUs outside
     the envelope. ``round`` is the round of finalists that it belongs to, None for all other tests. ``driver`` says how
@@ -74,6 +75,7 @@ class Trial(StoredMember, frozen=True, kw_only=True):
     driver: DriverName = "inprocess"
     basis: Basis = "measured"
     alone: ModelAlone | None = None
+    asked_per_s: float | None = None
 
     @property
     def judged(self) -> Summary:

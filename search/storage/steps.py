@@ -17,11 +17,19 @@ from servefit.showing import shown
 from servefit.stored import Stored
 
 StepKind: TypeAlias = Literal[
-    "compilation", "service_time", "endpoint_costs", "load_test", "confirmation", "endpoint", "model_alone"
+    "compilation",
+    "service_time",
+    "endpoint_costs",
+    "load_test",
+    "confirmation",
+    "endpoint",
+    "model_alone",
+    "spot_check",
 ]
 """What was done: a backend compiled the model, calls were timed alone, requests to an endpoint were timed beside their
-predictions, a configuration was put under load, one was put under load again because it may be the winner, or the
-winner was put under load in the other deployment: as an endpoint, or called in process."""
+predictions, a configuration was put under load, one was put under load again because it may be the winner, the winner
+was put under load in the other deployment (as an endpoint, or called in process), or on another host of a fleet, to see
+whether it does the same there."""
 
 TESTS: tuple[StepKind, ...] = ("load_test", "confirmation")
 """The kinds of steps whose trials the search compares: load tests of the deployment that was asked for."""

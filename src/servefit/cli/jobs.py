@@ -39,6 +39,7 @@ STEP_KINDS = (
     "confirmation",
     "endpoint",
     "model_alone",
+    "spot_check",
 )
 """Those of ``storage.steps``, which a shell that completes them need not wait for."""
 

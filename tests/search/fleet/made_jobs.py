@@ -89,6 +89,7 @@ class Made:
             trial = replace(
                 self._trial(Configuration(backend="xgboost", vcpus=8)),
                 at_rate=summary,
+                asked_per_s=held_per_s,
                 verdict=verdict,
                 basis=self.basis,
             )

@@ -172,3 +172,39 @@ def test_similarity_is_a_covariance(configurations: list[Configuration]) -> None
     assert np.all(np.diag(matrix) == 1)
     assert np.all((matrix > 0) & (matrix <= 1))
     assert np.linalg.eigvalsh(matrix).min() > -1e-9
+
+
+def test_what_was_learnt_elsewhere_corrects_less_than_a_measurement_here_and_more_than_nothing() -> None:
+    here, elsewhere, nothing = (CorrectedPredictions(predict) for _ in range(3))
+    here.learn(TESTED, 260.0)
+    elsewhere.learn_error(TESTED, log(1.3), place="rack3")
+    errors = [estimate(each, TESTED).log_mean - log(200.0) for each in (nothing, elsewhere, here)]
+    assert errors == sorted(errors)
+    assert errors[1] > 0.4 * errors[2]
+
+
+def test_a_prediction_that_was_right_elsewhere_is_surer_here_and_less_sure_than_one_that_was_right_here() -> None:
+    here, elsewhere, nothing = (CorrectedPredictions(predict) for _ in range(3))
+    here.learn(TESTED, 200.0)
+    elsewhere.learn_error(TESTED, 0.0, place="rack3")
+    sds = [estimate(each, TESTED).sd for each in (here, elsewhere, nothing)]
+    assert sds == sorted(sds)
+    assert len(set(sds)) == 3
+
+
+def test_many_lessons_of_one_place_never_make_a_measurement() -> None:
+    corrected = CorrectedPredictions(predict)
+    for _ in range(50):
+        corrected.learn_error(TESTED, log(1.3), place="rack3")
+    # Of a class that nothing was measured on, what is its own stays unknown.
+    assert estimate(corrected, TESTED).sd > 0.07
+    corrected.learn(TESTED, 180.0)
+    assert estimate(corrected, TESTED).value == pytest.approx(180.0, rel=0.06)
+
+
+def test_a_lesson_about_what_is_not_in_the_space_corrects_what_is_like_it() -> None:
+    corrected = CorrectedPredictions(predict)
+    corrected.learn_error(replace(TESTED, vcpus=64, backend="a"), log(1.3), place="rack3")
+    assert estimate(corrected, TESTED).log_mean > log(200.0)
+    corrected.learn_error(replace(TESTED, backend="unknown"), log(1.3), place="rack3")
+    assert estimate(corrected, TESTED).value > 200.0

@@ -75,8 +75,13 @@ def test_a_server_elsewhere_that_dies_is_known_by_its_answers(host_small: HostSm
         destination = Destination.of(hosted.url, "json")
         with start_clients(destination, payload_rows, UnseenServer(), cpus=(FIRST_CPU,), timeout_s=1) as driver:
             killer = threading.Timer(0.5, os.kill, (hosted.pids[0], signal.SIGKILL))
-            killer.start()
-            run = driver.run(ClosedLoop.constant(users=2, duration_s=1))
+
+            def begin_with_the_load() -> int:
+                """A server that is killed in the warm-up answers nothing of the load."""
+                killer.start()
+                return time.monotonic_ns()
+
+            run = driver.run(OpenLoop(rate_per_s=100, duration_s=1), begins_at=begin_with_the_load)
             killer.join()
             with pytest.raises(MeasurementError, match="answers no request: connection refused"):
                 driver.run(ClosedLoop.constant(users=2, duration_s=1))

@@ -83,7 +83,7 @@ class Table:
     of a configuration, ``disturbed`` and ``failing`` say which are INVALID and which are none, ``predicted`` which
     leave no CPU to the client of an endpoint. The first ``left_open`` confirmations are UNDECIDED, and ``before`` is
     called before anything is measured. Everything takes as long as it usually does, or, with ``start_s``, that and its
-    loads. ``costs`` are what requests to an endpoint cost. ``surveyed`` says by which configuration that was measured,
+    loads. Calls take so many times as long as the machine is ``slower``. ``costs`` are what requests to an endpoint cost. ``surveyed`` says by which configuration that was measured,
     and how many were timed and tested before.
     """
 
@@ -98,6 +98,7 @@ class Table:
     left_open: int = 0
     before: Callable[[], None] = lambda: None
     start_s: float | None = None
+    slower: float = 1.0
     costs: EndpointCosts | None = None
     now_s: float = 0.0
     clock: Clock = field(init=False)
@@ -119,7 +120,7 @@ class Table:
         )
         self._noise = np.random.default_rng([self.seed, 1])
         truth = np.random.default_rng([self.seed, 0])
-        self._speed = {backend: exp(truth.normal(0, 0.25)) for backend in BACKENDS}
+        self._speed = {backend: self.slower * exp(truth.normal(0, 0.25)) for backend in BACKENDS}
         of_backend = {backend: truth.normal(0, 0.05) for backend in BACKENDS}
         self._error = {
             configuration: exp(of_backend[configuration.backend] + truth.normal(0, 0.03))
@@ -158,9 +159,11 @@ class Table:
         found = self._test("round", configuration, Sla(rate_per_s=asked))
         return None if found is None else replace(found, round=nth_round)
 
-    def confirm(self, configuration: Configuration, plan: ConfirmationPlan) -> Trial | None:
+    def confirm(
+        self, configuration: Configuration, plan: ConfirmationPlan, *, rate_per_s: float | None = None
+    ) -> Trial | None:
         self._spend(plan.runs * self._test_s(5.0 / plan.runs, plan.each))
-        found = self._test("confirmation", configuration, self.request.sla, noise=0.0125)
+        found = self._test("confirmation", configuration, self.request.sla, noise=0.0125, only_per_s=rate_per_s)
         if found is None or len(self.of_kind("confirmation")) > self.left_open:
             return found
         return replace(found, verdict="UNDECIDED")
@@ -201,7 +204,15 @@ class Table:
         """By which part ``chosen`` is worse than the best."""
         return self.figure(chosen) / min(map(self.figure, self.space.grid)) - 1
 
-    def _test(self, kind: Kind, configuration: Configuration, sla: Sla, *, noise: float = 0.025) -> Trial | None:
+    def _test(
+        self,
+        kind: Kind,
+        configuration: Configuration,
+        sla: Sla,
+        *,
+        noise: float = 0.025,
+        only_per_s: float | None = None,
+    ) -> Trial | None:
         times = sum(configuration == measured for _, measured in self.measured)
         self.clock.tests += 1
         self.measured.append((kind, configuration))
@@ -210,8 +221,9 @@ class Table:
         luck = self.luck.get(configuration, ())
         factor = self._off(noise) * (luck[times] if times < len(luck) else 1.0)
         capacity_per_s = self.capacity_per_s(configuration) * factor
-        for instances in [1] if sla.rate_per_s is None else instance_counts(sla.rate_per_s, capacity_per_s):
-            share = None if sla.rate_per_s is None else sla.rate_per_s / instances
+        counts = [1] if sla.rate_per_s is None or only_per_s else instance_counts(sla.rate_per_s, capacity_per_s)
+        for instances in counts:
+            share = only_per_s or (None if sla.rate_per_s is None else sla.rate_per_s / instances)
             p95_ms = self.p95_ms(configuration, share) * self._off(noise) / factor
             violation = max((p95_ms / limit.limit_ms - 1 for limit in sla.thresholds), default=0.0)
             if violation <= 0:
@@ -228,7 +240,7 @@ class Table:
         if measured.at_rate is None:
             return measured
         samples = round(measured.at_rate.throughput_per_s * SCREENING.at_rate_s)
-        return replace(measured, at_rate=replace(measured.at_rate, samples=samples))
+        return replace(measured, at_rate=replace(measured.at_rate, samples=samples), asked_per_s=share)
 
     def _test_s(self, usual_s: float, durations: Durations) -> float:
         if self.request.phases is not None:

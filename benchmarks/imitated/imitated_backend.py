@@ -1,0 +1,66 @@
+"""A backend that predicts as xgboost does, and takes $IMITATED_MS for every request of a call, waiting and not computing:
+hosts that are imitated so side by side on one machine are not in each other's way."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.registry import imported
+from servefit.backends.types import Availability, Target
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from servefit.backends.model import Model
+    from servefit.backends.types import Artifact, Knob, Predictor, Settings
+
+VARIABLE = "IMITATED_MS"
+
+
+class ImitatedBackend:
+    """Delegates to the backend of xgboost, and takes its time."""
+
+    name = "imitated"
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        return Availability.yes("1.0") if target is Target.CPU else Availability.no("it imitates CPUs")
+
+    def supports(self, model: Model) -> Availability:
+        return imported("xgboost").supports(model)
+
+    def knobs(self, _model: Model, _vcpus: int, _target: Target = Target.CPU) -> tuple[Knob, ...]:
+        return ()
+
+    def compile_estimate_s(self, _model: Model) -> float:
+        return 0.1
+
+    def cache_key(self) -> str:
+        return ""
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        return imported("xgboost").compile(model, target, workdir)
+
+    def load(self, artifact: Artifact, settings: Settings) -> SlowPredictor:
+        right = imported("xgboost").load(artifact, settings)
+        return SlowPredictor(right, float(os.environ[VARIABLE]) * 1e-3)
+
+
+class SlowPredictor:
+    """A predictor that answers no call before so many seconds for each row of it have passed."""
+
+    def __init__(self, right: Predictor, row_s: float) -> None:
+        self._right = right
+        self._row_s = row_s
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        ends_s = time.monotonic() + self._row_s * len(rows)
+        found = self._right.predict(rows)
+        time.sleep(max(0.0, ends_s - time.monotonic()))
+        return found
+
+    def close(self) -> None:
+        self._right.close()
