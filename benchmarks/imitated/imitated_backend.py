@@ -1,5 +1,5 @@
-"""A backend that predicts as xgboost does, and takes $IMITATED_MS for every request of a call, waiting and not computing:
-hosts that are imitated so side by side on one machine are not in each other's way."""
+"""A backend that predicts as xgboost does, and takes $IMITATED_MS for every row, waiting and not computing: hosts that
+are imitated so side by side on one machine are hardly in each other's way."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def left_out(job: FleetJob) -> Sequence[tuple[str, str]]:
             if told:
                 reason = told[0]
             elif each.job.best is None:
-                reason = "nothing was measured"
+                reason = next(iter(each.job.state.remarks), "nothing was measured")
             else:
                 reason = _why_not(each.job.best) or ""
             found.append((each.host_class, reason))

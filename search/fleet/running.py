@@ -9,26 +9,26 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from servefit.errors import AgentLost, ServefitError, SpecError, StateError, StorageError
+from servefit.errors import AgentLost, SpecError, StorageError
 from servefit.profiler.machine.background import work_in_background
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
 from servefit.quantities import percent_text
 from servefit.search.fleet.answer import cost_of, goal_of
+from servefit.search.fleet.class_search import ClassSearch
 from servefit.search.fleet.classifying import classify
 from servefit.search.fleet.database import fleet_address, fleet_leases
 from servefit.search.fleet.dispatcher import Dispatcher
 from servefit.search.fleet.fleet_job import BROKE_OFF, read_fleet_job
-from servefit.search.fleet.guide.class_guide import ClassGuide, confirmed_before
-from servefit.search.fleet.guide.fleet_guide import SAME_COST, FleetGuide, Standing
+from servefit.search.fleet.guide.fleet_guide import SAME_COST, FleetGuide
 from servefit.search.fleet.job_hosts import check_hosts, check_trust, job_hosts
-from servefit.search.fleet.measurer import FleetMeasurer
 from servefit.search.fleet.progress import OfHost
 from servefit.search.fleet.settling import settle
+from servefit.search.fleet.splitting import split_off
 from servefit.search.fleet.subject import check_publishable, delete_unneeded, publish
 from servefit.search.jobs.beginning import (
     check_free,
@@ -37,25 +37,20 @@ from servefit.search.jobs.beginning import (
     new_header,
     open_subject,
 )
-from servefit.search.jobs.job import JobStopped, tests_in, trials_of
 from servefit.search.jobs.lifecycle import working_s
-from servefit.search.jobs.runner import JobRunner
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import before_search
 from servefit.search.storage.blobs import Blobs
-from servefit.search.storage.class_log import ClassLog
 from servefit.search.storage.database import silent
 from servefit.search.storage.header import JobHost, JobState
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
 from servefit.search.storage.jobs import JobStore
 from servefit.search.storage.outages import PATIENCE_S
-from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from servefit.profiler.machine.host import Host
-    from servefit.profiler.record.types import Configuration
     from servefit.search.fleet.fleet_job import FleetJob
     from servefit.search.fleet.selection import Selection
     from servefit.search.optimizer.progress import Progress
@@ -63,9 +58,12 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Skipped
     from servefit.search.storage.header import JobStatus, PlanRequest
     from servefit.search.storage.log import JobLog
-    from servefit.search.storage.steps import Step
 
 _log = logging.getLogger(__name__)
+
+
+_TESTS_ENDED, _NOT_TESTED = "tests ended", "what was not tested"
+"""Begin the remark on what more tests might change."""
 
 
 class FleetInterrupted(KeyboardInterrupt):
@@ -180,7 +178,6 @@ class _FleetRun:
     clock: Clock
     skipped: Sequence[Skipped]
     remarks: list[str] = field(default_factory=list)
-    unlike: dict[str, str] = field(default_factory=dict)
 
     def classify(self) -> None:
         """Find out which hosts are alike, before anything else is measured. Raises AgentLost where none could be
@@ -197,8 +194,9 @@ class _FleetRun:
 
     def carry_out(self, own: Host) -> FleetJob:
         """Carry out what is left to do on all classes side by side, and return the job. Raises FleetInterrupted."""
-        # What broke off before is taken up again.
-        self.remarks.extend(remark for remark in self.log.state.remarks if not remark.startswith(BROKE_OFF))
+        # What broke off before is taken up again, and what was open may be closed.
+        passing = (BROKE_OFF, _TESTS_ENDED, _NOT_TESTED)
+        self.remarks.extend(remark for remark in self.log.state.remarks if not remark.startswith(passing))
         self.log.set_state(
             JobState(
                 status="IN_PROGRESS",
@@ -214,7 +212,8 @@ class _FleetRun:
             len(representatives), "servefit class", initializer=partial(work_in_background, own.cpus)
         )
         with silent(), pool:
-            running = [pool.submit(self._search, each, guide) for each in representatives]
+            searches = [self._search_of(each, guide) for each in representatives]
+            running = [pool.submit(each.carry_out) for each in searches]
             try:
                 outcomes = [each.result() for each in running]
             except KeyboardInterrupt:
@@ -224,7 +223,8 @@ class _FleetRun:
                 outcomes = [each.result() for each in running]
         if guide is not None and guide.difference is not None:
             self.remarks.append(_difference(guide.difference))
-        self._split_off()
+        unlike = {name: why for each in searches for name, why in each.unlike.items()}
+        self.remarks.extend(split_off(self.log, unlike))
         self.log.set_state(self._state(outcomes, interrupted=interrupted))
         self._clean_up()
         job = read_fleet_job(self.store, self.log.name)
@@ -262,80 +262,17 @@ class _FleetRun:
             seed=header.request.seed,
         )
 
-    def _search(self, host: JobHost, fleet: FleetGuide | None) -> tuple[JobStatus, str | None]:
-        """Search on the class of ``host``; give how that ended, and what there is to say of it."""
-        log = ClassLog(self.log, host.name)
-        steps = log.steps()
-        if (before := log.state.status) in ("COMPLETED", "FAILED"):
-            if fleet is not None:
-                confirmed_per_s = max(_confirmed(steps).values(), default=0.0)
-                fleet.ended(host.host_class, Standing(likely_per_s=0.0, confirmed_per_s=confirmed_per_s))
-            return before, None
-        clock = Clock.of(
-            log.header.request,
-            elapsed_before_s=self.clock.elapsed_s,
-            tests=tests_in(steps),
-            now=working_s(self.store),
+    def _search_of(self, host: JobHost, guide: FleetGuide | None) -> ClassSearch:
+        return ClassSearch(
+            host=host,
+            job=self.log,
+            store=self.store,
+            dispatcher=self.dispatcher,
+            progress=OfHost(self.progress, host.name),
+            elapsed_s=lambda: self.clock.elapsed_s,
+            skipped=self.skipped,
+            fleet=guide,
         )
-        twins = [each.name for each in self.log.header.hosts if each.host_class == host.host_class]
-        progress = OfHost(self.progress, host.name)
-        measurer = FleetMeasurer(
-            log=log, dispatcher=self.dispatcher, hosts=tuple(twins), clock=clock, progress=progress
-        )
-        runner = JobRunner(log=log, store=self.store, measurer=measurer, clock=clock, progress=progress)
-        runner.skipped.extend(self.skipped)
-        guide = None
-        if fleet is not None:
-            guide = ClassGuide(
-                host_class=host.host_class,
-                fleet=fleet,
-                check=lambda configuration, rate_per_s, name: runner.bench.spot_check(
-                    configuration, rate_per_s=rate_per_s, attempt=measurer.attempt_on(name)
-                ),
-                stopped=log.stop_requested,
-                confirmed_per_s=dict(_confirmed(steps)),
-                remarks=runner.remarks,
-                unlike=self.unlike,
-            )
-            runner.guide = guide
-        remark = None
-        try:
-            with time_limit(lambda: clock.left_s):
-                runner.carry_out()
-            found = runner.search is not None and bool(runner.search.recommendations())
-            status: JobStatus = "COMPLETED" if found or runner.guide.left_alone else "FAILED"
-        except JobStopped:
-            status = "STOPPED"
-        except (StorageError, StateError):
-            raise
-        except ServefitError as error:
-            # Of an agent that is lost, or that cannot have the model: other classes go on.
-            status, remark = "STOPPED", f"{BROKE_OFF}{host.name} and hosts like it: {error}"
-            runner.remarks.append(remark)
-        finally:
-            if fleet is not None:
-                fleet.ended(host.host_class)
-        log.set_state(runner.state(status))
-        _log.info("job %s on %s: %s", log.name, host.name, status)
-        return status, remark
-
-    def _split_off(self) -> None:
-        """Make hosts that a spot check told from their class classes of their own, of which nothing is known."""
-        if not self.unlike:
-            return
-        hosts = self.log.header.hosts
-        taken = {each.host_class for each in hosts}
-        names: dict[str, str] = {}
-        for each in hosts:
-            if each.name in self.unlike:
-                names[each.name] = _free_name(f"{each.host_class}-{each.name}", taken)
-                self.remarks.append(
-                    f"{each.name} {self.unlike[each.name]}: it is a class of its own, of which no more was measured"
-                )
-        self.log.classify(tuple(replace(each, host_class=names.get(each.name, each.host_class)) for each in hosts))
-        for name in names:
-            log = ClassLog(self.log, name)
-            log.set_state(JobState(status="COMPLETED", remarks=(f"{name} {self.unlike[name]}",)))
 
     def _state(self, outcomes: Sequence[tuple[JobStatus, str | None]], *, interrupted: bool) -> JobState:
         statuses = [status for status, _ in outcomes]
@@ -348,23 +285,9 @@ class _FleetRun:
         return JobState(status=status, elapsed_s=self.clock.elapsed_s, remarks=remarks, skipped=tuple(self.skipped))
 
 
-def _confirmed(steps: Iterable[Step]) -> Mapping[Configuration, float]:
-    return confirmed_before(trials_of(steps, ("confirmation",)))
-
-
 def _difference(part: float) -> str:
     """Return in a sentence by how much the cost of the plan was still open when the tests ended."""
     if part <= SAME_COST:
-        return "tests ended: whatever else they found, the plan would cost the same within 1 %"
-    return (
-        f"what was not tested may change the cost of the plan by up to {percent_text(part)}: more time (--time) tells"
-    )
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    """Return ``name``, or that with a number, so that it is not among those ``taken``, and take it."""
-    nth, found = 2, name
-    while found in taken:
-        found, nth = f"{name}-{nth}", nth + 1
-    taken.add(found)
-    return found
+        return f"{_TESTS_ENDED}: whatever else they found, the plan would cost the same within 1 %"
+    may = percent_text(part)
+    return f"{_NOT_TESTED} may change the cost of the plan by up to {may}: more time (--budget) tells"

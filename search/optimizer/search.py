@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.call_timing import rate_in_process, timing_s
+from servefit.search.optimizer.guide import OnItsOwn
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.bench import Bench
-    from servefit.search.optimizer.guide import ToConfirm
+    from servefit.search.optimizer.guide import Guide, ToConfirm
     from servefit.search.optimizer.progress import Progress
     from servefit.search.optimizer.time_left import Stage
     from servefit.search.results.recommendation import Recommendation, Trial
@@ -47,10 +48,12 @@ NOT_CONFIRMED = "the winner was not confirmed: the tests or the time asked for r
 
 @dataclass(slots=True, kw_only=True)
 class Search(SearchState):
-    """A search: it adds to its state what it has ``bench`` measure, and reports to ``progress``."""
+    """A search: it adds to its state what it has ``bench`` measure, and reports to ``progress``. ``guide`` says what it
+    cannot know itself."""
 
     bench: Bench
     progress: Progress
+    guide: Guide = field(default_factory=OnItsOwn)
     time_left: TimeLeft = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +70,14 @@ class Search(SearchState):
 
     def _measure_in_turns(self) -> None:
         """Measure the finalists in turns, so that they are told apart as well as the time allows."""
-        Turns(search=self, bench=self.bench, time_left=self.time_left, keep=self._keep, begin=self._begin).carry_out()
+        Turns(
+            search=self,
+            bench=self.bench,
+            time_left=self.time_left,
+            keep=self._keep,
+            begin=self._begin,
+            goes_on=lambda: self.guide.goes_on(self),
+        ).carry_out()
 
     def _ends_in_time(self, stage: Callable[[], None]) -> bool:
         """Carry out ``stage``, and return whether it came to its end; a remark says where it did not."""

@@ -16,7 +16,6 @@ from servefit.search.optimizer.confirmation_plan import (
     min_confirmation_s,
     plan_confirmation,
 )
-from servefit.search.optimizer.guide import OnItsOwn
 from servefit.search.optimizer.importance import importance, naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
-    from servefit.search.optimizer.guide import Guide
     from servefit.search.optimizer.pace import Activity
     from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
@@ -73,8 +71,7 @@ class SearchState:
     is what was ``untimeable``. ``costs`` are those of an endpoint, where one is deployed and they are known.
     ``timed_by_s`` is when the timing of calls was over, None before, and ``searched`` says that nothing new is tried.
     ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time to leave for what is done
-    with a winner after the search, ``usual_s`` how long things took in earlier jobs. ``guide`` says what the search
-    itself cannot know.
+    with a winner after the search, ``usual_s`` how long things took in earlier jobs.
     """
 
     space: Space
@@ -90,7 +87,6 @@ class SearchState:
     untimeable: Iterable[Configuration] = ()
     closing_s: Callable[[Configuration], float] = lambda _: 0.0
     usual_s: Mapping[Activity, float] = field(default_factory=dict)
-    guide: Guide = field(default_factory=OnItsOwn)
     given_up: set[Configuration] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
     began_s: float = field(init=False)

@@ -29,13 +29,15 @@ _NOT_COMPARED = "the best were not compared in turns"
 @dataclass(slots=True, kw_only=True)
 class Turns:
     """The turns of ``search``, measured by ``bench``. ``keep`` adds a result to what the search knows, None for a test
-    that failed, and ``begin`` reports that a stage begins."""
+    that failed, ``begin`` reports that a stage begins, and ``goes_on`` says whether another round may change
+    anything."""
 
     search: SearchState
     bench: Bench
     time_left: TimeLeft
     keep: Callable[[Configuration, Trial | None], None]
     begin: Callable[[Stage, str], None]
+    goes_on: Callable[[], bool] = lambda: True
 
     def carry_out(self) -> None:
         """Measure the finalists in turns, so that they are told apart as well as the time allows."""
@@ -52,7 +54,7 @@ class Turns:
         self.begin("rounds", "measuring the best in turns")
         self._know_costs_of_finalists(chosen)
         for nth in range(first, MAX_ROUNDS):
-            if not search.guide.goes_on(search):
+            if not self.goes_on():
                 return
             if search.clock.tests_left <= len(chosen) + 1:
                 naive = None

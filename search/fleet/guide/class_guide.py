@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from servefit.errors import AgentLost
@@ -29,6 +30,13 @@ LOOK_S = 0.5
 
 SPOT_CHECKS_S = 6.0
 """Kept for spot checks: a start, and loads of 3 s, on all hosts at the same time. Chosen, not measured."""
+
+_PATIENCE, _PATIENCE_S = 0.1, 30.0
+"""The part of the time of a job, or the seconds where it has no limit, for which a class waits for others whose calls
+were not timed yet: somebody may be measuring on their hosts. Chosen, not measured."""
+
+_MOST_LESSONS = 200
+"""More would take long to learn, and say nothing new. Chosen, not measured."""
 
 _LATE = 0.6
 """Of the time that is kept for the confirmation: when no more is left, nobody is waited for. Chosen, not measured."""
@@ -74,6 +82,7 @@ class ClassGuide:
     _at_most_per_s: dict[Configuration, float] = field(default_factory=dict)
     _refuted: dict[Configuration, int] = field(default_factory=dict)
     _disturbed: bool = False
+    _came_s: float | None = None
 
     @property
     def kept_s(self) -> float:
@@ -82,10 +91,14 @@ class ClassGuide:
 
     def goes_on(self, search: SearchState) -> bool:
         """Return whether another test on the class may change the plan; see ``Guide``."""
+        if self._came_s is None:
+            self._came_s = search.clock.elapsed_s
+        patience_s = _PATIENCE * search.clock.limit_s if isfinite(search.clock.limit_s) else _PATIENCE_S
         while True:
             self._check_stopped()
             self._learn(search)
-            verdict = self.fleet.goes_on(self.host_class, self._range(search))
+            patient = search.clock.elapsed_s - self._came_s < patience_s
+            verdict = self.fleet.goes_on(self.host_class, self._range(search), patient=patient)
             if verdict is not None:
                 self.left_alone = not verdict and not search.trials
                 return verdict
@@ -156,8 +169,7 @@ class ClassGuide:
         return self._known[1]
 
     def _learn(self, search: SearchState) -> None:
-        lessons = self.fleet.lessons
-        for place, lesson in lessons[self._learnt :]:
+        for place, lesson in self.fleet.lessons[self._learnt : _MOST_LESSONS]:
             self._learnt += 1
             if place != self.host_class:
                 search.surrogate.learn_from_elsewhere(lesson, place=place)

@@ -121,13 +121,14 @@ class FleetGuide:
             self.lessons.append((host_class, lesson))
             self._changed.notify_all()
 
-    def goes_on(self, host_class: str, known: RateRange) -> bool | None:
+    def goes_on(self, host_class: str, known: RateRange, *, patient: bool = True) -> bool | None:
         """Return whether ``host_class``, of which so much is known now, is tested next; None as long as that depends
-        on what others are at."""
+        on what others are at. Who is not ``patient`` does not wait for those whose calls were not timed yet, which may
+        turn out to carry anything."""
         with self._changed:
             mine = self._classes[host_class]
             mine.known, mine.at = known, "waiting"
-            verdict = self._verdict(host_class)
+            verdict = self._verdict(host_class, patient=patient)
             if verdict is not None:
                 mine.at = "testing" if verdict else "tested"
             self._changed.notify_all()
@@ -186,14 +187,14 @@ class FleetGuide:
         # What is refuted by a confirmation is not checked.
         return None if self._to_confirm else self._to_check.pop(host_class, None)
 
-    def _verdict(self, host_class: str) -> bool | None:
-        if any(each.at == "timing" for each in self._classes.values()):
+    def _verdict(self, host_class: str, *, patient: bool) -> bool | None:
+        if patient and any(each.at == "timing" for each in self._classes.values()):
             return None
         worth = self._worth_testing()
         if host_class in worth:
             return True
         waiting = {name for name, each in self._classes.items() if each.at == "waiting"}
-        testing = any(each.at == "testing" for each in self._classes.values())
+        testing = any(each.at in ("timing", "testing") for each in self._classes.values())
         return None if testing or worth & waiting else False
 
     def _worth_testing(self) -> set[str]:

@@ -9,7 +9,7 @@ from servefit.profiler.record.types import Configuration
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.results.recommendation import Basis, Confirmation, TrialVerdict
-from servefit.search.storage.header import JobHost, PlanRequest
+from servefit.search.storage.header import JobHost, JobState, PlanRequest
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeSummary, MakeTrial
@@ -35,6 +35,7 @@ class _Recommendation:
 @dataclass(frozen=True)
 class _Job:
     recommendations: tuple[_Recommendation, ...]
+    state: JobState = JobState(status="COMPLETED")
 
     @property
     def best(self) -> _Recommendation:

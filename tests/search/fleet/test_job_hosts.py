@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servefit.profiler.machine.cgroups import ControlGroups
+from servefit.profiler.machine.cpus import LogicalCpu
 from servefit.profiler.machine.host import Host, describe_host
-from servefit.profiler.machine.topology import LogicalCpu
 from servefit.search.fleet.job_hosts import job_hosts
 from servefit.search.request.job_request import EnvironmentRange, JobRequest
 

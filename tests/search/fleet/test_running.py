@@ -134,6 +134,32 @@ def test_a_class_that_loses_its_agent_for_good_is_named_and_the_others_go_on(
     assert len(failed) <= 2
 
 
+def test_hosts_of_a_plan_are_confirmed_at_their_planned_rate_and_spot_checked_there(
+    start_agent: StartAgent, servefit: Servefit, model: Path, fleet_url: str
+) -> None:
+    for name in ("rack3-07", "rack3-08"):
+        start_agent(name, cpus="0")
+    ended = servefit(
+        "recommend", str(model), "--backend", "xgboost", "--deploy", "library", "--no-http", "--allow-noise",
+        "--budget", "40s", "--rate", "300/s", "--sla", "p95=400ms", "--spare", "1", "--fleet", "--name", "fraud",
+        "--format", "json",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    # Twins that are timed at the same time on one CPU may not look like it.
+    rows_of_plan = document["plan"]["fleet"]["rows"]
+    assert sum(row["hosts"] for row in rows_of_plan) == 2
+    for row in rows_of_plan:
+        # After the loss of the other, each carries all.
+        assert row["offer"]["rate_per_s"] == pytest.approx(300)
+    measured = [_step(row) for row in rows(fleet_url, _STEPS)]
+    hosts = {step["attempt"]["host"] for step in measured if step["kind"] in ("confirmation", "spot_check")}
+    assert hosts == {"rack3-07", "rack3-08"}
+    assert len(rows_of_plan) == 2 or any(step["kind"] == "spot_check" for step in measured)
+    tests = [step for step in measured if step["kind"] in ("load_test", "confirmation", "spot_check")]
+    assert len(tests) <= 6, "more tests change nothing in the plan"
+
+
 _STEPS = "SELECT text FROM servefit_documents WHERE key LIKE 'servefit:step:%' ORDER BY key"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from tests.search.optimizer.search.conftest import Table
 from servefit.errors import AgentLost
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.search.fleet.fleet_job import LEFT_ALONE, NOT_PLANNED
-from servefit.search.fleet.guide.class_guide import confirmed_before
+from servefit.search.fleet.guide.class_guide import ClassGuide, confirmed_before
 from servefit.search.fleet.guide.fleet_guide import SAME_COST
 from servefit.search.jobs.job import JobStopped
 from servefit.search.request.job_request import JobRequest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
     from servefit.profiler.record.types import Configuration
+    from servefit.search.optimizer.search_state import SearchState
     from servefit.search.results.recommendation import Trial
 
 UNLIKE = {"fast": 1.0, "middle": 2.0, "slow": 4.0}
@@ -59,9 +61,10 @@ def test_what_is_in_the_plan_is_confirmed_at_the_rate_that_the_plan_gives_it(
     assert set(confirmed) == planned
     assert sum(confirmed.values()) == pytest.approx(found.guide.rate_per_s, rel=2e-3)
     for name, rate_per_s in confirmed.items():
-        # Hosts take parts in proportion to what they carry.
+        # Hosts take parts in proportion to what they carry; which configuration is best is looked for no further than
+        # the plan needs.
         share = found.most_per_s(name) / sum(map(found.most_per_s, planned))
-        assert rate_per_s == pytest.approx(found.guide.rate_per_s * share, rel=0.1)
+        assert rate_per_s == pytest.approx(found.guide.rate_per_s * share, rel=0.25)
 
 
 def test_three_classes_take_at_most_half_as_many_tests_again_as_one_host(trial: MakeTrial) -> None:
@@ -183,6 +186,30 @@ def test_a_class_whose_agents_are_lost_leaves_the_plan_to_the_others(trial: Make
     with pytest.raises(AgentLost):
         found.search()
     assert set(found.confirmed()) == {"middle", "slow"}
+
+
+def test_a_class_whose_calls_are_not_timed_in_time_does_not_keep_the_others_from_being_tested(
+    trial: MakeTrial,
+) -> None:
+    found = fleet(trial, times=0.8, costs={"fast": 1.0, "middle": 1.0, "slow": 1.0})
+    table = found.tables["fast"]
+
+    class Waiting(ClassGuide):
+        """Time passes while others are waited for, as it does on a machine."""
+
+        def goes_on(self, search: SearchState) -> bool:
+            search.clock.now = lambda: table.now_s + time.monotonic() * 100
+            return ClassGuide.goes_on(self, search)
+
+    guide = found.guides["fast"]
+    found.guides["fast"] = Waiting(
+        host_class="fast", fleet=found.guide, check=guide.check, stopped=guide.stopped, unlike=guide.unlike
+    )
+    search = Fleet.search_of(table, guide=found.guides["fast"])
+    search.clock.began_s = time.monotonic() * 100
+    search.carry_out()
+    # The others never came to their tests, nor to an end.
+    assert table.of_kind("load test")
 
 
 def test_a_stop_ends_all_classes(trial: MakeTrial) -> None:
