@@ -43,7 +43,8 @@ WIDE = 1.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What is asked of the solver: the numbers of all offers, in their order. ``limit_s`` is its time."""
+    """What is asked of the solver: the numbers of all offers, in their order. ``limit_s`` is its time, and ``gap`` the
+    part of the cost by which the answer may be off the best; None leaves it to the number of classes."""
 
     rates_per_s: tuple[float, ...]
     available: tuple[int, ...]
@@ -53,6 +54,7 @@ class Demand:
     spare: int
     most_hosts: int | None
     limit_s: float
+    gap: float | None = None
 
     def cost(self, hosts: tuple[int, ...]) -> float:
         """Return what ``hosts`` cost when each runs at the same part of its rate."""
@@ -103,7 +105,7 @@ class _Search:
         self._constant = idle + self._host_cost
         self._dearer = np.maximum(0.0, dynamic - least * rates)
         self._fixed = demand.rate_per_s * least
-        self._gap = EXACT if len(rates) <= FEW_CLASSES else CLOSE
+        self._gap = demand.gap or (EXACT if len(rates) <= FEW_CLASSES else CLOSE)
         self._best = tuple(fastest(demand.rates_per_s, demand.available, demand.most_hosts))
         self._best_cost = self._cost(self._best)
         self._highest_per_s = total_per_s(demand.rates_per_s, self._best)

@@ -7,7 +7,6 @@ from them here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import ceil
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from servefit.search.fleet.plan.balancers.kinds import BALANCERS, BalancerName, 
 from servefit.search.fleet.plan.cheapest import Cheapest, Demand
 from servefit.search.fleet.plan.fleet_plan import Fleet, FleetPlan, Loss, NotCarried, PlanRow
 from servefit.search.fleet.plan.losses import (
-    ROUNDING,
     carries,
     fastest,
     kept_per_s,
@@ -26,6 +24,7 @@ from servefit.search.fleet.plan.losses import (
     worst_loss,
 )
 from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_demand, check_offers
+from servefit.search.fleet.plan.one_class import cheapest_of_one_class
 from servefit.search.fleet.plan.weights import whole_weights
 
 LIMIT_S = 3.5
@@ -144,17 +143,12 @@ def fleet_of(
 
 
 def _best_of_one_class(offers: Sequence[HostOffer], demand: Demand, balancer: BalancerName) -> Fleet | None:
-    """Return the cheapest fleet of hosts of one class. Of one class, the fewest hosts that carry the rate are it."""
-    found: list[tuple[float, int, int]] = []
-    for index, offer in enumerate(offers):
-        least = ceil(demand.rate_per_s * (1 - ROUNDING) / offer.rate_per_s) + demand.spare
-        if least <= offer.hosts and (demand.most_hosts is None or least <= demand.most_hosts):
-            cost = least * offer.cost_idle + demand.rate_per_s / offer.rate_per_s * offer.cost_dynamic
-            found.append((cost, least, index))
-    if not found:
+    """Return the cheapest fleet of hosts of one class, None where no class carries the rate by itself."""
+    found = cheapest_of_one_class(demand)
+    if found is None:
         return None
-    _, least, index = min(found)
-    return fleet_of([offers[index]], [least], rate_per_s=demand.rate_per_s, spare=demand.spare, balancer=balancer)
+    offer = offers[found.index]
+    return fleet_of([offer], [found.hosts], rate_per_s=demand.rate_per_s, spare=demand.spare, balancer=balancer)
 
 
 def _losses(fleet: Fleet, rate_per_s: float, spare: int) -> Iterator[Loss]:

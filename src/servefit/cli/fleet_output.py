@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from servefit.cli.job_output import exit_status, print_job
 from servefit.cli.output import Format, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
-from servefit.report.fleet_tables import plan_headline, plan_sentences, plan_table
+from servefit.report.fleet_tables import left_out_sentences, plan_headline, plan_sentences, plan_table
 from servefit.report.job_tables import recommendations_table
 from servefit.report.table import Table
-from servefit.search.fleet.answer import goal_of, left_out, plan_of
+from servefit.search.fleet.answer import goal_of, plan_of
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.storage.header import PlanRequest
 
 if TYPE_CHECKING:
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
     from servefit.search.optimizer.progress import Progress
-    from servefit.search.storage.header import JobHost, PlanGoal
 
 _BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED)
 """Exit statuses of classes: the job has the first of them that a class has."""
@@ -52,6 +50,8 @@ def _status_of(job: FleetJob) -> int:
 def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
     """Print what the job found on each class of hosts, one after the other; as one document or table in other forms
     than that for people."""
+    from servefit.search.fleet.document import fleet_document
+
     plan, least = plan_of(job), goal_of(job.header.plan or PlanRequest(), job.header.hosts)
     if form is Format.TABLE:
         if plan is not None:
@@ -61,8 +61,8 @@ def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
             for line in plan_sentences(plan, least):
                 print_line(line)
         if plan is not None:
-            for name, reason in left_out(job):
-                print_line(f"Left out: {name}; {reason}.")
+            for line in left_out_sentences(job):
+                print_line(line)
         for each in job.classes:
             print_line(f"\n{_title(each)}")
             print_job(each.job, form, wide=wide)
@@ -71,44 +71,6 @@ def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
     for warning in job.warnings:
         if form is not Format.TABLE or not any(warning in each.job.warnings for each in job.classes):
             warn(warning)
-
-
-def fleet_document(job: FleetJob, plan: FleetPlan | NotCarried | None, least: PlanGoal) -> dict[str, Any]:
-    """Return the job as JSON: its plan, its hosts, and for every class of them a document as that of a job on one
-    host."""
-    from servefit.search.jobs.document import job_document
-
-    return {
-        "name": job.name,
-        "status": job.status,
-        "elapsed_s": job.state.elapsed_s,
-        "plan": None if plan is None else {"goal": least, **asdict(plan), "left_out": dict(left_out(job))},
-        "hosts": [
-            {
-                "name": each.name,
-                "class": each.host_class,
-                "fingerprint": each.host.fingerprint,
-                "labels": dict(each.labels),
-                "timing": _timing(each),
-            }
-            for each in job.header.hosts
-        ],
-        "classes": [
-            {"name": each.host_class, "hosts": list(each.hosts), "job": job_document(each.job)} for each in job.classes
-        ],
-        "warnings": list(job.warnings),
-    }
-
-
-def _timing(host: JobHost) -> dict[str, Any] | None:
-    """Return how long fixed work, and calls by the number of requests, took on a host; None where it was not timed."""
-    if host.timing is None:
-        return None
-    return {
-        "arithmetic_ns": host.timing.arithmetic.time_ns,
-        "memory_ns": host.timing.memory.time_ns,
-        "calls_ns": {str(each.requests): each.time.time_ns for each in host.timing.calls},
-    }
 
 
 def _table(job: FleetJob) -> Table:

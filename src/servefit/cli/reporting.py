@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,10 @@ from servefit.cli.options import JobArgument, StorageOption
 from servefit.cli.output import print_text
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.fleet_job import FleetJob
+    from servefit.search.jobs.job import RecommendationJob
 
 
 class Form(StrEnum):
@@ -40,25 +44,37 @@ def report(
     host: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST", help="Of a job on a fleet: what it found on hosts like that.", rich_help_panel=OUTPUT
+            metavar="HOST", help="Of a job on a fleet: only what it found on hosts like that.", rich_help_panel=OUTPUT
         ),
     ] = None,
     storage: StorageOption = None,
 ) -> None:
     """Write all that a job found: the answer, its evidence, every test, the machine, and how to repeat it.
 
-    An HTML page needs nothing but a browser; JSON, CSV and Markdown hold the same figures.
+    An HTML page needs nothing but a browser; JSON, CSV and Markdown hold the same figures. Of a job on a fleet: its
+    plan, and what other rates would cost.
 
     Example: servefit report fraud-20261124-120000 -o report.html
     """
     from servefit.report.writing import form_of, report_text, write_report
-    from servefit.search.jobs.lifecycle import load_job
 
     if output is None:
         if form is None:
             raise SpecError("output", None, "is missing", remedy="say -o report.html, or --format markdown for stdout")
-        print_text(report_text(load_job(job, storage=storage, host=host), form))
+        print_text(report_text(_found(job, storage=storage, host=host), form))
     else:
         # What is wrong with the name is said before anything is read.
         chosen = form or form_of(output)
-        write_report(load_job(job, storage=storage, host=host), output, chosen)
+        write_report(_found(job, storage=storage, host=host), output, chosen)
+
+
+def _found(name: str, *, storage: str | None, host: str | None) -> RecommendationJob | FleetJob:
+    """Read a job; of one on a fleet, all of it, or what it does on hosts like ``host``."""
+    from servefit.search.fleet.fleet_job import read_fleet_job
+    from servefit.search.jobs.lifecycle import read_job
+    from servefit.search.storage.jobs import JobStore
+
+    with JobStore.open(storage) as store:
+        if host is None and store.job(name).header.hosts:
+            return read_fleet_job(store, name)
+        return read_job(store, name, host=host)

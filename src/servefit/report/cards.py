@@ -17,9 +17,12 @@ from servefit.search.figures.registry import figure, figures
 from servefit.showing import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from servefit.backends.model import Model
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.results.recommendation import Recommendation, Trial
+    from servefit.search.storage.header import JobHeader
 
 _MEGABYTE = 1_000_000
 """Sizes of files are told in megabytes, as those who made the models do."""
@@ -89,11 +92,15 @@ def _marked(name: str, trial: Trial) -> str:
 
 def cards(job: RecommendationJob) -> tuple[Card, ...]:
     """Return the cards of the model and of the host."""
-    return (Card(title="Model", facts=_model_facts(job)), Card(title="Measured on", facts=_host_facts(job)))
+    return (model_card(job.header), Card(title="Measured on", facts=_host_facts(job)))
 
 
-def _model_facts(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
-    model = job.model
+def model_card(header: JobHeader) -> Card:
+    """Return the card of the model of a job."""
+    return Card(title="Model", facts=_model_facts(header.model, header.created_at))
+
+
+def _model_facts(model: Model, read_at: float) -> tuple[tuple[str, str], ...]:
     trees = model.trees
     facts: list[tuple[str, str | None]] = [
         ("file", Path(model.source).name or model.source),
@@ -103,10 +110,10 @@ def _model_facts(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
         ("nodes", None if trees is None else f"{trees.nodes:,}"),
         ("features", f"{model.signature.features:,}"),
         ("size", f"{number_text(model.size_bytes / _MEGABYTE)} MB"),
-        ("saved", _saved_on(model, job.header.created_at)),
+        ("saved", _saved_on(model, read_at)),
         ("SHA-256", model.digest[:_DIGEST_LETTERS]),
     ]
-    return _known(facts)
+    return known_facts(facts)
 
 
 def _saved_on(model: Model, read_at: float) -> str | None:
@@ -124,7 +131,7 @@ def _saved_on(model: Model, read_at: float) -> str | None:
 def _host_facts(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
     host = job.host
     containment = dict.fromkeys(trial.measurement.containment for trial in job.trials)
-    return _known(
+    return known_facts(
         [
             ("processor", host.cpu_model),
             ("CPUs", f"{host.logical_cpus} ({count_text(host.physical_cores, 'core')}), {host.architecture}"),
@@ -138,7 +145,8 @@ def _host_facts(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _known(facts: list[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
+def known_facts(facts: Sequence[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
+    """Return the facts of a card without those that are not known."""
     return tuple((name, printable(str(value))) for name, value in facts if value is not None)
 
 

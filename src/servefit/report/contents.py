@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """A section, identified by ``name``. Plots, each with its table, come before ``tables``. ``code`` is a file to
-    copy."""
+    copy. One that is not ``listed`` belongs to the one before, and the page does not lead to it."""
 
     name: str
     title: str
@@ -50,6 +50,7 @@ class Section:
     plots: tuple[Plot, ...] = ()
     tables: tuple[Table, ...] = ()
     code: str | None = None
+    listed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,4 +209,5 @@ def _without_empty(section: Section) -> Section:
         plots=plots,
         tables=(*undrawn, *(table for table in section.tables if table.rows)),
         code=section.code,
+        listed=section.listed,
     )

@@ -1,21 +1,25 @@
-"""The plan of a fleet as a table and as sentences."""
+"""The plan of a fleet, its classes and its hosts as tables and as sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from servefit.quantities import number_text
-from servefit.report.table import Table
-from servefit.search.fleet.plan.fleet_plan import NotCarried
+from servefit.quantities import count_text, given_text, number_text
+from servefit.report.table import Table, without_column
+from servefit.search.fleet.answer import left_out
+from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 
 if TYPE_CHECKING:
-    from servefit.search.fleet.plan.fleet_plan import Fleet, FleetPlan
+    from servefit.search.fleet.fleet_job import FleetJob
+    from servefit.search.fleet.plan.fleet_plan import Fleet
+    from servefit.search.fleet.plan.offer import HostOffer
     from servefit.search.storage.header import PlanGoal
 
-_UNITS: dict[PlanGoal, str] = {"cost": "an hour", "watts": "W", "hosts": "hosts"}
+UNITS: dict[PlanGoal, str] = {"cost": "an hour", "watts": "W", "hosts": "hosts"}
+"""What follows a figure of a cost."""
 
-_LEAST_GAP = 1e-4
+LEAST_GAP = 1e-4
 """What is less is lost in the digits that costs are shown with."""
 
 
@@ -25,7 +29,7 @@ def plan_table(plan: FleetPlan, least: PlanGoal) -> Table:
         title="The fleet",
         columns=(
             "host class", "hosts", "of", "configuration", "confirmed/s", "weight", "share %", "rate/s", "load %",
-            f"cost, {_UNITS[least]}",
+            f"cost, {UNITS[least]}",
         ),
         rows=[
             (
@@ -72,9 +76,9 @@ def plan_sentences(plan: FleetPlan, least: PlanGoal) -> Iterator[str]:
     if plan.best_of_one_class is not None and len(plan.fleet.rows) > 1:
         (row,) = plan.best_of_one_class.rows
         yield f"The best of one class: {row.hosts} x {row.offer.host_class}, {_cost(plan.best_of_one_class, least)}."
-    if plan.all_hosts.hosts > plan.fleet.hosts:
+    if plan.all_hosts.hosts > plan.fleet.hosts and least != "hosts":
         yield f"All {plan.all_hosts.hosts} hosts: {_cost(plan.all_hosts, least)}."
-    if plan.gap >= _LEAST_GAP:
+    if plan.gap >= LEAST_GAP:
         yield f"Another fleet may be cheaper by {100 * plan.gap:.2g} % at most."
     if plan.rate_must_fall_by > 0:
         yield (
@@ -83,7 +87,78 @@ def plan_sentences(plan: FleetPlan, least: PlanGoal) -> Iterator[str]:
         )
 
 
+def asks_for_plan(job: FleetJob) -> bool:
+    """Return whether ``job`` was asked which hosts carry a rate."""
+    return job.header.plan is not None and job.header.request.sla.rate_per_s is not None
+
+
+def classes_table(job: FleetJob, offers: Sequence[HostOffer], plan: FleetPlan | NotCarried | None) -> Table:
+    """Return the classes of hosts: what a host of each is counted for by ``offers``, how many serve, and why a class is
+    left out."""
+    offered = {offer.host_class: offer for offer in offers}
+    used = {row.offer.host_class: row.hosts for row in plan.fleet.rows} if isinstance(plan, FleetPlan) else None
+    reasons = dict(left_out(job)) if asks_for_plan(job) else {}
+    rows = []
+    for each in job.classes:
+        offer = offered.get(each.host_class)
+        rows.append(
+            (
+                each.host_class,
+                len(each.hosts),
+                each.representative,
+                None if offer is None else offer.configuration,
+                None if offer is None else offer.rate_per_s,
+                None if used is None else used.get(each.host_class, 0),
+                reasons.get(each.host_class),
+            )
+        )
+    columns = ("class", "hosts", "measured on", "configuration", "confirmed/s", "in the plan", "left out")
+    return _with_known_columns(Table(title="Classes of hosts", columns=columns, rows=rows))
+
+
+def hosts_table(job: FleetJob) -> Table:
+    """Return the hosts, with the time that fixed work took on each."""
+    columns = ("host", "class", "processor", "CPUs", "labels", "cost", "arithmetic ms", "memory ms")
+    rows = [
+        (
+            each.name,
+            each.host_class or None,
+            each.host.cpu_model,
+            each.host.logical_cpus,
+            ", ".join(f"{key}={value}" for key, value in each.labels) or None,
+            ", ".join(f"{key}={_given(value)}" for key, value in each.cost) or None,
+            None if each.timing is None else each.timing.arithmetic.time_ns / 1e6,
+            None if each.timing is None else each.timing.memory.time_ns / 1e6,
+        )
+        for each in job.header.hosts
+    ]
+    return _with_known_columns(Table(title="Hosts", columns=columns, rows=rows))
+
+
+def _with_known_columns(table: Table) -> Table:
+    """Return ``table`` without the columns in which nothing is known."""
+    for nth, name in reversed(list(enumerate(table.columns))):
+        if all(row[nth] is None for row in table.rows):
+            table = without_column(table, name)
+    return table
+
+
+def left_out_sentences(job: FleetJob) -> Iterator[str]:
+    """Yield which classes no plan has, and why."""
+    for name, reason in left_out(job):
+        yield f"Left out: {name}; {reason}."
+
+
+def cost_text(fleet: Fleet, least: PlanGoal) -> str:
+    """Return what a fleet costs as text."""
+    return count_text(fleet.hosts, "host") if least == "hosts" else f"{number_text(fleet.cost)} {UNITS[least]}"
+
+
 def _cost(fleet: Fleet, least: PlanGoal) -> str:
-    if least == "hosts":
-        return f"{fleet.hosts} hosts"
-    return f"{number_text(fleet.cost)} {_UNITS[least]}, {fleet.hosts} hosts"
+    """Return the same, with the number of hosts."""
+    cost = cost_text(fleet, least)
+    return cost if least == "hosts" else f"{cost}, {count_text(fleet.hosts, 'host')}"
+
+
+def _given(value: float | str) -> str:
+    return value if isinstance(value, str) else given_text(value)

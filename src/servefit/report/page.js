@@ -53,7 +53,7 @@ function traceOf(series, plot) {
   }
   const shape = series.symbol === "star" ? "star" : SHAPES[looks.get(series.colour) ?? 0];
   const marker = {
-    color: own, size: series.symbol === "star" ? 18 : 11, symbol: series.symbol === "hollow" ? shape + "-open" : shape,
+    color: own, size: series.symbol === "star" ? 18 : series.joined ? 7 : 11, symbol: series.symbol === "hollow" ? shape + "-open" : shape,
     line: { width: series.symbol === "filled" ? 1 : 2, color: series.symbol === "hollow" ? own : style("--back") },
   };
   const bars = series.low.length && {
@@ -61,7 +61,8 @@ function traceOf(series, plot) {
     array: series.high.map((high, nth) => (high === null ? 0 : high - series.y[nth])),
     arrayminus: series.low.map((low, nth) => (low === null ? 0 : series.y[nth] - low)),
   };
-  return { ...trace, mode: "markers", marker, ...(bars ? { error_y: bars } : {}) };
+  const joined = series.joined ? { mode: "lines+markers", line: { color: own, width: 2, shape: series.joined === "stairs" ? "vh" : "linear" } } : {};
+  return { ...trace, mode: "markers", marker, ...joined, ...(bars ? { error_y: bars } : {}) };
 }
 
 // Short ticks: thousands by their letter, fractions written out.
@@ -81,7 +82,7 @@ function axis(described, values, more, across) {
   const numbers = values.filter((value) => typeof value === "number" && (!described.log || value > 0));
   const scale = described.log ? Math.log10 : Number;
   const [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)].map(scale) : [0, 1];
-  const room = (high - low) * 0.07 || (described.log ? 0.1 : 0.5);
+  const room = (high - low) * 0.07 || (described.log ? 0.1 : Math.abs(high) / 2 || 0.5);
   const ticks = described.log ? logTicks(low - room, high + room) : [];
   return {
     title: { text: plain(described.title), standoff: 8, font: { size: 13 } }, automargin: across ? "height" : "width", gridcolor: style("--grid"),

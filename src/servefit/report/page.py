@@ -117,6 +117,7 @@ def _plot(plot: Plot) -> dict[str, Any]:
                 "high": [_rounded(value) for value in series.high],
                 "labels": list(series.labels),
                 "drawn_as": series.drawn_as,
+                "joined": series.joined,
                 "symbol": series.symbol,
                 "colour": series.colour,
                 "predicted": series.predicted,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from servefit.report.plot import Axis, Guide, Plot, Series
 
 _SYMBOLS = {"filled": "circle", "hollow": "circle-open", "star": "star"}
+_LINES = {"straight": "linear", "stairs": "vh"}
 
 
 def plotly_figure(plot: Plot) -> Any:
@@ -62,7 +63,9 @@ def _trace(series: Series, colour: str, *, horizontal: bool) -> Any:
         pattern = {"pattern": {"shape": "/"}} if series.predicted else {}
         return graph.Bar(**shared, orientation="h" if horizontal else "v", marker={"color": colour, **pattern})
     if series.drawn_as == "points":
-        return graph.Scatter(**shared, mode="markers", marker={"symbol": _SYMBOLS[series.symbol], "color": colour})
+        joined = {} if series.joined is None else {"line": {"shape": _LINES[series.joined], "color": colour}}
+        mode = "lines+markers" if joined else "markers"
+        return graph.Scatter(**shared, **joined, mode=mode, marker={"symbol": _SYMBOLS[series.symbol], "color": colour})
     shape = "hv" if series.drawn_as == "steps" else "linear"
     if series.predicted:
         marker = {"symbol": "diamond-open", "color": colour}

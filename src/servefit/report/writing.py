@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from servefit.errors import SpecError
 from servefit.report.contents import report_of
 from servefit.report.exports import to_csv, to_json, to_markdown
+from servefit.report.fleet_contents import fleet_report_of
 from servefit.report.page import to_html
+from servefit.search.fleet.fleet_job import FleetJob
 from servefit.state import write_atomically
 
 if TYPE_CHECKING:
@@ -35,14 +37,14 @@ def form_of(path: Path) -> str:
     return form
 
 
-def report_text(job: RecommendationJob, form: str) -> str:
+def report_text(job: RecommendationJob | FleetJob, form: str) -> str:
     """Return the report of ``job`` in one of FORMS. Raises SpecError."""
     if form not in FORMS:
         raise SpecError.unknown("form", form, list(FORMS))
-    return FORMS[form](report_of(job))
+    return FORMS[form](fleet_report_of(job) if isinstance(job, FleetJob) else report_of(job))
 
 
-def write_report(job: RecommendationJob, path: Path, form: str | None = None) -> None:
+def write_report(job: RecommendationJob | FleetJob, path: Path, form: str | None = None) -> None:
     """Write the report of ``job`` to ``path``, in ``form``, or in that of its suffix if ``form`` is None. Raises
     SpecError, and StateError if the file cannot be written."""
     text = report_text(job, form or form_of(path))

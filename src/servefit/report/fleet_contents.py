@@ -1,0 +1,154 @@
+"""The contents of the report of a job on a fleet: its plan, what other rates would cost, and what each class found.
+
+``contents`` has the report of a job on one host, which is also that of a class of hosts.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from servefit.quantities import count_text, given_text, number_text
+from servefit.report.cards import Card, known_facts, model_card
+from servefit.report.contents import Report, Section
+from servefit.report.fleet_plots import cost_plot
+from servefit.report.fleet_tables import (
+    asks_for_plan,
+    classes_table,
+    cost_text,
+    hosts_table,
+    left_out_sentences,
+    plan_headline,
+    plan_sentences,
+    plan_table,
+)
+from servefit.report.job_tables import recommendations_table
+from servefit.report.sentences import headline
+from servefit.search.fleet.answer import goal_of, offers_of, plan_of
+from servefit.search.fleet.document import fleet_document
+from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
+from servefit.search.fleet.plan.rate_costs import rate_costs
+from servefit.search.storage.header import PlanRequest
+from servefit.showing import printable
+
+if TYPE_CHECKING:
+    from servefit.report.cards import KeyFigure
+    from servefit.report.plot import Plot
+    from servefit.search.fleet.fleet_job import ClassJob, FleetJob
+    from servefit.search.fleet.plan.offer import HostOffer
+    from servefit.search.storage.header import PlanGoal
+
+_GOALS: dict[PlanGoal, str] = {"cost": "what hosts cost an hour", "watts": "watts", "hosts": "the number of hosts"}
+
+
+def fleet_report_of(job: FleetJob) -> Report:
+    """Return the report of a job on a fleet, finished or not."""
+    plan, least = plan_of(job), goal_of(job.header.plan or PlanRequest(), job.header.hosts)
+    offers = () if plan is None else offers_of(job, least)
+    return Report(
+        job=job.name,
+        verdict=None if plan is None else "PASS" if isinstance(plan, FleetPlan) else "FAIL",
+        answer=printable(_no_plan(job) if plan is None else plan_headline(plan, least)),
+        key_figures=() if plan is None else tuple(_key_figures(plan, least)),
+        glance=Section(name="glance", title="Why", plots=() if plan is None else _plots(offers, plan, least)),
+        cards=tuple(_cards(job, least)),
+        command=shlex.join(["servefit", "export", job.name, "--balancer", plan.balancer, "-o", "balancer"])
+        if isinstance(plan, FleetPlan)
+        else None,
+        reasons=(
+            *(map(printable, plan_sentences(plan, least)) if isinstance(plan, FleetPlan) else ()),
+            *(map(printable, left_out_sentences(job)) if asks_for_plan(job) else ()),
+        ),
+        warnings=tuple(map(printable, job.warnings)),
+        sections=tuple(_sections(job, offers, plan, least)),
+        timelines=(),
+        shown_step=None,
+        limits_ms=(),
+        document=fleet_document(job, plan, least),
+    )
+
+
+def _no_plan(job: FleetJob) -> str:
+    """Return why there is no plan."""
+    if not job.classes:
+        return "The hosts have not been timed yet."
+    if not asks_for_plan(job):
+        return "No rate was asked for, so there is no plan of hosts: what each class of them was found to do is below."
+    return "There is no plan: of no class of hosts was it confirmed that it holds the SLA."
+
+
+def _plots(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, least: PlanGoal) -> tuple[Plot, ...]:
+    if not offers:
+        return ()
+    plot = cost_plot(rate_costs(offers, plan), plan, least)
+    return (plot,) if plot.has_points else ()
+
+
+def _key_figures(plan: FleetPlan | NotCarried, least: PlanGoal) -> Iterator[KeyFigure]:
+    spare = f"after the loss of any {plan.spare}" if plan.spare else ""
+    yield "rate asked", f"{given_text(plan.rate_per_s)}/s", spare
+    if isinstance(plan, NotCarried):
+        yield "rate carried", f"{number_text(plan.carries_per_s)}/s", f"by {count_text(plan.hosts, 'host')}"
+        return
+    yield "hosts", f"{plan.fleet.hosts:,} of {plan.all_hosts.hosts:,}", ""
+    if least != "hosts":
+        yield "cost", cost_text(plan.fleet, least), ""
+    yield "confirmed", f"{number_text(plan.fleet.confirmed_rate_per_s)}/s", "by these hosts together"
+    if plan.best_of_one_class is not None:
+        (row,) = plan.best_of_one_class.rows
+        yield "best of one class", cost_text(plan.best_of_one_class, least), f"{row.hosts} x {row.offer.host_class}"
+    if least != "hosts":
+        yield "all hosts", cost_text(plan.all_hosts, least), ""
+
+
+def _cards(job: FleetJob, least: PlanGoal) -> Iterator[Card]:
+    wanted, request = job.header.plan, job.header.request
+    yield model_card(job.header)
+    facts = [
+        ("SLA", ", ".join(map(str, request.sla.thresholds)) or None),
+        ("least is", None if wanted is None else _GOALS[least]),
+        ("spare", None if wanted is None else count_text(wanted.spare, "host")),
+        ("at most", None if wanted is None or wanted.most_hosts is None else count_text(wanted.most_hosts, "host")),
+        (
+            "hosts",
+            f"{len(job.header.hosts):,}, in {len(job.classes):,} {'class' if len(job.classes) == 1 else 'classes'}",
+        ),
+    ]
+    yield Card(title="The fleet", facts=known_facts(facts))
+
+
+def _sections(
+    job: FleetJob, offers: Sequence[HostOffer], plan: FleetPlan | NotCarried | None, least: PlanGoal
+) -> Iterator[Section]:
+    if isinstance(plan, FleetPlan):
+        yield Section(name="plan", title="The plan", tables=(plan_table(plan, least),))
+    if job.classes:
+        yield Section(name="classes", title="Classes of hosts", tables=(classes_table(job, offers, plan),))
+    for nth, each in enumerate(job.classes, start=1):
+        yield _class_section(job, each, nth)
+    yield Section(name="hosts", title="Hosts", tables=(hosts_table(job),))
+
+
+def _class_section(job: FleetJob, each: ClassJob, nth: int) -> Section:
+    """Return what was found on a class, the ``nth``, and how the rest of it is read. What the job as a whole warns of
+    is not said again."""
+    others = len(each.hosts) - 1
+    like = f", and {others:,} more like it" if others else ""
+    found, known = recommendations_table(each.job), frozenset(job.warnings)
+    command = shlex.join(
+        ["servefit", "report", job.name, "--host", each.representative, "-o", f"{each.representative}.html"]
+    )
+    return Section(
+        name=f"class-{nth}",
+        title=f"On {each.representative}{like}",
+        text=(
+            *map(printable, headline(each.job).splitlines()),
+            *(printable(f"Warning: {warning}") for warning in each.job.warnings if warning not in known),
+            f"All that was found there: {command}",
+        ),
+        # Tables are told apart by their names, and two classes may have much the same.
+        tables=(replace(found, title=f"Class {nth}: {found.title}"),) if found.rows else (),
+        listed=False,
+    )
