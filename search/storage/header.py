@@ -44,11 +44,13 @@ PlanGoal: TypeAlias = Literal["cost", "watts", "hosts"]
 @shown()
 class PlanRequest(Stored, frozen=True, kw_only=True):
     """How a fleet is planned: any ``spare`` hosts may be lost, no more than ``most_hosts`` serve, and what is
-    ``least`` is minimized; None leaves it to what is known of the hosts. Raises SpecError."""
+    ``least`` is minimized; None leaves it to what is known of the hosts. With ``every_class``, classes that the plan
+    does without are tested and confirmed too, each at the highest rate that it carries. Raises SpecError."""
 
     spare: int = 0
     most_hosts: int | None = None
     least: PlanGoal | None = None
+    every_class: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)

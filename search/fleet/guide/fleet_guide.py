@@ -188,6 +188,8 @@ class FleetGuide:
         return None if self._to_confirm else self._to_check.pop(host_class, None)
 
     def _verdict(self, host_class: str, *, patient: bool) -> bool | None:
+        if self.wanted.every_class:
+            return True
         if patient and any(each.at == "timing" for each in self._classes.values()):
             return None
         worth = self._worth_testing()
@@ -271,9 +273,9 @@ class FleetGuide:
         """Return the rate that a host of each class is to carry at most, and how many of them; where all do not carry
         the rate, what each is likely to. What was confirmed is planned with, unless what is likely costs less."""
         likely = {name: each.likely_per_s for name, each in self._classes.items()}
-        by_likely = self._plan(likely)
+        by_likely = None if self.wanted.every_class else self._plan(likely)
         confirmed = {name: each.confirmed_per_s or likely[name] for name, each in self._classes.items()}
-        found = by_likely if confirmed == likely else self._plan(confirmed)
+        found = by_likely if confirmed == likely or self.wanted.every_class else self._plan(confirmed)
         if found is None or (by_likely is not None and found.fleet.cost > (1 + SAME_COST) * by_likely.fleet.cost):
             found = by_likely
         if found is None:

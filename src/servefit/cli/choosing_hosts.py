@@ -49,6 +49,15 @@ MostHostsOption = Annotated[
     ),
 ]
 
+EveryClassOption = Annotated[
+    bool,
+    typer.Option(
+        "--every-class",
+        help="With --fleet: test and confirm hosts that the plan does without, too, for servefit fleet plan.",
+        rich_help_panel=MACHINE,
+    ),
+]
+
 PLAN_GOALS = ("watts", "hosts")
 """Goals of ``--goal`` that a plan has and a job on one host has not. By cost both are ranked."""
 
@@ -61,7 +70,10 @@ def selection(*, fleet: bool, hosts: Iterable[str], labels: Iterable[str]) -> Se
 
     if not fleet:
         raise SpecError(
-            "fleet", None, "is what --host, --label, --spare and --most-hosts are about", remedy="add --fleet"
+            "fleet",
+            None,
+            "is what --host, --label, --spare, --most-hosts and --every-class are about",
+            remedy="add --fleet",
         )
     return Selection(patterns=tuple(hosts), labels=tuple(parse_labels("label", labels).items()))
 

@@ -9,6 +9,7 @@ import typer
 
 from servefit.cli.choosing_hosts import (
     PLAN_GOALS,
+    EveryClassOption,
     FleetOption,
     HostsOption,
     LabelsOption,
@@ -43,6 +44,7 @@ def recommend(
     label: LabelsOption = None,
     spare: SpareOption = 0,
     most_hosts: MostHostsOption = None,
+    every_class: EveryClassOption = False,
     trust_pickle: TrustOption = False,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
@@ -83,13 +85,13 @@ def recommend(
     if save_config is not None:
         # A rate that nobody asked for is left to the arrivals.
         write_config(asked, model, payload, save_config, wait_s=wanted.wait_s)
-    if fleet or host or label or spare or most_hosts:
+    if fleet or host or label or spare or most_hosts or every_class:
         _recommend_on_fleet(
             model,
             payload,
             request,
             selection(fleet=fleet, hosts=host or (), labels=label or ()),
-            PlanRequest(spare=spare, most_hosts=most_hosts, least=plan_goal),
+            PlanRequest(spare=spare, most_hosts=most_hosts, least=plan_goal, every_class=every_class),
             trust_pickle=trust_pickle,
             storage=storage,
             wait_s=wanted.wait_s,

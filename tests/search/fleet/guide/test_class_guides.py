@@ -188,6 +188,15 @@ def test_a_class_whose_agents_are_lost_leaves_the_plan_to_the_others(trial: Make
     assert set(found.confirmed()) == {"middle", "slow"}
 
 
+def test_every_class_is_tested_and_confirmed_at_the_highest_rate_where_that_is_asked_for(trial: MakeTrial) -> None:
+    found = fleet(trial, times=0.8, wanted=PlanRequest(every_class=True))
+    found.search()
+    confirmed = found.confirmed()
+    assert set(confirmed) == set(UNLIKE)
+    for name, rate_per_s in confirmed.items():
+        assert rate_per_s == pytest.approx(found.most_per_s(name), rel=0.15)
+
+
 def test_a_class_whose_calls_are_not_timed_in_time_does_not_keep_the_others_from_being_tested(
     trial: MakeTrial,
 ) -> None:
