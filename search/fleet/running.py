@@ -221,8 +221,8 @@ class _FleetRun:
                 self.log.request_stop()
                 self.dispatcher.close()
                 outcomes = [each.result() for each in running]
-        if guide is not None and guide.difference is not None:
-            self.remarks.append(_difference(guide.difference))
+        if guide is not None and (saving := guide.saving()) is not None:
+            self.remarks.append(_saving(saving))
         unlike = {name: why for each in searches for name, why in each.unlike.items()}
         self.remarks.extend(split_off(self.log, unlike))
         self.log.set_state(self._state(outcomes, interrupted=interrupted))
@@ -285,9 +285,8 @@ class _FleetRun:
         return JobState(status=status, elapsed_s=self.clock.elapsed_s, remarks=remarks, skipped=tuple(self.skipped))
 
 
-def _difference(part: float) -> str:
-    """Return in a sentence by how much the cost of the plan was still open when the tests ended."""
+def _saving(part: float) -> str:
+    """Return in a sentence by how much the plan may turn out to be cheaper."""
     if part <= SAME_COST:
         return f"{_TESTS_ENDED}: whatever else they found, the plan would cost the same within 1 %"
-    may = percent_text(part)
-    return f"{_NOT_TESTED} may change the cost of the plan by up to {may}: more time (--budget) tells"
+    return f"{_NOT_TESTED} may make the plan cheaper by up to {percent_text(part)}: more time (--budget) tells"

@@ -9,6 +9,7 @@ refutes is planned again.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ SAME_COST = 0.01
 MOST_PLANS = 6
 """One is made to be confirmed, one to be checked, and others where these refute it: this is where that ends. Chosen,
 not measured."""
+
+_MANY_CLASSES, _SOON_S = 50, 1.0
+"""Of more classes, only so many with the widest ranges are looked at, and what is worth a test is worked out once a
+second at most: it takes a part of that. Chosen, not measured."""
 
 _SAME_RATE = 1e-3
 """Whoever was confirmed at a rate holds one that is larger by less: as much is lost in whole-number weights."""
@@ -98,13 +103,12 @@ class FleetGuide:
     costs: Mapping[str, float]
     seed: int = 0
     lessons: list[tuple[str, Lesson]] = field(default_factory=list)
-    difference: float | None = None
-    """The part by which the costs of the dearest and the cheapest plan differed when the last test ended."""
     _classes: dict[str, _Class] = field(init=False)
     _to_confirm: dict[str, float] = field(default_factory=dict)
     _to_check: dict[str, ToCheck] = field(default_factory=dict)
     _plans: int = 0
     _is_stale: bool = True
+    _worth: tuple[float, set[str]] | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def __post_init__(self) -> None:
@@ -127,17 +131,21 @@ class FleetGuide:
         turn out to carry anything."""
         with self._changed:
             mine = self._classes[host_class]
-            mine.known, mine.at = known, "waiting"
+            if (mine.known, mine.at) != (known, "waiting"):
+                mine.known, mine.at = known, "waiting"
+                self._forget_worth()
             verdict = self._verdict(host_class, patient=patient)
             if verdict is not None:
                 mine.at = "testing" if verdict else "tested"
-            self._changed.notify_all()
+                self._forget_worth()
+                self._changed.notify_all()
             return verdict
 
     def is_late(self, host_class: str) -> None:
         """Take note that there is no more time to test ``host_class``."""
         with self._changed:
             self._classes[host_class].at = "tested"
+            self._forget_worth()
             self._changed.notify_all()
 
     def ended(self, host_class: str, standing: Standing | None = None) -> None:
@@ -146,6 +154,7 @@ class FleetGuide:
         with self._changed:
             mine = self._classes[host_class]
             mine.at, mine.standing = "ended", standing or mine.standing
+            self._forget_worth()
             self._to_confirm.pop(host_class, None)
             self._to_check.pop(host_class, None)
             self._changed.notify_all()
@@ -180,6 +189,22 @@ class FleetGuide:
             mine.hosts = tuple(each for each in mine.hosts if each not in hosts)
             self._is_stale = self._is_stale or bool(hosts)
 
+    def saving(self) -> float | None:
+        """Return the part by which the plan may turn out to be cheaper, by what is not known of the classes; None where
+        what was confirmed does not carry the rate."""
+        with self._changed:
+            costs = self._plan_costs()
+            confirmed = self._cheapest(costs, {name: each.confirmed_per_s for name, each in self._classes.items()})
+            most = {name: max(each.expected.high_per_s, each.confirmed_per_s) for name, each in self._classes.items()}
+            return max(0.0, 1 - self._cheapest(costs, most).cost / confirmed.cost) if confirmed.carries else None
+
+    def _forget_worth(self) -> None:
+        # Of many classes it takes a while to say, and one does not change much.
+        if self._worth is not None and (
+            len(self._classes) <= _MANY_CLASSES or time.monotonic() - self._worth[0] > _SOON_S
+        ):
+            self._worth = None
+
     def _taken(self, host_class: str) -> float | ToCheck | None:
         rate_per_s = self._to_confirm.pop(host_class, None)
         if rate_per_s is not None:
@@ -192,7 +217,9 @@ class FleetGuide:
             return True
         if patient and any(each.at == "timing" for each in self._classes.values()):
             return None
-        worth = self._worth_testing()
+        if self._worth is None:
+            self._worth = time.monotonic(), self._worth_testing()
+        worth = self._worth[1]
         if host_class in worth:
             return True
         waiting = {name for name, each in self._classes.items() if each.at == "waiting"}
@@ -208,13 +235,17 @@ class FleetGuide:
         lows = {name: likely[name] if self._is_over(name) else each.low_per_s for name, each in expected.items()}
         highs = {name: likely[name] if self._is_over(name) else each.high_per_s for name, each in expected.items()}
         dearest, cheapest, usual = (self._cheapest(costs, rates) for rates in (lows, highs, likely))
-        self.difference = dearest.cost / cheapest.cost - 1 if cheapest.cost else 0.0
-        open_classes = [name for name in self._classes if not self._is_over(name)]
-        unmeasured = {
-            name for name in open_classes if not expected[name].measured and self._is_in(name, cheapest, usual, dearest)
+        # What no plan has, by whatever is known of all, changes none.
+        planned = {
+            name for nth, name in enumerate(self._classes) if any(mix.hosts[nth] for mix in (dearest, cheapest, usual))
         }
-        if self.difference <= SAME_COST:
+        open_classes = [name for name in self._classes if name in planned and not self._is_over(name)]
+        unmeasured = {name for name in open_classes if not expected[name].measured}
+        if dearest.cost <= (1 + SAME_COST) * cheapest.cost:
             return unmeasured
+        if len(open_classes) > _MANY_CLASSES:
+            wide = {name: (highs[name] - lows[name]) * len(self._classes[name].hosts) for name in open_classes}
+            open_classes = sorted(open_classes, key=lambda name: -wide[name])[:_MANY_CLASSES]
         spreads = {
             name: self._cheapest(costs, likely | {name: lows[name]}).cost
             - self._cheapest(costs, likely | {name: highs[name]}).cost
@@ -231,10 +262,6 @@ class FleetGuide:
 
     def _is_over(self, host_class: str) -> bool:
         return self._classes[host_class].at in ("tested", "ready", "confirming", "ended")
-
-    def _is_in(self, host_class: str, *mixes: Mix) -> bool:
-        nth = list(self._classes).index(host_class)
-        return any(mix.hosts[nth] > 0 for mix in mixes)
 
     def _plan_costs(self) -> PlanCosts:
         return PlanCosts(
@@ -279,7 +306,7 @@ class FleetGuide:
         if found is None or (by_likely is not None and found.fleet.cost > (1 + SAME_COST) * by_likely.fleet.cost):
             found = by_likely
         if found is None:
-            return likely, {name: len(each.hosts) for name, each in self._classes.items()}
+            return confirmed, {name: len(each.hosts) for name, each in self._classes.items()}
         return planned_rates(found), {row.offer.host_class: row.hosts for row in found.fleet.rows}
 
     def _plan(self, rates_per_s: Mapping[str, float]) -> FleetPlan | None:

@@ -16,16 +16,20 @@ import numpy as np
 MOST_MIXES = 50_000
 """As many mixes of hosts are gone through in ten milliseconds."""
 
+_MOST_FASTEST = 10
+"""Of many classes so many, evenly among all, are tried as the fastest that is used."""
+
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """The cheapest hosts of each class that were found, and what they cost together. Where all hosts do not carry the
-    rate, they are all, and cost the more the less they carry."""
+    """The cheapest hosts of each class that were found, and what they cost together. Where no mix ``carries`` the rate,
+    they are all, and cost the more the less they carry."""
 
     hosts: tuple[float, ...]
     cost: float
+    carries: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,7 @@ class PlanCosts:
         carried_per_s = float(self._carried(rates, np.array([self.available], dtype=float))[0])
         short = self.rate_per_s / max(carried_per_s, self.rate_per_s * _ROUNDING)
         every = np.array(self.available, dtype=float) @ np.array(self.costs)
-        return Mix(hosts=tuple(map(float, self.available)), cost=float(every * (1 + short)))
+        return Mix(hosts=tuple(map(float, self.available)), cost=float(every * (1 + short)), carries=False)
 
     def _useful(self, available: int, rate_per_s: float) -> int:
         """Return how many hosts of a class may be of use: those that carry all by themselves, and the spare ones."""
@@ -86,7 +90,10 @@ class PlanCosts:
         costs, available = np.array(self.costs), np.array(self.available, dtype=float)
         most = np.inf if self.most_hosts is None else float(self.most_hosts)
         best: Mix | None = None
-        for fastest in np.unique(rates[rates > 0]):
+        tried = np.unique(rates[rates > 0])
+        if len(tried) > _MOST_FASTEST:
+            tried = tried[np.linspace(0, len(tried) - 1, _MOST_FASTEST).round().astype(int)]
+        for fastest in tried:
             used = (rates > 0) & (rates <= fastest * (1 + _ROUNDING))
             needed = self.rate_per_s + self.spare * fastest
             order = np.flatnonzero(used)[np.argsort((costs / np.where(rates > 0, rates, 1.0))[used], kind="stable")]

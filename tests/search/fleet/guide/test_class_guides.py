@@ -73,8 +73,9 @@ def test_three_classes_take_at_most_half_as_many_tests_again_as_one_host(trial: 
     alone = found.table("fast")
     Fleet.search_of(alone).carry_out()
     assert found.tests <= 1.5 * len(alone.measured)
-    assert found.guide.difference is not None
-    assert found.guide.difference <= SAME_COST
+    saving = found.guide.saving()
+    assert saving is not None
+    assert saving <= SAME_COST
 
 
 def test_a_class_that_no_plan_has_is_not_tested_and_says_so(trial: MakeTrial) -> None:
@@ -174,6 +175,17 @@ def test_a_fleet_that_does_not_carry_the_rate_is_confirmed_at_what_it_carries(tr
     assert set(confirmed) == set(UNLIKE)
     for name, rate_per_s in confirmed.items():
         assert rate_per_s == pytest.approx(found.most_per_s(name), rel=0.15)
+        assert len(found.tables[name].of_kind("confirmation")) <= 2
+    assert found.guide.saving() is None
+
+
+def test_a_job_that_runs_out_of_time_says_how_much_cheaper_its_plan_may_be(trial: MakeTrial) -> None:
+    found = fleet(trial, times=100.5, hosts={"fast": 150}, budget_s=25)
+    found.search()
+    saving = found.guide.saving()
+    assert found.confirmed()
+    assert saving is not None
+    assert 0.01 < saving < 0.5
 
 
 def test_a_class_whose_agents_are_lost_leaves_the_plan_to_the_others(trial: MakeTrial) -> None:
