@@ -145,6 +145,13 @@ install_openssh_server() {
     install_packages "start an SSH server" openssh-server openssh-client
 }
 
+# install_iproute2: make sure that root can imitate hosts by network namespaces. The tests of others leave that out.
+install_iproute2() {
+    if [[ $EUID -eq 0 ]] && ! command -v ip >/dev/null; then
+        install_packages "imitate hosts by network namespaces" iproute2
+    fi
+}
+
 # install_nginx, install_haproxy: make sure that configurations of balancers are read by the balancers themselves. The
 # packages would start them where there is a system that starts services; a balancer that was there before stays as it is.
 install_nginx() {

@@ -48,7 +48,7 @@ PART = 0.95
 
 BUDGET_S = 60
 WORKERS, PLANNED = 2, 0.8
-LIMIT_MS = 40.0
+LIMIT_MS = 200.0
 
 _LOOP = """
 import json, os, time

@@ -165,15 +165,19 @@ class Dispatcher:
             raise AgentLost(host, _ENDED)
 
     def _put(self, host: str, token: str) -> None:
-        """Queue an order, unless it is queued; waits for a database that is gone."""
-        ends_s = time.monotonic() + PATIENCE_S
+        """Queue an order, unless it is queued; waits for a database that is gone, or has no room for it."""
+        ends_s, told = time.monotonic() + PATIENCE_S, False
         while True:
             self._check_open(host)
             try:
                 self._in_loop(self._with_queue(lambda queue: queue.put_again(host, [token])))
-            except StorageError:
+            except StorageError as error:
                 if time.monotonic() > ends_s:
                     raise
+                # Whoever holds the queue says that it cannot be reached.
+                if not told and self._queue is not None:
+                    _log.warning("an order for %s waits: %s", host, error)
+                    told = True
                 time.sleep(PAUSE_S)
             else:
                 return

@@ -1,7 +1,7 @@
 """The plan of several models on one fleet, from a job on that fleet for each: every host serves one of them.
 
-What each host carries of each model is what the job of that model confirmed. Models that share a host are not planned:
-how much they slow each other down was not measured.
+What each host carries of each model is what the job of that model confirmed. How models come to share hosts is for
+``sharing``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,15 @@ def plan_jobs(
         SpecError: a job that was asked for no rate, or on no class of which it was confirmed that the SLA is held;
             hosts without a cost that the goal takes; as many spare hosts as there are for a model.
     """
+    demands, _ = demands_of(jobs, wanted)
+    return plan_models(demands, spare=wanted.spare, balancer=balancer)
+
+
+def demands_of(
+    jobs: Mapping[str, FleetJob], wanted: PlanRequest
+) -> tuple[list[ModelDemand], dict[str, tuple[str, ...]]]:
+    """Return what is asked of the hosts by each model, with what classes of hosts offer to it, and the hosts of each
+    class. Raises SpecError as :func:`plan_jobs`."""
     if not jobs:
         raise SpecError("models", None, "are none", remedy="name a job for each, as in --model fraud=JOB")
     if wanted.most_hosts is not None:
@@ -64,7 +73,17 @@ def plan_jobs(
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out(job))
             raise SpecError("model", model, f"has the job {job.name}, in which no host holds the SLA: {reasons}")
         demands.append(ModelDemand(model=model, rate_per_s=rate_per_s, offers=tuple(_offers(job, offers, alike))))
-    return plan_models(_with_common_costs(demands), spare=wanted.spare, balancer=balancer)
+    return _with_common_costs(demands), alike
+
+
+def left_out_sentences(jobs: Mapping[str, FleetJob]) -> Iterator[str]:
+    """Yield which hosts are not planned for which model, and why; jobs that leave out what their own plans do without
+    are told how to be begun."""
+    for model, job in jobs.items():
+        for host_class, reason in left_out(job):
+            yield f"{host_class} is not planned for {model}: {reason}"
+        if job.header.plan is not None and not job.header.plan.every_class and left_out(job):
+            yield f"job {job.name} measured only what its own plan needs: begin it with --every-class"
 
 
 def _alike(jobs: Mapping[str, FleetJob]) -> dict[str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from servefit.errors import MeasurementError, ServefitError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.fleet.compiling import Compile, Compiled
 from servefit.search.fleet.load_orders import LoadClient, LoadPart
+from servefit.search.fleet.pair_orders import LoadPair, PairLoaded
 from servefit.search.fleet.tables import ANSWERED, OPEN, SCHEMA, fleet_tables
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.queueing.endpoint import EndpointCosts
@@ -38,8 +39,8 @@ class Calibrate(Stored, frozen=True, kw_only=True):
     """Time the host, by fixed work and by calls of the model's own library."""
 
 
-Ordered: TypeAlias = Calibrate | TimeCalls | SurveyEndpoint | Load | Compile | LoadClient
-Result: TypeAlias = HostTiming | ServiceTimes | EndpointCosts | Trial | Compiled | LoadPart
+Ordered: TypeAlias = Calibrate | TimeCalls | SurveyEndpoint | Load | Compile | LoadClient | LoadPair
+Result: TypeAlias = HostTiming | ServiceTimes | EndpointCosts | Trial | Compiled | LoadPart | PairLoaded
 
 _Plain: TypeAlias = str | int | float | bool | None
 

@@ -95,35 +95,39 @@ class Queue:
         with _reporting(self._address):
             for job in await self._jobs(host):
                 if job.task_kwargs.get("token") == token and job.id is not None:
-                    await self._app.job_manager.cancel_job_by_id_async(job.id, abort=True)
+                    await self._app.job_manager.cancel_job_by_id_async(job.id, abort=True, delete_job=True)
 
     async def end_begun(self, host: str) -> None:
         """Have done with the orders that an earlier agent of ``host`` took and did not end: until then none of the
-        others begins."""
+        others begins. What is over in its queue is deleted."""
         from procrastinate.jobs import Status
 
         with _reporting(self._address):
             for job in await self._jobs(host):
                 if job.status == Status.DOING.value and job.id is not None:
                     await self._app.job_manager.finish_job_by_id_async(job.id, Status.FAILED, delete_job=True)
+            await self._app.job_manager.delete_old_jobs(
+                0, queue=_queue(host), include_failed=True, include_cancelled=True, include_aborted=True
+            )
 
-    async def work(self, host: str, carry: Carry) -> None:
+    async def work(self, host: str, carry: Carry, *, until: asyncio.Event | None = None) -> None:
         """Carry out the orders of ``host`` as they come, one after the other, until this is cancelled; what runs then
-        is cancelled too. Raises StorageError where the database goes away; what runs then is waited for first."""
+        is cancelled too. Returns once ``until`` is set and nothing runs. Raises StorageError where the database goes
+        away; what runs then is waited for first."""
         manager = self._app.job_manager
         with _reporting(self._address):
             worker = await manager.register_worker()
         try:
             async with listening(self._address, _channel(host)) as notices:
-                await self._work(host, worker, carry, _Notices(notices))
+                await self._work(host, worker, carry, _Notices(notices), until or asyncio.Event())
         finally:
             with suppress(StorageError), _reporting(self._address):
                 await manager.unregister_worker(worker)
 
-    async def _work(self, host: str, worker: int, carry: Carry, notices: _Notices) -> None:
+    async def _work(self, host: str, worker: int, carry: Carry, notices: _Notices, until: asyncio.Event) -> None:
         manager = self._app.job_manager
         async with notices.heeded():
-            while True:
+            while not until.is_set():
                 # In this order: what is put from now on is noticed.
                 notices.came.clear()
                 notices.check()

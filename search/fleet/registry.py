@@ -32,10 +32,13 @@ WAITING = "waiting for "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The right of this process to a name, and the token that says so."""
+    """The right of this process to a name, and the token that says so, which was last heard of at ``renewed_at``.
+    ``was_set_back`` says that the database was then as it had been earlier: somebody has restored a backup."""
 
     name: str
     token: str
+    renewed_at: float
+    was_set_back: bool = False
 
 
 class Registry:
@@ -51,7 +54,7 @@ class Registry:
         token = secrets.token_hex(16)
         document = records.write(host, FleetHost)
 
-        def take(connection: Connection) -> None:
+        def take(connection: Connection) -> float:
             from sqlalchemy import insert, select, update
 
             agents = fleet_tables().agents
@@ -68,7 +71,7 @@ class Registry:
             }
             if row is None:
                 connection.execute(insert(agents).values(name=host.name, drained=0, **values))
-                return
+                return at
             earlier = self._owner(row)
             if earlier is not None and self._lives(earlier, row.renewed_at, at):
                 raise SpecError(
@@ -78,26 +81,32 @@ class Registry:
                     remedy="end that one, or give this one another --name",
                 )
             connection.execute(update(agents).where(agents.c.name == host.name).values(**values))
+            return at
 
         from sqlalchemy.exc import IntegrityError
 
         try:
-            self._database.run(take)
+            renewed_at = self._database.run(take)
         except StorageError as error:
             if isinstance(error.__cause__, IntegrityError):
                 raise SpecError("name", host.name, "was taken by another agent just now") from error
             raise
-        return Claim(name=host.name, token=token)
+        return Claim(name=host.name, token=token, renewed_at=renewed_at)
 
-    def renew(self, claim: Claim, doing: str | None) -> bool:
-        """Say that the agent lives, and what it is ``doing``; None is nothing. Return whether it still has its name."""
+    def renew(self, claim: Claim, doing: str | None) -> Claim | None:
+        """Say that the agent lives, and what it is ``doing``; None is nothing. Return its claim as it is from now on,
+        None where it has lost its name."""
 
-        def say(connection: Connection) -> bool:
-            from sqlalchemy import update
+        def say(connection: Connection) -> Claim | None:
+            from sqlalchemy import select, update
 
-            agents = fleet_tables().agents
-            mine = update(agents).where(agents.c.name == claim.name, agents.c.token == claim.token)
-            return bool(connection.execute(mine.values(renewed_at=now(connection), doing=doing)).rowcount)
+            agents, at = fleet_tables().agents, now(connection)
+            mine = (agents.c.name == claim.name, agents.c.token == claim.token)
+            seen = connection.execute(select(agents.c.renewed_at).where(*mine).with_for_update()).scalar_one_or_none()
+            if seen is None:
+                return None
+            connection.execute(update(agents).where(*mine).values(renewed_at=at, doing=doing))
+            return replace(claim, renewed_at=at, was_set_back=seen < claim.renewed_at)
 
         return self._database.run(say)
 

@@ -24,6 +24,7 @@ from servefit.backends.model.loading import file_of, inspect_and_keep, reading
 from servefit.backends.payload import Payload
 from servefit.errors import CorruptModel, ModelError, PayloadMismatch, SpecError
 from servefit.quantities import size_text
+from servefit.search.fleet.old_orders import delete_old_orders
 from servefit.search.fleet.tables import OPEN, fleet_tables
 from servefit.search.storage.blobs import MAX_BYTES, Blobs, too_large
 from servefit.state import state_folder, temporary_folder
@@ -83,8 +84,9 @@ def obtain(blobs: Blobs, header: JobHeader, *, trust_pickle: bool) -> Subject:
 
 def delete_unneeded(store: JobStore) -> int:
     """Delete the models and payloads in ``store`` that neither a job nor an open order needs any more, and return how
-    many those were: a job that is over needs none. Nothing is deleted while there is a job that cannot be read. Raises
-    StorageError."""
+    many those were: a job that is over needs none. None of them is deleted while there is a job that cannot be read.
+    Orders that nobody needs are deleted too. Raises StorageError."""
+    delete_old_orders(store)
     return Blobs.of(store).delete_all_but(lambda: _needed(store))
 
 

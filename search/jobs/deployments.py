@@ -46,7 +46,7 @@ class Deployments:
         else the workers."""
         if self.header.request.deployment == "library" or is_predicted(configuration, self.header):
             return self.workers(configuration, slot=slot, memory_bytes=memory_bytes)
-        return self.endpoint(configuration, memory_bytes=memory_bytes)
+        return self.endpoint(configuration, slot=slot, memory_bytes=memory_bytes)
 
     def other(
         self, configuration: Configuration, *, memory_bytes: int | None
@@ -72,9 +72,9 @@ class Deployments:
         )
 
     def endpoint(
-        self, configuration: Configuration, *, memory_bytes: int | None = None
+        self, configuration: Configuration, *, slot: CpuSlot = ANYWHERE, memory_bytes: int | None = None
     ) -> AbstractContextManager[MeasuredDriver]:
-        """Return an endpoint of ``configuration`` with its load clients."""
+        """Return an endpoint of ``configuration`` in ``slot`` with its load clients, which are outside of it."""
         return endpoint_for(
             configuration,
             self._artifact(configuration),
@@ -83,6 +83,8 @@ class Deployments:
             host=self.header.host,
             memory_bytes=memory_bytes,
             rows_per_request=self.header.request.rows_per_request,
+            cpus=slot.cpus,
+            outside=slot.outside,
         )
 
     @property

@@ -94,11 +94,15 @@ class Database:
         except Damaged as error:
             raise self.address.error(str(error), job=job) from error
         except (UnboundLocalError, AssertionError) as error:
-            # Study.optimize of Optuna 5.0 stumbles over a storage that fails at the end of a trial, and over one that
-            # can be read all the same.
-            if not isinstance(error.__context__, StorageInternalError):
+            # Study.optimize of Optuna 5.0 stumbles over a storage that fails at the end of a trial, over one that can
+            # be read all the same, and over one that does not have the trial any more.
+            met = error.__context__
+            if isinstance(met, Damaged):
+                gone = "its last trial is gone: the job was deleted, or an earlier backup was restored"
+                raise self.address.error(gone if isinstance(met.__cause__, KeyError) else str(met), job=job) from error
+            if not isinstance(met, StorageInternalError):
                 raise
-            raise self.address.error(_reason(error.__context__)) from error
+            raise self.address.error(_reason(met)) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -64,6 +64,7 @@ class JobLog:
         self._copied = copied
         self._lock = threading.Lock()
         self._claim: Owner | None = None
+        self._renewed_at = 0.0
         self._fingerprint = ""
         self._running: set[int] = set()
         self._writer = ""
@@ -300,6 +301,7 @@ class JobLog:
             while not self._try_to_take(claim):
                 pass
             self._claim = claim
+            self._renewed_at = claim.renewed_at
             self._copied = False
             self._running.clear()
         earlier.refuse(self._database, self.name)
@@ -347,18 +349,18 @@ class JobLog:
         As in ``Database.run`` they may be begun twice."""
         _ = self.header
 
-        def as_owner(connection: Connection) -> _T:
+        def as_owner(connection: Connection) -> tuple[_T, float]:
+            renewed_at = 0.0
             if self._claim is not None:
-                claim = records.write(self._claim.renewed(tables.now(connection)), Owner)
-                if not tables.replace(connection, self._number, OWNER, claim, containing=self._claim.token):
-                    raise self._lost(connection)
+                renewed_at = tables.now(connection)
+                self._renew(connection, self._claim.renewed(renewed_at))
             self._own(connection)
-            return statements(connection)
+            return statements(connection), renewed_at
 
         with self._lock:
             if owned and self._claim is None:
                 raise RuntimeError(f"job {self.name} is written to by its owner alone")
-            written = self._database.run(as_owner)
+            written, self._renewed_at = self._database.run(as_owner)
             if self._copied:
                 earlier.refuse(self._database, self.name)
                 self._copied = False
@@ -369,6 +371,25 @@ class JobLog:
         if self._copied:
             tables.own(connection, self._number)
 
+    def _renew(self, connection: Connection, claim: Owner) -> None:
+        """Write down the ``claim`` of this process. Raises JobInUse where the job was lost to another one, and
+        StorageError where the database is as it was earlier: what is written from then on would not fit to that."""
+        text = tables.read(connection, self._number, OWNER)
+        if text is None:
+            raise self._gone()
+        with self._readable():
+            seen: Owner | None = records.read(text, Owner | None, OWNER)
+        if seen is not None and seen.token == claim.token:
+            if seen.renewed_at < self._renewed_at:
+                raise self._database.address.error(
+                    "what was written of it last is gone: the database was restored from an earlier backup",
+                    job=self.name,
+                    remedy=f"servefit resume {self.name} goes on from what is there",
+                )
+            if tables.replace(connection, self._number, OWNER, records.write(claim, Owner), seen=text):
+                return
+        raise self._lost(connection)
+
     def _lost(self, connection: Connection) -> JobInUse | StorageError:
         text = tables.read(connection, self._number, OWNER)
         with self._readable():
@@ -377,9 +398,20 @@ class JobLog:
             return self._database.address.error("another process owned it for a while", job=self.name)
         return _in_use(self.name, owner)
 
+    def _gone(self) -> StorageError:
+        remedy = "unless the job was deleted, a backup of before it began was restored; run it again under another name"
+        return self._database.address.error("all of it is gone", job=self.name, remedy=remedy)
+
     def _read(self, key: str, kind: Any) -> Any:
         _ = self.header
-        text = self._database.run(lambda connection: tables.read(connection, self._number, key))
+
+        def read(connection: Connection) -> Any:
+            text = tables.read(connection, self._number, key)
+            if text is None and self._claim is not None and tables.read(connection, self._number, OWNER) is None:
+                raise self._gone()
+            return text
+
+        text = self._database.run(read)
         with self._readable():
             return records.read(text, kind, key, self._left_out)
 

@@ -17,6 +17,7 @@ from servefit.search.storage.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
+    from sqlalchemy.exc import DBAPIError
 
     from servefit.search.storage.addresses import Address
 
@@ -28,6 +29,10 @@ PAUSE_S = 0.5
 
 _ATTEMPTS = 20
 """So often something is begun again whose connection broke."""
+
+_PREPARED_FOR_ANOTHER = "0A000"
+"""What PostgreSQL says to a statement that it prepared for a table of that name which was dropped since. It is prepared
+again after that. Whatever else it says this to fails as often as it is tried."""
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +90,7 @@ class Outages:
                 return statements()
             except (DBAPIError, StorageInternalError) as error:
                 broken = error if isinstance(error, DBAPIError) else error.__cause__
-                lost = isinstance(broken, DBAPIError) and broken.connection_invalidated
+                lost = isinstance(broken, DBAPIError) and (broken.connection_invalidated or _was_replaced(broken))
                 if not lost or not self._left_s or attempt == _ATTEMPTS:
                     raise
         raise AssertionError("the last attempt returns or raises")
@@ -129,3 +134,8 @@ class Outages:
         finally:
             self._waited_s += time.monotonic() - began_s
             self._since_s = None
+
+
+def _was_replaced(error: DBAPIError) -> bool:
+    """Return whether a table is another one than when its connection last used it: a backup was restored."""
+    return getattr(error.orig, "sqlstate", None) == _PREPARED_FOR_ANOTHER

@@ -25,6 +25,7 @@ install_postgresql() { :; }
 install_nginx() { :; }
 install_haproxy() { :; }
 install_openssh_server() { :; }
+install_iproute2() { :; }
 install_chromium() { :; }
 install_npm() { :; }
 install_zsh() { :; }

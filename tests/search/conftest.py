@@ -33,28 +33,33 @@ InstallObjective = Callable[[str, str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """PostgreSQL on 127.0.0.1, with a password that URLs have to escape."""
+    """PostgreSQL on ``address``, with a password that URLs have to escape."""
 
     folder: Path
     programs: Path
     port: int
     user: str = "fit"
     password: str = "p@ss/w%rd: ?#{0}"
+    address: str = "127.0.0.1"
 
     def url(self, database: str = "postgres", *, driver: str = "postgresql", password: str | None = None) -> str:
         password = self.password if password is None else password
-        host = "127.0.0.1"
-        url = URL.create(driver, self.user, password, host, self.port, database)
+        url = URL.create(driver, self.user, password, self.address, self.port, database)
         return url.render_as_string(hide_password=False)
 
     def connect(self) -> psycopg.Connection:
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, user=self.user, password=self.password, dbname="postgres", autocommit=True
+            host=self.address,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname="postgres",
+            autocommit=True,
         )
 
     def start(self) -> None:
         options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off "
+            f"-p {self.port} -c listen_addresses={self.address} -c unix_socket_directories='' -c fsync=off "
             # Of fifty agents each has three.
             "-c max_connections=300"
         )

@@ -2,7 +2,8 @@
 
 It listens nowhere, and measures nothing itself: its main thread keeps to the CPUs that envelopes leave, at the lowest
 priority, and what measures is a process of its own (``bench_process``). What was measured is on the disk before it is
-delivered, and is delivered by this agent or the next one of the host, however long the database is gone.
+delivered, and is delivered by this agent or the next one of the host, however long the database is gone. A database
+that is restored from a backup, and asks again for what was carried out, is given what came of it then.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from servefit.errors import ServefitError, SpecError, StorageError, TimedOut
+from servefit.errors import ServefitError, SpecError, StorageError
 from servefit.profiler.machine.background import work_in_background
 from servefit.quantities import span_text
 from servefit.search.fleet.agents.bench_client import BenchClient
 from servefit.search.fleet.agents.bench_process import Hello
+from servefit.search.fleet.agents.overdue import Overdue
 from servefit.search.fleet.agents.spool import Spool, Spooled
 from servefit.search.fleet.database import FleetDatabase, fleet_leases
 from servefit.search.fleet.orders import Answer, Failure, Orders
 from servefit.search.fleet.queue import open_queue
+from servefit.search.fleet.refusals import awaited, refused_for_good
 from servefit.search.fleet.registry import WAITING, Registry
 from servefit.search.storage.records import Unreadable
 
@@ -45,10 +48,6 @@ LOWEST_PRIORITY = 19
 
 PAUSE_S = 1.0
 """Between two attempts to reach a database that is gone."""
-
-GRACE_S = 30.0
-"""What measures has so long to start and to say what it waits for, and so much longer than its limit to end by itself
-what it is at, on a busy host. Chosen, not measured."""
 
 BENCH_IDLE_S = 60.0
 """A process that has measured, and is asked for nothing more for so long, is ended: it has the memory of a model."""
@@ -71,6 +70,7 @@ class Agent:
     _kept_back: str | None = None
     _saying_it: asyncio.Lock = field(default_factory=asyncio.Lock)
     _saying: set[asyncio.Task[None]] = field(default_factory=set)
+    _restored: asyncio.Event = field(default_factory=asyncio.Event)
     _database: FleetDatabase = field(init=False)
     _leases: Leases = field(init=False)
     _registry: Registry = field(init=False)
@@ -142,21 +142,33 @@ class Agent:
         return min(self._leases.renew_s, max(0.1, left_s))
 
     async def _say(self) -> None:
-        """Renew the claim. Raises SpecError where another agent has the name now."""
-        try:
+        """Renew the claim, or make it again where the database has lost it. Raises SpecError where another agent has
+        the name now."""
+        # Whoever waits for orders says that there is no database, once.
+        with suppress(StorageError):
             # One after the other: the last says what holds.
             async with self._saying_it:
-                mine = await asyncio.to_thread(self._registry.renew, self._claim, self._doing)
-        except StorageError:
-            # Whoever waits for orders says so, once.
-            return
-        if not mine:
+                renewed = await asyncio.to_thread(self._registry.renew, self._claim, self._doing)
+                if renewed is None:
+                    self._claim = await asyncio.to_thread(self._claim_again)
+                    _log.warning("%s does not know this agent any more: it is registered again", self.address.shown)
+                    self._restored.set()
+                    return
+                self._claim = renewed
+                if renewed.was_set_back:
+                    _log.warning("%s is as it was earlier, as after restoring a backup", self.address.shown)
+                    self._restored.set()
+
+    def _claim_again(self) -> Claim:
+        try:
+            return self._registry.claim(self.host)
+        except SpecError as error:
             raise SpecError(
                 "name",
                 self.host.name,
-                "is that of another agent now, or was forgotten: this one was silent for too long",
+                "is that of another agent now: this one was silent for too long",
                 remedy="start it again, under another --name where both are to run",
-            )
+            ) from error
 
     async def _work(self) -> None:
         """Carry out orders for as long as there is a database, and wait for it where there is none."""
@@ -164,11 +176,12 @@ class Agent:
         while True:
             try:
                 async with open_queue(self.address) as queue:
+                    self._restored.clear()
                     await self._settle(queue)
                     if gone:
                         _log.warning("%s is back", self.address.shown)
                     gone = False
-                    await queue.work(self.host.name, self._carry)
+                    await queue.work(self.host.name, self._carry, until=self._restored)
             except StorageError as error:
                 if self._stopping.is_set():
                     return
@@ -181,25 +194,33 @@ class Agent:
         """Have done with what an earlier agent of the host, or this one before it lost the database, left open."""
         for spooled in self._spool.waiting():
             await self._deliver(spooled)
-        begun = await asyncio.to_thread(self._orders.open_of, self.host.name, begun=True)
-        await asyncio.to_thread(self._orders.give_up, begun, "its agent ended")
+        for token in await self._open_begun():
+            await self._settle_begun(token)
         await queue.end_begun(self.host.name)
         waiting = await asyncio.to_thread(self._orders.open_of, self.host.name, begun=False)
         await queue.put_again(self.host.name, waiting)
 
     async def _carry(self, token: str) -> None:
         """Carry out the order of that token, unless it was given up or begun before."""
+        agent = self._claim.token
         try:
-            order = await asyncio.to_thread(self._orders.begin, token, self._claim.token)
+            order = await asyncio.to_thread(self._orders.begin, token, agent)
         except Unreadable as error:
             _log.warning("order %s is not carried out: %s", token, error)
             await asyncio.to_thread(self._orders.give_up, [token], "its agent cannot read it")
             return
         if order is None:
+            if token in await self._open_begun():
+                # A database that was restored asks for it: what is begun here is carried out, or settled.
+                await self._settle_begun(token)
             return
+        if self._spool.has_begun(token):
+            await self._settle_begun(token, agent)
+            return
+        self._spool.begin(token)
         self._carrying = token
         try:
-            spooled = Spooled(token=token, agent=self._claim.token, answer=await self._answer(order))
+            spooled = Spooled(token=token, agent=agent, answer=await self._answer(order))
             self._spool.keep(spooled)
             while not await self._delivered(spooled):
                 await asyncio.sleep(PAUSE_S)
@@ -213,6 +234,20 @@ class Agent:
             self._carrying, self._doing, self._busy_until_s = None, None, time.monotonic()
             await self._say()
 
+    async def _open_begun(self) -> tuple[str, ...]:
+        return await asyncio.to_thread(self._orders.open_of, self.host.name, begun=True)
+
+    async def _settle_begun(self, token: str, agent: str | None = None) -> None:
+        """Have done with an open order that was begun on this host before, and that nothing is at: answer it once more
+        where it was answered, else give it up. It is not carried out twice. ``agent`` has begun it by what the database
+        knows, where that is not the one that answered it."""
+        before = self._spool.delivered(token)
+        if before is None:
+            await asyncio.to_thread(self._orders.give_up, [token], "its agent ended")
+            return
+        _log.warning("order %s was carried out before, and is answered with what was measured then", token)
+        await self._deliver(before if agent is None else replace(before, agent=agent))
+
     async def _answer(self, order: Order) -> Answer:
         loop = asyncio.get_running_loop()
         hello = Hello(
@@ -223,8 +258,8 @@ class Agent:
             allows=self.host.allows,
         )
 
-        overdue = _Overdue(order, self._bench)
-        overdue.allow(GRACE_S)
+        overdue = Overdue(order, self._bench)
+        overdue.begin()
 
         def said(word: str, text: str) -> None:
             doing = f"{WAITING}{text}" if word == "waiting" else order.purpose
@@ -256,45 +291,31 @@ class Agent:
             if spooled.token != self._kept_back:
                 _log.warning("the answer to order %s waits: %s", spooled.token, error)
             self._kept_back = spooled.token
+            # The database may take that, and whoever asked knows why nothing comes.
+            self._doing = f"{WAITING}{awaited(error)}"
+            await self._say()
             return False
         return True
 
     async def _deliver(self, spooled: Spooled) -> None:
-        counts = await asyncio.to_thread(self._orders.answer, spooled.token, spooled.agent, spooled.answer)
+        """Deliver an answer. One that the database refuses for good is set aside, and its order given up."""
+        token = spooled.token
+        try:
+            counts = await asyncio.to_thread(self._orders.answer, token, spooled.agent, spooled.answer)
+        except StorageError as error:
+            if not refused_for_good(error):
+                raise
+            await asyncio.to_thread(self._orders.give_up, [token], "the database refuses what its agent answers")
+            path = self._spool.set_aside(spooled)
+            _log.warning("the answer to order %s is set aside in %s, as it is refused for good: %s", token, path, error)
+            return
         if not counts:
             _log.warning(
-                "order %s was given up before it was answered: what was measured does not count", spooled.token
+                "order %s was given up before it was answered, or the database has lost it: what was measured does not "
+                "count",
+                token,
             )
-        self._spool.drop(spooled)
-
-
-class _Overdue:
-    """Ends a bench that does not do so by itself, as one that hangs in a library: one that is not heard of while it
-    waits for its host to be free, or that measures for longer than its order allows. ``error`` is there once it did."""
-
-    def __init__(self, order: Order, bench: BenchClient) -> None:
-        self._order = order
-        self._bench = bench
-        self._timer: asyncio.TimerHandle | None = None
-        self.error: TimedOut | None = None
-
-    def allow(self, seconds: float | None) -> None:
-        """Allow it so many seconds from now on; None is without a limit."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._kill, seconds)
-
-    def heard(self, word: str) -> None:
-        """Take note of what it does."""
-        limit_s = self._order.limit_s
-        if word == "waiting":
-            self.allow(GRACE_S)
-        else:
-            self.allow(None if limit_s is None else limit_s + GRACE_S)
-
-    def _kill(self, seconds: float) -> None:
-        self.error = TimedOut(f"an order for {self._order.purpose}", limit_s=seconds)
-        self._bench.kill()
+        self._spool.have_delivered(spooled)
 
 
 def _step_back(host: FleetHost) -> None:

@@ -1,5 +1,5 @@
-"""The process that carries the orders of one job, or of a load, out on the host of an agent, which starts it and talks
-to it.
+"""The process that carries the orders of one job, of a pair of them, or of a load, out on the host of an agent, which
+starts it and talks to it.
 
 It is apart from the agent, so that libraries that crash take an order with them and not the agent, and so that the
 agent can be light and of low priority where this must not be. It reads a line of JSON for every order from its
@@ -29,6 +29,8 @@ from servefit.search.fleet.compiling import CompilationNotes, Compile, Compiled,
 from servefit.search.fleet.load.client import send_load
 from servefit.search.fleet.load_orders import LoadClient
 from servefit.search.fleet.orders import Answer, Calibrate, Failure, Order
+from servefit.search.fleet.pair_orders import LoadPair
+from servefit.search.fleet.sharing.pair_bench import Here, load_pair
 from servefit.search.fleet.subject import obtain
 from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.jobs.orders import SurveyEndpoint, TimeCalls
@@ -39,6 +41,7 @@ from servefit.search.storage import records
 from servefit.search.storage.blobs import Blobs
 from servefit.search.storage.job_folder import job_folder
 from servefit.search.storage.jobs import JobStore
+from servefit.search.storage.outages import PATIENCE_S
 from servefit.state import writing
 from servefit.stored import Stored
 from servefit.time_limit import time_limit
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.machine.slot.holding import Slot
     from servefit.search.fleet.orders import Result
+    from servefit.search.fleet.pair_orders import PairLoaded
     from servefit.search.results.host_timing import HostTiming
 
 INTERRUPTED = 130
@@ -74,7 +78,8 @@ class Bench:
     def __init__(self, hello: Hello) -> None:
         """Raises ServefitError where the job, its model or its payload cannot be had here."""
         self._hello = hello
-        with JobStore.open(hello.storage) as store:
+        # A cable that is out when the job is opened costs no more than one that is out while it is measured.
+        with JobStore.open(hello.storage, patience_s=PATIENCE_S) as store:
             header = store.job(hello.job).header.on(hello.host)
             subject = obtain(Blobs.of(store), header, trust_pickle=hello.trust_pickle)
         header = replace(header, model=subject.model)
@@ -101,8 +106,8 @@ class Bench:
         if isinstance(asked, SurveyEndpoint):
             check_variables(dict(asked.subject.environment), self._hello.allows)
             return measurer.survey_endpoint(asked)
-        if isinstance(asked, LoadClient):
-            raise TypeError("a load client belongs to no job")
+        if isinstance(asked, LoadClient | LoadPair):
+            raise TypeError(f"{type(asked).__name__} does not belong to one job")
         check_variables(dict(asked.configuration.environment), self._hello.allows)
         return measurer.load(asked)
 
@@ -152,6 +157,9 @@ def main() -> None:
                 if isinstance(order.asked, LoadClient):
                     part = send_load(order.asked, order.token, hello.storage)
                     answer = Answer(result=part, waited_s=waited_s)
+                elif isinstance(order.asked, LoadPair):
+                    with time_limit(_counting_down(order.limit_s)):
+                        answer = Answer(result=_load_pair(order.asked, hello), waited_s=waited_s)
                 else:
                     bench = bench or Bench(hello)
                     with time_limit(_counting_down(order.limit_s)):
@@ -159,6 +167,12 @@ def main() -> None:
         except ServefitError as error:
             answer = Answer(failure=Failure.of(error), waited_s=waited_s)
         _say(answers, {"answer": json.loads(records.write(answer, Answer))})
+
+
+def _load_pair(asked: LoadPair, hello: Hello) -> PairLoaded:
+    for side in asked.sides:
+        check_variables(dict(side.configuration.environment), hello.allows)
+    return load_pair(asked, Here(storage=hello.storage, name=hello.host, trust_pickle=hello.trust_pickle))
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""Several models on one fleet: which hosts serve which, each host one.
+"""Several models on one fleet: which hosts serve which, each host one, or two of which it was measured that they hold
+their SLAs beside each other.
 
-The program is solved by ``assignment``, in a process of its own. Models that share a host are not planned: how much
-they slow each other down must be measured, and is not known here.
+The program is solved by ``assignment``, in a process of its own. What a host offers to two models at once is in
+``shared_hosts``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from servefit.search.fleet.plan.assignment.problem import Assigned, Assignment
 from servefit.search.fleet.plan.balancers.kinds import parse_balancer
 from servefit.search.fleet.plan.mix import fleet_of
 from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_offers
+from servefit.search.fleet.plan.shared_hosts import SharedHosts, SharedOffer, check_once, parts_of, shared_column
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -62,13 +64,15 @@ class ModelFleet:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManyModelsPlan:
     """A fleet for each model, in the order of the models, of which any ``spare`` hosts may be lost. Another plan may be
-    cheaper by ``gap`` at most, a part of ``cost``. ``hosts_left`` are the hosts of each class that serve none."""
+    cheaper by ``gap`` at most, a part of ``cost``. ``hosts_left`` are the hosts of each class that serve none.
+    ``shared`` are those that serve two models: they are in the fleets of both, and cost half in each when idle."""
 
     models: tuple[ModelFleet, ...]
     spare: int
     cost: float
     gap: float
     hosts_left: tuple[tuple[str, int], ...]
+    shared: tuple[SharedHosts, ...] = ()
 
 
 @shown()
@@ -85,24 +89,33 @@ class ModelsNotCarried:
 
 
 def plan_models(
-    models: Sequence[ModelDemand], *, spare: int = 0, balancer: str = "nginx", limit_s: float = LIMIT_S
+    models: Sequence[ModelDemand],
+    *,
+    shared: Sequence[SharedOffer] = (),
+    spare: int = 0,
+    balancer: str = "nginx",
+    limit_s: float = LIMIT_S,
 ) -> ManyModelsPlan | ModelsNotCarried:
-    """Plan the cheapest hosts for several models, each host serving one.
+    """Plan the cheapest hosts for several models.
 
     Args:
         models: The models, of different names. A class that is offered to several has as many hosts for all of them
             together, and an idle host of it costs the same.
+        shared: What hosts may serve two of the models at once. All others serve one.
         spare: So many hosts may be lost, any of them, and the others of each model still carry its rate.
         balancer: "nginx", "haproxy" or "envoy": the weights are whole numbers that it takes.
         limit_s: The search ends after this, and the plan says how far off it may be.
 
     Raises:
-        SpecError: no model, two of one name, classes that differ between models, or as many ``spare`` as hosts.
+        SpecError: no model, two of one name, classes that differ between models, as many ``spare`` as hosts, or a
+            shared offer twice, or of a model or a class that is not on offer.
     """
     kind = parse_balancer(balancer)
     check_above_zero("time limit", limit_s, most=LARGEST)
     available = _checked(models, spare)
-    classes = list(available)
+    check_once(shared)
+    classes, names = list(available), [demand.model for demand in models]
+    by_class = [{offer.host_class: offer for offer in demand.offers} for demand in models]
     columns = [(index, offer) for index, demand in enumerate(models) for offer in demand.offers]
     asked = Assignment(
         models=tuple(index for index, _ in columns),
@@ -114,6 +127,7 @@ def plan_models(
         available=tuple(offer.hosts for offer in available.values()),
         spare=spare,
         limit_s=limit_s,
+        shared=tuple(shared_column(each, names, classes, by_class) for each in shared),
     )
     found: Assigned = call_isolated(
         "servefit.search.fleet.plan.assignment.search:assign", asked, timeout_s=2 * limit_s + _STARTING_S
@@ -125,13 +139,24 @@ def plan_models(
             part_carried=found.part_carried,
             part_at_most=found.part_at_most,
         )
-    fleets, left, begin = [], {name: offer.hosts for name, offer in available.items()}, 0
-    for demand in models:
-        hosts = found.hosts[begin : begin + len(demand.offers)]
-        begin += len(demand.offers)
-        for offer, count in zip(demand.offers, hosts, strict=True):
-            left[offer.host_class] -= count
-        fleet = fleet_of(demand.offers, hosts, rate_per_s=demand.rate_per_s, spare=spare, balancer=kind)
+    left = {name: offer.hosts for name, offer in available.items()}
+    counted: list[list[tuple[HostOffer, int]]] = [[] for _ in models]
+    for (index, offer), count in zip(columns, found.hosts, strict=False):
+        counted[index].append((offer, count))
+        left[offer.host_class] -= count
+    taken = []
+    for each, count in zip(shared, found.hosts[len(columns) :], strict=True):
+        for model, part in zip(each.models, parts_of(each, names, by_class), strict=True):
+            counted[names.index(model)].append((part, count))
+        left[each.host_class] -= count
+        if count:
+            taken.append(
+                SharedHosts(host_class=each.host_class, models=each.models, rates_per_s=each.rates_per_s, hosts=count)
+            )
+    fleets = []
+    for demand, hosts in zip(models, counted, strict=True):
+        offers, counts = zip(*hosts, strict=True)
+        fleet = fleet_of(offers, counts, rate_per_s=demand.rate_per_s, spare=spare, balancer=kind)
         fleets.append(ModelFleet(model=demand.model, rate_per_s=demand.rate_per_s, fleet=fleet))
     cost = sum(each.fleet.cost for each in fleets)
     return ManyModelsPlan(
@@ -140,6 +165,7 @@ def plan_models(
         cost=cost,
         gap=max(0.0, 1 - found.bound / cost) if cost else 0.0,
         hosts_left=tuple((name, count) for name, count in left.items() if count),
+        shared=tuple(taken),
     )
 
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servefit.cli.fleet import FleetStorageOption
-from servefit.cli.output import Format, FormatOption, emit, print_line
+from servefit.cli.fleet_sharing import plan_sharing, print_sharing, sharing_document
+from servefit.cli.options import QuietOption
+from servefit.cli.output import Format, FormatOption, emit, print_line, warn
+from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE
@@ -16,10 +19,12 @@ from servefit.quantities import number_text
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from servefit.search.fleet.plan.many_models import ManyModelsPlan
+    from servefit.search.fleet.fleet_job import FleetJob
+    from servefit.search.fleet.plan.many_models import ManyModelsPlan, ModelsNotCarried
     from servefit.search.storage.header import PlanGoal
+    from servefit.search.storage.jobs import JobStore
 
 
 def plan(
@@ -43,44 +48,85 @@ def plan(
             rich_help_panel=MACHINE,
         ),
     ] = None,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share",
+            help="Hosts with CPUs to spare may serve two models, if both hold their SLAs side by side: agents put them "
+            "under load.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="With --share: measure again what was before.", rich_help_panel=MACHINE),
+    ] = False,
     storage: FleetStorageOption = None,
     form: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
 ) -> None:
-    """Plan which hosts of a fleet serve which of several models, each host one, from jobs that measured each of them
-    there.
+    """Plan which hosts of a fleet serve which of several models, from jobs that measured each of them there.
 
-    Exit status: 3 where the hosts do not carry all rates; then the part that they do carry is printed.
+    A host serves one model, or with --share two. Exit status: 3 where the hosts do not carry all rates; then the part
+    that they do carry is printed.
 
     Example: servefit fleet plan --model fraud=JOB1 --model churn=JOB2 --spare 1
     """
-    from servefit.search.fleet.fleet_job import read_fleet_job
-    from servefit.search.fleet.many_jobs import common_goal, plan_jobs
-    from servefit.search.fleet.plan.many_models import ModelsNotCarried
+    from servefit.search.fleet.many_jobs import common_goal, left_out_sentences, plan_jobs
     from servefit.search.storage.header import PlanRequest
     from servefit.search.storage.jobs import JobStore
+    from servefit.search.storage.outages import PATIENCE_S
 
+    if again and not share:
+        raise SpecError("again", None, "is about models that share hosts", remedy="add --share")
     named = _named(model)
     wanted = PlanRequest(spare=spare, least=_least(goal))
-    with JobStore.open(storage) as store:
-        jobs = {}
-        for name, job in named.items():
-            if not store.job(job).header.hosts:
-                raise SpecError("model", f"{name}={job}", "is a job on one host", remedy="servefit recommend --fleet")
-            jobs[name] = read_fleet_job(store, job)
-    least = common_goal(jobs, wanted)
-    found = plan_jobs(jobs, wanted)
-    document = {"schema": 1, "goal": least, **asdict(found)}
+    shared = None
+    with JobStore.open(storage, patience_s=PATIENCE_S if share else 0.0) as store:
+        jobs = _read(store, named)
+        least = common_goal(jobs, wanted)
+        if share:
+            with job_progress(quiet=quiet) as progress:
+                shared = plan_sharing(jobs, wanted, store=store, storage=storage, again=again, progress=progress)
+    found = plan_jobs(jobs, wanted) if shared is None else shared.plan
+    for line in left_out_sentences(jobs):
+        warn(line)
+    document = {"schema": 1, "goal": least, **asdict(found), **({} if shared is None else sharing_document(shared))}
+    carried = _print(found, least, document, form)
+    if shared is not None and form is Format.TABLE:
+        print_sharing(shared)
+    if not carried:
+        raise typer.Exit(SLA_UNMET)
+
+
+def _read(store: JobStore, named: Mapping[str, str]) -> dict[str, FleetJob]:
+    """Return the jobs of models by name. Raises SpecError for one that is not on a fleet."""
+    from servefit.search.fleet.fleet_job import read_fleet_job
+
+    for name, job in named.items():
+        if not store.job(job).header.hosts:
+            raise SpecError("model", f"{name}={job}", "is a job on one host", remedy="servefit recommend --fleet")
+    return {name: read_fleet_job(store, job) for name, job in named.items()}
+
+
+def _print(
+    found: ManyModelsPlan | ModelsNotCarried, least: PlanGoal, document: Mapping[str, Any], form: Format
+) -> bool:
+    """Print a plan, and return whether the rates are carried."""
+    from servefit.search.fleet.plan.many_models import ModelsNotCarried
+
     if isinstance(found, ModelsNotCarried):
         told = f"{100 * found.part_carried:.0f} % of every rate" if found.part_carried else "nothing"
         if form is Format.TABLE:
             print_line(f"The rates are not carried by {found.hosts} hosts: they carry {told}.")
         else:
             emit(Table(columns=("carried",), rows=[[found.part_carried]]), document, form)
-        raise typer.Exit(SLA_UNMET)
+        return False
     emit(_table(found, least), document, form)
     if form is Format.TABLE:
         left = ", ".join(f"{count} x {name}" for name, count in found.hosts_left)
         print_line(f"Cost: {number_text(found.cost)}. " + (f"Left: {left}." if left else "No host is left."))
+    return True
 
 
 def _named(texts: Iterable[str]) -> dict[str, str]:

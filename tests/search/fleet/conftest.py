@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -33,6 +33,7 @@ from servefit.search.fleet.host import FleetHost
 from servefit.search.fleet.leases import Leases
 from servefit.search.fleet.making import make_fleet
 from servefit.search.fleet.orders import Order, Ordered
+from servefit.search.fleet.registry import Registry
 from servefit.search.fleet.subject import publish
 from servefit.search.fleet.tables import SCHEMA
 from servefit.search.jobs.beginning import keep_new_job, new_header, open_subject
@@ -44,6 +45,9 @@ from servefit.search.storage.header import JobHeader, JobHost
 from servefit.search.storage.job_folder import PAYLOAD_FILE
 from servefit.search.storage.jobs import JobStore
 from servefit.version import __version__
+
+if TYPE_CHECKING:
+    from servefit.search.storage.log import JobLog
 
 LEASES = Leases(silent_s=6, lost_s=12)
 """Agents are heard of every second, and on a machine that is busy a few seconds late: they have the lowest priority."""
@@ -193,6 +197,7 @@ class OpenJob:
     """A job in the fleet, owned by this process, and the dispatcher of its orders."""
 
     store: JobStore
+    log: JobLog
     header: JobHeader
     dispatcher: Dispatcher
     url: str
@@ -243,9 +248,13 @@ def open_job(fleet_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             model, payload = open_subject(asked, tiny_model(tmp_path / "model.ubj"), None, trust_pickle=False)
             assert isinstance(model, Model)
             here = describe_host()
+            registry = Registry(store.database, fleet_address(fleet_url), LEASES)
+            # A host whose agent runs is what that says; others are as this one.
+            known = {state.host.name: state.host.host for state in registry.hosts()}
+            seen = {name: known.get(name, here) for name in hosts}
             there = tuple(
-                JobHost(name=name, host=here, profiles=(find_profile("local-1c", here),), host_class=name)
-                for name in hosts
+                JobHost(name=name, host=host, profiles=(find_profile("local-1c", host),), host_class=name)
+                for name, host in seen.items()
             )
             header = new_header(asked, model, payload, here, (), there)
             log, folder = keep_new_job(header, payload, store)
@@ -253,7 +262,7 @@ def open_job(fleet_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             stack.enter_context(log.owned())
             dispatcher = Dispatcher(store.database, fleet_address(fleet_url), LEASES)
             stack.enter_context(dispatcher.running())
-            return OpenJob(store, header, dispatcher, fleet_url)
+            return OpenJob(store, log, header, dispatcher, fleet_url)
 
         yield make
 

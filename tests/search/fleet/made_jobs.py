@@ -75,6 +75,7 @@ class Made:
         self._trial, self._summary, self._host = trial, summary, fleet_host
         self.outcome: Literal["confirmed", "predicted", "not made"] = "confirmed"
         self.basis: Basis = "measured"
+        self.remarks: tuple[str, ...] = ()
         self.hosts: dict[str, tuple[str, ...]] = {}
         """Names of the hosts of a class, where they matter."""
 
@@ -98,7 +99,10 @@ class Made:
                 _Class(
                     name,
                     names,
-                    _Job((_Recommendation(_Profile("local-8c"), trial, Confirmation(outcome=self.outcome)),)),
+                    _Job(
+                        (_Recommendation(_Profile("local-8c"), trial, Confirmation(outcome=self.outcome)),),
+                        JobState(status="COMPLETED", remarks=self.remarks),
+                    ),
                 )
             )
         request = JobRequest(name="fraud", sla=Sla(rate_per_s=rate_per_s))

@@ -10,7 +10,8 @@ from tests.search.fleet.made_jobs import FREE, Made
 from servefit.errors import SpecError
 from servefit.report.fleet_tables import plan_headline, plan_sentences, plan_table
 from servefit.search.fleet.answer import HOURS_A_YEAR, cost_of, goal_of, left_out, offers_of, plan_of
-from servefit.search.fleet.many_jobs import plan_jobs
+from servefit.search.fleet.fleet_job import LEFT_ALONE, NOT_PLANNED
+from servefit.search.fleet.many_jobs import left_out_sentences, plan_jobs
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.many_models import ManyModelsPlan, ModelsNotCarried
 from servefit.search.storage.header import PlanRequest
@@ -55,6 +56,22 @@ def test_what_was_predicted_or_measured_once_is_no_part_of_a_plan_and_is_told(ma
     job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", FREE))
     assert plan_of(job) is None
     assert left_out(job) == [("epyc", "it was not confirmed by a second measurement")]
+
+
+def test_a_job_for_one_model_leaves_out_what_another_may_need_and_says_how_to_begin_it(made: Made) -> None:
+    fraud = made.job(PlanRequest(), 1000, epyc=(1, 1000, "PASS", FREE), xeon=(1, 900, "FAIL", FREE))
+    whole = made.job(PlanRequest(every_class=True), 1000, epyc=(1, 1000, "PASS", FREE), xeon=(1, 900, "FAIL", FREE))
+    reason = "xeon is not planned for fraud: its verdict is FAIL"
+    assert list(left_out_sentences({"fraud": whole})) == [reason]
+    sentences = list(left_out_sentences({"fraud": fraud}))
+    assert sentences == [reason, "job fraud measured only what its own plan needs: begin it with --every-class"]
+
+
+def test_classes_that_the_plan_does_without_say_so(made: Made) -> None:
+    for remark in (LEFT_ALONE, NOT_PLANNED):
+        made.outcome, made.remarks = "not made", (remark, "something else")
+        job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", FREE))
+        assert left_out(job) == [("epyc", remark)]
 
 
 def test_without_a_rate_there_is_no_plan(made: Made) -> None:

@@ -166,6 +166,8 @@ def test_an_agent_with_wrong_options_does_not_start(
         (("--model", "a=one", "--model", "a=two"), "model: 'a' is given twice"),
         (("--model", "fraud=none"), "job: 'none' is not known"),
         (("--model", "fraud=none", "--goal", "speed"), "goal: 'speed' is not known"),
+        (("--model", "fraud=none", "--share"), "job: 'none' is not known"),
+        (("--model", "fraud=none", "--again"), "again is about models that share hosts; add --share"),
     ],
 )
 def test_a_plan_of_several_models_takes_a_job_for_each(

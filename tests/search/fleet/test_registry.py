@@ -52,6 +52,21 @@ def test_a_name_is_one_agents_at_a_time(registry: Registry, fleet_host: MakeHost
     assert registry.renew(again, None)
 
 
+def test_an_agent_learns_that_the_database_is_as_it_was_earlier(
+    registry: Registry, fleet_host: MakeHost, database: FleetDatabase
+) -> None:
+    claim = registry.renew(registry.claim(fleet_host("rack3-07")), None)
+    assert claim is not None
+    assert not claim.was_set_back
+    _age(database, 3600.0)
+    claim = registry.renew(claim, None)
+    assert claim is not None
+    assert claim.was_set_back
+    claim = registry.renew(claim, None)
+    assert claim is not None
+    assert not claim.was_set_back
+
+
 @pytest.mark.usefixtures("elsewhere")
 def test_an_agent_elsewhere_that_is_silent_for_long_loses_its_name(
     registry: Registry, fleet_host: MakeHost, fleet_url: str, database: FleetDatabase

@@ -219,6 +219,16 @@ def test_an_owner_whose_job_was_worked_on_meanwhile_is_told_so(job: JobLog) -> N
     assert job.steps() == ()
 
 
+def test_an_owner_whose_database_is_restored_from_a_backup_is_told_so(job: JobLog) -> None:
+    with job.owned():
+        backup = job.owner()
+        step = job.begin("compilation", "treelite", None)
+        _put_owner(job, backup)
+        with pytest.raises(StorageError, match="restored from an earlier backup; servefit resume fraud goes on"):
+            job.finish(step, status="FAILED")
+    assert job.owner() is None
+
+
 def _put_owner(job: JobLog, owner: Owner | None) -> None:
     text = json.dumps(to_document(owner, Owner | None, []))
     with job._database.transaction() as connection:

@@ -75,11 +75,12 @@ class Thresholds:
         """Return what a host of each column counts in each row."""
         from scipy.sparse import csr_array
 
-        columns = [np.flatnonzero(problem.model == model) for model in range(len(problem.asked))]
-        rows = np.concatenate([np.full(len(columns[model]), row) for row, model in enumerate(self.models)])
-        places = np.concatenate([columns[model] for model in self.models])
+        servings = [np.flatnonzero(problem.model == model) for model in range(len(problem.asked))]
+        rows = np.concatenate([np.full(len(servings[model]), row) for row, model in enumerate(self.models)])
+        places = np.concatenate([servings[model] for model in self.models])
         counted = np.minimum(problem.rates[places], np.minimum(self.values, self.need(problem))[rows])
-        return csr_array((counted, (rows, places)), shape=(len(self.models), len(problem.rates)))
+        shape = len(self.models), len(problem.host_class)
+        return csr_array((counted, (rows, problem.column[places])), shape=shape)
 
     def of_models(self, problem: Problem) -> Any:
         """Return which ones are of which model."""
@@ -107,7 +108,7 @@ def cheap_columns(problem: Problem, costs: Numbers, thresholds: Thresholds) -> P
     if found.x is None:
         return np.zeros(0, dtype=np.intp)
     reduced = costs - matrix.T @ found.ineqlin.marginals
-    return np.flatnonzero((reduced <= DEAR * (problem.idle + problem.dynamic)) | (found.x > 0))
+    return np.flatnonzero((reduced <= DEAR * problem.full) | (found.x > 0))
 
 
 def _cheapest_of(
@@ -144,31 +145,32 @@ def _cheapest_of(
 def cost_bound(problem: Problem, *, whole: bool, limit_s: float) -> float | None:
     """Return what no assignment costs less than; None where not even parts of hosts carry all rates.
 
-    Variables are hosts, ``whole`` or parts, and the part of its model's requests that each column serves, wherever that
+    Variables are hosts, ``whole`` or parts, and the part of its model's requests that each serving has, wherever that
     is cheapest. Without its ``spare`` fastest hosts, which have at least the slowest rate each, a model's fleet carries
     its rate.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import bmat, diags
 
-    asked, columns, models = problem.asked[problem.model], len(problem.rates), np.ones(len(problem.asked))
+    asked, models = problem.asked[problem.model], np.ones(len(problem.asked))
+    columns, servings = len(problem.host_class), len(problem.rates)
     need = problem.asked + problem.spare * problem.slowest
     least_hosts = problem.spare + np.ceil(problem.asked * (1 - ROUNDING) / problem.fastest)
     matrix = bmat(
         [
-            [diags(problem.rates / asked), -diags(np.ones(columns))],
-            [problem.of_model * (problem.rates / need[problem.model]), None],
-            [problem.of_model, None],
+            [diags(problem.rates / asked) @ problem.of_column, -diags(np.ones(servings))],
+            [(problem.of_model * (problem.rates / need[problem.model])) @ problem.of_column, None],
+            [problem.of_model @ problem.of_column, None],
             [-problem.of_class, None],
             [None, problem.of_model],
         ]
     ).tocsr()
-    least = np.concatenate([np.zeros(columns), models, least_hosts, -problem.available, models])
+    least = np.concatenate([np.zeros(servings), models, least_hosts, -problem.available, models])
     found: Any = milp(
         np.concatenate([problem.idle, problem.dynamic / problem.rates * asked]),
         constraints=LinearConstraint(matrix, least, np.inf),
-        integrality=np.repeat([int(whole), 0], columns),
-        bounds=Bounds(0, np.concatenate([problem.available[problem.host_class], np.ones(columns)])),
+        integrality=np.repeat([int(whole), 0], [columns, servings]),
+        bounds=Bounds(0, np.concatenate([problem.available[problem.host_class], np.ones(servings)])),
         options={"time_limit": max(0.1, limit_s), "mip_rel_gap": CLOSE / 2},
     )
     if found.status == _INFEASIBLE:
@@ -183,7 +185,7 @@ def largest_part(problem: Problem, thresholds: Thresholds, *, limit_s: float) ->
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import bmat, diags
 
-    columns, chosen, asked = len(problem.rates), len(thresholds.values), problem.asked[thresholds.models]
+    columns, chosen, asked = len(problem.host_class), len(thresholds.values), problem.asked[thresholds.models]
     lost = problem.spare * thresholds.values / asked
     # sum min(c, t) x / R >= part + lost for the chosen, and nothing for the others.
     matrix = bmat(

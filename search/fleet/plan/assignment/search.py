@@ -1,9 +1,10 @@
 """The search for the cheapest assignment.
 
 Costs follow from loads as in ``cheapest``: a program is solved at full load, then at the loads of the hosts found,
-until they stay the same. In large problems a model has one threshold at a time, first its fastest rate, then that of
-the last host that its fleet would lose; and numbers of hosts that are dear in the relaxation are left out. Both are
-heuristics.
+until they stay the same. With spare hosts a model has one threshold at a time, first the rate that it is asked for, as
+far as its hosts have such a one, then that of the last host that its fleet would lose; in small problems all thresholds
+are tried after that, for which there may be too little time. In large ones numbers of hosts that are dear in the
+relaxation are left out. Both are heuristics.
 
 How far off the answer may be is known from another program, with all numbers and the true cost, which rests on nothing
 that was left out.
@@ -28,7 +29,7 @@ _ROUNDS = 2
 
 _STARTS = (1.0, 0.5, 0.2)
 """The loads to begin with in small problems, since the loop may end beside the best; large ones begin at full load, as
-most of their hosts are at it."""
+most of their hosts are at it, and so do those in which load costs the same everywhere."""
 
 _AFTERWARDS = 0.2
 """The part of the time that is kept for the whole bound, or for which part of the rates is carried if not all are."""
@@ -41,10 +42,14 @@ def assign(asked: Assignment) -> Assigned:
     if bound is None:
         return _part(problem, None, deadline)
     best, best_cost = None, np.inf
-    starts = _STARTS if problem.is_small else _STARTS[:1]
+    starts = _STARTS if problem.is_small and problem.dearer.any() else _STARTS[:1]
+    tries = [(start, True) for start in starts] if problem.is_small or not problem.spare else []
+    if problem.spare:
+        tries.insert(0, (_STARTS[0], False))
     end = deadline - _AFTERWARDS * asked.limit_s
-    for done, start in enumerate(starts):
-        for found in _rounds(problem, start, time.monotonic() + (end - time.monotonic()) / (len(starts) - done)):
+    for done, (start, complete) in enumerate(tries):
+        limit = time.monotonic() + (end - time.monotonic()) / (len(tries) - done)
+        for found in _rounds(problem, start, limit, complete=complete):
             if problem.cost(found) < best_cost:
                 best, best_cost = found, problem.cost(found)
     if best is None:
@@ -56,21 +61,24 @@ def assign(asked: Assignment) -> Assigned:
     )
 
 
-def _rounds(problem: Problem, start: float, deadline: float) -> Iterator[Numbers]:
-    """Yield the hosts that are cheapest at the load ``start``, and then at the loads of those before."""
+def _rounds(problem: Problem, start: float, deadline: float, *, complete: bool) -> Iterator[Numbers]:
+    """Yield the hosts that are cheapest at the load ``start``, and then at the loads of those before, by all thresholds
+    where that is to be ``complete``."""
     loads = np.full_like(problem.asked, start)
     thresholds = Thresholds.all_of(problem)
-    if not problem.is_small:
-        thresholds = Thresholds.one_each(problem, problem.fastest)
+    if not complete:
+        thresholds = Thresholds.one_each(problem, np.clip(problem.asked, problem.slowest, problem.fastest))
     for rounds_left in range(_ROUNDS, 0, -1):
         limit_s = (deadline - time.monotonic()) / rounds_left
-        costs = problem.idle + loads[problem.model] * problem.dearer
+        costs = problem.column_costs(loads)
         found = cheapest(problem, costs, thresholds, limit_s=limit_s) if limit_s > 0 else None
         if found is None:
             return
         yield found
+        if complete and not problem.dearer.any():
+            return  # the next program would be the same
         loads = np.minimum(1.0, problem.asked / problem.totals(found))
-        if not problem.is_small:
+        if not complete:
             thresholds = Thresholds.one_each(problem, problem.last_lost(found))
 
 

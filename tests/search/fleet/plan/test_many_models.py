@@ -119,6 +119,28 @@ def test_spare_hosts_are_those_of_each_model() -> None:
     assert found.hosts_left == ()
 
 
+def test_a_spare_host_for_each_of_many_models_with_little_to_do_is_found_in_little_time() -> None:
+    """Ten models on twenty classes of unlike hosts, most of which carry far more than is asked for."""
+    rng = np.random.default_rng(1)
+    models, classes = 10, 20
+    speeds, costs = rng.lognormal(0, 0.5, classes), rng.lognormal(3, 0.6, classes)
+    rates = 400 * speeds * rng.lognormal(0, 0.15, (models, classes)) * rng.lognormal(0, 1, (models, 1))
+    asked = Assignment(
+        models=tuple(np.repeat(np.arange(models), classes).tolist()),
+        classes=tuple(range(classes)) * models,
+        rates_per_s=tuple(rates.ravel().tolist()),
+        costs_idle=tuple(costs.tolist()) * models,
+        costs_dynamic=(0.0,) * models * classes,
+        asked_per_s=tuple((400 * rng.pareto(1.2, models) + 20).tolist()),
+        available=(10,) * classes,
+        spare=1,
+        limit_s=3.0,
+    )
+    found = assign(asked)
+    assert found.hosts is not None
+    assert np.dot(found.hosts, asked.costs_idle) <= 1.1 * found.bound
+
+
 @pytest.mark.parametrize("spare", [0, 1])
 def test_rates_that_are_too_high_are_a_result_that_says_which_part_is_carried(spare: int) -> None:
     models = [

@@ -1,0 +1,208 @@
+"""Pairs of models as agents are asked to put them under load: orders, answers, and the models that agents need for it.
+
+A job that is over needs no model in the database any more, so those of a pair are put there again, from the folder of
+its job on this host, and are there until the orders are over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from servefit.errors import AgentLost, SpecError, StorageError
+from servefit.search.fleet.orders import Order
+from servefit.search.fleet.pair_orders import PairLoaded
+from servefit.search.fleet.selection import AWAY
+from servefit.search.fleet.sharing.kept_pairs import measured_before, new_token
+from servefit.search.fleet.sharing.pair_bench import BETWEEN_S
+from servefit.search.fleet.subject import delete_unneeded, publish
+from servefit.search.fleet.tables import SCHEMA
+from servefit.search.storage.blobs import MAX_BYTES, Blobs
+from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.dispatcher import Dispatcher
+    from servefit.search.fleet.fleet_job import FleetJob
+    from servefit.search.fleet.host import HostState
+    from servefit.search.fleet.orders import Answer
+    from servefit.search.fleet.pair_orders import LoadPair
+    from servefit.search.fleet.sharing.fitting import FittingPair
+    from servefit.search.optimizer.progress import Progress
+    from servefit.search.storage.jobs import JobStore
+
+_log = logging.getLogger(__name__)
+
+STARTING_S = 60.0
+"""For two models to be fetched, compiled where the cache has lost them, and started. Chosen, not measured."""
+
+TIMES_TURNS = 2
+"""A pair may take so many times as long as all turns do: some are made again. An agent that is silent is given up after
+twice that, so more would be waited for in vain. Chosen, not measured."""
+
+
+@shown("models", "host_class", "holds", "reason")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredPair:
+    """What came of a pair on ``host``, of ``host_class``: ``found``, or why there is nothing, which is ``lost``.
+    ``before`` says that it was measured for an earlier plan."""
+
+    models: tuple[str, str]
+    host_class: str
+    host: str
+    found: PairLoaded | None
+    lost: str | None = None
+    before: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether both models hold their SLAs beside each other, so that they may be planned so."""
+        return self.found is not None and self.found.holds
+
+    @property
+    def reason(self) -> str | None:
+        """Why they are not planned together, None where they may be."""
+        if self.found is None or self.holds:
+            return self.lost
+        failing = [
+            f"{model} is {side.beside.verdict} beside the other: {side.beside.reason}"
+            for model, side in zip(self.models, self.found.sides, strict=True)
+            if side.beside.verdict != "PASS"
+        ]
+        return "; ".join(failing)
+
+
+@dataclass(slots=True, kw_only=True)
+class PairsAsked:
+    """Asks the agents of a fleet for pairs of ``jobs``, by model. With ``again`` what was measured before counts for
+    nothing."""
+
+    store: JobStore
+    dispatcher: Dispatcher
+    jobs: Mapping[str, FleetJob]
+    progress: Progress
+    again: bool = False
+
+    def measure(self, pairs: Sequence[FittingPair]) -> tuple[MeasuredPair, ...]:
+        """Return what came of each of ``pairs``: measured before, or now, side by side on as many hosts as there are.
+
+        Raises SpecError where a model that is needed is neither in the database nor on this host, CorruptModel where it
+        has changed, and StorageError. What goes wrong on a host later is in the result.
+        """
+        known = {nth: before for nth, pair in enumerate(pairs) if (before := self._before(pair)) is not None}
+        taken = dict.fromkeys((state.host.name for state in self._there()), 0)
+        orders: dict[int, Order] = {}
+        for nth, pair in enumerate(pairs):
+            there = [host for host in pair.hosts if host in taken]
+            if nth in known:
+                continue
+            if not there:
+                known[nth] = _lost(pair, pair.hosts[0], "no agent of its hosts takes orders")
+                continue
+            host = min(there, key=lambda name: taken[name])
+            taken[host] += 1
+            orders[nth] = self._order(pair, host)
+        if orders:
+            measured = self._ask([pairs[nth] for nth in orders], list(orders.values()))
+            known.update(zip(orders, measured, strict=True))
+        return tuple(known[nth] for nth in range(len(pairs)))
+
+    def clean_up(self) -> None:
+        """Delete what was put into the database for agents, as far as nobody else needs it."""
+        try:
+            delete_unneeded(self.store)
+        except StorageError as error:  # the next one cleans up
+            _log.warning("models that no job needs stay in the database: %s", error)
+
+    def _before(self, pair: FittingPair) -> MeasuredPair | None:
+        found = None if self.again else measured_before(self.store.database, pair.asked, pair.hosts)
+        if found is None:
+            return None
+        host, loaded = found
+        return MeasuredPair(models=pair.models, host_class=pair.offer.host_class, host=host, found=loaded, before=True)
+
+    def _there(self) -> list[HostState]:
+        hosts = self.dispatcher.registry.hosts()
+        return [state for state in hosts if state.status not in AWAY and state.host.schema == SCHEMA]
+
+    def _order(self, pair: FittingPair, host: str) -> Order:
+        return Order(
+            token=new_token(pair.asked),
+            host=host,
+            job=pair.asked.sides[0].job,
+            asked=pair.asked,
+            limit_s=limit_s(pair.asked),
+            elapsed_s=0.0,
+        )
+
+    def _ask(self, pairs: Sequence[FittingPair], orders: Sequence[Order]) -> list[MeasuredPair]:
+        """Have ``orders`` carried out, and return what came of them."""
+        try:
+            # Open orders first: what they name is not deleted then.
+            for order in orders:
+                self.dispatcher.orders.give(order)
+            for model in dict.fromkeys(model for pair in pairs for model in pair.models):
+                self._provide(model)
+            for pair, order in zip(pairs, orders, strict=True):
+                self.progress.stage(f"{' beside '.join(pair.models)} under load on {order.host}")
+            with ThreadPoolExecutor(len(orders), "servefit pair") as pool:
+                running = [pool.submit(self._measured, pair, order) for pair, order in zip(pairs, orders, strict=True)]
+                try:
+                    return [each.result() for each in running]
+                except BaseException:
+                    self.dispatcher.close()
+                    raise
+        except BaseException:
+            with suppress(StorageError):
+                self.dispatcher.withdraw(*(order.token for order in orders))
+            raise
+
+    def _measured(self, pair: FittingPair, order: Order) -> MeasuredPair:
+        try:
+            answer = self.dispatcher.ask(order, told=partial(self._tell, pair))
+        except AgentLost as error:
+            return _lost(pair, order.host, f"{order.host}: {error.reason}")
+        return _of(pair, order.host, answer)
+
+    def _tell(self, pair: FittingPair, state: HostState) -> None:
+        if state.status == "waiting":
+            self.progress.stage(f"{' beside '.join(pair.models)}: {state.host.name} is {state.doing}")
+
+    def _provide(self, model: str) -> None:
+        """Put a model and its payload where agents find them."""
+        job = self.jobs[model]
+        header, blobs = job.header, Blobs.of(self.store)
+        needed = [header.payload.digest] + ([header.model.digest] if header.model.size_bytes <= MAX_BYTES else [])
+        if all(map(blobs.exists, needed)):
+            return
+        payload = job_folder(job.name) / PAYLOAD_FILE
+        if not payload.exists():
+            raise SpecError(
+                "model",
+                f"{model}={job.name}",
+                "is not in the database any more, as its job is over, and the folder of the job is not on this host",
+                remedy="plan on the host, and as the user, that began the job, or leave --share out",
+            )
+        publish(blobs, header, payload)
+
+
+def limit_s(asked: LoadPair) -> float:
+    """Return the seconds that an agent may take for a pair."""
+    return STARTING_S + TIMES_TURNS * 3 * asked.rounds * (asked.turn_s + BETWEEN_S)
+
+
+def _of(pair: FittingPair, host: str, answer: Answer) -> MeasuredPair:
+    if answer.failure is not None:
+        return _lost(pair, host, f"{host}: {answer.failure.as_error().message}")
+    if not isinstance(answer.result, PairLoaded):
+        return _lost(pair, host, f"{host}: its agent answered with something else")
+    return MeasuredPair(models=pair.models, host_class=pair.offer.host_class, host=host, found=answer.result)
+
+
+def _lost(pair: FittingPair, host: str, reason: str) -> MeasuredPair:
+    return MeasuredPair(models=pair.models, host_class=pair.offer.host_class, host=host, found=None, lost=reason)

@@ -1,0 +1,55 @@
+"""What was measured of pairs before: the orders of a fleet are kept with their answers, and say it.
+
+So a pair that was measured once is not measured again for another plan, and nothing is kept in a second place.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from servefit.search.fleet.orders import Answer
+from servefit.search.fleet.pair_orders import LoadPair, PairLoaded
+from servefit.search.fleet.tables import ANSWERED, fleet_tables
+from servefit.search.storage import records
+from servefit.search.storage.records import Unreadable
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from servefit.search.fleet.database import Transactions
+
+_DIGITS = 32
+
+
+def new_token(asked: LoadPair) -> str:
+    """Return a token for an order of that pair, which tells what was asked."""
+    return f"{_prefix(asked)}{secrets.token_hex(8)}"
+
+
+def measured_before(database: Transactions, asked: LoadPair, hosts: Collection[str]) -> tuple[str, PairLoaded] | None:
+    """Return the last answer to an order of that pair, by any of ``hosts``, and which that was; None where there is
+    none, or where the machine got in the way. Raises StorageError."""
+
+    def read(connection: Connection) -> list[tuple[str, str]]:
+        from sqlalchemy import select
+
+        orders = fleet_tables().orders
+        mine = (orders.c.token.startswith(_prefix(asked), autoescape=True), orders.c.state == ANSWERED)
+        found = select(orders.c.host, orders.c.answer).where(*mine, orders.c.host.in_(sorted(hosts)))
+        return [(row.host, row.answer) for row in connection.execute(found.order_by(orders.c.given_at.desc()))]
+
+    for host, text in database.run(read):
+        try:
+            result = records.read(text, Answer, "the answer").result
+        except Unreadable:
+            continue  # of a newer agent
+        if isinstance(result, PairLoaded) and not result.is_disturbed:
+            return host, result
+    return None
+
+
+def _prefix(asked: LoadPair) -> str:
+    return f"pair-{sha256(records.write(asked, LoadPair).encode()).hexdigest()[:_DIGITS]}-"
