@@ -1,4 +1,5 @@
-"""Agents of hosts that are imitated on this machine, each in a state folder and with a measuring slot of its own."""
+"""Agents of hosts that are imitated on this machine, each in a state folder of its own. They share a measuring slot:
+orders are carried out in turns, so that no imitated host is in the way of another."""
 
 from __future__ import annotations
 
@@ -26,12 +27,13 @@ def environment(folder: Path, milliseconds: float) -> dict[str, str]:
         version = "1.0" if name == "imitated" else f"{milliseconds:g}"
         (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (described / "entry_points.txt").write_text(text)
-    (folder / "slot").mkdir()
+    slot = folder.parent / "slot"
+    slot.mkdir(exist_ok=True)
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parents[2])]),
         "SERVEFIT_HOME": str(folder / "state"),
-        "SERVEFIT_SLOT": str(folder / "slot"),
+        "SERVEFIT_SLOT": str(slot),
         VARIABLE: f"{milliseconds:g}",
     }
 

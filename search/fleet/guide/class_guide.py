@@ -41,7 +41,7 @@ _MOST_LESSONS = 200
 _LATE = 0.6
 """Of the time that is kept for the confirmation: when no more is left, nobody is waited for. Chosen, not measured."""
 
-_PART_OF_FIRST = 0.5
+_PART_OF_FIRST = 0.7
 """Of the time that is left, for the first confirmation. Chosen, not measured."""
 
 _LOWER = {"FAIL": 0.75, "UNDECIDED": 0.9}
@@ -149,10 +149,10 @@ class ClassGuide:
         return None
 
     def _winner(self, search: SearchState) -> Configuration | None:
-        """Return the configuration to confirm: the best, or, once one was asked for, that one: where it does not hold
-        one rate it is confirmed at a lower one. After so many it is the best again, if that is another by then."""
+        """Return the configuration to confirm: the best, or, once one was asked for that does not hold its rate, that
+        one, at a lower rate. After so many it is the best again, if that is another by then."""
         asked = self._asked
-        if asked is None or asked.configuration in search.failed:
+        if asked is None or asked.configuration in search.failed or asked.configuration in self.confirmed_per_s:
             return search.best()
         return asked.configuration if self._refuted.get(asked.configuration, 0) <= _MOST_REFUTED else search.best()
 

@@ -36,6 +36,7 @@ class _Recommendation:
 class _Job:
     recommendations: tuple[_Recommendation, ...]
     state: JobState = JobState(status="COMPLETED")
+    steps: tuple[()] = ()
 
     @property
     def best(self) -> _Recommendation:

@@ -83,8 +83,8 @@ class Table:
     of a configuration, ``disturbed`` and ``failing`` say which are INVALID and which are none, ``predicted`` which
     leave no CPU to the client of an endpoint. The first ``left_open`` confirmations are UNDECIDED, and ``before`` is
     called before anything is measured. Everything takes as long as it usually does, or, with ``start_s``, that and its
-    loads. Calls take so many times as long as the machine is ``slower``. ``costs`` are what requests to an endpoint cost. ``surveyed`` says by which configuration that was measured,
-    and how many were timed and tested before.
+    loads. Calls take so many times as long as the machine is ``slower``. ``costs`` are what requests to an endpoint
+    cost. ``surveyed`` says by which configuration that was measured, and how many were timed and tested before.
     """
 
     space: Space
