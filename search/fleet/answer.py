@@ -108,10 +108,16 @@ def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
                 rate_per_s=confirmed_rate_per_s(best, job.header.request),
                 cost_idle=max(costs),
                 cost_full=max(costs),
-                configuration=f"{best.profile.name}, {best.trial.configuration.backend}",
+                configuration=_label(best),
             )
         )
     return offers
+
+
+def _label(found: Recommendation) -> str:
+    """Return what runs on a host in short: "local-8c, xgboost 8 x 1, batch 4" has eight workers of one thread."""
+    of = found.trial.configuration
+    return f"{found.profile.name}, {of.backend} {of.workers} x {of.settings.threads}, batch {of.max_batch}"
 
 
 def confirmed(each: ClassJob, request: JobRequest) -> Recommendation | None:
