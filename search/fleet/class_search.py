@@ -53,8 +53,15 @@ class ClassSearch:
     def carry_out(self) -> tuple[JobStatus, str | None]:
         """Search to the end, or as far as there is time and an agent; give how that ended, and what there is to say of
         it. Raises StorageError and StateError."""
-        log, fleet = ClassLog(self.job, self.host.name), self.fleet
-        steps = log.steps()
+        try:
+            return self._carry_out(ClassLog(self.job, self.host.name))
+        finally:
+            # Whatever came of it, others must not wait for this class.
+            if self.fleet is not None:
+                self.fleet.ended(self.host.host_class)
+
+    def _carry_out(self, log: ClassLog) -> tuple[JobStatus, str | None]:
+        fleet, steps = self.fleet, log.steps()
         if (before := log.state.status) in ("COMPLETED", "FAILED"):
             if fleet is not None:
                 confirmed_per_s = max(_confirmed(steps).values(), default=0.0)
@@ -76,9 +83,6 @@ class ClassSearch:
             # Of an agent that is lost, or that cannot have the model: other classes go on.
             remark = f"{BROKE_OFF}{self.host.name} and hosts like it: {error}"
             runner.remarks.append(remark)
-        finally:
-            if fleet is not None:
-                fleet.ended(self.host.host_class)
         log.set_state(runner.state(status))
         _log.info("job %s on %s: %s", log.name, self.host.name, status)
         return status, remark

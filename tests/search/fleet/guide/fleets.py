@@ -79,8 +79,10 @@ class Fleet:
         """Search all classes to their ends."""
         with ThreadPoolExecutor(len(self.hosts)) as pool:
             searches = {name: self.search_of(table, guide=self.guides[name]) for name, table in self.tables.items()}
-            for _ in pool.map(self._carry_out, searches.items()):
-                pass
+            # What one raises keeps none of the others from running.
+            running = [pool.submit(self._carry_out, each) for each in searches.items()]
+        for each in running:
+            each.result()
         return searches
 
     @staticmethod
