@@ -10,6 +10,7 @@ from collections.abc import Collection
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from servefit.search.fleet.old_orders import RESULT
 from servefit.search.fleet.orders import Answer
 from servefit.search.fleet.pair_orders import LoadPair, PairLoaded
 from servefit.search.fleet.tables import ANSWERED, fleet_tables
@@ -52,4 +53,4 @@ def measured_before(database: Transactions, asked: LoadPair, hosts: Collection[s
 
 
 def _prefix(asked: LoadPair) -> str:
-    return f"pair-{sha256(records.write(asked, LoadPair).encode()).hexdigest()[:_DIGITS]}-"
+    return f"{RESULT}{sha256(records.write(asked, LoadPair).encode()).hexdigest()[:_DIGITS]}-"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.search.fleet.conftest import MakeHost, MakeJob, eventually, in_thread, rows
 
 from servefit.errors import AgentLost
-from servefit.search.fleet.old_orders import KEPT_S, delete_old_orders
+from servefit.search.fleet.old_orders import KEPT_S, RESULT, delete_old_orders
 from servefit.search.fleet.orders import Answer
 from servefit.search.fleet.subject import delete_unneeded
 from servefit.search.storage.header import JobState
@@ -32,6 +32,17 @@ def test_orders_of_jobs_that_are_over_are_deleted_after_a_day_and_no_others(open
     stopped.log.set_state(JobState(status="STOPPED"))
     delete_unneeded(over.store)
     assert known(over) == {young.token, still_open.token, resumable.token}
+
+
+def test_the_results_of_pairs_of_models_are_kept(open_job: MakeJob) -> None:
+    job = open_job("rack3-07")
+    pair, other = answered(job), answered(job)
+    rows(job.url, f"UPDATE servefit_orders SET token = '{RESULT}1' WHERE token = '{pair.token}' RETURNING 1")
+    rows(job.url, f"UPDATE servefit_orders SET given_at = given_at - {KEPT_S + 60} RETURNING 1")
+    job.log.set_state(JobState(status="COMPLETED"))
+    assert delete_old_orders(job.store) == 1
+    assert known(job) == {f"{RESULT}1"}
+    assert other.token not in known(job)
 
 
 def test_an_order_that_is_withdrawn_before_it_is_begun_leaves_nothing_in_the_queue(
