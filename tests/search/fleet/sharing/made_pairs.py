@@ -73,7 +73,7 @@ class Jobs:
             model=SimpleNamespace(digest=sha256(name.encode()).hexdigest()),
             payload=SimpleNamespace(digest=sha256(b"rows").hexdigest()),
         )
-        job = SimpleNamespace(recommendations=(found,), best=found)
+        job = SimpleNamespace(recommendations=(found,), best=found, steps=())
         classes = (SimpleNamespace(host_class=host_class, hosts=names, job=job),)
         return SimpleNamespace(header=header, classes=classes, name=name)
 

@@ -54,7 +54,7 @@ def share(open_job: MakeJob, trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) 
             trial=replace(trial(Configuration(backend="xgboost", vcpus=1)), asked_per_s=_RATE_PER_S),
             confirmation=Confirmation(outcome="confirmed"),
         )
-        measured = SimpleNamespace(recommendations=(found,), best=found)
+        measured = SimpleNamespace(recommendations=(found,), best=found, steps=())
         classes = (SimpleNamespace(host_class="one", hosts=("one",), job=measured),)
         jobs[model] = SimpleNamespace(header=job.header, classes=classes, name=name)
 
