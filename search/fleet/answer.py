@@ -6,7 +6,6 @@ representative, and not for what it might answer. How the numbers of hosts are f
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
@@ -15,16 +14,12 @@ from servefit.search.fleet.fleet_job import LEFT_ALONE, NOT_PLANNED
 from servefit.search.fleet.plan.fleet_plan import NotCarried
 from servefit.search.fleet.plan.mix import plan_fleet
 from servefit.search.fleet.plan.offer import HostOffer
-from servefit.search.jobs.job import space_of, trials_of
-from servefit.search.results.confirmation import confirmation_of
-from servefit.search.results.ranking import recommend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
     from servefit.search.fleet.plan.fleet_plan import FleetPlan
-    from servefit.search.jobs.job import RecommendationJob
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Recommendation
     from servefit.search.storage.header import JobHost, PlanGoal, PlanRequest
@@ -122,27 +117,9 @@ def _label(found: Recommendation) -> str:
 
 def confirmed(each: ClassJob, request: JobRequest) -> Recommendation | None:
     """Return the recommendation of a class of which it was confirmed that it holds the SLA of ``request``, at the
-    highest rate; None where there is none. Where what is recommended was not confirmed, as one that is as good and
-    simpler, it is another configuration that was."""
+    highest rate; None where there is none."""
     holding = [found for found in each.job.recommendations if _why_not(found) is None]
-    holding = holding or list(_others_confirmed(each.job, request))
     return max(holding, key=lambda found: confirmed_rate_per_s(found, request), default=None)
-
-
-def _others_confirmed(job: RecommendationJob, request: JobRequest) -> Iterator[Recommendation]:
-    confirmations = [trial for trial in trials_of(job.steps, ("confirmation",)) if trial.round is None]
-    for configuration in dict.fromkeys(trial.configuration for trial in confirmations):
-        own = [trial for trial in job.trials if trial.configuration == configuration]
-        for found in recommend(space_of(job.header, own), own, request):
-            again = replace(
-                found,
-                deployment=request.deployment,
-                model=job.header.model,
-                measured_on=job.header.host,
-                confirmation=confirmation_of(found.trial, confirmations),
-            )
-            if _why_not(again) is None:
-                yield again
 
 
 def left_out(job: FleetJob) -> Sequence[tuple[str, str]]:

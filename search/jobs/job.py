@@ -24,7 +24,7 @@ from servefit.search.results.recommendation import CompilationReport, FailedTria
 from servefit.search.storage.steps import BESIDE, TESTS, was_cut_short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from servefit.backends.model import Model
     from servefit.profiler.machine.host import Host
@@ -76,9 +76,11 @@ class RecommendationJob:
         space = space_of(header, trials)
         unreliable = crashed(steps, TESTS)
         reliable = tuple(trial for trial in trials if trial.configuration not in unreliable)
+        confirmations = trials_of(steps, ("confirmation",))
+        if header.plan is not None:
+            reliable = _relied_on(reliable, confirmations)
         numbers = {id(step.result): step.number for step in steps}
         served = {trial.configuration: trial for trial in trials_of(steps, BESIDE)}
-        confirmations = trials_of(steps, ("confirmation",))
         recommendations, pareto = (
             tuple(
                 replace(
@@ -279,6 +281,27 @@ def crashed(steps: Iterable[Step], kinds: Iterable[StepKind]) -> set[Configurati
     kinds = tuple(kinds)
     failed = [step for step in steps if step.kind in kinds and _crashed(step)]
     return {step.configuration for step in failed if step.configuration is not None}
+
+
+def _relied_on(trials: Sequence[Trial], confirmations: Iterable[Trial]) -> tuple[Trial, ...]:
+    """Return what the plan of a fleet relies on: ``trials`` of what was confirmed to hold the SLA, without those at
+    higher rates that it did not hold; all of them where nothing was."""
+    held: dict[Configuration, float] = {}
+    for trial in confirmations:
+        if trial.round is None and trial.verdict == "PASS":
+            held[trial.configuration] = max(held.get(trial.configuration, 0.0), trial.asked_per_s or 0.0)
+    if not held:
+        return tuple(trials)
+    return tuple(
+        trial
+        for trial in trials
+        if trial.configuration in held
+        and (
+            trial.round is not None
+            or trial.verdict == "PASS"
+            or (trial.asked_per_s or 0.0) <= held[trial.configuration]
+        )
+    )
 
 
 def _crashed(step: Step) -> bool:

@@ -128,6 +128,7 @@ class LocalMeasurer:
             parts,
             order.request,
             chances=order.chances,
+            instances=order.instances,
             keep=lambda measurement: self._keep(measurement, order.step),
         )
         if order.costs is None:

@@ -60,12 +60,14 @@ def confirmed_trial(
     request: JobRequest,
     *,
     chances: int = 1,
+    instances: int | None = None,
     keep: Callable[[Measurement], str | None] | None = None,
 ) -> Trial:
     """Return the trial that ``parts``, one or more tests of one configuration, make together.
 
     It is INVALID where the machine got in the way of so many that an interval over the others would take more. A PASS
-    is one of so many ``chances``. ``keep`` is handed what all of them recorded, and says where it put it.
+    is one of so many ``chances``, times as many as there are numbers of instances to try where these were not given.
+    ``keep`` is handed what all of them recorded, and says where it put it.
     """
     first = parts[0].trial
     whole = replace(
@@ -94,7 +96,8 @@ def confirmed_trial(
     at_rate = None
     if len(loops) == len(counted):
         at_rate = summarize_runs(loops, configuration=first.configuration, percentiles=names)
-    evidence = () if at_rate is None else _evidence(loops, request, first, chances)
+    tried = 1 if instances is not None else _instance_counts(request, first)
+    evidence = () if at_rate is None else _evidence(loops, request, first, chances * tried)
     judgement = judge(
         request.sla,
         capacity=capacity,
@@ -117,11 +120,15 @@ def confirmed_trial(
 
 
 def _evidence(loops: Sequence[Run], request: JobRequest, first: Trial, chances: int) -> Sequence[Evidence]:
-    """Return what ``loops`` together say of each limit. The ``first`` of them chose the number of instances."""
-    counts = instance_counts(request.sla.rate_per_s or 0.0, first.capacity.throughput_per_s)
+    """Return what ``loops`` together say of each limit."""
     return evidence_of_runs(
         loops,
         request.sla.thresholds,
         workers=first.configuration.workers,
-        chances=chances * len(counts),
+        chances=chances,
     )
+
+
+def _instance_counts(request: JobRequest, first: Trial) -> int:
+    """Return how many numbers of instances the ``first`` test chose from."""
+    return len(instance_counts(request.sla.rate_per_s or 0.0, first.capacity.throughput_per_s))

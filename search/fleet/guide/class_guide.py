@@ -149,10 +149,10 @@ class ClassGuide:
         return None
 
     def _winner(self, search: SearchState) -> Configuration | None:
-        """Return the configuration to confirm: the best, or, once one was asked for that does not hold its rate, that
-        one, at a lower rate. After so many it is the best again, if that is another by then."""
+        """Return the configuration to confirm: the best, or, once one was asked for, that one: where it does not hold
+        one rate it is confirmed at a lower one. After so many it is the best again, if that is another by then."""
         asked = self._asked
-        if asked is None or asked.configuration in search.failed or asked.configuration in self.confirmed_per_s:
+        if asked is None or asked.configuration in search.failed:
             return search.best()
         return asked.configuration if self._refuted.get(asked.configuration, 0) <= _MOST_REFUTED else search.best()
 
