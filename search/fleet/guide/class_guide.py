@@ -53,7 +53,7 @@ _MOST_REFUTED = 2
 """Confirmations of a configuration that failed at ever lower rates, before another is looked at. Chosen, not
 measured."""
 
-_SAME_RATE = 1e-6
+_ROUNDING = 1e-6
 
 Check = Callable[["Configuration", float, str], "Trial | None"]
 """Tests a configuration at a rate on the host of that name; None if that could not be made."""
@@ -115,7 +115,7 @@ class ClassGuide:
         if asked is None or trial.round is not None or trial.configuration != asked.configuration:
             return
         rate_per_s = asked.rate_per_s or 0.0
-        if trial.verdict == "PASS" and (trial.asked_per_s or 0.0) >= rate_per_s * (1 - _SAME_RATE):
+        if trial.verdict == "PASS" and (trial.asked_per_s or 0.0) >= rate_per_s * (1 - _ROUNDING):
             self.confirmed_per_s[trial.configuration] = rate_per_s
             self._at_most_per_s.pop(trial.configuration, None)
         elif trial.verdict in _LOWER:

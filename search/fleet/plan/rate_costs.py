@@ -14,7 +14,7 @@ from servefit.search.fleet.plan.cheapest import FEW_CLASSES, Demand
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.losses import fastest, kept_per_s
 from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_offers
-from servefit.search.fleet.plan.rate_range import Hosts, RateRange, RateSolution, in_steps
+from servefit.search.fleet.plan.rate_range import AskedRates, Hosts, RateSolution, in_steps
 from servefit.showing import shown
 
 LIMIT_S = 2.0
@@ -102,7 +102,7 @@ def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, lim
     )
     if not highest_per_s:
         return RateCosts(points=(), in_steps=in_steps(demand), gap=0.0)
-    asked = RateRange(
+    asked = AskedRates(
         demand=demand, highest_per_s=highest_per_s, asked_per_s=plan.rate_per_s, planned=_planned(offers, plan)
     )
     found: tuple[RateSolution, ...] = call_isolated(

@@ -44,7 +44,7 @@ to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateRange:
+class AskedRates:
     """The rates to solve ``demand`` for: from its own to ``highest_per_s``, the highest that the hosts carry. Its
     ``limit_s`` is for all of them together.
 
@@ -75,7 +75,7 @@ def in_steps(demand: Demand) -> bool:
     return not any(demand.costs_dynamic)
 
 
-def solve_range(asked: RateRange) -> tuple[RateSolution, ...]:
+def solve_range(asked: AskedRates) -> tuple[RateSolution, ...]:
     """Return the cheapest hosts by ascending rate, up to the highest. Where time is over before that, only the rate
     asked and the highest follow, which all hosts carry."""
     # The solver takes longer to import than a rate takes, and its time is not part of the limit.
@@ -97,7 +97,7 @@ def solve_range(asked: RateRange) -> tuple[RateSolution, ...]:
 class _Walk:
     """From the lowest rate to the highest."""
 
-    def __init__(self, asked: RateRange) -> None:
+    def __init__(self, asked: AskedRates) -> None:
         self._asked = asked
         self._demand = asked.demand
         self._deadline = time.monotonic() + asked.demand.limit_s

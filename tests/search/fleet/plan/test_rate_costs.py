@@ -19,7 +19,7 @@ from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.losses import fastest, kept_per_s
 from servefit.search.fleet.plan.mix import plan_fleet
 from servefit.search.fleet.plan.rate_costs import RateCost, RateCosts, rate_costs
-from servefit.search.fleet.plan.rate_range import RateRange, RateSolution, in_steps, solve_range
+from servefit.search.fleet.plan.rate_range import AskedRates, RateSolution, in_steps, solve_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def ranged(demand: Demand) -> tuple[RateSolution, ...]:
     strongest = fastest(demand.rates_per_s, demand.available, demand.most_hosts)
     highest_per_s = kept_per_s(demand.rates_per_s, strongest, demand.spare)
     lowest = replace(demand, rate_per_s=min(demand.rate_per_s, highest_per_s) / 10)
-    asked = RateRange(demand=lowest, highest_per_s=highest_per_s, asked_per_s=demand.rate_per_s, planned=None)
+    asked = AskedRates(demand=lowest, highest_per_s=highest_per_s, asked_per_s=demand.rate_per_s, planned=None)
     found = solve_range(asked)
     assert found[-1].rate_per_s == highest_per_s
     return found
