@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +23,8 @@ MAX_MEMBERS = 10_000
 _MAX_RATIO = 200
 _ALWAYS_ALLOWED_BYTES = 64 * 2**20
 """So little does no harm to a disk. Chosen, not measured."""
+
+_WEIGHTS = re.compile(r"(?P<model>.+\.onnx)[._]data(_[0-9]+)?")
 
 # A path has 4,096 bytes at most on Linux, the folder's own included, and a part of it 255.
 _MAX_NAME_BYTES, _MAX_PART_BYTES = 1000, 200
@@ -53,7 +56,7 @@ def find_model(folder: Path) -> Path:
 
     Raises CorruptModel where there is none, and UnsupportedModel where there are several or it is not supported.
     """
-    files = visible_files(folder)
+    files = _without_weights(visible_files(folder))
     refused = {file: error for file in files if (error := _refusal(file)) is not None}
     servable = [file for file in files if file not in refused]
     unsupported = [error for error in refused.values() if isinstance(error, UnsupportedModel)]
@@ -81,6 +84,17 @@ def visible_files(folder: Path) -> list[Path]:
         if len(files) > MAX_MEMBERS:
             raise CorruptModel(folder, f"it holds more than {MAX_MEMBERS} files")
     return sorted(file for file in files if file.is_file())
+
+
+def _without_weights(files: Sequence[Path]) -> list[Path]:
+    """Leave out what holds the weights of a model beside it, by the names that PyTorch and Hugging Face give: any bytes
+    may be the beginning of such a file, those of another format too."""
+    there = set(files)
+    return [
+        file
+        for file in files
+        if (match := _WEIGHTS.fullmatch(file.name)) is None or file.with_name(match["model"]) not in there
+    ]
 
 
 def _refusal(file: Path) -> ModelError | None:

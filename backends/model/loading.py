@@ -31,6 +31,7 @@ from servefit.backends.model.keeping import (
     read_once,
 )
 from servefit.backends.model.live import save_live
+from servefit.backends.model.onnx_weights import in_one_file, keeps_weights_elsewhere
 from servefit.backends.model.types import Format, Library
 from servefit.errors import (
     BackendUnavailable,
@@ -110,7 +111,16 @@ def reading(file: Path) -> Iterator[ModelFile]:
             copy.parent.mkdir()
         digest = read_once(file, copy)
         kept = find_kept(digest)
-        yield kept or named_by_format(find_in_file(copy, digest, folder / "unpacked", blamed=file))
+        yield kept or named_by_format(_found(file, copy, digest, folder))
+
+
+def _found(file: Path, copy: Path, digest: str, folder: Path) -> ModelFile:
+    """Return the model in ``copy``, which is of ``file``, as one file."""
+    found = find_in_file(copy, digest, folder / "unpacked", blamed=file)
+    if found.format is not Format.ONNX or not keeps_weights_elsewhere(found.file):
+        return found
+    with blaming(found.file, str(file)):
+        return in_one_file(found, file.parent if found.file == copy else found.file.parent, folder / "whole")
 
 
 def _reading_folder() -> AbstractContextManager[Path]:

@@ -1,11 +1,13 @@
 """Reads ONNX files, and opens no other: weights that a file keeps elsewhere are refused wherever they stand in it.
 
 A model may name any file of its folder, and ONNX Runtime and the onnx package then read that: it would come out as
-predictions, and be neither in the model's digest nor in a bundle. So this looks before either of the two does.
+predictions, and be neither in the model's digest nor in a bundle. So this looks before either of the two does. What
+is named is read once, by ``onnx_weights``, when the user opens the model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +23,32 @@ _MAX_DEPTH = 60
 def read_onnx(path: Path) -> onnx.ModelProto:
     """Return the model in the file at ``path``. Raises UnsupportedModel where it keeps weights in other files,
     CorruptModel where it is nested too deeply, and what protobuf raises for a file that is damaged."""
+    model = read_graph(path)
+    if next(weights_elsewhere(model, path), None) is not None:
+        raise UnsupportedModel(f"{path} keeps its weights in other files", remedy="save it as one file")
+    return model
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """Return the model in the file at ``path``, without the weights that it keeps elsewhere. Raises what protobuf
+    raises for a file that is damaged."""
     import onnx
 
     # Without a format, onnx goes by the suffix, and ONNX Runtime does not.
-    model = onnx.load(str(path), format="protobuf", load_external_data=False)
+    return onnx.load(str(path), format="protobuf", load_external_data=False)
+
+
+def weights_elsewhere(model: onnx.ModelProto, path: Path) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor of ``model``, which is from ``path``, whose values are in another file. Raises CorruptModel
+    where messages are nested too deeply."""
+    import onnx
+
     waiting: list[tuple[Any, int]] = [(model, 0)]
     while waiting:
         message, depth = waiting.pop()
         if isinstance(message, onnx.TensorProto):
             if message.data_location == onnx.TensorProto.EXTERNAL:
-                raise UnsupportedModel(f"{path} keeps its weights in other files", remedy="save it as one file")
+                yield message
             continue
         if depth > _MAX_DEPTH:
             raise CorruptModel(path, f"its graphs are nested more than {_MAX_DEPTH} messages deep")
@@ -39,4 +57,3 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         for field, value in message.ListFields():
             if field.message_type is not None:
                 waiting.extend((part, depth + 1) for part in ((value,) if hasattr(value, "ListFields") else value))
-    return model
