@@ -66,7 +66,8 @@ class NativePredictor:
         self._session = session
         self._interface = OnnxInterface.from_facts(facts)
         self._outputs = list(self._interface.outputs)
-        only = self._interface.inputs[0] if len(self._interface.inputs) == 1 else None
+        plain = len(self._interface.inputs) == 1 and not self._interface.sizes
+        only = self._interface.inputs[0] if plain else None
         truths = any(node.type == "tensor(bool)" for node in session.get_outputs() if node.name in self._outputs)
         self._fed_directly = only if only is not None and only.datatype in ROW_DATATYPES and not truths else None
 

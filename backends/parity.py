@@ -10,7 +10,7 @@ let that pass and stop everything else, and the right measure depends on what an
   a relative error of the result, however small the result. The size of the sum is told by the result's logarithm, so
   1e-8 is allowed more than 0.5 is. Any absolute tolerance would hide that a runtime flushes scores of 1e-5 to zero,
   as logistic transforms in float32 do.
-- A tensor of a network is compared relatively, with an allowance on the scale of its own row.
+- A tensor of a network is compared relatively, with an allowance on the scale of its own row. Its sizes are equal.
 - A class number must be equal.
 
 The unit is the bound of float32 summation: half an epsilon for each tree (Higham, Accuracy and Stability of Numerical
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.model.packing import of_one_width
 from servefit.backends.model.types import Task
 from servefit.errors import OutputMismatch
 
@@ -64,8 +65,10 @@ def compare(model: Model, backend: str, expected: np.ndarray, got: np.ndarray, k
     """Compare predictions of the same rows, (n,) or (n, outputs); ``kinds`` names each row's origin, (n,) strings.
 
     Raises OutputMismatch, naming the kinds of rows that are wrong. A different shape is wrong on all rows, and a NaN
-    is wrong where the other side has a number.
+    is wrong where the other side has a number. Predictions that are packed may be of different widths.
     """
+    if model.signature.output_sizes and expected.ndim == got.ndim == 2 and len(expected) == len(got):
+        expected, got = of_one_width(expected, got)
     if got.shape != expected.shape:
         raise OutputMismatch(
             backend,
@@ -109,7 +112,9 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
     if "int" in model.signature.output_datatype:
         return zeros, zeros
     if model.trees is None:
-        return zeros + TENSOR_TOLERANCE, zeros + TENSOR_TOLERANCE * magnitude.max(axis=1, keepdims=True, initial=0)
+        relative = zeros + TENSOR_TOLERANCE
+        relative[:, : len(model.signature.output_sizes)] = 0
+        return relative, TENSOR_TOLERANCE * _scales(model, magnitude)
     unit = float(np.finfo(np.float32).eps) / 2 * max(model.trees.trees, 100)
     if model.trees.objective in CLASS_NUMBER_OBJECTIVES:
         return zeros, zeros
@@ -118,3 +123,21 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
     ):
         return unit * (1 + np.abs(np.log(np.maximum(magnitude, TINY)))), zeros + TINY
     return zeros + unit, zeros + unit * magnitude.max(initial=0)
+
+
+def _scales(model: Model, magnitude: np.ndarray) -> np.ndarray:
+    """Return the largest value of each row of each output tensor, at the places of its values; nothing is allowed of
+    the sizes that a packed prediction begins with."""
+    signature = model.signature
+    scales = np.zeros_like(magnitude)
+    if not signature.output_sizes:
+        columns = [slice(tensor.start, tensor.stop) for tensor in signature.output_tensors] or [slice(None)]
+        for which in columns:
+            scales[:, which] = magnitude[:, which].max(axis=1, keepdims=True, initial=0)
+        return scales
+    packing = signature.output_packing
+    for rows, sizes in packing.groups(magnitude):
+        for place in packing.places(sizes):
+            block = magnitude[rows, place.start : place.stop]
+            scales[rows, place.start : place.stop] = block.max(axis=1, keepdims=True, initial=0)
+    return scales

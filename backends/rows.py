@@ -36,11 +36,14 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
 
     A feature that trees split on gets values between neighbouring thresholds, any gap as likely as another, so that
     requests take many paths through the trees; a categorical one gets known categories, and an integer input of a
-    network whole numbers from all of its range. Every other feature is standard normal.
+    network whole numbers from all of its range. Every other feature is standard normal. Rows that have sizes are of
+    the usual ones.
     """
     columns = _Columns(model, seed)
-    rows = np.empty((count, model.signature.features), dtype=model.signature.row_datatype)
-    for feature in range(model.signature.features):
+    signature = model.signature
+    rows = np.empty((count, signature.features), dtype=signature.row_datatype)
+    rows[:, : len(signature.sizes)] = [size.usual for size in signature.sizes]
+    for feature in range(len(signature.sizes), signature.features):
         rows[:, feature] = columns.plausible(feature, count)
     return rows
 
@@ -58,10 +61,11 @@ def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
     rows = synthetic_rows(model, count, seed + 1)
     recipes = columns.recipes(accepts_missing=model.signature.accepts_missing)
     for chosen, recipe in zip(np.array_split(np.arange(count), len(recipes)), recipes, strict=True):
-        for feature in range(model.signature.features):
+        for feature in range(len(model.signature.sizes), model.signature.features):
             rows[chosen, feature] = columns.harden(recipe, feature, rows[chosen, feature])
     uniform = _uniform_values(model.signature, has_trees=model.trees is not None)[:count]
-    ordinary = np.setdiff1d(np.arange(model.signature.features), model.signature.integer_features)
+    values = np.arange(len(model.signature.sizes), model.signature.features)
+    ordinary = np.setdiff1d(values, model.signature.integer_features)
     rows[: len(uniform), ordinary] = uniform[:, np.newaxis]
     for model_input in model.signature.inputs:
         if model_input.is_whole:
@@ -132,9 +136,11 @@ class _Columns:
         self._generator = np.random.default_rng(seed)
         self._splits = _splits_of(model)
         self._integer_features = frozenset(model.signature.integer_features)
-        self._inputs = [
-            model_input for model_input in model.signature.inputs for _ in range(model_input.start, model_input.stop)
-        ]
+        self._inputs = {
+            column: model_input
+            for model_input in model.signature.inputs
+            for column in range(model_input.start, model_input.stop)
+        }
 
     def recipes(self, *, accepts_missing: bool) -> list[_Recipe]:
         recipes: list[_Recipe]

@@ -12,6 +12,7 @@ import numpy as np
 
 from servefit.backends.batch_dependence import SINGLE_ROWS, depends_on_batch
 from servefit.backends.model.keeping import unchanged
+from servefit.backends.model.packing import join_predictions
 from servefit.backends.reference import reference
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Settings, Target
@@ -47,7 +48,7 @@ def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:
     """Return whether the model's own library predicts ``rows`` differently together and one at a time. Raises
     CorruptModel as ``compile_artifact``."""
     with unchanged(model.file, model.digest):
-        return depends_on_batch(rows, reference(model))
+        return depends_on_batch(rows, reference(model), sizes=len(model.signature.output_sizes))
 
 
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -65,7 +66,7 @@ def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tu
             _numbers(artifact.backend, predictor.predict(rows[nth : nth + 1]))
             for nth in range(min(SINGLE_ROWS, len(rows)))
         ]
-        predictions.append((together, np.concatenate(singly)))
+        predictions.append((together, join_predictions(singly)))
     return predictions
 
 

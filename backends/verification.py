@@ -20,6 +20,7 @@ import numpy as np
 from servefit import state
 from servefit.backends.batch_dependence import BATCH_DEPENDENT
 from servefit.backends.capabilities import backend as find_backend
+from servefit.backends.model.packing import join_predictions
 from servefit.backends.model.types import Library
 from servefit.backends.model.width import affordable_rows
 from servefit.backends.parity import Agreement, compare
@@ -158,7 +159,7 @@ def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray
 
 def _reference_alone(model: Model, backend: str, rows: np.ndarray) -> np.ndarray:
     """Return the predictions of the model's own library for ``rows`` one at a time."""
-    return np.concatenate(_reference_predictions(model, backend, np.split(rows, len(rows))))
+    return join_predictions(_reference_predictions(model, backend, np.split(rows, len(rows))))
 
 
 def _reference_file(model: Model, rows: np.ndarray) -> Path:

@@ -37,12 +37,13 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
     integer_features = tuple(
         column for each in interface.inputs if each.is_whole for column in range(each.start, each.stop)
     )
+    task = _task(interface, {node.op_type for node in graph.graph.node})
     datatype = row_datatype(interface.inputs)
     ranges = [admitted_range(graph, each, datatype) if each.is_whole else None for each in interface.inputs]
     inspection = Inspection(
         format=Format.ONNX,
         signature=Signature(
-            task=_task(interface, {node.op_type for node in graph.graph.node}),
+            task=task,
             features=interface.features,
             outputs=outputs,
             feature_names=_feature_names(interface),
@@ -50,6 +51,9 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
             integer_features=integer_features,
             inputs=with_ranges(session, interface, ranges) if integer_features else interface.inputs,
             output_datatype=interface.output_datatype,
+            sizes=interface.sizes,
+            output_tensors=interface.tensors if task is Task.TENSOR else (),
+            output_sizes=interface.output_sizes,
         ),
         trees=None if forest is None else _structure(ensembles[0], forest),
         splits_name="splits.npz" if on_raw_columns else None,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.model.onnx_io import OnnxInterface, predict
+from servefit.backends.model.onnx_io import OnnxInterface, predict, refusals
 from servefit.backends.model.types import Input, row_datatype
 from servefit.backends.rows import whole_numbers
 
@@ -92,26 +92,20 @@ class _RangeTrials:
     def _numbers(self, inputs: Sequence[Input]) -> np.ndarray | None:
         """Return a mask of the rows that get a number: one of the lowest, one of the highest, and rows of any; None
         where the model refuses to answer."""
-        from onnxruntime.capi import onnxruntime_pybind11_state as library
-
         generator = np.random.default_rng(0)
         rows = generator.standard_normal((2 + _ANY_ROWS, self._interface.features)).astype(row_datatype(inputs))
+        rows[:, : len(self._interface.sizes)] = [size.usual for size in self._interface.sizes]
         for model_input in inputs:
             if model_input.lowest is not None and model_input.highest is not None:
                 columns = rows[:, model_input.start : model_input.stop]
                 columns[0], columns[1] = model_input.lowest, model_input.highest
                 columns[2:] = whole_numbers(generator, model_input, (_ANY_ROWS, model_input.stop - model_input.start))
-        refusals = tuple(kind for kind in vars(library).values() if _is_exception(kind))
         try:
             predictions = predict(self._session, self._interface, rows)
-        except (*refusals, ValueError, MemoryError, RuntimeError):
+        except refusals():
             return None
         finite: np.ndarray = np.isfinite(predictions.reshape(len(rows), -1)).any(axis=1)
         return finite
-
-
-def _is_exception(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Exception)
 
 
 class _Session:

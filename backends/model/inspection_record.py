@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from servefit.backends.model.types import Format, Input, Signature, Task, TreeStructure
+from servefit.backends.model.types import Format, Input, Output, Signature, Size, Task, TreeStructure
 
-SCHEMA = 5
+SCHEMA = 6
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 
@@ -35,9 +35,13 @@ class Inspection:
         del fields["schema"]
         signature, trees = fields.pop("signature"), fields.pop("trees")
         signature["task"] = Task(signature["task"])
-        for name in ("feature_names", "integer_features"):
+        for name in ("feature_names", "integer_features", "output_sizes"):
             signature[name] = tuple(signature[name])
         signature["inputs"] = tuple(Input(**{**item, "shape": tuple(item["shape"])}) for item in signature["inputs"])
+        signature["output_tensors"] = tuple(
+            Output(**{**item, "shape": tuple(item["shape"])}) for item in signature["output_tensors"]
+        )
+        signature["sizes"] = tuple(Size(**item) for item in signature["sizes"])
         if trees is not None:
             trees["peculiarities"] = tuple(trees["peculiarities"])
         return cls(

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from servefit.backends.model.packing import Packing
 
 from servefit.showing import shown
 from servefit.stored import Stored
@@ -52,7 +55,8 @@ class Task(StrEnum):
 @shown()
 class Input(Stored, frozen=True, kw_only=True):
     """One input of a model: the columns [``start``, ``stop``) of a row, as an array of ``datatype`` (NumPy's name) and
-    of the shape (rows, *``shape``).
+    of the shape (rows, *``shape``). A name in ``shape`` stands for a size that each request has for itself: then the
+    columns are those of a row of the sizes that ``Signature.sizes`` tells.
 
     Whole numbers from ``lowest`` to ``highest`` are those that the graph admits and that were tried; None where that is
     not known, or the input takes others too. It bounds what is drawn for tests, and not what may be sent.
@@ -60,11 +64,16 @@ class Input(Stored, frozen=True, kw_only=True):
 
     name: str
     datatype: str
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...]
     start: int
     stop: int
     lowest: int | None = None
     highest: int | None = None
+
+    @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        """The shape of an input of which no size depends on the request."""
+        return tuple(size for size in self.shape if isinstance(size, int))
 
     @property
     def is_whole(self) -> bool:
@@ -75,6 +84,27 @@ class Input(Stored, frozen=True, kw_only=True):
     def whole_range(self) -> tuple[int, int]:
         """The range to draw whole numbers from: 0 and 1, which every vocabulary has, where nothing else is known."""
         return (0, 1) if self.lowest is None or self.highest is None else (self.lowest, self.highest)
+
+
+@shown()
+class Output(Stored, frozen=True, kw_only=True):
+    """One output of a network: the columns [``start``, ``stop``) of a prediction, of ``datatype`` and of the shape
+    (rows, *``shape``). A name in ``shape`` stands for a size that depends on those of the request."""
+
+    name: str
+    datatype: str
+    shape: tuple[int | str, ...]
+    start: int
+    stop: int
+
+
+@shown()
+class Size(Stored, frozen=True, kw_only=True):
+    """A size that each request has for itself, such as the length of a text, by the name that the model gives it.
+    ``usual`` is one that the model was seen to take."""
+
+    name: str
+    usual: int
 
 
 @shown()
@@ -89,12 +119,17 @@ class Signature(Stored, frozen=True, kw_only=True):
       without predict_proba): what its own predict gives, a raw score or a numeric label;
     - regression and ranking: the value, or one a target;
     - outlier detection: scikit-learn's decision_function, negative for outliers;
-    - tensor: the network's output, flattened.
+    - tensor: the network's outputs, flattened, one after the other.
 
     ``accepts_missing`` says whether NaN may be sent. ``inputs`` are those of an ONNX model, in its order, which share
     the columns of a row out among them; every other model has one, a table of float32 columns, and lists none.
     ``integer_features`` are the columns of inputs that take whole numbers. ``output_datatype`` is NumPy's name of the
     datatype in which predictions are told: that of an ONNX model's output, and float32 for all others.
+
+    ``sizes`` are those that each request of a network has for itself: its rows then are as ``packing`` has them, and
+    ``features`` is the width of one of the usual sizes. ``output_tensors`` are the outputs of a network as it calls
+    them, and ``output_sizes`` the names of those of their sizes that depend on the request; where there are some,
+    predictions are packed too, and ``outputs`` is the width of one.
     """
 
     task: Task
@@ -105,6 +140,9 @@ class Signature(Stored, frozen=True, kw_only=True):
     integer_features: tuple[int, ...] = ()
     inputs: tuple[Input, ...] = ()
     output_datatype: str = "float32"
+    sizes: tuple[Size, ...] = ()
+    output_tensors: tuple[Output, ...] = ()
+    output_sizes: tuple[str, ...] = ()
 
     @property
     def takes_any_float32(self) -> bool:
@@ -112,7 +150,7 @@ class Signature(Stored, frozen=True, kw_only=True):
         for each in self.inputs:
             if each.datatype != "float32":
                 return False
-        return not self.integer_features
+        return not self.integer_features and not self.sizes
 
     @property
     def row_datatype(self) -> str:
@@ -121,8 +159,32 @@ class Signature(Stored, frozen=True, kw_only=True):
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """The shape of a row: that of the only input, or flat where there are several."""
-        return self.inputs[0].shape if len(self.inputs) == 1 else (self.features,)
+        """The shape of a row: that of the only input, or flat where there are several, or rows are packed."""
+        return self.inputs[0].fixed_shape if len(self.inputs) == 1 and not self.sizes else (self.features,)
+
+    def of_sizes(self, sizes: Mapping[str, int]) -> Signature:
+        """Return the signature with ``sizes`` as the usual ones, and the columns that rows of these have."""
+        usual = tuple(replace(size, usual=sizes.get(size.name, size.usual)) for size in self.sizes)
+        places = self.packing.places({size.name: size.usual for size in usual})
+        inputs = tuple(
+            replace(one, start=place.start, stop=place.stop) for one, place in zip(self.inputs, places, strict=True)
+        )
+        whole = tuple(column for one in inputs if one.is_whole for column in range(one.start, one.stop))
+        return replace(self, sizes=usual, inputs=inputs, features=inputs[-1].stop, integer_features=whole)
+
+    @property
+    def packing(self) -> Packing:
+        """How a row of a network with ``sizes`` is read."""
+        from servefit.backends.model.packing import Packing
+
+        return Packing(self.inputs, [size.name for size in self.sizes])
+
+    @property
+    def output_packing(self) -> Packing:
+        """How a prediction of a network is read."""
+        from servefit.backends.model.packing import Packing
+
+        return Packing(self.output_tensors, self.output_sizes)
 
 
 def row_datatype(inputs: Sequence[Input]) -> str:

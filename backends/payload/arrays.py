@@ -5,14 +5,14 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from servefit.backends.payload.exact import joined, whole_array
-from servefit.backends.payload.parts import same_layout
+from servefit.backends.payload.parts import Part, same_layout
 from servefit.backends.payload.table import MAX_ROWS, Table, no_rows
 from servefit.errors import PayloadMismatch
 
@@ -83,30 +83,66 @@ def _numbers(array: np.ndarray) -> np.ndarray:
 
 
 def read_npy(path: Path, source: str, signature: Signature | None) -> Table:
-    """Read an NPY file. It is mapped and not loaded, so a header that promises more than the file holds is refused."""
+    """Read an NPY file. Raises PayloadMismatch."""
+    return table_of_array(load_npy(path, source), source, signature)
+
+
+def load_npy(path: Path, source: str) -> np.ndarray:
+    """Return the array in an NPY file. It is mapped and not loaded, so a header that promises more than the file holds
+    is refused. Raises PayloadMismatch."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (*_BROKEN_ARRAY, OSError) as error:
         raise _broken(source, "an NPY array of numbers", error) from error
-    return table_of_array(array, source, signature)
+    return array
 
 
 def read_npz(path: Path, source: str, signature: Signature | None) -> Table:
-    """Read the one array of an NPZ file, or of several the one called X, rows, features, data or instances."""
+    """Read the one array of an NPZ file, or of several the one called X, rows, features, data or instances; or, where
+    the model has several inputs, one array for each of them, by its name. Raises PayloadMismatch."""
+    arrays = load_npz(path, source)
+    names = [] if signature is None else [one.name for one in signature.inputs]
+    if len(names) > 1 and set(names) & set(arrays):
+        return _table_of_inputs(arrays, source)
+    return table_of_array(arrays[_name_of_rows(list(arrays), source)], source, signature)
+
+
+def _table_of_inputs(arrays: Mapping[str, np.ndarray], source: str) -> Table:
+    """Return the arrays side by side, each as what its input is called."""
+    counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    first = next(iter(counts))
+    for name, count in counts.items():
+        if count != counts[first]:
+            expected = f"as many rows in {name!r:.60} as in {first!r:.60} ({counts[first]})"
+            raise PayloadMismatch(source, expected=expected, got=str(count))
+        if arrays[name].dtype.kind not in "biuf":
+            raise PayloadMismatch(source, expected=f"numbers in {name!r:.60}", got=f"an array of {arrays[name].dtype}")
+    if not counts[first]:
+        raise no_rows(source)
+    kept = {name: array[:MAX_ROWS] for name, array in arrays.items()}
+    return Table(
+        values=joined([_numbers(array.reshape(len(array), -1)) for array in kept.values()], axis=1),
+        total_rows=counts[first],
+        parts=tuple(Part(name, array.shape[1:]) for name, array in arrays.items()),
+    )
+
+
+def load_npz(path: Path, source: str) -> dict[str, np.ndarray]:
+    """Return the arrays of an NPZ file by name. Raises PayloadMismatch."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked_bytes = sum(member.file_size for member in archive.infolist())
         if unpacked_bytes > _MAX_NPZ_BYTES:
             raise PayloadMismatch(source, expected=f"at most {_MAX_NPZ_BYTES} bytes", got=str(unpacked_bytes))
-        with np.load(path, allow_pickle=False) as arrays:
-            array = arrays[_name_of_rows(arrays.files, source)]
+        with np.load(path, allow_pickle=False) as opened:
+            arrays = {name: opened[name] for name in opened.files}
     except (*_BROKEN_ARRAY, OSError, MemoryError, KeyError, EOFError, zlib.error) as error:
         raise _broken(source, "an NPZ file of arrays of numbers", error) from error
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise _broken(source, "an NPZ file", error) from error
-    if not isinstance(array, np.ndarray):
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise PayloadMismatch(source, expected="an NPZ file of arrays", got="a ZIP archive of other files")
-    return table_of_array(array, source, signature)
+    return arrays
 
 
 def _name_of_rows(names: Sequence[str], source: str) -> str:

@@ -32,6 +32,9 @@ from servefit.errors import PayloadMismatch
 _WRAPPERS = ("instances", "data", "inputs", "features")
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
+_MAX_JSON_BYTES = 2**30
+"""All of it is read, and Python's objects take several times as much memory. Chosen, not measured."""
+
 _MAX_SIZE = 2**63
 """Beyond int64, which NumPy's sizes are."""
 
@@ -47,11 +50,24 @@ class _Rows:
 
 def read_json(path: Path, source: str) -> Table:
     """Read a JSON document, or one a line. ``null`` is a missing value. Raises PayloadMismatch."""
+    return json_table(_read_text(path, source), source)
+
+
+def read_documents(path: Path, source: str) -> list[Any]:
+    """Return the one JSON document in a file, or those in its lines. Raises PayloadMismatch."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return json_documents(_read_text(path, source), source)
+    except RecursionError as error:
+        raise PayloadMismatch(source, expected="JSON", got="JSON that is nested too deeply") from error
+
+
+def _read_text(path: Path, source: str) -> str:
+    if path.stat().st_size > _MAX_JSON_BYTES:
+        raise PayloadMismatch(source, expected=f"at most {_MAX_JSON_BYTES} bytes of JSON", got=str(path.stat().st_size))
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise PayloadMismatch(source, expected="JSON", got="bytes that are not UTF-8 text") from error
-    return json_table(text, source)
 
 
 def json_table(

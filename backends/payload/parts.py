@@ -61,8 +61,8 @@ def _by_input(values: np.ndarray, parts: Sequence[Part], inputs: Sequence[Input]
     _check_names(parts, names, source, "inputs", unknown=[part.name for part in parts if part.name not in names])
     shapes = {part.name: part.shape for part in parts}
     for model_input in inputs:
-        if not same_layout(shapes[model_input.name], model_input.shape):
-            raise _misshapen(source, repr(model_input.name), model_input.shape, shapes[model_input.name])
+        if not same_layout(shapes[model_input.name], model_input.fixed_shape):
+            raise _misshapen(source, repr(model_input.name), model_input.fixed_shape, shapes[model_input.name])
     if [part.name for part in parts] == names:
         return values
     columns = _columns(parts)

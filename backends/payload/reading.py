@@ -5,6 +5,7 @@ A format is told by content. Reading it is for one module a format; fitting the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ from servefit.backends.model.archive import visible_files
 from servefit.backends.model.file_kinds import is_text, kind_of
 from servefit.backends.model.finding import unpack_bounded
 from servefit.backends.model.formats import recognise
+from servefit.backends.model.packing import join
 from servefit.backends.model.types import Format
-from servefit.backends.payload.arrays import read_npy, read_npz, table_of_array
+from servefit.backends.payload.arrays import load_npy, load_npz, read_npy, read_npz, table_of_array
 from servefit.backends.payload.delimited import read_delimited
 from servefit.backends.payload.exact import EXACT, joined, of_objects
-from servefit.backends.payload.json_rows import read_json
+from servefit.backends.payload.json_rows import read_documents, read_json
 from servefit.backends.payload.synthetic import synthetic_payload
-from servefit.backends.payload.table import MAX_ROWS, Table, rows_for, unused_columns
+from servefit.backends.payload.table import MAX_ROWS, Table, no_rows, rows_for, unused_columns
+from servefit.backends.payload.tensors import rows_of_arrays, rows_of_documents
 from servefit.backends.payload.types import Payload
 from servefit.checks import check_whole
 from servefit.errors import CorruptModel, PayloadMismatch
@@ -28,9 +31,6 @@ from servefit.state import temporary_folder
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
-
-_MAX_JSON_BYTES = 2**30
-"""All of it is read, and Python's objects take several times as much memory. Chosen, not measured."""
 
 _TAKEN = "CSV, JSON, JSON Lines, NPY or NPZ"
 
@@ -75,6 +75,9 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
             raise PayloadMismatch(source, expected="a regular file", got=kind)
         if _head(path).startswith(b"\x1f\x8b"):
             return _read_archive(path, source, signature)
+        if signature is not None and signature.sizes:
+            rows, total_rows = _read_tensors(path, source, signature)
+            return _packed(rows, total_rows, source)
         table = _read_table(path, source, signature)
     except OSError as error:
         raise PayloadMismatch(source, expected="a readable file", got=(error.strerror or str(error)).lower()) from error
@@ -91,6 +94,39 @@ def _payload(table: Table, signature: Signature | None, source: str) -> Payload:
     )
 
 
+def _packed(rows: np.ndarray, total_rows: int, source: str) -> Payload:
+    """Return a payload of rows that have sizes of their own."""
+    return Payload(rows=rows, source=source, truncated_from=total_rows if total_rows > len(rows) else None)
+
+
+def _read_tensors(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, int]:
+    """Return the packed rows of a file for a model whose requests have sizes of their own, and how many it has."""
+    head = _head(path)
+    if head.startswith(b"\x93NUMPY"):
+        return _rows_of_arrays(load_npy(path, source), signature, source)
+    _refuse_foreign(path, head, source)
+    if head.startswith(b"PK"):
+        return _rows_of_arrays(load_npz(path, source), signature, source)
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        return rows_of_documents(read_documents(path, source), signature, source)
+    named = ", ".join(size.name for size in signature.sizes)
+    expected = f"NPZ, NPY, JSON or JSON Lines, which tell the sizes of a request ({named})"
+    raise PayloadMismatch(source, expected=expected, got="a table, which has one width")
+
+
+def _rows_of_arrays(
+    arrays: np.ndarray | Mapping[str, np.ndarray], signature: Signature, source: str
+) -> tuple[np.ndarray, int]:
+    """Return the packed rows of one array for each input: of any name where there is one, as a table has none."""
+    if isinstance(arrays, np.ndarray):
+        arrays = {"rows": arrays}
+    if len(arrays) == len(signature.inputs) == 1:
+        arrays = {signature.inputs[0].name: next(iter(arrays.values()))}
+    total_rows = max((len(array) for array in arrays.values() if array.ndim), default=0)
+    kept = {name: array[:MAX_ROWS] if array.ndim else array for name, array in arrays.items()}
+    return rows_of_arrays(kept, signature, source), total_rows
+
+
 def _read_table(path: Path, source: str, signature: Signature | None) -> Table:
     head = _head(path)
     if head.startswith(b"\x93NUMPY"):
@@ -99,10 +135,6 @@ def _read_table(path: Path, source: str, signature: Signature | None) -> Table:
     if head.startswith(b"PK"):
         return read_npz(path, source, signature)
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise PayloadMismatch(
-                source, expected=f"at most {_MAX_JSON_BYTES} bytes of JSON", got=str(path.stat().st_size)
-            )
         return read_json(path, source)
     return read_delimited(path, source, () if signature is None else signature.feature_names)
 
@@ -135,16 +167,18 @@ def _read_archive(path: Path, source: str, signature: Signature | None) -> Paylo
         if not files:
             raise PayloadMismatch(source, expected="at least one file", got="an empty archive")
         parts: list[Payload] = []
+        sized = signature is not None and bool(signature.sizes)
         for file in files:
             name = f"{source}:{file.relative_to(folder)}"
             if _head(file).startswith(b"\x1f\x8b"):
                 raise PayloadMismatch(name, expected=_TAKEN, got="an archive in an archive")
             part = _read(file, name, signature)
-            if parts and part.rows.shape[1] != parts[0].rows.shape[1]:
+            if parts and not sized and part.rows.shape[1] != parts[0].rows.shape[1]:
                 expected = f"{parts[0].rows.shape[1]} columns, as in the first file"
                 raise PayloadMismatch(name, expected=expected, got=str(part.rows.shape[1]))
             parts.append(part)
-    rows = joined([part.rows for part in parts], axis=0)[:MAX_ROWS]
+    together = [part.rows for part in parts]
+    rows = (join(together) if sized else joined(together, axis=0))[:MAX_ROWS]
     total_rows = sum(part.truncated_from or len(part.rows) for part in parts)
     return Payload(
         rows=rows if signature is not None else rows_for(Table(values=rows, total_rows=total_rows), None, source),
@@ -155,6 +189,8 @@ def _read_archive(path: Path, source: str, signature: Signature | None) -> Paylo
 
 
 def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
+    if signature is not None and signature.sizes:
+        return _packed(*_rows_of_objects(source, signature), "array")
     names = getattr(source, "columns", None)
     try:
         array = np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source)
@@ -167,6 +203,28 @@ def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
         raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
     table = table_of_array(array, "array", signature, None if names is None else [str(name) for name in names])
     return _payload(table, signature, "array")
+
+
+def _rows_of_objects(source: Any, signature: Signature) -> tuple[np.ndarray, int]:
+    """Return the packed rows of what Python has: an array for each input by name, one array for a model of one input,
+    or a list of requests, each of which is a mapping of name to values without a dimension for rows."""
+    try:
+        if isinstance(source, Mapping):
+            return _rows_of_arrays({str(name): np.asarray(one) for name, one in source.items()}, signature, "array")
+        if isinstance(source, Sequence) and not isinstance(source, str):
+            requests = [dict(one) if isinstance(one, Mapping) else {signature.inputs[0].name: one} for one in source]
+            parts = [
+                rows_of_arrays(
+                    {str(name): np.asarray(values)[np.newaxis] for name, values in one.items()}, signature, f"row {nth}"
+                )
+                for nth, one in enumerate(requests[:MAX_ROWS], 1)
+            ]
+            if not parts:
+                raise no_rows("array")
+            return join(parts), len(requests)
+        return _rows_of_arrays(np.asarray(source), signature, "array")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise PayloadMismatch("array", expected="tensors of numbers", got=str(error).splitlines()[0]) from error
 
 
 def _objects(source: Any) -> np.ndarray:

@@ -108,7 +108,11 @@ def endpoint_for(
         server = HostedServer(hosted, configuration, name=name)
         tensors = tuple(Tensor(*described) for described in inputs_of(signature))
         with start_clients(
-            replace(Destination.of(hosted.url, form, model=name), tensors=tensors),
+            replace(
+                Destination.of(hosted.url, form, model=name),
+                tensors=tensors,
+                packing=signature.packing if signature.sizes else None,
+            ),
             rows,
             server,
             cpus=(outside or cpus)[:clients],

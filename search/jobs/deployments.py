@@ -91,7 +91,9 @@ class Deployments:
     def request_bytes(self) -> int:
         """The mean length of the body of a request to an endpoint."""
         rows = self.header.request.rows_per_request
-        return mean_body_bytes("open-inference", self.payload.rows, rows_per_request=rows)
+        signature = self.header.model.signature
+        packing = signature.packing if signature.sizes else None
+        return mean_body_bytes("open-inference", self.payload.rows, rows_per_request=rows, packing=packing)
 
     def _artifact(self, configuration: Configuration) -> Artifact:
         wanted = configuration.backend, configuration.target

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from servefit.serving.protocols.datatypes import DTYPES
+from servefit.errors import SpecError
+from servefit.serving.protocols.datatypes import DTYPES, datatype_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from servefit.backends.model.packing import Packing
 
 Form: TypeAlias = Literal["sagemaker-json", "sagemaker-csv", "open-inference", "open-inference-binary", "json"]
 """``sagemaker-json`` is {"instances": rows}, ``sagemaker-csv`` a line a row without a header, ``open-inference`` the
@@ -41,24 +44,33 @@ class Tensor:
 
 
 def bodies(
-    form: Form, rows: np.ndarray, *, rows_per_request: int, tensors: Sequence[Tensor] = (Tensor(),)
+    form: Form,
+    rows: np.ndarray,
+    *,
+    rows_per_request: int,
+    tensors: Sequence[Tensor] = (Tensor(),),
+    packing: Packing | None = None,
 ) -> Iterator[tuple[_Headers, bytes]]:
     """Yield headers and body of one request after the other. They rotate through ``rows`` (n, features), float32, int64
     or float64: request k holds those from ``k * rows_per_request`` on, modulo the payload. The one after the last is
     the first again, unless they take more than 8 MiB.
 
-    ``tensors`` are those of the Open Inference Protocol, which share the columns out among them in their order.
+    ``tensors`` are those of the Open Inference Protocol, which share the columns out among them in their order; or as
+    ``packing`` says, where requests have sizes of their own. Raises SpecError for rows of different sizes in one
+    request, and for a form that does not tell sizes.
     """
     period = len(rows) // int(np.gcd(len(rows), rows_per_request))
     total = 0
     for number in range(period):
         which = [(number * rows_per_request + nth) % len(rows) for nth in range(rows_per_request)]
         if form == "open-inference-binary":
-            headers, body = _binary(_blocks(rows[which], tensors))
+            headers, body = _binary(_blocks(rows[which], tensors, packing))
         elif form == "open-inference":
-            headers, body = _JSON, _open_inference(_blocks(rows[which], tensors))
-        else:
+            headers, body = _JSON, _open_inference(_blocks(rows[which], tensors, packing))
+        elif packing is None:
             headers, body = _text(form, rows[which])
+        else:
+            headers, body = _JSON, _instances(form, rows[which], packing)
         yield headers, body
         total += len(body)
         if total > MAX_BYTES:
@@ -69,9 +81,12 @@ _MEASURED = 50
 """Bodies whose mean length stands for that of all. Chosen, not measured."""
 
 
-def mean_body_bytes(form: Form, rows: np.ndarray, *, rows_per_request: int) -> int:
+def mean_body_bytes(form: Form, rows: np.ndarray, *, rows_per_request: int, packing: Packing | None = None) -> int:
     """Return the mean length of the first bodies that :func:`bodies` yields, in bytes."""
-    found = [len(body) for _, body in islice(bodies(form, rows, rows_per_request=rows_per_request), _MEASURED)]
+    yielded = bodies(
+        form, rows, rows_per_request=rows_per_request, tensors=tensors_of(packing) or (Tensor(),), packing=packing
+    )
+    found = [len(body) for _, body in islice(yielded, _MEASURED)]
     return round(sum(found) / len(found))
 
 
@@ -92,8 +107,40 @@ def _text(form: Form, rows: np.ndarray) -> tuple[_Headers, bytes]:
     return _JSON, (f'{{"instances":{listed}}}' if form == "sagemaker-json" else listed).encode()
 
 
-def _blocks(rows: np.ndarray, tensors: Sequence[Tensor]) -> list[tuple[Tensor, np.ndarray]]:
+def tensors_of(packing: Packing | None) -> tuple[Tensor, ...]:
+    """Return the tensors that lie in packed rows."""
+    tensors = () if packing is None else packing.tensors
+    return tuple(Tensor(tensor.name, datatype_of(tensor.datatype)) for tensor in tensors)
+
+
+def _instances(form: Form, rows: np.ndarray, packing: Packing) -> bytes:
+    """Return packed rows as objects of their tensors by name."""
+    if form != "sagemaker-json":
+        raise SpecError("protocol", form, "does not tell the sizes of a request", remedy="use open-inference")
+    listed = []
+    for row in rows:
+        tensors = _packed(row[np.newaxis], tensors_of(packing), packing)
+        values = {tensor.name: _typed(tensor, block)[0].tolist() for tensor, block in tensors}
+        listed.append(json.dumps(values, separators=(",", ":")))
+    return f'{{"instances":[{",".join(listed)}]}}'.encode()
+
+
+def _packed(rows: np.ndarray, tensors: Sequence[Tensor], packing: Packing) -> list[tuple[Tensor, np.ndarray]]:
+    groups = list(packing.groups(rows))
+    if len(groups) > 1:
+        problem = "puts rows of different sizes into one request, which is one tensor"
+        raise SpecError("rows_per_request", len(rows), problem, remedy="send one row a request")
+    places = packing.places(groups[0][1])
+    return [
+        (tensor, rows[:, place.start : place.stop].reshape(len(rows), *place.shape))
+        for tensor, place in zip(tensors, places, strict=True)
+    ]
+
+
+def _blocks(rows: np.ndarray, tensors: Sequence[Tensor], packing: Packing | None) -> list[tuple[Tensor, np.ndarray]]:
     """Return the columns of each tensor, (rows, *shape). The last has what is left over, and is refused then."""
+    if packing is not None:
+        return _packed(rows, tensors, packing)
     blocks, begin = [], 0
     for tensor in tensors:
         end = rows.shape[1] if tensor is tensors[-1] else begin + math.prod(tensor.shape or ())
@@ -108,13 +155,17 @@ def _blocks(rows: np.ndarray, tensors: Sequence[Tensor]) -> list[tuple[Tensor, n
 def _open_inference(blocks: Sequence[tuple[Tensor, np.ndarray]]) -> bytes:
     inputs = []
     for tensor, values in blocks:
-        kind = DTYPES[tensor.datatype]
-        # Floats are written as they are in the row, where fewer digits do.
-        data = _cells((values if kind.kind == "f" else values.astype(kind)).ravel(), "null")
+        data = _cells(_typed(tensor, values).ravel(), "null")
         shape = ",".join(map(str, values.shape))
         described = f'"name":{json.dumps(tensor.name)},"shape":[{shape}],"datatype":"{tensor.datatype}"'
         inputs.append(f'{{{described},"data":[{data}]}}')
     return f'{{"inputs":[{",".join(inputs)}]}}'.encode()
+
+
+def _typed(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    """Return ``values`` to be written as text: floats as they are in the row, where fewer digits do."""
+    kind = DTYPES[tensor.datatype]
+    return values if kind.kind == "f" else values.astype(kind)
 
 
 def _binary(blocks: Sequence[tuple[Tensor, np.ndarray]]) -> tuple[_Headers, bytes]:

@@ -12,17 +12,21 @@ from servefit.profiler.drivers.http.bodies import FORMS, Form, Tensor, bodies
 if TYPE_CHECKING:
     import numpy as np
 
+    from servefit.backends.model.packing import Packing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """An endpoint that takes requests in ``form``. ``model`` is its name in URLs of the Open Inference Protocol, where
-    the inputs are ``tensors``. ``headers`` are sent with every request."""
+    the inputs are ``tensors``, which lie in a row as ``packing`` says where requests have sizes of their own.
+    ``headers`` are sent with every request."""
 
     address: Address
     form: Form
     model: str | None = None
     tensors: tuple[Tensor, ...] = (Tensor(),)
     headers: tuple[tuple[str, str], ...] = ()
+    packing: Packing | None = None
 
     @classmethod
     def of(cls, url: str, form: Form, *, model: str | None = None) -> Destination:
@@ -52,5 +56,7 @@ class Destination:
         return tuple(
             b"%b%b%bcontent-length: %d\r\n\r\n%b"
             % (begin, own, b"".join(f"{name}: {value}\r\n".encode() for name, value in headers), len(body), body)
-            for headers, body in bodies(self.form, rows, rows_per_request=rows_per_request, tensors=self.tensors)
+            for headers, body in bodies(
+                self.form, rows, rows_per_request=rows_per_request, tensors=self.tensors, packing=self.packing
+            )
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from servefit.backends.model.packing import join
 from servefit.serving.messages import Inference, PendingReply, Refused
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.timer import Timer
@@ -54,6 +55,7 @@ class Batching:
         codec: CodecClient,
     ) -> None:
         self._predict = predict
+        self._join: Callable[[list[np.ndarray]], np.ndarray] = join if config.signature.sizes else np.concatenate
         self._codec = codec
         self._counters = counters
         self._call_soon = loop.call_soon
@@ -132,7 +134,7 @@ class Batching:
         to the event loop, which has it reported to :meth:`fail`."""
         self._calling = batch
         alone = len(batch) == 1
-        rows = batch[0][1].rows if alone else np.concatenate([inference.rows for _, inference, _ in batch])
+        rows = batch[0][1].rows if alone else self._join([inference.rows for _, inference, _ in batch])
         began = time.monotonic_ns()
         self._counters.calling(began)
         predictions = self._predict(rows)

@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 import uvloop
 
+from servefit.backends.model.packing import zero_rows
 from servefit.errors import ServefitError
 from servefit.processes import die_with_parent
 from servefit.serving.batching import Batching
@@ -150,13 +150,12 @@ def _warm_up(predictor: Predictor, config: EndpointConfig) -> None:
     libraries keep plans and buffers per shape."""
     deadline = time.monotonic_ns() + _WARM_UP_NS
     sizes = sorted({2**power for power in range(config.max_batch.bit_length())} | {config.max_batch})
-    signature = config.signature
-    predictor.predict(np.zeros((1, signature.features), dtype=signature.row_datatype))
+    predictor.predict(zero_rows(config.signature, 1))
     for _ in range(3):
         for size in sizes:
             if time.monotonic_ns() > deadline:
                 return
-            predictor.predict(np.zeros((size, signature.features), dtype=signature.row_datatype))
+            predictor.predict(zero_rows(config.signature, size))
 
 
 if __name__ == "__main__":

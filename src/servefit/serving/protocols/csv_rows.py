@@ -24,6 +24,7 @@ from servefit.serving.rows import (
     packed_rows,
     raise_for_extreme_numbers,
     raise_for_long_body,
+    refused,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ _ROWS = msgspec.json.Decoder(list[list[Cell]])
 def rows_of_csv(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
     """Return the rows of CSV text in UTF-8. An empty cell, NA, NaN, null or none is a missing value. Raises Refused,
     and TakesLong."""
+    if signature.sizes:
+        named = ", ".join(size.name for size in signature.sizes)
+        raise refused(
+            415, f"content-type: a request has sizes of its own ({named:.400}), which CSV does not tell: send JSON"
+        )
     cells = _bare_numbers(body, signature)
     if cells is not None:
         check_row_count(len(cells), limits)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from servefit.backends.payload.json_rows import json_table
+from servefit.backends.payload.json_rows import json_documents, json_table
+from servefit.backends.payload.tensors import rows_of_documents
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
 from servefit.serving.rows import (
@@ -72,6 +73,9 @@ def _rows(
     limits: Limits,
     at_once: bool,
 ) -> np.ndarray:
+    if signature.sizes:
+        raise_for_long_body(body, at_once=at_once)
+        return _rows_with_sizes(body, signature, limits)
     try:
         if len(body) > MAX_ORDINARY_BYTES:
             raise_for_extreme_numbers(body)
@@ -118,11 +122,27 @@ def _cells(items: list[Any], names: Sequence[str]) -> list[Any] | None:
     return [[item[name] for name in names] for item in items] if len(first) == len(names) else None
 
 
-def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+def _rows_with_sizes(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
     try:
-        text = body.decode("utf-8-sig")
+        documents = json_documents(_text(body), _SOURCE)
+        rows, total = rows_of_documents(documents, signature, _SOURCE, most_rows=limits.rows, booleans=False)
+    except PayloadMismatch as error:
+        raise mismatch(error) from error
+    except RecursionError as error:
+        raise Refused(400, f"{_SOURCE}: expected JSON, got JSON that is nested too deeply") from error
+    check_row_count(total, limits)
+    return rows
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Refused(400, f"{_SOURCE}: expected JSON, got bytes that are not UTF-8 text") from error
+
+
+def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+    text = _text(body)
     try:
         most_columns = signature.features + SPARE_COLUMNS
         table = json_table(text, _SOURCE, most_rows=limits.rows, most_columns=most_columns, booleans=False)

@@ -14,16 +14,17 @@ from servefit.serving.routing import VERSION
 from servefit.version import __version__
 
 if TYPE_CHECKING:
-    from servefit.backends.model.types import Signature
+    from servefit.backends.model.types import Input, Output, Signature
     from servefit.serving.config import EndpointConfig
 
 SERVER = "servefit"
 """The name of the server."""
 
 INPUT = "input-0"
-"""The name of the input of a model with a single one; a request that has one tensor may call it anything."""
+"""The name of the input of a table; a request that has one tensor may call it anything."""
 
 OUTPUT = "predictions"
+"""The name of the output of all models but networks."""
 
 FEATURE_NAMES = "feature_names"
 """The parameter of an input, in the metadata, that lists the names of its columns in their order."""
@@ -53,23 +54,32 @@ def model_metadata(config: EndpointConfig) -> Reply:
             "platform": config.artifact.backend,
             "inputs": inputs,
             "outputs": [
-                {
-                    "name": OUTPUT,
-                    "datatype": datatype_of(signature.output_datatype),
-                    "shape": [-1, signature.outputs],
-                }
+                {"name": name, "datatype": datatype, "shape": [-1, *shape]}
+                for name, datatype, shape in outputs_of(signature)
             ],
         }
     )
 
 
 def inputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Return what a request has to hold: name, datatype and shape of a row of each tensor. Where a model has several
-    inputs they are its own; where it has one, that is called ``INPUT``, and rows are flat."""
-    if len(signature.inputs) > 1:
-        return [(input_.name, datatype_of(input_.datatype), input_.shape) for input_ in signature.inputs]
+    """Return what a request has to hold: name, datatype and shape of a row of each tensor, -1 where a size is the
+    request's own. A network's are as it has them. Where a model has one input and is a table, that is called ``INPUT``,
+    and rows are flat."""
+    if len(signature.inputs) > 1 or signature.output_tensors:
+        return [(each.name, datatype_of(each.datatype), _sizes(each)) for each in signature.inputs]
     only = signature.inputs[0].datatype if signature.inputs else "float32"
     return [(INPUT, datatype_of(only), (signature.features,))]
+
+
+def outputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Return what an answer holds: a network's outputs as it has them, and for all others ``OUTPUT``."""
+    if signature.output_tensors:
+        return [(each.name, datatype_of(each.datatype), _sizes(each)) for each in signature.output_tensors]
+    return [(OUTPUT, datatype_of(signature.output_datatype), (signature.outputs,))]
+
+
+def _sizes(tensor: Input | Output) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) else -1 for size in tensor.shape)
 
 
 def model_ready(config: EndpointConfig) -> Reply:
@@ -98,11 +108,8 @@ def model_config(config: EndpointConfig) -> Reply:
             for name, datatype, shape in inputs_of(signature)
         ],
         "output": [
-            {
-                "name": OUTPUT,
-                "data_type": f"TYPE_{datatype_of(signature.output_datatype)}",
-                "dims": [signature.outputs],
-            }
+            {"name": name, "data_type": f"TYPE_{datatype}", "dims": list(shape) or [1]}
+            for name, datatype, shape in outputs_of(signature)
         ],
         "instance_group": [
             {"kind": "KIND_GPU" if artifact.target is Target.CUDA else "KIND_CPU", "count": config.workers}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from servefit.backends.payload.arrays import table_of_array
+from servefit.backends.payload.tensors import rows_of_arrays
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import TakesLong
 from servefit.serving.rows import (
@@ -68,6 +69,9 @@ def rows_of_npy(body: bytes, signature: Signature, limits: Limits, *, at_once: b
             400, f"{_SOURCE}: expected an array in NPY format, got one that does not load: {error!s:.200}"
         ) from error
     try:
+        if signature.sizes:
+            check_row_count(len(array) if array.ndim else 0, limits)
+            return rows_of_arrays({signature.inputs[0].name: array}, signature, _SOURCE)
         table = table_of_array(array, _SOURCE, signature, most_rows=limits.rows)
     except PayloadMismatch as error:
         raise mismatch(error) from error

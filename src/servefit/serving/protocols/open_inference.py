@@ -2,7 +2,8 @@
 
 The request is JSON, or JSON of Inference-Header-Content-Length bytes and then the binary data of its inputs; where that
 header is 0, the body is the one input's values alone, as Triton has it. ``tensors`` makes rows of the inputs.
-The one output is called "predictions", (rows, values a row), FP32 but for ONNX models whose own is of another datatype.
+A network's outputs are called as it calls them, of its datatypes and shapes (``network_outputs``). All other models
+have one, called "predictions", (rows, values a row), FP32 but for ONNX models whose own is of another datatype.
 It is JSON unless the client asks for binary data. In JSON, ``null`` is a missing value in the input, and a prediction
 that is no finite number in the output.
 
@@ -23,7 +24,8 @@ import numpy as np
 from servefit.serving.messages import Encode, Inference, Refused, Reply, Request
 from servefit.serving.protocols.datatypes import DTYPES, datatype_of
 from servefit.serving.protocols.media import refuse_encoded, text
-from servefit.serving.protocols.metadata import OUTPUT
+from servefit.serving.protocols.metadata import OUTPUT, outputs_of
+from servefit.serving.protocols.network_outputs import InferReply, OutputTensor, inference_answer
 from servefit.serving.protocols.tensors import InputTensor, TensorParameters, rows_of_raw, rows_of_tensors
 from servefit.serving.routing import VERSION
 from servefit.serving.rows import (
@@ -40,6 +42,8 @@ from servefit.serving.rows import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from servefit.serving.config import EndpointConfig
 
 _Content = TypeVar("_Content")
@@ -71,21 +75,6 @@ class _InferRequest(msgspec.Struct, Generic[_Content]):
     parameters: _RequestParameters | None = None
 
 
-class _OutputTensor(msgspec.Struct, omit_defaults=True):
-    name: str
-    datatype: str
-    shape: list[int]
-    data: list[float] | list[int] | None = None
-    parameters: TensorParameters | None = None
-
-
-class _InferReply(msgspec.Struct, omit_defaults=True):
-    model_name: str
-    model_version: str
-    outputs: list[_OutputTensor]
-    id: str | None = None
-
-
 _REQUESTS = msgspec.json.Decoder(_InferRequest[_Data])
 _ENCODER = msgspec.json.Encoder()
 
@@ -101,9 +90,8 @@ def decode(request: Request, config: EndpointConfig, *, at_once: bool = False) -
         if length == 0:
             plain_only = at_once and len(document) > THOROUGH_BYTES
             rows = rows_of_raw(document, config.signature, config.limits, plain_only=plain_only)
-            return Inference(
-                rows, partial(_binary_answer, name=config.name, identifier=None, datatype=_datatype(config))
-            )
+            every = {name: True for name, _, _ in outputs_of(config.signature)}
+            return Inference(rows, _answer(config, None, every))
         binary = (document if len(document) <= SHORT_BYTES else memoryview(document))[length:]
         document = document[:length]
     if len(document) > SHORT_BYTES:
@@ -178,19 +166,31 @@ def _encoder(message: _InferRequest[Any], config: EndpointConfig) -> Encode:
     if message.id is not None and len(message.id) > _MAX_ID_CHARACTERS:
         raise Refused(400, f"id: expected at most {_MAX_ID_CHARACTERS} characters, got {len(message.id)}")
     binary = message.parameters is not None and message.parameters.binary_data_output
+    known = [name for name, _, _ in outputs_of(config.signature)]
+    wanted: dict[str, bool] = {}
     for index, output in enumerate(message.outputs or ()):
-        if output.name != OUTPUT:
-            raise refused(400, f"outputs[{index}].name: expected {OUTPUT!r}, got {output.name!r:.60}")
-        wanted = output.parameters
-        if wanted is None:
+        if output.name not in known:
+            expected = repr(known[0]) if len(known) == 1 else f"one of {', '.join(map(repr, known)):.400}"
+            raise refused(400, f"outputs[{index}].name: expected {expected}, got {output.name!r:.60}")
+        wanted[output.name] = binary
+        if output.parameters is None:
             continue
         for parameter in ("classification", "shared_memory_region"):
-            if getattr(wanted, parameter) is not None:
+            if getattr(output.parameters, parameter) is not None:
                 raise Refused(400, f"outputs[{index}].parameters.{parameter}: is not supported here")
-        if wanted.binary_data is not None:
-            binary = wanted.binary_data
-    answer = _binary_answer if binary else _json_answer
-    return partial(answer, name=config.name, identifier=message.id or None, datatype=_datatype(config))
+        if output.parameters.binary_data is not None:
+            wanted[output.name] = output.parameters.binary_data
+    return _answer(config, message.id or None, wanted or dict.fromkeys(known, binary))
+
+
+def _answer(config: EndpointConfig, identifier: str | None, wanted: Mapping[str, bool]) -> Encode:
+    """Return how to answer with the outputs ``wanted``, which say whether they are binary."""
+    signature = config.signature
+    if signature.output_tensors:
+        packing = signature.output_packing
+        return partial(inference_answer, name=config.name, identifier=identifier, packing=packing, wanted=dict(wanted))
+    answer = _binary_answer if wanted[OUTPUT] else _json_answer
+    return partial(answer, name=config.name, identifier=identifier, datatype=_datatype(config))
 
 
 def _datatype(config: EndpointConfig) -> str:
@@ -198,15 +198,15 @@ def _datatype(config: EndpointConfig) -> str:
 
 
 def _json_answer(predictions: np.ndarray, *, name: str, identifier: str | None, datatype: str) -> Reply:
-    tensor = _OutputTensor(OUTPUT, datatype, _shape(predictions), predictions.ravel().tolist())
-    return Reply(200, _ENCODER.encode(_InferReply(name, VERSION, [tensor], identifier)))
+    tensor = OutputTensor(OUTPUT, datatype, _shape(predictions), predictions.ravel().tolist())
+    return Reply(200, _ENCODER.encode(InferReply(name, VERSION, [tensor], identifier)))
 
 
 def _binary_answer(predictions: np.ndarray, *, name: str, identifier: str | None, datatype: str) -> Reply:
     with np.errstate(over="ignore"):
         content = predictions.astype(DTYPES[datatype], copy=False).tobytes()
-    tensor = _OutputTensor(OUTPUT, datatype, _shape(predictions), parameters=TensorParameters(len(content)))
-    document = _ENCODER.encode(_InferReply(name, VERSION, [tensor], identifier))
+    tensor = OutputTensor(OUTPUT, datatype, _shape(predictions), parameters=TensorParameters(len(content)))
+    document = _ENCODER.encode(InferReply(name, VERSION, [tensor], identifier))
     length = ((b"inference-header-content-length", b"%d" % len(document)),)
     return Reply(200, document + content, b"application/octet-stream", length)
 

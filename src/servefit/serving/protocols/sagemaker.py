@@ -12,10 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from servefit.serving.messages import Encode, Inference, Request
+from servefit.serving.protocols import network_outputs
 from servefit.serving.protocols.answers import csv_answer, json_answer, json_lines_answer, npy_answer
 from servefit.serving.protocols.csv_rows import rows_of_csv
 from servefit.serving.protocols.json_rows import rows_of_json, rows_of_json_lines
 from servefit.serving.protocols.media import accepted, charset, media_type, refuse_encoded, text
+from servefit.serving.protocols.network_outputs import is_flat
 from servefit.serving.protocols.npy_rows import rows_of_npy
 from servefit.serving.rows import JSON_MARKS, SHORT_BYTES, raise_for_long_text, refuse_crowded, refused
 
@@ -79,7 +81,8 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
         if b"charset" in content_type.lower():
             body = _in_utf8(body, charset(content_type))
     accept = headers.get(b"accept")
-    encode = form.encode if accept is None or accept == kind or accept == b"*/*" else _encoder(accept, kind)
+    told = _chosen(accept, kind)
+    encode = _FORMATS[told].encode if is_flat(signature) else _network_encode(told, signature)
     return Inference(form.rows(body, signature, limits, at_once=at_once), encode)
 
 
@@ -98,13 +101,27 @@ def _in_utf8(body: bytes, name: bytes) -> bytes:
     raise refused(415, f"content-type: the charset {text(name)!r:.80} is not read here, only utf-8")
 
 
-def _encoder(accept: bytes, kind: bytes) -> Encode:
-    if not accept.strip():
-        return _FORMATS[kind].encode
+def _chosen(accept: bytes | None, kind: bytes) -> bytes:
+    """Return the type of the answer to a request of type ``kind``. Raises Refused."""
+    if accept is None or accept in (kind, b"*/*") or not accept.strip():
+        return kind
     chosen = accepted(accept, (kind, *_FORMATS))
     if chosen is None:
         raise refused(406, f"accept: {text(accept)!r:.80} has nothing that is written here: {_known()}")
-    return _FORMATS[chosen].encode
+    return chosen
+
+
+def _network_encode(kind: bytes, signature: Signature) -> Encode:
+    """Return how to answer with outputs that are more than a list of values."""
+    packing = signature.output_packing
+    if kind in _JSON_LINES:
+        return partial(network_outputs.json_lines_answer, content_type=kind, packing=packing)
+    answers = {
+        _JSON: network_outputs.json_answer,
+        _CSV: network_outputs.csv_lines_answer,
+        _NPY: network_outputs.npy_answer,
+    }
+    return partial(answers[kind], packing=packing)
 
 
 def _known() -> str:

@@ -19,6 +19,8 @@ from servefit.backends.payload.exact import MAX_WHOLE, array_of, joined, whole_a
 from servefit.backends.payload.json_rows import put_values
 from servefit.backends.payload.parts import Part
 from servefit.backends.payload.table import MAX_DIMENSIONS, Table, no_rows, not_a_number, place
+from servefit.backends.payload.tensors import rows_of_arrays
+from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
 from servefit.serving.protocols.datatypes import DTYPES
 from servefit.serving.protocols.metadata import inputs_of
@@ -95,6 +97,9 @@ def rows_of_raw(body: bytes, signature: Signature, limits: Limits, *, plain_only
     """Return the rows in a body that is nothing but the values of the one input, in its datatype. Raises Refused, and
     TakesLong."""
     inputs = inputs_of(signature)
+    if signature.sizes:
+        names = ", ".join(size.name for size in signature.sizes)
+        raise refused(400, f"body: expected a request that tells its sizes ({names:.400}), got values alone")
     if len(inputs) > 1:
         names = ", ".join(repr(name) for name, _, _ in inputs)
         raise refused(400, f"body: expected a request with the inputs {names:.800}, got values alone")
@@ -130,6 +135,8 @@ def _plain_rows(tensor: InputTensor[Any], binary: bytes | memoryview, signature:
 def _any_rows(
     inputs: Sequence[InputTensor[Any]], binary: bytes | memoryview, signature: Signature, limits: Limits
 ) -> np.ndarray:
+    if signature.sizes:
+        return _rows_with_sizes(inputs, binary, signature, limits)
     most = signature.features + SPARE_COLUMNS
     if not 1 <= len(inputs) <= most:
         raise Refused(400, f"inputs: expected at least 1 tensor and at most {most}, got {len(inputs)}")
@@ -147,6 +154,33 @@ def _any_rows(
     if begin != len(binary):
         raise Refused(400, f"body: {len(binary)} bytes follow the JSON, and the inputs name {begin}")
     return checked_rows(_side_by_side(blocks, parts), signature, limits, "inputs")
+
+
+def _rows_with_sizes(
+    inputs: Sequence[InputTensor[Any]], binary: bytes | memoryview, signature: Signature, limits: Limits
+) -> np.ndarray:
+    """Return the rows of a request that has sizes of its own."""
+    arrays: dict[str, np.ndarray] = {}
+    begin = 0
+    for index, tensor in enumerate(inputs):
+        where = f"inputs[{index}]"
+        if tensor.name in arrays:
+            raise refused(400, f"{where}.name: {tensor.name!r:.60} is there twice")
+        rows, row_shape = _size(tensor, where, signature, alone=False)
+        check_row_count(rows, limits)
+        content = binary[begin : begin + (tensor.size_bytes or 0)]
+        begin += tensor.size_bytes or 0
+        arrays[tensor.name] = _values(tensor, content, where, math.prod(row_shape)).reshape(rows, *row_shape)
+    if begin != len(binary):
+        raise Refused(400, f"body: {len(binary)} bytes follow the JSON, and the inputs name {begin}")
+    if not arrays:
+        raise Refused(400, "inputs: expected at least 1 tensor")
+    if len(arrays) == len(signature.inputs) == 1:
+        arrays = {signature.inputs[0].name: next(iter(arrays.values()))}
+    try:
+        return rows_of_arrays(arrays, signature, "inputs")
+    except PayloadMismatch as error:
+        raise mismatch(error) from error
 
 
 def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[Part]) -> Table:

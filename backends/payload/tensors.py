@@ -1,0 +1,223 @@
+"""Rows from named tensors, for models whose requests have sizes of their own: sentences of any length, images of any
+height. What a tensor may hold is checked in ``table``, as for all other payloads.
+
+A document may be ``{"inputs": [{"name", "shape", "data"}]}`` (Open Inference Protocol) or ``{"inputs": {name:
+values}}`` (TensorFlow Serving), whose first dimension is the rows; ``{"instances": [...]}``, a list, or one object a
+line, where each item is one row: ``{name: values}``, or the values alone where the model has one input.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.backends.model.packing import join, shape_in
+from servefit.backends.model.types import Signature, Task
+from servefit.backends.model.width import MAX_FEATURES
+from servefit.backends.payload.exact import MAX_WHOLE, array_of, whole_array
+from servefit.backends.payload.table import MAX_DIMENSIONS, MAX_ROWS, Table, no_rows, rows_for
+from servefit.errors import PayloadMismatch
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Input
+
+
+def rows_of_arrays(arrays: Mapping[str, np.ndarray], signature: Signature, source: str) -> np.ndarray:
+    """Return packed rows of one array of numbers for each input, (rows, *shape), which all rows share.
+
+    Raises PayloadMismatch for other names than the model has, shapes that do not fit it or one another, and values that
+    an input does not take.
+    """
+    _check_names(list(arrays), signature, source)
+    count = len(next(iter(arrays.values()))) if all(array.ndim for array in arrays.values()) else 0
+    sizes: dict[str, int] = {}
+    for one in signature.inputs:
+        array = arrays[one.name]
+        if array.ndim and len(array) != count:
+            expected = f"as many rows in {one.name!r:.60} as in {next(iter(arrays))!r:.60} ({count})"
+            raise PayloadMismatch(source, expected=expected, got=str(len(array)))
+        _find_sizes(one, array.shape[1:] if array.ndim else (), sizes, source)
+    if not count:
+        raise no_rows(source)
+    blocks = []
+    for one in signature.inputs:
+        shape = shape_in(one.shape, sizes)
+        blocks.append(_block(arrays[one.name].reshape(count, prod(shape)), one, source))
+    return signature.packing.pack(blocks, sizes, signature.row_datatype)
+
+
+def rows_of_document(
+    document: Any, signature: Signature, source: str, *, most_rows: int = MAX_ROWS, booleans: bool = True
+) -> tuple[np.ndarray, int]:
+    """Return the packed rows of a JSON document, ``most_rows`` at most, and how many it has. Raises PayloadMismatch,
+    and RecursionError."""
+    inputs = document.get("inputs") if isinstance(document, dict) else None
+    names = {one.name for one in signature.inputs}
+    if isinstance(inputs, list) and inputs and all(isinstance(item, dict) and "data" in item for item in inputs):
+        rows = _rows_of_protocol(inputs, signature, source, booleans)
+        return rows[:most_rows], len(rows)
+    if isinstance(inputs, dict) and "inputs" not in names:
+        arrays = {name: _array(values, f"{source}: {name:.60}", booleans) for name, values in inputs.items()}
+        rows = rows_of_arrays(arrays, signature, source)
+        return rows[:most_rows], len(rows)
+    items = document
+    if isinstance(document, dict):
+        items = document["instances"] if isinstance(document.get("instances"), list) else [document]
+    if not isinstance(items, list):
+        raise PayloadMismatch(source, expected="a list or an object", got=f"{document!r:.60}")
+    if not items:
+        raise no_rows(source)
+    parts = [
+        _row(item, signature, f"{source}, row {number}", booleans) for number, item in enumerate(items[:most_rows], 1)
+    ]
+    return join(parts), len(items)
+
+
+def rows_of_documents(
+    documents: Sequence[Any], signature: Signature, source: str, *, most_rows: int = MAX_ROWS, booleans: bool = True
+) -> tuple[np.ndarray, int]:
+    """Return the same for several documents, such as those of the lines of a file."""
+    found = []
+    for number, document in enumerate(documents, 1):
+        where = source if len(documents) == 1 else f"{source}, line {number}"
+        found.append(rows_of_document(document, signature, where, most_rows=most_rows, booleans=booleans))
+    if not found:
+        raise no_rows(source)
+    return join([rows for rows, _ in found])[:most_rows], sum(total for _, total in found)
+
+
+def _row(item: Any, signature: Signature, source: str, booleans: bool) -> np.ndarray:
+    """Return one row of an object, whose values have no dimension for rows."""
+    values = item if isinstance(item, dict) else {signature.inputs[0].name: item}
+    if not isinstance(item, dict) and len(signature.inputs) > 1:
+        raise PayloadMismatch(source, expected=f"an object with {_named(signature)}", got=f"{item!r:.60}")
+    arrays = {name: _array(value, f"{source}: {name:.60}", booleans)[np.newaxis] for name, value in values.items()}
+    return rows_of_arrays(arrays, signature, source)
+
+
+def _rows_of_protocol(
+    tensors: Sequence[Mapping[str, Any]], signature: Signature, source: str, booleans: bool
+) -> np.ndarray:
+    arrays: dict[str, np.ndarray] = {}
+    called = [str(tensor.get("name")) for tensor in tensors]
+    _check_names(called, signature, source)
+    for name, tensor in zip(called, tensors, strict=True):
+        shape = tensor.get("shape")
+        if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= MAX_FEATURES for size in shape):
+            raise PayloadMismatch(source, expected=f"a shape of whole numbers for {name!r:.60}", got=f"{shape!r:.60}")
+        values = _array(tensor["data"], f"{source}: {name:.60}", booleans)
+        if prod(shape) != values.size:
+            expected = f"the values that shape {shape!s:.100} holds in {name!r:.60}"
+            raise PayloadMismatch(source, expected=expected, got=str(values.size))
+        arrays[name] = values.reshape(shape)
+    return rows_of_arrays(arrays, signature, source)
+
+
+def _check_names(names: Sequence[str], signature: Signature, source: str) -> None:
+    wanted = [one.name for one in signature.inputs]
+    doubled = [name for name, times in Counter(names).items() if times > 1]
+    unknown = [name for name in names if name not in wanted]
+    missing = [name for name in wanted if name not in names]
+    if doubled:
+        got = f"{doubled[0]!r:.60} twice"
+    elif unknown:
+        got = f"{unknown[0]!r:.60}"
+    elif missing:
+        got = f"no {missing[0]!r:.60}"
+    else:
+        return
+    raise PayloadMismatch(source, expected=_named(signature), got=got)
+
+
+def _named(signature: Signature) -> str:
+    names = ", ".join(f"{one.name!r:.60}" for one in signature.inputs)
+    return f"one tensor for each of the inputs {names:.400}"
+
+
+def _find_sizes(one: Input, shape: Sequence[int], sizes: dict[str, int], source: str) -> None:
+    """Put the sizes that ``shape`` shows, of a row of an input, into ``sizes``. Raises PayloadMismatch."""
+    fits = len(shape) == len(one.shape) and all(
+        not isinstance(wanted, int) or wanted == size for wanted, size in zip(one.shape, shape, strict=True)
+    )
+    if not fits:
+        expected = ", ".join(["n", *map(str, one.shape)])
+        got = ", ".join(["n", *map(str, shape[:MAX_DIMENSIONS])])
+        raise PayloadMismatch(source, expected=f"{one.name!r:.60} of the shape ({expected})", got=f"({got})")
+    for wanted, size in zip(one.shape, shape, strict=True):
+        if size == 0:
+            raise PayloadMismatch(source, expected=f"at least one value in {one.name!r:.60}", got="none")
+        if isinstance(wanted, str) and sizes.setdefault(wanted, size) != size:
+            known = f"{sizes[wanted]} for {wanted!r:.60} in {one.name!r:.60} too"
+            raise PayloadMismatch(source, expected=known, got=str(size))
+    if prod(shape) > MAX_FEATURES:
+        raise PayloadMismatch(source, expected=f"at most {MAX_FEATURES} values a row", got=str(prod(shape)))
+
+
+def _block(values: np.ndarray, one: Input, source: str) -> np.ndarray:
+    """Return the values of one input, (rows, values of a row), checked, and of the datatype that its rows have."""
+    width = values.shape[1]
+    alone = Signature(
+        task=Task.TENSOR,
+        features=width,
+        outputs=1,
+        accepts_missing=False,
+        integer_features=tuple(range(width)) if one.is_whole else (),
+        inputs=(replace(one, shape=(width,), start=0, stop=width),),
+    )
+    table = Table(values=_numbers(values, source, one.name), total_rows=len(values))
+    return rows_for(table, alone, f"{source}: {one.name:.60}")
+
+
+def _numbers(values: np.ndarray, source: str, name: str) -> np.ndarray:
+    if values.dtype.kind in "biu":
+        return whole_array(values)
+    if values.dtype.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):  # extended precision, signalling NaNs
+            return values.astype(np.float64)
+    if values.dtype.kind == "O":
+        return values
+    raise PayloadMismatch(source, expected=f"numbers in {name!r:.60}", got=f"an array of {values.dtype}"[:100])
+
+
+def _array(values: Any, source: str, booleans: bool) -> np.ndarray:
+    """Return nested lists of numbers as an array. Raises PayloadMismatch where lists side by side differ in length, or
+    hold something else."""
+    shape: list[int] = []
+    level = values
+    while isinstance(level, list):
+        shape.append(len(level))
+        if len(shape) > MAX_DIMENSIONS:
+            raise PayloadMismatch(source, expected=f"at most {MAX_DIMENSIONS} lists in one another", got="more")
+        level = level[0] if level else None
+    cells: list[Any] = []
+    _put(values, shape, cells, source)
+    for cell in cells:
+        if cell is None or not isinstance(cell, int | float) or (isinstance(cell, bool) and not booleans):
+            raise PayloadMismatch(source, expected="numbers", got=f"{cell!r:.60}")
+        if type(cell) is int and not -MAX_WHOLE < cell < MAX_WHOLE:
+            raise PayloadMismatch(source, expected="numbers within 64 bits", got=f"{cell!r:.60}")
+    return array_of(cells, (len(cells),)).reshape(shape) if cells else np.zeros(shape)
+
+
+def _put(values: Any, shape: Sequence[int], cells: list[Any], source: str) -> None:
+    """Put the values of nested lists of that ``shape`` into ``cells``."""
+    if not shape:
+        if isinstance(values, list):
+            raise PayloadMismatch(source, expected="lists of one depth", got="a list beside a number")
+        cells.append(values)
+        return
+    if not isinstance(values, list):
+        raise PayloadMismatch(source, expected="lists of one depth", got=f"{values!r:.60} beside a list")
+    if len(values) != shape[0]:
+        expected = f"lists of one length ({shape[0]}) side by side"
+        raise PayloadMismatch(source, expected=expected, got=str(len(values)))
+    if len(shape) == 1 and not any(isinstance(value, list) for value in values):
+        cells.extend(values)
+        return
+    for value in values:
+        _put(value, shape[1:], cells, source)
