@@ -6,6 +6,7 @@ become inputs and outputs become predictions is described in ``model.onnx_io``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.model.onnx_io import OnnxInterface
 from servefit.backends.model.types import ROW_DATATYPES
 from servefit.backends.types import Settings, Target
+from servefit.errors import RowsRefused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +65,10 @@ class NativePredictor:
     """Calls a session as its interface says, without a copy where rows can be fed as they are."""
 
     def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
+        from onnxruntime.capi import onnxruntime_pybind11_state as library
+
+        # What is in the rows is found wrong by one operator or another, each of which has a status of its own.
+        self._refusals = (library.InvalidArgument, library.Fail, library.RuntimeException)
         self._session = session
         self._interface = OnnxInterface.from_facts(facts)
         self._outputs = list(self._interface.outputs)
@@ -72,6 +78,12 @@ class NativePredictor:
         self._fed_directly = only if only is not None and only.datatype in ROW_DATATYPES and not truths else None
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
+        try:
+            return self._predict_rows(rows)
+        except self._refusals as error:
+            raise RowsRefused("onnxruntime", _reason(error)) from error
+
+    def _predict_rows(self, rows: np.ndarray) -> np.ndarray:
         interface, direct, count = self._interface, self._fed_directly, len(rows)
         if direct is None or len(self._outputs) > 1 or interface.output_is_maps or interface.batch not in (None, count):
             return onnx_io.predict(self._session, interface, rows)
@@ -83,3 +95,10 @@ class NativePredictor:
 
     def close(self) -> None:
         vars(self).clear()
+
+
+def _reason(error: Exception) -> str:
+    """Return what ONNX Runtime says of rows that it refuses, without its own status and sources."""
+    text = " ".join(str(error).split())
+    said = text.rpartition("Status Message: ")[2]
+    return re.sub(r"^\S+\.(cc|h|cpp):\d+ .*? \[with [^]]*\]\s*|^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", said)[:300]

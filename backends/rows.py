@@ -7,7 +7,7 @@ infinities: payloads that do are refused, so no request carries one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, TypeAlias
@@ -73,6 +73,23 @@ def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
                 model_input.whole_range
             )
     return rows
+
+
+def zero_rows(signature: Signature, count: int, sizes: Mapping[str, int] | None = None) -> np.ndarray:
+    """Return ``count`` rows of zeros as the model takes them, of ``sizes`` or of the usual ones."""
+    told = signature if sizes is None else signature.of_sizes(sizes)
+    rows = np.zeros((count, told.features), dtype=told.row_datatype)
+    rows[:, : len(told.sizes)] = [size.usual for size in told.sizes]
+    return rows
+
+
+def nudged_rows(model: Model, rows: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return ``rows`` with every float off by one rounding of a float32, up or down; the same for the same seed."""
+    whole = np.isin(np.arange(rows.shape[1]), model.signature.integer_features)
+    whole[: len(model.signature.sizes)] = True
+    off = np.random.default_rng(seed).choice([-1.0, 1.0], rows.shape) * np.finfo(np.float32).eps
+    moved: np.ndarray = np.where(whole, rows, rows * (1 + off)).astype(rows.dtype)
+    return moved
 
 
 def whole_numbers(generator: np.random.Generator, model_input: Input, shape: tuple[int, ...]) -> np.ndarray:

@@ -24,7 +24,7 @@ from servefit.backends.model.packing import join_predictions
 from servefit.backends.model.types import Library
 from servefit.backends.model.width import affordable_rows
 from servefit.backends.parity import Agreement, compare
-from servefit.backends.rows import parity_rows
+from servefit.backends.rows import nudged_rows, parity_rows
 from servefit.errors import CompileFailed, OutOfMemory, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
 from servefit.quantities import size_text
@@ -93,15 +93,26 @@ def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agr
     library makes none."""
     name = artifact.backend
     expected = _reference_predictions(model, name, [each.rows for each in sets])
+    moved: Sequence[np.ndarray | None] = [None] * len(sets)
+    if _may_be_nudged(model):
+        moved = _reference_predictions(model, name, [nudged_rows(model, each.rows) for each in sets])
     got = in_child(name, "predict_candidate", artifact, [each.rows for each in sets])
     agreements = []
-    for each, reference, (together, singly) in zip(sets, expected, got, strict=True):
+    for each, reference, nudged, (together, singly) in zip(sets, expected, moved, got, strict=True):
         few = len(singly)
         alone = _reference_alone(model, name, each.rows[:few]) if model.batch_dependent else reference[:few]
-        agreement = compare(model, name, reference, together, each.kinds)
-        compare(model, name, alone, singly, np.char.add(each.kinds[:few], ", one at a time"))
+        agreement = compare(model, name, reference, together, each.kinds, nudged=nudged)
+        kinds = np.char.add(each.kinds[:few], ", one at a time")
+        compare(model, name, alone, singly, kinds, nudged=None if nudged is None else nudged[:few])
         agreements.append(agreement)
     return agreements
+
+
+def _may_be_nudged(model: Model) -> bool:
+    """Return whether what a rounding of the input does to predictions tells how far two runtimes may differ. Where
+    numbers are quantised as they come in, it does all and nothing."""
+    whole = len(model.signature.integer_features) == model.signature.features - len(model.signature.sizes)
+    return model.library is Library.ONNX and model.trees is None and not model.batch_dependent and not whole
 
 
 def check_batch_dependence(model: Model, payload: Payload) -> Model:

@@ -41,7 +41,7 @@ class Inspection:
         signature["output_tensors"] = tuple(
             Output(**{**item, "shape": tuple(item["shape"])}) for item in signature["output_tensors"]
         )
-        signature["sizes"] = tuple(Size(**item) for item in signature["sizes"])
+        signature["sizes"] = tuple(Size(**{**item, "drawn": tuple(item["drawn"])}) for item in signature["sizes"])
         if trees is not None:
             trees["peculiarities"] = tuple(trees["peculiarities"])
         return cls(

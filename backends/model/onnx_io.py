@@ -81,7 +81,7 @@ class OnnxInterface:
             **asdict(self),
             "inputs": [{**asdict(each), "shape": list(each.shape)} for each in self.inputs],
             "outputs": list(self.outputs),
-            "sizes": [asdict(each) for each in self.sizes],
+            "sizes": [{"name": each.name, "usual": each.usual} for each in self.sizes],
             "tensors": [{**asdict(each), "shape": list(each.shape)} for each in self.tensors],
             "output_sizes": list(self.output_sizes),
         }
@@ -96,6 +96,10 @@ class OnnxInterface:
             "output_sizes": tuple(facts["output_sizes"]),
         }
         return cls(**{**facts, **read})
+
+
+_TRIED_ROWS = 3
+"""Rows to find out with what an output has of each: networks have pairs of many things, and few have three."""
 
 
 def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, int]:
@@ -132,11 +136,12 @@ def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
     for node in session.get_inputs():
         if node.type not in _DATATYPES:
             raise UnsupportedModel(f"its input {node.name!r} takes {node.type}, and rows are numbers")
-        batch, *shape = node.shape or [None]
+        # Some exporters call every size that they do not know so.
+        batch, *shape = (None if size == "?" else size for size in node.shape or [None])
         if not node.shape or (not shape and isinstance(batch, int)):
             raise UnsupportedModel(f"its input {node.name!r} has no dimension for rows")
         if any(isinstance(size, int) and size <= 0 for size in shape):
-            raise UnsupportedModel(f"its input {node.name!r} has a size of {min(filter(_is_number, shape))}")
+            raise UnsupportedModel(f"its input {node.name!r} takes no values: a size of it is 0")
         named = tuple(
             size if isinstance(size, int) else size or f"{node.name}.{axis}" for axis, size in enumerate(shape, start=1)
         )
@@ -154,10 +159,6 @@ def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
             raise UnsupportedModel(f"its input {one.name!r} has its rows ({of_rows[0]}) not in the first dimension")
     interface = OnnxInterface(inputs=tuple(inputs), batch=fixed.pop() if fixed else None, **_output(session))
     return interface.of_sizes(names)
-
-
-def _is_number(size: object) -> bool:
-    return isinstance(size, int)
 
 
 def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
@@ -178,9 +179,9 @@ def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInte
 
 
 def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
-    """Return the interface with all outputs of numbers that have a value or several for each row, as two rows show, and
-    with those sizes of theirs that are others where the request's are."""
-    rows = interface.batch or 2
+    """Return the interface with all outputs of numbers that have a value or several for each row, as a few rows show,
+    and with those sizes of theirs that are others where the request's are."""
+    rows = interface.batch or _TRIED_ROWS
     try:
         shapes = [_shapes(session, interface, rows)]
     except refusals():  # it takes one row, though it does not say so
@@ -195,16 +196,24 @@ def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterfac
     tensors: list[Output] = []
     for node in session.get_outputs():
         shape = shapes[0].get(node.name, ())
-        if node.type not in _DATATYPES or shape[:1] != (rows,):
+        if not shape or not shape[0] or shape[0] % rows:
             continue
         vary = [_varies(node.shape, axis, node.name, shapes) for axis in range(1, len(shape))]
         named = tuple(f"{node.name}.{axis}" if vary[axis - 1] else shape[axis] for axis in range(1, len(shape)))
+        if shape[0] > rows:
+            # A row has several rows of the output, one for each of its tokens, say.
+            several = shape[0] // rows
+            named = (f"{node.name}.0" if _varies(node.shape, 0, node.name, shapes) else several, *named)
         tensors.append(Output(name=node.name, datatype=_DATATYPES[node.type], shape=named, start=0, stop=0))
     if not tensors:
         first = session.get_outputs()[0]
         raise UnsupportedModel(f"its output {first.name!r} does not have a value for each row")
     sizes = tuple(size for each in tensors for size in each.shape if isinstance(size, str))
-    usual = {f"{name}.{axis}": size for name, shape in shapes[0].items() for axis, size in enumerate(shape)}
+    usual = {
+        f"{name}.{axis}": size if axis else size // rows
+        for name, shape in shapes[0].items()
+        for axis, size in enumerate(shape)
+    }
     start = len(sizes)
     placed = []
     for each in tensors:
@@ -319,14 +328,19 @@ def _values(interface: OnnxInterface, predictions: Sequence[Any], rows: int) -> 
     blocks = [array.reshape(rows, -1) for array in arrays]
     if interface.output_sizes:
         varying = [
-            array.shape[axis]
+            size
             for tensor, array in zip(interface.tensors, arrays, strict=True)
-            for axis, size in enumerate(tensor.shape, start=1)
-            if isinstance(size, str)
+            for name, size in zip(tensor.shape, _of_a_row(array, rows, len(tensor.shape)), strict=True)
+            if isinstance(name, str)
         ]
         blocks.insert(0, np.tile(np.array(varying, dtype=blocks[0].dtype), (rows, 1)))
     values = np.concatenate(blocks, axis=1)
     return values.astype(np.float32) if values.dtype == np.bool_ else values
+
+
+def _of_a_row(array: np.ndarray, rows: int, dimensions: int) -> tuple[int, ...]:
+    """Return the shape of a row of what a call gave, which has so many dimensions."""
+    return array.shape[1:] if array.ndim == dimensions + 1 else (array.shape[0] // rows, *array.shape[1:])
 
 
 def _column(interface: OnnxInterface, values: np.ndarray) -> np.ndarray:

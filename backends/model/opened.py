@@ -5,6 +5,7 @@ How one is opened is in ``loading``, which only those import who open one: worke
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,6 +14,8 @@ from servefit.showing import shown
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from servefit.backends.model.loading import OpenedFile
 
 
@@ -60,15 +63,36 @@ class Model(Stored, frozen=True, kw_only=True):
         return "onnxruntime" if self.library is Library.ONNX else self.library.value
 
     @classmethod
-    def load(cls, source: Any, *, trust_pickle: bool = False) -> Self:
+    def load(
+        cls,
+        source: Any,
+        *,
+        trust_pickle: bool = False,
+        inputs: Mapping[str, float | str] | None = None,
+        sizes: Mapping[str, Sequence[int]] | None = None,
+    ) -> Self:
         """Open a file, a folder, a ``.tar.gz``, or a live xgboost, LightGBM or scikit-learn object.
 
+        Args:
+            source: What to open.
+            trust_pickle: Whether a pickle may be opened, which runs code.
+            inputs: Values of inputs of an ONNX model that are the same in all requests, by name: a number, or
+                "zeros". They become part of the model.
+            sizes: The sizes of the requests that are drawn where there is no payload, by the names that the model has
+                for sizes that are each request's own.
+
         Raises CorruptModel, UnsupportedModel, UntrustedModel, BackendUnavailable (the model's library is missing),
-        StateError.
+        SpecError for other inputs or sizes than the model has, StateError.
+
+        Example:
+            ::
+
+                sf.Model.load("vad.onnx", inputs={"sr": 16000, "state": "zeros"}, sizes={"samples": [512]})
         """
         from servefit.backends.model.loading import load_source
 
-        return cls.of(load_source(source, trust_pickle=trust_pickle))
+        opened = cls.of(load_source(source, trust_pickle=trust_pickle, inputs=inputs))
+        return replace(opened, signature=opened.signature.drawn_with(sizes)) if sizes else opened
 
     @classmethod
     def of(cls, opened: OpenedFile) -> Self:

@@ -10,19 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from servefit.backends.model.types import Input, Output, Signature
+
+class Tensor(Protocol):
+    """An input or an output: its ``shape`` is that of a row, where a name stands for a size of the request's own."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def datatype(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int | str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """The columns [``start``, ``stop``) of a row that a tensor has, and its ``shape`` there."""
 
-    tensor: Input | Output
+    tensor: Tensor
     start: int
     stop: int
     shape: tuple[int, ...]
@@ -32,7 +42,7 @@ class Place:
 class Packing:
     """The order in which sizes, by their names, and tensors lie in a row."""
 
-    tensors: Sequence[Input | Output]
+    tensors: Sequence[Tensor]
     sizes: Sequence[str]
 
     def places(self, sizes: Mapping[str, int]) -> list[Place]:
@@ -74,13 +84,6 @@ class Packing:
 def shape_in(shape: Sequence[int | str], sizes: Mapping[str, int]) -> tuple[int, ...]:
     """Return ``shape`` with the sizes that its names stand for."""
     return tuple(sizes[size] if isinstance(size, str) else size for size in shape)
-
-
-def zero_rows(signature: Signature, count: int) -> np.ndarray:
-    """Return ``count`` rows of zeros, of the usual sizes, as the model takes them."""
-    rows = np.zeros((count, signature.features), dtype=signature.row_datatype)
-    rows[:, : len(signature.sizes)] = [size.usual for size in signature.sizes]
-    return rows
 
 
 def join(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from servefit.backends.model.packing import Packing
 
+from servefit.backends.model.width import MAX_FEATURES
+from servefit.checks import check_whole
+from servefit.errors import SpecError
 from servefit.showing import shown
 from servefit.stored import Stored
 
@@ -101,10 +104,12 @@ class Output(Stored, frozen=True, kw_only=True):
 @shown()
 class Size(Stored, frozen=True, kw_only=True):
     """A size that each request has for itself, such as the length of a text, by the name that the model gives it.
-    ``usual`` is one that the model was seen to take."""
+    ``usual`` is one that the model was seen to take. ``drawn`` are those of rows that are drawn, where the user said
+    some: as often the one as the other."""
 
     name: str
     usual: int
+    drawn: tuple[int, ...] = ()
 
 
 @shown()
@@ -171,6 +176,31 @@ class Signature(Stored, frozen=True, kw_only=True):
         )
         whole = tuple(column for one in inputs if one.is_whole for column in range(one.start, one.stop))
         return replace(self, sizes=usual, inputs=inputs, features=inputs[-1].stop, integer_features=whole)
+
+    def drawn_with(self, sizes: Mapping[str, Sequence[int]]) -> Signature:
+        """Return the signature of which rows are drawn with these sizes. Raises SpecError."""
+        known = [size.name for size in self.sizes]
+        for name, drawn in sizes.items():
+            if name not in known:
+                raise SpecError.unknown("size", name, known)
+            for each in drawn:
+                check_whole("size", each, least=1, most=MAX_FEATURES)
+            if not drawn:
+                raise SpecError("size", name, "is given without a number")
+        first = self.of_sizes({name: drawn[0] for name, drawn in sizes.items()})
+        if first.features > MAX_FEATURES:
+            raise SpecError("size", dict(sizes), f"makes rows of more than {MAX_FEATURES:,} numbers")
+        return replace(first, sizes=tuple(replace(size, drawn=tuple(sizes.get(size.name, ()))) for size in first.sizes))
+
+    @property
+    def size_classes(self) -> list[dict[str, int]]:
+        """The sizes of rows that are drawn, one class after the other; the usual ones where the user said none."""
+        drawn = [size.drawn or (size.usual,) for size in self.sizes]
+        count = max(map(len, drawn), default=1)
+        return [
+            {size.name: values[nth % len(values)] for size, values in zip(self.sizes, drawn, strict=True)}
+            for nth in range(count)
+        ]
 
     @property
     def packing(self) -> Packing:

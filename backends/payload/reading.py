@@ -24,7 +24,7 @@ from servefit.backends.payload.json_rows import read_documents, read_json
 from servefit.backends.payload.synthetic import synthetic_payload
 from servefit.backends.payload.table import MAX_ROWS, Table, no_rows, rows_for, unused_columns
 from servefit.backends.payload.tensors import rows_of_arrays, rows_of_documents
-from servefit.backends.payload.types import Payload
+from servefit.backends.payload.types import Payload, used_sizes
 from servefit.checks import check_whole
 from servefit.errors import CorruptModel, PayloadMismatch
 from servefit.state import temporary_folder
@@ -77,7 +77,7 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
             return _read_archive(path, source, signature)
         if signature is not None and signature.sizes:
             rows, total_rows = _read_tensors(path, source, signature)
-            return _packed(rows, total_rows, source)
+            return _packed(rows, total_rows, signature, source)
         table = _read_table(path, source, signature)
     except OSError as error:
         raise PayloadMismatch(source, expected="a readable file", got=(error.strerror or str(error)).lower()) from error
@@ -94,9 +94,10 @@ def _payload(table: Table, signature: Signature | None, source: str) -> Payload:
     )
 
 
-def _packed(rows: np.ndarray, total_rows: int, source: str) -> Payload:
+def _packed(rows: np.ndarray, total_rows: int, signature: Signature, source: str) -> Payload:
     """Return a payload of rows that have sizes of their own."""
-    return Payload(rows=rows, source=source, truncated_from=total_rows if total_rows > len(rows) else None)
+    truncated_from = total_rows if total_rows > len(rows) else None
+    return Payload(rows=rows, source=source, truncated_from=truncated_from, sizes=used_sizes(rows, signature))
 
 
 def _read_tensors(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, int]:
@@ -185,12 +186,13 @@ def _read_archive(path: Path, source: str, signature: Signature | None) -> Paylo
         source=source,
         truncated_from=total_rows if total_rows > len(rows) else None,
         unused_columns=tuple(dict.fromkeys(name for part in parts for name in part.unused_columns)),
+        sizes=() if signature is None else used_sizes(rows, signature),
     )
 
 
 def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
     if signature is not None and signature.sizes:
-        return _packed(*_rows_of_objects(source, signature), "array")
+        return _packed(*_rows_of_objects(source, signature), signature, "array")
     names = getattr(source, "columns", None)
     try:
         array = np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.model.packing import join
 from servefit.backends.model.types import row_datatype
 from servefit.backends.model.width import affordable_rows
-from servefit.backends.payload.types import Payload
+from servefit.backends.payload.types import Payload, used_sizes
 from servefit.backends.rows import synthetic_rows, whole_numbers
 
 if TYPE_CHECKING:
@@ -19,9 +21,18 @@ if TYPE_CHECKING:
 
 def synthetic_payload(model: Model, rows: int = 1000, seed: int = 0) -> Payload:
     """Return ``rows`` plausible rows drawn from the model's own splits, or standard normal where it has none; fewer
-    where they are very wide."""
-    count = affordable_rows(rows, model.signature.features)
-    return Payload(rows=synthetic_rows(model, count, seed), source="synthetic payload", synthetic=True)
+    where they are very wide. Where rows have sizes, as many are of one class of sizes as of another."""
+    signature = model.signature
+    if not signature.sizes:
+        count = affordable_rows(rows, signature.features)
+        return Payload(rows=synthetic_rows(model, count, seed), source="synthetic payload", synthetic=True)
+    classes = [signature.of_sizes(sizes) for sizes in signature.size_classes]
+    count = affordable_rows(rows, max(each.features for each in classes))
+    parts = [synthetic_rows(replace(model, signature=each), -(-count // len(classes)), seed) for each in classes]
+    # Requests of one size do not come one after the other.
+    mixed = np.random.default_rng(seed).permutation(join(parts))[:count]
+    sizes = used_sizes(mixed, signature)
+    return Payload(rows=mixed, source="synthetic payload", synthetic=True, sizes=sizes)
 
 
 def random_payload(features: int, rows: int = 1000, seed: int = 0, inputs: Sequence[Input] = ()) -> Payload:

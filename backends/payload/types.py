@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from servefit.backends.model import Model, Signature
+
+
+@shown()
+class UsedSizes(Stored, frozen=True, kw_only=True):
+    """The sizes of one name that the rows of a payload have."""
+
+    name: str
+    least: int
+    median: int
+    most: int
+
+    def __str__(self) -> str:
+        if self.least == self.most:
+            return f"{self.name} {self.least}"
+        return f"{self.name} {self.least} to {self.most}, median {self.median}"
+
+
+def used_sizes(rows: np.ndarray, signature: Signature) -> tuple[UsedSizes, ...]:
+    """Return the sizes that packed ``rows`` have; none where rows have none."""
+    return tuple(
+        UsedSizes(
+            name=size.name,
+            least=int(column.min()),
+            median=int(sorted(column.tolist())[(len(column) - 1) // 2]),
+            most=int(column.max()),
+        )
+        for size, column in zip(signature.sizes, rows[:, : len(signature.sizes)].T, strict=True)
+    )
+
+
+def with_sizes_of(model: Model, payload: Payload) -> Model:
+    """Return ``model``, whose requests are said to have the sizes that those of ``payload`` have: some rows', from the
+    smallest to the largest."""
+    if not payload.sizes or payload.synthetic:
+        return model
+    names = [size.name for size in payload.sizes]
+    told = sorted(set(map(tuple, payload.rows[:, : len(names)].astype(int).tolist())))
+    chosen = [told[nth * (len(told) - 1) // max(1, _MAX_CLASSES - 1)] for nth in range(min(_MAX_CLASSES, len(told)))]
+    drawn = dict(zip(names, zip(*dict.fromkeys((*chosen, told[-1])), strict=True), strict=True))
+    return replace(model, signature=model.signature.drawn_with(drawn))
+
+
+_MAX_CLASSES = 16
+"""An endpoint calls its model once for each when it starts. Chosen, not measured."""
 
 
 @shown()
@@ -18,7 +65,8 @@ class Payload:
     ``Signature.row_datatype``), NaN meaning missing.
 
     ``source`` is the file's name, or "synthetic payload". ``truncated_from`` is the number of rows in the file where
-    only the first ones were kept. ``unused_columns`` are those of the file that the model does not have.
+    only the first ones were kept. ``unused_columns`` are those of the file that the model does not have. ``sizes`` are
+    those that the rows have for themselves: then they are packed, as ``Signature.packing`` says.
     """
 
     rows: np.ndarray
@@ -26,6 +74,7 @@ class Payload:
     synthetic: bool = False
     truncated_from: int | None = None
     unused_columns: tuple[str, ...] = ()
+    sizes: tuple[UsedSizes, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:

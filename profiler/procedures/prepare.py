@@ -129,6 +129,7 @@ def prepare(
     from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
+    from servefit.backends.payload.types import with_sizes_of
     from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.machine.host import describe_host
     from servefit.profiler.machine.profiles import gpu_for
@@ -142,7 +143,7 @@ def prepare(
         backend_named(deployment.backend)
     opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
     sample = payload_for(opened, payload, seed=seed)
-    opened = check_batch_dependence(opened, sample)
+    opened = check_batch_dependence(with_sizes_of(opened, sample), sample)
     check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
     name = deployment.backend or opened.reference
     if deployment.options:

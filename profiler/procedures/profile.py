@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
+    from servefit.backends.payload import UsedSizes
     from servefit.backends.types import KnobValue
     from servefit.profiler.drivers.driver import Driver
     from servefit.profiler.evidence.problem import Problem
@@ -63,6 +64,7 @@ class Profiled:
     model: Model
     compilation: Compilation
     payload_source: str
+    payload_sizes: tuple[UsedSizes, ...]
     profile: InstanceProfile
     host: Host
     measurement: Measurement
@@ -231,6 +233,7 @@ def profile(
         model=prepared.model,
         compilation=prepared.compilation,
         payload_source=prepared.payload.source,
+        payload_sizes=prepared.payload.sizes,
         profile=prepared.profile,
         host=prepared.host,
         measurement=measurement,

@@ -24,6 +24,7 @@ from servefit.serving.protocols.datatypes import DTYPES
 
 if TYPE_CHECKING:
     from servefit.backends.model import Signature
+    from servefit.backends.model.packing import Packing
     from servefit.backends.payload import Payload
     from servefit.profiler.drivers.http.bodies import Tensor
 
@@ -109,9 +110,10 @@ class _EndpointProbe:
     def detect(self, rows: np.ndarray = _PLACEHOLDER) -> Destination:
         return detect(self.address, rows=rows, model=self.model, timeout_s=self.timeout_s)
 
-    def with_feature_names(self, protocol: str) -> Destination | None:
-        """Return where the model is asked in the Open Inference Protocol, if its columns are named there; else None.
-        A server that is not asked in that protocol is asked for names only if it is an endpoint of servefit."""
+    def as_described(self, protocol: str) -> Destination | None:
+        """Return where the model is asked in the Open Inference Protocol, if its columns are named there, or requests
+        have sizes of their own; else None. A server that is not asked in that protocol is asked for names only if it is
+        an endpoint of servefit."""
         address, is_of_model = self.address, _MODELS in self.address.path
         if (is_of_model or address.path == "/") and protocol in ("auto", "open-inference", "open-inference-binary"):
             told = is_of_model or get(address.at("/v2"), timeout_s=self.timeout_s).is_success
@@ -121,7 +123,8 @@ class _EndpointProbe:
         if not told:
             return None
         found = (self if is_of_model else replace(self, address=address.at("/"))).detect()
-        return found if len(found.tensors) == 1 and found.tensors[0].feature_names else None
+        named = len(found.tensors) == 1 and found.tensors[0].feature_names
+        return found if named or found.packing is not None else None
 
 
 def _destination_and_payload(
@@ -139,10 +142,11 @@ def _destination_and_payload(
     if objects and (protocol == "json" or probe.detect().form == "json"):
         source = Path(payload).name if isinstance(payload, str | Path) else "objects"
         return Documents.at(probe.address, objects), Payload(rows=_PLACEHOLDER, source=source)
-    named = probe.with_feature_names(protocol)
-    if named is not None:
-        sample = payload_of(payload, signature_of(named))
-        return _destination(probe, protocol, sample.rows), sample
+    described = probe.as_described(protocol)
+    if described is not None:
+        sample = payload_of(payload, signature_of(described))
+        destination = _destination(probe, protocol, sample.rows)
+        return replace(destination, packing=described.packing), sample
     sample = payload_of(payload)
     destination = _destination(probe, protocol, sample.rows)
     signature = signature_of(destination, sample.rows.shape[1])
@@ -175,6 +179,8 @@ def signature_of(destination: Destination, width: int = 0) -> Signature | None:
     does not say how many it takes; None where that is a table of float32 without names, or not known."""
     from servefit.backends.model import Input, Signature, Task
 
+    if destination.packing is not None:
+        return _packed_signature(destination.packing)
     tensors = destination.tensors
     is_table = len(tensors) == 1 and tensors[0].datatype == "FP32"
     if (is_table and not tensors[0].feature_names) or not destination.form.startswith("open-inference"):
@@ -198,6 +204,21 @@ def signature_of(destination: Destination, width: int = 0) -> Signature | None:
         integer_features=whole,
         inputs=tuple(inputs),
     )
+
+
+def _packed_signature(packing: Packing) -> Signature:
+    """Return what a model takes whose requests have sizes of their own."""
+    from servefit.backends.model import Input, Signature, Task
+    from servefit.backends.model.types import Size
+
+    return Signature(
+        task=Task.TENSOR,
+        features=0,
+        outputs=1,
+        accepts_missing=False,
+        inputs=tuple(tensor for tensor in packing.tensors if isinstance(tensor, Input)),
+        sizes=tuple(Size(name=name, usual=1) for name in packing.sizes),
+    ).of_sizes({})
 
 
 def _width(tensor: Tensor) -> int:

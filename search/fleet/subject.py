@@ -150,6 +150,8 @@ def _payload(blobs: Blobs, header: JobHeader) -> Payload:
         file = folder / "rows"
         blobs.fetch(facts.digest, file)
         size_bytes = file.stat().st_size
+        if header.model.signature.sizes:  # rows are as wide as the widest of them
+            columns = size_bytes // (facts.rows * datatype.itemsize)
         if size_bytes != facts.rows * columns * datatype.itemsize:
             expected = f"{facts.rows} rows of {columns} columns of {datatype}"
             raise PayloadMismatch(facts.source, expected=expected, got=f"{size_bytes} bytes")
@@ -160,6 +162,7 @@ def _payload(blobs: Blobs, header: JobHeader) -> Payload:
         synthetic=facts.synthetic,
         truncated_from=facts.truncated_from,
         unused_columns=facts.unused_columns,
+        sizes=facts.sizes,
     )
 
 

@@ -56,11 +56,12 @@ def open_subject(request: JobRequest, source: Any, sample_payload: Any, *, trust
     """Open the model that ``source`` is, and the payload. Raises SpecError, ModelError and StateError."""
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
+    from servefit.backends.payload.types import with_sizes_of
     from servefit.backends.verification import check_batch_dependence
 
     model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
     payload = payload_for(model, sample_payload, seed=request.seed)
-    model = check_batch_dependence(model, payload)
+    model = check_batch_dependence(with_sizes_of(model, payload), payload)
     _check_joining(request, model)
     return model, payload
 
@@ -152,6 +153,7 @@ def _payload_facts(payload: Payload) -> PayloadFacts:
         synthetic=payload.synthetic,
         truncated_from=payload.truncated_from,
         unused_columns=payload.unused_columns,
+        sizes=payload.sizes,
     )
 
 

@@ -44,6 +44,7 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
             "rows": job.payload.rows,
             "rows_per_request": job.request.rows_per_request,
             "synthetic": job.payload.synthetic,
+            "sizes": [dataclasses.asdict(each) for each in job.payload.sizes],
         },
         "host": dataclasses.asdict(job.host),
         "sla": None if job.request.sla.asks_nothing else sla_document(job.request.sla),

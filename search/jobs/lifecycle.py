@@ -165,6 +165,7 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
         synthetic=header.payload.synthetic,
         truncated_from=header.payload.truncated_from,
         unused_columns=header.payload.unused_columns,
+        sizes=header.payload.sizes,
     )
     log.abandon_running_steps()
     steps = log.steps()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from servefit.backends.model import Model
+from servefit.backends.payload.types import UsedSizes
 from servefit.backends.types import Target
 from servefit.checks import check_whole
 from servefit.errors import SpecError
@@ -27,7 +28,7 @@ stopped it, and it can be resumed. IN_PROGRESS: it runs, or was killed; who owns
 @shown()
 class PayloadFacts(Stored, frozen=True, kw_only=True):
     """The sample payload without its rows. ``digest`` is the SHA-256 of them, ``unused_columns`` are those that the
-    model does not have."""
+    model does not have, ``sizes`` those that the rows have for themselves."""
 
     source: str
     rows: int
@@ -35,6 +36,7 @@ class PayloadFacts(Stored, frozen=True, kw_only=True):
     synthetic: bool
     truncated_from: int | None
     unused_columns: tuple[str, ...] = ()
+    sizes: tuple[UsedSizes, ...] = ()
 
 
 PlanGoal: TypeAlias = Literal["cost", "watts", "hosts"]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from servefit.errors import OutOfMemory as OutOfMemory
     from servefit.errors import OutputMismatch as OutputMismatch
     from servefit.errors import PayloadMismatch as PayloadMismatch
+    from servefit.errors import RowsRefused as RowsRefused
     from servefit.errors import ServefitError as ServefitError
     from servefit.errors import SlotTaken as SlotTaken
     from servefit.errors import SpecError as SpecError
@@ -117,6 +118,7 @@ _HOME_OF = {
     "ObjectiveError": "servefit.errors",
     "OutOfMemory": "servefit.errors",
     "OutputMismatch": "servefit.errors",
+    "RowsRefused": "servefit.errors",
     "PayloadMismatch": "servefit.errors",
     "ServefitError": "servefit.errors",
     "SlotTaken": "servefit.errors",

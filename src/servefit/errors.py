@@ -16,7 +16,8 @@
     ├── BackendError
     │   ├── BackendUnavailable    the library, compiler or device is not here
     │   ├── CompileFailed         the backend could not make an artifact
-    │   └── OutputMismatch        it made one, and its predictions differ from the reference
+    │   ├── OutputMismatch        it made one, and its predictions differ from the reference
+    │   └── RowsRefused           the model refuses rows that are of the shape and datatype that it asks for
     └── MeasurementError
         ├── WorkerCrashed         a worker died of a signal or an exception
         ├── OutOfMemory           a worker was killed for memory, or could not get any
@@ -287,6 +288,15 @@ class OutputMismatch(BackendError):
         self.rows_wrong = rows_wrong
         self.rows = rows
         self.where = where
+
+
+class RowsRefused(BackendError):
+    """The model refuses rows that are of the shape and datatype that it asks for, such as a number beyond its
+    vocabulary; ``reason`` is its library's own."""
+
+    def __init__(self, backend: str, reason: str) -> None:
+        super().__init__(backend, f"the model refuses rows: {reason}")
+        self.reason = reason
 
 
 class MeasurementError(ServefitError):

@@ -7,6 +7,8 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from servefit.backends.model.packing import Packing
+from servefit.backends.model.types import Input
 from servefit.errors import SpecError
 from servefit.profiler.drivers.http.bodies import Tensor
 from servefit.profiler.drivers.http.destination import Destination
@@ -15,6 +17,8 @@ from servefit.serving.protocols.datatypes import DTYPES
 from servefit.serving.protocols.metadata import FEATURE_NAMES, SERVER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from servefit.profiler.drivers.http.address import Address
@@ -64,9 +68,27 @@ def _open_inference(address: Address, model: str, timeout_s: float) -> Destinati
     if not isinstance(inputs, list) or not inputs or not all(isinstance(described, dict) for described in inputs):
         return Destination(address=address, form="open-inference", model=model)
     tensors = tuple(_tensor(described, model) for described in inputs)
-    if len(tensors) > 1 and (unsized := [tensor.name for tensor in tensors if tensor.shape is None]):
-        raise SpecError("model", model, f"has inputs of no fixed size, such as {unsized[0]!r:.60}, and rows have one")
-    return Destination(address=address, form="open-inference", model=model, tensors=tensors)
+    return Destination(
+        address=address, form="open-inference", model=model, tensors=tensors, packing=_packing(inputs, tensors, model)
+    )
+
+
+def _packing(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], model: str) -> Packing | None:
+    """Return how the inputs lie in a row where requests have sizes of their own. Each has a name of ours: metadata do
+    not say which of them are the same. None where there are none, and for a table of any width. Raises SpecError."""
+    if all(tensor.shape is not None for tensor in tensors):
+        return None
+    shapes = [described.get("shape") for described in inputs]
+    if len(tensors) == 1 and tensors[0].datatype == "FP32" and (not isinstance(shapes[0], list) or len(shapes[0]) < 3):
+        return None
+    packed, names = [], []
+    for tensor, sizes in zip(tensors, shapes, strict=True):
+        if not isinstance(sizes, list) or not sizes or not all(type(size) is int for size in sizes):
+            raise SpecError("model", model, f"does not say what shape its input {tensor.name!r:.60} has")
+        shape = tuple(size if size > 0 else f"{tensor.name}.{axis}" for axis, size in enumerate(sizes[1:], start=1))
+        names += [size for size in shape if isinstance(size, str)]
+        packed.append(Input(name=tensor.name, datatype=DTYPES[tensor.datatype].name, shape=shape, start=0, stop=0))
+    return Packing(packed, names)
 
 
 def _tensor(described: dict[str, Any], model: str) -> Tensor:

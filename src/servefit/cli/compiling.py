@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import backend_names, one_of
+from servefit.cli.opening import InputsOption, with_inputs
 from servefit.cli.options import ModelArgument, PayloadOption, QuietOption, TrustOption
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import showing_stage
@@ -36,6 +37,7 @@ def compile_(
         typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.", rich_help_panel=OUTPUT),
     ],
     payload: PayloadOption = None,
+    inputs: InputsOption = None,
     target: Annotated[
         str,
         typer.Option(
@@ -64,7 +66,8 @@ def compile_(
     find_backend(backend)
     processor = Target.named(target)
     with showing_stage(f"compiling with {backend}", quiet=quiet) as show_stage:
-        opened = Model.load(model, trust_pickle=trust_pickle)
+        subject = with_inputs(model, payload, inputs, None, trust_pickle=trust_pickle)
+        opened = subject if isinstance(subject, Model) else Model.load(subject, trust_pickle=trust_pickle)
         sample = None if payload is None else payload_for(opened, payload)
         if sample is not None:
             opened = check_batch_dependence(opened, sample)

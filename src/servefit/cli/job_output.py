@@ -20,6 +20,7 @@ from servefit.search.results.confirmation import is_too_noisy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from servefit.backends.model import Model
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
@@ -30,7 +31,7 @@ _MAX_NAMED = 3
 
 
 def run_and_print(
-    model: Path,
+    model: Path | Model,
     payload: Path | None,
     request: JobRequest,
     *,
@@ -106,6 +107,8 @@ def print_job(job: RecommendationJob, form: Format, *, wide: bool) -> None:
         print_line(f"\n{headline(job)}\n")
         if job.recommendations:
             emit(recommendations_table(job), {}, form, brief=None if wide else glance_table(job))
+        if job.payload.sizes:
+            print_line(f"requests of {job.payload.source}: {'; '.join(map(str, job.payload.sizes))}")
         for line in (*(() if wide else same_shapes(job)), *reasons(job)):
             print_line(line)
         if job.compilation:

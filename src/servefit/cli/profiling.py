@@ -10,6 +10,7 @@ import typer
 
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
+from servefit.cli.opening import InputsOption, SizesOption, with_inputs
 from servefit.cli.options import (
     ArrivalsOption,
     BatchDependenceOption,
@@ -39,6 +40,7 @@ from servefit.option_panels import OUTPUT, SEARCH, TRAFFIC
 from servefit.profiler.defaults import COMPARISON_S, DURATION_S, MARGIN, ROWS_PER_REQUEST, SEARCH_S, SEED
 
 if TYPE_CHECKING:
+    from servefit.backends.model import Model
     from servefit.profiler.procedures.compare_deployments import Compared
     from servefit.profiler.procedures.prepare import Deployment
     from servefit.profiler.procedures.profile import Profiled
@@ -64,6 +66,8 @@ class DriverChoice(StrEnum):
 def profile(
     model: ModelArgument,
     payload: PayloadOption = None,
+    inputs: InputsOption = None,
+    sizes: SizesOption = None,
     rows_per_request: RowsOption = ROWS_PER_REQUEST,
     backend: Annotated[
         str | None,
@@ -232,16 +236,17 @@ def profile(
         if driver is not DriverChoice.INPROCESS:
             raise SpecError("driver", driver.value, "is for measuring one deployment, with traffic")
         _check_mode(against, traffic=rate is not None or users is not None, other=bool(other))
+    subject = with_inputs(model, payload, inputs, sizes, trust_pickle=trust_pickle)
     if service_time and against is None:
         check_there(model, payload)
         with measuring_slot(f"service time of {model.name}", wait_s=wait_s):
-            _print_service_time(model, deployment, requests, duration_s, form, quiet=quiet)
+            _print_service_time(subject, deployment, requests, duration_s, form, quiet=quiet)
         return
     if against is not None:
         budget_s = COMPARISON_S if duration_s is None else duration_s
         with showing_stage(f"compiling {model.name}", quiet=quiet) as show_stage:
             compared = compare_deployments(
-                model,
+                subject,
                 deployment,
                 parse_against(against),
                 rate=rate_per_s,
@@ -262,7 +267,7 @@ def profile(
 
     with showing_stage(f"compiling {model.name}", quiet=quiet) as show_stage:
         found = procedure.profile(
-            model,
+            subject,
             deployment,
             rate=rate_per_s,
             arrivals=parse_arrivals(arrivals, constant=constant),
@@ -307,7 +312,13 @@ def _print_comparison(compared: Compared, form: Format) -> None:
 
 
 def _print_service_time(
-    model: Path, deployment: Deployment, requests: Requests, duration_s: float | None, form: Format, *, quiet: bool
+    model: Path | Model,
+    deployment: Deployment,
+    requests: Requests,
+    duration_s: float | None,
+    form: Format,
+    *,
+    quiet: bool,
 ) -> None:
     from servefit.cli.profiling_output import service_time_document, service_time_table
     from servefit.profiler.procedures.microbenchmark.service_time import PUBLISHED_PROCESSES, measure_service_time

@@ -11,6 +11,9 @@ from servefit.report.table import Estimate, Table
 from servefit.search.figures.registry import figure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.backends.payload import UsedSizes
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.procedures.compare_deployments import Compared
     from servefit.profiler.procedures.microbenchmark.service_time import ServiceTime
@@ -46,8 +49,14 @@ def profiled_table(found: Profiled) -> Table:
         _figure_row("gpu_utilization", summary),
         *(row for name in ("package_power_w", "gpu_power_w") if (row := _figure_row(name, summary))[1] is not None),
         ["payload", found.payload_source],
+        *_sizes_row(found.payload_sizes),
     ]
     return Table(columns=("figure", "value"), rows=rows)
+
+
+def _sizes_row(sizes: Sequence[UsedSizes]) -> list[list[Any]]:
+    """Return the row about the sizes that requests have for themselves; none where they have none."""
+    return [["sizes", "; ".join(map(str, sizes))]] if sizes else []
 
 
 def _figure_row(name: str, summary: Summary) -> list[Any]:
@@ -153,6 +162,7 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "schema": 1,
         "model": model_document(found.model),
         "payload": found.payload_source,
+        "sizes": [dataclasses.asdict(each) for each in found.payload_sizes],
         "host": dataclasses.asdict(found.host),
         "instance_profile": dataclasses.asdict(found.profile),
         "configuration": dataclasses.asdict(measurement.configuration),
@@ -219,6 +229,7 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
 
 def service_time_table(prepared: Prepared, found: ServiceTime) -> Table:
     rows: list[list[Any]] = [["deployment", _described(prepared)], ["payload", prepared.payload.source]]
+    rows += _sizes_row(prepared.payload.sizes)
     for name in ("p50", "mean"):
         low, high = found.ci95_ns[name]
         value = found.p50_ns if name == "p50" else found.mean_ns

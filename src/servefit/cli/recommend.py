@@ -19,11 +19,13 @@ from servefit.cli.choosing_hosts import (
 )
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, sources, write_config
 from servefit.cli.job_options import config_with_options, with_job_options
+from servefit.cli.opening import InputsOption, SizesOption, with_inputs
 from servefit.cli.options import NoWaitOption, PayloadOption, QuietOption, StorageOption, TrustOption
 from servefit.cli.output import Format, FormatOption, WideOption
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
+    from servefit.backends.model import Model
     from servefit.search.fleet.selection import Selection
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import PlanRequest
@@ -38,6 +40,8 @@ def recommend(
     ] = None,
     *,
     payload: PayloadOption = None,
+    inputs: InputsOption = None,
+    sizes: SizesOption = None,
     no_wait: NoWaitOption = False,
     fleet: FleetOption = False,
     host: HostsOption = None,
@@ -83,11 +87,14 @@ def recommend(
     request = resolve_arrivals(asked)
     SHAPES.warn_of_ignored()
     if save_config is not None:
+        if inputs or sizes:
+            raise SpecError("save_config", str(save_config), "does not keep --input and --size")
         # A rate that nobody asked for is left to the arrivals.
         write_config(asked, model, payload, save_config, wait_s=wanted.wait_s)
+    subject = with_inputs(model, payload, inputs, sizes, trust_pickle=trust_pickle)
     if fleet or host or label or spare or most_hosts or every_class:
         _recommend_on_fleet(
-            model,
+            subject,
             payload,
             request,
             selection(fleet=fleet, hosts=host or (), labels=label or ()),
@@ -101,7 +108,7 @@ def recommend(
         )
         return
     run_and_print(
-        model,
+        subject,
         payload,
         request,
         trust_pickle=trust_pickle,
@@ -116,7 +123,7 @@ def recommend(
 
 
 def _recommend_on_fleet(
-    model: Path,
+    model: Path | Model,
     payload: Path | None,
     request: JobRequest,
     chosen: Selection,

@@ -245,6 +245,7 @@ def subject_table(job: RecommendationJob) -> Table:
         ("model SHA-256", model.digest),
         ("model bytes", model.size_bytes),
         ("payload", f"{payload.source}, {payload.rows:,} rows"),
+        *((("sizes of requests", "; ".join(map(str, payload.sizes))),) if payload.sizes else ()),
         ("payload SHA-256", payload.digest),
         ("rows per request", request.rows_per_request),
         ("SLA", None if request.sla.asks_nothing else str(request.sla)),

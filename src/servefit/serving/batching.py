@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from servefit.backends.model.packing import join
+from servefit.errors import RowsRefused
 from servefit.serving.messages import Inference, PendingReply, Refused
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.timer import Timer
@@ -69,6 +70,7 @@ class Batching:
         self._waiting_bytes = 0
         self._due = False
         self._looked_for_gone = False
+        self._singly = 0
         self._turn_ended = 0
         self._calling: list[_Waiting] = []
 
@@ -137,7 +139,10 @@ class Batching:
         rows = batch[0][1].rows if alone else self._join([inference.rows for _, inference, _ in batch])
         began = time.monotonic_ns()
         self._counters.calling(began)
-        predictions = self._predict(rows)
+        try:
+            predictions = self._predict(rows)
+        except RowsRefused as error:
+            return self._refused(batch, error)
         ended = time.monotonic_ns()
         if len(predictions) != len(rows):
             raise ValueError(f"{len(predictions)} predictions for {len(rows)} rows")
@@ -157,6 +162,20 @@ class Batching:
         self._calling = []
         return ended
 
+    def _refused(self, batch: list[_Waiting], error: RowsRefused) -> int:
+        """Answer a request whose rows the model refuses. Where several were joined they are called for one at a time:
+        the others are not to blame."""
+        self._calling = []
+        if len(batch) > 1:
+            self._waiting.extendleft(reversed(batch))
+            self._waiting_bytes += sum(inference.rows.nbytes for _, inference, _ in batch)
+            self._singly = len(batch)
+        else:
+            self._counters.failed(1)
+            reason = " ".join(error.reason.split())
+            batch[0][2].answer(refusal(Refused(400, f"the model refuses these rows: {reason}")))
+        return time.monotonic_ns()
+
     def _may_wait(self) -> bool:
         """Return whether there is nothing to call for yet."""
         return not self._waiting or (self._timer is not None and len(self._waiting) < self._max_batch)
@@ -166,7 +185,9 @@ class Batching:
         for."""
         batch: list[_Waiting] = []
         waiting, rows = self._waiting, 0
-        while waiting and len(batch) < self._max_batch:
+        most = 1 if self._singly else self._max_batch
+        self._singly = max(0, self._singly - 1)
+        while waiting and len(batch) < most:
             _, inference, pending = first = waiting[0]
             rows += len(inference.rows)
             if batch and rows > self._most_rows:

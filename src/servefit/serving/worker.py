@@ -10,12 +10,13 @@ import sys
 import time
 from contextlib import suppress
 from importlib import import_module
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import uvloop
 
-from servefit.backends.model.packing import zero_rows
+from servefit.backends.rows import zero_rows
 from servefit.errors import ServefitError
 from servefit.processes import die_with_parent
 from servefit.serving.batching import Batching
@@ -146,16 +147,18 @@ def _load(config: EndpointConfig) -> Predictor:
 
 
 def _warm_up(predictor: Predictor, config: EndpointConfig) -> None:
-    """Predict once, and then, for two seconds at most, three times each number of rows that is a power of two, since
-    libraries keep plans and buffers per shape."""
+    """Predict once, and then, for two seconds at most, three times each number of rows that is a power of two, and rows
+    of each class of sizes, since libraries keep plans and buffers per shape."""
     deadline = time.monotonic_ns() + _WARM_UP_NS
     sizes = sorted({2**power for power in range(config.max_batch.bit_length())} | {config.max_batch})
-    predictor.predict(zero_rows(config.signature, 1))
+    signature = config.signature
+    classes: list[dict[str, int]] = signature.size_classes if signature.sizes else [{}]
+    predictor.predict(zero_rows(signature, 1))
     for _ in range(3):
-        for size in sizes:
+        for rows, of in product(sizes, classes):
             if time.monotonic_ns() > deadline:
                 return
-            predictor.predict(zero_rows(config.signature, size))
+            predictor.predict(zero_rows(signature, rows, of or None))
 
 
 if __name__ == "__main__":

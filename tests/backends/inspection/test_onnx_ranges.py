@@ -44,7 +44,11 @@ def test_numbers_that_are_hashed_may_be_any(tmp_path: Path) -> None:
     ("nodes", "constants", "expected"),
     [
         ([node("Gather", ["table", "x"], ["y"])], {}, (0, 19)),
-        ([node("Gather", ["table", "x"], ["y"], axis=1)], {}, (0, 2)),
+        (
+            [node("Gather", ["table", "x"], ["g"], axis=1), node("Transpose", ["g"], ["y"], perm=[1, 2, 0])],
+            {},
+            (0, 2),
+        ),
         ([node("Gather", ["table", "x"], ["y"], axis=-2)], {}, (0, 19)),
         ([node("GatherElements", ["wide", "x"], ["y"], axis=1)], {"wide": np.ones((40, 9), np.float32)}, (0, 8)),
         (

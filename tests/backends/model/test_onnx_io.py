@@ -148,7 +148,6 @@ def test_probabilities_as_maps_become_columns(tmp_path: Path) -> None:
     ("kind", "shape", "reason"),
     [
         (STRING, [None, 4], "takes tensor\\(string\\)"),
-        (FLOAT, [None, None], "has the shape"),
         (FLOAT, [4], "no dimension for rows"),
     ],
 )

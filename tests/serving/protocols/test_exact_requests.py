@@ -166,10 +166,10 @@ def test_predictions_keep_the_datatype_that_the_model_gives(
         reply = inference.encode(model.predictions(inference))
         np.testing.assert_array_equal(tensor_of(reply, told), rows)
     assert json.loads(metadata.model_metadata(model.config).body)["outputs"] == [
-        {"name": "predictions", "datatype": told, "shape": [-1, 2]}
+        {"name": "y", "datatype": told, "shape": [-1, 2]}
     ]
     configured = json.loads(metadata.model_config(model.config).body)["output"]
-    assert configured == [{"name": "predictions", "data_type": f"TYPE_{told}", "dims": [2]}]
+    assert configured == [{"name": "y", "data_type": f"TYPE_{told}", "dims": [2]}]
     assert model.predictions(inference).dtype == datatype
 
 

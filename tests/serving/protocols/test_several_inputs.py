@@ -159,6 +159,6 @@ def test_a_single_input_keeps_its_name_and_says_its_datatype(datatype: str, told
     signature = replace(served.config.signature, features=TOKENS, inputs=(model_input,))
     config = replace(served.config, signature=signature)
     described = json.loads(metadata.model_metadata(config).body)
-    assert described["inputs"] == [{"name": "input-0", "datatype": told, "shape": [-1, TOKENS]}]
+    assert described["inputs"] == [{"name": "input_ids", "datatype": told, "shape": [-1, TOKENS]}]
     configured = json.loads(metadata.model_config(config).body)
-    assert configured["input"] == [{"name": "input-0", "data_type": f"TYPE_{told}", "dims": [TOKENS]}]
+    assert configured["input"] == [{"name": "input_ids", "data_type": f"TYPE_{told}", "dims": [TOKENS]}]

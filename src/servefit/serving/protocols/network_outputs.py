@@ -58,13 +58,14 @@ def is_flat(signature: Signature) -> bool:
 def inference_answer(
     predictions: np.ndarray, *, name: str, identifier: str | None, packing: Packing, wanted: Mapping[str, bool]
 ) -> Reply:
-    """Answer in the Open Inference Protocol with the outputs ``wanted``, which say whether they are binary."""
+    """Answer in the Open Inference Protocol with the outputs ``wanted``, which say whether they are binary. Where there
+    is only one, it may be called anything."""
     rows = predictions.reshape(len(predictions), -1)
     ((_, sizes),) = packing.groups(rows)  # rows of one request are of the same sizes, and so are their predictions
     places = {place.tensor.name: place for place in packing.places(sizes)}
     tensors, contents = [], []
     for output, binary in wanted.items():
-        place = places[output]
+        place = places.get(output) or next(iter(places.values()))
         datatype = datatype_of(place.tensor.datatype)
         block = rows[:, place.start : place.stop]
         shape = [len(rows), *place.shape]

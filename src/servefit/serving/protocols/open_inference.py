@@ -169,7 +169,8 @@ def _encoder(message: _InferRequest[Any], config: EndpointConfig) -> Encode:
     known = [name for name, _, _ in outputs_of(config.signature)]
     wanted: dict[str, bool] = {}
     for index, output in enumerate(message.outputs or ()):
-        if output.name not in known:
+        # What the only output of a network was called before it had its own name.
+        if output.name not in known and (output.name != OUTPUT or len(known) > 1):
             expected = repr(known[0]) if len(known) == 1 else f"one of {', '.join(map(repr, known)):.400}"
             raise refused(400, f"outputs[{index}].name: expected {expected}, got {output.name!r:.60}")
         wanted[output.name] = binary

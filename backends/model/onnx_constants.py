@@ -1,0 +1,122 @@
+"""Inputs of an ONNX model that are the same in all requests, such as a sampling rate, or the state of a stream at its
+beginning: they become part of the model, so that everything else has to do with the other inputs alone.
+
+A number fills an input of any shape. A size of it that has no number is that of the other input that calls its size so;
+one without a name is the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.model.keeping import ModelFile, file_digest
+from servefit.backends.model.onnx_file import read_onnx
+from servefit.backends.model.types import Format
+from servefit.errors import SpecError
+from servefit.isolation import call_isolated
+from servefit.state import writing
+
+if TYPE_CHECKING:
+    import onnx
+
+_TIMEOUT_S, _MEMORY_BYTES = 120.0, 16 * 2**30
+"""As for an inspection, which reads the same file."""
+
+ZEROS = "zeros"
+
+
+def checked_values(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the value of each input as a number. Raises SpecError."""
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        try:
+            found[name] = 0.0 if value == ZEROS else float(value)
+        except (TypeError, ValueError) as error:
+            problem = f"is no value of {name!r:.60}: it takes a number, or {ZEROS!r}"
+            raise SpecError("input", str(value), problem) from error
+    return found
+
+
+def with_constants(found: ModelFile, values: Mapping[str, float], folder: Path) -> ModelFile:
+    """Return the model ``found`` with ``values`` in place of the inputs of these names, in the empty ``folder``. Raises
+    SpecError for inputs that it does not have, StateError, and what reading it raises."""
+    with writing(folder):
+        folder.mkdir()
+    target = folder / "model.onnx"
+    call_isolated(
+        f"{__name__}:fix_inputs",
+        found.file,
+        dict(values),
+        target,
+        timeout_s=_TIMEOUT_S,
+        memory_bytes=_MEMORY_BYTES,
+    )
+    return ModelFile(file=target, digest=file_digest(target), format=Format.ONNX)
+
+
+def fix_inputs(path: Path, values: Mapping[str, float], target: Path) -> None:
+    """Write the model at ``path`` to ``target``, with ``values`` for these inputs: the part of ``with_constants`` that
+    runs in the child process."""
+    model = read_onnx(path)
+    known = {each.name: each for each in model.graph.input}
+    weights = {each.name for each in model.graph.initializer}
+    taken = [name for name in known if name not in weights]
+    for name in values:
+        if name not in taken:
+            raise SpecError.unknown("input", name, taken)
+    free = [known[name] for name in taken if name not in values]
+    if not free:
+        raise SpecError("input", ", ".join(values), "leaves no input for requests")
+    for name, value in values.items():
+        _fix(model, known[name], value, free)
+        model.graph.input.remove(known[name])
+    with writing(target):
+        target.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _fix(model: onnx.ModelProto, fixed: onnx.ValueInfoProto, value: float, free: list[onnx.ValueInfoProto]) -> None:
+    """Make ``fixed`` a constant where all of its sizes are numbers, and else what some nodes at the beginning make."""
+    import numpy as np
+    import onnx
+
+    tensor = fixed.type.tensor_type
+    datatype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    scalar = np.array([value]).astype(datatype)
+    if datatype.kind not in "biuf" or float(scalar[0]) != value:
+        raise SpecError("input", f"{fixed.name}={value:g}", f"is no value of {datatype}")
+    sizes = [size.dim_value if size.HasField("dim_value") else size.dim_param for size in tensor.shape.dim]
+    if all(isinstance(size, int) for size in sizes):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.full(sizes, scalar[0]), fixed.name))
+        return
+    prefix = f"servefit.{fixed.name}"
+    nodes, parts = [], []
+    for axis, size in enumerate(sizes):
+        part = f"{prefix}.{axis}"
+        parts.append(part)
+        if isinstance(size, int):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([size], np.int64), part))
+            continue
+        of, at = _place(size, free, fixed.name)
+        index = onnx.numpy_helper.from_array(np.array([at], np.int64), f"{part}.at")
+        model.graph.initializer.append(index)
+        nodes.append(onnx.helper.make_node("Shape", [of], [f"{part}.of"]))
+        nodes.append(onnx.helper.make_node("Gather", [f"{part}.of", index.name], [part]))
+    nodes.append(onnx.helper.make_node("Concat", parts, [f"{prefix}.shape"], axis=0))
+    filler = onnx.numpy_helper.from_array(scalar)
+    nodes.append(onnx.helper.make_node("ConstantOfShape", [f"{prefix}.shape"], [fixed.name], value=filler))
+    rest = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *rest])
+
+
+def _place(size: str, free: list[onnx.ValueInfoProto], name: str) -> tuple[str, int]:
+    """Return the input, and the axis of it, that has the size of that name; the rows where there is none."""
+    if not size:
+        return free[0].name, 0
+    for each in free:
+        for axis, other in enumerate(each.type.tensor_type.shape.dim):
+            if other.dim_param == size:
+                return each.name, axis
+    raise SpecError("input", name, f"has a size ({size}) that no other input has")
