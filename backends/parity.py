@@ -12,8 +12,8 @@ let that pass and stop everything else, and the right measure depends on what an
   as logistic transforms in float32 do.
 - A tensor of a network is compared relatively, with an allowance on the scale of its own row. Its sizes are equal.
   Where the network itself makes much of little, some times as much is allowed as its own library's predictions change
-  by when every number that goes in is off by one rounding: no runtime can do better. So is a rounding of the largest
-  value that the tensor has in any row: a probability is often one minus another.
+  by when every number that goes in is off by one rounding: no runtime can do better. So is a rounding of one, or of the
+  largest value that the tensor has in any row where that is less: a probability is often one minus another.
 - A class number must be equal.
 
 The unit is the bound of float32 summation: half an epsilon for each tree (Higham, Accuracy and Stability of Numerical
@@ -139,7 +139,7 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
     if model.trees is None:
         relative = zeros + TENSOR_TOLERANCE
         relative[:, : len(model.signature.output_sizes)] = 0
-        rounding = float(np.finfo(np.float32).eps) * _scales(model, magnitude, over_rows=True)
+        rounding = float(np.finfo(np.float32).eps) * np.minimum(1, _scales(model, magnitude, over_rows=True))
         return relative, TENSOR_TOLERANCE * _scales(model, magnitude) + rounding
     unit = float(np.finfo(np.float32).eps) / 2 * max(model.trees.trees, 100)
     if model.trees.objective in CLASS_NUMBER_OBJECTIVES:

@@ -124,3 +124,59 @@ def quantised(path: Path, features: int = 6, outputs: int = 3) -> Path:
         node("Mul", ["floats", "scale"], ["y"]),
     ]
     return save(path, {"x": (FLOAT, ["n", features])}, nodes, {"y": FLOAT}, {"weights": weights})
+
+
+def texts(path: Path, *, states: bool = True) -> Path:
+    """A model of texts of any length: int64 inputs (n, tokens) by the names of ``TEXT_INPUTS``, the mean of the words
+    that the mask names (n, HIDDEN), and before it, with ``states``, every word's (n, tokens, HIDDEN)."""
+    import onnx
+
+    constants = {
+        "words": np.random.default_rng(0).standard_normal((VOCABULARY, HIDDEN)).astype(np.float32),
+        "last": np.array([2]),
+        "tokens_axis": np.array([1]),
+        "little": np.float32(1e-3),
+    }
+    nodes = [
+        node("Gather", ["words", "input_ids"], ["of_words"]),
+        node("Cast", ["attention_mask"], ["mask"], to=FLOAT),
+        node("Unsqueeze", ["mask", "last"], ["column"]),
+        node("Mul", ["of_words", "column"], ["states"]),
+        node("ReduceSum", ["states", "tokens_axis"], ["sum"], keepdims=0),
+        node("ReduceSum", ["column", "tokens_axis"], ["count"], keepdims=0),
+        node("Add", ["count", "little"], ["divisor"]),
+        node("Div", ["sum", "divisor"], ["embedding"]),
+    ]
+    outputs = {"states": ["n", "tokens", HIDDEN], "embedding": ["n", HIDDEN]}
+    graph = onnx.helper.make_graph(
+        nodes,
+        "graph",
+        [onnx.helper.make_tensor_value_info(name, INT64, ["n", "tokens"]) for name in TEXT_INPUTS],
+        [
+            onnx.helper.make_tensor_value_info(name, FLOAT, shape)
+            for name, shape in outputs.items()
+            if states or name != "states"
+        ],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+TEXT_INPUTS = ("input_ids", "attention_mask")
+
+
+def text(length: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """One text of so many words, as ``texts`` takes it: (1, length)."""
+    ids = np.random.default_rng(seed).integers(0, VOCABULARY, (1, length))
+    return {"input_ids": ids, "attention_mask": np.ones((1, length), dtype=np.int64)}
+
+
+def of_all_outputs(path: Path, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What ONNX Runtime itself says, asked directly, by the names of the outputs."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))

@@ -139,7 +139,9 @@ def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
         # Some exporters call every size that they do not know so.
         batch, *shape = (None if size == "?" else size for size in node.shape or [None])
         if not node.shape or (not shape and isinstance(batch, int)):
-            raise UnsupportedModel(f"its input {node.name!r} has no dimension for rows")
+            raise UnsupportedModel(
+                f"its input {node.name!r} has no dimension for rows", remedy=_constant(node.name, "NUMBER")
+            )
         if any(isinstance(size, int) and size <= 0 for size in shape):
             raise UnsupportedModel(f"its input {node.name!r} takes no values: a size of it is 0")
         named = tuple(
@@ -156,9 +158,16 @@ def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
     for one in inputs:
         # Rows of one input are columns of another: what a network remembers between calls mostly.
         if of_rows := [size for size in one.shape if isinstance(size, str) and size in batches.values()]:
-            raise UnsupportedModel(f"its input {one.name!r} has its rows ({of_rows[0]}) not in the first dimension")
+            raise UnsupportedModel(
+                f"its input {one.name!r} has its rows ({of_rows[0]}) not in the first dimension",
+                remedy=_constant(one.name),
+            )
     interface = OnnxInterface(inputs=tuple(inputs), batch=fixed.pop() if fixed else None, **_output(session))
     return interface.of_sizes(names)
+
+
+def _constant(name: str, value: str = "zeros") -> str:
+    return f"if it is the same in all requests, say so: --input {name}={value}"
 
 
 def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:

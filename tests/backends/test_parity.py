@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from servefit.backends.model import Format, Model, Signature, Task, TreeStructure
+from servefit.backends.model.types import Output
 from servefit.backends.parity import Agreement, compare
 from servefit.errors import OutputMismatch
 
@@ -81,6 +83,57 @@ def test_a_row_of_a_tensor_is_compared_on_its_own_scale() -> None:
     with pytest.raises(OutputMismatch) as raised:
         compare(network(), "b", expected, expected + np.array([[0, 0], [0, 1e-3]]), kinds)
     assert raised.value.rows_wrong == 1
+
+
+def test_a_network_that_makes_much_of_little_may_differ_by_some_times_what_a_rounding_does() -> None:
+    expected, nudged = np.array([[1.0, 0.5], [1.0, 0.5]]), np.array([[1.0, 0.501], [1.0, 0.5]])
+    kinds = np.array(["sensitive rows", "others"])
+    assert compare(network(), "b", expected, expected + np.array([[0, 7e-3], [0, 0]]), kinds, nudged=nudged).rows == 2
+    for wrong in ([[0, 9e-3], [0, 0]], [[0, 0], [0, 7e-3]]):
+        with pytest.raises(OutputMismatch) as raised:
+            compare(network(), "b", expected, expected + np.array(wrong), kinds, nudged=nudged)
+        assert raised.value.rows_wrong == 1
+
+
+def test_a_probability_may_be_off_by_a_rounding_of_one() -> None:
+    expected, kinds = np.array([[1.0], [1e-8]]), np.full(2, "payload rows")
+    assert compare(network(), "b", expected, expected + 1e-7 * np.array([[0], [1]]), kinds).rows == 2
+    small = np.array([[1e-8], [1e-8]])
+    with pytest.raises(OutputMismatch):
+        compare(network(), "b", small, small + 1e-7 * np.array([[0], [1]]), kinds)
+
+
+PACKED = replace(
+    network(),
+    signature=Signature(
+        task=Task.TENSOR,
+        features=2,
+        outputs=3,
+        output_tensors=(
+            Output(name="states", datatype="float32", shape=("states.1",), start=1, stop=2),
+            Output(name="norm", datatype="float32", shape=(), start=2, stop=3),
+        ),
+        output_sizes=("states.1",),
+    ),
+)
+
+
+def test_each_output_of_a_packed_prediction_is_compared_on_its_own_scale() -> None:
+    expected, kinds = np.array([[1, 100.0, 0.01, 0], [2, 1.0, 100.0, 0.01]]), np.full(2, "payload rows")
+    assert compare(PACKED, "b", expected, expected + np.array([[0, 5e-3, 0, 0], [0, 0, 5e-3, 0]]), kinds).rows == 2
+    for row, column in ((0, 2), (1, 3)):
+        wrong = expected.copy()
+        wrong[row, column] += 5e-3
+        with pytest.raises(OutputMismatch) as raised:
+            compare(PACKED, "b", expected, wrong, kinds)
+        assert raised.value.rows_wrong == 1
+
+
+def test_predictions_of_other_sizes_are_wrong_and_of_another_width_are_not() -> None:
+    expected, kinds = np.array([[2, 1.0, 2.0, 3.0]]), np.full(1, "payload rows")
+    assert compare(PACKED, "b", expected, np.array([[2, 1.0, 2.0, 3.0, 0, 0]]), kinds).rows == 1
+    with pytest.raises(OutputMismatch):
+        compare(PACKED, "b", expected, np.array([[1, 1.0, 2.0, 3.0]]), kinds)
 
 
 @pytest.mark.parametrize("got", [float("nan"), float("inf")])

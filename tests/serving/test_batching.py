@@ -13,6 +13,7 @@ import pytest
 import uvloop
 from tests.serving.conftest import described
 
+from servefit.errors import RowsRefused
 from servefit.serving.batching import Batching
 from servefit.serving.codec_client import CodecClient
 from servefit.serving.counters import Counters
@@ -256,3 +257,37 @@ def _timing(asking: Asking) -> tuple[float, float]:
     name, queued, predicted = asking.timing.decode().strip().replace(",", "").replace(";dur", "").split()
     assert name == "server-timing:"
     return float(queued.removeprefix("queue=")), float(predicted.removeprefix("predict="))
+
+
+def test_rows_that_the_model_refuses_are_refused_alone(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=8)
+
+    def act(rows: np.ndarray) -> np.ndarray:
+        if (rows[:, 0] < 0).any():
+            raise RowsRefused("onnxruntime", "-1 is in no vocabulary")
+        return rows[:, 0]
+
+    queue.act = act
+    asking = [queue.ask(1), queue.ask(-1), queue.ask(2, 3), queue.ask(-2)]
+    queue.run(*asking)
+    replies = [each.reply for each in asking if each.reply is not None]
+    assert [reply.status for reply in replies] == [200, 400, 200, 400]
+    assert [replies[0].body, replies[2].body] == [b"[1.0]", b"[2.0, 3.0]"]
+    assert b"the model refuses these rows: -1 is in no vocabulary" in replies[1].body
+    assert [len(call) for call in queue.calls] == [5, 1, 1, 2, 1]
+    assert (queue.counts().requests, queue.counts().failed) == (2, 2)
+
+
+def test_after_rows_that_were_refused_requests_are_joined_again(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=8)
+    refusing = iter([True])
+
+    def act(rows: np.ndarray) -> np.ndarray:
+        if next(refusing, False):
+            raise RowsRefused("onnxruntime", "once")
+        return rows[:, 0]
+
+    queue.act = act
+    queue.run(queue.ask(1), queue.ask(2))
+    queue.run(queue.ask(3), queue.ask(4))
+    assert [len(call) for call in queue.calls] == [2, 1, 1, 2]

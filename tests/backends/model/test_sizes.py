@@ -1,0 +1,160 @@
+"""ONNX models that leave sizes to the request: what is found out about them, and that they predict what ONNX Runtime
+says of each request alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tests.onnx_models import FLOAT, HIDDEN, INT64, TEXT_INPUTS, node, of_all_outputs, save, text, texts
+
+from servefit.backends.compilation import compile_model, load_predictor
+from servefit.backends.model import Model
+from servefit.backends.model.packing import join
+from servefit.backends.payload.tensors import rows_of_arrays
+from servefit.backends.types import Settings
+from servefit.errors import RowsRefused, SpecError, UnsupportedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
+
+
+def predictor(model: Model) -> Any:
+    return load_predictor(compile_model(model, "onnxruntime").artifact, Settings())
+
+
+def outputs(model: Model, predictions: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """The outputs of each row, by name."""
+    found: list[dict[str, np.ndarray]] = [{} for _ in predictions]
+    packing = model.signature.output_packing
+    for which, sizes in packing.groups(predictions):
+        for place in packing.places(sizes):
+            for row in which:
+                found[row][place.tensor.name] = predictions[row, place.start : place.stop].reshape(place.shape)
+    return found
+
+
+def test_its_names_shapes_and_outputs_are_those_of_the_model(tmp_path: Path) -> None:
+    signature = Model.load(texts(tmp_path / "texts.onnx")).signature
+    assert [(each.name, each.datatype, each.shape) for each in signature.inputs] == [
+        (name, "int64", ("tokens",)) for name in TEXT_INPUTS
+    ]
+    assert [size.name for size in signature.sizes] == ["tokens"]
+    assert [(each.name, each.shape) for each in signature.output_tensors] == [
+        ("states", ("states.1", HIDDEN)),
+        ("embedding", (HIDDEN,)),
+    ]
+    assert signature.output_sizes == ("states.1",)
+
+
+def test_texts_of_all_lengths_in_one_call_get_what_each_gets_alone(tmp_path: Path) -> None:
+    model = Model.load(texts(tmp_path / "texts.onnx"))
+    requests = [text(length, seed) for seed, length in enumerate((3, 7, 3, 1, 12, 7))]
+    rows = join([rows_of_arrays(each, model.signature, "test") for each in requests])
+    found = outputs(model, predictor(model).predict(rows))
+    for request, answered in zip(requests, found, strict=True):
+        for name, expected in of_all_outputs(tmp_path / "texts.onnx", request).items():
+            np.testing.assert_allclose(answered[name], expected[0], rtol=1e-5, atol=1e-6)
+
+
+def test_where_no_output_has_sizes_predictions_are_as_wide_as_ever(tmp_path: Path) -> None:
+    model = Model.load(texts(tmp_path / "texts.onnx", states=False))
+    assert (model.signature.outputs, model.signature.output_sizes) == (HIDDEN, ())
+    request = text(5)
+    predictions = predictor(model).predict(rows_of_arrays(request, model.signature, "test"))
+    np.testing.assert_allclose(predictions, of_all_outputs(tmp_path / "texts.onnx", request)["embedding"], rtol=1e-5)
+
+
+def test_images_of_any_height_and_width_keep_their_shape(tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).standard_normal((2, 3, 3, 3)).astype(np.float32)
+    convolution = node("Conv", ["x", "w"], ["y"], strides=[2, 2], pads=[1, 1, 1, 1])
+    path = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 3, "h", "w_"])}, [convolution], {"y": FLOAT}, {"w": weights})
+    model = Model.load(path)
+    image = np.random.default_rng(1).standard_normal((2, 3, 10, 13)).astype(np.float32)
+    found = outputs(model, predictor(model).predict(rows_of_arrays({"x": image}, model.signature, "test")))
+    expected = of_all_outputs(path, {"x": image})["y"]
+    assert expected.shape == (2, 2, 5, 7)
+    np.testing.assert_allclose([each["y"] for each in found], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_two_sizes_without_a_name_are_two_sizes(tmp_path: Path) -> None:
+    for unnamed in (None, "?"):
+        path = save(
+            tmp_path / "m.onnx", {"x": (FLOAT, ["n", unnamed, unnamed])}, [node("Relu", ["x"], ["y"])], {"y": FLOAT}
+        )
+        assert [size.name for size in Model.load(path).signature.sizes] == ["x.1", "x.2"]
+
+
+def test_an_output_that_has_several_rows_for_each_of_a_request_keeps_them_apart(tmp_path: Path) -> None:
+    nodes = [node("Reshape", ["x", "shape"], ["y"])]
+    path = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 4, 2])}, nodes, {"y": FLOAT}, {"shape": np.array([-1, 2])})
+    model = Model.load(path)
+    assert [each.shape for each in model.signature.output_tensors] == [(4, 2)]
+    rows = np.arange(16, dtype=np.float32).reshape(2, 8)
+    np.testing.assert_array_equal(predictor(model).predict(rows), rows)
+
+
+def test_what_a_network_hands_to_its_next_call_is_no_output_of_a_row(tmp_path: Path) -> None:
+    nodes = [node("Relu", ["x"], ["y"]), node("Transpose", ["y"], ["state"], perm=[1, 0])]
+    model = Model.load(save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 4])}, nodes, {"y": FLOAT, "state": FLOAT}))
+    assert [each.name for each in model.signature.output_tensors] == ["y"]
+
+
+def test_all_outputs_of_a_network_of_fixed_sizes_are_given(tmp_path: Path) -> None:
+    nodes = [node("Relu", ["x"], ["y"]), node("ArgMax", ["x"], ["best"], axis=1, keepdims=0)]
+    model = Model.load(save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 4])}, nodes, {"y": FLOAT, "best": INT64}))
+    rows = np.array([[1, -2, 3, 0], [4, 0, 0, 0]], dtype=np.float32)
+    np.testing.assert_array_equal(predictor(model).predict(rows), [[1, 0, 3, 0, 2], [4, 0, 0, 0, 0]])
+    assert [(each.name, each.datatype) for each in model.signature.output_tensors] == [
+        ("y", "float32"),
+        ("best", "int64"),
+    ]
+
+
+def test_rows_that_are_not_in_the_first_dimension_are_refused(tmp_path: Path) -> None:
+    inputs = {"x": (FLOAT, ["n", 4]), "state": (FLOAT, [2, "n", 4])}
+    path = save(tmp_path / "m.onnx", inputs, [node("Add", ["x", "state"], ["y"])], {"y": FLOAT})
+    with pytest.raises(UnsupportedModel, match=r"'state' has its rows \(n\) not in the first dimension") as refused:
+        Model.load(path)
+    assert refused.value.remedy == "if it is the same in all requests, say so: --input state=zeros"
+
+
+def test_a_model_that_takes_none_of_the_sizes_that_are_tried_says_which_were(tmp_path: Path) -> None:
+    nodes = [node("Reshape", ["x", "shape"], ["y"])]
+    path = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", "k"])}, nodes, {"y": FLOAT}, {"shape": np.array([-1, 97])})
+    with pytest.raises(UnsupportedModel, match=r"it takes none of 16, 32, .* for its sizes k"):
+        Model.load(path)
+
+
+def test_sizes_of_requests_that_are_drawn_may_be_given(tmp_path: Path) -> None:
+    from servefit.backends.payload.reading import payload_for
+
+    model = Model.load(texts(tmp_path / "texts.onnx"), sizes={"tokens": [3, 9]})
+    payload = payload_for(model)
+    assert set(payload.rows[:, 0].tolist()) == {3, 9}
+    assert list(map(str, payload.sizes)) == ["tokens 3 to 9, median 3"]
+    assert abs(int((payload.rows[:, 0] == 3).sum()) - 500) <= 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "problem"),
+    [({"words": [3]}, "words"), ({"tokens": [0]}, "0"), ({"tokens": [-4]}, "-4"), ({"tokens": [10**9]}, "1000000000")],
+)
+def test_sizes_that_make_no_sense_are_refused(sizes: dict[str, list[int]], problem: str, tmp_path: Path) -> None:
+    path = texts(tmp_path / "texts.onnx")
+    with pytest.raises(SpecError, match=problem):
+        Model.load(path, sizes=sizes)
+
+
+def test_rows_that_the_model_refuses_are_refused_with_its_own_words(tmp_path: Path) -> None:
+    model = Model.load(texts(tmp_path / "texts.onnx"))
+    request = {**text(3), "input_ids": np.array([[1, 2, 5000]])}
+    opened = predictor(model)
+    with pytest.raises(RowsRefused, match="idx=5000 must be within the inclusive range"):
+        opened.predict(rows_of_arrays(request, model.signature, "test"))
