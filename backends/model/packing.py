@@ -14,6 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
+from servefit.showing import shown
+
 
 class Tensor(Protocol):
     """An input or an output: its ``shape`` is that of a row, where a name stands for a size of the request's own."""
@@ -28,6 +30,7 @@ class Tensor(Protocol):
     def shape(self) -> tuple[int | str, ...]: ...
 
 
+@shown()
 @dataclass(frozen=True, slots=True)
 class Place:
     """The columns [``start``, ``stop``) of a row that a tensor has, and its ``shape`` there."""
@@ -38,6 +41,7 @@ class Place:
     shape: tuple[int, ...]
 
 
+@shown()
 @dataclass(frozen=True, slots=True)
 class Packing:
     """The order in which sizes, by their names, and tensors lie in a row."""

@@ -35,6 +35,14 @@ SPOKEN = {
         "/v2/repository/index": b'[{"name":"only","state":"READY"}]',
         "/v2/models/only": METADATA,
     },
+    "texts": {
+        "/v2": b'{"name":"small","version":"1","extensions":[]}',
+        "/v2/repository/index": b'[{"name":"only","state":"READY"}]',
+        "/v2/models/only": (
+            b'{"name":"only","inputs":[{"name":"ids","datatype":"INT64","shape":[-1,-1]},'
+            b'{"name":"image","datatype":"FP32","shape":[-1,3,-1]}]}'
+        ),
+    },
     "sagemaker": {"/ping": b""},
     "nothing": {},
 }

@@ -243,3 +243,17 @@ def test_what_makes_no_sense_is_told_in_one_line(
         resolve_target(**{"url": hosted.url, "payload": ROWS, **options})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_requests_of_their_own_sizes_go_to_a_server_that_leaves_sizes_open(host_small: HostSmall) -> None:
+    requests = [
+        {"ids": [5, 2**53 - 1], "image": [[0.5], [1.5], [2.5]]},
+        {"ids": [7], "image": [[0.5, 1.0], [1.5, 2.0], [2.5, 3.0]]},
+    ]
+    with host_small({"speaks": "texts"}) as hosted:
+        found = resolve_target(hosted.url, payload=requests)
+        sent = [body_of(request)["inputs"] for request in found.destination.requests(found.rows)]
+        with pytest.raises(SpecError, match="give sample rows"):
+            resolve_target(hosted.url)
+    assert [[tensor["shape"] for tensor in request] for request in sent] == [[[1, 2], [1, 3, 1]], [[1, 1], [1, 3, 2]]]
+    assert [request[0]["data"] for request in sent] == [request["ids"] for request in requests]

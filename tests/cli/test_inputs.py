@@ -1,0 +1,85 @@
+"""``--input`` and ``--size``: what goes into a network besides the payload."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.onnx_models import FLOAT, node, save, texts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Servefit
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Path:
+    """A network of which one input has its rows in the second dimension."""
+    nodes = [node("Add", ["x", "state"], ["sum"]), node("ReduceMean", ["sum"], ["y"], axes=[0], keepdims=0)]
+    return save(tmp_path / "stream.onnx", {"x": (FLOAT, ["n", 4]), "state": (FLOAT, [2, "n", 4])}, nodes, {"y": FLOAT})
+
+
+def test_an_input_that_never_changes_is_said_once(servefit: Servefit, stream: Path, tmp_path: Path) -> None:
+    without = servefit("compile", stream, "-b", "onnxruntime", "-o", tmp_path / "out")
+    assert without.status == 2
+    assert "say so: --input state=zeros" in without.stderr
+    ended = servefit("compile", stream, "-b", "onnxruntime", "-o", tmp_path / "out", "--input", "state=zeros")
+    assert ended.status == 0, ended.stderr
+
+
+def test_requests_of_given_sizes_are_drawn(servefit: Servefit, tmp_path: Path) -> None:
+    path = texts(tmp_path / "texts.onnx")
+    ended = servefit(
+        "profile",
+        path,
+        "--size",
+        "tokens=3,9",
+        "--rate",
+        "50/s",
+        "--duration",
+        "1s",
+        "--allow-noise",
+        "--format",
+        "json",
+    )
+    assert ended.status == 0, ended.stderr
+    assert ended.document["sizes"] == [{"name": "tokens", "least": 3, "median": 3, "most": 9}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--size", "tokens"), "size: 'tokens' is not NAME=VALUE"),
+        (("--size", "=3"), "is not NAME=VALUE"),
+        (("--size", "tokens=a"), "is not whole numbers with commas between them"),
+        (("--size", "tokens=0"), "size: 0"),
+        (("--size", "token=3"), "did you mean 'tokens'?"),
+        (("--input", "ids=3"), "input: 'ids' is not known"),
+        (("--input", "input_ids=many"), "is no value of 'input_ids'"),
+        (("--input", "input_ids=nan"), "is no value of int64"),
+    ],
+)
+def test_what_makes_no_sense_is_a_line(
+    arguments: tuple[str, ...], problem: str, servefit: Servefit, tmp_path: Path
+) -> None:
+    ended = servefit("profile", texts(tmp_path / "texts.onnx"), "--rate", "5/s", *arguments)
+    assert ended.status == 2
+    assert problem in " ".join(ended.stderr.split())
+
+
+def test_sizes_are_for_requests_that_are_drawn(servefit: Servefit, tmp_path: Path) -> None:
+    payload = tmp_path / "payload.json"
+    payload.write_text(json.dumps([{"input_ids": [1], "attention_mask": [1]}]))
+    path = texts(tmp_path / "texts.onnx")
+    ended = servefit("profile", path, "--payload", payload, "--size", "tokens=3", "--rate", "5/s")
+    assert ended.status == 2
+    assert "is for requests that are drawn, and a payload is given" in " ".join(ended.stderr.split())
+
+
+def test_a_config_file_does_not_keep_them(servefit: Servefit, tmp_path: Path) -> None:
+    path = texts(tmp_path / "texts.onnx")
+    ended = servefit("recommend", path, "--size", "tokens=3", "--save-config", tmp_path / "job.yaml")
+    assert ended.status == 2
+    assert "does not keep --input and --size" in " ".join(ended.stderr.split())
