@@ -1,4 +1,5 @@
-"""Models run by ONNX Runtime: ONNX models as they are, and tree ensembles converted by ``onnx_trees``.
+"""Models run by ONNX Runtime: ONNX models as they are, tree ensembles converted by ``onnx_trees``, and other estimators
+of scikit-learn converted by ``sklearn_onnx``.
 
 The former are prepared and called in ``onnx_native``; sessions are opened in ``onnx_session``.
 """
@@ -12,7 +13,8 @@ from servefit.backends.cuda import cuda_device
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.types import Library
 from servefit.backends.onnx_session import PROVIDERS, open_session
-from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees, readable
+from servefit.backends.sklearn_onnx import convert, converter, convertible
+from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
 from servefit.errors import CompileFailed
 
@@ -25,8 +27,13 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
 
 
+_CONVERTING_S = 3.0
+"""Importing scikit-learn and skl2onnx takes that long here; converting takes a tenth of a second."""
+
+
 class OnnxRuntimeBackend:
-    """Serves ONNX models and tree ensembles on the CPU, and networks on CUDA too. CUDA has not run on a GPU yet."""
+    """Serves ONNX models, tree ensembles and estimators of scikit-learn on the CPU, and networks on CUDA too. CUDA has
+    not run on a GPU yet."""
 
     name = "onnxruntime"
 
@@ -47,7 +54,7 @@ class OnnxRuntimeBackend:
         return found
 
     def supports(self, model: Model) -> Availability:
-        return Availability.yes() if model.library is Library.ONNX else readable(model)
+        return Availability.yes() if model.library is Library.ONNX else convertible(model)
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
         if target is Target.CUDA:
@@ -60,11 +67,11 @@ class OnnxRuntimeBackend:
 
     def compile_estimate_s(self, model: Model) -> float:
         if model.trees is None:
-            return 0.5 + model.size_bytes / 5e8
+            return (0.5 if model.library is Library.ONNX else _CONVERTING_S) + model.size_bytes / 5e8
         return 1.0 + model.trees.nodes / 1e5
 
     def cache_key(self) -> str:
-        return "onnx_trees 1, onnx_io 3"
+        return f"onnx_trees 1, onnx_io 3, {converter()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if target is Target.CUDA and model.trees is not None:
@@ -74,6 +81,8 @@ class OnnxRuntimeBackend:
             from servefit.backends.onnx_native import prepare
 
             return prepare(model, workdir)
+        if model.trees is None:
+            return convert(model, workdir, self.name)
         from servefit.backends.onnx_trees import onnx_model
 
         trees = read_trees(model, self.name)

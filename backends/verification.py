@@ -112,7 +112,8 @@ def _may_be_nudged(model: Model) -> bool:
     """Return whether what a rounding of the input does to predictions tells how far two runtimes may differ. Where
     numbers are quantised as they come in, it does all and nothing."""
     whole = len(model.signature.integer_features) == model.signature.features - len(model.signature.sizes)
-    return model.library is Library.ONNX and model.trees is None and not model.batch_dependent and not whole
+    networks = (Library.ONNX, Library.SKLEARN)
+    return model.library in networks and model.trees is None and not model.batch_dependent and not whole
 
 
 def check_batch_dependence(model: Model, payload: Payload) -> Model:

@@ -131,7 +131,7 @@ def texts(path: Path, *, states: bool = True) -> Path:
     that the mask names (n, HIDDEN), and before it, with ``states``, every word's (n, tokens, HIDDEN)."""
     import onnx
 
-    constants = {
+    constants: dict[str, Any] = {
         "words": np.random.default_rng(0).standard_normal((VOCABULARY, HIDDEN)).astype(np.float32),
         "last": np.array([2]),
         "tokens_axis": np.array([1]),
@@ -147,7 +147,7 @@ def texts(path: Path, *, states: bool = True) -> Path:
         node("Add", ["count", "little"], ["divisor"]),
         node("Div", ["sum", "divisor"], ["embedding"]),
     ]
-    outputs = {"states": ["n", "tokens", HIDDEN], "embedding": ["n", HIDDEN]}
+    outputs: dict[str, list[Any]] = {"states": ["n", "tokens", HIDDEN], "embedding": ["n", HIDDEN]}
     graph = onnx.helper.make_graph(
         nodes,
         "graph",
@@ -157,7 +157,7 @@ def texts(path: Path, *, states: bool = True) -> Path:
             for name, shape in outputs.items()
             if states or name != "states"
         ],
-        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())

@@ -88,7 +88,7 @@ def test_requests_of_their_own_sizes_are_read_by_name(form: str, tmp_path: Path)
 
 
 def test_an_array_for_each_input_is_read_by_name(tmp_path: Path) -> None:
-    arrays = {"attention_mask": np.ones((5, 6), np.int8), "input_ids": np.arange(30).reshape(5, 6)}
+    arrays: dict[str, Any] = {"attention_mask": np.ones((5, 6), np.int8), "input_ids": np.arange(30).reshape(5, 6)}
     np.savez(tmp_path / "payload.npz", **arrays)
     expected = [{"input_ids": ids.tolist(), "attention_mask": [1] * 6} for ids in arrays["input_ids"]]
     assert tensors(payload_of(tmp_path / "payload.npz", TEXTS).rows) == expected
