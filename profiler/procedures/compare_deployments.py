@@ -144,9 +144,8 @@ def compare_deployments(
         )
         prepared = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
         # Both are to answer the same requests: rows that were drawn from the first model serve the second too.
-        prepared_other = prepare(
-            second, differing, payload=prepared.payload.rows, rows_per_request=rows_per_request, seed=seed
-        )
+        same = prepared.payload if prepared.payload.sizes else prepared.payload.rows
+        prepared_other = prepare(second, differing, payload=same, rows_per_request=rows_per_request, seed=seed)
         if on_prepared is not None:
             on_prepared()
         comparison: Comparison | None = None

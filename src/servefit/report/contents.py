@@ -158,10 +158,10 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
 
 
 def _config(job: RecommendationJob) -> str:
-    """Return the job as a config file for this host. Its payload is the stored rows, or none if these were
-    synthetic."""
+    """Return the job as a config file for this host. Its payload is the stored rows, or none if these were synthetic;
+    or, where rows are packed, which payload files are not, what they were read from."""
     rows = job_folder(job.name) / PAYLOAD_FILE
-    given = str(rows) if rows.exists() else job.payload.source
+    given = str(rows) if rows.exists() and not job.payload.sizes else job.payload.source
     paths = (Path(job.model.source).absolute(), job.model.file)
     return config_text(
         job.request,
