@@ -37,8 +37,8 @@ _TAKEN = "CSV, JSON, JSON Lines, NPY or NPZ"
 
 def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
     """Return the payload that ``source`` is: a path, an array or table (anything with ``to_numpy``), rows as nested
-    lists, one that was read for this model, or None for a synthetic one drawn from ``seed``. Raises PayloadMismatch, and
-    SpecError for a seed out of range."""
+    lists, one that was read for this model, or None for a synthetic one drawn from ``seed``. Raises PayloadMismatch,
+    and SpecError for a seed out of range."""
     check_seed(seed)
     if source is None:
         return synthetic_payload(model, seed=seed)

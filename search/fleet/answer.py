@@ -6,23 +6,30 @@ representative, and not for what it might answer. How the numbers of hosts are f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
 from servefit.search.capacity.latency_curve import rate_of_an_instance
 from servefit.search.fleet.fleet_job import LEFT_ALONE, NOT_PLANNED
-from servefit.search.fleet.plan.fleet_plan import NotCarried
+from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.mix import plan_fleet
 from servefit.search.fleet.plan.offer import HostOffer
+from servefit.search.jobs.runner import SEARCH_BEGAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
-    from servefit.search.fleet.plan.fleet_plan import FleetPlan
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Recommendation
     from servefit.search.storage.header import JobHost, PlanGoal, PlanRequest
+
+_NO_TIME = {
+    LEFT_ALONE: "it was not tested under load: more time (--budget) tells what it carries",
+    NOT_PLANNED: "it was tested, and not confirmed: more time (--budget) tells what it carries",
+}
+"""What is said of such a class where there is no plan."""
 
 HOURS_A_YEAR = 8766.0
 """Of 365.25 days."""
@@ -40,11 +47,21 @@ def plan_of(job: FleetJob, *, balancer: str = "nginx") -> FleetPlan | NotCarried
     hosts = sum(offer.hosts for offer in offers)
     if wanted.spare >= hosts:
         # Of those that were asked for, too few hold the SLA.
-        return NotCarried(
+        found: FleetPlan | NotCarried = NotCarried(
             rate_per_s=rate_per_s, spare=wanted.spare, most_hosts=wanted.most_hosts, hosts=hosts, carries_per_s=0.0
         )
-    return plan_fleet(
-        offers, rate_per_s=rate_per_s, spare=wanted.spare, most_hosts=wanted.most_hosts, balancer=balancer
+    else:
+        found = plan_fleet(
+            offers, rate_per_s=rate_per_s, spare=wanted.spare, most_hosts=wanted.most_hosts, balancer=balancer
+        )
+    return replace(found, unconfirmed=_unconfirmed(job)) if isinstance(found, NotCarried) else found
+
+
+def _unconfirmed(job: FleetJob) -> int:
+    """Return how many hosts may hold the SLA, which was not confirmed of them."""
+    open_classes = [each for each in job.classes if confirmed(each, job.header.request) is None]
+    return sum(
+        len(each.hosts) for each in open_classes if each.job.best is None or each.job.best.trial.verdict != "FAIL"
     )
 
 
@@ -103,13 +120,13 @@ def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
                 rate_per_s=confirmed_rate_per_s(best, job.header.request),
                 cost_idle=max(costs),
                 cost_full=max(costs),
-                configuration=_label(best),
+                configuration=label_of(best),
             )
         )
     return offers
 
 
-def _label(found: Recommendation) -> str:
+def label_of(found: Recommendation) -> str:
     """Return what runs on a host in short: "local-8c, xgboost 8 x 1, batch 4" has eight workers of one thread."""
     of = found.trial.configuration
     return f"{found.profile.name}, {of.backend} {of.workers} x {of.settings.threads}, batch {of.max_batch}"
@@ -122,16 +139,19 @@ def confirmed(each: ClassJob, request: JobRequest) -> Recommendation | None:
     return max(holding, key=lambda found: confirmed_rate_per_s(found, request), default=None)
 
 
-def left_out(job: FleetJob) -> Sequence[tuple[str, str]]:
-    """Return the classes that were not confirmed, so that no plan has them, each with the reason."""
+def left_out(job: FleetJob, plan: FleetPlan | NotCarried | None) -> Sequence[tuple[str, str]]:
+    """Return the classes that were not confirmed, so that no plan has them, each with the reason; ``plan`` is the one
+    that there is, if there is one."""
     found = []
     for each in job.classes:
         if confirmed(each, job.header.request) is None:
-            told = [remark for remark in each.job.state.remarks if remark in (LEFT_ALONE, NOT_PLANNED)]
+            remarks = [remark for remark in each.job.state.remarks if not remark.startswith(SEARCH_BEGAN)]
+            told = [remark for remark in remarks if remark in (LEFT_ALONE, NOT_PLANNED)]
             if told:
-                reason = told[0]
+                # Without a plan there is nothing that does without it.
+                reason = told[0] if isinstance(plan, FleetPlan) else _NO_TIME[told[0]]
             elif each.job.best is None:
-                reason = next(iter(each.job.state.remarks), "nothing was measured")
+                reason = next(iter(remarks), "nothing was measured")
             else:
                 reason = _why_not(each.job.best) or ""
             found.append((each.host_class, reason))

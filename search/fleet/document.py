@@ -20,7 +20,7 @@ def fleet_document(job: FleetJob, plan: FleetPlan | NotCarried | None, least: Pl
         "name": job.name,
         "status": job.status,
         "elapsed_s": job.state.elapsed_s,
-        "plan": None if plan is None else {"goal": least, **asdict(plan), "left_out": dict(left_out(job))},
+        "plan": None if plan is None else {"goal": least, **asdict(plan), "left_out": dict(left_out(job, plan))},
         "hosts": [
             {
                 "name": each.name,

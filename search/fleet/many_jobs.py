@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
-from servefit.search.fleet.answer import goal_of, left_out, offers_of
+from servefit.search.fleet.answer import goal_of, left_out, offers_of, plan_of
 from servefit.search.fleet.plan.many_models import ModelDemand, plan_models
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def demands_of(
             )
         offers = {offer.host_class: offer for offer in offers_of(job, goal)}
         if not offers:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out(job))
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out(job, plan_of(job)))
             raise SpecError("model", model, f"has the job {job.name}, in which no host holds the SLA: {reasons}")
         demands.append(ModelDemand(model=model, rate_per_s=rate_per_s, offers=tuple(_offers(job, offers, alike))))
     return _with_common_costs(demands), alike
@@ -80,9 +80,10 @@ def left_out_sentences(jobs: Mapping[str, FleetJob]) -> Iterator[str]:
     """Yield which hosts are not planned for which model, and why; jobs that leave out what their own plans do without
     are told how to be begun."""
     for model, job in jobs.items():
-        for host_class, reason in left_out(job):
+        left = left_out(job, plan_of(job))
+        for host_class, reason in left:
             yield f"{host_class} is not planned for {model}: {reason}"
-        if job.header.plan is not None and not job.header.plan.every_class and left_out(job):
+        if job.header.plan is not None and not job.header.plan.every_class and left:
             yield f"job {job.name} measured only what its own plan needs: begin it with --every-class"
 
 

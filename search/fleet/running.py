@@ -27,6 +27,7 @@ from servefit.search.fleet.fleet_job import BROKE_OFF, read_fleet_job
 from servefit.search.fleet.guide.fleet_guide import SAME_COST, FleetGuide
 from servefit.search.fleet.job_hosts import check_hosts, check_trust, job_hosts
 from servefit.search.fleet.progress import OfHost
+from servefit.search.fleet.selection import AWAY
 from servefit.search.fleet.settling import settle
 from servefit.search.fleet.splitting import split_off
 from servefit.search.fleet.subject import check_publishable, delete_unneeded, publish
@@ -48,7 +49,7 @@ from servefit.search.storage.jobs import JobStore
 from servefit.search.storage.outages import PATIENCE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from servefit.profiler.machine.host import Host
     from servefit.search.fleet.fleet_job import FleetJob
@@ -61,6 +62,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+
+_AWAY = " now: a plan that counts on it"
+"""In the remark on a host that is not there any more."""
 
 _TESTS_ENDED, _NOT_TESTED = "tests ended", "what was not tested"
 """Begin the remark on what more tests might change."""
@@ -196,7 +200,9 @@ class _FleetRun:
         """Carry out what is left to do on all classes side by side, and return the job. Raises FleetInterrupted."""
         # What broke off before is taken up again, and what was open may be closed.
         passing = (BROKE_OFF, _TESTS_ENDED, _NOT_TESTED)
-        self.remarks.extend(remark for remark in self.log.state.remarks if not remark.startswith(passing))
+        self.remarks.extend(
+            remark for remark in self.log.state.remarks if not remark.startswith(passing) and _AWAY not in remark
+        )
         self.log.set_state(
             JobState(
                 status="IN_PROGRESS",
@@ -223,6 +229,7 @@ class _FleetRun:
                 outcomes = [each.result() for each in running]
         if guide is not None and (saving := guide.saving()) is not None:
             self.remarks.append(_saving(saving))
+        self.remarks.extend(self._away())
         unlike = {name: why for each in searches for name, why in each.unlike.items()}
         self.remarks.extend(split_off(self.log, unlike))
         self.log.set_state(self._state(outcomes, interrupted=interrupted))
@@ -231,6 +238,14 @@ class _FleetRun:
         if interrupted:
             raise FleetInterrupted(job)
         return job
+
+    def _away(self) -> Iterator[str]:
+        """Yield which hosts of the job are not there for a plan any more."""
+        known = {state.host.name: state.status for state in self.dispatcher.registry.hosts()}
+        for each in self.log.header.hosts:
+            status = known.get(each.name, "gone")
+            if status in AWAY:
+                yield f"{each.name} is {status}{_AWAY} rests on what it was"
 
     def _clean_up(self) -> None:
         """Delete models and payloads that no job needs any more."""

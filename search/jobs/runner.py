@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Step
 
+SEARCH_BEGAN = "the search began with what "
+"""Begins the remark on the tests of earlier jobs."""
+
 
 @dataclass(slots=True, kw_only=True)
 class JobRunner:
@@ -139,7 +142,7 @@ class JobRunner:
         if self.request.deployment == "endpoint":
             self.bench.costs = self._known_costs(earlier)
         if earlier.trials:
-            self.remarks.append(f"the search began with what {len(earlier.trials)} tests of earlier jobs had measured")
+            self.remarks.append(f"{SEARCH_BEGAN}{len(earlier.trials)} tests of earlier jobs had measured")
         return Search(
             space=space,
             request=self.request,

@@ -82,7 +82,7 @@ def test_cost_is_drawn_against_rate_with_one_class_beside_it_and_the_rate_asked_
     assert cheapest.joined == "stairs"
     (asked,) = plot.guides
     assert (asked.at, asked.label) == (2200, "asked: 2,200/s")
-    assert "Above 3,000/s no class carries the rate by itself." in plot.caption
+    assert "Above 3,000/s no class that was confirmed carries the rate by itself." in plot.caption
 
 
 def test_plotly_draws_the_same_steps(report: Report) -> None:
@@ -108,7 +108,9 @@ def test_the_curve_appears_in_a_browser_and_nothing_is_fetched(page: Path, open_
 def test_the_sections_of_classes_say_what_was_found_and_how_all_of_it_is_read(page: Path) -> None:
     read = Page.read(page)
     assert "servefit report farm --host large-0 -o large-0.html" in read.sections["class-1"]
-    assert "deploy local-1c as an endpoint of forest" in read.sections["class-1"]
+    assert (
+        "A host was confirmed to carry 1,000 requests/s, as local-1c, forest 1 x 1, batch 1" in read.sections["class-1"]
+    )
     assert "class_3_recommendations_as_an_endpoint_best_first" in read.tables
     assert [row[0].text for row in read.tables["classes_of_hosts"].rows] == [LARGE, SMALL, FAILING]
     assert len(read.tables["hosts"].rows) == 9
@@ -147,8 +149,8 @@ def test_a_rate_far_above_what_is_carried_does_not_press_the_curve_together() ->
     assert plot.guides == ()
     assert plot.caption == (
         "The cheapest hosts that carry a rate, at most 5 hosts, and the cheapest of one class. The hosts of a point "
-        "carry every rate up to its own. No class carries such a rate by itself. The hosts that hold the SLA carry "
-        "4,200/s at most. Others may be cheaper by 2 % at most."
+        "carry every rate up to its own. No class that was confirmed carries such a rate by itself. The hosts that "
+        "were confirmed carry 4,200/s at most. Others may be cheaper by 2 % at most."
     )
 
 

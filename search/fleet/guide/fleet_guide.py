@@ -153,6 +153,8 @@ class FleetGuide:
         known yet."""
         with self._changed:
             mine = self._classes[host_class]
+            # What others may have been told to carry, or not to, rested on what this one was thought to.
+            self._is_stale = self._is_stale or mine.at != "ready"
             mine.at, mine.standing = "ended", standing or mine.standing
             self._forget_worth()
             self._to_confirm.pop(host_class, None)

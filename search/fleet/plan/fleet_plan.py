@@ -100,10 +100,12 @@ class FleetPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotCarried:
     """All that is on offer does not carry ``rate_per_s`` with that many ``spare``: it carries ``carries_per_s``, by
-    ``hosts`` hosts, which are all or the fastest ``most_hosts``."""
+    ``hosts`` hosts, which are all or the fastest ``most_hosts``. ``unconfirmed`` hosts were not on offer although
+    nothing speaks against them: it was not confirmed what they carry."""
 
     rate_per_s: float
     spare: int
     most_hosts: int | None
     hosts: int
     carries_per_s: float
+    unconfirmed: int = 0

@@ -10,7 +10,15 @@ import typer
 from servefit.cli.job_output import exit_status, print_job
 from servefit.cli.output import Format, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
-from servefit.report.fleet_tables import left_out_sentences, plan_headline, plan_sentences, plan_table
+from servefit.report.fleet_contents import no_plan
+from servefit.report.fleet_tables import (
+    asks_for_plan,
+    class_sentences,
+    left_out_sentences,
+    plan_headline,
+    plan_sentences,
+    plan_table,
+)
 from servefit.report.job_tables import recommendations_table
 from servefit.report.table import Table
 from servefit.search.fleet.answer import goal_of, plan_of
@@ -20,6 +28,7 @@ from servefit.search.storage.header import PlanRequest
 if TYPE_CHECKING:
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
     from servefit.search.optimizer.progress import Progress
+    from servefit.search.storage.header import PlanGoal
 
 _BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED)
 """Exit statuses of classes: the job has the first of them that a class has."""
@@ -44,33 +53,44 @@ def print_fleet_and_exit(run: Callable[[Progress], FleetJob], *, form: Format, w
 def _status_of(job: FleetJob) -> int:
     if job.status == "STOPPED" and not job.broke_off:
         return INTERRUPTED
-    return SLA_UNMET if isinstance(plan_of(job), NotCarried) else _best_status(job.classes)
+    plan, status = plan_of(job), _best_status(job.classes)
+    if isinstance(plan, NotCarried):
+        return SLA_UNMET
+    # A class may hold the SLA, and none was confirmed at what its hosts would carry.
+    return SLA_UNMET if plan is None and asks_for_plan(job) and not status else status
 
 
 def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
-    """Print what the job found on each class of hosts, one after the other; as one document or table in other forms
-    than that for people."""
+    """Print the plan, and what the job found on each class of hosts, one after the other. As CSV there is one table,
+    the plan where there is one, else the recommendations on all classes; in Markdown both."""
     from servefit.search.fleet.document import fleet_document
 
     plan, least = plan_of(job), goal_of(job.header.plan or PlanRequest(), job.header.hosts)
     if form is Format.TABLE:
-        if plan is not None:
-            print_line(f"\n{plan_headline(plan, least)}")
-        if isinstance(plan, FleetPlan):
-            emit(plan_table(plan, least), {}, form)
-            for line in plan_sentences(plan, least):
-                print_line(line)
-        if plan is not None:
-            for line in left_out_sentences(job):
-                print_line(line)
-        for each in job.classes:
-            print_line(f"\n{_title(each)}")
-            print_job(each.job, form, wide=wide)
+        _print_for_people(job, plan, least, wide=wide)
     else:
-        emit(_table(job), fleet_document(job, plan, least), form)
+        planned = isinstance(plan, FleetPlan)
+        if isinstance(plan, FleetPlan) and form is not Format.JSON:
+            emit(plan_table(plan, least), {}, form)
+        if not planned or form is not Format.CSV:
+            emit(_table(job), fleet_document(job, plan, least), form)
     for warning in job.warnings:
         if form is not Format.TABLE or not any(warning in each.job.warnings for each in job.classes):
             warn(warning)
+
+
+def _print_for_people(job: FleetJob, plan: FleetPlan | NotCarried | None, least: PlanGoal, *, wide: bool) -> None:
+    if asks_for_plan(job):
+        print_line(f"\n{no_plan(job) if plan is None else plan_headline(plan, least)}")
+        if isinstance(plan, FleetPlan):
+            emit(plan_table(plan, least), {}, Format.TABLE)
+            for line in plan_sentences(plan, least):
+                print_line(line)
+        for line in left_out_sentences(job, plan):
+            print_line(line)
+    for each in job.classes:
+        print_line(f"\n{_title(each)}")
+        print_job(each.job, Format.TABLE, wide=wide, answer="\n".join(class_sentences(job, each)))
 
 
 def _table(job: FleetJob) -> Table:

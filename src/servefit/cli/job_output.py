@@ -93,8 +93,9 @@ def exit_status(job: RecommendationJob) -> int:
     return 0 if job.best.trial.verdict == "PASS" else SLA_UNMET
 
 
-def print_job(job: RecommendationJob, form: Format, *, wide: bool) -> None:
-    """Print the recommendation as a sentence and tables, with all columns if ``wide``, or in the form asked for."""
+def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: str | None = None) -> None:
+    """Print the recommendation as a sentence, or ``answer`` in its place, and tables, with all columns if ``wide``, or
+    in the form asked for."""
     from servefit.search.jobs.document import job_document
 
     if form is not Format.TABLE:
@@ -104,7 +105,7 @@ def print_job(job: RecommendationJob, form: Format, *, wide: bool) -> None:
             nothing = "nothing has been measured yet" if job.status == "IN_PROGRESS" else "nothing could be measured"
             warn(f"{nothing}{': ' if known else ''}{'; '.join(known)}")
     else:
-        print_line(f"\n{headline(job)}\n")
+        print_line(f"\n{headline(job) if answer is None else answer}\n")
         if job.recommendations:
             emit(recommendations_table(job), {}, form, brief=None if wide else glance_table(job))
         if job.payload.sizes:

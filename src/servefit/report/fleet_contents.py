@@ -16,6 +16,7 @@ from servefit.report.contents import Report, Section
 from servefit.report.fleet_plots import cost_plot
 from servefit.report.fleet_tables import (
     asks_for_plan,
+    class_sentences,
     classes_table,
     cost_text,
     hosts_table,
@@ -25,7 +26,6 @@ from servefit.report.fleet_tables import (
     plan_table,
 )
 from servefit.report.job_tables import recommendations_table
-from servefit.report.sentences import headline
 from servefit.search.fleet.answer import goal_of, offers_of, plan_of
 from servefit.search.fleet.document import fleet_document
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
@@ -50,7 +50,7 @@ def fleet_report_of(job: FleetJob) -> Report:
     return Report(
         job=job.name,
         verdict=None if plan is None else "PASS" if isinstance(plan, FleetPlan) else "FAIL",
-        answer=printable(_no_plan(job) if plan is None else plan_headline(plan, least)),
+        answer=printable(no_plan(job) if plan is None else plan_headline(plan, least)),
         key_figures=() if plan is None else tuple(_key_figures(plan, least)),
         glance=Section(name="glance", title="Why", plots=() if plan is None else _plots(offers, plan, least)),
         cards=tuple(_cards(job, least)),
@@ -59,7 +59,7 @@ def fleet_report_of(job: FleetJob) -> Report:
         else None,
         reasons=(
             *(map(printable, plan_sentences(plan, least)) if isinstance(plan, FleetPlan) else ()),
-            *(map(printable, left_out_sentences(job)) if asks_for_plan(job) else ()),
+            *(map(printable, left_out_sentences(job, plan)) if asks_for_plan(job) else ()),
         ),
         warnings=tuple(map(printable, job.warnings)),
         sections=tuple(_sections(job, offers, plan, least)),
@@ -70,7 +70,7 @@ def fleet_report_of(job: FleetJob) -> Report:
     )
 
 
-def _no_plan(job: FleetJob) -> str:
+def no_plan(job: FleetJob) -> str:
     """Return why there is no plan."""
     if not job.classes:
         return "The hosts have not been timed yet."
@@ -92,7 +92,7 @@ def _key_figures(plan: FleetPlan | NotCarried, least: PlanGoal) -> Iterator[KeyF
     if isinstance(plan, NotCarried):
         yield "rate carried", f"{number_text(plan.carries_per_s)}/s", f"by {count_text(plan.hosts, 'host')}"
         return
-    yield "hosts", f"{plan.fleet.hosts:,} of {plan.all_hosts.hosts:,}", ""
+    yield "hosts", f"{plan.fleet.hosts:,}", f"of {plan.all_hosts.hosts:,} that were confirmed"
     if least != "hosts":
         yield "cost", cost_text(plan.fleet, least), ""
     yield "confirmed", f"{number_text(plan.fleet.confirmed_rate_per_s)}/s", "by these hosts together"
@@ -100,7 +100,7 @@ def _key_figures(plan: FleetPlan | NotCarried, least: PlanGoal) -> Iterator[KeyF
         (row,) = plan.best_of_one_class.rows
         yield "best of one class", cost_text(plan.best_of_one_class, least), f"{row.hosts} x {row.offer.host_class}"
     if least != "hosts":
-        yield "all hosts", cost_text(plan.all_hosts, least), ""
+        yield "all hosts", cost_text(plan.all_hosts, least), "that were confirmed"
 
 
 def _cards(job: FleetJob, least: PlanGoal) -> Iterator[Card]:
@@ -144,7 +144,7 @@ def _class_section(job: FleetJob, each: ClassJob, nth: int) -> Section:
         name=f"class-{nth}",
         title=f"On {each.representative}{like}",
         text=(
-            *map(printable, headline(each.job).splitlines()),
+            *map(printable, class_sentences(job, each)),
             *(printable(f"Warning: {warning}") for warning in each.job.warnings if warning not in known),
             f"All that was found there: {command}",
         ),

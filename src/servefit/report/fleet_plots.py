@@ -118,10 +118,10 @@ def _caption(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[str]:
     alone = [point.rate_per_s for point in costs.points if point.one_class is not None]
     highest_per_s = costs.points[-1].rate_per_s if costs.points else 0.0
     if not alone:
-        found.append("No class carries such a rate by itself.")
+        found.append("No class that was confirmed carries such a rate by itself.")
     elif alone[-1] < highest_per_s:
-        found.append(f"Above {number_text(alone[-1])}/s no class carries the rate by itself.")
-    found.append(f"The hosts that hold the SLA carry {number_text(highest_per_s)}/s at most.")
+        found.append(f"Above {number_text(alone[-1])}/s no class that was confirmed carries the rate by itself.")
+    found.append(f"The hosts that were confirmed carry {number_text(highest_per_s)}/s at most.")
     if costs.gap >= LEAST_GAP:
         found.append(f"Others may be cheaper by {100 * costs.gap:.2g} % at most.")
     return found

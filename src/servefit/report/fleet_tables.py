@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from servefit.quantities import count_text, given_text, number_text
+from servefit.quantities import count_text, given_text, number_text, span_text
+from servefit.report.sentences import evidence, headline
 from servefit.report.table import Table, without_column
-from servefit.search.fleet.answer import left_out
+from servefit.search.fleet.answer import confirmed, confirmed_rate_per_s, label_of, left_out
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 
 if TYPE_CHECKING:
-    from servefit.search.fleet.fleet_job import FleetJob
+    from servefit.search.fleet.fleet_job import ClassJob, FleetJob
     from servefit.search.fleet.plan.fleet_plan import Fleet
     from servefit.search.fleet.plan.offer import HostOffer
     from servefit.search.storage.header import PlanGoal
@@ -56,9 +57,11 @@ def plan_headline(plan: FleetPlan | NotCarried, least: PlanGoal) -> str:
     if isinstance(plan, NotCarried):
         which = "hosts" if plan.most_hosts is None else "fastest hosts"
         left = " then" if plan.spare else ""
+        not_carried = "were not confirmed to be carried" if plan.unconfirmed else "are not carried"
+        others = f"; what {count_text(plan.unconfirmed, 'other')} carry is not confirmed" if plan.unconfirmed else ""
         return (
-            f"{asked} are not carried{spare}: the {which} of which it was confirmed that they hold the SLA, "
-            f"{plan.hosts}, carry {number_text(plan.carries_per_s)}{left}."
+            f"{asked} {not_carried}{spare}: the {which} of which it was confirmed that they hold the SLA, "
+            f"{plan.hosts}, carry {number_text(plan.carries_per_s)}{left}{others}."
         )
     hosts = ", ".join(f"{row.hosts} x {row.offer.host_class}" for row in plan.fleet.rows)
     return f"{asked} are carried{spare} by {hosts}: {_cost(plan.fleet, least)}."
@@ -77,7 +80,7 @@ def plan_sentences(plan: FleetPlan, least: PlanGoal) -> Iterator[str]:
         (row,) = plan.best_of_one_class.rows
         yield f"The best of one class: {row.hosts} x {row.offer.host_class}, {_cost(plan.best_of_one_class, least)}."
     if plan.all_hosts.hosts > plan.fleet.hosts and least != "hosts":
-        yield f"All {plan.all_hosts.hosts} hosts: {_cost(plan.all_hosts, least)}."
+        yield f"All {plan.all_hosts.hosts} hosts that were confirmed: {_cost(plan.all_hosts, least)}."
     if plan.gap >= LEAST_GAP:
         yield f"Another fleet may be cheaper by {100 * plan.gap:.2g} % at most."
     if plan.rate_must_fall_by > 0:
@@ -97,7 +100,7 @@ def classes_table(job: FleetJob, offers: Sequence[HostOffer], plan: FleetPlan | 
     left out."""
     offered = {offer.host_class: offer for offer in offers}
     used = {row.offer.host_class: row.hosts for row in plan.fleet.rows} if isinstance(plan, FleetPlan) else None
-    reasons = dict(left_out(job)) if asks_for_plan(job) else {}
+    reasons = dict(left_out(job, plan)) if asks_for_plan(job) else {}
     rows = []
     for each in job.classes:
         offer = offered.get(each.host_class)
@@ -143,10 +146,26 @@ def _with_known_columns(table: Table) -> Table:
     return table
 
 
-def left_out_sentences(job: FleetJob) -> Iterator[str]:
-    """Yield which classes no plan has, and why."""
-    for name, reason in left_out(job):
+def left_out_sentences(job: FleetJob, plan: FleetPlan | NotCarried | None) -> Iterator[str]:
+    """Yield which classes no plan has, and why; ``plan`` is the one that there is, if there is one."""
+    for name, reason in left_out(job, plan):
         yield f"Left out: {name}; {reason}."
+
+
+def class_sentences(job: FleetJob, each: ClassJob) -> list[str]:
+    """Return what was found on a class: of a job that plans a rate, what a host of it was confirmed to carry, and not
+    how many instances would carry all of it."""
+    if not asks_for_plan(job):
+        return headline(each.job).splitlines()
+    spent = f"{count_text(each.job.tests, 'test')} in {span_text(each.job.elapsed_s)}"
+    best = confirmed(each, job.header.request)
+    if best is not None:
+        rate = number_text(confirmed_rate_per_s(best, job.header.request))
+        return [f"A host was confirmed to carry {rate} requests/s, as {label_of(best)} ({spent}).", evidence(best)]
+    nearest = each.job.best
+    if nearest is None:
+        return [f"Nothing was measured under load ({spent})."]
+    return [f"What a host carries was not confirmed; nearest is {label_of(nearest)} ({spent}).", evidence(nearest)]
 
 
 def cost_text(fleet: Fleet, least: PlanGoal) -> str:

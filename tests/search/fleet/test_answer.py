@@ -51,11 +51,11 @@ def test_what_was_predicted_or_measured_once_is_no_part_of_a_plan_and_is_told(ma
     made.basis, made.outcome = "predicted", "predicted"
     job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", FREE))
     assert plan_of(job) is None
-    assert left_out(job) == [("epyc", "it was predicted, as no CPU was left to load the endpoint from")]
+    assert left_out(job, plan_of(job)) == [("epyc", "it was predicted, as no CPU was left to load the endpoint from")]
     made.basis, made.outcome = "measured", "not made"
     job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", FREE))
     assert plan_of(job) is None
-    assert left_out(job) == [("epyc", "it was not confirmed by a second measurement")]
+    assert left_out(job, plan_of(job)) == [("epyc", "it was not confirmed by a second measurement")]
 
 
 def test_a_job_for_one_model_leaves_out_what_another_may_need_and_says_how_to_begin_it(made: Made) -> None:
@@ -68,10 +68,35 @@ def test_a_job_for_one_model_leaves_out_what_another_may_need_and_says_how_to_be
 
 
 def test_classes_that_the_plan_does_without_say_so(made: Made) -> None:
+    plan = plan_of(made.job(PlanRequest(), 1000, xeon=(2, 1000, "PASS", FREE)))
     for remark in (LEFT_ALONE, NOT_PLANNED):
         made.outcome, made.remarks = "not made", (remark, "something else")
         job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", FREE))
-        assert left_out(job) == [("epyc", remark)]
+        assert left_out(job, plan) == [("epyc", remark)]
+
+
+def test_where_there_is_no_plan_nothing_does_without_a_class(made: Made) -> None:
+    for remark in (LEFT_ALONE, NOT_PLANNED):
+        made.outcome, made.remarks = "not made", (remark,)
+        job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", FREE))
+        ((_, reason),) = left_out(job, plan_of(job))
+        assert "more time (--budget) tells what it carries" in reason
+        assert "does without" not in reason
+
+
+def test_hosts_that_were_not_confirmed_are_not_said_to_carry_nothing(made: Made) -> None:
+    job = made.job(PlanRequest(), 5000, epyc=(2, 1000, "PASS", FREE), xeon=(3, 1000, "UNDECIDED", FREE))
+    plan = plan_of(job)
+    assert isinstance(plan, NotCarried)
+    assert plan.unconfirmed == 3
+    assert plan_headline(plan, "hosts") == (
+        "5,000 requests/s were not confirmed to be carried: the hosts of which it was confirmed that they hold the "
+        "SLA, 2, carry 2,000; what 3 others carry is not confirmed."
+    )
+    refuted = plan_of(made.job(PlanRequest(), 5000, epyc=(2, 1000, "PASS", FREE), xeon=(3, 1000, "FAIL", FREE)))
+    assert isinstance(refuted, NotCarried)
+    assert refuted.unconfirmed == 0
+    assert "are not carried" in plan_headline(refuted, "hosts")
 
 
 def test_without_a_rate_there_is_no_plan(made: Made) -> None:

@@ -28,7 +28,7 @@ def test_a_host_that_is_unlike_its_class_is_one_of_its_own_of_which_nothing_is_k
     split = found.of("rack3-08").job
     assert split.state.status == "COMPLETED"
     assert split.state.remarks == ("rack3-08 answers 14 % less than hosts like it",)
-    assert dict(left_out(found))["epyc-rack3-08"] == "rack3-08 answers 14 % less than hosts like it"
+    assert dict(left_out(found, None))["epyc-rack3-08"] == "rack3-08 answers 14 % less than hosts like it"
 
 
 def test_where_all_hosts_are_like_their_class_nothing_changes(open_job: MakeJob) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tests.onnx_models import TOKENS, answers, encoder, sentences
-from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput
+from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput, InferRequestedOutput
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
@@ -53,8 +53,9 @@ def test_tritonclient_may_send_the_inputs_in_any_order(binary: bool, endpoint: E
     with InferenceServerClient(address) as client:
         described = client.get_model_metadata("encoder")["inputs"]
         assert described == [{"name": name, "datatype": "INT64", "shape": [-1, TOKENS]} for name in NAMES]
-        found = client.infer("encoder", inputs).as_numpy("predictions")
-        np.testing.assert_allclose(found, answers(path, feeds), atol=1e-6)
+        for name, outputs in (("embedding", None), ("predictions", [InferRequestedOutput("predictions")])):
+            found = client.infer("encoder", inputs, outputs=outputs).as_numpy(name)
+            np.testing.assert_allclose(found, answers(path, feeds), atol=1e-6)
         with pytest.raises(InferenceServerException, match="'input_ids', 'attention_mask', 'token_type_ids'"):
             client.infer("encoder", [InferInput("a", [6, 4], "INT64").set_data_from_numpy(feeds["input_ids"])])
 

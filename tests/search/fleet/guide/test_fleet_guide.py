@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from servefit.search.fleet.guide.fleet_guide import FleetGuide, Standing
 from servefit.search.fleet.guide.rate_range import RateRange
 from servefit.search.storage.header import PlanRequest
@@ -64,3 +66,14 @@ def test_what_ended_counts_for_what_was_confirmed_of_it() -> None:
     fleet.ended("epyc", Standing(likely_per_s=0.0, confirmed_per_s=100.0))
     assert fleet.goes_on("xeon", between(95, 100, 130)) is False
     assert fleet.saving() == 0.0
+
+
+def test_what_is_lost_while_it_is_confirmed_is_planned_again_without_it() -> None:
+    fleet = guide(100, epyc=1.0, xeon=9.0)
+    ready = {"epyc": Standing(likely_per_s=120), "xeon": Standing(likely_per_s=120)}
+    assert fleet.next_task("epyc", ready["epyc"], late=False) == "wait"
+    assert fleet.next_task("xeon", ready["xeon"], late=False) == "wait"
+    assert fleet.next_task("epyc", ready["epyc"], late=False) == pytest.approx(100)
+    assert fleet.next_task("xeon", ready["xeon"], late=False) == "wait"
+    fleet.ended("epyc")
+    assert fleet.next_task("xeon", ready["xeon"], late=False) == pytest.approx(100)
