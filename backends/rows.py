@@ -84,11 +84,13 @@ def zero_rows(signature: Signature, count: int, sizes: Mapping[str, int] | None 
 
 
 def nudged_rows(model: Model, rows: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return ``rows`` with every float off by one rounding of a float32, up or down; the same for the same seed."""
+    """Return ``rows`` with every float off by one rounding of a float32, up or down; the same for the same seed. What
+    is small in its column is off by a rounding of the column's mean: numbers beside it were rounded so."""
     whole = np.isin(np.arange(rows.shape[1]), model.signature.integer_features)
     whole[: len(model.signature.sizes)] = True
+    sizes = np.abs(np.nan_to_num(rows.astype(np.float64)))
     off = np.random.default_rng(seed).choice([-1.0, 1.0], rows.shape) * np.finfo(np.float32).eps
-    moved: np.ndarray = np.where(whole, rows, rows * (1 + off)).astype(rows.dtype)
+    moved: np.ndarray = np.where(whole, rows, rows + off * np.maximum(sizes, sizes.mean(axis=0))).astype(rows.dtype)
     return moved
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from servefit.backends.model import Format, Model, Signature, Task, TreeStructure
 from servefit.backends.model.keeping import name_by_content
-from servefit.backends.rows import parity_rows, synthetic_rows
+from servefit.backends.rows import nudged_rows, parity_rows, synthetic_rows
 
 THRESHOLDS = np.array([-1.5, 0.1, 2.5])  # 0.1 is no float32
 CATEGORIES = np.array([2, 5, 7])
@@ -121,3 +121,16 @@ def test_integer_inputs_get_whole_numbers_that_every_vocabulary_has() -> None:
     model = network(integer_features=(1,))
     for rows in (parity_rows(model), synthetic_rows(model, 100)):
         assert set(rows[:, 1].tolist()) == {0.0, 1.0}
+
+
+def test_nudged_rows_are_off_by_a_rounding_and_whole_numbers_are_not() -> None:
+    model = network(integer_features=(1,))
+    rows = parity_rows(model, count=64)
+    nudged = nudged_rows(model, rows)
+    floats = np.setdiff1d(np.arange(rows.shape[1]), [1])
+    np.testing.assert_array_equal(nudged[:, 1], rows[:, 1])
+    off = np.abs(nudged[:, floats].astype(np.float64) - rows[:, floats])
+    usual = np.abs(rows[:, floats]).mean(axis=0)
+    assert (off <= 2.5 * np.finfo(np.float32).eps * np.maximum(np.abs(rows[:, floats]), usual)).all()
+    assert (off[np.abs(rows[:, floats]) < usual / 100] > 0).all()
+    np.testing.assert_array_equal(nudged_rows(model, rows), nudged)
