@@ -25,6 +25,7 @@ from servefit.report.measured_tables import (
 from servefit.report.rate_curve import rate_plot
 from servefit.report.search_plots import expectation_plot, importance_plot, order_plot
 from servefit.report.sentences import headline, hindrances, reasons
+from servefit.report.size_plot import size_plot
 from servefit.report.timeline import Timeline, timelines
 from servefit.search.jobs.document import job_document
 from servefit.search.request.config_file import config_text
@@ -137,7 +138,7 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
             tables=(instances_table(job), endpoint_table(job)),
         ),
         Section(name="pareto", title="Cost and latency", plots=pareto_plots(job)),
-        Section(name="latency", title="Latency and throughput", plots=(latency_plot(job),)),
+        Section(name="latency", title="Latency and throughput", plots=(latency_plot(job), *_size_plots(job))),
         Section(name="timeline", title="Load tests over time", text=_timeline_text(job, times)),
         Section(name="compilation", title="Compilation", plots=(compilation_plot(job),)),
         Section(
@@ -155,6 +156,11 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
             code=_config(job),
         ),
     )
+
+
+def _size_plots(job: RecommendationJob) -> tuple[Plot, ...]:
+    plot = size_plot(job)
+    return () if plot is None else (plot,)
 
 
 def _config(job: RecommendationJob) -> str:
