@@ -97,8 +97,11 @@ class NativePredictor:
         vars(self).clear()
 
 
+_SOURCE = re.compile(r"^/\S+:\d+ .*? was false\. |^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+"""Where in ONNX Runtime a check failed, and which status that is."""
+
+
 def _reason(error: Exception) -> str:
     """Return what ONNX Runtime says of rows that it refuses, without its own status and sources."""
     text = " ".join(str(error).split())
-    said = text.rpartition("Status Message: ")[2]
-    return re.sub(r"^\S+\.(cc|h|cpp):\d+ .*? \[with [^]]*\]\s*|^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", said)[:300]
+    return _SOURCE.sub("", text.rpartition("Status Message: ")[2])[:300]

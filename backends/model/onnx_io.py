@@ -88,12 +88,13 @@ class OnnxInterface:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> OnnxInterface:
+        """Read what ``to_facts`` gave, by this version or one that did not know of sizes and tensors."""
         read = {
             "inputs": tuple(Input(**{**each, "shape": tuple(each["shape"])}) for each in facts["inputs"]),
             "outputs": tuple(facts["outputs"]),
-            "sizes": tuple(Size(**each) for each in facts["sizes"]),
-            "tensors": tuple(Output(**{**each, "shape": tuple(each["shape"])}) for each in facts["tensors"]),
-            "output_sizes": tuple(facts["output_sizes"]),
+            "sizes": tuple(Size(**each) for each in facts.get("sizes", ())),
+            "tensors": tuple(Output(**{**each, "shape": tuple(each["shape"])}) for each in facts.get("tensors", ())),
+            "output_sizes": tuple(facts.get("output_sizes", ())),
         }
         return cls(**{**facts, **read})
 

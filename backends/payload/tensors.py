@@ -62,7 +62,10 @@ def rows_of_document(
         rows = _rows_of_protocol(inputs, signature, source, booleans)
         return rows[:most_rows], len(rows)
     if isinstance(inputs, dict) and "inputs" not in names:
-        arrays = {name: _array(values, f"{source}: {name:.60}", booleans) for name, values in inputs.items()}
+        arrays = {
+            name: _array(values, f"{source}: {name:.60}", booleans or _are_truths(name, signature))
+            for name, values in inputs.items()
+        }
         rows = rows_of_arrays(arrays, signature, source)
         return rows[:most_rows], len(rows)
     items = document
@@ -96,7 +99,10 @@ def _row(item: Any, signature: Signature, source: str, booleans: bool) -> np.nda
     values = item if isinstance(item, dict) else {signature.inputs[0].name: item}
     if not isinstance(item, dict) and len(signature.inputs) > 1:
         raise PayloadMismatch(source, expected=f"an object with {_named(signature)}", got=f"{item!r:.60}")
-    arrays = {name: _array(value, f"{source}: {name:.60}", booleans)[np.newaxis] for name, value in values.items()}
+    arrays = {
+        name: _array(value, f"{source}: {name:.60}", booleans or _are_truths(name, signature))[np.newaxis]
+        for name, value in values.items()
+    }
     return rows_of_arrays(arrays, signature, source)
 
 
@@ -110,12 +116,17 @@ def _rows_of_protocol(
         shape = tensor.get("shape")
         if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= MAX_FEATURES for size in shape):
             raise PayloadMismatch(source, expected=f"a shape of whole numbers for {name!r:.60}", got=f"{shape!r:.60}")
-        values = _array(tensor["data"], f"{source}: {name:.60}", booleans)
+        values = _array(tensor["data"], f"{source}: {name:.60}", booleans or _are_truths(name, signature))
         if prod(shape) != values.size:
             expected = f"the values that shape {shape!s:.100} holds in {name!r:.60}"
             raise PayloadMismatch(source, expected=expected, got=str(values.size))
         arrays[name] = values.reshape(shape)
     return rows_of_arrays(arrays, signature, source)
+
+
+def _are_truths(name: str, signature: Signature) -> bool:
+    """Return whether an input takes ``true`` and ``false``."""
+    return any(one.name == name and one.datatype == "bool" for one in signature.inputs)
 
 
 def _check_names(names: Sequence[str], signature: Signature, source: str) -> None:

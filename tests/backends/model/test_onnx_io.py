@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +78,10 @@ def test_columns_are_shared_out_among_inputs_in_order(tmp_path: Path) -> None:
     opened = session(path)
     interface, _ = interface_of(opened)
     assert OnnxInterface.from_facts(interface.to_facts()) == interface
+    of_before = {
+        name: value for name, value in interface.to_facts().items() if name not in ("sizes", "tensors", "output_sizes")
+    }
+    assert OnnxInterface.from_facts(of_before) == replace(interface, tensors=())
     np.testing.assert_array_equal(predict(opened, interface, ROWS), ROWS[:, [3, 0, 1, 2]])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.onnx_models import text, texts
 from servefit.backends.model import Input, Model, Signature, Task
 from servefit.backends.model.types import Size
 from servefit.backends.payload.reading import payload_for, payload_of
+from servefit.backends.payload.tensors import rows_of_document
 from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
@@ -195,3 +197,13 @@ def test_arrays_that_do_not_belong_together_are_refused(arrays: dict[str, np.nda
 def test_texts_in_arrays_are_no_numbers() -> None:
     with pytest.raises(PayloadMismatch, match="numbers in 'input_ids'"):
         payload_of({"input_ids": np.array([["a"]]), "attention_mask": np.ones((1, 1), int)}, TEXTS)
+
+
+def test_true_and_false_are_for_inputs_of_truths_alone() -> None:
+    ids, mask = TEXTS.inputs
+    signature = replace(TEXTS, inputs=(ids, replace(mask, datatype="bool")))
+    request = {"input_ids": [1, 2], "attention_mask": [True, False]}
+    rows, _ = rows_of_document(request, signature, "test", booleans=False)
+    assert tensors(rows, signature) == [{"input_ids": [1, 2], "attention_mask": [1, 0]}]
+    with pytest.raises(PayloadMismatch, match="expected numbers, got True"):
+        rows_of_document(request, TEXTS, "test", booleans=False)
