@@ -63,6 +63,9 @@ class Selection:
     def _check_labels(self, hosts: Sequence[HostState]) -> None:
         known = sorted({label for each in hosts for label in each.host.labels})
         for key, value in self.labels:
+            if not known:
+                remedy = f"start agents with --label {key}={value}"
+                raise SpecError("label", f"{key}={value}", "is no host's: none has a label", remedy=remedy)
             if (key, value) not in known:
                 raise SpecError.unknown("label", f"{key}={value}", [f"{name}={value}" for name, value in known])
 

@@ -17,11 +17,12 @@ DEFAULT_PORT = 8080
 
 
 def export_balancer(job: str, balancer: str, folder: Path, *, port: int, storage: str | None, form: Format) -> None:
-    """Write the configuration of ``balancer`` into ``folder``, which is made if it is not there, and say what is in it.
+    """Write the configuration of ``balancer`` into ``folder``, which is new or empty, and say what is in it.
 
-    Raises SpecError for a job that has no plan, an unknown balancer and hosts whose names are no addresses; StateError
-    where the file cannot be written.
+    Raises SpecError for another folder, a job that has no plan, an unknown balancer and hosts whose names are no
+    addresses; StateError where the file cannot be written.
     """
+    from servefit.search.deployment.bundle.writing import check_free
     from servefit.search.fleet.answer import plan_of
     from servefit.search.fleet.fleet_job import read_fleet_job
     from servefit.search.fleet.plan.balancers.kinds import BALANCERS, parse_balancer
@@ -41,7 +42,7 @@ def export_balancer(job: str, balancer: str, folder: Path, *, port: int, storage
             "job",
             job,
             "has no plan: no rate was asked for, or its hosts do not carry it",
-            remedy=f"servefit show {job} says what they carry",
+            remedy=f"servefit show {job} says why",
         )
     classes = {each.host_class: each.hosts for each in found.classes}
     servers = [
@@ -51,6 +52,7 @@ def export_balancer(job: str, balancer: str, folder: Path, *, port: int, storage
     ]
     made = BALANCERS[kind]
     path = folder / made.file_name
+    check_free(folder)
     with writing(folder, variable=None):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, made.configure("servefit", servers, port=port).encode(), variable=None)

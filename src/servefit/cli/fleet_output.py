@@ -88,6 +88,8 @@ def _print_for_people(job: FleetJob, plan: FleetPlan | NotCarried | None, least:
                 print_line(line)
         for line in left_out_sentences(job, plan):
             print_line(line)
+    if job.status == "STOPPED":
+        print_line(f"The job was stopped: servefit resume {job.name} goes on.")
     for each in job.classes:
         print_line(f"\n{_title(each)}")
         print_job(each.job, Format.TABLE, wide=wide, answer="\n".join(class_sentences(job, each)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from servefit.quantities import count_text, given_text, number_text, span_text
-from servefit.report.sentences import evidence, headline
+from servefit.quantities import count_text, given_text, number_text
+from servefit.report.sentences import evidence, headline, spent_text
 from servefit.report.table import Table, without_column
 from servefit.search.fleet.answer import confirmed, confirmed_rate_per_s, label_of, left_out
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
@@ -157,7 +157,7 @@ def class_sentences(job: FleetJob, each: ClassJob) -> list[str]:
     how many instances would carry all of it."""
     if not asks_for_plan(job):
         return headline(each.job).splitlines()
-    spent = f"{count_text(each.job.tests, 'test')} in {span_text(each.job.elapsed_s)}"
+    spent = spent_text(each.job)
     best = confirmed(each, job.header.request)
     if best is not None:
         rate = number_text(confirmed_rate_per_s(best, job.header.request))

@@ -55,7 +55,7 @@ def hindrances(job: RecommendationJob) -> list[str]:
 
 def headline(job: RecommendationJob) -> str:
     """Return the answer in a sentence or two, with its evidence."""
-    spent = f"{count_text(job.tests, 'test')} in {span_text(job.elapsed_s)}{_unfinished(job)}"
+    spent = spent_text(job)
     best = job.best
     if best is None:
         nothing = "Nothing has been measured yet" if job.status == "IN_PROGRESS" else "Nothing could be measured"
@@ -123,6 +123,11 @@ def _noise(best: Recommendation) -> str:
         return ""
     when = "when it was measured again, " if trial.verdict != "INVALID" else ""
     return f". {_capitalised(when + problem.reason)}: {problem.remedy}. Then run the job again, or add --allow-noise"
+
+
+def spent_text(job: RecommendationJob) -> str:
+    """Return how many tests were made in which time, and whether that is not all."""
+    return f"{count_text(job.tests, 'test')} in {span_text(job.elapsed_s)}{_unfinished(job)}"
 
 
 def _unfinished(job: RecommendationJob) -> str:
