@@ -193,6 +193,14 @@ class Signature(Stored, frozen=True, kw_only=True):
         return replace(first, sizes=tuple(replace(size, drawn=tuple(sizes.get(size.name, ()))) for size in first.sizes))
 
     @property
+    def row_text(self) -> str:
+        """What a row holds, to a person: "30 features", or inputs with their shapes where these are not the same in all
+        requests."""
+        if not self.sizes:
+            return f"{self.features} features"
+        return ", ".join(f"{each.name} ({', '.join(map(str, each.shape))})" for each in self.inputs)
+
+    @property
     def size_classes(self) -> list[dict[str, int]]:
         """The sizes of rows that are drawn, one class after the other; the usual ones where the user said none."""
         drawn = [size.drawn or (size.usual,) for size in self.sizes]

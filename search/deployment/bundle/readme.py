@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from math import prod
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from servefit.search.deployment.bundle.container import docker_run
 from servefit.search.deployment.bundle.contents import PORT
@@ -12,6 +14,9 @@ from servefit.search.deployment.bundle.requirements import platform_name, python
 from servefit.search.deployment.deployable import configuration_text, cpu_ranges
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.backends.model import Signature
     from servefit.search.deployment.bundle.contents import Contents
 
 _README = """\
@@ -43,7 +48,7 @@ keeps to no CPUs:
     taskset --cpu-list {cpus} ./run --port 9000
 
     curl http://127.0.0.1:{port}/v2/models/{name}
-    curl -H 'Content-Type: text/csv' --data '{row}' http://127.0.0.1:{port}/invocations
+    curl -H 'Content-Type: {content_type}' --data '{body}' http://127.0.0.1:{port}/invocations
 
 There is no authentication and no TLS: put something in front of it before it listens beyond its machine.
 
@@ -80,6 +85,7 @@ Push the image, and name it in the manifest as your registry does.
 def readme(contents: Contents, *, with_wheels: bool) -> str:
     """Return the text of README.md."""
     config = contents.config
+    content_type, body = example_request(config.signature)
     return _README.format(
         name=config.name,
         label=contents.label,
@@ -101,7 +107,8 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
         source="from `wheels/`, without a network" if with_wheels else "from the package index",
         port=PORT,
         cpus=cpu_ranges(contents.cpus),
-        row=",".join(["0"] * config.signature.features) if config.signature.features <= _MAX_SHOWN else "...",
+        content_type=content_type,
+        body=body,
         folder=contents.folder,
         parent=contents.folder.rpartition("/")[0],
     )
@@ -114,6 +121,21 @@ _WIDTH = 120
 """Characters of a line, as in the text above."""
 
 _SECRETS_ROW = "\n| `secrets.env`, `secret.yaml` | {names}: secrets, for you alone (mode 0600) |"
+
+
+def example_request(signature: Signature) -> tuple[str, str]:
+    """Return the content type and the body of a request of zeros: a row, or an object of tensors where requests have
+    sizes of their own. Dots stand for one that does not fit a line."""
+    if not signature.sizes:
+        return "text/csv", ",".join(["0"] * signature.features) if signature.features <= _MAX_SHOWN else "..."
+    places = signature.packing.places({size.name: 1 for size in signature.sizes})
+    if sum(prod(place.shape) for place in places) > _MAX_SHOWN:
+        return "application/json", "..."
+    return "application/json", json.dumps({"instances": [{place.tensor.name: _zeros(place.shape) for place in places}]})
+
+
+def _zeros(shape: Sequence[int]) -> Any:
+    return [_zeros(shape[1:]) for _ in range(shape[0])] if shape else 0
 
 
 def _memory(contents: Contents) -> str:
@@ -129,6 +151,6 @@ def _summary(contents: Contents) -> str:
     profile = deployable.profile
     return fill(
         f"Served by {configuration_text(deployable.configuration)}, in an instance of {profile.vcpus} vCPU and "
-        f"{contents.memory_mib:,} MiB ({profile.name}). {signature.features} features, {signature.task.value}.",
+        f"{contents.memory_mib:,} MiB ({profile.name}). {signature.row_text}, {signature.task.value}.",
         width=_WIDTH,
     )

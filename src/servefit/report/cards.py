@@ -108,7 +108,9 @@ def _model_facts(model: Model, read_at: float) -> tuple[tuple[str, str], ...]:
         ("task", model.signature.task.value),
         ("trees", None if trees is None else f"{trees.trees:,}, depth {trees.max_depth}"),
         ("nodes", None if trees is None else f"{trees.nodes:,}"),
-        ("features", f"{model.signature.features:,}"),
+        ("features", f"{model.signature.features:,}")
+        if not model.signature.sizes
+        else ("inputs", model.signature.row_text),
         ("size", f"{number_text(model.size_bytes / _MEGABYTE)} MB"),
         ("saved", _saved_on(model, read_at)),
         ("SHA-256", model.digest[:_DIGEST_LETTERS]),
