@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 def prepare(model: Model, workdir: Path) -> Mapping[str, Any]:
     """Write the model to serve into ``workdir`` as model.onnx; give the facts that ``NativePredictor`` needs."""
+    from servefit.backends.model.onnx_interface import interface_of
     from servefit.backends.onnx_session import open_session
 
     proto = read_onnx(model.file)
-    interface, _ = onnx_io.interface_of(open_session(model.file, Target.CPU, Settings(threads=1), optimised=False))
+    interface, _ = interface_of(open_session(model.file, Target.CPU, Settings(threads=1), optimised=False))
     if interface.output_is_maps:
         interface = _without_zipmap(proto, interface)
     (workdir / "model.onnx").write_bytes(proto.SerializeToString())
@@ -81,6 +82,8 @@ class NativePredictor:
         try:
             return self._predict_rows(rows)
         except self._refusals as error:
+            if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
+                raise
             raise RowsRefused("onnxruntime", _reason(error)) from error
 
     def _predict_rows(self, rows: np.ndarray) -> np.ndarray:
@@ -96,6 +99,9 @@ class NativePredictor:
     def close(self) -> None:
         vars(self).clear()
 
+
+_SIGNS_OF_THE_MACHINE = ("CUDA", "cuda", "CUBLAS", "CUDNN", "allocate memory", "AllocateRaw", "bad_alloc")
+"""What ONNX Runtime says where not the rows are to blame."""
 
 _SOURCE = re.compile(r"^/\S+:\d+ .*? was false\. |^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 """Where in ONNX Runtime a check failed, and which status that is."""

@@ -49,10 +49,11 @@ def _sklearn(model: Model) -> Predict:
 def _onnx(model: Model) -> Predict:
     """Open ONNX Runtime with every graph optimisation off."""
     from servefit.backends.model import onnx_io
+    from servefit.backends.model.onnx_interface import interface_of
     from servefit.backends.onnx_session import open_session
 
     session = open_session(model.file, Target.CPU, Settings(threads=1), optimised=False)
-    interface, _ = onnx_io.interface_of(session)
+    interface, _ = interface_of(session)
     return partial(onnx_io.predict, session, interface)
 
 

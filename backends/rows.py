@@ -85,12 +85,23 @@ def zero_rows(signature: Signature, count: int, sizes: Mapping[str, int] | None 
 
 def nudged_rows(model: Model, rows: np.ndarray, seed: int = 0) -> np.ndarray:
     """Return ``rows`` with every float off by one rounding of a float32, up or down; the same for the same seed. What
-    is small in its column is off by a rounding of the column's mean: numbers beside it were rounded so."""
-    whole = np.isin(np.arange(rows.shape[1]), model.signature.integer_features)
-    whole[: len(model.signature.sizes)] = True
-    sizes = np.abs(np.nan_to_num(rows.astype(np.float64)))
+    is small in its column is off by a rounding of the column's mean: numbers beside it were rounded so. Columns of
+    whole numbers stay: they may be codes, of which the next one has another meaning."""
+    signature = model.signature
+    fixed = np.zeros(rows.shape, dtype=bool)
+    with np.errstate(invalid="ignore"):
+        fixed |= ((rows == np.rint(rows)) | np.isnan(rows)).all(axis=0)
+    if signature.sizes:
+        for which, sizes in signature.packing.groups(rows):
+            fixed[which, : len(signature.sizes)] = True
+            for place, model_input in zip(signature.packing.places(sizes), signature.inputs, strict=True):
+                if model_input.is_whole:
+                    fixed[which, place.start : place.stop] = True
+    else:
+        fixed[:, list(signature.integer_features)] = True
+    values = np.abs(np.nan_to_num(rows.astype(np.float64)))
     off = np.random.default_rng(seed).choice([-1.0, 1.0], rows.shape) * np.finfo(np.float32).eps
-    moved: np.ndarray = np.where(whole, rows, rows + off * np.maximum(sizes, sizes.mean(axis=0))).astype(rows.dtype)
+    moved: np.ndarray = np.where(fixed, rows, rows + off * np.maximum(values, values.mean(axis=0))).astype(rows.dtype)
     return moved
 
 

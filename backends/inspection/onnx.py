@@ -14,7 +14,8 @@ from servefit.backends.inspection.onnx_ranges import admitted_range
 from servefit.backends.inspection.onnx_trying import with_ranges
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.onnx_file import read_onnx
-from servefit.backends.model.onnx_io import OnnxInterface, interface_of, predict
+from servefit.backends.model.onnx_interface import interface_of
+from servefit.backends.model.onnx_io import OnnxInterface, predict
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure, row_datatype
 
 if TYPE_CHECKING:

@@ -84,7 +84,11 @@ def _fix(model: onnx.ModelProto, fixed: onnx.ValueInfoProto, value: float, free:
     tensor = fixed.type.tensor_type
     datatype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
     scalar = np.array([value]).astype(datatype)
-    if datatype.kind not in "biuf" or float(scalar[0]) != value:
+    if (
+        datatype.kind not in "biuf"
+        or (datatype.kind != "f" and float(scalar[0]) != value)
+        or not np.isfinite(scalar[0])
+    ):
         raise SpecError("input", f"{fixed.name}={value:g}", f"is no value of {datatype}")
     sizes = [size.dim_value if size.HasField("dim_value") else size.dim_param for size in tensor.shape.dim]
     if all(isinstance(size, int) for size in sizes):

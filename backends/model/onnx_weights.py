@@ -125,16 +125,22 @@ class _Files:
             raise CorruptModel(self._path, f"{where}, which is no file in its folder")
         source = self._beside / name
         try:
-            inside = source.resolve().is_relative_to(self._beside.resolve())
-            kind = source.stat().st_mode
+            resolved, beside = source.resolve(), self._beside.resolve()
+            inside = resolved.is_relative_to(beside)
+            hidden = inside and any(part.startswith(".") for part in resolved.relative_to(beside).parts)
+            found = source.stat()
         except OSError as error:
             problem = f"{where}, which cannot be read: {error.strerror}"
             raise CorruptModel(self._path, problem, remedy="put it beside the model") from error
-        if not inside:
+        if not inside or hidden:
             problem = f"{where}, which is a link that leads out of the model's folder"
             raise CorruptModel(self._path, problem, remedy="copy the folder with what its links lead to: cp -rL")
-        if not stat.S_ISREG(kind):
+        if not stat.S_ISREG(found.st_mode):
             raise CorruptModel(self._path, f"{where}, which is no regular file")
+        if found.st_size > _MAX_BYTES:
+            raise UnsupportedModel(
+                f"{self._path} has weights in a file of more than 2 GiB, and an ONNX file holds no more"
+            )
         return source
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from servefit.backends.model.types import Format, Library, Signature, TreeStructure
+from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
 from servefit.showing import shown
 from servefit.stored import Stored
 
@@ -54,8 +54,11 @@ class Model(Stored, frozen=True, kw_only=True):
 
     @property
     def lacks_inputs(self) -> bool:
-        """True if it was described by an earlier servefit, one that did not know what the inputs of a network are."""
-        return self.library is Library.ONNX and not self.signature.inputs
+        """True if it was described by an earlier servefit, one that did not know what the inputs and the outputs of a
+        network are."""
+        signature = self.signature
+        unnamed = signature.task is Task.TENSOR and not signature.output_tensors
+        return self.library is Library.ONNX and (not signature.inputs or unnamed)
 
     @property
     def reference(self) -> str:

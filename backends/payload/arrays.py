@@ -5,9 +5,11 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,11 +102,11 @@ def load_npy(path: Path, source: str) -> np.ndarray:
 def read_npz(path: Path, source: str, signature: Signature | None) -> Table:
     """Read the one array of an NPZ file, or of several the one called X, rows, features, data or instances; or, where
     the model has several inputs, one array for each of them, by its name. Raises PayloadMismatch."""
-    arrays = load_npz(path, source)
-    names = [] if signature is None else [one.name for one in signature.inputs]
-    if len(names) > 1 and set(names) & set(arrays):
-        return _table_of_inputs(arrays, source)
-    return table_of_array(arrays[_name_of_rows(list(arrays), source)], source, signature)
+    with _opened_npz(path, source) as arrays:
+        names = [] if signature is None else [one.name for one in signature.inputs]
+        if len(names) > 1 and set(names) & set(arrays.files):
+            return _table_of_inputs({name: arrays[name] for name in arrays.files}, source)
+        return table_of_array(arrays[_name_of_rows(arrays.files, source)], source, signature)
 
 
 def _table_of_inputs(arrays: Mapping[str, np.ndarray], source: str) -> Table:
@@ -129,20 +131,43 @@ def _table_of_inputs(arrays: Mapping[str, np.ndarray], source: str) -> Table:
 
 def load_npz(path: Path, source: str) -> dict[str, np.ndarray]:
     """Return the arrays of an NPZ file by name. Raises PayloadMismatch."""
+    with _opened_npz(path, source) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrays:
+    """The arrays of an open NPZ file, by name."""
+
+    opened: Any
+    source: str
+
+    @property
+    def files(self) -> Sequence[str]:
+        return tuple(self.opened.files)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        array = self.opened[name]
+        if not isinstance(array, np.ndarray):
+            raise PayloadMismatch(self.source, expected="an NPZ file of arrays", got="a ZIP archive of other files")
+        return array
+
+
+@contextmanager
+def _opened_npz(path: Path, source: str) -> Iterator[_Arrays]:
+    """Open an NPZ file, whose arrays are read as they are asked for. Raises PayloadMismatch for it or for one of
+    them."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked_bytes = sum(member.file_size for member in archive.infolist())
         if unpacked_bytes > _MAX_NPZ_BYTES:
             raise PayloadMismatch(source, expected=f"at most {_MAX_NPZ_BYTES} bytes", got=str(unpacked_bytes))
         with np.load(path, allow_pickle=False) as opened:
-            arrays = {name: opened[name] for name in opened.files}
+            yield _Arrays(opened, source)
     except (*_BROKEN_ARRAY, OSError, MemoryError, KeyError, EOFError, zlib.error) as error:
         raise _broken(source, "an NPZ file of arrays of numbers", error) from error
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise _broken(source, "an NPZ file", error) from error
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise PayloadMismatch(source, expected="an NPZ file of arrays", got="a ZIP archive of other files")
-    return arrays
 
 
 def _name_of_rows(names: Sequence[str], source: str) -> str:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from servefit.backends.model import Input
 
 
+MAX_VALUES = 2**26
+"""Of all rows together, each as wide as the widest: half a gigabyte. One long row beside many short ones makes many
+values of few."""
+
+
 def rows_of_arrays(arrays: Mapping[str, np.ndarray], signature: Signature, source: str) -> np.ndarray:
     """Return packed rows of one array of numbers for each input, (rows, *shape), which all rows share.
 
@@ -48,7 +53,13 @@ def rows_of_arrays(arrays: Mapping[str, np.ndarray], signature: Signature, sourc
     for one in signature.inputs:
         shape = shape_in(one.shape, sizes)
         blocks.append(_block(arrays[one.name].reshape(count, prod(shape)), one, source))
-    return signature.packing.pack(blocks, sizes, signature.row_datatype)
+    rows = signature.packing.pack(blocks, sizes, signature.row_datatype)
+    for place, block, one in zip(signature.packing.places(sizes), blocks, signature.inputs, strict=True):
+        # As floats, a whole number and what it was rounded to are the same.
+        if one.is_whole and (rounded := rows[:, place.start : place.stop].astype(np.int64) != block).any():
+            expected = f"whole numbers in {one.name!r:.60} that {signature.row_datatype}, the datatype of rows, holds"
+            raise PayloadMismatch(source, expected=expected, got=str(block[rounded][0]))
+    return rows
 
 
 def rows_of_document(
@@ -75,10 +86,8 @@ def rows_of_document(
         raise PayloadMismatch(source, expected="a list or an object", got=f"{document!r:.60}")
     if not items:
         raise no_rows(source)
-    parts = [
-        _row(item, signature, f"{source}, row {number}", booleans) for number, item in enumerate(items[:most_rows], 1)
-    ]
-    return join(parts), len(items)
+    rows = _rows_of_items(items[:most_rows], signature, source, booleans)
+    return rows, len(items)
 
 
 def rows_of_documents(
@@ -94,16 +103,43 @@ def rows_of_documents(
     return join([rows for rows, _ in found])[:most_rows], sum(total for _, total in found)
 
 
-def _row(item: Any, signature: Signature, source: str, booleans: bool) -> np.ndarray:
-    """Return one row of an object, whose values have no dimension for rows."""
+def _rows_of_items(items: Sequence[Any], signature: Signature, source: str, booleans: bool) -> np.ndarray:
+    """Return a row for each item. Items whose tensors have the same shapes are checked together."""
+    alike: dict[tuple[Any, ...], list[tuple[int, dict[str, np.ndarray]]]] = {}
+    widest = 0
+    for number, item in enumerate(items, 1):
+        arrays = _arrays_of(item, signature, f"{source}, row {number}", booleans)
+        widest = max(widest, sum(array.size for array in arrays.values()))
+        if widest * len(items) > MAX_VALUES:
+            raise PayloadMismatch(
+                source,
+                expected=f"at most {MAX_VALUES} values, with all rows as long as the longest",
+                got=f"{len(items)} rows of up to {widest}",
+                remedy="send long requests apart from short ones",
+            )
+        alike.setdefault(tuple((name, array.shape) for name, array in arrays.items()), []).append((number, arrays))
+    parts, order = [], []
+    for found in alike.values():
+        stacked = {name: np.stack([arrays[name] for _, arrays in found]) for name in found[0][1]}
+        where = f"{source}, row {found[0][0]}" if len(found) == 1 else source
+        parts.append(rows_of_arrays(stacked, signature, where))
+        order += [number - 1 for number, _ in found]
+    joined = join(parts)
+    rows = np.empty_like(joined)
+    rows[order] = joined
+    return rows
+
+
+def _arrays_of(item: Any, signature: Signature, source: str, booleans: bool) -> dict[str, np.ndarray]:
+    """Return the tensors of an object, whose values have no dimension for rows."""
     values = item if isinstance(item, dict) else {signature.inputs[0].name: item}
     if not isinstance(item, dict) and len(signature.inputs) > 1:
         raise PayloadMismatch(source, expected=f"an object with {_named(signature)}", got=f"{item!r:.60}")
-    arrays = {
-        name: _array(value, f"{source}: {name:.60}", booleans or _are_truths(name, signature))[np.newaxis]
+    _check_names(list(values), signature, source)
+    return {
+        name: _array(value, f"{source}: {name:.60}", booleans or _are_truths(name, signature))
         for name, value in values.items()
     }
-    return rows_of_arrays(arrays, signature, source)
 
 
 def _rows_of_protocol(
@@ -114,7 +150,11 @@ def _rows_of_protocol(
     _check_names(called, signature, source)
     for name, tensor in zip(called, tensors, strict=True):
         shape = tensor.get("shape")
-        if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= MAX_FEATURES for size in shape):
+        if (
+            not isinstance(shape, list)
+            or not 0 < len(shape) < MAX_DIMENSIONS
+            or not all(type(size) is int and 0 < size <= MAX_FEATURES for size in shape)
+        ):
             raise PayloadMismatch(source, expected=f"a shape of whole numbers for {name!r:.60}", got=f"{shape!r:.60}")
         values = _array(tensor["data"], f"{source}: {name:.60}", booleans or _are_truths(name, signature))
         if prod(shape) != values.size:
@@ -202,8 +242,8 @@ def _array(values: Any, source: str, booleans: bool) -> np.ndarray:
     level = values
     while isinstance(level, list):
         shape.append(len(level))
-        if len(shape) > MAX_DIMENSIONS:
-            raise PayloadMismatch(source, expected=f"at most {MAX_DIMENSIONS} lists in one another", got="more")
+        if len(shape) >= MAX_DIMENSIONS:
+            raise PayloadMismatch(source, expected=f"fewer than {MAX_DIMENSIONS} lists in one another", got="more")
         level = level[0] if level else None
     cells: list[Any] = []
     _put(values, shape, cells, source)

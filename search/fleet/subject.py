@@ -211,7 +211,10 @@ def _as_described(opened: Model, wanted: Model) -> Model:
     """Return the model as the header has it, with the files of this host. Raises CorruptModel where this host sees
     another in it."""
     depends = opened.batch_dependent and not wanted.batch_dependent
-    if depends or (opened.format, opened.signature) != (wanted.format, wanted.signature):
+    # Which sizes rows are drawn of was said, or seen in the payload, where the job began.
+    signature = opened.signature.of_sizes({size.name: size.usual for size in wanted.signature.sizes})
+    signature = replace(signature, sizes=wanted.signature.sizes) if opened.signature.sizes else opened.signature
+    if depends or (opened.format, signature) != (wanted.format, wanted.signature):
         raise _opens_as_another(wanted)
     return replace(wanted, file=opened.file, splits=opened.splits)
 

@@ -136,6 +136,26 @@ def test_predictions_of_other_sizes_are_wrong_and_of_another_width_are_not() -> 
         compare(PACKED, "b", expected, np.array([[1, 1.0, 2.0, 3.0]]), kinds)
 
 
+def test_a_rounding_excuses_a_hundredth_of_the_largest_value_at_most() -> None:
+    expected, nudged = np.array([[0.4], [1.0]]), np.array([[0.9], [0.2]])
+    kinds = np.full(2, "payload rows")
+    assert compare(network(), "b", expected, expected + np.array([[9e-3], [0]]), kinds, nudged=nudged).rows == 2
+    with pytest.raises(OutputMismatch):
+        compare(network(), "b", expected, 1 - expected, kinds, nudged=nudged)
+
+
+def test_class_numbers_beside_scores_must_be_equal() -> None:
+    tensors = (
+        Output(name="label", datatype="int64", shape=(), start=0, stop=1),
+        Output(name="score", datatype="float32", shape=(), start=1, stop=2),
+    )
+    model = replace(network(), signature=replace(network().signature, output_tensors=tensors))
+    expected, kinds = np.array([[30_000, 0.5]]), np.full(1, "payload rows")
+    assert compare(model, "b", expected, expected + np.array([[0, 1e-6]]), kinds).rows == 1
+    with pytest.raises(OutputMismatch):
+        compare(model, "b", expected, expected + np.array([[1, 0]]), kinds)
+
+
 @pytest.mark.parametrize("got", [float("nan"), float("inf")])
 def test_no_number_where_the_reference_has_one_fails(got: float) -> None:
     with pytest.raises(OutputMismatch) as raised:

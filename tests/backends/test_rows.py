@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from servefit.backends.model import Format, Model, Signature, Task, TreeStructure
+from servefit.backends.model import Format, Input, Model, Signature, Task, TreeStructure
 from servefit.backends.model.keeping import name_by_content
+from servefit.backends.model.packing import join
+from servefit.backends.model.types import Size
 from servefit.backends.rows import nudged_rows, parity_rows, synthetic_rows
 
 THRESHOLDS = np.array([-1.5, 0.1, 2.5])  # 0.1 is no float32
@@ -134,3 +137,22 @@ def test_nudged_rows_are_off_by_a_rounding_and_whole_numbers_are_not() -> None:
     assert (off <= 2.5 * np.finfo(np.float32).eps * np.maximum(np.abs(rows[:, floats]), usual)).all()
     assert (off[np.abs(rows[:, floats]) < usual / 100] > 0).all()
     np.testing.assert_array_equal(nudged_rows(model, rows), nudged)
+
+
+def test_codes_are_not_nudged_and_whole_inputs_are_found_whatever_their_sizes() -> None:
+    codes = np.array([[1.0, 0.5], [3.0, 0.25]], dtype=np.float32)
+    nudged = nudged_rows(network(), codes)
+    np.testing.assert_array_equal(nudged[:, 0], codes[:, 0])
+    assert (nudged[:, 1] != codes[:, 1]).all()
+    inputs = (
+        Input(name="ids", datatype="int32", shape=("s",), start=0, stop=0),
+        Input(name="x", datatype="float32", shape=("s",), start=0, stop=0),
+    )
+    signature = Signature(task=Task.TENSOR, features=0, outputs=1, inputs=inputs, sizes=(Size(name="s", usual=2),))
+    model = replace(network(), signature=signature.of_sizes({}))
+    long = model.signature.packing.pack([np.array([[10, 11, 12, 13]]), np.full((1, 4), 0.3)], {"s": 4}, "float64")
+    short = model.signature.packing.pack([np.array([[7]]), np.full((1, 1), 0.7)], {"s": 1}, "float64")
+    moved = nudged_rows(model, join([long, short]))
+    assert moved[0, :5].tolist() == [4, 10, 11, 12, 13]
+    assert moved[1, :2].tolist() == [1, 7]
+    assert (moved[0, 5:] != 0.3).all()

@@ -14,6 +14,7 @@ import uvloop
 from tests.serving.conftest import described
 
 from servefit.errors import RowsRefused
+from servefit.serving import batching
 from servefit.serving.batching import Batching
 from servefit.serving.codec_client import CodecClient
 from servefit.serving.counters import Counters
@@ -259,7 +260,7 @@ def _timing(asking: Asking) -> tuple[float, float]:
     return float(queued.removeprefix("queue=")), float(predicted.removeprefix("predict="))
 
 
-def test_rows_that_the_model_refuses_are_refused_alone(make_queue: MakeQueue) -> None:
+def test_rows_that_the_model_refuses_are_found_by_halves_and_refused_alone(make_queue: MakeQueue) -> None:
     queue = make_queue(max_batch=8)
 
     def act(rows: np.ndarray) -> np.ndarray:
@@ -274,7 +275,7 @@ def test_rows_that_the_model_refuses_are_refused_alone(make_queue: MakeQueue) ->
     assert [reply.status for reply in replies] == [200, 400, 200, 400]
     assert [replies[0].body, replies[2].body] == [b"[1.0]", b"[2.0, 3.0]"]
     assert b"the model refuses these rows: -1 is in no vocabulary" in replies[1].body
-    assert [len(call) for call in queue.calls] == [5, 1, 1, 2, 1]
+    assert [len(call) for call in queue.calls] == [5, 2, 1, 1, 3, 2, 1]
     assert (queue.counts().requests, queue.counts().failed) == (2, 2)
 
 
@@ -291,3 +292,12 @@ def test_after_rows_that_were_refused_requests_are_joined_again(make_queue: Make
     queue.run(queue.ask(1), queue.ask(2))
     queue.run(queue.ask(3), queue.ask(4))
     assert [len(call) for call in queue.calls] == [2, 1, 1, 2]
+
+
+def test_rows_that_would_be_wide_together_are_not_joined(
+    make_queue: MakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_MAX_JOINED_BYTES", 3 * 3 * 4)
+    queue = make_queue(max_batch=8)
+    queue.run(queue.ask(1, 2), queue.ask(3), queue.ask(4), queue.ask(5, 6, 7, 8))
+    assert [len(call) for call in queue.calls] == [3, 1, 4]

@@ -79,7 +79,7 @@ def _packing(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], model:
     if all(tensor.shape is not None for tensor in tensors):
         return None
     shapes = [described.get("shape") for described in inputs]
-    if len(tensors) == 1 and tensors[0].datatype == "FP32" and (not isinstance(shapes[0], list) or len(shapes[0]) < 3):
+    if len(tensors) == 1 and (not isinstance(shapes[0], list) or len(shapes[0]) < 3):
         return None
     packed, names = [], []
     for tensor, sizes in zip(tensors, shapes, strict=True):

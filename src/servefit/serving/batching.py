@@ -37,6 +37,10 @@ _MAX_TURN_NS = 20_000_000
 """Longer turns would keep reading and writing waiting for more than the 50 ms that nobody may wait for but a prediction
 (ADR 8)."""
 
+_MAX_JOINED_BYTES = 2**26
+"""Of the rows of a call, each as wide as the widest of them. Chosen: what is wider is computed for longer than joining
+saves."""
+
 _FEW_VALUES = 20_000
 """Up to so many predictions of a call are encoded here, which takes 3 ms in JSON; more in the codec."""
 
@@ -56,6 +60,8 @@ class Batching:
         codec: CodecClient,
     ) -> None:
         self._predict = predict
+        signature = config.signature
+        self._packing = signature.output_packing if signature.output_sizes else None
         self._join: Callable[[list[np.ndarray]], np.ndarray] = join if config.signature.sizes else np.concatenate
         self._codec = codec
         self._counters = counters
@@ -70,7 +76,7 @@ class Batching:
         self._waiting_bytes = 0
         self._due = False
         self._looked_for_gone = False
-        self._singly = 0
+        self._to_part, self._apart = 0, 1
         self._turn_ended = 0
         self._calling: list[_Waiting] = []
 
@@ -152,6 +158,8 @@ class Batching:
         for since, inference, pending in batch:
             last = first + len(inference.rows)
             own = predictions if alone else predictions[first:last]
+            if self._packing is not None:
+                own = own[:, : max(self._packing.width(sizes) for _, sizes in self._packing.groups(own))]
             timing = b"server-timing: queue;dur=%.3f, predict;dur=%.3f\r\n" % ((began - since) / 1e6, taken_ms)
             values += own.size
             if values <= _FEW_VALUES:
@@ -163,13 +171,13 @@ class Batching:
         return ended
 
     def _refused(self, batch: list[_Waiting], error: RowsRefused) -> int:
-        """Answer a request whose rows the model refuses. Where several were joined they are called for one at a time:
+        """Answer a request whose rows the model refuses. Where several were joined they are called for in two halves:
         the others are not to blame."""
         self._calling = []
         if len(batch) > 1:
             self._waiting.extendleft(reversed(batch))
             self._waiting_bytes += sum(inference.rows.nbytes for _, inference, _ in batch)
-            self._singly = len(batch)
+            self._to_part, self._apart = len(batch), (len(batch) + 1) // 2
         else:
             self._counters.failed(1)
             reason = " ".join(error.reason.split())
@@ -185,12 +193,13 @@ class Batching:
         for."""
         batch: list[_Waiting] = []
         waiting, rows = self._waiting, 0
-        most = 1 if self._singly else self._max_batch
-        self._singly = max(0, self._singly - 1)
+        most = self._apart if self._to_part else self._max_batch
+        widest_bytes = 0
         while waiting and len(batch) < most:
             _, inference, pending = first = waiting[0]
             rows += len(inference.rows)
-            if batch and rows > self._most_rows:
+            widest_bytes = max(widest_bytes, inference.rows[0].nbytes)
+            if batch and (rows > self._most_rows or rows * widest_bytes > _MAX_JOINED_BYTES):
                 break
             waiting.popleft()
             self._waiting_bytes -= inference.rows.nbytes
@@ -198,6 +207,7 @@ class Batching:
                 rows -= len(inference.rows)
             else:
                 batch.append(first)
+        self._to_part = max(0, self._to_part - len(batch))
         return batch
 
     def _schedule_next(self) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 import numpy as np
 
+from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.table import Table, rows_for
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
@@ -157,7 +158,8 @@ def refuse_crowded(text: bytes, marks: bytes, ends: bytes, signature: Signature,
         return
     counts = {mark: _count(text, mark) for mark in marks + ends}
     most = f"{limits.rows} rows of {signature.features} features, the most, have"
-    if sum(counts[mark] for mark in marks) > limits.rows * (signature.features + _SPARE_MARKS):
+    features = MAX_FEATURES if signature.sizes else signature.features
+    if sum(counts[mark] for mark in marks) > limits.rows * (features + _SPARE_MARKS):
         raise Refused(413, f"body: more values than {most}")
     if sum(counts[mark] for mark in ends) > limits.rows * _LINES_A_ROW + _SPARE_LINES:
         raise Refused(413, f"body: more lines than {most}")

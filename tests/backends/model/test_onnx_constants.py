@@ -65,6 +65,11 @@ def test_a_number_fills_every_shape(stream: Path) -> None:
     np.testing.assert_allclose(predicted(model), ROWS + 2.5, rtol=1e-6)
 
 
+def test_a_value_is_rounded_to_floats_and_not_to_whole_numbers(stream: Path) -> None:
+    model = Model.load(stream, inputs={"rate": 1, "state": 0.1})
+    np.testing.assert_allclose(predicted(model), ROWS + np.float32(0.1), rtol=1e-6)
+
+
 def test_sizes_without_a_name_are_the_rows(tmp_path: Path) -> None:
     inputs: dict[str, tuple[int, list[Any]]] = {"x": (FLOAT, [None, 4]), "state": (FLOAT, [2, None, 4])}
     nodes = [node("Add", ["x", "state"], ["sum"]), node("ReduceMean", ["sum"], ["y"], axes=[0], keepdims=0)]

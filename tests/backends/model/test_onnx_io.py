@@ -10,7 +10,8 @@ import pytest
 
 from servefit.backends.inspection import inspect
 from servefit.backends.model import Format, Task
-from servefit.backends.model.onnx_io import OnnxInterface, interface_of, predict
+from servefit.backends.model.onnx_interface import interface_of
+from servefit.backends.model.onnx_io import OnnxInterface, predict
 from servefit.errors import UnsupportedModel
 
 if TYPE_CHECKING:

@@ -7,13 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.onnx_models import FLOAT, HIDDEN, INT64, TEXT_INPUTS, node, of_all_outputs, save, text, texts
+from tests.onnx_models import (
+    BOOL,
+    FLOAT,
+    HIDDEN,
+    INT8,
+    INT64,
+    TEXT_INPUTS,
+    UINT8,
+    node,
+    of_all_outputs,
+    save,
+    text,
+    texts,
+)
 
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
+from servefit.backends.model.onnx_interface import interface_of
+from servefit.backends.model.onnx_io import predict
 from servefit.backends.model.packing import join
+from servefit.backends.onnx_session import open_session
 from servefit.backends.payload.tensors import rows_of_arrays
-from servefit.backends.types import Settings
+from servefit.backends.types import Settings, Target
 from servefit.errors import RowsRefused, SpecError, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -158,3 +174,88 @@ def test_rows_that_the_model_refuses_are_refused_with_its_own_words(tmp_path: Pa
     opened = predictor(model)
     with pytest.raises(RowsRefused, match="idx=5000 must be within the inclusive range"):
         opened.predict(rows_of_arrays(request, model.signature, "test"))
+
+
+def answered(model: Model, feeds: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    return outputs(model, predictor(model).predict(rows_of_arrays(feeds, model.signature, "test")))
+
+
+def test_frames_of_a_window_are_as_many_as_the_request_has(tmp_path: Path) -> None:
+    nodes = [
+        node("Slice", ["x", "begin", "end", "axis", "step"], ["frames"]),
+        node("ReduceSum", ["x", "axis"], ["sum"], keepdims=0),
+    ]
+    constants = {"begin": np.array([0]), "end": np.array([10**6]), "axis": np.array([1]), "step": np.array([32])}
+    path = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", "s"])}, nodes, {"frames": FLOAT, "sum": FLOAT}, constants)
+    for size in (16, 32, 64, 100):
+        feeds = {"x": np.arange(size, dtype=np.float32)[np.newaxis]}
+        (found,) = answered(Model.load(path), feeds)
+        np.testing.assert_array_equal(found["frames"], feeds["x"][0, ::32])
+        assert found["sum"] == feeds["x"].sum()
+
+
+def test_what_has_a_value_for_each_pair_of_rows_or_each_layer_is_no_output_of_a_row(tmp_path: Path) -> None:
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0]),
+        node("MatMul", ["x", "t"], ["pairs"]),
+        node("Unsqueeze", ["x", "first"], ["one"]),
+        node("Concat", ["one", "one", "one", "one", "one", "one"], ["layers"], axis=0),
+        node("Relu", ["x"], ["y"]),
+    ]
+    kinds = {"pairs": FLOAT, "layers": FLOAT, "y": FLOAT}
+    path = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 4])}, nodes, kinds, {"first": np.array([0])})
+    assert [each.name for each in Model.load(path).signature.output_tensors] == ["y"]
+
+
+def test_labels_of_every_token_are_no_label_of_a_row(tmp_path: Path) -> None:
+    nodes = [
+        node("OneHot", ["ids", "depth", "range"], ["logits"]),
+        node("ArgMax", ["logits"], ["labels"], axis=2, keepdims=0),
+    ]
+    constants = {"depth": np.int64(3), "range": np.array([0, 1], np.float32)}
+    inputs: dict[str, tuple[int, list[Any]]] = {"ids": (INT64, ["n", "s"])}
+    path = save(tmp_path / "m.onnx", inputs, nodes, {"labels": INT64, "logits": FLOAT}, constants)
+    model = Model.load(path)
+    requests = [np.array([[0, 2]]), np.array([[1, 1, 2, 0, 2]])]
+    rows = join([rows_of_arrays({"ids": each}, model.signature, "test") for each in requests])
+    for request, found in zip(requests, outputs(model, predictor(model).predict(rows)), strict=True):
+        assert found["labels"].tolist() == request[0].tolist()
+        assert found["logits"].shape == (request.shape[1], 3)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(BOOL, 40), (10, 2049), (UINT8, 300), (INT8, 200)])
+def test_sizes_of_outputs_are_kept_beside_values_of_any_datatype(kind: int, size: int, tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", "s"])}, [node("Cast", ["x"], ["y"], to=kind)], {"y": kind})
+    (found,) = answered(Model.load(path), {"x": np.ones((1, size), np.float32)})
+    assert found["y"].tolist() == [1] * size
+
+
+def test_an_output_whose_shape_depends_on_the_values_is_no_output_of_a_row(tmp_path: Path) -> None:
+    nodes = [node("NonZero", ["x"], ["places"]), node("Relu", ["x"], ["y"])]
+    path = save(tmp_path / "m.onnx", {"x": (FLOAT, [1, 4])}, nodes, {"y": FLOAT, "places": INT64})
+    model = Model.load(path)
+    assert [each.name for each in model.signature.output_tensors] == ["y"]
+    rows = np.array([[1, 0, 2, 0]], dtype=np.float32)
+    np.testing.assert_array_equal(predictor(model).predict(rows), rows)
+
+
+def test_an_output_of_another_shape_than_it_was_found_to_have_is_refused(tmp_path: Path) -> None:
+    # Of ones and of zeros there are as many; of minus one there are none.
+    nodes = [
+        node("Abs", ["x"], ["a"]),
+        node("Equal", ["a", "x"], ["positive"]),
+        node("Compress", ["x", "flat"], ["y"]),
+        node("Reshape", ["positive", "any"], ["flat"]),
+    ]
+    ordered = [nodes[0], nodes[1], nodes[3], nodes[2]]
+    path = save(tmp_path / "m.onnx", {"x": (FLOAT, [1, 4])}, ordered, {"y": FLOAT}, {"any": np.array([-1])})
+    opened = predictor_of_one_row(path)
+    with pytest.raises(RowsRefused, match=r"its output 'y' has the shape \(3\) for 1 of them"):
+        opened(np.array([[1, -1, 2, 3]], dtype=np.float32))
+
+
+def predictor_of_one_row(path: Path) -> Any:
+    """What calls the model at ``path`` as it was found to be called by rows of zeros and ones."""
+    session = open_session(path, Target.CPU, Settings())
+    interface, _ = interface_of(session)
+    return lambda rows: predict(session, interface, rows)

@@ -158,6 +158,14 @@ BAD = {
         {"inputs": [{"name": name, "shape": [2**40, 2**40], "data": [1]} for name in ("input_ids", "attention_mask")]},
         "a shape of whole numbers",
     ),
+    "a hundred dimensions": (
+        {"inputs": [{"name": name, "shape": [1] * 100, "data": [1]} for name in ("input_ids", "attention_mask")]},
+        "a shape of whole numbers",
+    ),
+    "nothing in a huge shape": (
+        {"inputs": [{"name": name, "shape": [0, 2**23], "data": []} for name in ("input_ids", "attention_mask")]},
+        "a shape of whole numbers",
+    ),
     "a shape that does not fit": (
         {"inputs": [{"name": name, "shape": [1, 3], "data": [1]} for name in ("input_ids", "attention_mask")]},
         "the values that shape",
@@ -207,3 +215,42 @@ def test_true_and_false_are_for_inputs_of_truths_alone() -> None:
     assert tensors(rows, signature) == [{"input_ids": [1, 2], "attention_mask": [1, 0]}]
     with pytest.raises(PayloadMismatch, match="expected numbers, got True"):
         rows_of_document(request, TEXTS, "test", booleans=False)
+
+
+def test_a_whole_number_that_rows_beside_floats_do_not_hold_is_refused() -> None:
+    ids, mask = TEXTS.inputs
+    signature = replace(TEXTS, inputs=(ids, replace(mask, datatype="float64")))
+    assert signature.row_datatype == "float64"
+    feeds = {"input_ids": np.array([[2**53 + 1]]), "attention_mask": np.ones((1, 1))}
+    with pytest.raises(PayloadMismatch, match=r"whole numbers in 'input_ids' that float64.*, got 9007199254740993"):
+        payload_of(feeds, signature)
+
+
+def test_one_long_request_among_many_short_ones_is_refused_before_it_takes_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short, long = ({"input_ids": [1] * size, "attention_mask": [1] * size} for size in (1, 600))
+    monkeypatch.setattr("servefit.backends.payload.tensors.MAX_VALUES", 10_000)
+    with pytest.raises(PayloadMismatch, match="with all rows as long as the longest, got 21 rows of up to 1200") as e:
+        rows_of_document([short] * 20 + [long], TEXTS, "test")
+    assert e.value.remedy == "send long requests apart from short ones"
+
+
+def test_arrays_beside_the_rows_of_a_table_are_not_looked_at(tmp_path: Path) -> None:
+    table = Signature(task=Task.REGRESSION, features=2, outputs=1)
+    np.savez(tmp_path / "payload.npz", X=np.ones((3, 2)), names=np.array(["a", "b"], dtype=object))
+    assert payload_of(tmp_path / "payload.npz", table).rows.shape == (3, 2)
+
+
+def test_several_inputs_of_fixed_sizes_are_read_from_an_array_each(tmp_path: Path) -> None:
+    ids, mask = (replace(one, shape=(2,), start=2 * nth, stop=2 * nth + 2) for nth, one in enumerate(TEXTS.inputs))
+    fixed = Signature(
+        task=Task.TENSOR,
+        features=4,
+        outputs=1,
+        accepts_missing=False,
+        inputs=(ids, mask),
+        integer_features=(0, 1, 2, 3),
+    )
+    np.savez(tmp_path / "payload.npz", attention_mask=np.ones((2, 2), int), input_ids=np.array([[1, 2], [3, 4]]))
+    assert payload_of(tmp_path / "payload.npz", fixed).rows.tolist() == [[1, 2, 1, 1], [3, 4, 1, 1]]

@@ -172,6 +172,8 @@ def test_a_doubled_name_and_a_shape_that_overflows_are_refused(served: AskedMode
     assert (
         "'input_ids' is there twice" in refusal(served.infer, json.dumps({"inputs": [tensor, tensor]}).encode()).reason
     )
+    none = [{**tensor, "name": name, "shape": [1, 0, 2**62, 2**62], "data": []} for name in TEXT_INPUTS]
+    assert refusal(served.infer, json.dumps({"inputs": none}).encode()).status == 400
     huge = [{**tensor, "name": name, "shape": [1, 2**62, 8]} for name in TEXT_INPUTS]
     assert "expected at most" in refusal(served.infer, json.dumps({"inputs": huge}).encode()).reason
 

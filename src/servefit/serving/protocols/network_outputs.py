@@ -61,7 +61,9 @@ def inference_answer(
     """Answer in the Open Inference Protocol with the outputs ``wanted``, which say whether they are binary. Where there
     is only one, it may be called anything."""
     rows = predictions.reshape(len(predictions), -1)
-    ((_, sizes),) = packing.groups(rows)  # rows of one request are of the same sizes, and so are their predictions
+    (_, sizes), *others = packing.groups(rows)
+    if others:  # rows of one request are of the same sizes, but what a network finds in them may not be
+        return refusal(Refused(400, "inputs: the outputs of these rows differ in shape: send one row a request"))
     places = {place.tensor.name: place for place in packing.places(sizes)}
     tensors, contents = [], []
     for output, binary in wanted.items():

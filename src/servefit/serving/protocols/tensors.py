@@ -168,6 +168,8 @@ def _rows_with_sizes(
             raise refused(400, f"{where}.name: {tensor.name!r:.60} is there twice")
         rows, row_shape = _size(tensor, where, signature, alone=False)
         check_row_count(rows, limits)
+        if 0 in row_shape:
+            raise refused(400, f"inputs: expected at least one value in {tensor.name!r:.60}, got none")
         content = binary[begin : begin + (tensor.size_bytes or 0)]
         begin += tensor.size_bytes or 0
         arrays[tensor.name] = _values(tensor, content, where, math.prod(row_shape)).reshape(rows, *row_shape)

@@ -1,0 +1,224 @@
+"""Finds out how an ONNX model is called: its inputs and outputs as it describes them, and, where that does not say it,
+as calls with rows of zeros show. What is called then is in ``onnx_io``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.backends.model.onnx_io import OnnxInterface, feeds, predict
+from servefit.backends.model.types import Input, Output
+from servefit.backends.model.width import check_width
+from servefit.errors import RowsRefused, UnsupportedModel
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_DATATYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(bool)": "bool",
+    **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+}
+_FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+_LABELS = ("tensor(int64)", "tensor(string)")
+
+_TRIED_SIZES = (16, 32, 64, 128, 224, 256, 512, 8, 48, 320, 640, 1)
+"""Tried one after the other where a model leaves a size to the request: short texts first, then what images have and
+windows of sound."""
+
+
+_TRIED_ROWS = (2, 3)
+"""Numbers of rows to find out with what an output has of each: its first size grows with them, and no other does."""
+
+
+def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, int]:
+    """Return how to call a model, and how many values it gives a row, found out by predicting rows of zeros.
+
+    Raises UnsupportedModel, and whatever ONNX Runtime raises on the rows.
+    """
+    interface = describe(session)
+    if interface.sizes:
+        interface = _with_usual_sizes(session, interface)
+    check_width(interface.features)
+    if not interface.classifier:
+        interface = _with_outputs(session, interface)
+    predictions = predict(session, interface, _zeros(interface, 1))
+    outputs = 1 if predictions.ndim == 1 else predictions.shape[1]
+    if not outputs:
+        raise UnsupportedModel("its output is empty")
+    interface = replace(interface, output_datatype=predictions.dtype.name)
+    if interface.classifier and outputs == 2:
+        return replace(interface, second_class_only=True), 1
+    return interface, outputs
+
+
+def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
+    """Return the interface of ``session``. Raises UnsupportedModel for inputs that are not numbers, or have no
+    dimension for rows.
+
+    ``second_class_only``, the outputs' datatype and tensors are left as they are, and all usual sizes are 1: only a
+    prediction shows what a model takes and gives.
+    """
+    inputs: list[Input] = []
+    batches: dict[str, int | str | None] = {}
+    names: dict[str, int] = {}
+    for node in session.get_inputs():
+        if node.type not in _DATATYPES:
+            raise UnsupportedModel(f"its input {node.name!r} takes {node.type}, and rows are numbers")
+        # Some exporters call every size that they do not know so.
+        batch, *shape = (None if size == "?" else size for size in node.shape or [None])
+        if not node.shape or (not shape and isinstance(batch, int)):
+            raise UnsupportedModel(
+                f"its input {node.name!r} has no dimension for rows", remedy=_constant(node.name, "NUMBER")
+            )
+        if any(isinstance(size, int) and size <= 0 for size in shape):
+            raise UnsupportedModel(f"its input {node.name!r} takes no values: a size of it is 0")
+        named = tuple(
+            size if isinstance(size, int) else size or f"{node.name}.{axis}" for axis, size in enumerate(shape, start=1)
+        )
+        if isinstance(batch, str) and batch in named:
+            raise UnsupportedModel(f"its input {node.name!r} has as many columns as there are rows in a call")
+        batches[node.name] = batch if isinstance(batch, str) or (batch or 0) > 0 else None
+        names.update({size: 1 for size in named if isinstance(size, str)})
+        inputs.append(Input(name=node.name, datatype=_DATATYPES[node.type], shape=named, start=0, stop=0))
+    fixed = {batch for batch in batches.values() if isinstance(batch, int)}
+    if not inputs or len(fixed) > 1:
+        raise UnsupportedModel("its inputs differ in the number of rows" if inputs else "it has no inputs")
+    for one in inputs:
+        # Rows of one input are columns of another: what a network remembers between calls mostly.
+        if of_rows := [size for size in one.shape if isinstance(size, str) and size in batches.values()]:
+            raise UnsupportedModel(
+                f"its input {one.name!r} has its rows ({of_rows[0]}) not in the first dimension",
+                remedy=_constant(one.name),
+            )
+    batch = fixed.pop() if fixed else None
+    interface = OnnxInterface(inputs=tuple(inputs), batch=batch, **_output(session, has_sizes=bool(names)))
+    return interface.of_sizes(names)
+
+
+def _constant(name: str, value: str = "zeros") -> str:
+    return f"if it is the same in all requests, say so: --input {name}={value}"
+
+
+def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
+    """Return the interface with sizes that the model takes. Raises UnsupportedModel."""
+    names = [size.name for size in interface.sizes]
+    reason = ""
+    for size in _TRIED_SIZES:
+        tried = interface.of_sizes(dict.fromkeys(names, size))
+        check_width(tried.features)
+        try:
+            predict(session, tried, _zeros(tried, 1))
+        except refusals() as error:
+            reason = reason or str(error).splitlines()[0][:200]
+            continue
+        return tried
+    tried_sizes = ", ".join(map(str, _TRIED_SIZES))
+    raise UnsupportedModel(f"it takes none of {tried_sizes} for its sizes {', '.join(names)}: {reason}")
+
+
+def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
+    """Return the interface with all outputs of numbers that have a value or several for each row, as calls of different
+    numbers of rows show. A size of theirs that the model does not describe by a number may be another in every call
+    where the request's are."""
+    fewest, most = (interface.batch or count for count in _TRIED_ROWS)
+    try:
+        shapes, others = _shapes(session, interface, fewest), _shapes(session, interface, most)
+    except refusals():  # it takes one row, though it does not say so
+        fewest = most = 1
+        shapes = others = _shapes(session, interface, 1)
+    try:
+        of_ones = _shapes(session, interface, fewest, value=1)
+    except refusals():  # 1 may be no word of a vocabulary
+        of_ones = shapes
+    tensors: list[Output] = []
+    for node in session.get_outputs():
+        shape, other = shapes.get(node.name, ()), others.get(node.name, ())
+        if of_ones.get(node.name) != shape:  # it depends on what the values are, such as what was found in an image
+            continue
+        several = shape[0] // fewest if shape else 0
+        if not several or (*shape, several) != (several * fewest, *other[1:], other[0] // most):
+            continue
+        # A row may have several rows of the output, one for each of its tokens, say.
+        sizes = shape[1:] if several == 1 else (several, *shape[1:])
+        described = node.shape[1:] if several == 1 else (None, *node.shape[1:])
+        named = tuple(
+            size if not interface.sizes or _is_told(described, nth) else f"{node.name}.{nth + (several == 1)}"
+            for nth, size in enumerate(sizes)
+        )
+        tensors.append(Output(name=node.name, datatype=_DATATYPES[node.type], shape=named, start=0, stop=prod(sizes)))
+    if not tensors:
+        first = session.get_outputs()[0]
+        raise UnsupportedModel(f"its output {first.name!r} does not have a value for each row")
+    start = sum(isinstance(size, str) for each in tensors for size in each.shape)
+    placed = []
+    for each in tensors:
+        placed.append(replace(each, start=start, stop=start + each.stop))
+        start += each.stop
+    return replace(
+        interface,
+        outputs=tuple(each.name for each in placed),
+        tensors=tuple(placed),
+        output_sizes=tuple(size for each in placed for size in each.shape if isinstance(size, str)),
+    )
+
+
+def _is_told(described: Sequence[Any], axis: int) -> bool:
+    """Return whether a model describes a size of an output by a number."""
+    return axis < len(described) and isinstance(described[axis], int)
+
+
+def _shapes(
+    session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: int, *, value: int = 0
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the outputs of numbers for rows that are full of ``value``, of the usual sizes."""
+    names = [node.name for node in session.get_outputs() if node.type in _DATATYPES]
+    usual = {size.name: size.usual for size in interface.sizes}
+    full = _zeros(interface, rows)
+    full[:, len(interface.sizes) :] = value
+    found = session.run(names, feeds(interface, full, usual))
+    return {name: np.asarray(values).shape for name, values in zip(names, found, strict=True)}
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Return the exceptions by which ONNX Runtime refuses to answer: it has one for each of its statuses, and no base
+    of their own; and those of arrays that do not fit, and of outputs that are not of their shape."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as library
+
+    own = [kind for kind in vars(library).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, RowsRefused, ValueError, MemoryError, RuntimeError)
+
+
+def _zeros(interface: OnnxInterface, rows: int) -> np.ndarray:
+    """Return rows of zeros, of the usual sizes."""
+    zeros = np.zeros((rows, interface.features), dtype=np.float32)
+    zeros[:, : len(interface.sizes)] = [size.usual for size in interface.sizes]
+    return zeros
+
+
+def _output(session: onnxruntime.InferenceSession, *, has_sizes: bool) -> dict[str, Any]:
+    """Return the outputs to use: probabilities as maps, else the scores beside a label of each row, else the first.
+
+    Beside a label the last output counts (decision values come before probabilities), unless each class has its own.
+    """
+    outputs = session.get_outputs()
+    for node in outputs:
+        if node.type.startswith("seq(map("):
+            return {"outputs": (node.name,), "output_is_maps": True, "classifier": True}
+    floats = [node for node in outputs if node.type in _FLOATS]
+    one_label = len(outputs[0].shape) < 2 or outputs[0].shape[1:] == [1]
+    if floats and outputs[0].type in _LABELS and one_label and not has_sizes:
+        one_per_class = all(len(node.shape) == 1 or node.shape[1:] == [1] for node in floats)
+        chosen = floats if one_per_class else floats[-1:]
+        return {"outputs": tuple(node.name for node in chosen), "output_is_maps": False, "classifier": True}
+    first = outputs[0]
+    if first.type not in _DATATYPES:
+        raise UnsupportedModel(f"its output {first.name!r} is {first.type}, and predictions are numbers")
+    return {"outputs": (first.name,), "output_is_maps": False, "classifier": False}
