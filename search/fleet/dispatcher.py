@@ -200,11 +200,9 @@ class Dispatcher:
         return await work(self._queue)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._work())
-        finally:
-            self._loop.close()
+        # It also ends what a queue that could not be opened has left at work.
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._work())
 
     async def _work(self) -> None:
         self._tasks = [asyncio.create_task(each) for each in (self._hold_queue(), self._listen(), self._watch())]

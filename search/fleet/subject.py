@@ -211,9 +211,11 @@ def _as_described(opened: Model, wanted: Model) -> Model:
     """Return the model as the header has it, with the files of this host. Raises CorruptModel where this host sees
     another in it."""
     depends = opened.batch_dependent and not wanted.batch_dependent
-    # Which sizes rows are drawn of was said, or seen in the payload, where the job began.
-    signature = opened.signature.of_sizes({size.name: size.usual for size in wanted.signature.sizes})
-    signature = replace(signature, sizes=wanted.signature.sizes) if opened.signature.sizes else opened.signature
+    signature = opened.signature
+    if signature.sizes:
+        # Which sizes rows are drawn of was said, or seen in the payload, where the job began.
+        usual = {size.name: size.usual for size in wanted.signature.sizes}
+        signature = replace(signature.of_sizes(usual), sizes=wanted.signature.sizes)
     if depends or (opened.format, signature) != (wanted.format, wanted.signature):
         raise _opens_as_another(wanted)
     return replace(wanted, file=opened.file, splits=opened.splits)

@@ -217,7 +217,7 @@ class TestForest(BackendContract):
 
 class TestOnnxRuntime(BackendContract):
     name = "onnxruntime"
-    serves = (*TestTreelite.serves, *ONNX)
+    serves = (*TestTreelite.serves, "sklearn logistic regression", *ONNX)
 
     def test_a_gpu_that_is_not_there_is_an_error_and_not_the_cpu(self, artifacts: Artifacts) -> None:
         assert_no_fallback(self.name, artifacts(self.name, self.serves[0]))

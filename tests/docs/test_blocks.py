@@ -48,6 +48,7 @@ NOT_RUN = {
     r"servefit \S+ .*--target cuda.*": "takes a GPU",
     r"servefit \S+ .*--storage postgresql://.*": "takes a database server",
     r"servefit \S+ .*--allow-remote.*": "takes another machine",
+    r"servefit \S+ .*(encoder|vad)\.onnx.*": "takes a network of the reader's: tests/cli/test_inputs.py has some",
     r"optuna-dashboard .+": "is another package",
     r"scripts/(demo|docs|pictures)( serve)?": "makes an environment first",
     r"scripts/(test|check_kernel)( .+)?": "is what runs this, or takes long",
