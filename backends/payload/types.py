@@ -49,8 +49,9 @@ def with_sizes_of(model: Model, payload: Payload) -> Model:
         return model
     names = [size.name for size in payload.sizes]
     told = sorted(set(map(tuple, payload.rows[:, : len(names)].astype(int).tolist())))
-    chosen = [told[nth * (len(told) - 1) // max(1, _MAX_CLASSES - 1)] for nth in range(min(_MAX_CLASSES, len(told)))]
-    drawn = dict(zip(names, zip(*dict.fromkeys((*chosen, told[-1])), strict=True), strict=True))
+    count = min(_MAX_CLASSES, len(told))
+    chosen = [told[nth * (len(told) - 1) // max(1, count - 1)] for nth in range(count)]
+    drawn = dict(zip(names, zip(*chosen, strict=True), strict=True))
     return replace(model, signature=model.signature.drawn_with(drawn))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from servefit.backends.model import Input, Model, Signature, Task
 from servefit.backends.model.types import Size
 from servefit.backends.payload.reading import payload_for, payload_of
 from servefit.backends.payload.tensors import rows_of_document
+from servefit.backends.payload.types import with_sizes_of
 from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
@@ -254,3 +256,20 @@ def test_several_inputs_of_fixed_sizes_are_read_from_an_array_each(tmp_path: Pat
     )
     np.savez(tmp_path / "payload.npz", attention_mask=np.ones((2, 2), int), input_ids=np.array([[1, 2], [3, 4]]))
     assert payload_of(tmp_path / "payload.npz", fixed).rows.tolist() == [[1, 2, 1, 1], [3, 4, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "drawn"),
+    [
+        ([5], (5,)),
+        ([3, 9, 5, 9], (3, 5, 9)),
+        (range(1, 101), (1, 7, 14, 20, 27, 34, 40, 47, 53, 60, 67, 73, 80, 86, 93, 100)),
+    ],
+)
+def test_the_sizes_of_a_payload_are_told_with_the_model_from_the_smallest_to_the_largest(
+    lengths: Sequence[int], drawn: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
+    model = Model.load(texts(tmp_path / "texts.onnx"))
+    payload = payload_for(model, [{name: values[0] for name, values in text(length).items()} for length in lengths])
+    assert [size.drawn for size in with_sizes_of(model, payload).signature.sizes] == [drawn]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.onnx_models import encoder, quantised
+from tests.onnx_models import encoder, quantised, text, texts
 from tests.tiny_model import ROWS, tiny_booster, tiny_model
 
 from servefit.backends.model import Format, Model
 from servefit.backends.payload.reading import payload_for
+from servefit.backends.payload.types import with_sizes_of
 from servefit.backends.verification import check_batch_dependence
 from servefit.errors import CorruptModel, ModelError, PayloadMismatch, SpecError, StorageError
 from servefit.profiler.machine.host import describe_host
@@ -82,7 +83,7 @@ def begin(first_home: Path, tmp_path: Path) -> Begin:
             patch.setenv("SERVEFIT_HOME", str(first_home))
             model = Model.load(source, trust_pickle=True)
             payload = payload_for(model, rows)
-            model = check_batch_dependence(model, payload)
+            model = check_batch_dependence(with_sizes_of(model, payload), payload)
         profiles = (InstanceProfile(name="local-1c", vcpus=1, memory_bytes=2**30),)
         header = new_header(JobRequest(name="job", profiles=("local-1c",)), model, payload, describe_host(), profiles)
         payload_file = tmp_path / "payload.npy"
@@ -136,6 +137,19 @@ def test_another_host_obtains_the_model_and_the_payload_of_a_job(
     assert found.payload.rows.flags.c_contiguous
     assert replace(found.payload, rows=ROWS) == replace(begun.payload, rows=ROWS)
     assert [path.name for path in (other_home / "models").iterdir()] == [header.model.digest]
+
+
+@on_a_file
+def test_requests_that_have_sizes_of_their_own_are_the_same_on_another_host(
+    kept: Blobs, begin: Begin, tmp_path: Path
+) -> None:
+    requests = [{name: values[0] for name, values in text(length).items()} for length in (3, 9, 5)]
+    begun = begin(texts(tmp_path / "texts.onnx"), requests)
+    found = obtain(kept, published(kept, begun), trust_pickle=False)
+    assert found.model.signature == begun.header.model.signature
+    assert [size.drawn for size in found.model.signature.sizes] == [(3, 5, 9)]
+    assert np.array_equal(found.payload.rows, begun.payload.rows)
+    assert found.payload.sizes == begun.payload.sizes
 
 
 @on_a_file
