@@ -94,13 +94,18 @@ def rows_of_documents(
     documents: Sequence[Any], signature: Signature, source: str, *, most_rows: int = MAX_ROWS, booleans: bool = True
 ) -> tuple[np.ndarray, int]:
     """Return the same for several documents, such as those of the lines of a file."""
-    found = []
+    parts: list[np.ndarray] = []
+    total = 0
     for number, document in enumerate(documents, 1):
         where = source if len(documents) == 1 else f"{source}, line {number}"
-        found.append(rows_of_document(document, signature, where, most_rows=most_rows, booleans=booleans))
-    if not found:
+        rows, count = rows_of_document(document, signature, where, most_rows=most_rows, booleans=booleans)
+        total += count
+        if sum(map(len, parts)) < most_rows:
+            parts.append(rows)
+    if not parts:
         raise no_rows(source)
-    return join([rows for rows, _ in found])[:most_rows], sum(total for _, total in found)
+    _check_values(sum(map(len, parts)), max(rows.shape[1] for rows in parts), source)
+    return join(parts)[:most_rows], total
 
 
 def _rows_of_items(items: Sequence[Any], signature: Signature, source: str, booleans: bool) -> np.ndarray:
@@ -110,14 +115,10 @@ def _rows_of_items(items: Sequence[Any], signature: Signature, source: str, bool
     for number, item in enumerate(items, 1):
         arrays = _arrays_of(item, signature, f"{source}, row {number}", booleans)
         widest = max(widest, sum(array.size for array in arrays.values()))
-        if widest * len(items) > MAX_VALUES:
-            raise PayloadMismatch(
-                source,
-                expected=f"at most {MAX_VALUES} values, with all rows as long as the longest",
-                got=f"{len(items)} rows of up to {widest}",
-                remedy="send long requests apart from short ones",
-            )
-        alike.setdefault(tuple((name, array.shape) for name, array in arrays.items()), []).append((number, arrays))
+        _check_values(len(items), widest, source)
+        # Whole numbers and floats stay apart: together they would be floats.
+        key = tuple((name, array.shape, array.dtype.kind) for name, array in arrays.items())
+        alike.setdefault(key, []).append((number, arrays))
     parts, order = [], []
     for found in alike.values():
         stacked = {name: np.stack([arrays[name] for _, arrays in found]) for name in found[0][1]}
@@ -128,6 +129,17 @@ def _rows_of_items(items: Sequence[Any], signature: Signature, source: str, bool
     rows = np.empty_like(joined)
     rows[order] = joined
     return rows
+
+
+def _check_values(rows: int, widest: int, source: str) -> None:
+    """Raise PayloadMismatch where so many ``rows``, each as wide as the widest, take too much memory."""
+    if rows * widest > MAX_VALUES:
+        raise PayloadMismatch(
+            source,
+            expected=f"at most {MAX_VALUES} values, with all rows as long as the longest",
+            got=f"{rows} rows of up to {widest}",
+            remedy="send long requests apart from short ones",
+        )
 
 
 def _arrays_of(item: Any, signature: Signature, source: str, booleans: bool) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from tests.onnx_models import text, texts
 from servefit.backends.model import Input, Model, Signature, Task
 from servefit.backends.model.types import Size
 from servefit.backends.payload.reading import payload_for, payload_of
-from servefit.backends.payload.tensors import rows_of_document
+from servefit.backends.payload.tensors import rows_of_document, rows_of_documents
 from servefit.backends.payload.types import with_sizes_of
 from servefit.errors import PayloadMismatch
 
@@ -236,6 +236,8 @@ def test_one_long_request_among_many_short_ones_is_refused_before_it_takes_memor
     with pytest.raises(PayloadMismatch, match="with all rows as long as the longest, got 21 rows of up to 1200") as e:
         rows_of_document([short] * 20 + [long], TEXTS, "test")
     assert e.value.remedy == "send long requests apart from short ones"
+    with pytest.raises(PayloadMismatch, match="got 21 rows of up to 1201"):
+        rows_of_documents([short] * 20 + [long], TEXTS, "test")
 
 
 def test_arrays_beside_the_rows_of_a_table_are_not_looked_at(tmp_path: Path) -> None:
