@@ -7,16 +7,16 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from servefit.backends.model.packing import Packing
-
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.checks import check_whole
 from servefit.errors import SpecError
 from servefit.showing import shown
 from servefit.stored import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from servefit.backends.model.packing import Packing
 
 
 class Library(StrEnum):

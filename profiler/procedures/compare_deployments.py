@@ -144,7 +144,8 @@ def compare_deployments(
         )
         prepared = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
         # Both are to answer the same requests: rows that were drawn from the first model serve the second too.
-        if first.signature.packing != second.signature.packing:
+        packed = first.signature.sizes or second.signature.sizes
+        if packed and first.signature.packing != second.signature.packing:
             raise SpecError("against", "model", "takes other tensors, or sizes of other names, than the first")
         same = prepared.payload if prepared.payload.sizes else prepared.payload.rows
         prepared_other = prepare(second, differing, payload=same, rows_per_request=rows_per_request, seed=seed)
