@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import xgboost
+from tests.onnx_models import FLOAT, node, save, text, texts
 
 from servefit.cli.profiling_output import comparison_document, comparison_table
 from servefit.errors import MeasurementError, SpecError
@@ -17,6 +18,8 @@ from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.procedures.prepare import Deployment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servefit.backends.types import Artifact
     from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Configuration, Run
@@ -116,3 +119,26 @@ def test_a_comparison_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(SpecError, match=rf"^{field}: "):
         compare_deployments(booster(), Deployment(), difference, **traffic)
+
+
+def test_a_model_is_compared_with_one_of_another_library_where_both_take_the_same_rows(
+    timed: list[tuple[Configuration, Artifact, np.ndarray]], tmp_path: Path
+) -> None:
+    network = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 4])}, [node("Relu", ["x"], ["y"])], {"y": FLOAT})
+    found = compare_deployments(
+        booster(), Deployment(), {"model": network, "backend": "onnxruntime"}, payload=ROWS, budget_s=5
+    )
+    assert found.comparison is not None
+    assert all(np.array_equal(rows, ROWS) for _, _, rows in timed)
+
+
+def test_requests_that_have_sizes_are_for_models_that_read_them_alike(
+    timed: list[tuple[Configuration, Artifact, np.ndarray]], tmp_path: Path
+) -> None:
+    one, other = texts(tmp_path / "one.onnx"), texts(tmp_path / "other.onnx", states=False)
+    requests = [{name: values[0] for name, values in text(length).items()} for length in (2, 5)]
+    compare_deployments(one, Deployment(), {"model": other}, payload=requests, budget_s=5)
+    assert np.array_equal(timed[0][2], timed[1][2])
+    fixed = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 4])}, [node("Relu", ["x"], ["y"])], {"y": FLOAT})
+    with pytest.raises(SpecError, match="takes other tensors, or sizes of other names"):
+        compare_deployments(one, Deployment(), {"model": fixed}, budget_s=5)
