@@ -22,8 +22,8 @@ from servefit.backends.payload.delimited import read_delimited
 from servefit.backends.payload.exact import EXACT, joined, of_objects
 from servefit.backends.payload.json_rows import read_documents, read_json
 from servefit.backends.payload.synthetic import synthetic_payload
-from servefit.backends.payload.table import MAX_ROWS, Table, no_rows, rows_for, unused_columns
-from servefit.backends.payload.tensors import rows_of_arrays, rows_of_documents
+from servefit.backends.payload.table import MAX_ROWS, Table, rows_for, unused_columns
+from servefit.backends.payload.tensors import rows_of_arrays, rows_of_documents, rows_of_requests
 from servefit.backends.payload.types import Payload, used_sizes
 from servefit.checks import check_whole
 from servefit.errors import CorruptModel, PayloadMismatch
@@ -217,15 +217,8 @@ def _rows_of_objects(source: Any, signature: Signature) -> tuple[np.ndarray, int
             return _rows_of_arrays({str(name): np.asarray(one) for name, one in source.items()}, signature, "array")
         if isinstance(source, Sequence) and not isinstance(source, str):
             requests = [dict(one) if isinstance(one, Mapping) else {signature.inputs[0].name: one} for one in source]
-            parts = [
-                rows_of_arrays(
-                    {str(name): np.asarray(values)[np.newaxis] for name, values in one.items()}, signature, f"row {nth}"
-                )
-                for nth, one in enumerate(requests[:MAX_ROWS], 1)
-            ]
-            if not parts:
-                raise no_rows("array")
-            return join(parts), len(requests)
+            arrays = [{str(name): np.asarray(values) for name, values in one.items()} for one in requests[:MAX_ROWS]]
+            return rows_of_requests(arrays, signature, "array"), len(requests)
         return _rows_of_arrays(np.asarray(source), signature, "array")
     except (ValueError, TypeError, OverflowError) as error:
         raise PayloadMismatch("array", expected="tensors of numbers", got=str(error).splitlines()[0]) from error

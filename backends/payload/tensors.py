@@ -86,8 +86,11 @@ def rows_of_document(
         raise PayloadMismatch(source, expected="a list or an object", got=f"{document!r:.60}")
     if not items:
         raise no_rows(source)
-    rows = _rows_of_items(items[:most_rows], signature, source, booleans)
-    return rows, len(items)
+    requests = [
+        _arrays_of(item, signature, f"{source}, row {number}", booleans)
+        for number, item in enumerate(items[:most_rows], 1)
+    ]
+    return rows_of_requests(requests, signature, source), len(items)
 
 
 def rows_of_documents(
@@ -108,23 +111,24 @@ def rows_of_documents(
     return join(parts)[:most_rows], total
 
 
-def _rows_of_items(items: Sequence[Any], signature: Signature, source: str, booleans: bool) -> np.ndarray:
-    """Return a row for each item. Items whose tensors have the same shapes are checked together."""
-    alike: dict[tuple[Any, ...], list[tuple[int, dict[str, np.ndarray]]]] = {}
-    widest = 0
-    for number, item in enumerate(items, 1):
-        arrays = _arrays_of(item, signature, f"{source}, row {number}", booleans)
-        widest = max(widest, sum(array.size for array in arrays.values()))
-        _check_values(len(items), widest, source)
+def rows_of_requests(requests: Sequence[Mapping[str, np.ndarray]], signature: Signature, source: str) -> np.ndarray:
+    """Return a packed row for each request, whose tensors have no dimension for rows. Those of the same shapes are
+    checked together. Raises PayloadMismatch as :func:`rows_of_arrays`, and where rows would take too much memory."""
+    if not requests:
+        raise no_rows(source)
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for nth, arrays in enumerate(requests):
         # Whole numbers and floats stay apart: together they would be floats.
         key = tuple((name, array.shape, array.dtype.kind) for name, array in arrays.items())
-        alike.setdefault(key, []).append((number, arrays))
+        alike.setdefault(key, []).append(nth)
+    widest = max(sum(array.size for array in requests[which[0]].values()) for which in alike.values())
+    _check_values(len(requests), widest, source)
     parts, order = [], []
-    for found in alike.values():
-        stacked = {name: np.stack([arrays[name] for _, arrays in found]) for name in found[0][1]}
-        where = f"{source}, row {found[0][0]}" if len(found) == 1 else source
+    for which in alike.values():
+        stacked = {name: np.stack([requests[nth][name] for nth in which]) for name in requests[which[0]]}
+        where = f"{source}, row {which[0] + 1}" if len(which) == 1 else source
         parts.append(rows_of_arrays(stacked, signature, where))
-        order += [number - 1 for number, _ in found]
+        order += which
     joined = join(parts)
     rows = np.empty_like(joined)
     rows[order] = joined
