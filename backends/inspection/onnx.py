@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.model.onnx_interface import interface_of
 from servefit.backends.model.onnx_io import OnnxInterface, predict
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure, row_datatype
+from servefit.errors import UnsupportedModel
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -63,14 +65,28 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
-    """Return a session with every graph optimisation off, as the one that predictions are held against."""
+    """Return a session with every graph optimisation off, as the one that predictions are held against. Raises
+    UnsupportedModel where this host lacks a locale."""
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Fail as error:
+        if (locale := _LOCALE.search(str(error))) is None:
+            raise
+        raise UnsupportedModel(
+            f"it needs the locale {locale[1]}, which this host does not have",
+            remedy="install it (Debian: apt install locales-all), or export the model with the locale C.UTF-8",
+        ) from error
+
+
+_LOCALE = re.compile(r"Failed to construct locale with name:([\w.@-]+?)(?::|$)")
+"""What ONNX Runtime says of one, with the reason behind it."""
 
 
 def _task(interface: OnnxInterface, operators: set[str]) -> Task:

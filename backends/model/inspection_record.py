@@ -8,7 +8,7 @@ from typing import Any
 
 from servefit.backends.model.types import Format, Input, Output, Signature, Size, Task, TreeStructure
 
-SCHEMA = 7
+SCHEMA = 8
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 
@@ -37,7 +37,10 @@ class Inspection:
         signature["task"] = Task(signature["task"])
         for name in ("feature_names", "integer_features", "output_sizes"):
             signature[name] = tuple(signature[name])
-        signature["inputs"] = tuple(Input(**{**item, "shape": tuple(item["shape"])}) for item in signature["inputs"])
+        signature["inputs"] = tuple(
+            Input(**{**item, "shape": tuple(item["shape"]), "known": tuple(item["known"])})
+            for item in signature["inputs"]
+        )
         signature["output_tensors"] = tuple(
             Output(**{**item, "shape": tuple(item["shape"])}) for item in signature["output_tensors"]
         )

@@ -34,6 +34,9 @@ class OnnxInterface:
     mapping of label to probability a row (the ZipMap operator). ``second_class_only`` says that of the two
     probabilities the second is the prediction. ``output_datatype`` is NumPy's name of the predictions' datatype.
     ``sizes``, ``tensors`` and ``output_sizes`` are those of ``Signature``, where ``tensors`` are its output tensors.
+
+    ``missing_texts`` are what stands for a missing text in an input, and ``closed`` all values that an input takes, by
+    name, where the model itself would not say that it does not take others.
     """
 
     inputs: tuple[Input, ...]
@@ -46,11 +49,15 @@ class OnnxInterface:
     sizes: tuple[Size, ...] = ()
     tensors: tuple[Output, ...] = ()
     output_sizes: tuple[str, ...] = ()
+    missing_texts: tuple[tuple[str, str], ...] = ()
+    closed: tuple[tuple[str, tuple[str | float, ...]], ...] = ()
 
     @property
     def features(self) -> int:
         """The width of a row of the usual sizes."""
-        return self.inputs[-1].stop
+        return (
+            self.packing.width({size.name: size.usual for size in self.sizes}) if self.sizes else self.inputs[-1].stop
+        )
 
     @property
     def packing(self) -> Packing:
@@ -67,35 +74,64 @@ class OnnxInterface:
         """Return it as JSON values, for an artifact's facts."""
         return {
             **asdict(self),
-            "inputs": [{**asdict(each), "shape": list(each.shape)} for each in self.inputs],
+            "inputs": [{**asdict(each), "shape": list(each.shape), "known": list(each.known)} for each in self.inputs],
             "outputs": list(self.outputs),
             "sizes": [{"name": each.name, "usual": each.usual} for each in self.sizes],
             "tensors": [{**asdict(each), "shape": list(each.shape)} for each in self.tensors],
             "output_sizes": list(self.output_sizes),
+            "missing_texts": [list(each) for each in self.missing_texts],
+            "closed": [[name, list(values)] for name, values in self.closed],
         }
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> OnnxInterface:
         """Read what ``to_facts`` gave, by this version or one that did not know of sizes and tensors."""
         read = {
-            "inputs": tuple(Input(**{**each, "shape": tuple(each["shape"])}) for each in facts["inputs"]),
+            "inputs": tuple(
+                Input(**{**each, "shape": tuple(each["shape"]), "known": tuple(each.get("known", ()))})
+                for each in facts["inputs"]
+            ),
             "outputs": tuple(facts["outputs"]),
             "sizes": tuple(Size(**each) for each in facts.get("sizes", ())),
             "tensors": tuple(Output(**{**each, "shape": tuple(each["shape"])}) for each in facts.get("tensors", ())),
             "output_sizes": tuple(facts.get("output_sizes", ())),
+            "missing_texts": tuple((name, text) for name, text in facts.get("missing_texts", ())),
+            "closed": tuple((name, tuple(values)) for name, values in facts.get("closed", ())),
         }
         return cls(**{**facts, **read})
 
 
 def feeds(interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """Return the input arrays for ``rows`` (n, features), all of the same ``sizes``. Views of ``rows`` where that is
-    possible."""
-    return {
-        at.tensor.name: np.ascontiguousarray(rows[:, at.start : at.stop], dtype=at.tensor.datatype).reshape(
-            -1, *at.shape
-        )
-        for at in interface.packing.places(sizes or {})
+    possible. Raises RowsRefused for a missing text that nothing stands for, and for a value that an input does not
+    take."""
+    blocks = interface.packing.unpack(rows, sizes or {})
+    fed = {
+        one.name: block if one.is_text else np.ascontiguousarray(block, dtype=one.datatype)
+        for one, block in zip(interface.inputs, blocks, strict=True)
     }
+    if interface.packing.has_texts:
+        _replace_missing(fed, interface)
+    for name, values in interface.closed:
+        _refuse_others(fed[name], values, name)
+    return fed
+
+
+def _replace_missing(fed: Mapping[str, np.ndarray], interface: OnnxInterface) -> None:
+    standing = dict(interface.missing_texts)
+    for one in interface.inputs:
+        texts = fed[one.name].reshape(-1)
+        if not one.is_text or None not in texts:
+            continue
+        if one.name not in standing:
+            raise RowsRefused("onnxruntime", f"a text of {one.name!r:.60} is missing")
+        texts[[text is None for text in texts]] = standing[one.name]
+
+
+def _refuse_others(found: np.ndarray, values: Sequence[str | float], name: str) -> None:
+    for value in found.reshape(-1).tolist():
+        if value not in values:
+            raise RowsRefused("onnxruntime", f"{value!r:.60} is none of the categories of {name!r:.60}")
 
 
 def predict(session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ A format is told by content. Reading it is for one module a format; fitting the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from servefit.backends.model.formats import recognise
 from servefit.backends.model.packing import join
 from servefit.backends.model.types import Format
 from servefit.backends.payload.arrays import load_npy, load_npz, read_npy, read_npz, table_of_array
+from servefit.backends.payload.columns import Columns, columns_of_objects, read_columns
 from servefit.backends.payload.delimited import read_delimited
 from servefit.backends.payload.exact import EXACT, joined, of_objects
 from servefit.backends.payload.json_rows import read_documents, read_json
@@ -78,6 +80,8 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
         if _head(path).startswith(b"\x1f\x8b"):
             return _read_archive(path, source, signature)
         if signature is not None and signature.sizes:
+            if signature.has_columns and (columns := _read_columns(path, source, signature)) is not None:
+                return _of_columns(columns, signature, source)
             rows, total_rows = _read_tensors(path, source, signature)
             return _packed(rows, total_rows, signature, source)
         table = _read_table(path, source, signature)
@@ -100,6 +104,21 @@ def _packed(rows: np.ndarray, total_rows: int, signature: Signature, source: str
     """Return a payload of rows that have sizes of their own."""
     truncated_from = total_rows if total_rows > len(rows) else None
     return Payload(rows=rows, source=source, truncated_from=truncated_from, sizes=used_sizes(rows, signature))
+
+
+def _of_columns(columns: Columns, signature: Signature, source: str) -> Payload:
+    """Return a payload of the columns of a table, for a model whose columns are of different kinds."""
+    rows = rows_of_arrays(columns.arrays, signature, source)
+    return replace(_packed(rows, columns.total_rows, signature, source), unused_columns=columns.unused)
+
+
+def _read_columns(path: Path, source: str, signature: Signature) -> Columns | None:
+    """Return the columns of a table in a file; None for a file of another form."""
+    head = _head(path)
+    _refuse_foreign(path, head, source)
+    if head.startswith((b"\x93NUMPY", b"PK")) or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        return None
+    return read_columns(path, signature, source)
 
 
 def _read_tensors(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, int]:
@@ -193,6 +212,8 @@ def _read_archive(path: Path, source: str, signature: Signature | None) -> Paylo
 
 
 def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
+    if signature is not None and signature.has_columns:
+        return _of_columns(columns_of_objects(source, signature, "array"), signature, "array")
     if signature is not None and signature.sizes:
         return _packed(*_rows_of_objects(source, signature), signature, "array")
     names = getattr(source, "columns", None)

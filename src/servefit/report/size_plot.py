@@ -55,9 +55,7 @@ def size_plot(job: RecommendationJob) -> Plot | None:
     except SpecError:
         return None
     runs = [run for run in kept_runs(best.trial, folder) if not isinstance(run.traffic, ClosedLoop)]
-    values = np.array([0] * len(rows))
-    for which, sizes in signature.packing.groups(rows):
-        values[which] = signature.packing.width(sizes) - len(signature.sizes)
+    values = signature.packing.widths(rows) - len(signature.sizes)
     measured = [each for run in runs for each in responses_by_size(run, values, _period(run, job, rows))]
     classes = list(classes_of(measured))
     return _plot(classes) if len(classes) > 1 else None
