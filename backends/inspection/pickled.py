@@ -163,14 +163,21 @@ def _inspect_frame(estimator: Any, task: Task, frame: Frame, path: Path) -> Insp
         for one in signature.inputs
     )
     missing = rows.copy()
-    missing[:, len(signature.sizes) : signature.features] = np.nan
+    missing[:, _float_columns(signature)] = np.nan
     signature = replace(
         signature,
         outputs=1 if predictions.ndim == 1 else predictions.shape[1],
-        accepts_missing=signature.features > len(signature.sizes) and takes(missing),
+        accepts_missing=bool(np.isnan(missing).any()) and takes(missing),
         inputs=inputs,
     )
     return with_batch_dependence(Inspection(format=Format.PICKLE, signature=signature), path, predicted)
+
+
+def _float_columns(signature: Signature) -> list[int]:
+    """Return the columns that take other numbers than whole ones."""
+    if not signature.inputs:
+        return list(range(signature.features))
+    return [column for one in signature.inputs if not one.is_whole for column in range(one.start, one.stop)]
 
 
 def _with_missing_text(signature: Signature, rows: np.ndarray, name: str) -> np.ndarray:

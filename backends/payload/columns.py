@@ -83,7 +83,7 @@ def column_of(values: np.ndarray, one: Input, source: str, *, accepts_missing: b
         return values
     found = []
     for row, value in enumerate(values.reshape(-1).tolist(), start=1):
-        if _is_missing(value) and accepts_missing:
+        if _is_missing(value) and accepts_missing and not one.is_whole:
             found.append(float("nan"))
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found.append(value)

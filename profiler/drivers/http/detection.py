@@ -68,13 +68,13 @@ def _open_inference(address: Address, model: str, timeout_s: float) -> Destinati
         raise SpecError("model", model, f"is not served at {address.url}", remedy=_SAY_WHICH)
     if not isinstance(inputs, list) or not inputs or not all(isinstance(described, dict) for described in inputs):
         return Destination(address=address, form="open-inference", model=model)
-    tensors = tuple(_tensor(described, model) for described in inputs)
+    tensors = tuple(tensor_of(described, model) for described in inputs)
     return Destination(
-        address=address, form="open-inference", model=model, tensors=tensors, packing=_packing(inputs, tensors, model)
+        address=address, form="open-inference", model=model, tensors=tensors, packing=packing_of(inputs, tensors, model)
     )
 
 
-def _packing(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], model: str) -> Packing | None:
+def packing_of(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], model: str) -> Packing | None:
     """Return how the inputs lie in a row where requests have sizes of their own. Each has a name of ours: metadata do
     not say which of them are the same. None where there are none, and for a table of any width. Raises SpecError."""
     texts = any(tensor.datatype == BYTES for tensor in tensors)
@@ -99,7 +99,7 @@ def _packing(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], model:
     return Packing(packed, [*names, TEXT_SIZE] if texts else names)
 
 
-def _tensor(described: dict[str, Any], model: str) -> Tensor:
+def tensor_of(described: dict[str, Any], model: str) -> Tensor:
     """Read an input of ``model``, as its metadata have it. Raises SpecError for one that takes no numbers."""
     datatype, sizes = described.get("datatype"), described.get("shape")
     if not isinstance(datatype, str) or datatype not in (*DTYPES, BYTES):
