@@ -22,6 +22,8 @@ BUILT_IN = {
     "lightgbm": "servefit.backends.lightgbm:LightGBMBackend",
     "sklearn": "servefit.backends.sklearn:SklearnBackend",
     "onnxruntime": "servefit.backends.onnxruntime:OnnxRuntimeBackend",
+    "openvino": "servefit.backends.openvino:OpenVinoBackend",
+    "openvino/bf16": "servefit.backends.openvino:OpenVinoBf16Backend",
     "treelite": "servefit.backends.treelite:TreeliteBackend",
     "tl2cgen": "servefit.backends.tl2cgen:TL2cgenBackend",
     "onedal": "servefit.backends.onedal:OneDALBackend",

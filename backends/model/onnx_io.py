@@ -2,7 +2,7 @@
 
 ``predict`` feeds rows to whatever the model takes (images, several inputs, whole numbers, sizes that each request has
 for itself, a fixed batch size), and turns what it gives into an array of one value or several a row. How a model is
-called is found out by ``onnx_interface``. The inspection and the backend of ONNX Runtime both use it, so that they
+called is found out by ``onnx_interface``. The inspection and the backends that serve networks use it, so that they
 agree.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,11 +19,16 @@ from servefit.backends.model.packing import Packing, join
 from servefit.backends.model.types import Input, Output, Size
 from servefit.errors import RowsRefused
 
-if TYPE_CHECKING:
-    import onnxruntime
-
 _NARROW = ("bool", "float16", "int8", "uint8", "int16", "uint16")
 """Datatypes that do not hold every size of an output; float32 holds those, and every value of these."""
+
+
+class Session(Protocol):
+    """A network that a runtime has opened, such as ONNX Runtime's InferenceSession."""
+
+    def run(self, names: list[str], feeds: dict[str, np.ndarray], /) -> Sequence[Any]:
+        """Return the outputs called ``names``, for inputs by their names."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,7 @@ def feeds(interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int] |
     }
 
 
-def predict(session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
+def predict(session: Session, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
     """Predict ``rows`` (n, features), of the datatype that ``Signature.row_datatype`` says: (n,) or (n, outputs).
 
     Rows of the same sizes go into one call. Where the model insists on a batch size, the last rows are repeated to fill
@@ -121,7 +126,7 @@ def predict(session: onnxruntime.InferenceSession, interface: OnnxInterface, row
 
 
 def _called(
-    session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int]
+    session: Session, interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int]
 ) -> Iterator[np.ndarray]:
     """Yield the predictions of rows that all have these sizes, call by call, (rows, values)."""
     names = list(interface.outputs)
