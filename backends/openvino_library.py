@@ -13,12 +13,10 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from servefit.errors import BackendError, RowsRefused
+from servefit.errors import BackendError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
 
     from servefit.backends.types import Settings
 
@@ -88,42 +86,3 @@ def reason_of(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
     return " ".join(told or lines)[:300]
-
-
-class OpenVinoSession:
-    """A compiled network as ``TensorPredictor`` calls it. ``ranges`` are the whole numbers that inputs take, by their
-    names: OpenVINO computes with 32 bits, and takes the row of an embedding that is not there for zeros."""
-
-    def __init__(self, compiled: Any, backend: str, ranges: Mapping[str, tuple[int, int]]) -> None:
-        self._request = compiled.create_infer_request()
-        self._inputs = _places(compiled.inputs)
-        self._outputs = _places(compiled.outputs)
-        self._ranges = ranges
-        self._backend = backend
-        self.truths = any(output.element_type.get_type_name() == "boolean" for output in compiled.outputs)
-
-    def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Return the outputs called ``names``. Raises RowsRefused."""
-        for name, (lowest, highest) in self._ranges.items():
-            values = feeds[name]
-            if values.size and (values.min() < lowest or values.max() > highest):
-                raise RowsRefused(self._backend, f"{name} takes whole numbers from {lowest} to {highest}")
-        request = self._request
-        try:
-            # Called by ``infer`` on one thread, OpenVINO 2026.4 does not tell of what goes wrong with a shape, and has
-            # the answer of the call before.
-            request.start_async({self._inputs[name]: values for name, values in feeds.items()}, share_inputs=True)
-            request.wait()
-        except RuntimeError as error:
-            if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
-                raise
-            raise RowsRefused(self._backend, reason_of(error)) from error
-        return [request.get_output_tensor(self._outputs[name]).data.copy() for name in names]
-
-
-_SIGNS_OF_THE_MACHINE = ("bad_alloc", "allocate", "memory")
-"""What OpenVINO says where not the rows are to blame."""
-
-
-def _places(ports: Any) -> dict[str, int]:
-    return {name: place for place, port in enumerate(ports) for name in port.names}

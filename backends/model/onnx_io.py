@@ -125,6 +125,16 @@ def predict(session: Session, interface: OnnxInterface, rows: np.ndarray) -> np.
     return _column(interface, predictions)
 
 
+def calls(interface: OnnxInterface, rows: np.ndarray, most: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the input arrays of the calls that take all ``rows``, packed as they are, no more than ``most`` of them at
+    a time where the model does not insist on a number."""
+    for which, sizes in interface.packing.groups(rows):
+        own = rows[which, : interface.packing.width(sizes)]
+        batch = interface.batch or most
+        for begin in range(0, len(own), batch):
+            yield feeds(interface, _filled(interface, own[begin : begin + batch]), sizes)
+
+
 def _called(
     session: Session, interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int]
 ) -> Iterator[np.ndarray]:
@@ -133,8 +143,14 @@ def _called(
     batch = interface.batch or len(rows)
     for begin in range(0, len(rows), batch):
         part = rows[begin : begin + batch]
-        whole = part if len(part) == batch else np.pad(part, ((0, batch - len(part)), (0, 0)), mode="edge")
-        yield _values(interface, session.run(names, feeds(interface, whole, sizes)), batch)[: len(part)]
+        found = session.run(names, feeds(interface, _filled(interface, part), sizes))
+        yield _values(interface, found, batch)[: len(part)]
+
+
+def _filled(interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
+    """Return ``rows``, the last one repeated up to the number that the model insists on."""
+    lacking = 0 if interface.batch is None else interface.batch - len(rows)
+    return np.pad(rows, ((0, lacking), (0, 0)), mode="edge") if lacking else rows
 
 
 def _values(interface: OnnxInterface, predictions: Sequence[Any], rows: int) -> np.ndarray:

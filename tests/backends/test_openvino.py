@@ -142,11 +142,35 @@ def test_a_token_that_the_vocabulary_does_not_have_is_refused(tmp_path: Path) ->
     words = np.arange(20, dtype=np.float32).reshape(10, 2)
     model = Model.load(save(tmp_path / "m.onnx", {"ids": (INT64, ["n", 3])}, nodes, {"y": FLOAT}, {"words": words}))
     predictor = load_predictor(compile_model(model, "openvino").artifact, Settings())
-    np.testing.assert_array_equal(predictor.predict(np.array([[0, 9, 1]])), [[0, 1, 18, 19, 2, 3]])
-    # OpenVINO itself answers the first with zeros, and the second as if it were 3.
-    for token in (10, 2**40 + 3):
-        with pytest.raises(RowsRefused, match="openvino: the model refuses rows: ids takes whole numbers from 0 to 9"):
+    np.testing.assert_array_equal(predictor.predict(np.array([[0, 9, -1]])), [[0, 1, 18, 19, 18, 19]])
+    # OpenVINO itself answers the first two with zeros, and the last as if it were 3.
+    for token in (10, -11):
+        with pytest.raises(RowsRefused, match=f"{token} is looked up in a table of 10 rows"):
             predictor.predict(np.array([[0, token, 1]]))
+    with pytest.raises(RowsRefused, match="ids has a whole number of more than 32 bits"):
+        predictor.predict(np.array([[0, 2**40 + 3, 1]]))
+
+
+def test_a_text_that_is_longer_than_the_position_table_is_refused(tmp_path: Path) -> None:
+    nodes = [
+        node("Shape", ["ids"], ["shape"]),
+        node("Gather", ["shape", "one"], ["length"]),
+        node("Range", ["zero", "length", "one"], ["places"]),
+        node("Gather", ["positions", "places"], ["of_places"]),
+        node("Gather", ["words", "ids"], ["of_words"]),
+        node("Add", ["of_words", "of_places"], ["y"]),
+    ]
+    constants = {
+        "one": np.int64(1),
+        "zero": np.int64(0),
+        "positions": np.arange(64, dtype=np.float32).reshape(32, 2),
+        "words": np.arange(20, dtype=np.float32).reshape(10, 2),
+    }
+    model = Model.load(save(tmp_path / "m.onnx", {"ids": (INT64, ["n", "t"])}, nodes, {"y": FLOAT}, constants))
+    predictor = load_predictor(compile_model(model, "openvino").artifact, Settings())
+    assert predictor.predict(np.array([[32, *[1] * 32]])).shape == (1, 1 + 64)
+    with pytest.raises(RowsRefused, match="32 is looked up in a table of 32 rows"):
+        predictor.predict(np.array([[33, *[1] * 33]]))
 
 
 def test_whole_numbers_of_more_than_32_bits_are_left_to_others(tmp_path: Path) -> None:
