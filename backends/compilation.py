@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit import state
 from servefit.backends import cache
+from servefit.backends.calibration import calibration_rows
 from servefit.backends.capabilities import ask_backends
 from servefit.backends.model import Model
 from servefit.backends.model.kept import as_kept
@@ -78,7 +79,7 @@ def compile_model(
     Args:
         model: What ``Model.load`` takes, or a Model.
         backend: The name of a backend, as ``servefit backends`` lists them.
-        payload: Rows that are compared too.
+        payload: Rows that are compared too, and that a backend calibrates on which does.
         target: The kind of processor: "cpu" or "cuda".
         timeout_s: Seconds that compiling and checking together may take.
         memory_bytes: Memory that the compilation, and all that it starts, may take; None: as much as there is.
@@ -114,7 +115,8 @@ def _compile(
     model: Model, backend: str, target: Target, payload: Payload | None, memory_bytes: int | None
 ) -> Compilation:
     chosen, version = _usable(model, backend, target)
-    key = cache.artifact_key(model, chosen, version, target)
+    calibration = calibration_rows(chosen, payload)
+    key = cache.artifact_key(model, chosen, version, target, calibration)
     digest = "" if payload is None else sha256(payload.rows.tobytes()).hexdigest()
     entry = cache.find(key)
     if entry is not None:
@@ -130,7 +132,7 @@ def _compile(
         facts = in_child(
             backend,
             "compile_artifact",
-            *(backend, model, target, folder),
+            *(backend, model, target, folder, calibration),
             timeout_s=inf,
             memory_bytes=memory_bytes,
         )
@@ -153,14 +155,18 @@ def _compile(
     return _compilation(entry, digest, cached=False)
 
 
-def is_cached(model: Model, backend: str, target: Target = Target.CPU) -> bool:
+def is_cached(model: Model, backend: str, target: Target = Target.CPU, payload: Payload | None = None) -> bool:
     """Return whether ``compile_model`` would find an artifact and not compile. Raises SpecError for an unknown
     backend."""
     chosen = ask_backends([backend], model)[backend]
     found = chosen.probe(target)
     if not found.available or not chosen.supports(model).available:
         return False
-    return cache.find(cache.artifact_key(model, chosen, found.version or "", target)) is not None
+    try:
+        calibration = calibration_rows(chosen, payload)
+    except CompileFailed:
+        return False
+    return cache.find(cache.artifact_key(model, chosen, found.version or "", target, calibration)) is not None
 
 
 def estimate_s(model: Model, backend: str) -> float:

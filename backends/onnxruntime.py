@@ -15,7 +15,7 @@ from servefit.backends.model.types import Library
 from servefit.backends.onnx_session import PROVIDERS, open_session
 from servefit.backends.sklearn_onnx import convert, converter, convertible
 from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class OnnxRuntimeBackend:
     not run on a GPU yet."""
 
     name = "onnxruntime"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         found = installed("onnxruntime", "onnxruntime", "onnxruntime-gpu", remedy="pip install onnxruntime")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.types import Library, Task
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import RowsRefused
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class SklearnBackend:
     """Serves scikit-learn estimators of every kind."""
 
     name = "sklearn"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
 
 
-def compile_artifact(name: str, model: Model, target: Target, folder: Path) -> Mapping[str, Any]:
-    """Have the backend ``name`` compile ``model`` into ``folder``; give the artifact's facts, plain JSON values. Raises
-    CompileFailed, and CorruptModel where the model's file is not what it was, or does not stay so."""
+def compile_artifact(
+    name: str, model: Model, target: Target, folder: Path, calibration: np.ndarray | None = None
+) -> Mapping[str, Any]:
+    """Have the backend ``name`` compile ``model`` into ``folder``, calibrated on these rows if on any; give the
+    artifact's facts, plain JSON values. Raises CompileFailed, and CorruptModel where the model's file is not what it
+    was, or does not stay so."""
+    options: dict[str, Any] = {} if calibration is None else {"calibration": calibration}
     with unchanged(model.file, model.digest):
-        facts = imported(name).compile(model, target, folder)
+        facts = imported(name).compile(model, target, folder, **options)
     if not isinstance(facts, Mapping):
         raise CompileFailed(name, f"its compile gave a {type(facts).__name__}, and not a mapping of facts")
     try:

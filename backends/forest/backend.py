@@ -12,7 +12,7 @@ import numpy as np
 
 from servefit.backends.installed import thread_counts
 from servefit.backends.trees import category_facts, header, output_facts, read_trees, readable
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import BackendError, CompileFailed
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class ForestBackend:
     """Serves tree ensembles of xgboost, LightGBM and scikit-learn."""
 
     name = "forest"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:

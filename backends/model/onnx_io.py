@@ -2,7 +2,7 @@
 
 ``predict`` feeds rows to whatever the model takes (images, several inputs, whole numbers, sizes that each request has
 for itself, a fixed batch size), and turns what it gives into an array of one value or several a row. How a model is
-called is found out by ``onnx_interface``. The inspection and the backend of ONNX Runtime both use it, so that they
+called is found out by ``onnx_interface``. The inspection and the backends that serve networks use it, so that they
 agree.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,11 +19,16 @@ from servefit.backends.model.packing import Packing, join
 from servefit.backends.model.types import Input, Output, Size
 from servefit.errors import RowsRefused
 
-if TYPE_CHECKING:
-    import onnxruntime
-
 _NARROW = ("bool", "float16", "int8", "uint8", "int16", "uint16")
 """Datatypes that do not hold every size of an output; float32 holds those, and every value of these."""
+
+
+class Session(Protocol):
+    """A network that a runtime has opened, such as ONNX Runtime's InferenceSession."""
+
+    def run(self, names: list[str], feeds: dict[str, np.ndarray], /) -> Sequence[Any]:
+        """Return the outputs called ``names``, for inputs by their names."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,7 @@ def _refuse_others(found: np.ndarray, values: Sequence[str | float], name: str) 
             raise RowsRefused("onnxruntime", f"{value!r:.60} is none of the categories of {name!r:.60}")
 
 
-def predict(session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
+def predict(session: Session, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
     """Predict ``rows`` (n, features), of the datatype that ``Signature.row_datatype`` says: (n,) or (n, outputs).
 
     Rows of the same sizes go into one call. Where the model insists on a batch size, the last rows are repeated to fill
@@ -156,16 +161,32 @@ def predict(session: onnxruntime.InferenceSession, interface: OnnxInterface, row
     return _column(interface, predictions)
 
 
+def calls(interface: OnnxInterface, rows: np.ndarray, most: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the input arrays of the calls that take all ``rows``, packed as they are, no more than ``most`` of them at
+    a time where the model does not insist on a number."""
+    for which, sizes in interface.packing.groups(rows):
+        own = rows[which, : interface.packing.width(sizes)]
+        batch = interface.batch or most
+        for begin in range(0, len(own), batch):
+            yield feeds(interface, _filled(interface, own[begin : begin + batch]), sizes)
+
+
 def _called(
-    session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int]
+    session: Session, interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int]
 ) -> Iterator[np.ndarray]:
     """Yield the predictions of rows that all have these sizes, call by call, (rows, values)."""
     names = list(interface.outputs)
     batch = interface.batch or len(rows)
     for begin in range(0, len(rows), batch):
         part = rows[begin : begin + batch]
-        whole = part if len(part) == batch else np.pad(part, ((0, batch - len(part)), (0, 0)), mode="edge")
-        yield _values(interface, session.run(names, feeds(interface, whole, sizes)), batch)[: len(part)]
+        found = session.run(names, feeds(interface, _filled(interface, part), sizes))
+        yield _values(interface, found, batch)[: len(part)]
+
+
+def _filled(interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
+    """Return ``rows``, the last one repeated up to the number that the model insists on."""
+    lacking = 0 if interface.batch is None else interface.batch - len(rows)
+    return np.pad(rows, ((0, lacking), (0, 0)), mode="edge") if lacking else rows
 
 
 def _values(interface: OnnxInterface, predictions: Sequence[Any], rows: int) -> np.ndarray:

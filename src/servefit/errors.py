@@ -265,8 +265,10 @@ class BackendUnavailable(BackendError):
 class CompileFailed(BackendError):
     """Compilation failed. ``command`` and ``stderr`` (its tail) are those of an outside compiler, or empty."""
 
-    def __init__(self, backend: str, reason: str, *, command: str = "", stderr: str = "") -> None:
-        super().__init__(backend, reason)
+    def __init__(
+        self, backend: str, reason: str, *, command: str = "", stderr: str = "", remedy: str | None = None
+    ) -> None:
+        super().__init__(backend, reason, remedy=remedy)
         self.reason = reason
         self.command = command
         self.stderr = stderr

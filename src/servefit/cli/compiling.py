@@ -71,7 +71,7 @@ def compile_(
         sample = None if payload is None else payload_for(opened, payload)
         if sample is not None:
             opened = check_batch_dependence(opened, sample)
-        cached = is_cached(opened, backend, processor)
+        cached = is_cached(opened, backend, processor, sample)
         show_stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
         compiled = compile_model(opened, backend, payload=sample, target=processor)
         export(compiled.artifact, output)
