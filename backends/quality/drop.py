@@ -9,7 +9,6 @@ function of the user's own: there the bound is that of the bootstrap alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import ceil, isfinite
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ import numpy as np
 from servefit.backends.quality.binomial import MOST_ROWS, upper_bound
 from servefit.backends.quality.bootstrap import Bounds, bounds
 from servefit.backends.quality.findings import QualityDrop
-from servefit.backends.quality.pairs import least_drop, most_drop
+from servefit.backends.quality.pairs import least_drop, most_drop, rows_to_keep
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -33,10 +32,13 @@ def judged_drop(
 ) -> QualityDrop:
     """Hold the metric of the candidate, in every way of calling, against the reference's. Raises SpecError where the
     metric is none on these rows."""
-    found = [
-        _with_verdict(limit, *_bounds(metric, reference, candidate), reference_score(metric, reference), candidate, way)
-        for way, candidate in candidates.items()
-    ]
+    before = reference_score(metric, reference)
+    rows, found = len(reference.labels), []
+    for way, candidate in candidates.items():
+        within, needed = _bounds(limit, metric, reference, candidate)
+        after = _score(metric, candidate)
+        judged = drop_found(limit, within, reference=before, candidate=after, rows=rows, way=way, needed=needed)
+        found.append(judged)
     return worst_of(found)
 
 
@@ -69,14 +71,14 @@ def _score(metric: Metric, scored: Scored) -> float:
     return float(metric.weighted(scored, np.ones((1, len(scored.labels)), dtype=np.int64))[0])
 
 
-def _bounds(metric: Metric, reference: Scored, candidate: Scored) -> tuple[Bounds, float]:
-    """Return the bounds of the drop, and the candidate's metric."""
-    rows, score = len(reference.labels), _score(metric, candidate)
+def _bounds(limit: QualityLimit, metric: Metric, reference: Scored, candidate: Scored) -> tuple[Bounds, int | None]:
+    """Return the bounds of the drop, and how many rows would show that it keeps ``limit``, if it goes on as it was."""
+    rows, weighted = len(reference.labels), metric.weighted
     if metric.outcomes is not None:
         right, now_right = metric.outcomes(reference), metric.outcomes(candidate)
         lost, won = int((right & ~now_right).sum()), int((~right & now_right).sum())
-        return Bounds((lost - won) / rows, least_drop(lost, won, rows), most_drop(lost, won, rows)), score
-    weighted = metric.weighted
+        found = Bounds((lost - won) / rows, least_drop(lost, won, rows), most_drop(lost, won, rows))
+        return found, rows_to_keep(limit.drop, lost, won, rows)
 
     def drops(weights: np.ndarray) -> np.ndarray:
         before, after = weighted(reference, weights), weighted(candidate, weights)
@@ -84,9 +86,13 @@ def _bounds(metric: Metric, reference: Scored, candidate: Scored) -> tuple[Bound
             return (after - before) / before if metric.relative else before - after
 
     found = bounds(drops, rows)
-    if metric.lost is not None:
-        found = Bounds(found.drop, found.least, max(found.most, _with_rare_rows(metric, reference, candidate)))
-    return found, score
+    needed = rows_for_bounds(limit.drop, found, rows)
+    if metric.lost is None:
+        return found, needed
+    rare = _with_rare_rows(metric, reference, candidate)
+    if needed is not None and rare > limit.drop:
+        needed = max(needed, ceil(rows * (rare - found.drop) / (limit.drop - found.drop)))
+    return Bounds(found.drop, found.least, max(found.most, rare)), needed
 
 
 def _with_rare_rows(metric: Metric, reference: Scored, candidate: Scored) -> float:
@@ -101,22 +107,25 @@ def _with_rare_rows(metric: Metric, reference: Scored, candidate: Scored) -> flo
     return before - metric.lost(candidate, more)
 
 
-def _with_verdict(
-    limit: QualityLimit, found: Bounds, score: float, reference: float, candidate: Scored, way: Way
-) -> QualityDrop:
-    return drop_found(limit, found, reference=reference, candidate=score, rows=len(candidate.labels), way=way)
-
-
 def drop_found(
-    limit: QualityLimit, found: Bounds, *, reference: float, candidate: float, rows: int, way: Way
+    limit: QualityLimit,
+    found: Bounds,
+    *,
+    reference: float,
+    candidate: float,
+    rows: int,
+    way: Way,
+    needed: int | None,
 ) -> QualityDrop:
-    """Return the drop within its bounds, with the verdict."""
+    """Return the drop within its bounds, with the verdict; ``needed`` rows would show that it keeps ``limit``."""
     verdict: QualityVerdict = "UNDECIDED"
     if found.most <= limit.drop:
         verdict = "PASS"
     elif found.least > limit.drop:
         verdict = "FAIL"
-    judged = QualityDrop(
+    if found.drop > limit.drop:
+        needed = ceil(rows * ((found.drop - found.least) / (found.drop - limit.drop)) ** 2)
+    return QualityDrop(
         metric=limit.metric,
         limit=limit.drop,
         verdict=verdict,
@@ -127,16 +136,13 @@ def drop_found(
         least=found.least,
         rows=rows,
         way=way,
+        rows_needed=needed if verdict == "UNDECIDED" and (needed or 0) <= MOST_ROWS else None,
     )
-    return replace(judged, rows_needed=_rows_needed(judged)) if verdict == "UNDECIDED" else judged
 
 
-def _rows_needed(judged: QualityDrop) -> int | None:
-    """Return how many rows would decide, if the drop stays what it is: a bound comes closer as the root of the number
-    of rows. None where it is so close to the limit that none in reach would."""
-    room = judged.limit - judged.drop
-    if room == 0:
+def rows_for_bounds(limit: float, found: Bounds, rows: int) -> int | None:
+    """Return how many rows would show that a drop keeps ``limit``, if it stays what it is: a bound comes closer as the
+    root of their number. None where no number would."""
+    if found.drop >= limit:
         return None
-    width = judged.bound - judged.drop if room > 0 else judged.drop - judged.least
-    needed = judged.rows * (width / room) ** 2
-    return ceil(needed) if needed <= MOST_ROWS else None
+    return ceil(max(rows, rows * ((found.most - found.drop) / (limit - found.drop)) ** 2))

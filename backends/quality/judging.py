@@ -15,7 +15,7 @@ from servefit.backends.calibration import MIN_ROWS, calibrating_and_rest
 from servefit.backends.model.packing import join, of_one_width
 from servefit.backends.parity import TENSOR_TOLERANCE
 from servefit.backends.quality.deviation import by_row, judged_deviation
-from servefit.backends.quality.drop import drop_found, judged_drop, reference_score, worst_of
+from servefit.backends.quality.drop import drop_found, judged_drop, reference_score, rows_for_bounds, worst_of
 from servefit.backends.quality.findings import Quality
 from servefit.backends.quality.labels import fitting_labels, read_labels
 from servefit.backends.quality.metrics import metric_named
@@ -217,7 +217,15 @@ def _drop(
     found = own_bounds(limit.metric, labels, own.predictions, tables)
     return worst_of(
         [
-            drop_found(limit, within, reference=before, candidate=score, rows=len(labels), way=way)
+            drop_found(
+                limit,
+                within,
+                reference=before,
+                candidate=score,
+                rows=len(labels),
+                way=way,
+                needed=rows_for_bounds(limit.drop, within, len(labels)),
+            )
             for way, (score, within) in zip(scored, found, strict=True)
         ]
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from servefit.backends.quality.metrics import metric_named
+from servefit.backends.quality.metric_names import check_metric, is_function
 from servefit.backends.types import Precision
 from servefit.checks import check_above_zero, check_at_least, check_finite
 from servefit.errors import SpecError
@@ -63,7 +63,7 @@ class QualityLimit(Stored, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_types(self)
-        metric_named(self.metric)
+        check_metric(self.metric)
         check_finite("quality_drop", self.drop)
         check_at_least("quality_drop", self.drop, 0, most=1)
         if self.drop == 0:
@@ -74,7 +74,7 @@ class QualityLimit(Stored, frozen=True, kw_only=True):
     @property
     def is_own_function(self) -> bool:
         """True if the metric is a function of the user's own."""
-        return ":" in self.metric
+        return is_function(self.metric)
 
 
 @shown()

@@ -7,29 +7,22 @@ function of the user's own, is a share of what the reference has: an MAE of 2.00
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from servefit.errors import SpecError
+from servefit.backends.quality.metric_names import check_metric, is_function, recalled
 
 if TYPE_CHECKING:
     from servefit.backends.quality.scored import Scored
-
-NAMES = ("accuracy", "auc", "f1", "r2", "mae", "recall@10")
-"""The metrics that are there, "recall@10" for all numbers."""
 
 Outcomes: TypeAlias = Callable[["Scored"], np.ndarray]
 """Gives whether each row is right, (rows,) booleans."""
 
 Weighted: TypeAlias = Callable[["Scored", np.ndarray], np.ndarray]
 """Gives the metric for each of several weightings of the rows, (weightings, rows), NaN where it is none."""
-
-_RECALL = re.compile(r"recall@([1-9][0-9]{0,5})")
-_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +46,11 @@ class Metric:
 def metric_named(name: str) -> Metric | None:
     """Return the metric of that name; None for a function of the user's own ("package.module:function"). Raises
     SpecError for a name that is neither."""
-    if _FUNCTION.fullmatch(name):
-        return None
-    if found := _RECALL.fullmatch(name):
-        largest = int(found[1])
+    check_metric(name)
+    largest = recalled(name)
+    if largest is not None:
         return _of_outcomes(name, lambda scored: scored.among(largest), largest=largest)
-    if name not in _METRICS:
-        error = SpecError.unknown("metric", name, NAMES)
-        raise SpecError(
-            "metric", name, error.problem, remedy=f"{error.remedy}; or name a function, package.module:name"
-        )
-    return _METRICS[name]
+    return None if is_function(name) else _METRICS[name]
 
 
 def _of_outcomes(name: str, outcomes: Outcomes, *, largest: int = 1) -> Metric:

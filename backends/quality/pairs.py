@@ -10,15 +10,15 @@ tighter than the exact one of a single share, which the score test falls short o
 
 from __future__ import annotations
 
-from math import sqrt
+from math import ceil, sqrt
 from statistics import NormalDist
 
-from servefit.backends.quality.binomial import ERROR_RATE, upper_bound
+from servefit.backends.quality.binomial import ERROR_RATE, MOST_ROWS, upper_bound
 
 _HALVINGS = 60
 
 
-def most_drop(lost: int, won: int, rows: int, error_rate: float = ERROR_RATE) -> float:
+def most_drop(lost: float, won: float, rows: int, error_rate: float = ERROR_RATE) -> float:
     """Return the share below which the true drop lies, where the candidate is wrong and the reference right on ``lost``
     of ``rows`` rows, and the other way round on ``won``."""
     normal = NormalDist().inv_cdf(1 - error_rate)
@@ -35,7 +35,20 @@ def least_drop(lost: int, won: int, rows: int) -> float:
     return -most_drop(won, lost, rows, ERROR_RATE / 2)
 
 
-def _score(lost: int, won: int, rows: int, drop: float) -> float:
+def rows_to_keep(limit: float, lost: float, won: float, rows: int) -> int | None:
+    """Return how many rows would show that a drop is at most ``limit``, if as large a part of them is lost and won;
+    None where no number would, or only one above MOST_ROWS."""
+    if lost - won >= limit * rows:
+        return None
+    needed = rows
+    while needed <= MOST_ROWS:
+        if most_drop(lost * needed / rows, won * needed / rows, needed) <= limit:
+            return needed
+        needed = ceil(needed * 1.05)
+    return None
+
+
+def _score(lost: float, won: float, rows: int, drop: float) -> float:
     """Return Tango's statistic of the hypothesis that the true drop is ``drop``, normal where it is."""
     quadratic, linear = 2.0 * rows, -lost - won + (2.0 * rows - lost + won) * drop
     constant = -won * drop * (1 - drop)
