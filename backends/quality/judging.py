@@ -14,6 +14,7 @@ import numpy as np
 from servefit.backends.calibration import MIN_ROWS, calibrating_and_rest
 from servefit.backends.model.packing import join, of_one_width
 from servefit.backends.parity import TENSOR_TOLERANCE
+from servefit.backends.payload.table import MAX_ROWS
 from servefit.backends.quality.deviation import by_row, judged_deviation
 from servefit.backends.quality.drop import drop_found, judged_drop, reference_score, rows_for_bounds, worst_of
 from servefit.backends.quality.findings import Quality
@@ -136,6 +137,7 @@ def judge(artifact: Artifact, model: Model, judged: JudgedRows, limits: Precisio
             rows=quality.rows,
             rows_needed=quality.rows_needed,
             all_rows=None if quality.rows_needed is None else _payload_rows(quality.rows_needed),
+            most_rows=MAX_ROWS,
         )
     return quality
 
