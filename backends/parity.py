@@ -147,7 +147,7 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
         relative, absolute = zeros + TENSOR_TOLERANCE, TENSOR_TOLERANCE * _scales(model, magnitude) + rounding
         for exact in (relative, absolute):
             exact[:, : len(model.signature.output_sizes)] = 0
-            for tensor, rows, columns in _blocks(model.signature, reference):
+            for tensor, rows, columns in output_blocks(model.signature, reference):
                 if tensor is not None and not tensor.datatype.startswith("float"):
                     exact[rows, columns] = 0
         return relative, absolute
@@ -168,7 +168,7 @@ def _scales(model: Model, magnitude: np.ndarray, *, over_rows: bool = False) -> 
     largest: dict[str | None, float] = {}
     blocks = [
         (None if tensor is None else tensor.name, rows, columns)
-        for tensor, rows, columns in _blocks(model.signature, magnitude)
+        for tensor, rows, columns in output_blocks(model.signature, magnitude)
     ]
     for name, rows, columns in blocks:
         block = magnitude[rows, columns]
@@ -180,7 +180,9 @@ def _scales(model: Model, magnitude: np.ndarray, *, over_rows: bool = False) -> 
     return scales
 
 
-def _blocks(signature: Signature, predictions: np.ndarray) -> Iterator[tuple[Tensor | None, np.ndarray | slice, slice]]:
+def output_blocks(
+    signature: Signature, predictions: np.ndarray
+) -> Iterator[tuple[Tensor | None, np.ndarray | slice, slice]]:
     """Yield the rows and the columns of each output tensor, several times where rows differ in sizes; all of them, of
     no tensor, where the outputs are not known apart."""
     if not signature.output_sizes:

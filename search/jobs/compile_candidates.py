@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
+    from servefit.backends.quality.limits import PrecisionLimits
     from servefit.backends.types import Artifact, Capabilities
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
@@ -110,7 +111,8 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
     model, request = log.header.model, log.header.request
     before = {(report.backend, report.target): report for report in map(_report, log.steps()) if report is not None}
     # Backends of other packages answer while the first of ours is compiled.
-    names = request.backends or of_precision(backend_names())
+    allowed = (Precision.EXACT, *map(Precision, request.precision.allowed))
+    names = request.backends or of_precision(backend_names(), allowed)
     offered = ask_backends(names, model, timeout_s=clock.share_s(MIN_S))
     gone = dict.fromkeys(name for name, _ in before if name not in offered)
     found, nothing_to_compare = CompiledCandidates(skipped=[_gone(name) for name in gone]), ""
@@ -121,7 +123,7 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
         label = name if target is Target.CPU else f"{name} ({target.value})"
         if (known := before.get((name, target))) is not None:
             if known.status == "COMPLETED":
-                _, outcome = _compile(model, name, target, payload, DEFAULT_TIMEOUT_S)
+                _, outcome = _compile(model, name, target, payload, request.precision, DEFAULT_TIMEOUT_S)
                 if isinstance(outcome, ServefitError):
                     found.remarks.append(
                         f"{label} was compiled before the job was taken up again, and cannot be now: {outcome}"
@@ -137,7 +139,7 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
         progress.stage(f"{doing}{_estimate(model, name, target, payload)}", before_search(clock))
         moment = partial(before_search, clock)
         with log.step("compilation", name, None) as step, counting_down(progress, doing, moment, limit_s):
-            report, outcome = _compile(model, name, target, payload, limit_s)
+            report, outcome = _compile(model, name, target, payload, request.precision, limit_s)
             log.finish(step, status=report.status, result=report, reason=report.reason)
         if isinstance(outcome, NoReference):
             nothing_to_compare = f"{model.reference} did not say what it predicts, which is what backends are held to"
@@ -173,14 +175,14 @@ def _report(step: Step) -> CompilationReport | None:
 
 
 def _compile(
-    model: Model, name: str, target: Target, payload: Payload, limit_s: float
+    model: Model, name: str, target: Target, payload: Payload, limits: PrecisionLimits, limit_s: float
 ) -> tuple[CompilationReport, Artifact | ServefitError]:
     """Compile, and return what came of it, and the artifact, or why there is none. Raises StateError."""
     from servefit.backends.compilation import compile_model
 
     began = time.monotonic()
     try:
-        compilation = compile_model(model, name, payload=payload, target=target, timeout_s=limit_s)
+        compilation = compile_model(model, name, payload=payload, target=target, precision=limits, timeout_s=limit_s)
     except StateError:
         raise
     except ServefitError as error:
@@ -194,6 +196,7 @@ def _compile(
         seconds=compilation.seconds,
         cached=compilation.cached,
         version=compilation.artifact.backend_version,
+        quality=compilation.quality,
     )
     return report, compilation.artifact
 
@@ -250,8 +253,9 @@ class _CompilationRules:
         capabilities, budget_s = self.offered[name], self.request.time_limit_s
         if self._is_late(name) and not self._has_answered(name):
             return self._too_late(name)
-        if not self._is_asked_for(name) and capabilities.precision is not Precision.EXACT:
-            return f"it computes in {capabilities.precision}; ask for it with --backend {name}"
+        allowed = (Precision.EXACT, *self.request.precision.allowed)
+        if not self._is_asked_for(name) and capabilities.precision not in allowed:
+            return f"it computes in {capabilities.precision}; allow that with --allow-precision and a limit"
         for availability in (capabilities.probe(target), capabilities.supports(self.model)):
             if not availability.available:
                 return "; ".join(part for part in (availability.reason, availability.remedy) if part)
