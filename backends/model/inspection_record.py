@@ -8,7 +8,7 @@ from typing import Any
 
 from servefit.backends.model.types import Format, Input, Output, Signature, Size, Task, TreeStructure
 
-SCHEMA = 7
+SCHEMA = 8
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 

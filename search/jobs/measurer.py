@@ -123,6 +123,7 @@ class LocalMeasurer:
             service,
             rows=self.header.request.rows_per_request,
             request_bytes=self.deployments.request_bytes,
+            form=self.deployments.form,
             max_batch=order.max_batch,
             seed=self.header.request.seed,
         )
