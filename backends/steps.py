@@ -53,7 +53,8 @@ def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:
     """Return whether the model's own library predicts ``rows`` differently together and one at a time. Raises
     CorruptModel as ``compile_artifact``."""
     with unchanged(model.file, model.digest):
-        return depends_on_batch(rows, reference(model), sizes=len(model.signature.output_sizes))
+        signature = model.signature
+        return depends_on_batch(rows, reference(model), told=len(signature.sizes), sizes=len(signature.output_sizes))
 
 
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

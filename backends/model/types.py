@@ -106,13 +106,15 @@ class Input(Stored, frozen=True, kw_only=True):
 @shown()
 class Output(Stored, frozen=True, kw_only=True):
     """One output of a network: the columns [``start``, ``stop``) of a prediction, of ``datatype`` and of the shape
-    (rows, *``shape``). A name in ``shape`` stands for a size that depends on those of the request."""
+    (rows, *``shape``). A name in ``shape`` stands for a size that depends on those of the request. ``of_sigmoid`` says
+    that its values come out of a sigmoid: libraries make them of one half and something, and so round them as one."""
 
     name: str
     datatype: str
     shape: tuple[int | str, ...]
     start: int
     stop: int
+    of_sigmoid: bool = False
 
 
 @shown()

@@ -25,7 +25,7 @@ from servefit.backends.payload.exact import EXACT, joined, of_objects
 from servefit.backends.payload.json_rows import read_documents, read_json
 from servefit.backends.payload.synthetic import synthetic_payload
 from servefit.backends.payload.table import MAX_ROWS, Table, rows_for, unused_columns
-from servefit.backends.payload.tensors import rows_of_arrays, rows_of_documents, rows_of_requests
+from servefit.backends.payload.tensors import holds_tensors, rows_of_arrays, rows_of_documents, rows_of_requests
 from servefit.backends.payload.types import Payload, used_sizes
 from servefit.checks import check_whole
 from servefit.errors import CorruptModel, PayloadMismatch
@@ -84,6 +84,10 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
                 return _of_columns(columns, signature, source)
             rows, total_rows = _read_tensors(path, source, signature)
             return _packed(rows, total_rows, signature, source)
+        if signature is not None and signature.output_tensors and _is_json(_head(path)):
+            documents = read_documents(path, source)
+            if documents and holds_tensors(documents[0], signature):
+                return _packed(*rows_of_documents(documents, signature, source), signature, source)
         table = _read_table(path, source, signature)
     except OSError as error:
         raise PayloadMismatch(source, expected="a readable file", got=(error.strerror or str(error)).lower()) from error
@@ -129,7 +133,7 @@ def _read_tensors(path: Path, source: str, signature: Signature) -> tuple[np.nda
     _refuse_foreign(path, head, source)
     if head.startswith(b"PK"):
         return _rows_of_arrays(load_npz(path, source), signature, source)
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if _is_json(head):
         return rows_of_documents(read_documents(path, source), signature, source)
     named = ", ".join(size.name for size in signature.sizes)
     expected = f"NPZ, NPY, JSON or JSON Lines, which tell the sizes of a request ({named})"
@@ -156,9 +160,13 @@ def _read_table(path: Path, source: str, signature: Signature | None) -> Table:
     _refuse_foreign(path, head, source)
     if head.startswith(b"PK"):
         return read_npz(path, source, signature)
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if _is_json(head):
         return read_json(path, source)
     return read_delimited(path, source, () if signature is None else signature.feature_names)
+
+
+def _is_json(head: bytes) -> bool:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
 def _refuse_foreign(path: Path, head: bytes, source: str) -> None:
@@ -214,7 +222,7 @@ def _read_archive(path: Path, source: str, signature: Signature | None) -> Paylo
 def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
     if signature is not None and signature.has_columns:
         return _of_columns(columns_of_objects(source, signature, "array"), signature, "array")
-    if signature is not None and signature.sizes:
+    if signature is not None and (signature.sizes or (signature.output_tensors and _has_names(source))):
         return _packed(*_rows_of_objects(source, signature), signature, "array")
     names = getattr(source, "columns", None)
     try:
@@ -228,6 +236,13 @@ def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
         raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
     table = table_of_array(array, "array", signature, None if names is None else [str(name) for name in names])
     return _payload(table, signature, "array")
+
+
+def _has_names(source: Any) -> bool:
+    """Return whether it is a mapping of arrays, or a list of mappings."""
+    if isinstance(source, Sequence) and not isinstance(source, str) and source:
+        source = source[0]
+    return isinstance(source, Mapping)
 
 
 def _rows_of_objects(source: Any, signature: Signature) -> tuple[np.ndarray, int]:

@@ -1,5 +1,5 @@
-"""Rows from named tensors, for models whose requests have sizes of their own: sentences of any length, images of any
-height. What a tensor may hold is checked in ``table``, as for all other payloads.
+"""Rows from named tensors, for networks: images, and what has sizes of its own, such as sentences of any length. What a
+tensor may hold is checked in ``table``, as for all other payloads.
 
 A document may be ``{"inputs": [{"name", "shape", "data"}]}`` (Open Inference Protocol) or ``{"inputs": {name:
 values}}`` (TensorFlow Serving), whose first dimension is the rows; ``{"instances": [...]}``, a list, or one object a
@@ -66,6 +66,25 @@ def rows_of_arrays(arrays: Mapping[str, np.ndarray], signature: Signature, sourc
             expected = f"whole numbers in {one.name!r:.60} that {signature.row_datatype}, the datatype of rows, holds"
             raise PayloadMismatch(source, expected=expected, got=str(block[rounded][0]))
     return rows
+
+
+def holds_tensors(document: Any, signature: Signature) -> bool:
+    """Return whether a JSON document for a network of fixed sizes has tensors by name, or nested lists in place of rows
+    of numbers, and is for ``rows_of_document``. All else is read as it is for tables."""
+    if not signature.output_tensors:
+        return False
+    first = document
+    if isinstance(document, dict):
+        if isinstance(document.get("inputs"), dict):
+            return True
+        first = document.get("instances", document)
+        if first is document and {"data", "inputs", "features"} & document.keys():
+            return False
+    if isinstance(first, list):
+        first = first[0] if first else None
+    if isinstance(first, dict):
+        return first.keys() != {"features"} and any(isinstance(value, list) for value in first.values())
+    return isinstance(first, list) and any(isinstance(value, list) for value in first)
 
 
 def rows_of_document(

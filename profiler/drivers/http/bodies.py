@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from servefit.backends.model.packing import Packing
+    from servefit.backends.model.types import Signature
 
 Form: TypeAlias = Literal["sagemaker-json", "sagemaker-csv", "open-inference", "open-inference-binary", "json"]
 """``sagemaker-json`` is {"instances": rows}, ``sagemaker-csv`` a line a row without a header, ``open-inference`` the
@@ -29,6 +30,10 @@ FORMS: tuple[Form, ...] = ("sagemaker-json", "sagemaker-csv", "open-inference", 
 
 MAX_BYTES = 8 * 2**20
 """As much of a payload is sent, over and over; whatever it is, it has left the caches by then."""
+
+JSON_VALUES = 4096
+"""A request of a network that has more values is sent as binary tensors. Chosen: so many take a server about a
+millisecond to read from JSON, and those of an image several times as long as a small network takes to predict them."""
 
 _Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -79,6 +84,17 @@ def bodies(
         total += len(body)
         if total > MAX_BYTES:
             return
+
+
+def usual_form(signature: Signature, rows: np.ndarray, *, rows_per_request: int) -> Form:
+    """Return the form in which requests of ``rows`` are sent to an endpoint of ours: the Open Inference Protocol, with
+    binary tensors where they are images, or as large."""
+    if not signature.output_tensors:
+        return "open-inference"
+    packing = signature.packing
+    values = sum(len(which) * (packing.width(sizes) - len(sizes)) for which, sizes in packing.groups(rows))
+    is_large = values / len(rows) * rows_per_request > JSON_VALUES
+    return "open-inference-binary" if is_large else "open-inference"
 
 
 _MEASURED = 50

@@ -65,12 +65,11 @@ def _period(run: Run, job: RecommendationJob, rows: np.ndarray) -> int:
     """Return after how many requests the first comes again: over HTTP not all of a large payload is sent."""
     if run.driver == "inprocess":
         return len(rows)
-    from servefit.profiler.drivers.http.bodies import bodies, tensors_of
+    from servefit.profiler.drivers.http.bodies import bodies, tensors_of, usual_form
 
     packing = job.model.signature.packing
-    return sum(
-        1 for _ in bodies("open-inference", rows, rows_per_request=1, tensors=tensors_of(packing), packing=packing)
-    )
+    form = usual_form(job.model.signature, rows, rows_per_request=1)
+    return sum(1 for _ in bodies(form, rows, rows_per_request=1, tensors=tensors_of(packing), packing=packing))
 
 
 def responses_by_size(run: Run, values: np.ndarray, period: int) -> Iterator[tuple[int, float]]:
