@@ -13,7 +13,7 @@ from servefit.backends.cuda import cuda_device
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.types import Library
 from servefit.backends.onnx_session import PROVIDERS, open_session
-from servefit.backends.sklearn_onnx import convert, converter, convertible
+from servefit.backends.sklearn_onnx import CONVERTING_S, convert, converter, convertible
 from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import CompileFailed
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
     from servefit.backends.model import Model
-
-
-_CONVERTING_S = 3.0
-"""Importing scikit-learn and skl2onnx takes that long here; converting takes a tenth of a second."""
 
 
 class OnnxRuntimeBackend:
@@ -69,7 +65,7 @@ class OnnxRuntimeBackend:
 
     def compile_estimate_s(self, model: Model) -> float:
         if model.trees is None:
-            return (0.5 if model.library is Library.ONNX else _CONVERTING_S) + model.size_bytes / 5e8
+            return (0.5 if model.library is Library.ONNX else CONVERTING_S) + model.size_bytes / 5e8
         return 1.0 + model.trees.nodes / 1e5
 
     def cache_key(self) -> str:

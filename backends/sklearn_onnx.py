@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -53,6 +53,10 @@ _MISSING = "\ufdd0"
 23.7)."""
 
 
+CONVERTING_S = 3.0
+"""Importing scikit-learn and skl2onnx takes that long here; converting takes a tenth of a second."""
+
+
 def convertible(model: Model) -> Availability:
     """Return whether ``model`` can be tried as an ONNX model: whether skl2onnx knows its parts shows when it is
     compiled."""
@@ -74,38 +78,57 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     """Write the estimator into ``workdir`` as model.onnx; give the facts that ``onnx_native`` needs. Raises
     CompileFailed with skl2onnx's own reason."""
     estimator, signature = unpickled(model), model.signature
-    frame = frame_of(estimator)
     method = prediction_method(estimator, signature.task)
-    converted = _to_onnx(_without_missing(estimator, frame), signature, frame, method, backend)
-    _set_locale(converted)
-    outputs = converted.graph.output
-    wanted = outputs[_OUTPUT_OF[method]].name if len(outputs) > _OUTPUT_OF[method] else outputs[0].name
-    for output in [each for each in outputs if each.name != wanted]:
-        outputs.remove(output)
-    (workdir / "model.onnx").write_bytes(converted.SerializeToString())
-    return OnnxInterface(
-        inputs=_inputs(signature, frame),
-        outputs=(wanted,),
-        output_is_maps=False,
+    interface = write_onnx(estimator, signature, workdir / "model.onnx", backend, method=method)
+    return replace(
+        interface,
         classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
         second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
-        sizes=signature.sizes,
-        missing_texts=() if frame is None else tuple(_replacements(frame)),
-        closed=() if frame is None else _closed(frame),
     ).to_facts()
 
 
-def _to_onnx(estimator: Any, signature: Signature, frame: Frame | None, method: str, backend: str) -> onnx.ModelProto:
+def write_onnx(
+    estimator: Any, signature: Signature, file: Path, backend: str, *, method: str, floats: str = "float32"
+) -> OnnxInterface:
+    """Write what ``method`` of an estimator gives as an ONNX model, whose numbers are ``floats``; give how it is
+    called. ``signature`` says what its columns are. Raises CompileFailed with skl2onnx's own reason."""
+    frame = frame_of(estimator)
+    inputs = _inputs(signature, frame, floats)
+    converted = _to_onnx(_without_missing(estimator, frame), inputs, method, backend)
+    _set_locale(converted)
+    outputs = converted.graph.output
+    nth = _OUTPUT_OF.get(method, 0)
+    wanted = outputs[nth if len(outputs) > nth else 0].name
+    for output in [each for each in outputs if each.name != wanted]:
+        outputs.remove(output)
+    file.write_bytes(converted.SerializeToString())
+    return OnnxInterface(
+        inputs=inputs,
+        outputs=(wanted,),
+        output_is_maps=False,
+        classifier=False,
+        sizes=signature.sizes,
+        missing_texts=() if frame is None else tuple(_replacements(frame)),
+        closed=() if frame is None else _closed(frame),
+    )
+
+
+def _to_onnx(estimator: Any, inputs: Sequence[Input], method: str, backend: str) -> onnx.ModelProto:
     from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
     options: dict[int, dict[str, Any]] = {
         id(step): {"tokenexp": _WORDS} for step in _parts(estimator) if getattr(step, "token_pattern", None) == _PATTERN
     }
     if method == "predict_proba":
         options[id(estimator)] = {"zipmap": False}
-    kinds = {TEXT: StringTensorType, "int64": Int64TensorType, "float32": FloatTensorType}
-    types = [(one.name, kinds[one.datatype]([None, *one.shape])) for one in _inputs(signature, frame)]
+    kinds = {
+        TEXT: StringTensorType,
+        "int64": Int64TensorType,
+        "float32": FloatTensorType,
+        "float64": DoubleTensorType,
+    }
+    types = [(one.name, kinds[one.datatype]([None, *one.shape])) for one in inputs]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of attributes of estimators that will be gone one day
@@ -116,18 +139,18 @@ def _to_onnx(estimator: Any, signature: Signature, frame: Frame | None, method: 
     return converted
 
 
-def _inputs(signature: Signature, frame: Frame | None) -> tuple[Input, ...]:
+def _inputs(signature: Signature, frame: Frame | None, floats: str) -> tuple[Input, ...]:
     """Return the inputs of the ONNX model: all columns together where they are a matrix of numbers, else one by one, as
     (rows, 1)."""
     if frame is None or (frame.form == "matrix" and not frame.has_texts):
-        return (Input(name=_INPUT, datatype="float32", shape=(signature.features,), start=0, stop=signature.features),)
+        return (Input(name=_INPUT, datatype=floats, shape=(signature.features,), start=0, stop=signature.features),)
     if not signature.inputs:
         return tuple(
-            Input(name=column.name, datatype="float32", shape=(1,), start=nth, stop=nth + 1)
+            Input(name=column.name, datatype=floats, shape=(1,), start=nth, stop=nth + 1)
             for nth, column in enumerate(frame.columns)
         )
     return tuple(
-        replace(one, datatype=_DATATYPES.get(one.datatype, "float32"), shape=(1,), known=()) for one in signature.inputs
+        replace(one, datatype=_DATATYPES.get(one.datatype, floats), shape=(1,), known=()) for one in signature.inputs
     )
 
 

@@ -52,7 +52,9 @@ GRADES = TABLE["note"].str.split().str[0]
 
 
 def fitted(*columns: tuple[str, Any, Any], last: Any = None, table: pd.DataFrame = TABLE) -> Any:
-    return make_pipeline(ColumnTransformer(list(columns)), last or LogisticRegression()).fit(table, TARGET)
+    return make_pipeline(ColumnTransformer(list(columns)), LogisticRegression() if last is None else last).fit(
+        table, TARGET
+    )
 
 
 def mixed() -> Any:
@@ -119,7 +121,15 @@ def opened(estimator: Any, folder: Path) -> Model:
     path = folder / "model.pkl"
     path.write_bytes(pickle.dumps(estimator))
     found = inspect(path, Format.PICKLE, folder)
-    return Model(source=str(path), file=path, format=Format.PICKLE, digest="", size_bytes=1, signature=found.signature)
+    return Model(
+        source=str(path),
+        file=path,
+        format=Format.PICKLE,
+        digest="",
+        size_bytes=1,
+        signature=found.signature,
+        ends_in_trees=found.ends_in_trees,
+    )
 
 
 def predictor(model: Model, backend: str) -> Predictor:

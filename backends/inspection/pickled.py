@@ -25,6 +25,7 @@ from servefit.backends.model.types import Format, Library, Signature, Task, Tree
 from servefit.backends.model.width import check_width
 from servefit.backends.rows import synthetic_rows
 from servefit.backends.text_rows import with_texts
+from servefit.backends.trees import SKLEARN_ENSEMBLES
 from servefit.errors import UnsupportedModel
 from servefit.state import write_atomically
 
@@ -118,6 +119,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
         ),
         trees=None if forest is None else _structure(name, forest),
         splits_name=None if forest is None else "splits.npz",
+        ends_in_trees=forest is None and _ends_in_trees(estimator),
     )
     if forest is not None:
         return inspection  # trees look at one row at a time
@@ -170,7 +172,8 @@ def _inspect_frame(estimator: Any, task: Task, frame: Frame, path: Path) -> Insp
         accepts_missing=bool(np.isnan(missing).any()) and takes(missing),
         inputs=inputs,
     )
-    return with_batch_dependence(Inspection(format=Format.PICKLE, signature=signature), path, predicted)
+    inspection = Inspection(format=Format.PICKLE, signature=signature, ends_in_trees=_ends_in_trees(estimator))
+    return with_batch_dependence(inspection, path, predicted)
 
 
 def _float_columns(signature: Signature) -> list[int]:
@@ -250,6 +253,11 @@ def _single_tree(tree: Any) -> Iterator[Tree]:
         category_features=np.empty(0, np.int64),
         categories=np.empty(0, np.int64),
     )
+
+
+def _ends_in_trees(estimator: Any) -> bool:
+    steps: list[tuple[str, Any]] = getattr(estimator, "steps", [])
+    return len(steps) > 1 and type(steps[-1][1]).__name__ in SKLEARN_ENSEMBLES
 
 
 def _structure(name: str, forest: Forest) -> TreeStructure:

@@ -16,7 +16,7 @@ SCHEMA = 8
 class Inspection:
     """``file_name`` names the normalised model in the inspection's folder, or is None where the file may stay as it is.
     ``format`` is that of the file to use. ``splits_name`` names the NPZ of split values, if there are trees.
-    ``batch_dependent`` is what ``Model`` says of it."""
+    ``batch_dependent`` and ``ends_in_trees`` are what ``Model`` says of them."""
 
     format: Format
     signature: Signature
@@ -25,6 +25,7 @@ class Inspection:
     splits_name: str | None = None
     warnings: tuple[str, ...] = ()
     batch_dependent: bool = False
+    ends_in_trees: bool = False
 
     def to_json(self) -> bytes:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1).encode()
