@@ -136,7 +136,8 @@ def _replace_missing(fed: Mapping[str, np.ndarray], interface: OnnxInterface) ->
 def _refuse_others(found: np.ndarray, values: Sequence[str | float], name: str) -> None:
     for value in found.reshape(-1).tolist():
         if value not in values:
-            raise RowsRefused("onnxruntime", f"{value!r:.60} is none of the categories of {name!r:.60}")
+            told = f"{value:g}" if isinstance(value, float) else f"{value!r:.60}"
+            raise RowsRefused("onnxruntime", f"{told} is none of the categories of {name!r:.60}")
 
 
 def predict(session: Session, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:

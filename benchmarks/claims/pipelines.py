@@ -5,9 +5,9 @@ predictions are apart.
 
 Six pipelines of numbers are fitted to 600 rows of 30 features, and four of columns of different kinds to a table of as
 many rows: by ONNX Runtime, or by the forest where a pipeline ends in trees. A call of one row is timed in fresh
-processes, one thread each, in turns of A B B A. Prints one JSON object: the ratio of the medians with its 95 % interval,
-and the largest difference of predictions on the 600 rows. The aims are a tenth of scikit-learn's time for numbers, a
-hundredth for columns, and 1e-5.
+processes, one thread each, in turns of A B B A. Prints one JSON object: the ratio of the medians with its 95 %
+interval, and the largest difference of predictions on the 600 rows. The aims are a tenth of scikit-learn's time for
+numbers, a hundredth for columns, and 1e-5.
 
 It takes about ten minutes.
 """
