@@ -163,7 +163,7 @@ _BINARY: tuple[tuple[bytes, FileKind], ...] = (
         rb"\x89HDF\r\n\x1a\n",
         FileKind(what="an HDF5 file, such as a Keras model", to_serve=_KERAS, to_send="save its rows as NPY"),
     ),
-    (rb"PAR1", FileKind(what="a Parquet file", to_send=_PANDAS.format("read_parquet"))),
+    (rb"PAR1", FileKind(what="a Parquet file")),
     (rb"ARROW1|FEA1", FileKind(what="an Arrow (Feather) file", to_send=_PANDAS.format("read_feather"))),
     (rb"\xff{4}.{3}\0[\x10\x14]\0\0\0", FileKind(what="an Arrow stream", to_send="save the table as CSV")),
     (rb"ORC", FileKind(what="an ORC file", to_send=_PANDAS.format("read_orc"))),

@@ -23,6 +23,7 @@ from servefit.backends.payload.columns import Columns, columns_of_objects, read_
 from servefit.backends.payload.delimited import read_delimited
 from servefit.backends.payload.exact import EXACT, joined, of_objects
 from servefit.backends.payload.json_rows import read_documents, read_json
+from servefit.backends.payload.parquet import MAGIC, read_parquet, table_of
 from servefit.backends.payload.synthetic import synthetic_payload
 from servefit.backends.payload.table import MAX_ROWS, Table, rows_for, unused_columns
 from servefit.backends.payload.tensors import holds_tensors, rows_of_arrays, rows_of_documents, rows_of_requests
@@ -34,7 +35,7 @@ from servefit.state import temporary_folder
 if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
 
-_TAKEN = "CSV, JSON, JSON Lines, NPY or NPZ"
+_TAKEN = "CSV, JSON, JSON Lines, NPY, NPZ or Parquet"
 
 
 def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
@@ -63,7 +64,7 @@ def payload_of(source: Any, signature: Signature | None = None) -> Payload:
 
 
 def read_payload(path: str | Path, signature: Signature | None) -> Payload:
-    """Read the first 10,000 rows of a CSV, JSON, JSON Lines, NPY or NPZ file, or of a ``.tar.gz`` that holds some.
+    """Read the first 10,000 rows of a CSV, JSON, JSON Lines, NPY, NPZ or Parquet file, or of a ``.tar.gz`` of them.
 
     Raises PayloadMismatch, naming the row and the column where there is one to name.
     """
@@ -79,6 +80,8 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
             raise PayloadMismatch(source, expected="a regular file", got=kind)
         if _head(path).startswith(b"\x1f\x8b"):
             return _read_archive(path, source, signature)
+        if _head(path).startswith(MAGIC) and not is_text(_head(path)):
+            return _of_parquet(read_parquet(path, source), signature, source)
         if signature is not None and signature.sizes:
             if signature.has_columns and (columns := _read_columns(path, source, signature)) is not None:
                 return _of_columns(columns, signature, source)
@@ -92,6 +95,25 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
     except OSError as error:
         raise PayloadMismatch(source, expected="a readable file", got=(error.strerror or str(error)).lower()) from error
     return _payload(table, signature, source)
+
+
+def _of_parquet(columns: Columns, signature: Signature | None, source: str) -> Payload:
+    """Return a payload of the columns of a Parquet file: a table, or tensors, each cell a list, of a network."""
+    if signature is None or not signature.sizes:
+        return _payload(table_of(columns, source), signature, source)
+    if signature.has_columns:
+        told = replace(columns_of_objects(columns.arrays, signature, source), total_rows=columns.total_rows)
+        return _of_columns(told, signature, source)
+    count = len(next(iter(columns.arrays.values())))
+    return _packed(_rows_of_cells(columns.arrays, count, signature, source), columns.total_rows, signature, source)
+
+
+def _rows_of_cells(columns: Mapping[str, np.ndarray], count: int, signature: Signature, source: str) -> np.ndarray:
+    try:
+        requests = [{name: np.asarray(column[nth]) for name, column in columns.items()} for nth in range(count)]
+    except ValueError as error:  # lists side by side that differ in length
+        raise PayloadMismatch(source, expected="tensors of numbers", got=str(error).splitlines()[0]) from error
+    return rows_of_requests(requests, signature, source)
 
 
 def _payload(table: Table, signature: Signature | None, source: str) -> Payload:

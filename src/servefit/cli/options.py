@@ -19,7 +19,7 @@ PayloadOption = Annotated[
     typer.Option(
         "--payload",
         metavar="FILE",
-        help="Sample rows: CSV, JSON, JSON Lines, NPY, NPZ or a .tar.gz of them.",
+        help="Sample rows: CSV, JSON, JSON Lines, NPY, NPZ, Parquet or a .tar.gz of them.",
         rich_help_panel=TRAFFIC,
     ),
 ]
