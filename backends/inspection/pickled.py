@@ -39,13 +39,20 @@ def inspect_pickle(path: Path, folder: Path) -> Inspection:
         warnings.simplefilter("always")
         estimator, is_plain = _unpickle(path)
     noted = tuple(dict.fromkeys(str(warning.message).strip().splitlines()[0] for warning in caught))
+    return inspect_object(estimator, path, folder, noted, is_plain=is_plain)
+
+
+def inspect_object(
+    estimator: Any, path: Path, folder: Path, noted: tuple[str, ...], *, is_plain: bool = False
+) -> Inspection:
+    """Find out about the object that is in ``path``, with what was ``noted`` as it was read. It is saved as a plain
+    pickle, which backends read, unless the file ``is_plain``. Raises UnsupportedModel."""
     if library_of(estimator) is not Library.SKLEARN:
         return _inspect_converted(estimator, folder, noted)
     inspection = _inspect_estimator(estimator, path, folder)
     inspection = replace(inspection, warnings=noted + inspection.warnings)
     if is_plain:
         return inspection
-    # joblib's own file format: backends read plain pickles.
     write_atomically(folder / "model.pkl", save_live(estimator).content)
     return replace(inspection, file_name="model.pkl")
 

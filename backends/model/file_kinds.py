@@ -96,6 +96,17 @@ def encoding_of(head: bytes) -> str | None:
     return None if _CONTROL.search(head.decode("latin-1")) else "ISO-8859-1"
 
 
+def is_skops(path: Path, head: bytes) -> bool:
+    """Return whether the file is one that skops wrote: a ZIP archive with a schema."""
+    if not head.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "schema.json" in archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return False
+
+
 def _kind_of_zip(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:

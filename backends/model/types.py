@@ -38,11 +38,12 @@ class Format(StrEnum):
     LIGHTGBM_TEXT = "lightgbm-text"
     ONNX = "onnx"
     PICKLE = "pickle"
+    SKOPS = "skops"
 
     @property
     def library(self) -> Library:
         prefix = self.value.partition("-")[0]
-        return Library.SKLEARN if self is Format.PICKLE else Library(prefix)
+        return Library.SKLEARN if self in (Format.PICKLE, Format.SKOPS) else Library(prefix)
 
 
 class Task(StrEnum):
