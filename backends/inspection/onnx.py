@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +12,13 @@ import numpy as np
 from servefit.backends.inspection.batches import with_batch_dependence
 from servefit.backends.inspection.forest import BrokenTree, Forest, Tree, forest_of
 from servefit.backends.inspection.onnx_ranges import admitted_range
+from servefit.backends.inspection.onnx_refusals import refusal
 from servefit.backends.inspection.onnx_trying import with_ranges
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.onnx_file import read_onnx
-from servefit.backends.model.onnx_interface import interface_of
+from servefit.backends.model.onnx_interface import interface_of, refusals
 from servefit.backends.model.onnx_io import OnnxInterface, predict
 from servefit.backends.model.types import Format, Output, Signature, Task, TreeStructure, row_datatype
-from servefit.errors import UnsupportedModel
 
 if TYPE_CHECKING:
     import onnx
@@ -68,9 +67,8 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
     """Return a session with every graph optimisation off, as the one that predictions are held against. Raises
-    UnsupportedModel where this host lacks a locale."""
+    CorruptModel and UnsupportedModel."""
     import onnxruntime
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -78,17 +76,8 @@ def _open(path: Path) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Fail as error:
-        if (locale := _LOCALE.search(str(error))) is None:
-            raise
-        raise UnsupportedModel(
-            f"it needs the locale {locale[1]}, which this host does not have",
-            remedy="install it (Debian: apt install locales-all), or export the model with the locale C.UTF-8",
-        ) from error
-
-
-_LOCALE = re.compile(r"Failed to construct locale with name:([\w.@-]+?)(?::|$)")
-"""What ONNX Runtime says of one, with the reason behind it."""
+    except refusals() as error:
+        raise refusal(path, error) from error
 
 
 _MOVING = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Cast")

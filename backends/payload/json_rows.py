@@ -30,7 +30,21 @@ from servefit.backends.payload.table import (
 from servefit.errors import PayloadMismatch
 
 _WRAPPERS = ("instances", "data", "inputs", "features")
+
+
+class _Doubled(Exception):
+    """A name that an object has twice."""
+
+
+def _with_each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Doubled(next(name for nth, (name, _) in enumerate(pairs) if name in dict(pairs[:nth])))
+    return found
+
+
 _DECODER = json.JSONDecoder()
+_STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_with_each_name_once)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MAX_JSON_BYTES = 2**30
 """All of it is read, and Python's objects take several times as much memory. Chosen, not measured."""
@@ -54,9 +68,10 @@ def read_json(path: Path, source: str) -> Table:
 
 
 def read_documents(path: Path, source: str) -> list[Any]:
-    """Return the one JSON document in a file, or those in its lines. Raises PayloadMismatch."""
+    """Return the one JSON document in a file, or those in its lines. Raises PayloadMismatch, also for an object that
+    has a name twice."""
     try:
-        return json_documents(_read_text(path, source), source)
+        return json_documents(_read_text(path, source), source, each_name_once=True)
     except RecursionError as error:
         raise PayloadMismatch(source, expected="JSON", got="JSON that is nested too deeply") from error
 
@@ -93,16 +108,22 @@ def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: b
     return Table(values=matrix(source, rows), names=names, total_rows=len(cells), parts=tensors)
 
 
-def json_documents(text: str, source: str) -> list[Any]:
-    """Return the one document that ``text`` is, or those in its lines. Raises PayloadMismatch, and RecursionError."""
-    return list(_each_document(text, source))
+def json_documents(text: str, source: str, *, each_name_once: bool = False) -> list[Any]:
+    """Return the one document that ``text`` is, or those in its lines. Raises PayloadMismatch, also for an object that
+    has a name twice where ``each_name_once`` is asked for (else the last one counts), and RecursionError."""
+    try:
+        return list(_each_document(text, source, _STRICT_DECODER if each_name_once else _DECODER))
+    except _Doubled as error:
+        raise PayloadMismatch(
+            source, expected="each name once in an object", got=f"{error.args[0]!r:.60} twice"
+        ) from error
 
 
-def _each_document(text: str, source: str) -> Iterator[Any]:
+def _each_document(text: str, source: str, decoder: json.JSONDecoder = _DECODER) -> Iterator[Any]:
     """Yield the same, one after the other: whoever finds that one of them is no payload need not wait for the
     others."""
     try:
-        document, end = _DECODER.raw_decode(text, _after_space(text, 0))
+        document, end = decoder.raw_decode(text, _after_space(text, 0))
     except json.JSONDecodeError as error:
         raise _broken(source, error, error.lineno) from error
     except ValueError as error:
@@ -115,7 +136,7 @@ def _each_document(text: str, source: str) -> Iterator[Any]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                document = json.loads(line)
+                document = decoder.decode(line)
             except json.JSONDecodeError as error:
                 # A document of several lines fails in its first line: what is wrong is that another one follows.
                 told = json.JSONDecodeError("Extra data", text, end) if first else error

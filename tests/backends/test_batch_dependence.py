@@ -10,6 +10,7 @@ import pytest
 from tests.delegating_backends import delegating_backend
 from tests.onnx_models import FLOAT, encoder, hashed, node, quantised, save
 
+from servefit.backends.batch_dependence import depends_on_batch
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
@@ -82,6 +83,37 @@ def test_batch_dependence_is_detected_with_the_models_own_library(
     model = Model.load(make(tmp_path / "model.onnx"))
     assert model.batch_dependent == depends
     assert any(SAID in warning for warning in model.warnings) == depends
+
+
+@pytest.mark.parametrize(
+    ("of_one", "of_others", "depends"),
+    [(0.0, 0.0, False), (3e-3, 0.0, False), (3e-2, 0.0, True), (3e-3, -3e-3, True), (0.0, 1e-6, False)],
+)
+def test_what_a_library_makes_of_the_number_of_rows_is_no_dependence_on_the_others(
+    of_one: float, of_others: float, depends: bool
+) -> None:
+    """A row alone is predicted otherwise by ``of_one``, and one whose neighbours differ from it by ``of_others``."""
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        others = (rows != rows[:1]).any()
+        predictions: np.ndarray = np.tanh(rows[:, 0]) + of_one * (len(rows) == 1) + of_others * others
+        return predictions
+
+    assert depends_on_batch(ROWS[:8], predict) == depends
+
+
+def test_rows_of_one_size_are_compared_with_copies_beside_them() -> None:
+    rows = np.column_stack([[1, 2, 1, 2, 1, 2], ROWS[:6]]).astype(np.float32)
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        predictions = np.empty(len(rows))
+        for size in np.unique(rows[:, 0]):
+            own = rows[:, 0] == size
+            predictions[own] = np.tanh(rows[own, 1]) + 1e-3 * own.sum()
+        return predictions
+
+    assert not depends_on_batch(rows, predict, told=1)
+    assert depends_on_batch(rows, lambda rows: predict(rows) + 1e-3 * (rows[:, 1] - rows[:, 1].mean()), told=1)
 
 
 def clipped(path: Path) -> Path:

@@ -118,6 +118,21 @@ PACKED = replace(
 )
 
 
+def test_a_small_value_of_a_sigmoid_may_be_off_by_a_rounding_of_one() -> None:
+    def outputs(*, of_sigmoid: bool) -> Model:
+        output = Output(name="text", datatype="float32", shape=(), start=0, stop=1, of_sigmoid=of_sigmoid)
+        plain = network()
+        return replace(plain, signature=replace(plain.signature, output_tensors=(output,)))
+
+    small = [3e-6, 1e-6]
+    off = [3e-6 + 9e-8, 1e-6]
+    assert agreement(outputs(of_sigmoid=True), small, off).max_abs_error == pytest.approx(9e-8, rel=0.01)
+    with pytest.raises(OutputMismatch):
+        agreement(outputs(of_sigmoid=False), small, off)
+    with pytest.raises(OutputMismatch):
+        agreement(outputs(of_sigmoid=True), small, [3e-6 + 3e-7, 1e-6])
+
+
 def test_each_output_of_a_packed_prediction_is_compared_on_its_own_scale() -> None:
     expected, kinds = np.array([[1, 100.0, 0.01, 0], [2, 1.0, 100.0, 0.01]]), np.full(2, "payload rows")
     assert compare(PACKED, "b", expected, expected + np.array([[0, 5e-3, 0, 0], [0, 0, 5e-3, 0]]), kinds).rows == 2

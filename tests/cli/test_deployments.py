@@ -36,6 +36,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({}, "job", "is missing; name a job, or a model with --model"),
         ({"job": "x", "model": Path("m")}, "model", "cannot be said of job x"),
+        ({"job": "x", "inputs": ["sr=16000"]}, "input", "cannot be said of job x"),
+        ({"inputs": ["sr"]}, "input", "is not NAME=VALUE"),
         ({"job": "x", "workers": 2}, "workers", "give a model with --model in place of the job"),
         ({"job": "x", "env": ["A=1"]}, "env", "cannot be said of job x"),
         ({"job": "x", "allow_batch_dependence": True}, "allow_batch_dependence", "cannot be said of job x"),

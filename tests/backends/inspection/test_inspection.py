@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tests.onnx_models import FLOAT, node, save
 
 from servefit.backends.inspection import first_line, inspect
+from servefit.backends.inspection.onnx_refusals import refusal
 from servefit.backends.model import Format, Task
 from servefit.backends.model.inspection_record import Inspection
 from servefit.errors import CorruptModel, UnsupportedModel
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def splits_of(folder: Path, inspection: Inspection) -> dict[str, np.ndarray]:
@@ -303,3 +303,51 @@ def test_native_exceptions_become_one_line(tmp_path: Path) -> None:
     assert first_line(ValueError(message)) == "Unknown construct, near 3"
     assert first_line(ValueError()) == "ValueError"
     assert "memory" in first_line(ValueError("std::bad_alloc"))
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "remedy"),
+    [
+        (
+            "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Gemm(6) node with name ''",
+            "ONNX Runtime has no Gemm as opset 6 has it",
+            "newer opset",
+        ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Load model from /m.onnx failed:Fatal error: com.x:Op(-1) is not a "
+            "registered function/op",
+            "it has the operator com.x:Op, which ONNX Runtime does not know",
+            None,
+        ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /src/text.cc:235 Locale() Failed to "
+            "construct locale with name:en_US.UTF-8:locale::facet",
+            "it needs the locale en_US.UTF-8, which this host does not have",
+            "locales-all",
+        ),
+        (
+            "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from /m.onnx failed:Protobuf parsing failed.",
+            "cannot read a model from /m.onnx: Protobuf parsing failed",
+            None,
+        ),
+    ],
+)
+def test_what_onnx_runtime_says_is_told_without_its_own_sources(said: str, told: str, remedy: str | None) -> None:
+    error = refusal(Path("/m.onnx"), RuntimeError(said))
+    assert told in str(error)
+    assert "ONNXRuntimeError" not in str(error)
+    assert (remedy is None) == (error.remedy is None)
+    assert remedy is None or remedy in str(error.remedy)
+
+
+def test_outputs_that_come_out_of_a_sigmoid_say_so(tmp_path: Path) -> None:
+    nodes = [
+        node("Sigmoid", ["x"], ["probabilities"]),
+        node("Reshape", ["probabilities", "shape"], ["first"]),
+        node("Identity", ["first"], ["text"]),
+        node("Neg", ["x"], ["plain"]),
+    ]
+    shape = {"shape": np.array([0, 2, 2])}
+    path = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 4])}, nodes, {"text": FLOAT, "plain": FLOAT}, shape)
+    outputs = inspect(path, Format.ONNX, tmp_path).signature.output_tensors
+    assert {output.name: output.of_sigmoid for output in outputs} == {"text": True, "plain": False}

@@ -233,3 +233,16 @@ def test_a_column_may_be_called_as_other_files_begin(name: str, tmp_path: Path) 
 def test_a_compressed_table_is_to_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b"1,2,3\n"))
     assert "a gzip file that holds no archive; unpack it with gunzip" in refusal(tmp_path / "rows.csv.gz")
+
+
+def test_a_bomb_of_arrays_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "payload.npz"
+    np.savez_compressed(path, X=np.zeros((2, 3)), y=np.zeros(2))
+    content = bytearray(path.read_bytes())
+    place = content.find(b"PK\x01\x02")
+    while place >= 0:  # what the directory of the archive says of the size of each member
+        content[place + 24 : place + 28] = b"\xf0\xff\xff\xff"
+        place = content.find(b"PK\x01\x02", place + 4)
+    path.write_bytes(content)
+    with pytest.raises(PayloadMismatch, match="at most 4294967296 bytes, got 85899345"):
+        read_payload(path, SIGNATURE)

@@ -12,7 +12,8 @@ from tests.onnx_models import TOKENS, answers, encoder, sentences
 
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Input, Model, Signature, Task
-from servefit.backends.payload.reading import payload_for, read_payload
+from servefit.backends.model.types import Output
+from servefit.backends.payload.reading import payload_for, payload_of, read_payload
 from servefit.backends.types import Settings
 from servefit.errors import PayloadMismatch
 
@@ -131,3 +132,55 @@ def test_columns_that_the_model_does_not_have_are_left_out_and_said(tmp_path: Pa
 def test_where_every_column_is_used_nothing_is_said(content: str, tmp_path: Path) -> None:
     (tmp_path / "payload.csv").write_text(content)
     assert read_payload(tmp_path / "payload.csv", NAMED).warnings == ()
+
+
+PAIR = {"input_ids": [[1, 2, 3, 4], [5, 6, 7, 8]], "attention_mask": [[1, 1, 1, 1], [1, 1, 0, 0]]}
+PAIR_ROWS = [[1, 2, 3, 4, 1, 1, 1, 1], [5, 6, 7, 8, 1, 1, 0, 0]]
+IDS, MASK = (
+    Input(name=name, datatype="int64", shape=(4,), start=4 * nth, stop=4 * nth + 4) for nth, name in enumerate(PAIR)
+)
+OUTPUT = Output(name="y", datatype="float32", shape=(), start=0, stop=1)
+FIXED = Signature(
+    task=Task.TENSOR,
+    features=8,
+    outputs=1,
+    accepts_missing=False,
+    integer_features=tuple(range(8)),
+    inputs=(IDS, MASK),
+    output_tensors=(OUTPUT,),
+)
+LISTED = [{name: values[nth] for name, values in PAIR.items()} for nth in range(2)]
+
+
+@pytest.mark.parametrize(
+    "document", [{"inputs": PAIR}, {"instances": LISTED}, LISTED, {"instances": PAIR_ROWS}, PAIR_ROWS]
+)
+def test_a_network_of_fixed_sizes_takes_requests_as_others_do(document: Any, tmp_path: Path) -> None:
+    assert read_payload(written(tmp_path, document), FIXED).rows.tolist() == PAIR_ROWS
+
+
+def test_lines_and_python_may_name_the_tensors_of_a_network_of_fixed_sizes(tmp_path: Path) -> None:
+    (tmp_path / "payload.jsonl").write_text("\n".join(map(json.dumps, LISTED)))
+    for source in (tmp_path / "payload.jsonl", PAIR, LISTED, {name: np.array(rows) for name, rows in PAIR.items()}):
+        assert payload_of(source, FIXED).rows.tolist() == PAIR_ROWS
+
+
+def test_an_image_may_be_nested_as_its_input_is(tmp_path: Path) -> None:
+    network = replace(IMAGES, task=Task.TENSOR, accepts_missing=False, output_tensors=(OUTPUT,))
+    images = np.arange(96).reshape(2, 3, 4, 4)
+    for document in ({"instances": images.tolist()}, images.tolist(), {"inputs": {"image": images.tolist()}}):
+        np.testing.assert_array_equal(read_payload(written(tmp_path, document), network).rows, images.reshape(2, 48))
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ([{"input_ids": [1, 2, 3, 4], "mask": [1, 1, 1, 1]}], "'input_ids', 'attention_mask', got 'mask'"),
+        ([{"input_ids": [1, 2, 3], "attention_mask": [1, 1, 1, 1]}], "of the shape"),
+        ({"inputs": {"input_ids": [[1, 2, 3, 4]]}}, "got no 'attention_mask'"),
+        ([{"input_ids": [1, 2, 3, 0.5], "attention_mask": [1, 1, 1, 1]}], "whole number"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_by_name(document: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(PayloadMismatch, match=said):
+        read_payload(written(tmp_path, document), FIXED)

@@ -175,6 +175,13 @@ BAD = {
 }
 
 
+def test_a_name_that_an_object_has_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "payload.jsonl"
+    path.write_text('{"input_ids": [1], "attention_mask": [1], "input_ids": [2]}')
+    with pytest.raises(PayloadMismatch, match="each name once in an object, got 'input_ids' twice"):
+        payload_of(path, TEXTS)
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_what_does_not_fit_is_refused_with_its_place(case: str, tmp_path: Path) -> None:
     document, problem = BAD[case]

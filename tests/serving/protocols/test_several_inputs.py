@@ -162,3 +162,22 @@ def test_a_single_input_keeps_its_name_and_says_its_datatype(datatype: str, told
     assert described["inputs"] == [{"name": "input_ids", "datatype": told, "shape": [-1, TOKENS]}]
     configured = json.loads(metadata.model_config(config).body)
     assert configured["input"] == [{"name": "input_ids", "data_type": f"TYPE_{told}", "dims": [TOKENS]}]
+
+
+def test_invocations_may_name_the_tensors(served: AskedModel) -> None:
+    feeds = sentences()
+    columns = {name: values.tolist() for name, values in feeds.items()}
+    instances = [{name: rows[nth] for name, rows in columns.items()} for nth in range(6)]
+    expected = served.predictions(served.infer(body_of(feeds)))
+    for document in ({"inputs": columns}, {"instances": instances}, instances):
+        inference = served.invoke(json.dumps(document).encode())
+        np.testing.assert_array_equal(served.predictions(inference), expected)
+    lines = "\n".join(map(json.dumps, instances)).encode()
+    np.testing.assert_array_equal(served.predictions(served.invoke(lines, "application/jsonlines")), expected)
+
+
+def test_names_in_invocations_that_the_model_does_not_have_are_refused(served: AskedModel, refusal: Refusal) -> None:
+    named = {"input_ids": [1] * TOKENS, "attention_mask": [1] * TOKENS, "types": [0] * TOKENS}
+    refused = refusal(served.invoke, json.dumps({"instances": [named]}).encode())
+    assert refused.status == 400
+    assert "'types'" in refused.reason

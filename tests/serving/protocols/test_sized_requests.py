@@ -178,6 +178,22 @@ def test_a_doubled_name_and_a_shape_that_overflows_are_refused(served: AskedMode
     assert "expected at most" in refusal(served.infer, json.dumps({"inputs": huge}).encode()).reason
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"instances": [{"input_ids": [1], "attention_mask": [1], "input_ids": [2]}]}', "'input_ids' twice"),
+        (b'{"inputs": {"input_ids": [[1, 2], [3]], "attention_mask": [[1, 1], [1, 1]]}}', "lists of one length (2)"),
+        (b'{"instances": [{"input_ids": [NaN], "attention_mask": [1]}]}', "row 1, column 1, got nan"),
+        (b'{"instances": [{"input_ids": [1], "\xff": [1]}]}', "not UTF-8"),
+    ],
+)
+def test_objects_that_are_broken_are_refused_with_their_place(
+    content: bytes, problem: str, served: AskedModel, refusal: Refusal
+) -> None:
+    found = refusal(served.invoke, content)
+    assert (found.status, problem in found.reason) == (400, True), found.reason
+
+
 def test_values_alone_and_tables_do_not_tell_sizes(served: AskedModel, refusal: Refusal) -> None:
     assert "tells its sizes (tokens)" in refusal(lambda: served.infer(b"12345678", header_length=0)).reason
     assert refusal(served.invoke, b"1,2,3", "text/csv").status == 415

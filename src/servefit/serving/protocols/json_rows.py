@@ -133,7 +133,7 @@ def _rows_with_sizes(body: bytes, signature: Signature, limits: Limits) -> np.nd
 
 def _documents(body: bytes) -> list[Any]:
     try:
-        return json_documents(_text(body), _SOURCE)
+        return json_documents(_text(body), _SOURCE, each_name_once=True)
     except PayloadMismatch as error:
         raise mismatch(error) from error
     except RecursionError as error:
