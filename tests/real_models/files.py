@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tests.packages_apart import packages_apart
@@ -30,13 +31,14 @@ _FILES = {
 }
 NAMES = tuple(_FILES)
 
-_STATE, _RATE = {"state": "zeros"}, {"sr": 16000}
+_OF_STATE: Mapping[str, float | str] = {"state": "zeros"}
+_OF_BOTH: Mapping[str, float | str] = {"sr": 16000, "state": "zeros"}
 _CONSTANTS: Mapping[str, Mapping[str, float | str]] = {
-    "vad": _RATE | _STATE,
-    "vad_op15": _RATE | _STATE,
-    "vad_half": _STATE,
-    "vad_ifless": _RATE | _STATE,
-    "vad_openvino": _STATE,
+    "vad": _OF_BOTH,
+    "vad_op15": _OF_BOTH,
+    "vad_half": _OF_STATE,
+    "vad_ifless": _OF_BOTH,
+    "vad_openvino": _OF_STATE,
     "vad_sequence": {"h": "zeros", "c": "zeros"},
 }
 
@@ -55,7 +57,7 @@ class RealFile:
     constants: Mapping[str, float | str] = field(default_factory=dict)
 
     def fed(self, rows: int) -> dict[str, np.ndarray]:
-        known = {
+        known: dict[str, np.ndarray] = {
             "sr": np.array(16000, np.int64),
             "state": np.zeros((2, rows, 128), np.float32),
             "h": np.zeros((1, 1, 128), np.float32),
@@ -71,7 +73,7 @@ class RealFile:
 
 
 @cache
-def _session(path: Path) -> object:
+def _session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

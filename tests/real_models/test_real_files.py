@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def described(name: str, values: np.ndarray, *, binary: bool = False) -> dict[st
 
 def as_bytes(request: Request) -> tuple[bytes, int]:
     """A request of binary tensors, whose order is not the model's, and the length of what describes them."""
-    turned = dict(reversed(request.items()))
+    turned = {name: request[name] for name in reversed(list(request))}
     header = json.dumps({"inputs": [described(name, values, binary=True) for name, values in turned.items()]}).encode()
     return header + b"".join(np.ascontiguousarray(values).tobytes() for values in turned.values()), len(header)
 
@@ -57,7 +57,7 @@ def of_tensors(answer: Any) -> dict[str, np.ndarray]:
     return {each["name"]: np.reshape(each["data"], each["shape"]) for each in answer["outputs"]}
 
 
-def of_rows(answer: Any, outputs: Sequence[str]) -> dict[str, list[Any]]:
+def of_rows(answer: Any, outputs: Sequence[str]) -> dict[str, Any]:
     """The values of each output, of which the rows are objects unless it is the only one."""
     if len(outputs) == 1:
         return {outputs[0]: answer["predictions"]}
@@ -70,7 +70,7 @@ def test_it_predicts_what_onnx_runtime_predicts_whichever_way_it_is_asked(real: 
         body, length = as_bytes(request)
         inferred = [served.infer(as_tensors(request)), served.infer(body, header_length=length)]
         invoked = [served.invoke(as_instances(request)), served.invoke(as_columns(request))]
-        found = [of_tensors(answer) for answer in map(served.answer, inferred)]
+        found: list[Mapping[str, Any]] = [of_tensors(answer) for answer in map(served.answer, inferred)]
         found += [of_rows(answer, outputs) for answer in map(served.answer, invoked)]
         for name, expected in zip(outputs, real.answers(request, outputs), strict=True):
             scale = np.abs(expected).max()
