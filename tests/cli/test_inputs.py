@@ -116,3 +116,15 @@ def test_requests_are_padded_where_a_mask_is_named(servefit: Servefit, tmp_path:
     ended = servefit("profile", path, "--pad", "attention_masks", "--rate", "5/s")
     assert ended.status == 2
     assert "pad: 'attention_masks' is not known; did you mean 'attention_mask'?" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("command", [("recommend",), ("profile", "--driver", "http")])
+def test_rows_that_cannot_be_one_request_are_refused_before_anything_is_compiled(
+    command: tuple[str, ...], servefit: Servefit, tmp_path: Path, state: Path
+) -> None:
+    path = texts(tmp_path / "texts.onnx")
+    name, *options = command
+    ended = servefit(name, path, *options, "--size", "tokens=3,9", "--rows-per-request", "2", "--rate", "5/s")
+    assert ended.status == 2
+    assert "puts rows of different sizes into one request" in " ".join(ended.stderr.split())
+    assert not list(state.glob("artifacts/*"))
