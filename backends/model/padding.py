@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from servefit.backends.model.packing import Packing, join
+from servefit.backends.model.packing import Packing, Place, join, shape_in
 
 if TYPE_CHECKING:
     from servefit.backends.model.types import Padding
 
 _Group: TypeAlias = tuple[np.ndarray, dict[str, int]]
 """The numbers of rows that have the same sizes, and these."""
+
+_Placed: TypeAlias = tuple[np.ndarray, dict[str, int], list[Place]]
+"""The same, and where each input lies in such a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +39,21 @@ class Batch:
 def padded_batches(packing: Packing, padding: Padding, rows: np.ndarray) -> Iterator[Batch]:
     """Yield all ``rows`` in as few calls as they fit in: those that differ in nothing but ``padding.sizes`` go
     together."""
-    together: dict[tuple[int, ...], list[_Group]] = {}
+    together: dict[tuple[int, ...], list[_Placed]] = {}
     for which, sizes in packing.groups(rows):
-        own = rows[which, : packing.width(sizes)]
-        counted = _counted(packing, padding, own, sizes)
+        places = packing.places(sizes)
+        mask = next(place for place in places if place.tensor.name == padding.mask)
+        counted = (rows[which, mask.start : mask.stop] != 0).any(axis=1)
         if not counted.all():
-            yield Batch(own[~counted], sizes, [(which[~counted], sizes)])
+            alone = which[~counted]
+            yield Batch(rows[alone, : places[-1].stop], sizes, [(alone, sizes)])
         if counted.any():
             others = tuple(size for name, size in sizes.items() if name not in padding.sizes)
-            together.setdefault(others, []).append((which[counted], sizes))
-    for groups in together.values():
-        longest = {name: max(sizes[name] for _, sizes in groups) for name in packing.sizes}
-        yield Batch(_padded(packing, rows, groups, longest), longest, groups)
+            together.setdefault(others, []).append((which[counted], sizes, places))
+    for placed in together.values():
+        longest = {name: max(sizes[name] for _, sizes, _ in placed) for name in packing.sizes}
+        groups = [(which, sizes) for which, sizes, _ in placed]
+        yield Batch(_padded(packing, rows, placed, longest), longest, groups)
 
 
 def cut(packing: Packing, padding: Padding, batch: Batch, predictions: np.ndarray) -> np.ndarray:
@@ -61,41 +67,35 @@ def cut(packing: Packing, padding: Padding, batch: Batch, predictions: np.ndarra
     for name, of in zip(packing.sizes, padding.outputs, strict=True):
         if of and told[name] != batch.longest[of]:
             raise ValueError(f"{name} is {told[name]} where {of} is {batch.longest[of]}")
+    places = packing.places(told)
     parts: list[np.ndarray] = []
     begin = 0
     for which, sizes in batch.groups:
-        of_group = predictions[begin : begin + len(which)]
-        begin += len(which)
+        count = len(which)
+        of_group = predictions[begin : begin + count]
+        begin += count
         own = {name: sizes.get(of, told[name]) for name, of in zip(packing.sizes, padding.outputs, strict=True)}
-        blocks = [
-            of_group[:, at.start : at.stop]
-            .reshape(-1, *at.shape)[(slice(None), *map(slice, there.shape))]
-            .reshape(len(which), -1)
-            for at, there in zip(packing.places(told), packing.places(own), strict=True)
-        ]
-        parts.append(packing.pack(blocks, own, predictions.dtype.name))
+        blocks = [np.tile(np.array(list(own.values()), dtype=predictions.dtype), (count, 1))]
+        for at in places:
+            shape = shape_in(at.tensor.shape, own)
+            values = of_group[:, at.start : at.stop].reshape(count, *at.shape)
+            blocks.append(values[(slice(None), *map(slice, shape))].reshape(count, -1))
+        parts.append(np.concatenate(blocks, axis=1))
     return join(parts)
 
 
-def _counted(packing: Packing, padding: Padding, rows: np.ndarray, sizes: Mapping[str, int]) -> np.ndarray:
-    """Return which rows, of these sizes, have a mask that counts a place."""
-    mask = next(place for place in packing.places(sizes) if place.tensor.name == padding.mask)
-    counted: np.ndarray = (rows[:, mask.start : mask.stop] != 0).any(axis=1)
-    return counted
-
-
-def _padded(packing: Packing, rows: np.ndarray, groups: Sequence[_Group], longest: Mapping[str, int]) -> np.ndarray:
+def _padded(packing: Packing, rows: np.ndarray, placed: Sequence[_Placed], longest: Mapping[str, int]) -> np.ndarray:
     """Return the rows of all groups, one group after the other, with zeros up to the sizes ``longest``."""
-    if len(groups) == 1:
-        return rows[groups[0][0], : packing.width(longest)]
-    count = sum(len(which) for which, _ in groups)
-    places = [packing.places(sizes) for _, sizes in groups]
+    if len(placed) == 1:
+        [(which, _, places)] = placed
+        return rows[which, : places[-1].stop]
+    count = sum(len(which) for which, _, _ in placed)
     blocks = []
-    for nth, target in enumerate(packing.places(longest)):
-        block = np.zeros((count, *target.shape), dtype=rows.dtype)
+    for nth, shape in enumerate(shape_in(tensor.shape, longest) for tensor in packing.tensors):
+        block = np.zeros((count, *shape), dtype=rows.dtype)
         begin = 0
-        for (which, _), of_group in zip(groups, places, strict=True):
-            own = of_group[nth]
+        for which, _, places in placed:
+            own = places[nth]
             values = rows[which, own.start : own.stop].reshape(-1, *own.shape)
             block[(slice(begin, begin + len(which)), *map(slice, own.shape))] = values
             begin += len(which)

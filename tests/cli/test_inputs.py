@@ -120,11 +120,13 @@ def test_requests_are_padded_where_a_mask_is_named(servefit: Servefit, tmp_path:
 
 @pytest.mark.parametrize("command", [("recommend",), ("profile", "--driver", "http")])
 def test_rows_that_cannot_be_one_request_are_refused_before_anything_is_compiled(
-    command: tuple[str, ...], servefit: Servefit, tmp_path: Path, state: Path
+    command: tuple[str, ...], servefit: Servefit, tmp_path: Path
 ) -> None:
     path = texts(tmp_path / "texts.onnx")
     name, *options = command
-    ended = servefit(name, path, *options, "--size", "tokens=3,9", "--rows-per-request", "2", "--rate", "5/s")
+    home = tmp_path / "home"
+    said = ("--size", "tokens=3,9", "--rows-per-request", "2", "--rate", "5/s")
+    ended = servefit(name, path, *options, *said, SERVEFIT_HOME=str(home))
     assert ended.status == 2
     assert "puts rows of different sizes into one request" in " ".join(ended.stderr.split())
-    assert not list(state.glob("artifacts/*"))
+    assert not list(home.glob("artifacts/*"))
