@@ -20,6 +20,8 @@ from servefit import state
 from servefit.backends.types import Artifact, Target
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from servefit.backends.model import Model
     from servefit.backends.types import Capabilities
 
@@ -39,9 +41,13 @@ class Entry:
     payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def artifact_key(model: Model, backend: Capabilities, version: str, target: Target) -> str:
-    """Return the name of the cache entry for ``model`` compiled by ``backend``."""
-    parts = [SCHEMA, model.digest, model.format, backend.name, version, target, backend.cache_key()]
+def artifact_key(
+    model: Model, backend: Capabilities, version: str, target: Target, calibration: np.ndarray | None = None
+) -> str:
+    """Return the name of the cache entry for ``model`` compiled by ``backend``, calibrated on these rows if on any."""
+    parts: list[Any] = [SCHEMA, model.digest, model.format, backend.name, version, target, backend.cache_key()]
+    if calibration is not None:
+        parts += [calibration.shape, calibration.dtype.name, sha256(calibration.tobytes()).hexdigest()]
     return sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
 

@@ -6,12 +6,12 @@ The built-in ones are asked in this process. Those of other packages answer from
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from servefit.backends.refused import RefusedBackend
 from servefit.backends.registry import BUILT_IN, backend_names, entry_point, imported
-from servefit.backends.types import Availability
+from servefit.backends.types import Availability, Precision
 from servefit.errors import SpecError
 from servefit.plug_ins import Package
 
@@ -53,6 +53,12 @@ def ask_backends(
         if isinstance(candidate, ForeignBackend):
             candidate.begin(model, timeout_s=timeout_s)
     return found
+
+
+def of_precision(names: Iterable[str], allowed: Collection[Precision] = (Precision.EXACT,)) -> tuple[str, ...]:
+    """Return those of ``names`` whose precision is among the ``allowed`` ones. Nobody is asked in a child process:
+    those of other packages are all returned."""
+    return tuple(name for name in names if name not in BUILT_IN or imported(name).precision in allowed)
 
 
 def has_answered(backend: Capabilities, model: Model) -> bool:

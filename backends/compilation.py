@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from servefit import state
 from servefit.backends import cache
+from servefit.backends.calibration import calibration_rows
 from servefit.backends.capabilities import ask_backends
 from servefit.backends.model import Model
 from servefit.backends.model.kept import as_kept
 from servefit.backends.parity import Agreement
 from servefit.backends.registry import imported
-from servefit.backends.types import Artifact, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Precision, Predictor, Settings, Target
 from servefit.backends.verification import drawn_rows, in_child, padded_rows, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 from servefit.field_types import check_type
@@ -35,7 +36,11 @@ from servefit.time_limit import time_limit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+
     from servefit.backends.payload import Payload
+    from servefit.backends.quality.findings import Quality
+    from servefit.backends.quality.limits import PrecisionLimits
     from servefit.backends.types import Capabilities
 
 _log = logging.getLogger(__name__)
@@ -46,12 +51,17 @@ DEFAULT_TIMEOUT_S = 600.0
 DEFAULT_MEMORY_BYTES = 32 * 2**30
 """A bound on address space, of which libraries reserve more than they use."""
 
+_JUDGING = 1
+"""Raise it when what was found of less exact artifacts is not to be used any more."""
+
 
 @shown("backend", "target", "seconds", "cached", "artifact")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compilation:
     """A compiled and checked artifact. ``seconds`` is what compiling took, in this call or when the artifact was
-    cached; the errors are the largest on the ``rows_checked`` rows drawn from the model and of this call's payload."""
+    cached; the errors are the largest on the ``rows_checked`` rows drawn from the model and of this call's payload.
+    ``quality`` is what was found of an artifact that predicts less exactly, which was checked on rows of the payload
+    alone; None for an exact one."""
 
     backend: str
     target: Target
@@ -61,6 +71,7 @@ class Compilation:
     max_abs_error: float
     max_rel_error: float
     rows_checked: int
+    quality: Quality | None = None
 
 
 def compile_model(
@@ -69,19 +80,22 @@ def compile_model(
     *,
     payload: Payload | None = None,
     target: Target | str = Target.CPU,
+    precision: PrecisionLimits | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     memory_bytes: int | None = DEFAULT_MEMORY_BYTES,
 ) -> Compilation:
     """Compile a model with a backend, or find the artifact in the cache.
 
     The artifact's predictions have been compared with those of the model's own library, on rows drawn from the model
-    and on those of ``payload``.
+    and on those of ``payload``; or, with a backend that predicts less exactly, held against the limits of
+    ``precision``, on rows of ``payload``.
 
     Args:
         model: What ``Model.load`` takes, or a Model.
         backend: The name of a backend, as ``servefit backends`` lists them.
-        payload: Rows that are compared too.
+        payload: Rows that are compared too, and that a backend calibrates on which does.
         target: The kind of processor: "cpu" or "cuda".
+        precision: What is allowed of a backend that predicts less exactly; None: nothing.
         timeout_s: Seconds that compiling and checking together may take.
         memory_bytes: Memory that the compilation, and all that it starts, may take; None: as much as there is.
 
@@ -93,6 +107,7 @@ def compile_model(
         BackendUnavailable: The backend does not run here.
         CompileFailed: The backend does not take this model, failed, or ran out of time or memory.
         OutputMismatch: The artifact's predictions differ from those of the model's own library.
+        LimitNotKept: They differ by more than ``precision`` allows, or the rows are too few to tell.
         StateError: The cache cannot be written.
         ModelError: The model cannot be read.
 
@@ -102,21 +117,27 @@ def compile_model(
             print(sf.compile_model("model.ubj", "treelite").artifact.folder)
     """
     from servefit.backends.payload import Payload
+    from servefit.backends.quality.limits import PrecisionLimits
 
     check_type("backend", backend, str)
     check_type("payload", payload, Payload | None)
+    check_type("precision", precision, PrecisionLimits | None)
     target = Target.named(target)
     model = as_kept(model) if isinstance(model, Model) else Model.load(model)
     began = perf_counter()
     with time_limit(lambda: began + timeout_s - perf_counter()):
-        return _compile(model, backend, target, payload, memory_bytes)
+        chosen, version = _usable(model, backend, target)
+        if chosen.precision is not Precision.EXACT:
+            return _compile_less_exactly(model, chosen, version, target, payload, precision, memory_bytes)
+        return _compile(model, chosen, version, target, payload, memory_bytes)
 
 
 def _compile(
-    model: Model, backend: str, target: Target, payload: Payload | None, memory_bytes: int | None
+    model: Model, chosen: Capabilities, version: str, target: Target, payload: Payload | None, memory_bytes: int | None
 ) -> Compilation:
-    chosen, version = _usable(model, backend, target)
-    key = cache.artifact_key(model, chosen, version, target)
+    backend = chosen.name
+    calibration = calibration_rows(chosen, payload)
+    key = cache.artifact_key(model, chosen, version, target, calibration)
     digest = "" if payload is None else sha256(payload.rows.tobytes()).hexdigest()
     entry = cache.find(key)
     if entry is not None:
@@ -129,23 +150,7 @@ def _compile(
     agreements: list[Agreement] = []
 
     def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
-        begin = perf_counter()
-        facts = in_child(
-            backend,
-            "compile_artifact",
-            *(backend, model, target, folder),
-            timeout_s=inf,
-            memory_bytes=memory_bytes,
-        )
-        seconds = perf_counter() - begin
-        artifact = Artifact(
-            backend=backend,
-            backend_version=version,
-            model_digest=model.digest,
-            target=target,
-            folder=folder,
-            facts=facts,
-        )
+        artifact, seconds = _compiled(model, chosen, version, target, calibration, folder, memory_bytes)
         agreements.extend(verify(model, artifact, checked_on))
         return artifact, {"seconds": seconds, **asdict(reduce(or_, agreements[: len(drawn)]))}
 
@@ -156,14 +161,105 @@ def _compile(
     return _compilation(entry, digest, cached=False)
 
 
-def is_cached(model: Model, backend: str, target: Target = Target.CPU) -> bool:
+def _compile_less_exactly(
+    model: Model,
+    chosen: Capabilities,
+    version: str,
+    target: Target,
+    payload: Payload | None,
+    limits: PrecisionLimits | None,
+    memory_bytes: int | None,
+) -> Compilation:
+    """Compile with a backend that predicts less exactly, and hold the artifact against ``limits``. An artifact is
+    cached whether it keeps them or not; that it keeps some is known of these, on these rows, alone."""
+    import msgspec
+
+    from servefit.backends.quality.findings import Quality
+    from servefit.backends.quality.judging import judge, judged_rows, with_labels
+
+    backend = chosen.name
+    if limits is None or chosen.precision.value not in limits.allowed:
+        raise CompileFailed(
+            backend,
+            f"it computes in {chosen.precision}, which changes predictions",
+            remedy=f"allow it with --allow-precision {chosen.precision} and a limit, such as --max-deviation 0.01",
+        )
+    limits = with_labels(limits)
+    judged = judged_rows(limits, model, payload)
+    calibration = calibration_rows(chosen, payload)
+    key = cache.artifact_key(model, chosen, version, target, calibration)
+    entry = cache.find(key)
+    cached = entry is not None
+
+    def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
+        artifact, seconds = _compiled(model, chosen, version, target, calibration, folder, memory_bytes)
+        return artifact, {"seconds": seconds}
+
+    if entry is None:
+        entry = cache.store(key, fill)
+    digest = sha256(judged.rows.tobytes() + msgspec.json.encode([_JUDGING, limits])).hexdigest()
+    # What a function of the user's own says may be another thing today.
+    known = entry.payloads.get(digest) if limits.quality is None or not limits.quality.is_own_function else None
+    if known is not None:
+        quality = msgspec.convert(known, Quality)
+    else:
+        quality = judge(entry.artifact, model, judged, limits, chosen.precision.value)
+        entry = cache.add_payload(entry, digest, msgspec.to_builtins(quality))
+    _log.info("%s (%s): %s", backend, target.value, quality.text)
+    return Compilation(
+        backend=backend,
+        target=target,
+        artifact=entry.artifact,
+        seconds=entry.report["seconds"],
+        cached=cached,
+        max_abs_error=quality.largest_error,
+        max_rel_error=quality.largest_deviation,
+        rows_checked=quality.rows,
+        quality=quality,
+    )
+
+
+def _compiled(
+    model: Model,
+    chosen: Capabilities,
+    version: str,
+    target: Target,
+    calibration: np.ndarray | None,
+    folder: Path,
+    memory_bytes: int | None,
+) -> tuple[Artifact, float]:
+    """Compile into ``folder`` in a child process, and return the artifact, unchecked, and the seconds that it took."""
+    begin = perf_counter()
+    facts = in_child(
+        chosen.name,
+        "compile_artifact",
+        *(chosen.name, model, target, folder, calibration),
+        timeout_s=inf,
+        memory_bytes=memory_bytes,
+    )
+    artifact = Artifact(
+        backend=chosen.name,
+        backend_version=version,
+        model_digest=model.digest,
+        target=target,
+        folder=folder,
+        facts=facts,
+    )
+    return artifact, perf_counter() - begin
+
+
+def is_cached(model: Model, backend: str, target: Target = Target.CPU, payload: Payload | None = None) -> bool:
     """Return whether ``compile_model`` would find an artifact and not compile. Raises SpecError for an unknown
     backend."""
     chosen = ask_backends([backend], model)[backend]
     found = chosen.probe(target)
     if not found.available or not chosen.supports(model).available:
         return False
-    return cache.find(cache.artifact_key(model, chosen, found.version or "", target)) is not None
+    try:
+        calibration = calibration_rows(chosen, payload)
+    except CompileFailed:
+        return False
+    return cache.find(cache.artifact_key(model, chosen, found.version or "", target, calibration)) is not None
 
 
 def estimate_s(model: Model, backend: str) -> float:

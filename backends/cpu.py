@@ -1,5 +1,5 @@
-"""The features of this CPU, as a short string for cache keys: machine code compiled for one CPU may not run on
-another."""
+"""The features of this CPU: one by one, and as a short string for cache keys, since machine code compiled for one CPU
+may not run on another."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def cpu_features() -> str:
     flags = _flags(Path("/proc/cpuinfo"))
     architecture = platform.machine() or "unknown"
     return f"{architecture}-{sha256(' '.join(flags).encode()).hexdigest()[:12]}" if flags else architecture
+
+
+def has_instructions(*flags: str) -> bool:
+    """Return whether the first CPU has any of these instruction sets, by the kernel's names."""
+    return not set(flags).isdisjoint(_flags(Path("/proc/cpuinfo")))
 
 
 def _flags(cpuinfo: Path) -> list[str]:

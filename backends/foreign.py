@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.questions import Answers, ModelAnswers, refusal
-from servefit.backends.types import Availability, Knob, Target
+from servefit.backends.types import Availability, Knob, Precision, Target
 from servefit.errors import OutOfMemory, TimedOut, WorkerCrashed
 from servefit.isolation import begin_isolated
 from servefit.quantities import duration_text
@@ -62,6 +62,14 @@ class ForeignBackend:
         self._lock = threading.Lock()
         self._asked: dict[_Subject, Future[bytes]] = {}
         self._known: dict[_Subject, Answers] = {}
+
+    @property
+    def precision(self) -> Precision:
+        return self._of_itself().precision
+
+    @property
+    def calibrates(self) -> bool:
+        return self._of_itself().calibrates
 
     def begin(self, model: Model | None = None, *, timeout_s: float | None = None) -> None:
         """Have it begin to answer, within ``timeout_s`` and no longer than is usual, unless it was asked already."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from servefit.backends.installed import installed, package_folder, thread_counts
 from servefit.backends.model.types import Library
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import BackendError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class LightGBMBackend:
     """Serves LightGBM models of every kind."""
 
     name = "lightgbm"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:

@@ -17,7 +17,7 @@ import numpy as np
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.types import Task
 from servefit.backends.trees import header, output_facts, read_trees, readable
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class OneDALBackend:
     """Serves ensembles with one output, and multi-class ones that end in a softmax; no categorical splits."""
 
     name = "onedal"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:

@@ -12,10 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.backends.model import onnx_io
 from servefit.backends.model.onnx_file import read_onnx
-from servefit.backends.model.onnx_io import OnnxInterface
-from servefit.backends.model.types import ROW_DATATYPES
+from servefit.backends.tensor_predictor import TensorPredictor
 from servefit.backends.types import Settings, Target
 from servefit.errors import RowsRefused
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
     from servefit.backends.model import Model
+    from servefit.backends.model.onnx_io import OnnxInterface
 
 
 def prepare(model: Model, workdir: Path) -> Mapping[str, Any]:
@@ -62,21 +61,16 @@ def _sorted_labels(zipmap: onnx.NodeProto) -> bool:
     return all(sorted(labels) == list(labels) for each in zipmap.attribute for labels in (each.ints, each.strings))
 
 
-class NativePredictor:
-    """Calls a session as its interface says, without a copy where rows can be fed as they are."""
+class NativePredictor(TensorPredictor):
+    """Predicts with a session of ONNX Runtime."""
 
     def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
         from onnxruntime.capi import onnxruntime_pybind11_state as library
 
         # What is in the rows is found wrong by one operator or another, each of which has a status of its own.
         self._refusals = (library.InvalidArgument, library.Fail, library.RuntimeException)
-        self._session = session
-        self._interface = OnnxInterface.from_facts(facts)
-        self._outputs = list(self._interface.outputs)
-        plain = len(self._interface.inputs) == 1 and not self._interface.sizes
-        only = self._interface.inputs[0] if plain else None
-        truths = any(node.type == "tensor(bool)" for node in session.get_outputs() if node.name in self._outputs)
-        self._fed_directly = only if only is not None and only.datatype in ROW_DATATYPES and not truths else None
+        truths = any(node.type == "tensor(bool)" for node in session.get_outputs() if node.name in facts["outputs"])
+        super().__init__(session, facts, truths=truths)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         try:
@@ -85,19 +79,6 @@ class NativePredictor:
             if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
                 raise
             raise RowsRefused("onnxruntime", _reason(error)) from error
-
-    def _predict_rows(self, rows: np.ndarray) -> np.ndarray:
-        interface, direct, count = self._interface, self._fed_directly, len(rows)
-        if direct is None or len(self._outputs) > 1 or interface.output_is_maps or interface.batch not in (None, count):
-            return onnx_io.predict(self._session, interface, rows)
-        feed = {direct.name: rows.reshape(count, *direct.shape)}
-        values: np.ndarray = self._session.run(self._outputs, feed)[0].reshape(count, -1)
-        if interface.second_class_only:
-            return values[:, 1]
-        return values[:, 0] if values.shape[1] == 1 else values
-
-    def close(self) -> None:
-        vars(self).clear()
 
 
 _SIGNS_OF_THE_MACHINE = ("CUDA", "cuda", "CUBLAS", "CUDNN", "allocate memory", "AllocateRaw", "bad_alloc")

@@ -13,9 +13,9 @@ from servefit.backends.cuda import cuda_device
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.types import Library
 from servefit.backends.onnx_session import PROVIDERS, open_session
-from servefit.backends.sklearn_onnx import convert, converter, convertible
+from servefit.backends.sklearn_onnx import CONVERTING_S, convert, converter, convertible
 from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
@@ -27,15 +27,13 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
 
 
-_CONVERTING_S = 3.0
-"""Importing scikit-learn and skl2onnx takes that long here; converting takes a tenth of a second."""
-
-
 class OnnxRuntimeBackend:
     """Serves ONNX models, tree ensembles and estimators of scikit-learn on the CPU, and networks on CUDA too. CUDA has
     not run on a GPU yet."""
 
     name = "onnxruntime"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         found = installed("onnxruntime", "onnxruntime", "onnxruntime-gpu", remedy="pip install onnxruntime")
@@ -67,11 +65,11 @@ class OnnxRuntimeBackend:
 
     def compile_estimate_s(self, model: Model) -> float:
         if model.trees is None:
-            return (0.5 if model.library is Library.ONNX else _CONVERTING_S) + model.size_bytes / 5e8
+            return (0.5 if model.library is Library.ONNX else CONVERTING_S) + model.size_bytes / 5e8
         return 1.0 + model.trees.nodes / 1e5
 
     def cache_key(self) -> str:
-        return f"onnx_trees 1, onnx_io 4, {converter()}"
+        return f"onnx_trees 1, onnx_io 5, {converter()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if target is Target.CUDA and model.trees is not None:

@@ -13,7 +13,8 @@ let that pass and stop everything else, and the right measure depends on what an
 - A tensor of a network is compared relatively, with an allowance on the scale of its own row. Its sizes are equal.
   Where the network itself makes much of little, some times as much is allowed as its own library's predictions change
   by when every number that goes in is off by one rounding: no runtime can do better. So is a rounding of one, or of the
-  largest value that the tensor has in any row where that is less: a probability is often one minus another.
+  largest value that the tensor has in any row where that is less: a probability is often one minus another. What comes
+  out of a sigmoid is rounded as one is, however small it is.
 - A class number must be equal.
 
 The unit is the bound of float32 summation: half an epsilon for each tree (Higham, Accuracy and Stability of Numerical
@@ -143,13 +144,16 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
     if "int" in model.signature.output_datatype:
         return zeros, zeros
     if model.trees is None:
+        sigmoids = {output.name for output in model.signature.output_tensors if output.of_sigmoid}
         rounding = float(np.finfo(np.float32).eps) * np.minimum(1, _scales(model, magnitude, over_rows=True))
         relative, absolute = zeros + TENSOR_TOLERANCE, TENSOR_TOLERANCE * _scales(model, magnitude) + rounding
         for exact in (relative, absolute):
             exact[:, : len(model.signature.output_sizes)] = 0
-            for tensor, rows, columns in _blocks(model.signature, reference):
+            for tensor, rows, columns in output_blocks(model.signature, reference):
                 if tensor is not None and not tensor.datatype.startswith("float"):
                     exact[rows, columns] = 0
+                elif tensor is not None and tensor.name in sigmoids and exact is absolute:
+                    exact[rows, columns] += np.finfo(np.float32).eps
         return relative, absolute
     unit = float(np.finfo(np.float32).eps) / 2 * max(model.trees.trees, 100)
     if model.trees.objective in CLASS_NUMBER_OBJECTIVES:
@@ -168,7 +172,7 @@ def _scales(model: Model, magnitude: np.ndarray, *, over_rows: bool = False) -> 
     largest: dict[str | None, float] = {}
     blocks = [
         (None if tensor is None else tensor.name, rows, columns)
-        for tensor, rows, columns in _blocks(model.signature, magnitude)
+        for tensor, rows, columns in output_blocks(model.signature, magnitude)
     ]
     for name, rows, columns in blocks:
         block = magnitude[rows, columns]
@@ -180,7 +184,9 @@ def _scales(model: Model, magnitude: np.ndarray, *, over_rows: bool = False) -> 
     return scales
 
 
-def _blocks(signature: Signature, predictions: np.ndarray) -> Iterator[tuple[Tensor | None, np.ndarray | slice, slice]]:
+def output_blocks(
+    signature: Signature, predictions: np.ndarray
+) -> Iterator[tuple[Tensor | None, np.ndarray | slice, slice]]:
     """Yield the rows and the columns of each output tensor, several times where rows differ in sizes; all of them, of
     no tensor, where the outputs are not known apart."""
     if not signature.output_sizes:

@@ -13,7 +13,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.registry import entry_point
-from servefit.backends.types import Availability, Knob, KnobValue, Target
+from servefit.backends.types import Availability, Knob, KnobValue, Precision, Target
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -39,6 +39,8 @@ class Answers:
 
     targets: dict[Target, Availability]
     cache_key: str
+    precision: Precision = Precision.EXACT
+    calibrates: bool = False
     model: ModelAnswers | None = None
 
     @classmethod
@@ -74,6 +76,8 @@ def answer(name: str, package: Package, model: Model | None, vcpus: int) -> byte
         answers = Answers(
             targets={target: _probed(backend, target, package) for target in Target},
             cache_key=_cache_key(backend),
+            precision=_precision(backend),
+            calibrates=_calibrates(backend),
             model=None if model is None else _about(backend, model, vcpus, package),
         )
     except _BrokenContract as broken:
@@ -114,6 +118,21 @@ def _cache_key(backend: Backend) -> str:
     if not isinstance(key, str):
         raise _BrokenContract(f"its cache_key gave a {type(key).__name__}, and not a str")
     return str(key)
+
+
+def _precision(backend: Backend) -> Precision:
+    got = _call("its precision", lambda: getattr(backend, "precision", Precision.EXACT))
+    known = [precision.value for precision in Precision]
+    if got not in known:
+        raise _BrokenContract(f"its precision is {got!r}, and not one of {', '.join(known)}")
+    return Precision(got)
+
+
+def _calibrates(backend: Backend) -> bool:
+    got = _call("its calibrates", lambda: getattr(backend, "calibrates", False))
+    if not isinstance(got, bool):
+        raise _BrokenContract(f"its calibrates is a {type(got).__name__}, and not a bool")
+    return got
 
 
 def _probed(backend: Backend, target: Target, package: Package) -> Availability:

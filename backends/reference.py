@@ -41,10 +41,12 @@ def _lightgbm(model: Model) -> Predict:
 
 
 def _sklearn(model: Model) -> Predict:
+    from servefit.backends.model.sklearn_frames import frame_of
     from servefit.backends.model.sklearn_io import predict
     from servefit.backends.trees import unpickled
 
-    return partial(predict, unpickled(model), model.signature.task)
+    estimator = unpickled(model)
+    return partial(predict, estimator, model.signature.task, frame=frame_of(estimator))
 
 
 def _onnx(model: Model) -> Predict:

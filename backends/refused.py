@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servefit.backends.types import Availability, Knob, Target
+from servefit.backends.types import Availability, Knob, Precision, Target
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -17,6 +17,14 @@ class RefusedBackend:
 
     name: str
     refusal: Availability
+
+    @property
+    def precision(self) -> Precision:
+        return Precision.EXACT
+
+    @property
+    def calibrates(self) -> bool:
+        return False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         return self.refusal

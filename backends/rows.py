@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from servefit.backends.model.keeping import content_as_named
+from servefit.backends.model.texts import TEXT_SIZE
+from servefit.backends.text_rows import drawn_texts, with_texts
 
 if TYPE_CHECKING:
     from servefit.backends.model import Input, Model, Signature
@@ -48,7 +50,7 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
     if signature.padding is not None:
         mask = next(each for each in signature.inputs if each.name == signature.padding.mask)
         rows[:, mask.start : mask.stop] = 1
-    return rows
+    return _with_texts(signature, rows, seed, hard=False)
 
 
 def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
@@ -61,29 +63,44 @@ def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
     throughout: zero, negative zero, missing, an extreme; in integer inputs the least that they take, and the most.
     """
     columns = _Columns(model, seed)
-    rows = synthetic_rows(model, count, seed + 1)
+    rows = synthetic_rows(model, count, seed + 1)[:, : model.signature.features]
     recipes = columns.recipes(accepts_missing=model.signature.accepts_missing)
     for chosen, recipe in zip(np.array_split(np.arange(count), len(recipes)), recipes, strict=True):
         for feature in range(len(model.signature.sizes), model.signature.features):
             rows[chosen, feature] = columns.harden(recipe, feature, rows[chosen, feature])
     uniform = _uniform_values(model.signature, has_trees=model.trees is not None)[:count]
     values = np.arange(len(model.signature.sizes), model.signature.features)
-    ordinary = np.setdiff1d(values, model.signature.integer_features)
+    ordinary = np.setdiff1d(values, [*model.signature.integer_features, *columns.closed])
     rows[: len(uniform), ordinary] = uniform[:, np.newaxis]
     for model_input in model.signature.inputs:
-        if model_input.is_whole:
+        if model_input.is_whole and not model_input.known:
             rows[:1, model_input.start : model_input.stop], rows[1:2, model_input.start : model_input.stop] = (
                 model_input.whole_range
             )
-    return rows
+    return _with_texts(model.signature, rows, seed, hard=True)
+
+
+def _with_texts(signature: Signature, rows: np.ndarray, seed: int, *, hard: bool) -> np.ndarray:
+    """Return ``rows`` of the usual sizes with the texts that go with them, where the model takes some."""
+    if not any(one.is_text for one in signature.inputs):
+        return rows
+    return with_texts(signature, rows, drawn_texts(signature, len(rows), np.random.default_rng(seed), hard=hard))
 
 
 def zero_rows(signature: Signature, count: int, sizes: Mapping[str, int] | None = None) -> np.ndarray:
-    """Return ``count`` rows of zeros as the model takes them, of ``sizes`` or of the usual ones."""
+    """Return ``count`` rows of zeros and empty texts, of ``sizes`` or of the usual ones. An input that takes known
+    values alone has one of these."""
     told = signature if sizes is None else signature.of_sizes(sizes)
     rows = np.zeros((count, told.features), dtype=told.row_datatype)
     rows[:, : len(told.sizes)] = [size.usual for size in told.sizes]
-    return rows
+    closed = [one for one in told.inputs if not one.takes_unknown and one.known]
+    for one in closed:
+        if not one.is_text:
+            rows[:, one.start : one.stop] = one.known[0]
+    if not any(one.is_text for one in closed):
+        return rows
+    generator = np.random.default_rng(0)
+    return with_texts(told, rows, drawn_texts(told, count, generator))
 
 
 def nudged_rows(model: Model, rows: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -97,6 +114,7 @@ def nudged_rows(model: Model, rows: np.ndarray, seed: int = 0) -> np.ndarray:
     if signature.sizes:
         for which, sizes in signature.packing.groups(rows):
             fixed[which, : len(signature.sizes)] = True
+            fixed[which, signature.packing.width({**sizes, TEXT_SIZE: 0}) :] = True
             for place, model_input in zip(signature.packing.places(sizes), signature.inputs, strict=True):
                 if model_input.is_whole:
                     fixed[which, place.start : place.stop] = True
@@ -175,6 +193,11 @@ class _Columns:
             for column in range(model_input.start, model_input.stop)
         }
 
+    @property
+    def closed(self) -> list[int]:
+        """The columns that take known values alone."""
+        return [column for column, one in self._inputs.items() if not one.takes_unknown]
+
     def recipes(self, *, accepts_missing: bool) -> list[_Recipe]:
         recipes: list[_Recipe]
         if not self._splits:
@@ -189,6 +212,8 @@ class _Columns:
 
     def plausible(self, feature: int, count: int) -> np.ndarray:
         splits = self._splits.get(feature, _NO_SPLITS)
+        if self._inputs and self._inputs[feature].known:
+            return self._generator.choice(np.array(self._inputs[feature].known), count)
         if feature in self._integer_features and not splits.thresholds.size:
             if not self._inputs:
                 return self._generator.integers(0, 2, count)
@@ -204,8 +229,10 @@ class _Columns:
     def harden(self, recipe: _Recipe, feature: int, plausible: np.ndarray) -> np.ndarray:
         """Return hard values, which ``recipe`` makes of plausible ones where the feature has something to make it
         of."""
-        if feature in self._integer_features and feature not in self._splits:
+        if self._inputs and not self._inputs[feature].takes_unknown:
             return plausible
+        if feature in self._integer_features and feature not in self._splits:
+            return self._some_unknown(feature, plausible)
         return self._as_input(feature, recipe(feature, plausible))
 
     def _as_input(self, feature: int, values: np.ndarray) -> np.ndarray:
@@ -224,6 +251,14 @@ class _Columns:
         values = edges[gap] + self._generator.random(count) * (edges[gap + 1] - edges[gap])
         clipped: np.ndarray = np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(datatype)
         return clipped
+
+    def _some_unknown(self, feature: int, plausible: np.ndarray) -> np.ndarray:
+        """Return ``plausible`` whole numbers, and among them some beside those that are known, where any are."""
+        known = self._inputs[feature].known if self._inputs else ()
+        if not known:
+            return plausible
+        others = np.array(known + tuple(int(each) + 1 for each in known) + (-1, 0))
+        return self._replace_some(plausible, others, share=0.25)
 
     def _unchanged(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
         return plausible

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.types import Library, Task
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
+from servefit.errors import RowsRefused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,8 @@ class SklearnBackend:
     """Serves scikit-learn estimators of every kind."""
 
     name = "sklearn"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:
@@ -62,6 +65,7 @@ class _Predictor:
         from threadpoolctl import threadpool_limits
 
         from servefit.backends.model import sklearn_io
+        from servefit.backends.model.sklearn_frames import frame_of
 
         # The pickle was trusted when the model was opened, and only what was opened becomes an artifact.
         self._estimator = pickle.loads(model.read_bytes())
@@ -70,9 +74,15 @@ class _Predictor:
                 self._estimator.set_params(**{name: threads})
         self._limits = threadpool_limits(limits=threads)
         self._predict, self._task = sklearn_io.predict, task
+        self._frame = frame_of(self._estimator)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        return self._predict(self._estimator, self._task, rows)
+        if self._frame is None:
+            return self._predict(self._estimator, self._task, rows)
+        try:
+            return self._predict(self._estimator, self._task, rows, self._frame)
+        except (ValueError, TypeError) as error:  # a category that it does not know, mostly
+            raise RowsRefused("sklearn", (str(error).splitlines() or [type(error).__name__])[0][:300]) from error
 
     def close(self) -> None:
         self._limits.restore_original_limits()

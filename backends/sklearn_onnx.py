@@ -1,18 +1,24 @@
-"""scikit-learn estimators without trees as ONNX models, for the backend of ONNX Runtime: pipelines that scale and
-select, linear models, networks, neighbours. skl2onnx converts them; whether it did so rightly is for ``verification``
-to say. Tree ensembles are converted by ``onnx_trees``.
+"""scikit-learn estimators without trees as ONNX models, for the backend of ONNX Runtime: pipelines that scale, encode
+and select, linear models, networks, neighbours. skl2onnx converts them; whether it did so rightly is for
+``verification`` to say. Tree ensembles are converted by ``onnx_trees``.
+
+Columns of different kinds are inputs of their own. A tensor has no missing text, so what stands for one is found here.
 """
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model.onnx_io import OnnxInterface
+from servefit.backends.model.sklearn_frames import Column, Frame, frame_of, is_missing
 from servefit.backends.model.sklearn_io import prediction_method
+from servefit.backends.model.texts import TEXT
 from servefit.backends.model.types import Input, Library, Task
 from servefit.backends.trees import readable, unpickled
 from servefit.backends.types import Availability
@@ -21,13 +27,34 @@ from servefit.errors import CompileFailed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from servefit.backends.model import Model
+    import numpy as np
+    import onnx
+
+    from servefit.backends.model import Model, Signature
 
 _INPUT = "X"
 
 _OUTPUT_OF = {"predict_proba": 1, "decision_function": 1, "predict": 0}
 """Which output of a converted estimator is the prediction: the first is what ``predict`` gives, the second, where there
 is one, probabilities or scores."""
+
+_LOCALE = b"C.UTF-8"
+"""In which texts are made lower case. ONNX Runtime takes en_US.UTF-8 unless it is told otherwise, which few containers
+have; this one is part of glibc since 2.35."""
+
+
+_PATTERN = r"(?u)\b\w\w+\b"
+_WORDS = r"[\pL\pN_][\pL\pN_]+"
+"""What scikit-learn takes for words unless it is told otherwise, and the same for RE2, whose \\w has ASCII alone."""
+
+
+_MISSING = "\ufdd0"
+"""What stands for a missing text: one of the characters that Unicode keeps for a program's own use (Unicode 15, section
+23.7)."""
+
+
+CONVERTING_S = 3.0
+"""Importing scikit-learn and skl2onnx takes that long here; converting takes a tenth of a second."""
 
 
 def convertible(model: Model) -> Availability:
@@ -50,30 +77,150 @@ def converter() -> str:
 def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     """Write the estimator into ``workdir`` as model.onnx; give the facts that ``onnx_native`` needs. Raises
     CompileFailed with skl2onnx's own reason."""
-    from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType
-
     estimator, signature = unpickled(model), model.signature
     method = prediction_method(estimator, signature.task)
-    options = {id(estimator): {"zipmap": False}} if method == "predict_proba" else None
-    types = [(_INPUT, FloatTensorType([None, signature.features]))]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of attributes of estimators that will be gone one day
-            converted = to_onnx(estimator, initial_types=types, options=options)
-    except Exception as error:  # skl2onnx has no base class for what it does not convert
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CompileFailed(backend, f"skl2onnx does not convert it: {reason[:300]}") from error
-    outputs = converted.graph.output
-    wanted = outputs[_OUTPUT_OF[method]].name if len(outputs) > _OUTPUT_OF[method] else outputs[0].name
-    for output in [each for each in outputs if each.name != wanted]:
-        outputs.remove(output)
-    (workdir / "model.onnx").write_bytes(converted.SerializeToString())
-    rows = Input(name=_INPUT, datatype="float32", shape=(signature.features,), start=0, stop=signature.features)
-    return OnnxInterface(
-        inputs=(rows,),
-        outputs=(wanted,),
-        output_is_maps=False,
+    interface = write_onnx(estimator, signature, workdir / "model.onnx", backend, method=method)
+    return replace(
+        interface,
         classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
         second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
     ).to_facts()
+
+
+def write_onnx(
+    estimator: Any, signature: Signature, file: Path, backend: str, *, method: str, floats: str = "float32"
+) -> OnnxInterface:
+    """Write what ``method`` of an estimator gives as an ONNX model, whose numbers are ``floats``; give how it is
+    called. ``signature`` says what its columns are. Raises CompileFailed with skl2onnx's own reason."""
+    frame = frame_of(estimator)
+    inputs = _inputs(signature, frame, floats)
+    converted = _to_onnx(_without_missing(estimator, frame), inputs, method, backend)
+    _set_locale(converted)
+    outputs = converted.graph.output
+    nth = _OUTPUT_OF.get(method, 0)
+    wanted = outputs[nth if len(outputs) > nth else 0].name
+    for output in [each for each in outputs if each.name != wanted]:
+        outputs.remove(output)
+    file.write_bytes(converted.SerializeToString())
+    return OnnxInterface(
+        inputs=inputs,
+        outputs=(wanted,),
+        output_is_maps=False,
+        classifier=False,
+        sizes=signature.sizes,
+        missing_texts=() if frame is None else tuple(_replacements(frame)),
+        closed=() if frame is None else _closed(frame),
+    )
+
+
+def _to_onnx(estimator: Any, inputs: Sequence[Input], method: str, backend: str) -> onnx.ModelProto:
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
+
+    options: dict[int, dict[str, Any]] = {
+        id(step): {"tokenexp": _WORDS} for step in _parts(estimator) if getattr(step, "token_pattern", None) == _PATTERN
+    }
+    if method == "predict_proba":
+        options[id(estimator)] = {"zipmap": False}
+    kinds = {
+        TEXT: StringTensorType,
+        "int64": Int64TensorType,
+        "float32": FloatTensorType,
+        "float64": DoubleTensorType,
+    }
+    types = [(one.name, kinds[one.datatype]([None, *one.shape])) for one in inputs]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of attributes of estimators that will be gone one day
+            converted: onnx.ModelProto = to_onnx(estimator, initial_types=types, options=options)
+    except Exception as error:  # skl2onnx has no base class for what it does not convert
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CompileFailed(backend, f"skl2onnx does not convert it: {reason[:300]}") from error
+    return converted
+
+
+def _inputs(signature: Signature, frame: Frame | None, floats: str) -> tuple[Input, ...]:
+    """Return the inputs of the ONNX model: all columns together where they are a matrix of numbers, else one by one, as
+    (rows, 1)."""
+    if frame is None or (frame.form == "matrix" and not frame.has_texts):
+        return (Input(name=_INPUT, datatype=floats, shape=(signature.features,), start=0, stop=signature.features),)
+    if not signature.inputs:
+        return tuple(
+            Input(name=column.name, datatype=floats, shape=(1,), start=nth, stop=nth + 1)
+            for nth, column in enumerate(frame.columns)
+        )
+    return tuple(
+        replace(one, datatype=_DATATYPES.get(one.datatype, floats), shape=(1,), known=()) for one in signature.inputs
+    )
+
+
+_DATATYPES = {TEXT: TEXT, "int32": "int64", "int64": "int64"}
+"""Of an ONNX input, for columns of which float32 does not hold every value."""
+
+
+def _without_missing(estimator: Any, frame: Frame | None) -> Any:
+    """Return ``estimator`` as it is when no text is missing, which skl2onnx knows nothing of: without the imputers of
+    texts, whose replacements are there already, and with ``_MISSING`` for the category of missing texts."""
+    if frame is None or not frame.has_texts:
+        return estimator
+    changed = copy.deepcopy(estimator)
+    for part in list(_parts(changed)):
+        if hasattr(part, "steps"):
+            part.steps = [(name, step) for name, step in part.steps if not _imputes_texts(step)]
+        if hasattr(part, "categories_"):
+            part.categories_ = [_with_missing_told(categories) for categories in part.categories_]
+    return changed
+
+
+def _with_missing_told(categories: np.ndarray) -> np.ndarray:
+    if not any(isinstance(each, str) for each in categories.tolist()):
+        return categories
+    told = categories.astype(object)
+    told[[is_missing(each) for each in categories.tolist()]] = _MISSING
+    return told
+
+
+def _parts(estimator: Any) -> Iterator[Any]:
+    """Yield the estimator and all steps in it."""
+    yield estimator
+    for _, step in (*getattr(estimator, "steps", ()), *getattr(estimator, "transformer_list", ())):
+        yield from _parts(step)
+    for _, step, _ in getattr(estimator, "transformers_", ()):
+        yield from _parts(step)
+
+
+def _imputes_texts(step: Any) -> bool:
+    return any(isinstance(value, str) for value in getattr(step, "statistics_", ()))
+
+
+def _replacements(frame: Frame) -> Iterator[tuple[str, str]]:
+    """Yield what stands for a missing text, by the name of its column: what an imputer would put there, or a text that
+    is the category of missing ones, or none."""
+    for column in frame.columns:
+        if column.imputed is not None:
+            yield column.name, column.imputed
+        elif column.is_text and not column.is_vectorized:
+            yield column.name, _MISSING
+
+
+def _closed(frame: Frame) -> tuple[tuple[str, tuple[str | float, ...]], ...]:
+    """Return the categories of the columns that take no others, by name: what skl2onnx writes takes all."""
+    return tuple(
+        (column.name, tuple(_told(column, each) for each in column.categories))
+        for column in frame.columns
+        if column.closed
+    )
+
+
+def _told(column: Column, category: Any) -> str | float:
+    if not column.is_text:
+        return float(category)
+    return _MISSING if is_missing(category) else str(category)
+
+
+def _set_locale(converted: onnx.ModelProto) -> None:
+    from onnx.helper import make_attribute
+
+    for node in converted.graph.node:
+        if node.op_type == "StringNormalizer" and not any(each.name == "locale" for each in node.attribute):
+            node.attribute.append(make_attribute("locale", _LOCALE))

@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
 
 
-def compile_artifact(name: str, model: Model, target: Target, folder: Path) -> Mapping[str, Any]:
-    """Have the backend ``name`` compile ``model`` into ``folder``; give the artifact's facts, plain JSON values. Raises
-    CompileFailed, and CorruptModel where the model's file is not what it was, or does not stay so."""
+def compile_artifact(
+    name: str, model: Model, target: Target, folder: Path, calibration: np.ndarray | None = None
+) -> Mapping[str, Any]:
+    """Have the backend ``name`` compile ``model`` into ``folder``, calibrated on these rows if on any; give the
+    artifact's facts, plain JSON values. Raises CompileFailed, and CorruptModel where the model's file is not what it
+    was, or does not stay so."""
+    options: dict[str, Any] = {} if calibration is None else {"calibration": calibration}
     with unchanged(model.file, model.digest):
-        facts = imported(name).compile(model, target, folder)
+        facts = imported(name).compile(model, target, folder, **options)
     if not isinstance(facts, Mapping):
         raise CompileFailed(name, f"its compile gave a {type(facts).__name__}, and not a mapping of facts")
     try:
@@ -48,7 +53,8 @@ def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:
     """Return whether the model's own library predicts ``rows`` differently together and one at a time. Raises
     CorruptModel as ``compile_artifact``."""
     with unchanged(model.file, model.digest):
-        return depends_on_batch(rows, reference(model), sizes=len(model.signature.output_sizes))
+        signature = model.signature
+        return depends_on_batch(rows, reference(model), told=len(signature.sizes), sizes=len(signature.output_sizes))
 
 
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -68,6 +74,45 @@ def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tu
         ]
         predictions.append((together, join_predictions(singly)))
     return predictions
+
+
+def predict_reference_in_batches(model: Model, rows: np.ndarray) -> np.ndarray:
+    """Return the predictions of the model's own library for ``rows``, a few at a time, or one where they depend on the
+    batch. Raises CorruptModel as ``compile_artifact``."""
+    with unchanged(model.file, model.digest):
+        predict = reference(model)
+        size = 1 if model.batch_dependent else BATCH_ROWS
+        return join_predictions([np.asarray(predict(rows[nth : nth + size])) for nth in range(0, len(rows), size)])
+
+
+def predict_in_ways(artifact: Artifact, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the predictions of ``artifact`` on one thread for ``rows``: a few at a time ("together"), the same in
+    another order ("shuffled"), and one at a time ("alone"), of the first rows, for ALONE_S. Raises as
+    ``predict_candidate``."""
+    predictor = imported(artifact.backend).load(artifact, Settings(threads=1))
+
+    def predicted(chosen: np.ndarray) -> np.ndarray:
+        return _numbers(artifact.backend, predictor.predict(np.ascontiguousarray(chosen)))
+
+    order = np.random.default_rng(0).permutation(len(rows))
+    found = {}
+    for way, places in (("together", np.arange(len(rows))), ("shuffled", order)):
+        batches = np.split(places, range(BATCH_ROWS, len(rows), BATCH_ROWS))
+        predictions = join_predictions([predicted(rows[batch]) for batch in batches])
+        found[way] = np.empty_like(predictions)
+        found[way][places] = predictions
+    alone: list[np.ndarray] = []
+    end_s = time.monotonic() + ALONE_S
+    while len(alone) < len(rows) and (len(alone) < SINGLE_ROWS or time.monotonic() < end_s):
+        alone.append(predicted(rows[len(alone) : len(alone) + 1]))
+    return {**found, "alone": join_predictions(alone)}
+
+
+BATCH_ROWS = 32
+"""Rows in a call where several are judged together: as many as a search joins first. Chosen, not measured."""
+
+ALONE_S = 20.0
+"""Ten thousand rows of a small network take less, a thousand of a text encoder too. Chosen, not measured."""
 
 
 def _numbers(backend: str, predictions: Any) -> np.ndarray:

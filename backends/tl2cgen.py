@@ -23,7 +23,7 @@ import numpy as np
 from servefit.backends.cpu import cpu_features
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.trees import Outputs, WholeCategories, category_facts, output_facts, read_trees, readable
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import CompileFailed
 from servefit.isolation import STDERR_TAIL_CHARACTERS
 
@@ -59,6 +59,8 @@ class TL2cgenBackend:
     """Serves tree ensembles of xgboost, LightGBM and scikit-learn; needs gcc, clang or what $CC names."""
 
     name = "tl2cgen"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:

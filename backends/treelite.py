@@ -17,7 +17,7 @@ import numpy as np
 
 from servefit.backends.installed import installed, package_folder, thread_counts
 from servefit.backends.trees import Outputs, WholeCategories, category_facts, output_facts, read_trees, readable
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import BackendError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class TreeliteBackend:
     """Serves tree ensembles of xgboost, LightGBM and scikit-learn."""
 
     name = "treelite"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:

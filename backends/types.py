@@ -42,6 +42,14 @@ class Target(StrEnum):
         return cls(name)
 
 
+class Precision(StrEnum):
+    """How exactly a backend computes: as the model was trained, or with fewer bits, which changes predictions."""
+
+    EXACT = "exact"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:
     """The answer to whether something can be used here. When not, ``reason`` says why and ``remedy`` what would change
@@ -117,9 +125,21 @@ class Predictor(Protocol):
 
 
 class Capabilities(Protocol):
-    """The capabilities of a backend, as it says itself."""
+    """The capabilities of a backend, as it says itself.
+
+    ``name`` may say after a slash what the artifact's arithmetic is: "openvino/int8". One whose ``precision`` is less
+    than exact is a backend of its own, and takes part only where it is allowed. One that ``calibrates`` chooses its
+    arithmetic by rows of a payload: ``compile`` is given some. Backends of other packages may lack both: they are exact
+    then, and calibrate nothing.
+    """
 
     name: str
+
+    @property
+    def precision(self) -> Precision: ...
+
+    @property
+    def calibrates(self) -> bool: ...
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         """Return whether the backend can run here on ``target``. Never raises."""
@@ -153,7 +173,11 @@ class Backend(Capabilities, Protocol):
     """
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
-        """Write the artifact's files into the empty folder ``workdir``; give its ``facts``. Raises CompileFailed."""
+        """Write the artifact's files into the empty folder ``workdir``; give its ``facts``. Raises CompileFailed.
+
+        One that ``calibrates`` is given one more argument by name, ``calibration``: rows as ``Predictor.predict``
+        takes them, or None where there is no payload.
+        """
         ...
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:

@@ -20,7 +20,7 @@ from servefit.backends.cuda import cuda_device
 from servefit.backends.inspection import first_line
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.types import Library
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.backends.xgboost_c import Booster, Results, XGBoostError, array_interface, prediction_options
 from servefit.errors import BackendError, BackendUnavailable
 
@@ -32,6 +32,8 @@ class XGBoostBackend:
     """Serves XGBoost models of every kind, on the CPU and on CUDA. The CUDA target has not been run on a GPU yet."""
 
     name = "xgboost"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         found = installed("xgboost", "xgboost", "xgboost-cpu", remedy="pip install xgboost")

@@ -19,7 +19,7 @@ import pytest
 
 Hog = Callable[[int], AbstractContextManager[None]]
 NOT_PURE_PATHS = (
-    *("aws", "benchmarks", "demo", "docs", "examples", "packaging", "serving/clients"),
+    *("aws", "benchmarks", "demo", "docs", "examples", "packaging", "real_models", "serving/clients"),
     "api/test_notebook_progress.py",
     "golden/test_artifacts.py",
 )

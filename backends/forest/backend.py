@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.installed import thread_counts
+from servefit.backends.sklearn_onnx import CONVERTING_S, converter, convertible
 from servefit.backends.trees import category_facts, header, output_facts, read_trees, readable
-from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import BackendError, CompileFailed
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ _SECONDS_PER_NODE = 2e-6
 
 
 class ForestBackend:
-    """Serves tree ensembles of xgboost, LightGBM and scikit-learn."""
+    """Serves tree ensembles of xgboost, LightGBM and scikit-learn, also those at the end of a pipeline."""
 
     name = "forest"
+    precision = Precision.EXACT
+    calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:
@@ -45,19 +48,27 @@ class ForestBackend:
             )
 
     def supports(self, model: Model) -> Availability:
-        return readable(model)
+        return convertible(model) if model.ends_in_trees else readable(model)
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
         return (Knob(name="threads", values=thread_counts(vcpus)),)
 
     def compile_estimate_s(self, model: Model) -> float:
         nodes = 0 if model.trees is None else model.trees.nodes
-        return 0.5 + nodes * _SECONDS_PER_NODE
+        return (CONVERTING_S if model.ends_in_trees else 0.5) + nodes * _SECONDS_PER_NODE
 
     def cache_key(self) -> str:
-        return "1"
+        return f"1, {converter()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        if not model.ends_in_trees:
+            return self._compile_trees(model, workdir)
+        from servefit.backends.pipeline_steps import split
+
+        steps, ensemble = split(model, workdir, self.name)
+        return {**self._compile_trees(ensemble, workdir), "steps": steps}
+
+    def _compile_trees(self, model: Model, workdir: Path) -> Mapping[str, Any]:
         from servefit.backends.forest.ensemble import read_ensemble
         from servefit.backends.forest.finish import read_finish
         from servefit.backends.forest.layout import write_forest
@@ -78,7 +89,12 @@ class ForestBackend:
         return {**facts, "outputs": ensemble.outputs, "column": None if alone is not None else outputs["column"]}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
-        return _Predictor(artifact, settings.threads)
+        predictor = _Predictor(artifact, settings.threads)
+        if "steps" not in artifact.facts:
+            return predictor
+        from servefit.backends.pipeline_steps import AfterSteps
+
+        return AfterSteps(artifact.folder, artifact.facts["steps"], settings, predictor)
 
 
 class _Predictor:

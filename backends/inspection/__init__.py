@@ -46,6 +46,10 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
             from servefit.backends.inspection.onnx import inspect_onnx
 
             return inspect_onnx(path, folder)
+        if model_format is Format.SKOPS:
+            from servefit.backends.inspection.skops import inspect_skops
+
+            return inspect_skops(path, folder)
         from servefit.backends.inspection.pickled import inspect_pickle
 
         return inspect_pickle(path, folder)

@@ -36,6 +36,7 @@ def with_batch_dependence(
         signature=inspection.signature,
     )
     rows = synthetic_rows(model, _ROWS)
-    if not depends_on_batch(rows, predict, sizes=len(inspection.signature.output_sizes)):
+    signature = inspection.signature
+    if not depends_on_batch(rows, predict, told=len(signature.sizes), sizes=len(signature.output_sizes)):
         return inspection
     return replace(inspection, batch_dependent=True, warnings=(*inspection.warnings, BATCH_DEPENDENT))

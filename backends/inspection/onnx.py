@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,11 @@ from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.model.onnx_interface import interface_of
 from servefit.backends.model.onnx_io import OnnxInterface, predict
-from servefit.backends.model.types import Format, Signature, Task, TreeStructure, row_datatype
+from servefit.backends.model.types import Format, Output, Signature, Task, TreeStructure, row_datatype
+from servefit.errors import UnsupportedModel
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
 
 _ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
@@ -53,7 +57,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
             inputs=with_ranges(session, interface, ranges) if integer_features else interface.inputs,
             output_datatype=interface.output_datatype,
             sizes=interface.sizes,
-            output_tensors=interface.tensors if task is Task.TENSOR else (),
+            output_tensors=_with_sigmoids(interface.tensors, graph) if task is Task.TENSOR else (),
             output_sizes=interface.output_sizes,
             padding=interface.padding,
         ),
@@ -64,14 +68,45 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
-    """Return a session with every graph optimisation off, as the one that predictions are held against."""
+    """Return a session with every graph optimisation off, as the one that predictions are held against. Raises
+    UnsupportedModel where this host lacks a locale."""
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Fail as error:
+        if (locale := _LOCALE.search(str(error))) is None:
+            raise
+        raise UnsupportedModel(
+            f"it needs the locale {locale[1]}, which this host does not have",
+            remedy="install it (Debian: apt install locales-all), or export the model with the locale C.UTF-8",
+        ) from error
+
+
+_LOCALE = re.compile(r"Failed to construct locale with name:([\w.@-]+?)(?::|$)")
+"""What ONNX Runtime says of one, with the reason behind it."""
+
+
+_MOVING = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Cast")
+"""Operators that leave values as they are."""
+
+
+def _with_sigmoids(tensors: tuple[Output, ...], graph: onnx.ModelProto) -> tuple[Output, ...]:
+    """Return the outputs, of which those say so that come out of a sigmoid."""
+    makers = {name: node for node in graph.graph.node for name in node.output}
+
+    def is_of_sigmoid(name: str) -> bool:
+        seen = 0
+        while (maker := makers.get(name)) is not None and maker.op_type in _MOVING and seen < len(makers):
+            name, seen = maker.input[0], seen + 1
+        return maker is not None and maker.op_type == "Sigmoid"
+
+    return tuple(replace(tensor, of_sigmoid=is_of_sigmoid(tensor.name)) for tensor in tensors)
 
 
 def _task(interface: OnnxInterface, operators: set[str]) -> Task:

@@ -16,11 +16,16 @@ from servefit.backends.inspection.batches import with_batch_dependence
 from servefit.backends.inspection.forest import Forest, Tree, forest_of, treelite_trees
 from servefit.backends.inspection.lightgbm import inspect_lightgbm
 from servefit.backends.inspection.xgboost import inspect_xgboost
+from servefit.backends.model import Model
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
+from servefit.backends.model.sklearn_frames import Frame, frame_of
 from servefit.backends.model.sklearn_io import predict
 from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
 from servefit.backends.model.width import check_width
+from servefit.backends.rows import synthetic_rows
+from servefit.backends.text_rows import with_texts
+from servefit.backends.trees import SKLEARN_ENSEMBLES
 from servefit.errors import UnsupportedModel
 from servefit.state import write_atomically
 
@@ -34,13 +39,20 @@ def inspect_pickle(path: Path, folder: Path) -> Inspection:
         warnings.simplefilter("always")
         estimator, is_plain = _unpickle(path)
     noted = tuple(dict.fromkeys(str(warning.message).strip().splitlines()[0] for warning in caught))
+    return inspect_object(estimator, path, folder, noted, is_plain=is_plain)
+
+
+def inspect_object(
+    estimator: Any, path: Path, folder: Path, noted: tuple[str, ...], *, is_plain: bool = False
+) -> Inspection:
+    """Find out about the object that is in ``path``, with what was ``noted`` as it was read. It is saved as a plain
+    pickle, which backends read, unless the file ``is_plain``. Raises UnsupportedModel."""
     if library_of(estimator) is not Library.SKLEARN:
         return _inspect_converted(estimator, folder, noted)
     inspection = _inspect_estimator(estimator, path, folder)
     inspection = replace(inspection, warnings=noted + inspection.warnings)
     if is_plain:
         return inspection
-    # joblib's own file format: backends read plain pickles.
     write_atomically(folder / "model.pkl", save_live(estimator).content)
     return replace(inspection, file_name="model.pkl")
 
@@ -91,11 +103,14 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
         raise UnsupportedModel(f"a {name} that has not been fitted", remedy="call fit first") from error
     except TypeError as error:
         raise UnsupportedModel(f"a {name}, which is not an estimator") from error
+    task = _task(estimator, name)
+    frame = frame_of(estimator)
+    if frame is not None:
+        return _inspect_frame(estimator, task, frame, path)
     features = getattr(estimator, "n_features_in_", None)
     if features is None:
         raise UnsupportedModel(f"a {name} that does not take rows of numbers")
     check_width(features)
-    task = _task(estimator, name)
     forest = _forest(estimator, features)
     if forest is not None:
         forest.save_splits(folder / "splits.npz")
@@ -111,10 +126,81 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
         ),
         trees=None if forest is None else _structure(name, forest),
         splits_name=None if forest is None else "splits.npz",
+        ends_in_trees=forest is None and _ends_in_trees(estimator),
     )
     if forest is not None:
         return inspection  # trees look at one row at a time
     return with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
+
+
+def _inspect_frame(estimator: Any, task: Task, frame: Frame, path: Path) -> Inspection:
+    """Return the inspection of an estimator of columns of different kinds. What they are is a guess until it predicts
+    rows that are drawn so."""
+    signature = Signature(
+        task=task,
+        outputs=1,
+        feature_names=tuple(column.name for column in frame.columns),
+        accepts_missing=False,
+        **frame.signature_parts,
+    )
+    check_width(signature.features)
+
+    def predicted(rows: np.ndarray) -> np.ndarray:
+        return _predict_once(estimator, task, rows, frame)
+
+    model = Model(source=str(path), file=path, format=Format.PICKLE, digest="", size_bytes=0, signature=signature)
+    rows = synthetic_rows(model, 2)
+    try:
+        predictions = predicted(rows)
+    except ImportError as error:
+        raise UnsupportedModel(
+            "it takes columns by name, for which pandas is missing", remedy="pip install 'servefit[dataframe]'"
+        ) from error
+    except _DOES_NOT_TAKE as error:
+        kinds = ", ".join(f"{each.name!r:.40} ({'text' if each.is_text else 'numbers'})" for each in frame.columns)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnsupportedModel(f"it does not predict rows of {kinds:.600}: {reason:.200}") from error
+
+    def takes(changed: np.ndarray) -> bool:
+        try:
+            return bool(np.isfinite(predicted(changed)).all())
+        except _DOES_NOT_TAKE:
+            return False
+
+    inputs = tuple(
+        replace(one, takes_missing=takes(_with_missing_text(signature, rows, one.name))) if one.is_text else one
+        for one in signature.inputs
+    )
+    missing = rows.copy()
+    missing[:, _float_columns(signature)] = np.nan
+    signature = replace(
+        signature,
+        outputs=1 if predictions.ndim == 1 else predictions.shape[1],
+        accepts_missing=bool(np.isnan(missing).any()) and takes(missing),
+        inputs=inputs,
+    )
+    inspection = Inspection(format=Format.PICKLE, signature=signature, ends_in_trees=_ends_in_trees(estimator))
+    return with_batch_dependence(inspection, path, predicted)
+
+
+def _float_columns(signature: Signature) -> list[int]:
+    """Return the columns that take other numbers than whole ones."""
+    if not signature.inputs:
+        return list(range(signature.features))
+    return [column for one in signature.inputs if not one.is_whole for column in range(one.start, one.stop)]
+
+
+def _with_missing_text(signature: Signature, rows: np.ndarray, name: str) -> np.ndarray:
+    """Return ``rows`` with the texts of one input missing."""
+    usual = {size.name: size.usual for size in signature.sizes}
+    values = zip(signature.inputs, signature.packing.unpack(rows, usual), strict=True)
+    texts = {one.name: block.reshape(len(rows), -1) for one, block in values if one.is_text}
+    texts[name][:] = None
+    return with_texts(signature, rows[:, : signature.features], texts)
+
+
+_DOES_NOT_TAKE = (ValueError, TypeError, AttributeError, KeyError, IndexError)
+"""What transformers raise on rows that are not of their kind."""
 
 
 def _task(estimator: Any, name: str) -> Task:
@@ -134,10 +220,10 @@ def _task(estimator: Any, name: str) -> Task:
     return Task.BINARY if len(classes) == 2 else Task.MULTICLASS
 
 
-def _predict_once(estimator: Any, task: Task, rows: np.ndarray) -> np.ndarray:
+def _predict_once(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | None = None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows without the names of their columns
-        return predict(estimator, task, rows)
+        return predict(estimator, task, rows, frame)
 
 
 def _accepts_missing(estimator: Any, task: Task, features: int) -> bool:
@@ -174,6 +260,11 @@ def _single_tree(tree: Any) -> Iterator[Tree]:
         category_features=np.empty(0, np.int64),
         categories=np.empty(0, np.int64),
     )
+
+
+def _ends_in_trees(estimator: Any) -> bool:
+    steps: list[tuple[str, Any]] = getattr(estimator, "steps", [])
+    return len(steps) > 1 and type(steps[-1][1]).__name__ in SKLEARN_ENSEMBLES
 
 
 def _structure(name: str, forest: Forest) -> TreeStructure:

@@ -96,6 +96,17 @@ def encoding_of(head: bytes) -> str | None:
     return None if _CONTROL.search(head.decode("latin-1")) else "ISO-8859-1"
 
 
+def is_skops(path: Path, head: bytes) -> bool:
+    """Return whether the file is one that skops wrote: a ZIP archive with a schema."""
+    if not head.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "schema.json" in archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return False
+
+
 def _kind_of_zip(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -163,7 +174,7 @@ _BINARY: tuple[tuple[bytes, FileKind], ...] = (
         rb"\x89HDF\r\n\x1a\n",
         FileKind(what="an HDF5 file, such as a Keras model", to_serve=_KERAS, to_send="save its rows as NPY"),
     ),
-    (rb"PAR1", FileKind(what="a Parquet file", to_send=_PANDAS.format("read_parquet"))),
+    (rb"PAR1", FileKind(what="a Parquet file")),
     (rb"ARROW1|FEA1", FileKind(what="an Arrow (Feather) file", to_send=_PANDAS.format("read_feather"))),
     (rb"\xff{4}.{3}\0[\x10\x14]\0\0\0", FileKind(what="an Arrow stream", to_send="save the table as CSV")),
     (rb"ORC", FileKind(what="an ORC file", to_send=_PANDAS.format("read_orc"))),

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from servefit.backends.model.file_kinds import TORCH_PICKLE, is_text, kind_of, kind_of_message
+from servefit.backends.model.file_kinds import TORCH_PICKLE, is_skops, is_text, kind_of, kind_of_message
 from servefit.backends.model.protobuf import LENGTH_DELIMITED, VARINT, top_level_fields
 from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, ModelError, UnsupportedModel
@@ -53,6 +53,8 @@ def model_format(path: Path) -> Format:
     known = recognise(head)
     if known is not None:
         return known
+    if is_skops(path, head):
+        return Format.SKOPS
     fields = top_level_fields(path)
     if fields.items() >= _IR_VERSION_AND_GRAPH and fields.keys() <= _ONNX_FIELDS:
         return Format.ONNX

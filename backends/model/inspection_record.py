@@ -8,7 +8,7 @@ from typing import Any
 
 from servefit.backends.model.types import Format, Input, Output, Padding, Signature, Size, Task, TreeStructure
 
-SCHEMA = 8
+SCHEMA = 9
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 
@@ -16,7 +16,7 @@ SCHEMA = 8
 class Inspection:
     """``file_name`` names the normalised model in the inspection's folder, or is None where the file may stay as it is.
     ``format`` is that of the file to use. ``splits_name`` names the NPZ of split values, if there are trees.
-    ``batch_dependent`` is what ``Model`` says of it."""
+    ``batch_dependent`` and ``ends_in_trees`` are what ``Model`` says of them."""
 
     format: Format
     signature: Signature
@@ -25,6 +25,7 @@ class Inspection:
     splits_name: str | None = None
     warnings: tuple[str, ...] = ()
     batch_dependent: bool = False
+    ends_in_trees: bool = False
 
     def to_json(self) -> bytes:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1).encode()
@@ -37,7 +38,10 @@ class Inspection:
         signature["task"] = Task(signature["task"])
         for name in ("feature_names", "integer_features", "output_sizes"):
             signature[name] = tuple(signature[name])
-        signature["inputs"] = tuple(Input(**{**item, "shape": tuple(item["shape"])}) for item in signature["inputs"])
+        signature["inputs"] = tuple(
+            Input(**{**item, "shape": tuple(item["shape"]), "known": tuple(item["known"])})
+            for item in signature["inputs"]
+        )
         signature["output_tensors"] = tuple(
             Output(**{**item, "shape": tuple(item["shape"])}) for item in signature["output_tensors"]
         )

@@ -30,6 +30,7 @@ _SUFFIXES = {
     Format.LIGHTGBM_TEXT: ".txt",
     Format.ONNX: ".onnx",
     Format.PICKLE: ".pkl",
+    Format.SKOPS: ".skops",
 }
 """xgboost and Treelite go by the suffix; the other libraries read whatever they are given."""
 

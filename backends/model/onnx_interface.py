@@ -13,6 +13,7 @@ import numpy as np
 
 from servefit.backends.model.onnx_io import OnnxInterface, feeds, predict, refusals
 from servefit.backends.model.onnx_padding import PADDED_BY, padding_of
+from servefit.backends.model.texts import TEXT, TEXT_SIZE
 from servefit.backends.model.types import Input, Output
 from servefit.backends.model.width import check_width
 from servefit.errors import UnsupportedModel
@@ -20,13 +21,15 @@ from servefit.errors import UnsupportedModel
 if TYPE_CHECKING:
     import onnxruntime
 
-_DATATYPES = {
+_NUMBERS = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
     "tensor(float16)": "float16",
     "tensor(bool)": "bool",
     **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
 }
+_DATATYPES = {**_NUMBERS, "tensor(string)": TEXT}
+"""Of inputs: outputs are numbers."""
 _FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 _LABELS = ("tensor(int64)", "tensor(string)")
 
@@ -45,7 +48,7 @@ def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, 
     Raises UnsupportedModel, and whatever ONNX Runtime raises on the rows.
     """
     interface = describe(session)
-    if interface.sizes:
+    if any(size.name != TEXT_SIZE for size in interface.sizes):
         interface = _with_usual_sizes(session, interface)
     check_width(interface.features)
     if not interface.classifier:
@@ -74,7 +77,7 @@ def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
     names: dict[str, int] = {}
     for node in session.get_inputs():
         if node.type not in _DATATYPES:
-            raise UnsupportedModel(f"its input {node.name!r} takes {node.type}, and rows are numbers")
+            raise UnsupportedModel(f"its input {node.name!r} takes {node.type}, and rows are numbers and texts")
         # Some exporters call every size that they do not know so.
         batch, *shape = (None if size == "?" else size for size in node.shape or [None])
         if not node.shape or (not shape and isinstance(batch, int)):
@@ -102,7 +105,10 @@ def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
                 remedy=_constant(one.name),
             )
     batch = fixed.pop() if fixed else None
-    interface = OnnxInterface(inputs=tuple(inputs), batch=batch, **_output(session, has_sizes=bool(names)))
+    output = _output(session, has_sizes=bool(names))
+    if any(one.is_text for one in inputs):
+        names[TEXT_SIZE] = 0
+    interface = OnnxInterface(inputs=tuple(inputs), batch=batch, **output)
     return interface.of_sizes(names)
 
 
@@ -112,7 +118,7 @@ def _constant(name: str, value: str = "zeros") -> str:
 
 def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
     """Return the interface with sizes that the model takes. Raises UnsupportedModel."""
-    names = [size.name for size in interface.sizes]
+    names = [size.name for size in interface.sizes if size.name != TEXT_SIZE]
     reason = ""
     for size in _TRIED_SIZES:
         tried = interface.of_sizes(dict.fromkeys(names, size))
@@ -156,7 +162,7 @@ def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterfac
             size if not interface.sizes or _is_told(described, nth) else f"{node.name}.{nth + (several == 1)}"
             for nth, size in enumerate(sizes)
         )
-        tensors.append(Output(name=node.name, datatype=_DATATYPES[node.type], shape=named, start=0, stop=prod(sizes)))
+        tensors.append(Output(name=node.name, datatype=_NUMBERS[node.type], shape=named, start=0, stop=prod(sizes)))
     if not tensors:
         first = session.get_outputs()[0]
         raise UnsupportedModel(f"its output {first.name!r} does not have a value for each row")
@@ -182,7 +188,7 @@ def _shapes(
     session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: int, *, value: int = 0
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the outputs of numbers for rows that are full of ``value``, of the usual sizes."""
-    names = [node.name for node in session.get_outputs() if node.type in _DATATYPES]
+    names = [node.name for node in session.get_outputs() if node.type in _NUMBERS]
     usual = {size.name: size.usual for size in interface.sizes}
     full = _zeros(interface, rows)
     full[:, len(interface.sizes) :] = value
@@ -213,6 +219,6 @@ def _output(session: onnxruntime.InferenceSession, *, has_sizes: bool) -> dict[s
         chosen = floats if one_per_class else floats[-1:]
         return {"outputs": tuple(node.name for node in chosen), "output_is_maps": False, "classifier": True}
     first = outputs[0]
-    if first.type not in _DATATYPES:
+    if first.type not in _NUMBERS:
         raise UnsupportedModel(f"its output {first.name!r} is {first.type}, and predictions are numbers")
     return {"outputs": (first.name,), "output_is_maps": False, "classifier": False}

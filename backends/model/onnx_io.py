@@ -2,7 +2,7 @@
 
 ``predict`` feeds rows to whatever the model takes (images, several inputs, whole numbers, sizes that each request has
 for itself, a fixed batch size), and turns what it gives into an array of one value or several a row. How a model is
-called is found out by ``onnx_interface``. The inspection and the backend of ONNX Runtime both use it, so that they
+called is found out by ``onnx_interface``. The inspection and the backends that serve networks use it, so that they
 agree.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,11 +20,16 @@ from servefit.backends.model.padding import Batch, cut, padded_batches
 from servefit.backends.model.types import Input, Output, Padding, Size
 from servefit.errors import RowsRefused
 
-if TYPE_CHECKING:
-    import onnxruntime
-
 _NARROW = ("bool", "float16", "int8", "uint8", "int16", "uint16")
 """Datatypes that do not hold every size of an output; float32 holds those, and every value of these."""
+
+
+class Session(Protocol):
+    """A network that a runtime has opened, such as ONNX Runtime's InferenceSession."""
+
+    def run(self, names: list[str], feeds: dict[str, np.ndarray], /) -> Sequence[Any]:
+        """Return the outputs called ``names``, for inputs by their names."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,9 @@ class OnnxInterface:
     probabilities the second is the prediction. ``output_datatype`` is NumPy's name of the predictions' datatype.
     ``sizes``, ``tensors``, ``output_sizes`` and ``padding`` are those of ``Signature``, where ``tensors`` are its
     output tensors.
+
+    ``missing_texts`` are what stands for a missing text in an input, and ``closed`` all values that an input takes, by
+    name, where the model itself would not say that it does not take others.
     """
 
     inputs: tuple[Input, ...]
@@ -49,11 +57,15 @@ class OnnxInterface:
     tensors: tuple[Output, ...] = ()
     output_sizes: tuple[str, ...] = ()
     padding: Padding | None = None
+    missing_texts: tuple[tuple[str, str], ...] = ()
+    closed: tuple[tuple[str, tuple[str | float, ...]], ...] = ()
 
     @property
     def features(self) -> int:
         """The width of a row of the usual sizes."""
-        return self.inputs[-1].stop
+        return (
+            self.packing.width({size.name: size.usual for size in self.sizes}) if self.sizes else self.inputs[-1].stop
+        )
 
     @property
     def packing(self) -> Packing:
@@ -74,11 +86,13 @@ class OnnxInterface:
         """Return it as JSON values, for an artifact's facts."""
         facts = {
             **asdict(self),
-            "inputs": [{**asdict(each), "shape": list(each.shape)} for each in self.inputs],
+            "inputs": [{**asdict(each), "shape": list(each.shape), "known": list(each.known)} for each in self.inputs],
             "outputs": list(self.outputs),
             "sizes": [{"name": each.name, "usual": each.usual} for each in self.sizes],
             "tensors": [{**asdict(each), "shape": list(each.shape)} for each in self.tensors],
             "output_sizes": list(self.output_sizes),
+            "missing_texts": [list(each) for each in self.missing_texts],
+            "closed": [[name, list(values)] for name, values in self.closed],
         }
         if self.padding is None:
             del facts["padding"]
@@ -88,12 +102,17 @@ class OnnxInterface:
     def from_facts(cls, facts: Mapping[str, Any]) -> OnnxInterface:
         """Read what ``to_facts`` gave, by this version or one that did not know of sizes, tensors and padding."""
         read = {
-            "inputs": tuple(Input(**{**each, "shape": tuple(each["shape"])}) for each in facts["inputs"]),
+            "inputs": tuple(
+                Input(**{**each, "shape": tuple(each["shape"]), "known": tuple(each.get("known", ()))})
+                for each in facts["inputs"]
+            ),
             "outputs": tuple(facts["outputs"]),
             "sizes": tuple(Size(**each) for each in facts.get("sizes", ())),
             "tensors": tuple(Output(**{**each, "shape": tuple(each["shape"])}) for each in facts.get("tensors", ())),
             "output_sizes": tuple(facts.get("output_sizes", ())),
             "padding": _padding(facts.get("padding")),
+            "missing_texts": tuple((name, text) for name, text in facts.get("missing_texts", ())),
+            "closed": tuple((name, tuple(values)) for name, values in facts.get("closed", ())),
         }
         return cls(**{**facts, **read})
 
@@ -107,16 +126,39 @@ def _padding(facts: Mapping[str, Any] | None) -> Padding | None:
 
 def feeds(interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """Return the input arrays for ``rows`` (n, features), all of the same ``sizes``. Views of ``rows`` where that is
-    possible."""
-    return {
-        at.tensor.name: np.ascontiguousarray(rows[:, at.start : at.stop], dtype=at.tensor.datatype).reshape(
-            -1, *at.shape
-        )
-        for at in interface.packing.places(sizes or {})
+    possible. Raises RowsRefused for a missing text that nothing stands for, and for a value that an input does not
+    take."""
+    blocks = interface.packing.unpack(rows, sizes or {})
+    fed = {
+        one.name: block if one.is_text else np.ascontiguousarray(block, dtype=one.datatype)
+        for one, block in zip(interface.inputs, blocks, strict=True)
     }
+    if interface.packing.has_texts:
+        _replace_missing(fed, interface)
+    for name, values in interface.closed:
+        _refuse_others(fed[name], values, name)
+    return fed
 
 
-def predict(session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
+def _replace_missing(fed: Mapping[str, np.ndarray], interface: OnnxInterface) -> None:
+    standing = dict(interface.missing_texts)
+    for one in interface.inputs:
+        texts = fed[one.name].reshape(-1)
+        if not one.is_text or None not in texts:
+            continue
+        if one.name not in standing:
+            raise RowsRefused("onnxruntime", f"a text of {one.name!r:.60} is missing")
+        texts[[text is None for text in texts]] = standing[one.name]
+
+
+def _refuse_others(found: np.ndarray, values: Sequence[str | float], name: str) -> None:
+    for value in found.reshape(-1).tolist():
+        if value not in values:
+            told = f"{value:g}" if isinstance(value, float) else f"{value!r:.60}"
+            raise RowsRefused("onnxruntime", f"{told} is none of the categories of {name!r:.60}")
+
+
+def predict(session: Session, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
     """Predict ``rows`` (n, features), of the datatype that ``Signature.row_datatype`` says: (n,) or (n, outputs).
 
     Rows of the same sizes go into one call, and with ``interface.padding`` those of any. Where the model insists on a
@@ -161,16 +203,32 @@ def _cut(interface: OnnxInterface, padding: Padding, batch: Batch, predictions: 
         raise RowsRefused("onnxruntime", f"its outputs are not of the sizes of its inputs: {error}") from error
 
 
+def calls(interface: OnnxInterface, rows: np.ndarray, most: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the input arrays of the calls that take all ``rows``, packed as they are, no more than ``most`` of them at
+    a time where the model does not insist on a number."""
+    for which, sizes in interface.packing.groups(rows):
+        own = rows[which, : interface.packing.width(sizes)]
+        batch = interface.batch or most
+        for begin in range(0, len(own), batch):
+            yield feeds(interface, _filled(interface, own[begin : begin + batch]), sizes)
+
+
 def _called(
-    session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int]
+    session: Session, interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int]
 ) -> Iterator[np.ndarray]:
     """Yield the predictions of rows that all have these sizes, call by call, (rows, values)."""
     names = list(interface.outputs)
     batch = interface.batch or len(rows)
     for begin in range(0, len(rows), batch):
         part = rows[begin : begin + batch]
-        whole = part if len(part) == batch else np.pad(part, ((0, batch - len(part)), (0, 0)), mode="edge")
-        yield _values(interface, session.run(names, feeds(interface, whole, sizes)), batch)[: len(part)]
+        found = session.run(names, feeds(interface, _filled(interface, part), sizes))
+        yield _values(interface, found, batch)[: len(part)]
+
+
+def _filled(interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
+    """Return ``rows``, the last one repeated up to the number that the model insists on."""
+    lacking = 0 if interface.batch is None else interface.batch - len(rows)
+    return np.pad(rows, ((0, lacking), (0, 0)), mode="edge") if lacking else rows
 
 
 def _values(interface: OnnxInterface, predictions: Sequence[Any], rows: int) -> np.ndarray:

@@ -22,6 +22,10 @@ PADDED_BY = "servefit.padded_by"
 """The key of the file's metadata under which the name of the mask is."""
 
 
+_STRING = 8
+"""``onnx.TensorProto.STRING``, without its import. What would stand for padding among texts is the model's own."""
+
+
 def mark_padded(model: onnx.ModelProto, mask: str) -> None:
     """Say in ``model`` that rows are padded, and that its input ``mask`` tells where. Raises SpecError where it has no
     such input, or no size of that is each request's own."""
@@ -29,6 +33,8 @@ def mark_padded(model: onnx.ModelProto, mask: str) -> None:
     inputs = {each.name: each for each in model.graph.input if each.name not in weights}
     if mask not in inputs:
         raise SpecError.unknown("pad", mask, list(inputs))
+    if any(each.type.tensor_type.elem_type == _STRING for each in inputs.values()):
+        raise SpecError("pad", mask, "cannot be told of a model that takes texts", remedy="leave it out")
     _, *sizes = inputs[mask].type.tensor_type.shape.dim or [None]
     if all(size.HasField("dim_value") for size in sizes):
         raise SpecError("pad", mask, "has the same size in all requests: there is nothing to pad")

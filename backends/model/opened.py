@@ -30,8 +30,8 @@ class Model(Stored, frozen=True, kw_only=True):
     ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, or None for models without
     trees (``rows`` reads it). ``trees`` is None for those too. ``batch_dependent`` says that a row's prediction depends
     on the other rows of the call, which its own library showed: requests are not joined unless the user allows it.
-    ``constants`` are the inputs of which the user said what they are in all requests, which are in ``file`` and no
-    inputs any more.
+    ``ends_in_trees`` says that it is a pipeline of scikit-learn whose last step is a tree ensemble. ``constants`` are
+    the inputs of which the user said what they are in all requests, which are in ``file`` and no inputs any more.
 
     Example:
         ::
@@ -50,6 +50,7 @@ class Model(Stored, frozen=True, kw_only=True):
     splits: Path | None = None
     warnings: tuple[str, ...] = ()
     batch_dependent: bool = False
+    ends_in_trees: bool = False
     constants: tuple[Constant, ...] = ()
 
     @property
@@ -134,4 +135,5 @@ class Model(Stored, frozen=True, kw_only=True):
             splits=None if inspection.splits_name is None else folder / inspection.splits_name,
             warnings=(*opened.warnings, *inspection.warnings),
             batch_dependent=inspection.batch_dependent,
+            ends_in_trees=inspection.ends_in_trees,
         )

@@ -3,6 +3,9 @@
 Rows lie in one array, so such a row begins with its sizes. The values of each tensor follow, flat and one tensor after
 the other, and then zeros, up to the width of the widest row beside it. So a row tells by itself how it is to be read,
 and whoever keeps, sends or joins rows need not know. Predictions of such sizes are packed in the same way.
+
+Tensors of texts come after those of numbers, and are no matter of the row's other sizes: one more size, ``TEXT_SIZE``,
+tells how many numbers all of them take (see ``texts``), and a call of the model may take texts of any lengths.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
+from servefit.backends.model.texts import TEXT, TEXT_SIZE, decoded, encoded, object_array
 from servefit.showing import shown
 
 
@@ -44,44 +48,109 @@ class Place:
 @shown()
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """The order in which sizes, by their names, and tensors lie in a row."""
+    """The order in which sizes, by their names, and tensors lie in a row. ``TEXT_SIZE`` is the last of the sizes where
+    some tensors hold texts."""
 
     tensors: Sequence[Tensor]
     sizes: Sequence[str]
 
+    @property
+    def has_texts(self) -> bool:
+        return TEXT_SIZE in self.sizes
+
     def places(self, sizes: Mapping[str, int]) -> list[Place]:
-        """Return where each tensor lies in a row of these sizes."""
+        """Return where each tensor lies in a row of these sizes. Those of texts share a part of the row, and begin and
+        end where it begins."""
         found: list[Place] = []
         start = len(self.sizes)
         for tensor in self.tensors:
             shape = shape_in(tensor.shape, sizes)
-            found.append(Place(tensor, start, start + prod(shape), shape))
-            start += prod(shape)
-        return found
+            numbers = 0 if tensor.datatype == TEXT else prod(shape)
+            found.append(Place(tensor, start, start + numbers, shape))
+            start += numbers
+        if not self.has_texts:
+            return found
+        return [
+            Place(place.tensor, start, start, place.shape) if place.tensor.datatype == TEXT else place
+            for place in found
+        ]
 
     def pack(self, blocks: Sequence[np.ndarray], sizes: Mapping[str, int], datatype: str) -> np.ndarray:
-        """Return rows of the sizes ``sizes``, made of one block for each tensor, (rows, values of a row)."""
-        rows = np.empty((len(blocks[0]), self.width(sizes)), dtype=datatype)
-        rows[:, : len(self.sizes)] = [sizes[name] for name in self.sizes]
-        for place, block in zip(self.places(sizes), blocks, strict=True):
-            rows[:, place.start : place.stop] = block
+        """Return rows of the sizes ``sizes``, made of one block for each tensor, (rows, values of a row); values of
+        texts are Python's own strings, and None where one is missing."""
+        texts = [block for tensor, block in zip(self.tensors, blocks, strict=True) if tensor.datatype == TEXT]
+        parts = [encoded(text for block in texts for text in block[row]) for row in range(len(blocks[0]))]
+        told = {**sizes, TEXT_SIZE: max(map(len, parts))} if texts else sizes
+        make = np.zeros if texts else np.empty
+        rows = make((len(blocks[0]), self.width(told)), dtype=datatype)
+        rows[:, : len(self.sizes)] = [told[name] for name in self.sizes]
+        for place, block in zip(self.places(told), blocks, strict=True):
+            if place.tensor.datatype != TEXT:
+                rows[:, place.start : place.stop] = block
+        if texts:
+            start = self.width({**sizes, TEXT_SIZE: 0})
+            for row, part in zip(rows, parts, strict=True):
+                row[len(self.sizes) - 1] = len(part)
+                row[start : start + len(part)] = np.frombuffer(part, np.uint8)
         return rows
+
+    def unpack(self, rows: np.ndarray, sizes: Mapping[str, int]) -> list[np.ndarray]:
+        """Return the values of each tensor in rows that have all these sizes but that of texts, (rows, *shape): views
+        of ``rows`` where it holds numbers, else Python's own strings. Raises UnicodeDecodeError for bytes that are no
+        text."""
+        places = self.places(sizes)
+        numbers = [
+            None if at.tensor.datatype == TEXT else rows[:, at.start : at.stop].reshape(len(rows), *at.shape)
+            for at in places
+        ]
+        if not self.has_texts:
+            return [values for values in numbers if values is not None]
+        counts = [prod(at.shape) for at in places if at.tensor.datatype == TEXT]
+        start = self.width({**sizes, TEXT_SIZE: 0})
+        told = rows[:, len(self.sizes) - 1].astype(np.int64).tolist()
+        lists = [decoded(row[start : start + told[nth]], sum(counts)) for nth, row in enumerate(rows)]
+        found: list[np.ndarray] = []
+        begin = 0
+        for at, values in zip(places, numbers, strict=True):
+            if values is not None:
+                found.append(values)
+                continue
+            end = begin + prod(at.shape)
+            texts = [text for each in lists for text in each[begin:end]]
+            found.append(object_array(texts, (len(rows), *at.shape)))
+            begin = end
+        return found
 
     def width(self, sizes: Mapping[str, int]) -> int:
         """Return how many columns a row of these sizes has."""
-        return len(self.sizes) + sum(prod(shape_in(tensor.shape, sizes)) for tensor in self.tensors)
+        numbers = (tensor for tensor in self.tensors if tensor.datatype != TEXT)
+        texts = sizes.get(TEXT_SIZE, 0) if self.has_texts else 0
+        return len(self.sizes) + sum(prod(shape_in(tensor.shape, sizes)) for tensor in numbers) + texts
 
     def groups(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, int]]]:
-        """Yield the numbers of the rows that have the same sizes, and these, for all sizes that occur in ``rows``."""
+        """Yield the numbers of the rows that have the same sizes, and these, for all sizes that occur in ``rows``.
+        Texts of different lengths are together, and the most that those of a row take is told."""
         told = rows[:, : len(self.sizes)]
-        if len(rows) == 1 or (told == told[0]).all():
-            yield np.arange(len(rows)), self._named(told[0])
+        apart = told[:, :-1] if self.has_texts else told
+        if len(rows) == 1 or (apart == apart[0]).all():
+            yield np.arange(len(rows)), self._named(told)
             return
-        distinct, which = np.unique(told, axis=0, return_inverse=True)
-        for nth, values in enumerate(distinct):
-            yield np.flatnonzero(which.reshape(-1) == nth), self._named(values)
+        distinct, which = np.unique(apart, axis=0, return_inverse=True)
+        for nth in range(len(distinct)):
+            own = np.flatnonzero(which.reshape(-1) == nth)
+            yield own, self._named(told[own])
 
-    def _named(self, values: np.ndarray) -> dict[str, int]:
+    def widths(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many columns each of ``rows`` has before its zeros, (rows,), int64."""
+        widths = np.zeros(len(rows), dtype=np.int64)
+        for which, sizes in self.groups(rows):
+            widths[which] = self.width({**sizes, TEXT_SIZE: 0})
+            if self.has_texts:
+                widths[which] += rows[which, len(self.sizes) - 1].astype(np.int64)
+        return widths
+
+    def _named(self, told: np.ndarray) -> dict[str, int]:
+        values = told[0] if not self.has_texts else told.max(axis=0)
         return dict(zip(self.sizes, map(int, values.tolist()), strict=True))
 
 

@@ -5,11 +5,14 @@ The inspection and scikit-learn's own backend both use it, so that they agree.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from servefit.backends.model.types import Task
+
+if TYPE_CHECKING:
+    from servefit.backends.model.sklearn_frames import Frame
 
 
 def prediction_method(estimator: Any, task: Task) -> str:
@@ -20,10 +23,11 @@ def prediction_method(estimator: Any, task: Task) -> str:
     return "decision_function" if task is Task.OUTLIER else "predict"
 
 
-def predict(estimator: Any, task: Task, rows: np.ndarray) -> np.ndarray:
-    """Predict float32 ``rows`` (n, features): (n,) or (n, outputs), as ``Signature`` says for the task."""
+def predict(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | None = None) -> np.ndarray:
+    """Predict ``rows`` (n, features): (n,) or (n, outputs), as ``Signature`` says for the task. ``frame`` is how an
+    estimator is called that does not take rows of numbers."""
     method = prediction_method(estimator, task)
-    predictions = np.asarray(getattr(estimator, method)(rows))
+    predictions = np.asarray(getattr(estimator, method)(rows if frame is None else frame(rows)))
     if method == "predict_proba" and task is Task.BINARY:
         predictions = predictions[:, 1]
     if predictions.ndim == 2 and predictions.shape[1] == 1:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from servefit.backends.model.texts import TEXT, TEXT_SIZE
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.checks import check_whole
 from servefit.errors import SpecError
@@ -37,11 +38,12 @@ class Format(StrEnum):
     LIGHTGBM_TEXT = "lightgbm-text"
     ONNX = "onnx"
     PICKLE = "pickle"
+    SKOPS = "skops"
 
     @property
     def library(self) -> Library:
         prefix = self.value.partition("-")[0]
-        return Library.SKLEARN if self is Format.PICKLE else Library(prefix)
+        return Library.SKLEARN if self in (Format.PICKLE, Format.SKOPS) else Library(prefix)
 
 
 class Task(StrEnum):
@@ -63,6 +65,11 @@ class Input(Stored, frozen=True, kw_only=True):
 
     Whole numbers from ``lowest`` to ``highest`` are those that the graph admits and that were tried; None where that is
     not known, or the input takes others too. It bounds what is drawn for tests, and not what may be sent.
+
+    An input of texts has the datatype "str", and no columns of its own: see ``packing``. Of such an input, or one of
+    numbers that stand for categories, ``known`` are some of those that the model was fitted on; ``joined`` says that
+    they are words, of which a text has several. ``takes_unknown`` says whether it takes others, and ``takes_missing``
+    whether a text may be missing.
     """
 
     name: str
@@ -72,6 +79,14 @@ class Input(Stored, frozen=True, kw_only=True):
     stop: int
     lowest: int | None = None
     highest: int | None = None
+    known: tuple[str | float, ...] = ()
+    joined: bool = False
+    takes_unknown: bool = True
+    takes_missing: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        return self.datatype == TEXT
 
     @property
     def fixed_shape(self) -> tuple[int, ...]:
@@ -81,7 +96,7 @@ class Input(Stored, frozen=True, kw_only=True):
     @property
     def is_whole(self) -> bool:
         """True if it takes whole numbers only."""
-        return not self.datatype.startswith("float")
+        return not self.is_text and not self.datatype.startswith("float")
 
     @property
     def whole_range(self) -> tuple[int, int]:
@@ -92,13 +107,15 @@ class Input(Stored, frozen=True, kw_only=True):
 @shown()
 class Output(Stored, frozen=True, kw_only=True):
     """One output of a network: the columns [``start``, ``stop``) of a prediction, of ``datatype`` and of the shape
-    (rows, *``shape``). A name in ``shape`` stands for a size that depends on those of the request."""
+    (rows, *``shape``). A name in ``shape`` stands for a size that depends on those of the request. ``of_sigmoid`` says
+    that its values come out of a sigmoid: libraries make them of one half and something, and so round them as one."""
 
     name: str
     datatype: str
     shape: tuple[int | str, ...]
     start: int
     stop: int
+    of_sigmoid: bool = False
 
 
 @shown()
@@ -152,6 +169,8 @@ class Signature(Stored, frozen=True, kw_only=True):
     them, and ``output_sizes`` the names of those of their sizes that depend on the request; where there are some,
     predictions are packed too, and ``outputs`` is the width of one. ``padding`` is None where a call takes requests of
     one size only.
+
+    Models that are no networks, and take columns of different kinds, have an input for each column, of one value a row.
     """
 
     task: Task
@@ -166,6 +185,11 @@ class Signature(Stored, frozen=True, kw_only=True):
     output_tensors: tuple[Output, ...] = ()
     output_sizes: tuple[str, ...] = ()
     padding: Padding | None = None
+
+    @property
+    def has_columns(self) -> bool:
+        """True if rows are those of a table whose columns are of different kinds, some of them texts."""
+        return bool(self.sizes) and not self.output_tensors and all(one.shape in ((), (1,)) for one in self.inputs)
 
     @property
     def takes_any_float32(self) -> bool:
@@ -188,16 +212,18 @@ class Signature(Stored, frozen=True, kw_only=True):
     def of_sizes(self, sizes: Mapping[str, int]) -> Signature:
         """Return the signature with ``sizes`` as the usual ones, and the columns that rows of these have."""
         usual = tuple(replace(size, usual=sizes.get(size.name, size.usual)) for size in self.sizes)
-        places = self.packing.places({size.name: size.usual for size in usual})
+        told = {size.name: size.usual for size in usual}
+        places = self.packing.places(told)
         inputs = tuple(
             replace(one, start=place.start, stop=place.stop) for one, place in zip(self.inputs, places, strict=True)
         )
         whole = tuple(column for one in inputs if one.is_whole for column in range(one.start, one.stop))
-        return replace(self, sizes=usual, inputs=inputs, features=inputs[-1].stop, integer_features=whole)
+        features = self.packing.width(told)
+        return replace(self, sizes=usual, inputs=inputs, features=features, integer_features=whole)
 
     def drawn_with(self, sizes: Mapping[str, Sequence[int]]) -> Signature:
         """Return the signature of which rows are drawn with these sizes. Raises SpecError."""
-        known = [size.name for size in self.sizes]
+        known = [size.name for size in self.sizes if size.name != TEXT_SIZE]
         for name, drawn in sizes.items():
             if name not in known:
                 raise SpecError.unknown("size", name, known)
@@ -216,6 +242,9 @@ class Signature(Stored, frozen=True, kw_only=True):
         requests."""
         if not self.sizes:
             return f"{self.features} features"
+        if self.has_columns:
+            texts = sum(one.is_text for one in self.inputs)
+            return f"{len(self.inputs)} columns, {texts} of text" if len(self.inputs) > 1 else "a text"
         text = ", ".join(f"{each.name} ({', '.join(map(str, each.shape))})" for each in self.inputs)
         return text if self.padding is None else f"{text}, padded by {self.padding.mask}"
 
@@ -258,13 +287,13 @@ def row_datatype(inputs: Sequence[Input]) -> str:
     uint64 from 2**63 on, an int64 beyond 2**53 beside floats) cannot be sent."""
     if all(each.datatype in _WITHIN_FLOAT32 for each in inputs):
         return "float32"
-    return "int64" if all(each.is_whole for each in inputs) else "float64"
+    return "int64" if all(each.is_whole or each.is_text for each in inputs) else "float64"
 
 
 ROW_DATATYPES = ("float32", "int64", "float64")
 
-_WITHIN_FLOAT32 = frozenset({"float32", "float16", "int8", "int16", "uint8", "uint16", "bool"})
-"""Every value of these is a float32."""
+_WITHIN_FLOAT32 = frozenset({"float32", "float16", "int8", "int16", "uint8", "uint16", "bool", TEXT})
+"""Every value of these, and every byte of a text, is a float32."""
 
 
 @shown()

@@ -52,7 +52,7 @@ def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: 
         first_line = stream.readline()
     if "\0" in first_line:
         raise PayloadMismatch(source, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="bytes of no known format")
-    delimiter = _delimiter(first_line)
+    delimiter = delimiter_of(first_line)
     check_width(source, 1 + first_line.count(delimiter), most_columns)
     records = csv.reader(chain([first_line], stream), delimiter=delimiter, strict=True)
     filled = (record for record in records if record)
@@ -72,8 +72,14 @@ def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: 
     return Table(values=matrix(source, rows), names=names, total_rows=total_rows)
 
 
-def _delimiter(line: str) -> str:
+def delimiter_of(line: str) -> str:
+    """Return what separates the cells of a line of CSV: what it has most of."""
     return max(",;\t", key=line.count)
+
+
+def is_missing_text(text: str) -> bool:
+    """Return whether a cell of a column of numbers says that there is none."""
+    return text.lower() in _MISSING
 
 
 def _is_header(record: Sequence[str], feature_names: Sequence[str]) -> bool:
@@ -88,7 +94,7 @@ def _numbers(record: Sequence[str], source: str, row: int, names: Sequence[str] 
     numbers = []
     for column, cell in enumerate(record, start=1):
         text = cell.strip()
-        if text.lower() in _MISSING:
+        if is_missing_text(text):
             numbers.append(float("nan"))
             continue
         try:

@@ -6,6 +6,7 @@ A format is told by content. Reading it is for one module a format; fitting the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,14 @@ from servefit.backends.model.formats import recognise
 from servefit.backends.model.packing import join
 from servefit.backends.model.types import Format
 from servefit.backends.payload.arrays import load_npy, load_npz, read_npy, read_npz, table_of_array
+from servefit.backends.payload.columns import Columns, columns_of_objects, read_columns
 from servefit.backends.payload.delimited import read_delimited
 from servefit.backends.payload.exact import EXACT, joined, of_objects
 from servefit.backends.payload.json_rows import read_documents, read_json
+from servefit.backends.payload.parquet import MAGIC, read_parquet, table_of
 from servefit.backends.payload.synthetic import synthetic_payload
 from servefit.backends.payload.table import MAX_ROWS, Table, rows_for, unused_columns
-from servefit.backends.payload.tensors import rows_of_arrays, rows_of_documents, rows_of_requests
+from servefit.backends.payload.tensors import holds_tensors, rows_of_arrays, rows_of_documents, rows_of_requests
 from servefit.backends.payload.types import Payload, used_sizes
 from servefit.checks import check_whole
 from servefit.errors import CorruptModel, PayloadMismatch
@@ -32,7 +35,7 @@ from servefit.state import temporary_folder
 if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
 
-_TAKEN = "CSV, JSON, JSON Lines, NPY or NPZ"
+_TAKEN = "CSV, JSON, JSON Lines, NPY, NPZ or Parquet"
 
 
 def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
@@ -61,7 +64,7 @@ def payload_of(source: Any, signature: Signature | None = None) -> Payload:
 
 
 def read_payload(path: str | Path, signature: Signature | None) -> Payload:
-    """Read the first 10,000 rows of a CSV, JSON, JSON Lines, NPY or NPZ file, or of a ``.tar.gz`` that holds some.
+    """Read the first 10,000 rows of a CSV, JSON, JSON Lines, NPY, NPZ or Parquet file, or of a ``.tar.gz`` of them.
 
     Raises PayloadMismatch, naming the row and the column where there is one to name.
     """
@@ -77,13 +80,40 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
             raise PayloadMismatch(source, expected="a regular file", got=kind)
         if _head(path).startswith(b"\x1f\x8b"):
             return _read_archive(path, source, signature)
+        if _head(path).startswith(MAGIC) and not is_text(_head(path)):
+            return _of_parquet(read_parquet(path, source), signature, source)
         if signature is not None and signature.sizes:
+            if signature.has_columns and (columns := _read_columns(path, source, signature)) is not None:
+                return _of_columns(columns, signature, source)
             rows, total_rows = _read_tensors(path, source, signature)
             return _packed(rows, total_rows, signature, source)
+        if signature is not None and signature.output_tensors and _is_json(_head(path)):
+            documents = read_documents(path, source)
+            if documents and holds_tensors(documents[0], signature):
+                return _packed(*rows_of_documents(documents, signature, source), signature, source)
         table = _read_table(path, source, signature)
     except OSError as error:
         raise PayloadMismatch(source, expected="a readable file", got=(error.strerror or str(error)).lower()) from error
     return _payload(table, signature, source)
+
+
+def _of_parquet(columns: Columns, signature: Signature | None, source: str) -> Payload:
+    """Return a payload of the columns of a Parquet file: a table, or tensors, each cell a list, of a network."""
+    if signature is None or not signature.sizes:
+        return _payload(table_of(columns, source), signature, source)
+    if signature.has_columns:
+        told = replace(columns_of_objects(columns.arrays, signature, source), total_rows=columns.total_rows)
+        return _of_columns(told, signature, source)
+    count = len(next(iter(columns.arrays.values())))
+    return _packed(_rows_of_cells(columns.arrays, count, signature, source), columns.total_rows, signature, source)
+
+
+def _rows_of_cells(columns: Mapping[str, np.ndarray], count: int, signature: Signature, source: str) -> np.ndarray:
+    try:
+        requests = [{name: np.asarray(column[nth]) for name, column in columns.items()} for nth in range(count)]
+    except ValueError as error:  # lists side by side that differ in length
+        raise PayloadMismatch(source, expected="tensors of numbers", got=str(error).splitlines()[0]) from error
+    return rows_of_requests(requests, signature, source)
 
 
 def _payload(table: Table, signature: Signature | None, source: str) -> Payload:
@@ -102,6 +132,21 @@ def _packed(rows: np.ndarray, total_rows: int, signature: Signature, source: str
     return Payload(rows=rows, source=source, truncated_from=truncated_from, sizes=used_sizes(rows, signature))
 
 
+def _of_columns(columns: Columns, signature: Signature, source: str) -> Payload:
+    """Return a payload of the columns of a table, for a model whose columns are of different kinds."""
+    rows = rows_of_arrays(columns.arrays, signature, source)
+    return replace(_packed(rows, columns.total_rows, signature, source), unused_columns=columns.unused)
+
+
+def _read_columns(path: Path, source: str, signature: Signature) -> Columns | None:
+    """Return the columns of a table in a file; None for a file of another form."""
+    head = _head(path)
+    _refuse_foreign(path, head, source)
+    if head.startswith((b"\x93NUMPY", b"PK")) or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        return None
+    return read_columns(path, signature, source)
+
+
 def _read_tensors(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, int]:
     """Return the packed rows of a file for a model whose requests have sizes of their own, and how many it has."""
     head = _head(path)
@@ -110,7 +155,7 @@ def _read_tensors(path: Path, source: str, signature: Signature) -> tuple[np.nda
     _refuse_foreign(path, head, source)
     if head.startswith(b"PK"):
         return _rows_of_arrays(load_npz(path, source), signature, source)
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if _is_json(head):
         return rows_of_documents(read_documents(path, source), signature, source)
     named = ", ".join(size.name for size in signature.sizes)
     expected = f"NPZ, NPY, JSON or JSON Lines, which tell the sizes of a request ({named})"
@@ -143,9 +188,13 @@ def _read_table(path: Path, source: str, signature: Signature | None) -> Table:
     _refuse_foreign(path, head, source)
     if head.startswith(b"PK"):
         return read_npz(path, source, signature)
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if _is_json(head):
         return read_json(path, source)
     return read_delimited(path, source, () if signature is None else signature.feature_names)
+
+
+def _is_json(head: bytes) -> bool:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
 def _refuse_foreign(path: Path, head: bytes, source: str) -> None:
@@ -199,7 +248,9 @@ def _read_archive(path: Path, source: str, signature: Signature | None) -> Paylo
 
 
 def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
-    if signature is not None and signature.sizes:
+    if signature is not None and signature.has_columns:
+        return _of_columns(columns_of_objects(source, signature, "array"), signature, "array")
+    if signature is not None and (signature.sizes or (signature.output_tensors and _has_names(source))):
         return _packed(*_rows_of_objects(source, signature), signature, "array")
     names = getattr(source, "columns", None)
     try:
@@ -213,6 +264,13 @@ def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
         raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
     table = table_of_array(array, "array", signature, None if names is None else [str(name) for name in names])
     return _payload(table, signature, "array")
+
+
+def _has_names(source: Any) -> bool:
+    """Return whether it is a mapping of arrays, or a list of mappings."""
+    if isinstance(source, Sequence) and not isinstance(source, str) and source:
+        source = source[0]
+    return isinstance(source, Mapping)
 
 
 def _rows_of_objects(source: Any, signature: Signature) -> tuple[np.ndarray, int]:

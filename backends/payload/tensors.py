@@ -1,5 +1,5 @@
-"""Rows from named tensors, for models whose requests have sizes of their own: sentences of any length, images of any
-height. What a tensor may hold is checked in ``table``, as for all other payloads.
+"""Rows from named tensors, for networks: images, and what has sizes of its own, such as sentences of any length. What a
+tensor may hold is checked in ``table``, as for all other payloads.
 
 A document may be ``{"inputs": [{"name", "shape", "data"}]}`` (Open Inference Protocol) or ``{"inputs": {name:
 values}}`` (TensorFlow Serving), whose first dimension is the rows; ``{"instances": [...]}``, a list, or one object a
@@ -19,6 +19,7 @@ import numpy as np
 from servefit.backends.model.packing import join, shape_in
 from servefit.backends.model.types import Signature, Task
 from servefit.backends.model.width import MAX_FEATURES
+from servefit.backends.payload.columns import arrays_of_cells, cells_of, checked_names, column_of
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, whole_array
 from servefit.backends.payload.table import MAX_DIMENSIONS, MAX_ROWS, Table, no_rows, rows_for
 from servefit.errors import PayloadMismatch
@@ -43,6 +44,8 @@ def rows_of_arrays(arrays: Mapping[str, np.ndarray], signature: Signature, sourc
     sizes: dict[str, int] = {}
     for one in signature.inputs:
         array = arrays[one.name]
+        if signature.has_columns and array.ndim and array.size == len(array):
+            array = array.reshape(-1, *one.fixed_shape)
         if array.ndim and len(array) != count:
             expected = f"as many rows in {one.name!r:.60} as in {next(iter(arrays))!r:.60} ({count})"
             raise PayloadMismatch(source, expected=expected, got=str(len(array)))
@@ -52,14 +55,36 @@ def rows_of_arrays(arrays: Mapping[str, np.ndarray], signature: Signature, sourc
     blocks = []
     for one in signature.inputs:
         shape = shape_in(one.shape, sizes)
-        blocks.append(_block(arrays[one.name].reshape(count, prod(shape)), one, source))
+        values = arrays[one.name].reshape(count, prod(shape))
+        blocks.append(_block(values, one, source, signature))
     rows = signature.packing.pack(blocks, sizes, signature.row_datatype)
+    if rows.shape[1] > MAX_FEATURES:  # texts have no size of their own
+        raise PayloadMismatch(source, expected=f"at most {MAX_FEATURES} bytes of texts a row", got=str(rows.shape[1]))
     for place, block, one in zip(signature.packing.places(sizes), blocks, signature.inputs, strict=True):
         # As floats, a whole number and what it was rounded to are the same.
         if one.is_whole and (rounded := rows[:, place.start : place.stop].astype(np.int64) != block).any():
             expected = f"whole numbers in {one.name!r:.60} that {signature.row_datatype}, the datatype of rows, holds"
             raise PayloadMismatch(source, expected=expected, got=str(block[rounded][0]))
     return rows
+
+
+def holds_tensors(document: Any, signature: Signature) -> bool:
+    """Return whether a JSON document for a network of fixed sizes has tensors by name, or nested lists in place of rows
+    of numbers, and is for ``rows_of_document``. All else is read as it is for tables."""
+    if not signature.output_tensors:
+        return False
+    first = document
+    if isinstance(document, dict):
+        if isinstance(document.get("inputs"), dict):
+            return True
+        first = document.get("instances", document)
+        if first is document and {"data", "inputs", "features"} & document.keys():
+            return False
+    if isinstance(first, list):
+        first = first[0] if first else None
+    if isinstance(first, dict):
+        return first.keys() != {"features"} and any(isinstance(value, list) for value in first.values())
+    return isinstance(first, list) and any(isinstance(value, list) for value in first)
 
 
 def rows_of_document(
@@ -74,11 +99,14 @@ def rows_of_document(
         return rows[:most_rows], len(rows)
     if isinstance(inputs, dict) and "inputs" not in names:
         arrays = {
-            name: _array(values, f"{source}: {name:.60}", booleans or _are_truths(name, signature))
-            for name, values in inputs.items()
+            name: _array(values, f"{source}: {name:.60}", name, signature, booleans) for name, values in inputs.items()
         }
         rows = rows_of_arrays(arrays, signature, source)
         return rows[:most_rows], len(rows)
+    if signature.has_columns and (listed := cells_of(document, signature)) is not None:
+        cells, names_of_cells = listed
+        arrays = arrays_of_cells(cells[:most_rows], names_of_cells, signature, source)
+        return rows_of_arrays(arrays, signature, source), len(cells)
     items = document
     if isinstance(document, dict):
         items = document["instances"] if isinstance(document.get("instances"), list) else [document]
@@ -151,11 +179,10 @@ def _arrays_of(item: Any, signature: Signature, source: str, booleans: bool) -> 
     values = item if isinstance(item, dict) else {signature.inputs[0].name: item}
     if not isinstance(item, dict) and len(signature.inputs) > 1:
         raise PayloadMismatch(source, expected=f"an object with {_named(signature)}", got=f"{item!r:.60}")
+    if signature.has_columns:  # as tables, they may have others too
+        values = {name: values[name] for name in checked_names(list(values), signature, source)}
     _check_names(list(values), signature, source)
-    return {
-        name: _array(value, f"{source}: {name:.60}", booleans or _are_truths(name, signature))
-        for name, value in values.items()
-    }
+    return {name: _array(value, f"{source}: {name:.60}", name, signature, booleans) for name, value in values.items()}
 
 
 def _rows_of_protocol(
@@ -172,17 +199,12 @@ def _rows_of_protocol(
             or not all(type(size) is int and 0 < size <= MAX_FEATURES for size in shape)
         ):
             raise PayloadMismatch(source, expected=f"a shape of whole numbers for {name!r:.60}", got=f"{shape!r:.60}")
-        values = _array(tensor["data"], f"{source}: {name:.60}", booleans or _are_truths(name, signature))
+        values = _array(tensor["data"], f"{source}: {name:.60}", name, signature, booleans)
         if prod(shape) != values.size:
             expected = f"the values that shape {shape!s:.100} holds in {name!r:.60}"
             raise PayloadMismatch(source, expected=expected, got=str(values.size))
         arrays[name] = values.reshape(shape)
     return rows_of_arrays(arrays, signature, source)
-
-
-def _are_truths(name: str, signature: Signature) -> bool:
-    """Return whether an input takes ``true`` and ``false``."""
-    return any(one.name == name and one.datatype == "bool" for one in signature.inputs)
 
 
 def _check_names(names: Sequence[str], signature: Signature, source: str) -> None:
@@ -225,14 +247,20 @@ def _find_sizes(one: Input, shape: Sequence[int], sizes: dict[str, int], source:
         raise PayloadMismatch(source, expected=f"at most {MAX_FEATURES} values a row", got=str(prod(shape)))
 
 
-def _block(values: np.ndarray, one: Input, source: str) -> np.ndarray:
+def _block(values: np.ndarray, one: Input, source: str, signature: Signature) -> np.ndarray:
     """Return the values of one input, (rows, values of a row), checked, and of the datatype that its rows have."""
+    in_columns = signature.has_columns
+    accepts_missing = in_columns and signature.accepts_missing
+    if one.is_text or in_columns:
+        values = column_of(values, one, source, accepts_missing=accepts_missing)
+    if one.is_text:
+        return values
     width = values.shape[1]
     alone = Signature(
         task=Task.TENSOR,
         features=width,
         outputs=1,
-        accepts_missing=False,
+        accepts_missing=accepts_missing,
         integer_features=tuple(range(width)) if one.is_whole else (),
         inputs=(replace(one, shape=(width,), start=0, stop=width),),
     )
@@ -251,9 +279,10 @@ def _numbers(values: np.ndarray, source: str, name: str) -> np.ndarray:
     raise PayloadMismatch(source, expected=f"numbers in {name!r:.60}", got=f"an array of {values.dtype}"[:100])
 
 
-def _array(values: Any, source: str, booleans: bool) -> np.ndarray:
-    """Return nested lists of numbers as an array. Raises PayloadMismatch where lists side by side differ in length, or
-    hold something else."""
+def _array(values: Any, source: str, name: str, signature: Signature, booleans: bool) -> np.ndarray:
+    """Return nested lists of numbers, or of texts where the input called ``name`` takes those, as an array. ``true``
+    and ``false`` are numbers where ``booleans`` says so, or the input takes them. Raises PayloadMismatch where lists
+    side by side differ in length, or hold something else."""
     shape: list[int] = []
     level = values
     while isinstance(level, list):
@@ -263,12 +292,23 @@ def _array(values: Any, source: str, booleans: bool) -> np.ndarray:
         level = level[0] if level else None
     cells: list[Any] = []
     _put(values, shape, cells, source)
+    one = next((each for each in signature.inputs if each.name == name), None)
+    if signature.has_columns or (one is not None and one.is_text):
+        return _objects(cells, shape)
+    booleans = booleans or (one is not None and one.datatype == "bool")
     for cell in cells:
         if cell is None or not isinstance(cell, int | float) or (isinstance(cell, bool) and not booleans):
             raise PayloadMismatch(source, expected="numbers", got=f"{cell!r:.60}")
         if type(cell) is int and not -MAX_WHOLE < cell < MAX_WHOLE:
             raise PayloadMismatch(source, expected="numbers within 64 bits", got=f"{cell!r:.60}")
     return array_of(cells, (len(cells),)).reshape(shape) if cells else np.zeros(shape)
+
+
+def _objects(cells: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
+    """Return cells as they are: what is in them is for ``columns`` to check."""
+    array = np.empty(len(cells), dtype=object)
+    array[:] = cells
+    return array.reshape(shape)
 
 
 def _put(values: Any, shape: Sequence[int], cells: list[Any], source: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from servefit.backends.model.texts import TEXT_SIZE
 from servefit.showing import shown
 from servefit.stored import Stored
 
@@ -47,7 +48,9 @@ def with_sizes_of(model: Model, payload: Payload) -> Model:
     smallest to the largest."""
     if not payload.sizes or payload.synthetic:
         return model
-    names = [size.name for size in payload.sizes]
+    names = [size.name for size in payload.sizes if size.name != TEXT_SIZE]
+    if not names:
+        return model
     told = sorted(set(map(tuple, payload.rows[:, : len(names)].astype(int).tolist())))
     count = min(_MAX_CLASSES, len(told))
     chosen = [told[nth * (len(told) - 1) // max(1, count - 1)] for nth in range(count)]

@@ -72,7 +72,7 @@ def endpoint_for(
     *,
     host: Host,
     name: str = "model",
-    form: Form = "open-inference",
+    form: Form | None = None,
     memory_bytes: int | None = None,
     rows_per_request: int = 1,
     cpus: tuple[int, ...] | None = None,
@@ -80,7 +80,7 @@ def endpoint_for(
     timeout_s: float = 10.0,
 ) -> Iterator[HostedDriver]:
     """Start an endpoint that serves ``configuration`` in an envelope, as :func:`workers_for` does, and load clients
-    that send it ``rows`` in ``form``. All of it is gone on exit.
+    that send it ``rows`` in ``form``, or, where that is None, in the usual one. All of it is gone on exit.
 
     The clients live on ``outside``, by default all CPUs that share no core with the envelope. Where there are none they
     share those of the envelope, and every run says so (see ``validity``). A request has failed after ``timeout_s``.
@@ -88,7 +88,7 @@ def endpoint_for(
     Raises as ``hosted_endpoint`` and ``start_clients`` do, and SpecError as :func:`workers_for`.
     """
     from servefit.profiler.drivers.hosted_endpoint import endpoint_config, hosted_endpoint
-    from servefit.profiler.drivers.http.bodies import Tensor
+    from servefit.profiler.drivers.http.bodies import Tensor, usual_form
     from servefit.profiler.drivers.http.clients import start_clients
     from servefit.profiler.drivers.http.destination import Destination
     from servefit.profiler.drivers.http.hosted_driver import HostedDriver
@@ -97,6 +97,7 @@ def endpoint_for(
     from servefit.serving.protocols.metadata import inputs_of
 
     check_configuration(configuration, rows_per_request)
+    form = form or usual_form(signature, rows, rows_per_request=rows_per_request)
     cpus = _envelope_cpus(configuration, host, cpus)
     outside = client_cpus(host.cpus, cpus) if outside is None else outside
     clients = min(len(outside or cpus), MAX_CLIENTS, -(-len(cpus) // SERVER_CPUS_PER_CLIENT))

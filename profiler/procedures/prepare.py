@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from servefit.backends.quality.limits import PrecisionLimits
 from servefit.backends.secret import hidden_environment
 from servefit.backends.types import Knob, KnobValue, Settings, Target
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
@@ -42,7 +43,8 @@ class Deployment:
     requests joined in a call, ``batch_delay_us`` how long the first of them waits for others; where the predictions of
     the model depend on what else is in the call, several are joined only with ``allow_batch_dependence``.
     ``environment`` is set for the workers, ``options`` are knobs of the backend. Values of variables that look like
-    secrets, or are named in ``secret_env``, are hidden: nothing shows or keeps them.
+    secrets, or are named in ``secret_env``, are hidden: nothing shows or keeps them. ``precision`` says what is allowed
+    of a backend that predicts less exactly.
 
     Example:
         ::
@@ -62,6 +64,7 @@ class Deployment:
     options: Mapping[str, KnobValue] = field(default_factory=dict)
     target: Target | str = Target.CPU
     secret_env: Collection[str] = ()
+    precision: PrecisionLimits = PrecisionLimits()
 
     def __post_init__(self) -> None:
         check_types(self, hidden=("environment",))
@@ -165,7 +168,9 @@ def prepare(
     check_configuration(configuration, rows_per_request)
     return Prepared(
         model=opened,
-        compilation=compile_model(opened, configuration.backend, payload=sample, target=target),
+        compilation=compile_model(
+            opened, configuration.backend, payload=sample, target=target, precision=deployment.precision
+        ),
         payload=sample,
         profile=instance,
         host=host,

@@ -102,6 +102,7 @@ def profile(
     secret_env: Collection[str] = (),
     options: Mapping[str, KnobValue] | None = None,
     target: Target | str = Target.CPU,
+    precision: PrecisionLimits | None = None,
     seed: int = SEED,
     trust_pickle: bool = False,
     allow_noise: bool = False,
@@ -118,7 +119,7 @@ def profile(
     Args:
         model: A Model, or anything that ``Model.load`` takes.
         deployment: The configuration, in place of ``backend`` to ``batch_delay_us``, ``allow_batch_dependence``,
-            ``environment``, ``secret_env``, ``options`` and ``target``.
+            ``environment``, ``secret_env``, ``options``, ``target`` and ``precision``.
         payload: A path, or an array of shape (rows, features). None: rows are drawn from the model.
         backend: The name of a backend; None: the model's own library.
         profile: The name of an instance profile; None: the largest that this host can be.
@@ -140,6 +141,7 @@ def profile(
         secret_env: Variables whose values are shown to nobody.
         options: Knobs of the backend.
         target: The kind of processor: "cpu" or "cuda".
+        precision: What is allowed of a backend that predicts less exactly; None: nothing.
         seed: Seed of traffic and drawn rows.
         trust_pickle: Unpickle ``model``, which runs code.
         allow_noise: Judge a run that the machine disturbed, and do not repeat it.
@@ -176,6 +178,7 @@ def profile(
         secret_env=secret_env,
         options=options or {},
         target=target,
+        precision=precision or Deployment().precision,
     )
     if deployment is None:
         deployment = described

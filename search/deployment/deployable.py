@@ -16,6 +16,7 @@ from servefit.quantities import count_text, given_duration_text
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
+    from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -101,12 +102,20 @@ def deployable(recommendation: Recommendation, model: Model, host: Host) -> Depl
     from servefit.backends.compilation import compile_model
     from servefit.backends.model.kept import as_kept, check_kept
 
+    exact = recommendation.quality is None
+
     check_kept(model)
     model = as_kept(model)
     configuration = recommendation.trial.configuration
     # Over HTTP with the supervisor, and with all that requests bring with them.
     measured = (recommendation.endpoint or recommendation.trial).measurement
-    compilation = compile_model(model, configuration.backend, target=configuration.target)
+    compilation = compile_model(
+        model,
+        configuration.backend,
+        payload=None if exact else _judged_payload(recommendation),
+        target=configuration.target,
+        precision=None if exact or recommendation.request is None else recommendation.request.precision,
+    )
     return Deployable(
         model=model,
         artifact=compilation.artifact,
@@ -116,6 +125,19 @@ def deployable(recommendation: Recommendation, model: Model, host: Host) -> Depl
         host=host,
         used_bytes=measured.peak_memory_bytes or None,
     )
+
+
+def _judged_payload(recommendation: Recommendation) -> Payload | None:
+    """Return the rows that an artifact of less exact arithmetic was calibrated on and judged by: those of the job.
+    Raises SpecError where they are not there any more."""
+    from servefit.backends.payload import Payload
+    from servefit.search.jobs.beginning import payload_rows
+    from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
+
+    if recommendation.request is None or recommendation.payload_digest is None:
+        return None
+    file = job_folder(recommendation.request.name) / PAYLOAD_FILE
+    return Payload(rows=payload_rows(file, recommendation.payload_digest), source="the job's payload")
 
 
 def deployable_of_model(model: Any, deployment: Deployment, *, trust_pickle: bool = False) -> Deployable:

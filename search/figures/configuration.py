@@ -44,6 +44,16 @@ BACKEND = Figure(
     of_trial=lambda trial: trial.configuration.backend,
 )
 
+QUALITY = Figure(
+    name="quality",
+    title="quality",
+    unit=None,
+    digits=None,
+    only_where_known=True,
+    meaning="What was found of a backend that predicts less exactly; empty for one that predicts as the model does.",
+    of_recommendation=lambda recommendation: None if recommendation.quality is None else recommendation.quality.short,
+)
+
 WORKERS = Figure(
     name="environment.MODEL_SERVER_WORKERS",
     title="workers",

@@ -24,6 +24,7 @@ BUILT_IN = {
     "instance_profile": f"{_HERE}.configuration:INSTANCE_PROFILE",
     "instance_count": f"{_HERE}.configuration:INSTANCE_COUNT",
     "backend": f"{_HERE}.configuration:BACKEND",
+    "quality": f"{_HERE}.configuration:QUALITY",
     "environment": f"{_HERE}.configuration:ENVIRONMENT",
     "environment.MODEL_SERVER_WORKERS": f"{_HERE}.configuration:WORKERS",
     "environment.OMP_NUM_THREADS": f"{_HERE}.configuration:THREADS",

@@ -121,6 +121,14 @@ def check_publishable(header: JobHeader) -> None:
     model = header.model
     if model.size_bytes > MAX_BYTES and not Path(model.source).is_absolute():
         raise too_large("model", model.source)
+    quality = header.request.precision.quality
+    if quality is not None and quality.is_own_function:
+        raise SpecError(
+            "metric",
+            quality.metric,
+            "is a function of this host, and others run no code that a job names",
+            remedy="name one of servefit's own metrics, or let this host alone measure",
+        )
     for given in header.request.environment:
         if given.holds_secrets:
             raise SpecError(

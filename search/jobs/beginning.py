@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import shutil
 import time
+from dataclasses import replace
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
@@ -43,7 +44,16 @@ def checked_request(request: JobRequest) -> JobRequest:
     check_known(request.environment)
     _check_calls(request)
     check_budget(request)
-    return request
+    return _with_labels(request)
+
+
+def _with_labels(request: JobRequest) -> JobRequest:
+    """Return ``request`` with the labels that its limits on quality need. Raises SpecError."""
+    if request.precision.quality is None:
+        return request
+    from servefit.backends.quality.judging import with_labels
+
+    return replace(request, precision=with_labels(request.precision))
 
 
 def check_free(name: str) -> None:
@@ -66,6 +76,10 @@ def open_subject(request: JobRequest, source: Any, sample_payload: Any, *, trust
     _check_joining(request, model)
     if request.deployment == "endpoint" or request.over_http:
         check_requests(model, payload, request.rows_per_request)
+    if not request.precision.allows_nothing:
+        from servefit.backends.quality.judging import check_limits
+
+        check_limits(request.precision, model, payload)
     return model, payload
 
 

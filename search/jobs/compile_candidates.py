@@ -14,7 +14,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
-from servefit.backends.types import Target
+from servefit.backends.types import Precision, Target
 from servefit.errors import ServefitError, StateError, TimedOut
 from servefit.quantities import duration_text, given_duration_text, span_text
 from servefit.search.jobs.job import JobStopped
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
+    from servefit.backends.quality.limits import PrecisionLimits
     from servefit.backends.types import Artifact, Capabilities
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
@@ -102,7 +103,7 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
     A backend whose package was removed since the job began is left out.
     Raises JobStopped, StateError and StorageError alone: other failures are steps that failed.
     """
-    from servefit.backends.capabilities import ask_backends
+    from servefit.backends.capabilities import ask_backends, of_precision
     from servefit.backends.compilation import DEFAULT_TIMEOUT_S
     from servefit.backends.registry import backend_names
     from servefit.backends.verification import NoReference
@@ -110,17 +111,19 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
     model, request = log.header.model, log.header.request
     before = {(report.backend, report.target): report for report in map(_report, log.steps()) if report is not None}
     # Backends of other packages answer while the first of ours is compiled.
-    offered = ask_backends(request.backends or backend_names(), model, timeout_s=clock.share_s(MIN_S))
+    allowed = (Precision.EXACT, *map(Precision, request.precision.allowed))
+    names = request.backends or of_precision(backend_names(), allowed)
+    offered = ask_backends(names, model, timeout_s=clock.share_s(MIN_S))
     gone = dict.fromkeys(name for name, _ in before if name not in offered)
     found, nothing_to_compare = CompiledCandidates(skipped=[_gone(name) for name in gone]), ""
-    rules = _CompilationRules(offered=offered, model=model, request=request, clock=clock, found=found)
+    rules = _CompilationRules(offered=offered, model=model, request=request, payload=payload, clock=clock, found=found)
     for name, target in rules.candidates(log.header.profiles, progress):
         if log.stop_requested():
             raise JobStopped
         label = name if target is Target.CPU else f"{name} ({target.value})"
         if (known := before.get((name, target))) is not None:
             if known.status == "COMPLETED":
-                _, outcome = _compile(model, name, target, payload, DEFAULT_TIMEOUT_S)
+                _, outcome = _compile(model, name, target, payload, request.precision, DEFAULT_TIMEOUT_S)
                 if isinstance(outcome, ServefitError):
                     found.remarks.append(
                         f"{label} was compiled before the job was taken up again, and cannot be now: {outcome}"
@@ -133,10 +136,10 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
             continue
         limit_s = min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S)
         doing = f"compiling with {label}"
-        progress.stage(f"{doing}{_estimate(model, name, target)}", before_search(clock))
+        progress.stage(f"{doing}{_estimate(model, name, target, payload)}", before_search(clock))
         moment = partial(before_search, clock)
         with log.step("compilation", name, None) as step, counting_down(progress, doing, moment, limit_s):
-            report, outcome = _compile(model, name, target, payload, limit_s)
+            report, outcome = _compile(model, name, target, payload, request.precision, limit_s)
             log.finish(step, status=report.status, result=report, reason=report.reason)
         if isinstance(outcome, NoReference):
             nothing_to_compare = f"{model.reference} did not say what it predicts, which is what backends are held to"
@@ -156,12 +159,14 @@ def _gone(name: str) -> Skipped:
     return Skipped(kind="backend", name=name, reason=reason)
 
 
-def _estimate(model: Model, name: str, target: Target) -> str:
+def _estimate(model: Model, name: str, target: Target, payload: Payload) -> str:
     """Return how long compiling takes, in words; empty where it is short."""
     from servefit.backends.compilation import estimate_s, is_cached
 
     seconds = estimate_s(model, name)
-    return f", estimated at {seconds:.0f} s" if seconds >= WORTH_SAYING_S and not is_cached(model, name, target) else ""
+    if seconds < WORTH_SAYING_S or is_cached(model, name, target, payload):
+        return ""
+    return f", estimated at {seconds:.0f} s"
 
 
 def _report(step: Step) -> CompilationReport | None:
@@ -170,14 +175,14 @@ def _report(step: Step) -> CompilationReport | None:
 
 
 def _compile(
-    model: Model, name: str, target: Target, payload: Payload, limit_s: float
+    model: Model, name: str, target: Target, payload: Payload, limits: PrecisionLimits, limit_s: float
 ) -> tuple[CompilationReport, Artifact | ServefitError]:
     """Compile, and return what came of it, and the artifact, or why there is none. Raises StateError."""
     from servefit.backends.compilation import compile_model
 
     began = time.monotonic()
     try:
-        compilation = compile_model(model, name, payload=payload, target=target, timeout_s=limit_s)
+        compilation = compile_model(model, name, payload=payload, target=target, precision=limits, timeout_s=limit_s)
     except StateError:
         raise
     except ServefitError as error:
@@ -191,6 +196,7 @@ def _compile(
         seconds=compilation.seconds,
         cached=compilation.cached,
         version=compilation.artifact.backend_version,
+        quality=compilation.quality,
     )
     return report, compilation.artifact
 
@@ -219,6 +225,7 @@ class _CompilationRules:
     offered: Mapping[str, Capabilities]
     model: Model
     request: JobRequest
+    payload: Payload
     clock: Clock
     found: CompiledCandidates
 
@@ -246,10 +253,13 @@ class _CompilationRules:
         capabilities, budget_s = self.offered[name], self.request.time_limit_s
         if self._is_late(name) and not self._has_answered(name):
             return self._too_late(name)
+        allowed = (Precision.EXACT, *self.request.precision.allowed)
+        if not self._is_asked_for(name) and capabilities.precision not in allowed:
+            return f"it computes in {capabilities.precision}; allow that with --allow-precision and a limit"
         for availability in (capabilities.probe(target), capabilities.supports(self.model)):
             if not availability.available:
                 return "; ".join(part for part in (availability.reason, availability.remedy) if part)
-        if budget_s is None or is_cached(self.model, name, target):
+        if budget_s is None or is_cached(self.model, name, target, self.payload):
             return None
         estimate_s = capabilities.compile_estimate_s(self.model)
         if not self._is_asked_for(name) and estimate_s > SHARE * budget_s:
@@ -263,7 +273,7 @@ class _CompilationRules:
         left."""
         from servefit.backends.compilation import is_cached
 
-        if is_cached(self.model, name, target):
+        if is_cached(self.model, name, target, self.payload):
             return self.clock.left_s
         left_s = self.clock.left_s - min_test_s(self.request)
         if name == self.model.reference:
@@ -306,7 +316,7 @@ class _CompilationRules:
         from servefit.backends.compilation import is_cached
         from servefit.backends.registry import BUILT_IN
 
-        certain = name in BUILT_IN or is_cached(self.model, name)
+        certain = name in BUILT_IN or is_cached(self.model, name, payload=self.payload)
         return name != self.model.reference, not certain, self._expected_s(name)
 
     def _expected_s(self, name: str) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servefit.profiler.drivers.http.bodies import mean_body_bytes
+from servefit.profiler.drivers.http.bodies import mean_body_bytes, usual_form
 from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
 from servefit.search.jobs.closing import has_client_cpu
 from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact
     from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.drivers.http.bodies import Form
     from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.record.types import Configuration
     from servefit.search.storage.header import JobHeader
@@ -88,12 +89,18 @@ class Deployments:
         )
 
     @property
+    def form(self) -> Form:
+        """The form of the requests to an endpoint."""
+        rows = self.header.request.rows_per_request
+        return usual_form(self.header.model.signature, self.payload.rows, rows_per_request=rows)
+
+    @property
     def request_bytes(self) -> int:
         """The mean length of the body of a request to an endpoint."""
         rows = self.header.request.rows_per_request
         signature = self.header.model.signature
         packing = signature.packing if signature.sizes else None
-        return mean_body_bytes("open-inference", self.payload.rows, rows_per_request=rows, packing=packing)
+        return mean_body_bytes(self.form, self.payload.rows, rows_per_request=rows, packing=packing)
 
     def _artifact(self, configuration: Configuration) -> Artifact:
         wanted = configuration.backend, configuration.target

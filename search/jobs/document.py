@@ -14,6 +14,7 @@ from servefit.search.results.recommendation import CompilationReport, Trial
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
+    from servefit.backends.quality.findings import Quality
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.importance import Explanation, PairedComparison
     from servefit.search.request.sla import Sla
@@ -98,6 +99,7 @@ def recommendation_document(recommendation: Recommendation) -> dict[str, Any]:
         **values(recommendation, "id", "instance_profile", "instance_count", "backend"),
         "deployment": recommendation.deployment,
         "capacity": dataclasses.asdict(recommendation.capacity),
+        "quality": quality_document(recommendation.quality),
         "target": configuration.target.value,
         "environment": recommendation.environment,
         "settings": {
@@ -270,7 +272,15 @@ def compilation_document(report: CompilationReport) -> dict[str, Any]:
         "cached": report.cached,
         "speedup": report.speedup,
         "reason": report.reason,
+        "quality": quality_document(report.quality),
     }
+
+
+def quality_document(quality: Quality | None) -> dict[str, Any] | None:
+    """Return what was found of an artifact that predicts less exactly, None of an exact one."""
+    if quality is None:
+        return None
+    return {**dataclasses.asdict(quality), "verdict": quality.verdict, "text": quality.text}
 
 
 def skipped_document(skipped: Skipped) -> dict[str, Any]:

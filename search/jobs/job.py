@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from servefit.backends.model import Model
+    from servefit.backends.types import Target
     from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Configuration
     from servefit.search.request.job_request import Goal, JobRequest
@@ -81,6 +82,7 @@ class RecommendationJob:
             reliable = _relied_on(reliable, confirmations)
         numbers = {id(step.result): step.number for step in steps}
         served = {trial.configuration: trial for trial in trials_of(steps, BESIDE)}
+        qualities = {(report.backend, report.target): report.quality for report in reports}
         recommendations, pareto = (
             tuple(
                 replace(
@@ -92,6 +94,9 @@ class RecommendationJob:
                     model=header.model,
                     measured_on=header.host,
                     confirmation=confirmation_of(recommendation.trial, confirmations),
+                    quality=qualities.get(_artifact(recommendation.trial.configuration)),
+                    request=request,
+                    payload_digest=header.payload.digest,
                 )
                 for recommendation in chosen
             )
@@ -222,6 +227,11 @@ class JobInterrupted(KeyboardInterrupt):
 
 class JobStopped(Exception):
     """The job was asked to stop."""
+
+
+def _artifact(configuration: Configuration) -> tuple[str, Target]:
+    """Return which of a job's artifacts a configuration has."""
+    return configuration.backend, configuration.target
 
 
 def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:

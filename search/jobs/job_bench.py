@@ -189,7 +189,7 @@ class JobBench:
         return self._twice(lambda: self._surveyed(subject))
 
     def _surveyed(self, subject: Configuration) -> EndpointCosts | None:
-        limit_s, doing = self.clock.share_s(TIMES_USUAL * SURVEY_S), "timing requests to an endpoint"
+        limit_s, doing = self._limit_of_a_survey_s(), "timing requests to an endpoint"
         over_s = self.clock.elapsed_s + self.clock.left_s
         with (
             self._step("endpoint_costs", subject) as step,
@@ -319,6 +319,15 @@ class JobBench:
         """Return a context in which nothing takes longer than ``seconds``."""
         ends_s = self.clock.elapsed_s + seconds
         return time_limit(lambda: ends_s - self.clock.elapsed_s)
+
+    def _limit_of_a_survey_s(self) -> float:
+        """Return how long the costs of an endpoint may be measured."""
+        share_s = self.clock.share_s(TIMES_USUAL * SURVEY_S)
+        if self.search is None:
+            return share_s
+        before_test_s = self.search.trying_until_s() - self.search.test_s - self.clock.elapsed_s
+        usual_s = SURVEY_S * self.clock.slowness.times
+        return tasks.survey_limit_s(share_s, before_test_s=before_test_s, usual_s=usual_s)
 
     def _limit_of_a_test_s(self) -> float:
         """Return how long a test of the search may take: the first as long as there is, since without it there is no

@@ -16,7 +16,7 @@ from servefit.search.capacity.predicted_endpoint import predicted_endpoint
 from servefit.search.jobs.compile_candidates import choices, compile_candidates
 from servefit.search.jobs.cpu_slots import ANYWHERE
 from servefit.search.jobs.deployments import Deployments
-from servefit.search.optimizer.call_timing import rate_in_process, time_service
+from servefit.search.optimizer.call_timing import longest_call_ns, rate_in_process, time_service
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
 from servefit.search.results.confirmed_trial import Part, confirmed_trial
 from servefit.search.results.measure_trial import run_test
@@ -101,8 +101,14 @@ class LocalMeasurer:
     def time_calls(self, order: TimeCalls, _attempt: Attempt | None = None, /) -> ServiceTimes:
         """Time calls; see ``Measurer``."""
         with self.deployments.workers(order.subject, memory_bytes=order.memory_bytes) as workers:
-            rate_per_s = rate_in_process(self.header.request)
-            return time_service(workers, order.sizes, rate_per_s=rate_per_s, seed=order.seed)
+            request = self.header.request
+            return time_service(
+                workers,
+                order.sizes,
+                rate_per_s=rate_in_process(request),
+                seed=order.seed,
+                longest_ns=longest_call_ns(request),
+            )
 
     def survey_endpoint(self, order: SurveyEndpoint, _attempt: Attempt | None = None, /) -> EndpointCosts:
         """Measure what requests cost in an endpoint; see ``Measurer``."""
@@ -117,6 +123,7 @@ class LocalMeasurer:
             service,
             rows=self.header.request.rows_per_request,
             request_bytes=self.deployments.request_bytes,
+            form=self.deployments.form,
             max_batch=order.max_batch,
             seed=self.header.request.seed,
         )

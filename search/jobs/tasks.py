@@ -39,6 +39,13 @@ TIMES_USUAL = 3
 not measured: a test that the machine got in the way of is made again, and takes twice as long."""
 
 
+def survey_limit_s(share_s: float, *, before_test_s: float, usual_s: float) -> float:
+    """Return how long the costs of an endpoint may be measured where one of several things may take ``share_s``: as
+    long as leaves time for a test, which is begun in ``before_test_s`` at the latest, though no less than it takes
+    usually."""
+    return min(share_s, max(before_test_s, usual_s))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A step of ``kind``; where time cuts it short it is ``called`` so. It may take ``limit_s``, and leaves ``kept_s``

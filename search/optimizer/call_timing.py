@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +50,12 @@ _STILL_GAINS = 1.1
 
 
 def time_service(
-    workers: Workers, sizes: Sequence[int], *, rate_per_s: float | None = None, seed: int = 0
+    workers: Workers,
+    sizes: Sequence[int],
+    *,
+    rate_per_s: float | None = None,
+    seed: int = 0,
+    longest_ns: float = inf,
 ) -> ServiceTimes:
     """Time calls of ``sizes`` requests, ascending, by all of ``workers`` at once.
 
@@ -59,11 +65,14 @@ def time_service(
     changing sizes take longer than calls among their like. The order of these calls is kept.
 
     Sizes are left out once calls are long and a larger call serves no more requests a second: what follows is in
-    proportion. So are those that a time limit cuts off. Raises as ``Workers.time_calls``.
+    proportion. So are those whose calls alone would take longer than ``longest_ns``, and those that a time limit cuts
+    off. Raises as ``Workers.time_calls``.
     """
     batches: list[BatchTimes] = []
     complete = True
     for size in sizes:
+        if _projected_ns(batches, size) > longest_ns:
+            break
         order = TimeCalls(requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=_MIN_CALLS)
         try:
             recorded = workers.time_calls(order)
@@ -138,6 +147,22 @@ def _run_in_traffic(workers: Workers, rate_per_s: float, seed: int) -> Run | Non
     except TimedOut:
         return None
     return run
+
+
+def longest_call_ns(request: JobRequest) -> float:
+    """Return how long a call may take that meets any of the job's limits on latency, in nanoseconds; infinity where it
+    has none."""
+    return max((threshold.limit_ns for threshold in request.sla.thresholds), default=inf)
+
+
+def _projected_ns(batches: Sequence[BatchTimes], size: int) -> float:
+    """Return what a call of ``size`` requests will take at least, where each further request costs what those between
+    the last two sizes did: nothing, where only one was timed."""
+    if len(batches) < 2:
+        return batches[-1].mean_ns if batches else 0.0
+    smaller, larger = batches[-2:]
+    each_ns = (larger.mean_ns - smaller.mean_ns) / (larger.requests - smaller.requests)
+    return larger.mean_ns + max(0.0, each_ns) * (size - larger.requests)
 
 
 def _gains(smaller: BatchTimes, larger: BatchTimes) -> bool:

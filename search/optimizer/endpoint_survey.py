@@ -23,6 +23,7 @@ from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.drivers.http.bodies import Form
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration, Run
@@ -60,6 +61,7 @@ def survey_endpoint(
     *,
     rows: int,
     request_bytes: int,
+    form: Form = "open-inference",
     max_batch: int,
     seed: int = 0,
 ) -> EndpointCosts:
@@ -71,6 +73,7 @@ def survey_endpoint(
         service: The calls of ``subject``, timed alone.
         rows: The rows of a request.
         request_bytes: The mean length of a request's body.
+        form: The form of the requests.
         max_batch: The most requests that any configuration of the job joins.
         seed: That of the arrivals.
 
@@ -107,6 +110,7 @@ def survey_endpoint(
         after_idle=longer_than(single_ns + service.mean_ns(1) + client_ns / 2, runs),
         rows=rows,
         request_bytes=request_bytes,
+        form=form,
         joined=joined,
         problems=tuple({problem.kind: problem for problem in problems}.values()),
     )

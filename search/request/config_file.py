@@ -6,6 +6,7 @@ file is a SpecError with its name and the path within it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from servefit.search.request.job_request import spell_flat_invocations
 from servefit.search.request.plain_yaml import flow_yaml, load_yaml
 
 if TYPE_CHECKING:
+    from servefit.backends.quality.limits import PrecisionLimits
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.request.job_request import EnvironmentRange, JobRequest
 
@@ -41,8 +43,8 @@ def read_config(path: Path) -> JobConfig:
     if len(content) > MAX_BYTES:
         raise SpecError("config", str(path), f"is no job: it has more than {MAX_BYTES:,} bytes")
     config = parse_config(content, str(path))
-    places = {"model": config.model, "payload": config.payload}
-    found = {name: str(path.parent / place) for name, place in places.items() if place is not UNSET}
+    places = {"model": config.model, "payload": config.payload, "quality": config.quality}
+    found = {name: str(path.parent / place) for name, place in places.items() if isinstance(place, str)}
     try:
         found["arrivals"] = canonical_text(config.arrivals, folder=path.parent)
     except SpecError as error:
@@ -149,7 +151,26 @@ def _config_of(request: JobRequest, wait_s: float | None, folder: Path | None) -
         seed=request.seed,
         allow_noise=request.allow_noise,
         allow_batch_dependence=request.allow_batch_dependence,
+        **_precision(request.precision, folder),
     )
+
+
+def _precision(limits: PrecisionLimits, folder: Path | None) -> dict[str, Any]:
+    """Return the keys that say ``limits``. A file of labels becomes relative to ``folder``."""
+    quality = limits.quality
+    found: dict[str, Any] = {"allow_precision": list(limits.allowed) or UNSET}
+    if limits.deviations:
+        found["max_deviation"] = ",".join(map(str, limits.deviations))
+    if quality is not None:
+        place = _from_folder(quality.source, folder)
+        found["quality"] = list(quality.labels) if quality.source == "array" else place
+        found |= {"metric": quality.metric, "quality_drop": quality.drop}
+    return found
+
+
+def _from_folder(path: str, folder: Path | None) -> str:
+    """Return ``path`` as it is written in a file of ``folder``."""
+    return path if folder is None else os.path.relpath(path, folder)
 
 
 def _is_left_out(values: EnvironmentRange) -> bool:

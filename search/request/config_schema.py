@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from servefit.backends.quality.limits import PrecisionLimits
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE, OUTPUT, SEARCH, TRAFFIC
 from servefit.profiler.arrivals.registry import TYPED
@@ -274,6 +275,48 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         bool, _option("Join requests even where that changes their predictions.", SEARCH)
     ] = USUAL.allow_batch_dependence
 
+    allow_precision: Annotated[
+        _Names | UnsetType,
+        _option(
+            "Precisions of artifacts that predict less exactly, to try: int8, bf16. They need a limit.",
+            SEARCH,
+            "int8,bf16",
+        ),
+    ] = UNSET
+    max_deviation: Annotated[
+        float | _Text | UnsetType,
+        _option(
+            "What they may change: the share of a row's largest value, or the least cosine, or the least share of rows "
+            "in the same class.",
+            SEARCH,
+            "0.01",
+            typed="What they may change: the share of a row's largest value; or cosine=0.995, the least cosine of "
+            "vectors; or top1=0.999, the least share of rows in the same class.",
+        ),
+    ] = UNSET
+    quality: Annotated[
+        _Text | Annotated[list[float], Meta(min_length=1)] | UnsetType,
+        _option(
+            "Labels of the payload's rows, by which they are scored: CSV or NPY. Relative to this file's folder.",
+            SEARCH,
+            "labels.csv",
+            typed="Labels of the payload's rows, by which they are scored: CSV or NPY.",
+        ),
+    ] = UNSET
+    metric: Annotated[
+        _Text | UnsetType,
+        _option(
+            "The metric of quality: accuracy, auc, f1, r2, mae, recall@10, or a function package.module:name, which is "
+            "run.",
+            SEARCH,
+            "NAME",
+        ),
+    ] = UNSET
+    quality_drop: Annotated[
+        float | _Text | UnsetType,
+        _option("How much less than the exact model's the metric may be.", SEARCH, "0.5%"),
+    ] = UNSET
+
     def request(self, name: str) -> JobRequest:
         """Return the request for a job called ``name``. Raises SpecError with the path of what is wrong."""
         return JobRequest(
@@ -298,6 +341,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             seed=self.seed,
             allow_noise=self.allow_noise,
             allow_batch_dependence=self.allow_batch_dependence,
+            precision=self._precision(),
             deploy=None if self.deploy is UNSET else self.deploy,
             over_http=self.http,
             arrivals=self.arrivals,
@@ -309,6 +353,16 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if self.wait is UNSET:
             return None
         return parse_duration_s("wait", self.wait) if isinstance(self.wait, str) else 0.0
+
+    def _precision(self) -> PrecisionLimits:
+        names = [part for text in _listed(self.allow_precision) for part in text.split(",")]
+        return PrecisionLimits.of(
+            allow_precision=names,
+            max_deviation=None if self.max_deviation is UNSET else self.max_deviation,
+            quality=None if self.quality is UNSET else self.quality,
+            metric=None if self.metric is UNSET else self.metric,
+            quality_drop=None if self.quality_drop is UNSET else self.quality_drop,
+        )
 
     def _thresholds(self) -> tuple[LatencyThreshold, ...]:
         if isinstance(self.sla, dict):

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
+from servefit.backends.quality.limits import PrecisionLimits
 from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
@@ -175,7 +176,8 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     ``test_limit``. Empty ``batch_sizes`` (most requests joined in a call) and ``batch_delays_us`` leave both to
     servefit. ``goal`` names an objective, and ``cost_weight`` is what cost counts against latency where the goal is
     "balanced", 0 to 1. ``max_parallel_tests`` run at once where they fit on CPUs of their own. Where predictions depend
-    on what else is in the call, requests are joined only with ``allow_batch_dependence``. With ``allow_noise`` a
+    on what else is in the call, requests are joined only with ``allow_batch_dependence``. ``precision`` says what is
+    allowed of backends that predict less exactly, which do not take part otherwise. With ``allow_noise`` a
     measurement that the machine got in the way of is judged all the same, and the job says so. ``deploy`` is what the
     answer is about; see ``deployment``. Where that is the library, ``over_http`` has the winner measured as an endpoint
     too, which is none of the ``max_tests``, where a CPU is left for a client.
@@ -209,6 +211,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     seed: int = SEED
     allow_noise: bool = False
     allow_batch_dependence: bool = False
+    precision: PrecisionLimits = PrecisionLimits()
     deploy: Deployed | None = None
     over_http: bool = True
     arrivals: str = ARRIVALS
@@ -290,7 +293,14 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     def job_type(self) -> Literal["Default", "Advanced"]:
         """Advanced as soon as traffic, thresholds, ranges or limits are given, as in SageMaker IR."""
         limits = (self.max_tests, self.budget_s, self.max_parallel_tests > 1)
-        asked = (self.phases, self.environment, self.batch_sizes, self.batch_delays_us, *limits)
+        asked = (
+            self.phases,
+            self.environment,
+            self.batch_sizes,
+            self.batch_delays_us,
+            self.precision.allowed,
+            *limits,
+        )
         return "Default" if self.sla.asks_nothing and not any(asked) else "Advanced"
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from servefit.backends.quality.findings import Quality
 from servefit.backends.types import Target
 from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.evidence.summary import Summary
@@ -17,6 +18,7 @@ from servefit.stored import Stored, StoredMember
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.profiler.machine.host import Host
+    from servefit.search.request.job_request import JobRequest
 
 TrialVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 """INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
@@ -157,6 +159,8 @@ class Recommendation:
     ``same_as`` names the other profiles that share the measurement, the cheapest first: they are of the same size, and
     got the same configuration.
     ``confirmation`` says whether the configuration was measured again after it had won; None outside of a job.
+    ``quality`` is what was found of an artifact that predicts less exactly than the model's own library, None of an
+    exact one. ``request`` is that of the job, and ``payload_digest`` names the rows that it sent; None outside of one.
     """
 
     id: str
@@ -173,6 +177,9 @@ class Recommendation:
     measured_on: Host | None = None
     same_as: tuple[str, ...] = ()
     confirmation: Confirmation | None = None
+    quality: Quality | None = None
+    request: JobRequest | None = None
+    payload_digest: str | None = None
 
     @property
     def endpoint(self) -> Trial | None:
@@ -203,7 +210,8 @@ class Recommendation:
 @shown()
 class CompilationReport(StoredMember, frozen=True, kw_only=True):
     """The outcome of one backend's compilation. ``version`` is that of the backend's library. ``speedup`` is how many
-    times faster than the reference it answers one request on one thread, None where the two were not both measured."""
+    times faster than the reference it answers one request on one thread, None where the two were not both measured.
+    ``quality`` is what was found of an artifact that predicts less exactly, None of an exact one."""
 
     backend: str
     target: Target
@@ -213,6 +221,7 @@ class CompilationReport(StoredMember, frozen=True, kw_only=True):
     version: str | None = None
     speedup: float | None = None
     reason: str | None = None
+    quality: Quality | None = None
 
 
 @shown()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from servefit.api.recommend import recommend as recommend
     from servefit.backends.compilation import compile_model as compile_model
     from servefit.backends.model import Model as Model
+    from servefit.backends.quality.limits import PrecisionLimits as PrecisionLimits
     from servefit.errors import AgentLost as AgentLost
     from servefit.errors import BackendError as BackendError
     from servefit.errors import BackendUnavailable as BackendUnavailable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from servefit.errors import CorruptModel as CorruptModel
     from servefit.errors import HostMismatch as HostMismatch
     from servefit.errors import JobInUse as JobInUse
+    from servefit.errors import LimitNotKept as LimitNotKept
     from servefit.errors import MeasurementError as MeasurementError
     from servefit.errors import ModelError as ModelError
     from servefit.errors import ObjectiveError as ObjectiveError
@@ -83,6 +85,7 @@ _HOME_OF = {
     "Measurement": "servefit.profiler.record.types",
     "Model": "servefit.backends.model",
     "NotebookProgress": "servefit.api.notebook_progress",
+    "PrecisionLimits": "servefit.backends.quality.limits",
     "Recommendation": "servefit.api.job",
     "ScalingPlan": "servefit.search.autoscaling.plan",
     "Sla": "servefit.search.request.sla",
@@ -113,6 +116,7 @@ _HOME_OF = {
     "AgentLost": "servefit.errors",
     "HostMismatch": "servefit.errors",
     "JobInUse": "servefit.errors",
+    "LimitNotKept": "servefit.errors",
     "MeasurementError": "servefit.errors",
     "ModelError": "servefit.errors",
     "ObjectiveError": "servefit.errors",

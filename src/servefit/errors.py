@@ -17,6 +17,7 @@
     │   ├── BackendUnavailable    the library, compiler or device is not here
     │   ├── CompileFailed         the backend could not make an artifact
     │   ├── OutputMismatch        it made one, and its predictions differ from the reference
+    │   ├── LimitNotKept          it made one that predicts less exactly than the user allows
     │   └── RowsRefused           the model refuses rows that are of the shape and datatype that it asks for
     └── MeasurementError
         ├── WorkerCrashed         a worker died of a signal or an exception
@@ -265,8 +266,10 @@ class BackendUnavailable(BackendError):
 class CompileFailed(BackendError):
     """Compilation failed. ``command`` and ``stderr`` (its tail) are those of an outside compiler, or empty."""
 
-    def __init__(self, backend: str, reason: str, *, command: str = "", stderr: str = "") -> None:
-        super().__init__(backend, reason)
+    def __init__(
+        self, backend: str, reason: str, *, command: str = "", stderr: str = "", remedy: str | None = None
+    ) -> None:
+        super().__init__(backend, reason, remedy=remedy)
         self.reason = reason
         self.command = command
         self.stderr = stderr
@@ -288,6 +291,39 @@ class OutputMismatch(BackendError):
         self.rows_wrong = rows_wrong
         self.rows = rows
         self.where = where
+
+
+class LimitNotKept(BackendError):
+    """An artifact predicts less exactly than the user allows, on ``rows`` rows: the ``verdict`` is FAIL, or UNDECIDED
+    where so many are too few to tell. ``found`` has its numbers; ``rows_needed`` would decide, if it goes on as it was,
+    of a payload of ``all_rows``; None where that is not known. ``most_rows`` are read of one."""
+
+    def __init__(
+        self,
+        backend: str,
+        *,
+        verdict: str,
+        found: str,
+        rows: int,
+        rows_needed: int | None,
+        all_rows: int | None,
+        most_rows: int,
+    ) -> None:
+        failed = verdict == "FAIL"
+        remedy = None
+        if not failed and (rows_needed is None or all_rows is None):
+            remedy = "it is too close to the limit for any number of rows to tell: allow more, or leave it out"
+        elif not failed:
+            remedy = f"{rows_needed:,} rows to judge on would decide, a payload of {all_rows:,}"
+            if (all_rows or 0) > most_rows:
+                remedy += f", which is more than the {most_rows:,} that are read: allow more, or leave it out"
+        says = "it predicts less exactly than is allowed" if failed else "whether it is exact enough is undecided"
+        super().__init__(backend, f"{says}: {found}", remedy=remedy)
+        self.verdict = verdict
+        self.found = found
+        self.rows = rows
+        self.rows_needed = rows_needed
+        self.all_rows = all_rows
 
 
 class RowsRefused(BackendError):

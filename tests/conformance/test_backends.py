@@ -227,6 +227,11 @@ class TestOnnxRuntime(BackendContract):
         np.testing.assert_array_equal(spinning.predict(rows), sleeping.predict(rows))
 
 
+class TestOpenVino(BackendContract):
+    name = "openvino"
+    serves = ("onnx network",)
+
+
 class TestWholePath:
     """What converters are known to get wrong, through ``compile_model`` as a user calls it."""
 

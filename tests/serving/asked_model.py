@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
@@ -13,6 +14,7 @@ from servefit.serving.messages import Inference, Request
 from servefit.serving.protocols import open_inference, sagemaker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
 
 
 class AskedModel:
-    """The ONNX model at ``path``, compiled."""
+    """The ONNX model at ``path``, compiled, with these values for ``inputs`` that never change."""
 
-    def __init__(self, path: Path) -> None:
-        model = Model.load(path)
+    def __init__(self, path: Path, *, inputs: Mapping[str, float | str] | None = None) -> None:
+        model = Model.load(path, inputs=inputs)
         artifact = compile_model(model, "onnxruntime").artifact
         configuration = Configuration(vcpus=1, backend="onnxruntime")
         self.path = path
+        self.model = model
         self.config: EndpointConfig = endpoint_config(configuration, artifact, model.signature, name="model")
         self._predictor = load_predictor(artifact, Settings())
 
@@ -43,3 +46,7 @@ class AskedModel:
 
     def predictions(self, inference: Inference) -> np.ndarray:
         return self._predictor.predict(inference.rows)
+
+    def answer(self, inference: Inference) -> Any:
+        """What it is answered, in JSON."""
+        return json.loads(inference.encode(self.predictions(inference)).body)

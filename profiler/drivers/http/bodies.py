@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -12,12 +14,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from servefit.errors import SpecError
-from servefit.serving.protocols.datatypes import DTYPES, datatype_of
+from servefit.serving.protocols.datatypes import BYTES, DTYPES, datatype_of, texts_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from servefit.backends.model.packing import Packing
+    from servefit.backends.model.types import Signature
 
 Form: TypeAlias = Literal["sagemaker-json", "sagemaker-csv", "open-inference", "open-inference-binary", "json"]
 """``sagemaker-json`` is {"instances": rows}, ``sagemaker-csv`` a line a row without a header, ``open-inference`` the
@@ -27,6 +30,10 @@ FORMS: tuple[Form, ...] = ("sagemaker-json", "sagemaker-csv", "open-inference", 
 
 MAX_BYTES = 8 * 2**20
 """As much of a payload is sent, over and over; whatever it is, it has left the caches by then."""
+
+JSON_VALUES = 4096
+"""A request of a network that has more values is sent as binary tensors. Chosen: so many take a server about a
+millisecond to read from JSON, and those of an image several times as long as a small network takes to predict them."""
 
 _Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -69,6 +76,8 @@ def bodies(
             headers, body = _JSON, _open_inference(_blocks(rows[which], tensors, packing))
         elif packing is None:
             headers, body = _text(form, rows[which])
+        elif form == "sagemaker-csv" and packing.has_texts and all(one.shape in ((), (1,)) for one in packing.tensors):
+            headers, body = _CSV, _lines(rows[which], packing)
         else:
             headers, body = _JSON, _instances(form, rows[which], packing)
         yield headers, body
@@ -82,11 +91,13 @@ def check_sizes(rows: np.ndarray, packing: Packing | None, *, rows_per_request: 
     that has one tensor for all of them."""
     if packing is None or rows_per_request == 1 or not form.startswith("open-inference"):
         return
-    told = rows[:, : len(packing.sizes)]
-    if (told == told[0]).all():
+    group = np.empty(len(rows), dtype=np.int64)
+    for nth, (which, _) in enumerate(packing.groups(rows)):
+        group[which] = nth
+    if not group.any():
         return
     for begin in range(0, len(rows) * rows_per_request, rows_per_request):
-        of_request = told[np.arange(begin, begin + rows_per_request) % len(rows)]
+        of_request = group[np.arange(begin, begin + rows_per_request) % len(rows)]
         if (of_request != of_request[0]).any():
             raise _sizes_differ(rows_per_request)
 
@@ -94,6 +105,17 @@ def check_sizes(rows: np.ndarray, packing: Packing | None, *, rows_per_request: 
 def _sizes_differ(rows: int) -> SpecError:
     problem = "puts rows of different sizes into one request, which is one tensor"
     return SpecError("rows_per_request", rows, problem, remedy="send one row a request")
+
+
+def usual_form(signature: Signature, rows: np.ndarray, *, rows_per_request: int) -> Form:
+    """Return the form in which requests of ``rows`` are sent to an endpoint of ours: the Open Inference Protocol, with
+    binary tensors where they are images, or as large."""
+    if not signature.output_tensors:
+        return "open-inference"
+    packing = signature.packing
+    values = sum(len(which) * (packing.width(sizes) - len(sizes)) for which, sizes in packing.groups(rows))
+    is_large = values / len(rows) * rows_per_request > JSON_VALUES
+    return "open-inference-binary" if is_large else "open-inference"
 
 
 _MEASURED = 50
@@ -110,10 +132,13 @@ def mean_body_bytes(form: Form, rows: np.ndarray, *, rows_per_request: int, pack
 
 
 _JSON: _Headers = (("content-type", "application/json"),)
+_CSV: _Headers = (("content-type", "text/csv"),)
 
 
 def _cells(values: np.ndarray, missing: str) -> str:
     """Join numbers with commas, each as short as it can be and still the same in the datatype of ``values``."""
+    if values.dtype.kind == "O":
+        return ",".join(map(json.dumps, values.tolist()))
     if values.dtype.kind == "b":
         return ",".join("true" if value else "false" for value in values)
     return ",".join(missing if value != value else str(value) for value in values)
@@ -121,7 +146,7 @@ def _cells(values: np.ndarray, missing: str) -> str:
 
 def _text(form: Form, rows: np.ndarray) -> tuple[_Headers, bytes]:
     if form == "sagemaker-csv":
-        return (("content-type", "text/csv"),), "".join(f"{_cells(row, '')}\n" for row in rows).encode()
+        return _CSV, "".join(f"{_cells(row, '')}\n" for row in rows).encode()
     listed = "[" + ",".join(f"[{_cells(row, 'null')}]" for row in rows) + "]"
     return _JSON, (f'{{"instances":{listed}}}' if form == "sagemaker-json" else listed).encode()
 
@@ -132,6 +157,16 @@ def tensors_of(packing: Packing | None) -> tuple[Tensor, ...]:
     return tuple(Tensor(tensor.name, datatype_of(tensor.datatype)) for tensor in tensors)
 
 
+def _lines(rows: np.ndarray, packing: Packing) -> bytes:
+    """Return rows whose columns are of different kinds as CSV without a header."""
+    columns = [block.reshape(-1).tolist() for block in packing.unpack(rows, {})]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        ["" if value is None or value != value else value for value in row] for row in zip(*columns, strict=True)
+    )
+    return text.getvalue().encode()
+
+
 def _instances(form: Form, rows: np.ndarray, packing: Packing) -> bytes:
     """Return packed rows as objects of their tensors by name."""
     if form != "sagemaker-json":
@@ -139,7 +174,7 @@ def _instances(form: Form, rows: np.ndarray, packing: Packing) -> bytes:
     listed = []
     for row in rows:
         tensors = _packed(row[np.newaxis], tensors_of(packing), packing)
-        values = {tensor.name: _typed(tensor, block)[0].tolist() for tensor, block in tensors}
+        values = {tensor.name: _typed(tensor, block).tolist()[0] for tensor, block in tensors}
         listed.append(json.dumps(values, separators=(",", ":")))
     return f'{{"instances":[{",".join(listed)}]}}'.encode()
 
@@ -148,11 +183,7 @@ def _packed(rows: np.ndarray, tensors: Sequence[Tensor], packing: Packing) -> li
     groups = list(packing.groups(rows))
     if len(groups) > 1:
         raise _sizes_differ(len(rows))
-    places = packing.places(groups[0][1])
-    return [
-        (tensor, rows[:, place.start : place.stop].reshape(len(rows), *place.shape))
-        for tensor, place in zip(tensors, places, strict=True)
-    ]
+    return list(zip(tensors, packing.unpack(rows, groups[0][1]), strict=True))
 
 
 def _blocks(rows: np.ndarray, tensors: Sequence[Tensor], packing: Packing | None) -> list[tuple[Tensor, np.ndarray]]:
@@ -182,18 +213,21 @@ def _open_inference(blocks: Sequence[tuple[Tensor, np.ndarray]]) -> bytes:
 
 def _typed(tensor: Tensor, values: np.ndarray) -> np.ndarray:
     """Return ``values`` to be written as text: floats as they are in the row, where fewer digits do."""
+    if tensor.datatype == BYTES:
+        return values
     kind = DTYPES[tensor.datatype]
     return values if kind.kind == "f" else values.astype(kind)
 
 
 def _binary(blocks: Sequence[tuple[Tensor, np.ndarray]]) -> tuple[_Headers, bytes]:
-    contents = [np.ascontiguousarray(values, dtype=DTYPES[tensor.datatype]).tobytes() for tensor, values in blocks]
+    contents = [_content(tensor, values) for tensor, values in blocks]
     described = [
         {
             "name": tensor.name,
             "shape": list(values.shape),
             "datatype": tensor.datatype,
-            "parameters": {"binary_data_size": len(content)},
+            # No text in binary data is missing.
+            **({"data": values.ravel().tolist()} if content is None else _sized(content)),
         }
         for (tensor, values), content in zip(blocks, contents, strict=True)
     ]
@@ -204,4 +238,15 @@ def _binary(blocks: Sequence[tuple[Tensor, np.ndarray]]) -> tuple[_Headers, byte
         ("content-type", "application/octet-stream"),
         ("inference-header-content-length", str(len(header))),
     )
-    return headers, header + b"".join(contents)
+    return headers, header + b"".join(content for content in contents if content is not None)
+
+
+def _content(tensor: Tensor, values: np.ndarray) -> bytes | None:
+    """Return the values of a tensor as binary data; None where a text is missing."""
+    if tensor.datatype != BYTES:
+        return np.ascontiguousarray(values, dtype=DTYPES[tensor.datatype]).tobytes()
+    return None if None in values else texts_to_bytes(values.ravel().tolist())
+
+
+def _sized(content: bytes) -> dict[str, dict[str, int]]:
+    return {"parameters": {"binary_data_size": len(content)}}

@@ -8,12 +8,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model.packing import Packing
+from servefit.backends.model.texts import TEXT_SIZE
 from servefit.backends.model.types import Input
 from servefit.errors import SpecError
 from servefit.profiler.drivers.http.bodies import Tensor
 from servefit.profiler.drivers.http.destination import Destination
 from servefit.profiler.drivers.http.single_requests import get, post, send_request
-from servefit.serving.protocols.datatypes import DTYPES
+from servefit.serving.protocols.datatypes import BYTES, DTYPES, numpy_name
 from servefit.serving.protocols.metadata import FEATURE_NAMES, SERVER
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ def _open_inference(address: Address, model: str, timeout_s: float) -> Destinati
         raise SpecError("model", model, f"is not served at {address.url}", remedy=_SAY_WHICH)
     if not isinstance(inputs, list) or not inputs or not all(isinstance(described, dict) for described in inputs):
         return Destination(address=address, form="open-inference", model=model)
-    tensors = tuple(_tensor(described, model) for described in inputs)
+    tensors = tuple(tensor_of(described, model) for described in inputs)
     packing = None
     if not _may_be_a_table(inputs, tensors) or is_servefit(address, timeout_s=timeout_s):
-        packing = _packing(inputs, tensors, model)
+        packing = packing_of(inputs, tensors, model)
     return Destination(address=address, form="open-inference", model=model, tensors=tensors, packing=packing)
 
 
@@ -78,13 +79,21 @@ def _may_be_a_table(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor])
     """Return whether a tensor that leaves its size open may be a table of any width, of which other servers do not say
     how wide it is. servefit does."""
     shape = inputs[0].get("shape")
-    return len(tensors) == 1 and tensors[0].shape is None and (not isinstance(shape, list) or len(shape) < 3)
+    is_of_numbers = len(tensors) == 1 and tensors[0].datatype != BYTES
+    return is_of_numbers and tensors[0].shape is None and (not isinstance(shape, list) or len(shape) < 3)
 
 
-def _packing(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], model: str) -> Packing | None:
+def packing_of(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], model: str) -> Packing | None:
     """Return how the inputs lie in a row where requests have sizes of their own. Each has a name of ours: metadata do
     not say which of them are the same. None where there are none. Raises SpecError."""
-    if all(tensor.shape is not None for tensor in tensors):
+    texts = any(tensor.datatype == BYTES for tensor in tensors)
+    if texts and all(tensor.shape == (1,) for tensor in tensors):
+        columns = [
+            Input(name=tensor.name, datatype=numpy_name(tensor.datatype), shape=(), start=0, stop=0)
+            for tensor in tensors
+        ]
+        return Packing(columns, [TEXT_SIZE])
+    if all(tensor.shape is not None for tensor in tensors) and not texts:
         return None
     shapes = [described.get("shape") for described in inputs]
     packed, names = [], []
@@ -93,15 +102,15 @@ def _packing(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], model:
             raise SpecError("model", model, f"does not say what shape its input {tensor.name!r:.60} has")
         shape = tuple(size if size > 0 else f"{tensor.name}.{axis}" for axis, size in enumerate(sizes[1:], start=1))
         names += [size for size in shape if isinstance(size, str)]
-        packed.append(Input(name=tensor.name, datatype=DTYPES[tensor.datatype].name, shape=shape, start=0, stop=0))
-    return Packing(packed, names)
+        packed.append(Input(name=tensor.name, datatype=numpy_name(tensor.datatype), shape=shape, start=0, stop=0))
+    return Packing(packed, [*names, TEXT_SIZE] if texts else names)
 
 
-def _tensor(described: dict[str, Any], model: str) -> Tensor:
+def tensor_of(described: dict[str, Any], model: str) -> Tensor:
     """Read an input of ``model``, as its metadata have it. Raises SpecError for one that takes no numbers."""
     datatype, sizes = described.get("datatype"), described.get("shape")
-    if not isinstance(datatype, str) or datatype not in DTYPES:
-        raise SpecError("model", model, f"takes {datatype!r:.40} as input, and rows are numbers")
+    if not isinstance(datatype, str) or datatype not in (*DTYPES, BYTES):
+        raise SpecError("model", model, f"takes {datatype!r:.40} as input, and rows are numbers and texts")
     row = sizes[1:] if isinstance(sizes, list) and sizes else [None]
     shape = tuple(row) if all(type(size) is int and size > 0 for size in row) else None
     return Tensor(str(described.get("name", Tensor().name)), datatype, shape, _feature_names(described, shape))

@@ -27,6 +27,11 @@ _LOADED = {
     "lightgbm": ("lightgbm",),
     "sklearn": ("sklearn",),
     "onnxruntime": ("onnxruntime",),
+    "onnxruntime/int8-dynamic": ("onnxruntime",),
+    "onnxruntime/int8-static": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "openvino/bf16": ("openvino",),
+    "openvino/int8": ("openvino",),
     "treelite": ("treelite",),
     "tl2cgen": (),
     "onedal": ("daal4py",),
@@ -34,9 +39,10 @@ _LOADED = {
 }
 """The packages that a backend loads to serve. TL2cgen's artifacts are machine code; forest's kernel is servefit's."""
 
-_LIBRARY_ALONE = frozenset({"xgboost", "lightgbm", "treelite"})
+_LIBRARY_ALONE = frozenset({"xgboost", "lightgbm", "treelite", "openvino", "openvino/bf16", "openvino/int8"})
 """Backends that open a package's shared library and never import the package: what it depends on stays away. That is
-600 MB for xgboost, scipy and the library by which several GPUs train together. On CUDA nothing is left out."""
+600 MB for xgboost, scipy and the library by which several GPUs train together. OpenVINO is imported, but depends on its
+telemetry alone, beside NumPy, and does without. On CUDA nothing is left out."""
 
 _EXTRAS_ON_CUDA = ("cuda", "cudnn")
 """The extras by which onnxruntime-gpu brings the libraries of CUDA, where they are installed that way."""

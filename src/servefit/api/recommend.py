@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import msgspec
@@ -55,6 +56,11 @@ class JobOptions(TypedDict, total=False):
     seed: int
     allow_noise: bool
     allow_batch_dependence: bool
+    allow_precision: str | Sequence[str]
+    max_deviation: float | str
+    quality: str | PathLike[str] | Sequence[float] | Any
+    metric: str
+    quality_drop: float | str
 
 
 def recommend(
@@ -83,7 +89,8 @@ def recommend(
             elsewhere.
         **options: The keys of a job file, such as ``sla="p95<=10ms"``, ``rate="500/s"``, ``arrivals="bursts"``,
             ``goal="latency"``, ``profile=["local-1c"]``, ``cloud="aws"``, ``env={"OMP_NUM_THREADS": [1, 2]}``,
-            ``budget="60s"``, ``max_tests=10``, ``deploy="library"``, ``wait=0``. None is as if it were not given. The
+            ``budget="60s"``, ``max_tests=10``, ``deploy="library"``, ``allow_precision="int8"``,
+            ``max_deviation=0.01``, ``wait=0``. None is as if it were not given. The
             page "Configuration" lists all of them.
 
     Returns:
@@ -144,6 +151,10 @@ def _plain(value: Any) -> Any:
     """Return ``value`` with any mapping or sequence in it as a dictionary or a list."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, PathLike):
+        return str(value)
+    if hasattr(value, "tolist"):  # an array, or a column of a table
+        return value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(item) for item in value]
     return value

@@ -25,7 +25,8 @@ def backends(
 
     opened = None if model is None else Model.load(model, trust_pickle=trust_pickle)
     found = _backend_documents(opened)
-    columns = ["backend", "version", "CPU", "CUDA"] + ([] if opened is None else ["takes MODEL", "compile s"])
+    columns = ["backend", "version", "precision", "CPU", "CUDA"]
+    columns += [] if opened is None else ["takes MODEL", "compile s"]
     rows = [[cells[column] for column in columns] for cells in map(_cells, found)]
     emit(Table(columns=tuple(columns), rows=rows), {"schema": 1, "backends": found}, form)
 
@@ -43,6 +44,7 @@ def _backend_documents(model: Any) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "version": on_cpu.version,
+                "precision": backend.precision.value,
                 "targets": {
                     target.value: {
                         "available": found.available,
@@ -66,6 +68,7 @@ def _cells(document: dict[str, Any]) -> dict[str, Any]:
     return {
         "backend": document["name"],
         "version": document["version"],
+        "precision": document["precision"],
         "CPU": _availability_text(document["targets"]["cpu"]),
         "CUDA": _availability_text(document["targets"]["cuda"]),
         "takes MODEL": _availability_text(document["takes_model"]),

@@ -9,7 +9,17 @@ import typer
 
 from servefit.cli.completion import backend_names, one_of
 from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
-from servefit.cli.options import ModelArgument, PayloadOption, QuietOption, TrustOption
+from servefit.cli.options import (
+    DeviationOption,
+    DropOption,
+    MetricOption,
+    ModelArgument,
+    PayloadOption,
+    PrecisionOption,
+    QualityOption,
+    QuietOption,
+    TrustOption,
+)
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import showing_stage
 from servefit.option_panels import OUTPUT, SEARCH
@@ -48,6 +58,11 @@ def compile_(
             rich_help_panel=SEARCH,
         ),
     ] = "cpu",
+    allow_precision: PrecisionOption = None,
+    max_deviation: DeviationOption = None,
+    quality: QualityOption = None,
+    metric: MetricOption = None,
+    quality_drop: DropOption = None,
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -61,10 +76,19 @@ def compile_(
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import unused_warning
+    from servefit.backends.quality.limits import PrecisionLimits
     from servefit.backends.types import Target
     from servefit.backends.verification import check_batch_dependence
+    from servefit.search.jobs.document import quality_document
 
     find_backend(backend)
+    limits = PrecisionLimits.of(
+        allow_precision=allow_precision or (),
+        max_deviation=max_deviation,
+        quality=quality,
+        metric=metric,
+        quality_drop=quality_drop,
+    )
     processor = Target.named(target)
     with showing_stage(f"compiling with {backend}", quiet=quiet) as show_stage:
         subject = SaidOfInputs.typed(inputs, pad=pad).opened(model, payload, trust_pickle=trust_pickle)
@@ -72,9 +96,9 @@ def compile_(
         sample = None if payload is None else payload_for(opened, payload)
         if sample is not None:
             opened = check_batch_dependence(opened, sample)
-        cached = is_cached(opened, backend, processor)
+        cached = is_cached(opened, backend, processor, sample)
         show_stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
-        compiled = compile_model(opened, backend, payload=sample, target=processor)
+        compiled = compile_model(opened, backend, payload=sample, target=processor, precision=limits)
         export(compiled.artifact, output)
     for line in () if sample is None else unused_warning(sample.source, sample.unused_columns):
         warn(line)
@@ -90,6 +114,10 @@ def compile_(
         "rows_checked": compiled.rows_checked,
         "max_abs_error": compiled.max_abs_error,
         "max_rel_error": compiled.max_rel_error,
+        "quality": quality_document(compiled.quality),
     }
-    rows = [[name.replace("_", " "), value] for name, value in document.items() if name != "schema"]
+    shown = {**document, "quality": None if compiled.quality is None else compiled.quality.text}
+    rows = [[name.replace("_", " "), value] for name, value in shown.items() if name != "schema"]
+    if compiled.quality is None:
+        rows.pop()
     emit(Table(columns=("property", "value"), rows=rows), document, form)

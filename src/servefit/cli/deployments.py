@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from servefit.cli.completion import backend_names, job_names, one_of, profile_names
+from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
 from servefit.cli.options import BatchDependenceOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import warn
 from servefit.cli.progress import showing_stage
@@ -111,8 +112,8 @@ NameOption = Annotated[
 
 
 _OF_MODELS = (
-    "model", "backend", "profile", "workers", "threads", "batch", "batch_delay", "env", "secret_env",
-    "target", "allow_batch_dependence",
+    "model", "inputs", "pad", "backend", "profile", "workers", "threads", "batch", "batch_delay", "env",
+    "secret_env", "target", "allow_batch_dependence",
 )  # fmt: skip
 """Options that are for a model alone: a job has their values already."""
 
@@ -123,6 +124,8 @@ class DeploymentOptions:
 
     job: DeployedJob = None
     model: DeployedModel = None
+    inputs: InputsOption = None
+    pad: PadOption = None
     backend: BackendOption = None
     profile: ProfileOption = None
     workers: WorkersOption = None
@@ -152,7 +155,7 @@ class DeploymentOptions:
             if (given := getattr(self, name)) not in (None, False):
                 shown = ",".join(map(shown_variable, given)) if isinstance(given, list) else str(given)
                 raise SpecError(
-                    name,
+                    "input" if name == "inputs" else name,
                     shown,
                     f"cannot be said of job {job}, whose recommendation says it already",
                     remedy="give a model with --model in place of the job to choose for yourself",
@@ -182,7 +185,10 @@ class DeploymentOptions:
             allow_batch_dependence=self.allow_batch_dependence,
         )
         with showing_stage(f"compiling {self.model.name}", quiet=quiet):
-            return deployable_of_model(self.model, deployment, trust_pickle=self.trust_pickle)
+            model = SaidOfInputs.typed(self.inputs, pad=self.pad).opened(
+                self.model, None, trust_pickle=self.trust_pickle
+            )
+            return deployable_of_model(model, deployment, trust_pickle=self.trust_pickle)
 
 
 def with_deployment(command: Callable[..., None]) -> Callable[..., None]:

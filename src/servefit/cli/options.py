@@ -19,7 +19,7 @@ PayloadOption = Annotated[
     typer.Option(
         "--payload",
         metavar="FILE",
-        help="Sample rows: CSV, JSON, JSON Lines, NPY, NPZ or a .tar.gz of them.",
+        help="Sample rows: CSV, JSON, JSON Lines, NPY, NPZ, Parquet or a .tar.gz of them.",
         rich_help_panel=TRAFFIC,
     ),
 ]
@@ -104,6 +104,53 @@ BatchDependenceOption = Annotated[
     typer.Option(
         "--allow-batch-dependence",
         help="Join requests even where that changes their predictions.",
+        rich_help_panel=SEARCH,
+    ),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--allow-precision",
+        metavar="int8,bf16",
+        help="Precisions of backends that predict less exactly, to allow. They need a limit.",
+        rich_help_panel=SEARCH,
+    ),
+]
+DeviationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-deviation",
+        metavar="0.01",
+        help="What they may change: the share of a row's largest value; or cosine=0.995, the least cosine of vectors; "
+        "or top1=0.999, the least share of rows in the same class.",
+        rich_help_panel=SEARCH,
+    ),
+]
+QualityOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--quality",
+        metavar="labels.csv",
+        help="Labels of the payload's rows, by which they are scored: CSV or NPY.",
+        rich_help_panel=SEARCH,
+    ),
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="The metric of quality: accuracy, auc, f1, r2, mae, recall@10, or a function package.module:name, which "
+        "is run.",
+        rich_help_panel=SEARCH,
+    ),
+]
+DropOption = Annotated[
+    str | None,
+    typer.Option(
+        "--quality-drop",
+        metavar="0.5%",
+        help="How much less than the exact model's the metric may be.",
         rich_help_panel=SEARCH,
     ),
 ]

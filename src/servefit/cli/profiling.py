@@ -15,12 +15,17 @@ from servefit.cli.options import (
     ArrivalsOption,
     BatchDependenceOption,
     ConstantOption,
+    DeviationOption,
+    DropOption,
     HistogramOption,
+    MetricOption,
     ModelArgument,
     NoiseOption,
     NoWaitOption,
     PayloadOption,
     PhaseOption,
+    PrecisionOption,
+    QualityOption,
     QuietOption,
     RateOption,
     RowsOption,
@@ -185,6 +190,11 @@ def profile(
     seed: SeedOption = SEED,
     allow_noise: NoiseOption = False,
     allow_batch_dependence: BatchDependenceOption = False,
+    allow_precision: PrecisionOption = None,
+    max_deviation: DeviationOption = None,
+    quality: QualityOption = None,
+    metric: MetricOption = None,
+    quality_drop: DropOption = None,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     trust_pickle: TrustOption = False,
@@ -197,6 +207,7 @@ def profile(
 
     Example: servefit profile model.ubj --backend onnxruntime --workers 2 --rate 500/s --sla p95=10ms
     """
+    from servefit.backends.quality.limits import PrecisionLimits
     from servefit.cli import profiling_output
     from servefit.cli.phases import parse_against, parse_traffic
     from servefit.profiler.machine.slot.holding import measuring_slot
@@ -222,6 +233,13 @@ def profile(
         batch_delay_us=delay_us,
         allow_batch_dependence=allow_batch_dependence,
         target=target,
+        precision=PrecisionLimits.of(
+            allow_precision=allow_precision or (),
+            max_deviation=max_deviation,
+            quality=quality,
+            metric=metric,
+            quality_drop=quality_drop,
+        ),
     )
     requests: Requests = {
         "payload": payload,

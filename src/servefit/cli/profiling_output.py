@@ -31,6 +31,7 @@ def profiled_table(found: Profiled) -> Table:
         ["envelope", f"{measurement.envelope}, CPUs {', '.join(map(str, measurement.cpus))}"],
         ["memory limit", None if limit is None else size_text(limit)],
         ["backend", configuration.backend],
+        *([] if found.compilation.quality is None else [["quality", found.compilation.quality.text]]),
         ["workers x threads", f"{configuration.workers} x {configuration.settings.threads}"],
         ["driver", found.run.driver],
         *_answer_rows(found),

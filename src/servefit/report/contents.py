@@ -23,6 +23,7 @@ from servefit.report.measured_tables import (
     subject_table,
     tests_table,
 )
+from servefit.report.quality_plot import quality_plot
 from servefit.report.rate_curve import rate_plot
 from servefit.report.search_plots import expectation_plot, importance_plot, order_plot
 from servefit.report.sentences import headline, hindrances, reasons
@@ -138,7 +139,7 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
             title="Recommendations",
             tables=(instances_table(job), endpoint_table(job)),
         ),
-        Section(name="pareto", title="Cost and latency", plots=pareto_plots(job)),
+        Section(name="pareto", title="Cost and latency", plots=(*pareto_plots(job), *_quality_plots(job))),
         Section(name="latency", title="Latency and throughput", plots=(latency_plot(job), *_size_plots(job))),
         Section(name="timeline", title="Load tests over time", text=_timeline_text(job, times)),
         Section(name="compilation", title="Compilation", plots=(compilation_plot(job),)),
@@ -157,6 +158,11 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
             code=_config(job),
         ),
     )
+
+
+def _quality_plots(job: RecommendationJob) -> tuple[Plot, ...]:
+    plot = quality_plot(job)
+    return () if plot is None else (plot,)
 
 
 def _size_plots(job: RecommendationJob) -> tuple[Plot, ...]:

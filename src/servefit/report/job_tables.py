@@ -54,7 +54,14 @@ def compilation_table(job: RecommendationJob) -> Table:
         title="Compilation",
         columns=("backend", "status", "seconds", "cached", "speedup", "note"),
         rows=[
-            [compiled.backend, compiled.status, compiled.seconds, compiled.cached, compiled.speedup, compiled.reason]
+            [
+                compiled.backend,
+                compiled.status,
+                compiled.seconds,
+                compiled.cached,
+                compiled.speedup,
+                compiled.reason or (None if compiled.quality is None else compiled.quality.text),
+            ]
             for compiled in job.compilation
         ],
     )

@@ -55,9 +55,7 @@ def size_plot(job: RecommendationJob) -> Plot | None:
     except SpecError:
         return None
     runs = [run for run in kept_runs(best.trial, folder) if not isinstance(run.traffic, ClosedLoop)]
-    values = np.array([0] * len(rows))
-    for which, sizes in signature.packing.groups(rows):
-        values[which] = signature.packing.width(sizes) - len(signature.sizes)
+    values = signature.packing.widths(rows) - len(signature.sizes)
     measured = [each for run in runs for each in responses_by_size(run, values, _period(run, job, rows))]
     classes = list(classes_of(measured))
     return _plot(classes) if len(classes) > 1 else None
@@ -67,12 +65,11 @@ def _period(run: Run, job: RecommendationJob, rows: np.ndarray) -> int:
     """Return after how many requests the first comes again: over HTTP not all of a large payload is sent."""
     if run.driver == "inprocess":
         return len(rows)
-    from servefit.profiler.drivers.http.bodies import bodies, tensors_of
+    from servefit.profiler.drivers.http.bodies import bodies, tensors_of, usual_form
 
     packing = job.model.signature.packing
-    return sum(
-        1 for _ in bodies("open-inference", rows, rows_per_request=1, tensors=tensors_of(packing), packing=packing)
-    )
+    form = usual_form(job.model.signature, rows, rows_per_request=1)
+    return sum(1 for _ in bodies(form, rows, rows_per_request=1, tensors=tensors_of(packing), packing=packing))
 
 
 def responses_by_size(run: Run, values: np.ndarray, period: int) -> Iterator[tuple[int, float]]:

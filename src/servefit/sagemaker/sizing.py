@@ -35,6 +35,7 @@ from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
+    from servefit.backends.quality.limits import PrecisionLimits
     from servefit.search.endpoints.load_result import LoadTest
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import Deployed
@@ -74,6 +75,7 @@ def right_size(
     trust_pickle: bool = ...,
     allow_noise: bool = ...,
     allow_batch_dependence: bool = ...,
+    precision: PrecisionLimits | None = ...,
     deploy: Deployed | None = ...,
     over_http: bool = ...,
     wait_s: float | None = ...,
@@ -141,6 +143,7 @@ def right_size(
     trust_pickle: bool = False,
     allow_noise: bool = USUAL.allow_noise,
     allow_batch_dependence: bool = USUAL.allow_batch_dependence,
+    precision: PrecisionLimits | None = None,
     deploy: Deployed | None = None,
     over_http: bool = USUAL.over_http,
     wait_s: float | None = None,
@@ -208,6 +211,7 @@ def right_size(
         trust_pickle: Unpickle ``model``, which runs code.
         allow_noise: Give disturbed measurements a verdict too.
         allow_batch_dependence: Join requests even if that changes their predictions.
+        precision: What is allowed of backends that predict less exactly; None: nothing.
         deploy: What is deployed: "endpoint", asked over HTTP, or "library", called in process. By default the endpoint.
         over_http: With the library: measure the winner over HTTP too.
         wait_s: How long to wait while something else measures on this machine; None: without limit.
@@ -269,6 +273,7 @@ def right_size(
             storage=storage,
             trust_pickle=trust_pickle,
             allow_batch_dependence=allow_batch_dependence,
+            precision=precision,
             deploy=deploy,
             over_http=over_http,
         )
@@ -319,6 +324,7 @@ def right_size(
         seed=whole("seed", seed),
         allow_noise=allow_noise,
         allow_batch_dependence=allow_batch_dependence,
+        precision=precision or USUAL.precision,
         deploy=deploy,
         over_http=over_http,
         arrivals=arrivals,

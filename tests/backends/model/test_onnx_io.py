@@ -153,7 +153,7 @@ def test_probabilities_as_maps_become_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "shape", "reason"),
     [
-        (STRING, [None, 4], "takes tensor\\(string\\)"),
+        (STRING, [None, 4], r"output 'y' is tensor\(string\), and predictions are numbers"),
         (FLOAT, [4], "no dimension for rows"),
     ],
 )
@@ -161,6 +161,19 @@ def test_inputs_that_rows_do_not_fit_are_refused(kind: int, shape: list[Any], re
     path = saved(tmp_path, {"x": (kind, shape)}, [node("Identity", ["x"], ["y"])], {"y": kind})
     with pytest.raises(UnsupportedModel, match=reason):
         inspect(path, Format.ONNX, tmp_path)
+
+
+def test_texts_are_fed_as_they_are(tmp_path: Path) -> None:
+    codes = node(
+        "LabelEncoder", ["word"], ["code"], "ai.onnx.ml", keys_strings=["a", "École"], values_floats=[1.0, 2.0]
+    )
+    path = saved(tmp_path, {"word": (STRING, [None, 1])}, [codes], {"code": FLOAT})
+    found = inspect(path, Format.ONNX, tmp_path).signature
+    assert [(one.name, one.datatype) for one in found.inputs] == [("word", "str")]
+    words = np.array([["École"], ["a"], ["other words"]], dtype=object)
+    rows = found.packing.pack([words], {}, "float32")
+    opened = session(path)
+    np.testing.assert_array_equal(predict(opened, interface_of(opened)[0], rows), [2, 1, 0])
 
 
 def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:

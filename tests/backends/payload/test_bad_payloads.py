@@ -197,7 +197,6 @@ def test_objects_that_are_no_tables_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "got", "remedy"),
     [
-        (b"PAR1\x15\x04\x15 \x15$L\x15\x04", "a Parquet file", "pandas.read_parquet"),
         (b"ARROW1\0\0\xff\xff\xff\xff", "an Arrow (Feather) file", "pandas.read_feather"),
         (b"\xff\xff\xff\xff\xf8\x02\0\0\x10\0\0\0", "an Arrow stream", "as CSV"),
         (b"ORC\n\x06\x12\x04\x08\x02P\0", "an ORC file", "pandas.read_orc"),
@@ -210,7 +209,7 @@ def test_a_table_in_another_format_is_called_by_its_name(content: bytes, got: st
     path = tmp_path / "payload"
     path.write_bytes(content)
     line = refusal(path)
-    assert f"expected CSV, JSON, JSON Lines, NPY or NPZ, got {got}; " in line
+    assert f"expected CSV, JSON, JSON Lines, NPY, NPZ or Parquet, got {got}; " in line
     assert remedy in line
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from servefit.profiler.evidence.summary import samples_needed
-from servefit.search.jobs.tasks import turn
+from servefit.search.jobs.tasks import survey_limit_s, turn
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.results.measure_trial import ROUND
@@ -32,3 +32,12 @@ def test_a_turn_is_at_the_rate_with_the_instances_of_the_test_before_and_without
 def test_a_turn_has_no_rate_where_none_decides(request_: JobRequest) -> None:
     task = turn(request_, 0, 4, kept_s=0.0)
     assert (task.request.sla.rate_per_s, task.instances) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("share_s", "before_test_s", "limit_s"), [(21.0, 9.0, 9.0), (21.0, 2.0, 7.0), (21.0, 40.0, 21.0), (5.0, 9.0, 5.0)]
+)
+def test_measuring_what_an_endpoint_costs_leaves_time_for_a_test(
+    share_s: float, before_test_s: float, limit_s: float
+) -> None:
+    assert survey_limit_s(share_s, before_test_s=before_test_s, usual_s=7.0) == limit_s

@@ -10,12 +10,13 @@ import pytest
 from tests.recorded_runs import S, recorded_run
 
 from servefit.errors import TimedOut
+from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.queueing.after_idle import AfterIdle, extra_after
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.open_loop import serve_arrivals
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.call_timing import rate_in_process, time_service, timing_s
+from servefit.search.optimizer.call_timing import longest_call_ns, rate_in_process, time_service, timing_s
 from servefit.search.optimizer.idle_times import NO_LONGER
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
@@ -71,6 +72,21 @@ def test_sizes_are_left_out_once_calls_are_long_and_larger_ones_serve_no_more() 
     slow_but_gaining = Calls({1: 20.0, 2: 22.0, 4: 26.0})
     time_service(cast("Workers", slow_but_gaining), (1, 2, 4))
     assert slow_but_gaining.sizes == [1, 2, 4]
+
+
+def test_sizes_whose_call_alone_takes_longer_than_any_limit_allows_are_left_out() -> None:
+    # The two workers take 1.5 times as long on average.
+    images = {1: 20.0, 2: 30.0, 4: 48.0, 8: 80.0, 16: 144.0, 32: 270.0}
+    for longest_ms, timed in ((200, [1, 2, 4, 8]), (300, [1, 2, 4, 8, 16]), (35, [1, 2]), (1, [1])):
+        calls = Calls(images)
+        time_service(cast("Workers", calls), tuple(images), longest_ns=longest_ms * MS)
+        assert calls.sizes == timed
+
+
+def test_the_longest_call_is_that_of_the_loosest_limit() -> None:
+    limits = (LatencyThreshold(percentile="p50", limit_ms=10), LatencyThreshold(percentile="p99", limit_ms=80))
+    assert longest_call_ns(JobRequest(name="job", sla=Sla(thresholds=limits))) == 80 * MS
+    assert longest_call_ns(JobRequest(name="job")) == inf
 
 
 class CallsInTraffic(Calls):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.serving.clients.packages import client_packages
+from tests.packages_apart import packages_apart
 
 if TYPE_CHECKING:
     from tests.serving.clients.conftest import Served
@@ -21,7 +21,9 @@ _ASKING = Path(__file__).with_name("asking.py")
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    return client_packages()
+    """KServe and MLServer with what their clients import. Both bring servers too, whose requirements contradict each
+    other and those of servefit, and neither is declared to run with the newest Python."""
+    return packages_apart(Path(__file__).with_name("packages.txt"))
 
 
 def asked(client: str, served: Served, rows: np.ndarray, packages: Path, folder: Path) -> dict[str, Any]:

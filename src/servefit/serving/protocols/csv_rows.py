@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from servefit.backends.payload.columns import columns_of_csv
 from servefit.backends.payload.delimited import delimited_table, is_number
+from servefit.backends.payload.tensors import rows_of_arrays
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
 from servefit.serving.rows import (
@@ -40,6 +42,9 @@ _ROWS = msgspec.json.Decoder(list[list[Cell]])
 def rows_of_csv(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
     """Return the rows of CSV text in UTF-8. An empty cell, NA, NaN, null or none is a missing value. Raises Refused,
     and TakesLong."""
+    if signature.has_columns:
+        raise_for_long_body(body, at_once=at_once)
+        return _rows_of_columns(body, signature, limits)
     if signature.sizes:
         named = ", ".join(size.name for size in signature.sizes)
         raise refused(
@@ -82,15 +87,27 @@ def _may_be_a_number(name: str) -> bool:
     return not name.isidentifier() and is_number(name)
 
 
-def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+def _rows_of_columns(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+    """Return the rows of a table whose columns are of different kinds."""
     try:
-        text = body.decode("utf-8-sig")
+        columns = columns_of_csv(_opened(body), signature, _SOURCE, most_rows=limits.rows)
+        check_row_count(columns.total_rows, limits)
+        return rows_of_arrays(columns.arrays, signature, _SOURCE)
+    except PayloadMismatch as error:
+        raise mismatch(error) from error
+
+
+def _opened(body: bytes) -> io.StringIO:
+    try:
+        return io.StringIO(body.decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
         raise Refused(400, f"{_SOURCE}: expected CSV, got bytes that are not UTF-8 text") from error
+
+
+def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
     try:
-        stream = io.StringIO(text, newline="")
         table = delimited_table(
-            stream,
+            _opened(body),
             _SOURCE,
             signature.feature_names,
             most_rows=limits.rows,

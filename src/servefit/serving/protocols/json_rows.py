@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from servefit.backends.payload.json_rows import json_documents, json_table
-from servefit.backends.payload.tensors import rows_of_documents
+from servefit.backends.payload.tensors import holds_tensors, rows_of_documents
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
 from servefit.serving.rows import (
@@ -128,15 +128,31 @@ def _cells(items: list[Any], names: Sequence[str]) -> list[Any] | None:
 
 
 def _rows_with_sizes(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+    return _rows_of_tensors(_documents(body), signature, limits)
+
+
+def _documents(body: bytes) -> list[Any]:
     try:
-        documents = json_documents(_text(body), _SOURCE)
+        return json_documents(_text(body), _SOURCE)
+    except PayloadMismatch as error:
+        raise mismatch(error) from error
+    except RecursionError as error:
+        raise _too_deep() from error
+
+
+def _rows_of_tensors(documents: list[Any], signature: Signature, limits: Limits) -> np.ndarray:
+    try:
         rows, total = rows_of_documents(documents, signature, _SOURCE, most_rows=limits.rows, booleans=False)
     except PayloadMismatch as error:
         raise mismatch(error) from error
     except RecursionError as error:
-        raise Refused(400, f"{_SOURCE}: expected JSON, got JSON that is nested too deeply") from error
+        raise _too_deep() from error
     check_row_count(total, limits)
     return rows
+
+
+def _too_deep() -> Refused:
+    return Refused(400, f"{_SOURCE}: expected JSON, got JSON that is nested too deeply")
 
 
 def _text(body: bytes) -> str:
@@ -147,6 +163,10 @@ def _text(body: bytes) -> str:
 
 
 def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+    if signature.output_tensors:
+        documents = _documents(body)
+        if documents and holds_tensors(documents[0], signature):
+            return _rows_of_tensors(documents, signature, limits)
     text = _text(body)
     try:
         most_columns = signature.features + SPARE_COLUMNS

@@ -65,6 +65,9 @@ def inputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:
     """Return what a request has to hold: name, datatype and shape of a row of each tensor, -1 where a size is the
     request's own. A network's are as it has them. Where a model has one input and is a table, that is called ``INPUT``,
     and rows are flat."""
+    if signature.has_columns:
+        # As other servers have data frames: each column is a matrix of one column.
+        return [(each.name, datatype_of(each.datatype), (1,)) for each in signature.inputs]
     if len(signature.inputs) > 1 or signature.output_tensors:
         return [(each.name, datatype_of(each.datatype), _sizes(each)) for each in signature.inputs]
     only = signature.inputs[0].datatype if signature.inputs else "float32"

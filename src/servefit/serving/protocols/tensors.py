@@ -22,7 +22,7 @@ from servefit.backends.payload.table import MAX_DIMENSIONS, Table, no_rows, not_
 from servefit.backends.payload.tensors import rows_of_arrays
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
-from servefit.serving.protocols.datatypes import DTYPES
+from servefit.serving.protocols.datatypes import BYTES, DTYPES, texts_of_bytes
 from servefit.serving.protocols.metadata import inputs_of
 from servefit.serving.rows import (
     SPARE_COLUMNS,
@@ -195,8 +195,9 @@ def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[Part]) -> Table:
 
 def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: bool) -> tuple[int, tuple[int, ...]]:
     """Return the number of rows of a tensor, and the shape of one."""
-    if tensor.datatype not in DTYPES:
-        raise refused(400, f"{where}.datatype: expected one of {', '.join(DTYPES)}, got {tensor.datatype!r:.60}")
+    if tensor.datatype not in DTYPES and not (tensor.datatype == BYTES and signature.packing.has_texts):
+        known = ", ".join((*DTYPES, BYTES) if signature.packing.has_texts else DTYPES)
+        raise refused(400, f"{where}.datatype: expected one of {known}, got {tensor.datatype!r:.60}")
     shape = tensor.shape
     if len(shape) == 1 and alone and signature.features > 1:
         shape = [1, *shape]
@@ -212,6 +213,8 @@ def _values(tensor: InputTensor[Any], content: bytes | memoryview, where: str, w
     count, size = math.prod(tensor.shape), tensor.size_bytes
     if (size is None) == (tensor.data is None):
         raise Refused(400, f"{where}: expected either data or parameters.binary_data_size")
+    if tensor.datatype == BYTES:
+        return _texts(tensor, content, where, count)
     if size is None:
         values = _numbers(tensor, where, width)
         if len(values) != count:
@@ -230,6 +233,25 @@ def _values(tensor: InputTensor[Any], content: bytes | memoryview, where: str, w
         return whole_array(values)
     with np.errstate(invalid="ignore"):  # a signalling NaN is a missing value too
         return values.astype(np.float64)
+
+
+def _texts(tensor: InputTensor[Any], content: bytes | memoryview, where: str, count: int) -> np.ndarray:
+    """Return the texts of a tensor; what else is among them is for the payload reader to refuse."""
+    texts: list[Any] = []
+    if tensor.size_bytes not in (None, len(content)):
+        raise Refused(400, f"{where}: expected {tensor.size_bytes} bytes of binary data, got {len(content)}")
+    if tensor.size_bytes is None:
+        put_values([tensor.data], texts)
+    else:
+        try:
+            texts += texts_of_bytes(content)
+        except ValueError as error:
+            raise refused(400, f"{where}: expected texts in UTF-8 with their lengths, got {error}") from error
+    if len(texts) != count:
+        raise Refused(400, f"{where}: expected {count} values, as in shape, got {len(texts)}")
+    array = np.empty(count, dtype=object)
+    array[:] = texts
+    return array
 
 
 def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:

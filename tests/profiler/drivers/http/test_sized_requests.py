@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 from tests.onnx_models import VOCABULARY
 
-from servefit.backends.model import Input
+from servefit.backends.model import Signature, Task
 from servefit.backends.model.packing import Packing, join
+from servefit.backends.model.types import Input, Output, Size
 from servefit.errors import SpecError
-from servefit.profiler.drivers.http.bodies import bodies, check_sizes, mean_body_bytes, tensors_of
+from servefit.profiler.drivers.http.bodies import (
+    JSON_VALUES,
+    bodies,
+    check_sizes,
+    mean_body_bytes,
+    tensors_of,
+    usual_form,
+)
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.http.bodies import Form
@@ -92,3 +100,30 @@ def test_the_mean_length_of_a_body_is_that_of_what_is_sent() -> None:
     lengths = [len(body) for _, body in sent("open-inference")]
     found = mean_body_bytes("open-inference", ROWS, rows_per_request=1, packing=PACKING)
     assert found == round(sum(lengths) / len(lengths))
+
+
+def network(*sizes: str) -> Signature:
+    return Signature(
+        task=Task.TENSOR,
+        features=4,
+        outputs=1,
+        inputs=(Input(name="x", datatype="float32", shape=sizes or (4,), start=0, stop=4),),
+        sizes=tuple(Size(name=name, usual=1) for name in sizes),
+        output_tensors=(Output(name="y", datatype="float32", shape=(), start=0, stop=1),),
+    )
+
+
+def test_images_go_out_as_binary_tensors_and_texts_as_json() -> None:
+    texts = np.zeros((3, 1 + JSON_VALUES), np.float32)
+    texts[:, 0] = [7, 300, JSON_VALUES]
+    assert usual_form(network("length"), texts, rows_per_request=1) == "open-inference"
+    assert usual_form(network("length"), texts, rows_per_request=3) == "open-inference-binary"
+    assert usual_form(network("length"), texts[2:], rows_per_request=1) == "open-inference"
+    images = np.zeros((3, 2 + 2 * JSON_VALUES), np.float32)
+    images[:, :2] = 2, JSON_VALUES
+    assert usual_form(network("height", "width"), images, rows_per_request=1) == "open-inference-binary"
+
+
+def test_tables_go_out_as_json_however_wide_they_are() -> None:
+    table = Signature(task=Task.REGRESSION, features=2 * JSON_VALUES, outputs=1)
+    assert usual_form(table, np.zeros((2, table.features), np.float32), rows_per_request=1) == "open-inference"

@@ -130,6 +130,8 @@ def test_pickles_of_scikit_learn_are_too(export: Export, deployable: Deployable,
         ("onnxruntime", {"onnxruntime", "protobuf", "flatbuffers", "packaging"}, {"onnx", "scipy"}),
         ("xgboost", {"xgboost"}, {"scipy", "nvidia-nccl-cu12"}),
         ("tl2cgen", set(), {"tl2cgen", "treelite", "scipy"}),
+        ("openvino", {"openvino"}, {"openvino-telemetry", "nncf", "onnxruntime"}),
+        ("openvino/bf16", {"openvino"}, {"openvino-telemetry"}),
         ("onedal", {"scikit-learn-intelex", "daal", "tbb", "scikit-learn"}, {"xgboost"}),
     ],
 )

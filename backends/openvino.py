@@ -1,0 +1,197 @@
+"""Networks run by OpenVINO on the CPU: ONNX models, converted to OpenVINO's own format, IR, when they are compiled.
+
+Each precision is a backend of its own: f32, where OpenVINO is held to what the model's own library predicts, bf16, and
+int8, which NNCF calibrates. How a network is opened is in ``openvino_library``, how rows go through it in
+``tensor_predictor``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from servefit.backends.cpu import has_instructions
+from servefit.backends.installed import installed, thread_counts
+from servefit.backends.model.onnx_io import OnnxInterface, calls
+from servefit.backends.model.types import Library, Task
+from servefit.backends.openvino_indices import watch_indices
+from servefit.backends.openvino_library import compiled_network, imported_silently, reason_of
+from servefit.backends.openvino_session import OpenVinoSession
+from servefit.backends.tensor_predictor import TensorPredictor
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
+from servefit.errors import BackendError, CompileFailed, RowsRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from servefit.backends.model import Model
+
+_IR = "model.xml"
+
+_MOST = 2**31 - 1
+"""OpenVINO computes with whole numbers of 32 bits, whatever the model says."""
+
+REMEDY = "pip install 'servefit[openvino]'"
+
+
+class OpenVinoBackend:
+    """Serves networks of ONNX in float32."""
+
+    name: ClassVar[str] = "openvino"
+    precision: ClassVar[Precision] = Precision.EXACT
+    calibrates: ClassVar[bool] = False
+    arithmetic: ClassVar[str] = "f32"
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        if target is not Target.CPU:
+            return Availability.no("servefit runs OpenVINO on the CPU only")
+        return installed("openvino", remedy=REMEDY)
+
+    def supports(self, model: Model) -> Availability:
+        if model.library is not Library.ONNX:
+            return Availability.no(f"it serves ONNX models, and this is one of {model.library}")
+        if model.trees is not None or model.signature.task is not Task.TENSOR:
+            return Availability.no("it serves networks, and has no operators for trees and classifiers of tables")
+        for each in model.signature.inputs:
+            if each.is_whole and each.whole_range[1] > _MOST:
+                return Availability.no(f"it computes whole numbers with 32 bits, and {each.name!r} takes larger ones")
+        return Availability.yes()
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        return (Knob(name="threads", values=thread_counts(vcpus)),)
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 1.0 + model.size_bytes / 2e7
+
+    def cache_key(self) -> str:
+        return f"{self.arithmetic}, openvino 1, onnx_io 4"
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        return self._written(workdir, converted(model, self.name))
+
+    def _written(self, workdir: Path, network: Converted) -> Mapping[str, Any]:
+        """Write the network, give the facts, and see that it opens here as it will be served. Raises CompileFailed."""
+        openvino = imported_silently("openvino")
+        table_rows = watch_indices(network.graph)
+        # Left to itself it makes float16 of the weights.
+        openvino.save_model(network.graph, str(workdir / _IR), compress_to_fp16=False)
+        try:
+            compiled_network(workdir / _IR, self.name, self.arithmetic, Settings(threads=1))
+        except BackendError as error:
+            raise CompileFailed(self.name, str(error).removeprefix(f"{self.name}: ")) from error
+        return {**network.facts, "table_rows": table_rows}
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        facts = dict(artifact.facts)
+        table_rows = facts.pop("table_rows")
+        compiled = compiled_network(artifact.folder / _IR, self.name, self.arithmetic, settings)
+        return _OpenVinoPredictor(OpenVinoSession(compiled, self.name, table_rows), facts, self.name)
+
+
+class OpenVinoBf16Backend(OpenVinoBackend):
+    """Serves networks of ONNX with eight bits of a number's digits instead of 24."""
+
+    name = "openvino/bf16"
+    precision = Precision.BF16
+    arithmetic = "bf16"
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        found = super().probe(target)
+        if found.available and not has_instructions("avx512_bf16", "amx_bf16"):
+            return Availability.no("this processor has no instructions for bf16, and without it is slower than float32")
+        return found
+
+
+class OpenVinoInt8Backend(OpenVinoBackend):
+    """Serves networks of ONNX with weights and activations of int8, which NNCF chooses by rows of a payload."""
+
+    name = "openvino/int8"
+    precision = Precision.INT8
+    calibrates = True
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        found = super().probe(target)
+        # What it wrote is served without.
+        quantiser = installed("nncf", remedy=REMEDY)
+        return found if not found.available or quantiser.available else quantiser
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 10.0 + model.size_bytes / 2e6
+
+    def cache_key(self) -> str:
+        return f"int8, nncf {version('nncf') if find_spec('nncf') else 'missing'}, {super().cache_key()}"
+
+    def compile(
+        self, model: Model, target: Target, workdir: Path, *, calibration: np.ndarray | None = None
+    ) -> Mapping[str, Any]:
+        if calibration is None:
+            raise CompileFailed(self.name, "it calibrates on rows of a payload, and there is none")
+        network = converted(model, self.name)
+        return self._written(workdir, replace(network, graph=_quantised(network, calibration, self.name)))
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A network as OpenVINO has read it (``graph``), and how it is called."""
+
+    graph: Any
+    facts: Mapping[str, Any]
+
+
+def converted(model: Model, backend: str) -> Converted:
+    """Read the ONNX model with OpenVINO. Raises CompileFailed for ``backend`` with OpenVINO's own reason."""
+    from servefit.backends.model.onnx_file import read_onnx
+    from servefit.backends.model.onnx_interface import interface_of
+    from servefit.backends.onnx_session import open_session
+
+    interface, _ = interface_of(open_session(model.file, Target.CPU, Settings(threads=1), optimised=False))
+    content = read_onnx(model.file).SerializeToString()
+    openvino = imported_silently("openvino")
+    try:
+        graph = openvino.Core().read_model(content)
+    except RuntimeError as error:
+        raise CompileFailed(backend, f"OpenVINO does not read it: {reason_of(error)}") from error
+    names = {name for output in graph.outputs for name in output.names}
+    if missing := [name for name in interface.outputs if name not in names]:
+        raise CompileFailed(backend, f"OpenVINO has no output {missing[0]!r}")
+    return Converted(graph, interface.to_facts())
+
+
+def _quantised(network: Converted, rows: np.ndarray, backend: str) -> Any:
+    """Return the network with what NNCF makes of it, calibrated on ``rows``. Raises CompileFailed."""
+    nncf = imported_silently("nncf")
+    interface = OnnxInterface.from_facts(network.facts)
+    operators = {each.get_type_name() for each in network.graph.get_ops()}
+    # Attention is told to NNCF: some of it does not bear 8 bits.
+    is_transformer = "Convolution" not in operators and bool(operators & {"Softmax", "ScaledDotProductAttention"})
+    try:
+        return nncf.quantize(
+            network.graph,
+            nncf.Dataset(list(calls(interface, rows, 1))),
+            subset_size=len(rows),
+            model_type=nncf.ModelType.TRANSFORMER if is_transformer else None,
+        )
+    except Exception as error:  # NNCF passes on what OpenVINO raises, and has errors of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CompileFailed(backend, f"NNCF does not quantise it: {reason[:300]}") from error
+
+
+class _OpenVinoPredictor(TensorPredictor):
+    """Predicts with OpenVINO."""
+
+    def __init__(self, session: Any, facts: Mapping[str, Any], backend: str) -> None:
+        super().__init__(session, facts, truths=session.truths)
+        self._backend = backend
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        try:
+            return self._predict_rows(rows)
+        except RowsRefused as error:
+            if error.backend == self._backend:
+                raise
+            raise RowsRefused(self._backend, error.reason) from error

@@ -1,0 +1,66 @@
+"""Watches the indices by which a network that OpenVINO runs looks things up: the words of a vocabulary, positions.
+
+ONNX Runtime refuses an index that a table does not have. OpenVINO answers with zeros, and says nothing. So the network
+is given one more output: the smallest and the largest index of each table, call by call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.openvino_library import imported_silently
+
+OUTPUT = "servefit.indices"
+"""The name of the output: int64 numbers, the smallest and the largest index of one table after the other."""
+
+
+def watch_indices(graph: Any) -> list[int]:
+    """Add the output to ``graph``, an openvino.Model, and return the number of rows of each table; nothing is added
+    where no table is known to have a number of rows and is looked up by what a request says."""
+    ops = imported_silently("openvino.opset13")
+    found, rows = [], []
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() not in ("Gather", "GatherElements"):
+            continue
+        table, indices = node.input_value(0), node.input_value(1)
+        size = _rows(node, table)
+        if size is None or indices.get_node().get_type_name() == "Constant":
+            continue
+        flat = ops.reshape(ops.convert(indices, "i64"), np.array([-1]), special_zero=False)
+        found += [
+            ops.reduce_min(flat, np.array([0]), keep_dims=True),
+            ops.reduce_max(flat, np.array([0]), keep_dims=True),
+        ]
+        rows.append(size)
+    if found:
+        told = ops.concat(found, 0)
+        told.output(0).set_names({OUTPUT})
+        graph.add_results([ops.result(told)])
+    return rows
+
+
+def _rows(node: Any, table: Any) -> int | None:
+    """Return how many rows the table has, along the axis of the lookup; None where that is not known."""
+    shape = table.get_partial_shape()
+    if node.get_type_name() == "GatherElements":
+        axis = node.get_attributes()["axis"]
+    else:
+        constant = node.input_value(2).get_node()
+        if constant.get_type_name() != "Constant":
+            return None
+        axis = int(constant.data.reshape(-1)[0])
+    if shape.rank.is_dynamic or shape[axis].is_dynamic:
+        return None
+    return int(shape[axis].get_length())
+
+
+def unknown_index(told: np.ndarray, rows: Sequence[int]) -> tuple[int, int] | None:
+    """Return the first index that is not of a table's ``rows``, and their number, by what the output ``told``; None
+    where all are. Negative ones count from the end. The order of the tables is that of ``watch_indices``."""
+    for (least, most), size in zip(told.reshape(-1, 2).tolist(), rows, strict=True):
+        if least <= most and (most >= size or least < -size):
+            return (most if most >= size else least), size
+    return None

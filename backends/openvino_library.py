@@ -1,0 +1,88 @@
+"""OpenVINO as servefit uses it: imported without its telemetry, with precision and threads that are said and then read
+back.
+
+Left to itself OpenVINO computes in bf16 wherever the processor can, quantises activations where weights are int8, takes
+every core, and pins its threads. The package openvino-telemetry, which it and NNCF depend on, asks for no consent where
+NNCF uses it: it makes a file in the user's home and sends. Both do without where the package cannot be imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from servefit.errors import BackendError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servefit.backends.types import Settings
+
+_TELEMETRY = "openvino_telemetry"
+
+
+def imported_silently(name: str) -> Any:
+    """Return the module ``name`` of OpenVINO or NNCF, imported as if openvino-telemetry were not installed."""
+    if name in sys.modules:
+        return sys.modules[name]
+    known = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment] # what Python itself has for a module that is not there
+    try:
+        return importlib.import_module(name)
+    finally:
+        del sys.modules[_TELEMETRY]
+        if known is not None:
+            sys.modules[_TELEMETRY] = known
+
+
+def compiled_network(path: Path, backend: str, precision: str, settings: Settings) -> Any:
+    """Return OpenVINO's CompiledModel of the IR at ``path``, which computes in ``precision`` ("f32" or "bf16") on
+    exactly ``settings.threads`` threads. Raises BackendError for ``backend`` where OpenVINO computes otherwise."""
+    openvino = imported_silently("openvino")
+    wanted = {
+        "INFERENCE_PRECISION_HINT": getattr(openvino.Type, precision),
+        "INFERENCE_NUM_THREADS": settings.threads,
+        "NUM_STREAMS": 1,
+    }
+    asked = {
+        **wanted,
+        "PERFORMANCE_HINT": "LATENCY",
+        # Without, int8 weights are multiplied by activations that are quantised on the way.
+        "EXECUTION_MODE_HINT": "ACCURACY" if precision == "f32" else "PERFORMANCE",
+        # The envelope says where threads run, and OpenVINO may take as many of its CPUs as it was told.
+        "ENABLE_CPU_PINNING": False,
+        "ENABLE_HYPER_THREADING": True,
+    }
+    core = openvino.Core()
+    try:
+        compiled = core.compile_model(core.read_model(str(path)), "CPU", asked)
+    except RuntimeError as error:
+        raise BackendError(backend, f"OpenVINO does not open the model: {reason_of(error)}") from error
+    told = {name: compiled.get_property(name) for name in compiled.get_property("SUPPORTED_PROPERTIES")}
+    wanted |= {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0} if "DYNAMIC_QUANTIZATION_GROUP_SIZE" in told else {}
+    check_properties(backend, wanted, told)
+    return compiled
+
+
+def check_properties(backend: str, wanted: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+    """Raise BackendError for ``backend`` where OpenVINO tells a property as something else than it was asked for."""
+    for name, value in wanted.items():
+        if told.get(name) != value:
+            raise BackendError(
+                backend,
+                f"OpenVINO was asked for {name} {_text(value)}, and has {_text(told.get(name))}",
+                remedy="ask for no more threads than there are CPUs" if name == "INFERENCE_NUM_THREADS" else None,
+            )
+
+
+def _text(value: Any) -> str:
+    return str(value.get_type_name()) if hasattr(value, "get_type_name") else str(value)
+
+
+def reason_of(error: RuntimeError) -> str:
+    """Return what OpenVINO says went wrong, without the places in its sources."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return " ".join(told or lines)[:300]

@@ -1,0 +1,64 @@
+"""A network that OpenVINO has opened, as ``tensor_predictor`` calls it. What OpenVINO refuses, and what it answers though
+it must not, is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.openvino_indices import OUTPUT, unknown_index
+from servefit.backends.openvino_library import reason_of
+from servefit.errors import RowsRefused
+
+_INT32 = np.iinfo(np.int32)
+
+_WIDE = ("int64", "uint64", "uint32")
+"""OpenVINO computes with whole numbers of 32 bits, and cuts off the others."""
+
+_SIGNS_OF_THE_MACHINE = ("bad_alloc", "allocate", "memory")
+"""What OpenVINO says where not the rows are to blame."""
+
+
+class OpenVinoSession:
+    """Calls ``compiled``, an openvino.CompiledModel, for ``backend``. ``table_rows`` are what ``watch_indices`` gave:
+    how many rows the tables have that the network looks things up in."""
+
+    def __init__(self, compiled: Any, backend: str, table_rows: Sequence[int]) -> None:
+        self._request = compiled.create_infer_request()
+        self._inputs = _places(compiled.inputs)
+        self._outputs = _places(compiled.outputs)
+        self._table_rows = table_rows
+        self._backend = backend
+        self.truths = any(output.element_type.get_type_name() == "boolean" for output in compiled.outputs)
+
+    def run(self, names: list[str], feeds: Mapping[str, np.ndarray], /) -> list[np.ndarray]:
+        """Return the outputs called ``names``. Raises RowsRefused."""
+        for name, values in feeds.items():
+            if (
+                values.dtype.name in _WIDE
+                and values.size
+                and not _INT32.min <= values.min() <= values.max() <= _INT32.max
+            ):
+                raise RowsRefused(self._backend, f"{name} has a whole number of more than 32 bits")
+        request = self._request
+        try:
+            # Called by ``infer`` on one thread, OpenVINO 2026.4 does not tell of what goes wrong with a shape, and has
+            # the answer of the call before.
+            request.start_async({self._inputs[name]: values for name, values in feeds.items()}, share_inputs=True)
+            request.wait()
+        except RuntimeError as error:
+            if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
+                raise
+            raise RowsRefused(self._backend, reason_of(error)) from error
+        if self._table_rows:
+            unknown = unknown_index(request.get_output_tensor(self._outputs[OUTPUT]).data, self._table_rows)
+            if unknown is not None:
+                index, rows = unknown
+                raise RowsRefused(self._backend, f"{index} is looked up in a table of {rows} rows")
+        return [request.get_output_tensor(self._outputs[name]).data.copy() for name in names]
+
+
+def _places(ports: Any) -> dict[str, int]:
+    return {name: place for place, port in enumerate(ports) for name in port.names}

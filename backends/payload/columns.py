@@ -1,0 +1,228 @@
+"""Rows of models whose columns are of different kinds, numbers and texts, from tables: columns by name, or in the
+model's order where they have none. A cell of a column of numbers must be one; in a column of texts a cell is what it
+says.
+
+How the columns become rows is for ``tensors`` to say.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from servefit.backends.payload.delimited import delimiter_of, is_missing_text
+from servefit.backends.payload.exact import array_of, number
+from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, no_rows
+from servefit.errors import PayloadMismatch
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Input, Signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The columns of a model, (rows,) each, by name: the first of the ``total_rows`` that a table has. ``unused`` are
+    the names of those that the model does not have."""
+
+    arrays: Mapping[str, np.ndarray]
+    total_rows: int
+    unused: tuple[str, ...] = ()
+
+
+def arrays_of_cells(
+    cells: Sequence[Sequence[Any]], names: Sequence[str] | None, signature: Signature, source: str
+) -> dict[str, np.ndarray]:
+    """Return an array (rows,) for each column of the model. ``names`` are those of the cells of a row; where they are
+    None, or none of them is a column of the model, cells are in its order. Raises PayloadMismatch."""
+    if not cells:
+        raise no_rows(source)
+    wanted = [one.name for one in signature.inputs]
+    if names is not None and not set(names) & set(wanted):
+        names = None
+    told = wanted if names is None else list(names)
+    for row, values in enumerate(cells, start=1):
+        if len(values) != len(told):
+            expected = f"{len(told)} columns in row {row}"
+            raise PayloadMismatch(source, expected=expected, got=str(len(values)))
+    places = {name: told.index(name) for name in checked_names(told, signature, source)}
+    return {name: _objects([values[place] for values in cells]) for name, place in places.items()}
+
+
+def checked_names(names: Sequence[str], signature: Signature, source: str) -> list[str]:
+    """Return the names of the model's columns, all of which are among ``names``, and once. Raises PayloadMismatch."""
+    wanted = [one.name for one in signature.inputs]
+    absent = [name for name in wanted if name not in names]
+    doubled = [name for name in wanted if list(names).count(name) > 1]
+    expected = f"a column for each of the model's {len(wanted)} columns"
+    if absent:
+        more = f", nor {len(absent) - 1} others" if len(absent) > 1 else ""
+        raise PayloadMismatch(source, expected=expected, got=f"no column {absent[0]!r:.60}{more}")
+    if doubled:
+        raise PayloadMismatch(source, expected=expected, got=f"{doubled[0]!r:.60} twice")
+    return wanted
+
+
+def unused_names(names: Sequence[str], signature: Signature) -> tuple[str, ...]:
+    """Return those of ``names`` that the model has no column of; none where it has none of all."""
+    wanted = {one.name for one in signature.inputs}
+    return tuple(name for name in names if name not in wanted) if wanted & set(names) else ()
+
+
+def column_of(values: np.ndarray, one: Input, source: str, *, accepts_missing: bool) -> np.ndarray:
+    """Return a column as the model takes it, of the shape it has: texts as Python's own strings, None where one is
+    missing, and numbers as they are, NaN where one is missing. Raises PayloadMismatch."""
+    if one.is_text:
+        return _texts(values, one, source)
+    if values.dtype.kind != "O":
+        return values
+    found = []
+    for row, value in enumerate(values.reshape(-1).tolist(), start=1):
+        if _is_missing(value) and accepts_missing and not one.is_whole:
+            found.append(float("nan"))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found.append(value)
+        else:
+            raise _not_a_number(source, row, one, value)
+    return array_of(found, values.shape)
+
+
+def _texts(values: np.ndarray, one: Input, source: str) -> np.ndarray:
+    if values.dtype.kind not in "OUT":
+        expected = f"texts in {one.name!r:.60}"
+        raise PayloadMismatch(source, expected=expected, got=f"an array of {values.dtype}"[:100])
+    flat = values.astype(object).reshape(-1)
+    for row, value in enumerate(flat.tolist(), start=1):
+        if _is_missing(value) and one.takes_missing:
+            flat[row - 1] = None
+            continue
+        got = f"{value!r:.60}"
+        if isinstance(value, str):
+            if value.isascii() or _is_unicode(value):
+                continue
+            got = f"{value!a:.60}, which is not Unicode"
+        expected = f"a text in row {row} of {one.name!r:.60}"
+        raise PayloadMismatch(source, expected=expected, got=got)
+    return flat.reshape(values.shape)
+
+
+def _not_a_number(source: str, row: int, one: Input, value: object) -> PayloadMismatch:
+    return PayloadMismatch(source, expected=f"a number in row {row} of {one.name!r:.60}", got=f"{value!r:.60}")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write
+        return False
+    return True
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def read_columns(path: Path, signature: Signature, source: str) -> Columns:
+    """Return the columns of a CSV file. Raises PayloadMismatch."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return columns_of_csv(stream, signature, source)
+    except UnicodeDecodeError as error:
+        raise PayloadMismatch(source, expected="CSV in UTF-8", got="bytes that are no text") from error
+
+
+def columns_of_csv(stream: TextIO, signature: Signature, source: str, *, most_rows: int = MAX_ROWS) -> Columns:
+    """Return the same of text that is open already, keeping ``most_rows`` rows. A first line that names all columns of
+    the model is a header. A cell that is empty is missing, or an empty text where the column has no missing ones; in a
+    column of numbers NA, NaN, null and none are missing too."""
+    first_line = stream.readline()
+    while first_line and not first_line.strip():
+        first_line = stream.readline()
+    if "\0" in first_line:
+        raise PayloadMismatch(source, expected="CSV", got="bytes of no known format")
+    try:
+        records = csv.reader(chain([first_line], stream), delimiter=delimiter_of(first_line), strict=True)
+        filled = (record for record in records if record)
+        first = next(filled, None)
+        if first is None:
+            raise no_rows(source)
+        names = [cell.strip() for cell in first]
+        is_header = set(names) >= {one.name for one in signature.inputs}
+        cells = list(islice(filled, most_rows)) if is_header else [first, *islice(filled, most_rows - 1)]
+        total_rows = len(cells) + sum(1 for _ in filled)
+    except csv.Error as error:
+        raise PayloadMismatch(source, expected="CSV", got=f"text that does not parse: {error}") from error
+    check_width(source, max(map(len, cells), default=0), MAX_COLUMNS)
+    told = names if is_header else None
+    arrays = arrays_of_cells(cells, told, signature, source)
+    read = {one.name: _read(arrays[one.name], one, source) for one in signature.inputs}
+    unused = () if told is None else unused_names(told, signature)
+    return Columns(arrays=read, total_rows=total_rows, unused=unused)
+
+
+def _read(cells: np.ndarray, one: Input, source: str) -> np.ndarray:
+    """Return the cells of a column as what they say."""
+    if one.is_text:
+        return _objects([None if not cell and one.takes_missing else cell for cell in cells.tolist()])
+    numbers: list[Any] = []
+    for row, cell in enumerate(cells.tolist(), start=1):
+        text = cell.strip()
+        try:
+            numbers.append(None if is_missing_text(text) else number(text))
+        except ValueError as error:
+            raise _not_a_number(source, row, one, cell) from error
+    return _objects(numbers)
+
+
+def columns_of_objects(source: Any, signature: Signature, where: str) -> Columns:
+    """Return the columns of what Python has: a data frame of pandas or polars, a mapping of names to columns, a list of
+    mappings, rows of cells, or a list of cells for a model of one column. Raises PayloadMismatch."""
+    if isinstance(source, Sequence) and source and all(isinstance(item, Mapping) for item in source):
+        names = list(dict.fromkeys(str(name) for item in source for name in item))
+        source = {name: [item.get(name) for item in source] for name in names}
+    if hasattr(source, "columns") or isinstance(source, Mapping):
+        names = [str(name) for name in (source.columns if hasattr(source, "columns") else source)]
+        columns = {name: _objects(list(source[name])) for name in checked_names(names, signature, where)}
+        return Columns(
+            arrays={name: column[:MAX_ROWS] for name, column in columns.items()},
+            total_rows=max(map(len, columns.values())),
+            unused=unused_names(names, signature),
+        )
+    if isinstance(source, str | bytes) or not hasattr(source, "__iter__"):
+        raise PayloadMismatch(where, expected="a table with the columns of the model", got=f"{source!r:.60}")
+    rows = list(source)
+    if not any(isinstance(row, Sequence | np.ndarray) and not isinstance(row, str) for row in rows):
+        rows = [[cell] for cell in rows] if len(signature.inputs) == 1 else [rows]
+    arrays = arrays_of_cells(rows[:MAX_ROWS], None, signature, where)
+    return Columns(arrays=arrays, total_rows=len(rows))
+
+
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = [value.item() if isinstance(value, np.generic) else value for value in values]
+    return array
+
+
+def cells_of(document: Any, signature: Signature) -> tuple[list[Any], list[str] | None] | None:
+    """Return the rows of a JSON document that lists cells, and their names where it has them: ``{"columns", "data"}``,
+    ``{"instances": rows}``, ``{"features": row}``, rows, or one row; None for any other. Where the model has one
+    column, cells are rows."""
+    names = None
+    rows = document
+    if isinstance(document, Mapping):
+        for key in ("instances", "data", "features"):
+            if isinstance(document.get(key), list):
+                rows = document[key]
+                break
+        columns = document.get("columns")
+        names = [str(name) for name in columns] if isinstance(columns, list) else None
+    if not isinstance(rows, list) or not rows or any(isinstance(row, Mapping) for row in rows):
+        return None
+    if not all(isinstance(row, list) for row in rows):
+        rows = [rows] if len(signature.inputs) > 1 else [[cell] for cell in rows]
+    return rows, names

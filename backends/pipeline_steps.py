@@ -1,0 +1,82 @@
+"""Pipelines of scikit-learn that end in a tree ensemble, taken apart: the steps before it become an ONNX model, and the
+ensemble is for whoever compiles trees. skl2onnx does not convert every ensemble, and nothing predicts trees faster than
+what is made for them.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.model import Format, Model
+from servefit.backends.model.onnx_io import OnnxInterface, predict
+from servefit.backends.sklearn_onnx import write_onnx
+from servefit.backends.trees import unpickled
+from servefit.backends.types import Predictor, Settings, Target
+from servefit.errors import CompileFailed, RowsRefused
+
+_FILE = "steps.onnx"
+
+
+def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any], Model]:
+    """Write the steps before the ensemble into ``workdir``; give the facts that :class:`AfterSteps` needs, and the
+    ensemble as a model of its own. Raises CompileFailed.
+
+    Steps are computed in float64 where skl2onnx writes them so: trees compare what comes out with thresholds, and
+    scikit-learn rounds it only then.
+    """
+    from servefit.backends.inspection.pickled import inspect_pickle
+
+    pipeline = unpickled(model)
+    steps, ensemble = pipeline[:-1], pipeline.steps[-1][1]
+    try:
+        interface = _written(steps, model, workdir, backend, "float64")
+    except CompileFailed:
+        interface = _written(steps, model, workdir, backend, "float32")
+    folder = workdir / "ensemble"
+    folder.mkdir()
+    file = folder / "model.pkl"
+    file.write_bytes(pickle.dumps(ensemble))
+    found = inspect_pickle(file, folder)
+    return interface.to_facts(), Model(
+        source=model.source,
+        file=file,
+        format=Format.PICKLE,
+        digest=model.digest,
+        size_bytes=file.stat().st_size,
+        signature=found.signature,
+        trees=found.trees,
+    )
+
+
+def _written(steps: Any, model: Model, workdir: Path, backend: str, floats: str) -> OnnxInterface:
+    return write_onnx(steps, model.signature, workdir / _FILE, backend, method="transform", floats=floats)
+
+
+class AfterSteps:
+    """Computes the steps, and has what comes out predicted."""
+
+    def __init__(self, folder: Path, facts: Mapping[str, Any], settings: Settings, ensemble: Predictor) -> None:
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+
+        from servefit.backends.onnx_session import open_session
+
+        self._refusals = (InvalidArgument, Fail, RuntimeException)
+        self._session = open_session(folder / _FILE, Target.CPU, settings)
+        self._interface = OnnxInterface.from_facts(facts)
+        self._ensemble = ensemble
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        try:
+            columns = predict(self._session, self._interface, rows).reshape(len(rows), -1)
+        except self._refusals as error:
+            raise RowsRefused("forest", " ".join(str(error).split())[:300]) from error
+        return self._ensemble.predict(np.ascontiguousarray(columns, dtype=np.float32))
+
+    def close(self) -> None:
+        self._ensemble.close()
+        vars(self).clear()

@@ -1,0 +1,172 @@
+"""ONNX models with int8 weights and activations, by ONNX Runtime's own tools, for ONNX Runtime.
+
+Dynamically: the scale of activations is found in every call, so predictions depend on what else is in it. Statically:
+it is chosen once, by rows of a payload. How far predictions may go from the model's own is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.cpu import has_instructions
+from servefit.backends.model import onnx_io
+from servefit.backends.model.onnx_io import OnnxInterface
+from servefit.backends.model.types import Library, Task
+from servefit.backends.onnxruntime import OnnxRuntimeBackend
+from servefit.backends.types import Availability, Precision, Target
+from servefit.errors import CompileFailed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+    from servefit.backends.model import Model
+
+_MODEL = "model.onnx"
+
+_PRODUCTS = ("MatMul", "Gemm")
+"""What texts and tables spend their time on. Products of two activations are left as they are."""
+
+_OF_IMAGES = (*_PRODUCTS, "Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Add", "Concat", "Flatten", "Reshape")
+"""What networks with convolutions are made of: from one to the next, values stay 8 bits wide."""
+
+_ROWS_A_CALL = 8
+"""More of them save little, and take the memory of all intermediate values. Chosen, not measured."""
+
+
+class _QuantisedBackend(OnnxRuntimeBackend):
+    """What both have in common."""
+
+    precision = Precision.INT8
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        if target is not Target.CPU:
+            return Availability.no("servefit quantises for the CPU only")
+        return super().probe(target)
+
+    def supports(self, model: Model) -> Availability:
+        if model.library is not Library.ONNX or model.trees is not None or model.signature.task is not Task.TENSOR:
+            return Availability.no("it serves networks of ONNX")
+        return Availability.yes()
+
+    def cache_key(self) -> str:
+        return f"{self.name} 1, {7 if _adds_up_in_16_bits() else 8} bits, {super().cache_key()}"
+
+    def _prepared(self, model: Model, workdir: Path) -> tuple[Path, Mapping[str, Any]]:
+        """Write the model as it is before it is quantised, shapes told and constants folded; give its file, and the
+        facts for serving."""
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        from servefit.backends.onnx_native import prepare
+
+        facts = prepare(model, workdir)
+        prepared = workdir / "prepared.onnx"
+        try:
+            quant_pre_process(workdir / _MODEL, prepared, skip_symbolic_shape=True)
+        except Exception as error:  # ONNX Runtime's tools have no base class for what they do not take
+            raise _failed(self.name, error) from error
+        return prepared, facts
+
+
+class DynamicInt8Backend(_QuantisedBackend):
+    """Products with int8 weights. Convolutions are left as they are: ONNX Runtime's dynamically quantised ones are
+    several times slower than those in float32."""
+
+    name = "onnxruntime/int8-dynamic"
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 3.0 + model.size_bytes / 3e7
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        from onnxruntime import quantization
+
+        prepared, facts = self._prepared(model, workdir)
+        try:
+            quantization.quantize_dynamic(
+                prepared,
+                workdir / _MODEL,
+                # A Gemm becomes a MatMul and an Add first.
+                op_types_to_quantize=["MatMul"],
+                per_channel=True,
+                reduce_range=_adds_up_in_16_bits(),
+                extra_options={"DefaultTensorType": 1},
+            )
+        except Exception as error:
+            raise _failed(self.name, error) from error
+        return _quantised(self.name, prepared, workdir / _MODEL, facts)
+
+
+class StaticInt8Backend(_QuantisedBackend):
+    """Products and convolutions with int8 weights, between activations whose scales are those of calibration rows."""
+
+    name = "onnxruntime/int8-static"
+    calibrates = True
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 6.0 + model.size_bytes / 5e6
+
+    def compile(
+        self, model: Model, target: Target, workdir: Path, *, calibration: np.ndarray | None = None
+    ) -> Mapping[str, Any]:
+        from onnxruntime import quantization
+
+        if calibration is None:
+            raise CompileFailed(self.name, "it calibrates on rows of a payload, and there is none")
+        prepared, facts = self._prepared(model, workdir)
+        given = onnx_io.calls(OnnxInterface.from_facts(facts), calibration, _ROWS_A_CALL)
+        has_convolutions = any(node.op_type == "Conv" for node in _nodes(prepared))
+        try:
+            quantization.quantize_static(
+                prepared,
+                workdir / _MODEL,
+                _reader(given),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=list(_OF_IMAGES if has_convolutions else _PRODUCTS),
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                per_channel=True,
+                reduce_range=_adds_up_in_16_bits(),
+                extra_options={"MatMulConstBOnly": True, "DefaultTensorType": 1},
+            )
+        except Exception as error:
+            raise _failed(self.name, error) from error
+        return _quantised(self.name, prepared, workdir / _MODEL, facts)
+
+
+def _reader(given: Iterator[dict[str, np.ndarray]]) -> Any:
+    """Return the calls that are ``given`` as ONNX Runtime's tools ask for them."""
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(given, None)
+
+    return Reader()
+
+
+def _quantised(backend: str, before: Path, after: Path, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Remove the model as it was, and return the facts. Raises CompileFailed where nothing was quantised."""
+    operators = [node.op_type for node in _nodes(before)], [node.op_type for node in _nodes(after)]
+    before.unlink()
+    if operators[0] == operators[1] or not any("Quantize" in operator for operator in operators[1]):
+        raise CompileFailed(backend, "it has no products with constant weights to quantise")
+    return facts
+
+
+def _nodes(path: Path) -> list[onnx.NodeProto]:
+    from servefit.backends.model.onnx_file import read_graph
+
+    return list(read_graph(path).graph.node)
+
+
+def _failed(backend: str, error: Exception) -> CompileFailed:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return CompileFailed(backend, f"ONNX Runtime's tools do not quantise it: {reason[:300]}")
+
+
+def _adds_up_in_16_bits() -> bool:
+    """Return whether products of int8 are added up in 16 bits here, where they run over unless weights have 7 bits: so
+    it is on x86 without VNNI."""
+    return has_instructions("avx2", "avx512f") and not has_instructions("avx512_vnni", "avx_vnni")

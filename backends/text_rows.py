@@ -1,0 +1,104 @@
+"""Texts drawn for rows: plausible ones to measure with, and hard ones to compare predictions on. Where a row has
+numbers too, these are for ``rows`` to draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.backends.model.packing import shape_in
+from servefit.backends.model.texts import TEXT_SIZE
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Input, Signature
+
+_MOST_WORDS = 20
+"""Of a drawn text. Chosen, not measured."""
+
+_LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+_LONGEST = 8
+"""Of a drawn word, in letters."""
+_WORDS = 32
+"""Drawn where none are known."""
+
+_STRANGE = (
+    *("", " ", "UNKNOWN", "zzz-0", "1", "1.0", "nan", "None", "École", "STRASSE straße", "\u65e5\u672c\u8a9e"),
+    *("a\tb\nc", "x" * 300),
+)
+"""What encoders and tokenizers of different libraries are known to treat differently: the empty text, space alone,
+numbers, words for what is missing, letters beyond ASCII whose case changes, other scripts, and a long word."""
+
+
+def plausible_texts(one: Input, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Draw ``count`` texts as the input knows them, (count,) of Python's strings."""
+    if not one.joined and one.known:
+        return _objects([str(each) for each in generator.choice(np.array(one.known, dtype=object), count)])
+    words = [str(each) for each in one.known] or _drawn_words(generator)
+    lengths = generator.integers(1, _MOST_WORDS, count, endpoint=True)
+    return _objects([" ".join(generator.choice(words, length)) for length in lengths])
+
+
+def hard_texts(one: Input, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Draw ``count`` texts: plausible ones, strange ones where the input takes them, others that differ from plausible
+    ones in case or in a space, and missing ones where it takes those."""
+    texts = plausible_texts(one, count, generator)
+    if not one.takes_unknown:
+        return _some_missing(one, texts, generator)
+    for nth in range(count):
+        match int(generator.integers(0, 6)):
+            case 0:
+                texts[nth] = _STRANGE[int(generator.integers(0, len(_STRANGE)))]
+            case 1:
+                texts[nth] = texts[nth].upper()
+            case 2:
+                texts[nth] = f" {texts[nth]}, {_STRANGE[int(generator.integers(0, len(_STRANGE)))]}"
+    return _some_missing(one, texts, generator)
+
+
+def with_texts(signature: Signature, rows: np.ndarray, texts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return ``rows`` (n, features), all of the usual sizes and without texts, with ``texts`` packed into them, (n,
+    values of a row) for each input of texts."""
+    packing = signature.packing
+    usual = {size.name: size.usual for size in signature.sizes}
+    numbers = packing.unpack(rows, usual)
+    blocks = [
+        texts[one.name] if one.is_text else values.reshape(len(rows), -1)
+        for one, values in zip(signature.inputs, numbers, strict=True)
+    ]
+    return packing.pack(blocks, usual, rows.dtype.name)
+
+
+def drawn_texts(
+    signature: Signature, count: int, generator: np.random.Generator, *, hard: bool = False
+) -> dict[str, np.ndarray]:
+    """Draw the texts of ``count`` rows of the usual sizes, by input."""
+    draw = hard_texts if hard else plausible_texts
+    usual = {size.name: size.usual for size in signature.sizes if size.name != TEXT_SIZE}
+    return {
+        one.name: draw(one, count * values, generator).reshape(count, values)
+        for one in signature.inputs
+        if one.is_text
+        for values in [prod(shape_in(one.shape, usual))]
+    }
+
+
+def _some_missing(one: Input, texts: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    if one.takes_missing:
+        texts[generator.random(len(texts)) < 1 / 8] = None
+    return texts
+
+
+def _drawn_words(generator: np.random.Generator) -> list[str]:
+    return [
+        "".join(generator.choice(_LETTERS, length)) for length in generator.integers(1, _LONGEST, 32, endpoint=True)
+    ]
+
+
+def _objects(texts: Sequence[str]) -> np.ndarray:
+    array = np.empty(len(texts), dtype=object)
+    array[:] = texts
+    return array

@@ -1,0 +1,125 @@
+"""The plot of cost against quality: what artifacts that predict less exactly save, and what they change.
+
+Each backend stands with the cheapest of its configurations that keeps the SLA, or the cheapest of all where none does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.quantities import currency_sign
+from servefit.report.measured_tables import finite
+from servefit.report.plot import Axis, Guide, Plot, Series
+from servefit.report.sentences import shape
+from servefit.report.table import Table
+from servefit.search.jobs.job import space_of
+from servefit.search.results.objectives.cost import price_per_million
+from servefit.search.results.pareto import candidates
+from servefit.search.results.price import Price
+
+if TYPE_CHECKING:
+    from servefit.backends.quality.findings import Quality
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.pareto import Candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Point:
+    candidate: Candidate
+    quality: Quality | None
+    changed: float
+    cost: float
+
+
+def quality_plot(job: RecommendationJob) -> Plot | None:
+    """Return the plot; None where no artifact of less exact arithmetic was measured."""
+    qualities = {(report.backend, report.target): report.quality for report in job.compilation}
+    found = candidates(space_of(job.header, job.trials), job.trials)
+    priced = all(not candidate.price.unpriced for candidate in found)
+    drops = any(quality is not None and quality.drop is not None for quality in qualities.values())
+    best: dict[str, _Point] = {}
+    for candidate in sorted(found, key=lambda each: each.pooled.trial.verdict == "PASS", reverse=True):
+        configuration = candidate.pooled.configuration
+        quality = qualities.get((configuration.backend, configuration.target))
+        price = candidate.price if priced else Price.in_vcpus(configuration.vcpus)
+        cost = finite(price_per_million(candidate.pooled.capacity_per_s, price))
+        if cost is None:
+            continue
+        point = _Point(candidate=candidate, quality=quality, changed=_changed(quality, drops=drops), cost=cost)
+        known = best.get(configuration.backend)
+        same = known is None or known.candidate.pooled.trial.verdict == candidate.pooled.trial.verdict
+        if known is None or (same and cost < known.cost):
+            best[configuration.backend] = point
+    if not any(point.quality is not None for point in best.values()):
+        return None
+    currency = "" if not found else currency_sign(found[0].recommendation.profile.currency)
+    return _plot(job, sorted(best.values(), key=lambda point: point.cost), currency if priced else None, drops=drops)
+
+
+def _changed(quality: Quality | None, *, drops: bool) -> float:
+    """Return what a backend changes, in percent: the drop of the metric, or the largest deviation."""
+    if quality is None:
+        return 0.0
+    share = quality.drop.drop if drops and quality.drop is not None else quality.largest_deviation
+    return 100 * share
+
+
+def _plot(job: RecommendationJob, points: list[_Point], currency: str | None, *, drops: bool) -> Plot:
+    unit = "vCPU-s per million" if currency is None else f"{currency}/million"
+    chosen = None if job.best is None else job.best.trial.configuration.backend
+    what = "drop of the metric" if drops else "largest deviation"
+    limit = _limit(job, drops=drops)
+    series = [
+        Series(
+            name=_backend(point),
+            x=[point.changed],
+            y=[point.cost],
+            labels=[f"{shape(point.candidate.pooled.configuration)}: {_short(point)}"],
+            symbol="star" if _backend(point) == chosen else "filled",
+        )
+        for point in points
+    ]
+    return Plot(
+        name="cost-quality",
+        title=f"Cost of a million inferences against the {what}",
+        caption=(
+            "Lower left is better. Backends that predict as the model's own library stand at 0; the others were held "
+            "against the limits of the job before they were loaded."
+        ),
+        x=Axis(title=f"{what} %"),
+        y=Axis(title=unit),
+        series=tuple(series),
+        table=Table(
+            title="Cost and quality",
+            columns=("backend", "precision", "quality", unit, "p95 ms", "SLA"),
+            rows=[
+                (
+                    _backend(point),
+                    "exact" if point.quality is None else point.quality.precision,
+                    _short(point),
+                    point.cost,
+                    finite(point.candidate.pooled.p95_ms),
+                    point.candidate.pooled.trial.verdict,
+                )
+                for point in points
+            ],
+        ),
+        guides=() if limit is None else (Guide(along="x", at=limit, label="allowed"),),
+    )
+
+
+def _limit(job: RecommendationJob, *, drops: bool) -> float | None:
+    """Return what is allowed on the axis of the plot, in percent; None where the limit is on something else."""
+    limits = job.request.precision
+    if drops:
+        return None if limits.quality is None else 100 * limits.quality.drop
+    return next((100 * each.limit for each in limits.deviations if each.measure == "share"), None)
+
+
+def _backend(point: _Point) -> str:
+    return point.candidate.pooled.configuration.backend
+
+
+def _short(point: _Point) -> str:
+    return "as the model's own library" if point.quality is None else point.quality.short

@@ -1,0 +1,95 @@
+"""Pipelines of scikit-learn that end in a tree ensemble: the steps by ONNX Runtime, the trees by the forest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from sklearn.ensemble import (
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from tests.column_pipelines import TABLE, TARGET, closed, fitted, opened, predictor
+
+from servefit.backends.capabilities import backend
+from servefit.backends.compilation import compile_model
+from servefit.backends.model import Model
+from servefit.backends.payload.reading import payload_for
+from servefit.backends.rows import parity_rows
+from servefit.errors import CompileFailed, RowsRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NUMBERS = TABLE[["age", "income", "zip"]].to_numpy().astype(np.float32)
+COLUMNS = (
+    ("scaled", StandardScaler(), ["age", "income"]),
+    ("encoded", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["city", "zip"]),
+)
+WORDS = ("words", TfidfVectorizer(), "note")
+
+PIPELINES: dict[str, Callable[[], Any]] = {
+    "histograms of numbers": lambda: make_pipeline(
+        StandardScaler(), HistGradientBoostingClassifier(max_iter=20, random_state=0)
+    ).fit(NUMBERS, TARGET),
+    "a random forest": lambda: make_pipeline(
+        StandardScaler(), RandomForestClassifier(20, random_state=0, max_depth=6)
+    ).fit(NUMBERS, TARGET),
+    "three classes": lambda: make_pipeline(StandardScaler(), RandomForestClassifier(10, random_state=0)).fit(
+        NUMBERS, np.arange(len(NUMBERS)) % 3
+    ),
+    "outliers": lambda: make_pipeline(StandardScaler(), IsolationForest(n_estimators=20, random_state=0)).fit(NUMBERS),
+    "histograms of columns": lambda: fitted(*COLUMNS, last=HistGradientBoostingClassifier(max_iter=20, random_state=0)),
+    "a regression on words": lambda: fitted(*COLUMNS, WORDS, last=GradientBoostingRegressor(random_state=0)),
+}
+
+
+@pytest.mark.parametrize("kind", PIPELINES)
+def test_the_forest_predicts_what_scikit_learn_does(kind: str, tmp_path: Path) -> None:
+    model = opened(PIPELINES[kind](), tmp_path)
+    assert backend("forest").supports(model).available
+    rows = parity_rows(model, count=300)
+    expected = predictor(model, "sklearn").predict(rows)
+    found = predictor(model, "forest").predict(rows)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_its_predictions_are_compared_before_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    opened(PIPELINES["histograms of columns"](), tmp_path)
+    model = Model.load(path, trust_pickle=True)
+    assert model.ends_in_trees
+    compiled = compile_model(model, "forest", payload=payload_for(model, TABLE))
+    assert compiled.max_abs_error < 1e-5
+
+
+def test_a_category_that_the_steps_do_not_take_is_refused(tmp_path: Path) -> None:
+    columns = (("encoded", OneHotEncoder(sparse_output=False), ["zip"]), WORDS)
+    model = opened(fitted(*columns, last=RandomForestClassifier(5)), tmp_path)
+    with pytest.raises(RowsRefused, match="9 is none of the categories of 'zip'"):
+        predictor(model, "forest").predict(payload_for(model, TABLE.head(1).assign(zip=9)).rows)
+
+
+def test_steps_that_skl2onnx_does_not_convert_are_a_compilation_that_failed(tmp_path: Path) -> None:
+    model = opened(
+        make_pipeline(FunctionTransformer(np.sqrt), RandomForestClassifier(5)).fit(np.abs(NUMBERS), TARGET), tmp_path
+    )
+    with pytest.raises(CompileFailed, match="skl2onnx does not convert it"):
+        predictor(model, "forest")
+
+
+def test_a_pipeline_without_trees_is_none_of_its_models(tmp_path: Path) -> None:
+    model = opened(closed(), tmp_path)
+    assert not model.ends_in_trees
+    assert not backend("forest").supports(model).available
+    of_numbers = make_pipeline(StandardScaler(), LogisticRegression()).fit(NUMBERS, TARGET)
+    assert not opened(of_numbers, tmp_path).ends_in_trees
