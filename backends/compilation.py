@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import asdict, dataclass
+from functools import reduce
 from hashlib import sha256
 from math import inf
+from operator import or_
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,7 @@ from servefit.backends.model.kept import as_kept
 from servefit.backends.parity import Agreement
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Precision, Predictor, Settings, Target
-from servefit.backends.verification import drawn_rows, in_child, payload_rows, verify
+from servefit.backends.verification import drawn_rows, in_child, padded_rows, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 from servefit.field_types import check_type
 from servefit.showing import shown
@@ -143,17 +145,18 @@ def _compile(
             entry = _check_payload(model, entry, payload, digest)
         _log.info("%s (%s): the artifact is cached in %s", backend, target.value, entry.artifact.folder)
         return _compilation(entry, digest, cached=True)
-    checked_on = [drawn_rows(model)] if payload is None else [drawn_rows(model), payload_rows(model, payload)]
+    drawn = [drawn_rows(model), *padded_rows(model)]
+    checked_on = drawn if payload is None else [*drawn, payload_rows(model, payload)]
     agreements: list[Agreement] = []
 
     def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
         artifact, seconds = _compiled(model, chosen, version, target, calibration, folder, memory_bytes)
         agreements.extend(verify(model, artifact, checked_on))
-        return artifact, {"seconds": seconds, **asdict(agreements[0])}
+        return artifact, {"seconds": seconds, **asdict(reduce(or_, agreements[: len(drawn)]))}
 
     entry = cache.store(key, fill)
     if payload is not None:
-        entry = cache.add_payload(entry, digest, asdict(agreements[1]))
+        entry = cache.add_payload(entry, digest, asdict(agreements[-1]))
     _log.info("%s (%s): compiled in %.1f s", backend, target.value, entry.report["seconds"])
     return _compilation(entry, digest, cached=False)
 

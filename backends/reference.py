@@ -6,6 +6,7 @@ Runs in a child process. Slow on purpose: one thread, and none of the shortcuts 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -55,7 +56,8 @@ def _onnx(model: Model) -> Predict:
     from servefit.backends.onnx_session import open_session
 
     session = open_session(model.file, Target.CPU, Settings(threads=1), optimised=False)
-    interface, _ = interface_of(session)
+    # Each row at its own size, whatever the model is served with.
+    interface = replace(interface_of(session)[0], padding=None)
     return partial(onnx_io.predict, session, interface)
 
 

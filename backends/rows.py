@@ -39,7 +39,7 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
     A feature that trees split on gets values between neighbouring thresholds, any gap as likely as another, so that
     requests take many paths through the trees; a categorical one gets known categories, and an integer input of a
     network whole numbers from all of its range. Every other feature is standard normal. Rows that have sizes are of
-    the usual ones.
+    the usual ones, and every place of theirs counts for a mask that they are padded by.
     """
     columns = _Columns(model, seed)
     signature = model.signature
@@ -47,6 +47,9 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
     rows[:, : len(signature.sizes)] = [size.usual for size in signature.sizes]
     for feature in range(len(signature.sizes), signature.features):
         rows[:, feature] = columns.plausible(feature, count)
+    if signature.padding is not None:
+        mask = next(each for each in signature.inputs if each.name == signature.padding.mask)
+        rows[:, mask.start : mask.stop] = 1
     return _with_texts(signature, rows, seed, hard=False)
 
 

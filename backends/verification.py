@@ -20,11 +20,11 @@ import numpy as np
 from servefit import state
 from servefit.backends.batch_dependence import BATCH_DEPENDENT
 from servefit.backends.capabilities import backend as find_backend
-from servefit.backends.model.packing import join_predictions
+from servefit.backends.model.packing import join, join_predictions
 from servefit.backends.model.types import Library
 from servefit.backends.model.width import affordable_rows
 from servefit.backends.parity import Agreement, compare
-from servefit.backends.rows import nudged_rows, parity_rows
+from servefit.backends.rows import nudged_rows, parity_rows, synthetic_rows
 from servefit.errors import CompileFailed, OutOfMemory, OutputMismatch, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
 from servefit.quantities import size_text
@@ -48,6 +48,11 @@ _ASKED_TIMEOUT_S = 30.0
 ROWS_WITHOUT_TREES = 32
 """In place of both where there are no trees: every row goes through all of a network, and may take a second there."""
 
+
+_ROWS_OF_A_SIZE = 4
+"""Of those that are padded together. As few as tell, since a row may take a second. Chosen, not measured."""
+
+_PADDED = "padding changes its predictions"
 
 _TREES_ALONE = (Library.XGBOOST, Library.LIGHTGBM)
 """Libraries whose models look at one row at a time."""
@@ -77,6 +82,22 @@ def drawn_rows(model: Model) -> RowSet:
     rows = parity_rows(model, count=affordable_rows(wanted, model.signature.features))
     missing = np.isnan(rows).any(axis=1)
     return RowSet(rows, np.where(missing, "drawn rows with missing values", "drawn rows"))
+
+
+def padded_rows(model: Model) -> list[RowSet]:
+    """Draw rows of the usual sizes, and of others, of a model whose rows are padded to go into one call: none for any
+    other."""
+    padding = model.signature.padding
+    if padding is None:
+        return []
+    usual = {size.name: size.usual for size in model.signature.sizes}
+    classes = [usual, *({**usual, name: other} for name, other in zip(padding.sizes, padding.others, strict=True))]
+    parts = []
+    for nth, sizes in enumerate(classes):
+        of_class = replace(model, signature=model.signature.of_sizes(sizes))
+        parts.append(synthetic_rows(of_class, affordable_rows(_ROWS_OF_A_SIZE, of_class.signature.features), seed=nth))
+    rows = join(parts)
+    return [RowSet(rows, np.full(len(rows), "drawn rows of several sizes"))]
 
 
 def payload_rows(model: Model, payload: Payload) -> RowSet:
@@ -111,6 +132,12 @@ def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agr
     return agreements
 
 
+def _is_padded(model: Model, rows: np.ndarray) -> bool:
+    """Return whether some of ``rows`` are padded when they go into one call."""
+    signature = model.signature
+    return signature.padding is not None and len(list(signature.packing.groups(rows))) > 1
+
+
 def _agreement(
     model: Model,
     backend: str,
@@ -124,9 +151,15 @@ def _agreement(
     together, singly = predictions
     few = len(singly)
     alone = _reference_alone(model, backend, compared.rows[:few]) if model.batch_dependent else reference[:few]
-    agreement = compare(model, backend, reference, together, compared.kinds, nudged=nudged)
     kinds = np.char.add(compared.kinds[:few], ", one at a time")
-    compare(model, backend, alone, singly, kinds, nudged=None if nudged is None else nudged[:few])
+    of_few = None if nudged is None else nudged[:few]
+    if _is_padded(model, compared.rows):
+        # Those that are alone first: what is wrong of the others then is what padding does.
+        compare(model, backend, alone, singly, kinds, nudged=of_few)
+        told = np.full(len(compared.rows), _PADDED)
+        return compare(model, backend, reference, together, told, nudged=nudged)
+    agreement = compare(model, backend, reference, together, compared.kinds, nudged=nudged)
+    compare(model, backend, alone, singly, kinds, nudged=of_few)
     return agreement
 
 

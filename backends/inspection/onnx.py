@@ -58,6 +58,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
             sizes=interface.sizes,
             output_tensors=_with_sigmoids(interface.tensors, graph) if task is Task.TENSOR else (),
             output_sizes=interface.output_sizes,
+            padding=interface.padding,
         ),
         trees=None if forest is None else _structure(ensembles[0], forest),
         splits_name="splits.npz" if on_raw_columns else None,

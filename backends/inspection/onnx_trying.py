@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.model.onnx_interface import refusals
-from servefit.backends.model.onnx_io import OnnxInterface, predict
+from servefit.backends.model.onnx_io import OnnxInterface, predict, refusals
 from servefit.backends.model.types import Input, row_datatype
 from servefit.backends.rows import whole_numbers
 

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from servefit.backends.model.types import Format, Input, Output, Signature, Size, Task, TreeStructure
+from servefit.backends.model.types import Format, Input, Output, Padding, Signature, Size, Task, TreeStructure
 
-SCHEMA = 8
+SCHEMA = 9
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 
@@ -46,6 +46,9 @@ class Inspection:
             Output(**{**item, "shape": tuple(item["shape"])}) for item in signature["output_tensors"]
         )
         signature["sizes"] = tuple(Size(**{**item, "drawn": tuple(item["drawn"])}) for item in signature["sizes"])
+        if (padding := signature["padding"]) is not None:
+            lists = {name: tuple(padding[name]) for name in ("sizes", "others", "outputs")}
+            signature["padding"] = Padding(mask=padding["mask"], **lists)
         if trees is not None:
             trees["peculiarities"] = tuple(trees["peculiarities"])
         return cls(

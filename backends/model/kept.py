@@ -26,7 +26,7 @@ def check_kept(model: Model) -> None:
         return
     changed = CorruptModel(model.file, "it is gone, or not what it was when it was measured")
     try:
-        with reading(file_of(Path(model.source))) as found:
+        with reading(file_of(Path(model.source)), model.given) as found:
             if found.digest not in model.file.parts:
                 raise changed
             inspect_file(found)  # which also rewrites the models that had to be rewritten
@@ -56,7 +56,7 @@ def as_kept(model: Model) -> Model:
         again = Model.of(inspect_and_keep(found, model.source))
     if again.digest != model.digest:
         raise changed
-    return replace(again, warnings=model.warnings)
+    return replace(again, warnings=model.warnings, constants=model.constants)
 
 
 def _is_kept(model: Model) -> bool:

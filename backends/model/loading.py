@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -31,14 +31,13 @@ from servefit.backends.model.keeping import (
     read_once,
 )
 from servefit.backends.model.live import save_live
-from servefit.backends.model.onnx_constants import checked_values, with_constants
+from servefit.backends.model.onnx_given import NOTHING_GIVEN, Given, with_given
 from servefit.backends.model.onnx_weights import in_one_file, keeps_weights_elsewhere
 from servefit.backends.model.types import Format, Library
 from servefit.errors import (
     BackendUnavailable,
     CorruptModel,
     OutOfMemory,
-    SpecError,
     StateError,
     TimedOut,
     UntrustedModel,
@@ -71,22 +70,17 @@ class OpenedFile:
     warnings: tuple[str, ...] = ()
 
 
-def load_source(source: Any, *, trust_pickle: bool = False, inputs: Mapping[str, Any] | None = None) -> OpenedFile:
+def load_source(source: Any, *, trust_pickle: bool = False, given: Given = NOTHING_GIVEN) -> OpenedFile:
     """Open ``source``: see ``Model.load``."""
-    values = checked_values(inputs or {})
     if not isinstance(source, str | PathLike):
-        if values:
-            raise _no_inputs(values)
+        if given:
+            raise given.refuse()
         return _load_live(source)
     file = file_of(Path(source))
-    with reading(file, values) as found:
+    with reading(file, given) as found:
         if found.format is Format.PICKLE and not trust_pickle:
             raise UntrustedModel(file)
         return inspect_and_keep(found, str(source))
-
-
-def _no_inputs(values: Mapping[str, float]) -> SpecError:
-    return SpecError("input", next(iter(values)), "is for ONNX models, and this one has a table for an input")
 
 
 def _load_live(source: Any) -> OpenedFile:
@@ -112,20 +106,16 @@ def file_of(path: Path) -> Path:
 
 
 @contextmanager
-def reading(file: Path, values: Mapping[str, float] | None = None) -> Iterator[ModelFile]:
-    """Read a file of the user's, once; give the model in it, with ``values`` for inputs that do not change, which is
-    gone after the block unless it is kept then."""
+def reading(file: Path, given: Given = NOTHING_GIVEN) -> Iterator[ModelFile]:
+    """Read a file of the user's, once; provide the model in it, with what is ``given`` of its inputs, which is gone
+    after the block unless it is kept then."""
     with _reading_folder() as folder:
         copy = folder / "file" / file.name
         with writing(copy):
             copy.parent.mkdir()
         digest = read_once(file, copy)
         found = find_kept(digest) or named_by_format(_found(file, copy, digest, folder))
-        if values:
-            if found.format is not Format.ONNX:
-                raise _no_inputs(values)
-            found = with_constants(found, values, folder / "fixed")
-        yield found
+        yield with_given(found, given, folder / "given") if given else found
 
 
 def _found(file: Path, copy: Path, digest: str, folder: Path) -> ModelFile:

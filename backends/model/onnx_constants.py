@@ -8,21 +8,12 @@ one without a name is the number of rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.backends.model.keeping import ModelFile, file_digest
-from servefit.backends.model.onnx_file import read_onnx
-from servefit.backends.model.types import Format
 from servefit.errors import SpecError
-from servefit.isolation import call_isolated
-from servefit.state import writing
 
 if TYPE_CHECKING:
     import onnx
-
-_TIMEOUT_S, _MEMORY_BYTES = 120.0, 16 * 2**30
-"""As for an inspection, which reads the same file."""
 
 ZEROS = "zeros"
 
@@ -39,27 +30,9 @@ def checked_values(values: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def with_constants(found: ModelFile, values: Mapping[str, float], folder: Path) -> ModelFile:
-    """Return the model ``found`` with ``values`` in place of the inputs of these names, in the empty ``folder``. Raises
-    SpecError for inputs that it does not have, StateError, and what reading it raises."""
-    with writing(folder):
-        folder.mkdir()
-    target = folder / "model.onnx"
-    call_isolated(
-        f"{__name__}:fix_inputs",
-        found.file,
-        dict(values),
-        target,
-        timeout_s=_TIMEOUT_S,
-        memory_bytes=_MEMORY_BYTES,
-    )
-    return ModelFile(file=target, digest=file_digest(target), format=Format.ONNX)
-
-
-def fix_inputs(path: Path, values: Mapping[str, float], target: Path) -> None:
-    """Write the model at ``path`` to ``target``, with ``values`` for these inputs: the part of ``with_constants`` that
-    runs in the child process."""
-    model = read_onnx(path)
+def fix_inputs(model: onnx.ModelProto, values: Mapping[str, float]) -> None:
+    """Put ``values`` in place of the inputs of these names. Raises SpecError for inputs that the model does not have,
+    for values that they do not take, and where no input is left."""
     known = {each.name: each for each in model.graph.input}
     weights = {each.name for each in model.graph.initializer}
     taken = [name for name in known if name not in weights]
@@ -72,8 +45,6 @@ def fix_inputs(path: Path, values: Mapping[str, float], target: Path) -> None:
     for name, value in values.items():
         _fix(model, known[name], value, free)
         model.graph.input.remove(known[name])
-    with writing(target):
-        target.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _fix(model: onnx.ModelProto, fixed: onnx.ValueInfoProto, value: float, free: list[onnx.ValueInfoProto]) -> None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.model.onnx_io import OnnxInterface, feeds, predict
+from servefit.backends.model.onnx_io import OnnxInterface, feeds, predict, refusals
+from servefit.backends.model.onnx_padding import PADDED_BY, padding_of
 from servefit.backends.model.texts import TEXT, TEXT_SIZE
 from servefit.backends.model.types import Input, Output
 from servefit.backends.model.width import check_width
-from servefit.errors import RowsRefused, UnsupportedModel
+from servefit.errors import UnsupportedModel
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -57,6 +58,8 @@ def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, 
     if not outputs:
         raise UnsupportedModel("its output is empty")
     interface = replace(interface, output_datatype=predictions.dtype.name)
+    if (mask := session.get_modelmeta().custom_metadata_map.get(PADDED_BY)) is not None:
+        interface = replace(interface, padding=padding_of(session, interface, mask))
     if interface.classifier and outputs == 2:
         return replace(interface, second_class_only=True), 1
     return interface, outputs
@@ -191,15 +194,6 @@ def _shapes(
     full[:, len(interface.sizes) :] = value
     found = session.run(names, feeds(interface, full, usual))
     return {name: np.asarray(values).shape for name, values in zip(names, found, strict=True)}
-
-
-def refusals() -> tuple[type[Exception], ...]:
-    """Return the exceptions by which ONNX Runtime refuses to answer: it has one for each of its statuses, and no base
-    of their own; and those of arrays that do not fit, and of outputs that are not of their shape."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as library
-
-    own = [kind for kind in vars(library).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    return (*own, RowsRefused, ValueError, MemoryError, RuntimeError)
 
 
 def _zeros(interface: OnnxInterface, rows: int) -> np.ndarray:

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from servefit.backends.model.packing import Packing, join
-from servefit.backends.model.types import Input, Output, Size
+from servefit.backends.model.padding import Batch, cut, padded_batches
+from servefit.backends.model.types import Input, Output, Padding, Size
 from servefit.errors import RowsRefused
 
 _NARROW = ("bool", "float16", "int8", "uint8", "int16", "uint16")
@@ -38,7 +39,8 @@ class OnnxInterface:
     ``outputs`` are the outputs to use, side by side: nearly always one. ``output_is_maps`` says that it holds one
     mapping of label to probability a row (the ZipMap operator). ``second_class_only`` says that of the two
     probabilities the second is the prediction. ``output_datatype`` is NumPy's name of the predictions' datatype.
-    ``sizes``, ``tensors`` and ``output_sizes`` are those of ``Signature``, where ``tensors`` are its output tensors.
+    ``sizes``, ``tensors``, ``output_sizes`` and ``padding`` are those of ``Signature``, where ``tensors`` are its
+    output tensors.
 
     ``missing_texts`` are what stands for a missing text in an input, and ``closed`` all values that an input takes, by
     name, where the model itself would not say that it does not take others.
@@ -54,6 +56,7 @@ class OnnxInterface:
     sizes: tuple[Size, ...] = ()
     tensors: tuple[Output, ...] = ()
     output_sizes: tuple[str, ...] = ()
+    padding: Padding | None = None
     missing_texts: tuple[tuple[str, str], ...] = ()
     closed: tuple[tuple[str, tuple[str | float, ...]], ...] = ()
 
@@ -68,6 +71,10 @@ class OnnxInterface:
     def packing(self) -> Packing:
         return Packing(self.inputs, [size.name for size in self.sizes])
 
+    @property
+    def output_packing(self) -> Packing:
+        return Packing(self.tensors, self.output_sizes)
+
     def of_sizes(self, sizes: Mapping[str, int]) -> OnnxInterface:
         """Return the interface with other usual sizes."""
         told = replace(self, sizes=tuple(Size(name=name, usual=usual) for name, usual in sizes.items()))
@@ -77,7 +84,7 @@ class OnnxInterface:
 
     def to_facts(self) -> dict[str, Any]:
         """Return it as JSON values, for an artifact's facts."""
-        return {
+        facts = {
             **asdict(self),
             "inputs": [{**asdict(each), "shape": list(each.shape), "known": list(each.known)} for each in self.inputs],
             "outputs": list(self.outputs),
@@ -87,10 +94,13 @@ class OnnxInterface:
             "missing_texts": [list(each) for each in self.missing_texts],
             "closed": [[name, list(values)] for name, values in self.closed],
         }
+        if self.padding is None:
+            del facts["padding"]
+        return facts
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> OnnxInterface:
-        """Read what ``to_facts`` gave, by this version or one that did not know of sizes and tensors."""
+        """Read what ``to_facts`` gave, by this version or one that did not know of sizes, tensors and padding."""
         read = {
             "inputs": tuple(
                 Input(**{**each, "shape": tuple(each["shape"]), "known": tuple(each.get("known", ()))})
@@ -100,10 +110,18 @@ class OnnxInterface:
             "sizes": tuple(Size(**each) for each in facts.get("sizes", ())),
             "tensors": tuple(Output(**{**each, "shape": tuple(each["shape"])}) for each in facts.get("tensors", ())),
             "output_sizes": tuple(facts.get("output_sizes", ())),
+            "padding": _padding(facts.get("padding")),
             "missing_texts": tuple((name, text) for name, text in facts.get("missing_texts", ())),
             "closed": tuple((name, tuple(values)) for name, values in facts.get("closed", ())),
         }
         return cls(**{**facts, **read})
+
+
+def _padding(facts: Mapping[str, Any] | None) -> Padding | None:
+    if facts is None:
+        return None
+    lists = {name: tuple(facts[name]) for name in ("sizes", "others", "outputs")}
+    return Padding(mask=facts["mask"], **lists)
 
 
 def feeds(interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
@@ -143,23 +161,46 @@ def _refuse_others(found: np.ndarray, values: Sequence[str | float], name: str) 
 def predict(session: Session, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
     """Predict ``rows`` (n, features), of the datatype that ``Signature.row_datatype`` says: (n,) or (n, outputs).
 
-    Rows of the same sizes go into one call. Where the model insists on a batch size, the last rows are repeated to fill
-    the last batch. Raises RowsRefused where an output has another shape than the model has for it.
+    Rows of the same sizes go into one call, and with ``interface.padding`` those of any. Where the model insists on a
+    batch size, the last rows are repeated to fill the last batch. Raises RowsRefused where an output has another shape
+    than the model has for it.
     """
     if not interface.sizes:
         return _column(interface, join(list(_called(session, interface, rows, {}))))
     order: list[np.ndarray] = []
     parts: list[np.ndarray] = []
-    for which, sizes in interface.packing.groups(rows):
-        order.append(which)
-        own = rows if len(which) == len(rows) else rows[which, : interface.packing.width(sizes)]
-        parts += _called(session, interface, own, sizes)
+    if interface.padding is None:
+        for which, sizes in interface.packing.groups(rows):
+            order.append(which)
+            own = rows if len(which) == len(rows) else rows[which, : interface.packing.width(sizes)]
+            parts += _called(session, interface, own, sizes)
+    else:
+        for batch in padded_batches(interface.packing, interface.padding, rows):
+            order += [which for which, _ in batch.groups]
+            predicted = join(list(_called(session, interface, batch.rows, batch.longest)))
+            parts.append(_cut(interface, interface.padding, batch, predicted))
     joined = join(parts)
     if len(order) == 1:
         return _column(interface, joined)
     predictions = np.empty_like(joined)
     predictions[np.concatenate(order)] = joined
     return _column(interface, predictions)
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Return the exceptions by which ONNX Runtime refuses to answer: it has one for each of its statuses, and no base
+    of their own; and those of arrays that do not fit, and of outputs that are not of their shape."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as library
+
+    own = [kind for kind in vars(library).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, RowsRefused, ValueError, MemoryError, RuntimeError)
+
+
+def _cut(interface: OnnxInterface, padding: Padding, batch: Batch, predictions: np.ndarray) -> np.ndarray:
+    try:
+        return cut(interface.output_packing, padding, batch, predictions)
+    except ValueError as error:
+        raise RowsRefused("onnxruntime", f"its outputs are not of the sizes of its inputs: {error}") from error
 
 
 def calls(interface: OnnxInterface, rows: np.ndarray, most: int) -> Iterator[dict[str, np.ndarray]]:

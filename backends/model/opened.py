@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
+from servefit.backends.model.types import Constant, Format, Library, Signature, Task, TreeStructure
 from servefit.showing import shown
 from servefit.stored import Stored
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from servefit.backends.model.loading import OpenedFile
+    from servefit.backends.model.onnx_given import Given
 
 
 @shown("source", "format", "size_bytes", "digest")
@@ -28,8 +29,9 @@ class Model(Stored, frozen=True, kw_only=True):
     cut to the iteration that the file itself calls best, upgraded from a retired format). ``digest`` is the SHA-256 of
     ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, or None for models without
     trees (``rows`` reads it). ``trees`` is None for those too. ``batch_dependent`` says that a row's prediction depends
-    on     the other rows of the call, which its own library showed: requests are not joined unless the user allows it.
-    ``ends_in_trees`` says that it is a pipeline of scikit-learn whose last step is a tree ensemble.
+    on the other rows of the call, which its own library showed: requests are not joined unless the user allows it.
+    ``ends_in_trees`` says that it is a pipeline of scikit-learn whose last step is a tree ensemble. ``constants`` are
+    the inputs of which the user said what they are in all requests, which are in ``file`` and no inputs any more.
 
     Example:
         ::
@@ -49,6 +51,7 @@ class Model(Stored, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     batch_dependent: bool = False
     ends_in_trees: bool = False
+    constants: tuple[Constant, ...] = ()
 
     @property
     def library(self) -> Library:
@@ -63,6 +66,14 @@ class Model(Stored, frozen=True, kw_only=True):
         return self.library is Library.ONNX and (not signature.inputs or unnamed)
 
     @property
+    def given(self) -> Given:
+        """What the user said of its inputs, which makes ``file`` of what ``source`` holds."""
+        from servefit.backends.model.onnx_given import Given
+
+        padding = self.signature.padding
+        return Given({each.name: each.value for each in self.constants}, None if padding is None else padding.mask)
+
+    @property
     def reference(self) -> str:
         """The name of the backend whose predictions define this model's."""
         return "onnxruntime" if self.library is Library.ONNX else self.library.value
@@ -75,6 +86,7 @@ class Model(Stored, frozen=True, kw_only=True):
         trust_pickle: bool = False,
         inputs: Mapping[str, float | str] | None = None,
         sizes: Mapping[str, Sequence[int]] | None = None,
+        pad: str | None = None,
     ) -> Self:
         """Open a file, a folder, a ``.tar.gz``, or a live xgboost, LightGBM or scikit-learn object.
 
@@ -85,9 +97,12 @@ class Model(Stored, frozen=True, kw_only=True):
                 "zeros". They become part of the model.
             sizes: The sizes of the requests that are drawn where there is no payload, by the names that the model has
                 for sizes that are each request's own.
+            pad: The input of an ONNX model that says which places of a request count, such as "attention_mask".
+                Requests of different sizes then go into one call of the model, with zeros up to the longest of them.
+                It becomes part of the model.
 
         Raises CorruptModel, UnsupportedModel, UntrustedModel, BackendUnavailable (the model's library is missing),
-        SpecError for other inputs or sizes than the model has, StateError.
+        SpecError for other inputs or sizes than the model has and for a mask that does not do, StateError.
 
         Example:
             ::
@@ -95,8 +110,11 @@ class Model(Stored, frozen=True, kw_only=True):
                 sf.Model.load("vad.onnx", inputs={"sr": 16000, "state": "zeros"}, sizes={"samples": [512]})
         """
         from servefit.backends.model.loading import load_source
+        from servefit.backends.model.onnx_given import Given
 
-        opened = cls.of(load_source(source, trust_pickle=trust_pickle, inputs=inputs))
+        given = Given.checked(inputs, pad)
+        constants = tuple(Constant(name=name, value=value) for name, value in given.constants.items())
+        opened = replace(cls.of(load_source(source, trust_pickle=trust_pickle, given=given)), constants=constants)
         return replace(opened, signature=opened.signature.drawn_with(sizes)) if sizes else opened
 
     @classmethod

@@ -130,6 +130,22 @@ class Size(Stored, frozen=True, kw_only=True):
 
 
 @shown()
+class Padding(Stored, frozen=True, kw_only=True):
+    """How requests of different sizes go into one call of a network: padded with zeros to the longest of them.
+
+    ``mask`` is the input that says which places count: it is 0 where there is padding. ``sizes`` are those of the mask
+    that are each request's own, along which every input is padded, and ``others`` one for each that the model was seen
+    to take beside its usual one. ``outputs`` says of each of ``Signature.output_sizes`` which of ``sizes`` it is, so
+    that predictions are cut back to the request's own; "" where it is none of them.
+    """
+
+    mask: str
+    sizes: tuple[str, ...]
+    others: tuple[int, ...]
+    outputs: tuple[str, ...] = ()
+
+
+@shown()
 class Signature(Stored, frozen=True, kw_only=True):
     """The inputs of a model and its outputs.
 
@@ -151,7 +167,8 @@ class Signature(Stored, frozen=True, kw_only=True):
     ``sizes`` are those that each request of a network has for itself: its rows then are as ``packing`` has them, and
     ``features`` is the width of one of the usual sizes. ``output_tensors`` are the outputs of a network as it calls
     them, and ``output_sizes`` the names of those of their sizes that depend on the request; where there are some,
-    predictions are packed too, and ``outputs`` is the width of one.
+    predictions are packed too, and ``outputs`` is the width of one. ``padding`` is None where a call takes requests of
+    one size only.
 
     Models that are no networks, and take columns of different kinds, have an input for each column, of one value a row.
     """
@@ -167,6 +184,7 @@ class Signature(Stored, frozen=True, kw_only=True):
     sizes: tuple[Size, ...] = ()
     output_tensors: tuple[Output, ...] = ()
     output_sizes: tuple[str, ...] = ()
+    padding: Padding | None = None
 
     @property
     def has_columns(self) -> bool:
@@ -227,7 +245,8 @@ class Signature(Stored, frozen=True, kw_only=True):
         if self.has_columns:
             texts = sum(one.is_text for one in self.inputs)
             return f"{len(self.inputs)} columns, {texts} of text" if len(self.inputs) > 1 else "a text"
-        return ", ".join(f"{each.name} ({', '.join(map(str, each.shape))})" for each in self.inputs)
+        text = ", ".join(f"{each.name} ({', '.join(map(str, each.shape))})" for each in self.inputs)
+        return text if self.padding is None else f"{text}, padded by {self.padding.mask}"
 
     @property
     def size_classes(self) -> list[dict[str, int]]:
@@ -252,6 +271,14 @@ class Signature(Stored, frozen=True, kw_only=True):
         from servefit.backends.model.packing import Packing
 
         return Packing(self.output_tensors, self.output_sizes)
+
+
+@shown()
+class Constant(Stored, frozen=True, kw_only=True):
+    """What an input of an ONNX model is in all requests; see ``Model.load``."""
+
+    name: str
+    value: float
 
 
 def row_datatype(inputs: Sequence[Input]) -> str:

@@ -159,7 +159,13 @@ def _read_tensors(path: Path, source: str, signature: Signature) -> tuple[np.nda
         return rows_of_documents(read_documents(path, source), signature, source)
     named = ", ".join(size.name for size in signature.sizes)
     expected = f"NPZ, NPY, JSON or JSON Lines, which tell the sizes of a request ({named})"
-    raise PayloadMismatch(source, expected=expected, got="a table, which has one width")
+    try:
+        read_delimited(path, source, ())
+    except PayloadMismatch:
+        got = "a file of something else"
+    else:
+        got = "a table, which has one width"
+    raise PayloadMismatch(source, expected=expected, got=got)
 
 
 def _rows_of_arrays(

@@ -148,6 +148,8 @@ def prepare(
     sample = payload_for(opened, payload, seed=seed)
     opened = check_batch_dependence(with_sizes_of(opened, sample), sample)
     check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
+    if driver == "http":
+        check_requests(opened, sample, rows_per_request)
     name = deployment.backend or opened.reference
     if deployment.options:
         # Some knobs are there for several threads alone; set for one, they change nothing.
@@ -175,6 +177,14 @@ def prepare(
         configuration=configuration,
         rows_per_request=rows_per_request,
     )
+
+
+def check_requests(model: Model, payload: Payload, rows_per_request: int) -> None:
+    """Raise SpecError where an endpoint of ``model`` cannot be sent so many rows of ``payload`` in a request."""
+    from servefit.profiler.drivers.http.bodies import check_sizes
+
+    packing = model.signature.packing if model.signature.sizes else None
+    check_sizes(payload.rows, packing, rows_per_request=rows_per_request, form="open-inference")
 
 
 _ADDRESS = re.compile(r"(https?:)/{1,2}(?=[^/])")

@@ -15,6 +15,7 @@ import numpy as np
 
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.drivers.http.address import Address
+from servefit.profiler.drivers.http.bodies import check_sizes
 from servefit.profiler.drivers.http.destination import Destination
 from servefit.profiler.drivers.http.detection import detect, is_servefit
 from servefit.profiler.drivers.http.documents import Documents
@@ -87,6 +88,7 @@ def resolve_target(
     address, is_here = resolve_address(Address.parse(url), allow_remote=allow_remote, timeout_s=timeout_s)
     probe = _EndpointProbe(address=address, model=None if model is None else quote(model, safe=""), timeout_s=timeout_s)
     destination, sample = _destination_and_payload(probe, payload, protocol, seed)
+    check_sizes(sample.rows, destination.packing, rows_per_request=rows_per_request, form=destination.form)
     _check_answers(destination, sample.rows, rows_per_request, timeout_s)
     return LoadTarget(
         destination=destination,

@@ -149,10 +149,12 @@ class Dispatcher:
             tokens = tuple(self._pending)
         self.withdraw(*tokens)
 
-    def withdraw(self, *tokens: str) -> None:
-        """Give orders up: their agents end them. Raises StorageError."""
+    def withdraw(self, *tokens: str, hosts: Mapping[str, str] | None = None) -> None:
+        """Give orders up: their agents end them. ``hosts`` says whose those are that nobody waits for. Raises
+        StorageError."""
         with self._lock:
-            hosts = {token: self._pending[token].host for token in tokens if token in self._pending}
+            waited_for = {token: self._pending[token].host for token in tokens if token in self._pending}
+        hosts = {**(hosts or {}), **waited_for}
         for token in self.orders.give_up(tokens, "withdrawn"):
             if token in hosts:
                 self._in_loop(self._withdraw(hosts[token], token))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from servefit.errors import AgentLost
+from servefit.errors import AgentLost, StorageError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import Trial
@@ -13,19 +14,30 @@ from servefit.search.storage.steps import LOST
 if TYPE_CHECKING:
     from servefit.search.fleet.dispatcher import Dispatcher
     from servefit.search.storage.log import JobLog
+    from servefit.search.storage.steps import Attempt, Step
 
 
 def settle(log: JobLog, dispatcher: Dispatcher) -> None:
-    """Have done with the steps that agents were at when an earlier owner of the job ended. They are waited for."""
-    for step in log.steps():
-        if step.status != "RUNNING" or step.attempt is None:
-            continue
-        try:
-            answer = dispatcher.wait_for(step.attempt.token, step.attempt.host)
-        except AgentLost as error:
-            log.finish(step, status="FAILED", reason=f"{LOST}{error.message}")
-            continue
-        if answer.failure is not None:
-            log.finish(step, status="FAILED", reason=answer.failure.as_error().message)
-        elif isinstance(answer.result, ServiceTimes | EndpointCosts | Trial):
-            log.finish(step, status="COMPLETED", result=answer.result)
+    """Have done with the steps that agents were at when an earlier owner of the job ended. They are waited for; where
+    that is interrupted, their agents end them."""
+    begun = [(step, step.attempt) for step in log.steps() if step.status == "RUNNING" and step.attempt is not None]
+    try:
+        for step, attempt in begun:
+            _settle(log, dispatcher, step, attempt)
+    except BaseException:
+        hosts = {attempt.token: attempt.host for _, attempt in begun}
+        with suppress(StorageError):  # the database is gone, and with it whatever could tell the agents
+            dispatcher.withdraw(*hosts, hosts=hosts)
+        raise
+
+
+def _settle(log: JobLog, dispatcher: Dispatcher, step: Step, attempt: Attempt) -> None:
+    try:
+        answer = dispatcher.wait_for(attempt.token, attempt.host)
+    except AgentLost as error:
+        log.finish(step, status="FAILED", reason=f"{LOST}{error.message}")
+        return
+    if answer.failure is not None:
+        log.finish(step, status="FAILED", reason=answer.failure.as_error().message)
+    elif isinstance(answer.result, ServiceTimes | EndpointCosts | Trial):
+        log.finish(step, status="COMPLETED", result=answer.result)

@@ -22,7 +22,7 @@ from servefit.backends.model.keeping import ModelFile, find_kept, named_by_forma
 from servefit.backends.model.kept import check_kept
 from servefit.backends.model.loading import file_of, inspect_and_keep, reading
 from servefit.backends.payload import Payload
-from servefit.errors import CorruptModel, ModelError, PayloadMismatch, SpecError
+from servefit.errors import CorruptModel, ModelError, PayloadMismatch, ServefitError, SpecError
 from servefit.quantities import size_text
 from servefit.search.fleet.old_orders import delete_old_orders
 from servefit.search.fleet.tables import OPEN, fleet_tables
@@ -198,11 +198,12 @@ def _places(blobs: Blobs, wanted: Model, stack: ExitStack) -> Iterator[ModelFile
         # The file that is shared may be what the model was made of, in whose folder it lies then.
         digests.update(filter(_DIGEST.fullmatch, wanted.file.parts))
     yield from filter(None, map(find_kept, digests))
-    if Path(wanted.source).is_absolute():
+    # What the user said of its inputs is in the copy of the database already.
+    if Path(wanted.source).is_absolute() and (is_shared or not wanted.given):
         shared = None
         # That it is not there, or not to be read, is no error: it comes from the database then.
-        with suppress(ModelError, OSError):
-            shared = stack.enter_context(reading(file_of(Path(wanted.source))))
+        with suppress(ServefitError, OSError):
+            shared = stack.enter_context(reading(file_of(Path(wanted.source)), wanted.given))
         if shared is not None and shared.digest in digests:
             yield shared
     if not is_shared:

@@ -68,11 +68,14 @@ def open_subject(request: JobRequest, source: Any, sample_payload: Any, *, trust
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import with_sizes_of
     from servefit.backends.verification import check_batch_dependence
+    from servefit.profiler.procedures.prepare import check_requests
 
     model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
     payload = payload_for(model, sample_payload, seed=request.seed)
     model = check_batch_dependence(with_sizes_of(model, payload), payload)
     _check_joining(request, model)
+    if request.deployment == "endpoint" or request.over_http:
+        check_requests(model, payload, request.rows_per_request)
     if not request.precision.allows_nothing:
         from servefit.backends.quality.judging import check_limits
 

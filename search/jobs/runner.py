@@ -142,7 +142,11 @@ class JobRunner:
         if self.request.deployment == "endpoint":
             self.bench.costs = self._known_costs(earlier)
         if earlier.trials:
-            self.remarks.append(f"{SEARCH_BEGAN}{len(earlier.trials)} tests of earlier jobs had measured")
+            count = len(earlier.trials)
+            self.remarks.append(
+                f"{SEARCH_BEGAN}{count} {'test' if count == 1 else 'tests'} of earlier jobs had measured with the same "
+                "model on this machine: that only decides what is tested first, and no figure is theirs"
+            )
         return Search(
             space=space,
             request=self.request,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from servefit.backends.model.onnx_given import NOTHING_GIVEN, Given
 from servefit.errors import SpecError
 from servefit.search.request.arrivals import canonical_text, short_text
 from servefit.search.request.config_problems import checked_config
@@ -83,6 +84,8 @@ def config_text(
     *,
     model: str | None,
     payload: str | None = None,
+    given: Given = NOTHING_GIVEN,
+    sizes: Mapping[str, Sequence[int]] | None = None,
     wait_s: float | None = None,
     folder: Path | None = None,
 ) -> str:
@@ -90,7 +93,8 @@ def config_text(
     once.
 
     Options that have their defaults are left out. ``model`` and ``payload`` are paths, absolute or from the file's
-    folder; those of arrivals become relative to ``folder``, the file's own, if it is given.
+    folder; those of arrivals become relative to ``folder``, the file's own, if it is given. ``given`` is what was said
+    of the model's inputs, and ``sizes`` are those of requests that are drawn.
     """
     about = msgspec.json.schema(JobConfig)["$defs"]["JobConfig"]["properties"]
     lines = [
@@ -98,7 +102,15 @@ def config_text(
         "# Paths are relative to this file's folder; servefit schema prints what else may be said.",
     ]
     usual = msgspec.to_builtins(JobConfig())
-    for key, value in msgspec.to_builtins(_config_of(request, model, payload, wait_s, folder)).items():
+    config = msgspec.structs.replace(
+        _config_of(request, wait_s, folder),
+        model=UNSET if model is None else model,
+        payload=UNSET if payload is None else payload,
+        input={name: _number(value) for name, value in given.constants.items()} or UNSET,
+        size={name: list(drawn) for name, drawn in (sizes or {}).items()} or UNSET,
+        pad=UNSET if given.padded_by is None else given.padded_by,
+    )
+    for key, value in msgspec.to_builtins(config).items():
         if value == usual.get(key):
             continue
         sentence, *_ = re.split(r"(?<=\.) ", about[key]["description"])
@@ -110,14 +122,10 @@ def config_text(
     return "\n".join(lines) + "\n"
 
 
-def _config_of(
-    request: JobRequest, model: str | None, payload: str | None, wait_s: float | None, folder: Path | None
-) -> JobConfig:
+def _config_of(request: JobRequest, wait_s: float | None, folder: Path | None) -> JobConfig:
     sla, traffic = request.sla, request.phases
     stairs = UNSET if traffic is None else _stairs(traffic)
     return JobConfig(
-        model=UNSET if model is None else model,
-        payload=UNSET if payload is None else payload,
         rows_per_request=request.rows_per_request,
         sla={limit.percentile: f"{_digits(limit.limit_ms)}ms" for limit in sla.thresholds} or UNSET,
         rate=UNSET if sla.rate_per_s is None else f"{_digits(sla.rate_per_s)}/s",
@@ -201,6 +209,11 @@ def _phases(traffic: ClosedLoop) -> list[PhaseConfig]:
         )
         for phase in traffic.phases
     ]
+
+
+def _number(value: float) -> float:
+    """Return ``value`` as it is written best: a whole number without a point."""
+    return int(value) if value.is_integer() and abs(value) < 1e15 else value
 
 
 def _digits(number: float) -> str:

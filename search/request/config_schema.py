@@ -105,7 +105,7 @@ class RangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     profile: Annotated[_Names | UnsetType, Meta(description="The profiles to try them on. Default all.")] = UNSET
 
 
-NO_OPTIONS = frozenset({"$schema", "model", "payload"})
+NO_OPTIONS = frozenset({"$schema", "model", "payload", "input", "size", "pad"})
 """The keys of a job that are no options: those of files alone, and what commands and functions take by themselves."""
 
 
@@ -124,6 +124,22 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Meta(
             description="Sample rows: CSV, JSON, JSON Lines, NPY, NPZ or a .tar.gz of them. Relative to this file's "
             "folder. Without, rows are made up from the model."
+        ),
+    ] = UNSET
+    input: Annotated[
+        Annotated[dict[_Text, float | Literal["zeros"]], Meta(min_length=1, examples=[{"sr": 16000, "state": "zeros"}])]
+        | UnsetType,
+        Meta(description="Inputs of an ONNX model that are the same in all requests: numbers, or zeros."),
+    ] = UNSET
+    size: Annotated[
+        Annotated[dict[_Text, _Count | Annotated[list[_Count], Meta(min_length=1)]], Meta(min_length=1)] | UnsetType,
+        Meta(description="Without a payload: sizes of requests to draw, as in sequence: [32, 128]."),
+    ] = UNSET
+    pad: Annotated[
+        _Text | UnsetType,
+        Meta(
+            description="The input of an ONNX model that says which places count: requests of different sizes are "
+            "padded to go into one call."
         ),
     ] = UNSET
     rows_per_request: Annotated[int, Meta(ge=1), _option("Rows of the payload in one request.", TRAFFIC, "ROWS")] = (

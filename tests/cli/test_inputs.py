@@ -1,4 +1,4 @@
-"""``--input`` and ``--size``: what goes into a network besides the payload."""
+"""``--input``, ``--size`` and ``--pad``: what goes into a network besides the payload."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Servefit
+
+
+SHORT = ("--rate", "50/s", "--max-tests", "1", "--batch", "1", "--deploy", "library", "--no-http", "--allow-noise")
 
 
 @pytest.fixture
@@ -78,8 +81,52 @@ def test_sizes_are_for_requests_that_are_drawn(servefit: Servefit, tmp_path: Pat
     assert "is for requests that are drawn, and a payload is given" in " ".join(ended.stderr.split())
 
 
-def test_a_config_file_does_not_keep_them(servefit: Servefit, tmp_path: Path) -> None:
+def test_a_config_file_keeps_them(servefit: Servefit, stream: Path, tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    file = tmp_path / "jobs" / "job.yaml"
     path = texts(tmp_path / "texts.onnx")
-    ended = servefit("recommend", path, "--size", "tokens=3", "--save-config", tmp_path / "job.yaml")
+    said = ("--size", "tokens=3,9", "--pad", "attention_mask")
+    first = servefit("recommend", path, *SHORT, *said, "--save-config", file, "--name", "first", "--format", "json")
+    assert first.status == 0, first.stderr
+    assert {"size: {tokens: [3, 9]}", "pad: attention_mask"} <= set(file.read_text().splitlines())
+    again = servefit("recommend", "--config", file, "--name", "again", "--format", "json")
+    assert again.status == 0, again.stderr
+    assert again.document["model"] == first.document["model"]
+    report = tmp_path / "report.html"
+    assert servefit("report", "again", "-o", report).status == 0
+    assert "pad: attention_mask" in report.read_text()
+
+
+def test_an_input_that_never_changes_is_in_the_file_too(servefit: Servefit, stream: Path, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    first = servefit("recommend", stream, *SHORT, "--input", "state=0.5", "--save-config", file, "--format", "json")
+    assert first.status == 0, first.stderr
+    assert "input: {state: 0.5}" in file.read_text().splitlines()
+    again = servefit("recommend", "--config", file, "--input", "state=1", "--format", "json")
+    assert again.status == 0, again.stderr
+    assert again.document["model"] != first.document["model"]
+
+
+def test_requests_are_padded_where_a_mask_is_named(servefit: Servefit, tmp_path: Path) -> None:
+    path = texts(tmp_path / "texts.onnx")
+    out = tmp_path / "out"
+    ended = servefit("compile", path, "-b", "onnxruntime", "-o", out, "--pad", "attention_mask")
+    assert ended.status == 0, ended.stderr
+    assert json.loads((out / "artifact.json").read_bytes())["facts"]["padding"]["mask"] == "attention_mask"
+    ended = servefit("profile", path, "--pad", "attention_masks", "--rate", "5/s")
     assert ended.status == 2
-    assert "does not keep --input and --size" in " ".join(ended.stderr.split())
+    assert "pad: 'attention_masks' is not known; did you mean 'attention_mask'?" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("command", [("recommend",), ("profile", "--driver", "http")])
+def test_rows_that_cannot_be_one_request_are_refused_before_anything_is_compiled(
+    command: tuple[str, ...], servefit: Servefit, tmp_path: Path
+) -> None:
+    path = texts(tmp_path / "texts.onnx")
+    name, *options = command
+    home = tmp_path / "home"
+    said = ("--size", "tokens=3,9", "--rows-per-request", "2", "--rate", "5/s")
+    ended = servefit(name, path, *options, *said, SERVEFIT_HOME=str(home))
+    assert ended.status == 2
+    assert "puts rows of different sizes into one request" in " ".join(ended.stderr.split())
+    assert not list(home.glob("artifacts/*"))

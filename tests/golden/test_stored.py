@@ -30,7 +30,8 @@ NOT_KEPT = {"Gpu", "Owner"}
 
 NOT_YET_KEPT = {
     "AfterIdle", "EndpointCosts", "KnownPrice", "ModelAlone",
-    *("Attempt", "CallsTime", "HostTiming", "JobHost", "Output", "PlanRequest", "Size", "UsedSizes", "WorkTime"),
+    *("Attempt", "CallsTime", "Constant", "HostTiming", "JobHost", "Output", "Padding", "PlanRequest", "Size"),
+    *("UsedSizes", "WorkTime"),
 }  # fmt: skip
 """Of jobs of schema 4 and 5, and of prices that were set, whose set is made with its release, as ``make`` says."""
 

@@ -43,6 +43,11 @@ SPOKEN = {
             b'{"name":"image","datatype":"FP32","shape":[-1,3,-1]}]}'
         ),
     },
+    "words": {
+        "/v2": b'{"name":"servefit","version":"1","extensions":[]}',
+        "/v2/repository/index": b'[{"name":"only","state":"READY"}]',
+        "/v2/models/only": b'{"name":"only","inputs":[{"name":"ids","datatype":"INT64","shape":[-1,-1]}]}',
+    },
     "sagemaker": {"/ping": b""},
     "nothing": {},
 }

@@ -86,6 +86,27 @@ def bodies(
             return
 
 
+def check_sizes(rows: np.ndarray, packing: Packing | None, *, rows_per_request: int, form: Form) -> None:
+    """Raise SpecError, before anything is sent, where rows of different sizes would be in one request, of a ``form``
+    that has one tensor for all of them."""
+    if packing is None or rows_per_request == 1 or not form.startswith("open-inference"):
+        return
+    group = np.empty(len(rows), dtype=np.int64)
+    for nth, (which, _) in enumerate(packing.groups(rows)):
+        group[which] = nth
+    if not group.any():
+        return
+    for begin in range(0, len(rows) * rows_per_request, rows_per_request):
+        of_request = group[np.arange(begin, begin + rows_per_request) % len(rows)]
+        if (of_request != of_request[0]).any():
+            raise _sizes_differ(rows_per_request)
+
+
+def _sizes_differ(rows: int) -> SpecError:
+    problem = "puts rows of different sizes into one request, which is one tensor"
+    return SpecError("rows_per_request", rows, problem, remedy="send one row a request")
+
+
 def usual_form(signature: Signature, rows: np.ndarray, *, rows_per_request: int) -> Form:
     """Return the form in which requests of ``rows`` are sent to an endpoint of ours: the Open Inference Protocol, with
     binary tensors where they are images, or as large."""
@@ -161,8 +182,7 @@ def _instances(form: Form, rows: np.ndarray, packing: Packing) -> bytes:
 def _packed(rows: np.ndarray, tensors: Sequence[Tensor], packing: Packing) -> list[tuple[Tensor, np.ndarray]]:
     groups = list(packing.groups(rows))
     if len(groups) > 1:
-        problem = "puts rows of different sizes into one request, which is one tensor"
-        raise SpecError("rows_per_request", len(rows), problem, remedy="send one row a request")
+        raise _sizes_differ(len(rows))
     return list(zip(tensors, packing.unpack(rows, groups[0][1]), strict=True))
 
 

@@ -69,14 +69,23 @@ def _open_inference(address: Address, model: str, timeout_s: float) -> Destinati
     if not isinstance(inputs, list) or not inputs or not all(isinstance(described, dict) for described in inputs):
         return Destination(address=address, form="open-inference", model=model)
     tensors = tuple(tensor_of(described, model) for described in inputs)
-    return Destination(
-        address=address, form="open-inference", model=model, tensors=tensors, packing=packing_of(inputs, tensors, model)
-    )
+    packing = None
+    if not _may_be_a_table(inputs, tensors) or is_servefit(address, timeout_s=timeout_s):
+        packing = packing_of(inputs, tensors, model)
+    return Destination(address=address, form="open-inference", model=model, tensors=tensors, packing=packing)
+
+
+def _may_be_a_table(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor]) -> bool:
+    """Return whether a tensor that leaves its size open may be a table of any width, of which other servers do not say
+    how wide it is. servefit does."""
+    shape = inputs[0].get("shape")
+    is_of_numbers = len(tensors) == 1 and tensors[0].datatype != BYTES
+    return is_of_numbers and tensors[0].shape is None and (not isinstance(shape, list) or len(shape) < 3)
 
 
 def packing_of(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], model: str) -> Packing | None:
     """Return how the inputs lie in a row where requests have sizes of their own. Each has a name of ours: metadata do
-    not say which of them are the same. None where there are none, and for a table of any width. Raises SpecError."""
+    not say which of them are the same. None where there are none. Raises SpecError."""
     texts = any(tensor.datatype == BYTES for tensor in tensors)
     if texts and all(tensor.shape == (1,) for tensor in tensors):
         columns = [
@@ -87,8 +96,6 @@ def packing_of(inputs: Sequence[dict[str, Any]], tensors: Sequence[Tensor], mode
     if all(tensor.shape is not None for tensor in tensors) and not texts:
         return None
     shapes = [described.get("shape") for described in inputs]
-    if len(tensors) == 1 and not texts and (not isinstance(shapes[0], list) or len(shapes[0]) < 3):
-        return None
     packed, names = [], []
     for tensor, sizes in zip(tensors, shapes, strict=True):
         if not isinstance(sizes, list) or not sizes or not all(type(size) is int for size in sizes):

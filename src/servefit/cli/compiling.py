@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import backend_names, one_of
-from servefit.cli.opening import InputsOption, with_inputs
+from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
 from servefit.cli.options import (
     DeviationOption,
     DropOption,
@@ -48,6 +48,7 @@ def compile_(
     ],
     payload: PayloadOption = None,
     inputs: InputsOption = None,
+    pad: PadOption = None,
     target: Annotated[
         str,
         typer.Option(
@@ -90,7 +91,7 @@ def compile_(
     )
     processor = Target.named(target)
     with showing_stage(f"compiling with {backend}", quiet=quiet) as show_stage:
-        subject = with_inputs(model, payload, inputs, None, trust_pickle=trust_pickle)
+        subject = SaidOfInputs.typed(inputs, pad=pad).opened(model, payload, trust_pickle=trust_pickle)
         opened = subject if isinstance(subject, Model) else Model.load(subject, trust_pickle=trust_pickle)
         sample = None if payload is None else payload_for(opened, payload)
         if sample is not None:

@@ -11,6 +11,9 @@ from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from servefit.backends.model.onnx_given import Given
     from servefit.search.request.config_schema import JobConfig
     from servefit.search.request.job_request import JobRequest
 
@@ -52,7 +55,14 @@ def sources(config: JobConfig, model: Path | None, payload: Path | None) -> tupl
 
 
 def write_config(
-    request: JobRequest, model: Path, payload: Path | None, path: Path, *, wait_s: float | None = None
+    request: JobRequest,
+    model: Path,
+    payload: Path | None,
+    path: Path,
+    *,
+    given: Given,
+    sizes: Mapping[str, Sequence[int]],
+    wait_s: float | None = None,
 ) -> None:
     """Write a config file. Paths below its folder are relative to that. Raises StateError."""
     from servefit.search.request.config_file import config_text
@@ -68,6 +78,8 @@ def write_config(
         request,
         model=relative(model),
         payload=None if payload is None else relative(payload),
+        given=given,
+        sizes=sizes,
         wait_s=wait_s,
         folder=folder,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from servefit.cli.completion import backend_names, job_names, one_of, profile_names
-from servefit.cli.opening import InputsOption, with_inputs
+from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
 from servefit.cli.options import BatchDependenceOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import warn
 from servefit.cli.progress import showing_stage
@@ -112,8 +112,8 @@ NameOption = Annotated[
 
 
 _OF_MODELS = (
-    "model", "inputs", "backend", "profile", "workers", "threads", "batch", "batch_delay", "env", "secret_env",
-    "target", "allow_batch_dependence",
+    "model", "inputs", "pad", "backend", "profile", "workers", "threads", "batch", "batch_delay", "env",
+    "secret_env", "target", "allow_batch_dependence",
 )  # fmt: skip
 """Options that are for a model alone: a job has their values already."""
 
@@ -125,6 +125,7 @@ class DeploymentOptions:
     job: DeployedJob = None
     model: DeployedModel = None
     inputs: InputsOption = None
+    pad: PadOption = None
     backend: BackendOption = None
     profile: ProfileOption = None
     workers: WorkersOption = None
@@ -184,7 +185,9 @@ class DeploymentOptions:
             allow_batch_dependence=self.allow_batch_dependence,
         )
         with showing_stage(f"compiling {self.model.name}", quiet=quiet):
-            model = with_inputs(self.model, None, self.inputs, None, trust_pickle=self.trust_pickle)
+            model = SaidOfInputs.typed(self.inputs, pad=self.pad).opened(
+                self.model, None, trust_pickle=self.trust_pickle
+            )
             return deployable_of_model(model, deployment, trust_pickle=self.trust_pickle)
 
 

@@ -1,10 +1,12 @@
-"""Options about what goes into a model: values of inputs that never change, and sizes of requests that are drawn."""
+"""Options about what goes into a model: values of inputs that never change, sizes of requests that are drawn, and the
+mask that requests are padded by. A config file may have them too; what is said here then counts in its place."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -13,6 +15,8 @@ from servefit.option_panels import TRAFFIC
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
+    from servefit.backends.model.onnx_given import Given
+    from servefit.search.request.config_schema import JobConfig
 
 InputsOption = Annotated[
     list[str] | None,
@@ -34,26 +38,59 @@ SizesOption = Annotated[
 ]
 
 
-def with_inputs(
-    model: Path,
-    payload: Path | None,
-    inputs: Sequence[str] | None,
-    sizes: Sequence[str] | None,
-    *,
-    trust_pickle: bool,
-) -> Path | Model:
-    """Return the model, opened where something is said of its inputs. Raises SpecError, and what opening raises."""
-    if not inputs and not sizes:
-        return model
-    from servefit.backends.model import Model
-    from servefit.profiler.procedures.prepare import check_there
+PadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pad",
+        metavar="NAME",
+        help="Input of an ONNX model that says which places count, such as attention_mask: requests of different "
+        "sizes are padded to go into one call.",
+        rich_help_panel=TRAFFIC,
+    ),
+]
 
-    if sizes and payload is not None:
-        raise SpecError("size", sizes[0], "is for requests that are drawn, and a payload is given")
-    check_there(model, payload)
-    values = dict(_pair("input", text) for text in inputs or ())
-    drawn = {name: _numbers(text) for name, text in (_pair("size", text) for text in sizes or ())}
-    return Model.load(model, trust_pickle=trust_pickle, inputs=values, sizes=drawn)
+
+@dataclass(frozen=True, slots=True)
+class SaidOfInputs:
+    """What is said of a model's inputs; nothing where all are empty."""
+
+    inputs: Mapping[str, float | str]
+    sizes: Mapping[str, Sequence[int]]
+    pad: str | None
+
+    @classmethod
+    def typed(cls, inputs: Sequence[str] | None, sizes: Sequence[str] | None = None, pad: str | None = None) -> Self:
+        """Return what options say. Raises SpecError."""
+        values = dict(_pair("input", text) for text in inputs or ())
+        drawn = {name: _numbers(text) for name, text in (_pair("size", text) for text in sizes or ())}
+        return cls(values, drawn, pad)
+
+    def before(self, config: JobConfig) -> SaidOfInputs:
+        """Return this, and what ``config`` says where this says nothing."""
+        drawn = {name: [size] if isinstance(size, int) else size for name, size in (config.size or {}).items()}
+        return SaidOfInputs(
+            self.inputs or config.input or {},
+            self.sizes or drawn,
+            self.pad if self.pad is not None else config.pad or None,
+        )
+
+    def given(self) -> Given:
+        """Return what becomes part of the model. Raises SpecError."""
+        from servefit.backends.model.onnx_given import Given
+
+        return Given.checked(self.inputs, self.pad)
+
+    def opened(self, model: Path, payload: Path | None, *, trust_pickle: bool) -> Path | Model:
+        """Return the model, opened where something is said of its inputs. Raises SpecError, and what opening raises."""
+        if not self.inputs and not self.sizes and self.pad is None:
+            return model
+        from servefit.backends.model import Model
+        from servefit.profiler.procedures.prepare import check_there
+
+        if self.sizes and payload is not None:
+            raise SpecError("size", next(iter(self.sizes)), "is for requests that are drawn, and a payload is given")
+        check_there(model, payload)
+        return Model.load(model, trust_pickle=trust_pickle, inputs=self.inputs, sizes=self.sizes, pad=self.pad)
 
 
 def _pair(field: str, text: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import typer
 
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
-from servefit.cli.opening import InputsOption, SizesOption, with_inputs
+from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs, SizesOption
 from servefit.cli.options import (
     ArrivalsOption,
     BatchDependenceOption,
@@ -73,6 +73,7 @@ def profile(
     payload: PayloadOption = None,
     inputs: InputsOption = None,
     sizes: SizesOption = None,
+    pad: PadOption = None,
     rows_per_request: RowsOption = ROWS_PER_REQUEST,
     backend: Annotated[
         str | None,
@@ -254,7 +255,7 @@ def profile(
         if driver is not DriverChoice.INPROCESS:
             raise SpecError("driver", driver.value, "is for measuring one deployment, with traffic")
         _check_mode(against, traffic=rate is not None or users is not None, other=bool(other))
-    subject = with_inputs(model, payload, inputs, sizes, trust_pickle=trust_pickle)
+    subject = SaidOfInputs.typed(inputs, sizes, pad).opened(model, payload, trust_pickle=trust_pickle)
     if service_time and against is None:
         check_there(model, payload)
         with measuring_slot(f"service time of {model.name}", wait_s=wait_s):

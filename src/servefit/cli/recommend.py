@@ -19,7 +19,7 @@ from servefit.cli.choosing_hosts import (
 )
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, sources, write_config
 from servefit.cli.job_options import config_with_options, with_job_options
-from servefit.cli.opening import InputsOption, SizesOption, with_inputs
+from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs, SizesOption
 from servefit.cli.options import NoWaitOption, PayloadOption, QuietOption, StorageOption, TrustOption
 from servefit.cli.output import Format, FormatOption, WideOption
 from servefit.errors import SpecError
@@ -42,6 +42,7 @@ def recommend(
     payload: PayloadOption = None,
     inputs: InputsOption = None,
     sizes: SizesOption = None,
+    pad: PadOption = None,
     no_wait: NoWaitOption = False,
     fleet: FleetOption = False,
     host: HostsOption = None,
@@ -75,6 +76,7 @@ def recommend(
 
     from_file = JobConfig() if config is None else read_config(config)
     model, payload = sources(from_file, model, payload)
+    said = SaidOfInputs.typed(inputs, sizes, pad).before(from_file)
     given = set(given_options(context))
     asked_for = job["goal"] if "goal" in given else None
     plan_goal = asked_for if fleet and asked_for in (*PLAN_GOALS, "cost") else None
@@ -87,11 +89,9 @@ def recommend(
     request = resolve_arrivals(asked)
     SHAPES.warn_of_ignored()
     if save_config is not None:
-        if inputs or sizes:
-            raise SpecError("save_config", str(save_config), "does not keep --input and --size")
         # A rate that nobody asked for is left to the arrivals.
-        write_config(asked, model, payload, save_config, wait_s=wanted.wait_s)
-    subject = with_inputs(model, payload, inputs, sizes, trust_pickle=trust_pickle)
+        write_config(asked, model, payload, save_config, given=said.given(), sizes=said.sizes, wait_s=wanted.wait_s)
+    subject = said.opened(model, payload, trust_pickle=trust_pickle)
     if fleet or host or label or spare or most_hosts or every_class:
         _recommend_on_fleet(
             subject,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from servefit.backends.model.onnx_given import NOTHING_GIVEN
 from servefit.report.against import against_plots
 from servefit.report.cards import Card, KeyFigure, cards, key_figures, serving_command
 from servefit.report.job_plots import compilation_plot, latency_plot, pareto_plots
@@ -173,12 +174,16 @@ def _config(job: RecommendationJob) -> str:
     """Return the job as a config file for this host. Its payload is the stored rows, or none if these were synthetic;
     or, where rows are packed, which payload files are not, what they were read from."""
     rows = job_folder(job.name) / PAYLOAD_FILE
-    given = str(rows) if rows.exists() and not job.payload.sizes else job.payload.source
-    paths = (Path(job.model.source).absolute(), job.model.file)
+    rows_given = str(rows) if rows.exists() and not job.payload.sizes else job.payload.source
+    source, kept = Path(job.model.source).absolute(), job.model.file
+    is_kept_alone = kept.exists() and not source.exists()
     return config_text(
         job.request,
-        model=next((str(path) for path in paths if path.exists()), job.model.source),
-        payload=None if job.payload.synthetic else given,
+        model=str(kept if is_kept_alone else source) if kept.exists() or source.exists() else job.model.source,
+        payload=None if job.payload.synthetic else rows_given,
+        # What was said of its inputs is in the file that is kept.
+        given=NOTHING_GIVEN if is_kept_alone else job.model.given,
+        sizes={size.name: size.drawn for size in job.model.signature.sizes if size.drawn and job.payload.synthetic},
     )
 
 

@@ -11,6 +11,7 @@ from tests.tiny_model import tiny_model
 
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
+from servefit.backends.model.kept import check_kept
 from servefit.backends.types import Settings
 from servefit.errors import SpecError
 
@@ -58,6 +59,14 @@ def test_a_rate_and_a_state_are_as_they_were_said(stream: Path) -> None:
 def test_other_values_are_another_model(stream: Path) -> None:
     digests = {Model.load(stream, inputs={"rate": rate, "state": 0}).digest for rate in (8000, 16000, "8000")}
     assert len(digests) == 2
+
+
+def test_a_file_that_is_gone_is_made_again_with_them(stream: Path) -> None:
+    model = Model.load(stream, inputs={"rate": 16000, "state": "zeros"})
+    assert [(each.name, each.value) for each in model.constants] == [("rate", 16000), ("state", 0)]
+    model.file.unlink()
+    check_kept(model)
+    assert Model.load(model.file).digest == model.digest
 
 
 def test_a_number_fills_every_shape(stream: Path) -> None:

@@ -196,6 +196,15 @@ def test_2_to_the_53_and_one_is_not_rounded(tmp_path: Path) -> None:
     assert tensors(payload_of(path, TEXTS).rows)[0]["input_ids"] == [2**53 + 1]
 
 
+def test_a_text_that_holds_no_rows_is_not_called_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("# Texts\n\nSome words about them, and some more.\n\n- a list\n- of words\n")
+    with pytest.raises(
+        PayloadMismatch, match=r"expected NPZ, NPY, JSON or JSON Lines, .* got a file of something else"
+    ):
+        payload_of(path, TEXTS)
+
+
 def test_a_table_does_not_tell_sizes(tmp_path: Path) -> None:
     path = tmp_path / "payload.csv"
     path.write_text("1,2,3\n4,5,6\n")

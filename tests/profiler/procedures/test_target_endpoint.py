@@ -257,3 +257,18 @@ def test_requests_of_their_own_sizes_go_to_a_server_that_leaves_sizes_open(host_
             resolve_target(hosted.url)
     assert [[tensor["shape"] for tensor in request] for request in sent] == [[[1, 2], [1, 3, 1]], [[1, 1], [1, 3, 2]]]
     assert [request[0]["data"] for request in sent] == [request["ids"] for request in requests]
+
+
+def test_the_only_input_of_a_network_that_servefit_serves_may_leave_its_size_open(host_small: HostSmall) -> None:
+    """Of other servers, that is how a table looks that may have any width."""
+    with host_small({"speaks": "words"}) as hosted:
+        found = resolve_target(hosted.url, payload=[{"ids": [5, 6, 7]}, {"ids": [8]}])
+        sent = [body_of(request)["inputs"][0] for request in found.destination.requests(found.rows)]
+        with pytest.raises(SpecError, match="puts rows of different sizes into one request"):
+            resolve_target(
+                hosted.url, payload=[{"ids": [5, 6, 7]}, {"ids": [8, 9, 1]}, {"ids": [8]}], rows_per_request=2
+            )
+    assert [(tensor["name"], tensor["shape"], tensor["data"]) for tensor in sent] == [
+        ("ids", [1, 3], [5, 6, 7]),
+        ("ids", [1, 1], [8]),
+    ]

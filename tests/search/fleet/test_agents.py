@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.search.fleet.conftest import (
+    LEASES,
     Cable,
     MakeJob,
     StartAgent,
@@ -24,8 +26,12 @@ from servefit.errors import AgentLost, SpecError, TimedOut
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.record.types import Configuration
 from servefit.search.fleet.compiling import Compile, Compiled
+from servefit.search.fleet.database import fleet_address
+from servefit.search.fleet.dispatcher import Dispatcher
 from servefit.search.fleet.orders import Answer
+from servefit.search.fleet.settling import settle
 from servefit.search.results.recommendation import Trial
+from servefit.search.storage.steps import Attempt
 
 if TYPE_CHECKING:
     from tests.search.conftest import Server
@@ -197,6 +203,29 @@ def test_an_order_that_is_withdrawn_is_ended_and_the_next_one_begins(
         job.dispatcher.withdraw(order.token)
         assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
         assert time.monotonic() - began_s < 8
+    assert isinstance(found[0], AgentLost)
+
+
+def test_agents_end_what_an_earlier_owner_asked_for_when_waiting_for_it_is_interrupted(
+    start_agent: StartAgent, open_job: MakeJob
+) -> None:
+    agent = start_agent("rack3-07")
+    job = open_job("rack3-07")
+    order = job.order("rack3-07", job.load(60), limit_s=90.0)
+    attempt = Attempt(token=order.token, host=order.host, agent="rack3-07")
+    later = Dispatcher(job.store.database, fleet_address(job.url), LEASES)
+    with later.running(), in_thread(lambda: job.dispatcher.ask(order)) as found:
+        eventually(lambda: len(agent.children()) > 1)
+        interrupting = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+        interrupting.start()
+        with (
+            pytest.raises(KeyboardInterrupt),
+            job.log.step("load_test", "xgboost", Configuration(backend="xgboost", vcpus=1), attempt=attempt),
+        ):
+            settle(job.log, later)
+        began_s = time.monotonic()
+        assert isinstance(later.ask(job.order("rack3-07")).result, Trial)
+        assert time.monotonic() - began_s < 45
     assert isinstance(found[0], AgentLost)
 
 

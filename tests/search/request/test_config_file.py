@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from servefit.backends.model.onnx_given import Given
 from servefit.backends.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
@@ -221,6 +222,24 @@ def test_values_of_every_field_are_written_and_read() -> None:
     assert VALUES.keys() | NOT_IN_FILES == set(JobRequest.__struct_fields__)
 
 
+input_values = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6).map(float)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.dictionaries(st.text(min_size=1), input_values, max_size=3),
+    st.dictionaries(st.text(min_size=1), st.lists(st.integers(1, 10**6), min_size=1, max_size=3), max_size=3),
+    st.none() | st.text(min_size=1),
+)
+def test_what_is_said_of_inputs_reads_back_the_same(
+    constants: dict[str, float], sizes: dict[str, list[int]], mask: str | None
+) -> None:
+    said = Given(constants, mask)
+    config = parse_config(config_text(JobRequest(name="job"), model="m", given=said, sizes=sizes).encode(), "job.yaml")
+    assert Given.checked(config.input or {}, config.pad or None) == said
+    assert (config.size or {}) == sizes
+
+
 @settings(deadline=None, max_examples=60)
 @given(requests, st.text(min_size=1), st.none() | st.text(min_size=1))
 def test_what_is_written_reads_back_the_same(request: JobRequest, model: str, payload: str | None) -> None:
@@ -310,6 +329,11 @@ def test_a_file_that_is_no_plain_mapping_is_refused(content: bytes, words: str) 
         ("max_tests: 1\nmax_parallel_tests: 2", "max_parallel_tests: 2 is more than"),
         ("name: a b", "name: 'a b' is not a name of letters"),
         ("model: {file: m}", "model: {'file': 'm'} is not text"),
+        ("input: {sr: fast}", "input.sr: 'fast' is"),
+        ("input: 16000", "input: 16000 is not"),
+        ("size: {tokens: [3, 0]}", "size.tokens[1]: 0 is not above zero"),
+        ("size: {tokens: []}", "size.tokens: [] is empty"),
+        ("pad: 3", "pad: 3 is not text; write it in quotes"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_with_its_path(text: str, words: str) -> None:

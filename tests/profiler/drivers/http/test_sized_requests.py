@@ -13,7 +13,14 @@ from servefit.backends.model import Signature, Task
 from servefit.backends.model.packing import Packing, join
 from servefit.backends.model.types import Input, Output, Size
 from servefit.errors import SpecError
-from servefit.profiler.drivers.http.bodies import JSON_VALUES, bodies, mean_body_bytes, tensors_of, usual_form
+from servefit.profiler.drivers.http.bodies import (
+    JSON_VALUES,
+    bodies,
+    check_sizes,
+    mean_body_bytes,
+    tensors_of,
+    usual_form,
+)
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.http.bodies import Form
@@ -62,6 +69,17 @@ def test_instances_are_objects_of_nested_lists() -> None:
         (instance,) = json.loads(body)["instances"]
         assert instance["ids"] == ids[0].tolist()
         np.testing.assert_array_equal(np.float32(instance["image"]), image.reshape(2, -1))
+
+
+def test_what_cannot_be_one_request_is_known_before_one_is_made() -> None:
+    alike, mixed = ROWS[[0, 2]], ROWS[[0, 2, 1]]
+    check_sizes(alike, PACKING, rows_per_request=2, form="open-inference-binary")
+    check_sizes(mixed, PACKING, rows_per_request=1, form="open-inference")
+    check_sizes(mixed, PACKING, rows_per_request=2, form="sagemaker-json")
+    check_sizes(mixed, None, rows_per_request=2, form="open-inference")
+    check_sizes(ROWS[[0, 2, 1, 1]], PACKING, rows_per_request=2, form="open-inference")
+    with pytest.raises(SpecError, match="rows of different sizes"):
+        check_sizes(mixed, PACKING, rows_per_request=2, form="open-inference")
 
 
 def test_rows_of_the_same_sizes_may_be_one_request_and_others_not() -> None:

@@ -1,0 +1,83 @@
+"""What the user says of the inputs of an ONNX model: values that never change, and the mask that rows are padded by.
+
+Both become part of the model. Its file is written anew, in a child process, so that digests, caches, bundles and other
+hosts tell models apart of which something else was said. What is written is in ``onnx_constants`` and ``onnx_padding``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from servefit.backends.model.keeping import ModelFile, file_digest
+from servefit.backends.model.onnx_constants import checked_values, fix_inputs
+from servefit.backends.model.onnx_file import read_onnx
+from servefit.backends.model.types import Format
+from servefit.errors import SpecError
+from servefit.field_types import check_type
+from servefit.isolation import call_isolated
+from servefit.state import writing
+
+_TIMEOUT_S, _MEMORY_BYTES = 120.0, 16 * 2**30
+"""As for an inspection, which reads the same file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """``constants`` are the values of inputs by name, ``padded_by`` is the name of the mask, or None."""
+
+    constants: Mapping[str, float] = field(default_factory=dict)
+    padded_by: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.constants) or self.padded_by is not None
+
+    @classmethod
+    def checked(cls, inputs: Mapping[str, Any] | None, pad: str | None) -> Given:
+        """Return what ``Model.load`` was given. Raises SpecError."""
+        check_type("pad", pad, str | None)
+        return cls(checked_values(inputs or {}), pad)
+
+    def refuse(self) -> SpecError:
+        """Return the error for a model that has no such inputs."""
+        name = next(iter(self.constants), self.padded_by)
+        option = "input" if self.constants else "pad"
+        return SpecError(option, name, "is for ONNX models, and this one has a table for an input")
+
+
+NOTHING_GIVEN = Given()
+
+
+def with_given(found: ModelFile, given: Given, folder: Path) -> ModelFile:
+    """Return the model ``found`` with what is ``given``, in the empty ``folder``. Raises SpecError for inputs that it
+    does not have or that do not do, StateError, and what reading it raises."""
+    if found.format is not Format.ONNX:
+        raise given.refuse()
+    with writing(folder):
+        folder.mkdir()
+    target = folder / "model.onnx"
+    call_isolated(
+        f"{__name__}:write_given",
+        found.file,
+        given,
+        target,
+        timeout_s=_TIMEOUT_S,
+        memory_bytes=_MEMORY_BYTES,
+    )
+    return ModelFile(file=target, digest=file_digest(target), format=Format.ONNX)
+
+
+def write_given(path: Path, given: Given, target: Path) -> None:
+    """Write the model at ``path``, with what is ``given``, to ``target``: the part of ``with_given`` that runs in the
+    child process."""
+    from servefit.backends.model.onnx_padding import mark_padded
+
+    model = read_onnx(path)
+    if given.constants:
+        fix_inputs(model, given.constants)
+    if given.padded_by is not None:
+        mark_padded(model, given.padded_by)
+    with writing(target):
+        target.write_bytes(model.SerializeToString(deterministic=True))
