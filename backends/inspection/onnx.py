@@ -16,8 +16,8 @@ from servefit.backends.inspection.onnx_refusals import refusal
 from servefit.backends.inspection.onnx_trying import with_ranges
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.onnx_file import read_onnx
-from servefit.backends.model.onnx_interface import interface_of, refusals
-from servefit.backends.model.onnx_io import OnnxInterface, predict
+from servefit.backends.model.onnx_interface import interface_of
+from servefit.backends.model.onnx_io import OnnxInterface, predict, refusals
 from servefit.backends.model.types import Format, Output, Signature, Task, TreeStructure, row_datatype
 
 if TYPE_CHECKING:
