@@ -1,5 +1,4 @@
-"""A network that OpenVINO has opened, as ``tensor_predictor`` calls it. What OpenVINO refuses, and what it answers though
-it must not, is refused."""
+"""A network that OpenVINO has opened, as ``tensor_predictor`` calls it, with refusals where OpenVINO has none."""
 
 from __future__ import annotations
 
