@@ -23,6 +23,7 @@ from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
 
     from servefit.backends.model import Model
 
@@ -57,7 +58,7 @@ class _QuantisedBackend(OnnxRuntimeBackend):
         return Availability.yes()
 
     def cache_key(self) -> str:
-        return f"{self.name} 1, {7 if _adds_up_in_16_bits() else 8} bits, {super().cache_key()}"
+        return f"{self.name} 2, {7 if _adds_up_in_16_bits() else 8} bits, {super().cache_key()}"
 
     def _prepared(self, model: Model, workdir: Path) -> tuple[Path, Mapping[str, Any]]:
         """Write the model as it is before it is quantised, shapes told and constants folded; give its file, and the
@@ -121,7 +122,7 @@ class StaticInt8Backend(_QuantisedBackend):
             raise CompileFailed(self.name, "it calibrates on rows of a payload, and there is none")
         prepared, facts = self._prepared(model, workdir)
         given = onnx_io.calls(OnnxInterface.from_facts(facts), calibration, _ROWS_A_CALL)
-        graph = read_graph(prepared)
+        graph = _with_named_nodes(prepared)
         has_convolutions = any(node.op_type == "Conv" for node in graph.graph.node)
         opset = max(each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
         try:
@@ -131,12 +132,12 @@ class StaticInt8Backend(_QuantisedBackend):
                 _reader(given),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(_OF_IMAGES if has_convolutions else _PRODUCTS),
+                nodes_to_exclude=_products_of_activations(graph),
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 per_channel=opset >= _SCALES_OF_CHANNELS,
                 reduce_range=_adds_up_in_16_bits(),
                 extra_options={
-                    "MatMulConstBOnly": True,
                     "DefaultTensorType": 1,
                     # Fails where weights have a scale for each channel, and a bias is small beside them.
                     "QDQDisableWeightAdjustForInt32Bias": True,
@@ -145,6 +146,22 @@ class StaticInt8Backend(_QuantisedBackend):
         except Exception as error:
             raise _failed(self.name, error) from error
         return _quantised(self.name, prepared, workdir / _MODEL, facts)
+
+
+def _with_named_nodes(path: Path) -> onnx.ModelProto:
+    """Return the model at ``path``, where every node has been given a name."""
+    model = read_graph(path)
+    for nth, node in enumerate(model.graph.node):
+        node.name = f"{nth} {node.name}"
+    path.write_bytes(model.SerializeToString())
+    return model
+
+
+def _products_of_activations(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the products that have no constant weights, such as those of attention."""
+    constants = {each.name for each in model.graph.initializer}
+    constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
+    return [node.name for node in model.graph.node if node.op_type in _PRODUCTS and node.input[1] not in constants]
 
 
 def _reader(given: Iterator[dict[str, np.ndarray]]) -> Any:
