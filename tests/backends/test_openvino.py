@@ -13,7 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.onnx_models import FLOAT, INT64, TEXT_INPUTS, hashed, node, of_all_outputs, perceptron, save, text, texts
+from tests.onnx_models import (
+    BOOL,
+    FLOAT,
+    INT8,
+    INT64,
+    TEXT_INPUTS,
+    hashed,
+    node,
+    of_all_outputs,
+    perceptron,
+    save,
+    text,
+    texts,
+)
 
 from servefit.backends.capabilities import backend
 from servefit.backends.compilation import compile_model, load_predictor
@@ -57,6 +70,22 @@ def test_texts_of_any_length_are_served_with_all_outputs(tmp_path: Path) -> None
         for place in packing.places(sizes):
             got = row[place.start : place.stop].reshape(place.shape)
             np.testing.assert_allclose(got, own[place.tensor.name][0], rtol=1e-5, atol=1e-6)
+
+
+def test_inputs_and_outputs_of_several_datatypes_are_served(tmp_path: Path) -> None:
+    nodes = [
+        node("Cast", ["mask"], ["numbers"], to=FLOAT),
+        node("Mul", ["x", "numbers"], ["kept"]),
+        node("Cast", ["small"], ["floats"], to=FLOAT),
+        node("Add", ["kept", "floats"], ["y"]),
+        node("Greater", ["y", "x"], ["larger"]),
+    ]
+    inputs = {"x": (FLOAT, ["n", 3]), "mask": (BOOL, ["n", 3]), "small": (INT8, ["n", 3])}
+    model = Model.load(save(tmp_path / "m.onnx", inputs, nodes, {"y": FLOAT, "larger": BOOL}))
+    predictor = load_predictor(compile_model(model, "openvino").artifact, Settings())
+    rows = np.array([[1, 2, 3, 1, 0, 1, -5, 0, 5]], dtype=np.float32)
+    rows.flags.writeable = False
+    np.testing.assert_array_equal(predictor.predict(rows), [[-4, 0, 8, 0, 0, 1]])
 
 
 def test_what_is_kept_holds_the_weights_in_float32(wide: Model) -> None:
