@@ -86,10 +86,10 @@ def by_benchmark_app(artifact: Artifact, network: Network, seconds: float) -> fl
             text=True,
             check=False,
         )
-    found = re.search(r"Median:\s+([0-9.]+) ms", ended.stdout)
+    found = re.search(r"Median:\s+([0-9.]+) (ms|us)", ended.stdout)
     if found is None:
         raise RuntimeError(f"benchmark_app said nothing of a median: {ended.stdout[-500:]} {ended.stderr[-500:]}")
-    return float(found[1]) * 1000
+    return float(found[1]) * (1000 if found[2] == "ms" else 1)
 
 
 def in_turns(first: Callable[[], float], second: Callable[[], float], turns: int) -> dict[str, Any]:
