@@ -126,9 +126,12 @@ def apart(model: Model, expected: np.ndarray, got: np.ndarray) -> dict[str, floa
     """Return how far predictions are from those expected."""
     sizes = len(model.signature.output_sizes)
     expected, got = (each[:, sizes:].astype(np.float64) for each in (expected, got))
+    difference = float(f"{np.abs(got - expected).max() / np.abs(expected).max():.2g}")
+    if expected.shape[1] == 1:
+        return {"largest difference": difference}
     lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(got, axis=1)
     return {
-        "largest difference": float(f"{np.abs(got - expected).max() / np.abs(expected).max():.2g}"),
+        "largest difference": difference,
         "least cosine": round(float(((expected * got).sum(axis=1) / lengths).min()), 4),
         "same largest": round(float((expected.argmax(axis=1) == got.argmax(axis=1)).mean()), 3),
     }
