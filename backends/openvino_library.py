@@ -50,7 +50,7 @@ def compiled_network(path: Path, backend: str, precision: str, settings: Setting
         **wanted,
         "PERFORMANCE_HINT": "LATENCY",
         # Without, int8 weights are multiplied by activations that are quantised on the way.
-        "EXECUTION_MODE_HINT": "ACCURACY" if precision == "f32" else "PERFORMANCE",
+        "EXECUTION_MODE_HINT": "ACCURACY",
         # The envelope says where threads run, and OpenVINO may take as many of its CPUs as it was told.
         "ENABLE_CPU_PINNING": False,
         "ENABLE_HYPER_THREADING": True,

@@ -1,5 +1,4 @@
-"""A network that OpenVINO has opened, as ``tensor_predictor`` calls it. What OpenVINO refuses, and what it answers though
-it must not, is refused."""
+"""A network that OpenVINO has opened, as ``tensor_predictor`` calls it, with refusals where OpenVINO has none."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from servefit.backends.openvino_indices import OUTPUT, unknown_index
-from servefit.backends.openvino_library import reason_of
+from servefit.backends.openvino_library import imported_silently, reason_of
 from servefit.errors import RowsRefused
 
 _INT32 = np.iinfo(np.int32)
@@ -26,6 +25,7 @@ class OpenVinoSession:
     how many rows the tables have that the network looks things up in."""
 
     def __init__(self, compiled: Any, backend: str, table_rows: Sequence[int]) -> None:
+        self._tensor = imported_silently("openvino").Tensor
         self._request = compiled.create_infer_request()
         self._inputs = _places(compiled.inputs)
         self._outputs = _places(compiled.outputs)
@@ -44,9 +44,13 @@ class OpenVinoSession:
                 raise RowsRefused(self._backend, f"{name} has a whole number of more than 32 bits")
         request = self._request
         try:
+            for name, values in feeds.items():
+                # What may not be written OpenVINO does not take where it is.
+                tensor = self._tensor(values, shared_memory=values.flags.writeable)
+                request.set_input_tensor(self._inputs[name], tensor)
             # Called by ``infer`` on one thread, OpenVINO 2026.4 does not tell of what goes wrong with a shape, and has
             # the answer of the call before.
-            request.start_async({self._inputs[name]: values for name, values in feeds.items()}, share_inputs=True)
+            request.start_async()
             request.wait()
         except RuntimeError as error:
             if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):

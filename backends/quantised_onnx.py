@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.cpu import has_instructions
 from servefit.backends.model import onnx_io
+from servefit.backends.model.onnx_file import read_graph
+from servefit.backends.model.onnx_interface import refusals
 from servefit.backends.model.onnx_io import OnnxInterface
 from servefit.backends.model.types import Library, Task
+from servefit.backends.onnx_session import open_session
 from servefit.backends.onnxruntime import OnnxRuntimeBackend
-from servefit.backends.types import Availability, Precision, Target
+from servefit.backends.types import Availability, Precision, Settings, Target
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ _PRODUCTS = ("MatMul", "Gemm")
 
 _OF_IMAGES = (*_PRODUCTS, "Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Add", "Concat", "Flatten", "Reshape")
 """What networks with convolutions are made of: from one to the next, values stay 8 bits wide."""
+
+_SCALES_OF_CHANNELS = 13
+"""The version of ONNX from which on weights may have a scale for each channel, and not only one."""
 
 _ROWS_A_CALL = 8
 """More of them save little, and take the memory of all intermediate values. Chosen, not measured."""
@@ -52,7 +58,7 @@ class _QuantisedBackend(OnnxRuntimeBackend):
         return Availability.yes()
 
     def cache_key(self) -> str:
-        return f"{self.name} 1, {7 if _adds_up_in_16_bits() else 8} bits, {super().cache_key()}"
+        return f"{self.name} 2, {7 if _adds_up_in_16_bits() else 8} bits, {super().cache_key()}"
 
     def _prepared(self, model: Model, workdir: Path) -> tuple[Path, Mapping[str, Any]]:
         """Write the model as it is before it is quantised, shapes told and constants folded; give its file, and the
@@ -116,7 +122,9 @@ class StaticInt8Backend(_QuantisedBackend):
             raise CompileFailed(self.name, "it calibrates on rows of a payload, and there is none")
         prepared, facts = self._prepared(model, workdir)
         given = onnx_io.calls(OnnxInterface.from_facts(facts), calibration, _ROWS_A_CALL)
-        has_convolutions = any(node.op_type == "Conv" for node in _nodes(prepared))
+        graph = _with_named_nodes(prepared)
+        has_convolutions = any(node.op_type == "Conv" for node in graph.graph.node)
+        opset = max(each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
         try:
             quantization.quantize_static(
                 prepared,
@@ -124,15 +132,36 @@ class StaticInt8Backend(_QuantisedBackend):
                 _reader(given),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(_OF_IMAGES if has_convolutions else _PRODUCTS),
+                nodes_to_exclude=_products_of_activations(graph),
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
-                per_channel=True,
+                per_channel=opset >= _SCALES_OF_CHANNELS,
                 reduce_range=_adds_up_in_16_bits(),
-                extra_options={"MatMulConstBOnly": True, "DefaultTensorType": 1},
+                extra_options={
+                    "DefaultTensorType": 1,
+                    # Fails where weights have a scale for each channel, and a bias is small beside them.
+                    "QDQDisableWeightAdjustForInt32Bias": True,
+                },
             )
         except Exception as error:
             raise _failed(self.name, error) from error
         return _quantised(self.name, prepared, workdir / _MODEL, facts)
+
+
+def _with_named_nodes(path: Path) -> onnx.ModelProto:
+    """Return the model at ``path``, where every node has been given a name."""
+    model = read_graph(path)
+    for nth, node in enumerate(model.graph.node):
+        node.name = f"{nth} {node.name}"
+    path.write_bytes(model.SerializeToString())
+    return model
+
+
+def _products_of_activations(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the products that have no constant weights, such as those of attention."""
+    constants = {each.name for each in model.graph.initializer}
+    constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
+    return [node.name for node in model.graph.node if node.op_type in _PRODUCTS and node.input[1] not in constants]
 
 
 def _reader(given: Iterator[dict[str, np.ndarray]]) -> Any:
@@ -147,18 +176,17 @@ def _reader(given: Iterator[dict[str, np.ndarray]]) -> Any:
 
 
 def _quantised(backend: str, before: Path, after: Path, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Remove the model as it was, and return the facts. Raises CompileFailed where nothing was quantised."""
-    operators = [node.op_type for node in _nodes(before)], [node.op_type for node in _nodes(after)]
+    """Remove the model as it was, and return the facts. Raises CompileFailed where nothing was quantised, and where
+    ONNX Runtime does not open what its tools wrote."""
+    quantised = sum("Quantize" in node.op_type for node in read_graph(after).graph.node)
+    if quantised <= sum("Quantize" in node.op_type for node in read_graph(before).graph.node):
+        raise CompileFailed(backend, "it has nothing with constant weights to quantise")
     before.unlink()
-    if operators[0] == operators[1] or not any("Quantize" in operator for operator in operators[1]):
-        raise CompileFailed(backend, "it has no products with constant weights to quantise")
+    try:
+        open_session(after, Target.CPU, Settings(threads=1))
+    except refusals() as error:
+        raise _failed(backend, error) from error
     return facts
-
-
-def _nodes(path: Path) -> list[onnx.NodeProto]:
-    from servefit.backends.model.onnx_file import read_graph
-
-    return list(read_graph(path).graph.node)
 
 
 def _failed(backend: str, error: Exception) -> CompileFailed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -67,12 +68,20 @@ def _is_pure(item: pytest.Item) -> bool:
     return item.get_closest_marker("alone") is None and not NOT_PURE_FIXTURES & used
 
 
+def _load_newest_tbb() -> None:
+    """oneDAL and OpenVINO bring a libtbb each, under one name: in a process that has both, which servefit never has but
+    in tests, the second finds the first one's. That of oneDAL is the newer, and serves both."""
+    for library in sorted((Path(sys.prefix) / "lib").glob("libtbb.so.12")):
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Each of several processes that run tests (pytest-xdist) keeps to CPUs of its own, before any library is loaded
     that counts them. So no test competes with what another one measures.
 
     Hypothesis has no deadline but where a test sets one: the first example of a test may import.
     """
+    _load_newest_tbb()
     hypothesis.settings.register_profile("servefit", deadline=None)
     hypothesis.settings.load_profile("servefit")
     config.addinivalue_line("markers", "alone: asserts on times, or needs several CPUs; runs after all others")

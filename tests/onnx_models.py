@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,6 +99,19 @@ def sentences(count: int = 6) -> dict[str, np.ndarray]:
         "token_type_ids": generator.integers(0, 2, (count, TOKENS)),
         "attention_mask": (np.arange(TOKENS) < lengths).astype(np.int64),
     }
+
+
+def perceptron(path: Path, *sizes: int) -> Path:
+    """A multi-layer perceptron with these widths, from the first to the last."""
+    generator = np.random.default_rng(0)
+    nodes, constants = [], {}
+    for nth, (wide, narrow) in enumerate(itertools.pairwise(sizes)):
+        constants[f"w{nth}"] = (generator.standard_normal((wide, narrow)) / wide**0.5).astype(np.float32)
+        nodes += [
+            node("MatMul", [f"x{nth}", f"w{nth}"], [f"sum{nth}"]),
+            node("Relu", [f"sum{nth}"], [f"x{nth + 1}"]),
+        ]
+    return save(path, {"x0": (FLOAT, ["n", sizes[0]])}, nodes, {f"x{len(sizes) - 1}": FLOAT}, constants)
 
 
 def hashed(path: Path) -> Path:

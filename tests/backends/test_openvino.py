@@ -3,40 +3,42 @@ to nobody."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.onnx_models import FLOAT, INT64, TEXT_INPUTS, hashed, node, of_all_outputs, save, text, texts
+from tests.onnx_models import (
+    BOOL,
+    FLOAT,
+    INT8,
+    INT64,
+    TEXT_INPUTS,
+    hashed,
+    node,
+    of_all_outputs,
+    perceptron,
+    save,
+    text,
+    texts,
+)
 
 from servefit.backends.capabilities import backend
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
 from servefit.backends.openvino_library import check_properties, compiled_network, imported_silently
 from servefit.backends.payload.reading import payload_for
+from servefit.backends.reference import reference
+from servefit.backends.registry import imported
 from servefit.backends.types import Precision, Settings, Target
 from servefit.errors import BackendError, CompileFailed, RowsRefused
 
 WIDE = 1024
-
-
-def layers(path: Path, *sizes: int) -> Path:
-    """A multi-layer perceptron with these widths, from the first to the last."""
-    generator = np.random.default_rng(0)
-    nodes, constants = [], {}
-    for nth, (wide, narrow) in enumerate(itertools.pairwise(sizes)):
-        constants[f"w{nth}"] = (generator.standard_normal((wide, narrow)) / wide**0.5).astype(np.float32)
-        nodes += [
-            node("MatMul", [f"x{nth}", f"w{nth}"], [f"sum{nth}"]),
-            node("Relu", [f"sum{nth}"], [f"x{nth + 1}"]),
-        ]
-    return save(path, {"x0": (FLOAT, ["n", sizes[0]])}, nodes, {f"x{len(sizes) - 1}": FLOAT}, constants)
 
 
 def windows(path: Path) -> Path:
@@ -51,7 +53,7 @@ def windows(path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return Model.load(layers(tmp_path_factory.mktemp("wide") / "wide.onnx", 64, WIDE, WIDE, 8))
+    return Model.load(perceptron(tmp_path_factory.mktemp("wide") / "wide.onnx", 64, WIDE, WIDE, 8))
 
 
 def test_texts_of_any_length_are_served_with_all_outputs(tmp_path: Path) -> None:
@@ -70,6 +72,22 @@ def test_texts_of_any_length_are_served_with_all_outputs(tmp_path: Path) -> None
             np.testing.assert_allclose(got, own[place.tensor.name][0], rtol=1e-5, atol=1e-6)
 
 
+def test_inputs_and_outputs_of_several_datatypes_are_served(tmp_path: Path) -> None:
+    nodes = [
+        node("Cast", ["mask"], ["numbers"], to=FLOAT),
+        node("Mul", ["x", "numbers"], ["kept"]),
+        node("Cast", ["small"], ["floats"], to=FLOAT),
+        node("Add", ["kept", "floats"], ["y"]),
+        node("Greater", ["y", "x"], ["larger"]),
+    ]
+    inputs = {"x": (FLOAT, ["n", 3]), "mask": (BOOL, ["n", 3]), "small": (INT8, ["n", 3])}
+    model = Model.load(save(tmp_path / "m.onnx", inputs, nodes, {"y": FLOAT, "larger": BOOL}))
+    predictor = load_predictor(compile_model(model, "openvino").artifact, Settings())
+    rows = np.array([[1, 2, 3, 1, 0, 1, -5, 0, 5]], dtype=np.float32)
+    rows.flags.writeable = False
+    np.testing.assert_array_equal(predictor.predict(rows), [[-4, 0, 8, 0, 0, 1]])
+
+
 def test_what_is_kept_holds_the_weights_in_float32(wide: Model) -> None:
     compiled = compile_model(wide, "openvino")
     weights = sum(path.stat().st_size for path in compiled.artifact.folder.glob("*.bin"))
@@ -80,7 +98,26 @@ def test_what_is_kept_holds_the_weights_in_float32(wide: Model) -> None:
 def test_the_precision_is_part_of_what_an_artifact_is_found_by() -> None:
     assert backend("openvino").precision is Precision.EXACT
     assert backend("openvino/bf16").precision is Precision.BF16
-    assert len({backend(name).cache_key() for name in ("openvino", "openvino/bf16")}) == 2
+    names = ("openvino", "openvino/bf16", "openvino/int8")
+    assert len({backend(name).cache_key() for name in names}) == len(names)
+
+
+def test_bf16_is_offered_where_the_processor_has_it_and_is_what_it_computes_in(wide: Model, tmp_path: Path) -> None:
+    flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
+    native = not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+    assert backend("openvino/bf16").probe().available == native
+    try:
+        facts = imported("openvino/bf16").compile(wide, Target.CPU, tmp_path)
+    except CompileFailed as error:
+        # OpenVINO takes float32 instead where it cannot even imitate it, and that is not let pass.
+        assert not native
+        assert "INFERENCE_PRECISION_HINT bf16, and has f32" in str(error)  # noqa: PT017
+        return
+    artifact = replace(compile_model(wide, "openvino").artifact, folder=tmp_path, facts=facts)
+    predictor = imported("openvino/bf16").load(artifact, Settings())
+    rows = np.random.default_rng(0).standard_normal((4, 64), dtype=np.float32)
+    expected = reference(wide)(rows)
+    assert 1e-4 < np.abs(predictor.predict(rows) - expected).max() / np.abs(expected).max() < 0.05
 
 
 def test_nothing_is_computed_in_another_precision_than_was_asked_for(wide: Model) -> None:
@@ -226,7 +263,7 @@ print(any("openvino_telemetry" in name and module for name, module in list(sys.m
 def test_nothing_is_reported_and_no_file_is_made_in_the_users_home(tmp_path: Path, imported: list[str]) -> None:
     home, state = tmp_path / "home", tmp_path / "state"
     home.mkdir()
-    layers(tmp_path / "model.onnx", 4, 8, 2)
+    perceptron(tmp_path / "model.onnx", 4, 8, 2)
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NNCF_CI", "NNCF_DEV")}
     ended = subprocess.run(
         [sys.executable, "-c", _REPORTING_NOTHING, *imported],

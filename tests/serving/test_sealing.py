@@ -20,12 +20,13 @@ import pytest
 import xgboost
 from lightgbm import LGBMRegressor
 from sklearn.ensemble import RandomForestRegressor
+from tests.onnx_models import perceptron
 from tests.serving.conftest import Running, eventually, launch
 
 from servefit.backends import steps
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
-from servefit.backends.registry import BUILT_IN
+from servefit.backends.registry import BUILT_IN, imported
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendError
 from servefit.profiler.drivers.hosted_endpoint import endpoint_config
@@ -42,32 +43,36 @@ _LIBRARIES = {
     "lightgbm": lambda: LGBMRegressor(n_estimators=3, num_leaves=4, n_jobs=1, verbose=-1),
     "sklearn": lambda: RandomForestRegressor(n_estimators=3, max_depth=3, random_state=0),
 }
+_NETWORKS = ("openvino", "onnxruntime/")
+RUN_HERE = [name for name in BUILT_IN if imported(name).probe().available]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
-    """The model that a backend takes: of its own library, or of xgboost."""
+    """The model that a backend takes: of its own library, a network, or of xgboost."""
     folder, opened = tmp_path_factory.mktemp("models"), dict[str, Model]()
 
     def model_for(backend: str) -> Model:
-        library = backend if backend in _LIBRARIES else "xgboost"
+        library = backend if backend in _LIBRARIES else "network" if backend.startswith(_NETWORKS) else "xgboost"
         if library not in opened:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("SERVEFIT_HOME", str(folder / "state"))
-                opened[library] = Model.load(_trained(library))
+                opened[library] = Model.load(_trained(library, folder))
         return opened[library]
 
     return model_for
 
 
-def _trained(library: str) -> Any:
+def _trained(library: str, folder: Path) -> Any:
+    if library == "network":
+        return perceptron(folder / "network.onnx", 4, 8, 1)
     if library == "xgboost":
         return xgboost.train({"max_depth": 3, "nthread": 1}, xgboost.DMatrix(ROWS, TARGET), num_boost_round=3)
     return _LIBRARIES[library]().fit(ROWS, TARGET)
 
 
 def compiled(backend: str, model: Model, folder: Path) -> Artifact:
-    facts = steps.compile_artifact(backend, model, Target.CPU, folder)
+    facts = steps.compile_artifact(backend, model, Target.CPU, folder, ROWS if imported(backend).calibrates else None)
     return Artifact(
         backend=backend,
         backend_version="1",
@@ -124,7 +129,7 @@ def copied(artifact: Path, backend: str = "forest") -> Iterator[PrivateCopy]:
         copy.close()
 
 
-@pytest.mark.parametrize("backend", BUILT_IN)
+@pytest.mark.parametrize("backend", RUN_HERE)
 def test_every_backend_opens_a_copy_and_predicts_as_before_when_the_files_are_gone(
     backend: str, models: Callable[[str], Model], tmp_path: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
