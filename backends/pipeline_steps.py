@@ -7,27 +7,36 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.comparisons import compare_before
 from servefit.backends.model import Format, Model
 from servefit.backends.model.onnx_io import OnnxInterface, predict
 from servefit.backends.sklearn_onnx import write_onnx
-from servefit.backends.trees import unpickled
+from servefit.backends.trees import read_trees, unpickled
 from servefit.backends.types import Predictor, Settings, Target
 from servefit.errors import CompileFailed, RowsRefused
 
+if TYPE_CHECKING:
+    import treelite
+
 _FILE = "steps.onnx"
 
+_COMPARES_FLOAT64 = "HistGradientBoosting"
+"""The ensembles that do not round what they compare to float32."""
 
-def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any], Model]:
-    """Write the steps before the ensemble into ``workdir``; give the facts that :class:`AfterSteps` needs, and the
-    ensemble as a model of its own. Raises CompileFailed.
+
+def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any], Model, treelite.Model]:
+    """Write the steps before the ensemble into ``workdir``; give the facts that :class:`AfterSteps` needs, the ensemble
+    as a model of its own, and its trees. Raises CompileFailed.
 
     Steps are computed in float64 where skl2onnx writes them so: trees compare what comes out with thresholds, and
-    scikit-learn rounds it only then.
+    scikit-learn rounds it only then, or not at all. Where it does not, the comparisons are made in float64 too, as the
+    last of the steps, and the trees test what came out of them.
     """
     from servefit.backends.inspection.pickled import inspect_pickle
 
@@ -42,7 +51,7 @@ def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any],
     file = folder / "model.pkl"
     file.write_bytes(pickle.dumps(ensemble))
     found = inspect_pickle(file, folder)
-    return interface.to_facts(), Model(
+    alone = Model(
         source=model.source,
         file=file,
         format=Format.PICKLE,
@@ -51,6 +60,10 @@ def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any],
         signature=found.signature,
         trees=found.trees,
     )
+    trees = read_trees(alone, backend)
+    if type(ensemble).__name__.startswith(_COMPARES_FLOAT64):
+        interface = replace(interface, outputs=compare_before(trees, workdir / _FILE, interface.outputs))
+    return interface.to_facts(), alone, trees
 
 
 def _written(steps: Any, model: Model, workdir: Path, backend: str, floats: str) -> OnnxInterface:

@@ -17,6 +17,8 @@ from servefit.backends.types import Artifact, Availability, Knob, Precision, Pre
 from servefit.errors import BackendError, CompileFailed
 
 if TYPE_CHECKING:
+    import treelite
+
     from servefit.backends.model import Model
 
 _KERNEL = "servefit.backends.forest._kernel"
@@ -62,18 +64,17 @@ class ForestBackend:
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if not model.ends_in_trees:
-            return self._compile_trees(model, workdir)
+            return self._compile_trees(model, read_trees(model, self.name), workdir)
         from servefit.backends.pipeline_steps import split
 
-        steps, ensemble = split(model, workdir, self.name)
-        return {**self._compile_trees(ensemble, workdir), "steps": steps}
+        steps, ensemble, trees = split(model, workdir, self.name)
+        return {**self._compile_trees(ensemble, trees, workdir), "steps": steps}
 
-    def _compile_trees(self, model: Model, workdir: Path) -> Mapping[str, Any]:
+    def _compile_trees(self, model: Model, trees: treelite.Model, workdir: Path) -> Mapping[str, Any]:
         from servefit.backends.forest.ensemble import read_ensemble
         from servefit.backends.forest.finish import read_finish
         from servefit.backends.forest.layout import write_forest
 
-        trees = read_trees(model, self.name)
         outputs, categories = output_facts(model, trees), category_facts(model)
         # An output that nobody asks for is not computed, unless the others depend on it.
         alone = outputs["column"] if header(trees, "postprocessor").startswith("identity") else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
@@ -61,6 +63,20 @@ def test_the_forest_predicts_what_scikit_learn_does(kind: str, tmp_path: Path) -
     found = predictor(model, "forest").predict(rows)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_thresholds_that_lie_on_rows_decide_as_scikit_learn_does(tmp_path: Path) -> None:
+    # More values than a feature has bins: then thresholds are values that occur.
+    table = pd.DataFrame(np.random.default_rng(0).standard_normal((600, 3)), columns=list("abc"))
+    estimator = make_pipeline(
+        ColumnTransformer([("scaled", StandardScaler(), list("abc"))]),
+        HistGradientBoostingClassifier(max_iter=50, random_state=0),
+    ).fit(table, table.sum(axis=1) > 0)
+    model = opened(estimator, tmp_path)
+    rows = payload_for(model, table).rows
+    rows[::7, 1] = np.nan
+    expected = predictor(model, "sklearn").predict(rows)
+    np.testing.assert_allclose(predictor(model, "forest").predict(rows), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_its_predictions_are_compared_before_it_is_used(tmp_path: Path) -> None:
