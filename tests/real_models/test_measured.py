@@ -28,6 +28,7 @@ def test_it_is_profiled_and_recommended(name: str) -> None:
         payload=requests,
         sla="p95=10s",
         profile="local-1c",
+        backend="onnxruntime",
         batch=1,
         deploy="library",
         http=False,
