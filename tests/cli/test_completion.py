@@ -50,7 +50,10 @@ def bash(servefit: Servefit, line: str, home: Path) -> list[str]:
         ("servefit scale fr", ["fraud-1", "fraud-2"]),
         ("servefit recommend --conf", ["--config"]),
         ("servefit recommend m.ubj --backend ", list(backend_names())),
-        ("servefit compile m.ubj -b onnx", ["onnxruntime"]),
+        (
+            "servefit compile m.ubj -b onnx",
+            ["onnxruntime", "onnxruntime/int8-dynamic", "onnxruntime/int8-static"],
+        ),
         ("servefit recommend m.ubj --profile local-1c", ["local-1c"]),
         ("servefit recommend --goal ", list(GOALS)),
         ("servefit recommend --config gone.yaml --flat-invocations s", ["stop"]),
