@@ -5,6 +5,7 @@ change. Validated here, once; what an artifact makes of them is in ``judging``.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from servefit.backends.quality.metric_names import check_metric, is_function
@@ -48,7 +49,8 @@ class DeviationLimit(Stored, frozen=True, kw_only=True):
                 raise SpecError("max_deviation", f"{self.measure}={self.limit:g}", problem)
 
     def __str__(self) -> str:
-        return f"{self.limit:.12g}" if self.measure == "share" else f"{self.measure}={self.limit:.12g}"
+        digits = format(Decimal(repr(float(self.limit))), "f")
+        return digits if self.measure == "share" else f"{self.measure}={digits}"
 
 
 @shown("metric", "drop", "source")
@@ -190,7 +192,8 @@ def parse_deviations(given: float | str) -> tuple[DeviationLimit, ...]:
         measure = (match["measure"] or "share").lower()
         if measure not in get_args(Measure):
             raise SpecError.unknown("max_deviation", measure, get_args(Measure))
-        limit = parse_share("max_deviation", match["limit"])
+        # Of a share in per cent a float has a last digit that nobody wrote.
+        limit = float(f"{parse_share('max_deviation', match['limit']):.15g}")
         found.append(DeviationLimit(measure=measure, limit=limit))  # type: ignore[arg-type]
     return tuple(found)
 

@@ -29,7 +29,8 @@ NOT_KEPT = {"Gpu", "Owner"}
 """Sets are made on machines without a GPU, and hold no job that is being worked on."""
 
 NOT_YET_KEPT = {
-    "AfterIdle", "EndpointCosts", "KnownPrice", "ModelAlone",
+    "AfterIdle", "Deviation", "DeviationLimit", "EndpointCosts", "KnownPrice", "ModelAlone",
+    *("Quality", "QualityDrop", "QualityLimit"),
     *("Attempt", "CallsTime", "HostTiming", "JobHost", "Output", "PlanRequest", "Size", "UsedSizes", "WorkTime"),
 }  # fmt: skip
 """Of jobs of schema 4 and 5, and of prices that were set, whose set is made with its release, as ``make`` says."""
