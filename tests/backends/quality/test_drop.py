@@ -17,6 +17,7 @@ POPULATION = 200_000
 def drawn(rng: np.random.Generator, kind: str, rows: int, noise: float, flipped: float) -> tuple[Scored, Scored]:
     """Predictions of a reference, and of a candidate that adds noise, and is badly wrong on a few rows."""
     wrong = rng.random(rows) < flipped
+    labels: np.ndarray
     if kind in ("auc", "f1"):
         labels = (rng.random(rows) < 0.3).astype(np.int64)
         raw = rng.normal(size=rows) + 1.8 * labels - 1.1

@@ -44,7 +44,11 @@ def test_metrics_are_those_of_scikit_learn(weighted: bool) -> None:
         ("mae", "numbers"): metrics.mean_absolute_error(TARGETS, VALUES, **told),
         ("recall@2", "classes"): metrics.top_k_accuracy_score(CLASSES, PROBABILITIES, k=2, **told),
     }
-    given = {"classes": (PROBABILITIES, CLASSES), "two": (SCORES, LABELS), "numbers": (VALUES, TARGETS)}
+    given: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        "classes": (PROBABILITIES, CLASSES),
+        "two": (SCORES, LABELS),
+        "numbers": (VALUES, TARGETS),
+    }
     for (name, kind), value in expected.items():
         assert ours(name, *given[kind], weights) == pytest.approx(value), name
 
