@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,15 @@ ONE_OF_EACH = (
     errors.RowsRefused("onnxruntime", "idx=500 must be within the inclusive range [-100,99]"),
     errors.OutputMismatch(
         "onnxruntime", max_abs_error=0.25, max_rel_error=2.5, rows_wrong=3, rows=100, where="missing values"
+    ),
+    errors.LimitNotKept(
+        "onnxruntime/int8-dynamic",
+        verdict="UNDECIDED",
+        found="100 % of 300 rows in the same class",
+        rows=300,
+        rows_needed=2995,
+        all_rows=3295,
+        most_rows=10_000,
     ),
     errors.MeasurementError("it could not be measured"),
     errors.WorkerCrashed("crashed with SIGSEGV", signal=11, stderr="last words"),
@@ -85,6 +95,16 @@ def test_a_mismatch_states_both_errors_and_the_rows() -> None:
         "onnxruntime", max_abs_error=0.25, max_rel_error=2.5, rows_wrong=3, rows=100, where="missing values"
     )
     assert "on 3 of 100 rows (missing values): largest error 0.25 absolute, 2.5 relative" in str(error)
+
+
+def test_a_limit_that_is_undecided_says_how_many_rows_would_decide() -> None:
+    given: dict[str, Any] = {"verdict": "UNDECIDED", "found": "it drops", "rows": 300, "most_rows": 10_000}
+    few = errors.LimitNotKept("b", **given, rows_needed=2995, all_rows=3295)
+    assert few.remedy == "2,995 rows to judge on would decide, a payload of 3,295"
+    many = errors.LimitNotKept("b", **given, rows_needed=20_000, all_rows=20_300)
+    assert "more than the 10,000 that are read: allow more, or leave it out" in str(many)
+    none = errors.LimitNotKept("b", **given, rows_needed=None, all_rows=None)
+    assert "too close to the limit for any number of rows to tell" in str(none)
 
 
 def test_an_unknown_name_is_answered_with_the_closest() -> None:

@@ -47,12 +47,7 @@ def bounds(drops: Drops, rows: int, *, resamples: int = RESAMPLES, groups: int =
     """Return the bounds of a drop on so many ``rows``."""
     rng = np.random.default_rng(_SEED)
     drop = float(drops(np.ones((1, rows), dtype=np.int64))[0])
-    drawn = np.concatenate(
-        [
-            drops(np.stack([np.bincount(rng.integers(0, rows, rows), minlength=rows) for _ in range(count)]))
-            for count in _counts(resamples, rows)
-        ]
-    )
+    drawn = np.concatenate([drops(_resamples(rng, count, rows)) for _, count in _spans(resamples, rows)])
     drawn = np.sort(drawn[np.isfinite(drawn)])
     if not len(drawn) or drawn[0] == drawn[-1]:
         return Bounds(drop, drop, drop)
@@ -64,6 +59,12 @@ def bounds(drops: Drops, rows: int, *, resamples: int = RESAMPLES, groups: int =
         _quantile(drawn, bias, acceleration, ERROR_RATE),
         _quantile(drawn, bias, acceleration, 1 - ERROR_RATE),
     )
+
+
+def _resamples(rng: np.random.Generator, count: int, rows: int) -> np.ndarray:
+    """Return how often each of ``count`` resamples has each row, (count, rows)."""
+    chosen = rng.integers(0, rows, (count, rows)) + rows * np.arange(count)[:, None]
+    return np.bincount(chosen.ravel(), minlength=count * rows).reshape(count, rows)
 
 
 def _quantile(drawn: np.ndarray, bias: float, acceleration: float, level: float) -> float:
@@ -85,10 +86,6 @@ def _acceleration(drops: Drops, rows: int, groups: int, rng: np.random.Generator
     added = left_out.mean() - left_out if len(left_out) else left_out
     spread = float((added**2).sum())
     return 0.0 if spread <= 0 else float((added**3).sum()) / (6 * spread**1.5)
-
-
-def _counts(whole: int, rows: int) -> list[int]:
-    return [count for _, count in _spans(whole, rows)]
 
 
 def _spans(whole: int, rows: int) -> list[tuple[int, int]]:

@@ -159,12 +159,16 @@ def _payload_rows(judged: int) -> int:
 
 
 def _all_rows(candidates: dict[Way, np.ndarray]) -> dict[Way, np.ndarray]:
-    """Return predictions of all rows in each way: where there was no time to call a row alone, as it was together. A
-    share of rows is then told of as many."""
+    """Return predictions of all rows in each way that differs from the first: where there was no time to call a row
+    alone, as it was together. A share of rows is then told of as many."""
     together, alone = candidates["together"], candidates["alone"]
     rest = together[len(alone) :]
     whole = join([alone, rest]) if together.ndim > 1 else np.concatenate([alone, rest])
-    return {**candidates, "alone": whole}
+    return {
+        way: predictions
+        for way, predictions in {**candidates, "alone": whole}.items()
+        if way == "together" or not np.array_equal(predictions, together, equal_nan=True)
+    }
 
 
 def _depends_on_batch(model: Model, candidates: dict[Way, np.ndarray]) -> bool:

@@ -5,6 +5,7 @@ change. Validated here, once; what an artifact makes of them is in ``judging``.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from servefit.backends.quality.metric_names import check_metric, is_function
@@ -48,7 +49,8 @@ class DeviationLimit(Stored, frozen=True, kw_only=True):
                 raise SpecError("max_deviation", f"{self.measure}={self.limit:g}", problem)
 
     def __str__(self) -> str:
-        return f"{self.limit:.12g}" if self.measure == "share" else f"{self.measure}={self.limit:.12g}"
+        digits = format(Decimal(repr(float(self.limit))), "f")
+        return digits if self.measure == "share" else f"{self.measure}={digits}"
 
 
 @shown("metric", "drop", "source")
@@ -190,7 +192,7 @@ def parse_deviations(given: float | str) -> tuple[DeviationLimit, ...]:
         measure = (match["measure"] or "share").lower()
         if measure not in get_args(Measure):
             raise SpecError.unknown("max_deviation", measure, get_args(Measure))
-        limit = parse_share("max_deviation", match["limit"])
+        limit = _share("max_deviation", match["limit"])
         found.append(DeviationLimit(measure=measure, limit=limit))  # type: ignore[arg-type]
     return tuple(found)
 
@@ -217,11 +219,17 @@ def _quality(labels: Any, metric: str | None, drop: float | str | None) -> Quali
     return QualityLimit(source="array", metric=metric, drop=share, labels=label_values(labels))
 
 
+def _share(field: str, text: str) -> float:
+    """Return the share that ``text`` says, with no digit that nobody wrote: 99.9 % is 0.999. Raises SpecError."""
+    share = parse_share(field, text)
+    return float(Decimal(text.strip().rstrip("%").strip()) / 100) if "%" in text else share
+
+
 def _drop(given: float | str) -> float:
     if isinstance(given, str):
         if given.strip().startswith("-"):
             raise SpecError("quality_drop", given, "is below zero")
-        share = parse_share("quality_drop", given)
+        share = _share("quality_drop", given)
         if share > 1:
             raise SpecError("quality_drop", given, "is above 100 %")
         return share

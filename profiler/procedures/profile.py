@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
     from servefit.backends.payload import UsedSizes
+    from servefit.backends.quality.limits import PrecisionLimits
     from servefit.backends.types import KnobValue
     from servefit.profiler.drivers.driver import Driver
     from servefit.profiler.evidence.problem import Problem

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from servefit.backends.quality.limits import PrecisionLimits
 from servefit.cli.job_options import config_with_options
 from servefit.cli.recommend import recommend
 from servefit.errors import SpecError
@@ -111,6 +112,11 @@ TYPED = {
     "seed": 1,
     "allow_noise": True,
     "allow_batch_dependence": True,
+    "allow_precision": "int8,bf16",
+    "max_deviation": "top1=0.99",
+    "quality": "labels.csv",
+    "metric": "f1",
+    "quality_drop": "2%",
     "deploy": "library",
     "http": False,
     "wait": "5s",
@@ -136,6 +142,13 @@ COMMAND_LINE = JobRequest(
     seed=1,
     allow_noise=True,
     allow_batch_dependence=True,
+    precision=PrecisionLimits.of(
+        allow_precision=("int8", "bf16"),
+        max_deviation="top1=0.99",
+        quality="labels.csv",
+        metric="f1",
+        quality_drop=0.02,
+    ),
     deploy="library",
     over_http=False,
 )

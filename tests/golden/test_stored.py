@@ -29,7 +29,8 @@ NOT_KEPT = {"Gpu", "Owner"}
 """Sets are made on machines without a GPU, and hold no job that is being worked on."""
 
 NOT_YET_KEPT = {
-    "AfterIdle", "EndpointCosts", "KnownPrice", "ModelAlone",
+    "AfterIdle", "Deviation", "DeviationLimit", "EndpointCosts", "KnownPrice", "ModelAlone",
+    *("Quality", "QualityDrop", "QualityLimit"),
     *("Attempt", "CallsTime", "Constant", "HostTiming", "JobHost", "Output", "Padding", "PlanRequest", "Size"),
     *("UsedSizes", "WorkTime"),
 }  # fmt: skip

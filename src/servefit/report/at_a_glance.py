@@ -28,7 +28,8 @@ def glance_table(job: RecommendationJob) -> Table:
     The cost is that of an hour, of all instances together, where a rate was asked and every profile has a price. Else
     it is that of a million inferences with the instances fully used, in vCPU-seconds where a profile has no price:
     these cannot be compared with money, and are told apart by their unit. Rates and latencies that were predicted and
-    not measured are marked so. Profiles that share a measurement are one row, that of the cheapest.
+    not measured are marked so. What was found of backends that predict less exactly is a column if one of them is
+    among the recommended. Profiles that share a measurement are one row, that of the cheapest.
 
     Args:
         job: The job; its table has no rows if it has no recommendation.
@@ -42,9 +43,10 @@ def glance_table(job: RecommendationJob) -> Table:
     found = folded(job.recommendations)
     by_the_hour = job.request.sla.rate_per_s is not None and all(each.cost_per_hour is not None for each in found)
     cost = "cost an hour" if by_the_hour else "cost a million"
+    less_exact = any(each.quality is not None for each in found)
     return Table(
         title=recommendations_title(job, f" ({PREDICTED} predicted)"),
-        columns=("profile", "backend and shape", cost, "max rate", "p95", "SLA"),
+        columns=("profile", "backend and shape", cost, "max rate", "p95", *(("quality",) if less_exact else ()), "SLA"),
         rows=[
             (
                 instances(each),
@@ -52,6 +54,7 @@ def glance_table(job: RecommendationJob) -> Table:
                 _per_hour(each) if by_the_hour else _per_million(each),
                 marked(each.trial, capacity_text(each.max_invocations / S_PER_MIN)),
                 marked(each.trial, latency_text(each.trial.judged, "p95")),
+                *((None if each.quality is None else each.quality.short,) if less_exact else ()),
                 None if "verdict" in unasked(job) else each.trial.verdict,
             )
             for each in found

@@ -277,6 +277,8 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
         yield alone(best.model_alone)
     elif best is not None and best.endpoint is not None:
         yield over_http(best.endpoint)
+    if best is not None and best.quality is not None:
+        yield f"It predicts less exactly than the model's own library, as allowed: {best.quality.text}."
     if best is not None:
         yield from _choices(job, best)
     for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):

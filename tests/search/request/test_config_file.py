@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servefit.backends.model.onnx_given import Given
+from servefit.backends.quality.limits import DeviationLimit, PrecisionLimits, QualityLimit
 from servefit.backends.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
@@ -55,6 +56,11 @@ name: nightly
 seed: 3
 allow_noise: true
 allow_batch_dependence: true
+allow_precision: [int8, bf16]
+max_deviation: 1%,cosine=0.99
+quality: labels.csv
+metric: accuracy
+quality_drop: 0.5%
 """
 
 
@@ -100,6 +106,14 @@ def test_every_key_means_what_its_option_means() -> None:
         seed=3,
         allow_noise=True,
         allow_batch_dependence=True,
+        precision=PrecisionLimits(
+            allowed=("int8", "bf16"),
+            deviations=(
+                DeviationLimit(measure="share", limit=0.01),
+                DeviationLimit(measure="cosine", limit=0.99),
+            ),
+            quality=QualityLimit(source="labels.csv", metric="accuracy", drop=0.005),
+        ),
     )
 
 
@@ -114,6 +128,10 @@ def test_every_key_means_what_its_option_means() -> None:
         ("profile: local-1c", "profile: [local-1c]"),
         ("env: {A: 1}", "env: [{variable: A, values: [1]}]"),
         ("stairs: {steps: 2, users: 3, duration: 4s}", "phase: [{users: 3, duration: 4s}, {users: 3, duration: 4s}]"),
+        (
+            "{allow_precision: int8, max_deviation: 0.01}",
+            "{allow_precision: [int8], max_deviation: 1%}",
+        ),
         ('{"rate": "5/s", "$schema": "job.schema.json"}', "rate: 5/s"),
         ("\ufeffrate: 5/s", "rate: 5/s"),
         ('{"env": {"A": "\\ud83d\\ude00"}}', "env: {A: \U0001f600}"),
@@ -203,6 +221,31 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**32 - 1),
     "allow_noise": st.booleans(),
     "allow_batch_dependence": st.booleans(),
+    "precision": st.just(PrecisionLimits())
+    | st.builds(
+        PrecisionLimits,
+        allowed=st.sampled_from([("int8",), ("int8", "bf16")]),
+        deviations=st.builds(
+            lambda *limits: tuple(limit for limit in limits if limit is not None),
+            st.builds(DeviationLimit, measure=st.just("share"), limit=st.floats(1e-6, 1)),
+            st.none() | st.builds(DeviationLimit, measure=st.just("cosine"), limit=st.floats(0.1, 0.9999)),
+            st.none() | st.builds(DeviationLimit, measure=st.just("top1"), limit=st.floats(0.1, 0.9999)),
+        ),
+        quality=st.none()
+        | st.builds(
+            QualityLimit,
+            source=st.just("labels.csv"),
+            metric=st.sampled_from(["accuracy", "recall@5", "own.metrics:score"]),
+            drop=st.floats(1e-6, 1),
+        )
+        | st.builds(
+            QualityLimit,
+            source=st.just("array"),
+            metric=st.just("mae"),
+            drop=st.just(0.5),
+            labels=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=3).map(tuple),
+        ),
+    ),
     "deploy": st.none() | st.sampled_from(["endpoint", "library"]),
     "over_http": st.booleans(),
 }

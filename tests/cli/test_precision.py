@@ -1,0 +1,69 @@
+"""``--allow-precision`` and the limits beside it, on the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from tests.onnx_models import FLOAT, node, save
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Servefit
+
+INT8 = "onnxruntime/int8-dynamic"
+ALLOWED = ("--allow-precision", "int8", "--max-deviation", "20%")
+ROWS = np.random.default_rng(3).standard_normal((450, 8)).astype(np.float32)
+WEIGHTS = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A network of one layer, and rows."""
+    model = tmp_path / "layer.onnx"
+    save(model, {"x": (FLOAT, ["n", 8])}, [node("MatMul", ["x", "w"], ["y"])], {"y": FLOAT}, {"w": WEIGHTS})
+    np.save(tmp_path / "rows.npy", ROWS)
+    return model, tmp_path / "rows.npy"
+
+
+def test_an_artifact_is_compiled_within_limits(servefit: Servefit, files: tuple[Path, Path], tmp_path: Path) -> None:
+    model, rows = files
+    given = ("compile", model, "--payload", rows, "-b", INT8, "--format", "json")
+    ended = servefit(*given, "-o", tmp_path / "out", *ALLOWED)
+    assert ended.status == 0, ended.stderr
+    quality = ended.document["quality"]
+    assert (quality["verdict"], quality["precision"]) == ("PASS", "int8")
+    assert quality["deviations"][0]["limit"] == 0.2
+    refused = servefit(*given, "-o", tmp_path / "other")
+    assert refused.status != 0
+    assert "it computes in int8, which changes predictions; allow it with --allow-precision int8" in refused.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_configuration_is_measured_within_limits(servefit: Servefit, files: tuple[Path, Path]) -> None:
+    model, rows = files
+    ended = servefit("profile", model, "--payload", rows, "-b", INT8, "--duration", "0.3s", "--allow-noise", *ALLOWED)
+    assert ended.status == 0, ended.stderr
+    assert "largest deviation" in ended.stdout
+
+
+@pytest.mark.parametrize("command", [("recommend",), ("profile",), ("compile", "-b", INT8, "-o", "out")])
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (("--allow-precision", "int4", "--max-deviation", "0.1"), "'int4' is not known; did you mean 'int8'?"),
+        (("--max-deviation", "0.1"), "limits artifacts that predict less exactly, and none are allowed"),
+        (("--allow-precision", "int8"), "has no limit to what it may change; give --max-deviation 0.01"),
+        (("--allow-precision", "int8", "--quality", "l.csv"), "quality needs metric beside it"),
+        (("--allow-precision", "int8", "--metric", "f1"), "metric needs quality beside it"),
+    ],
+)
+def test_a_mistake_is_refused_in_one_line(
+    servefit: Servefit, files: tuple[Path, Path], command: tuple[str, ...], given: tuple[str, ...], problem: str
+) -> None:
+    ended = servefit(command[0], files[0], *command[1:], *given)
+    assert ended.status == 2
+    assert problem in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1

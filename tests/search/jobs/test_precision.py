@@ -1,0 +1,169 @@
+"""Jobs that allow less exact artifacts: what takes part, what is kept, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tests.onnx_models import FLOAT, node, save
+
+import servefit as sf
+from servefit.errors import SpecError
+from servefit.report.contents import report_of
+from servefit.search.deployment.deployable import deployable_of_job
+from servefit.search.fleet.subject import check_publishable
+from servefit.search.request.config_file import config_text, parse_config
+from servefit.search.storage.jobs import JobStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servefit.search.jobs.job import RecommendationJob
+
+INT8 = "onnxruntime/int8-dynamic"
+ROWS = np.random.default_rng(3).standard_normal((500, 8)).astype(np.float32)
+WEIGHTS = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+LABELS = (ROWS @ WEIGHTS).argmax(axis=1)
+QUICK: dict[str, Any] = {
+    "profile": "local-1c",
+    "max_tests": 1,
+    "deploy": "library",
+    "http": False,
+    "allow_noise": True,
+}
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(autouse=True)
+def _state(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(state))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "layer.onnx"
+    return save(path, {"x": (FLOAT, ["n", 8])}, [node("MatMul", ["x", "w"], ["y"])], {"y": FLOAT}, {"w": WEIGHTS})
+
+
+@pytest.fixture(scope="module")
+def job(model: Path, state: Path) -> RecommendationJob:
+    """A job whose only test is of an int8 artifact, scored on labels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(state))
+        return sf.recommend(
+            model,
+            payload=ROWS,
+            name="scored",
+            backend=[INT8],
+            allow_precision="int8",
+            max_deviation=0.2,
+            quality=LABELS,
+            metric="accuracy",
+            quality_drop="10%",
+            **QUICK,
+        )
+
+
+def test_an_artifact_within_the_limits_is_one_more_backend(job: RecommendationJob) -> None:
+    assert job.best is not None
+    assert job.best.trial.configuration.backend == INT8
+    [report] = job.compilation
+    assert report.status == "COMPLETED"
+    assert report.quality == job.best.quality
+    assert report.quality is not None
+    assert report.quality.verdict == "PASS"
+    assert report.quality.drop is not None
+    assert report.quality.drop.reference == 1.0
+
+
+def test_quality_is_a_column_and_in_the_document(job: RecommendationJob) -> None:
+    assert job.best is not None
+    quality = job.best.quality
+    assert quality is not None
+    report = report_of(job)
+    [table] = [table for table in report.tables if "quality" in table.columns and "profile" in table.columns][:1]
+    assert table.rows[0][list(table.columns).index("quality")] == quality.short
+    document = json.loads(json.dumps(report.document))
+    [recommended] = document["recommendations"]
+    assert recommended["quality"]["verdict"] == "PASS"
+    assert recommended["quality"]["drop"]["metric"] == "accuracy"
+    assert recommended["quality"]["text"] == document["compilation"][0]["quality"]["text"] == quality.text
+
+
+def test_the_report_draws_cost_against_quality(job: RecommendationJob) -> None:
+    [plot] = [plot for section in report_of(job).sections for plot in section.plots if plot.name == "cost-quality"]
+    assert job.best is not None
+    assert job.best.quality is not None
+    assert job.best.quality.drop is not None
+    [series] = plot.series
+    assert (series.name, list(series.x)) == (INT8, [100 * job.best.quality.drop.drop])
+    assert [guide.at for guide in plot.guides] == [10.0]
+    assert plot.table.rows[0][:2] == (INT8, "int8")
+
+
+def test_limits_and_labels_are_kept_with_the_job(job: RecommendationJob) -> None:
+    with JobStore.open(None) as store:
+        kept = store.job("scored").header.request.precision
+    assert kept == job.request.precision
+    assert kept.quality is not None
+    assert kept.quality.labels == tuple(LABELS.tolist())
+    text = config_text(job.request, model="layer.onnx")
+    assert parse_config(text.encode(), "job.yaml").request("scored").precision == kept
+
+
+def test_what_is_recommended_can_be_deployed(job: RecommendationJob) -> None:
+    assert deployable_of_job("scored").artifact.backend == INT8
+
+
+def test_what_breaks_the_limits_is_a_failed_compilation_with_its_numbers(model: Path) -> None:
+    job = sf.recommend(
+        model, payload=ROWS, backend=["onnxruntime", INT8], allow_precision="int8", max_deviation=1e-6, **QUICK
+    )
+    failed = {report.backend: report for report in job.compilation}[INT8]
+    assert failed.status == "FAILED"
+    assert failed.reason is not None
+    assert "largest deviation" in failed.reason
+    assert "1e-06 is allowed" in failed.reason
+    assert job.best is not None
+    assert job.best.trial.configuration.backend == "onnxruntime"
+    assert job.best.quality is None
+
+
+def test_labels_that_do_not_fit_are_refused_before_there_is_a_job(model: Path) -> None:
+    with pytest.raises(SpecError, match="has 3 labels, and array has 500 rows"):
+        sf.recommend(
+            model,
+            payload=ROWS,
+            name="unfit",
+            allow_precision="int8",
+            quality=[0, 1, 2],
+            metric="accuracy",
+            quality_drop=0.01,
+            **QUICK,
+        )
+    with pytest.raises(SpecError, match="unfit"):
+        sf.load_job("unfit")
+
+
+def test_a_function_of_the_users_own_is_run_on_no_other_host(job: RecommendationJob) -> None:
+    from dataclasses import replace
+
+    check_publishable(job.header)
+    quality = job.request.precision.quality
+    assert quality is not None
+    own = replace(job.request.precision, quality=replace(quality, metric="own:score"))
+    with pytest.raises(SpecError, match="others run no code that a job names"):
+        check_publishable(replace(job.header, request=replace(job.request, precision=own)))
+
+
+def test_a_model_is_profiled_within_limits(model: Path) -> None:
+    limits = sf.PrecisionLimits.of(allow_precision="int8", max_deviation="cosine=0.9")
+    found = sf.profile(model, payload=ROWS, backend=INT8, precision=limits, users=1, duration_s=0.2, allow_noise=True)
+    assert found.compilation.quality is not None
+    assert found.compilation.quality.verdict == "PASS"
