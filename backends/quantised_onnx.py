@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.backends.cpu import has_instructions
 from servefit.backends.model import onnx_io
 from servefit.backends.model.onnx_file import read_graph
-from servefit.backends.model.onnx_interface import refusals
-from servefit.backends.model.onnx_io import OnnxInterface
+from servefit.backends.model.onnx_io import OnnxInterface, refusals
 from servefit.backends.model.types import Library, Task
 from servefit.backends.onnx_session import open_session
 from servefit.backends.onnxruntime import OnnxRuntimeBackend
