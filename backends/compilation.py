@@ -27,7 +27,7 @@ from servefit.backends.model.kept import as_kept
 from servefit.backends.parity import Agreement
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Precision, Predictor, Settings, Target
-from servefit.backends.verification import checked_sets, in_child, payload_rows, verify
+from servefit.backends.verification import drawn_sets, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 from servefit.field_types import check_type
 from servefit.showing import shown
@@ -148,7 +148,8 @@ def _compile(
             entry = _check_payload(model, entry, payload, digest)
         _log.info("%s (%s): the artifact is cached in %s", backend, target.value, entry.artifact.folder)
         return _compilation(entry, digest, cached=True)
-    checked_on = checked_sets(model, payload)
+    drawn = drawn_sets(model)
+    checked_on = drawn if payload is None else [*drawn, payload_rows(model, payload)]
     agreements: list[Agreement] = []
 
     def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:

@@ -113,14 +113,12 @@ def payload_rows(model: Model, payload: Payload) -> RowSet:
     return RowSet(np.ascontiguousarray(payload.rows[chosen]), np.full(len(chosen), "payload rows"))
 
 
-def checked_sets(model: Model, payload: Payload | None) -> list[RowSet]:
-    """Return the rows that a new artifact is checked on: those that are drawn from the model, and those of the payload,
-    where there is one. Of a script nothing is drawn, since nobody else knows what it takes."""
+def drawn_sets(model: Model) -> list[RowSet]:
+    """Return the rows that a new artifact is checked on besides those of a payload: drawn from the model, and padded
+    where it pads. Of a script nothing is drawn, since nobody else knows what it takes."""
     if model.signature.opaque:
-        drawn = [RowSet(np.empty((0, model.signature.features), np.float32), np.empty(0, str))]
-    else:
-        drawn = [drawn_rows(model), *padded_rows(model)]
-    return drawn if payload is None else [*drawn, payload_rows(model, payload)]
+        return [RowSet(np.empty((0, model.signature.features), np.float32), np.empty(0, str))]
+    return [drawn_rows(model), *padded_rows(model)]
 
 
 def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agreement]:
