@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from hashlib import sha256
 from math import inf
@@ -27,7 +27,7 @@ from servefit.backends.model.kept import as_kept
 from servefit.backends.parity import Agreement
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Precision, Predictor, Settings, Target
-from servefit.backends.verification import drawn_rows, in_child, padded_rows, payload_rows, verify
+from servefit.backends.verification import drawn_sets, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 from servefit.field_types import check_type
 from servefit.showing import shown
@@ -61,7 +61,9 @@ class Compilation:
     """A compiled and checked artifact. ``seconds`` is what compiling took, in this call or when the artifact was
     cached; the errors are the largest on the ``rows_checked`` rows drawn from the model and of this call's payload.
     ``quality`` is what was found of an artifact that predicts less exactly, which was checked on rows of the payload
-    alone; None for an exact one."""
+    alone; None for an exact one. No rows are checked where the model is a script, which cannot be compared with
+    anything: ``function_s`` are the seconds that its functions took for a request of the payload, by name, the median
+    of those that were tried."""
 
     backend: str
     target: Target
@@ -72,6 +74,7 @@ class Compilation:
     max_rel_error: float
     rows_checked: int
     quality: Quality | None = None
+    function_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def compile_model(
@@ -145,7 +148,7 @@ def _compile(
             entry = _check_payload(model, entry, payload, digest)
         _log.info("%s (%s): the artifact is cached in %s", backend, target.value, entry.artifact.folder)
         return _compilation(entry, digest, cached=True)
-    drawn = [drawn_rows(model), *padded_rows(model)]
+    drawn = drawn_sets(model)
     checked_on = drawn if payload is None else [*drawn, payload_rows(model, payload)]
     agreements: list[Agreement] = []
 
@@ -321,4 +324,5 @@ def _compilation(entry: cache.Entry, payload_digest: str, *, cached: bool) -> Co
         max_abs_error=agreement.max_abs_error,
         max_rel_error=agreement.max_rel_error,
         rows_checked=agreement.rows,
+        function_s=agreement.function_s,
     )

@@ -24,7 +24,7 @@ rounds each addition the same way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +34,7 @@ from servefit.backends.model.types import Task
 from servefit.errors import OutputMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from servefit.backends.model import Model, Signature
 
@@ -60,11 +60,13 @@ LOG_LINK_OBJECTIVES = frozenset(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """The largest errors found on ``rows`` rows; relative ones where the reference is 1000 times what is allowed
-    absolutely, because close to zero they say nothing about a sum."""
+    absolutely, because close to zero they say nothing about a sum. ``function_s`` are the seconds that each function of
+    a script took for a request, by name: a script is timed, and not compared."""
 
     max_abs_error: float
     max_rel_error: float
     rows: int
+    function_s: Mapping[str, float] = field(default_factory=dict)
 
     def __or__(self, other: Agreement) -> Agreement:
         """Return what was found on both sets of rows."""
@@ -72,6 +74,7 @@ class Agreement:
             max_abs_error=max(self.max_abs_error, other.max_abs_error),
             max_rel_error=max(self.max_rel_error, other.max_rel_error),
             rows=self.rows + other.rows,
+            function_s=other.function_s or self.function_s,
         )
 
 

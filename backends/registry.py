@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, cast
 
+from servefit.backends.model.types import Library
 from servefit.plug_ins import PlugIns
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ BUILT_IN = {
     "tl2cgen": "servefit.backends.tl2cgen:TL2cgenBackend",
     "onedal": "servefit.backends.onedal:OneDALBackend",
     "forest": "servefit.backends.forest.backend:ForestBackend",
+    "script": "servefit.backends.script.backend:ScriptBackend",
 }
 
 BACKENDS = PlugIns(field="backend", group=ENTRY_POINT_GROUP, built_in=BUILT_IN)
@@ -39,6 +41,13 @@ BACKENDS = PlugIns(field="backend", group=ENTRY_POINT_GROUP, built_in=BUILT_IN)
 def backend_names() -> tuple[str, ...]:
     """Return the names of all backends: the built-in ones first, then those of other packages in alphabetical order."""
     return BACKENDS.names()
+
+
+def candidate_names(library: Library) -> tuple[str, ...]:
+    """Return the names of the backends that are tried with a model of ``library`` unasked: a script is served by itself
+    or by another package's backend, and the backend of scripts serves nothing else."""
+    ours = ("script",) if library is Library.SCRIPT else tuple(name for name in BUILT_IN if name != "script")
+    return (*ours, *(name for name in backend_names() if name not in BUILT_IN))
 
 
 def imported(name: str) -> Backend:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from servefit.backends.model.packing import join_predictions
 from servefit.backends.reference import reference
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Settings, Target
-from servefit.errors import CompileFailed
+from servefit.errors import CompileFailed, RowsRefused, UnsupportedModel
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -113,6 +114,33 @@ BATCH_ROWS = 32
 
 ALONE_S = 20.0
 """Ten thousand rows of a small network take less, a thousand of a text encoder too. Chosen, not measured."""
+
+
+def answer_requests(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[dict[str, float]]:
+    """Have the script of ``artifact`` answer each request in ``sets`` twice, and return for each set the median seconds
+    that its functions took the second time, by name. Raises CompileFailed for a request that it does not answer, and
+    BackendError where the script cannot be loaded."""
+    from servefit.backends.script.backend import UNPACKED, ScriptPredictor
+
+    try:
+        predictor = ScriptPredictor(artifact.folder / UNPACKED, 1)
+    except UnsupportedModel as error:
+        raise CompileFailed(artifact.backend, str(error)) from error
+    timed: list[dict[str, float]] = []
+    for requests in sets:
+        taken: dict[str, list[float]] = {}
+        for nth in range(len(requests)):
+            try:
+                predictor.predict(requests[nth : nth + 1])
+                predictor.script.seconds.clear()
+                predictor.predict(requests[nth : nth + 1])
+            except RowsRefused as error:
+                tried = f"request {nth + 1} of {len(requests)} that were tried"
+                raise CompileFailed(artifact.backend, f"{tried}: {error.told}") from error
+            for name, seconds in predictor.script.seconds.items():
+                taken.setdefault(name, []).append(seconds)
+        timed.append({name: median(seconds) for name, seconds in taken.items()})
+    return timed
 
 
 def _numbers(backend: str, predictions: Any) -> np.ndarray:

@@ -54,13 +54,17 @@ _ROWS_OF_A_SIZE = 4
 
 _PADDED = "padding changes its predictions"
 
-_TREES_ALONE = (Library.XGBOOST, Library.LIGHTGBM)
+_ROWS_ALONE = (Library.XGBOOST, Library.LIGHTGBM, Library.SCRIPT)
 """Libraries whose models look at one row at a time."""
+
+_TRIED_REQUESTS = 8
+"""Of a payload for a script, evenly spaced: one may take a second. Chosen, not measured."""
 
 _DOING = {
     "compile_artifact": "compiling",
     "predict_candidate": "the check of its predictions",
     "predict_reference": "predicting with the model's own library",
+    "answer_requests": "the script's answer to the first requests",
 }
 
 
@@ -103,16 +107,30 @@ def padded_rows(model: Model) -> list[RowSet]:
 def payload_rows(model: Model, payload: Payload) -> RowSet:
     """Return the rows of ``payload``, or as many of them as are checked."""
     limit = MAX_PAYLOAD_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
+    if model.signature.opaque:
+        limit = _TRIED_REQUESTS
     chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), limit)).astype(np.int64)
     return RowSet(np.ascontiguousarray(payload.rows[chosen]), np.full(len(chosen), "payload rows"))
+
+
+def drawn_sets(model: Model) -> list[RowSet]:
+    """Return the rows that a new artifact is checked on besides those of a payload: drawn from the model, and padded
+    where it pads. Of a script nothing is drawn, since nobody else knows what it takes."""
+    if model.signature.opaque:
+        return [RowSet(np.empty((0, model.signature.features), np.float32), np.empty(0, str))]
+    return [drawn_rows(model), *padded_rows(model)]
 
 
 def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agreement]:
     """Compare on each of ``sets``: all rows in one call, and the first few one by one. What is predicted one by one is
     held against what the reference says of rows together, or, where that depends on the batch, of rows alone. Raises
     OutputMismatch where predictions differ, CompileFailed where they cannot be made, NoReference where the model's own
-    library makes none."""
+    library makes none. A script is its own measure: it is only seen to answer, on no rows that count as compared.
+    """
     name = artifact.backend
+    if model.library is Library.SCRIPT and name == model.reference:
+        timed = in_child(name, "answer_requests", artifact, [each.rows for each in sets])
+        return [Agreement(max_abs_error=0.0, max_rel_error=0.0, rows=0, function_s=times) for times in timed]
     expected = _reference_predictions(model, name, [each.rows for each in sets])
     moved: Sequence[np.ndarray | None] = [None] * len(sets)
     if _may_be_nudged(model):
@@ -182,7 +200,7 @@ def _is_network(model: Model) -> bool:
 def check_batch_dependence(model: Model, payload: Payload) -> Model:
     """Return ``model``, which says so where its own library predicts rows of ``payload`` differently together and one
     at a time. Where the library does not answer, that is for whoever compares predictions with it to say."""
-    if model.batch_dependent or payload.synthetic or model.library in _TREES_ALONE:
+    if model.batch_dependent or payload.synthetic or model.library in _ROWS_ALONE:
         return model
     rows = payload_rows(model, payload).rows
     try:

@@ -26,6 +26,7 @@ ONE_OF_EACH = (
     errors.BackendError("treelite", "it failed", remedy="use another backend"),
     errors.BackendUnavailable("tl2cgen", "no C compiler", remedy="install gcc"),
     errors.CompileFailed("tl2cgen", "gcc failed", command="gcc -O3 main.c", stderr="main.c:1: error"),
+    errors.ScriptFailed("input_fn", "raised ValueError: no text/csv here (line 12 of inference.py)", status=400),
     errors.RowsRefused("onnxruntime", "idx=500 must be within the inclusive range [-100,99]"),
     errors.OutputMismatch(
         "onnxruntime", max_abs_error=0.25, max_rel_error=2.5, rows_wrong=3, rows=100, where="missing values"

@@ -50,6 +50,10 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
             from servefit.backends.inspection.skops import inspect_skops
 
             return inspect_skops(path, folder)
+        if model_format is Format.SCRIPT:
+            from servefit.backends.inspection.script import inspect_script
+
+            return inspect_script(path)
         from servefit.backends.inspection.pickled import inspect_pickle
 
         return inspect_pickle(path, folder)

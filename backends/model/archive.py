@@ -74,6 +74,11 @@ def find_model(folder: Path) -> Path:
     return servable[0]
 
 
+def is_model(file: Path) -> bool:
+    """Return whether ``file`` is in a model format that servefit takes."""
+    return _refusal(file) is None
+
+
 def visible_files(folder: Path) -> list[Path]:
     """Return the regular files under ``folder`` by name, without hidden ones ("._model" is a trace of macOS) and what
     lies in hidden folders. Raises CorruptModel when there are very many: that is no model's folder."""

@@ -14,7 +14,17 @@ from typing import Any
 from servefit.backends.model.archive import find_model, unpack
 from servefit.backends.model.formats import is_gzip_archive, model_format
 from servefit.backends.model.keeping import ModelFile, file_digest
-from servefit.errors import CorruptModel, OutOfMemory, TimedOut, UnsupportedModel, WorkerCrashed
+from servefit.backends.model.scripts import SCRIPT, has_script, pack
+from servefit.backends.model.types import Format
+from servefit.errors import (
+    CorruptModel,
+    ModelError,
+    OutOfMemory,
+    TimedOut,
+    UnsupportedModel,
+    UntrustedModel,
+    WorkerCrashed,
+)
 from servefit.isolation import call_isolated
 
 MEMORY_BYTES = 2**29
@@ -33,15 +43,24 @@ def find_in_folder(folder: Path) -> Path:
     return found
 
 
-def find_in_file(copy: Path, digest: str, folder: Path, *, blamed: Path) -> ModelFile:
+def find_in_file(copy: Path, digest: str, folder: Path, *, blamed: Path, trust_code: bool = False) -> ModelFile:
     """Return the model that ``copy`` is, a file of that SHA-256, or else the one in it, unpacked into the empty
-    ``folder``.
+    ``folder``. An archive with a script is the model itself where code is trusted.
 
-    Raises CorruptModel, UnsupportedModel and StateError. They say of ``blamed``, which the user named, what is wrong.
+    Raises CorruptModel, UnsupportedModel, UntrustedModel where there is nothing but a script, and StateError. They say
+    of ``blamed``, which the user named, what is wrong.
     """
+    size = copy.stat().st_size
     with blaming(copy, str(blamed)):
-        found: ModelFile = _bounded(model_in_file, copy, digest, folder, size=copy.stat().st_size, blamed=copy)
+        found: ModelFile = _bounded(model_in_file, copy, digest, folder, trust_code, size=size, blamed=copy)
     return found
+
+
+def pack_folder(folder: Path, archive: Path) -> None:
+    """Write the folder of a model with a script that the user named into ``archive``, as ``scripts.pack`` does. Raises
+    CorruptModel, StateError."""
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    _bounded(pack, folder, archive, size=size, blamed=folder)
 
 
 def unpack_bounded(archive: Path, folder: Path) -> None:
@@ -49,14 +68,22 @@ def unpack_bounded(archive: Path, folder: Path) -> None:
     _bounded(unpack, archive, folder, size=archive.stat().st_size, blamed=archive)
 
 
-def model_in_file(copy: Path, digest: str, folder: Path) -> ModelFile:
+def model_in_file(copy: Path, digest: str, folder: Path, trust_code: bool = False) -> ModelFile:
     """Find the model in a file: the part of ``find_in_file`` that runs in the child process."""
     if not is_gzip_archive(copy):
         return ModelFile(file=copy, digest=digest, format=model_format(copy))
     unpack(copy, folder)
-    with blaming(folder, str(copy)):
-        file = find_model(folder)
-    return ModelFile(file=file, digest=file_digest(file), format=model_format(file))
+    script = SCRIPT if has_script(folder) else None
+    if script and trust_code:
+        return ModelFile(file=copy, digest=digest, format=Format.SCRIPT)
+    try:
+        with blaming(folder, str(copy)):
+            file = find_model(folder)
+    except ModelError as error:
+        if script is None:
+            raise
+        raise UntrustedModel(copy, script=script) from error
+    return ModelFile(file=file, digest=file_digest(file), format=model_format(file), script=script)
 
 
 @contextmanager
@@ -68,6 +95,8 @@ def blaming(path: Path, name: str) -> Iterator[None]:
         raise CorruptModel(Path(name), error.reason.replace(str(path), name), remedy=error.remedy) from error
     except UnsupportedModel as error:
         raise UnsupportedModel(error.what.replace(str(path), name), remedy=error.remedy) from error
+    except UntrustedModel as error:
+        raise UntrustedModel(Path(name), script=error.script) from error
 
 
 def _bounded(function: Any, *arguments: Any, size: int, blamed: Path) -> Any:

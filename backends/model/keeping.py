@@ -31,6 +31,7 @@ _SUFFIXES = {
     Format.ONNX: ".onnx",
     Format.PICKLE: ".pkl",
     Format.SKOPS: ".skops",
+    Format.SCRIPT: ".tar.gz",
 }
 """xgboost and Treelite go by the suffix; the other libraries read whatever they are given."""
 
@@ -50,11 +51,13 @@ _Version: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model file whose content has this SHA-256, and the format that it is in."""
+    """A model file whose content has this SHA-256, and the format that it is in. ``script`` is the script that lay
+    beside it in its archive and was left out, if there was one."""
 
     file: Path
     digest: str
     format: Format
+    script: str | None = None
 
 
 def read_once(source: Path, copy: Path) -> str:

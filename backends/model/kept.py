@@ -9,6 +9,7 @@ from pathlib import Path
 from servefit.backends.model.keeping import digest_in_name, find_kept, has_digest, keep, read_once
 from servefit.backends.model.loading import file_of, inspect_and_keep, inspect_file, reading
 from servefit.backends.model.opened import Model
+from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, ModelError
 
 
@@ -26,7 +27,9 @@ def check_kept(model: Model) -> None:
         return
     changed = CorruptModel(model.file, "it is gone, or not what it was when it was measured")
     try:
-        with reading(file_of(Path(model.source)), model.given) as found:
+        trusted = model.format is Format.SCRIPT
+        source = file_of(Path(model.source), trust_code=trusted)
+        with reading(source, model.given, trust_code=trusted) as found:
             if found.digest not in model.file.parts:
                 raise changed
             inspect_file(found)  # which also rewrites the models that had to be rewritten
@@ -49,7 +52,8 @@ def as_kept(model: Model) -> Model:
         return model
     changed = CorruptModel(model.file, "it is not what it was when it was opened")
     kept = find_kept(model.digest)
-    with reading(model.file) if kept is None else nullcontext(kept) as found:
+    trusted = model.format is Format.SCRIPT
+    with reading(model.file, trust_code=trusted) if kept is None else nullcontext(kept) as found:
         # Before it is opened: a pickle was trusted with that content, and not with another.
         if found.digest != model.digest:
             raise changed

@@ -18,11 +18,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from servefit.backends.model.finding import blaming, find_in_file, find_in_folder
+from servefit.backends.model.finding import blaming, find_in_file, find_in_folder, pack_folder
 from servefit.backends.model.inspection_record import SCHEMA, Inspection
 from servefit.backends.model.keeping import (
     ModelFile,
     digest_in_name,
+    file_digest,
     find_kept,
     has_digest,
     keep,
@@ -33,10 +34,12 @@ from servefit.backends.model.keeping import (
 from servefit.backends.model.live import save_live
 from servefit.backends.model.onnx_given import NOTHING_GIVEN, Given, with_given
 from servefit.backends.model.onnx_weights import in_one_file, keeps_weights_elsewhere
+from servefit.backends.model.scripts import SCRIPT, has_script, python_and_packages
 from servefit.backends.model.types import Format, Library
 from servefit.errors import (
     BackendUnavailable,
     CorruptModel,
+    ModelError,
     OutOfMemory,
     StateError,
     TimedOut,
@@ -70,17 +73,35 @@ class OpenedFile:
     warnings: tuple[str, ...] = ()
 
 
-def load_source(source: Any, *, trust_pickle: bool = False, given: Given = NOTHING_GIVEN) -> OpenedFile:
+def load_source(
+    source: Any, *, trust_pickle: bool = False, trust_code: bool = False, given: Given = NOTHING_GIVEN
+) -> OpenedFile:
     """Open ``source``: see ``Model.load``."""
     if not isinstance(source, str | PathLike):
         if given:
             raise given.refuse()
         return _load_live(source)
-    file = file_of(Path(source))
-    with reading(file, given) as found:
+    file = file_of(Path(source), trust_code=trust_code)
+    with reading(file, given, trust_code=trust_code) as found:
         if found.format is Format.PICKLE and not trust_pickle:
             raise UntrustedModel(file)
-        return inspect_and_keep(found, str(source))
+        opened = inspect_and_keep(found, str(source))
+    script = _script_beside(Path(source), found)
+    return opened if script is None else replace(opened, warnings=(*opened.warnings, _left_out(script)))
+
+
+def _script_beside(source: Path, found: ModelFile) -> str | None:
+    """Return the script that is left out, where there is one beside the model."""
+    if found.format is not Format.SCRIPT and source.is_dir() and has_script(source):
+        return SCRIPT
+    return found.script
+
+
+def _left_out(script: str) -> str:
+    return (
+        f"{script} beside the model is not run: requests go to the model file itself; --trust-code (trust_code=True) "
+        "measures and serves the script"
+    )
 
 
 def _load_live(source: Any) -> OpenedFile:
@@ -95,9 +116,16 @@ def _load_live(source: Any) -> OpenedFile:
     return replace(live, warnings=saved.warnings)
 
 
-def file_of(path: Path) -> Path:
-    """Return the file that ``path`` is, or the one model in the folder that it is. Raises CorruptModel,
-    UnsupportedModel."""
+def file_of(path: Path, *, trust_code: bool = False) -> Path:
+    """Return the file that ``path`` is, or the one model in the folder that it is; the folder itself where that has a
+    script, and code is trusted. Raises CorruptModel, UnsupportedModel, UntrustedModel."""
+    if path.is_dir() and has_script(path):
+        if trust_code:
+            return path
+        try:
+            return find_in_folder(path)
+        except ModelError as error:
+            raise UntrustedModel(path, script=SCRIPT) from error
     if path.is_dir():
         return find_in_folder(path)
     if not path.is_file():
@@ -106,21 +134,28 @@ def file_of(path: Path) -> Path:
 
 
 @contextmanager
-def reading(file: Path, given: Given = NOTHING_GIVEN) -> Iterator[ModelFile]:
+def reading(file: Path, given: Given = NOTHING_GIVEN, *, trust_code: bool = False) -> Iterator[ModelFile]:
     """Read a file of the user's, once; provide the model in it, with what is ``given`` of its inputs, which is gone
-    after the block unless it is kept then."""
+    after the block unless it is kept then. Of a folder with a script all files are read, where code is trusted."""
     with _reading_folder() as folder:
         copy = folder / "file" / file.name
         with writing(copy):
             copy.parent.mkdir()
-        digest = read_once(file, copy)
-        found = find_kept(digest) or named_by_format(_found(file, copy, digest, folder))
+        if file.is_dir():
+            pack_folder(file, copy)
+            digest = file_digest(copy)
+        else:
+            digest = read_once(file, copy)
+        kept = find_kept(digest)
+        if kept is not None and kept.format is Format.SCRIPT and not trust_code:
+            kept = None  # it was trusted before, and may hold a model that needs no trust
+        found = kept or named_by_format(_found(file, copy, digest, folder, trust_code=trust_code))
         yield with_given(found, given, folder / "given") if given else found
 
 
-def _found(file: Path, copy: Path, digest: str, folder: Path) -> ModelFile:
+def _found(file: Path, copy: Path, digest: str, folder: Path, *, trust_code: bool) -> ModelFile:
     """Return the model in ``copy``, which is of ``file``, as one file."""
-    found = find_in_file(copy, digest, folder / "unpacked", blamed=file)
+    found = find_in_file(copy, digest, folder / "unpacked", blamed=file, trust_code=trust_code)
     if found.format is not Format.ONNX or not keeps_weights_elsewhere(found.file):
         return found
     with blaming(found.file, str(file)):
@@ -206,7 +241,10 @@ def _crash_reason(library: str, error: WorkerCrashed) -> str:
 
 
 def _library_version(library: Library) -> str:
-    """Return the installed version of a library, which is not imported. Raises BackendUnavailable."""
+    """Return the installed version of a library, which is not imported: of a script, that of Python and of all
+    packages, since any of them may be what it uses. Raises BackendUnavailable."""
+    if library is Library.SCRIPT:
+        return python_and_packages()
     module = "onnxruntime" if library is Library.ONNX else library.value
     if find_spec(module) is None:
         raise BackendUnavailable(

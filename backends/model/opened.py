@@ -74,6 +74,11 @@ class Model(Stored, frozen=True, kw_only=True):
         return Given({each.name: each.value for each in self.constants}, None if padding is None else padding.mask)
 
     @property
+    def is_called_singly(self) -> bool:
+        """True if a call takes one request, so that there is nothing in joining some."""
+        return self.signature.opaque
+
+    @property
     def reference(self) -> str:
         """The name of the backend whose predictions define this model's."""
         return "onnxruntime" if self.library is Library.ONNX else self.library.value
@@ -84,6 +89,7 @@ class Model(Stored, frozen=True, kw_only=True):
         source: Any,
         *,
         trust_pickle: bool = False,
+        trust_code: bool = False,
         inputs: Mapping[str, float | str] | None = None,
         sizes: Mapping[str, Sequence[int]] | None = None,
         pad: str | None = None,
@@ -93,6 +99,8 @@ class Model(Stored, frozen=True, kw_only=True):
         Args:
             source: What to open.
             trust_pickle: Whether a pickle may be opened, which runs code.
+            trust_code: Whether the script of an archive or a folder may be run, which is ``code/inference.py``; it then
+                is the model. Without, it is left out, and the model file beside it is opened.
             inputs: Values of inputs of an ONNX model that are the same in all requests, by name: a number, or
                 "zeros". They become part of the model.
             sizes: The sizes of the requests that are drawn where there is no payload, by the names that the model has
@@ -114,7 +122,8 @@ class Model(Stored, frozen=True, kw_only=True):
 
         given = Given.checked(inputs, pad)
         constants = tuple(Constant(name=name, value=value) for name, value in given.constants.items())
-        opened = replace(cls.of(load_source(source, trust_pickle=trust_pickle, given=given)), constants=constants)
+        found = load_source(source, trust_pickle=trust_pickle, trust_code=trust_code, given=given)
+        opened = replace(cls.of(found), constants=constants)
         return replace(opened, signature=opened.signature.drawn_with(sizes)) if sizes else opened
 
     @classmethod

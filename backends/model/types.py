@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 
 class Library(StrEnum):
-    """The library that made a model; the backend of the same name is its reference (onnxruntime for ONNX)."""
+    """The library that made a model; the backend of the same name is its reference (onnxruntime for ONNX). A script is
+    what SageMaker's containers run: whatever it uses, it is the only one that says what it answers."""
 
     XGBOOST = "xgboost"
     LIGHTGBM = "lightgbm"
     SKLEARN = "sklearn"
     ONNX = "onnx"
+    SCRIPT = "script"
 
 
 class Format(StrEnum):
@@ -39,6 +41,7 @@ class Format(StrEnum):
     ONNX = "onnx"
     PICKLE = "pickle"
     SKOPS = "skops"
+    SCRIPT = "script"
 
     @property
     def library(self) -> Library:
@@ -171,6 +174,9 @@ class Signature(Stored, frozen=True, kw_only=True):
     one size only.
 
     Models that are no networks, and take columns of different kinds, have an input for each column, of one value a row.
+
+    ``opaque`` says that a request is bytes of a content type, which only the model itself reads: a row then is one
+    request, as ``model.opaque`` packs it, and a prediction is its answer.
     """
 
     task: Task
@@ -185,6 +191,7 @@ class Signature(Stored, frozen=True, kw_only=True):
     output_tensors: tuple[Output, ...] = ()
     output_sizes: tuple[str, ...] = ()
     padding: Padding | None = None
+    opaque: bool = False
 
     @property
     def has_columns(self) -> bool:

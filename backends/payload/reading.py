@@ -19,6 +19,7 @@ from servefit.backends.model.formats import recognise
 from servefit.backends.model.packing import join
 from servefit.backends.model.types import Format
 from servefit.backends.payload.arrays import load_npy, load_npz, read_npy, read_npz, table_of_array
+from servefit.backends.payload.bodies import Bodies, bodies_payload
 from servefit.backends.payload.columns import Columns, columns_of_objects, read_columns
 from servefit.backends.payload.delimited import read_delimited
 from servefit.backends.payload.exact import EXACT, joined, of_objects
@@ -29,7 +30,7 @@ from servefit.backends.payload.table import MAX_ROWS, Table, rows_for, unused_co
 from servefit.backends.payload.tensors import holds_tensors, rows_of_arrays, rows_of_documents, rows_of_requests
 from servefit.backends.payload.types import Payload, used_sizes
 from servefit.checks import check_whole
-from servefit.errors import CorruptModel, PayloadMismatch
+from servefit.errors import CorruptModel, PayloadMismatch, SpecError
 from servefit.state import temporary_folder
 
 if TYPE_CHECKING:
@@ -40,13 +41,16 @@ _TAKEN = "CSV, JSON, JSON Lines, NPY, NPZ or Parquet"
 
 def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
     """Return the payload that ``source`` is: a path, an array or table (anything with ``to_numpy``), rows as nested
-    lists, one that was read for this model, or None for a synthetic one drawn from ``seed``. Raises PayloadMismatch,
+    lists, one that was read for this model, or None for a synthetic one drawn from ``seed``; for a script, what
+    ``Bodies`` take, or Bodies. Raises PayloadMismatch,
     and SpecError for a seed out of range."""
     check_seed(seed)
-    if source is None:
-        return synthetic_payload(model, seed=seed)
     if isinstance(source, Payload):
         return source
+    if model.signature.opaque:
+        return bodies_payload(source, model.signature)
+    if source is None:
+        return synthetic_payload(model, seed=seed)
     return payload_of(source, model.signature)
 
 
@@ -57,7 +61,14 @@ def check_seed(seed: int) -> None:
 
 def payload_of(source: Any, signature: Signature | None = None) -> Payload:
     """Return the payload that ``source`` is, for a model of that signature; None where no model is known, and rows are
-    as wide as they are. Raises PayloadMismatch."""
+    as wide as they are. Raises PayloadMismatch, and SpecError for bytes to a model that takes rows."""
+    if isinstance(source, Bodies):
+        raise SpecError(
+            "content_type",
+            source.content_type,
+            "is said of a payload of opaque bytes, and this model takes rows",
+            remedy="leave --content-type, --accept and --each-line out, or serve a script with --trust-code",
+        )
     if isinstance(source, str | Path):
         return read_payload(source, signature)
     return _payload_of_array(source, signature)

@@ -46,7 +46,7 @@ def used_sizes(rows: np.ndarray, signature: Signature) -> tuple[UsedSizes, ...]:
 def with_sizes_of(model: Model, payload: Payload) -> Model:
     """Return ``model``, whose requests are said to have the sizes that those of ``payload`` have: some rows', from the
     smallest to the largest."""
-    if not payload.sizes or payload.synthetic:
+    if not payload.sizes or payload.synthetic or model.signature.opaque:
         return model
     names = [size.name for size in payload.sizes if size.name != TEXT_SIZE]
     if not names:

@@ -83,6 +83,7 @@ def compare_deployments(
     rows_per_request: int = 1,
     seed: int = 0,
     trust_pickle: bool = False,
+    trust_code: bool = False,
     allow_noise: bool = False,
     wait_s: float | None = None,
     on_prepared: Callable[[], None] | None = None,
@@ -106,6 +107,7 @@ def compare_deployments(
         rows_per_request: Rows of the payload in one request.
         seed: Seed of traffic and drawn rows.
         trust_pickle: Unpickle a model, which runs code.
+        trust_code: Run the script of a model (code/inference.py).
         allow_noise: Let measurements count that the machine disturbed, and do not repeat them.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
         on_prepared: Called once both are compiled; None: nobody.
@@ -139,7 +141,7 @@ def compare_deployments(
     with measuring_slot(f"comparison of {model_name(model)}", wait_s=wait_s):
         began = time.monotonic()
         first, second = (
-            given if isinstance(given, Model) else Model.load(given, trust_pickle=trust_pickle)
+            given if isinstance(given, Model) else Model.load(given, trust_pickle=trust_pickle, trust_code=trust_code)
             for given in (model, against.get("model", model))
         )
         prepared = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)

@@ -121,16 +121,20 @@ def prepare(
     rows_per_request: int = 1,
     seed: int = 0,
     trust_pickle: bool = False,
+    trust_code: bool = False,
     driver: DriverName = "inprocess",
+    served: bool = False,
 ) -> Prepared:
     """Open and compile ``model``, a Model or anything that Model.load takes, and find what to measure it with.
 
-    Without ``payload`` rows are drawn from the model. Without a profile it is the whole of this host, less, for the
+    Without ``payload`` rows are drawn from the model; of a script none can be, and it needs none if it is ``served``
+    alone. Without a profile it is the whole of this host, less, for the
     "http" ``driver``, what the load client takes. Raises SpecError for nonsense, ModelError and BackendError.
     """
     from servefit.backends.capabilities import backend as backend_named
     from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
+    from servefit.backends.payload.bodies import no_requests
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import with_sizes_of
     from servefit.backends.verification import check_batch_dependence
@@ -144,9 +148,11 @@ def prepare(
     instance = _instance(deployment.profile, host, target, leaves_a_cpu=driver == "http")
     if deployment.backend is not None:
         backend_named(deployment.backend)
-    opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
-    sample = payload_for(opened, payload, seed=seed)
+    opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle, trust_code=trust_code)
+    asks_nothing = served and payload is None and opened.signature.opaque
+    sample = no_requests(opened.signature) if asks_nothing else payload_for(opened, payload, seed=seed)
     opened = check_batch_dependence(with_sizes_of(opened, sample), sample)
+    check_single_requests(opened, rows_per_request)
     check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
     if driver == "http":
         check_requests(opened, sample, rows_per_request)
@@ -203,6 +209,9 @@ def check_there(model: Any, payload: Any = None) -> None:
         )
     if isinstance(model, str | PathLike) and not os.path.exists(model):  # noqa: PTH110 - whatever the path looks like
         raise CorruptModel(Path(model), "there is no such file")
+    from servefit.backends.payload.bodies import Bodies
+
+    payload = payload.source if isinstance(payload, Bodies) else payload
     if isinstance(payload, str | Path) and not os.path.exists(payload):  # noqa: PTH110
         raise PayloadMismatch(Path(payload).name, expected="a readable file", got="no such file or directory")
 
@@ -213,9 +222,19 @@ def model_name(model: Any) -> str:
     return Path(source).name if isinstance(source, str | Path) else type(source).__name__
 
 
+def check_single_requests(model: Model, rows_per_request: int) -> None:
+    """Raise SpecError for several rows a request where a row is a whole request."""
+    if model.signature.opaque and rows_per_request > 1:
+        problem = "is for models that take rows, and a request to a script is one file or one line"
+        raise SpecError("rows_per_request", rows_per_request, problem, remedy="leave it at 1")
+
+
 def check_joining(model: Model, batch: int, *, allowed: bool) -> None:
     """Raise SpecError where up to ``batch`` requests are to be joined that change each other's predictions, unless that
-    is ``allowed``."""
+    is ``allowed``, and of a model that takes one request a call."""
+    if batch > 1 and model.is_called_singly:
+        problem = "joins requests, and a script takes one a call"
+        raise SpecError("batch", batch, problem, remedy="leave it at 1")
     if batch > 1 and model.batch_dependent and not allowed:
         raise SpecError(
             "batch",

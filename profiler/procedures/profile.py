@@ -106,6 +106,7 @@ def profile(
     precision: PrecisionLimits | None = None,
     seed: int = SEED,
     trust_pickle: bool = False,
+    trust_code: bool = False,
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
     wait_s: float | None = None,
@@ -145,6 +146,7 @@ def profile(
         precision: What is allowed of a backend that predicts less exactly; None: nothing.
         seed: Seed of traffic and drawn rows.
         trust_pickle: Unpickle ``model``, which runs code.
+        trust_code: Run the script of ``model`` (code/inference.py).
         allow_noise: Judge a run that the machine disturbed, and do not repeat it.
         driver: "inprocess", or "http" for a real endpoint under load clients on CPUs that the profile leaves.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
@@ -203,6 +205,7 @@ def profile(
             rows_per_request=rows_per_request,
             seed=seed,
             trust_pickle=trust_pickle,
+            trust_code=trust_code,
             driver=driver,
         )
         if on_prepared is not None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.bodies import Tensor
 
 Protocol: TypeAlias = Literal[
-    "auto", "open-inference", "open-inference-binary", "sagemaker-csv", "sagemaker-json", "json"
+    "auto", "open-inference", "open-inference-binary", "sagemaker-csv", "sagemaker-json", "sagemaker-opaque", "json"
 ]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
@@ -76,7 +76,8 @@ def resolve_target(
 ) -> LoadTarget:
     """Find out how the endpoint at ``url`` takes ``payload``, and see to it that it answers.
 
-    ``payload`` is a path, an array, or None for random rows, where the endpoint says how wide they are. Where the
+    ``payload`` is a path, an array, or None for random rows, where the endpoint says how wide they are; or Bodies, and
+    what these take for "sagemaker-opaque", which are sent as they are. Where the
     protocol is plain JSON, the JSON objects of a payload are sent as they stand. ``model`` is the name of the model
     where the server has several. Nothing is sent to another machine unless ``allow_remote``.
 
@@ -133,10 +134,14 @@ def _destination_and_payload(
     probe: _EndpointProbe, payload: Any, protocol: str, seed: int
 ) -> tuple[Destination, Payload]:
     """Return where load goes, and rows; where documents go there are none."""
+    from servefit.backends.model.opaque import SIGNATURE
     from servefit.backends.payload import Payload
+    from servefit.backends.payload.bodies import Bodies, bodies_payload
     from servefit.backends.payload.documents import objects_of
     from servefit.backends.payload.reading import payload_of
 
+    if protocol == "sagemaker-opaque" or (protocol == "auto" and isinstance(payload, Bodies)):
+        return Destination.to(probe.address, "sagemaker-opaque"), bodies_payload(payload, SIGNATURE)
     if payload is None:
         sample = _random_rows(probe, seed)
         return _destination(probe, protocol, sample.rows), sample

@@ -140,12 +140,14 @@ def _judged_payload(recommendation: Recommendation) -> Payload | None:
     return Payload(rows=payload_rows(file, recommendation.payload_digest), source="the job's payload")
 
 
-def deployable_of_model(model: Any, deployment: Deployment, *, trust_pickle: bool = False) -> Deployable:
+def deployable_of_model(
+    model: Any, deployment: Deployment, *, trust_pickle: bool = False, trust_code: bool = False
+) -> Deployable:
     """Return ``model``, a Model or anything that Model.load takes, to be served as ``deployment`` says. Raises as
     ``prepare``."""
     from servefit.profiler.procedures.prepare import prepare
 
-    prepared = prepare(model, deployment, trust_pickle=trust_pickle)
+    prepared = prepare(model, deployment, trust_pickle=trust_pickle, trust_code=trust_code, served=True)
     return Deployable(
         model=prepared.model,
         artifact=prepared.compilation.artifact,

@@ -27,6 +27,7 @@ class FleetHost(Stored, frozen=True, kw_only=True):
     labels: tuple[tuple[str, str], ...] = ()
     cost: tuple[tuple[str, float | str], ...] = ()
     trust_pickle: bool = False
+    trust_code: bool = False
     allows: tuple[str, ...] = ()
     servefit: str
     schema: int

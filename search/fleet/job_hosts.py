@@ -81,7 +81,17 @@ def _whole_host(profiles: Sequence[InstanceProfile], request: JobRequest, host: 
 
 
 def check_trust(model: Model, chosen: Iterable[HostState]) -> None:
-    """Raise SpecError where the model is a pickle, and a host does not unpickle any."""
+    """Raise SpecError where the model is a pickle, and a host does not unpickle any, or a script, and a host runs
+    none."""
+    if model.format is Format.SCRIPT:
+        if refusing := [state.host.name for state in chosen if not state.host.trust_code]:
+            raise SpecError(
+                "model",
+                model.source,
+                f"is a script, and the agents of {', '.join(refusing)} run none",
+                remedy="start them with --trust-code, which lets models run code there",
+            )
+        return
     if model.format is not Format.PICKLE:
         return
     if refusing := [state.host.name for state in chosen if not state.host.trust_pickle]:

@@ -87,6 +87,7 @@ def run_fleet_job(
     *,
     storage: str | None,
     trust_pickle: bool,
+    trust_code: bool = False,
     progress: Progress,
     wait_s: float | None = None,
 ) -> FleetJob:
@@ -121,7 +122,9 @@ def run_fleet_job(
         with measuring_slot(f"opening the model of job {request.name}", wait_s=wait_s) as slot:
             clock.leave_out(slot.waited_s)
             progress.stage("opening the model", before_search(clock))
-            model, payload = open_subject(request, source, sample_payload, trust_pickle=trust_pickle)
+            model, payload = open_subject(
+                request, source, sample_payload, trust_pickle=trust_pickle, trust_code=trust_code
+            )
         check_trust(model, chosen)
         header = new_header(request, model, payload, own, (), hosts, plan)
         check_publishable(header)

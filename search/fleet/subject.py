@@ -68,18 +68,21 @@ def publish(blobs: Blobs, header: JobHeader, payload_file: Path) -> None:
     blobs.put(rows.data)
 
 
-def obtain(blobs: Blobs, header: JobHeader, *, trust_pickle: bool) -> Subject:
+def obtain(blobs: Blobs, header: JobHeader, *, trust_pickle: bool, trust_code: bool = False) -> Subject:
     """Return what a job is about, on whatever host this is. All that the header says of model and payload holds of
     them too; only the files are those of this host.
 
     The model is taken from what this host keeps, else from the path that it came from where the same is there, else
-    from ``blobs``. Without ``trust_pickle`` no pickle is opened.
+    from ``blobs``. Without ``trust_pickle`` no pickle is opened, and without ``trust_code`` no script.
 
     Raises ModelError where there is no such model, where it is a pickle that this host does not trust, and where it
     opens as another one here; PayloadMismatch where the header is not true of the payload; BackendUnavailable,
     StorageError, StateError.
     """
-    return Subject(model=_model(blobs, header.model, trust_pickle=trust_pickle), payload=_payload(blobs, header))
+    return Subject(
+        model=_model(blobs, header.model, trust_pickle=trust_pickle, trust_code=trust_code),
+        payload=_payload(blobs, header),
+    )
 
 
 def delete_unneeded(store: JobStore) -> int:
@@ -174,9 +177,11 @@ def _payload(blobs: Blobs, header: JobHeader) -> Payload:
     )
 
 
-def _model(blobs: Blobs, wanted: Model, *, trust_pickle: bool) -> Model:
+def _model(blobs: Blobs, wanted: Model, *, trust_pickle: bool, trust_code: bool = False) -> Model:
     if wanted.format is Format.PICKLE and not trust_pickle:
         raise _untrusted(wanted)
+    if wanted.format is Format.SCRIPT and not trust_code:
+        raise _untrusted_script(wanted)
     problem = None
     with ExitStack() as stack:
         for found in _places(blobs, wanted, stack):
@@ -193,6 +198,7 @@ def _model(blobs: Blobs, wanted: Model, *, trust_pickle: bool) -> Model:
 def _places(blobs: Blobs, wanted: Model, stack: ExitStack) -> Iterator[ModelFile]:
     """Yield the files that are the model, wherever there is one. They are gone with ``stack`` unless they are kept."""
     is_shared = wanted.size_bytes > MAX_BYTES
+    trusted = wanted.format is Format.SCRIPT  # an agent that does not trust it does not come here
     digests = {wanted.digest}
     if is_shared:
         # The file that is shared may be what the model was made of, in whose folder it lies then.
@@ -203,14 +209,16 @@ def _places(blobs: Blobs, wanted: Model, stack: ExitStack) -> Iterator[ModelFile
         shared = None
         # That it is not there, or not to be read, is no error: it comes from the database then.
         with suppress(ServefitError, OSError):
-            shared = stack.enter_context(reading(file_of(Path(wanted.source)), wanted.given))
+            source = file_of(Path(wanted.source), trust_code=trusted)
+            shared = stack.enter_context(reading(source, wanted.given, trust_code=trusted))
         if shared is not None and shared.digest in digests:
             yield shared
     if not is_shared:
         folder = stack.enter_context(temporary_folder("reading", state_folder("models")))
         copy = folder / "file"
         blobs.fetch(wanted.digest, copy)
-        found = find_in_file(copy, wanted.digest, folder / "unpacked", blamed=Path(wanted.source))
+        blamed = Path(wanted.source)
+        found = find_in_file(copy, wanted.digest, folder / "unpacked", blamed=blamed, trust_code=trusted)
         if found.digest != wanted.digest:  # it holds another file
             raise _opens_as_another(wanted)
         yield named_by_format(found)
@@ -235,6 +243,14 @@ def _untrusted(wanted: Model) -> ModelError:
         f"{wanted.source} is a pickle, unpickling runs whatever code it holds, and the agent on this host was started "
         "without --trust-pickle",
         remedy="start it with --trust-pickle if you know who made the model",
+    )
+
+
+def _untrusted_script(wanted: Model) -> ModelError:
+    return ModelError(
+        f"{wanted.source} is served by its own script, which is code, and the agent on this host was started without "
+        "--trust-code",
+        remedy="start it with --trust-code if you know who made the script",
     )
 
 

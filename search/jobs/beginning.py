@@ -62,7 +62,9 @@ def check_free(name: str) -> None:
         raise SpecError("name", name, "is in use by an earlier job", remedy="choose another name")
 
 
-def open_subject(request: JobRequest, source: Any, sample_payload: Any, *, trust_pickle: bool) -> tuple[Model, Payload]:
+def open_subject(
+    request: JobRequest, source: Any, sample_payload: Any, *, trust_pickle: bool, trust_code: bool = False
+) -> tuple[Model, Payload]:
     """Open the model that ``source`` is, and the payload. Raises SpecError, ModelError and StateError."""
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
@@ -70,7 +72,9 @@ def open_subject(request: JobRequest, source: Any, sample_payload: Any, *, trust
     from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.procedures.prepare import check_requests
 
-    model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
+    model = (
+        source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle, trust_code=trust_code)
+    )
     payload = payload_for(model, sample_payload, seed=request.seed)
     model = check_batch_dependence(with_sizes_of(model, payload), payload)
     _check_joining(request, model)
@@ -123,8 +127,9 @@ def check_objective(request: JobRequest, host: Host) -> None:
 
 def _check_joining(request: JobRequest, model: Model) -> None:
     """Raise SpecError where requests are to be joined, or to wait for that, and the model does not allow it."""
-    from servefit.profiler.procedures.prepare import check_joining
+    from servefit.profiler.procedures.prepare import check_joining, check_single_requests
 
+    check_single_requests(model, request.rows_per_request)
     check_joining(model, max(request.batch_sizes, default=1), allowed=request.allow_batch_dependence)
     if any(request.batch_delays_us) and model.batch_dependent and not request.allow_batch_dependence:
         raise SpecError(

@@ -105,14 +105,14 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
     """
     from servefit.backends.capabilities import ask_backends, of_precision
     from servefit.backends.compilation import DEFAULT_TIMEOUT_S
-    from servefit.backends.registry import backend_names
+    from servefit.backends.registry import candidate_names
     from servefit.backends.verification import NoReference
 
     model, request = log.header.model, log.header.request
     before = {(report.backend, report.target): report for report in map(_report, log.steps()) if report is not None}
     # Backends of other packages answer while the first of ours is compiled.
     allowed = (Precision.EXACT, *map(Precision, request.precision.allowed))
-    names = request.backends or of_precision(backend_names(), allowed)
+    names = request.backends or of_precision(candidate_names(model.library), allowed)
     offered = ask_backends(names, model, timeout_s=clock.share_s(MIN_S))
     gone = dict.fromkeys(name for name, _ in before if name not in offered)
     found, nothing_to_compare = CompiledCandidates(skipped=[_gone(name) for name in gone]), ""

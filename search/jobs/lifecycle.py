@@ -61,6 +61,7 @@ def run_job(
     request: JobRequest,
     *,
     trust_pickle: bool,
+    trust_code: bool = False,
     progress: Progress,
     storage: str | None = None,
     wait_s: float | None = None,
@@ -101,7 +102,7 @@ def run_job(
         slot = stack.enter_context(measuring_slot(f"job {request.name}", wait_s=wait_s))
         clock.leave_out(slot.waited_s)
         progress.stage("opening the model", before_search(clock))
-        model, payload = open_subject(request, source, sample_payload, trust_pickle=trust_pickle)
+        model, payload = open_subject(request, source, sample_payload, trust_pickle=trust_pickle, trust_code=trust_code)
         header = new_header(request, model, payload, host, profiles)
         log, folder = keep_new_job(header, payload, store)
         measurer = LocalMeasurer(header=header, payload=payload, folder=folder, log=log)

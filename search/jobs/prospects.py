@@ -58,7 +58,7 @@ class Prospect:
 
 
 def prospects_of(
-    source: Any, *, trust_pickle: bool, progress: Progress, wait_s: float | None = None
+    source: Any, *, trust_pickle: bool, trust_code: bool = False, progress: Progress, wait_s: float | None = None
 ) -> tuple[Prospect, ...]:
     """Return a prospect for each profile of this host, the cheapest by the request first, of the model that ``source``
     is, with rows that are drawn from it. Where something else measures on this machine it waits, for ``wait_s`` at most
@@ -81,7 +81,11 @@ def prospects_of(
         with time_limit(lambda: clock.left_s), temporary_folder("prospects") as folder:
             progress.stage("opening the model", before_search(clock))
             host = describe_host()
-            model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
+            model = (
+                source
+                if isinstance(source, Model)
+                else Model.load(source, trust_pickle=trust_pickle, trust_code=trust_code)
+            )
             payload = payload_for(model, None, seed=request.seed)
             model = check_batch_dependence(model, payload)
             return _timed(request, model, payload, host, folder, clock, progress)
@@ -104,7 +108,7 @@ def _timed(
                 knobs,
                 request.environment,
                 host.gpus,
-                Batching.of(request, batch_dependent=model.batch_dependent),
+                Batching.of(request, batch_dependent=model.batch_dependent, called_singly=model.is_called_singly),
             )
             progress.stage("timing calls", before_search(clock))
             survey = Survey.of(space.grid)

@@ -102,7 +102,11 @@ class JobRunner:
             knobs,
             self.request.environment,
             self.header.host.gpus,
-            Batching.of(self.request, batch_dependent=self.header.model.batch_dependent),
+            Batching.of(
+                self.request,
+                batch_dependent=self.header.model.batch_dependent,
+                called_singly=self.header.model.is_called_singly,
+            ),
         )
         if not space.grid:
             self._say_why_nothing()

@@ -29,7 +29,7 @@ from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeC
 from servefit.search.request.goals import OBJECTIVES
 from servefit.search.request.job_request import Deployed, SpelledFlatInvocations, check_name, check_variable
 
-_COMMAND_LINE_ALONE = ("trust_pickle", "storage", "format", "quiet", "log_level")
+_COMMAND_LINE_ALONE = ("trust_pickle", "trust_code", "storage", "format", "quiet", "log_level")
 """Options for whoever runs a job to give, and not for whoever wrote the file."""
 
 _FORMS = {

@@ -50,15 +50,16 @@ class Batching:
     delays_us: tuple[int, ...] = BATCH_DELAYS_US
 
     @classmethod
-    def of(cls, request: JobRequest, *, batch_dependent: bool) -> Self:
+    def of(cls, request: JobRequest, *, batch_dependent: bool, called_singly: bool = False) -> Self:
         """Return what was asked for, else servefit's own sizes and those of its delays that leave the limits some room.
 
-        Unasked, requests to a model that is ``batch_dependent`` are not joined unless the job allows it.
+        Unasked, requests to a model that is ``batch_dependent`` are not joined unless the job allows it, and those to
+        one that is ``called_singly`` never are.
         """
         tightest_us = min((1000 * threshold.limit_ms for threshold in request.sla.thresholds), default=math.inf)
         own = tuple(delay for delay in BATCH_DELAYS_US if delay <= MAX_DELAY_SHARE * tightest_us)
         joins = request.allow_batch_dependence or not batch_dependent
-        sizes = request.batch_sizes or (BATCH_SIZES if joins else (1,))
+        sizes = request.batch_sizes or (BATCH_SIZES if joins and not called_singly else (1,))
         return cls(sizes=sizes, delays_us=request.batch_delays_us or own)
 
     def pairs(self) -> Iterator[tuple[int, int]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from servefit.api.recommend import recommend as recommend
     from servefit.backends.compilation import compile_model as compile_model
     from servefit.backends.model import Model as Model
+    from servefit.backends.payload.bodies import Bodies as Bodies
     from servefit.backends.quality.limits import PrecisionLimits as PrecisionLimits
     from servefit.errors import AgentLost as AgentLost
     from servefit.errors import BackendError as BackendError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from servefit.errors import OutputMismatch as OutputMismatch
     from servefit.errors import PayloadMismatch as PayloadMismatch
     from servefit.errors import RowsRefused as RowsRefused
+    from servefit.errors import ScriptFailed as ScriptFailed
     from servefit.errors import ServefitError as ServefitError
     from servefit.errors import SlotTaken as SlotTaken
     from servefit.errors import SpecError as SpecError
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Trial as Trial
 
 _HOME_OF = {
+    "Bodies": "servefit.backends.payload.bodies",
     "ClosedLoop": "servefit.profiler.record.traffic",
     "Comparison": "servefit.profiler.procedures.comparing.comparison",
     "Deployment": "servefit.profiler.procedures.prepare",
@@ -123,6 +126,7 @@ _HOME_OF = {
     "OutOfMemory": "servefit.errors",
     "OutputMismatch": "servefit.errors",
     "RowsRefused": "servefit.errors",
+    "ScriptFailed": "servefit.errors",
     "PayloadMismatch": "servefit.errors",
     "ServefitError": "servefit.errors",
     "SlotTaken": "servefit.errors",

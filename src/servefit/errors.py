@@ -11,7 +11,7 @@
     ├── ModelError
     │   ├── UnsupportedModel      readable, but nothing here knows how to serve it
     │   ├── CorruptModel          missing, empty, truncated, foreign, or one that crashes its own library
-    │   ├── UntrustedModel        a pickle, and nobody said to trust it
+    │   ├── UntrustedModel        a pickle, or a script, and nobody said to trust it
     │   └── PayloadMismatch       the sample payload does not fit the model
     ├── BackendError
     │   ├── BackendUnavailable    the library, compiler or device is not here
@@ -19,6 +19,7 @@
     │   ├── OutputMismatch        it made one, and its predictions differ from the reference
     │   ├── LimitNotKept          it made one that predicts less exactly than the user allows
     │   └── RowsRefused           the model refuses rows that are of the shape and datatype that it asks for
+    │       └── ScriptFailed      a script raised for a request
     └── MeasurementError
         ├── WorkerCrashed         a worker died of a signal or an exception
         ├── OutOfMemory           a worker was killed for memory, or could not get any
@@ -218,14 +219,19 @@ class CorruptModel(ModelError):
 
 
 class UntrustedModel(ModelError):
-    """``path`` holds a pickle. Unpickling runs code, so it waits for ``--trust-pickle``."""
+    """``path`` holds a pickle, or a ``script`` of that name. Both are code, which waits for ``--trust-pickle`` or
+    ``--trust-code``."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path} is a pickle, and unpickling runs whatever code it holds",
-            remedy="say --trust-pickle (trust_pickle=True) if you know who made it",
+    def __init__(self, path: Path, *, script: str | None = None) -> None:
+        what = (
+            "is a pickle, and unpickling runs whatever code it holds"
+            if script is None
+            else f"is served by its own {script}, which is code, and no file beside it is a model that is read without"
         )
+        option = "--trust-pickle (trust_pickle=True)" if script is None else "--trust-code (trust_code=True)"
+        super().__init__(f"{path} {what}", remedy=f"say {option} if you know who made it")
         self.path = path
+        self.script = script
 
 
 class PayloadMismatch(ModelError):
@@ -333,6 +339,35 @@ class RowsRefused(BackendError):
     def __init__(self, backend: str, reason: str) -> None:
         super().__init__(backend, f"the model refuses rows: {reason}")
         self.reason = reason
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer to whoever sent the rows."""
+        return 400
+
+    @property
+    def told(self) -> str:
+        """The text of that answer."""
+        return f"the model refuses these rows: {self.reason}"
+
+
+class ScriptFailed(RowsRefused):
+    """``function`` of a script raised for a request, or gave what is no answer. ``status`` is what an endpoint answers:
+    400 where the request is to blame as far as can be told, 415 where its content type is, else 500."""
+
+    def __init__(self, function: str, reason: str, *, status: int) -> None:
+        BackendError.__init__(self, "script", f"{function} {reason}")
+        self.function = function
+        self.reason = reason
+        self._status = status
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def told(self) -> str:
+        return f"{self.function} {self.reason}"
 
 
 class MeasurementError(ServefitError):

@@ -19,7 +19,7 @@ LEAVES = [
 ]
 """The words of every command that is none but a group of others."""
 PANELS = ("Arguments", "Traffic", "Search", "Machine", "Output", "Options", "Commands")
-WITHOUT_PANEL = {"--config", "--trust-pickle", "-h, --help"}
+WITHOUT_PANEL = {"--config", "--trust-code", "--trust-pickle", "-h, --help"}
 """Options of no subject, which stand under "Options"."""
 
 

@@ -9,10 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from servefit.backends.model.opaque import request_in
 from servefit.errors import SpecError
 from servefit.serving.protocols.datatypes import BYTES, DTYPES, datatype_of, texts_to_bytes
 
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
     from servefit.backends.model.packing import Packing
     from servefit.backends.model.types import Signature
 
-Form: TypeAlias = Literal["sagemaker-json", "sagemaker-csv", "open-inference", "open-inference-binary", "json"]
+Form: TypeAlias = Literal[
+    "sagemaker-json", "sagemaker-csv", "sagemaker-opaque", "open-inference", "open-inference-binary", "json"
+]
 """``sagemaker-json`` is {"instances": rows}, ``sagemaker-csv`` a line a row without a header, ``open-inference`` the
-Open Inference Protocol in JSON and ``-binary`` with its extension for binary tensors, ``json`` the bare rows."""
+Open Inference Protocol in JSON and ``-binary`` with its extension for binary tensors, ``json`` the bare rows.
+``sagemaker-opaque`` sends rows that are requests of bytes (``backends.model.opaque``) as these bytes."""
 
-FORMS: tuple[Form, ...] = ("sagemaker-json", "sagemaker-csv", "open-inference", "open-inference-binary", "json")
+FORMS: tuple[Form, ...] = get_args(Form)
+
 
 MAX_BYTES = 8 * 2**20
 """As much of a payload is sent, over and over; whatever it is, it has left the caches by then."""
@@ -70,7 +75,9 @@ def bodies(
     total = 0
     for number in range(period):
         which = [(number * rows_per_request + nth) % len(rows) for nth in range(rows_per_request)]
-        if form == "open-inference-binary":
+        if form == "sagemaker-opaque":
+            headers, body = _opaque(rows[which])
+        elif form == "open-inference-binary":
             headers, body = _binary(_blocks(rows[which], tensors, packing))
         elif form == "open-inference":
             headers, body = _JSON, _open_inference(_blocks(rows[which], tensors, packing))
@@ -109,7 +116,9 @@ def _sizes_differ(rows: int) -> SpecError:
 
 def usual_form(signature: Signature, rows: np.ndarray, *, rows_per_request: int) -> Form:
     """Return the form in which requests of ``rows`` are sent to an endpoint of ours: the Open Inference Protocol, with
-    binary tensors where they are images, or as large."""
+    binary tensors where they are images, or as large; opaque requests as they are."""
+    if signature.opaque:
+        return "sagemaker-opaque"
     if not signature.output_tensors:
         return "open-inference"
     packing = signature.packing
@@ -142,6 +151,15 @@ def _cells(values: np.ndarray, missing: str) -> str:
     if values.dtype.kind == "b":
         return ",".join("true" if value else "false" for value in values)
     return ",".join(missing if value != value else str(value) for value in values)
+
+
+def _opaque(rows: np.ndarray) -> tuple[_Headers, bytes]:
+    """Return the request in the only row. Raises SpecError for several."""
+    if len(rows) > 1:
+        raise SpecError("rows_per_request", len(rows), "are as many requests", remedy="send one row a request")
+    request = request_in(rows[0])
+    headers = (("content-type", request.content_type), ("accept", request.accept))
+    return tuple((name, value) for name, value in headers if value), request.body
 
 
 def _text(form: Form, rows: np.ndarray) -> tuple[_Headers, bytes]:

@@ -126,6 +126,8 @@ _SECRETS_ROW = "\n| `secrets.env`, `secret.yaml` | {names}: secrets, for you alo
 def example_request(signature: Signature) -> tuple[str, str]:
     """Return the content type and the body of a request of zeros: a row, or an object of tensors where requests have
     sizes of their own. Dots stand for one that does not fit a line."""
+    if signature.opaque:
+        return "application/octet-stream", "..."
     if not signature.sizes:
         return "text/csv", ",".join(["0"] * signature.features) if signature.features <= _MAX_SHOWN else "..."
     places = signature.packing.places({size.name: 1 for size in signature.sizes})

@@ -5,6 +5,7 @@ Nothing is imported to find out. servefit itself is not among them: its code tra
 
 from __future__ import annotations
 
+import ast
 import pickle
 import platform
 import sys
@@ -14,7 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from servefit.backends.model.scripts import SCRIPT, required_packages
 from servefit.backends.registry import BUILT_IN, entry_point
+from servefit.backends.script.backend import UNPACKED
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
 from servefit.plug_ins import Package
@@ -36,6 +39,7 @@ _LOADED = {
     "tl2cgen": (),
     "onedal": ("daal4py",),
     "forest": (),
+    "script": (),
 }
 """The packages that a backend loads to serve. TL2cgen's artifacts are machine code; forest's kernel is servefit's."""
 
@@ -91,6 +95,9 @@ def _backend_distributions(artifact: Artifact) -> Iterator[str]:
     if name == "sklearn":
         modules |= modules_of_pickle(artifact.folder / "model.pkl")
     bringing = metadata.packages_distributions()
+    if name == "script":
+        # What is not installed is one of its own modules, or one that it can do without: it has been seen to load.
+        modules |= modules_of_code(artifact.folder / UNPACKED) & bringing.keys()
     for module in sorted(modules - sys.stdlib_module_names - {"servefit"}):
         if module in bringing:
             yield from bringing[module]
@@ -142,6 +149,23 @@ def modules_of_pickle(path: Path) -> set[str]:
 
     with path.open("rb") as stream:
         Reader(stream).load()
+    return found
+
+
+def modules_of_code(model_dir: Path) -> set[str]:
+    """Return the top-level modules that the code beside a script imports, found without running it, and the packages of
+    its requirements.txt that are installed, by the modules that they bring."""
+    found: set[str] = set()
+    for file in (model_dir / SCRIPT).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    wanted = {_canonical(name) for name in required_packages(model_dir)}
+    for module, distributions in metadata.packages_distributions().items():
+        if any(_canonical(distribution) in wanted for distribution in distributions):
+            found.add(module)
     return found
 
 

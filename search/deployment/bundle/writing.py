@@ -111,7 +111,7 @@ def _contents(deployable: Deployable, name: str | None) -> Contents:
         ),
         cpus=choose_cpus(deployable.host.cpus, deployable.profile.vcpus),
         pins=requirements(deployable.artifact),
-        model_file=f"model{deployable.model.file.suffix}",
+        model_file=f"model{''.join(deployable.model.file.suffixes)}",
     )
 
 

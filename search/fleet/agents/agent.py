@@ -255,6 +255,7 @@ class Agent:
             job=order.job,
             host=self.host.name,
             trust_pickle=self.host.trust_pickle,
+            trust_code=self.host.trust_code,
             allows=self.host.allows,
         )
 

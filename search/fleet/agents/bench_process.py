@@ -69,6 +69,7 @@ class Hello(Stored, frozen=True, kw_only=True):
     job: str
     host: str
     trust_pickle: bool
+    trust_code: bool = False
     allows: tuple[str, ...]
 
 
@@ -81,7 +82,7 @@ class Bench:
         # A cable that is out when the job is opened costs no more than one that is out while it is measured.
         with JobStore.open(hello.storage, patience_s=PATIENCE_S) as store:
             header = store.job(hello.job).header.on(hello.host)
-            subject = obtain(Blobs.of(store), header, trust_pickle=hello.trust_pickle)
+            subject = obtain(Blobs.of(store), header, trust_pickle=hello.trust_pickle, trust_code=hello.trust_code)
         header = replace(header, model=subject.model)
         folder = job_folder(hello.job)
         with writing(folder):
@@ -172,7 +173,10 @@ def main() -> None:
 def _load_pair(asked: LoadPair, hello: Hello) -> PairLoaded:
     for side in asked.sides:
         check_variables(dict(side.configuration.environment), hello.allows)
-    return load_pair(asked, Here(storage=hello.storage, name=hello.host, trust_pickle=hello.trust_pickle))
+    return load_pair(
+        asked,
+        Here(storage=hello.storage, name=hello.host, trust_pickle=hello.trust_pickle, trust_code=hello.trust_code),
+    )
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class AgentOptions:
         idle_exit_s: The agent ends once it had nothing to do for so long; None is never.
         allow_env: Environment variables that jobs may set there, beside those that tune libraries.
         trust_pickle: The agent unpickles models, which runs whatever code they hold.
+        trust_code: The agent runs the scripts of models (code/inference.py).
 
     Raises SpecError for a value that no agent takes.
     """
@@ -49,6 +50,7 @@ class AgentOptions:
     idle_exit_s: float | None = None
     allow_env: tuple[str, ...] = ()
     trust_pickle: bool = False
+    trust_code: bool = False
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -71,7 +73,8 @@ class AgentOptions:
             words += ["--idle-exit", f"{_digits(self.idle_exit_s)}s"]
         for variable in self.allow_env:
             words += ["--allow-env", variable]
-        return [*words, "--trust-pickle"] if self.trust_pickle else words
+        words += ["--trust-pickle"] if self.trust_pickle else []
+        return [*words, "--trust-code"] if self.trust_code else words
 
 
 def check_agent_name(field: str, name: str) -> None:

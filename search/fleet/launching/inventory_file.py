@@ -63,6 +63,7 @@ _KEYS: Mapping[str, tuple[type, _Check | None]] = {
     "idle_exit": (str, parse_duration_s),
     "allow_env": (list, _check_variables),
     "trust_pickle": (bool, None),
+    "trust_code": (bool, None),
 }
 """What a table may say: the type of each key, and what checks its value."""
 
@@ -150,6 +151,7 @@ def _host(place: str, name: str, defaults: Mapping[str, Any], own: Any, folder: 
             idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),
             allow_env=tuple(given.get("allow_env", ())),
             trust_pickle=given.get("trust_pickle", False),
+            trust_code=given.get("trust_code", False),
         ),
     )
 

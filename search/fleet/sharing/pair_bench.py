@@ -52,6 +52,7 @@ class Here:
     storage: str
     name: str
     trust_pickle: bool
+    trust_code: bool = False
 
 
 def load_pair(asked: LoadPair, here: Here) -> PairLoaded:
@@ -102,7 +103,7 @@ def _opened(side: LoadSide, here: Here) -> Deployments:
         header = store.job(side.job).header.on(here.name)
         if (header.model.digest, header.payload.digest) != (side.model_digest, side.payload_digest):
             raise MeasurementError(f"job {side.job} is about another model, or payload, than was asked for")
-        subject = obtain(Blobs.of(store), header, trust_pickle=here.trust_pickle)
+        subject = obtain(Blobs.of(store), header, trust_pickle=here.trust_pickle, trust_code=here.trust_code)
     backend = side.configuration.backend
     # It has been compiled for the job, and is in the cache; here it is not the job's time that it takes.
     request = replace(header.request, backends=(backend,), budget_s=None)

@@ -70,6 +70,7 @@ def recommend(
     request: JobRequest | None = None,
     storage: str | None = None,
     trust_pickle: bool = False,
+    trust_code: bool = False,
     progress: Progress | None = None,
     **options: Unpack[JobOptions],
 ) -> Job:
@@ -85,6 +86,7 @@ def recommend(
         storage: The database that keeps the job, such as "postgresql://user@server/jobs". By default one in the state
             folder.
         trust_pickle: Unpickle ``model``. Unpickling runs code: do it if you know who made it.
+        trust_code: Run the script of ``model`` (code/inference.py), and measure that: do it if you know who made it.
         progress: A listener that is told of every event. By default a line under the cell of a notebook, and nothing
             elsewhere.
         **options: The keys of a job file, such as ``sla="p95<=10ms"``, ``rate="500/s"``, ``arrivals="bursts"``,
@@ -122,6 +124,7 @@ def recommend(
             payload,
             request,
             trust_pickle=trust_pickle,
+            trust_code=trust_code,
             progress=progress or default_progress(),
             storage=storage,
             wait_s=asked.wait_s,

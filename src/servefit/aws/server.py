@@ -93,7 +93,12 @@ def application(options: ServerOptions) -> Iterator[Application]:
         queue = JobQueue(
             resources, versions, jobs=state_folder(FOLDER, "jobs"), surveys=state_folder(FOLDER, "surveys")
         )
-        hosts = EndpointHosts(resources, state_folder(FOLDER, "endpoints"), trust_pickle=options.jobs.trust_pickle)
+        hosts = EndpointHosts(
+            resources,
+            state_folder(FOLDER, "endpoints"),
+            trust_pickle=options.jobs.trust_pickle,
+            trust_code=options.jobs.trust_code,
+        )
         logs = InvocationLogs(state_folder(FOLDER, "endpoints"))
         sagemaker = SageMaker(
             resources,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.options import TrustOption
+from servefit.cli.options import TrustCodeOption, TrustOption
 from servefit.cli.output import print_line
 from servefit.option_panels import MACHINE, OUTPUT
 from servefit.search.fleet.launching.handover import READY
@@ -53,6 +53,7 @@ def agent(
         ),
     ] = None,
     trust_pickle: TrustOption = False,
+    trust_code: TrustCodeOption = False,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -95,6 +96,7 @@ def agent(
         cost={} if cost is None else parse_cost("cost", cost),
         idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),
         trust_pickle=trust_pickle,
+        trust_code=trust_code,
     )
     address = fleet_address(storage)
     slot_state()  # a host on which nothing can be measured is not offered
@@ -106,6 +108,7 @@ def agent(
         labels=tuple(options.labels.items()),
         cost=tuple(options.cost.items()),
         trust_pickle=trust_pickle,
+        trust_code=trust_code,
         allows=tuple(dict.fromkeys(allow_env or ())),
         servefit=__version__,
         schema=SCHEMA,

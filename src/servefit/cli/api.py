@@ -75,6 +75,12 @@ def api(
         bool,
         typer.Option("--trust-pickle", help="Unpickle models. Unpickling runs code: do it if you know who made them."),
     ] = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code", help="Run the scripts of models (code/inference.py): do it if you know who made them."
+        ),
+    ] = False,
     allow_noise: Annotated[
         bool,
         typer.Option("--allow-noise", help="Give disturbed measurements a verdict too.", rich_help_panel=MACHINE),
@@ -108,6 +114,7 @@ def api(
             profiles=dict(map(_mapped, map_ or ())),
             time_scale=time_scale,
             trust_pickle=trust_pickle,
+            trust_code=trust_code,
             allow_noise=allow_noise,
         ),
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from servefit.cli.options import TrustOption
+from servefit.cli.options import TrustCodeOption, TrustOption
 from servefit.cli.output import Format, FormatOption, emit
 from servefit.report.table import Table
 
@@ -15,6 +15,7 @@ from servefit.report.table import Table
 def backends(
     model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="Also say which take this model.")] = None,
     trust_pickle: TrustOption = False,
+    trust_code: TrustCodeOption = False,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """List the backends that run here (and take MODEL), or why not and what would change it.
@@ -23,7 +24,7 @@ def backends(
     """
     from servefit.backends.model import Model
 
-    opened = None if model is None else Model.load(model, trust_pickle=trust_pickle)
+    opened = None if model is None else Model.load(model, trust_pickle=trust_pickle, trust_code=trust_code)
     found = _backend_documents(opened)
     columns = ["backend", "version", "precision", "CPU", "CUDA"]
     columns += [] if opened is None else ["takes MODEL", "compile s"]

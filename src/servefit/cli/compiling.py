@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import backend_names, one_of
-from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
+from servefit.cli.opening import (
+    AcceptOption,
+    ContentTypeOption,
+    EachLineOption,
+    InputsOption,
+    PadOption,
+    SaidOfInputs,
+    with_headers,
+)
 from servefit.cli.options import (
     DeviationOption,
     DropOption,
@@ -18,6 +26,7 @@ from servefit.cli.options import (
     PrecisionOption,
     QualityOption,
     QuietOption,
+    TrustCodeOption,
     TrustOption,
 )
 from servefit.cli.output import Format, FormatOption, emit, warn
@@ -47,6 +56,9 @@ def compile_(
         typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.", rich_help_panel=OUTPUT),
     ],
     payload: PayloadOption = None,
+    content_type: ContentTypeOption = None,
+    accept: AcceptOption = None,
+    each_line: EachLineOption = False,
     inputs: InputsOption = None,
     pad: PadOption = None,
     target: Annotated[
@@ -64,6 +76,7 @@ def compile_(
     metric: MetricOption = None,
     quality_drop: DropOption = None,
     trust_pickle: TrustOption = False,
+    trust_code: TrustCodeOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -89,17 +102,25 @@ def compile_(
         metric=metric,
         quality_drop=quality_drop,
     )
+    given = with_headers(payload, content_type, accept, each_line=each_line)
     processor = Target.named(target)
     with showing_stage(f"compiling with {backend}", quiet=quiet) as show_stage:
-        subject = SaidOfInputs.typed(inputs, pad=pad).opened(model, payload, trust_pickle=trust_pickle)
-        opened = subject if isinstance(subject, Model) else Model.load(subject, trust_pickle=trust_pickle)
-        sample = None if payload is None else payload_for(opened, payload)
+        said = SaidOfInputs.typed(inputs, pad=pad)
+        subject = said.opened(model, given, trust_pickle=trust_pickle, trust_code=trust_code)
+        opened = (
+            subject
+            if isinstance(subject, Model)
+            else Model.load(subject, trust_pickle=trust_pickle, trust_code=trust_code)
+        )
+        sample = None if given is None else payload_for(opened, given)
         if sample is not None:
             opened = check_batch_dependence(opened, sample)
         cached = is_cached(opened, backend, processor, sample)
         show_stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
         compiled = compile_model(opened, backend, payload=sample, target=processor, precision=limits)
         export(compiled.artifact, output)
+    for line in opened.warnings if opened.signature.opaque else ():
+        warn(line)
     for line in () if sample is None else unused_warning(sample.source, sample.unused_columns):
         warn(line)
     document = {
@@ -112,8 +133,9 @@ def compile_(
         "seconds": round(compiled.seconds, 3),
         "cached": compiled.cached,
         "rows_checked": compiled.rows_checked,
-        "max_abs_error": compiled.max_abs_error,
-        "max_rel_error": compiled.max_rel_error,
+        # A script is compared with nothing.
+        "max_abs_error": None if opened.signature.opaque else compiled.max_abs_error,
+        "max_rel_error": None if opened.signature.opaque else compiled.max_rel_error,
         "quality": quality_document(compiled.quality),
     }
     shown = {**document, "quality": None if compiled.quality is None else compiled.quality.text}

@@ -13,7 +13,7 @@ import typer
 
 from servefit.cli.completion import backend_names, job_names, one_of, profile_names
 from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
-from servefit.cli.options import BatchDependenceOption, SecretOption, StorageOption, TrustOption
+from servefit.cli.options import BatchDependenceOption, SecretOption, StorageOption, TrustCodeOption, TrustOption
 from servefit.cli.output import warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import with_parameters
@@ -138,6 +138,7 @@ class DeploymentOptions:
     storage: StorageOption = None
     allow_batch_dependence: BatchDependenceOption = False
     trust_pickle: TrustOption = False
+    trust_code: TrustCodeOption = False
 
     def deployable(self, *, quiet: bool) -> Deployable:
         """Return the deployment that the options ask for, compiled. Raises SpecError for options that contradict each
@@ -185,10 +186,9 @@ class DeploymentOptions:
             allow_batch_dependence=self.allow_batch_dependence,
         )
         with showing_stage(f"compiling {self.model.name}", quiet=quiet):
-            model = SaidOfInputs.typed(self.inputs, pad=self.pad).opened(
-                self.model, None, trust_pickle=self.trust_pickle
-            )
-            return deployable_of_model(model, deployment, trust_pickle=self.trust_pickle)
+            trust = {"trust_pickle": self.trust_pickle, "trust_code": self.trust_code}
+            model = SaidOfInputs.typed(self.inputs, pad=self.pad).opened(self.model, None, **trust)
+            return deployable_of_model(model, deployment, **trust)
 
 
 def with_deployment(command: Callable[..., None]) -> Callable[..., None]:

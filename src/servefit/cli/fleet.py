@@ -151,6 +151,7 @@ def _document(state: HostState) -> dict[str, Any]:
         "labels": dict(state.host.labels),
         "cost": dict(state.host.cost),
         "trust_pickle": state.host.trust_pickle,
+        "trust_code": state.host.trust_code,
         "logical_cpus": host.logical_cpus,
         "physical_cores": host.physical_cores,
         "cpu_model": host.cpu_model,

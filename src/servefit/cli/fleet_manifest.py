@@ -75,6 +75,10 @@ def manifest(
         bool,
         typer.Option("--trust-pickle", help="Let agents unpickle models, which runs whatever code these hold."),
     ] = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", help="Let agents run the scripts of models (code/inference.py)."),
+    ] = False,
     python: Annotated[
         str | None,
         typer.Option(
@@ -131,6 +135,7 @@ def manifest(
         idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),
         allow_env=tuple(allow_env or ()),
         trust_pickle=trust_pickle,
+        trust_code=trust_code,
     )
     match kind:
         case "systemd":

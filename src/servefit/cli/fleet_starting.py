@@ -51,7 +51,7 @@ def start(
 
     Agents reach the database through the connection (ssh -R), and end with it. A host that is lost is started again.
     hosts.toml has a table [host.NAME] for each host, with ssh = "user@address"; python, port, identity, options,
-    labels, cost, idle_exit, allow_env and trust_pickle are optional there, and in [defaults].
+    labels, cost, idle_exit, allow_env, trust_pickle and trust_code are optional there, and in [defaults].
 
     Exit status: 0 when all agents have ended, or were told to by Ctrl-C; 2 for an error in hosts.toml; 4 when a host
     could not be started, or was given up; 130 when a second Ctrl-C cut the end short.

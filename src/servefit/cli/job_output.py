@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from servefit.backends.model import Model
+    from servefit.backends.payload.bodies import Bodies
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
@@ -32,10 +33,11 @@ _MAX_NAMED = 3
 
 def run_and_print(
     model: Path | Model,
-    payload: Path | None,
+    payload: Path | Bodies | None,
     request: JobRequest,
     *,
     trust_pickle: bool,
+    trust_code: bool = False,
     storage: str | None,
     wait_s: float | None,
     form: Format,
@@ -53,6 +55,7 @@ def run_and_print(
             payload,
             request,
             trust_pickle=trust_pickle,
+            trust_code=trust_code,
             progress=progress,
             storage=storage,
             wait_s=wait_s,

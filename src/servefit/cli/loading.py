@@ -17,6 +17,7 @@ from servefit.cli.loading_from_clients import (
     check_several_clients,
     load_from,
 )
+from servefit.cli.opening import AcceptOption, ContentTypeOption, EachLineOption, with_headers
 from servefit.cli.options import (
     ArrivalsOption,
     ConstantOption,
@@ -38,6 +39,7 @@ from servefit.cli.options import (
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
+from servefit.errors import SpecError
 from servefit.option_panels import MACHINE, OUTPUT, TRAFFIC
 from servefit.profiler.defaults import (
     DURATION_S,
@@ -59,18 +61,23 @@ class ProtocolChoice(StrEnum):
     OPEN_INFERENCE_BINARY = "open-inference-binary"
     SAGEMAKER_CSV = "sagemaker-csv"
     SAGEMAKER_JSON = "sagemaker-json"
+    SAGEMAKER_OPAQUE = "sagemaker-opaque"
     JSON = "json"
 
 
 def load(
     url: Annotated[str, typer.Argument(metavar="URL", help="The endpoint, such as http://127.0.0.1:8080.")],
     payload: PayloadOption = None,
+    content_type: ContentTypeOption = None,
+    accept: AcceptOption = None,
+    each_line: EachLineOption = False,
     protocol: Annotated[
         ProtocolChoice,
         typer.Option(
             metavar="PROTOCOL",
             help="How rows are sent: open-inference, open-inference-binary, sagemaker-csv, sagemaker-json or json; "
-            "auto asks the server. json is a plain POST of rows, or of the JSON objects of the payload as they stand.",
+            "auto asks the server. json is a plain POST of rows, or of the JSON objects of the payload as they stand; "
+            "sagemaker-opaque sends files as they are, to a script.",
             rich_help_panel=TRAFFIC,
         ),
     ] = ProtocolChoice.AUTO,
@@ -166,7 +173,11 @@ def load(
     limits = Sla(thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))).thresholds
     duration_s = None if duration is None else parse_duration_s("duration", duration)
     timeout_s, wait_s = parse_duration_s("timeout", timeout), parse_wait_s(wait, no_wait)
+    sample = with_headers(payload, content_type, accept, each_line=each_line)
     if from_ or label:
+        if sample is not payload or protocol is ProtocolChoice.SAGEMAKER_OPAQUE:
+            problem = "sends rows, and no opaque bytes"
+            raise SpecError("from", None, problem, remedy="send them from this machine alone")
         check_several_clients({"save": save, "histogram": histogram})
         load_from(
             LoadSubject(url=url, payload=payload, protocol=protocol.value, model=model, allow_remote=allow_remote),
@@ -195,7 +206,7 @@ def load(
     with job_progress(quiet=quiet) as progress:
         found = load_endpoint(
             url,
-            payload=payload,
+            payload=sample,
             protocol=protocol.value,
             model=model,
             rate=rate_per_s,

@@ -16,6 +16,7 @@ from servefit.option_panels import TRAFFIC
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.model.onnx_given import Given
+    from servefit.backends.payload.bodies import Bodies
     from servefit.search.request.config_schema import JobConfig
 
 InputsOption = Annotated[
@@ -36,6 +37,39 @@ SizesOption = Annotated[
         rich_help_panel=TRAFFIC,
     ),
 ]
+
+
+ContentTypeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TYPE",
+        help="Of a payload for a script: the content type of its requests. Default: what the extensions of files say.",
+        rich_help_panel=TRAFFIC,
+    ),
+]
+AcceptOption = Annotated[
+    str | None,
+    typer.Option(metavar="TYPE", help="Of a payload for a script: what its requests accept.", rich_help_panel=TRAFFIC),
+]
+EachLineOption = Annotated[
+    bool,
+    typer.Option("--each-line", help="Of a payload for a script: a request a line of a file.", rich_help_panel=TRAFFIC),
+]
+
+
+def with_headers(
+    payload: Path | None, content_type: str | None, accept: str | None, *, each_line: bool
+) -> Path | Bodies | None:
+    """Return the payload, as Bodies where something is said of them. Raises SpecError without a payload."""
+    if content_type is None and accept is None and not each_line:
+        return payload
+    if payload is None:
+        raise SpecError(
+            "payload", None, "is missing, of which a content type is said", remedy="give one with --payload"
+        )
+    from servefit.backends.payload.bodies import Bodies
+
+    return Bodies(source=payload, content_type=content_type, accept=accept, each_line=each_line)
 
 
 PadOption = Annotated[
@@ -80,7 +114,9 @@ class SaidOfInputs:
 
         return Given.checked(self.inputs, self.pad)
 
-    def opened(self, model: Path, payload: Path | None, *, trust_pickle: bool) -> Path | Model:
+    def opened(
+        self, model: Path, payload: Path | Bodies | None, *, trust_pickle: bool, trust_code: bool = False
+    ) -> Path | Model:
         """Return the model, opened where something is said of its inputs. Raises SpecError, and what opening raises."""
         if not self.inputs and not self.sizes and self.pad is None:
             return model
@@ -90,7 +126,8 @@ class SaidOfInputs:
         if self.sizes and payload is not None:
             raise SpecError("size", next(iter(self.sizes)), "is for requests that are drawn, and a payload is given")
         check_there(model, payload)
-        return Model.load(model, trust_pickle=trust_pickle, inputs=self.inputs, sizes=self.sizes, pad=self.pad)
+        trust = {"trust_pickle": trust_pickle, "trust_code": trust_code}
+        return Model.load(model, **trust, inputs=self.inputs, sizes=self.sizes, pad=self.pad)
 
 
 def _pair(field: str, text: str) -> tuple[str, str]:

@@ -54,6 +54,13 @@ HistogramOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle MODEL. Unpickling runs code: do it if you know who made it.")
 ]
+TrustCodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Run the script in MODEL (code/inference.py), and measure that: do it if you know who made it.",
+    ),
+]
 SecretOption = Annotated[
     list[str] | None,
     typer.Option(

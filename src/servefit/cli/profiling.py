@@ -10,7 +10,16 @@ import typer
 
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
-from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs, SizesOption
+from servefit.cli.opening import (
+    AcceptOption,
+    ContentTypeOption,
+    EachLineOption,
+    InputsOption,
+    PadOption,
+    SaidOfInputs,
+    SizesOption,
+    with_headers,
+)
 from servefit.cli.options import (
     ArrivalsOption,
     BatchDependenceOption,
@@ -31,6 +40,7 @@ from servefit.cli.options import (
     RowsOption,
     SeedOption,
     StairsOption,
+    TrustCodeOption,
     TrustOption,
     WaitOption,
     deprecations,
@@ -46,6 +56,7 @@ from servefit.profiler.defaults import COMPARISON_S, DURATION_S, MARGIN, ROWS_PE
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
+    from servefit.backends.payload.bodies import Bodies
     from servefit.profiler.procedures.compare_deployments import Compared
     from servefit.profiler.procedures.prepare import Deployment
     from servefit.profiler.procedures.profile import Profiled
@@ -53,10 +64,11 @@ if TYPE_CHECKING:
     class Requests(TypedDict):
         """The parameters of the requests."""
 
-        payload: Path | None
+        payload: Path | Bodies | None
         rows_per_request: int
         seed: int
         trust_pickle: bool
+        trust_code: bool
 
 
 _START_S = 1.0
@@ -71,6 +83,9 @@ class DriverChoice(StrEnum):
 def profile(
     model: ModelArgument,
     payload: PayloadOption = None,
+    content_type: ContentTypeOption = None,
+    accept: AcceptOption = None,
+    each_line: EachLineOption = False,
     inputs: InputsOption = None,
     sizes: SizesOption = None,
     pad: PadOption = None,
@@ -198,6 +213,7 @@ def profile(
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     trust_pickle: TrustOption = False,
+    trust_code: TrustCodeOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -241,11 +257,13 @@ def profile(
             quality_drop=quality_drop,
         ),
     )
+    sample = with_headers(payload, content_type, accept, each_line=each_line)
     requests: Requests = {
-        "payload": payload,
+        "payload": sample,
         "rows_per_request": rows_per_request,
         "seed": seed,
         "trust_pickle": trust_pickle,
+        "trust_code": trust_code,
     }
     if margin is not None and against is None:
         raise SpecError("margin", margin, "is for comparing", remedy="say with what: --against")
@@ -255,7 +273,8 @@ def profile(
         if driver is not DriverChoice.INPROCESS:
             raise SpecError("driver", driver.value, "is for measuring one deployment, with traffic")
         _check_mode(against, traffic=rate is not None or users is not None, other=bool(other))
-    subject = SaidOfInputs.typed(inputs, sizes, pad).opened(model, payload, trust_pickle=trust_pickle)
+    said = SaidOfInputs.typed(inputs, sizes, pad)
+    subject = said.opened(model, sample, trust_pickle=trust_pickle, trust_code=trust_code)
     if service_time and against is None:
         check_there(model, payload)
         with measuring_slot(f"service time of {model.name}", wait_s=wait_s):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from servefit.quantities import number_text, percent_text, size_text
+from servefit.quantities import duration_text, number_text, percent_text, size_text
 from servefit.report.measured_texts import missed_text
 from servefit.report.table import Estimate, Table
 from servefit.search.figures.registry import figure
@@ -13,6 +13,7 @@ from servefit.search.figures.registry import figure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from servefit.backends.compilation import Compilation
     from servefit.backends.payload import UsedSizes
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.procedures.compare_deployments import Compared
@@ -51,6 +52,7 @@ def profiled_table(found: Profiled) -> Table:
         *(row for name in ("package_power_w", "gpu_power_w") if (row := _figure_row(name, summary))[1] is not None),
         ["payload", found.payload_source],
         *_sizes_row(found.payload_sizes),
+        *_script_row(found.compilation),
     ]
     return Table(columns=("figure", "value"), rows=rows)
 
@@ -134,6 +136,17 @@ def latency_rows(label: str, summary: Summary) -> list[list[Any]]:
     ]
 
 
+def _script_row(compilation: Compilation) -> list[list[Any]]:
+    """Return a row that says what the functions of a script cost around its prediction; none for other models."""
+    took = compilation.function_s
+    if not took:
+        return []
+    own = [name for name in took if name != "predict_fn"]
+    own_s, whole_s = sum(took[name] for name in own), sum(took.values())
+    text = f"{' and '.join(own)} {duration_text(own_s, digits=2)} of {duration_text(whole_s, digits=2)} a request"
+    return [["script, when it was tried", text]]
+
+
 def steps_table(found: Profiled) -> Table:
     names = list(found.steps[0].latency_ms)
     return Table(
@@ -178,6 +191,7 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "client": None if run.client is None else dataclasses.asdict(run.client),
         "summary": dataclasses.asdict(found.summary),
         "steps": [dataclasses.asdict(step) for step in found.steps],
+        "script_function_s": dict(found.compilation.function_s) or None,
         "verdict": found.verdict,
         "reason": found.reason,
         "decision": decision_document(found.decision),

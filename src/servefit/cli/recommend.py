@@ -19,13 +19,23 @@ from servefit.cli.choosing_hosts import (
 )
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, sources, write_config
 from servefit.cli.job_options import config_with_options, with_job_options
-from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs, SizesOption
-from servefit.cli.options import NoWaitOption, PayloadOption, QuietOption, StorageOption, TrustOption
+from servefit.cli.opening import (
+    AcceptOption,
+    ContentTypeOption,
+    EachLineOption,
+    InputsOption,
+    PadOption,
+    SaidOfInputs,
+    SizesOption,
+    with_headers,
+)
+from servefit.cli.options import NoWaitOption, PayloadOption, QuietOption, StorageOption, TrustCodeOption, TrustOption
 from servefit.cli.output import Format, FormatOption, WideOption
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
+    from servefit.backends.payload.bodies import Bodies
     from servefit.search.fleet.selection import Selection
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import PlanRequest
@@ -40,6 +50,9 @@ def recommend(
     ] = None,
     *,
     payload: PayloadOption = None,
+    content_type: ContentTypeOption = None,
+    accept: AcceptOption = None,
+    each_line: EachLineOption = False,
     inputs: InputsOption = None,
     sizes: SizesOption = None,
     pad: PadOption = None,
@@ -51,6 +64,7 @@ def recommend(
     most_hosts: MostHostsOption = None,
     every_class: EveryClassOption = False,
     trust_pickle: TrustOption = False,
+    trust_code: TrustCodeOption = False,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
     wide: WideOption = False,
@@ -89,17 +103,21 @@ def recommend(
     request = resolve_arrivals(asked)
     SHAPES.warn_of_ignored()
     if save_config is not None:
+        if content_type or accept or each_line:
+            raise SpecError("save_config", str(save_config), "does not keep what is said of a script's requests")
         # A rate that nobody asked for is left to the arrivals.
         write_config(asked, model, payload, save_config, given=said.given(), sizes=said.sizes, wait_s=wanted.wait_s)
-    subject = said.opened(model, payload, trust_pickle=trust_pickle)
+    sample = with_headers(payload, content_type, accept, each_line=each_line)
+    subject = said.opened(model, sample, trust_pickle=trust_pickle, trust_code=trust_code)
     if fleet or host or label or spare or most_hosts or every_class:
         _recommend_on_fleet(
             subject,
-            payload,
+            sample,
             request,
             selection(fleet=fleet, hosts=host or (), labels=label or ()),
             PlanRequest(spare=spare, most_hosts=most_hosts, least=plan_goal, every_class=every_class),
             trust_pickle=trust_pickle,
+            trust_code=trust_code,
             storage=storage,
             wait_s=wanted.wait_s,
             form=form,
@@ -109,9 +127,10 @@ def recommend(
         return
     run_and_print(
         subject,
-        payload,
+        sample,
         request,
         trust_pickle=trust_pickle,
+        trust_code=trust_code,
         storage=storage,
         wait_s=wanted.wait_s,
         form=form,
@@ -124,12 +143,13 @@ def recommend(
 
 def _recommend_on_fleet(
     model: Path | Model,
-    payload: Path | None,
+    payload: Path | Bodies | None,
     request: JobRequest,
     chosen: Selection,
     plan: PlanRequest,
     *,
     trust_pickle: bool,
+    trust_code: bool = False,
     storage: str | None,
     wait_s: float | None,
     form: Format,
@@ -148,6 +168,7 @@ def _recommend_on_fleet(
             plan,
             storage=storage,
             trust_pickle=trust_pickle,
+            trust_code=trust_code,
             progress=progress,
             wait_s=wait_s,
         ),

@@ -31,6 +31,7 @@ class Client:
         profiles: Profiles to measure in place of instance types, by these.
         time_scale: What durations of phases, stairs and jobs are multiplied by.
         trust_pickle: Unpickle models, which runs code.
+        trust_code: Run the scripts of models (code/inference.py), and measure these.
         allow_noise: Give disturbed measurements a verdict too.
 
     Attributes:
@@ -69,6 +70,7 @@ class Client:
         profiles: Mapping[str, str] | None = None,
         time_scale: float = 1.0,
         trust_pickle: bool = False,
+        trust_code: bool = False,
         allow_noise: bool = False,
     ) -> None:
         check_installed(NEEDED)
@@ -84,7 +86,11 @@ class Client:
             s3_root=None if s3_root is None else Path(s3_root),
             account=self.account,
             jobs=JobSettings(
-                profiles=profiles or {}, time_scale=time_scale, trust_pickle=trust_pickle, allow_noise=allow_noise
+                profiles=profiles or {},
+                time_scale=time_scale,
+                trust_pickle=trust_pickle,
+                trust_code=trust_code,
+                allow_noise=allow_noise,
             ),
         )
         self.boto_session, self._close = boto_session(options, region=self.region)

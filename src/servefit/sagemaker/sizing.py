@@ -73,6 +73,7 @@ def right_size(
     rows_per_request: int = ...,
     seed: int = ...,
     trust_pickle: bool = ...,
+    trust_code: bool = ...,
     allow_noise: bool = ...,
     allow_batch_dependence: bool = ...,
     precision: PrecisionLimits | None = ...,
@@ -141,6 +142,7 @@ def right_size(
     rows_per_request: int = USUAL.rows_per_request,
     seed: int = USUAL.seed,
     trust_pickle: bool = False,
+    trust_code: bool = False,
     allow_noise: bool = USUAL.allow_noise,
     allow_batch_dependence: bool = USUAL.allow_batch_dependence,
     precision: PrecisionLimits | None = None,
@@ -181,7 +183,7 @@ def right_size(
     Args:
         model: A path, a live object, or a Model; None if ``endpoint`` is given.
         endpoint: The URL of a running endpoint, instead of a model.
-        sample_payload: A path, or an array of shape (rows, features).
+        sample_payload: A path, or an array of shape (rows, features); for a script, a path or Bodies.
         sample_payload_url: The same as an s3:// or file:// URL, of an object of ``servefit api`` or a file.
         supported_content_types: Changes nothing: the content of the payload tells.
         supported_instance_types: Names of instance profiles; None: those of this host, or of ``clouds``.
@@ -209,6 +211,7 @@ def right_size(
         rows_per_request: Rows of the payload in one request.
         seed: Seed of everything random.
         trust_pickle: Unpickle ``model``, which runs code.
+        trust_code: Run the script of ``model`` (code/inference.py), and measure that.
         allow_noise: Give disturbed measurements a verdict too.
         allow_batch_dependence: Join requests even if that changes their predictions.
         precision: What is allowed of backends that predict less exactly; None: nothing.
@@ -272,6 +275,7 @@ def right_size(
             cost_weight=cost_weight,
             storage=storage,
             trust_pickle=trust_pickle,
+            trust_code=trust_code,
             allow_batch_dependence=allow_batch_dependence,
             precision=precision,
             deploy=deploy,
@@ -335,6 +339,7 @@ def right_size(
             payload,
             request,
             trust_pickle=trust_pickle,
+            trust_code=trust_code,
             progress=listening,
             storage=storage,
             wait_s=wait_s,

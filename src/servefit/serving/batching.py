@@ -162,7 +162,7 @@ class Batching:
                 own = own[:, : max(self._packing.width(sizes) for _, sizes in self._packing.groups(own))]
             timing = b"server-timing: queue;dur=%.3f, predict;dur=%.3f\r\n" % ((began - since) / 1e6, taken_ms)
             values += own.size
-            if values <= _FEW_VALUES:
+            if values <= _FEW_VALUES or inference.quick:
                 pending.answer(inference.encode(own), timing)
             else:
                 self._codec.encode(inference.encode, own, pending, timing)
@@ -180,8 +180,7 @@ class Batching:
             self._to_part, self._apart = len(batch), (len(batch) + 1) // 2
         else:
             self._counters.failed(1)
-            reason = " ".join(error.reason.split())
-            batch[0][2].answer(refusal(Refused(400, f"the model refuses these rows: {reason}")))
+            batch[0][2].answer(refusal(Refused(error.status, " ".join(error.told.split()))))
         return time.monotonic_ns()
 
     def _may_wait(self) -> bool:

@@ -40,10 +40,12 @@ Encode: TypeAlias = "Callable[[np.ndarray], Reply]"
 
 class Inference(msgspec.Struct, frozen=True):
     """A request for predictions, understood. ``rows`` are C-contiguous (n, features), of the datatype that the model's
-    rows have, and ``encode`` makes an answer of their predictions, (n,) or (n, outputs)."""
+    rows have, and ``encode`` makes an answer of their predictions, (n,) or (n, outputs); ``quick`` says that this is
+    little more than a copy, however many they are."""
 
     rows: np.ndarray
     encode: Encode
+    quick: bool = False
 
 
 class PendingReply(Protocol):

@@ -148,7 +148,10 @@ def _load(config: EndpointConfig) -> Predictor:
 
 def _warm_up(predictor: Predictor, config: EndpointConfig) -> None:
     """Predict once, and then, for two seconds at most, three times each number of rows that is a power of two, and rows
-    of each class of sizes, since libraries keep plans and buffers per shape."""
+    of each class of sizes, since libraries keep plans and buffers per shape. A script is not called: nobody else knows
+    what it takes."""
+    if config.signature.opaque:
+        return
     deadline = time.monotonic_ns() + _WARM_UP_NS
     sizes = sorted({2**power for power in range(config.max_batch.bit_length())} | {config.max_batch})
     signature = config.signature

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tests.onnx_models import encoder, quantised, text, texts
+from tests.scripts import WORDS, scripted
 from tests.tiny_model import ROWS, tiny_booster, tiny_model
 
 from servefit.backends.model import Format, Model
+from servefit.backends.payload.bodies import Bodies
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.payload.types import with_sizes_of
 from servefit.backends.verification import check_batch_dependence
@@ -81,7 +83,7 @@ def begin(first_home: Path, tmp_path: Path) -> Begin:
     def begin(source: Any, rows: Any = ROWS) -> Begun:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SERVEFIT_HOME", str(first_home))
-            model = Model.load(source, trust_pickle=True)
+            model = Model.load(source, trust_pickle=True, trust_code=True)
             payload = payload_for(model, rows)
             model = check_batch_dependence(with_sizes_of(model, payload), payload)
         profiles = (InstanceProfile(name="local-1c", vcpus=1, memory_bytes=2**30),)
@@ -228,6 +230,20 @@ def test_a_pickle_is_opened_by_agents_that_trust_it_alone(
     forget(store, header.model.digest)
     with pytest.raises(ModelError, match="agent on this host was started without --trust-pickle"):
         obtain(kept, header, trust_pickle=False)
+
+
+@on_a_file
+def test_a_script_is_run_by_agents_that_trust_it_alone(kept: Blobs, begin: Begin, tmp_path: Path) -> None:
+    begun = begin(
+        scripted(tmp_path / "model.tar.gz", WORDS), Bodies(source=[b"one", b"three"], content_type="text/csv")
+    )
+    header = published(kept, begun)
+    assert header.model.format is Format.SCRIPT
+    with pytest.raises(ModelError, match="agent on this host was started without --trust-code"):
+        obtain(kept, header, trust_pickle=True)
+    found = obtain(kept, header, trust_pickle=False, trust_code=True)
+    assert found.model == replace(header.model, file=found.model.file)
+    assert found.payload.rows.tobytes() == begun.payload.rows.tobytes()
 
 
 class Hostile:

@@ -40,7 +40,7 @@ class Serving:
 
 
 def serving_command(
-    model: str, profile: str, variables: Mapping[str, str], *, name: str, trust_pickle: bool
+    model: str, profile: str, variables: Mapping[str, str], *, name: str, trust_pickle: bool, trust_code: bool = False
 ) -> Serving:
     """Return the command that serves. A recommendation that was measured as another profile is served as that.
     Variables of SageMaker's containers, which say how to run a script, are left out.
@@ -55,6 +55,8 @@ def serving_command(
     command += ["--name", name, "--port", "0"]
     if trust_pickle:
         command.append("--trust-pickle")
+    if trust_code:
+        command.append("--trust-code")
     environment = {}
     for variable, value in variables.items():
         plain = plain_name(variable)

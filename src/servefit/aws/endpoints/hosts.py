@@ -49,10 +49,13 @@ class State:
 class EndpointHosts:
     """The processes of endpoints, whose messages are in folders below ``folder``, each under its name."""
 
-    def __init__(self, resources: Resources, folder: Path, *, trust_pickle: bool = False) -> None:
+    def __init__(
+        self, resources: Resources, folder: Path, *, trust_pickle: bool = False, trust_code: bool = False
+    ) -> None:
         self._resources = resources
         self._folder = folder
         self._trust_pickle = trust_pickle
+        self._trust_code = trust_code
         self._lock = threading.Lock()
         self._hosts: dict[str, _Host] = {}
         self._to_begin: SimpleQueue[tuple[str, _Host] | None] = SimpleQueue()
@@ -105,7 +108,9 @@ class EndpointHosts:
             document = self._resources.get(KIND, name).document
             mark = document.get("Process")
             if mark is None or living(mark) is None:
-                mark = host.begin(document["Served"], name=name, trust_pickle=self._trust_pickle)
+                mark = host.begin(
+                    document["Served"], name=name, trust_pickle=self._trust_pickle, trust_code=self._trust_code
+                )
                 facts = {"Process": mark}
                 self._resources.change(KIND, name, lambda before: {**before, **facts})
             host.watch(mark)
@@ -124,10 +129,15 @@ class _Host:
         self._ended = False
         self.state = State(status="Creating")
 
-    def begin(self, served: Mapping[str, Any], *, name: str, trust_pickle: bool) -> str:
+    def begin(self, served: Mapping[str, Any], *, name: str, trust_pickle: bool, trust_code: bool = False) -> str:
         """Begin the process, and return its mark."""
         serving = serving_command(
-            served["model"], served["profile"], served["environment"], name=name, trust_pickle=trust_pickle
+            served["model"],
+            served["profile"],
+            served["environment"],
+            name=name,
+            trust_pickle=trust_pickle,
+            trust_code=trust_code,
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         output, errors = self._folder / "stdout.txt", self._folder / "stderr.txt"

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
     """How all jobs of a server are carried out: with these ``profiles`` in place of instance types, durations
-    multiplied by ``time_scale``, models that may be pickles with ``trust_pickle``, and disturbed measurements that
+    multiplied by ``time_scale``, models that may be pickles with ``trust_pickle`` and
+    scripts that may be run with ``trust_code``, and disturbed measurements that
     count with ``allow_noise``."""
 
     profiles: Mapping[str, str] = field(default_factory=dict)
     time_scale: float = 1.0
     trust_pickle: bool = False
+    trust_code: bool = False
     allow_noise: bool = False
 
     def __post_init__(self) -> None:
@@ -66,18 +68,21 @@ class LoadedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A job to be carried out. ``asked`` is the request as it came, ``time_scale`` what its durations are multiplied
     by. ``endpoint`` is loaded first, where there is one; a model is only there where instance types are measured. Model
-    and payload are files of this machine, each named in messages by the URL that it was asked for by."""
+    and payload are files of this machine, each named in messages by the URL that it was asked for by. ``content_types``
+    are those that its requests may have: where there is one, it is that of a payload for a script."""
 
     name: str
     model: str | None = None
     model_url: str | None = None
     payload: str | None = None
     payload_url: str | None = None
+    content_types: tuple[str, ...] = ()
     endpoint: LoadedEndpoint | None = None
     measured: tuple[Measured, ...]
     asked: dict[str, Any]
     time_scale: float = 1.0
     trust_pickle: bool = False
+    trust_code: bool = False
     allow_noise: bool = False
 
     def request(self) -> JobRequest:

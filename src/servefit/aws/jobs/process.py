@@ -18,6 +18,7 @@ from servefit.errors import ServefitError
 if TYPE_CHECKING:
     from servefit.aws.jobs.journal import Journal
     from servefit.aws.jobs.plan import Plan
+    from servefit.backends.payload.bodies import Bodies
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.progress import Moment, Progress
@@ -62,16 +63,27 @@ def _text(configuration: Configuration) -> str:
 def carry_out(files: JobFiles, plan: Plan, progress: Progress) -> RecommendationJob:
     """Run the job of a plan, or take it up where it was. Raises ServefitError, where a job of the command line has its
     name too."""
-    from servefit.aws.jobs.model_scripts import script_warning
+    from servefit.aws.jobs.model_scripts import payload_of, script_warning
     from servefit.aws.jobs.own_job import own_job
     from servefit.search.jobs.lifecycle import resume_job, run_job
 
     known = own_job(files)
     if known is None:
-        if plan.model is not None and (warning := script_warning(Path(plan.model))) is not None:
-            progress.stage(warning)
+        payload: str | Bodies | None = plan.payload
+        if plan.model is not None:
+            model = Path(plan.model)
+            if (warning := script_warning(model, trust_code=plan.trust_code)) is not None:
+                progress.stage(warning)
+            payload = payload_of(model, plan.payload, plan.content_types, trust_code=plan.trust_code)
         files.write_begin()
-        return run_job(plan.model, plan.payload, plan.request(), trust_pickle=plan.trust_pickle, progress=progress)
+        return run_job(
+            plan.model,
+            payload,
+            plan.request(),
+            trust_pickle=plan.trust_pickle,
+            trust_code=plan.trust_code,
+            progress=progress,
+        )
     if known.status in ("COMPLETED", "FAILED"):
         return known
     return resume_job(plan.name, progress=progress)

@@ -19,6 +19,7 @@ class SurveyPlan(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     model_url: str
     trust_pickle: bool = False
+    trust_code: bool = False
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):

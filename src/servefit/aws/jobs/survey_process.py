@@ -22,7 +22,7 @@ def carry_out(files: SurveyFiles, progress: JournalProgress) -> Outcome:
 
     plan = files.plan()
     try:
-        found = prospects_of(plan.model, trust_pickle=plan.trust_pickle, progress=progress)
+        found = prospects_of(plan.model, trust_pickle=plan.trust_pickle, trust_code=plan.trust_code, progress=progress)
     except ServefitError as error:
         return Outcome(
             status="FAILED",

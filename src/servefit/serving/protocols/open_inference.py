@@ -26,6 +26,7 @@ from servefit.serving.protocols.datatypes import DTYPES, datatype_of
 from servefit.serving.protocols.media import refuse_encoded, text
 from servefit.serving.protocols.metadata import OUTPUT, outputs_of
 from servefit.serving.protocols.network_outputs import InferReply, OutputTensor, inference_answer
+from servefit.serving.protocols.opaque_bodies import refuse_tensors
 from servefit.serving.protocols.tensors import InputTensor, TensorParameters, rows_of_raw, rows_of_tensors
 from servefit.serving.routing import VERSION
 from servefit.serving.rows import (
@@ -82,6 +83,8 @@ _ENCODER = msgspec.json.Encoder()
 def decode(request: Request, config: EndpointConfig, *, at_once: bool = False) -> Inference:
     """Return the rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body
     that is not to be read ``at_once``."""
+    if config.signature.opaque:
+        raise refuse_tensors()
     headers, document = request.headers, request.body
     binary: bytes | memoryview = b""
     refuse_encoded(headers)

@@ -2,7 +2,8 @@
 
 ``Content-Type`` says what the body is, and ``Accept`` what the answer shall be; the answer is in the format of the
 request where a client accepts that, or says nothing. A body without a type, or of bytes, is told by how it begins.
-Formats are read in ``csv_rows``, ``json_rows`` and ``npy_rows``, and written in ``answers``.
+Formats are read in ``csv_rows``, ``json_rows`` and ``npy_rows``, and written in ``answers``. A script reads and writes
+whatever it likes: ``opaque_bodies``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from servefit.serving.messages import Encode, Inference, Request
-from servefit.serving.protocols import network_outputs
+from servefit.serving.protocols import network_outputs, opaque_bodies
 from servefit.serving.protocols.answers import csv_answer, json_answer, json_lines_answer, npy_answer
 from servefit.serving.protocols.csv_rows import rows_of_csv
 from servefit.serving.protocols.json_rows import rows_of_json, rows_of_json_lines
@@ -64,6 +65,8 @@ _LATIN = frozenset({b"iso-8859-1", b"latin1", b"latin-1"})
 def decode(request: Request, signature: Signature, limits: Limits, *, at_once: bool = False) -> Inference:
     """Return the rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body
     that is not to be read ``at_once``."""
+    if signature.opaque:
+        return opaque_bodies.decode(request)
     headers, body = request.headers, request.body
     content_type = headers.get(b"content-type", b"")
     kind = content_type if content_type in _FORMATS else media_type(content_type)

@@ -20,7 +20,7 @@ from sklearn.preprocessing import FunctionTransformer
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
 from servefit.search.deployment.bundle.lock import Lock
-from servefit.search.deployment.bundle.requirements import SERVING, modules_of_pickle, requirements
+from servefit.search.deployment.bundle.requirements import SERVING, modules_of_code, modules_of_pickle, requirements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,3 +185,18 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     with pytest.raises(BackendUnavailable, match="is not installed; pip install"):
         requirements(artifact_of("tl2cgen", tmp_path))
+
+
+def test_the_lock_of_a_script_holds_what_its_code_imports_and_what_it_requires(tmp_path: Path) -> None:
+    code = tmp_path / "model" / "code"
+    (code / "own").mkdir(parents=True)
+    (code / "inference.py").write_text(
+        "import own.parts\nfrom sklearn import svm\ntry:\n    import missing\nexcept ImportError: ...\n"
+    )
+    (code / "own" / "parts.py").write_text("from . import more\nimport os, msgspec.json\n")
+    (code / "requirements.txt").write_text("joblib>=1\nno-such-package\n")
+    assert {"own", "sklearn", "missing", "os", "msgspec", "joblib"} <= modules_of_code(tmp_path / "model")
+    artifact = Artifact(backend="script", backend_version="1", model_digest="", target=Target.CPU, folder=tmp_path)
+    pinned = {line.partition("==")[0] for line in requirements(artifact)}
+    assert {"scikit-learn", "joblib", "msgspec", *SERVING} <= pinned
+    assert not {"own", "missing", "no-such-package", "xgboost"} & pinned

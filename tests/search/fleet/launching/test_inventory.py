@@ -35,6 +35,7 @@ python = "python3.12"
 cost = {capex = 4200, years = 4, watts = "auto"}
 allow_env = ["MODEL_MODE"]
 trust_pickle = true
+trust_code = true
 """
 
 ONE = '[host.a]\nssh = "a"\n'
@@ -63,6 +64,7 @@ def test_a_host_says_how_it_is_reached_and_what_its_agent_is_told_and_the_defaul
         *("--name", "node.lan", "--label", "site=north", "--label", "rack=0"),
         *("--cost", "capex=4200,years=4,watts=auto", "--idle-exit", "120s", "--allow-env", "MODEL_MODE"),
         "--trust-pickle",
+        "--trust-code",
     ]
 
 

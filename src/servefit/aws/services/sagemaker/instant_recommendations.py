@@ -155,7 +155,14 @@ class InstantRecommendations:
             if known is not None or not wanted:
                 return known
             files = SurveyFiles(self._queue.files(name, SURVEY).folder)
-            files.write_plan(SurveyPlan(model=str(file), model_url=url, trust_pickle=self._settings.trust_pickle))
+            files.write_plan(
+                SurveyPlan(
+                    model=str(file),
+                    model_url=url,
+                    trust_pickle=self._settings.trust_pickle,
+                    trust_code=self._settings.trust_code,
+                )
+            )
             made = self._resources.add(SURVEY, name, {"Status": "PENDING", DATA_VERSION: version})
         self._queue.added()
         return made

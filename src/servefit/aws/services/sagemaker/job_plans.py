@@ -69,11 +69,13 @@ class JobPlans:
             model_url=source.model_url,
             payload=self._path_of(source.payload_url),
             payload_url=source.payload_url,
+            content_types=source.content_types,
             endpoint=self._loaded.of_request(given),
             measured=self._measured(given, source),
             asked={key: given[key] for key in ("InputConfig", "StoppingConditions") if key in given},
             time_scale=self._settings.time_scale,
             trust_pickle=self._settings.trust_pickle,
+            trust_code=self._settings.trust_code,
             allow_noise=self._settings.allow_noise,
         )
         _check_plan(plan)

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSource:
     """Model and payload by their URLs, and the instance types that the model is meant for, none where nobody said. A
-    job on an endpoint alone has no model, and may have no payload."""
+    job on an endpoint alone has no model, and may have no payload. ``content_types`` are those that requests may have,
+    where they are told."""
 
     model_url: str | None
     payload_url: str | None
     types: tuple[str, ...]
+    content_types: tuple[str, ...] = ()
 
 
 def source_of(request: Mapping[str, Any], models: Models, packages: Packages) -> JobSource:
@@ -38,6 +40,7 @@ def source_of(request: Mapping[str, Any], models: Models, packages: Packages) ->
     payload: str | None = None
     types: list[str] = []
     container: Mapping[str, Any] = {}
+    content_types: list[str] = []
     if model is not None:
         container = container_of(models.find(model))
     elif package is not None:
@@ -46,7 +49,9 @@ def source_of(request: Mapping[str, Any], models: Models, packages: Packages) ->
         container = specification.get("Containers", [{}])[0]
         types = specification.get("SupportedRealtimeInferenceInstanceTypes", [])
         payload = document.get("SamplePayloadUrl")
+        content_types = specification.get("SupportedContentTypes", [])
     payload = given.get("PayloadConfig", {}).get("SamplePayloadUrl") or payload
+    content_types = given.get("PayloadConfig", {}).get("SupportedContentTypes") or content_types
     if not measures_types:
         return JobSource(model_url=None, payload_url=payload, types=())
     if payload is None:
@@ -56,7 +61,10 @@ def source_of(request: Mapping[str, Any], models: Models, packages: Packages) ->
         )
     model_url, _ = data_of(container, packages, about=str(model or package))
     return JobSource(
-        model_url=model_url, payload_url=payload, types=tuple(given.get("SupportedInstanceTypes") or types)
+        model_url=model_url,
+        payload_url=payload,
+        types=tuple(given.get("SupportedInstanceTypes") or types),
+        content_types=tuple(content_types),
     )
 
 

@@ -1,0 +1,127 @@
+"""Answers one request with the functions of a script, in SageMaker's order: input_fn, predict_fn, output_fn.
+
+Whatever a function raises is of that request alone. What the script prints goes to stderr: stdout carries results.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.model.media_types import media_type
+from servefit.backends.model.opaque import OpaqueAnswer, OpaqueRequest, answer_row, request_in
+from servefit.backends.model.scripts import SCRIPT
+from servefit.backends.script import defaults
+from servefit.backends.script.functions import Functions, import_functions, said
+from servefit.errors import BackendError, ScriptFailed
+
+_AS_TEXT = (defaults.JSON, defaults.CSV)
+"""The types that input_fn gets as text, as in SageMaker's inference toolkit; all others come as bytes."""
+
+_TYPICAL = defaults.JSON
+"""The content type of a request that says none, and what is accepted where nothing is said, or anything: the toolkit's
+defaults."""
+
+_BYTES = (bytes, bytearray, memoryview)
+
+
+class Script:
+    """The script of the unpacked archive ``model_dir``, imported, with its model loaded. ``seconds`` are those that its
+    functions took for the last request, by name.
+
+    Raises UnsupportedModel as ``import_functions``; BackendError where model_fn raises.
+    """
+
+    def __init__(self, model_dir: Path) -> None:
+        self._code = (model_dir / SCRIPT).parent
+        self.seconds: dict[str, float] = {}
+        to_stderr()
+        self._functions: Functions = import_functions(model_dir)
+        try:
+            self._model = self._functions.by_name["model_fn"](str(model_dir))
+        except MemoryError:
+            raise
+        except BaseException as error:
+            raise BackendError("script", f"model_fn of {SCRIPT} raised {said(error, self._code)}") from error
+
+    def answer_row(self, row: np.ndarray) -> np.ndarray:
+        """Return the row of the answer to the request in ``row``. Raises ScriptFailed."""
+        answer = self.answer(request_in(row))
+        try:
+            return answer_row(answer)
+        except ValueError as error:
+            last = "output_fn" if self._functions.get("transform_fn") is None else "transform_fn"
+            raise ScriptFailed(last, f"gave {error}", status=500) from error
+
+    def answer(self, request: OpaqueRequest) -> OpaqueAnswer:
+        """Answer ``request``. Raises ScriptFailed, which says which function did not do it and why."""
+        content_type = request.content_type or _TYPICAL
+        accept = _TYPICAL if media_type(request.accept) in ("", "*/*") else request.accept
+        body = _as_sent(request.body, content_type)
+        if (transform := self._functions.get("transform_fn")) is not None:
+            with self._calling("transform_fn", 500):
+                output = transform(self._model, body, content_type, accept)
+            return _answer("transform_fn", output, accept)
+        with self._calling("input_fn", 400):
+            data = self._function("input_fn", defaults.input_fn)(body, content_type)
+        with self._calling("predict_fn", 500):
+            prediction = self._function("predict_fn", defaults.predict_fn)(data, self._model)
+        with self._calling("output_fn", 500):
+            output = self._function("output_fn", defaults.output_fn)(prediction, accept)
+        return _answer("output_fn", output, accept)
+
+    def _function(self, name: str, default: Callable[..., Any]) -> Callable[..., Any]:
+        return self._functions.get(name) or default
+
+    @contextmanager
+    def _calling(self, name: str, status: int) -> Iterator[None]:
+        """Say of what the block raises that the function of that name raised it, with the HTTP ``status``."""
+        began = time.perf_counter()
+        try:
+            yield
+        except (ScriptFailed, MemoryError):
+            raise
+        except SystemExit as error:
+            raise ScriptFailed(name, f"calls sys.exit({error.code!r:.60})", status=500) from error
+        except Exception as error:
+            raise ScriptFailed(name, f"raised {said(error, self._code)}", status=status) from error
+        self.seconds[name] = time.perf_counter() - began
+
+
+def to_stderr() -> None:
+    """Have all that is printed in this process go to stderr, by libraries of C too."""
+    sys.stdout.flush()
+    os.dup2(sys.stderr.fileno(), 1)
+    sys.stdout = sys.stderr
+
+
+def _as_sent(body: bytes, content_type: str) -> str | bytes:
+    if media_type(content_type) not in _AS_TEXT:
+        return body
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        reason = f"was not called: the body is {content_type} and not UTF-8"
+        raise ScriptFailed("input_fn", reason, status=400) from error
+
+
+def _answer(function: str, output: Any, accept: str) -> OpaqueAnswer:
+    """Return the answer that ``output`` is: a body, or a body and its content type. Raises ScriptFailed."""
+    content_type = accept
+    if isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], str):
+        output, content_type = output
+    if isinstance(output, np.ndarray):
+        output = defaults.output_fn(output, content_type)
+    if isinstance(output, str):
+        output = output.encode()
+    if not isinstance(output, _BYTES):
+        reason = f"gave a {type(output).__name__}, and not bytes, text or an array"
+        raise ScriptFailed(function, reason, status=500)
+    return OpaqueAnswer(body=bytes(output), content_type=content_type)

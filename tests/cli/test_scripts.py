@@ -1,0 +1,220 @@
+"""Models with a script, on the command line; among them the archives of SageMaker Inference Recommender's examples."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import joblib
+import numpy as np
+import pytest
+from tests.cli.conftest import COMMAND
+from tests.scripts import ECHO, MEANS, SKLEARN, WORDS, archive, photos, scripted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Finished, Servefit, Sources
+
+QUICK = ("--duration", "1s", "--rate", "50/s", "--allow-noise", "--format", "json")
+NOT_COMPARED = "what code/inference.py answers was not compared with anything"
+
+
+def said(ended: Finished) -> str:
+    return " ".join(ended.stderr.split())
+
+
+@contextmanager
+def an_endpoint(state: Path, model: Path) -> Iterator[int]:
+    """Have the script of ``model`` served, and give the port."""
+    command = [*COMMAND, "serve", "--model", str(model), "--trust-code", "--port", "0", "--quiet"]
+    environment = {**os.environ, "SERVEFIT_HOME": str(state)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
+        try:
+            yield int(url.rpartition(":")[2])
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+
+
+@pytest.fixture
+def pytorch(tmp_path: Path) -> Path:
+    """As the example of PyTorch: weights, and a script that reads JPEG files."""
+    return scripted(tmp_path / "pytorch.tar.gz", MEANS, offset__txt="100", model__pth=b"weights")
+
+
+def test_photos_are_sent_to_a_script_and_their_sizes_printed(servefit: Servefit, pytorch: Path, tmp_path: Path) -> None:
+    ended = servefit("profile", pytorch, "--payload", photos(tmp_path / "photos"), "--trust-code", *QUICK)
+    assert ended.status == 0, ended.stderr
+    document = ended.document
+    assert document["configuration"]["backend"] == "script"
+    assert document["summary"]["samples"] > 0
+    assert document["sizes"] == [{"name": "bytes", "least": 14, "median": 214, "most": 514}]
+    assert document["script_function_s"].keys() == {"input_fn", "predict_fn", "output_fn"}
+    assert all(0 < seconds < 1 for seconds in document["script_function_s"].values())
+    assert NOT_COMPARED in said(ended)
+
+
+def test_what_the_script_does_around_its_prediction_is_said(servefit: Servefit, tmp_path: Path) -> None:
+    slow = MEANS.replace("    return np.frombuffer", "    import time; time.sleep(0.03)\n    return np.frombuffer")
+    model = scripted(tmp_path / "slow.tar.gz", slow, offset__txt="0")
+    sent = ("--payload", photos(tmp_path / "photos"), "--trust-code", "--duration", "1s", "--rate", "5/s")
+    for _ in range(2):  # the second time from the cache
+        ended = servefit("profile", model, *sent, "--allow-noise")
+        assert ended.status == 0, ended.stderr
+        assert re.search(r"script, when it was tried +input_fn and output_fn 3\d ms of 3\d ms a request", ended.stdout)
+
+
+def test_the_endpoint_of_a_script_is_loaded_over_http(servefit: Servefit, pytorch: Path, tmp_path: Path) -> None:
+    over_http = ("--driver", "http", "--profile", "local-1c")
+    sent = ("--payload", photos(tmp_path / "photos"), "--trust-code")
+    ended = servefit("profile", pytorch, *sent, *over_http, *QUICK)
+    assert ended.status == 0, ended.stderr
+    assert ended.document["summary"]["failed"] == 0
+
+
+def test_a_job_recommends_how_to_serve_a_script_and_reports_it(
+    servefit: Servefit, pytorch: Path, tmp_path: Path
+) -> None:
+    options = ("--max-tests", "1", "--profile", "local-1c", "--no-http", "--allow-noise", "--budget", "60s")
+    sent = ("--payload", photos(tmp_path / "photos"), "--trust-code")
+    ended = servefit("recommend", pytorch, *sent, "--name", "photos", *options, "--format", "json")
+    assert ended.status == 0, ended.stderr
+    best = ended.document["recommendations"][0]
+    assert "script" in json.dumps(best)
+    assert [each["backend"] for each in ended.document["compilation"]] == ["script"]
+    page = tmp_path / "report.html"
+    assert servefit("report", "photos", "-o", page).status == 0
+    assert NOT_COMPARED in page.read_text()
+    bundle = tmp_path / "bundle"
+    assert servefit("export", "photos", "-o", bundle).status == 0
+    assert (bundle / "artifact" / "model" / "code" / "inference.py").is_file()
+
+
+def test_a_script_is_served_without_a_payload(state: Path, pytorch: Path) -> None:
+    with (
+        an_endpoint(state, pytorch) as port,
+        closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection,
+    ):
+        connection.request("POST", "/invocations", b"\1\2\3", {"content-type": "image/jpeg"})
+        assert json.loads(connection.getresponse().read()) == {"mean": 102.0}
+
+
+def test_text_is_a_request_a_line(servefit: Servefit, tmp_path: Path) -> None:
+    """As the example of Hugging Face: three lines of text in a file called CSV."""
+    model = scripted(tmp_path / "huggingface.tar.gz", WORDS, model__safetensors=b"weights")
+    (tmp_path / "payload.csv").write_text("a sentence\nanother one\nthe last of them\n")
+    sent = ("--payload", tmp_path / "payload.csv", "--each-line", "--content-type", "text/plain")
+    ended = servefit("profile", model, *sent, "--trust-code", *QUICK)
+    assert ended.status == 0, ended.stderr
+    assert ended.document["sizes"] == [{"name": "bytes", "least": 10, "median": 11, "most": 16}]
+
+
+def test_a_joblib_with_a_script_is_measured_with_or_without_it(
+    servefit: Servefit, sources: Sources, tmp_path: Path
+) -> None:
+    """As the example of scikit-learn."""
+    from sklearn.naive_bayes import GaussianNB
+
+    rows = np.loadtxt(sources.payload, delimiter=",")
+    joblib.dump(GaussianNB().fit(rows, rows[:, 0] > 14), tmp_path / "model.joblib")
+    joblib_bytes = (tmp_path / "model.joblib").read_bytes()
+    files: dict[str, str | bytes] = {"model.joblib": joblib_bytes, "code/inference.py": SKLEARN}
+    model = archive(tmp_path / "sklearn.tar.gz", files)
+    with_script = servefit("profile", model, "--payload", sources.payload, "--trust-code", *QUICK)
+    assert with_script.status == 0, with_script.stderr
+    assert with_script.document["configuration"]["backend"] == "script"
+    assert "model.joblib beside the script is a model that servefit serves by itself" in said(with_script)
+    without = servefit("profile", model, "--payload", sources.payload, "--trust-pickle", *QUICK)
+    assert without.status == 0, without.stderr
+    assert without.document["configuration"]["backend"] == "sklearn"
+    assert "code/inference.py beside the model is not run" in said(without)
+
+
+def test_an_archive_of_xgboost_needs_no_script(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
+    model = archive(tmp_path / "xgboost.tar.gz", {"xgboost-model": sources.xgboost.read_bytes()})
+    ended = servefit("profile", model, "--payload", sources.payload, *QUICK)
+    assert ended.status == 0, ended.stderr
+    assert "inference.py" not in said(ended)
+
+
+def test_a_saved_model_of_tensorflow_is_refused_with_a_command(servefit: Servefit, tmp_path: Path) -> None:
+    model = archive(tmp_path / "tensorflow.tar.gz", {"1/saved_model.pb": b"\x08\x01\x12\x00"})
+    ended = servefit("profile", model, "--trust-code", *QUICK)
+    assert ended.status == 2
+    assert "a TensorFlow SavedModel; convert it to ONNX: python -m tf2onnx.convert" in said(ended)
+
+
+def test_compiling_says_that_nothing_was_compared(servefit: Servefit, pytorch: Path, tmp_path: Path) -> None:
+    ended = servefit("compile", pytorch, "-b", "script", "-o", tmp_path / "out", "--trust-code", "--format", "json")
+    assert ended.status == 0, ended.stderr
+    found = ended.document
+    assert (found["rows_checked"], found["max_abs_error"], found["max_rel_error"]) == (0, None, None)
+    assert NOT_COMPARED in said(ended)
+
+
+def test_what_a_script_prints_is_not_among_the_results(servefit: Servefit, tmp_path: Path) -> None:
+    script = "print('imported')\n" + ECHO.replace("return body", "print('called'); return body")
+    model = scripted(tmp_path / "model.tar.gz", script)
+    (tmp_path / "a.txt").write_text("x")
+    ended = servefit("profile", model, "--payload", tmp_path / "a.txt", "--trust-code", *QUICK)
+    assert ended.status == 0, ended.stderr
+    assert ended.document["payload"] == "a.txt"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "problem"),
+    [
+        ((), 2, "is served by its own code/inference.py, which is code"),
+        (("--trust-pickle",), 2, "say --trust-code (trust_code=True) if you know who made it"),
+        (("--trust-code",), 2, "nobody but the script knows what it takes; give one with --payload"),
+        (("--trust-code", "--content-type", "image/jpeg"), 2, "payload is missing, of which a content type is said"),
+        (("--trust-code", "--payload", "{photos}", "--batch", "4"), 2, "a script takes one a call; leave it at 1"),
+        (("--trust-code", "--payload", "{photos}", "--rows-per-request", "2"), 2, "is one file or one line"),
+        (("--trust-code", "--payload", "{photos}", "--backend", "xgboost"), 4, "serves XGBoost models"),
+        (
+            ("--trust-code", "--payload", "{photos}", "--content-type", "image/png"),
+            4,
+            "request 1 of 6 that were tried: input_fn raised ValueError: no image/png here (line 12 of inference.py)",
+        ),
+        (("--trust-code", "--payload", "{empty}"), 2, "expected at least one request, got none"),
+    ],
+)
+def test_what_makes_no_sense_is_a_line(
+    arguments: tuple[str, ...], status: int, problem: str, servefit: Servefit, pytorch: Path, tmp_path: Path
+) -> None:
+    folders = {"photos": photos(tmp_path / "photos"), "empty": photos(tmp_path / "empty", count=0)}
+    ended = servefit("profile", pytorch, *(each.format(**folders) for each in arguments), *QUICK)
+    assert problem in said(ended)
+    assert ended.status == status
+    assert not ended.stdout
+
+
+def test_photos_are_no_payload_for_a_model_of_rows(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos")
+    ended = servefit("profile", sources.xgboost, "--payload", folder, *QUICK)
+    assert (ended.status, "expected a regular file, got a folder" in said(ended)) == (2, True)
+    ended = servefit("profile", sources.xgboost, "--payload", folder, "--content-type", "image/jpeg", *QUICK)
+    assert (ended.status, "this model takes rows" in said(ended)) == (2, True)
+
+
+def test_an_endpoint_that_runs_is_sent_files_as_they_are(
+    servefit: Servefit, state: Path, pytorch: Path, tmp_path: Path
+) -> None:
+    with an_endpoint(state, pytorch) as port:
+        url = f"http://127.0.0.1:{port}"
+        sent = ("--payload", photos(tmp_path / "photos"), "--protocol", "sagemaker-opaque")
+        ended = servefit("load", url, *sent, *QUICK)
+        assert ended.status == 0, ended.stderr
+        refused = servefit("load", url, *sent, "--content-type", "image/png", *QUICK)
+        assert refused.status == 4
+        assert "no image/png here" in said(refused)

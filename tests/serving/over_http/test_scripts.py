@@ -1,0 +1,167 @@
+"""An endpoint of a script: /invocations passes bytes and content types on, in both directions."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.scripts import JPEG, MEANS
+from tests.serving.conftest import Running, described, eventually, launch
+
+from servefit.backends.model.opaque import MAX_BODY_BYTES, SIGNATURE
+from servefit.serving.config import BACKEND_LOADER
+
+Serve = Callable[..., AbstractContextManager[Running]]
+
+ODD = """
+import json
+import os
+import sys
+import time
+
+print("the script was imported")
+
+def model_fn(model_dir):
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    print("the script was called")
+    text = body.decode("latin-1")
+    if text == "exit":
+        sys.exit(1)
+    if text == "hang":
+        time.sleep(60)
+    if text == "die":
+        os._exit(1)
+    if text == "long":
+        return b"0123456789" * 100_000, "text/plain"
+    return json.dumps([content_type, accept, len(body)]), "application/json; odd=yes"
+"""
+
+
+@pytest.fixture
+def serve_script(tmp_path: Path) -> Serve:
+    """Start an endpoint of a script, with these limits."""
+
+    @contextmanager
+    def serving(script: str, files: dict[str, str] | None = None, **limits: Any) -> Iterator[Running]:
+        model = tmp_path / "artifact" / "model"
+        (model / "code").mkdir(parents=True)
+        for name, content in {"code/inference.py": script, **(files or {})}.items():
+            (model / name).write_text(content)
+        config = described({}, limits)
+        artifact = replace(config.artifact, backend="script")
+        config = replace(config, artifact=artifact, signature=SIGNATURE, loader=BACKEND_LOADER)
+        process, ready = launch(config, tmp_path)
+        try:
+            line = os.read(ready, 4096)
+            assert line, (tmp_path / "stderr").read_text()
+            told = json.loads(line)
+            running = Running(process=process, port=told["port"], pids=told["pids"], printed=tmp_path / "stderr")
+            yield running
+            assert running.stop() == 0, running.says()
+        finally:
+            os.close(ready)
+            process.kill()
+            process.wait()
+
+    return serving
+
+
+def test_the_script_gets_the_bytes_and_gives_the_answer_with_its_type(serve_script: Serve) -> None:
+    with serve_script(MEANS, {"offset.txt": "1"}) as endpoint:
+        sent = JPEG + bytes(range(256)) * 400
+        answer = endpoint.ask("POST", "/invocations", sent, {"content-type": "image/jpeg"})
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+        assert json.loads(answer.body)["mean"] == pytest.approx(1 + sum(sent) / len(sent))
+        refused = endpoint.ask("POST", "/invocations", b"a,b", {"content-type": "text/csv"})
+        assert refused.status == 400
+        assert "input_fn raised ValueError: no text/csv here" in refused.body.decode()
+        assert endpoint.ask("POST", "/invocations", sent, {"content-type": "image/jpeg"}).status == 200
+        assert endpoint.ask("GET", "/ping").status == 200
+
+
+def test_headers_go_through_and_long_answers_come_back(serve_script: Serve) -> None:
+    with serve_script(ODD) as endpoint:
+        kind = "multipart/form-data; boundary=abc"
+        answer = endpoint.ask("POST", "/invocations", b"x" * 70_000, {"content-type": kind, "accept": "image/png"})
+        assert json.loads(answer.body) == [kind, "image/png", 70_000]
+        assert answer.headers["content-type"] == "application/json; odd=yes"
+        answer = endpoint.ask("POST", "/invocations", b"", {"content-type": "a/b"})
+        assert json.loads(answer.body) == ["a/b", "application/json", 0]
+        assert endpoint.ask("POST", "/invocations", b"long", {"content-type": "a/b"}).body == b"0123456789" * 100_000
+        # What it prints is said on stderr.
+        assert eventually(lambda: "the script was called" in endpoint.says())
+        assert "the script was imported" in endpoint.says()
+
+
+def test_the_longest_body_is_taken_and_a_longer_one_refused(serve_script: Serve) -> None:
+    with serve_script(ODD) as endpoint:
+        answer = endpoint.ask("POST", "/invocations", bytes(MAX_BODY_BYTES), {"content-type": "a/b"})
+        assert json.loads(answer.body)[2] == MAX_BODY_BYTES
+        assert endpoint.ask("POST", "/invocations", bytes(MAX_BODY_BYTES + 1), {"content-type": "a/b"}).status == 413
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "said"),
+    [
+        ("/invocations", {"content-type": "a" * 300}, 431, "content-type: it may have 256 bytes"),
+        ("/invocations", {"content-type": "a\tb"}, 400, "expected a line of ASCII"),
+        ("/invocations", {"content-encoding": "gzip"}, 415, "is not read here"),
+        ("/v2/models/obedient/infer", {}, 400, "send them to /invocations"),
+    ],
+)
+def test_what_cannot_be_passed_on_is_refused(
+    path: str, headers: dict[str, str], status: int, said: str, serve_script: Serve
+) -> None:
+    with serve_script(ODD) as endpoint:
+        answer = endpoint.ask("POST", path, b"{}", headers)
+        assert (answer.status, said in answer.body.decode()) == (status, True)
+
+
+def test_a_script_that_exits_fails_that_request_alone(serve_script: Serve) -> None:
+    with serve_script(ODD) as endpoint:
+        answer = endpoint.ask("POST", "/invocations", b"exit", {"content-type": "a/b"})
+        assert (answer.status, "calls sys.exit(1)" in answer.body.decode()) == (500, True)
+        assert endpoint.ask("POST", "/invocations", b"x", {"content-type": "a/b"}).status == 200
+
+
+@pytest.mark.parametrize("fatal", [b"hang", b"die"])
+def test_a_worker_whose_script_hangs_or_dies_is_replaced(fatal: bytes, serve_script: Serve) -> None:
+    with serve_script(ODD, call_timeout_s=1.0) as endpoint:
+        with endpoint.connect() as lost:
+            head = b"POST /invocations HTTP/1.1\r\nHost: e\r\nContent-Type: a/b\r\nContent-Length: %d\r\n\r\n%b"
+            lost.sendall(head % (len(fatal), fatal))
+            answers = eventually(lambda: _answers(endpoint), within_s=20.0)
+        assert answers
+
+
+def _answers(endpoint: Running) -> bool:
+    """Whether the endpoint answers; one that is about to be replaced may cut the connection off."""
+    try:
+        return endpoint.ask("POST", "/invocations", b"x", {"content-type": "a/b"}).status == 200
+    except OSError:
+        return False
+
+
+def test_requests_of_many_clients_get_their_own_answers(serve_script: Serve) -> None:
+    found: dict[int, int] = {}
+
+    def ask(endpoint: Running, size: int) -> None:
+        answer = endpoint.ask("POST", "/invocations", b"x" * size, {"content-type": "a/b"})
+        found[size] = json.loads(answer.body)[2]
+
+    with serve_script(ODD) as endpoint:
+        threads = [threading.Thread(target=ask, args=(endpoint, size)) for size in range(10, 1000, 37)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == {size: size for size in range(10, 1000, 37)}
