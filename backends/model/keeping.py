@@ -31,6 +31,9 @@ _SUFFIXES = {
     Format.ONNX: ".onnx",
     Format.PICKLE: ".pkl",
     Format.SKOPS: ".skops",
+    Format.TORCH_EXPORT: ".pt2",
+    Format.TORCHSCRIPT: ".pt",
+    Format.HUGGINGFACE: ".zip",
 }
 """xgboost and Treelite go by the suffix; the other libraries read whatever they are given."""
 

@@ -11,7 +11,7 @@
     ├── ModelError
     │   ├── UnsupportedModel      readable, but nothing here knows how to serve it
     │   ├── CorruptModel          missing, empty, truncated, foreign, or one that crashes its own library
-    │   ├── UntrustedModel        a pickle, and nobody said to trust it
+    │   ├── UntrustedModel        a pickle or a module, and nobody said to trust it
     │   └── PayloadMismatch       the sample payload does not fit the model
     ├── BackendError
     │   ├── BackendUnavailable    the library, compiler or device is not here
@@ -218,11 +218,12 @@ class CorruptModel(ModelError):
 
 
 class UntrustedModel(ModelError):
-    """``path`` holds a pickle. Unpickling runs code, so it waits for ``--trust-pickle``."""
+    """``path`` holds a pickle, or ``what`` else runs code when it is opened, so it waits for ``--trust-pickle``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, what: str = "a pickle") -> None:
+        opening = "unpickling" if what == "a pickle" else "opening it"
         super().__init__(
-            f"{path} is a pickle, and unpickling runs whatever code it holds",
+            f"{path} is {what}, and {opening} runs whatever code it holds",
             remedy="say --trust-pickle (trust_pickle=True) if you know who made it",
         )
         self.path = path

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from servefit.backends.model.types import Format
 from servefit.backends.registry import BUILT_IN, entry_point
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
@@ -32,6 +33,7 @@ _LOADED = {
     "openvino": ("openvino",),
     "openvino/bf16": ("openvino",),
     "openvino/int8": ("openvino",),
+    "torch": ("torch",),
     "treelite": ("treelite",),
     "tl2cgen": (),
     "onedal": ("daal4py",),
@@ -90,6 +92,8 @@ def _backend_distributions(artifact: Artifact) -> Iterator[str]:
     modules = set(_LOADED[name])
     if name == "sklearn":
         modules |= modules_of_pickle(artifact.folder / "model.pkl")
+    if name == "torch" and artifact.facts["format"] == Format.HUGGINGFACE:
+        modules.add("transformers")
     bringing = metadata.packages_distributions()
     for module in sorted(modules - sys.stdlib_module_names - {"servefit"}):
         if module in bringing:
