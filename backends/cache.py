@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit import state
+from servefit.backends.model.keeping import digest_in_name
 from servefit.backends.types import Artifact, Target
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def artifact_key(
 ) -> str:
     """Return the name of the cache entry for ``model`` compiled by ``backend``, calibrated on these rows if on any."""
     parts: list[Any] = [SCHEMA, model.digest, model.format, backend.name, version, target, backend.cache_key()]
+    if model.converted is not None:
+        parts.append(digest_in_name(model.converted) or "")
     if calibration is not None:
         parts += [calibration.shape, calibration.dtype.name, sha256(calibration.tobytes()).hexdigest()]
     return sha256(json.dumps(parts).encode()).hexdigest()[:40]

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-    from servefit.backends.model import Model
     from servefit.backends.model.onnx_io import OnnxInterface
 
 
-def prepare(model: Model, workdir: Path) -> Mapping[str, Any]:
-    """Write the model to serve into ``workdir`` as model.onnx; give the facts that ``NativePredictor`` needs."""
+def prepare(file: Path, workdir: Path) -> Mapping[str, Any]:
+    """Write the ONNX model in ``file`` into ``workdir`` as the model.onnx to serve; give the facts that
+    ``NativePredictor`` needs."""
     from servefit.backends.model.onnx_interface import interface_of
     from servefit.backends.onnx_session import open_session
 
-    proto = read_onnx(model.file)
-    interface, _ = interface_of(open_session(model.file, Target.CPU, Settings(threads=1), optimised=False))
+    proto = read_onnx(file)
+    interface, _ = interface_of(open_session(file, Target.CPU, Settings(threads=1), optimised=False))
     if interface.output_is_maps:
         interface = _without_zipmap(proto, interface)
     (workdir / "model.onnx").write_bytes(proto.SerializeToString())

@@ -1,5 +1,5 @@
-"""Models run by ONNX Runtime: ONNX models as they are, tree ensembles converted by ``onnx_trees``, and other estimators
-of scikit-learn converted by ``sklearn_onnx``.
+"""Models run by ONNX Runtime: ONNX models as they are, also those that modules of PyTorch became, tree ensembles
+converted by ``onnx_trees``, and other estimators of scikit-learn converted by ``sklearn_onnx``.
 
 The former are prepared and called in ``onnx_native``; sessions are opened in ``onnx_session``.
 """
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.cuda import cuda_device
 from servefit.backends.installed import installed, thread_counts
-from servefit.backends.model.types import Library
 from servefit.backends.onnx_session import PROVIDERS, open_session
 from servefit.backends.sklearn_onnx import CONVERTING_S, convert, converter, convertible
 from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
 
 class OnnxRuntimeBackend:
-    """Serves ONNX models, tree ensembles and estimators of scikit-learn on the CPU, and networks on CUDA too. CUDA has
-    not run on a GPU yet."""
+    """Serves ONNX models, modules of PyTorch, tree ensembles and estimators of scikit-learn on the CPU, and networks on
+    CUDA too. CUDA has not run on a GPU yet."""
 
     name = "onnxruntime"
     precision = Precision.EXACT
@@ -52,7 +51,7 @@ class OnnxRuntimeBackend:
         return found
 
     def supports(self, model: Model) -> Availability:
-        return Availability.yes() if model.library is Library.ONNX else convertible(model)
+        return Availability.yes() if model.onnx_file is not None else convertible(model)
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
         if target is Target.CUDA:
@@ -65,7 +64,7 @@ class OnnxRuntimeBackend:
 
     def compile_estimate_s(self, model: Model) -> float:
         if model.trees is None:
-            return (0.5 if model.library is Library.ONNX else CONVERTING_S) + model.size_bytes / 5e8
+            return (CONVERTING_S if model.onnx_file is None else 0.5) + model.size_bytes / 5e8
         return 1.0 + model.trees.nodes / 1e5
 
     def cache_key(self) -> str:
@@ -75,10 +74,10 @@ class OnnxRuntimeBackend:
         if target is Target.CUDA and model.trees is not None:
             # The session would name CUDA as its provider all the same, and run the trees on the CPU.
             raise CompileFailed(self.name, "ONNX Runtime has no CUDA kernel for tree ensembles")
-        if model.library is Library.ONNX:
+        if model.onnx_file is not None:
             from servefit.backends.onnx_native import prepare
 
-            return prepare(model, workdir)
+            return prepare(model.onnx_file, workdir)
         if model.trees is None:
             return convert(model, workdir, self.name)
         from servefit.backends.onnx_trees import onnx_model

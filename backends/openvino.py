@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from servefit.backends.cpu import has_instructions
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.onnx_io import OnnxInterface, calls
-from servefit.backends.model.types import Library, Task
+from servefit.backends.model.types import Task
 from servefit.backends.openvino_indices import watch_indices
 from servefit.backends.openvino_library import compiled_network, imported_silently, reason_of
 from servefit.backends.openvino_session import OpenVinoSession
@@ -56,7 +56,7 @@ class OpenVinoBackend:
         return installed("openvino", remedy=REMEDY)
 
     def supports(self, model: Model) -> Availability:
-        if model.library is not Library.ONNX:
+        if model.onnx_file is None:
             return Availability.no(f"it serves ONNX models, and this is one of {model.library}")
         if model.trees is not None or model.signature.task is not Task.TENSOR:
             return Availability.no("it serves networks, and has no operators for trees and classifiers of tables")
@@ -152,8 +152,11 @@ def converted(model: Model, backend: str) -> Converted:
     from servefit.backends.model.onnx_interface import interface_of
     from servefit.backends.onnx_session import open_session
 
-    interface, _ = interface_of(open_session(model.file, Target.CPU, Settings(threads=1), optimised=False))
-    content = read_onnx(model.file).SerializeToString()
+    file = model.onnx_file
+    if file is None:
+        raise CompileFailed(backend, "it is no ONNX model")
+    interface, _ = interface_of(open_session(file, Target.CPU, Settings(threads=1), optimised=False))
+    content = read_onnx(file).SerializeToString()
     openvino = imported_silently("openvino")
     try:
         graph = openvino.Core().read_model(content)

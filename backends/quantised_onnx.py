@@ -14,7 +14,7 @@ from servefit.backends.cpu import has_instructions
 from servefit.backends.model import onnx_io
 from servefit.backends.model.onnx_file import read_graph
 from servefit.backends.model.onnx_io import OnnxInterface, refusals
-from servefit.backends.model.types import Library, Task
+from servefit.backends.model.types import Task
 from servefit.backends.onnx_session import open_session
 from servefit.backends.onnxruntime import OnnxRuntimeBackend
 from servefit.backends.types import Availability, Precision, Settings, Target
@@ -52,7 +52,7 @@ class _QuantisedBackend(OnnxRuntimeBackend):
         return super().probe(target)
 
     def supports(self, model: Model) -> Availability:
-        if model.library is not Library.ONNX or model.trees is not None or model.signature.task is not Task.TENSOR:
+        if model.onnx_file is None or model.trees is not None or model.signature.task is not Task.TENSOR:
             return Availability.no("it serves networks of ONNX")
         return Availability.yes()
 
@@ -66,7 +66,9 @@ class _QuantisedBackend(OnnxRuntimeBackend):
 
         from servefit.backends.onnx_native import prepare
 
-        facts = prepare(model, workdir)
+        if model.onnx_file is None:
+            raise CompileFailed(self.name, "it is no ONNX model")
+        facts = prepare(model.onnx_file, workdir)
         prepared = workdir / "prepared.onnx"
         try:
             quant_pre_process(workdir / _MODEL, prepared, skip_symbolic_shape=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from servefit.backends.model.types import Library
 from servefit.backends.types import Settings, Target
+from servefit.errors import CorruptModel
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -61,9 +62,24 @@ def _onnx(model: Model) -> Predict:
     return partial(onnx_io.predict, session, interface)
 
 
+def _torch(model: Model) -> Predict:
+    """Open the module itself, computed the way that was exported. It was trusted when the model was opened."""
+    import torch
+
+    from servefit.backends.model.torch_io import open_module
+    from servefit.backends.torch import TorchPredictor, interface_of_converted
+
+    if model.converted is None:
+        raise CorruptModel(model.file, "it was opened by a servefit that did not know what goes into it")
+    torch.set_num_threads(1)
+    interface = interface_of_converted(model.converted)
+    return TorchPredictor(open_module(model.file, model.format, plain=True), interface.to_facts()).predict
+
+
 _BY_LIBRARY: dict[Library, Callable[[Model], Predict]] = {
     Library.XGBOOST: _xgboost,
     Library.LIGHTGBM: _lightgbm,
     Library.SKLEARN: _sklearn,
     Library.ONNX: _onnx,
+    Library.TORCH: _torch,
 }

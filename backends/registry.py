@@ -28,6 +28,7 @@ BUILT_IN = {
     "openvino/int8": "servefit.backends.openvino:OpenVinoInt8Backend",
     "onnxruntime/int8-dynamic": "servefit.backends.quantised_onnx:DynamicInt8Backend",
     "onnxruntime/int8-static": "servefit.backends.quantised_onnx:StaticInt8Backend",
+    "torch": "servefit.backends.torch:TorchBackend",
     "treelite": "servefit.backends.treelite:TreeliteBackend",
     "tl2cgen": "servefit.backends.tl2cgen:TL2cgenBackend",
     "onedal": "servefit.backends.onedal:OneDALBackend",

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.batch_dependence import SINGLE_ROWS, depends_on_batch
-from servefit.backends.model.keeping import unchanged
+from servefit.backends.model.keeping import digest_in_name, unchanged
 from servefit.backends.model.packing import join_predictions
 from servefit.backends.reference import reference
 from servefit.backends.registry import imported
@@ -31,7 +32,7 @@ def compile_artifact(
     artifact's facts, plain JSON values. Raises CompileFailed, and CorruptModel where the model's file is not what it
     was, or does not stay so."""
     options: dict[str, Any] = {} if calibration is None else {"calibration": calibration}
-    with unchanged(model.file, model.digest):
+    with _intact(model):
         facts = imported(name).compile(model, target, folder, **options)
     if not isinstance(facts, Mapping):
         raise CompileFailed(name, f"its compile gave a {type(facts).__name__}, and not a mapping of facts")
@@ -45,7 +46,7 @@ def compile_artifact(
 def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the predictions of the model's own library for each set of rows. Raises CorruptModel as
     ``compile_artifact``."""
-    with unchanged(model.file, model.digest):
+    with _intact(model):
         predict = reference(model)
         return [predict(rows) for rows in sets]
 
@@ -53,7 +54,7 @@ def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarr
 def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:
     """Return whether the model's own library predicts ``rows`` differently together and one at a time. Raises
     CorruptModel as ``compile_artifact``."""
-    with unchanged(model.file, model.digest):
+    with _intact(model):
         signature = model.signature
         return depends_on_batch(rows, reference(model), told=len(signature.sizes), sizes=len(signature.output_sizes))
 
@@ -80,7 +81,7 @@ def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tu
 def predict_reference_in_batches(model: Model, rows: np.ndarray) -> np.ndarray:
     """Return the predictions of the model's own library for ``rows``, a few at a time, or one where they depend on the
     batch. Raises CorruptModel as ``compile_artifact``."""
-    with unchanged(model.file, model.digest):
+    with _intact(model):
         predict = reference(model)
         size = 1 if model.batch_dependent else BATCH_ROWS
         return join_predictions([np.asarray(predict(rows[nth : nth + size])) for nth in range(0, len(rows), size)])
@@ -141,6 +142,16 @@ def answer_requests(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[dict
                 taken.setdefault(name, []).append(seconds)
         timed.append({name: median(seconds) for name, seconds in taken.items()})
     return timed
+
+
+@contextmanager
+def _intact(model: Model) -> Iterator[None]:
+    """Make sure that the files of ``model`` are what they were when it was opened, as long as the block runs."""
+    with ExitStack() as stack:
+        stack.enter_context(unchanged(model.file, model.digest))
+        if model.converted is not None:
+            stack.enter_context(unchanged(model.converted, digest_in_name(model.converted) or ""))
+        yield
 
 
 def _numbers(backend: str, predictions: Any) -> np.ndarray:

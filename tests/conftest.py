@@ -20,14 +20,14 @@ import pytest
 
 Hog = Callable[[int], AbstractContextManager[None]]
 NOT_PURE_PATHS = (
-    *("aws", "benchmarks", "demo", "docs", "examples", "packaging", "real_models", "serving/clients"),
+    *("aws", "backends/torch", "benchmarks", "demo", "docs", "examples", "packaging", "real_models", "serving/clients"),
     "api/test_notebook_progress.py",
     "backends/inspection/test_onnx_test_data.py",
     "golden/test_artifacts.py",
 )
-"""Tests that start programs of others, install packages, or are about this repository. Each version of onnx brings
-other models to test with. The kept models were written by XGBoost 3, and XGBoost 2.1, the lowest, reads them without
-their base score: it predicts something else without a word."""
+"""Tests that start programs of others, install packages, need PyTorch, or are about this repository. Each version of
+onnx brings other models to test with. The kept models were written by XGBoost 3, and XGBoost 2.1, the lowest, reads
+them without their base score: it predicts something else without a word."""
 NOT_PURE_FIXTURES = {"balancer_programs", "browser", "postgresql", "sshd", "zsh"}
 """What takes a program that no Python package brings."""
 

@@ -54,9 +54,13 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
             from servefit.backends.inspection.script import inspect_script
 
             return inspect_script(path)
-        from servefit.backends.inspection.pickled import inspect_pickle
+        if model_format is Format.PICKLE:
+            from servefit.backends.inspection.pickled import inspect_pickle
 
-        return inspect_pickle(path, folder)
+            return inspect_pickle(path, folder)
+        from servefit.backends.inspection.torch import inspect_torch
+
+        return inspect_torch(path, model_format, folder)
     except (ServefitError, MemoryError):
         raise
     except Exception as error:

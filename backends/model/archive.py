@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from servefit.backends.model.file_kinds import FileKind, kind_of_folder
 from servefit.backends.model.formats import model_format
 from servefit.backends.model.tar import BrokenArchive, Member, NoArchive, TarReader
+from servefit.backends.model.transformers_folder import without_weights
 from servefit.errors import CorruptModel, ModelError, UnsupportedModel
 from servefit.state import writing
 
@@ -56,16 +57,20 @@ def find_model(folder: Path) -> Path:
 
     Raises CorruptModel where there is none, and UnsupportedModel where there are several or it is not supported.
     """
-    files = _without_weights(visible_files(folder))
+    visible = _without_weights(visible_files(folder))
+    files = without_weights(visible)
     refused = {file: error for file in files if (error := _refusal(file)) is not None}
     servable = [file for file in files if file not in refused]
     unsupported = [error for error in refused.values() if isinstance(error, UnsupportedModel)]
     if not servable:
-        if (kind := _kind_of_folder(folder, files)) is not None:
+        kind = _kind_of_folder(folder, visible)
+        if kind is not None and kind.format is not None:
+            raise CorruptModel(folder, f"it is {kind.what}, without weights beside its config.json")
+        if kind is not None:
             raise UnsupportedModel(f"{folder} is {kind.what}", remedy=kind.to_serve)
-        if unsupported or len(files) == 1:
+        if unsupported or len(visible) == len(files) == 1:
             raise next(iter(unsupported or refused.values()))
-        raise CorruptModel(folder, f"none of its {len(files)} files is a model" if files else "it holds no files")
+        raise CorruptModel(folder, f"none of its {len(visible)} files is a model" if visible else "it holds no files")
     if len(servable) + len(unsupported) > 1:
         # The user should hear that there are others, also of those that are not supported.
         candidates = [file for file in files if not isinstance(refused.get(file), CorruptModel)]

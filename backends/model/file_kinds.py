@@ -4,7 +4,6 @@ them."""
 from __future__ import annotations
 
 import codecs
-import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -12,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servefit.backends.model.protobuf import LENGTH_DELIMITED, VARINT
+from servefit.backends.model.safetensors import check_header
+from servefit.backends.model.torch_pickles import holds_module
+from servefit.backends.model.transformers_folder import ARCHITECTURES, CONFIG, ROOT, architecture_of
+from servefit.backends.model.types import Format
 
 TORCH_PICKLE = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The first bytes of torch.save before it wrote ZIP archives: a magic number, pickled."""
-
-_MAX_CONFIG_BYTES = 2**20
-"""Such files have kilobytes; a longer one is another file of that name."""
 
 _CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -33,20 +33,40 @@ _MARKS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileKind:
     """``what`` is a noun. ``to_serve`` says how to get a model out of it that servefit takes, ``to_send`` how to get
-    rows; None where it holds no such thing."""
+    rows; None where it holds no such thing. ``format`` is that of an archive which is a model."""
 
     what: str
     to_serve: str | None = None
     to_send: str | None = None
+    format: Format | None = None
 
 
 def kind_of(path: Path, head: bytes) -> FileKind | None:
-    """Return the kind of the file at ``path`` that begins with ``head``, where its content tells. Raises OSError."""
+    """Return the kind of the file at ``path`` that begins with ``head``, where its content tells. Raises OSError, and
+    CorruptModel for a file of weights that is cut off in its header."""
     if head.startswith(b"PK\x03\x04"):
         return _kind_of_zip(path)
     # A table may begin with a column called PAR1.
     kinds, begin = (_TEXT, head.removeprefix(codecs.BOM_UTF8).lstrip()) if is_text(head) else (_BINARY, head)
-    return next((kind for pattern, kind in kinds if re.match(pattern, begin, re.DOTALL)), None)
+    found = next((kind for pattern, kind in kinds if re.match(pattern, begin, re.DOTALL)), None)
+    if found is _SAFETENSORS:
+        check_header(path, head)
+    return found
+
+
+def kind_of_config(path: Path) -> FileKind | None:
+    """Return the kind of a model of Hugging Face's Transformers, of which the JSON file at ``path`` is the config.json;
+    None for other JSON files. Raises OSError."""
+    name = architecture_of(path)
+    if name is None:
+        return None
+    what = f"a Hugging Face model ({name})"
+    if name in ARCHITECTURES:
+        return FileKind(what=what, format=Format.HUGGINGFACE)
+    if _GENERATES.search(name):
+        return FileKind(what=f"{what}, which generates text", to_serve=_GENERATING)
+    task = next((task for head, task in _TASKS.items() if name.endswith(head)), "feature-extraction")
+    return FileKind(what=what, to_serve=f"{_OPTIMUM} --task {task} OUTPUT")
 
 
 def kind_of_message(head: bytes, fields: Mapping[int, int]) -> FileKind | None:
@@ -68,8 +88,8 @@ def kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
         if name in names:
             return kind
     for file in files:
-        if file.name == "config.json" and (model := _name_in_config(file)):
-            return FileKind(what=f"a Hugging Face model ({model})", to_serve=_OPTIMUM)
+        if file.name == CONFIG and (found := kind_of_config(file)) is not None:
+            return found
     return None
 
 
@@ -115,29 +135,26 @@ def _kind_of_zip(path: Path) -> FileKind:
         names = []
     for pattern, kind in _BY_NAME_IN_ZIP:
         if any(re.fullmatch(pattern, name) for name in names):
-            return kind
+            return _MODULE if kind is _STATE_DICT and holds_module(path) else kind
     return FileKind(what="a ZIP archive")
 
 
-def _name_in_config(file: Path) -> str | None:
-    """Return the name of the model in a config.json of Hugging Face's Transformers; None where it is another file of
-    that name."""
-    with file.open("rb") as stream:
-        content = stream.read(_MAX_CONFIG_BYTES)
-    try:
-        config = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(config, dict):
-        return None
-    architectures = config.get("architectures")
-    name = architectures[0] if isinstance(architectures, list) and architectures else config.get("model_type")
-    return name[:60] if isinstance(name, str) else None
-
-
-_TORCH = "export the module to ONNX with torch.onnx.export"
+_TORCH = 'in Python, where its class is: torch.onnx.export(module, (example_input,), "model.onnx")'
 _KERAS = 'load it with Keras 3 and export it to ONNX: model.export("model.onnx", format="onnx")'
-_OPTIMUM = "export it to ONNX: optimum-cli export onnx --model FOLDER OUTPUT"
+_OPTIMUM = "export it to ONNX: pip install 'optimum-onnx[onnxruntime]'; optimum-cli export onnx --model FOLDER"
+_TASKS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
+    "ForImageClassification": "image-classification",
+    "ForObjectDetection": "object-detection",
+    "ForCTC": "automatic-speech-recognition",
+}
+"""optimum-cli does not infer the task of a folder."""
+
+_GENERATES = re.compile("ForCausalLM|LMHeadModel|ForConditionalGeneration")
+_GENERATING = "serve it with a server for language models, such as vLLM: vllm serve FOLDER"
 _ORIGIN = "export the model that it was made of to ONNX"
 _PANDAS = "read it with pandas.{} and save it with to_csv(..., index=False)"
 _SHEET = "save the sheet as CSV"
@@ -145,9 +162,16 @@ _XML = rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?"
 
 _SAVED_MODEL = FileKind(
     what="a TensorFlow SavedModel",
-    to_serve="convert it to ONNX: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
+    to_serve="convert it to ONNX: pip install tensorflow tf2onnx; python -m tf2onnx.convert --saved-model FOLDER "
+    "--output model.onnx",
 )
 _CORE_ML = FileKind(what="a Core ML model", to_serve=_ORIGIN)
+_STATE_DICT = FileKind(what="a state_dict of PyTorch's torch.save: weights, without their network", to_serve=_TORCH)
+_MODULE = FileKind(what="a module in a pickle of PyTorch's torch.save, without the code of its class", to_serve=_TORCH)
+_SAFETENSORS = FileKind(
+    what="a safetensors file: weights, without the network that they belong to",
+    to_serve="name the folder, if it has a config.json of Hugging Face; else export the whole model to ONNX, " + _TORCH,
+)
 
 _BINARY: tuple[tuple[bytes, FileKind], ...] = (
     (
@@ -155,14 +179,14 @@ _BINARY: tuple[tuple[bytes, FileKind], ...] = (
         FileKind(what="a CatBoost model", to_serve='export it to ONNX: save_model("model.onnx", format="onnx")'),
     ),
     (re.escape(TORCH_PICKLE), FileKind(what="a file of PyTorch's torch.save", to_serve=_TORCH)),
+    (rb'.{6}\0\0\{\s*"', _SAFETENSORS),
     (
-        rb'.{6}\0\0\{\s*"',
+        rb"GGUF",
         FileKind(
-            what="a safetensors file: weights, without the network that they belong to",
-            to_serve="export the whole model to ONNX; one of Hugging Face with optimum-cli export onnx",
+            what="a GGUF file: weights for llama.cpp",
+            to_serve=f"{_ORIGIN}, or serve it with llama.cpp: llama-server -m FILE",
         ),
     ),
-    (rb"GGUF", FileKind(what="a GGUF file: weights for llama.cpp", to_serve=_ORIGIN)),
     (
         rb".{4}TFL3",
         FileKind(
@@ -228,10 +252,11 @@ _TEXT: tuple[tuple[bytes, FileKind], ...] = (
 _BY_NAME_IN_ZIP: tuple[tuple[str, FileKind], ...] = (
     (
         r"(.+/)?(serialized_exported_program\.json|models/[^/]+\.json)",
-        FileKind(what="a program of PyTorch's torch.export (.pt2)", to_serve=_TORCH),
+        FileKind(what="a program of PyTorch's torch.export (.pt2)", format=Format.TORCH_EXPORT),
     ),
-    (r"[^/]+/code/.+", FileKind(what="a TorchScript module of PyTorch", to_serve=_TORCH)),
-    (r"[^/]+/data\.pkl", FileKind(what="a file of PyTorch's torch.save", to_serve=_TORCH)),
+    (r"[^/]+/code/.+", FileKind(what="a TorchScript module of PyTorch", format=Format.TORCHSCRIPT)),
+    (rf"{ROOT}/config\.json", FileKind(what="a Hugging Face model", format=Format.HUGGINGFACE)),
+    (r"[^/]+/data\.pkl", _STATE_DICT),
     (r"model\.weights\.h5", FileKind(what="a Keras model", to_serve=_KERAS)),
     (r"xl/workbook\.(xml|bin)", FileKind(what="an Excel workbook", to_send=_SHEET)),
     (r"content\.xml", FileKind(what="a document of OpenOffice, such as a spreadsheet", to_send=_SHEET)),

@@ -14,10 +14,21 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from servefit.backends.model.file_kinds import TORCH_PICKLE, is_skops, is_text, kind_of, kind_of_message
+from servefit.backends.model.file_kinds import (
+    TORCH_PICKLE,
+    FileKind,
+    is_skops,
+    is_text,
+    kind_of,
+    kind_of_config,
+    kind_of_message,
+)
 from servefit.backends.model.protobuf import LENGTH_DELIMITED, VARINT, top_level_fields
+from servefit.backends.model.torch_archive import check_unpacked_size
 from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, ModelError, UnsupportedModel
+
+_ZIP = b"PK\x03\x04"
 
 HEAD_BYTES = 4096
 """Formats tell what they are in their first few hundred bytes. A page of memory is read in any case."""
@@ -58,7 +69,12 @@ def model_format(path: Path) -> Format:
     fields = top_level_fields(path)
     if fields.items() >= _IR_VERSION_AND_GRAPH and fields.keys() <= _ONNX_FIELDS:
         return Format.ONNX
-    raise _foreign(path, head, fields)
+    kind = _kind(path, head, fields)
+    if kind is not None and kind.format is not None:
+        if head.startswith(_ZIP):
+            check_unpacked_size(path)
+        return kind.format
+    raise _foreign(path, head, kind)
 
 
 def recognise(head: bytes) -> Format | None:
@@ -124,12 +140,17 @@ def _decompressed(head: bytes) -> bytes:
     return b""
 
 
-def _foreign(path: Path, head: bytes, fields: Mapping[int, int]) -> ModelError:
-    """Return the error for a file of none of the known formats, saying what it looks like."""
+def _kind(path: Path, head: bytes, fields: Mapping[int, int]) -> FileKind | None:
+    """Return the kind of a file that does not tell by its first bytes alone that it is a model. Raises CorruptModel."""
     try:
         kind = kind_of(path, head) or kind_of_message(head, fields)
+        return kind_of_config(path) if kind is None and head.lstrip()[:1] == b"{" else kind
     except OSError as error:
-        return CorruptModel(path, error.strerror or str(error))
+        raise CorruptModel(path, error.strerror or str(error)) from error
+
+
+def _foreign(path: Path, head: bytes, kind: FileKind | None) -> ModelError:
+    """Return the error for a file of none of the known formats, saying what it looks like."""
     if kind is not None and kind.to_serve is not None:
         return UnsupportedModel(f"{path.name} is {kind.what}", remedy=kind.to_serve)
     if kind is not None:

@@ -15,14 +15,16 @@ SCHEMA = 9
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """``file_name`` names the normalised model in the inspection's folder, or is None where the file may stay as it is.
-    ``format`` is that of the file to use. ``splits_name`` names the NPZ of split values, if there are trees.
-    ``batch_dependent`` and ``ends_in_trees`` are what ``Model`` says of them."""
+    ``format`` is that of the file to use. ``splits_name`` names the NPZ of split values, if there are trees, and
+    ``converted_name`` the ONNX file that a module of PyTorch became. ``batch_dependent`` and ``ends_in_trees`` are what
+    ``Model`` says of them."""
 
     format: Format
     signature: Signature
     trees: TreeStructure | None = None
     file_name: str | None = None
     splits_name: str | None = None
+    converted_name: str | None = None
     warnings: tuple[str, ...] = ()
     batch_dependent: bool = False
     ends_in_trees: bool = False

@@ -32,6 +32,9 @@ _SUFFIXES = {
     Format.PICKLE: ".pkl",
     Format.SKOPS: ".skops",
     Format.SCRIPT: ".tar.gz",
+    Format.TORCH_EXPORT: ".pt2",
+    Format.TORCHSCRIPT: ".pt",
+    Format.HUGGINGFACE: ".zip",
 }
 """xgboost and Treelite go by the suffix; the other libraries read whatever they are given."""
 

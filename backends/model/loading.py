@@ -12,8 +12,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from importlib import metadata
-from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -31,13 +29,14 @@ from servefit.backends.model.keeping import (
     named_by_format,
     read_once,
 )
+from servefit.backends.model.library_versions import versions_text
 from servefit.backends.model.live import save_live
 from servefit.backends.model.onnx_given import NOTHING_GIVEN, Given, with_given
 from servefit.backends.model.onnx_weights import in_one_file, keeps_weights_elsewhere
-from servefit.backends.model.scripts import SCRIPT, has_script, python_and_packages
+from servefit.backends.model.scripts import SCRIPT, has_script
+from servefit.backends.model.transformers_folder import in_one_archive
 from servefit.backends.model.types import Format, Library
 from servefit.errors import (
-    BackendUnavailable,
     CorruptModel,
     ModelError,
     OutOfMemory,
@@ -53,12 +52,13 @@ from servefit.state import filling, read_sealed, state_folder, temporary_folder,
 INSPECTION_TIMEOUT_S = 120.0
 """Numeric libraries take several seconds to import, and large models as long to open. Chosen, not measured."""
 
+CONVERSION_TIMEOUT_S = 600.0
+"""A module of PyTorch is exported to ONNX as well. Chosen, not measured."""
+
 _INSPECTION = "servefit.backends.inspection:inspect_kept"
 _RECORD = "inspection"
 _GIB = 2**30
 """Bytes."""
-
-_DISTRIBUTIONS = {Library.SKLEARN: "scikit-learn", Library.ONNX: "onnxruntime"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +83,9 @@ def load_source(
         return _load_live(source)
     file = file_of(Path(source), trust_code=trust_code)
     with reading(file, given, trust_code=trust_code) as found:
-        if found.format is Format.PICKLE and not trust_pickle:
-            raise UntrustedModel(file)
+        what = found.format.that_runs_code
+        if what is not None and not trust_pickle:
+            raise UntrustedModel(file, what)
         opened = inspect_and_keep(found, str(source))
     script = _script_beside(Path(source), found)
     return opened if script is None else replace(opened, warnings=(*opened.warnings, _left_out(script)))
@@ -150,12 +151,18 @@ def reading(file: Path, given: Given = NOTHING_GIVEN, *, trust_code: bool = Fals
         if kept is not None and kept.format is Format.SCRIPT and not trust_code:
             kept = None  # it was trusted before, and may hold a model that needs no trust
         found = kept or named_by_format(_found(file, copy, digest, folder, trust_code=trust_code))
-        yield with_given(found, given, folder / "given") if given else found
+        if given:
+            with blaming(found.file, str(file)):
+                found = with_given(found, given, folder / "given")
+        yield found
 
 
 def _found(file: Path, copy: Path, digest: str, folder: Path, *, trust_code: bool) -> ModelFile:
     """Return the model in ``copy``, which is of ``file``, as one file."""
     found = find_in_file(copy, digest, folder / "unpacked", blamed=file, trust_code=trust_code)
+    if found.format is Format.HUGGINGFACE:
+        with blaming(found.file, str(file)):
+            return in_one_archive(found, file.parent if found.file == copy else found.file.parent, folder / "whole")
     if found.format is not Format.ONNX or not keeps_weights_elsewhere(found.file):
         return found
     with blaming(found.file, str(file)):
@@ -177,9 +184,7 @@ def inspect_and_keep(found: ModelFile, source: str) -> OpenedFile:
 def inspect_file(model: ModelFile) -> tuple[Inspection, Path]:
     """Return the inspection of a file, from the state folder or from a child process, and the folder of what it
     wrote."""
-    library = model.format.library
-    versions = f"{library}-{_library_version(library)}-treelite-{metadata.version('treelite')}"
-    folder = state_folder("models", model.digest) / f"inspection-{SCHEMA}-{versions}"
+    folder = state_folder("models", model.digest) / f"inspection-{SCHEMA}-{versions_text(model.format)}"
     about = f"{model.digest} {folder.name}"
     found = _read_record(folder, about)
     if found is None:
@@ -192,6 +197,7 @@ def inspect_file(model: ModelFile) -> tuple[Inspection, Path]:
                 inspection,
                 file_name=_by_content(temporary, inspection.file_name),
                 splits_name=_by_content(temporary, inspection.splits_name),
+                converted_name=_by_content(temporary, inspection.converted_name),
             )
             write_sealed(temporary / _RECORD, inspection.to_json(), about=about)
         found = _read_record(folder, about)
@@ -210,23 +216,23 @@ def _read_record(folder: Path, about: str) -> Inspection | None:
     if record is None:
         return None
     inspection = Inspection.from_json(record)
-    written = [folder / name for name in (inspection.file_name, inspection.splits_name) if name is not None]
+    names = (inspection.file_name, inspection.splits_name, inspection.converted_name)
+    written = [folder / name for name in names if name is not None]
     return inspection if all(has_digest(path, digest_in_name(path) or "") for path in written) else None
 
 
 def _inspect_in_child(model: ModelFile, folder: Path) -> Inspection:
     path, library = model.file, model.format.library.value
     memory_bytes = 16 * _GIB + 40 * path.stat().st_size
+    limit_s = CONVERSION_TIMEOUT_S if model.format.library is Library.TORCH else INSPECTION_TIMEOUT_S
     try:
-        inspection: Inspection = call_isolated(
-            _INSPECTION, model, folder, timeout_s=INSPECTION_TIMEOUT_S, memory_bytes=memory_bytes
-        )
+        inspection: Inspection = call_isolated(_INSPECTION, model, folder, timeout_s=limit_s, memory_bytes=memory_bytes)
     except WorkerCrashed as error:
         raise CorruptModel(path, _crash_reason(library, error)) from error
     except OutOfMemory as error:
         raise CorruptModel(path, f"{library} needs more than {memory_bytes // _GIB} GiB to open it") from error
     except TimedOut as error:
-        remedy = None if error.limit_s >= INSPECTION_TIMEOUT_S else "give it more time"
+        remedy = None if error.limit_s >= limit_s else "give it more time"
         reason = f"{library} did not open it within {duration_text(error.limit_s, digits=2)}"
         raise CorruptModel(path, reason, remedy=remedy) from error
     return inspection
@@ -238,20 +244,3 @@ def _crash_reason(library: str, error: WorkerCrashed) -> str:
         if "[Fatal] " in line:
             return f"{library} gives up on it: {line.partition('[Fatal] ')[2].strip()}"
     return f"opening it, {library} {error.reason}"
-
-
-def _library_version(library: Library) -> str:
-    """Return the installed version of a library, which is not imported: of a script, that of Python and of all
-    packages, since any of them may be what it uses. Raises BackendUnavailable."""
-    if library is Library.SCRIPT:
-        return python_and_packages()
-    module = "onnxruntime" if library is Library.ONNX else library.value
-    if find_spec(module) is None:
-        raise BackendUnavailable(
-            module, f"the model needs {module}, which is not installed", remedy=f"pip install 'servefit[{module}]'"
-        )
-    try:
-        return metadata.version(_DISTRIBUTIONS.get(library, module))
-    except metadata.PackageNotFoundError:
-        # Installed under another name, such as xgboost-cpu or onnxruntime-gpu.
-        return metadata.version(metadata.packages_distributions()[module][0])

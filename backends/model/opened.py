@@ -28,10 +28,11 @@ class Model(Stored, frozen=True, kw_only=True):
     where the source is a plain file, otherwise normalised (unpacked from an archive, saved from a live object,
     cut to the iteration that the file itself calls best, upgraded from a retired format). ``digest`` is the SHA-256 of
     ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, or None for models without
-    trees (``rows`` reads it). ``trees`` is None for those too. ``batch_dependent`` says that a row's prediction depends
-    on the other rows of the call, which its own library showed: requests are not joined unless the user allows it.
-    ``ends_in_trees`` says that it is a pipeline of scikit-learn whose last step is a tree ensemble. ``constants`` are
-    the inputs of which the user said what they are in all requests, which are in ``file`` and no inputs any more.
+    trees (``rows`` reads it). ``trees`` is None for those too. ``converted`` is the ONNX file that a module of PyTorch
+    became, with its SHA-256 in its name. ``batch_dependent`` says that a row's prediction depends on the other rows of
+    the call, which its own library showed: requests are not joined unless the user allows it. ``ends_in_trees`` says
+    that it is a pipeline of scikit-learn whose last step is a tree ensemble. ``constants`` are the inputs of which the
+    user said what they are in all requests, which are in ``file`` and no inputs any more.
 
     Example:
         ::
@@ -48,6 +49,7 @@ class Model(Stored, frozen=True, kw_only=True):
     signature: Signature
     trees: TreeStructure | None = None
     splits: Path | None = None
+    converted: Path | None = None
     warnings: tuple[str, ...] = ()
     batch_dependent: bool = False
     ends_in_trees: bool = False
@@ -56,6 +58,11 @@ class Model(Stored, frozen=True, kw_only=True):
     @property
     def library(self) -> Library:
         return self.format.library
+
+    @property
+    def onnx_file(self) -> Path | None:
+        """The file to read for those that serve ONNX models: the model itself, or what it was converted to."""
+        return self.file if self.library is Library.ONNX else self.converted
 
     @property
     def lacks_inputs(self) -> bool:
@@ -98,11 +105,12 @@ class Model(Stored, frozen=True, kw_only=True):
 
         Args:
             source: What to open.
-            trust_pickle: Whether a pickle may be opened, which runs code.
+            trust_pickle: Whether a pickle or a module of PyTorch may be opened, which runs code.
             trust_code: Whether the script of an archive or a folder may be run, which is ``code/inference.py``; it then
                 is the model. Without, it is left out, and the model file beside it is opened.
             inputs: Values of inputs of an ONNX model that are the same in all requests, by name: a number, or
-                "zeros". They become part of the model.
+                "zeros". For TorchScript, the datatypes and shapes of its inputs, such as "float32[rows,3,224,224]".
+                They become part of the model.
             sizes: The sizes of the requests that are drawn where there is no payload, by the names that the model has
                 for sizes that are each request's own.
             pad: The input of an ONNX model that says which places of a request count, such as "attention_mask".
@@ -142,6 +150,7 @@ class Model(Stored, frozen=True, kw_only=True):
             signature=inspection.signature,
             trees=inspection.trees,
             splits=None if inspection.splits_name is None else folder / inspection.splits_name,
+            converted=None if inspection.converted_name is None else folder / inspection.converted_name,
             warnings=(*opened.warnings, *inspection.warnings),
             batch_dependent=inspection.batch_dependent,
             ends_in_trees=inspection.ends_in_trees,

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 
 class Library(StrEnum):
-    """The library that made a model; the backend of the same name is its reference (onnxruntime for ONNX). A script is
-    what SageMaker's containers run: whatever it uses, it is the only one that says what it answers."""
+    """The library that made a model; the backend of the same name is its reference (onnxruntime for ONNX). Models of
+    Hugging Face's Transformers are modules of PyTorch. A script is what SageMaker's containers run: whatever it uses,
+    it is the only one that says what it answers."""
 
     XGBOOST = "xgboost"
     LIGHTGBM = "lightgbm"
     SKLEARN = "sklearn"
     ONNX = "onnx"
     SCRIPT = "script"
+    TORCH = "torch"
 
 
 class Format(StrEnum):
@@ -42,11 +44,28 @@ class Format(StrEnum):
     PICKLE = "pickle"
     SKOPS = "skops"
     SCRIPT = "script"
+    TORCH_EXPORT = "torch-export"
+    TORCHSCRIPT = "torch-script"
+    HUGGINGFACE = "huggingface"
 
     @property
     def library(self) -> Library:
-        prefix = self.value.partition("-")[0]
-        return Library.SKLEARN if self in (Format.PICKLE, Format.SKOPS) else Library(prefix)
+        return _LIBRARIES.get(self) or Library(self.value.partition("-")[0])
+
+    @property
+    def that_runs_code(self) -> str | None:
+        """What a file is, as a noun, of a format that runs whatever code the file holds when it is opened; None for the
+        others."""
+        return _THAT_RUN_CODE.get(self)
+
+
+_LIBRARIES = {Format.PICKLE: Library.SKLEARN, Format.SKOPS: Library.SKLEARN, Format.HUGGINGFACE: Library.TORCH}
+
+_THAT_RUN_CODE = {
+    Format.PICKLE: "a pickle",
+    Format.TORCH_EXPORT: "a program of PyTorch's torch.export",
+    Format.TORCHSCRIPT: "a TorchScript module of PyTorch",
+}
 
 
 class Task(StrEnum):

@@ -219,7 +219,7 @@ def _refuse_foreign(path: Path, head: bytes, source: str) -> None:
         raise PayloadMismatch(source, expected=_TAKEN, got=f"a model ({known})")
     kind = kind_of(path, head)
     # What else may be in a ZIP archive is for those to say who look for arrays in it.
-    if kind is not None and (kind.to_serve or kind.to_send or not head.startswith(b"PK")):
+    if kind is not None and (kind.to_serve or kind.to_send or kind.format or not head.startswith(b"PK")):
         raise PayloadMismatch(source, expected=_TAKEN, got=kind.what, remedy=kind.to_send)
 
 

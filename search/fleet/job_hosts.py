@@ -81,8 +81,8 @@ def _whole_host(profiles: Sequence[InstanceProfile], request: JobRequest, host: 
 
 
 def check_trust(model: Model, chosen: Iterable[HostState]) -> None:
-    """Raise SpecError where the model is a pickle, and a host does not unpickle any, or a script, and a host runs
-    none."""
+    """Raise SpecError where opening the model runs code, as that of a pickle or a script does, and a host does not
+    allow it."""
     if model.format is Format.SCRIPT:
         if refusing := [state.host.name for state in chosen if not state.host.trust_code]:
             raise SpecError(
@@ -92,12 +92,14 @@ def check_trust(model: Model, chosen: Iterable[HostState]) -> None:
                 remedy="start them with --trust-code, which lets models run code there",
             )
         return
-    if model.format is not Format.PICKLE:
+    what = model.format.that_runs_code
+    if what is None:
         return
+    is_pickle = model.format is Format.PICKLE
     if refusing := [state.host.name for state in chosen if not state.host.trust_pickle]:
         raise SpecError(
             "model",
             model.source,
-            f"is a pickle, and the agents of {', '.join(refusing)} unpickle none",
+            f"is {what}, and the agents of {', '.join(refusing)} {'unpickle' if is_pickle else 'open'} none",
             remedy="start them with --trust-pickle, which lets models run code there, or save the model otherwise",
         )

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.model import Format, Model
+from servefit.backends.model import Model
 from servefit.backends.model.finding import find_in_file
 from servefit.backends.model.keeping import ModelFile, find_kept, named_by_format
 from servefit.backends.model.kept import check_kept
 from servefit.backends.model.loading import file_of, inspect_and_keep, reading
+from servefit.backends.model.types import Format
 from servefit.backends.payload import Payload
 from servefit.errors import CorruptModel, ModelError, PayloadMismatch, ServefitError, SpecError
 from servefit.quantities import size_text
@@ -73,7 +74,7 @@ def obtain(blobs: Blobs, header: JobHeader, *, trust_pickle: bool, trust_code: b
     them too; only the files are those of this host.
 
     The model is taken from what this host keeps, else from the path that it came from where the same is there, else
-    from ``blobs``. Without ``trust_pickle`` no pickle is opened, and without ``trust_code`` no script.
+    from ``blobs``. Without ``trust_pickle`` nothing is opened that runs code, and without ``trust_code`` no script.
 
     Raises ModelError where there is no such model, where it is a pickle that this host does not trust, and where it
     opens as another one here; PayloadMismatch where the header is not true of the payload; BackendUnavailable,
@@ -178,14 +179,14 @@ def _payload(blobs: Blobs, header: JobHeader) -> Payload:
 
 
 def _model(blobs: Blobs, wanted: Model, *, trust_pickle: bool, trust_code: bool = False) -> Model:
-    if wanted.format is Format.PICKLE and not trust_pickle:
+    if wanted.format.that_runs_code and not trust_pickle:
         raise _untrusted(wanted)
     if wanted.format is Format.SCRIPT and not trust_code:
         raise _untrusted_script(wanted)
     problem = None
     with ExitStack() as stack:
         for found in _places(blobs, wanted, stack):
-            if found.format is Format.PICKLE and not trust_pickle:
+            if found.format.that_runs_code and not trust_pickle:
                 problem = _untrusted(wanted)
                 continue
             opened = Model.of(inspect_and_keep(found, wanted.source))
@@ -235,12 +236,14 @@ def _as_described(opened: Model, wanted: Model) -> Model:
         signature = replace(signature.of_sizes(usual), sizes=wanted.signature.sizes)
     if depends or (opened.format, signature) != (wanted.format, wanted.signature):
         raise _opens_as_another(wanted)
-    return replace(wanted, file=opened.file, splits=opened.splits)
+    return replace(wanted, file=opened.file, splits=opened.splits, converted=opened.converted)
 
 
 def _untrusted(wanted: Model) -> ModelError:
+    what = wanted.format.that_runs_code or "a pickle"
+    opening = "unpickling" if what == "a pickle" else "opening it"
     return ModelError(
-        f"{wanted.source} is a pickle, unpickling runs whatever code it holds, and the agent on this host was started "
+        f"{wanted.source} is {what}, {opening} runs whatever code it holds, and the agent on this host was started "
         "without --trust-pickle",
         remedy="start it with --trust-pickle if you know who made the model",
     )

@@ -11,7 +11,7 @@
     ├── ModelError
     │   ├── UnsupportedModel      readable, but nothing here knows how to serve it
     │   ├── CorruptModel          missing, empty, truncated, foreign, or one that crashes its own library
-    │   ├── UntrustedModel        a pickle, or a script, and nobody said to trust it
+    │   ├── UntrustedModel        a pickle, a module or a script, and nobody said to trust it
     │   └── PayloadMismatch       the sample payload does not fit the model
     ├── BackendError
     │   ├── BackendUnavailable    the library, compiler or device is not here
@@ -219,17 +219,18 @@ class CorruptModel(ModelError):
 
 
 class UntrustedModel(ModelError):
-    """``path`` holds a pickle, or a ``script`` of that name. Both are code, which waits for ``--trust-pickle`` or
-    ``--trust-code``."""
+    """``path`` holds a pickle, or ``what`` else runs code when it is opened, or a ``script`` of that name: they wait
+    for ``--trust-pickle`` or ``--trust-code``."""
 
-    def __init__(self, path: Path, *, script: str | None = None) -> None:
-        what = (
-            "is a pickle, and unpickling runs whatever code it holds"
+    def __init__(self, path: Path, what: str = "a pickle", *, script: str | None = None) -> None:
+        opening = "unpickling" if what == "a pickle" else "opening it"
+        told = (
+            f"is {what}, and {opening} runs whatever code it holds"
             if script is None
             else f"is served by its own {script}, which is code, and no file beside it is a model that is read without"
         )
         option = "--trust-pickle (trust_pickle=True)" if script is None else "--trust-code (trust_code=True)"
-        super().__init__(f"{path} {what}", remedy=f"say {option} if you know who made it")
+        super().__init__(f"{path} {told}", remedy=f"say {option} if you know who made it")
         self.path = path
         self.script = script
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from servefit.backends.model.scripts import SCRIPT, required_packages
+from servefit.backends.model.types import Format
 from servefit.backends.registry import BUILT_IN, entry_point
 from servefit.backends.script.backend import UNPACKED
 from servefit.backends.types import Artifact, Target
@@ -35,6 +36,7 @@ _LOADED = {
     "openvino": ("openvino",),
     "openvino/bf16": ("openvino",),
     "openvino/int8": ("openvino",),
+    "torch": ("torch",),
     "treelite": ("treelite",),
     "tl2cgen": (),
     "onedal": ("daal4py",),
@@ -94,6 +96,8 @@ def _backend_distributions(artifact: Artifact) -> Iterator[str]:
     modules = set(_LOADED[name])
     if name == "sklearn":
         modules |= modules_of_pickle(artifact.folder / "model.pkl")
+    if name == "torch" and artifact.facts["format"] == Format.HUGGINGFACE:
+        modules.add("transformers")
     bringing = metadata.packages_distributions()
     if name == "script":
         # What is not installed is one of its own modules, or one that it can do without: it has been seen to load.

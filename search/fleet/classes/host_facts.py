@@ -35,6 +35,8 @@ LIBRARIES = (
     "onnxruntime-gpu",
     "scikit-learn",
     "tl2cgen",
+    "torch",
+    "transformers",
     "treelite",
     "uvloop",
     "xgboost",

@@ -73,7 +73,10 @@ def api(
     ] = None,
     trust_pickle: Annotated[
         bool,
-        typer.Option("--trust-pickle", help="Unpickle models. Unpickling runs code: do it if you know who made them."),
+        typer.Option(
+            "--trust-pickle",
+            help="Open pickles and modules of PyTorch. That runs their code: do it if you know who made them.",
+        ),
     ] = False,
     trust_code: Annotated[
         bool,

@@ -73,7 +73,7 @@ def manifest(
     ] = None,
     trust_pickle: Annotated[
         bool,
-        typer.Option("--trust-pickle", help="Let agents unpickle models, which runs whatever code these hold."),
+        typer.Option("--trust-pickle", help="Let agents open pickles and modules of PyTorch, which run their code."),
     ] = False,
     trust_code: Annotated[
         bool,

@@ -52,7 +52,11 @@ HistogramOption = Annotated[
     typer.Option(metavar="FILE.hlog", help="Export an HdrHistogram: .hlog or .hgrm.", rich_help_panel=OUTPUT),
 ]
 TrustOption = Annotated[
-    bool, typer.Option("--trust-pickle", help="Unpickle MODEL. Unpickling runs code: do it if you know who made it.")
+    bool,
+    typer.Option(
+        "--trust-pickle",
+        help="Open MODEL if it is a pickle or a module of PyTorch. That runs its code: do it if you know who made it.",
+    ),
 ]
 TrustCodeOption = Annotated[
     bool,

@@ -17,9 +17,12 @@ from servefit.errors import CorruptModel, UnsupportedModel
 if TYPE_CHECKING:
     from pathlib import Path
 
-FIRST_OF_SAFETENSORS = b'@\0\0\0\0\0\0\0{"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}'
+SAFETENSORS = b'@\0\0\0\0\0\0\0{"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}       ' + bytes(16)
 TOKENIZER = '{\n  "version": "1.0",\n  "truncation": null}'
 CONFIG = json.dumps({"architectures": ["BertForSequenceClassification"], "model_type": "bert"})
+
+WHISPER = json.dumps({"architectures": ["WhisperModel"], "model_type": "whisper"})
+GPT = json.dumps({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"})
 
 
 def zipped(*names: str) -> bytes:
@@ -34,13 +37,10 @@ def zipped(*names: str) -> bytes:
     ("content", "what", "remedy"),
     [
         (zipped("archive/data.pkl", "archive/version", "archive/data/0"), "PyTorch's torch.save", "torch.onnx.export"),
-        (zipped("net/data.pkl", "net/code/__torch__.py", "net/constants.pkl"), "TorchScript", "torch.onnx.export"),
-        (zipped("serialized_exported_program.json", "version"), r"torch.export \(.pt2\)", "torch.onnx.export"),
-        (zipped("net/archive_format", "net/models/model.json"), r"torch.export \(.pt2\)", "torch.onnx.export"),
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.", "PyTorch's torch.save", "torch.onnx.export"),
         (zipped("metadata.json", "config.json", "model.weights.h5"), "a Keras model", "model.export"),
         (b"\x89HDF\r\n\x1a\n\0\0\0\0", "HDF5 file, such as a Keras model", "model.export"),
-        (FIRST_OF_SAFETENSORS, "a safetensors file", "export the whole model to ONNX"),
+        (SAFETENSORS, "a safetensors file", "export the whole model to ONNX"),
         (b"GGUF\x03\0\0\0", "a GGUF file", "to ONNX"),
         (b"\x1c\0\0\0TFL3\x14\0", "TensorFlow Lite", "tf2onnx"),
         (b'<?xml version="1.0"?>\n<net name="net" version="11">', "OpenVINO", "to ONNX"),
@@ -67,6 +67,27 @@ def test_a_model_of_another_kind_is_unsupported_with_what_to_do(
 
 
 @pytest.mark.parametrize(
+    ("content", "known"),
+    [
+        (zipped("net/data.pkl", "net/code/__torch__.py", "net/constants.pkl"), Format.TORCHSCRIPT),
+        (zipped("serialized_exported_program.json", "version"), Format.TORCH_EXPORT),
+        (zipped("net/archive_format", "net/models/model.json"), Format.TORCH_EXPORT),
+        (CONFIG.encode(), Format.HUGGINGFACE),
+    ],
+)
+def test_a_module_of_pytorch_is_told_by_its_content(content: bytes, known: Format, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(content)
+    assert model_format(tmp_path / "model") is known
+
+
+def test_a_safetensors_file_that_is_cut_off_in_its_header_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(SAFETENSORS[:50])
+    with pytest.raises(CorruptModel, match="its header is to have 64 bytes, and the file has 50") as caught:
+        model_format(tmp_path / "model.safetensors")
+    assert caught.value.remedy == "copy the whole file"
+
+
+@pytest.mark.parametrize(
     ("content", "what"),
     [
         (b"PAR1\x15\x04\x15 \x15$L\x15\x04", "a Parquet file"),
@@ -90,11 +111,12 @@ def test_what_is_no_model_is_called_by_its_name(content: bytes, what: str, tmp_p
     ("files", "what", "remedy"),
     [
         (
-            {"config.json": CONFIG, "tokenizer.json": TOKENIZER, "model.safetensors": FIRST_OF_SAFETENSORS},
-            r"bert is a Hugging Face model \(BertForSequenceClassification\)",
+            {"config.json": WHISPER, "tokenizer.json": TOKENIZER, "model.safetensors": SAFETENSORS},
+            r"bert is a Hugging Face model \(WhisperModel\)",
             "optimum-cli export onnx",
         ),
         ({"config.json": '{"model_type": "llama"}', "a.bin": b"x"}, r"a Hugging Face model \(llama\)", "optimum-cli"),
+        ({"config.json": GPT, "model.safetensors": SAFETENSORS}, r"\(GPT2LMHeadModel\), which generates", "vllm serve"),
         ({"saved_model.pb": b"\x08\x01\x12\x03abc", "variables/variables.index": b"x"}, "SavedModel", "tf2onnx"),
         ({"Manifest.json": "{}", "Data/com.apple.CoreML/model.mlmodel": b"x"}, "a Core ML model", "to ONNX"),
         ({"model_index.json": "{}", "unet/config.json": CONFIG}, "Diffusers", "to ONNX"),

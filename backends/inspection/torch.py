@@ -1,0 +1,44 @@
+"""The inspection of a module of PyTorch: it becomes an ONNX file, which tells the inputs and the outputs, and is what
+other runtimes serve. Runs in the inspection's child process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from servefit.backends.inspection.onnx import inspect_onnx
+from servefit.backends.inspection.torch_export import export
+from servefit.backends.model.torch_io import open_module
+from servefit.backends.model.types import Format
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servefit.backends.model.inspection_record import Inspection
+    from servefit.backends.model.types import Input
+
+_CONVERTED, _MASK = "converted.onnx", "attention_mask"
+
+
+def inspect_torch(path: Path, kind: Format, folder: Path) -> Inspection:
+    """Open a module, write it into ``folder`` as an ONNX file, and inspect that. Raises UnsupportedModel where it
+    cannot be one, and what opening it raises."""
+    module = open_module(path, kind, plain=True)
+    warnings = export(module, folder / _CONVERTED)
+    inspection = inspect_onnx(folder / _CONVERTED, folder)
+    signature = inspection.signature
+    if kind is Format.HUGGINGFACE:
+        signature = replace(signature, inputs=tuple(map(_unmasked, signature.inputs)))
+    return replace(
+        inspection,
+        format=kind,
+        signature=signature,
+        converted_name=_CONVERTED,
+        warnings=(*warnings, *inspection.warnings),
+    )
+
+
+def _unmasked(given: Input) -> Input:
+    """Return the input with ones alone to draw, if it is the mask: texts are served at their own lengths, and ways of
+    computing attention differ where nothing is left to attend to."""
+    return replace(given, lowest=1, highest=1) if given.name == _MASK else given

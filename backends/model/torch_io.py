@@ -1,0 +1,218 @@
+"""Modules of PyTorch, from any of the files that servefit takes, behind the call that sessions of ONNX Runtime have: so
+rows go in and predictions come out as they do there (``onnx_io``).
+
+Opening a file runs what code it holds, and native code on what anybody wrote: only child processes and workers do it,
+of files that were trusted. A folder of Hugging Face runs the code of the installed transformers alone.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.model.input_shapes import InputShape
+from servefit.backends.model.transformers_folder import ARCHITECTURES, CONFIG, architecture_of, unpack
+from servefit.backends.model.types import Format
+from servefit.errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""The inputs that encoders of Hugging Face are given, as tokenizers make them."""
+
+_WRAP = "wrap it in a module that takes tensors alone, and save that"
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""transformers asks for what it misses, unless it is told that there is no network."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorchModule:
+    """A module whose inputs have these ``shapes``, by name; ``call`` takes a tensor for each, in that order, and gives
+    whatever the module does. ``source`` is what PyTorch exports to ONNX: a program, or a module."""
+
+    shapes: Mapping[str, InputShape]
+    call: Callable[..., Any]
+    source: Any
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the outputs called ``names``. Raises what the module raises on its inputs."""
+        import torch
+
+        tensors = [torch.from_numpy(feeds[name]) for name in self.shapes]
+        with torch.inference_mode():
+            found = named_tensors(self.call(*tensors))
+        return [found[name].numpy() for name in names]
+
+
+def named_tensors(result: Any) -> dict[str, Any]:
+    """Return the tensors in what a module gave, however they are nested, by the keys and positions that lead to them;
+    one alone is called "output"."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    leaves, _ = pytree.tree_flatten_with_path(result)
+    found: dict[str, Any] = {}
+    for path, leaf in leaves:
+        if isinstance(leaf, torch.Tensor):
+            keys = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", "")))) for key in path]
+            name = "_".join(keys)
+            found[f"output_{name}" if name.replace("_", "").isdigit() else name or "output"] = leaf.detach()
+    return found
+
+
+def open_module(path: Path, kind: Format, *, plain: bool) -> TorchModule:
+    """Open a file of PyTorch, or a folder with the files of Hugging Face. ``plain`` asks for the way of computing that
+    is exported and held to be right, without what is fused. Raises UnsupportedModel, BackendUnavailable, and whatever
+    PyTorch raises of a file that it does not read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind is Format.TORCH_EXPORT:
+            return _open_program(path)
+        if kind is Format.TORCHSCRIPT:
+            return _open_script(path)
+        return _open_transformer(path, plain=plain)
+
+
+def _open_program(path: Path) -> TorchModule:
+    import torch
+    from torch.export.graph_signature import ConstantArgument, InputKind, TensorArgument
+    from torch.utils import _pytree as pytree
+
+    program = torch.export.load(path)
+    given = [each.arg for each in program.graph_signature.input_specs if each.kind is InputKind.USER_INPUT]
+    for each in given:
+        if not isinstance(each, TensorArgument | ConstantArgument):
+            raise UnsupportedModel(f"its input {each.name!r} is no tensor", remedy=_WRAP)
+    values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+    shapes = _shapes_of({each.name: values[each.name] for each in given if isinstance(each, TensorArgument)})
+    module, spec = program.module(), program.call_spec.in_spec
+
+    def call(*tensors: Any) -> Any:
+        waiting = iter(tensors)
+        leaves = [next(waiting) if isinstance(each, TensorArgument) else each.value for each in given]
+        arguments, named = pytree.tree_unflatten(leaves, spec)
+        return module(*arguments, **named)
+
+    return TorchModule(shapes, call, program)
+
+
+def _shapes_of(values: Mapping[str, Any]) -> dict[str, InputShape]:
+    """Return the shapes of a program's inputs. Its free sizes have numbered names: the number of rows is called batch,
+    and the others after where they are first."""
+    names: dict[str, str] = {}
+    shapes: dict[str, InputShape] = {}
+    for name, value in values.items():
+        sizes: list[int | str] = []
+        for axis, size in enumerate(value.shape):
+            text = str(size)
+            if not text.isdigit() and text not in names:
+                names[text] = f"{name}.{axis}" if axis else "batch" if "batch" not in names.values() else f"{name}.rows"
+            sizes.append(int(text) if text.isdigit() else names[text])
+        shapes[name] = InputShape(str(value.dtype).removeprefix("torch."), tuple(sizes))
+    return shapes
+
+
+def _open_script(path: Path) -> TorchModule:
+    import torch
+
+    from servefit.backends.model.torch_archive import shapes_in
+
+    module = torch.jit.load(path, map_location="cpu").eval()
+    taken = module.forward.schema.arguments[1:]
+    names = [each.name for each in taken]
+    for each in taken:
+        if not each.has_default_value() and str(each.type) not in ("Tensor", "Optional[Tensor]"):
+            kind = str(each.type)
+            raise UnsupportedModel(f"its input {each.name!r} takes {kind:.60}, and requests are tensors", remedy=_WRAP)
+    shapes = shapes_in(path)
+    if not shapes:
+        needed = [each.name for each in taken if not each.has_default_value()] or names[:1]
+        raise UnsupportedModel(
+            f"TorchScript does not tell the shapes of its inputs ({', '.join(needed)})",
+            remedy=f"say them, such as --input '{needed[0] if needed else 'NAME'}=float32[rows,3,224,224]', where a "
+            "name is a size that each request has for itself",
+        )
+    if set(shapes) != set(names[: len(shapes)]) or any(not each.has_default_value() for each in taken[len(shapes) :]):
+        raise UnsupportedModel(
+            f"it takes {', '.join(names)}, and shapes are given for {', '.join(shapes)}",
+            remedy="give the shapes of its first inputs, and of all that have no default",
+        )
+    return TorchModule({name: shapes[name] for name in names[: len(shapes)]}, module, module)
+
+
+def _open_transformer(path: Path, *, plain: bool) -> TorchModule:
+    os.environ.update(_OFFLINE)
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    with _as_folder(path) as folder:
+        name = architecture_of(Path(folder, CONFIG))
+        if name not in ARCHITECTURES or not hasattr(transformers, name):
+            raise UnsupportedModel(f"a Hugging Face model ({name})", remedy="export it to ONNX")
+        module = _pretrained(getattr(transformers, name), Path(folder), plain=plain)
+    return _encoder(module)
+
+
+def _as_folder(path: Path) -> AbstractContextManager[str]:
+    """Return a folder with the files of a model, which is temporary where they are in an archive."""
+    from contextlib import nullcontext
+
+    if path.is_dir():
+        return nullcontext(str(path))
+    folder = TemporaryDirectory()
+    unpack(path, Path(folder.name))
+    return folder
+
+
+def _pretrained(kind: Any, folder: Path, *, plain: bool) -> Any:
+    """Return the model in ``folder``, computed in float32. Raises UnsupportedModel where its weights are not all there:
+    transformers would draw the others."""
+    import torch
+
+    options = {
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "dtype": torch.float32,
+        "output_loading_info": True,
+        **({"attn_implementation": "eager"} if plain else {}),
+    }
+    module, found = kind.from_pretrained(folder, **options)
+    missing = sorted(map(str, found["missing_keys"]))
+    if missing and all(name.startswith("pooler.") for name in missing):
+        # Models of sentences are trained without.
+        module, found = kind.from_pretrained(folder, add_pooling_layer=False, **options)
+        missing = sorted(map(str, found["missing_keys"]))
+    if missing:
+        raise UnsupportedModel(f"its weights are not all there: {', '.join(missing[:3])} of {len(missing)} are missing")
+    return module.eval()
+
+
+def _encoder(module: Any) -> TorchModule:
+    """Return an encoder that takes what its tokenizer makes, and gives its tensors by name."""
+    import inspect
+
+    import torch
+
+    taken = inspect.signature(module.forward).parameters
+    segments = getattr(module.config, "type_vocab_size", 0) > 1
+    names = tuple(name for name in TEXT_INPUTS if name in taken and (segments or name != "token_type_ids"))
+
+    class Encoder(torch.nn.Module):  # type: ignore[misc] # it is not read: see pyproject.toml
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = module
+
+        def forward(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+            given = dict(zip(names, tensors, strict=True))
+            return named_tensors(dict(self.encoder(**given, return_dict=True)))
+
+    encoder = Encoder().eval()
+    return TorchModule(dict.fromkeys(names, InputShape("int64", ("batch", "sequence"))), encoder, encoder)

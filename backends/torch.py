@@ -1,0 +1,103 @@
+"""Modules of PyTorch served by PyTorch itself, as they are: the reference for them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.installed import installed, thread_counts
+from servefit.backends.model.types import Format, Library
+from servefit.backends.tensor_predictor import TensorPredictor
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
+from servefit.errors import CompileFailed, RowsRefused
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from servefit.backends.model import Model
+    from servefit.backends.model.onnx_io import OnnxInterface
+    from servefit.backends.model.torch_io import TorchModule
+
+_INSTALL = "pip install 'servefit[torch]'"
+_SIGNS_OF_THE_MACHINE = ("can't allocate memory", "CUDA", "not enough memory")
+"""What PyTorch says where not the rows are to blame."""
+
+
+class TorchBackend:
+    """Serves modules of PyTorch, and encoders of Hugging Face, on the CPU, without compiling them."""
+
+    name = "torch"
+    precision = Precision.EXACT
+    calibrates = False
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        if target is not Target.CPU:
+            return Availability.no("servefit runs PyTorch on the CPU only")
+        return installed("torch", remedy=_INSTALL)
+
+    def supports(self, model: Model) -> Availability:
+        if model.library is Library.TORCH:
+            return Availability.yes()
+        return Availability.no(f"it serves modules of PyTorch, and this is one of {model.library}")
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        return (Knob(name="threads", values=thread_counts(vcpus)),)
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 1.0 + model.size_bytes / 1e9
+
+    def cache_key(self) -> str:
+        return "torch_io 1, onnx_io 4"
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        if model.converted is None:
+            raise CompileFailed(self.name, "it was opened by a servefit that did not know what goes into it")
+        if model.format is Format.HUGGINGFACE:
+            from servefit.backends.model.transformers_folder import unpack
+
+            unpack(model.file, workdir)
+        else:
+            shutil.copyfile(model.file, workdir / f"model{model.file.suffix}")
+        return {"format": model.format.value, "interface": interface_of_converted(model.converted).to_facts()}
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        import torch
+
+        from servefit.backends.model.torch_io import open_module
+
+        torch.set_num_threads(settings.threads)
+        if torch.get_num_interop_threads() != 1:
+            torch.set_num_interop_threads(1)
+        kind = Format(artifact.facts["format"])
+        file = artifact.folder if kind is Format.HUGGINGFACE else next(artifact.folder.glob("model.pt*"))
+        # It was trusted when the model was opened, and only what was opened becomes an artifact.
+        module = open_module(file, kind, plain=False)
+        return TorchPredictor(module, artifact.facts["interface"])
+
+
+def interface_of_converted(file: Path) -> OnnxInterface:
+    """Return how a module is called whose ONNX file is ``file``: in the same way."""
+    from servefit.backends.model.onnx_interface import interface_of
+    from servefit.backends.onnx_session import open_session
+
+    interface, _ = interface_of(open_session(file, Target.CPU, Settings(threads=1), optimised=False))
+    return interface
+
+
+class TorchPredictor(TensorPredictor):
+    """Calls a module as its interface says."""
+
+    def __init__(self, module: TorchModule, interface: Mapping[str, Any]) -> None:
+        # Of boolean outputs the common way makes numbers.
+        super().__init__(module, interface, truths=True)
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        try:
+            return self._predict_rows(rows)
+        except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+            if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise RowsRefused("torch", reason[:300]) from error

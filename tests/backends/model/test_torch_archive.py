@@ -1,0 +1,72 @@
+"""ZIP archives of PyTorch, looked at without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from servefit.backends.model.formats import model_format
+from servefit.backends.model.input_shapes import InputShape
+from servefit.backends.model.keeping import ModelFile, file_digest
+from servefit.backends.model.torch_archive import shapes_in, with_shapes
+from servefit.backends.model.types import Format
+from servefit.errors import CorruptModel, SpecError
+
+SHAPES = {"x": InputShape("float32", ("rows", 3))}
+
+
+def archive(path: Path, **more: bytes) -> Path:
+    """A ZIP archive that has the names of a TorchScript module."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, content in {"code/__torch__.py": b"def forward", "constants.pkl": b"x", **more}.items():
+            opened.writestr(f"net/{name}", content)
+    return path
+
+
+def found(path: Path) -> ModelFile:
+    return ModelFile(file=path, digest=file_digest(path), format=Format.TORCHSCRIPT)
+
+
+def test_shapes_that_were_said_are_read_back(tmp_path: Path) -> None:
+    path = archive(tmp_path / "model.pt")
+    shaped = with_shapes(found(path), SHAPES, tmp_path / "shaped")
+    assert shapes_in(shaped.file) == SHAPES
+    assert shapes_in(path) == {}
+    assert shaped.digest == file_digest(shaped.file) != file_digest(path)
+
+
+def test_shapes_are_said_once(tmp_path: Path) -> None:
+    shaped = with_shapes(found(archive(tmp_path / "model.pt")), SHAPES, tmp_path / "shaped")
+    with pytest.raises(SpecError, match="is said in the file already"):
+        with_shapes(shaped, SHAPES, tmp_path / "again")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"x": "float32"}', b'{"x": 3}', b"[" * 50_000])
+def test_shapes_of_somebody_else_are_refused(content: bytes, tmp_path: Path) -> None:
+    path = archive(tmp_path / "model.pt", **{"extra/servefit.json": content})
+    with pytest.raises(CorruptModel, match="does not tell shapes of inputs"):
+        shapes_in(path)
+
+
+def test_a_bomb_is_refused_before_pytorch_sees_it(tmp_path: Path) -> None:
+    path = archive(tmp_path / "model.pt", **{"data/0": bytes(200 * 2**20)})
+    with pytest.raises(CorruptModel, match=r"unpacks to 209,715,\d+, as a bomb does"):
+        model_format(path)
+
+
+def test_a_module_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "model.pt")
+    os.truncate(path, path.stat().st_size - 30)
+    with pytest.raises(CorruptModel):
+        model_format(path)
+
+
+def test_the_same_shapes_make_the_same_file(tmp_path: Path) -> None:
+    path = archive(tmp_path / "model.pt")
+    first, second = (with_shapes(found(path), SHAPES, tmp_path / name) for name in ("a", "b"))
+    assert first.digest == second.digest
+    assert json.loads(zipfile.ZipFile(first.file).read("net/extra/servefit.json")) == {"x": "float32[rows,3]"}

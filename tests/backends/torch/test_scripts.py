@@ -1,0 +1,123 @@
+"""Modules of TorchScript, whose shapes the user says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.backends.torch.modules import Recurrent, encoder, feeds, mlp, save_script
+from tests.backends.torch.test_programs import expected
+
+from servefit.backends.compilation import compile_model, load_predictor
+from servefit.backends.inspection import inspect
+from servefit.backends.inspection.torch_export import ROWS_FIXED
+from servefit.backends.model import Format, Model
+from servefit.backends.model.input_shapes import input_shapes
+from servefit.backends.model.keeping import ModelFile
+from servefit.backends.model.torch_archive import with_shapes
+from servefit.backends.payload.reading import payload_of
+from servefit.backends.types import Settings
+from servefit.errors import SpecError, UnsupportedModel, UntrustedModel
+
+TEXTS = {"input_ids": "int64[rows,words]", "attention_mask": "float32[rows,words]"}
+
+
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_script(tmp_path_factory.mktemp("scripts") / "model.pth", encoder())
+
+
+def opened(path: Path, shapes: dict[str, str], folder: Path) -> list[str]:
+    """Open a module in this process; return its warnings."""
+    kept = ModelFile(file=path, digest="", format=Format.TORCHSCRIPT)
+    shaped = with_shapes(kept, input_shapes(shapes), folder / "shaped") if shapes else kept
+    (folder / "found").mkdir()
+    return list(inspect(shaped.file, Format.TORCHSCRIPT, folder / "found").warnings)
+
+
+def test_a_scripted_module_is_served_at_any_length_as_pytorch_predicts(scripted: Path) -> None:
+    model = Model.load(scripted, trust_pickle=True, inputs=TEXTS)
+    assert model.format is Format.TORCHSCRIPT
+    assert [size.name for size in model.signature.sizes] == ["words"]
+    given = feeds("encoder", 3, length=11)
+    payload = payload_of(given, model.signature)
+    for backend in ("onnxruntime", "torch"):
+        predictor = load_predictor(compile_model(model, backend, payload=payload).artifact, Settings())
+        got = predictor.predict(payload.rows)[:, len(model.signature.output_sizes) :]
+        np.testing.assert_allclose(got, np.hstack(expected(encoder(), given)), rtol=1e-4, atol=1e-5)
+
+
+def test_the_shapes_are_part_of_the_model(scripted: Path, tmp_path: Path) -> None:
+    kept = ModelFile(file=scripted, digest="", format=Format.TORCHSCRIPT)
+    digests = [
+        with_shapes(kept, input_shapes({"x": f"float32[rows,{size}]"}), tmp_path / f"{nth}").digest
+        for nth, size in enumerate(("4", "5", "5"))
+    ]
+    assert digests[0] != digests[1] == digests[2]
+
+
+def test_a_module_waits_for_consent(scripted: Path) -> None:
+    with pytest.raises(UntrustedModel, match="a TorchScript module of PyTorch, and opening it runs whatever code"):
+        Model.load(scripted, inputs=TEXTS)
+
+
+def test_without_shapes_it_is_said_how_to_give_them(scripted: Path) -> None:
+    with pytest.raises(
+        UnsupportedModel, match=r"does not tell the shapes of its inputs \(input_ids, attention_mask\)"
+    ) as caught:
+        Model.load(scripted, trust_pickle=True)
+    assert "--input 'input_ids=float32[rows," in (caught.value.remedy or "")
+
+
+def test_an_input_that_has_a_default_may_be_left_out(tmp_path: Path) -> None:
+    path = save_script(tmp_path / "m.pt", Recurrent())
+    assert opened(path, {"x": "float32[rows,4]"}, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        ({"input": "float32[rows,5]"}, "mat1 and mat2 shapes cannot be multiplied"),
+        ({"x": "float32[rows,6]"}, "it takes input, and shapes are given for x"),
+        ({"input": "int64[rows,6]"}, "does not take input=int64"),
+    ],
+)
+def test_shapes_that_it_does_not_take_are_refused_with_its_reason(
+    shapes: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    path = save_script(tmp_path / "m.pt", mlp(), torch.zeros(2, 6))
+    with pytest.raises(UnsupportedModel, match=reason):
+        opened(path, shapes, tmp_path)
+
+
+def test_an_input_that_is_no_tensor_is_named(tmp_path: Path) -> None:
+    class Scaled(torch.nn.Module):  # type: ignore[misc] # PyTorch is not read: see pyproject.toml
+        def forward(self, x: torch.Tensor, factors: list[float]) -> torch.Tensor:
+            return x * factors[0]
+
+    path = save_script(tmp_path / "m.pt", Scaled())
+    with pytest.raises(UnsupportedModel, match=r"its input 'factors' takes List\[float\], and requests are tensors"):
+        opened(path, {"x": "float32[rows,4]"}, tmp_path)
+
+
+def test_an_export_that_holds_for_one_row_alone_is_called_with_one(tmp_path: Path) -> None:
+    class Unrolled(torch.nn.Module):  # type: ignore[misc] # PyTorch is not read: see pyproject.toml
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows: list[torch.Tensor] = []
+            for row in range(x.shape[0]):
+                rows.append(x[row] * 2)  # noqa: PERF401 - TorchScript unrolls no comprehension
+            return torch.stack(rows)
+
+    path = save_script(tmp_path / "m.pt", Unrolled())
+    warnings = opened(path, {"x": "float32[rows,4]"}, tmp_path)
+    assert set(warnings) <= {ROWS_FIXED}
+
+
+def test_shapes_are_for_torchscript_alone(scripted: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.txt").write_text("tree\nversion=v4\n")
+    with pytest.raises(SpecError, match="has a shape, which models other than TorchScript tell"):
+        Model.load(tmp_path / "model.txt", inputs={"x": "float32[rows,4]"})
+    with pytest.raises(SpecError, match="is for ONNX models"):
+        Model.load(scripted, trust_pickle=True, inputs={"attention_mask": 1})
