@@ -169,29 +169,16 @@ def _agreement(
     together, singly = predictions
     few = len(singly)
     alone = _reference_alone(model, backend, compared.rows[:few]) if model.batch_dependent else reference[:few]
-    counts = _counting(model, backend, compared, reference)
-    first, kinds = counts[:few], np.char.add(compared.kinds[:few], ", one at a time")
-    of_all, of_few = (None, None) if nudged is None else (nudged[counts], nudged[:few][first])
+    kinds = np.char.add(compared.kinds[:few], ", one at a time")
+    of_few = None if nudged is None else nudged[:few]
     if _is_padded(model, compared.rows):
         # Those that are alone first: what is wrong of the others then is what padding does.
-        compare(model, backend, alone[first], singly[first], kinds[first], nudged=of_few)
-        told = np.full(int(counts.sum()), _PADDED)
-        return compare(model, backend, reference[counts], together[counts], told, nudged=of_all)
-    agreement = compare(model, backend, reference[counts], together[counts], compared.kinds[counts], nudged=of_all)
-    compare(model, backend, alone[first], singly[first], kinds[first], nudged=of_few)
+        compare(model, backend, alone, singly, kinds, nudged=of_few)
+        told = np.full(len(compared.rows), _PADDED)
+        return compare(model, backend, reference, together, told, nudged=nudged)
+    agreement = compare(model, backend, reference, together, compared.kinds, nudged=nudged)
+    compare(model, backend, alone, singly, kinds, nudged=of_few)
     return agreement
-
-
-def _counting(model: Model, backend: str, rows: RowSet, reference: np.ndarray) -> np.ndarray:
-    """Return a mask of the ``rows`` that count. Where a module of PyTorch predicts no number for a drawn row, as where
-    everything is masked, what it was exported to need not either. Raises NoReference where none is left."""
-    if model.library is not Library.TORCH:
-        return np.ones(len(reference), dtype=bool)
-    drawn: np.ndarray = np.char.startswith(rows.kinds, "drawn")
-    counts: np.ndarray = ~drawn | ~np.isnan(reference.reshape(len(reference), -1)).any(axis=1)
-    if not counts.any():
-        raise NoReference(backend, "PyTorch predicts no number for any of the rows that were drawn")
-    return counts
 
 
 def _may_be_nudged(model: Model) -> bool:

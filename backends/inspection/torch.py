@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from servefit.backends.inspection.onnx import inspect_onnx
 from servefit.backends.inspection.torch_export import export
 from servefit.backends.model.torch_io import open_module
-from servefit.backends.model.types import Format
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from servefit.backends.model.inspection_record import Inspection
-    from servefit.backends.model.types import Input
+    from servefit.backends.model.types import Format, Input
 
 _CONVERTED, _MASK = "converted.onnx", "attention_mask"
 
@@ -26,9 +25,7 @@ def inspect_torch(path: Path, kind: Format, folder: Path) -> Inspection:
     module = open_module(path, kind, plain=True)
     warnings = export(module, folder / _CONVERTED)
     inspection = inspect_onnx(folder / _CONVERTED, folder)
-    signature = inspection.signature
-    if kind is Format.HUGGINGFACE:
-        signature = replace(signature, inputs=tuple(map(_unmasked, signature.inputs)))
+    signature = replace(inspection.signature, inputs=tuple(map(_unmasked, inspection.signature.inputs)))
     return replace(
         inspection,
         format=kind,
@@ -40,5 +37,5 @@ def inspect_torch(path: Path, kind: Format, folder: Path) -> Inspection:
 
 def _unmasked(given: Input) -> Input:
     """Return the input with ones alone to draw, if it is the mask: texts are served at their own lengths, and ways of
-    computing attention differ where nothing is left to attend to."""
-    return replace(given, lowest=1, highest=1) if given.name == _MASK else given
+    computing attention differ where nothing is left to attend to, that of an export and PyTorch's own too."""
+    return replace(given, lowest=1, highest=1) if given.name == _MASK and given.is_whole else given

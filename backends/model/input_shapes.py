@@ -15,6 +15,7 @@ from typing import Any
 
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.errors import SpecError
+from servefit.showing import shown
 
 DATATYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 """Those that PyTorch and ONNX both have."""
@@ -27,6 +28,7 @@ _NAME = re.compile(r"[A-Za-z_]\w{0,39}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
+@shown()
 @dataclass(frozen=True, slots=True)
 class InputShape:
     """The NumPy datatype of an input, and its sizes with that of the rows: numbers, or names of sizes that are

@@ -33,7 +33,7 @@ class Encoder(nn.Module):  # type: ignore[misc] # PyTorch is not read: see pypro
 
 
 class Masked(nn.Module):  # type: ignore[misc] # PyTorch is not read: see pyproject.toml
-    """A layer of PyTorch's own, that gives no number where the mask leaves nothing to attend to."""
+    """A layer of PyTorch's own, whose export gives no number where the mask leaves nothing to attend to."""
 
     def __init__(self) -> None:
         super().__init__()
