@@ -20,6 +20,7 @@ from servefit.backends.model.sklearn_frames import Column, Frame, frame_of, is_m
 from servefit.backends.model.sklearn_io import prediction_method
 from servefit.backends.model.texts import TEXT
 from servefit.backends.model.types import Input, Library, Task
+from servefit.backends.onnx_gathering import Place, gathered
 from servefit.backends.trees import readable, unpickled
 from servefit.backends.types import Availability
 from servefit.errors import CompileFailed
@@ -101,6 +102,7 @@ def write_onnx(
     wanted = outputs[nth if len(outputs) > nth else 0].name
     for output in [each for each in outputs if each.name != wanted]:
         outputs.remove(output)
+    inputs, places = gathered(converted, inputs)
     file.write_bytes(converted.SerializeToString())
     return OnnxInterface(
         inputs=inputs,
@@ -108,8 +110,8 @@ def write_onnx(
         output_is_maps=False,
         classifier=False,
         sizes=signature.sizes,
-        missing_texts=() if frame is None else tuple(_replacements(frame)),
-        closed=() if frame is None else _closed(frame),
+        missing_texts=() if frame is None else tuple(_replacements(frame, places)),
+        closed=() if frame is None else tuple(_closed(frame, places)),
     )
 
 
@@ -193,23 +195,24 @@ def _imputes_texts(step: Any) -> bool:
     return any(isinstance(value, str) for value in getattr(step, "statistics_", ()))
 
 
-def _replacements(frame: Frame) -> Iterator[tuple[str, str]]:
-    """Yield what stands for a missing text, by the name of its column: what an imputer would put there, or a text that
-    is the category of missing ones, or none."""
+def _replacements(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, tuple[str | None, ...]]]:
+    """Yield what stands for a missing text, in each value of the inputs that hold texts: what an imputer would put
+    there, or a text that is the category of missing ones, or none."""
+    found: dict[str, list[str | None]] = {}
     for column in frame.columns:
-        if column.imputed is not None:
-            yield column.name, column.imputed
-        elif column.is_text and not column.is_vectorized:
-            yield column.name, _MISSING
+        if column.is_text:
+            instead = column.imputed if column.imputed is not None else None if column.is_vectorized else _MISSING
+            found.setdefault(places[column.name].input, []).append(instead)
+    for name, texts in found.items():
+        yield name, tuple(texts)
 
 
-def _closed(frame: Frame) -> tuple[tuple[str, tuple[str | float, ...]], ...]:
-    """Return the categories of the columns that take no others, by name: what skl2onnx writes takes all."""
-    return tuple(
-        (column.name, tuple(_told(column, each) for each in column.categories))
-        for column in frame.columns
-        if column.closed
-    )
+def _closed(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, str, int, tuple[str | float, ...]]]:
+    """Yield the columns that take their categories alone: what skl2onnx writes takes all."""
+    for column in frame.columns:
+        if column.closed:
+            place = places[column.name]
+            yield column.name, place.input, place.position, tuple(_told(column, each) for each in column.categories)
 
 
 def _told(column: Column, category: Any) -> str | float:

@@ -26,7 +26,7 @@ class TensorPredictor:
         self._session = session
         self._interface = OnnxInterface.from_facts(facts)
         self._outputs = list(self._interface.outputs)
-        plain = len(self._interface.inputs) == 1 and not self._interface.sizes
+        plain = len(self._interface.inputs) == 1 and not self._interface.sizes and not self._interface.closed
         only = self._interface.inputs[0] if plain else None
         self._fed_directly = only if only is not None and only.datatype in ROW_DATATYPES and not truths else None
 

@@ -42,8 +42,9 @@ class OnnxInterface:
     ``sizes``, ``tensors``, ``output_sizes`` and ``padding`` are those of ``Signature``, where ``tensors`` are its
     output tensors.
 
-    ``missing_texts`` are what stands for a missing text in an input, and ``closed`` all values that an input takes, by
-    name, where the model itself would not say that it does not take others.
+    ``missing_texts`` are what stands for a missing text in each of the values of an input, None where nothing does.
+    ``closed`` are columns that take these values alone, where the model itself would not say so: their names, and the
+    inputs and the positions there that hold them.
     """
 
     inputs: tuple[Input, ...]
@@ -57,8 +58,8 @@ class OnnxInterface:
     tensors: tuple[Output, ...] = ()
     output_sizes: tuple[str, ...] = ()
     padding: Padding | None = None
-    missing_texts: tuple[tuple[str, str], ...] = ()
-    closed: tuple[tuple[str, tuple[str | float, ...]], ...] = ()
+    missing_texts: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
+    closed: tuple[tuple[str, str, int, tuple[str | float, ...]], ...] = ()
 
     @property
     def features(self) -> int:
@@ -91,8 +92,8 @@ class OnnxInterface:
             "sizes": [{"name": each.name, "usual": each.usual} for each in self.sizes],
             "tensors": [{**asdict(each), "shape": list(each.shape)} for each in self.tensors],
             "output_sizes": list(self.output_sizes),
-            "missing_texts": [list(each) for each in self.missing_texts],
-            "closed": [[name, list(values)] for name, values in self.closed],
+            "missing_texts": [[name, list(texts)] for name, texts in self.missing_texts],
+            "closed": [[*place, list(values)] for *place, values in self.closed],
         }
         if self.padding is None:
             del facts["padding"]
@@ -111,8 +112,8 @@ class OnnxInterface:
             "tensors": tuple(Output(**{**each, "shape": tuple(each["shape"])}) for each in facts.get("tensors", ())),
             "output_sizes": tuple(facts.get("output_sizes", ())),
             "padding": _padding(facts.get("padding")),
-            "missing_texts": tuple((name, text) for name, text in facts.get("missing_texts", ())),
-            "closed": tuple((name, tuple(values)) for name, values in facts.get("closed", ())),
+            "missing_texts": tuple((name, tuple(texts)) for name, texts in facts.get("missing_texts", ())),
+            "closed": tuple((*place, tuple(values)) for *place, values in facts.get("closed", ())),
         }
         return cls(**{**facts, **read})
 
@@ -135,24 +136,27 @@ def feeds(interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int] |
     }
     if interface.packing.has_texts:
         _replace_missing(fed, interface)
-    for name, values in interface.closed:
-        _refuse_others(fed[name], values, name)
+    for column, name, position, values in interface.closed:
+        _refuse_others(fed[name].reshape(len(rows), -1)[:, position], values, column)
     return fed
 
 
 def _replace_missing(fed: Mapping[str, np.ndarray], interface: OnnxInterface) -> None:
     standing = dict(interface.missing_texts)
     for one in interface.inputs:
-        texts = fed[one.name].reshape(-1)
-        if not one.is_text or None not in texts:
+        if not one.is_text or None not in fed[one.name]:
             continue
-        if one.name not in standing:
-            raise RowsRefused("onnxruntime", f"a text of {one.name!r:.60} is missing")
-        texts[[text is None for text in texts]] = standing[one.name]
+        values = fed[one.name].reshape(len(fed[one.name]), -1)
+        for nth, column in enumerate(values.T):
+            absent = [text is None for text in column]
+            instead = standing[one.name][nth] if one.name in standing else None
+            if any(absent) and instead is None:
+                raise RowsRefused("onnxruntime", f"a text of {one.name!r:.60} is missing")
+            values[absent, nth] = instead
 
 
 def _refuse_others(found: np.ndarray, values: Sequence[str | float], name: str) -> None:
-    for value in found.reshape(-1).tolist():
+    for value in found.tolist():
         if value not in values:
             told = f"{value:g}" if isinstance(value, float) else f"{value!r:.60}"
             raise RowsRefused("onnxruntime", f"{told} is none of the categories of {name!r:.60}")

@@ -132,7 +132,7 @@ class Packing:
         Texts of different lengths are together, and the most that those of a row take is told."""
         told = rows[:, : len(self.sizes)]
         apart = told[:, :-1] if self.has_texts else told
-        if len(rows) == 1 or (apart == apart[0]).all():
+        if len(rows) == 1 or not apart.shape[1] or (apart == apart[0]).all():
             yield np.arange(len(rows)), self._named(told)
             return
         distinct, which = np.unique(apart, axis=0, return_inverse=True)
