@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model.onnx_io import OnnxInterface
-from servefit.backends.model.sklearn_frames import Column, Frame, frame_of, is_missing
+from servefit.backends.model.sklearn_columns import Column, is_missing
+from servefit.backends.model.sklearn_frames import Frame, frame_of
 from servefit.backends.model.sklearn_io import prediction_method
 from servefit.backends.model.texts import TEXT
 from servefit.backends.model.types import Input, Library, Task

@@ -14,17 +14,15 @@ import numpy as np
 
 from servefit.backends.inspection.batches import with_batch_dependence
 from servefit.backends.inspection.forest import Forest, Tree, forest_of, treelite_trees
+from servefit.backends.inspection.frames import inspect_frame
 from servefit.backends.inspection.lightgbm import inspect_lightgbm
 from servefit.backends.inspection.xgboost import inspect_xgboost
-from servefit.backends.model import Model
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
 from servefit.backends.model.sklearn_io import predict
 from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
 from servefit.backends.model.width import check_width
-from servefit.backends.rows import synthetic_rows
-from servefit.backends.text_rows import with_texts
 from servefit.backends.trees import SKLEARN_ENSEMBLES
 from servefit.errors import UnsupportedModel
 from servefit.state import write_atomically
@@ -106,7 +104,8 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     task = _task(estimator, name)
     frame = frame_of(estimator)
     if frame is not None:
-        return _inspect_frame(estimator, task, frame, path)
+        found = inspect_frame(frame, task, path, lambda rows: _predict_once(estimator, task, rows, frame))
+        return replace(found, ends_in_trees=_ends_in_trees(estimator))
     features = getattr(estimator, "n_features_in_", None)
     if features is None:
         raise UnsupportedModel(f"a {name} that does not take rows of numbers")
@@ -131,76 +130,6 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     if forest is not None:
         return inspection  # trees look at one row at a time
     return with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
-
-
-def _inspect_frame(estimator: Any, task: Task, frame: Frame, path: Path) -> Inspection:
-    """Return the inspection of an estimator of columns of different kinds. What they are is a guess until it predicts
-    rows that are drawn so."""
-    signature = Signature(
-        task=task,
-        outputs=1,
-        feature_names=tuple(column.name for column in frame.columns),
-        accepts_missing=False,
-        **frame.signature_parts,
-    )
-    check_width(signature.features)
-
-    def predicted(rows: np.ndarray) -> np.ndarray:
-        return _predict_once(estimator, task, rows, frame)
-
-    model = Model(source=str(path), file=path, format=Format.PICKLE, digest="", size_bytes=0, signature=signature)
-    rows = synthetic_rows(model, 2)
-    try:
-        predictions = predicted(rows)
-    except ImportError as error:
-        raise UnsupportedModel(
-            "it takes columns by name, for which pandas is missing", remedy="pip install 'servefit[dataframe]'"
-        ) from error
-    except _DOES_NOT_TAKE as error:
-        kinds = ", ".join(f"{each.name!r:.40} ({'text' if each.is_text else 'numbers'})" for each in frame.columns)
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnsupportedModel(f"it does not predict rows of {kinds:.600}: {reason:.200}") from error
-
-    def takes(changed: np.ndarray) -> bool:
-        try:
-            return bool(np.isfinite(predicted(changed)).all())
-        except _DOES_NOT_TAKE:
-            return False
-
-    inputs = tuple(
-        replace(one, takes_missing=takes(_with_missing_text(signature, rows, one.name))) if one.is_text else one
-        for one in signature.inputs
-    )
-    missing = rows.copy()
-    missing[:, _float_columns(signature)] = np.nan
-    signature = replace(
-        signature,
-        outputs=1 if predictions.ndim == 1 else predictions.shape[1],
-        accepts_missing=bool(np.isnan(missing).any()) and takes(missing),
-        inputs=inputs,
-    )
-    inspection = Inspection(format=Format.PICKLE, signature=signature, ends_in_trees=_ends_in_trees(estimator))
-    return with_batch_dependence(inspection, path, predicted)
-
-
-def _float_columns(signature: Signature) -> list[int]:
-    """Return the columns that take other numbers than whole ones."""
-    if not signature.inputs:
-        return list(range(signature.features))
-    return [column for one in signature.inputs if not one.is_whole for column in range(one.start, one.stop)]
-
-
-def _with_missing_text(signature: Signature, rows: np.ndarray, name: str) -> np.ndarray:
-    """Return ``rows`` with the texts of one input missing."""
-    usual = {size.name: size.usual for size in signature.sizes}
-    values = zip(signature.inputs, signature.packing.unpack(rows, usual), strict=True)
-    texts = {one.name: block.reshape(len(rows), -1) for one, block in values if one.is_text}
-    texts[name][:] = None
-    return with_texts(signature, rows[:, : signature.features], texts)
-
-
-_DOES_NOT_TAKE = (ValueError, TypeError, AttributeError, KeyError, IndexError)
-"""What transformers raise on rows that are not of their kind."""
 
 
 def _task(estimator: Any, name: str) -> Task:
