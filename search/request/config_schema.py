@@ -286,8 +286,8 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_deviation: Annotated[
         float | _Text | UnsetType,
         _option(
-            "What they may change: a share of the largest value of a row, or the least cosine, or the least share of rows "
-            "in the same class.",
+            "What they may change: a share of the largest value of a row, or the least cosine, or the least share of "
+            "rows in the same class.",
             SEARCH,
             "0.01",
             typed="What they may change: a share of the largest value of a row; or cosine=0.995, the least cosine of "

@@ -132,8 +132,8 @@ DeviationOption = Annotated[
     typer.Option(
         "--max-deviation",
         metavar="0.01",
-        help="What they may change: a share of the largest value of a row; or cosine=0.995, the least cosine of vectors; "
-        "or top1=0.999, the least share of rows in the same class.",
+        help="What they may change: a share of the largest value of a row; or cosine=0.995, the least cosine of "
+        "vectors; or top1=0.999, the least share of rows in the same class.",
         rich_help_panel=SEARCH,
     ),
 ]

@@ -65,7 +65,8 @@ def test_what_is_less_exact_and_not_quicker_is_not_tested(
     found = search(bench, space=replace(bench.space, less_exact=frozenset(["quick"])))
     found.carry_out()
     assert found.exhaustive == (vcpus == (1,))
-    assert {configuration.backend for _, configuration in bench.measured} == {"reference", "batching"}
+    assert bench.measured
+    assert "quick" not in {configuration.backend for _, configuration in bench.measured}
     (remark,) = (each for each in found.remarks if "left out" in each)
     assert re.fullmatch(
         r"quick was left out: it predicts less exactly than (reference|batching), and at best a call takes "
