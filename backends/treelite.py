@@ -10,6 +10,7 @@ import json
 import os
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,7 @@ class _Predictor:
         self._check(library.TreeliteDeserializeModelFromFile(os.fsencode(model), ctypes.byref(self._handle)))
         self._free_model = weakref.finalize(self, library.TreeliteFreeModel, self._handle)
         self._delete_config = library.TreeliteGTILDeleteConfig
-        # GTIL refuses more threads than OpenMP would start by itself, which the environment may have set to fewer.
-        library.omp_set_num_threads(threads)
+        _set_openmp_threads(library, threads)
         self._config = ctypes.c_void_p()
         config = json.dumps({"predict_type": "default", "nthread": threads}).encode()
         self._check(library.TreeliteGTILParseConfig(config, ctypes.byref(self._config)))
@@ -106,13 +106,20 @@ class _Predictor:
             raise BackendError("treelite", self._last_error().decode(errors="replace").splitlines()[0])
 
 
+def _set_openmp_threads(library: ctypes.CDLL, threads: int) -> None:
+    """Let OpenMP start ``threads`` by itself: GTIL refuses more than that, and the environment may have set fewer. The
+    OpenMP that Treelite calls is the one that it is linked with, or one that another library, such as PyTorch, has made
+    known to all of the process before."""
+    for openmp in (library, ctypes.CDLL(None)):
+        with suppress(AttributeError):  # the process as a whole may know of none
+            openmp.omp_set_num_threads(ctypes.c_int(threads))
+
+
 def _c_library() -> ctypes.CDLL:
     """Return Treelite's shared library, with typed functions; the package that brings it is not imported."""
     library = ctypes.CDLL(str(next(package_folder("treelite").rglob("libtreelite.*"))))
     pointer = ctypes.c_void_p
     library.TreeliteGetLastError.restype = ctypes.c_char_p
-    library.omp_set_num_threads.argtypes = [ctypes.c_int]  # of the OpenMP that Treelite is linked with
-    library.omp_set_num_threads.restype = None
     library.TreeliteGTILParseConfig.argtypes = [ctypes.c_char_p, pointer]
     library.TreeliteGTILDeleteConfig.argtypes = [pointer]
     library.TreeliteGTILPredict.argtypes = [pointer, pointer, ctypes.c_char_p, ctypes.c_uint64, pointer, pointer]
