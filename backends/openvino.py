@@ -18,7 +18,7 @@ from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.onnx_io import OnnxInterface, calls
 from servefit.backends.model.types import Task
 from servefit.backends.openvino_indices import watch_indices
-from servefit.backends.openvino_library import compiled_network, imported_silently, reason_of
+from servefit.backends.openvino_library import compiled_network, core, imported_silently, reason_of
 from servefit.backends.openvino_session import OpenVinoSession
 from servefit.backends.tensor_predictor import TensorPredictor
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
@@ -157,9 +157,8 @@ def converted(model: Model, backend: str) -> Converted:
         raise CompileFailed(backend, "it is no ONNX model")
     interface, _ = interface_of(open_session(file, Target.CPU, Settings(threads=1), optimised=False))
     content = read_onnx(file).SerializeToString()
-    openvino = imported_silently("openvino")
     try:
-        graph = openvino.Core().read_model(content)
+        graph = core().read_model(content)
     except RuntimeError as error:
         raise CompileFailed(backend, f"OpenVINO does not read it: {reason_of(error)}") from error
     names = {name for output in graph.outputs for name in output.names}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import BackendError
@@ -37,6 +38,17 @@ def imported_silently(name: str) -> Any:
             sys.modules[_TELEMETRY] = known
 
 
+@cache
+def core() -> Any:
+    """Return the only Core of this process.
+
+    OpenVINO's CPU plugin gives the thread that opens it a stack for signal handlers, and takes it away when its Core is
+    gone. Of two Cores the later one then puts back the stack of the earlier one, which may be gone too: the next signal
+    ends the process with SIGSEGV (seen with OpenVINO 2026.4).
+    """
+    return imported_silently("openvino").Core()
+
+
 def compiled_network(path: Path, backend: str, precision: str, settings: Settings) -> Any:
     """Return OpenVINO's CompiledModel of the IR at ``path``, which computes in ``precision`` ("f32" or "bf16") on
     exactly ``settings.threads`` threads. Raises BackendError for ``backend`` where OpenVINO computes otherwise."""
@@ -55,9 +67,8 @@ def compiled_network(path: Path, backend: str, precision: str, settings: Setting
         "ENABLE_CPU_PINNING": False,
         "ENABLE_HYPER_THREADING": True,
     }
-    core = openvino.Core()
     try:
-        compiled = core.compile_model(core.read_model(str(path)), "CPU", asked)
+        compiled = core().compile_model(core().read_model(str(path)), "CPU", asked)
     except RuntimeError as error:
         raise BackendError(backend, f"OpenVINO does not open the model: {reason_of(error)}") from error
     told = {name: compiled.get_property(name) for name in compiled.get_property("SUPPORTED_PROPERTIES")}

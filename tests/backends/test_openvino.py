@@ -174,6 +174,31 @@ def test_it_computes_on_as_many_threads_as_it_was_told_and_none_spins_afterwards
     predictor.close()
 
 
+SIGNALLED = """
+import gc
+import os
+import signal
+import sys
+from pathlib import Path
+from servefit.backends.openvino_library import compiled_network
+from servefit.backends.types import Settings
+first = compiled_network(Path(sys.argv[1]), "openvino", "f32", Settings(threads=1))
+second = compiled_network(Path(sys.argv[1]), "openvino", "f32", Settings(threads=1))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print("told"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_is_no_end_of_a_process_that_closed_two_models(wide: Model) -> None:
+    model = compile_model(wide, "openvino").artifact.folder / "model.xml"
+    ended = subprocess.run([sys.executable, "-c", SIGNALLED, str(model)], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "told\n"), ended.stderr
+
+
 def test_a_token_that_the_vocabulary_does_not_have_is_refused(tmp_path: Path) -> None:
     nodes = [node("Gather", ["words", "ids"], ["y"])]
     words = np.arange(20, dtype=np.float32).reshape(10, 2)
