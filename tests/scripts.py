@@ -53,6 +53,19 @@ def model_fn(model_dir):
 """
 """A script that leaves all but loading to the defaults."""
 
+XGBOOST = """
+import os
+import numpy as np
+import xgboost
+
+def model_fn(model_dir):
+    return xgboost.Booster(model_file=os.path.join(model_dir, "xgboost-model"))
+
+def predict_fn(data, model):
+    return model.predict(xgboost.DMatrix(np.atleast_2d(data)))
+"""
+"""A script that serves what the container of XGBoost serves without one."""
+
 ECHO = (
     "def model_fn(model_dir):\n    return None\ndef transform_fn(model, body, content_type, accept):\n    return body\n"
 )

@@ -11,7 +11,7 @@ from servefit.backends.model.archive import unpack
 from servefit.backends.model.formats import model_format
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.opaque import SIGNATURE
-from servefit.backends.model.scripts import REQUIREMENTS, SCRIPT, models_beside, required_packages
+from servefit.backends.model.scripts import BESIDE, REQUIREMENTS, SCRIPT, models_beside, required_packages
 from servefit.backends.model.types import Format
 
 NOT_COMPARED = f"what {SCRIPT} answers was not compared with anything: a script is the only one that says what is right"
@@ -34,8 +34,8 @@ def inspect_script(archive: Path) -> Inspection:
                 f"{REQUIREMENTS} names {', '.join(missing)}, which is not installed here: servefit installs nothing"
             )
         warnings += [
-            f"{file.relative_to(unpacked)} beside the script is a model that servefit serves by itself: without "
-            f"--trust-code{_consent(file)} it is measured without the script"
+            f"{file.relative_to(unpacked)} {BESIDE}: without --trust-code{_consent(file)} it is measured without the "
+            "script"
             for file in beside
         ]
     return Inspection(format=Format.SCRIPT, signature=SIGNATURE, warnings=tuple(warnings))

@@ -21,6 +21,9 @@ from servefit.errors import CorruptModel
 SCRIPT = "code/inference.py"
 """Where SageMaker's framework containers look for it, from the top of the archive."""
 
+BESIDE = "beside the script is a model that servefit serves by itself"
+"""The words by which a warning about such a file is known again, once the file was measured."""
+
 REQUIREMENTS = "code/requirements.txt"
 _CODE = "code"
 

@@ -28,7 +28,9 @@ from servefit.profiler.procedures.decided_runs import (
 )
 from servefit.profiler.procedures.open_loops import open_loop, remarks_on
 from servefit.profiler.procedures.prepare import Deployment, check_there, model_name, prepare
+from servefit.profiler.procedures.script_comparison import script_cost
 from servefit.profiler.procedures.traffic_rules import given_traffic, limits_without_rate, rate_where_none_is_asked
+from servefit.profiler.record.script_cost import ScriptCost, answered
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.quantities import count_text
 from servefit.showing import shown
@@ -59,7 +61,8 @@ class Profiled:
     one nearest to where it must be. ``steps`` are the plateaus of a closed loop that has several. ``decision`` is there
     when thresholds were held against a rate, ``highest`` when the highest rate was looked for. ``problems`` are what
     the machine did to the measurement. ``verdict`` is INVALID where it is not to be believed for them, unless noise was
-    allowed, and None where nothing was asked; ``reason`` says why.
+    allowed, and None where nothing was asked; ``reason`` says why. ``script_cost`` is there where the model is a script
+    with a model file beside it.
     """
 
     model: Model
@@ -78,6 +81,7 @@ class Profiled:
     warnings: tuple[str, ...]
     verdict: RateVerdict | None = None
     reason: str | None = None
+    script_cost: ScriptCost | None = None
 
 
 def profile(
@@ -208,6 +212,14 @@ def profile(
             trust_code=trust_code,
             driver=driver,
         )
+        cost = script_cost(
+            prepared.model,
+            prepared.payload,
+            prepared.compilation.artifact,
+            host=prepared.host,
+            memory_bytes=prepared.profile.memory_bytes,
+            trust_pickle=trust_pickle,
+        )
         if on_prepared is not None:
             on_prepared()
         with prepared.driver(driver) as started:
@@ -251,7 +263,7 @@ def profile(
         highest=highest,
         problems=problems,
         warnings=(
-            *prepared.model.warnings,
+            *answered(prepared.model.warnings, cost),
             *prepared.payload.warnings,
             *(f"{problem.reason}; {problem.remedy}" for problem in problems),
             *cautions(measurement, summary),
@@ -259,6 +271,7 @@ def profile(
         ),
         verdict=verdict,
         reason=reason,
+        script_cost=cost,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from servefit.profiler.queueing.service import ServiceTimes
+from servefit.profiler.record.script_cost import ScriptCost
 from servefit.search.figures.outside import outside_values
 from servefit.search.figures.registry import values
 from servefit.search.queueing.endpoint import EndpointCosts
@@ -57,6 +58,7 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
         "pareto": [recommendation_document(recommendation) for recommendation in job.pareto],
         "why": why_document(job.why),
         "compilation": [compilation_document(report) for report in job.compilation],
+        "script_cost": script_cost_document(job.script_cost),
         "skipped": [skipped_document(skipped) for skipped in job.skipped],
         "failed_tests": [
             {"step": failed.step, "configuration": dataclasses.asdict(failed.configuration), "reason": failed.reason}
@@ -252,6 +254,8 @@ def _metrics(step: Step) -> dict[str, Any] | None:
         return {"mean_ms_by_requests": {batch.requests: batch.mean_ns / 1e6 for batch in result.batches}}
     if isinstance(result, EndpointCosts):
         return {"request_ms": result.request_ns / 1e6, "call_ms": result.call_ns / 1e6}
+    if isinstance(result, ScriptCost):
+        return script_cost_document(result)
     if isinstance(result, CompilationReport):
         return {"seconds": round(result.seconds, 3), "cached": result.cached}
     return None
@@ -274,6 +278,14 @@ def compilation_document(report: CompilationReport) -> dict[str, Any]:
         "reason": report.reason,
         "quality": quality_document(report.quality),
     }
+
+
+def script_cost_document(cost: ScriptCost | None) -> dict[str, Any] | None:
+    """Return what a script costs beside the model file that it loads, None where nobody asked."""
+    if cost is None:
+        return None
+    told = None if cost.reason is not None else f"script: {cost.text}"
+    return {**dataclasses.asdict(cost), "tried_s": dict(cost.tried_s), "text": told}
 
 
 def quality_document(quality: Quality | None) -> dict[str, Any] | None:

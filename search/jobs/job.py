@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model.names import name_after
 from servefit.errors import SpecError
+from servefit.profiler.record.script_cost import answered
 from servefit.search.figures.outside import outside_problems
 from servefit.search.jobs.notes import job_warnings, with_speedups
 from servefit.search.optimizer.importance import Explanation, explain
@@ -21,7 +22,7 @@ from servefit.search.results.ids import former_id
 from servefit.search.results.pareto import pareto_front
 from servefit.search.results.ranking import recommend
 from servefit.search.results.recommendation import CompilationReport, FailedTrial, Trial
-from servefit.search.storage.steps import BESIDE, TESTS, was_cut_short
+from servefit.search.storage.steps import BESIDE, TESTS, script_cost_of, was_cut_short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.types import Target
     from servefit.profiler.machine.host import Host
+    from servefit.profiler.record.script_cost import ScriptCost
     from servefit.profiler.record.types import Configuration
     from servefit.search.request.job_request import Goal, JobRequest
     from servefit.search.results.recommendation import Recommendation, Skipped
@@ -43,7 +45,8 @@ class RecommendationJob:
 
     ``pareto`` is the front of price, latency and throughput; ``why`` the reasons for the first recommendation.
     ``trials`` are all load tests that were measured, confirmations included, and ``failed`` those that could not be.
-    ``owner`` is the process that works on it, None where nobody does.
+    ``owner`` is the process that works on it, None where nobody does. ``script_cost`` is what a script costs beside the
+    model file that it loads, None where there is none.
     """
 
     header: JobHeader
@@ -57,6 +60,7 @@ class RecommendationJob:
     compilation: tuple[CompilationReport, ...]
     warnings: tuple[str, ...]
     owner: Owner | None = None
+    script_cost: ScriptCost | None = None
 
     @classmethod
     def of(
@@ -82,6 +86,7 @@ class RecommendationJob:
             reliable = _relied_on(reliable, confirmations)
         numbers = {id(step.result): step.number for step in steps}
         served = {trial.configuration: trial for trial in trials_of(steps, BESIDE)}
+        cost = script_cost_of(steps)
         qualities = {(report.backend, report.target): report.quality for report in reports}
         recommendations, pareto = (
             tuple(
@@ -123,11 +128,12 @@ class RecommendationJob:
             failed=failed,
             compilation=with_speedups(reports, state.speedups, reference, trials),
             warnings=(
-                *job_warnings(header, trials, failed, recommendations, space),
+                *answered(job_warnings(header, trials, failed, recommendations, space), cost),
                 *state.remarks,
                 *outside_problems((*recommendations, *pareto, *trials)),
             ),
             owner=owner,
+            script_cost=cost,
         )
 
     @property

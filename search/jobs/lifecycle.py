@@ -33,6 +33,7 @@ from servefit.search.jobs.job import (
 from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.jobs.runner import JobRunner
+from servefit.search.jobs.script_beside import ScriptBeside
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import before_search
 from servefit.search.optimizer.slowness import Slowness
@@ -106,7 +107,8 @@ def run_job(
         header = new_header(request, model, payload, host, profiles)
         log, folder = keep_new_job(header, payload, store)
         measurer = LocalMeasurer(header=header, payload=payload, folder=folder, log=log)
-        runner = JobRunner(log=log, store=store, measurer=measurer, clock=clock, progress=progress)
+        beside = ScriptBeside(log=log, payload=payload, trust_pickle=trust_pickle)
+        runner = JobRunner(log=log, store=store, measurer=measurer, clock=clock, progress=progress, beside=beside)
         runner.skipped.extend(skipped)
         with log.owned():
             return _carry_out(runner)
@@ -178,7 +180,8 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
         now=working_s(store),
     )
     measurer = LocalMeasurer(header=header, payload=payload, folder=folder, log=log)
-    runner = JobRunner(log=log, store=store, measurer=measurer, clock=clock, progress=progress)
+    beside = ScriptBeside(log=log, payload=payload, trust_pickle=False)
+    runner = JobRunner(log=log, store=store, measurer=measurer, clock=clock, progress=progress, beside=beside)
     runner.skipped.extend(skipped for skipped in state.skipped if skipped.kind == "instance_profile")
     return runner
 

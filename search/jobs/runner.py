@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from servefit.backends.types import Artifact
     from servefit.search.jobs.measurer import Measurer
+    from servefit.search.jobs.script_beside import ScriptBeside
     from servefit.search.jobs.warm_start import EarlierResults
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.guide import Guide
@@ -52,7 +53,8 @@ SEARCH_BEGAN = "the search began with what "
 
 @dataclass(slots=True, kw_only=True)
 class JobRunner:
-    """A job at work, and what it knows while it runs."""
+    """A job at work, and what it knows while it runs. ``beside`` measures the model file beside a script, on the host
+    of the job; None on a fleet."""
 
     log: JobLog | ClassLog
     store: JobStore
@@ -60,6 +62,7 @@ class JobRunner:
     clock: Clock
     progress: Progress
     guide: Guide = field(default_factory=OnItsOwn)
+    beside: ScriptBeside | None = None
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[str] = field(init=False)
     steps_before: tuple[Step, ...] = ()
@@ -97,6 +100,8 @@ class JobRunner:
         self.artifacts = compiled.artifacts
         self.skipped.extend(compiled.skipped)
         self.remarks.extend(compiled.remarks)
+        if self.beside is not None:
+            self.beside.carry_out(self.artifacts, self.clock, self.progress)
         space = Space.of(
             self.header.profiles,
             knobs,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from servefit.profiler.queueing.service import ServiceTimes
+from servefit.profiler.record.script_cost import ScriptCost
 from servefit.profiler.record.types import Configuration
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
@@ -18,6 +19,7 @@ from servefit.stored import Stored
 
 StepKind: TypeAlias = Literal[
     "compilation",
+    "script_cost",
     "service_time",
     "endpoint_costs",
     "load_test",
@@ -26,7 +28,8 @@ StepKind: TypeAlias = Literal[
     "model_alone",
     "spot_check",
 ]
-"""What was done: a backend compiled the model, calls were timed alone, requests to an endpoint were timed beside their
+"""What was done: a backend compiled the model, a script was timed beside the model file that it loads, calls were timed
+alone, requests to an endpoint were timed beside their
 predictions, a configuration was put under load, one was put under load again because it may be the winner, the winner
 was put under load in the other deployment (as an endpoint, or called in process), or on another host of a fleet, to see
 whether it does the same there."""
@@ -62,16 +65,17 @@ class Attempt(Stored, frozen=True, kw_only=True):
     agent: str
 
 
-Result: TypeAlias = CompilationReport | ServiceTimes | EndpointCosts | Trial
+Result: TypeAlias = CompilationReport | ScriptCost | ServiceTimes | EndpointCosts | Trial
 
 
 @shown("number", "kind", "status", "configuration", "reason", "result")
 class Step(Stored, frozen=True, kw_only=True):
     """One step. Times are seconds since 1970; ``ended_at`` is None while it runs, and where its owner was killed.
 
-    ``configuration`` is what was measured, None for a compilation, ``backend`` the backend that it is about. ``reason``
-    says why the step failed. ``result`` is there once it is COMPLETED; that of a compilation also when it FAILED.
-    ``attempt`` says which agent was asked to carry it out, None where the process did that works on the job.
+    ``configuration`` is what was measured, None for a compilation and for the cost of a script, ``backend`` the backend
+    that it is about. ``reason`` says why the step failed. ``result`` is there once it is COMPLETED; that of a
+    compilation also when it FAILED. ``attempt`` says which agent was asked to carry it out, None where the process did
+    that works on the job.
     """
 
     number: int
@@ -90,6 +94,11 @@ class Step(Stored, frozen=True, kw_only=True):
 def was_cut_short(step: Step) -> bool:
     """Return whether ``step`` ended for a reason that says nothing about what was measured."""
     return step.reason is not None and (step.reason in CUT_SHORT or step.reason.startswith(LOST))
+
+
+def script_cost_of(steps: Iterable[Step]) -> ScriptCost | None:
+    """Return what a script costs beside the model file that it loads, None where ``steps`` of a job did not ask."""
+    return next((step.result for step in steps if isinstance(step.result, ScriptCost)), None)
 
 
 def endpoint_costs_of(steps: Iterable[Step]) -> dict[str, EndpointCosts]:

@@ -16,7 +16,7 @@ import joblib
 import numpy as np
 import pytest
 from tests.cli.conftest import COMMAND
-from tests.scripts import ECHO, MEANS, SKLEARN, WORDS, archive, photos, scripted
+from tests.scripts import ECHO, MEANS, SKLEARN, WORDS, XGBOOST, archive, photos, scripted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,6 +134,8 @@ def test_a_joblib_with_a_script_is_measured_with_or_without_it(
     assert with_script.status == 0, with_script.stderr
     assert with_script.document["configuration"]["backend"] == "script"
     assert "model.joblib beside the script is a model that servefit serves by itself" in said(with_script)
+    assert "here it was not: model.joblib is a pickle" in said(with_script)
+    assert "is a pickle" in with_script.document["script_cost"]["reason"]
     without = servefit("profile", model, "--payload", sources.payload, "--trust-pickle", *QUICK)
     assert without.status == 0, without.stderr
     assert without.document["configuration"]["backend"] == "sklearn"
@@ -145,6 +147,69 @@ def test_an_archive_of_xgboost_needs_no_script(servefit: Servefit, sources: Sour
     ended = servefit("profile", model, "--payload", sources.payload, *QUICK)
     assert ended.status == 0, ended.stderr
     assert "inference.py" not in said(ended)
+
+
+@pytest.fixture
+def xgboost_with_script(sources: Sources, tmp_path: Path) -> Path:
+    files: dict[str, str | bytes] = {"xgboost-model": sources.xgboost.read_bytes(), "code/inference.py": XGBOOST}
+    return archive(tmp_path / "xgboost.tar.gz", files)
+
+
+def test_the_cost_of_a_script_is_said(
+    servefit: Servefit, sources: Sources, xgboost_with_script: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("".join(sources.payload.read_text().splitlines(keepends=True)[:20]))
+    sent = ("--payload", rows, "--each-line", "--trust-code")
+    ended = servefit("profile", xgboost_with_script, *sent, *QUICK)
+    assert ended.status == 0, ended.stderr
+    cost = ended.document["script_cost"]
+    assert cost["reason"] is None, cost
+    assert (cost["file"], cost["requests"], cost["rows"]) == ("xgboost-model", 20, 1)
+    assert cost["tried_s"]["xgboost"] >= cost["file_s"] == min(cost["tried_s"].values())
+    assert cost["file_s"] == cost["tried_s"][cost["backend"]] < cost["script_s"]
+    assert cost["largest_difference"] < 1e-5
+    assert cost["not_compared"] is None
+    assert re.fullmatch(
+        rf"script: \S+ .?s a request; the same xgboost-model without the script, by {cost['backend']}: \S+ .?s; "
+        r"the script costs \S+ .?s of it",
+        cost["text"],
+    )
+    assert "beside the script is a model" not in said(ended)
+    assert NOT_COMPARED in said(ended)
+
+
+def test_a_job_says_the_cost_of_a_script_and_so_does_its_report(
+    servefit: Servefit, sources: Sources, xgboost_with_script: Path, tmp_path: Path
+) -> None:
+    sent = ("--payload", sources.payload, "--trust-code", "--name", "scripted", "--quiet")
+    options = ("--max-tests", "1", "--profile", "local-1c", "--no-http", "--allow-noise", "--budget", "4m")
+    ended = servefit("recommend", xgboost_with_script, *sent, *options)
+    assert ended.status == 0, ended.stderr
+    words = " ".join(ended.stdout.split())
+    assert "a request; the same xgboost-model without the script, by" in words
+    assert re.search(r"Predictions with and without the script differ by \S+ at most, on 200 rows\.", words)
+    assert "beside the script is a model" not in said(ended)
+    document = servefit("show", "scripted", "--format", "json").document
+    assert document["script_cost"]["rows"] == 200
+    steps = servefit("steps", "scripted", "--kind", "script_cost", "--format", "json").document["steps"]
+    assert [step["metrics"]["text"] for step in steps] == [document["script_cost"]["text"]]
+    page = tmp_path / "report.html"
+    assert servefit("report", "scripted", "-o", page).status == 0
+    assert "the same xgboost-model without the script" in page.read_text()
+
+
+def test_photos_are_no_rows_for_the_file_beside_a_script(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
+    files = {"offset.txt": "100", "model.ubj": sources.xgboost.read_bytes(), "code/inference.py": MEANS}
+    model = archive(tmp_path / "photos.tar.gz", files)
+    ended = servefit("profile", model, "--payload", photos(tmp_path / "photos"), "--trust-code", *QUICK)
+    assert ended.status == 0, ended.stderr
+    assert ended.document["script_cost"]["script_s"] is None
+    assert (
+        "model.ubj beside the script is a model that servefit serves by itself: without --trust-code it is measured "
+        "without the script; here it was not: request 1 of the payload holds no rows for model.ubj: content-type: "
+        "'image/jpeg' is not read here"
+    ) in said(ended)
 
 
 def test_a_saved_model_of_tensorflow_is_refused_with_a_command(servefit: Servefit, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ _STATUSES = ("IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED")
 _STEP_STATUSES = ("RUNNING", "COMPLETED", "FAILED")
 STEP_KINDS = (
     "compilation",
+    "script_cost",
     "service_time",
     "endpoint_costs",
     "load_test",

@@ -13,7 +13,6 @@ from servefit.search.figures.registry import figure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servefit.backends.compilation import Compilation
     from servefit.backends.payload import UsedSizes
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.procedures.compare_deployments import Compared
@@ -52,7 +51,7 @@ def profiled_table(found: Profiled) -> Table:
         *(row for name in ("package_power_w", "gpu_power_w") if (row := _figure_row(name, summary))[1] is not None),
         ["payload", found.payload_source],
         *_sizes_row(found.payload_sizes),
-        *_script_row(found.compilation),
+        *_script_rows(found),
     ]
     return Table(columns=("figure", "value"), rows=rows)
 
@@ -136,15 +135,18 @@ def latency_rows(label: str, summary: Summary) -> list[list[Any]]:
     ]
 
 
-def _script_row(compilation: Compilation) -> list[list[Any]]:
-    """Return a row that says what the functions of a script cost around its prediction; none for other models."""
-    took = compilation.function_s
-    if not took:
-        return []
-    own = [name for name in took if name != "predict_fn"]
-    own_s, whole_s = sum(took[name] for name in own), sum(took.values())
-    text = f"{' and '.join(own)} {duration_text(own_s, digits=2)} of {duration_text(whole_s, digits=2)} a request"
-    return [["script, when it was tried", text]]
+def _script_rows(found: Profiled) -> list[list[Any]]:
+    """Return the rows that say what a script costs: its functions around its prediction, and against the model file
+    that it loads, where that was measured; none for other models."""
+    rows = []
+    if took := found.compilation.function_s:
+        own = [name for name in took if name != "predict_fn"]
+        own_s, whole_s = sum(took[name] for name in own), sum(took.values())
+        text = f"{' and '.join(own)} {duration_text(own_s, digits=2)} of {duration_text(whole_s, digits=2)} a request"
+        rows.append(["script, when it was tried", text])
+    if (cost := found.script_cost) is not None and cost.reason is None:
+        rows += [["script", cost.text], ["predictions", cost.predictions_text]]
+    return rows
 
 
 def steps_table(found: Profiled) -> Table:
@@ -168,7 +170,7 @@ def steps_table(found: Profiled) -> Table:
 
 def profiled_document(found: Profiled) -> dict[str, Any]:
     from servefit.search.endpoints.load_result import decision_document
-    from servefit.search.jobs.document import model_document
+    from servefit.search.jobs.document import model_document, script_cost_document
 
     measurement = found.measurement
     run = found.run
@@ -192,6 +194,7 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "summary": dataclasses.asdict(found.summary),
         "steps": [dataclasses.asdict(step) for step in found.steps],
         "script_function_s": dict(found.compilation.function_s) or None,
+        "script_cost": script_cost_document(found.script_cost),
         "verdict": found.verdict,
         "reason": found.reason,
         "decision": decision_document(found.decision),

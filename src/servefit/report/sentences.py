@@ -280,6 +280,7 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
     if best is not None and best.quality is not None:
         yield f"It predicts less exactly than the model's own library, as allowed: {best.quality.text}."
     if best is not None:
+        yield from _script(job)
         yield from _choices(job, best)
     for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):
         if against is not None:
@@ -294,6 +295,14 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
             yield f"What the differences between configurations come from: {', '.join(parts)}{shared}."
     if job.why.changes:
         yield f"What would meet it: {'; or '.join(job.why.changes)}."
+
+
+def _script(job: RecommendationJob) -> Iterator[str]:
+    """Yield what a script costs beside the model file that it loads, where that was measured."""
+    cost = job.script_cost
+    if cost is not None and cost.reason is None:
+        yield f"script: {cost.text}."
+        yield f"{cost.predictions_text[0].upper()}{cost.predictions_text[1:]}."
 
 
 def same_shapes(job: RecommendationJob) -> Iterator[str]:
