@@ -50,8 +50,10 @@ class Bodies:
     Example:
         ::
 
-            photos = sf.Bodies(source="photos/", content_type="image/jpeg")
-            sf.profile("model.tar.gz", payload=photos, trust_code=True)
+            lines = sf.Bodies(source=[b"1.5,2", b"0.5,7"], content_type="text/csv")
+            print(lines.content_type)
+
+    It goes where a payload does: ``sf.profile("model.tar.gz", payload=lines, trust_code=True)``.
     """
 
     source: object

@@ -88,7 +88,9 @@ class PrecisionLimits(Stored, frozen=True, kw_only=True):
         ::
 
             limits = sf.PrecisionLimits.of(allow_precision=("int8",), max_deviation=0.01)
-            print(sf.compile_model("model.onnx", "onnxruntime/int8-dynamic", payload="rows.npy", precision=limits))
+            print(limits.text)
+
+    ``sf.compile_model``, ``sf.profile`` and ``sf.Deployment`` take them as ``precision``.
     """
 
     allowed: tuple[str, ...] = ()

@@ -74,7 +74,7 @@ class RecommendationJob:
             if step.kind in TESTS and step.configuration is not None and _crashed(step)
         )
         reports = tuple(step.result for step in steps if isinstance(step.result, CompilationReport))
-        space = space_of(header, trials)
+        space = replace(space_of(header, trials), less_exact=less_exact_of(steps))
         unreliable = crashed(steps, TESTS)
         reliable = tuple(trial for trial in trials if trial.configuration not in unreliable)
         confirmations = trials_of(steps, ("confirmation",))
@@ -262,6 +262,13 @@ def beside_of(trial: Trial, measured: Mapping[Configuration, Trial]) -> Trial | 
             alone=None,
         )
     return found
+
+
+def less_exact_of(steps: Iterable[Step]) -> frozenset[str]:
+    """Return the backends among the compilations of a job whose artifacts predict less exactly than the model's own
+    library: what they change was held against limits."""
+    reports = (step.result for step in steps if isinstance(step.result, CompilationReport))
+    return frozenset(report.backend for report in reports if report.quality is not None)
 
 
 def trials_of(steps: Iterable[Step], kinds: Iterable[StepKind]) -> tuple[Trial, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.capacity.what_if import changes
 from servefit.search.jobs import closing
-from servefit.search.jobs.job import crashed, trials_of
+from servefit.search.jobs.job import crashed, less_exact_of, trials_of
 from servefit.search.jobs.job_bench import JobBench
 from servefit.search.jobs.measurable import why_disturbed
 from servefit.search.jobs.nothing_measured import why_nothing_was_measured
@@ -108,6 +108,7 @@ class JobRunner:
                 called_singly=self.header.model.is_called_singly,
             ),
         )
+        space = replace(space, less_exact=less_exact_of(self.log.steps()))
         if not space.grid:
             self._say_why_nothing()
             return

@@ -31,6 +31,7 @@ from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
 
 if TYPE_CHECKING:
+    from servefit.backends.types import Target
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.bench import Bench
@@ -91,20 +92,34 @@ class Search(SearchState):
         return True
 
     def _time_calls(self) -> None:
-        """Time calls, unless everything can be tested anyway."""
+        """Time calls, unless everything can be tested anyway. What is less exact has to be quicker for that first."""
         self.exhaustive = not self.guide.needs_predictions and self._whole_grid_fits()
+        if self.exhaustive and not self.space.less_exact:
+            return
+        self._begin("timing", "timing calls")
+        self.survey.carry_out(self._time, self._may_time_more)
+        for backend, target, rival, times_as_long in self.survey.slower(self.space.less_exact):
+            self._leave_out(backend, target)
+            self.remarks.append(
+                f"{backend} was left out: it predicts less exactly than {rival}, and at best a call takes "
+                f"{times_as_long:.3g} times as long"
+            )
         if not self.exhaustive:
-            self._begin("timing", "timing calls")
-            self.survey.carry_out(self._time, self._may_time_more)
             self._survey_endpoint()
 
     def give_up(self, configuration: Configuration) -> None:
         """Leave out what is of the same backend: it does not answer one request to one worker in time."""
-        alike = [candidate for candidate in self.space.grid if _same_backend(candidate, configuration)]
-        if self.given_up.union(alike) < set(self.space.grid):
-            self.survey.failed.update(
-                subject for subject in self.survey.subjects if _same_backend(subject, configuration)
-            )
+        self._leave_out(configuration.backend, configuration.target)
+
+    def _leave_out(self, backend: str, target: Target) -> None:
+        """Neither time nor test what is of ``backend`` on ``target``, if that leaves anything."""
+
+        def is_of_it(configuration: Configuration) -> bool:
+            return (configuration.backend, configuration.target) == (backend, target)
+
+        alike = set(filter(is_of_it, self.space.grid))
+        if self.given_up | alike < set(self.space.grid):
+            self.survey.failed.update(filter(is_of_it, self.survey.subjects))
             self.given_up.update(alike)
 
     def untried(self) -> Iterator[str]:
@@ -184,7 +199,7 @@ class Search(SearchState):
 
     def _whole_grid_fits(self) -> bool:
         """Return whether every configuration can be tried before the rounds begin, and within the tests."""
-        tried = {trial.configuration for trial in self.trials} | self.failed
+        tried = {trial.configuration for trial in self.trials} | self.failed | self.given_up
         tests_in_time = (EXHAUSTIVE_SHARE * self.clock.limit_s - self.clock.elapsed_s) / self.test_s
         return len(set(self.space.grid) - tried) <= min(tests_in_time, self.clock.tests_left)
 
@@ -304,11 +319,6 @@ class Search(SearchState):
     def _confirmation_fits(self) -> bool:
         """Return whether tests and time are left to measure once more."""
         return self.clock.left_s >= self.min_confirmation_s(self.round_test_s) and self.clock.tests_left >= 1
-
-
-def _same_backend(first: Configuration, second: Configuration) -> bool:
-    """Return whether both are of the same backend on the same target."""
-    return (first.backend, first.target) == (second.backend, second.target)
 
 
 def _tell(proposer: Proposer, configuration: Configuration, trial: Trial | None) -> None:

@@ -10,7 +10,7 @@ is computed in ``queueing``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, fsum, log
 from typing import TYPE_CHECKING, TypeAlias
@@ -244,6 +244,29 @@ class Survey:
         if enough:
             return min(enough, key=lambda service: service.workers)
         return max(alike, key=lambda service: service.workers, default=None)
+
+    def slower(self, less_exact: Collection[str]) -> Iterator[tuple[str, Target, str, float]]:
+        """Yield each of the backends ``less_exact`` that gains nothing by that: one thread takes at least as long for
+        calls of every size as an exact backend does. With it, its target, the exact backend at the size where it is the
+        least behind, and how many times as long it takes there."""
+        single = {key: service for key, service in self.known.items() if (key.workers, key.settings.threads) == (1, 1)}
+        least: dict[tuple[str, Target], tuple[float, str]] = {}
+        for key, service in single.items():
+            exact = [
+                (other.backend, times)
+                for other, times in single.items()
+                if other.backend not in less_exact and (other.gpu, other.environment) == (key.gpu, key.environment)
+            ]
+            if key.backend not in less_exact or not exact:
+                continue
+            for size in (times.requests for times in service.batches):
+                rival_ns, rival = min((times.mean_ns(size), backend) for backend, times in exact)
+                found = service.mean_ns(size) / rival_ns, rival
+                same = key.backend, key.target
+                least[same] = min(least.get(same, found), found)
+        for (backend, target), (times_as_long, rival) in least.items():
+            if times_as_long >= 1:
+                yield backend, target, rival, times_as_long
 
     def speedups(self, reference: str) -> Iterator[tuple[str, Target, float]]:
         """Yield each backend and target, and how many times faster than ``reference`` it answers one request on one

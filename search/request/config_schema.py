@@ -286,21 +286,21 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_deviation: Annotated[
         float | _Text | UnsetType,
         _option(
-            "What they may change: the share of a row's largest value, or the least cosine, or the least share of rows "
-            "in the same class.",
+            "What they may change: a share of the largest value of a row, or the least cosine, or the least share of "
+            "rows in the same class.",
             SEARCH,
             "0.01",
-            typed="What they may change: the share of a row's largest value; or cosine=0.995, the least cosine of "
+            typed="What they may change: a share of the largest value of a row; or cosine=0.995, the least cosine of "
             "vectors; or top1=0.999, the least share of rows in the same class.",
         ),
     ] = UNSET
     quality: Annotated[
         _Text | Annotated[list[float], Meta(min_length=1)] | UnsetType,
         _option(
-            "Labels of the payload's rows, by which they are scored: CSV or NPY. Relative to this file's folder.",
+            "Labels of the rows of the payload, by which they are scored: CSV or NPY. Relative to this file's folder.",
             SEARCH,
             "labels.csv",
-            typed="Labels of the payload's rows, by which they are scored: CSV or NPY.",
+            typed="Labels of the rows of the payload, by which they are scored: CSV or NPY.",
         ),
     ] = UNSET
     metric: Annotated[
@@ -314,7 +314,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = UNSET
     quality_drop: Annotated[
         float | _Text | UnsetType,
-        _option("How much less than the exact model's the metric may be.", SEARCH, "0.5%"),
+        _option("How much less the metric may be than that of the exact model.", SEARCH, "0.5%"),
     ] = UNSET
 
     def request(self, name: str) -> JobRequest:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from servefit.backends.types import Artifact, Knob, KnobValue, Settings, Target
@@ -70,10 +70,12 @@ class Batching:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """The configurations that each profile may have. Profiles of one size mostly have the same ones."""
+    """The configurations that each profile may have. Profiles of one size mostly have the same ones. ``less_exact`` are
+    the backends among them whose artifacts predict less exactly than the model's own library."""
 
     profiles: tuple[tuple[InstanceProfile, frozenset[Configuration]], ...]
     grid: tuple[Configuration, ...]
+    less_exact: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -105,8 +107,10 @@ class Space:
     def only(self, takes: Callable[[Configuration], bool]) -> Self:
         """Return the part of the space that ``takes`` says yes to."""
         kept = [configuration for configuration in self.grid if takes(configuration)]
-        return type(self)(
-            profiles=tuple((profile, fitting & frozenset(kept)) for profile, fitting in self.profiles), grid=tuple(kept)
+        return replace(
+            self,
+            profiles=tuple((profile, fitting & frozenset(kept)) for profile, fitting in self.profiles),
+            grid=tuple(kept),
         )
 
     def memory_bytes(self, configuration: Configuration) -> int | None:

@@ -1,7 +1,7 @@
 """The reasons for the winner over its nearest rivals: by what each choice was decided.
 
 The order is that of the ranking: the SLA, then what the rate costs by the hour, then the figure of the objective, then
-simplicity, then capacity.
+precision, then simplicity, then capacity.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from servefit.search.results.ranking import (
 from servefit.showing import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.search.request.job_request import JobRequest
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.recommendation import Recommendation, Trial
 
-DecidedBy: TypeAlias = Literal["sla", "price", "figure", "simplicity", "capacity"]
+DecidedBy: TypeAlias = Literal["sla", "price", "figure", "precision", "simplicity", "capacity"]
 
 
 @shown()
@@ -59,9 +59,18 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
     rivals = []
     members = dict(space.profiles)
     others = [each for each in together if each.configuration in members[best.profile] and each.arm != mine.arm]
-    rivals.append((best.profile, best_for(best.profile, others, request, trials)))
+    rivals.append((best.profile, best_for(best.profile, others, request, trials, space.less_exact)))
     sizes = [
-        (profile, best_for(profile, [each for each in together if each.configuration in fitting], request, trials))
+        (
+            profile,
+            best_for(
+                profile,
+                [each for each in together if each.configuration in fitting],
+                request,
+                trials,
+                space.less_exact,
+            ),
+        )
         for profile, fitting in space.profiles
         if profile.vcpus != best.profile.vcpus
     ]
@@ -80,7 +89,7 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
         elif (key[1].unpriced, key[1].per_hour) != (other[1].unpriced, other[1].per_hour):
             by = "price"
         elif other < key or as_good(mine, rival, (best.profile, profile), request, trials):
-            by = _preferred_by((best.profile, mine), (profile, rival), request)
+            by = _preferred_by((best.profile, mine), (profile, rival), request, space.less_exact)
         ours, theirs = _figure(mine, best.profile, request), _figure(rival, profile, request)
         figures = None if ours is None or theirs is None else (ours, theirs)
         chosen.append(Preference(rival=recommendation(profile, rival.trial), by=by, figures=figures))
@@ -88,7 +97,10 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
 
 
 def _preferred_by(
-    mine: tuple[InstanceProfile, PooledTrials], rival: tuple[InstanceProfile, PooledTrials], request: JobRequest
+    mine: tuple[InstanceProfile, PooledTrials],
+    rival: tuple[InstanceProfile, PooledTrials],
+    request: JobRequest,
+    less_exact: Collection[str],
 ) -> DecidedBy:
     """Return what decided between two that tie: the figure, where the rival would have been preferred, as it does not
     tie with the best that there is."""
@@ -96,6 +108,9 @@ def _preferred_by(
         return "price"
     if costs_less(rival, mine, request):
         return "figure"
+    inexact, other_inexact = (pair[1].configuration.backend in less_exact for pair in (mine, rival))
+    if inexact != other_inexact:
+        return "precision" if other_inexact else "figure"
     simple, other = simplicity(mine[1].configuration), simplicity(rival[1].configuration)
     if simple != other:
         return "simplicity" if simple < other else "figure"

@@ -2,8 +2,9 @@
 
 Whatever the goal, what meets the SLA comes before what is undecided, that before what was measured badly, and that
 before what does not meet it, where the smallest violation comes first. A profile without a price is ranked after those
-that have one when cost is the goal. A tie goes to the cheaper, then to the simpler, then, at a rate, to what answers
-more. Where the price does not count, what has none and fewer CPUs comes before what has one.
+that have one when cost is the goal. A tie goes to the cheaper, then to what predicts as the model does, then to the
+simpler, then, at a rate, to what answers more. Where the price does not count, what has none and fewer CPUs comes
+before what has one.
 """
 
 from __future__ import annotations
@@ -65,25 +66,33 @@ def recommend(
         rivals = [(profile, each) for each in _fitting(profile, ranked) if each.configuration in fitting]
         if rivals:
             unbeaten.append(_not_beaten(rivals, request, trials))
-            chosen.append((profile, _simplest_as_good(unbeaten[-1], rivals, request, trials)))
+            chosen.append((profile, _simplest_as_good(unbeaten[-1], rivals, request, trials, space.less_exact)))
     if not chosen:
         return ()
     chosen.sort(key=lambda pair: ranking_key(pair[1], pair[0], request))
     best_of_all = _not_beaten(unbeaten, request, trials)
     return with_same_as(
-        [recommendation(profile, pooled.trial) for profile, pooled in _break_ties(chosen, best_of_all, request, trials)]
+        [
+            recommendation(profile, pooled.trial)
+            for profile, pooled in _break_ties(chosen, best_of_all, request, trials, space.less_exact)
+        ]
     )
 
 
 def best_for(
-    profile: InstanceProfile, pooled: Iterable[PooledTrials], request: JobRequest, trials: Sequence[Trial]
+    profile: InstanceProfile,
+    pooled: Iterable[PooledTrials],
+    request: JobRequest,
+    trials: Sequence[Trial],
+    less_exact: Collection[str] = (),
 ) -> PooledTrials | None:
-    """Return what serves ``profile`` best, the simplest of those that tie, and at a rate of these one that answers
-    much; None if nothing fits its memory. Rounds among ``trials`` may tell apart what is close."""
+    """Return what serves ``profile`` best, of those that tie what is of no ``less_exact`` backend, the simplest, and at
+    a rate of these one that answers much; None if nothing fits its memory. Rounds among ``trials`` may tell apart what
+    is close."""
     rivals = [(profile, rival) for rival in _fitting(profile, pooled)]
     if not rivals:
         return None
-    return _simplest_as_good(_not_beaten(rivals, request, trials), rivals, request, trials)
+    return _simplest_as_good(_not_beaten(rivals, request, trials), rivals, request, trials, less_exact)
 
 
 def _simplest_as_good(
@@ -91,11 +100,13 @@ def _simplest_as_good(
     rivals: Sequence[tuple[InstanceProfile, PooledTrials]],
     request: JobRequest,
     trials: Sequence[Trial],
+    less_exact: Collection[str],
 ) -> PooledTrials:
     """Return the simplest of ``rivals``, all on one profile, that ties with the ``unbeaten`` of them, and at a rate one
-    that answers much."""
+    that answers much. What is of a ``less_exact`` backend has to be better than all that is exact."""
     profile, best = unbeaten
     ties = [rival for _, rival in rivals if as_good(best, rival, (profile, profile), request, trials)]
+    ties = [rival for rival in ties if rival.configuration.backend not in less_exact] or ties
     simplest = min(simplicity(rival.configuration) for rival in ties)
     simple = [rival for rival in ties if simplicity(rival.configuration) == simplest]
     if isinstance(objective_of(request), Latency):
@@ -242,13 +253,19 @@ def _break_ties(
     best_of_all: tuple[InstanceProfile, PooledTrials],
     request: JobRequest,
     trials: Sequence[Trial],
+    less_exact: Collection[str],
 ) -> list[tuple[InstanceProfile, PooledTrials]]:
-    """Put the cheapest of the profiles that are as good as the best of all at the top, and of those the simplest. What
-    was ``chosen`` for a profile may itself be there for being simple, so it is not what others are held against."""
+    """Put the cheapest of the profiles that are as good as the best of all at the top, and of those what is of no
+    ``less_exact`` backend, then the simplest. What was ``chosen`` for a profile may itself be there for being simple,
+    so it is not what others are held against."""
     profile, best = best_of_all
     tied = [pair for pair in chosen if as_good(best, pair[1], (profile, pair[0]), request, trials)]
 
-    tied.sort(key=lambda pair: (_paid(pair), simplicity(pair[1].configuration)))
+    def key(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[Price, bool, tuple[int, ...]]:
+        configuration = pair[1].configuration
+        return _paid(pair), configuration.backend in less_exact, simplicity(configuration)
+
+    tied.sort(key=key)
     unpriced = next((pair for pair in tied if pair[0].price_per_hour is None), tied[0])
     if costs_less(unpriced, tied[0], request):
         tied.remove(unpriced)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.report.jobs import KINDS
 
+from servefit.backends.quality.findings import Deviation, Quality
 from servefit.search.jobs.lifecycle import load_job
 
 if TYPE_CHECKING:
@@ -24,6 +25,18 @@ if TYPE_CHECKING:
 JOBS = ("over-http", "endpoint", "predicted", "unmet", "without-prices", "in-phases", "on-a-gpu")
 """Of libraries and of endpoints, at a rate and in closed loops, with and without prices, GPU and a verdict that is
 kept."""
+
+_LESS_EXACT = Quality(
+    precision="bf16",
+    rows=64,
+    rows_alone=16,
+    batch_dependent=False,
+    largest_deviation=0.004,
+    largest_error=0.02,
+    deviations=(
+        Deviation(measure="share", limit=0.01, verdict="PASS", found=0.004, bound=0.05, rows=64, way="together"),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +75,14 @@ def measured() -> Measured:
 
 
 def _with_every_figure(recommendation: Recommendation) -> Recommendation:
-    """The same, measured on a machine that has all counters, for so long that every percentile is known."""
+    """The same of an artifact of less precision, measured on a machine that has all counters, for so long that every
+    percentile is known."""
 
     def known(summary: Summary) -> Summary:
         latency_ms = {name: 1.0 if value is None else value for name, value in summary.latency_ms.items()}
         return replace(summary, latency_ms=latency_ms, package_power_w=42.5, gpu_power_w=63.25, gpu_percent=12.5)
 
-    return _with_summaries(recommendation, known)
+    return replace(_with_summaries(recommendation, known), quality=_LESS_EXACT)
 
 
 def with_nothing_known(recommendation: Recommendation) -> Recommendation:

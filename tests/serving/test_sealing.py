@@ -17,15 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 import xgboost
 from lightgbm import LGBMRegressor
 from sklearn.ensemble import RandomForestRegressor
+from tests.backends.torch.modules import DYNAMIC, feeds, mlp, save_program
 from tests.onnx_models import perceptron
+from tests.scripts import MEANS, scripted
 from tests.serving.conftest import Running, eventually, launch
 
 from servefit.backends import steps
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
+from servefit.backends.model.opaque import OpaqueRequest, request_row
 from servefit.backends.registry import BUILT_IN, imported
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendError
@@ -43,21 +47,22 @@ _LIBRARIES = {
     "lightgbm": lambda: LGBMRegressor(n_estimators=3, num_leaves=4, n_jobs=1, verbose=-1),
     "sklearn": lambda: RandomForestRegressor(n_estimators=3, max_depth=3, random_state=0),
 }
+_OWN = (*_LIBRARIES, "torch", "script")
 _NETWORKS = ("openvino", "onnxruntime/")
 RUN_HERE = [name for name in BUILT_IN if imported(name).probe().available]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
-    """The model that a backend takes: of its own library, a network, or of xgboost."""
+    """The model that a backend takes: of its own library, a network, a script, or of xgboost."""
     folder, opened = tmp_path_factory.mktemp("models"), dict[str, Model]()
 
     def model_for(backend: str) -> Model:
-        library = backend if backend in _LIBRARIES else "network" if backend.startswith(_NETWORKS) else "xgboost"
+        library = backend if backend in _OWN else "network" if backend.startswith(_NETWORKS) else "xgboost"
         if library not in opened:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("SERVEFIT_HOME", str(folder / "state"))
-                opened[library] = Model.load(_trained(library, folder))
+                opened[library] = Model.load(_trained(library, folder), trust_pickle=True, trust_code=True)
         return opened[library]
 
     return model_for
@@ -66,9 +71,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
 def _trained(library: str, folder: Path) -> Any:
     if library == "network":
         return perceptron(folder / "network.onnx", 4, 8, 1)
+    if library == "torch":
+        return save_program(folder / "module.pt2", mlp(), (torch.zeros(2, 6),), ({0: DYNAMIC},))
+    if library == "script":
+        return scripted(folder / "model.tar.gz", MEANS, offset__txt="1.5")
     if library == "xgboost":
         return xgboost.train({"max_depth": 3, "nthread": 1}, xgboost.DMatrix(ROWS, TARGET), num_boost_round=3)
     return _LIBRARIES[library]().fit(ROWS, TARGET)
+
+
+def rows_for(backend: str) -> np.ndarray:
+    """Five rows of what the model of a backend takes."""
+    if backend == "script":
+        body = OpaqueRequest(body=b"photo", content_type="image/jpeg")
+        return np.stack([request_row(body)] * 5)
+    if backend == "torch":
+        return feeds("mlp", 5)["input"]
+    return ROWS[:5]
 
 
 def compiled(backend: str, model: Model, folder: Path) -> Artifact:
@@ -136,13 +155,13 @@ def test_every_backend_opens_a_copy_and_predicts_as_before_when_the_files_are_go
     artifact = compiled(backend, models(backend), tmp_path)
     # From files that stay: a library whose file is truncated brings this process down when it ends.
     whole = shutil.copytree(tmp_path, tmp_path_factory.mktemp("whole"), dirs_exist_ok=True)
-    expected = load_predictor(replace(artifact, folder=whole), Settings()).predict(ROWS[:5])
+    expected = load_predictor(replace(artifact, folder=whole), Settings()).predict(rows_for(backend))
     with copied(tmp_path, backend) as copy:
         for path in tmp_path.iterdir():
             if path.is_file():
                 os.truncate(path, 0)
         predictor = load_predictor(replace(artifact, folder=copy.folder), Settings())
-        assert predictor.predict(ROWS[:5]).tolist() == expected.tolist()
+        assert predictor.predict(rows_for(backend)).tolist() == expected.tolist()
         predictor.close()
 
 

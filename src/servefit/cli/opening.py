@@ -25,7 +25,7 @@ InputsOption = Annotated[
         "--input",
         metavar="NAME=VALUE",
         help="Input of an ONNX model that is the same in all requests: a number, or zeros. For TorchScript, what an "
-        "input takes: 'float32[rows,3,224,224]'. Repeatable.",
+        "input takes: float32[rows,3,224,224]. Repeatable.",
         rich_help_panel=TRAFFIC,
     ),
 ]

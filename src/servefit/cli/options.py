@@ -132,8 +132,8 @@ DeviationOption = Annotated[
     typer.Option(
         "--max-deviation",
         metavar="0.01",
-        help="What they may change: the share of a row's largest value; or cosine=0.995, the least cosine of vectors; "
-        "or top1=0.999, the least share of rows in the same class.",
+        help="What they may change: a share of the largest value of a row; or cosine=0.995, the least cosine of "
+        "vectors; or top1=0.999, the least share of rows in the same class.",
         rich_help_panel=SEARCH,
     ),
 ]
@@ -142,7 +142,7 @@ QualityOption = Annotated[
     typer.Option(
         "--quality",
         metavar="labels.csv",
-        help="Labels of the payload's rows, by which they are scored: CSV or NPY.",
+        help="Labels of the rows of the payload, by which they are scored: CSV or NPY.",
         rich_help_panel=SEARCH,
     ),
 ]
@@ -161,7 +161,7 @@ DropOption = Annotated[
     typer.Option(
         "--quality-drop",
         metavar="0.5%",
-        help="How much less than the exact model's the metric may be.",
+        help="How much less the metric may be than that of the exact model.",
         rich_help_panel=SEARCH,
     ),
 ]

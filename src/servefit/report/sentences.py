@@ -228,7 +228,7 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
         elif choice.figures is not None:
             mine, theirs = _figure_texts(objective, choice.figures, best, rival)
             equal = "as good" if objective.ties(*sorted(choice.figures)) else "no better for sure"
-            why = "less simple"
+            why = "it predicts less exactly" if choice.by == "precision" else "less simple"
             if choice.by == "capacity":
                 most, more = (number_text(each.trial.capacity.throughput_per_s) for each in (rival, best))
                 why = f"it answers {most}/s at most instead of {more}/s"

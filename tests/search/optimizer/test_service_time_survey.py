@@ -128,6 +128,30 @@ def test_a_backend_that_is_good_at_large_batches_only_is_timed_again_at_those() 
     assert set(asked[2:]) == {("a", (1, 2, 8, 16)), ("b", (8, 16, 32))}
 
 
+def test_what_is_less_exact_and_not_quicker_at_any_size_gains_nothing() -> None:
+    slower = carried_out(Stopwatch({"a": 1.0, "b": 0.8}))
+    assert list(slower.slower({"b"})) == [("b", Target.CPU, "a", pytest.approx(1.25))]
+    assert list(slower.slower({"a"})) == []
+    assert list(slower.slower({"a", "b"})) == [], "nothing is exact that it could be compared with"
+    assert list(slower.slower(())) == []
+
+
+def test_what_is_less_exact_and_quicker_at_one_size_may_gain_something() -> None:
+    def time(subject: Configuration, sizes: Sequence[int]) -> ServiceTimes:
+        per_request_ms = 0.1 if subject.backend == "b" else 0.4
+        fixed_ms = 10.0 if subject.backend == "b" else 1.0
+        return service({size: fixed_ms + per_request_ms * size for size in sizes}, workers=subject.workers)
+
+    survey = Survey.of(GRID)
+    survey.carry_out(time, lambda: True)
+    assert list(survey.slower({"b"})) == []
+    few = Survey.of([each for each in GRID if each.max_batch <= 16])
+    few.carry_out(time, lambda: True)
+    ((*which, times_as_long),) = few.slower({"b"})
+    assert which == ["b", Target.CPU, "a"]
+    assert times_as_long == pytest.approx(11.6 / 7.4)
+
+
 def test_a_processor_that_is_far_faster_does_not_keep_others_from_being_timed() -> None:
     on_gpu = [replace(configuration("b", batch=batch), target=Target.CUDA, gpu=0) for batch in (1, 8)]
     stopwatch = Stopwatch({"a": 1.0, "b": 100.0})

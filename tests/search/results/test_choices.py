@@ -16,6 +16,8 @@ from servefit.search.results.choices import choices
 from servefit.search.results.ranking import recommend
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.search.conftest import MakeTrial
 
     from servefit.search.results.choices import Preference
@@ -31,7 +33,9 @@ TWO_WORKERS = Configuration(vcpus=2, backend="quick", workers=2)
 AT_RATE = JobRequest(name="job", sla=Sla(rate_per_s=100.0))
 
 
-def chosen(trials: list[Trial], request: JobRequest = AT_RATE) -> tuple[Configuration, tuple[Preference, ...]]:
+def chosen(
+    trials: list[Trial], request: JobRequest = AT_RATE, *, less_exact: Collection[str] = ()
+) -> tuple[Configuration, tuple[Preference, ...]]:
     """The winner, and why."""
     measured = tuple(dict.fromkeys(trial.configuration for trial in trials))
     space = Space(
@@ -39,6 +43,7 @@ def chosen(trials: list[Trial], request: JobRequest = AT_RATE) -> tuple[Configur
             (profile, frozenset(each for each in measured if each.vcpus == profile.vcpus)) for profile in (SMALL, LARGE)
         ),
         grid=measured,
+        less_exact=frozenset(less_exact),
     )
     best = recommend(space, trials, request)[0]
     return best.trial.configuration, choices(space, trials, request, best)
@@ -66,6 +71,17 @@ def test_of_what_is_equal_and_as_simple_the_one_that_answers_more_is_chosen_at_a
     assert (later.rival.trial.configuration, later.by) == (PLAIN, "figure")
     winner, _ = chosen(trials, JobRequest(name="job", goal="latency", sla=Sla(rate_per_s=100.0)))
     assert winner == SLOW, "whoever asks for the least latency gets it"
+
+
+def test_of_what_is_equal_that_is_chosen_which_predicts_as_the_model_does(trial: MakeTrial) -> None:
+    trials = [trial(BATCHED, p95_ms=1.03), trial(SLOW, p95_ms=1.0, throughput_per_s=2000.0)]
+    assert chosen(trials)[0] == SLOW
+    winner, (less_exact,) = chosen(trials, less_exact=[SLOW.backend])
+    assert winner == BATCHED
+    assert (less_exact.rival.trial.configuration, less_exact.by) == (SLOW, "precision")
+    better = [trial(BATCHED, p95_ms=3.0), trial(SLOW, p95_ms=1.0)]
+    winner, (slower,) = chosen(better, less_exact=[SLOW.backend])
+    assert (winner, slower.by) == (SLOW, "figure")
 
 
 def test_a_larger_instance_that_is_quicker_is_left_for_its_price(trial: MakeTrial) -> None:

@@ -311,13 +311,12 @@ def search() -> Callable[..., Search]:
 
     def make(table: Table, **known: Any) -> Search:
         return Search(
-            space=table.space,
             request=table.request,
             reference="reference",
             clock=table.clock,
             bench=table,
             progress=SilentProgress(),
-            **known,
+            **{"space": table.space, **known},
         )
 
     return make

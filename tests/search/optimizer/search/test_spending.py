@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +55,24 @@ def test_calls_are_timed_for_a_part_of_the_time_and_the_rest_is_for_tests(table:
     search(bench).carry_out()
     assert len(bench.timed) * 0.4 <= 0.45 * 10 + 0.4
     assert bench.of_kind("load test")
+
+
+@pytest.mark.parametrize("vcpus", [(1,), (1, 2, 4)], ids=["everything could be tested", "not everything"])
+def test_what_is_less_exact_and_not_quicker_is_not_tested(
+    table: MakeTable, search: MakeSearch, vcpus: tuple[int, ...]
+) -> None:
+    bench = table(request_of(max_tests=40), sizes=(16, 64), vcpus=vcpus)
+    found = search(bench, space=replace(bench.space, less_exact=frozenset(["quick"])))
+    found.carry_out()
+    assert found.exhaustive == (vcpus == (1,))
+    assert bench.measured
+    assert "quick" not in {configuration.backend for _, configuration in bench.measured}
+    (remark,) = (each for each in found.remarks if "left out" in each)
+    assert re.fullmatch(
+        r"quick was left out: it predicts less exactly than (reference|batching), and at best a call takes "
+        r"\d\.\d+ times as long",
+        remark,
+    )
 
 
 def test_calls_are_timed_although_compiling_took_all_of_their_share(table: MakeTable, search: MakeSearch) -> None:
