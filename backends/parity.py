@@ -86,9 +86,11 @@ def compare(
     kinds: np.ndarray,
     *,
     nudged: np.ndarray | None = None,
+    remedy: str | None = None,
 ) -> Agreement:
     """Compare predictions of the same rows, (n,) or (n, outputs); ``kinds`` names each row's origin, (n,) strings.
     ``nudged`` are the reference's predictions of rows that are off by one rounding, where it was asked for some.
+    ``remedy`` is told with a difference.
 
     Raises OutputMismatch, naming the kinds of rows that are wrong. A different shape is wrong on all rows, and a NaN
     is wrong where the other side has a number. Predictions that are packed may be of different widths.
@@ -104,6 +106,7 @@ def compare(
             rows_wrong=len(expected),
             rows=len(expected),
             where=f"output of shape {got.shape} instead of {expected.shape}",
+            remedy=remedy,
         )
     # Predictions are told as float32 mostly, and a float64 reference may exceed what it holds.
     with np.errstate(over="ignore"):
@@ -136,6 +139,7 @@ def compare(
             rows_wrong=int(wrong.sum()),
             rows=len(expected),
             where=", ".join(dict.fromkeys(kinds[wrong].tolist())),
+            remedy=remedy,
         )
     return Agreement(max_abs_error=max_abs, max_rel_error=max_rel, rows=len(expected))
 

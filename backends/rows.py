@@ -47,7 +47,7 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
     rows[:, : len(signature.sizes)] = [size.usual for size in signature.sizes]
     for feature in range(len(signature.sizes), signature.features):
         rows[:, feature] = columns.plausible(feature, count)
-    if signature.padding is not None:
+    if signature.padding is not None and signature.padding.mask is not None:
         mask = next(each for each in signature.inputs if each.name == signature.padding.mask)
         rows[:, mask.start : mask.stop] = 1
     return _with_texts(signature, rows, seed, hard=False)

@@ -51,8 +51,14 @@ ROWS_WITHOUT_TREES = 32
 
 _ROWS_OF_A_SIZE = 4
 """Of those that are padded together. As few as tell, since a row may take a second. Chosen, not measured."""
+_ROWS_WITHOUT_MASK = 16
+"""In its place where no mask is named. Zeros change the maximum of a row only if all of it is negative, as every second
+row of one place is: none of 16 is once in 65,536 times."""
 
 _PADDED = "padding changes its predictions"
+_PADDED_ZEROS = "padding with zeros changes its predictions"
+_UNPADDED = "leave --pad (pad=) out: requests of each size are then a call of their own"
+_NAME_MASK = f"{_UNPADDED}; or name the input that says which places count, if it has one"
 
 _ROWS_ALONE = (Library.XGBOOST, Library.LIGHTGBM, Library.SCRIPT)
 """Libraries whose models look at one row at a time."""
@@ -89,17 +95,21 @@ def drawn_rows(model: Model) -> RowSet:
 
 
 def padded_rows(model: Model) -> list[RowSet]:
-    """Draw rows of the usual sizes, and of others, of a model whose rows are padded to go into one call: none for any
-    other."""
+    """Draw rows of the usual sizes, of others, and of the shortest, of a model whose rows are padded to go into one
+    call: none for any other."""
     padding = model.signature.padding
     if padding is None:
         return []
     usual = {size.name: size.usual for size in model.signature.sizes}
-    classes = [usual, *({**usual, name: other} for name, other in zip(padding.sizes, padding.others, strict=True))]
+    least = padding.shortest or padding.others  # jobs of earlier versions do not know the shortest
+    others = zip(padding.sizes * 2, (*padding.others, *least), strict=True)
+    shortest = dict(zip(padding.sizes, least, strict=True))
+    classes = [usual, *({**usual, name: size} for name, size in others), {**usual, **shortest}]
+    wanted = _ROWS_OF_A_SIZE if padding.mask is not None else _ROWS_WITHOUT_MASK
     parts = []
-    for nth, sizes in enumerate(classes):
+    for nth, sizes in enumerate(sizes for at, sizes in enumerate(classes) if sizes not in classes[:at]):
         of_class = replace(model, signature=model.signature.of_sizes(sizes))
-        parts.append(synthetic_rows(of_class, affordable_rows(_ROWS_OF_A_SIZE, of_class.signature.features), seed=nth))
+        parts.append(synthetic_rows(of_class, affordable_rows(wanted, of_class.signature.features), seed=nth))
     rows = join(parts)
     return [RowSet(rows, np.full(len(rows), "drawn rows of several sizes"))]
 
@@ -174,8 +184,10 @@ def _agreement(
     if _is_padded(model, compared.rows):
         # Those that are alone first: what is wrong of the others then is what padding does.
         compare(model, backend, alone, singly, kinds, nudged=of_few)
-        told = np.full(len(compared.rows), _PADDED)
-        return compare(model, backend, reference, together, told, nudged=nudged)
+        masked = model.signature.padding is not None and model.signature.padding.mask is not None
+        told = np.full(len(compared.rows), _PADDED if masked else _PADDED_ZEROS)
+        remedy = _UNPADDED if masked else _NAME_MASK
+        return compare(model, backend, reference, together, told, nudged=nudged, remedy=remedy)
     agreement = compare(model, backend, reference, together, compared.kinds, nudged=nudged)
     compare(model, backend, alone, singly, kinds, nudged=of_few)
     return agreement

@@ -8,7 +8,7 @@ from typing import Any
 
 from servefit.backends.model.types import Format, Input, Output, Padding, Signature, Size, Task, TreeStructure
 
-SCHEMA = 9
+SCHEMA = 10
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 
@@ -49,7 +49,7 @@ class Inspection:
         )
         signature["sizes"] = tuple(Size(**{**item, "drawn": tuple(item["drawn"])}) for item in signature["sizes"])
         if (padding := signature["padding"]) is not None:
-            lists = {name: tuple(padding[name]) for name in ("sizes", "others", "outputs")}
+            lists = {name: tuple(padding[name]) for name in ("sizes", "others", "outputs", "shortest")}
             signature["padding"] = Padding(mask=padding["mask"], **lists)
         if trees is not None:
             trees["peculiarities"] = tuple(trees["peculiarities"])

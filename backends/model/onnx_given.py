@@ -1,5 +1,5 @@
-"""What the user says of the inputs of a model: values that never change, and the mask that rows are padded by, of those
-of ONNX; shapes, of TorchScript.
+"""What the user says of the inputs of a model: values that never change, and what rows are padded by, of those of
+ONNX; shapes, of TorchScript.
 
 All become part of the model. Its file is written anew, in a child process, so that digests, caches, bundles and other
 hosts tell models apart of which something else was said. What is written is in ``onnx_constants`` and ``onnx_padding``.
@@ -31,8 +31,8 @@ _TIMEOUT_S, _MEMORY_BYTES = 120.0, 16 * 2**30
 @shown()
 @dataclass(frozen=True, slots=True)
 class Given:
-    """``constants`` are the values of inputs by name, ``padded_by`` is the name of the mask, or None. ``shapes`` are
-    those of the inputs of a module of TorchScript."""
+    """``constants`` are the values of inputs by name, ``padded_by`` is the name of the mask, "zeros" where
+    there is none, or None. ``shapes`` are those of the inputs of a module of TorchScript."""
 
     constants: Mapping[str, float] = field(default_factory=dict)
     padded_by: str | None = None

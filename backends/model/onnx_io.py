@@ -121,7 +121,7 @@ class OnnxInterface:
 def _padding(facts: Mapping[str, Any] | None) -> Padding | None:
     if facts is None:
         return None
-    lists = {name: tuple(facts[name]) for name in ("sizes", "others", "outputs")}
+    lists = {name: tuple(facts.get(name, ())) for name in ("sizes", "others", "outputs", "shortest")}
     return Padding(mask=facts["mask"], **lists)
 
 

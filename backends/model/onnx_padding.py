@@ -1,7 +1,8 @@
-"""Padding as it is said of an ONNX model: a word in the file names the mask, so that digests, caches and other hosts
-tell a model that is padded from one that is not; and calls with rows of zeros show which outputs are to be cut.
+"""Padding as it is said of an ONNX model: a word in the file names the mask, or says that there is none, so that
+digests, caches and other hosts tell a model that is padded from one that is not; and calls with rows of zeros show
+which outputs are to be cut.
 
-How rows are padded is in ``padding``.
+How rows are padded is in ``padding``, and whether that changes predictions is for ``verification`` to see.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.backends.model.onnx_io import OnnxInterface, predict, refusals
-from servefit.backends.model.types import Padding
+from servefit.backends.model.types import ZEROS, Padding
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -19,62 +20,89 @@ if TYPE_CHECKING:
     import onnxruntime
 
 PADDED_BY = "servefit.padded_by"
-"""The key of the file's metadata under which the name of the mask is."""
+"""The key of the file's metadata under which the name of the mask is, or ZEROS where the model has no input of that
+name."""
 
 
 _STRING = 8
 """``onnx.TensorProto.STRING``, without its import. What would stand for padding among texts is the model's own."""
 
+_SHORT = (1, 2, 3, 4)
+"""What padding changes shows most where little is padded much."""
 
-def mark_padded(model: onnx.ModelProto, mask: str) -> None:
-    """Say in ``model`` that rows are padded, and that its input ``mask`` tells where. Raises SpecError where it has no
-    such input, or no size of that is each request's own."""
+
+def mark_padded(model: onnx.ModelProto, pad: str) -> None:
+    """Say in ``model`` that rows are padded, and that its input ``pad`` tells where, or with ZEROS that none does.
+    Raises SpecError where it has no such input, or no size of that is each request's own."""
     weights = {each.name for each in model.graph.initializer}
     inputs = {each.name: each for each in model.graph.input if each.name not in weights}
-    if mask not in inputs:
-        raise SpecError.unknown("pad", mask, list(inputs))
+    if pad not in inputs and pad != ZEROS:
+        raise SpecError.unknown("pad", pad, [*inputs, ZEROS])
     if any(each.type.tensor_type.elem_type == _STRING for each in inputs.values()):
-        raise SpecError("pad", mask, "cannot be told of a model that takes texts", remedy="leave it out")
-    _, *sizes = inputs[mask].type.tensor_type.shape.dim or [None]
-    if all(size.HasField("dim_value") for size in sizes):
-        raise SpecError("pad", mask, "has the same size in all requests: there is nothing to pad")
+        raise SpecError("pad", pad, "cannot be told of a model that takes texts", remedy="leave it out")
+    padded = [inputs[pad]] if pad in inputs else list(inputs.values())
+    if not any(_has_own_size(each) for each in padded):
+        whose = "has" if pad in inputs else "says nothing of inputs that have"
+        raise SpecError("pad", pad, f"{whose} the same size in all requests: there is nothing to pad")
     for known in model.metadata_props:
         if known.key == PADDED_BY:
-            known.value = mask
+            known.value = pad
             return
-    model.metadata_props.add(key=PADDED_BY, value=mask)
+    model.metadata_props.add(key=PADDED_BY, value=pad)
 
 
-def padding_of(session: onnxruntime.InferenceSession, interface: OnnxInterface, mask: str) -> Padding:
-    """Return how rows of the model are padded where its input ``mask`` says so. Raises SpecError where the model takes
-    no other size than its usual one, or an output depends on how much is padded."""
-    own = next((each for each in interface.inputs if each.name == mask), None)
-    names = [] if own is None else [size for size in dict.fromkeys(own.shape) if isinstance(size, str)]
+def _has_own_size(of_input: onnx.ValueInfoProto) -> bool:
+    _, *sizes = of_input.type.tensor_type.shape.dim or [None]
+    return any(not size.HasField("dim_value") for size in sizes)
+
+
+def padding_of(session: onnxruntime.InferenceSession, interface: OnnxInterface, pad: str) -> Padding:
+    """Return how rows of the model are padded where its input ``pad`` says so, or, with ZEROS, none does. Raises
+    SpecError where the model takes no other size than its usual one, or an output depends on how much is padded."""
+    mask = next((each for each in interface.inputs if each.name == pad), None)
+    shape = interface.packing.sizes if mask is None and pad == ZEROS else () if mask is None else mask.shape
+    names = [size for size in dict.fromkeys(shape) if isinstance(size, str)]
     if not names:
-        raise SpecError("pad", mask, "is no input with a size that is each request's own")
+        raise SpecError("pad", pad, "is no input with a size that is each request's own")
     usual = {size.name: size.usual for size in interface.sizes}
     before = _output_sizes(session, interface, usual)
     outputs = dict.fromkeys(interface.output_sizes, "")
-    others = []
+    sizes, others, shortest = [], [], []
     for name in names:
-        other, after = _other_size(session, interface, usual, name, mask)
+        tried = _other_size(session, interface, usual, name)
+        if tried is None and mask is None:
+            continue  # a size that is left open, and the same in all requests
+        if tried is None:
+            raise SpecError("pad", pad, f"does not do: the model takes no {name} but {usual[name]}")
+        other, after = tried
+        sizes.append(name)
         others.append(other)
+        shortest.append(_shortest(session, interface, usual, name, other))
         for size in interface.output_sizes:
             if before[size] == after[size]:
                 continue
             if (before[size], after[size]) != (usual[name], other) or outputs[size]:
                 raise SpecError(
-                    "pad", mask, f"does not do: {size} is {after[size]} where {name} is {other}, and cannot be cut back"
+                    "pad", pad, f"does not do: {size} is {after[size]} where {name} is {other}, and cannot be cut back"
                 )
             outputs[size] = name
-    return Padding(mask=mask, sizes=tuple(names), others=tuple(others), outputs=tuple(outputs.values()))
+    if not sizes:
+        told = ", ".join(f"no {name} but {usual[name]}" for name in names)
+        raise SpecError("pad", pad, f"does not do: the model takes {told}")
+    return Padding(
+        mask=None if mask is None else mask.name,
+        sizes=tuple(sizes),
+        others=tuple(others),
+        outputs=tuple(outputs.values()),
+        shortest=tuple(shortest),
+    )
 
 
 def _other_size(
-    session: onnxruntime.InferenceSession, interface: OnnxInterface, usual: dict[str, int], name: str, mask: str
-) -> tuple[int, dict[str, int]]:
-    """Return another size than the usual one that the model takes for ``name``, and the sizes that outputs have
-    then."""
+    session: onnxruntime.InferenceSession, interface: OnnxInterface, usual: dict[str, int], name: str
+) -> tuple[int, dict[str, int]] | None:
+    """Return another size than the usual one that the model takes for ``name``, and the sizes that outputs have then;
+    None where it takes none."""
     size = usual[name]
     for other in (size // 2, size * 2, size - 1, size + 1):
         if other in (0, size):
@@ -83,7 +111,23 @@ def _other_size(
             return other, _output_sizes(session, interface, {**usual, name: other})
         except refusals():
             continue
-    raise SpecError("pad", mask, f"does not do: the model takes no {name} but {size}")
+    return None
+
+
+def _shortest(
+    session: onnxruntime.InferenceSession, interface: OnnxInterface, usual: dict[str, int], name: str, other: int
+) -> int:
+    """Return the least size that the model was seen to take for ``name``."""
+    known = min(usual[name], other)
+    for size in _SHORT:
+        if size >= known:
+            break
+        try:
+            _output_sizes(session, interface, {**usual, name: size})
+        except refusals():
+            continue
+        return size
+    return known
 
 
 def _output_sizes(

@@ -78,7 +78,7 @@ class Model(Stored, frozen=True, kw_only=True):
         from servefit.backends.model.onnx_given import Given
 
         padding = self.signature.padding
-        return Given({each.name: each.value for each in self.constants}, None if padding is None else padding.mask)
+        return Given({each.name: each.value for each in self.constants}, None if padding is None else padding.said)
 
     @property
     def is_called_singly(self) -> bool:
@@ -113,9 +113,10 @@ class Model(Stored, frozen=True, kw_only=True):
                 They become part of the model.
             sizes: The sizes of the requests that are drawn where there is no payload, by the names that the model has
                 for sizes that are each request's own.
-            pad: The input of an ONNX model that says which places of a request count, such as "attention_mask".
-                Requests of different sizes then go into one call of the model, with zeros up to the longest of them.
-                It becomes part of the model.
+            pad: The input of an ONNX model that says which places of a request count, such as "attention_mask"; or
+                "zeros" if the model has none and padding changes nothing that it predicts, which is checked. Requests
+                of different sizes then go into one call of the model, with zeros up to the longest of them. It becomes
+                part of the model.
 
         Raises CorruptModel, UnsupportedModel, UntrustedModel, BackendUnavailable (the model's library is missing),
         SpecError for other inputs or sizes than the model has and for a mask that does not do, StateError.

@@ -2,7 +2,8 @@
 back to each row's own size.
 
 Padding is 0 in every input along the sizes that the mask has, and so in the mask too, which tells the model that these
-places do not count. A row whose own mask counts no place at all is not padded: what most models make of such a row is a
+places do not count. Without a mask it is 0 along all sizes, which some models take for no place themselves. A row whose
+own mask counts no place at all, or which is zeros throughout, is not padded: what most models make of such a row is a
 mean over all places, and there would be more of them. How a model is called is in ``onnx_io``.
 """
 
@@ -42,8 +43,7 @@ def padded_batches(packing: Packing, padding: Padding, rows: np.ndarray) -> Iter
     together: dict[tuple[int, ...], list[_Placed]] = {}
     for which, sizes in packing.groups(rows):
         places = packing.places(sizes)
-        mask = next(place for place in places if place.tensor.name == padding.mask)
-        counted = (rows[which, mask.start : mask.stop] != 0).any(axis=1)
+        counted = _counted(padding, rows, which, places)
         if not counted.all():
             alone = which[~counted]
             yield Batch(rows[alone, : places[-1].stop], sizes, [(alone, sizes)])
@@ -82,6 +82,17 @@ def cut(packing: Packing, padding: Padding, batch: Batch, predictions: np.ndarra
             blocks.append(values[(slice(None), *map(slice, shape))].reshape(count, -1))
         parts.append(np.concatenate(blocks, axis=1))
     return join(parts)
+
+
+def _counted(padding: Padding, rows: np.ndarray, which: np.ndarray, places: Sequence[Place]) -> np.ndarray:
+    """Return for each of the rows with the numbers ``which`` whether a place of it counts."""
+    counted = np.zeros(len(which), dtype=bool)
+    for place in places:
+        name, shape = place.tensor.name, place.tensor.shape
+        tells = name == padding.mask if padding.mask is not None else not set(padding.sizes).isdisjoint(shape)
+        if tells:
+            counted |= (rows[which, place.start : place.stop] != 0).any(axis=1)
+    return counted
 
 
 def _padded(packing: Packing, rows: np.ndarray, placed: Sequence[_Placed], longest: Mapping[str, int]) -> np.ndarray:

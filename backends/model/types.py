@@ -151,20 +151,32 @@ class Size(Stored, frozen=True, kw_only=True):
     drawn: tuple[int, ...] = ()
 
 
+ZEROS = "zeros"
+"""What is said in place of a mask where requests are padded without one."""
+
+
 @shown()
 class Padding(Stored, frozen=True, kw_only=True):
     """How requests of different sizes go into one call of a network: padded with zeros to the longest of them.
 
-    ``mask`` is the input that says which places count: it is 0 where there is padding. ``sizes`` are those of the mask
-    that are each request's own, along which every input is padded, and ``others`` one for each that the model was seen
-    to take beside its usual one. ``outputs`` says of each of ``Signature.output_sizes`` which of ``sizes`` it is, so
-    that predictions are cut back to the request's own; "" where it is none of them.
+    ``mask`` is the input that says which places count: it is 0 where there is padding. None says that padding is known
+    by its zeros alone, or does not reach what is predicted. ``sizes`` are those of the mask that are each request's
+    own, or all such sizes where there is none; along these every input is padded. ``others`` are one for each that the
+    model was seen to take beside its usual one, and ``shortest`` the least that it was seen to take. ``outputs`` says
+    of each of ``Signature.output_sizes`` which of ``sizes`` it is, so that predictions are cut back to the request's
+    own; "" where it is none of them.
     """
 
-    mask: str
+    mask: str | None
     sizes: tuple[str, ...]
     others: tuple[int, ...]
     outputs: tuple[str, ...] = ()
+    shortest: tuple[int, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """What the user said to have it: the name of the mask, or "zeros"."""
+        return ZEROS if self.mask is None else self.mask
 
 
 @shown()
@@ -272,7 +284,7 @@ class Signature(Stored, frozen=True, kw_only=True):
             texts = sum(one.is_text for one in self.inputs)
             return f"{len(self.inputs)} columns, {texts} of text" if len(self.inputs) > 1 else "a text"
         text = ", ".join(f"{each.name} ({', '.join(map(str, each.shape))})" for each in self.inputs)
-        return text if self.padding is None else f"{text}, padded by {self.padding.mask}"
+        return text if self.padding is None else f"{text}, padded by {self.padding.said}"
 
     @property
     def size_classes(self) -> list[dict[str, int]]:

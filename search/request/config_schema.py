@@ -138,8 +138,8 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pad: Annotated[
         _Text | UnsetType,
         Meta(
-            description="The input of an ONNX model that says which places count: requests of different sizes are "
-            "padded to go into one call."
+            description="Requests of different sizes of an ONNX model are padded to go into one call: the input that "
+            "says which places count, or zeros, if padding without one changes nothing."
         ),
     ] = UNSET
     rows_per_request: Annotated[int, Meta(ge=1), _option("Rows of the payload in one request.", TRAFFIC, "ROWS")] = (

@@ -286,12 +286,21 @@ class OutputMismatch(BackendError):
     """Predictions differ from the reference by more than the tolerance, on ``rows_wrong`` of ``rows`` rows."""
 
     def __init__(
-        self, backend: str, *, max_abs_error: float, max_rel_error: float, rows_wrong: int, rows: int, where: str
+        self,
+        backend: str,
+        *,
+        max_abs_error: float,
+        max_rel_error: float,
+        rows_wrong: int,
+        rows: int,
+        where: str,
+        remedy: str | None = None,
     ) -> None:
         super().__init__(
             backend,
             f"predictions differ from the reference on {rows_wrong} of {rows} rows ({where}): "
             f"largest error {max_abs_error:.3g} absolute, {max_rel_error:.3g} relative",
+            remedy=remedy,
         )
         self.max_abs_error = max_abs_error
         self.max_rel_error = max_rel_error

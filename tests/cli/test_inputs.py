@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.onnx_models import FLOAT, node, save, texts
@@ -116,6 +116,33 @@ def test_requests_are_padded_where_a_mask_is_named(servefit: Servefit, tmp_path:
     ended = servefit("profile", path, "--pad", "attention_masks", "--rate", "5/s")
     assert ended.status == 2
     assert "pad: 'attention_masks' is not known; did you mean 'attention_mask'?" in " ".join(ended.stderr.split())
+
+
+def test_requests_are_padded_with_zeros_where_that_changes_nothing(servefit: Servefit, tmp_path: Path) -> None:
+    out, file = tmp_path / "out", tmp_path / "job.yaml"
+    frames: dict[str, tuple[int, list[Any]]] = {"x": (FLOAT, ["n", "frames", 3])}
+    each = save(tmp_path / "each.onnx", frames, [node("Sigmoid", ["x"], ["y"])], {"y": FLOAT})
+    ended = servefit("compile", each, "-b", "onnxruntime", "-o", out, "--pad", "zeros")
+    assert ended.status == 0, ended.stderr
+    padding = json.loads((out / "artifact.json").read_bytes())["facts"]["padding"]
+    assert (padding["mask"], padding["sizes"]) == (None, ["frames"])
+    said = ("--size", "frames=3,9", "--pad", "zeros", "--save-config", file)
+    first = servefit("recommend", each, *SHORT, *said, "--format", "json")
+    assert first.status == 0, first.stderr
+    assert "pad: zeros" in file.read_text().splitlines()
+    again = servefit("recommend", "--config", file, "--format", "json")
+    assert again.status == 0, again.stderr
+    assert again.document["model"] == first.document["model"]
+
+
+def test_padding_with_zeros_that_changes_predictions_is_refused(servefit: Servefit, tmp_path: Path) -> None:
+    mean = node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=0)
+    path = save(tmp_path / "mean.onnx", {"x": (FLOAT, ["n", "frames", 3])}, [mean], {"y": FLOAT})
+    ended = servefit("compile", path, "-b", "onnxruntime", "-o", tmp_path / "out", "--pad", "zeros")
+    assert ended.status == 4
+    told = " ".join(ended.stderr.split())
+    assert "(padding with zeros changes its predictions): largest error" in told
+    assert "leave --pad (pad=) out: requests of each size are then a call of their own" in told
 
 
 @pytest.mark.parametrize("command", [("recommend",), ("profile", "--driver", "http")])

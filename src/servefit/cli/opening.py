@@ -1,5 +1,5 @@
-"""Options about what goes into a model: values of inputs that never change, sizes of requests that are drawn, and the
-mask that requests are padded by. A config file may have them too; what is said here then counts in its place."""
+"""Options about what goes into a model: values of inputs that never change, sizes of requests that are drawn, and what
+requests are padded by. A config file may have them too; what is said here then counts in its place."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ PadOption = Annotated[
     str | None,
     typer.Option(
         "--pad",
-        metavar="NAME",
-        help="Input of an ONNX model that says which places count, such as attention_mask: requests of different "
-        "sizes are padded to go into one call.",
+        metavar="NAME|zeros",
+        help="Requests of different sizes of an ONNX model are padded to go into one call: the input that says which "
+        "places count, such as attention_mask; or zeros, if padding without one changes nothing.",
         rich_help_panel=TRAFFIC,
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,8 +136,9 @@ def unmasked(path: Path) -> Path:
 def test_where_padding_changes_predictions_the_artifact_is_refused(tmp_path: Path) -> None:
     path = unmasked(tmp_path / "unmasked.onnx")
     assert compile_model(Model.load(path), "onnxruntime").artifact
-    with pytest.raises(OutputMismatch, match="padding changes its predictions"):
+    with pytest.raises(OutputMismatch, match="padding changes its predictions") as refused:
         compile_model(Model.load(path, pad="attention_mask"), "onnxruntime")
+    assert "leave --pad (pad=) out" in str(refused.value.remedy)
 
 
 def test_a_payload_may_show_what_drawn_rows_did_not(tmp_path: Path) -> None:
@@ -236,8 +238,15 @@ PADDING = Padding(mask="mask", sizes=("length",), others=(2,), outputs=("length"
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5), st.booleans()), min_size=1, max_size=8), st.integers())
-def test_every_row_is_in_one_call_with_zeros_around_it(sizes: list[tuple[int, int, bool]], seed: int) -> None:
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5), st.booleans()), min_size=1, max_size=8),
+    st.integers(),
+    st.sampled_from(["mask", None]),
+)
+def test_every_row_is_in_one_call_with_zeros_around_it(
+    sizes: list[tuple[int, int, bool]], seed: int, mask: str | None
+) -> None:
+    padding = replace(PADDING, mask=mask)
     generator = np.random.default_rng(abs(seed))
     parts = []
     for height, length, counts in sizes:
@@ -247,7 +256,7 @@ def test_every_row_is_in_one_call_with_zeros_around_it(sizes: list[tuple[int, in
         parts.append(PACKING.pack(blocks, own, "float32"))
     rows = join(parts)
     seen: list[int] = []
-    for batch in padded_batches(PACKING, PADDING, rows):
+    for batch in padded_batches(PACKING, padding, rows):
         numbers = np.concatenate([which for which, _ in batch.groups])
         seen += numbers.tolist()
         assert len(batch.rows) == len(numbers)
@@ -260,7 +269,7 @@ def test_every_row_is_in_one_call_with_zeros_around_it(sizes: list[tuple[int, in
         states = np.zeros((len(numbers), batch.longest["length"], 3))
         states[:] = np.arange(batch.longest["length"])[:, None]
         block = [states.reshape(len(numbers), -1), numbers[:, None]]
-        back = cut(OUTPUTS, PADDING, batch, OUTPUTS.pack(block, {"states.1": batch.longest["length"]}, "float32"))
+        back = cut(OUTPUTS, padding, batch, OUTPUTS.pack(block, {"states.1": batch.longest["length"]}, "float32"))
         for nth, prediction in zip(numbers, back, strict=True):
             length = int(rows[nth, 1])
             assert prediction[0] == length
