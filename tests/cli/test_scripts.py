@@ -200,7 +200,11 @@ def test_a_job_says_the_cost_of_a_script_and_so_does_its_report(
 
 
 def test_photos_are_no_rows_for_the_file_beside_a_script(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
-    files = {"offset.txt": "100", "model.ubj": sources.xgboost.read_bytes(), "code/inference.py": MEANS}
+    files: dict[str, str | bytes] = {
+        "offset.txt": "100",
+        "model.ubj": sources.xgboost.read_bytes(),
+        "code/inference.py": MEANS,
+    }
     model = archive(tmp_path / "photos.tar.gz", files)
     ended = servefit("profile", model, "--payload", photos(tmp_path / "photos"), "--trust-code", *QUICK)
     assert ended.status == 0, ended.stderr
