@@ -143,7 +143,8 @@ def _measured(
         return timed.value / 1e9
 
     script_s = timed_s(script, requests.opaque, 1)
-    timed, problems = [], []
+    timed: list[tuple[float, Artifact]] = []
+    problems = []
     for each in _able(opened):
         if timed and time_left_s() - each.compile_estimate_s(opened) < (1 - _TRYING) * limit_s:
             break

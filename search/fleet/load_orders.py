@@ -12,11 +12,16 @@ from servefit.stored import Stored
 
 class LoadPayload(Stored, frozen=True, kw_only=True):
     """The file with the payload, of that ``name``: its ``content`` in base64 where it is small, else the SHA-256 under
-    which the database of the fleet keeps it."""
+    which the database of the fleet keeps it. Where it holds ``bodies`` of requests to a script, ``content_type``,
+    ``accept`` and ``each_line`` are as in ``Bodies``."""
 
     name: str
     content: str | None = None
     digest: str | None = None
+    bodies: bool = False
+    content_type: str | None = None
+    accept: str | None = None
+    each_line: bool = False
 
 
 class LoadClient(Stored, frozen=True, kw_only=True):

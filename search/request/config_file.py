@@ -24,6 +24,7 @@ from servefit.search.request.job_request import spell_flat_invocations
 from servefit.search.request.plain_yaml import flow_yaml, load_yaml
 
 if TYPE_CHECKING:
+    from servefit.backends.payload.bodies import Bodies
     from servefit.backends.quality.limits import PrecisionLimits
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.request.job_request import EnvironmentRange, JobRequest
@@ -84,6 +85,7 @@ def config_text(
     *,
     model: str | None,
     payload: str | None = None,
+    bodies: Bodies | None = None,
     given: Given = NOTHING_GIVEN,
     sizes: Mapping[str, Sequence[int]] | None = None,
     wait_s: float | None = None,
@@ -93,8 +95,9 @@ def config_text(
     once.
 
     Options that have their defaults are left out. ``model`` and ``payload`` are paths, absolute or from the file's
-    folder; those of arrivals become relative to ``folder``, the file's own, if it is given. ``given`` is what was said
-    of the model's inputs, and ``sizes`` are those of requests that are drawn.
+    folder; those of arrivals become relative to ``folder``, the file's own, if it is given. ``bodies`` say what the
+    requests in a payload for a script are. ``given`` is what was said of the model's inputs, and ``sizes`` are those of
+    requests that are drawn.
     """
     about = msgspec.json.schema(JobConfig)["$defs"]["JobConfig"]["properties"]
     lines = [
@@ -106,6 +109,9 @@ def config_text(
         _config_of(request, wait_s, folder),
         model=UNSET if model is None else model,
         payload=UNSET if payload is None else payload,
+        content_type=(bodies and bodies.content_type) or UNSET,
+        accept=(bodies and bodies.accept) or UNSET,
+        each_line=bodies is not None and bodies.each_line,
         input={name: _number(value) for name, value in given.constants.items()} or UNSET,
         size={name: list(drawn) for name, drawn in (sizes or {}).items()} or UNSET,
         pad=UNSET if given.padded_by is None else given.padded_by,

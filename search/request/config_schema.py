@@ -105,7 +105,7 @@ class RangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     profile: Annotated[_Names | UnsetType, Meta(description="The profiles to try them on. Default all.")] = UNSET
 
 
-NO_OPTIONS = frozenset({"$schema", "model", "payload", "input", "size", "pad"})
+NO_OPTIONS = frozenset({"$schema", "model", "payload", "content_type", "accept", "each_line", "input", "size", "pad"})
 """The keys of a job that are no options: those of files alone, and what commands and functions take by themselves."""
 
 
@@ -126,6 +126,17 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "folder. Without, rows are made up from the model."
         ),
     ] = UNSET
+    content_type: Annotated[
+        _Text | UnsetType,
+        Meta(
+            description="Of a payload for a script: the content type of its requests. Without, what the extensions of "
+            "files say."
+        ),
+    ] = UNSET
+    accept: Annotated[_Text | UnsetType, Meta(description="Of a payload for a script: what its requests accept.")] = (
+        UNSET
+    )
+    each_line: Annotated[bool, Meta(description="Of a payload for a script: a request a line of a file.")] = False
     input: Annotated[
         Annotated[dict[_Text, float | Literal["zeros"]], Meta(min_length=1, examples=[{"sr": 16000, "state": "zeros"}])]
         | UnsetType,

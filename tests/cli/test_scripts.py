@@ -200,7 +200,11 @@ def test_a_job_says_the_cost_of_a_script_and_so_does_its_report(
 
 
 def test_photos_are_no_rows_for_the_file_beside_a_script(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
-    files = {"offset.txt": "100", "model.ubj": sources.xgboost.read_bytes(), "code/inference.py": MEANS}
+    files: dict[str, str | bytes] = {
+        "offset.txt": "100",
+        "model.ubj": sources.xgboost.read_bytes(),
+        "code/inference.py": MEANS,
+    }
     model = archive(tmp_path / "photos.tar.gz", files)
     ended = servefit("profile", model, "--payload", photos(tmp_path / "photos"), "--trust-code", *QUICK)
     assert ended.status == 0, ended.stderr
@@ -218,6 +222,17 @@ def test_a_saved_model_of_tensorflow_is_refused_with_a_command(servefit: Servefi
     assert ended.status == 2
     assert "a TensorFlow SavedModel" in said(ended)
     assert "python -m tf2onnx.convert --saved-model FOLDER --output model.onnx" in said(ended)
+
+
+def test_what_is_said_of_requests_is_kept_in_the_file_of_a_job(
+    servefit: Servefit, pytorch: Path, tmp_path: Path
+) -> None:
+    job, sent = tmp_path / "job.yaml", ("--payload", photos(tmp_path / "photos"), "--content-type", "image/png")
+    assert servefit("recommend", pytorch, *sent, "--save-config", job).status == 2  # its script is not trusted
+    assert "content_type: image/png" in job.read_text()
+    ended = servefit("recommend", "--config", job, "--trust-code", "--format", "json")
+    assert ended.status == 4
+    assert "no image/png here" in said(ended)
 
 
 def test_compiling_says_that_nothing_was_compared(servefit: Servefit, pytorch: Path, tmp_path: Path) -> None:

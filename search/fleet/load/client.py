@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from servefit.backends.payload.bodies import Bodies
 from servefit.backends.payload.types import unused_warning
 from servefit.errors import SpecError
 from servefit.processes import boot_id
@@ -102,7 +103,14 @@ def _target(asked: LoadClient, storage: str) -> LoadTarget:
     name = Path(asked.payload.name).name
     with temporary_folder("load") as folder:
         _write(asked.payload, folder / name, storage)
-        return replace(resolve(payload=folder / name), payload=name)
+        return replace(resolve(payload=_bodies_or_rows(asked.payload, folder / name)), payload=name)
+
+
+def _bodies_or_rows(payload: LoadPayload, path: Path) -> Path | Bodies:
+    """Return what the file at ``path`` holds, as it was given."""
+    if not payload.bodies:
+        return path
+    return Bodies(source=path, content_type=payload.content_type, accept=payload.accept, each_line=payload.each_line)
 
 
 def _write(payload: LoadPayload, path: Path, storage: str) -> None:

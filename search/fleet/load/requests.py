@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.errors import SpecError
+from servefit.backends.model.scripts import pack
+from servefit.backends.payload.bodies import Bodies
+from servefit.errors import CorruptModel, SpecError
 from servefit.processes import boot_id
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.drivers.http.address import Address
@@ -17,6 +19,7 @@ from servefit.profiler.record.traffic import OpenLoop
 from servefit.quantities import size_text
 from servefit.search.fleet.load_orders import LoadClient, LoadPayload
 from servefit.search.storage.blobs import MAX_BYTES, Blobs
+from servefit.state import temporary_folder
 
 if TYPE_CHECKING:
     from servefit.search.request.load_request import LoadRequest
@@ -27,10 +30,11 @@ INLINE_BYTES = 2**18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSubject:
-    """The endpoint at ``url``, and what it is sent: the arguments of ``load_endpoint``, but the payload is a file."""
+    """The endpoint at ``url``, and what it is sent: the arguments of ``load_endpoint``, but the payload is a file, or
+    Bodies of a file or a folder."""
 
     url: str
-    payload: Path | None = None
+    payload: Path | Bodies | None = None
     protocol: str = "auto"
     model: str | None = None
     allow_remote: bool = False
@@ -94,9 +98,30 @@ def client_orders(
     )
 
 
-def sent_payload(path: Path, blobs: Blobs) -> LoadPayload:
-    """Return the file at ``path`` as clients get it: in their orders, or from ``blobs``. Raises SpecError for one that
-    cannot be read, or is too large, and StorageError."""
+def sent_payload(payload: Path | Bodies, blobs: Blobs) -> LoadPayload:
+    """Return the file that ``payload`` is as clients get it: in their orders, or from ``blobs``. A folder of bodies
+    becomes an archive. Raises SpecError for what cannot be read, or is too large, and StorageError."""
+    if not isinstance(payload, Bodies):
+        return _sent_file(payload, blobs)
+    source = Path(str(payload.source))
+    with temporary_folder("load") as folder:
+        if source.is_dir():
+            packed = folder / f"{source.resolve().name}.tar.gz"
+            try:
+                pack(source, packed)
+            except (OSError, CorruptModel) as error:
+                raise SpecError("payload", str(source), f"cannot be read: {error}") from error
+            source = packed
+        return replace(
+            _sent_file(source, blobs),
+            bodies=True,
+            content_type=payload.content_type,
+            accept=payload.accept,
+            each_line=payload.each_line,
+        )
+
+
+def _sent_file(path: Path, blobs: Blobs) -> LoadPayload:
     try:
         size_bytes = path.stat().st_size
         if size_bytes <= INLINE_BYTES:

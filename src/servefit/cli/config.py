@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from servefit.backends.model.onnx_given import Given
+    from servefit.backends.payload.bodies import Bodies
     from servefit.search.request.config_schema import JobConfig
     from servefit.search.request.job_request import JobRequest
 
@@ -60,6 +61,7 @@ def write_config(
     payload: Path | None,
     path: Path,
     *,
+    bodies: Bodies | None,
     given: Given,
     sizes: Mapping[str, Sequence[int]],
     wait_s: float | None = None,
@@ -78,6 +80,7 @@ def write_config(
         request,
         model=relative(model),
         payload=None if payload is None else relative(payload),
+        bodies=bodies,
         given=given,
         sizes=sizes,
         wait_s=wait_s,

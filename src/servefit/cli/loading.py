@@ -39,7 +39,6 @@ from servefit.cli.options import (
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
-from servefit.errors import SpecError
 from servefit.option_panels import MACHINE, OUTPUT, TRAFFIC
 from servefit.profiler.defaults import (
     DURATION_S,
@@ -159,6 +158,7 @@ def load(
 
     Example: servefit load http://127.0.0.1:8080 --payload payload.csv --rate 500/s --sla p95=10ms
     """
+    from servefit.backends.payload.bodies import Bodies
     from servefit.cli import loading_output
     from servefit.cli.phases import parse_traffic
     from servefit.quantities import parse_duration_s, parse_rate_per_s
@@ -175,12 +175,11 @@ def load(
     timeout_s, wait_s = parse_duration_s("timeout", timeout), parse_wait_s(wait, no_wait)
     sample = with_headers(payload, content_type, accept, each_line=each_line)
     if from_ or label:
-        if sample is not payload or protocol is ProtocolChoice.SAGEMAKER_OPAQUE:
-            problem = "sends rows, and no opaque bytes"
-            raise SpecError("from", None, problem, remedy="send them from this machine alone")
+        if protocol is ProtocolChoice.SAGEMAKER_OPAQUE and isinstance(sample, Path):
+            sample = Bodies(source=sample)
         check_several_clients({"save": save, "histogram": histogram})
         load_from(
-            LoadSubject(url=url, payload=payload, protocol=protocol.value, model=model, allow_remote=allow_remote),
+            LoadSubject(url=url, payload=sample, protocol=protocol.value, model=model, allow_remote=allow_remote),
             LoadRequest(
                 sla=Sla(thresholds=limits, rate_per_s=rate_per_s),
                 arrivals=shape,

@@ -59,9 +59,19 @@ EachLineOption = Annotated[
 
 
 def with_headers(
-    payload: Path | None, content_type: str | None, accept: str | None, *, each_line: bool
+    payload: Path | None,
+    content_type: str | None,
+    accept: str | None,
+    *,
+    each_line: bool,
+    config: JobConfig | None = None,
 ) -> Path | Bodies | None:
-    """Return the payload, as Bodies where something is said of them. Raises SpecError without a payload."""
+    """Return the payload, as Bodies where something is said of them, here or, where nothing is said here, in
+    ``config``. Raises SpecError without a payload."""
+    if config is not None:
+        content_type = content_type or config.content_type or None
+        accept = accept or config.accept or None
+        each_line = each_line or config.each_line
     if content_type is None and accept is None and not each_line:
         return payload
     if payload is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -102,12 +102,19 @@ def recommend(
     asked = wanted.request(wanted.name or default_name(model))
     request = resolve_arrivals(asked)
     SHAPES.warn_of_ignored()
+    sample = with_headers(payload, content_type, accept, each_line=each_line, config=from_file)
     if save_config is not None:
-        if content_type or accept or each_line:
-            raise SpecError("save_config", str(save_config), "does not keep what is said of a script's requests")
         # A rate that nobody asked for is left to the arrivals.
-        write_config(asked, model, payload, save_config, given=said.given(), sizes=said.sizes, wait_s=wanted.wait_s)
-    sample = with_headers(payload, content_type, accept, each_line=each_line)
+        write_config(
+            asked,
+            model,
+            payload,
+            save_config,
+            bodies=None if sample is payload else cast("Bodies", sample),
+            given=said.given(),
+            sizes=said.sizes,
+            wait_s=wanted.wait_s,
+        )
     subject = said.opened(model, sample, trust_pickle=trust_pickle, trust_code=trust_code)
     if fleet or host or label or spare or most_hosts or every_class:
         _recommend_on_fleet(

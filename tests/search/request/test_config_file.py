@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servefit.backends.model.onnx_given import Given
+from servefit.backends.payload.bodies import Bodies
 from servefit.backends.quality.limits import DeviationLimit, PrecisionLimits, QualityLimit
 from servefit.backends.secret import revealed
 from servefit.errors import SpecError
@@ -290,6 +291,14 @@ def test_what_is_written_reads_back_the_same(request: JobRequest, model: str, pa
     config = parse_config(text.encode(), "job.yaml")
     assert config.request("job") == request
     assert (config.model, config.payload or None) == (model, payload)
+
+
+def test_what_is_said_of_the_requests_to_a_script_reads_back_the_same() -> None:
+    bodies = Bodies(source="texts.csv", content_type="text/plain", accept="text/csv", each_line=True)
+    text = config_text(JobRequest(name="job"), model="m.tar.gz", payload="texts.csv", bodies=bodies)
+    config = parse_config(text.encode(), "job.yaml")
+    assert (config.content_type, config.accept, config.each_line) == ("text/plain", "text/csv", True)
+    assert "each_line" not in config_text(JobRequest(name="job"), model="m", bodies=Bodies(source="photos"))
 
 
 def test_what_is_as_usual_is_not_written_and_the_name_neither() -> None:

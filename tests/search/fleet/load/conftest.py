@@ -27,10 +27,12 @@ _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:
 
 @dataclass
 class Endpoint:
-    """Answers any POST with {}, ``delays_s`` later for what comes from processes below the one of that id."""
+    """Answers any POST with {}, ``delays_s`` later for what comes from processes below the one of that id, and notes
+    the ``content_types``."""
 
     delays_s: dict[int, float] = field(default_factory=dict)
     answered: int = 0
+    content_types: set[bytes] = field(default_factory=set)
     url: str = ""
     _ready: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread = field(init=False)
@@ -67,6 +69,9 @@ class Endpoint:
                     writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
                     continue
                 self.answered += 1
+                self.content_types |= {
+                    line.split(b":")[1].strip() for line in lines if line.startswith(b"content-type")
+                }
                 writer.write(_ANSWER)
 
     def _delay_s(self, port: int) -> float:

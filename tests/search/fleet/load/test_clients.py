@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from tests.scripts import photos
 from tests.search.fleet.conftest import AgentProcess, eventually, rows
 
 if TYPE_CHECKING:
@@ -44,6 +45,21 @@ def test_two_clients_send_a_rate_together_and_their_percentiles_are_merged(
     assert first["seconds"]["due"] != second["seconds"]["due"]  # each has arrivals of its own
     assert endpoint.answered >= found["samples"]
     assert rows(fleet_url, "SELECT * FROM servefit_starts") == []
+
+
+def test_two_clients_send_files_as_they_are(
+    start_client: StartClient, servefit: Servefit, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    for name in ("client-a", "client-b"):
+        start_client(name)
+    sent = ("--payload", photos(tmp_path / "photos"), "--content-type", "image/jpeg", "--from", "client-*")
+    usual = ("--rate", "100/s", "--allow-noise", "--quiet", "--format", "json", "--duration", "1s")
+    ended = servefit("load", endpoint.url, *sent, *usual, "--sla", "p95=900ms")
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert {client["protocol"] for client in found["clients"]} == {"sagemaker-opaque"}
+    assert found["samples"] > 50
+    assert endpoint.content_types == {b"image/jpeg"}
 
 
 def test_a_client_that_is_farther_away_is_named(

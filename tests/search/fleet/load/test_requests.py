@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.scripts import photos
 from tests.search.fleet.conftest import LEASES, MakeHost
 
+from servefit.backends.model.opaque import SIGNATURE
+from servefit.backends.payload.bodies import Bodies, bodies_payload
 from servefit.errors import SpecError
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.search.fleet.database import FleetDatabase, fleet_address
@@ -103,6 +106,26 @@ def test_a_small_payload_goes_with_the_order_and_a_large_one_through_the_databas
         assert kept.content is None
         assert kept.digest is not None
         assert blobs.exists(kept.digest)
+
+
+def test_bodies_of_a_folder_go_as_an_archive_with_what_was_said_of_them(fleet_url: str, tmp_path: Path) -> None:
+    given = Bodies(source=photos(tmp_path / "photos", count=3), content_type="image/jpeg", accept="text/csv")
+    with JobStore.open(fleet_url) as store:
+        sent = sent_payload(given, Blobs.of(store))
+    assert sent.content is not None
+    archive = tmp_path / sent.name
+    archive.write_bytes(base64.b64decode(sent.content))
+    arrived = Bodies(source=archive, content_type=sent.content_type, accept=sent.accept, each_line=sent.each_line)
+    first, second = (bodies_payload(each, SIGNATURE).rows for each in (given, arrived))
+    assert (sent.bodies, first.tolist()) == (True, second.tolist())
+
+
+def test_a_link_out_of_a_folder_of_bodies_is_refused(fleet_url: str, tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", count=1)
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (folder / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    with JobStore.open(fleet_url) as store, pytest.raises(SpecError, match="leads out of it"):
+        sent_payload(Bodies(source=folder), Blobs.of(store))
 
 
 @pytest.mark.parametrize("name", ["nowhere.csv", ""])
