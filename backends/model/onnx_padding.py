@@ -60,14 +60,18 @@ def padding_of(session: onnxruntime.InferenceSession, interface: OnnxInterface, 
     """Return how rows of the model are padded where its input ``pad`` says so, or, with ZEROS, none does. Raises
     SpecError where the model takes no other size than its usual one, or an output depends on how much is padded."""
     mask = next((each for each in interface.inputs if each.name == pad), None)
-    shape = interface.packing.sizes if mask is None and pad == ZEROS else () if mask is None else mask.shape
-    names = [size for size in dict.fromkeys(shape) if isinstance(size, str)]
+    if mask is None and pad == ZEROS:
+        names = [size.name for size in interface.sizes]
+    else:
+        names = [] if mask is None else [size for size in dict.fromkeys(mask.shape) if isinstance(size, str)]
     if not names:
         raise SpecError("pad", pad, "is no input with a size that is each request's own")
     usual = {size.name: size.usual for size in interface.sizes}
     before = _output_sizes(session, interface, usual)
     outputs = dict.fromkeys(interface.output_sizes, "")
-    sizes, others, shortest = [], [], []
+    sizes: list[str] = []
+    others: list[int] = []
+    shortest: list[int] = []
     for name in names:
         tried = _other_size(session, interface, usual, name)
         if tried is None and mask is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,6 +164,8 @@ def _opened_npz(path: Path, source: str) -> Iterator[_Arrays]:
         if unpacked_bytes > _MAX_NPZ_BYTES:
             raise PayloadMismatch(source, expected=f"at most {_MAX_NPZ_BYTES} bytes", got=str(unpacked_bytes))
         with np.load(path, allow_pickle=False) as opened:
+            if (twice := next((name for name, count in Counter(opened.files).items() if count > 1), None)) is not None:
+                raise PayloadMismatch(source, expected="each array once", got=f"{twice!r:.60} twice")
             yield _Arrays(opened, source)
     except (*_BROKEN_ARRAY, OSError, MemoryError, KeyError, EOFError, zlib.error) as error:
         raise _broken(source, "an NPZ file of arrays of numbers", error) from error

@@ -1,15 +1,16 @@
-"""What it costs or gains to pad texts of different lengths into one call of an encoder, in place of a call for each
+"""What it costs or gains to pad requests of different lengths into one call of a network, in place of a call for each
 length.
 
-    python -m benchmarks.claims.padding [--turns 24] [--model MODEL.onnx --pad MASK]
+    python -m benchmarks.claims.padding [--turns 24] [--model MODEL.onnx --pad MASK] [--only WORD]
 
-Encoders of several sizes, or MODEL with its input MASK, are called on one thread with batches of texts, in turns of A B
-B A: A pads, B does not. Texts are as long as sentences are (a lognormal distribution with a median of 38 tokens, from 4
-to 256), or all about as long (32 to 40). Prints one JSON object: how many times less CPU time a padded batch takes, as
-the ratio of the sums over all batches, with a 95 % interval by drawing turns anew, how much of the padded batches is
+Encoders of several sizes with their mask, and networks of frames with zeros, or MODEL with its input MASK, are called
+on one thread with batches of requests, in turns of A B B A: A pads, B does not. They are as long as sentences are (a
+lognormal distribution with a median of 38 places, from 4 to 256), or all about as long (32 to 40). WORD leaves out the
+networks without it in their name. Prints one JSON object: how many times less CPU time a padded batch takes, as the
+ratio of the sums over all batches, with a 95 % interval by drawing turns anew, how much of the padded batches is
 padding, and the largest difference of predictions.
 
-It takes about three minutes.
+It takes about five minutes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 
 import servefit as sf
 from benchmarks.models.encoders import VOCABULARY, encoder
+from benchmarks.models.frames import NETWORKS
 from benchmarks.synthetic import machine
 from servefit.backends.compilation import load_predictor
 from servefit.backends.model.packing import join
@@ -38,24 +40,27 @@ ENCODERS = {
     "6 layers of 384, as MiniLM-L6": (6, 384),
 }
 BATCHES = (2, 8, 16)
-MASK = "attention_mask"
+MASK, ZEROS = "attention_mask", "zeros"
 
 
 def lengths_of(kind: str, generator: np.random.Generator, count: int) -> np.ndarray:
-    """Return the tokens of ``count`` texts."""
+    """Return the places of ``count`` requests."""
     if kind == "about as long":
         return generator.integers(32, 40, count, endpoint=True)
     return np.clip(np.rint(np.exp(generator.normal(np.log(38), 0.75, count))), 4, 256).astype(int)
 
 
-def text(signature: Any, mask: str, length: int, generator: np.random.Generator) -> np.ndarray:
-    """Return a text of so many tokens, packed."""
-    arrays = {
-        each.name: np.ones((1, length), np.int64)
-        if each.name == mask
-        else generator.integers(0, each.whole_range[1] if "type" in each.name else VOCABULARY, (1, length))
-        for each in signature.inputs
-    }
+def request(signature: Any, mask: str, length: int, generator: np.random.Generator) -> np.ndarray:
+    """Return a text or a sequence of frames that has so many places, packed."""
+    arrays: dict[str, np.ndarray] = {}
+    for each in signature.inputs:
+        shape = (1, *(length if isinstance(size, str) else size for size in each.shape))
+        if each.name == mask:
+            arrays[each.name] = np.ones(shape, np.int64)
+        elif each.is_whole:
+            arrays[each.name] = generator.integers(0, each.whole_range[1] if "type" in each.name else VOCABULARY, shape)
+        else:
+            arrays[each.name] = generator.standard_normal(shape).astype(np.float32)
     return rows_of_arrays(arrays, signature, "benchmark")
 
 
@@ -84,7 +89,7 @@ def compared(padded: Any, plain: Any, batches: list[np.ndarray]) -> dict[str, An
 
 
 def measured(path: Path, mask: str, turns: int) -> dict[str, Any]:
-    """Return what padding does to calls of the encoder at ``path``."""
+    """Return what padding does to calls of the network at ``path``."""
     model = sf.Model.load(path, pad=mask)
     padded, plain = (
         load_predictor(sf.compile_model(each, "onnxruntime").artifact, Settings(threads=1))
@@ -97,7 +102,7 @@ def measured(path: Path, mask: str, turns: int) -> dict[str, Any]:
             batches, share = [], []
             for _ in range(turns):
                 lengths = lengths_of(kind, generator, size)
-                batches.append(join([text(model.signature, mask, int(each), generator) for each in lengths]))
+                batches.append(join([request(model.signature, mask, int(each), generator) for each in lengths]))
                 share.append(1 - lengths.mean() / lengths.max())
             together = compared(padded, plain, batches)
             found[f"{kind}, batches of {size}"] = {**together, "padding": round(float(np.mean(share)), 2)}
@@ -109,15 +114,20 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=24)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--pad", default=MASK)
+    parser.add_argument("--only", default="")
     asked = parser.parse_args()
-    document: dict[str, Any] = {"machine": machine(describe_host()), "encoders": {}}
+    document: dict[str, Any] = {"machine": machine(describe_host()), "networks": {}}
     with tempfile.TemporaryDirectory() as folder:
         if asked.model is not None:
-            document["encoders"][asked.model.name] = measured(asked.model, asked.pad, asked.turns)
+            document["networks"][asked.model.name] = measured(asked.model, asked.pad, asked.turns)
         else:
             for name, (layers, width) in ENCODERS.items():
-                path = encoder(Path(folder, "encoder.onnx"), layers=layers, width=width)
-                document["encoders"][name] = measured(path, asked.pad, asked.turns)
+                if asked.only in name:
+                    path = encoder(Path(folder, "encoder.onnx"), layers=layers, width=width)
+                    document["networks"][name] = measured(path, MASK, asked.turns)
+            for name, make in NETWORKS.items():
+                if asked.only in name:
+                    document["networks"][name] = measured(make(Path(folder, "frames.onnx")), ZEROS, asked.turns)
     print(json.dumps(document, indent=1))
 
 

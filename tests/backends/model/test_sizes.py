@@ -176,6 +176,50 @@ def test_rows_that_the_model_refuses_are_refused_with_its_own_words(tmp_path: Pa
         opened.predict(rows_of_arrays(request, model.signature, "test"))
 
 
+def positions(path: Path) -> Path:
+    """A network of texts of at most 16 words: each has a weight for its place."""
+    constants = {"table": np.arange(1, 17, dtype=np.float32), "zero": np.array(0), "one": np.array(1), "axis": 1}
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Gather", ["shape", "axis"], ["length"]),
+        node("Range", ["zero", "length", "one"], ["places"]),
+        node("Gather", ["table", "places"], ["weights"]),
+        node("Mul", ["x", "weights"], ["y"]),
+    ]
+    return save(path, {"x": (FLOAT, ["n", "words"])}, nodes, {"y": FLOAT}, constants)
+
+
+@pytest.mark.parametrize("pad", [None, "zeros"])
+def test_a_text_beyond_the_position_table_is_refused_by_the_model_itself(pad: str | None, tmp_path: Path) -> None:
+    model = Model.load(positions(tmp_path / "positions.onnx"), pad=pad)
+    rows = [rows_of_arrays({"x": np.ones((1, size), np.float32)}, model.signature, "test") for size in (3, 16, 17)]
+    opened = predictor(model)
+    assert opened.predict(join(rows[:2])).shape[0] == 2
+    with pytest.raises(RowsRefused, match=r"the model refuses rows: .*16"):
+        opened.predict(join(rows))
+
+
+@pytest.mark.parametrize("pad", [None, "zeros"])
+def test_ten_thousand_shapes_in_one_call_get_what_each_gets_alone(pad: str | None, tmp_path: Path) -> None:
+    nodes = [
+        node("ReduceSum", ["query", "axis"], ["of_query"], keepdims=0),
+        node("ReduceSum", ["document", "axis"], ["of_document"], keepdims=0),
+        node("Sub", ["of_query", "of_document"], ["y"]),
+    ]
+    inputs: dict[str, tuple[int, list[Any]]] = {name: (FLOAT, ["n", f"{name}s"]) for name in ("query", "document")}
+    path = save(tmp_path / "pairs.onnx", inputs, nodes, {"y": FLOAT}, {"axis": np.array([1])})
+    model = Model.load(path, pad=pad)
+    lengths = [(1 + nth % 100, 1 + nth // 100) for nth in range(10_000)]
+    sizes = [dict(zip(model.signature.packing.sizes, each, strict=True)) for each in lengths]
+    rows = join(
+        [
+            model.signature.packing.pack([np.ones((1, n)), np.ones((1, m))], size, "float32")
+            for (n, m), size in zip(lengths, sizes, strict=True)
+        ]
+    )
+    np.testing.assert_allclose(predictor(model).predict(rows), [n - m for n, m in lengths], atol=1e-4)
+
+
 def answered(model: Model, feeds: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     return outputs(model, predictor(model).predict(rows_of_arrays(feeds, model.signature, "test")))
 
