@@ -17,6 +17,7 @@ from typing import Any
 
 from servefit.backends.model.keeping import ModelFile, file_digest, read_once
 from servefit.backends.model.safetensors import check_whole
+from servefit.backends.model.torch_archive import SAID
 from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, OutOfMemory, TimedOut, UnsupportedModel, WorkerCrashed
 from servefit.isolation import call_isolated
@@ -132,11 +133,13 @@ def pack(config: Path, beside: Path, target: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Write the files of an archive that ``in_one_archive`` made into the empty ``folder``."""
+    """Write the files of an archive that ``in_one_archive`` made into the empty ``folder``, and what was said of the
+    model's inputs."""
     with zipfile.ZipFile(archive) as opened:
         for name in opened.namelist():
             root, _, plain = name.partition("/")
-            if root == ROOT and (plain in (CONFIG, _INDEX) or _SHARD.fullmatch(plain)):
+            plain = SAID if plain == f"extra/{SAID}" else plain
+            if root == ROOT and (plain in (CONFIG, _INDEX, SAID) or _SHARD.fullmatch(plain)):
                 with opened.open(name) as source, (folder / plain).open("wb") as target:
                     shutil.copyfileobj(source, target)
 

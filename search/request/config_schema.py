@@ -46,6 +46,7 @@ _UNITS = "(us|µs|ms|s|m|min|h)"
 _DELAY = rf"(0|{_ABOVE_ZERO}\s*{_UNITS})"
 
 _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+_InputText: TypeAlias = Annotated[str, Meta(pattern=r"^(zeros|\w*\[[^\[\]]*\])$")]
 _Count: TypeAlias = Annotated[int, Meta(ge=1)]
 _Zero: TypeAlias = Annotated[int, Meta(ge=0, le=0)]
 _Duration: TypeAlias = Annotated[str, Meta(pattern=rf"^{_ABOVE_ZERO}\s*{_UNITS}$", examples=["10ms", "60s", "2m"])]
@@ -127,9 +128,12 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = UNSET
     input: Annotated[
-        Annotated[dict[_Text, float | Literal["zeros"]], Meta(min_length=1, examples=[{"sr": 16000, "state": "zeros"}])]
+        Annotated[dict[_Text, float | _InputText], Meta(min_length=1, examples=[{"sr": 16000, "state": "zeros"}])]
         | UnsetType,
-        Meta(description="Inputs of an ONNX model that are the same in all requests: numbers, or zeros."),
+        Meta(
+            description="Inputs of a network that are the same in all requests: numbers, or zeros. For TorchScript, "
+            "what its inputs take: float32[rows,3,224,224]."
+        ),
     ] = UNSET
     size: Annotated[
         Annotated[dict[_Text, _Count | Annotated[list[_Count], Meta(min_length=1)]], Meta(min_length=1)] | UnsetType,
@@ -138,7 +142,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pad: Annotated[
         _Text | UnsetType,
         Meta(
-            description="The input of an ONNX model that says which places count: requests of different sizes are "
+            description="The input of a network that says which places count: requests of different sizes are "
             "padded to go into one call."
         ),
     ] = UNSET
