@@ -18,7 +18,7 @@ def told(sample: Any) -> dict[str, str]:
     return {name: str(shape) for name, shape in sampled_shapes(sample).items()}
 
 
-def text(length: int, rows: int = 2) -> dict[str, np.ndarray]:
+def text(length: int, rows: int = 2) -> dict[str, Any]:
     return {"ids": np.zeros((rows, length), np.int64), "mask": np.ones((rows, length), np.float32)}
 
 

@@ -65,8 +65,9 @@ def test_a_bomb_is_refused_before_pytorch_sees_it(tmp_path: Path) -> None:
 def test_a_module_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path = archive(tmp_path / "model.pt")
     os.truncate(path, path.stat().st_size - 30)
-    with pytest.raises(CorruptModel):
+    with pytest.raises(CorruptModel, match="is a ZIP archive that is damaged or cut off") as caught:
         model_format(path)
+    assert caught.value.remedy == "copy the whole file"
 
 
 def test_the_same_words_make_the_same_file(tmp_path: Path) -> None:

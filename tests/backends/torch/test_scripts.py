@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,8 @@ def test_a_request_that_it_refuses_has_its_reason_without_a_trace(scripted: Path
 
 
 def test_without_words_the_shapes_are_those_of_the_payload(scripted: Path, tmp_path: Path) -> None:
-    np.savez(tmp_path / "rows.npz", **feeds("encoder", 4, length=6))
+    arrays: dict[str, Any] = feeds("encoder", 4, length=6)
+    np.savez(tmp_path / "rows.npz", **arrays)
     model = Model.load(scripted, trust_pickle=True, sample=tmp_path / "rows.npz")
     assert [(each.name, each.shape) for each in model.shapes] == [
         ("input_ids", "int64[rows,6]"),
