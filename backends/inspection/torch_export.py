@@ -116,7 +116,9 @@ def _example(module: TorchModule) -> dict[str, int]:
     told = ", ".join(f"{name}={shape}" for name, shape in module.shapes.items())
     raise UnsupportedModel(
         f"it does not take {told} for any number of rows: {reason}",
-        remedy=_REMEDY if _is_program(module) else "say the shapes that it takes",
+        remedy=_REMEDY
+        if _is_program(module)
+        else "say what it takes: --input NAME=DATATYPE[SIZES], or a payload with that",
     )
 
 

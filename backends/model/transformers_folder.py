@@ -124,12 +124,19 @@ def pack(config: Path, beside: Path, target: Path) -> None:
         for name in _weights(config, beside):
             read_once(beside / name, copy)
             if name != _INDEX:
-                check_whole(copy)
+                _check_weights(copy, name, config)
             total += copy.stat().st_size
             if total > _MAX_BYTES:
                 raise UnsupportedModel(f"{config} has weights of more than 2 GiB, and an ONNX file holds no more")
             _add(archive, copy, name)
             copy.unlink()
+
+
+def _check_weights(copy: Path, name: str, config: Path) -> None:
+    try:
+        check_whole(copy)
+    except CorruptModel as error:
+        raise CorruptModel(config, f"{name} beside it is not whole: {error.reason}", remedy=error.remedy) from error
 
 
 def unpack(archive: Path, folder: Path) -> None:
