@@ -49,7 +49,7 @@ class TorchBackend:
         return 1.0 + model.size_bytes / 1e9
 
     def cache_key(self) -> str:
-        return "torch_io 1, onnx_io 4"
+        return "torch_io 2, onnx_io 4"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if model.converted is None:
@@ -99,5 +99,6 @@ class TorchPredictor(TensorPredictor):
         except (RuntimeError, IndexError, ValueError, AssertionError) as error:
             if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise RowsRefused("torch", reason[:300]) from error
+            from servefit.backends.model.torch_io import reason_of
+
+            raise RowsRefused("torch", reason_of(error)) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from servefit.backends.inspection.onnx import inspect_onnx
 from servefit.backends.inspection.torch_export import export
+from servefit.backends.model.onnx_given import write_given
 from servefit.backends.model.torch_io import open_module
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ _CONVERTED, _MASK = "converted.onnx", "attention_mask"
 
 
 def inspect_torch(path: Path, kind: Format, folder: Path) -> Inspection:
-    """Open a module, write it into ``folder`` as an ONNX file, and inspect that. Raises UnsupportedModel where it
-    cannot be one, and what opening it raises."""
+    """Open a module, write it into ``folder`` as an ONNX file, with what was said of its inputs, and inspect that.
+    Raises UnsupportedModel where it cannot be one, SpecError where it does not have these inputs, and what opening it
+    raises."""
     module = open_module(path, kind, plain=True)
     warnings = export(module, folder / _CONVERTED)
+    if module.said.constants or module.said.padded_by is not None:
+        write_given(folder / _CONVERTED, module.said, folder / _CONVERTED)
     inspection = inspect_onnx(folder / _CONVERTED, folder)
     signature = replace(inspection.signature, inputs=tuple(map(_unmasked, inspection.signature.inputs)))
     return replace(

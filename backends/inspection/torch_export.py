@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.model.onnx_file import read_graph
-from servefit.backends.model.torch_io import TorchModule, named_tensors
+from servefit.backends.model.torch_io import TorchModule, named_tensors, reason_of
 from servefit.backends.onnx_session import open_session
 from servefit.backends.types import Settings, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
@@ -72,7 +72,7 @@ def _is_program(module: TorchModule) -> bool:
 
 
 def _of_one_row(shape: InputShape) -> InputShape:
-    return replace(shape, sizes=(1, *shape.sizes[1:]))
+    return replace(shape, sizes=(1, *shape.sizes[1:])) if shape.sizes else shape
 
 
 def _names(module: TorchModule) -> list[str]:
@@ -87,8 +87,15 @@ def _drawn(module: TorchModule, sizes: Mapping[str, int], rows: int = _EXAMPLE_R
     generator = np.random.default_rng(0)
     arrays = {}
     for name, shape in module.shapes.items():
+        if name in module.said.constants:
+            free = {size: sizes.get(size, rows) for size in shape.sizes if isinstance(size, str)}
+            arrays[name] = module.filled(name, free)
+            continue
         if not shape.sizes:
-            raise UnsupportedModel(f"its input {name!r} has no dimension for rows")
+            raise UnsupportedModel(
+                f"its input {name!r} has no dimension for rows",
+                remedy=f"if it is the same in all requests, say so: --input {name}=NUMBER",
+            )
         whole = [size if isinstance(size, int) else sizes.get(size, rows) for size in shape.sizes]
         values = generator.random(whole)
         arrays[name] = (values if shape.datatype.startswith("float") else values < 0.7).astype(shape.datatype)
@@ -108,7 +115,10 @@ def _example(module: TorchModule) -> dict[str, int]:
         return dict.fromkeys(names, size)
     told = ", ".join(f"{name}={shape}" for name, shape in module.shapes.items())
     raise UnsupportedModel(
-        f"it does not take {told} for any number of rows: {reason}", remedy="say the shapes that it takes"
+        f"it does not take {told} for any number of rows: {reason}",
+        remedy=_REMEDY
+        if _is_program(module)
+        else "say what it takes: --input NAME=DATATYPE[SIZES], or a payload with that",
     )
 
 
@@ -243,17 +253,6 @@ def _close(expected: np.ndarray, got: np.ndarray) -> bool:
     scale = np.abs(expected[known], dtype=np.float64).max(initial=0)
     difference = np.abs(expected[known].astype(np.float64) - got[known].astype(np.float64))
     return bool((difference <= _TOLERANCE * scale).all())
-
-
-def reason_of(error: BaseException) -> str:
-    """Return the line that says what is wrong, of the error that led to the others: PyTorch wraps its own into pages of
-    advice, and TorchScript ends with the reason."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return (lines[-1] if "TorchScript interpreter" in lines[0] else lines[0])[:300].rstrip(" .:")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import bz2
 import lzma
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -153,6 +154,8 @@ def _foreign(path: Path, head: bytes, kind: FileKind | None) -> ModelError:
     """Return the error for a file of none of the known formats, saying what it looks like."""
     if kind is not None and kind.to_serve is not None:
         return UnsupportedModel(f"{path.name} is {kind.what}", remedy=kind.to_serve)
+    if kind is not None and head.startswith(b"PK") and not zipfile.is_zipfile(path):
+        return CorruptModel(path, "it is a ZIP archive that is damaged or cut off", remedy="copy the whole file")
     if kind is not None:
         return CorruptModel(path, f"it is {kind.what}")
     if head.lstrip()[:1] in (b"{", b"["):

@@ -8,7 +8,7 @@ in a call.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -39,6 +39,11 @@ class InputShape:
 
     def __str__(self) -> str:
         return f"{self.datatype}[{','.join(map(str, self.sizes))}]"
+
+
+def is_by_position(names: Iterable[str]) -> bool:
+    """Return whether ``names`` are those that ``numpy.savez`` gives arrays that have none, in their order."""
+    return all(name == f"arr_{nth}" for nth, name in enumerate(names))
 
 
 def looks_like_shape(value: Any) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from servefit.backends.model.finding import blaming, find_in_file, find_in_folder, pack_folder
+from servefit.backends.model.given import NOTHING_GIVEN, Given
 from servefit.backends.model.inspection_record import SCHEMA, Inspection
 from servefit.backends.model.keeping import (
     ModelFile,
@@ -31,11 +32,13 @@ from servefit.backends.model.keeping import (
 )
 from servefit.backends.model.library_versions import versions_text
 from servefit.backends.model.live import save_live
-from servefit.backends.model.onnx_given import NOTHING_GIVEN, Given, with_given
+from servefit.backends.model.onnx_given import with_given
 from servefit.backends.model.onnx_weights import in_one_file, keeps_weights_elsewhere
+from servefit.backends.model.sampled_shapes import sampled_shapes
 from servefit.backends.model.scripts import SCRIPT, has_script
+from servefit.backends.model.torch_archive import said_in
 from servefit.backends.model.transformers_folder import in_one_archive
-from servefit.backends.model.types import Format, Library
+from servefit.backends.model.types import Format, Input, Library, Signature
 from servefit.errors import (
     CorruptModel,
     ModelError,
@@ -74,7 +77,12 @@ class OpenedFile:
 
 
 def load_source(
-    source: Any, *, trust_pickle: bool = False, trust_code: bool = False, given: Given = NOTHING_GIVEN
+    source: Any,
+    *,
+    trust_pickle: bool = False,
+    trust_code: bool = False,
+    given: Given = NOTHING_GIVEN,
+    sample: Any = None,
 ) -> OpenedFile:
     """Open ``source``: see ``Model.load``."""
     if not isinstance(source, str | PathLike):
@@ -82,13 +90,17 @@ def load_source(
             raise given.refuse()
         return _load_live(source)
     file = file_of(Path(source), trust_code=trust_code)
-    with reading(file, given, trust_code=trust_code) as found:
+    with reading(file, given, sample, trust_code=trust_code) as found:
         what = found.format.that_runs_code
         if what is not None and not trust_pickle:
             raise UntrustedModel(file, what)
         opened = inspect_and_keep(found, str(source))
     script = _script_beside(Path(source), found)
-    return opened if script is None else replace(opened, warnings=(*opened.warnings, _left_out(script)))
+    if script is not None:
+        opened = replace(opened, warnings=(*opened.warnings, _left_out(script)))
+    if sample is not None and found.format is Format.TORCHSCRIPT and not given.shapes:
+        opened = replace(opened, warnings=(*opened.warnings, _as_in_sample(opened.inspection.signature)))
+    return opened
 
 
 def _script_beside(source: Path, found: ModelFile) -> str | None:
@@ -103,6 +115,15 @@ def _left_out(script: str) -> str:
         f"{script} beside the model is not run: requests go to the model file itself; --trust-code (trust_code=True) "
         "measures and serves the script"
     )
+
+
+def _as_in_sample(signature: Signature) -> str:
+    told = ", ".join(f"{each.name}={each.datatype}[rows{_sizes(each)}]" for each in signature.inputs)
+    return f"its inputs take what the payload has: {told}; --input NAME=DATATYPE[SIZES] says otherwise"
+
+
+def _sizes(given: Input) -> str:
+    return "".join(f",{size}" for size in given.shape)
 
 
 def _load_live(source: Any) -> OpenedFile:
@@ -135,9 +156,12 @@ def file_of(path: Path, *, trust_code: bool = False) -> Path:
 
 
 @contextmanager
-def reading(file: Path, given: Given = NOTHING_GIVEN, *, trust_code: bool = False) -> Iterator[ModelFile]:
-    """Read a file of the user's, once; provide the model in it, with what is ``given`` of its inputs, which is gone
-    after the block unless it is kept then. Of a folder with a script all files are read, where code is trusted."""
+def reading(
+    file: Path, given: Given = NOTHING_GIVEN, sample: Any = None, *, trust_code: bool = False
+) -> Iterator[ModelFile]:
+    """Read a file of the user's, once; provide the model in it, with what is ``given`` of its inputs, or what a
+    ``sample`` of requests shows of them where nothing else does. It is gone after the block unless it is kept then. Of
+    a folder with a script all files are read, where code is trusted."""
     with _reading_folder() as folder:
         copy = folder / "file" / file.name
         with writing(copy):
@@ -151,6 +175,8 @@ def reading(file: Path, given: Given = NOTHING_GIVEN, *, trust_code: bool = Fals
         if kept is not None and kept.format is Format.SCRIPT and not trust_code:
             kept = None  # it was trusted before, and may hold a model that needs no trust
         found = kept or named_by_format(_found(file, copy, digest, folder, trust_code=trust_code))
+        if sample is not None and found.format is Format.TORCHSCRIPT and not (given.shapes or said_in(found.file)):
+            given = replace(given, shapes=sampled_shapes(sample))
         if given:
             with blaming(found.file, str(file)):
                 found = with_given(found, given, folder / "given")

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from servefit.backends.model.types import Constant, Format, Library, Signature, Task, TreeStructure
+from servefit.backends.model.types import Constant, Format, Library, SaidShape, Signature, Task, TreeStructure
 from servefit.showing import shown
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from servefit.backends.model.given import Given
     from servefit.backends.model.loading import OpenedFile
-    from servefit.backends.model.onnx_given import Given
 
 
 @shown("source", "format", "size_bytes", "digest")
@@ -32,7 +32,8 @@ class Model(Stored, frozen=True, kw_only=True):
     became, with its SHA-256 in its name. ``batch_dependent`` says that a row's prediction depends on the other rows of
     the call, which its own library showed: requests are not joined unless the user allows it. ``ends_in_trees`` says
     that it is a pipeline of scikit-learn whose last step is a tree ensemble. ``constants`` are the inputs of which the
-    user said what they are in all requests, which are in ``file`` and no inputs any more.
+    user said what they are in all requests, which are in ``file`` and no inputs any more. ``shapes`` are what inputs of
+    TorchScript take, as the user said or a payload showed; they are in ``file`` too.
 
     Example:
         ::
@@ -54,6 +55,7 @@ class Model(Stored, frozen=True, kw_only=True):
     batch_dependent: bool = False
     ends_in_trees: bool = False
     constants: tuple[Constant, ...] = ()
+    shapes: tuple[SaidShape, ...] = ()
 
     @property
     def library(self) -> Library:
@@ -75,10 +77,15 @@ class Model(Stored, frozen=True, kw_only=True):
     @property
     def given(self) -> Given:
         """What the user said of its inputs, which makes ``file`` of what ``source`` holds."""
-        from servefit.backends.model.onnx_given import Given
+        from servefit.backends.model.given import Given
+        from servefit.backends.model.input_shapes import input_shapes
 
         padding = self.signature.padding
-        return Given({each.name: each.value for each in self.constants}, None if padding is None else padding.said)
+        return Given(
+            {each.name: each.value for each in self.constants},
+            None if padding is None else padding.said,
+            input_shapes({each.name: each.shape for each in self.shapes}),
+        )
 
     @property
     def is_called_singly(self) -> bool:
@@ -100,6 +107,7 @@ class Model(Stored, frozen=True, kw_only=True):
         inputs: Mapping[str, float | str] | None = None,
         sizes: Mapping[str, Sequence[int]] | None = None,
         pad: str | None = None,
+        sample: Any = None,
     ) -> Self:
         """Open a file, a folder, a ``.tar.gz``, or a live xgboost, LightGBM or scikit-learn object.
 
@@ -108,15 +116,17 @@ class Model(Stored, frozen=True, kw_only=True):
             trust_pickle: Whether a pickle or a module of PyTorch may be opened, which runs code.
             trust_code: Whether the script of an archive or a folder may be run, which is ``code/inference.py``; it then
                 is the model. Without, it is left out, and the model file beside it is opened.
-            inputs: Values of inputs of an ONNX model that are the same in all requests, by name: a number, or
-                "zeros". For TorchScript, the datatypes and shapes of its inputs, such as "float32[rows,3,224,224]".
-                They become part of the model.
+            inputs: Values of inputs of an ONNX model, or one of PyTorch, that are the same in all requests, by name: a
+                number, or "zeros". For TorchScript, the datatypes and shapes of its inputs, such as
+                "float32[rows,3,224,224]". They become part of the model.
             sizes: The sizes of the requests that are drawn where there is no payload, by the names that the model has
                 for sizes that are each request's own.
-            pad: The input of an ONNX model that says which places of a request count, such as "attention_mask"; or
-                "zeros" if the model has none and padding changes nothing that it predicts, which is checked. Requests
-                of different sizes then go into one call of the model, with zeros up to the longest of them. It becomes
-                part of the model.
+            pad: The input of an ONNX model, or one of PyTorch, that says which places of a request count, such as
+                "attention_mask"; or "zeros" if the model has none and padding changes nothing that it predicts, which
+                is checked. Requests of different sizes then go into one call of the model, with zeros up to the longest
+                of them. It becomes part of the model.
+            sample: A payload. Where a module of TorchScript is opened without the shapes of its inputs, they are taken
+                from the arrays in it: of an NPZ or NPY file, a ``.tar.gz`` of these, or in memory.
 
         Raises CorruptModel, UnsupportedModel, UntrustedModel, BackendUnavailable (the model's library is missing),
         SpecError for other inputs or sizes than the model has and for a mask that does not do, StateError.
@@ -126,12 +136,12 @@ class Model(Stored, frozen=True, kw_only=True):
 
                 sf.Model.load("vad.onnx", inputs={"sr": 16000, "state": "zeros"}, sizes={"samples": [512]})
         """
+        from servefit.backends.model.given import Given
         from servefit.backends.model.loading import load_source
-        from servefit.backends.model.onnx_given import Given
 
         given = Given.checked(inputs, pad)
         constants = tuple(Constant(name=name, value=value) for name, value in given.constants.items())
-        found = load_source(source, trust_pickle=trust_pickle, trust_code=trust_code, given=given)
+        found = load_source(source, trust_pickle=trust_pickle, trust_code=trust_code, given=given, sample=sample)
         opened = replace(cls.of(found), constants=constants)
         return replace(opened, signature=opened.signature.drawn_with(sizes)) if sizes else opened
 
@@ -139,9 +149,11 @@ class Model(Stored, frozen=True, kw_only=True):
     def of(cls, opened: OpenedFile) -> Self:
         """Return the model in a file that was opened."""
         from servefit.backends.model.keeping import digest_in_name
+        from servefit.backends.model.torch_archive import said_in
 
         inspection, folder = opened.inspection, opened.folder
         file = opened.kept.file if inspection.file_name is None else folder / inspection.file_name
+        shapes = said_in(opened.kept.file).shapes if inspection.format is Format.TORCHSCRIPT else {}
         return cls(
             source=opened.source,
             file=file,
@@ -155,4 +167,5 @@ class Model(Stored, frozen=True, kw_only=True):
             warnings=(*opened.warnings, *inspection.warnings),
             batch_dependent=inspection.batch_dependent,
             ends_in_trees=inspection.ends_in_trees,
+            shapes=tuple(SaidShape(name=name, shape=str(shape)) for name, shape in shapes.items()),
         )

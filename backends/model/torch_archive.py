@@ -1,8 +1,8 @@
 """The ZIP archives of PyTorch, looked at without PyTorch: how much they unpack to, and what servefit adds to them.
 
-A module of TorchScript does not tell the shapes of its inputs. Where the user says them they become a file of the
-archive, in the folder ``extra`` that TorchScript has for what is not its own; so they are part of the model and of its
-digest. Format: https://docs.pytorch.org/docs/stable/jit.html
+A module of TorchScript does not tell the shapes of its inputs. Where the user says them, or anything else of inputs, it
+becomes a file of the archive, in the folder ``extra`` that PyTorch has for what is not its own; so it is part of the
+model and of its digest. Format: https://docs.pytorch.org/docs/stable/jit.html
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
-from servefit.backends.model.input_shapes import InputShape, input_shapes
+from servefit.backends.model.given import NOTHING_GIVEN, Given
 from servefit.backends.model.keeping import ModelFile, file_digest
 from servefit.errors import CorruptModel, SpecError
 from servefit.state import writing
@@ -27,7 +26,10 @@ _MAX_RATIO = 50
 _ALWAYS_ALLOWED_BYTES = 64 * 2**20
 """So little does no harm. Chosen, not measured."""
 
-_SHAPES, _MAX_SHAPES_BYTES = "extra/servefit.json", 2**16
+SAID = "servefit.json"
+"""The file that says it, in the folder extra."""
+
+_MAX_SAID_BYTES = 2**16
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 """The same shapes make the same file whenever they are said."""
 
@@ -44,37 +46,48 @@ def check_unpacked_size(path: Path) -> None:
         raise CorruptModel(path, "the files of the archive overlap")
 
 
-def with_shapes(found: ModelFile, shapes: Mapping[str, InputShape], folder: Path) -> ModelFile:
-    """Return the module ``found`` with the shapes of its inputs, in the empty ``folder``. Raises SpecError where it has
-    some already, CorruptModel, StateError."""
+def with_said(found: ModelFile, given: Given, folder: Path) -> ModelFile:
+    """Return the module ``found`` with what is ``given`` of its inputs, in the empty ``folder``. Raises SpecError where
+    something is said in it already, CorruptModel, StateError."""
     with opened(found.file) as archive:
-        root = archive.namelist()[0].partition("/")[0]
-        if f"{root}/{_SHAPES}" in archive.namelist():
-            raise SpecError("input", ", ".join(shapes), "is said in the file already", remedy="leave it out")
+        place = _place(archive)
+        if place in archive.namelist():
+            name = next(iter(given.inputs()), given.padded_by)
+            raise SpecError("input", name, "is said in the file already, or others are", remedy="leave it out")
     target = folder / found.file.name
     with writing(target):
         folder.mkdir()
         shutil.copyfile(found.file, target)
-        content = json.dumps({name: str(shape) for name, shape in shapes.items()})
+        padded = {} if given.padded_by is None else {"pad": given.padded_by}
         with zipfile.ZipFile(target, "a") as archive:
-            archive.writestr(zipfile.ZipInfo(f"{root}/{_SHAPES}", _NO_DATE), content)
+            archive.writestr(zipfile.ZipInfo(place, _NO_DATE), json.dumps({"input": given.inputs(), **padded}))
     return ModelFile(file=target, digest=file_digest(target), format=found.format)
 
 
-def shapes_in(path: Path) -> dict[str, InputShape]:
-    """Return the shapes that ``with_shapes`` wrote into a module's file; empty where there are none. Raises
-    CorruptModel."""
-    with opened(path) as archive:
-        name = f"{archive.namelist()[0].partition('/')[0]}/{_SHAPES}"
-        if name not in archive.namelist():
-            return {}
-        with archive.open(name) as stream:
-            content = stream.read(_MAX_SHAPES_BYTES)
+def said_in(path: Path) -> Given:
+    """Return what ``with_said`` wrote into a module's file, or is in the folder with its files. Raises CorruptModel."""
+    if path.is_dir():
+        content = (path / SAID).read_bytes() if (path / SAID).exists() else None
+    else:
+        with opened(path) as archive:
+            name = _place(archive)
+            if name not in archive.namelist():
+                return NOTHING_GIVEN
+            with archive.open(name) as stream:
+                content = stream.read(_MAX_SAID_BYTES)
+    if content is None:
+        return NOTHING_GIVEN
     try:
-        texts = json.loads(content)
-        return input_shapes({str(each): str(text) for each, text in texts.items()})
-    except (ValueError, AttributeError, RecursionError, SpecError) as error:
-        raise CorruptModel(path, f"its {_SHAPES} does not tell shapes of inputs") from error
+        said = json.loads(content)
+        return Given.checked({str(name): value for name, value in said["input"].items()}, said.get("pad"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SpecError) as error:
+        raise CorruptModel(path, f"its {SAID} does not tell what was said of its inputs") from error
+
+
+def _place(archive: zipfile.ZipFile) -> str:
+    """Return where an archive has what was said: all files of PyTorch's are in one folder, except in old programs."""
+    root, slash, _ = archive.namelist()[0].partition("/")
+    return f"{root}{slash}extra/{SAID}" if slash else f"extra/{SAID}"
 
 
 def opened(path: Path) -> zipfile.ZipFile:

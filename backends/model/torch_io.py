@@ -11,12 +11,14 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from servefit.backends.model.input_shapes import InputShape
+from servefit.backends.model.given import NOTHING_GIVEN, Given
+from servefit.backends.model.input_shapes import InputShape, is_by_position
+from servefit.backends.model.torch_archive import said_in
 from servefit.backends.model.transformers_folder import ARCHITECTURES, CONFIG, architecture_of, unpack
 from servefit.backends.model.types import Format
 from servefit.errors import UnsupportedModel
@@ -35,20 +37,43 @@ _OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_
 @dataclass(frozen=True, slots=True)
 class TorchModule:
     """A module whose inputs have these ``shapes``, by name; ``call`` takes a tensor for each, in that order, and gives
-    whatever the module does. ``source`` is what PyTorch exports to ONNX: a program, or a module."""
+    whatever the module does. ``source`` is what PyTorch exports to ONNX: a program, or a module. ``said`` is what the
+    user said of the inputs: of those that never change it has the values."""
 
     shapes: Mapping[str, InputShape]
     call: Callable[..., Any]
     source: Any
+    said: Given = NOTHING_GIVEN
 
     def run(self, names: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Return the outputs called ``names``. Raises what the module raises on its inputs."""
+        """Return the outputs called ``names``, for the inputs that are each request's own. Raises what the module
+        raises on its inputs."""
         import torch
 
-        tensors = [torch.from_numpy(feeds[name]) for name in self.shapes]
+        fed = self._with_constants(feeds)
+        tensors = [torch.from_numpy(fed[name]) for name in self.shapes]
         with torch.inference_mode():
             found = named_tensors(self.call(*tensors))
         return [found[name].numpy() for name in names]
+
+    def _with_constants(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if not self.said.constants:
+            return feeds
+        sizes = {
+            size: got
+            for name, each in feeds.items()
+            for size, got in zip(self.shapes[name].sizes, each.shape, strict=True)
+            if isinstance(size, str)
+        }
+        return {**feeds, **{name: self.filled(name, sizes) for name in self.said.constants}}
+
+    def filled(self, name: str, sizes: Mapping[str, int]) -> np.ndarray:
+        """Return the input ``name``, which never changes, where the free sizes are ``sizes``."""
+        import numpy as np
+
+        shape = self.shapes[name]
+        whole = [size if isinstance(size, int) else sizes[size] for size in shape.sizes]
+        return np.full(whole, self.said.constants[name]).astype(shape.datatype)
 
 
 def named_tensors(result: Any) -> dict[str, Any]:
@@ -67,17 +92,31 @@ def named_tensors(result: Any) -> dict[str, Any]:
     return found
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the line that says what is wrong, of the error that led to the others: PyTorch wraps its own into pages of
+    advice, and TorchScript ends with the reason."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return (lines[-1] if "TorchScript interpreter" in lines[0] else lines[0])[:300].rstrip(" .:")
+
+
 def open_module(path: Path, kind: Format, *, plain: bool) -> TorchModule:
     """Open a file of PyTorch, or a folder with the files of Hugging Face. ``plain`` asks for the way of computing that
     is exported and held to be right, without what is fused. Raises UnsupportedModel, BackendUnavailable, and whatever
     PyTorch raises of a file that it does not read."""
+    said = said_in(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if kind is Format.TORCH_EXPORT:
-            return _open_program(path)
-        if kind is Format.TORCHSCRIPT:
-            return _open_script(path)
-        return _open_transformer(path, plain=plain)
+            module = _open_program(path)
+        elif kind is Format.TORCHSCRIPT:
+            module = _open_script(path, said.shapes)
+        else:
+            module = _open_transformer(path, plain=plain)
+    return replace(module, said=said)
 
 
 def _open_program(path: Path) -> TorchModule:
@@ -119,32 +158,33 @@ def _shapes_of(values: Mapping[str, Any]) -> dict[str, InputShape]:
     return shapes
 
 
-def _open_script(path: Path) -> TorchModule:
+def _open_script(path: Path, shapes: Mapping[str, InputShape]) -> TorchModule:
     import torch
-
-    from servefit.backends.model.torch_archive import shapes_in
 
     module = torch.jit.load(path, map_location="cpu").eval()
     taken = module.forward.schema.arguments[1:]
-    names = [each.name for each in taken]
     for each in taken:
         if not each.has_default_value() and str(each.type) not in ("Tensor", "Optional[Tensor]"):
             kind = str(each.type)
             raise UnsupportedModel(f"its input {each.name!r} takes {kind:.60}, and requests are tensors", remedy=_WRAP)
-    shapes = shapes_in(path)
+    names, needed = [each.name for each in taken], [each.name for each in taken if not each.has_default_value()]
     if not shapes:
-        needed = [each.name for each in taken if not each.has_default_value()] or names[:1]
+        told = needed or names[:1]
         raise UnsupportedModel(
-            f"TorchScript does not tell the shapes of its inputs ({', '.join(needed)})",
-            remedy=f"say them, such as --input '{needed[0] if needed else 'NAME'}=float32[rows,3,224,224]', where a "
-            "name is a size that each request has for itself",
+            f"TorchScript does not tell the shapes of its inputs ({', '.join(told)})",
+            remedy="give a payload in NPZ, with an array for each of them, or say them, such as "
+            f"--input '{told[0] if told else 'NAME'}=float32[rows,3,224,224]', where a name is a size that each "
+            "request has for itself",
         )
-    if set(shapes) != set(names[: len(shapes)]) or any(not each.has_default_value() for each in taken[len(shapes) :]):
+    if is_by_position(shapes):
+        shapes = dict(zip(names, shapes.values(), strict=False)) if len(shapes) <= len(names) else shapes
+    first = names[: max(len(shapes), len(needed))]
+    if set(shapes) != set(first):
         raise UnsupportedModel(
             f"it takes {', '.join(names)}, and shapes are given for {', '.join(shapes)}",
-            remedy="give the shapes of its first inputs, and of all that have no default",
+            remedy="give the shapes of its first inputs, and of all that have no default, by their names",
         )
-    return TorchModule({name: shapes[name] for name in names[: len(shapes)]}, module, module)
+    return TorchModule({name: shapes[name] for name in first}, module, module)
 
 
 def _open_transformer(path: Path, *, plain: bool) -> TorchModule:

@@ -17,6 +17,7 @@ from typing import Any
 
 from servefit.backends.model.keeping import ModelFile, file_digest, read_once
 from servefit.backends.model.safetensors import check_whole
+from servefit.backends.model.torch_archive import SAID
 from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, OutOfMemory, TimedOut, UnsupportedModel, WorkerCrashed
 from servefit.isolation import call_isolated
@@ -123,7 +124,7 @@ def pack(config: Path, beside: Path, target: Path) -> None:
         for name in _weights(config, beside):
             read_once(beside / name, copy)
             if name != _INDEX:
-                check_whole(copy)
+                _check_weights(copy, name, config)
             total += copy.stat().st_size
             if total > _MAX_BYTES:
                 raise UnsupportedModel(f"{config} has weights of more than 2 GiB, and an ONNX file holds no more")
@@ -131,12 +132,21 @@ def pack(config: Path, beside: Path, target: Path) -> None:
             copy.unlink()
 
 
+def _check_weights(copy: Path, name: str, config: Path) -> None:
+    try:
+        check_whole(copy)
+    except CorruptModel as error:
+        raise CorruptModel(config, f"{name} beside it is not whole: {error.reason}", remedy=error.remedy) from error
+
+
 def unpack(archive: Path, folder: Path) -> None:
-    """Write the files of an archive that ``in_one_archive`` made into the empty ``folder``."""
+    """Write the files of an archive that ``in_one_archive`` made into the empty ``folder``, and what was said of the
+    model's inputs."""
     with zipfile.ZipFile(archive) as opened:
         for name in opened.namelist():
             root, _, plain = name.partition("/")
-            if root == ROOT and (plain in (CONFIG, _INDEX) or _SHARD.fullmatch(plain)):
+            plain = SAID if plain == f"extra/{SAID}" else plain
+            if root == ROOT and (plain in (CONFIG, _INDEX, SAID) or _SHARD.fullmatch(plain)):
                 with opened.open(name) as source, (folder / plain).open("wb") as target:
                     shutil.copyfileobj(source, target)
 

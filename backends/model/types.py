@@ -313,10 +313,18 @@ class Signature(Stored, frozen=True, kw_only=True):
 
 @shown()
 class Constant(Stored, frozen=True, kw_only=True):
-    """What an input of an ONNX model is in all requests; see ``Model.load``."""
+    """What an input of an ONNX model, or one of PyTorch, is in all requests; see ``Model.load``."""
 
     name: str
     value: float
+
+
+@shown()
+class SaidShape(Stored, frozen=True, kw_only=True):
+    """The datatype and the sizes of an input of TorchScript, such as "float32[rows,3,224,224]"; see ``Model.load``."""
+
+    name: str
+    shape: str
 
 
 def row_datatype(inputs: Sequence[Input]) -> str:

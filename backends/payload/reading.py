@@ -16,6 +16,7 @@ from servefit.backends.model.archive import visible_files
 from servefit.backends.model.file_kinds import is_text, kind_of
 from servefit.backends.model.finding import unpack_bounded
 from servefit.backends.model.formats import recognise
+from servefit.backends.model.input_shapes import is_by_position
 from servefit.backends.model.packing import join
 from servefit.backends.model.types import Format
 from servefit.backends.payload.arrays import load_npy, load_npz, read_npy, read_npz, table_of_array
@@ -182,11 +183,12 @@ def _read_tensors(path: Path, source: str, signature: Signature) -> tuple[np.nda
 def _rows_of_arrays(
     arrays: np.ndarray | Mapping[str, np.ndarray], signature: Signature, source: str
 ) -> tuple[np.ndarray, int]:
-    """Return the packed rows of one array for each input: of any name where there is one, as a table has none."""
+    """Return the packed rows of one array for each input: of any name where there is one, as a table has none, and in
+    their order where they have none of their own."""
     if isinstance(arrays, np.ndarray):
         arrays = {"rows": arrays}
-    if len(arrays) == len(signature.inputs) == 1:
-        arrays = {signature.inputs[0].name: next(iter(arrays.values()))}
+    if len(arrays) == len(signature.inputs) and (len(arrays) == 1 or is_by_position(arrays)):
+        arrays = {one.name: array for one, array in zip(signature.inputs, arrays.values(), strict=True)}
     total_rows = max((len(array) for array in arrays.values() if array.ndim), default=0)
     kept = {name: array[:MAX_ROWS] if array.ndim else array for name, array in arrays.items()}
     return rows_of_arrays(kept, signature, source), total_rows

@@ -141,7 +141,9 @@ def compare_deployments(
     with measuring_slot(f"comparison of {model_name(model)}", wait_s=wait_s):
         began = time.monotonic()
         first, second = (
-            given if isinstance(given, Model) else Model.load(given, trust_pickle=trust_pickle, trust_code=trust_code)
+            given
+            if isinstance(given, Model)
+            else Model.load(given, trust_pickle=trust_pickle, trust_code=trust_code, sample=payload)
             for given in (model, against.get("model", model))
         )
         prepared = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)

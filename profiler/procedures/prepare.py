@@ -148,7 +148,11 @@ def prepare(
     instance = _instance(deployment.profile, host, target, leaves_a_cpu=driver == "http")
     if deployment.backend is not None:
         backend_named(deployment.backend)
-    opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle, trust_code=trust_code)
+    opened = (
+        model
+        if isinstance(model, Model)
+        else Model.load(model, trust_pickle=trust_pickle, trust_code=trust_code, sample=payload)
+    )
     asks_nothing = served and payload is None and opened.signature.opaque
     sample = no_requests(opened.signature) if asks_nothing else payload_for(opened, payload, seed=seed)
     opened = check_batch_dependence(with_sizes_of(opened, sample), sample)

@@ -73,7 +73,9 @@ def open_subject(
     from servefit.profiler.procedures.prepare import check_requests
 
     model = (
-        source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle, trust_code=trust_code)
+        source
+        if isinstance(source, Model)
+        else Model.load(source, trust_pickle=trust_pickle, trust_code=trust_code, sample=sample_payload)
     )
     payload = payload_for(model, sample_payload, seed=request.seed)
     model = check_batch_dependence(with_sizes_of(model, payload), payload)

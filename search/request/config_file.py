@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from servefit.backends.model.onnx_given import NOTHING_GIVEN, Given
+from servefit.backends.model.given import NOTHING_GIVEN, Given
 from servefit.errors import SpecError
 from servefit.search.request.arrivals import canonical_text, short_text
 from servefit.search.request.config_problems import checked_config
@@ -112,7 +112,7 @@ def config_text(
         content_type=(bodies and bodies.content_type) or UNSET,
         accept=(bodies and bodies.accept) or UNSET,
         each_line=bodies is not None and bodies.each_line,
-        input={name: _number(value) for name, value in given.constants.items()} or UNSET,
+        input={name: _number(value) for name, value in given.inputs().items()} or UNSET,
         size={name: list(drawn) for name, drawn in (sizes or {}).items()} or UNSET,
         pad=UNSET if given.padded_by is None else given.padded_by,
     )
@@ -217,9 +217,9 @@ def _phases(traffic: ClosedLoop) -> list[PhaseConfig]:
     ]
 
 
-def _number(value: float) -> float:
+def _number(value: float | str) -> float | str:
     """Return ``value`` as it is written best: a whole number without a point."""
-    return int(value) if value.is_integer() and abs(value) < 1e15 else value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
 def _digits(number: float) -> str:

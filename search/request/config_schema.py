@@ -46,6 +46,7 @@ _UNITS = "(us|µs|ms|s|m|min|h)"
 _DELAY = rf"(0|{_ABOVE_ZERO}\s*{_UNITS})"
 
 _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+_InputText: TypeAlias = Annotated[str, Meta(pattern=r"^(zeros|\w*\[[^\[\]]*\])$")]
 _Count: TypeAlias = Annotated[int, Meta(ge=1)]
 _Zero: TypeAlias = Annotated[int, Meta(ge=0, le=0)]
 _Duration: TypeAlias = Annotated[str, Meta(pattern=rf"^{_ABOVE_ZERO}\s*{_UNITS}$", examples=["10ms", "60s", "2m"])]
@@ -138,9 +139,12 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     )
     each_line: Annotated[bool, Meta(description="Of a payload for a script: a request a line of a file.")] = False
     input: Annotated[
-        Annotated[dict[_Text, float | Literal["zeros"]], Meta(min_length=1, examples=[{"sr": 16000, "state": "zeros"}])]
+        Annotated[dict[_Text, float | _InputText], Meta(min_length=1, examples=[{"sr": 16000, "state": "zeros"}])]
         | UnsetType,
-        Meta(description="Inputs of an ONNX model that are the same in all requests: numbers, or zeros."),
+        Meta(
+            description="Inputs of a network that are the same in all requests: numbers, or zeros. For TorchScript, "
+            "what its inputs take: float32[rows,3,224,224]."
+        ),
     ] = UNSET
     size: Annotated[
         Annotated[dict[_Text, _Count | Annotated[list[_Count], Meta(min_length=1)]], Meta(min_length=1)] | UnsetType,
@@ -149,8 +153,8 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pad: Annotated[
         _Text | UnsetType,
         Meta(
-            description="Requests of different sizes of an ONNX model are padded to go into one call: the input that "
-            "says which places count, or zeros, if padding without one changes nothing."
+            description="Requests of different sizes of a network are padded to go into one call: the input that says "
+            "which places count, or zeros, if padding without one changes nothing."
         ),
     ] = UNSET
     rows_per_request: Annotated[int, Meta(ge=1), _option("Rows of the payload in one request.", TRAFFIC, "ROWS")] = (

@@ -119,7 +119,8 @@ SKLEARN: dict[str, tuple[str, dict[str, Any], str]] = {
     "sklearn logistic regression": ("linear_model:LogisticRegression", {}, "binary"),
 }
 ONNX = ("onnx labels and maps", "onnx network", "onnx whole numbers")
-NAMES = (*XGBOOST, *LIGHTGBM, *SKLEARN, *ONNX)
+TORCH = ("torch program", "torch script")
+NAMES = (*XGBOOST, *LIGHTGBM, *SKLEARN, *ONNX, *TORCH)
 
 
 def _targets(given: Example, name: str) -> np.ndarray:
@@ -237,6 +238,25 @@ def _onnx(name: str, given: Example, folder: Path) -> Case:
     return Case(file, test, predicted)
 
 
+def _torch(name: str, given: Example, folder: Path) -> Case:
+    import torch
+
+    file, test = folder / f"{name}.pt", np.nan_to_num(given.test)
+    generator = np.random.default_rng(1)
+    module = torch.nn.Sequential(torch.nn.Linear(FEATURES, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)).eval()
+    with torch.no_grad():
+        for values in module.parameters():
+            values.copy_(torch.from_numpy(generator.standard_normal(values.shape)))
+        predicted = module(torch.from_numpy(test)).numpy()
+    example = torch.from_numpy(test[:2])
+    if name == "torch script":
+        torch.jit.trace(module, example).save(str(file))
+    else:
+        free = ({0: torch.export.Dim.DYNAMIC},)
+        torch.export.save(torch.export.export(module, (example,), dynamic_shapes=free), file)
+    return Case(file, test, predicted)
+
+
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
     """The case of each name, trained when it is first asked for."""
@@ -244,7 +264,9 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
 
     def case(name: str) -> Case:
         if name not in known:
-            train = {"xgboost": _xgboost, "lightgbm": _lightgbm, "sklearn": _sklearn, "onnx": _onnx}[name.split()[0]]
+            train = {"xgboost": _xgboost, "lightgbm": _lightgbm, "sklearn": _sklearn, "onnx": _onnx, "torch": _torch}[
+                name.split()[0]
+            ]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what the libraries say while training does not matter here
                 known[name] = train(name, given, folder)
@@ -269,7 +291,7 @@ def models(cases: Callable[[str], Case], session_home: Path) -> dict[str, Model]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("servefit.backends.model.loading.call_isolated", call_here)
-        return {name: Model.load(cases(name).file, trust_pickle=True) for name in NAMES}
+        return {name: Model.load(cases(name).file, trust_pickle=True, sample=cases(name).rows) for name in NAMES}
 
 
 @pytest.fixture

@@ -37,7 +37,11 @@ LIGHTGBM_OTHERS = ("lightgbm categorical", "lightgbm one-vs-all", "lightgbm zero
 SKLEARN_TREES = ("sklearn boosting", "sklearn exponential", "sklearn histogram", "sklearn isolation forest")
 SKLEARN_OTHERS = ("sklearn random forest", "sklearn logistic regression")
 ONNX = ("onnx labels and maps", "onnx network", "onnx whole numbers")
-ALL = (*XGBOOST_TREES, *XGBOOST_OTHERS, *LIGHTGBM_TREES, *LIGHTGBM_OTHERS, *SKLEARN_TREES, *SKLEARN_OTHERS, *ONNX)
+TORCH = ("torch program", "torch script")
+ALL = (
+    *(*XGBOOST_TREES, *XGBOOST_OTHERS, *LIGHTGBM_TREES, *LIGHTGBM_OTHERS, *SKLEARN_TREES, *SKLEARN_OTHERS),
+    *(*ONNX, *TORCH),
+)
 
 Load = Callable[..., Predictor]
 Artifacts = Callable[[str, str], Artifact]
@@ -217,7 +221,7 @@ class TestForest(BackendContract):
 
 class TestOnnxRuntime(BackendContract):
     name = "onnxruntime"
-    serves = (*TestTreelite.serves, "sklearn logistic regression", *ONNX)
+    serves = (*TestTreelite.serves, "sklearn logistic regression", *ONNX, *TORCH)
 
     def test_a_gpu_that_is_not_there_is_an_error_and_not_the_cpu(self, artifacts: Artifacts) -> None:
         assert_no_fallback(self.name, artifacts(self.name, self.serves[0]))
@@ -229,7 +233,12 @@ class TestOnnxRuntime(BackendContract):
 
 class TestOpenVino(BackendContract):
     name = "openvino"
-    serves = ("onnx network",)
+    serves = ("onnx network", *TORCH)
+
+
+class TestTorch(BackendContract):
+    name = "torch"
+    serves = TORCH
 
 
 class TestWholePath:

@@ -110,7 +110,7 @@ def compile_(
         opened = (
             subject
             if isinstance(subject, Model)
-            else Model.load(subject, trust_pickle=trust_pickle, trust_code=trust_code)
+            else Model.load(subject, trust_pickle=trust_pickle, trust_code=trust_code, sample=given)
         )
         sample = None if given is None else payload_for(opened, given)
         if sample is not None:

@@ -13,7 +13,7 @@ from servefit.option_panels import OUTPUT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from servefit.backends.model.onnx_given import Given
+    from servefit.backends.model.given import Given
     from servefit.backends.payload.bodies import Bodies
     from servefit.search.request.config_schema import JobConfig
     from servefit.search.request.job_request import JobRequest

@@ -15,7 +15,7 @@ from servefit.option_panels import TRAFFIC
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
-    from servefit.backends.model.onnx_given import Given
+    from servefit.backends.model.given import Given
     from servefit.backends.payload.bodies import Bodies
     from servefit.search.request.config_schema import JobConfig
 
@@ -24,7 +24,7 @@ InputsOption = Annotated[
     typer.Option(
         "--input",
         metavar="NAME=VALUE",
-        help="Input of an ONNX model that is the same in all requests: a number, or zeros. For TorchScript, what an "
+        help="Input of a network that is the same in all requests: a number, or zeros. For TorchScript, what an "
         "input takes: float32[rows,3,224,224]. Repeatable.",
         rich_help_panel=TRAFFIC,
     ),
@@ -88,7 +88,7 @@ PadOption = Annotated[
     typer.Option(
         "--pad",
         metavar="NAME|zeros",
-        help="Requests of different sizes of an ONNX model are padded to go into one call: the input that says which "
+        help="Requests of different sizes of a network are padded to go into one call: the input that says which "
         "places count, such as attention_mask; or zeros, if padding without one changes nothing.",
         rich_help_panel=TRAFFIC,
     ),
@@ -121,7 +121,7 @@ class SaidOfInputs:
 
     def given(self) -> Given:
         """Return what becomes part of the model. Raises SpecError."""
-        from servefit.backends.model.onnx_given import Given
+        from servefit.backends.model.given import Given
 
         return Given.checked(self.inputs, self.pad)
 
@@ -138,7 +138,7 @@ class SaidOfInputs:
             raise SpecError("size", next(iter(self.sizes)), "is for requests that are drawn, and a payload is given")
         check_there(model, payload)
         trust = {"trust_pickle": trust_pickle, "trust_code": trust_code}
-        return Model.load(model, **trust, inputs=self.inputs, sizes=self.sizes, pad=self.pad)
+        return Model.load(model, **trust, inputs=self.inputs, sizes=self.sizes, pad=self.pad, sample=payload)
 
 
 def _pair(field: str, text: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.backends.model.onnx_given import NOTHING_GIVEN
+from servefit.backends.model.given import NOTHING_GIVEN
 from servefit.report.against import against_plots
 from servefit.report.cards import Card, KeyFigure, cards, key_figures, serving_command
 from servefit.report.job_plots import compilation_plot, latency_plot, pareto_plots

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from servefit.backends.model.formats import model_format
+from servefit.backends.model.given import Given
 from servefit.backends.model.input_shapes import InputShape
 from servefit.backends.model.keeping import ModelFile, file_digest
-from servefit.backends.model.torch_archive import shapes_in, with_shapes
+from servefit.backends.model.torch_archive import said_in, with_said
 from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, SpecError
 
-SHAPES = {"x": InputShape("float32", ("rows", 3))}
+SAID = Given(shapes={"x": InputShape("float32", ("rows", 3))}, padded_by="x", constants={"sr": 16000.0})
 
 
 def archive(path: Path, **more: bytes) -> Path:
@@ -31,25 +32,28 @@ def found(path: Path) -> ModelFile:
     return ModelFile(file=path, digest=file_digest(path), format=Format.TORCHSCRIPT)
 
 
-def test_shapes_that_were_said_are_read_back(tmp_path: Path) -> None:
+def test_what_was_said_is_read_back(tmp_path: Path) -> None:
     path = archive(tmp_path / "model.pt")
-    shaped = with_shapes(found(path), SHAPES, tmp_path / "shaped")
-    assert shapes_in(shaped.file) == SHAPES
-    assert shapes_in(path) == {}
+    shaped = with_said(found(path), SAID, tmp_path / "shaped")
+    assert said_in(shaped.file) == SAID
+    assert not said_in(path)
     assert shaped.digest == file_digest(shaped.file) != file_digest(path)
 
 
-def test_shapes_are_said_once(tmp_path: Path) -> None:
-    shaped = with_shapes(found(archive(tmp_path / "model.pt")), SHAPES, tmp_path / "shaped")
+def test_it_is_said_once(tmp_path: Path) -> None:
+    shaped = with_said(found(archive(tmp_path / "model.pt")), SAID, tmp_path / "shaped")
     with pytest.raises(SpecError, match="is said in the file already"):
-        with_shapes(shaped, SHAPES, tmp_path / "again")
+        with_said(shaped, SAID, tmp_path / "again")
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"x": "float32"}', b'{"x": 3}', b"[" * 50_000])
-def test_shapes_of_somebody_else_are_refused(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b"{}", b'{"input": 3}', b'{"input": {"x": "int[3]"}}', b'{"input": {}, "pad": 3}', b"[" * 50_000],
+)
+def test_what_somebody_else_wrote_there_is_refused(content: bytes, tmp_path: Path) -> None:
     path = archive(tmp_path / "model.pt", **{"extra/servefit.json": content})
-    with pytest.raises(CorruptModel, match="does not tell shapes of inputs"):
-        shapes_in(path)
+    with pytest.raises(CorruptModel, match="does not tell what was said of its inputs"):
+        said_in(path)
 
 
 def test_a_bomb_is_refused_before_pytorch_sees_it(tmp_path: Path) -> None:
@@ -61,12 +65,16 @@ def test_a_bomb_is_refused_before_pytorch_sees_it(tmp_path: Path) -> None:
 def test_a_module_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path = archive(tmp_path / "model.pt")
     os.truncate(path, path.stat().st_size - 30)
-    with pytest.raises(CorruptModel):
+    with pytest.raises(CorruptModel, match="is a ZIP archive that is damaged or cut off") as caught:
         model_format(path)
+    assert caught.value.remedy == "copy the whole file"
 
 
-def test_the_same_shapes_make_the_same_file(tmp_path: Path) -> None:
+def test_the_same_words_make_the_same_file(tmp_path: Path) -> None:
     path = archive(tmp_path / "model.pt")
-    first, second = (with_shapes(found(path), SHAPES, tmp_path / name) for name in ("a", "b"))
+    first, second = (with_said(found(path), SAID, tmp_path / name) for name in ("a", "b"))
     assert first.digest == second.digest
-    assert json.loads(zipfile.ZipFile(first.file).read("net/extra/servefit.json")) == {"x": "float32[rows,3]"}
+    assert json.loads(zipfile.ZipFile(first.file).read("net/extra/servefit.json")) == {
+        "input": {"x": "float32[rows,3]", "sr": 16000.0},
+        "pad": "x",
+    }

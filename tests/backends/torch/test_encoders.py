@@ -176,7 +176,10 @@ def test_code_in_the_folder_is_not_run(tmp_path: Path) -> None:
             lambda folder: os.truncate(folder / "model.safetensors", 900),
             "header is to have|ends before its tensors",
         ),
-        (lambda folder: os.truncate(folder / "model.safetensors", 5), "ends before its header"),
+        (
+            lambda folder: os.truncate(folder / "model.safetensors", 5),
+            "model.safetensors beside it.*ends before its header",
+        ),
         (lambda folder: (folder / "model.safetensors").unlink(), "without weights beside its config.json"),
         (
             lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
@@ -205,3 +208,12 @@ def test_a_model_in_several_files_is_one(folder: Path, tmp_path: Path) -> None:
     )
     assert len(list((tmp_path / "m").glob("*.safetensors"))) > 1
     assert Model.load(tmp_path / "m").signature.outputs == Model.load(folder).signature.outputs
+
+
+def test_inputs_that_never_change_and_a_mask_are_said_of_a_folder(folder: Path) -> None:
+    model = Model.load(folder, inputs={"token_type_ids": "zeros"}, pad="attention_mask")
+    assert [each.name for each in model.signature.inputs] == ["input_ids", "attention_mask"]
+    requests = [{each.name: np.ones(length, np.int64) for each in model.signature.inputs} for length in (4, 7)]
+    payload = payload_of(requests, model.signature)
+    for name in ("onnxruntime", "torch"):
+        assert compile_model(model, name, payload=payload).max_rel_error < 1e-4

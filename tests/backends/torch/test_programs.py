@@ -15,12 +15,12 @@ from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Format, Library, Model
 from servefit.backends.payload.reading import payload_of
 from servefit.backends.types import Settings
-from servefit.errors import OutputMismatch, UnsupportedModel, UntrustedModel
+from servefit.errors import OutputMismatch, SpecError, UnsupportedModel, UntrustedModel
 
 
 def predicted(model: Model, backend: str, given: dict[str, np.ndarray], threads: int = 1) -> np.ndarray:
     # A row of one fixed size is a row of a table.
-    payload = payload_of(given if model.signature.sizes else given["input"], model.signature)
+    payload = payload_of(given if model.signature.sizes else next(iter(given.values())), model.signature)
     predictor = load_predictor(compile_model(model, backend, payload=payload).artifact, Settings(threads=threads))
     return predictor.predict(payload.rows)
 
@@ -111,3 +111,62 @@ def test_a_module_that_pytorch_does_not_export_is_refused_with_its_reason(tmp_pa
     assert "linalg_svd" in caught.value.message
     assert "\n" not in caught.value.message
     assert "torch.onnx.export(module" in (caught.value.remedy or "")
+
+
+class Sampled(torch.nn.Module):  # type: ignore[misc] # PyTorch is not read: see pyproject.toml
+    """Takes a rate beside its sound, and a state that starts with zeros."""
+
+    def forward(self, sound: torch.Tensor, state: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+        return sound * (rate / 1000) + state
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    example = (torch.ones(2, 4), torch.ones(2, 4), torch.tensor(16000))
+    path = tmp_path_factory.mktemp("sampled") / "m.pt2"
+    return save_program(path, Sampled(), example, ({0: DYNAMIC}, {0: DYNAMIC}, {}))
+
+
+def test_inputs_that_never_change_become_part_of_the_model(sampled: Path) -> None:
+    model = Model.load(sampled, trust_pickle=True, inputs={"rate": 8000, "state": "zeros"})
+    assert [each.name for each in model.signature.inputs] == ["sound"]
+    given = {"sound": np.arange(12, dtype=np.float32).reshape(3, 4)}
+    for backend in ("onnxruntime", "torch"):
+        np.testing.assert_allclose(predicted(model, backend, given), given["sound"] * 8, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        ({"rate": 8000.5}, "is no value of int64"),
+        ({"speed": 1, "rate": 1}, "speed"),
+        ({"rate": 1, "state": 0, "sound": 0}, "leaves no input for requests"),
+    ],
+)
+def test_values_that_do_not_do_are_refused(inputs: dict[str, float], reason: str, sampled: Path) -> None:
+    with pytest.raises(SpecError, match=reason):
+        Model.load(sampled, trust_pickle=True, inputs=inputs)
+
+
+def test_an_input_without_rows_is_refused_with_the_option_that_helps(sampled: Path) -> None:
+    with pytest.raises(UnsupportedModel, match="'rate' has no dimension for rows") as caught:
+        Model.load(sampled, trust_pickle=True)
+    assert "--input rate=NUMBER" in (caught.value.remedy or "")
+
+
+def test_a_mask_joins_texts_of_all_lengths_and_predictions_stay_their_own(tmp_path: Path) -> None:
+    texts = torch.ones(2, 7, dtype=torch.int64)
+    path = save_program(tmp_path / "m.pt2", Masked().eval(), (texts, texts), ({0: DYNAMIC, 1: DYNAMIC},) * 2)
+    model = Model.load(path, trust_pickle=True, pad="attention_mask")
+    assert model.signature.padding is not None
+    requests = [{name: np.ones(length, np.int64) for name in ("input_ids", "attention_mask")} for length in (3, 9)]
+    payload = payload_of(requests, model.signature)
+    for backend in ("onnxruntime", "torch"):
+        predictor = load_predictor(compile_model(model, backend, payload=payload).artifact, Settings())
+        together, alone = predictor.predict(payload.rows), predictor.predict(payload.rows[:1])
+        np.testing.assert_allclose(together[0, : alone.shape[1]], alone[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_mask_that_is_no_input_is_refused(programs: dict[str, Path]) -> None:
+    with pytest.raises(SpecError, match="mask"):
+        Model.load(programs["encoder"], trust_pickle=True, pad="mask")

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.backends.torch.modules import Recurrent, encoder, feeds, mlp, save_script
+from tests.backends.torch.modules import WORDS, Recurrent, encoder, feeds, mlp, save_script
 from tests.backends.torch.test_programs import expected
 
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.inspection import inspect
 from servefit.backends.inspection.torch_export import ROWS_FIXED
 from servefit.backends.model import Format, Model
-from servefit.backends.model.input_shapes import input_shapes
+from servefit.backends.model.given import Given
 from servefit.backends.model.keeping import ModelFile
-from servefit.backends.model.torch_archive import with_shapes
+from servefit.backends.model.kept import check_kept
+from servefit.backends.model.torch_archive import with_said
 from servefit.backends.payload.reading import payload_of
 from servefit.backends.types import Settings
-from servefit.errors import SpecError, UnsupportedModel, UntrustedModel
+from servefit.errors import RowsRefused, SpecError, UnsupportedModel, UntrustedModel
 
 TEXTS = {"input_ids": "int64[rows,words]", "attention_mask": "float32[rows,words]"}
 
@@ -32,7 +34,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(path: Path, shapes: dict[str, str], folder: Path) -> list[str]:
     """Open a module in this process; return its warnings."""
     kept = ModelFile(file=path, digest="", format=Format.TORCHSCRIPT)
-    shaped = with_shapes(kept, input_shapes(shapes), folder / "shaped") if shapes else kept
+    shaped = with_said(kept, Given.checked(shapes, None), folder / "shaped") if shapes else kept
     (folder / "found").mkdir()
     return list(inspect(shaped.file, Format.TORCHSCRIPT, folder / "found").warnings)
 
@@ -52,7 +54,7 @@ def test_a_scripted_module_is_served_at_any_length_as_pytorch_predicts(scripted:
 def test_the_shapes_are_part_of_the_model(scripted: Path, tmp_path: Path) -> None:
     kept = ModelFile(file=scripted, digest="", format=Format.TORCHSCRIPT)
     digests = [
-        with_shapes(kept, input_shapes({"x": f"float32[rows,{size}]"}), tmp_path / f"{nth}").digest
+        with_said(kept, Given.checked({"x": f"float32[rows,{size}]"}, None), tmp_path / f"{nth}").digest
         for nth, size in enumerate(("4", "5", "5"))
     ]
     assert digests[0] != digests[1] == digests[2]
@@ -68,7 +70,60 @@ def test_without_shapes_it_is_said_how_to_give_them(scripted: Path) -> None:
         UnsupportedModel, match=r"does not tell the shapes of its inputs \(input_ids, attention_mask\)"
     ) as caught:
         Model.load(scripted, trust_pickle=True)
+    assert "give a payload in NPZ" in (caught.value.remedy or "")
     assert "--input 'input_ids=float32[rows," in (caught.value.remedy or "")
+
+
+def test_a_request_that_it_refuses_has_its_reason_without_a_trace(scripted: Path) -> None:
+    model = Model.load(scripted, trust_pickle=True, inputs=TEXTS)
+    unknown = {"input_ids": np.full((1, 4), WORDS), "attention_mask": np.ones((1, 4), np.float32)}
+    predictor = load_predictor(compile_model(model, "torch").artifact, Settings())
+    with pytest.raises(RowsRefused, match="index out of range") as caught:
+        predictor.predict(payload_of(unknown, model.signature).rows)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_without_words_the_shapes_are_those_of_the_payload(scripted: Path, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = feeds("encoder", 4, length=6)
+    np.savez(tmp_path / "rows.npz", **arrays)
+    model = Model.load(scripted, trust_pickle=True, sample=tmp_path / "rows.npz")
+    assert [(each.name, each.shape) for each in model.shapes] == [
+        ("input_ids", "int64[rows,6]"),
+        ("attention_mask", "float32[rows,6]"),
+    ]
+    assert "input_ids=int64[rows,6], attention_mask=float32[rows,6]; --input" in model.warnings[-1]
+    said = {each.name: each.shape for each in model.shapes}
+    assert Model.load(scripted, trust_pickle=True, inputs=said).digest == model.digest
+    model.file.chmod(0o600)
+    model.file.write_bytes(b"damaged")
+    check_kept(model)
+    assert Model.load(model.file, trust_pickle=True).digest == model.digest
+
+
+def test_arrays_without_names_are_inputs_in_their_order(scripted: Path, tmp_path: Path) -> None:
+    given = feeds("encoder", 4, length=6)
+    np.savez(tmp_path / "rows.npz", *given.values())
+    model = Model.load(scripted, trust_pickle=True, sample=tmp_path / "rows.npz")
+    payload, named = payload_of(tmp_path / "rows.npz", model.signature), payload_of(given, model.signature)
+    np.testing.assert_array_equal(payload.rows, named.rows)
+
+
+def test_payloads_of_several_sizes_leave_these_open(scripted: Path) -> None:
+    requests = [{name: each[0] for name, each in feeds("encoder", 1, length).items()} for length in (4, 9)]
+    model = Model.load(scripted, trust_pickle=True, sample=requests)
+    assert [size.name for size in model.signature.sizes] == ["size_1"]
+    assert payload_of(requests, model.signature).sizes
+
+
+def test_texts_of_all_lengths_go_into_one_call_where_a_mask_is_named(scripted: Path) -> None:
+    model = Model.load(scripted, trust_pickle=True, inputs=TEXTS, pad="attention_mask")
+    assert model.signature.padding is not None
+    assert model.digest != Model.load(scripted, trust_pickle=True, inputs=TEXTS).digest
+
+
+def test_a_mask_that_it_does_not_have_is_refused(scripted: Path) -> None:
+    with pytest.raises(SpecError, match="mask"):
+        Model.load(scripted, trust_pickle=True, inputs=TEXTS, pad="mask")
 
 
 def test_an_input_that_has_a_default_may_be_left_out(tmp_path: Path) -> None:
@@ -119,5 +174,6 @@ def test_shapes_are_for_torchscript_alone(scripted: Path, tmp_path: Path) -> Non
     (tmp_path / "model.txt").write_text("tree\nversion=v4\n")
     with pytest.raises(SpecError, match="has a shape, which models other than TorchScript tell"):
         Model.load(tmp_path / "model.txt", inputs={"x": "float32[rows,4]"})
-    with pytest.raises(SpecError, match="is for ONNX models"):
+    with pytest.raises(SpecError, match="TorchScript does not tell the datatype") as caught:
         Model.load(scripted, trust_pickle=True, inputs={"attention_mask": 1})
+    assert "wrap the module" in (caught.value.remedy or "")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servefit.backends.model.onnx_given import Given
+from servefit.backends.model.given import Given
 from servefit.backends.payload.bodies import Bodies
 from servefit.backends.quality.limits import DeviationLimit, PrecisionLimits, QualityLimit
 from servefit.backends.secret import revealed
