@@ -114,7 +114,15 @@ def by_servefit(case: Case, budget: str) -> Found | None:
     name = job.best.trial.configuration.backend
     model = sf.Model.load(case.file)
     artifact = sf.compile_model(model, name, payload=payload_for(model, case.rows), precision=limits).artifact
-    said = {"backend": name, "verdict": job.best.trial.verdict, "seconds": round(job.elapsed_s, 1)}
+    said = {
+        "backend": name,
+        "seconds": round(job.elapsed_s, 1),
+        "left out": {each.name: each.reason for each in job.skipped if each.kind == "backend"},
+        "compiled": {
+            each.backend: each.reason or (each.status if each.quality is None else each.quality.short)
+            for each in job.compilation
+        },
+    }
     if not name.startswith("openvino"):
         return Found(runtime="onnxruntime", file=artifact.folder / artifact.facts.get("file", "model.onnx"), said=said)
     asked = {
@@ -179,7 +187,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--olive", type=Path, metavar="PYTHON", help="of an environment that has olive-ai")
     parser.add_argument("--limit", type=float, default=0.005, help="of the drop of accuracy")
-    parser.add_argument("--budget", default="60s", help="of servefit's job")
+    parser.add_argument("--budget", default="180s", help="of servefit's job; the others take what they take")
     parser.add_argument("--sets", type=int, default=5, choices=STUDENT_95, help="of fresh processes")
     parser.add_argument("--only", default="", help="networks whose names have this in them")
     asked = parser.parse_args()
