@@ -1,4 +1,4 @@
-"""What the user says of the inputs of a model: values that never change, the mask that rows are padded by, and, of
+"""What the user says of the inputs of a model: values that never change, what rows are padded by, and, of
 TorchScript, datatypes and shapes. How it becomes part of the model is in ``onnx_given``."""
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from servefit.showing import shown
 @shown()
 @dataclass(frozen=True, slots=True)
 class Given:
-    """``constants`` are the values of inputs by name, ``padded_by`` is the name of the mask, or None. ``shapes`` are
-    those of the inputs of a module of TorchScript."""
+    """``constants`` are the values of inputs by name, ``padded_by`` is the name of the mask, "zeros" where there
+    is none, or None. ``shapes`` are those of the inputs of a module of TorchScript."""
 
     constants: Mapping[str, float] = field(default_factory=dict)
     padded_by: str | None = None
