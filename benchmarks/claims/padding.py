@@ -10,7 +10,7 @@ networks without it in their name. Prints one JSON object: how many times less C
 ratio of the sums over all batches, with a 95 % interval by drawing turns anew, how much of the padded batches is
 padding, and the largest difference of predictions.
 
-It takes about five minutes.
+It takes about four minutes.
 """
 
 from __future__ import annotations
