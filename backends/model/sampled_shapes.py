@@ -20,7 +20,7 @@ import numpy as np
 from servefit.backends.model.archive import visible_files
 from servefit.backends.model.finding import unpack_bounded
 from servefit.backends.model.input_shapes import DATATYPES, InputShape, input_shapes
-from servefit.errors import CorruptModel
+from servefit.errors import CorruptModel, PayloadMismatch
 from servefit.state import temporary_folder
 
 _ROWS = "rows"
@@ -33,7 +33,7 @@ _Request: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]
 
 def sampled_shapes(sample: Any) -> dict[str, InputShape]:
     """Return the shapes of the inputs in ``sample``; empty where it does not tell them, as a table or text does not.
-    Raises SpecError for more values than a request may have."""
+    Raises PayloadMismatch for rows without values, SpecError for more values than a request may have."""
     requests = _requests(Path(sample)) if isinstance(sample, str | Path) else _of_objects(sample)
     if all(len(known) == 1 for known in requests):
         requests = [{"arr_0": next(iter(known.values()))} for known in requests]
@@ -45,6 +45,9 @@ def sampled_shapes(sample: Any) -> dict[str, InputShape]:
         seen = [known[name] for known in requests]
         if datatype not in DATATYPES or any(kind != datatype or len(own) != len(sizes) for kind, own in seen):
             return {}
+        if any(0 in own for _, own in seen):
+            source = Path(sample).name if isinstance(sample, str | Path) else "array"
+            raise PayloadMismatch(source, expected=f"rows with values in {name!r:.60}", got="a size of 0")
         told: list[int | str] = [
             found[0] if len(set(found)) == 1 else names.setdefault(found, f"size_{len(names) + 1}")
             for found in zip(*(own for _, own in seen), strict=True)

@@ -1,19 +1,12 @@
-"""A model of PyTorch on the command line, from its file to answers."""
+"""A model of PyTorch on the command line, from its file to a recommendation."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests.backends.torch.modules import EXAMPLES, feeds, mlp, save_program, save_script
-from tests.backends.torch.test_programs import expected
-from tests.cli.conftest import COMMAND
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +25,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_program_is_recommended_and_then_served(servefit: Servefit, state: Path, rows: Path, tmp_path: Path) -> None:
+def test_a_program_is_recommended_where_it_is_trusted(servefit: Servefit, rows: Path, tmp_path: Path) -> None:
     make, example, free = EXAMPLES["mlp"]
     model = save_program(tmp_path / "model.pt2", make(), example, free)
     traffic = ("--payload", rows, "--rate", "20/s", "--sla", "p95=500ms", "--budget", "60s", "--max-tests", "1", *ALONE)
@@ -42,24 +35,7 @@ def test_a_program_is_recommended_and_then_served(servefit: Servefit, state: Pat
     ended = servefit("recommend", model, *traffic, "--trust-pickle", "--name", "program")
     assert ended.status in (0, 3), ended.stderr  # how sure a verdict is, is for the machine to say
     compiled = {each["backend"]: each["status"] for each in ended.document["compilation"]}
-    assert compiled["onnxruntime"] == compiled["torch"] == "COMPLETED"
-    command = [*COMMAND, "serve", "--model", str(model), "--trust-pickle", "--port", "0", "--quiet"]
-    environment = {**os.environ, "SERVEFIT_HOME": str(state)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            assert process.stdout is not None
-            url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
-            given = feeds("mlp", 3)
-            body = json.dumps({"instances": given["input"].tolist()}).encode()
-            request = urllib.request.Request(
-                f"{url.rstrip('/')}/invocations", body, {"Content-Type": "application/json"}
-            )
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                got = json.load(answer)["predictions"]
-            np.testing.assert_allclose(np.array(got), expected(mlp(), given)[0], rtol=1e-4, atol=1e-5)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+    assert compiled["torch"] == "COMPLETED"  # which others there is time for depends on the machine
 
 
 def test_the_shapes_of_torchscript_are_those_of_the_payload(servefit: Servefit, rows: Path, tmp_path: Path) -> None:

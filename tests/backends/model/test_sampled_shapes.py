@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from servefit.backends.model.sampled_shapes import sampled_shapes
-from servefit.errors import SpecError
+from servefit.errors import PayloadMismatch
 
 
 def told(sample: Any) -> dict[str, str]:
@@ -62,5 +62,5 @@ def test_what_is_no_arrays_of_rows_tells_nothing(sample: Any) -> None:
 
 
 def test_an_empty_row_is_refused() -> None:
-    with pytest.raises(SpecError, match="neither a number above 0 nor a name"):
+    with pytest.raises(PayloadMismatch, match="rows with values in 'ids'"):
         sampled_shapes(text(0))
