@@ -117,7 +117,9 @@ def by_servefit(case: Case, budget: str) -> Found | None:
     said = {
         "backend": name,
         "seconds": round(job.elapsed_s, 1),
-        "left out": {each.name: each.reason for each in job.skipped if each.kind == "backend"},
+        "left out": {
+            each.name: each.reason for each in job.skipped if each.name.startswith(("onnxruntime", "openvino"))
+        },
         "compiled": {
             each.backend: each.reason or (each.status if each.quality is None else each.quality.short)
             for each in job.compilation
