@@ -15,7 +15,7 @@ servefit's, with its 95 % interval over the sets. Each artifact's drop is told o
 each.
 
 Prints one JSON object. The exit status is 1 if servefit's artifact is shown to break the limit, or to be more than 5 %
-slower than another that is not; what is too noisy to tell is said. It takes about ten minutes.
+slower than another that is not; what is too noisy to tell is said. It takes about twenty minutes.
 """
 
 from __future__ import annotations
