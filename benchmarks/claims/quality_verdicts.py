@@ -9,7 +9,7 @@ power that so many rows have; the rest is UNDECIDED, or a FAIL, which is wrong. 
 shares are also summed over all outcomes, which has no luck in it.
 
 Prints one JSON object. An aim is missed where a sum is above 5 %, or where so many of the sets are, that with 5 % it
-would happen once in a hundred times. The exit status is 1 then. It takes about five minutes.
+would happen once in a hundred times. The exit status is 1 then. It takes about fifteen minutes.
 """
 
 from __future__ import annotations
