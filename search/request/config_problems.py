@@ -41,6 +41,7 @@ _FORMS = {
     "duration": "120s or 2m",
     "spawn": "2/min",
     "batch_delay": "500us or 1ms",
+    "input": "zeros, a number, or float32[rows,3]",
 }
 """What a text looks like that both the schema and the parser of its option take."""
 
@@ -130,7 +131,8 @@ def _problem(problem: str, path: str, value: Any, *, secret: bool) -> SpecError:
         return SpecError(path, shown, f"has no {key[1]}")
     if kind in _CHOICES:
         return SpecError.unknown(path, str(value), _CHOICES[kind]())
-    lacks_unit = type(value) in (int, float) and kind in _FORMS and not _LIMITS_WITHOUT_PERCENTILE.fullmatch(path)
+    has_unit = kind in _FORMS and kind in _PARSERS and not _LIMITS_WITHOUT_PERCENTILE.fullmatch(path)
+    lacks_unit = type(value) in (int, float) and has_unit
     if lacks_unit or "matching regex" in problem:
         return _parser_error(kind, path, value) or SpecError(path, shown, f"does not look like {_FORMS[kind]}")
     return _type_error(problem, path, shown)
@@ -138,6 +140,8 @@ def _problem(problem: str, path: str, value: Any, *, secret: bool) -> SpecError:
 
 def _parser_error(kind: str, path: str, value: Any) -> SpecError | None:
     """Return what the parser of ``kind`` says of ``value``, None where it takes it."""
+    if kind not in _PARSERS:
+        return None
     try:
         _PARSERS[kind](path, str(value))
     except SpecError as error:

@@ -32,7 +32,7 @@ NOT_YET_KEPT = {
     "AfterIdle", "Deviation", "DeviationLimit", "EndpointCosts", "KnownPrice", "ModelAlone",
     *("Quality", "QualityDrop", "QualityLimit"),
     *("Attempt", "CallsTime", "Constant", "HostTiming", "JobHost", "Output", "Padding", "PlanRequest", "Size"),
-    *("ScriptCost", "UsedSizes", "WorkTime"),
+    *("SaidShape", "ScriptCost", "UsedSizes", "WorkTime"),
 }  # fmt: skip
 """Of jobs of schema 4 and 5, and of prices that were set, whose set is made with its release, as ``make`` says."""
 

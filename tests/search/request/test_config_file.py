@@ -381,7 +381,7 @@ def test_a_file_that_is_no_plain_mapping_is_refused(content: bytes, words: str) 
         ("max_tests: 1\nmax_parallel_tests: 2", "max_parallel_tests: 2 is more than"),
         ("name: a b", "name: 'a b' is not a name of letters"),
         ("model: {file: m}", "model: {'file': 'm'} is not text"),
-        ("input: {sr: fast}", "input.sr: 'fast' is"),
+        ("input: {sr: fast}", "input.sr: 'fast' does not look like zeros, a number, or float32[rows,3]"),
         ("input: 16000", "input: 16000 is not"),
         ("size: {tokens: [3, 0]}", "size.tokens[1]: 0 is not above zero"),
         ("size: {tokens: []}", "size.tokens: [] is empty"),
