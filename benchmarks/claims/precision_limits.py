@@ -193,15 +193,15 @@ def main() -> int:
     parser.add_argument("--sets", type=int, default=5, choices=STUDENT_95, help="of fresh processes")
     parser.add_argument("--only", default="", help="networks whose names have this in them")
     asked = parser.parse_args()
-    parts = [
+    trained, given, held = (
         drawn(np.random.default_rng(nth), rows, training=rows == TRAINED)
         for nth, rows in enumerate((TRAINED, GIVEN, HELD))
-    ]
+    )
     document: dict[str, Any] = {"machine": machine(describe_host()), "limit": asked.limit, "networks": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name, function in NETWORKS.items():
             if asked.only in name:
-                case = made(function, *parts, folder=Path(folder, function), limit=asked.limit)
+                case = made(function, trained, given, held, folder=Path(folder, function), limit=asked.limit)
                 document["networks"][name] = compared(case, asked.olive, asked.budget, asked.sets)
     document["met"] = all(each["met"] for each in document["networks"].values())
     print(json.dumps(document, indent=1))
