@@ -47,8 +47,8 @@ def backend_names() -> tuple[str, ...]:
 def candidate_names(library: Library) -> tuple[str, ...]:
     """Return the names of the backends that are tried with a model of ``library`` unasked: a script is served by itself
     or by another package's backend, and the backend of scripts serves nothing else."""
-    ours = ("script",) if library is Library.SCRIPT else tuple(name for name in BUILT_IN if name != "script")
-    return (*ours, *(name for name in backend_names() if name not in BUILT_IN))
+    is_script = library is Library.SCRIPT
+    return tuple(name for name in backend_names() if name not in BUILT_IN or (name == "script") is is_script)
 
 
 def imported(name: str) -> Backend:

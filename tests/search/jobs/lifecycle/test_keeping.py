@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -100,7 +101,8 @@ def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(
 ) -> None:
     shutil.copytree(kept_job.state, state, dirs_exist_ok=True)
     second = servefit.right_size(model, **{**QUICK, "job_name": "again"})
-    assert any("tests of earlier jobs had measured" in warning for warning in second.warnings)
+    # How many of them are of the second job's batch sizes depends on what was the quickest.
+    assert any(re.search("[1-9] tests? of earlier jobs had measured", warning) for warning in second.warnings)
     timed = [step for step in kept_job.job.steps if step.kind == "service_time"]
     assert timed
     assert not [step for step in second.steps if step.kind == "service_time"], "service times are known already"
