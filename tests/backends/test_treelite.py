@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import pytest
 
 PROGRAM = """
+import os
 import sys
+os.sched_setaffinity(0, range(os.cpu_count()))  # Treelite refuses more threads than there are CPUs
 import numpy as np
 import torch
 torch.set_num_threads(1)
