@@ -48,7 +48,7 @@ NOT_RUN = {
     r"servefit \S+ .*--target cuda.*": "takes a GPU",
     r"servefit \S+ .*--storage postgresql://.*": "takes a database server",
     r"servefit \S+ .*--allow-remote.*": "takes another machine",
-    r"servefit \S+ .*(encoder|vad|speech)\.onnx.*": "takes a network of the reader's: tests/cli/test_inputs.py has some",
+    r"servefit \S+ .*(encoder|vad|speech)\.onnx.*": "takes a network: tests/cli/test_inputs.py has some",
     r"servefit \S+ pipeline\.pkl .*": "takes a pipeline of the reader's: tests/cli/test_pipelines.py has one",
     r"servefit \S+ model\.tar\.gz .+": "takes a script of the reader's: tests/cli/test_scripts.py has some",
     r"servefit \S+ (model\.(pt2|pth)|\./all-MiniLM-L6-v2) .+": "takes a module: tests/backends/torch has some",
