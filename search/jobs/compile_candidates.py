@@ -249,6 +249,7 @@ class _CompilationRules:
     def why_not(self, name: str, target: Target) -> str | None:
         """Return why a backend is left out, None where it is not."""
         from servefit.backends.compilation import is_cached
+        from servefit.backends.registry import BUILT_IN
 
         capabilities, budget_s = self.offered[name], self.request.time_limit_s
         if self._is_late(name) and not self._has_answered(name):
@@ -256,7 +257,9 @@ class _CompilationRules:
         allowed = (Precision.EXACT, *self.request.precision.allowed)
         if not self._is_asked_for(name) and capabilities.precision not in allowed:
             return f"it computes in {capabilities.precision}; allow that with --allow-precision and a limit"
-        for availability in (capabilities.probe(target), capabilities.supports(self.model)):
+        asked = [capabilities.probe(target), capabilities.supports(self.model)]
+        # Nobody is told to install what serves no such model. What another package offers may not be there to say so.
+        for availability in reversed(asked) if name in BUILT_IN else asked:
             if not availability.available:
                 return "; ".join(part for part in (availability.reason, availability.remedy) if part)
         if budget_s is None or is_cached(self.model, name, target, self.payload):

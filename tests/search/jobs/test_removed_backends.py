@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import servefit
+from servefit.backends.torch import TorchBackend
+from servefit.backends.treelite import TreeliteBackend
+from servefit.backends.types import Availability
 from servefit.errors import SpecError
 from servefit.search.jobs.job import JobInterrupted
 from servefit.search.jobs.lifecycle import load_job, resume_job
@@ -65,6 +68,16 @@ def test_a_backend_that_was_compiled_and_is_gone_is_reported_as_left_out(
         ("backend", "fleeting", "no package offers it any more; install again what offered it when the job began")
     ]
     assert {trial.configuration.backend for trial in job.trials} == {"xgboost"}
+
+
+def test_nobody_is_told_to_install_what_does_not_serve_the_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = Availability.no("it is not installed", remedy="pip install it")
+    for backend in (TorchBackend, TreeliteBackend):
+        monkeypatch.setattr(backend, "probe", lambda *_: missing)
+    job = servefit.right_size(model, **{**ASKED, "job_duration_in_seconds": 30, "max_tests": 1})
+    reasons = {skipped.name: skipped.reason for skipped in job.skipped}
+    assert reasons["torch"] == "it serves modules of PyTorch, and this is one of xgboost"
+    assert reasons["treelite"] == "it is not installed; pip install it"
 
 
 def test_a_job_is_not_taken_up_without_a_backend_that_it_names_and_can_be_once_that_is_back(
