@@ -130,5 +130,7 @@ def _evidence(loops: Sequence[Run], request: JobRequest, first: Trial, chances: 
 
 
 def _instance_counts(request: JobRequest, first: Trial) -> int:
-    """Return how many numbers of instances the ``first`` test chose from."""
-    return len(instance_counts(request.sla.rate_per_s or 0.0, first.capacity.throughput_per_s))
+    """Return how many numbers of instances the ``first`` test chose from; one where nothing was answered, since it
+    tried none then."""
+    per_s = first.capacity.throughput_per_s
+    return len(instance_counts(request.sla.rate_per_s or 0.0, per_s)) if per_s else 1

@@ -85,6 +85,15 @@ def test_a_disturbed_test_is_left_out_and_too_many_spoil_the_trial() -> None:
     assert (spoilt.verdict, spoilt.reason) == ("INVALID", "others used 40 % of the CPUs")
 
 
+def test_a_first_test_that_answered_nothing_is_counted_too() -> None:
+    request = request_of()
+    first, *others = parts_of(request, 1.0, 1.0, 1.0)
+    starved = replace(first.trial, capacity=replace(first.trial.capacity, throughput_per_s=0.0))
+    whole = confirmed_trial([replace(first, trial=starved), *others], request)
+    assert whole.at_rate is not None
+    assert whole.at_rate.samples == sum(part.trial.judged.samples for part in (first, *others))
+
+
 def test_one_test_alone_is_the_trial() -> None:
     request = request_of()
     (part,) = parts_of(request, 1.0)
