@@ -73,10 +73,15 @@ install_servefit() {
         ((!${#options[@]})) || return 1
         "$environment/bin/python" -m pip install --quiet --no-compile --editable "$requirement"
     fi
-    # Installers compile one file at a time; all cores together, without the tests of the libraries, take an eighth of
-    # the time.
-    "$environment/bin/python" -W ignore -m compileall -qq -j 0 -x '/tests/' "$environment/lib"
+    compile_modules "$environment"
     echo "$requirement $state" >>"$installed"
+}
+
+# compile_modules ENVIRONMENT: installers compile one file at a time; all cores together, without the tests of the
+# libraries, take an eighth of the time. Libraries bring files for newer versions of Python, as torch does, which are
+# imported under no other: what does not compile is left.
+compile_modules() {
+    "$1/bin/python" -W ignore -m compileall -qq -j 0 -x '/tests/' "$1/lib" || true
 }
 
 # install_with_uv ENVIRONMENT ARGUMENT...: the same as pip in half of the time, from where pip would get it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +193,19 @@ def test_a_python_without_what_an_environment_takes_is_named_with_how_to_mend_it
     ended = sourced("find_interpreter 3.98", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert ended.returncode == 1
     assert f"{found} cannot make virtual environments, or has no headers; install them" in ended.stderr
+
+
+def test_modules_are_compiled_beside_one_for_a_newer_python(tmp_path: Path) -> None:
+    """PyTorch has one; with it the script had ended, without a word."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    modules = tmp_path / "lib"
+    modules.mkdir()
+    (modules / "plain.py").write_text("ONE = 1\n")
+    (modules / "newer.py").write_text("def f[of a version to come]: pass\n")
+    ended = sourced(f"compile_modules {tmp_path}; echo went on")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "went on\n", "")
+    assert [compiled.name.split(".")[0] for compiled in (modules / "__pycache__").iterdir()] == ["plain"]
 
 
 def test_uv_gets_packages_from_where_pip_was_told_to() -> None:
