@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Protocol
 
@@ -45,8 +46,17 @@ class Place:
     shape: tuple[int, ...]
 
 
-@shown()
 @dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where all tensors lie in a row: the column in which texts begin, and how many texts each of theirs has."""
+
+    places: Sequence[Place]
+    texts_begin: int
+    texts: Sequence[int]
+
+
+@shown()
+@dataclass(frozen=True)
 class Packing:
     """The order in which sizes, by their names, and tensors lie in a row. ``TEXT_SIZE`` is the last of the sizes where
     some tensors hold texts."""
@@ -54,9 +64,15 @@ class Packing:
     tensors: Sequence[Tensor]
     sizes: Sequence[str]
 
-    @property
+    @cached_property
     def has_texts(self) -> bool:
         return TEXT_SIZE in self.sizes
+
+    @cached_property
+    def is_table(self) -> bool:
+        """Whether tensors have the same places in all rows, as the columns of a table do: of these, texts alone are
+        longer or shorter."""
+        return len(self.sizes) == self.has_texts
 
     def places(self, sizes: Mapping[str, int]) -> list[Place]:
         """Return where each tensor lies in a row of these sizes. Those of texts share a part of the row, and begin and
@@ -98,28 +114,34 @@ class Packing:
         """Return the values of each tensor in rows that have all these sizes but that of texts, (rows, *shape): views
         of ``rows`` where it holds numbers, else Python's own strings. Raises UnicodeDecodeError for bytes that are no
         text."""
-        places = self.places(sizes)
-        numbers = [
-            None if at.tensor.datatype == TEXT else rows[:, at.start : at.stop].reshape(len(rows), *at.shape)
-            for at in places
-        ]
-        if not self.has_texts:
-            return [values for values in numbers if values is not None]
-        counts = [prod(at.shape) for at in places if at.tensor.datatype == TEXT]
-        start = self.width({**sizes, TEXT_SIZE: 0})
-        told = rows[:, len(self.sizes) - 1].astype(np.int64).tolist()
-        lists = [decoded(row[start : start + told[nth]], sum(counts)) for nth, row in enumerate(rows)]
+        layout = self._table_layout if self.is_table else self._layout(sizes)
+        count, begin = len(rows), 0
+        lists = self._texts(rows, layout) if self.has_texts else []
+        texts = iter(layout.texts)
         found: list[np.ndarray] = []
-        begin = 0
-        for at, values in zip(places, numbers, strict=True):
-            if values is not None:
-                found.append(values)
+        for at in layout.places:
+            if at.tensor.datatype != TEXT:
+                found.append(rows[:, at.start : at.stop].reshape(count, *at.shape))
                 continue
-            end = begin + prod(at.shape)
-            texts = [text for each in lists for text in each[begin:end]]
-            found.append(object_array(texts, (len(rows), *at.shape)))
+            end = begin + next(texts)
+            found.append(object_array([text for each in lists for text in each[begin:end]], (count, *at.shape)))
             begin = end
         return found
+
+    def _texts(self, rows: np.ndarray, layout: _Layout) -> list[list[str | None]]:
+        """Return the texts of each of ``rows``."""
+        begin, count = layout.texts_begin, sum(layout.texts)
+        widths = rows[:, len(self.sizes) - 1].astype(np.int64).tolist()
+        return [decoded(rows[nth, begin : begin + width], count) for nth, width in enumerate(widths)]
+
+    def _layout(self, sizes: Mapping[str, int]) -> _Layout:
+        places = self.places(sizes)
+        texts = [prod(at.shape) for at in places if at.tensor.datatype == TEXT]
+        return _Layout(places, self.width({**sizes, TEXT_SIZE: 0}), texts)
+
+    @cached_property
+    def _table_layout(self) -> _Layout:
+        return self._layout({})
 
     def width(self, sizes: Mapping[str, int]) -> int:
         """Return how many columns a row of these sizes has."""

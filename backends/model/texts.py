@@ -42,6 +42,4 @@ def object_array(texts: Sequence[str | None], shape: tuple[int, ...]) -> np.ndar
     """Return ``texts`` as an array of Python's own strings, of ``shape``."""
     import numpy as np
 
-    array = np.empty(len(texts), dtype=object)
-    array[:] = texts
-    return array.reshape(shape)
+    return np.array(texts, dtype=object).reshape(shape)
