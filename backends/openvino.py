@@ -20,6 +20,7 @@ from servefit.backends.model.types import Task
 from servefit.backends.openvino_indices import watch_indices
 from servefit.backends.openvino_library import compiled_network, core, imported_silently, reason_of
 from servefit.backends.openvino_session import OpenVinoSession
+from servefit.backends.openvino_shapes import shapes_follow_inputs
 from servefit.backends.tensor_predictor import TensorPredictor
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import BackendError, CompileFailed, RowsRefused
@@ -72,7 +73,7 @@ class OpenVinoBackend:
         return 1.0 + model.size_bytes / 2e7
 
     def cache_key(self) -> str:
-        return f"{self.arithmetic}, openvino 1, onnx_io 4"
+        return f"{self.arithmetic}, openvino 2, onnx_io 4"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         return self._written(workdir, converted(model, self.name))
@@ -87,13 +88,18 @@ class OpenVinoBackend:
             compiled_network(workdir / _IR, self.name, self.arithmetic, Settings(threads=1))
         except BackendError as error:
             raise CompileFailed(self.name, str(error).removeprefix(f"{self.name}: ")) from error
-        return {**network.facts, "table_rows": table_rows}
+        follows = shapes_follow_inputs(core().read_model(str(workdir / _IR)), OnnxInterface.from_facts(network.facts))
+        return {**network.facts, "table_rows": table_rows, "shapes_follow_inputs": follows}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
         facts = dict(artifact.facts)
-        table_rows = facts.pop("table_rows")
-        compiled = compiled_network(artifact.folder / _IR, self.name, self.arithmetic, settings)
-        return _OpenVinoPredictor(OpenVinoSession(compiled, self.name, table_rows), facts, self.name)
+        session = OpenVinoSession(
+            compiled_network(artifact.folder / _IR, self.name, self.arithmetic, settings),
+            self.name,
+            facts.pop("table_rows"),
+            shapes_follow_inputs=facts.pop("shapes_follow_inputs", False),  # artifacts of before do not say
+        )
+        return _OpenVinoPredictor(session, facts, self.name)
 
 
 class OpenVinoBf16Backend(OpenVinoBackend):

@@ -35,7 +35,7 @@ from servefit.backends.openvino_library import check_properties, compiled_networ
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.reference import reference
 from servefit.backends.registry import imported
-from servefit.backends.types import Precision, Settings, Target
+from servefit.backends.types import Artifact, Precision, Settings, Target
 from servefit.errors import BackendError, CompileFailed, RowsRefused
 
 WIDE = 1024
@@ -254,6 +254,64 @@ def test_a_request_of_a_size_that_the_model_refuses_is_not_answered_with_the_ans
     with pytest.raises(RowsRefused):
         predictor.predict(np.array([[2, 1, 2]], dtype=np.float32))
     np.testing.assert_allclose(predictor.predict(np.array([[4, 1, 1, 1, 1]], dtype=np.float32)), [[1, 1]])
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["by another thread", "directly"])
+def test_a_call_of_shapes_that_went_well_before_is_answered_as_its_own(wide: Model, direct: bool) -> None:
+    """A call of shapes that are new is another way through OpenVINO than those after it."""
+    rows = np.random.default_rng(0).standard_normal((9, 64)).astype(np.float32)
+    artifact = compile_model(wide, "openvino").artifact
+    assert artifact.facts["shapes_follow_inputs"] is True
+    predictor = load_predictor(artifact, Settings(threads=1))
+    if direct:
+        for count in (1, 3):
+            predictor.predict(np.zeros((count, 64), dtype=np.float32))
+    expected = reference(wide)(rows)
+    for count in (1, 3, 1, 3, 1):
+        np.testing.assert_allclose(predictor.predict(rows[:count]), expected[:count], rtol=1e-4, atol=1e-5)
+        rows, expected = rows[1:], expected[1:]
+
+
+def test_where_values_decide_what_shapes_there_are_a_call_is_not_answered_with_the_answer_before(
+    tmp_path: Path,
+) -> None:
+    """The first number of a row says by how many cuts the other four are made parts, whose numbers are added up: two
+    cuts would make three."""
+    nodes = [
+        node("Split", ["x", "lengths"], ["first", "others"], axis=1),
+        node("ReduceMax", ["first"], ["most"], keepdims=0),
+        node("Cast", ["most"], ["cuts"], to=INT64),
+        node("Add", ["cuts", "one"], ["parts"]),
+        node("Concat", ["rows", "parts", "rest"], ["shape"], axis=0),
+        node("Reshape", ["others", "shape"], ["cut"]),
+        node("ReduceSum", ["cut", "axes"], ["y"], keepdims=0),
+    ]
+    constants = {
+        "lengths": np.array([1, 4]),
+        "one": np.array([1]),
+        "rows": np.array([0]),
+        "rest": np.array([-1]),
+        "axes": np.array([1, 2]),
+    }
+    file = save(tmp_path / "cut.onnx", {"x": (FLOAT, ["n", 5])}, nodes, {"y": FLOAT}, constants)
+    model = Model.load(file)
+    # The rows that compile_model draws would ask for cuts without end.
+    openvino, folder = imported("openvino"), tmp_path / "artifact"
+    folder.mkdir()
+    facts = openvino.compile(model, Target.CPU, folder)
+    assert facts["shapes_follow_inputs"] is False
+    artifact = Artifact(
+        backend="openvino",
+        backend_version="",
+        model_digest=model.digest,
+        target=Target.CPU,
+        folder=folder,
+        facts=facts,
+    )
+    predictor = openvino.load(artifact, Settings(threads=1))
+    assert predictor.predict(np.array([[1, 1, 2, 3, 5]], dtype=np.float32)).tolist() == [11]
+    with pytest.raises(RowsRefused):
+        predictor.predict(np.array([[2, 1, 2, 3, 4]], dtype=np.float32))
 
 
 def test_a_model_that_it_cannot_read_is_refused_with_its_reason(tmp_path: Path) -> None:
