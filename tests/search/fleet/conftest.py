@@ -160,6 +160,7 @@ class AgentProcess:
 
 
 StartAgent = Callable[..., AgentProcess]
+Servefit = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -312,3 +313,17 @@ def rows(url: str, statement: str) -> list[tuple[object, ...]]:
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with engine.begin() as connection:
         return [tuple(row) for row in connection.execute(text(statement))]
+
+
+@pytest.fixture
+def environment(fleet_url: str, tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "SERVEFIT_STORAGE": fleet_url, "SERVEFIT_HOME": str(tmp_path / "coordinator")}
+
+
+@pytest.fixture
+def servefit(environment: dict[str, str]) -> Servefit:
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "servefit", *arguments]
+        return subprocess.run(command, env={**environment, **changes}, capture_output=True, text=True, timeout=120)
+
+    return run

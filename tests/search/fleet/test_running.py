@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.search.fleet.conftest import StartAgent, eventually, rows
+from tests.search.fleet.conftest import Servefit, StartAgent, eventually, rows
 from tests.tiny_model import tiny_model
 
 pytestmark = pytest.mark.alone
-
-Servefit = Callable[..., subprocess.CompletedProcess[str]]
 
 _JOB = ("--backend", "xgboost", "--deploy", "library", "--no-http", "--allow-noise", "--max-tests", "2")
 
@@ -25,20 +21,6 @@ _JOB = ("--backend", "xgboost", "--deploy", "library", "--no-http", "--allow-noi
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return tiny_model(tmp_path / "model.ubj")
-
-
-@pytest.fixture
-def environment(fleet_url: str, tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "SERVEFIT_STORAGE": fleet_url, "SERVEFIT_HOME": str(tmp_path / "coordinator")}
-
-
-@pytest.fixture
-def servefit(environment: dict[str, str]) -> Servefit:
-    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "servefit", *arguments]
-        return subprocess.run(command, env={**environment, **changes}, capture_output=True, text=True, timeout=120)
-
-    return run
 
 
 def test_a_job_measures_on_every_host_that_is_chosen_and_nowhere_else(
