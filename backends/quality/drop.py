@@ -49,16 +49,19 @@ def worst_of(found: list[QualityDrop]) -> QualityDrop:
 
 
 def reference_score(metric: Metric, reference: Scored) -> float:
-    """Return the metric of the reference. Raises SpecError where it is none: with one class alone, or all labels
-    equal."""
-    if metric.name in ("auc", "f1") and len(np.unique(reference.labels)) < 2:
+    """Return the metric of the reference. Raises SpecError where it is none, or says nothing: with one class alone, or
+    all labels equal."""
+    if metric.labels != "numbers" and len(np.unique(reference.labels)) < 2:
         only = int(reference.labels[0])
-        raise SpecError(
-            "quality", None, f"has one class only, {only}: there is no {metric.name} of that", remedy="add others"
-        )
-    if metric.largest > 1 and metric.largest >= reference.predictions.shape[1]:
-        outputs = reference.predictions.shape[1]
-        raise SpecError("metric", metric.name, f"is 1 whatever is predicted: the model has {outputs} outputs")
+        says = f"there is no {metric.name} of that" if metric.outcomes is None else f"what always says {only} is right"
+        raise SpecError("quality", None, f"has one class only, {only}: {says}", remedy="add rows of others")
+    outputs = reference.predictions.shape[1]
+    if metric.largest is not None and metric.largest >= outputs:
+        if outputs == 1:
+            problem, remedy = "looks for a class among the outputs, and the model has one", "take accuracy"
+        else:
+            problem, remedy = f"is 1 whatever is predicted: the model has {outputs} outputs", "take a smaller number"
+        raise SpecError("metric", metric.name, problem, remedy=remedy)
     score = _score(metric, reference)
     if not isfinite(score):
         raise SpecError("metric", metric.name, "is not a number on these rows", remedy="check the labels")

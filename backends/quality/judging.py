@@ -7,6 +7,7 @@ backend of the job; else it is a failed compilation, with its numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from servefit.backends.quality.findings import Quality
 from servefit.backends.quality.labels import fitting_labels, read_labels
 from servefit.backends.quality.metrics import metric_named
 from servefit.backends.quality.own_metric import own_bounds, own_score
-from servefit.backends.quality.scored import Scored, scored_columns, threshold_for
+from servefit.backends.quality.scored import Scored, classes_told, is_raw, scored_columns, threshold_for
 from servefit.backends.quality.ways import candidate_predictions, reference_predictions
 from servefit.errors import CompileFailed, LimitNotKept, SpecError
 
@@ -66,13 +67,30 @@ def judged_rows(limits: PrecisionLimits, model: Model, payload: Payload | None) 
             f"judge on, and {payload.source} has {len(payload.rows)}",
             remedy=_REMEDY,
         )
+    if (different := _different(payload.rows, MIN_JUDGED_ROWS + MIN_ROWS)) < MIN_JUDGED_ROWS + MIN_ROWS:
+        raise SpecError(
+            field,
+            None,
+            f"takes {MIN_JUDGED_ROWS + MIN_ROWS} different rows at least, {MIN_ROWS} to calibrate on and "
+            f"{MIN_JUDGED_ROWS} to judge on, and {payload.source} has {different} of them in {len(payload.rows):,}",
+            remedy=_REMEDY,
+        )
     labels, quality = None, limits.quality
     if quality is not None:
-        columns = scored_columns(model.signature)
-        outputs = len(range(*columns.indices(model.signature.outputs)))
-        metric = metric_named(quality.metric)
-        labels = fitting_labels(quality.labels, payload, quality.source, metric, outputs)[rest]
+        metric, classes = metric_named(quality.metric), classes_told(model.signature)
+        labels = fitting_labels(quality.labels, payload, quality.source, metric, classes)[rest]
     return JudgedRows(rows=np.ascontiguousarray(payload.rows[rest]), labels=labels)
+
+
+def _different(rows: np.ndarray, enough: int) -> int:
+    """Return how many of ``rows`` differ from each other, and no more than ``enough``: a row that comes again shows
+    nothing of others, and may have been calibrated on."""
+    found: set[bytes] = set()
+    for row in rows:
+        found.add(sha256(np.ascontiguousarray(row).tobytes()).digest())
+        if len(found) >= enough:
+            break
+    return len(found)
 
 
 _REMEDY = "give a payload of that many rows, as different as your traffic is, with --payload"
@@ -184,7 +202,12 @@ def _depends_on_batch(model: Model, candidates: dict[Way, np.ndarray]) -> bool:
 def _scored(model: Model, reference: np.ndarray, predictions: np.ndarray, labels: np.ndarray) -> Scored:
     columns = scored_columns(model.signature)
     table, told = (each.reshape(len(each), -1)[:, columns] for each in (predictions, reference))
-    return Scored(predictions=table.astype(np.float64), labels=labels, threshold=threshold_for(model.signature, told))
+    return Scored(
+        predictions=table.astype(np.float64),
+        labels=labels,
+        threshold=threshold_for(model.signature, told),
+        raw=is_raw(told),
+    )
 
 
 def _reference_score(limit: QualityLimit, model: Model, reference: np.ndarray, labels: np.ndarray) -> float:

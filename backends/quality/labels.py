@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 50_000_000
 """Ten thousand rows take a few hundred kilobytes; what is longer is some other file."""
 
+_MOST_CLASSES = 2**31
+"""No model tells more of them apart, and every number below is a whole one of 64 bits."""
+
 _NAMES = ("label", "labels", "target", "y", "class")
 """The column of the labels in a table that has several."""
 
@@ -63,11 +66,11 @@ def label_values(labels: Any, *, source: str = "array") -> tuple[float, ...]:
 
 
 def fitting_labels(
-    labels: tuple[float, ...], payload: Payload, source: str, metric: Metric | None, outputs: int
+    labels: tuple[float, ...], payload: Payload, source: str, metric: Metric | None, classes: int | None
 ) -> np.ndarray:
     """Return the label of each row of ``payload``, class numbers as whole numbers. ``metric`` is None for a function of
     the user's own. Raises SpecError where they do not fit the payload, or the metric, or a model of so many
-    ``outputs``."""
+    ``classes``, None where nobody knows how many it has."""
     rows = len(payload.rows)
     whole = payload.truncated_from or rows
     if len(labels) not in (rows, whole):
@@ -88,16 +91,17 @@ def fitting_labels(
             f"has the label {values[wrong]:g} in row {wrong + 1}, which is no class number (metric {metric.name})",
             remedy="number classes from 0, as the outputs of the model are",
         )
-    numbers = values.astype(np.int64)
-    known = outputs if outputs > 1 else 2 if metric.labels == "two classes" else None
-    if known is not None and numbers.max(initial=0) >= known:
+    known = 2 if classes is None and metric.labels == "two classes" else classes
+    largest = values.max(initial=0)
+    if largest >= (_MOST_CLASSES if known is None else known):
+        has = f"and the model has {known}" if known is not None else "which is no class number"
         raise SpecError(
             "quality",
             source,
-            f"has the class {int(numbers.max())}, and the model has {known}",
+            f"has the class {largest:.15g}, {has}",
             remedy="number classes from 0, as the outputs of the model are",
         )
-    return numbers
+    return values.astype(np.int64)
 
 
 def _column(lines: list[list[str]], source: str) -> tuple[float, ...]:

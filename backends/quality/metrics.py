@@ -31,7 +31,7 @@ class Metric:
 
     ``labels`` says which it takes: numbers, class numbers, or those of two classes. ``relative`` metrics are errors,
     of which less is better; ``lost`` tells the metric of a candidate for which so many more rows went wrong, as wrong
-    as they can.
+    as they can. ``largest`` is how many outputs of a row are looked at, where that is not for the metric to say.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Metric:
     outcomes: Outcomes | None = None
     relative: bool = False
     lost: Callable[[Scored, int], float] | None = None
-    largest: int = 1
+    largest: int | None = None
 
 
 def metric_named(name: str) -> Metric | None:
@@ -53,7 +53,7 @@ def metric_named(name: str) -> Metric | None:
     return None if is_function(name) else _METRICS[name]
 
 
-def _of_outcomes(name: str, outcomes: Outcomes, *, largest: int = 1) -> Metric:
+def _of_outcomes(name: str, outcomes: Outcomes, *, largest: int | None = None) -> Metric:
     """Return the metric that is the share of rows that are right."""
 
     def share(scored: Scored, weights: np.ndarray) -> np.ndarray:
@@ -97,10 +97,19 @@ def _f1(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 
 def _f1_lost(scored: Scored, rows: int) -> float:
-    """Return F1 where so many more of the rows that were rightly found are not found."""
+    """Return F1 where so many more of the rows that were rightly found are not found: of two classes those of the
+    second, of more those of the rarest, which are taken for the rarest of the others."""
     decisions = scored.decisions.copy()
-    found = np.flatnonzero((decisions == scored.labels) & (scored.labels > 0))[:rows]
-    decisions[found] = 0
+    right = decisions == scored.labels
+    if scored.classes == 2:
+        decisions[np.flatnonzero(right & (scored.labels > 0))[:rows]] = 0
+    else:
+        known, place, count = np.unique(scored.labels, return_inverse=True, return_counts=True)
+        by_rarity = np.argsort(count, kind="stable")
+        found = np.flatnonzero(right)
+        found = found[np.argsort(count[place[found]], kind="stable")][:rows]
+        rarest, second = known[by_rarity[0]], known[by_rarity[1]]
+        decisions[found] = np.where(scored.labels[found] == rarest, second, rarest)
     return float(_f1(scored.deciding(decisions), np.ones((1, len(decisions))))[0])
 
 

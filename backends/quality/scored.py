@@ -21,11 +21,13 @@ HALF = 0.5
 @dataclass(frozen=True, kw_only=True)
 class Scored:
     """``predictions`` (rows, outputs), and ``labels``, (rows,), of as many ``classes``. ``threshold`` divides the two
-    classes of a single output; None where an output tells the class itself."""
+    classes of a single output; None where an output tells the class itself. ``raw`` says that two outputs are no
+    probabilities: then it is their difference that tells how likely the second class is."""
 
     predictions: np.ndarray
     labels: np.ndarray
     threshold: float | None = HALF
+    raw: bool = False
     own_decisions: np.ndarray | None = None
 
     @property
@@ -46,6 +48,8 @@ class Scored:
     @property
     def scores(self) -> np.ndarray:
         """The score of the second of two classes, (rows,)."""
+        if self.raw and self.predictions.shape[1] > 1:
+            return np.asarray(self.predictions[:, 1] - self.predictions[:, 0])
         return self.predictions[:, -1]
 
     @property
@@ -89,9 +93,28 @@ def scored_columns(signature: Signature) -> slice:
     return slice(chosen.start, chosen.stop)
 
 
+def classes_told(signature: Signature) -> int | None:
+    """Return how many classes a prediction tells apart: as many as it has outputs that are scored, two of a single one,
+    and None where that is the class itself. Raises as ``scored_columns``."""
+    columns = scored_columns(signature)
+    outputs = len(range(*columns.indices(signature.outputs)))
+    if outputs > 1:
+        return outputs
+    return None if _tells_class(signature) else 2
+
+
 def threshold_for(signature: Signature, reference: np.ndarray) -> float | None:
     """Return the threshold of the single output that ``reference`` (rows, outputs) has: a half for probabilities, 0 for
     raw scores, and None where it is the class itself."""
-    if "int" in signature.output_datatype or signature.task is Task.MULTICLASS:
+    if _tells_class(signature):
         return None
-    return HALF if bool(((reference >= 0) & (reference <= 1)).all()) else 0.0
+    return 0.0 if is_raw(reference) else HALF
+
+
+def is_raw(reference: np.ndarray) -> bool:
+    """Return whether the outputs that are scored, ``reference`` (rows, outputs), are no probabilities."""
+    return not bool(((reference >= 0) & (reference <= 1)).all())
+
+
+def _tells_class(signature: Signature) -> bool:
+    return "int" in signature.output_datatype or signature.task is Task.MULTICLASS

@@ -192,6 +192,11 @@ def test_an_undecided_share_says_how_many_rows_would_decide(model: Model) -> Non
             Payload(rows=ROWS[:399], source="few.npy"),
             "takes 400 rows at least, 100 to calibrate on and 300 to judge on, and few.npy has 399; give a payload",
         ),
+        (
+            Payload(rows=np.tile(ROWS[:300], (2, 1)), source="again.npy"),
+            "takes 400 different rows at least, 100 to calibrate on and 300 to judge on, and again.npy has 300 of them "
+            "in 600; give a payload",
+        ),
     ],
 )
 def test_too_few_rows_are_refused(model: Model, payload: Payload | None, words: str) -> None:
@@ -214,6 +219,7 @@ def test_400_rows_are_enough(model: Model) -> None:
     [
         ({"quality": [0, 1], "metric": "accuracy"}, "has 2 labels, and rows.npy has 600 rows"),
         ({"quality": [1] * 600, "metric": "f1"}, "has one class only, 1: there is no f1 of that"),
+        ({"quality": [1] * 600, "metric": "accuracy"}, "has one class only, 1: what always says 1 is right"),
         ({"quality": [0, 1] * 300, "metric": "auc"}, "is of two classes, and the model has 3"),
         ({"quality": [0.5] * 600, "metric": "mae"}, "is of one output, and the model has 3; name a function"),
         ({"quality": [0, 7] * 300, "metric": "accuracy"}, "has the class 7, and the model has 3"),
@@ -226,6 +232,16 @@ def test_labels_and_metrics_that_do_not_fit_are_found_before_anything_is_compile
     with pytest.raises(SpecError, match=words) as caught:
         check_limits(limits(**given, quality_drop=0.01), model, PAYLOAD)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1"])
+def test_labels_of_a_single_output_are_those_of_two_classes(own_home: Path, tmp_path: Path, metric: str) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["sums"]), node("Sigmoid", ["sums"], ["probability"])]
+    inputs, weights = {"x": (FLOAT, ["n", FEATURES])}, {"w": np.ones((FEATURES, 1), np.float32)}
+    model = Model.load(save(tmp_path / "binary.onnx", inputs, nodes, {"probability": FLOAT}, weights))
+    check_limits(limits(quality=[0, 1] * 300, metric=metric, quality_drop=0.01), model, PAYLOAD)
+    with pytest.raises(SpecError, match="has the class 2, and the model has 2; number classes from 0"):
+        check_limits(limits(quality=[1, 2] * 300, metric=metric, quality_drop=0.01), model, PAYLOAD)
 
 
 def test_a_function_of_the_users_own_is_asked_again_each_time(

@@ -60,19 +60,23 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "metric", "outputs", "words"),
+    ("labels", "metric", "classes", "words"),
     [
         ((0, 1, 1), "accuracy", 2, "has 3 labels, and rows.csv has 4 rows; give one label for each row"),
         ((0, 1, 0.5, 1), "accuracy", 2, "has the label 0.5 in row 3, which is no class number"),
         ((0, -1, 0, 1), "f1", 2, "has the label -1 in row 2, which is no class number"),
+        ((0, 1, 2, 1), "auc", None, "has the class 2, and the model has 2"),
         ((0, 1, 2, 1), "accuracy", 2, "has the class 2, and the model has 2"),
-        ((0, 1, 2, 1), "auc", 1, "has the class 2, and the model has 2"),
+        ((0, 1, 1e30, 1), "accuracy", 2, r"has the class 1e\+30, and the model has 2"),
+        ((0, 1, 1e30, 1), "accuracy", None, r"has the class 1e\+30, which is no class number"),
         ((1, 2, 3, 3), "recall@2", 3, "has the class 3, and the model has 3; number classes from 0"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(labels: tuple[float, ...], metric: str, outputs: int, words: str) -> None:
+def test_labels_that_do_not_fit_are_refused(
+    labels: tuple[float, ...], metric: str, classes: int | None, words: str
+) -> None:
     with pytest.raises(SpecError, match=words):
-        fitting_labels(labels, PAYLOAD, "labels.csv", metric_named(metric), outputs)
+        fitting_labels(labels, PAYLOAD, "labels.csv", metric_named(metric), classes)
 
 
 def test_labels_of_a_file_whose_first_rows_were_taken_may_be_those_of_all_its_rows() -> None:

@@ -60,11 +60,31 @@ def test_a_single_output_is_a_probability_a_raw_score_or_the_class_itself() -> N
         assert scored.decisions.tolist() == labels.tolist()
 
 
-@pytest.mark.parametrize("name", ["auc", "f1"])
-def test_one_class_alone_is_refused(name: str) -> None:
+def test_the_score_of_two_raw_outputs_is_their_difference() -> None:
+    from sklearn import metrics
+
+    logits = np.stack([RNG.normal(size=ROWS) - LABELS, RNG.normal(size=ROWS)], axis=1)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    metric, once = metric_named("auc"), np.ones((1, ROWS))
+    assert metric is not None
+    of_logits = metric.weighted(Scored(predictions=logits, labels=LABELS, raw=True), once)
+    of_probabilities = metric.weighted(Scored(predictions=probabilities, labels=LABELS), once)
+    assert of_logits[0] == pytest.approx(of_probabilities[0]) == metrics.roc_auc_score(LABELS, probabilities[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("auc", "there is no auc of that"),
+        ("f1", "there is no f1 of that"),
+        ("accuracy", "what always says 1 is right"),
+        ("recall@1", "what always says 1 is right"),
+    ],
+)
+def test_one_class_alone_is_refused(name: str, words: str) -> None:
     metric = metric_named(name)
     assert metric is not None
-    with pytest.raises(SpecError, match=f"has one class only, 1: there is no {name} of that"):
+    with pytest.raises(SpecError, match=f"has one class only, 1: {words}; add rows of others"):
         reference_score(metric, Scored(predictions=SCORES[:, None], labels=np.ones(ROWS, dtype=np.int64)))
 
 
@@ -80,6 +100,23 @@ def test_a_recall_among_all_outputs_is_refused() -> None:
     assert metric is not None
     with pytest.raises(SpecError, match="is 1 whatever is predicted: the model has 4 outputs"):
         reference_score(metric, Scored(predictions=PROBABILITIES, labels=CLASSES))
+
+
+def test_a_recall_of_a_single_output_is_refused() -> None:
+    metric = metric_named("recall@1")
+    assert metric is not None
+    with pytest.raises(SpecError, match="looks for a class among the outputs, and the model has one; take accuracy"):
+        reference_score(metric, Scored(predictions=SCORES[:, None], labels=LABELS))
+
+
+def test_f1_loses_most_by_rows_of_the_rarest_class() -> None:
+    labels = np.repeat([0, 1, 2], [3, 97, 100])
+    scored, metric = Scored(predictions=np.eye(3)[labels], labels=labels), metric_named("f1")
+    assert metric is not None
+    assert metric.lost is not None
+    # F1 of the rarest class is 2 * 2 / 5 = 0.8 where one of its three rows is lost, and 0 where all are.
+    assert metric.lost(scored, 1) == pytest.approx((0.8 + 2 * 97 / 195 + 1) / 3)
+    assert metric.lost(scored, 3) == pytest.approx((0 + 2 * 97 / 197 + 1) / 3)
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest_name() -> None:
