@@ -25,6 +25,11 @@ TIMEOUT_S = 300.0
 _RESAMPLES, _GROUPS = 1000, 100
 """Fewer than of metrics that are computed of many resamples at once."""
 
+_MOST_UNTOLD = 0.1
+"""A bound is that of the resamples of which the metric is a number. Where more of them have none, it tells little."""
+
+_OF_A_RESAMPLE = "of rows drawn again from yours, some of them several times, as its bound takes"
+
 
 def own_score(name: str, labels: np.ndarray, predictions: np.ndarray) -> float:
     """Return what the function ``name`` says. Raises SpecError where it cannot be called, raises, or gives no finite
@@ -50,21 +55,31 @@ def bounds_here(
     folder: str, name: str, labels: np.ndarray, reference: np.ndarray, candidates: list[np.ndarray]
 ) -> list[tuple[float, Bounds]]:
     """Return scores and bounds, in a child process."""
-    score = _scores(_function(folder, name), name)
+    function = _function(folder, name)
+    score, again = _scores(function, name), _scores(function, name, of_a_resample=True)
     found = []
     for candidate in candidates:
+        untold = []
 
-        def drops(weights: np.ndarray, candidate: np.ndarray = candidate) -> np.ndarray:
+        def drops(weights: np.ndarray, candidate: np.ndarray = candidate, untold: list[int] = untold) -> np.ndarray:
             drop = []
             for each in weights:
                 rows = np.repeat(np.arange(len(each)), each)
-                before = score(labels[rows], reference[rows])
-                drop.append((before - score(labels[rows], candidate[rows])) / abs(before) if before else float("nan"))
+                before, after = again(labels[rows], reference[rows]), again(labels[rows], candidate[rows])
+                drop.append((before - after) / abs(before) if before else float("nan"))
+            untold.append(int((~np.isfinite(drop)).sum()))
             return np.array(drop)
 
+        told = score(labels, candidate)
         within = bounds(drops, len(labels), resamples=_RESAMPLES, groups=_GROUPS)
-        found.append((score(labels, candidate), within))
+        if sum(untold) > _MOST_UNTOLD * _RESAMPLES:
+            problem = f"is no number, or 0, {_OF_A_RESAMPLE}, {sum(untold):,} times in {_RESAMPLES + _GROUPS + 1:,}"
+            raise SpecError("metric", name, problem, remedy=_GIVE_MORE)
+        found.append((told, within))
     return found
+
+
+_GIVE_MORE = "give more rows of what is rare among them, or a metric that is a number of any rows"
 
 
 def _in_child(step: str, name: str, *arguments: Any) -> Any:
@@ -81,25 +96,33 @@ def _function(folder: str, name: str) -> Callable[..., Any]:
     try:
         found = getattr(import_module(module), attribute)
     except BaseException as error:
-        told = f"{type(error).__name__}: {error}"
-        raise SpecError("metric", name, f"cannot be imported: {told}") from error
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        remedy = "it is looked for in the current folder, and where Python looks"
+        raise SpecError("metric", name, f"cannot be imported: {told}", remedy=remedy) from error
     if not callable(found):
         raise SpecError("metric", name, f"is a {type(found).__name__}, and no function")
     function: Callable[..., Any] = found
     return function
 
 
-def _scores(function: Callable[..., Any], name: str) -> Callable[[np.ndarray, np.ndarray], float]:
+def _scores(
+    function: Callable[..., Any], name: str, *, of_a_resample: bool = False
+) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return ``function`` with errors that say what is wrong with it. Of a resample it may be no number, as of rows
+    that are all of one class."""
+    where, remedy = (f" {_OF_A_RESAMPLE}", "have it return nan where it is none") if of_a_resample else ("", None)
+
     def score(labels: np.ndarray, predictions: np.ndarray) -> float:
         try:
             value = function(labels.copy(), predictions.copy())
         except BaseException as error:
-            raise SpecError("metric", name, f"raised {type(error).__name__}: {error}") from error
+            problem = f"raised {type(error).__name__}{where}: {' '.join(str(error).split())}"
+            raise SpecError("metric", name, problem, remedy=remedy) from error
         try:
             number = float(value)
         except (TypeError, ValueError) as error:
             raise SpecError("metric", name, f"gave a {type(value).__name__}, and not a number") from error
-        if not isfinite(number):
+        if not isfinite(number) and not of_a_resample:
             raise SpecError("metric", name, f"gave {number}, and not a finite number")
         return number
 

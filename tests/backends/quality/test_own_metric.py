@@ -40,6 +40,18 @@ def leaves(labels, predictions):
 def dies(labels, predictions):
     os._exit(3)
 
+def of_few(labels, predictions):
+    found = labels < 3
+    return (predictions[found].argmax(axis=1) == labels[found]).mean() if found.any() else float("nan")
+
+def of_different_rows(labels, predictions):
+    return 1.0 if len(set(map(bytes, predictions))) == len(predictions) else float("nan")
+
+def of_all_rows(labels, predictions):
+    if len(set(map(bytes, predictions))) < len(predictions):
+        raise ValueError("rows\\nthat are the same")
+    return 1.0
+
 seven = 7
 """
 
@@ -69,6 +81,29 @@ def test_its_drop_is_bounded_as_a_share_of_what_the_reference_has() -> None:
     limit = QualityLimit(source="array", metric="own:accuracy", drop=0.05)
     found = drop_found(limit, within, reference=1, candidate=score, rows=300, way="together", needed=None)
     assert found.verdict == "FAIL"
+
+
+def test_rows_drawn_again_of_which_it_is_no_number_are_left_out_of_its_bound() -> None:
+    """Of 300 rows four are of the first three classes: none of them is drawn again about once in 55 times."""
+    labels = np.concatenate([[0, 1, 2, 2], np.full(296, 3)])
+    predictions = np.eye(4)[labels]
+    [(score, within)] = own_bounds("own:of_few", labels, predictions, [predictions])
+    assert (score, within.drop, within.most) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("of_different_rows", "is no number, or 0, of rows drawn again from yours, some of them several times"),
+        ("of_all_rows", "raised ValueError of rows drawn again from yours.*: rows that are the same; have it return"),
+    ],
+)
+def test_one_that_tells_nothing_of_rows_drawn_again_is_refused(name: str, words: str) -> None:
+    predictions = np.random.default_rng(0).random((300, 3))
+    assert own_score(f"own:{name}", LABELS, predictions) == 1
+    with pytest.raises(SpecError, match=words) as caught:
+        own_bounds(f"own:{name}", LABELS, predictions, [predictions])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
