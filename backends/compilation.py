@@ -209,9 +209,36 @@ def _compile_less_exactly(
         quality = judge(entry.artifact, model, judged, limits, chosen.precision.value)
         entry = cache.add_payload(entry, digest, msgspec.to_builtins(quality))
     _log.info("%s (%s): %s", backend, target.value, quality.text)
+    return _judged(entry, quality, cached=cached)
+
+
+def compile_again(
+    model: Model,
+    backend: str,
+    *,
+    payload: Payload | None,
+    target: Target,
+    precision: PrecisionLimits | None,
+    quality: Quality | None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> Compilation:
+    """As ``compile_model``, of what a job has compiled with ``payload`` and ``precision``: what it found of the
+    ``quality`` of an artifact holds for as long as that is in the cache. So a function of the user's own is not asked
+    again, wherever it may be by now."""
+    if quality is not None:
+        model = as_kept(model)
+        chosen, version = _usable(model, backend, target)
+        entry = cache.find(cache.artifact_key(model, chosen, version, target, calibration_rows(chosen, payload)))
+        if entry is not None:
+            return _judged(entry, quality, cached=True)
+    return compile_model(model, backend, payload=payload, target=target, precision=precision, timeout_s=timeout_s)
+
+
+def _judged(entry: cache.Entry, quality: Quality, *, cached: bool) -> Compilation:
+    """Return an artifact that predicts less exactly, with what was found of it."""
     return Compilation(
-        backend=backend,
-        target=target,
+        backend=entry.artifact.backend,
+        target=entry.artifact.target,
         artifact=entry.artifact,
         seconds=entry.report["seconds"],
         cached=cached,

@@ -99,7 +99,7 @@ def deployable_of_recommendation(job: RecommendationJob, recommendation_id: str 
 def deployable(recommendation: Recommendation, model: Model, host: Host) -> Deployable:
     """Return ``recommendation``, measured on ``host``, with its artifact. Raises CorruptModel where the model's file is
     gone, or has changed, and what ``compile_model`` raises."""
-    from servefit.backends.compilation import compile_model
+    from servefit.backends.compilation import compile_again
     from servefit.backends.model.kept import as_kept, check_kept
 
     exact = recommendation.quality is None
@@ -109,12 +109,13 @@ def deployable(recommendation: Recommendation, model: Model, host: Host) -> Depl
     configuration = recommendation.trial.configuration
     # Over HTTP with the supervisor, and with all that requests bring with them.
     measured = (recommendation.endpoint or recommendation.trial).measurement
-    compilation = compile_model(
+    compilation = compile_again(
         model,
         configuration.backend,
         payload=None if exact else _judged_payload(recommendation),
         target=configuration.target,
         precision=None if exact or recommendation.request is None else recommendation.request.precision,
+        quality=recommendation.quality,
     )
     return Deployable(
         model=model,
@@ -137,7 +138,10 @@ def _judged_payload(recommendation: Recommendation) -> Payload | None:
     if recommendation.request is None or recommendation.payload_digest is None:
         return None
     file = job_folder(recommendation.request.name) / PAYLOAD_FILE
-    return Payload(rows=payload_rows(file, recommendation.payload_digest), source="the job's payload")
+    rows, quality = payload_rows(file, recommendation.payload_digest), recommendation.request.precision.quality
+    # Of a payload whose first rows were taken there may be a label for each row.
+    labels = 0 if quality is None else len(quality.labels)
+    return Payload(rows=rows, source="the job's payload", truncated_from=labels if labels > len(rows) else None)
 
 
 def deployable_of_model(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
+    from servefit.backends.quality.findings import Quality
     from servefit.backends.quality.limits import PrecisionLimits
     from servefit.backends.types import Artifact, Capabilities
     from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -123,7 +124,8 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
         label = name if target is Target.CPU else f"{name} ({target.value})"
         if (known := before.get((name, target))) is not None:
             if known.status == "COMPLETED":
-                _, outcome = _compile(model, name, target, payload, request.precision, DEFAULT_TIMEOUT_S)
+                limits = request.precision
+                _, outcome = _compile(model, name, target, payload, limits, DEFAULT_TIMEOUT_S, known.quality)
                 if isinstance(outcome, ServefitError):
                     found.remarks.append(
                         f"{label} was compiled before the job was taken up again, and cannot be now: {outcome}"
@@ -175,14 +177,23 @@ def _report(step: Step) -> CompilationReport | None:
 
 
 def _compile(
-    model: Model, name: str, target: Target, payload: Payload, limits: PrecisionLimits, limit_s: float
+    model: Model,
+    name: str,
+    target: Target,
+    payload: Payload,
+    limits: PrecisionLimits,
+    limit_s: float,
+    quality: Quality | None = None,
 ) -> tuple[CompilationReport, Artifact | ServefitError]:
-    """Compile, and return what came of it, and the artifact, or why there is none. Raises StateError."""
-    from servefit.backends.compilation import compile_model
+    """Compile, and return what came of it, and the artifact, or why there is none. ``quality`` is what the job has
+    found of the artifact before. Raises StateError."""
+    from servefit.backends.compilation import compile_again
 
     began = time.monotonic()
     try:
-        compilation = compile_model(model, name, payload=payload, target=target, precision=limits, timeout_s=limit_s)
+        compilation = compile_again(
+            model, name, payload=payload, target=target, precision=limits, quality=quality, timeout_s=limit_s
+        )
     except StateError:
         raise
     except ServefitError as error:

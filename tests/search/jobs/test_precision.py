@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,6 +120,27 @@ def test_limits_and_labels_are_kept_with_the_job(job: RecommendationJob) -> None
 
 def test_what_is_recommended_can_be_deployed(job: RecommendationJob) -> None:
     assert deployable_of_job("scored").artifact.backend == INT8
+
+
+def test_what_a_function_of_the_users_own_said_holds_for_what_is_deployed(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "scoring.py").write_text("def score(labels, said): return (said.argmax(axis=1) == labels).mean()")
+    monkeypatch.chdir(own)
+    scored: dict[str, Any] = {"quality": LABELS, "metric": "scoring:score", "quality_drop": "20%"}
+    sf.recommend(model, payload=ROWS, name="own", backend=[INT8], allow_precision="int8", **scored, **QUICK)
+    monkeypatch.chdir(tmp_path)
+    assert deployable_of_job("own").artifact.backend == INT8
+
+
+def test_labels_may_be_those_of_all_rows_of_which_the_first_were_taken(model: Path, state: Path) -> None:
+    rows = np.random.default_rng(4).standard_normal((10_001, 8)).astype(np.float32)
+    scored: dict[str, Any] = {"quality": (rows @ WEIGHTS).argmax(axis=1), "metric": "accuracy", "quality_drop": "10%"}
+    sf.recommend(model, payload=rows, name="long", backend=[INT8], allow_precision="int8", **scored, **QUICK)
+    shutil.rmtree(state / "artifacts")
+    assert deployable_of_job("long").artifact.backend == INT8
 
 
 def test_what_breaks_the_limits_is_a_failed_compilation_with_its_numbers(model: Path) -> None:
