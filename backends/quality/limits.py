@@ -157,8 +157,12 @@ class PrecisionLimits(Stored, frozen=True, kw_only=True):
                 print(sf.PrecisionLimits.of(allow_precision="int8,bf16", max_deviation="cosine=0.995"))
         """
         named = allow_precision.split(",") if isinstance(allow_precision, str) else list(allow_precision)
+        allowed = tuple(str(name).strip().lower() for name in named if str(name).strip())
+        if named and not allowed:
+            remedy = f"name {' or '.join(LESS_EXACT)}, or leave it out"
+            raise SpecError("allow_precision", ",".join(map(str, named)), "names no precision", remedy=remedy)
         return cls(
-            allowed=tuple(str(name).strip().lower() for name in named if str(name).strip()),
+            allowed=allowed,
             deviations=() if max_deviation is None else parse_deviations(max_deviation),
             quality=_quality(quality, metric, quality_drop),
         )
@@ -175,6 +179,14 @@ class PrecisionLimits(Stored, frozen=True, kw_only=True):
         if self.quality is not None:
             parts.append(f"{self.quality.metric} may drop by {100 * self.quality.drop:.12g} %")
         return ", ".join(parts)
+
+
+def held_against_nothing(limits: PrecisionLimits, backend: str) -> str:
+    """Return the warning that ``backend``, which predicts as the model's own library does, is not held to ``limits``:
+    nobody has looked at labels then."""
+    return (
+        f"{backend} predicts as the model's own library does: nothing was held against what is allowed ({limits.text})"
+    )
 
 
 _WORDS = {"share": "deviation at most", "cosine": "cosine at least", "top1": "same class at least"}

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from servefit.backends.quality.limits import held_against_nothing
 from servefit.backends.types import Target
 from servefit.errors import SpecError
 from servefit.field_types import check_type
@@ -27,7 +28,7 @@ from servefit.profiler.procedures.decided_runs import (
     run_valid,
 )
 from servefit.profiler.procedures.open_loops import open_loop, remarks_on
-from servefit.profiler.procedures.prepare import Deployment, check_there, model_name, prepare
+from servefit.profiler.procedures.prepare import Deployment, Prepared, check_there, model_name, prepare
 from servefit.profiler.procedures.script_comparison import script_cost
 from servefit.profiler.procedures.traffic_rules import given_traffic, limits_without_rate, rate_where_none_is_asked
 from servefit.profiler.record.script_cost import ScriptCost, answered
@@ -265,6 +266,7 @@ def profile(
         warnings=(
             *answered(prepared.model.warnings, cost),
             *prepared.payload.warnings,
+            *_unheld(deployment, prepared),
             *(f"{problem.reason}; {problem.remedy}" for problem in problems),
             *cautions(measurement, summary),
             *remarks_on(run.traffic),
@@ -273,6 +275,12 @@ def profile(
         reason=reason,
         script_cost=cost,
     )
+
+
+def _unheld(deployment: Deployment, prepared: Prepared) -> tuple[str, ...]:
+    if deployment.precision.allows_nothing or prepared.compilation.quality is not None:
+        return ()
+    return (held_against_nothing(deployment.precision, prepared.configuration.backend),)
 
 
 def _verdict(

@@ -42,6 +42,16 @@ def test_an_artifact_is_compiled_within_limits(servefit: Servefit, files: tuple[
     assert not (tmp_path / "other").exists()
 
 
+def test_an_exact_backend_is_said_to_be_held_to_no_limit(
+    servefit: Servefit, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, rows = files
+    words = "onnxruntime predicts as the model's own library does: nothing was held against what is allowed (deviation"
+    given = (model, "--payload", rows, "-b", "onnxruntime")
+    assert words in servefit("compile", *given, "-o", tmp_path / "out", *ALLOWED).stderr
+    assert words in servefit("profile", *given, "--duration", "0.3s", "--allow-noise", *ALLOWED).stderr
+
+
 def test_a_configuration_is_measured_within_limits(servefit: Servefit, files: tuple[Path, Path]) -> None:
     model, rows = files
     ended = servefit("profile", model, "--payload", rows, "-b", INT8, "--duration", "0.3s", "--allow-noise", *ALLOWED)
@@ -55,6 +65,7 @@ def test_a_configuration_is_measured_within_limits(servefit: Servefit, files: tu
     [
         (("--allow-precision", "int4", "--max-deviation", "0.1"), "'int4' is not known; did you mean 'int8'?"),
         (("--max-deviation", "0.1"), "limits artifacts that predict less exactly, and none are allowed"),
+        (("--allow-precision", ""), "allow_precision: ''"),
         (("--allow-precision", "int8"), "has no limit to what it may change; give --max-deviation 0.01"),
         (("--allow-precision", "int8", "--quality", "l.csv"), "quality needs metric beside it"),
         (("--allow-precision", "int8", "--metric", "f1"), "metric needs quality beside it"),

@@ -89,14 +89,14 @@ def compile_(
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import unused_warning
-    from servefit.backends.quality.limits import PrecisionLimits
+    from servefit.backends.quality.limits import PrecisionLimits, held_against_nothing
     from servefit.backends.types import Target
     from servefit.backends.verification import check_batch_dependence
     from servefit.search.jobs.document import quality_document
 
     find_backend(backend)
     limits = PrecisionLimits.of(
-        allow_precision=allow_precision or (),
+        allow_precision=() if allow_precision is None else allow_precision,
         max_deviation=max_deviation,
         quality=quality,
         metric=metric,
@@ -121,6 +121,8 @@ def compile_(
         export(compiled.artifact, output)
     for line in opened.warnings if opened.signature.opaque else ():
         warn(line)
+    if compiled.quality is None and not limits.allows_nothing:
+        warn(held_against_nothing(limits, backend))
     for line in () if sample is None else unused_warning(sample.source, sample.unused_columns):
         warn(line)
     document = {

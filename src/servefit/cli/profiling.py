@@ -250,7 +250,7 @@ def profile(
         allow_batch_dependence=allow_batch_dependence,
         target=target,
         precision=PrecisionLimits.of(
-            allow_precision=allow_precision or (),
+            allow_precision=() if allow_precision is None else allow_precision,
             max_deviation=max_deviation,
             quality=quality,
             metric=metric,

@@ -40,6 +40,7 @@ def test_limits_are_read_from_numbers_and_texts() -> None:
         ({"max_deviation": 0.01}, "max_deviation limits artifacts that predict less exactly, and none are allowed"),
         (SCORED | {"allow_precision": ()}, "quality limits artifacts that predict less exactly, and none are allowed"),
         ({"allow_precision": "int8"}, "allow_precision: 'int8' has no limit to what it may change; give"),
+        ({"allow_precision": " "}, "allow_precision: ' ' names no precision; name bf16 or int8, or leave it out"),
         (BOUNDED | {"allow_precision": "int4"}, "allow_precision: 'int4' is not known; did you mean 'int8'"),
         (BOUNDED | {"allow_precision": "exact"}, "allow_precision: 'exact' is not known"),
         (BOUNDED | {"allow_precision": "int8,int8"}, "allow_precision: 'int8' is named twice"),
