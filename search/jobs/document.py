@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from servefit.profiler.queueing.service import ServiceTimes
@@ -289,10 +290,13 @@ def script_cost_document(cost: ScriptCost | None) -> dict[str, Any] | None:
 
 
 def quality_document(quality: Quality | None) -> dict[str, Any] | None:
-    """Return what was found of an artifact that predicts less exactly, None of an exact one."""
+    """Return what was found of an artifact that predicts less exactly, None of an exact one. A deviation from a row of
+    zeros is no share of it, and has no number."""
     if quality is None:
         return None
-    return {**dataclasses.asdict(quality), "verdict": quality.verdict, "text": quality.text}
+    found = dataclasses.asdict(quality)
+    largest = quality.largest_deviation if isfinite(quality.largest_deviation) else None
+    return {**found, "largest_deviation": largest, "verdict": quality.verdict, "text": quality.text}
 
 
 def skipped_document(skipped: Skipped) -> dict[str, Any]:

@@ -42,6 +42,19 @@ def test_an_artifact_is_compiled_within_limits(servefit: Servefit, files: tuple[
     assert not (tmp_path / "other").exists()
 
 
+def test_a_deviation_from_zeros_is_no_number_in_json(servefit: Servefit, tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["sums"]), node("Relu", ["sums"], ["y"])]
+    save(tmp_path / "rectified.onnx", {"x": (FLOAT, ["n", 8])}, nodes, {"y": FLOAT}, {"w": np.abs(WEIGHTS)})
+    np.save(tmp_path / "rows.npy", ROWS)
+    given = ("compile", tmp_path / "rectified.onnx", "--payload", tmp_path / "rows.npy", "-b", INT8)
+    limited = ("--allow-precision", "int8", "--max-deviation", "top1=0.5", "-o", tmp_path / "out", "--format", "json")
+    ended = servefit(*given, *limited)
+    assert ended.status == 0, ended.stderr
+    assert ended.document["max_rel_error"] is None
+    assert ended.document["quality"]["largest_deviation"] is None
+    assert ended.document["quality"]["largest_error"] > 0
+
+
 def test_an_exact_backend_is_said_to_be_held_to_no_limit(
     servefit: Servefit, files: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isinf
 from pathlib import Path
 from typing import Annotated
 
@@ -137,7 +138,8 @@ def compile_(
         "rows_checked": compiled.rows_checked,
         # A script is compared with nothing.
         "max_abs_error": None if opened.signature.opaque else compiled.max_abs_error,
-        "max_rel_error": None if opened.signature.opaque else compiled.max_rel_error,
+        # Nor is a difference from zeros a share of them.
+        "max_rel_error": None if opened.signature.opaque or isinf(compiled.max_rel_error) else compiled.max_rel_error,
         "quality": quality_document(compiled.quality),
     }
     shown = {**document, "quality": None if compiled.quality is None else compiled.quality.text}

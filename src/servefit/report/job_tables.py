@@ -60,7 +60,7 @@ def compilation_table(job: RecommendationJob) -> Table:
                 compiled.seconds,
                 compiled.cached,
                 compiled.speedup,
-                compiled.reason or (None if compiled.quality is None else compiled.quality.text),
+                "; ".join(filter(None, (compiled.reason, compiled.quality.text if compiled.quality else None))) or None,
             ]
             for compiled in job.compilation
         ],

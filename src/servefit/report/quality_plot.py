@@ -6,6 +6,7 @@ Each backend stands with the cheapest of its configurations that keeps the SLA, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from servefit.quantities import currency_sign
@@ -79,6 +80,8 @@ def _plot(job: RecommendationJob, points: list[_Point], currency: str | None, *,
             symbol="star" if _backend(point) == chosen else "filled",
         )
         for point in points
+        # What changes zeros to something else is off by no share of them.
+        if isfinite(point.changed)
     ]
     return Plot(
         name="cost-quality",

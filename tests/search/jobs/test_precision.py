@@ -143,6 +143,23 @@ def test_labels_may_be_those_of_all_rows_of_which_the_first_were_taken(model: Pa
     assert deployable_of_job("long").artifact.backend == INT8
 
 
+def test_what_is_off_where_the_model_says_zero_has_no_share_in_documents_and_plots(tmp_path: Path) -> None:
+    """A rectifier makes zeros of whole rows; what is more, however little, is infinitely many times as much."""
+    nodes = [node("MatMul", ["x", "w"], ["sums"]), node("Relu", ["sums"], ["y"])]
+    weights = {"w": np.abs(WEIGHTS)}
+    model = save(tmp_path / "rectified.onnx", {"x": (FLOAT, ["n", 8])}, nodes, {"y": FLOAT}, weights)
+    scored: dict[str, Any] = {"quality": LABELS, "metric": "accuracy", "quality_drop": "30%"}
+    job = sf.recommend(model, payload=ROWS, backend=[INT8], allow_precision="int8", **scored, **QUICK)
+    [report] = job.compilation
+    assert report.quality is not None
+    assert report.quality.largest_deviation == np.inf
+    document = report_of(job).document
+    assert json.loads(json.dumps(document, allow_nan=False))["compilation"][0]["quality"]["largest_deviation"] is None
+    top1 = sf.recommend(model, payload=ROWS, backend=[INT8], allow_precision="int8", max_deviation="top1=0.5", **QUICK)
+    plots = [plot for part in report_of(top1).sections for plot in part.plots]
+    assert "cost-quality" not in {plot.name for plot in plots if plot.series}
+
+
 def test_what_breaks_the_limits_is_a_failed_compilation_with_its_numbers(model: Path) -> None:
     job = sf.recommend(
         model, payload=ROWS, backend=["onnxruntime", INT8], allow_precision="int8", max_deviation=1e-6, **QUICK
