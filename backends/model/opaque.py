@@ -95,7 +95,7 @@ def _packed(body: bytes, headers: tuple[str, ...]) -> np.ndarray:
         if not header.isascii() or not (header.isprintable() or not header):
             raise ValueError(f"{header!r:.60} is no line of ASCII")
         if len(header) > HEADER_BYTES:
-            raise ValueError(f"a content type of {len(header)} characters, and {HEADER_BYTES} are the most")
+            raise ValueError(f"a header of {len(header)} characters, and {HEADER_BYTES} are the most")
         begin = 1 + HEADER_BYTES * nth
         row[begin : begin + len(header)] = np.frombuffer(header.encode(), np.uint8)
     row[before:] = np.frombuffer(body, np.uint8)

@@ -6,8 +6,8 @@ script that answers. The rows that they become are packed by ``model.opaque``.
 
 from __future__ import annotations
 
+import codecs
 import io
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.model.archive import MAX_MEMBERS, MAX_UNPACKED_BYTES
+from servefit.backends.model.archive import MAX_MEMBERS
 from servefit.backends.model.finding import unpack_bounded
 from servefit.backends.model.media_types import content_type_of
 from servefit.backends.model.opaque import MAX_BODY_BYTES, OpaqueRequest, request_row
 from servefit.backends.payload.table import MAX_ROWS
 from servefit.backends.payload.types import Payload, used_sizes
+from servefit.backends.payload.zip_files import files_in_zip
 from servefit.errors import CorruptModel, PayloadMismatch
 from servefit.field_types import check_types
 from servefit.showing import shown
@@ -124,7 +125,8 @@ def _bodies_in(path: Path, name: str, folder: Path) -> Iterator[_Body]:
             got = "a pipe or a device" if path.exists() else "no such file or directory"
             raise PayloadMismatch(name, expected="a file or a folder", got=got)
         elif path.name.lower().endswith(".zip"):
-            yield from _files_in_zip(path, name)
+            for member, content in files_in_zip(path, name):
+                yield _Body(member, content)
         elif path.name.lower().endswith(_ARCHIVES):
             try:
                 unpack_bounded(path, folder)
@@ -167,26 +169,6 @@ def _read(path: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
-def _files_in_zip(path: Path, name: str) -> Iterator[_Body]:
-    """Yield the files in a ZIP archive, none of which is written anywhere."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = sorted((each for each in archive.infolist() if not each.is_dir()), key=lambda each: each.filename)
-            if len(members) > MAX_MEMBERS or sum(each.file_size for each in members) > MAX_UNPACKED_BYTES:
-                raise PayloadMismatch(
-                    name, expected=f"at most {MAX_MEMBERS:,} files that fit into memory", got="a larger archive"
-                )
-            for member in members:
-                if _is_hidden(Path(member.filename)) or member.filename.startswith("__MACOSX/"):
-                    continue
-                with archive.open(member) as stream:
-                    content = stream.read(MAX_BODY_BYTES + 1)  # whatever the archive says of their number
-                yield _Body(f"{name}:{member.filename}", content)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())[:100] or "a broken one"
-        raise PayloadMismatch(name, expected="a ZIP archive of files", got=reason) from error
-
-
 def _requests(found: Iterable[_Body], bodies: Bodies) -> Iterator[tuple[str, OpaqueRequest]]:
     """Yield the requests, each with the name that messages call it by."""
     for body in found:
@@ -200,7 +182,15 @@ def _requests(found: Iterable[_Body], bodies: Bodies) -> Iterator[tuple[str, Opa
             yield body.name, request
             continue
         of_line = bodies.content_type or _LINES.get(content_type, content_type)
-        for number, line in enumerate(io.BytesIO(body.content), start=1):
+        text = body.content.removeprefix(codecs.BOM_UTF8)  # it is the file's, and not that of its first line
+        for number, line in enumerate(io.BytesIO(text), start=1):
+            if b"\0" in line:
+                raise PayloadMismatch(
+                    f"{body.name}, line {number}",
+                    expected="text, of which each line is a request",
+                    got="bytes that no line of UTF-8 has",
+                    remedy="leave --each-line (each_line=) out, or save it as UTF-8",
+                )
             if line.strip():
                 yield f"{body.name}, line {number}", replace(request, body=line.rstrip(b"\r\n"), content_type=of_line)
 

@@ -55,7 +55,7 @@ def test_the_longest_body_is_told_exactly() -> None:
     ("request_", "said"),
     [
         (OpaqueRequest(body=b"0" * (MAX_BODY_BYTES + 1)), "are the most"),
-        (OpaqueRequest(body=b"", content_type="a" * (HEADER_BYTES + 1)), "a content type of 257 characters"),
+        (OpaqueRequest(body=b"", content_type="a" * (HEADER_BYTES + 1)), "a header of 257 characters"),
         (OpaqueRequest(body=b"", content_type="text/é"), "is no line of ASCII"),
         (OpaqueRequest(body=b"", accept="a\r\nb: c"), "is no line of ASCII"),
     ],

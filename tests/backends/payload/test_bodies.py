@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,23 @@ if TYPE_CHECKING:
 
 def _pipe(path: Path) -> Path:
     os.mkfifo(path)
+    return path
+
+
+def _zip_of(path: Path, name: str, *, mode: int = 0o644) -> Path:
+    with zipfile.ZipFile(path, "w") as written:
+        member = zipfile.ZipInfo(name)
+        member.external_attr = mode << 16
+        written.writestr(member, b"/etc/passwd")
+    return path
+
+
+def _damaged(path: Path, compression: int) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as written:
+        written.writestr("a.jpg", bytes(range(256)) * 10)
+    content = bytearray(path.read_bytes())
+    content[46:60] = b"\xff" * 14
+    path.write_bytes(content)
     return path
 
 
@@ -70,9 +88,9 @@ def test_a_file_may_be_a_request_a_line(tmp_path: Path) -> None:
     found = requests_of(Bodies(source=tmp_path / "texts.csv", each_line=True, accept="text/csv"))
     assert [each.body for each in found] == [b"one", b"two", b" three"]
     assert {(each.content_type, each.accept) for each in found} == {("text/csv", "text/csv")}
-    (tmp_path / "texts.jsonl").write_bytes(b'{"a": 1}\n')
+    (tmp_path / "texts.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1}\n')  # as Excel and Windows begin files
     [line] = requests_of(Bodies(source=tmp_path / "texts.jsonl", each_line=True))
-    assert line.content_type == "application/json"
+    assert (line.content_type, line.body) == ("application/json", b'{"a": 1}')
 
 
 def test_python_gives_bytes_with_their_content_type() -> None:
@@ -108,6 +126,15 @@ def test_a_payload_is_needed_since_nothing_can_be_drawn() -> None:
         (lambda folder: _pipe(folder / "a.jpg").parent, "a pipe or a device"),
         (lambda folder: _pipe(folder / "a.jpg"), "a pipe or a device"),
         (lambda folder: (folder / "a.zip").write_bytes(b"PK\3\4x") and folder / "a.zip", "a ZIP archive of files"),
+        (lambda folder: _damaged(folder / "a.zip", zipfile.ZIP_DEFLATED), "a ZIP archive of files, got Error -3"),
+        (lambda folder: _damaged(folder / "a.zip", zipfile.ZIP_LZMA), "a ZIP archive of files, got Corrupt input"),
+        (lambda folder: _zip_of(folder / "a.zip", "../../a.jpg"), "a name that leads out of it: '../../a.jpg'"),
+        (lambda folder: _zip_of(folder / "a.zip", "/a.jpg"), "a name that leads out of it: '/a.jpg'"),
+        (lambda folder: _zip_of(folder / "a.zip", "a.jpg", mode=stat.S_IFLNK | 0o777), "a.zip:a.jpg: expected a file"),
+        (
+            lambda folder: (folder / "a.npy").write_bytes(b"\x93NUMPY\n\0") and Bodies(source=folder, each_line=True),
+            "a.npy, line 2: expected text, of which each line is a request",
+        ),
         (lambda folder: (folder / "a.tar.gz").write_bytes(b"\x1f\x8bx") and folder / "a.tar.gz", "a .tar.gz of files"),
         (lambda folder: archive(folder / "b.tgz", {"../../a.jpg": b"x"}), "not safe to unpack"),
         (lambda _: np.ones((3, 4)), "bytes, a list of them, or a path, got a ndarray"),
