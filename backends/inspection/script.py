@@ -42,7 +42,7 @@ def inspect_script(archive: Path) -> Inspection:
 
 
 def _consent(file: Path) -> str:
-    return ", and with --trust-pickle," if model_format(file) is Format.PICKLE else ""
+    return ", and with --trust-pickle," if model_format(file).that_runs_code else ""
 
 
 def _missing(folder: Path) -> list[str]:

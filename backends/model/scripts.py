@@ -57,10 +57,23 @@ def python_and_packages() -> str:
     return f"{platform.python_version()}-{sha256(' '.join(packages).encode()).hexdigest()[:12]}"
 
 
+def _refuse_links(folder: Path) -> None:
+    """Raise CorruptModel for a link in ``folder`` that is not to a file."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(parent, name) for name in (*folders, *names) if not name.startswith(".")):
+            if path.is_symlink() and not path.is_file():
+                what = "to a folder" if path.is_dir() else "that leads nowhere"
+                said = f"{path.relative_to(folder)} is a link {what}"
+                raise CorruptModel(folder, said, remedy="put what it stands for in its place")
+
+
 def pack(folder: Path, archive: Path) -> None:
     """Write the files of ``folder`` that are not hidden into the gzipped tar ``archive``: neither dates nor owners, and
-    not compressed, so that the same files are the same bytes. Raises CorruptModel for a link that leads out."""
+    not compressed, so that the same files are the same bytes. Raises CorruptModel for a link that leads out, or
+    nowhere, or to a folder, whose files would be missing."""
     root = folder.resolve()
+    _refuse_links(folder)
     with (
         archive.open("wb") as stream,
         gzip.GzipFile("", "wb", compresslevel=0, fileobj=stream, mtime=0) as zipped,

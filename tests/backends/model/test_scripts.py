@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,17 @@ def test_a_pickle_beside_a_script_needs_the_consent_for_pickles(tmp_path: Path) 
     assert any("without --trust-code, and with --trust-pickle, it is measured" in each for each in scripted.warnings)
 
 
+def test_a_module_of_pytorch_beside_a_script_needs_the_consent_for_pickles_too(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.pth", "w") as written:
+        for name, content in (("m/data.pkl", b""), ("m/code/__torch__.py", b""), ("m/constants.pkl", b"")):
+            written.writestr(name, content)
+    module = (tmp_path / "model.pth").read_bytes()
+    path = archive(tmp_path / "model.tar.gz", {"model.pth": module, "code/inference.py": ECHO})
+    scripted = Model.load(path, trust_code=True)
+    said = "model.pth beside the script is a model that servefit serves by itself: without --trust-code, and with "
+    assert any(f"{said}--trust-pickle, it is measured" in each for each in scripted.warnings)
+
+
 def test_a_folder_is_the_same_model_whenever_its_files_are_the_same(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name / "code").mkdir(parents=True)
@@ -94,6 +106,20 @@ def test_a_link_out_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model" / "code" / "inference.py").write_text(ECHO)
     (tmp_path / "model" / "weights").symlink_to(tmp_path / "secret")
     with pytest.raises(CorruptModel, match="weights is a link that leads out of it"):
+        Model.load(tmp_path / "model", trust_code=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("1", "current is a link to a folder"), ("/nowhere", "current is a link that leads nowhere")],
+)
+def test_a_link_whose_files_would_be_missing_is_refused(target: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "model" / "code").mkdir(parents=True)
+    (tmp_path / "model" / "code" / "inference.py").write_text(ECHO)
+    (tmp_path / "model" / "1").mkdir()
+    (tmp_path / "model" / "1" / "weights").write_text("weights")
+    (tmp_path / "model" / "current").symlink_to(target)
+    with pytest.raises(CorruptModel, match=f"{said}; put what it stands for in its place"):
         Model.load(tmp_path / "model", trust_code=True)
 
 
