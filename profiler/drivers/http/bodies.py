@@ -34,7 +34,8 @@ FORMS: tuple[Form, ...] = get_args(Form)
 
 
 MAX_BYTES = 8 * 2**20
-"""As much of a payload is sent, over and over; whatever it is, it has left the caches by then."""
+"""As much of a payload of rows is sent, over and over; whatever it is, it has left the caches by then. Files as they are
+differ more than rows do, so all that a payload keeps of them are sent."""
 
 JSON_VALUES = 4096
 """A request of a network that has more values is sent as binary tensors. Chosen: so many take a server about a
@@ -65,7 +66,7 @@ def bodies(
 ) -> Iterator[tuple[_Headers, bytes]]:
     """Yield headers and body of one request after the other. They rotate through ``rows`` (n, features), float32, int64
     or float64: request k holds those from ``k * rows_per_request`` on, modulo the payload. The one after the last is
-    the first again, unless they take more than 8 MiB.
+    the first again, unless rows take more than 8 MiB.
 
     ``tensors`` are those of the Open Inference Protocol, which share the columns out among them in their order; or as
     ``packing`` says, where requests have sizes of their own. Raises SpecError for rows of different sizes in one
@@ -89,7 +90,7 @@ def bodies(
             headers, body = _JSON, _instances(form, rows[which], packing)
         yield headers, body
         total += len(body)
-        if total > MAX_BYTES:
+        if total > MAX_BYTES and form != "sagemaker-opaque":
             return
 
 

@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from servefit.backends.model.opaque import OpaqueRequest, request_row
+from servefit.backends.model.packing import join
 from servefit.errors import SpecError
 from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.bodies import FORMS, Tensor, bodies, mean_body_bytes
@@ -175,6 +177,12 @@ def test_a_large_payload_is_not_all_turned_into_requests() -> None:
     rows = np.full((5000, 1000), -1.5, dtype=np.float32)
     requests = Destination.of("http://h", "json").requests(rows, rows_per_request=50)
     assert 8 * 2**20 < sum(map(len, requests)) < 9 * 2**20
+
+
+def test_all_files_of_a_payload_are_sent_however_large_they_are() -> None:
+    rows = join([request_row(OpaqueRequest(body=bytes([nth]) * 5_000_000))[None] for nth in range(4)])
+    sent = [body[0] for _, body in bodies("sagemaker-opaque", rows, rows_per_request=1)]
+    assert sent == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
