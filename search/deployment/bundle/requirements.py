@@ -161,7 +161,7 @@ def modules_of_code(model_dir: Path) -> set[str]:
     its requirements.txt that are installed, by the modules that they bring."""
     found: set[str] = set()
     for file in (model_dir / SCRIPT).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_bytes())):
+        for node in _nodes(file):
             if isinstance(node, ast.Import):
                 found.update(alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -171,6 +171,14 @@ def modules_of_code(model_dir: Path) -> set[str]:
         if any(_canonical(distribution) in wanted for distribution in distributions):
             found.add(module)
     return found
+
+
+def _nodes(file: Path) -> Iterator[ast.AST]:
+    """Iterate over the syntax tree of ``file``; nothing of one that is no Python, which nothing can import either."""
+    try:
+        yield from ast.walk(ast.parse(file.read_bytes()))
+    except (SyntaxError, ValueError, RecursionError):
+        return
 
 
 class _Anything:

@@ -194,6 +194,7 @@ def test_the_lock_of_a_script_holds_what_its_code_imports_and_what_it_requires(t
         "import own.parts\nfrom sklearn import svm\ntry:\n    import missing\nexcept ImportError: ...\n"
     )
     (code / "own" / "parts.py").write_text("from . import more\nimport os, msgspec.json\n")
+    (code / "own" / "template.py").write_text("import {{ name }}\n")  # which nothing can import
     (code / "requirements.txt").write_text("joblib>=1\nno-such-package\n")
     assert {"own", "sklearn", "missing", "os", "msgspec", "joblib"} <= modules_of_code(tmp_path / "model")
     artifact = Artifact(backend="script", backend_version="1", model_digest="", target=Target.CPU, folder=tmp_path)
