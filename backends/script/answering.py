@@ -36,7 +36,7 @@ class Script:
     """The script of the unpacked archive ``model_dir``, imported, with its model loaded. ``seconds`` are those that its
     functions took for the last request, by name.
 
-    Raises UnsupportedModel as ``import_functions``; BackendError where model_fn raises.
+    Raises UnsupportedModel as ``import_functions``; BackendError where what loads the model raises.
     """
 
     def __init__(self, model_dir: Path) -> None:
@@ -44,12 +44,18 @@ class Script:
         self.seconds: dict[str, float] = {}
         to_stderr()
         self._functions: Functions = import_functions(model_dir)
+        self._load("pre_model_fn", str(model_dir))
+        self._model = self._load("model_fn", str(model_dir))
+        self._load("model_warmup_fn", str(model_dir), self._model)
+
+    def _load(self, name: str, *arguments: Any) -> Any:
+        function = self._functions.get(name)
         try:
-            self._model = self._functions.by_name["model_fn"](str(model_dir))
+            return None if function is None else function(*arguments)
         except MemoryError:
             raise
         except BaseException as error:
-            raise BackendError("script", f"model_fn of {SCRIPT} raised {said(error, self._code)}") from error
+            raise BackendError("script", f"{name} of {SCRIPT} raised {said(error, self._code)}") from error
 
     def answer_row(self, row: np.ndarray) -> np.ndarray:
         """Return the row of the answer to the request in ``row``. Raises ScriptFailed."""
@@ -64,18 +70,17 @@ class Script:
         """Answer ``request``. Raises ScriptFailed, which says which function did not do it and why."""
         content_type = request.content_type or _TYPICAL
         accept = _TYPICAL if media_type(request.accept) in ("", "*/*") else request.accept
-        body = _as_sent(request.body, content_type)
-        if (transform := self._functions.get("transform_fn")) is not None:
+        transform = self._functions.get("transform_fn")
+        body = _as_sent(request.body, content_type, "input_fn" if transform is None else "transform_fn")
+        if transform is not None:
             with self._calling("transform_fn", 500):
-                output = transform(self._model, body, content_type, accept)
-            return _answer("transform_fn", output, accept)
+                return _answer("transform_fn", transform(self._model, body, content_type, accept), accept)
         with self._calling("input_fn", 400):
             data = self._function("input_fn", defaults.input_fn)(body, content_type)
         with self._calling("predict_fn", 500):
             prediction = self._function("predict_fn", defaults.predict_fn)(data, self._model)
         with self._calling("output_fn", 500):
-            output = self._function("output_fn", defaults.output_fn)(prediction, accept)
-        return _answer("output_fn", output, accept)
+            return _answer("output_fn", self._function("output_fn", defaults.output_fn)(prediction, accept), accept)
 
     def _function(self, name: str, default: Callable[..., Any]) -> Callable[..., Any]:
         return self._functions.get(name) or default
@@ -90,7 +95,7 @@ class Script:
             raise
         except SystemExit as error:
             raise ScriptFailed(name, f"calls sys.exit({error.code!r:.60})", status=500) from error
-        except Exception as error:
+        except BaseException as error:  # KeyboardInterrupt too: nobody but the script raises it here
             raise ScriptFailed(name, f"raised {said(error, self._code)}", status=status) from error
         self.seconds[name] = time.perf_counter() - began
 
@@ -102,23 +107,28 @@ def to_stderr() -> None:
     sys.stdout = sys.stderr
 
 
-def _as_sent(body: bytes, content_type: str) -> str | bytes:
+def _as_sent(body: bytes, content_type: str, function: str) -> str | bytes:
+    """Return the body as the first ``function`` gets it. Raises ScriptFailed."""
     if media_type(content_type) not in _AS_TEXT:
         return body
     try:
         return body.decode()
     except UnicodeDecodeError as error:
         reason = f"was not called: the body is {content_type} and not UTF-8"
-        raise ScriptFailed("input_fn", reason, status=400) from error
+        raise ScriptFailed(function, reason, status=400) from error
 
 
 def _answer(function: str, output: Any, accept: str) -> OpaqueAnswer:
-    """Return the answer that ``output`` is: a body, or a body and its content type. Raises ScriptFailed."""
+    """Return the answer that ``output`` is: a body, or a body and its content type. Raises ScriptFailed, and what an
+    array or a text raises that cannot be written."""
     content_type = accept
     if isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], str):
         output, content_type = output
     if isinstance(output, np.ndarray):
-        output = defaults.output_fn(output, content_type)
+        output = defaults.encoded(output, content_type)
+        if output is None:
+            reason = f"gave an array, which is not written as {content_type!r:.80}, only as {defaults.KNOWN}"
+            raise ScriptFailed(function, reason, status=406 if content_type == accept else 500)
     if isinstance(output, str):
         output = output.encode()
     if not isinstance(output, _BYTES):

@@ -13,7 +13,7 @@ from servefit.backends.model.media_types import media_type
 from servefit.errors import ScriptFailed
 
 JSON, CSV, NPY = "application/json", "text/csv", "application/x-npy"
-_KNOWN = f"{JSON}, {CSV} and {NPY}"
+KNOWN = f"{JSON}, {CSV} and {NPY}"
 
 
 def input_fn(body: str | bytes, content_type: str) -> np.ndarray:
@@ -22,12 +22,11 @@ def input_fn(body: str | bytes, content_type: str) -> np.ndarray:
         case "application/json":
             return np.array(json.loads(body))
         case "text/csv":
-            text = body if isinstance(body, str) else body.decode()
-            return np.genfromtxt(io.StringIO(text), delimiter=",")
+            return _of_csv(body if isinstance(body, str) else body.decode())
         case "application/x-npy" if isinstance(body, bytes):
             array: np.ndarray = np.load(io.BytesIO(body), allow_pickle=False)
             return array
-    reason = f"is not there, and without it {content_type!r:.80} is not read, only {_KNOWN}"
+    reason = f"is not there, and without it {content_type!r:.80} is not read, only {KNOWN}"
     raise ScriptFailed("input_fn", reason, status=415)
 
 
@@ -40,10 +39,19 @@ def predict_fn(data: Any, model: Any) -> Any:
 
 
 def output_fn(prediction: Any, accept: str) -> bytes:
-    """Return ``prediction`` as ``accept`` has it. Raises ScriptFailed for any other type; what NumPy raises."""
-    match media_type(accept):
+    """Return ``prediction`` as ``accept`` has it. Raises ScriptFailed for any other type; what ``encoded`` raises."""
+    content = encoded(prediction, accept)
+    if content is None:
+        reason = f"is not there, and without it {accept!r:.80} is not written, only {KNOWN}"
+        raise ScriptFailed("output_fn", reason, status=406)
+    return content
+
+
+def encoded(prediction: Any, content_type: str) -> bytes | None:
+    """Return ``prediction`` in that type; None where it is none of those known here. Raises what NumPy and json do."""
+    match media_type(content_type):
         case "application/json":
-            return json.dumps(_plain(prediction)).encode()
+            return json.dumps(prediction, default=_plain).encode()
         case "text/csv":
             stream = io.StringIO()
             np.savetxt(stream, np.atleast_1d(np.asarray(prediction)), delimiter=",", fmt="%s")
@@ -52,9 +60,21 @@ def output_fn(prediction: Any, accept: str) -> bytes:
             content = io.BytesIO()
             np.save(content, np.asarray(prediction), allow_pickle=False)
             return content.getvalue()
-    reason = f"is not there, and without it {accept!r:.80} is not written, only {_KNOWN}"
-    raise ScriptFailed("output_fn", reason, status=406)
+    return None
 
 
-def _plain(prediction: Any) -> Any:
-    return prediction.tolist() if hasattr(prediction, "tolist") else prediction
+def _of_csv(text: str) -> np.ndarray:
+    """Return numbers as floats, whose columns may differ in type, and text as text: NumPy would make NaN of it."""
+    numbers = np.genfromtxt(io.StringIO(text), delimiter=",")
+    if not np.isnan(numbers).any():
+        return numbers
+    found = np.genfromtxt(io.StringIO(text), dtype=None, delimiter=",", encoding=None)
+    columns = [found.dtype] if found.dtype.fields is None else [each for each, *_ in found.dtype.fields.values()]
+    return numbers if all(each.kind in "biuf" for each in columns) else found
+
+
+def _plain(value: Any) -> Any:
+    """Return an array, wherever it is in a prediction, or a number of NumPy's, as json writes it. Raises TypeError."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is not written as JSON")

@@ -3,7 +3,8 @@
 The contract is that of the Transformer in SageMaker's inference toolkit
 (https://github.com/aws/sagemaker-inference-toolkit): ``model_fn(model_dir)``, ``input_fn(body, content_type)``,
 ``predict_fn(data, model)`` and ``output_fn(prediction, accept)``, or ``transform_fn(model, body, content_type,
-accept)`` in place of the last three. Each may take one argument more, the context.
+accept)`` in place of the last three; around ``model_fn``, ``pre_model_fn(model_dir)`` and ``model_warmup_fn(model_dir,
+model)``. Each may take one argument more, the context.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from servefit.errors import UnsupportedModel
 Function: TypeAlias = Callable[..., Any]
 
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "pre_model_fn": ("model_dir",),
     "model_fn": ("model_dir",),
+    "model_warmup_fn": ("model_dir", "model"),
     "input_fn": ("body", "content_type"),
     "predict_fn": ("data", "model"),
     "output_fn": ("prediction", "accept"),
@@ -86,7 +89,9 @@ def import_functions(model_dir: Path) -> Functions:
 
 def said(error: BaseException, code: Path) -> str:
     """Return the last line of the traceback of ``error``, and the line of the script that it came from."""
-    last = " ".join(traceback.format_exception_only(error)[-1].split())[:_SHOWN]
+    described = traceback.TracebackException(type(error), error, None)
+    described.__notes__ = None  # they would be last
+    last = " ".join(list(described.format_exception_only())[-1].split())[:_SHOWN]
     lines = [
         frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(f"{code}{os.sep}")
     ]

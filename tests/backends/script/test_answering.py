@@ -48,6 +48,31 @@ def test_what_a_script_leaves_out_has_a_default(
     assert (told, text) == (accept.replace("*/*", "application/json"), answered)
 
 
+def test_text_in_csv_is_text_and_no_number_that_is_missing(ask: Ask) -> None:
+    assert ask(MODEL.replace("data * 2", "data"), "a sentence", "text/csv")[1] == '"a sentence"'
+    assert ask(MODEL.replace("data * 2", "data"), "a,b\nc,d\n", "text/csv")[1] == '[["a", "b"], ["c", "d"]]'
+    assert ask(MODEL, "1,\nnan,3\n", "text/csv")[1] == "[[2.0, NaN], [NaN, 6.0]]"
+    assert ask(MODEL, "nan,3\n", "text/csv")[1] == "[NaN, 6.0]"
+
+
+def test_arrays_anywhere_in_a_prediction_are_written_as_json(ask: Ask) -> None:
+    told = ask(MODEL.replace("data * 2", '{"scores": data, "n": [data.sum()]}'), "[1, 2]")
+    assert told == ("application/json", '{"scores": [1, 2], "n": [3]}')
+
+
+def test_what_comes_before_and_after_loading_the_model_is_called(ask: Ask) -> None:
+    script = (
+        "called = []\n"
+        "def pre_model_fn(model_dir):\n    called.append('before')\n"
+        "def model_fn(model_dir):\n    called.append('model_fn')\n    return called\n"
+        "def model_warmup_fn(model_dir, model):\n    model.append('after')\n"
+        "def transform_fn(model, body, content_type, accept):\n    return ' '.join(model)\n"
+    )
+    assert ask(script)[1] == "before model_fn after"
+    told, text = ask(script.replace("model.append('after')", "raise ValueError('cold')"))
+    assert (told, "model_warmup_fn of code/inference.py raised ValueError: cold (line 8" in text) == ("None", True)
+
+
 def test_arrays_of_numpy_are_a_default_too(ask: Ask) -> None:
     script = MODEL + (
         "import io, numpy as np\n"
@@ -90,6 +115,23 @@ def test_what_is_printed_is_not_on_stdout(ask: Ask) -> None:
         (ECHO.replace("return body", "return 'x', 'text/a\\r\\nset-cookie: a'"), "500", "is no line of ASCII"),
         (ECHO.replace("return body", "import sys; sys.exit(3)"), "500", "transform_fn calls sys.exit(3)"),
         (ECHO.replace("return body", "return b'0' * 2**23"), "500", "8,388,608 bytes, and 8,388,"),
+        (ECHO.replace("return body", "return '\\ud800'"), "500", "transform_fn raised UnicodeEncodeError"),
+        (
+            "import numpy as np\n" + ECHO.replace("return body", "return np.array([b'x', None])"),
+            "500",
+            "transform_fn raised TypeError: a bytes is not written as JSON",
+        ),
+        (
+            "import numpy as np\n" + ECHO.replace("return body", "return np.ones(3), 'image/png'"),
+            "500",
+            "transform_fn gave an array, which is not written as 'image/png', only as application/json, text/csv",
+        ),
+        (ECHO.replace("return body", "raise KeyboardInterrupt"), "500", "transform_fn raised KeyboardInterrupt"),
+        (
+            ECHO.replace("return body", "error = ValueError('why'); error.add_note('more'); raise error"),
+            "500",
+            "transform_fn raised ValueError: why (line 4",
+        ),
         (
             ECHO.replace("return None", "import sys; sys.exit(3)"),
             "None",
@@ -117,4 +159,4 @@ def test_a_type_that_no_default_reads_is_named(ask: Ask) -> None:
 
 def test_text_that_is_no_utf_8_is_the_clients_mistake(ask: Ask) -> None:
     told, text = ask(ECHO, "\xff\xfe", "application/json")
-    assert (told, "the body is application/json and not UTF-8" in text) == ("400", True)
+    assert (told, text) == ("400", "script: transform_fn was not called: the body is application/json and not UTF-8")
