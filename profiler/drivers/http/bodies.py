@@ -34,8 +34,8 @@ FORMS: tuple[Form, ...] = get_args(Form)
 
 
 MAX_BYTES = 8 * 2**20
-"""As much of a payload of rows is sent, over and over; whatever it is, it has left the caches by then. Files as they are
-differ more than rows do, so all that a payload keeps of them are sent."""
+"""As much of a payload of rows is sent, over and over; whatever it is, it has left the caches by then. Files as they
+are differ more than rows do, so all that a payload keeps of them are sent."""
 
 JSON_VALUES = 4096
 """A request of a network that has more values is sent as binary tensors. Chosen: so many take a server about a
