@@ -27,7 +27,27 @@ def checked_values(values: Mapping[str, Any]) -> dict[str, float]:
         except (TypeError, ValueError) as error:
             problem = f"is no value of {name!r:.60}: it takes a number, or {ZEROS!r}"
             raise SpecError("input", str(value), problem) from error
+        except OverflowError as error:
+            raise _rounded(name, value) from error
+        if _is_rounded(value, found[name]):
+            raise _rounded(name, value)
     return found
+
+
+def _is_rounded(value: Any, read: float) -> bool:
+    """Return whether ``value`` is a whole number, or the text of one, and ``read`` another: a float holds all of them
+    up to 2**53."""
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            return False
+    return isinstance(value, int) and value != read
+
+
+def _rounded(name: str, value: Any) -> SpecError:
+    problem = f"is no value of {name!r:.60}: whole numbers are held exactly up to 2**53"
+    return SpecError("input", f"{value!s:.60}", problem, remedy="fix the input in the model itself")
 
 
 def fix_inputs(model: onnx.ModelProto, values: Mapping[str, float]) -> None:

@@ -62,6 +62,8 @@ def test_requests_of_given_sizes_are_drawn(servefit: Servefit, tmp_path: Path) -
         (("--input", "ids=3"), "input: 'ids' is not known"),
         (("--input", "input_ids=many"), "is no value of 'input_ids'"),
         (("--input", "input_ids=nan"), "is no value of int64"),
+        (("--input", "input_ids=1", "--input", "input_ids=2"), "is said of 'input_ids' a second time; say it once"),
+        (("--size", "tokens=3", "--size", "tokens=9"), "is said of 'tokens' a second time"),
     ],
 )
 def test_what_makes_no_sense_is_a_line(

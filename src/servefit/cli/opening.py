@@ -106,9 +106,8 @@ class SaidOfInputs:
     @classmethod
     def typed(cls, inputs: Sequence[str] | None, sizes: Sequence[str] | None = None, pad: str | None = None) -> Self:
         """Return what options say. Raises SpecError."""
-        values = dict(_pair("input", text) for text in inputs or ())
-        drawn = {name: _numbers(text) for name, text in (_pair("size", text) for text in sizes or ())}
-        return cls(values, drawn, pad)
+        drawn = {name: _numbers(text) for name, text in _pairs("size", sizes).items()}
+        return cls(_pairs("input", inputs), drawn, pad)
 
     def before(self, config: JobConfig) -> SaidOfInputs:
         """Return this, and what ``config`` says where this says nothing."""
@@ -141,11 +140,16 @@ class SaidOfInputs:
         return Model.load(model, **trust, inputs=self.inputs, sizes=self.sizes, pad=self.pad, sample=payload)
 
 
-def _pair(field: str, text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals or not value:
-        raise SpecError(field, text, "is not NAME=VALUE")
-    return name, value
+def _pairs(field: str, texts: Sequence[str] | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals or not value:
+            raise SpecError(field, text, "is not NAME=VALUE")
+        if name in found:
+            raise SpecError(field, text, f"is said of {name!r:.60} a second time", remedy="say it once")
+        found[name] = value
+    return found
 
 
 def _numbers(text: str) -> list[int]:

@@ -94,6 +94,9 @@ def test_sizes_without_a_name_are_the_rows(tmp_path: Path) -> None:
         ({"rate": 0.5}, "is no value of int64"),
         ({"rate": float("nan")}, "is no value of int64"),
         ({"rate": 1e30}, "is no value of int64"),
+        ({"rate": 2**53 + 1}, "whole numbers are held exactly up to 2"),
+        ({"rate": str(2**53 + 1)}, "whole numbers are held exactly up to 2"),
+        ({"rate": 10**400}, "whole numbers are held exactly up to 2"),
         ({"x": 0, "state": 0, "rate": 1}, "leaves no input for requests"),
     ],
 )
