@@ -112,6 +112,12 @@ def test_a_file_that_is_too_short_is_refused(exported: Path) -> None:
         Model.load(exported)
 
 
+def test_a_place_beyond_all_files_is_beyond_this_one(exported: Path) -> None:
+    said(exported, offset=str(2**63))
+    with pytest.raises(CorruptModel, match="ends before they do: 60 bytes from 9223372036854775808 on are needed"):
+        Model.load(exported)
+
+
 @pytest.mark.parametrize(
     "location", ["/etc/passwd", "../secret.bin", "a/../../secret.bin", ".secret", "*/_ORT_MEM_ADDR_/*", "", ".", "a\0b"]
 )
