@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-FLOAT, UINT8, INT8, INT64, BOOL, DOUBLE = 1, 2, 3, 7, 9, 11
+FLOAT, UINT8, INT8, INT64, STRING, BOOL, DOUBLE = 1, 2, 3, 7, 8, 9, 11
 
 TOKENS, VOCABULARY, HIDDEN = 4, 50, 8
 """Of ``encoder``: how long its sentences are, how many words it knows, how wide an embedding is."""

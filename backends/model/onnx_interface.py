@@ -121,7 +121,8 @@ def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInte
     names = [size.name for size in interface.sizes if size.name != TEXT_SIZE]
     reason = ""
     for size in _TRIED_SIZES:
-        tried = interface.of_sizes(dict.fromkeys(names, size))
+        of_texts = {each.name: each.usual for each in interface.sizes if each.name == TEXT_SIZE}
+        tried = interface.of_sizes({**dict.fromkeys(names, size), **of_texts})
         check_width(tried.features)
         try:
             predict(session, tried, _zeros(tried, 1))

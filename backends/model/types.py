@@ -265,6 +265,8 @@ class Signature(Stored, frozen=True, kw_only=True):
         for name, drawn in sizes.items():
             if name not in known:
                 raise SpecError.unknown("size", name, known)
+            if isinstance(drawn, str | int | float):
+                raise SpecError.wrong_type("size", drawn, "a list of whole numbers, such as [32, 128]")
             for each in drawn:
                 check_whole("size", each, least=1, most=MAX_FEATURES)
             if not drawn:

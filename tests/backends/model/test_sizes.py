@@ -13,6 +13,7 @@ from tests.onnx_models import (
     HIDDEN,
     INT8,
     INT64,
+    STRING,
     TEXT_INPUTS,
     UINT8,
     node,
@@ -28,6 +29,7 @@ from servefit.backends.model.onnx_interface import interface_of
 from servefit.backends.model.onnx_io import predict
 from servefit.backends.model.packing import join
 from servefit.backends.onnx_session import open_session
+from servefit.backends.payload.reading import payload_of
 from servefit.backends.payload.tensors import rows_of_arrays
 from servefit.backends.types import Settings, Target
 from servefit.errors import RowsRefused, SpecError, UnsupportedModel
@@ -116,6 +118,30 @@ def test_an_output_that_has_several_rows_for_each_of_a_request_keeps_them_apart(
     np.testing.assert_array_equal(predictor(model).predict(rows), rows)
 
 
+@pytest.mark.parametrize("shape", [["n", "t"], ["n", 2]])
+def test_words_beside_what_has_sizes_of_its_own_count(shape: list[Any], tmp_path: Path) -> None:
+    """Words have no size of their own where a row has some of them, and do where it has any number."""
+    nodes = [
+        node(
+            "LabelEncoder",
+            ["words"],
+            ["worth"],
+            domain="ai.onnx.ml",
+            keys_strings=["one", "two"],
+            values_floats=[1.0, 2.0],
+            default_float=0.0,
+        ),
+        node("ReduceSum", ["worth", "axis"], ["of_words"]),
+        node("ReduceSum", ["x", "axis"], ["of_numbers"]),
+        node("Mul", ["of_words", "of_numbers"], ["y"]),
+    ]
+    inputs: dict[str, tuple[int, list[Any]]] = {"words": (STRING, shape), "x": (FLOAT, ["n", "length"])}
+    model = Model.load(save(tmp_path / "m.onnx", inputs, nodes, {"y": FLOAT}, {"axis": np.array([1])}))
+    requests = [{"words": ["one", "two"], "x": [1.0, 2.0, 3.0]}, {"words": ["two", "three"], "x": [1.0]}]
+    rows = payload_of(requests, model.signature).rows
+    assert predictor(model).predict(rows).tolist() == [18, 2]
+
+
 def test_what_a_network_hands_to_its_next_call_is_no_output_of_a_row(tmp_path: Path) -> None:
     nodes = [node("Relu", ["x"], ["y"]), node("Transpose", ["y"], ["state"], perm=[1, 0])]
     model = Model.load(save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 4])}, nodes, {"y": FLOAT, "state": FLOAT}))
@@ -160,9 +186,15 @@ def test_sizes_of_requests_that_are_drawn_may_be_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "problem"),
-    [({"words": [3]}, "words"), ({"tokens": [0]}, "0"), ({"tokens": [-4]}, "-4"), ({"tokens": [10**9]}, "1000000000")],
+    [
+        ({"words": [3]}, "words"),
+        ({"tokens": [0]}, "0"),
+        ({"tokens": [-4]}, "-4"),
+        ({"tokens": [10**9]}, "1000000000"),
+        ({"tokens": 3}, r"3 is not a list of whole numbers, such as \[32, 128\]"),
+    ],
 )
-def test_sizes_that_make_no_sense_are_refused(sizes: dict[str, list[int]], problem: str, tmp_path: Path) -> None:
+def test_sizes_that_make_no_sense_are_refused(sizes: dict[str, Any], problem: str, tmp_path: Path) -> None:
     path = texts(tmp_path / "texts.onnx")
     with pytest.raises(SpecError, match=problem):
         Model.load(path, sizes=sizes)
