@@ -286,15 +286,23 @@ def _has_names(source: Any) -> bool:
     return isinstance(source, Mapping)
 
 
+def _exact(values: Any) -> np.ndarray:
+    """Return what Python has as an array: large whole numbers beside floats as they are, which NumPy would round."""
+    array = np.asarray(values)
+    if array.dtype.kind != "f" or isinstance(values, np.ndarray) or not (np.abs(array) >= EXACT).any():
+        return array
+    return np.asarray(values, dtype=object)
+
+
 def _rows_of_objects(source: Any, signature: Signature) -> tuple[np.ndarray, int]:
     """Return the packed rows of what Python has: an array for each input by name, one array for a model of one input,
     or a list of requests, each of which is a mapping of name to values without a dimension for rows."""
     try:
         if isinstance(source, Mapping):
-            return _rows_of_arrays({str(name): np.asarray(one) for name, one in source.items()}, signature, "array")
+            return _rows_of_arrays({str(name): _exact(one) for name, one in source.items()}, signature, "array")
         if isinstance(source, Sequence) and not isinstance(source, str):
             requests = [dict(one) if isinstance(one, Mapping) else {signature.inputs[0].name: one} for one in source]
-            arrays = [{str(name): np.asarray(values) for name, values in one.items()} for one in requests[:MAX_ROWS]]
+            arrays = [{str(name): _exact(values) for name, values in one.items()} for one in requests[:MAX_ROWS]]
             return rows_of_requests(arrays, signature, "array"), len(requests)
         return _rows_of_arrays(np.asarray(source), signature, "array")
     except (ValueError, TypeError, OverflowError) as error:

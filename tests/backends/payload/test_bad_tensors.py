@@ -87,3 +87,11 @@ def test_ten_thousand_shapes_are_kept_and_told(tmp_path: Path) -> None:
     payload = payload_of(path, PAIRS)
     assert len({tuple(row) for row in payload.rows[:, :2].tolist()}) == 10_000
     assert list(map(str, payload.sizes)) == ["querys 1 to 100, median 50", "documents 1 to 100, median 50"]
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**62 + 1])
+def test_whole_numbers_beside_floats_in_lists_are_not_rounded(number: int) -> None:
+    """NumPy makes floats of all of them."""
+    feeds = {"query": [[number, 1.0]], "document": [[1]]}
+    for source in (feeds, [{name: values[0] for name, values in feeds.items()}]):
+        assert payload_of(source, PAIRS).rows[0, 2] == number
