@@ -198,6 +198,8 @@ def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarr
         return ordered, (signature.feature_names or None) if len(table.parts) > 1 else None
     names, wanted = table.names, signature.feature_names
     if names is None or not set(names) & set(wanted):
+        if names is not None:
+            _check_inputs_in_order(names, signature, source)
         return table.values, names
     expected = f"a column for each of the model's {len(wanted)} feature names"
     position = {name: index for index, name in enumerate(names)}
@@ -211,6 +213,23 @@ def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarr
         if doubled is not None:
             raise PayloadMismatch(source, expected=expected, got=f"{doubled!r:.60} twice")
     return table.values[:, [position[name] for name in wanted]], wanted
+
+
+def _check_inputs_in_order(names: Sequence[str], signature: Signature, source: str) -> None:
+    """Raise PayloadMismatch where all columns are named after one of several inputs, as in "a, a, b" or "a.0, a.1, b",
+    and these are not in the model's order: columns that have no names in the model go by position."""
+    inputs = [each.name for each in signature.inputs]
+    wanted = [each.name for each in signature.inputs for _ in range(each.stop - each.start)]
+    found = [_input_of(column, inputs) for column in names] if len(inputs) > 1 else wanted
+    if found != wanted and Counter(found) == Counter(wanted):
+        expected = f"the columns of {', '.join(map(repr, inputs)):.400}, in that order"
+        raise PayloadMismatch(source, expected=expected, got=", ".join(map(repr, dict.fromkeys(found)))[:400])
+
+
+def _input_of(column: str, inputs: Sequence[str]) -> str | None:
+    """Return the input whose name a column has, or begins with."""
+    own = [name for name in inputs if column.startswith(name) and not column[len(name) :][:1].isalnum()]
+    return max(own, key=len, default=None)
 
 
 def _shown(value: Any) -> Any:

@@ -274,9 +274,12 @@ def _numbers(values: np.ndarray, source: str, name: str) -> np.ndarray:
     if values.dtype.kind == "f":
         with np.errstate(over="ignore", invalid="ignore"):  # extended precision, signalling NaNs
             return values.astype(np.float64)
-    if values.dtype.kind == "O":
-        return values
-    raise PayloadMismatch(source, expected=f"numbers in {name!r:.60}", got=f"an array of {values.dtype}"[:100])
+    if values.dtype.kind != "O":
+        raise PayloadMismatch(source, expected=f"numbers in {name!r:.60}", got=f"an array of {values.dtype}"[:100])
+    for value in values.flat:
+        if isinstance(value, str | bytes | dict):  # NumPy reads a text as the number that it tells, or raises
+            raise PayloadMismatch(source, expected=f"numbers in {name!r:.60}", got=f"{value!r:.60}")
+    return values
 
 
 def _array(values: Any, source: str, name: str, signature: Signature, booleans: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.onnx_models import TOKENS, answers, encoder, sentences
+from tests.onnx_models import FLOAT, STRING, TOKENS, answers, encoder, node, save, sentences
 from tests.serving.asked_model import AskedModel
 
 from servefit.serving.messages import Refused
@@ -181,3 +181,61 @@ def test_names_in_invocations_that_the_model_does_not_have_are_refused(served: A
     refused = refusal(served.invoke, json.dumps({"instances": [named]}).encode())
     assert refused.status == 400
     assert "'types'" in refused.reason
+
+
+@pytest.fixture(scope="module")
+def difference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AskedModel]:
+    """The difference of two columns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(tmp_path_factory.mktemp("state")))
+        inputs = {name: (FLOAT, ["n", 1]) for name in "ab"}
+        path = tmp_path_factory.mktemp("model") / "difference.onnx"
+        yield AskedModel(save(path, inputs, [node("Sub", ["a", "b"], ["y"])], {"y": FLOAT}))
+
+
+def test_columns_are_matched_by_name_and_none_is_there_twice(difference: AskedModel, refusal: Refusal) -> None:
+    assert difference.predictions(difference.invoke(b'[{"b": 2, "a": 7}]')).tolist() == [5]
+    for doubled, content_type in (
+        (b'{"instances": [{"a": 7, "b": 2, "a": 3}]}', "application/json"),
+        (b'{"a": 7, "b": 2, "a": 3}', "application/jsonlines"),
+    ):
+        assert "each name once in an object, got 'a' twice" in refusal(difference.invoke, doubled, content_type).reason
+
+
+def test_columns_named_after_inputs_in_another_order_are_refused(served: AskedModel, refusal: Refusal) -> None:
+    """They go by position, and one input would be taken for another."""
+    feeds = sentences(1)
+    names = ("input_ids", "token_type_ids", "attention_mask")
+    values = ",".join(str(value) for name in names for value in feeds[name][0])
+    for written in ("{}", "{}_{}", "{}[{}]"):
+        header = ",".join(written.format(name, nth) for name in names for nth in range(TOKENS))
+        found = refusal(served.invoke, f"{header}\n{values}".encode(), "text/csv")
+        assert found.reason.endswith("in that order, got 'input_ids', 'token_type_ids', 'attention_mask'")
+    in_order = ",".join(f"{name}.{nth}" for name in NAMES for nth in range(TOKENS))
+    in_order += "\n" + ",".join(str(value) for name in NAMES for value in feeds[name][0])
+    found = served.predictions(served.invoke(in_order.encode(), "text/csv"))
+    np.testing.assert_allclose(found, answers(served.path, feeds), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def weighed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AskedModel]:
+    """A word that counts as many times as a number says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(tmp_path_factory.mktemp("state")))
+        worth = {"keys_strings": ["one", "two"], "values_floats": [1.0, 2.0], "default_float": 0.0}
+        nodes = [
+            node("LabelEncoder", ["word"], ["worth"], domain="ai.onnx.ml", **worth),
+            node("Mul", ["worth", "times"], ["y"]),
+        ]
+        inputs = {"word": (STRING, ["n", 1]), "times": (FLOAT, ["n", 1])}
+        yield AskedModel(save(tmp_path_factory.mktemp("model") / "weighed.onnx", inputs, nodes, {"y": FLOAT}))
+
+
+@pytest.mark.parametrize("value", ["3", "many", "", {}])
+def test_texts_are_no_numbers_beside_texts_either(value: Any, weighed: AskedModel, refusal: Refusal) -> None:
+    word = {"name": "word", "shape": [1, 1], "datatype": "BYTES", "data": ["two"]}
+    times = {"name": "times", "shape": [1, 1], "datatype": "BYTES", "data": [value]}
+    found = refusal(weighed.infer, body([word, times]))
+    assert found.reason == f"inputs: expected numbers in 'times', got {value!r}"
+    right = tensor("times", np.array([[3.0]]), "FP32")
+    assert weighed.predictions(weighed.infer(body([word, right]))).tolist() == [6]
