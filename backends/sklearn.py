@@ -46,14 +46,23 @@ class SklearnBackend:
         return 0.1 + model.size_bytes / 1e9
 
     def cache_key(self) -> str:
-        return ""
+        return "1"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         shutil.copyfile(model.file, workdir / "model.pkl")
-        return {"task": model.signature.task.value}
+        return {"task": model.signature.task.value, "in_frames": _takes_frames(model)}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
         return _Predictor(artifact.folder / "model.pkl", Task(artifact.facts["task"]), settings.threads)
+
+
+def _takes_frames(model: Model) -> bool:
+    """Return whether it is called with data frames of pandas, which its pickle does not name."""
+    from servefit.backends.model.sklearn_frames import frame_of
+    from servefit.backends.trees import unpickled
+
+    frame = None if model.trees is not None else frame_of(unpickled(model))
+    return frame is not None and frame.form == "frame"
 
 
 class _Predictor:

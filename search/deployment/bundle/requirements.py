@@ -43,7 +43,8 @@ _LOADED = {
     "forest": (),
     "script": (),
 }
-"""The packages that a backend loads to serve. TL2cgen's artifacts are machine code; forest's kernel is servefit's."""
+"""The packages that a backend loads to serve. TL2cgen's artifacts are machine code; forest's kernel is servefit's, and
+only the steps of a pipeline before its trees take more."""
 
 _LIBRARY_ALONE = frozenset({"xgboost", "lightgbm", "treelite", "openvino", "openvino/bf16", "openvino/int8"})
 """Backends that open a package's shared library and never import the package: what it depends on stays away. That is
@@ -93,7 +94,12 @@ def _backend_distributions(artifact: Artifact) -> Iterator[str]:
     if name not in BUILT_IN:
         yield Package.of(entry_point(name).dist).name
         return
-    modules = set(_LOADED[name])
+    loaded = set(_LOADED[name])
+    if name == "sklearn" and artifact.facts.get("in_frames"):
+        loaded.add("pandas")
+    if name == "forest" and "steps" in artifact.facts:
+        loaded.add("onnxruntime")
+    modules = set(loaded)
     if name == "sklearn":
         modules |= modules_of_pickle(artifact.folder / "model.pkl")
     if name == "torch" and artifact.facts["format"] == Format.HUGGINGFACE:
@@ -105,7 +111,7 @@ def _backend_distributions(artifact: Artifact) -> Iterator[str]:
     for module in sorted(modules - sys.stdlib_module_names - {"servefit"}):
         if module in bringing:
             yield from bringing[module]
-        elif module in _LOADED[name]:
+        elif module in loaded:
             raise BackendUnavailable(name, f"{module} is not installed")
         else:
             raise UnsupportedModel(

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import lightgbm
 import numpy as np
 import pytest
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from tests.column_pipelines import fitted, opened
 
+from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
 from servefit.search.deployment.bundle.lock import Lock
@@ -160,6 +162,19 @@ def test_pip_takes_the_lock(tmp_path: Path) -> None:
     ended = subprocess.run([*command, "-r", path], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["install"] == [], "every pin is what is installed here"
+
+
+@pytest.mark.parametrize(("backend", "listed"), [("sklearn", "pandas"), ("forest", "onnxruntime")])
+def test_the_lock_of_a_pipeline_holds_what_it_is_called_through(backend: str, listed: str, tmp_path: Path) -> None:
+    columns = [
+        ("scaled", StandardScaler(), ["age", "income"]),
+        ("encoded", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["city"]),
+    ]
+    model = opened(fitted(*columns, last=RandomForestClassifier(2, random_state=0)), tmp_path)
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    facts = imported(backend).compile(model, Target.CPU, folder)
+    assert listed in names(requirements(replace(artifact_of(backend, folder), facts=facts)))
 
 
 def test_a_pickle_is_read_without_running_it(tmp_path: Path) -> None:
