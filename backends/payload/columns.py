@@ -8,6 +8,7 @@ How the columns become rows is for ``tensors`` to say.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -23,6 +24,13 @@ from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
     from servefit.backends.model import Input, Signature
+
+
+_NAMELESS = re.compile(r"text|x[0-9]+")
+"""What columns are called here that have no names in the model."""
+
+_TRUTHS = {"true": 1, "false": 0}
+"""As pandas reads and writes a column of them, which is one of numbers to scikit-learn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +93,8 @@ def column_of(values: np.ndarray, one: Input, source: str, *, accepts_missing: b
     for row, value in enumerate(values.reshape(-1).tolist(), start=1):
         if _is_missing(value) and accepts_missing and not one.is_whole:
             found.append(float("nan"))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found.append(value)
+        elif isinstance(value, int | float):
+            found.append(int(value) if isinstance(value, bool) else value)
         else:
             raise _not_a_number(source, row, one, value)
     return array_of(found, values.shape)
@@ -137,9 +145,9 @@ def read_columns(path: Path, signature: Signature, source: str) -> Columns:
 
 
 def columns_of_csv(stream: TextIO, signature: Signature, source: str, *, most_rows: int = MAX_ROWS) -> Columns:
-    """Return the same of text that is open already, keeping ``most_rows`` rows. A first line that names all columns of
-    the model is a header. A cell that is empty is missing, or an empty text where the column has no missing ones; in a
-    column of numbers NA, NaN, null and none are missing too."""
+    """Return the same of text that is open already, keeping ``most_rows`` rows. A first line that names columns of the
+    model, half of them or more, is a header. A cell that is empty is missing, or an empty text where the column has no
+    missing ones; in a column of numbers NA, NaN, null and none are missing too, and true and false are 1 and 0."""
     first_line = stream.readline()
     while first_line and not first_line.strip():
         first_line = stream.readline()
@@ -152,7 +160,7 @@ def columns_of_csv(stream: TextIO, signature: Signature, source: str, *, most_ro
         if first is None:
             raise no_rows(source)
         names = [cell.strip() for cell in first]
-        is_header = set(names) >= {one.name for one in signature.inputs}
+        is_header = _is_header(names, signature)
         cells = list(islice(filled, most_rows)) if is_header else [first, *islice(filled, most_rows - 1)]
         total_rows = len(cells) + sum(1 for _ in filled)
     except csv.Error as error:
@@ -165,6 +173,13 @@ def columns_of_csv(stream: TextIO, signature: Signature, source: str, *, most_ro
     return Columns(arrays=read, total_rows=total_rows, unused=unused)
 
 
+def _is_header(names: Sequence[str], signature: Signature) -> bool:
+    """Return whether the cells of a first line are names. One that is misspelt, or lacking, is for
+    :func:`checked_names` to tell: as texts, all of them would be taken for a row."""
+    wanted = {one.name for one in signature.inputs}
+    return 2 * len(wanted & set(names)) >= len(wanted)
+
+
 def _read(cells: np.ndarray, one: Input, source: str) -> np.ndarray:
     """Return the cells of a column as what they say."""
     if one.is_text:
@@ -173,10 +188,14 @@ def _read(cells: np.ndarray, one: Input, source: str) -> np.ndarray:
     for row, cell in enumerate(cells.tolist(), start=1):
         text = cell.strip()
         try:
-            numbers.append(None if is_missing_text(text) else number(text))
+            numbers.append(_TRUTHS[text.lower()] if text.lower() in _TRUTHS else _number_or_none(text))
         except ValueError as error:
             raise _not_a_number(source, row, one, cell) from error
     return _objects(numbers)
+
+
+def _number_or_none(text: str) -> int | float | None:
+    return None if is_missing_text(text) else number(text)
 
 
 def columns_of_objects(source: Any, signature: Signature, where: str) -> Columns:
@@ -186,8 +205,13 @@ def columns_of_objects(source: Any, signature: Signature, where: str) -> Columns
         names = list(dict.fromkeys(str(name) for item in source for name in item))
         source = {name: [item.get(name) for item in source] for name in names}
     if hasattr(source, "columns") or isinstance(source, Mapping):
-        names = [str(name) for name in (source.columns if hasattr(source, "columns") else source)]
-        columns = {name: _objects(list(source[name])) for name in checked_names(names, signature, where)}
+        keys = list(source.columns if hasattr(source, "columns") else source)
+        names = [str(key) for key in keys]
+        wanted = [one.name for one in signature.inputs]
+        if len(names) == len(wanted) and all(_NAMELESS.fullmatch(name) for name in wanted):
+            names = wanted  # those of the table are as good as none
+        of_table = dict(zip(names, keys, strict=True))
+        columns = {name: _objects(list(source[of_table[name]])) for name in checked_names(names, signature, where)}
         return Columns(
             arrays={name: column[:MAX_ROWS] for name, column in columns.items()},
             total_rows=max(map(len, columns.values())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -13,6 +14,9 @@ from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, Table, check_
 from servefit.errors import PayloadMismatch
 
 _MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
+
+_QUOTED = re.compile(r'(?<![^,;\t])"[^"]*(?:""[^"]*)*"?')
+"""A cell in quotes, or the part of one that is in its first line."""
 
 
 def read_delimited(path: Path, source: str, feature_names: Sequence[str]) -> Table:
@@ -73,8 +77,8 @@ def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: 
 
 
 def delimiter_of(line: str) -> str:
-    """Return what separates the cells of a line of CSV: what it has most of."""
-    return max(",;\t", key=line.count)
+    """Return what separates the cells of a line of CSV: what it has most of, quoted cells aside."""
+    return max(",;\t", key=(_QUOTED.sub("", line) if '"' in line else line).count)
 
 
 def is_missing_text(text: str) -> bool:

@@ -62,7 +62,7 @@ def test_a_pipeline_that_ends_in_trees_is_compiled_to_a_forest(servefit: Servefi
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("age,income,city,note\n1,2,Rome,x\n", "expected 5 columns in row 1, got 4"),
+        ("age,income,city,note\n1,2,Rome,x\n", "got no column 'zip'"),
         ("age,income,city,note,zip\nold,2,Rome,x,3\n", "expected a number in row 1 of 'age', got 'old'"),
         ("age,income,city,note,zip\n1,2,Rome,x,3.5\n", "expected a whole number in row 1, column 1"),
         ("# Read me\nThis is no table.\n", "expected 5 columns in row 1, got 1"),

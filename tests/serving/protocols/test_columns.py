@@ -88,6 +88,14 @@ def test_a_row_is_the_same_in_csv(body: str, config: EndpointConfig, model: Mode
     np.testing.assert_array_equal(invoked(config, body, "text/csv").rows, payload_for(model, [ROW]).rows)
 
 
+@pytest.mark.parametrize("note", ["a;b;c;d;e;f;g", 'so;"it";is;said;to;be', "two;lines;\nof;a;text;;"])
+def test_what_separates_cells_is_not_looked_for_in_texts(note: str, config: EndpointConfig, model: Model) -> None:
+    quoted = note.replace('"', '""')
+    body = f'30,1.5,Rome,"{quoted}",3\n'
+    expected = payload_for(model, [{**ROW, "note": note}]).rows
+    np.testing.assert_array_equal(invoked(config, body, "text/csv").rows, expected)
+
+
 def test_an_empty_cell_is_a_missing_text_where_the_model_takes_one(config: EndpointConfig, model: Model) -> None:
     found = invoked(config, "30,1.5,,good,3\n", "text/csv").rows
     np.testing.assert_array_equal(found, payload_for(model, [{**ROW, "city": None, "note": "good"}]).rows)
@@ -153,6 +161,7 @@ def test_cells_that_are_of_another_kind_are_refused(
         ('{"instances": [[1, 2]]}', "application/json", "expected 5 columns in row 1, got 2"),
         ('{"instances": []}', "application/json", "expected at least one row, got none"),
         (json.dumps({"columns": ["age", *ROW], "data": [[1, *ROW.values()]]}), "application/json", "got 'age' twice"),
+        ("age,income,city,note\n1,2,Rome,good\n", "text/csv", "got no column 'zip'"),
         ("1,2\n", "text/csv", "expected 5 columns in row 1, got 2"),
         ("1,x,Rome,good,3\n", "text/csv", "expected a number in row 1 of 'income', got 'x'"),
         ('1,2,"Rome,good,3\n', "text/csv", "expected CSV, got text that does not parse"),
