@@ -43,20 +43,24 @@ def plausible_texts(one: Input, count: int, generator: np.random.Generator) -> n
 
 
 def hard_texts(one: Input, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw ``count`` texts: plausible ones, strange ones where the input takes them, others that differ from plausible
-    ones in case or in a space, and missing ones where it takes those."""
+    """Draw ``count`` texts: plausible ones, others that differ from these in case or in what is around them and, where
+    the input takes them, each of the strange ones and missing ones, as far as there is room."""
     texts = plausible_texts(one, count, generator)
-    if not one.takes_unknown:
-        return _some_missing(one, texts, generator)
-    for nth in range(count):
-        match int(generator.integers(0, 6)):
-            case 0:
-                texts[nth] = _STRANGE[int(generator.integers(0, len(_STRANGE)))]
-            case 1:
-                texts[nth] = texts[nth].upper()
-            case 2:
-                texts[nth] = f" {texts[nth]}, {_STRANGE[int(generator.integers(0, len(_STRANGE)))]}"
-    return _some_missing(one, texts, generator)
+    order = generator.permutation(count)
+    missing = order[: count // 8] if one.takes_missing else order[:0]
+    if one.takes_unknown:
+        others = order[len(missing) :]
+        strange = others[: max(len(others) // 3, len(_STRANGE))]
+        for turn, nth in enumerate(strange):
+            texts[nth] = _STRANGE[turn % len(_STRANGE)]
+        for nth in others[len(strange) :]:
+            match int(generator.integers(0, 3)):
+                case 0:
+                    texts[nth] = texts[nth].upper()
+                case 1:
+                    texts[nth] = f" {texts[nth]}, {_STRANGE[int(generator.integers(0, len(_STRANGE)))]}"
+    texts[missing] = None
+    return texts
 
 
 def with_texts(signature: Signature, rows: np.ndarray, texts: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -84,12 +88,6 @@ def drawn_texts(
         if one.is_text
         for values in [prod(shape_in(one.shape, usual))]
     }
-
-
-def _some_missing(one: Input, texts: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    if one.takes_missing:
-        texts[generator.random(len(texts)) < 1 / 8] = None
-    return texts
 
 
 def _drawn_words(generator: np.random.Generator) -> list[str]:
