@@ -78,7 +78,7 @@ class NativePredictor(TensorPredictor):
         except self._refusals as error:
             if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
                 raise
-            raise RowsRefused("onnxruntime", _reason(error)) from error
+            raise RowsRefused("onnxruntime", reason_of(error)) from error
 
 
 _SIGNS_OF_THE_MACHINE = ("CUDA", "cuda", "CUBLAS", "CUDNN", "allocate memory", "AllocateRaw", "bad_alloc")
@@ -88,7 +88,7 @@ _SOURCE = re.compile(r"^/\S+:\d+ .*? was false\. |^\[ONNXRuntimeError\] : \d+ : 
 """Where in ONNX Runtime a check failed, and which status that is."""
 
 
-def _reason(error: Exception) -> str:
-    """Return what ONNX Runtime says of rows that it refuses, without its own status and sources."""
+def reason_of(error: Exception) -> str:
+    """Return what ONNX Runtime says of rows or models that it refuses, without its own status and sources."""
     text = " ".join(str(error).split())
     return _SOURCE.sub("", text.rpartition("Status Message: ")[2])[:300]

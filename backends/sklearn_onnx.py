@@ -19,11 +19,12 @@ from servefit.backends.model.onnx_io import OnnxInterface
 from servefit.backends.model.sklearn_columns import Column, is_missing
 from servefit.backends.model.sklearn_frames import Frame, frame_of
 from servefit.backends.model.sklearn_io import prediction_method
+from servefit.backends.model.sklearn_steps import rename_columns
 from servefit.backends.model.texts import TEXT
 from servefit.backends.model.types import Input, Library, Task
 from servefit.backends.onnx_gathering import Place, gathered
 from servefit.backends.trees import readable, unpickled
-from servefit.backends.types import Availability
+from servefit.backends.types import Availability, Settings, Target
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ _LOCALE = b"C.UTF-8"
 have; this one is part of glibc since 2.35."""
 
 
-_PATTERN = r"(?u)\b\w\w+\b"
-_WORDS = r"[\pL\pN_][\pL\pN_]+"
-"""What scikit-learn takes for words unless it is told otherwise, and the same for RE2, whose \\w has ASCII alone."""
+_WORDS = {r"(?u)\b\w\w+\b": r"[\pL\pN_][\pL\pN_]+", r"(?u)\b\w+\b": r"[\pL\pN_]+"}
+"""What scikit-learn takes for words unless it is told otherwise, the same with those of one letter, and both for RE2,
+whose \\w has ASCII alone."""
 
 
 _MISSING = "\ufdd0"
@@ -96,15 +97,19 @@ def write_onnx(
     called. ``signature`` says what its columns are. Raises CompileFailed with skl2onnx's own reason."""
     frame = frame_of(estimator)
     inputs = _inputs(signature, frame, floats)
-    converted = _to_onnx(_without_missing(estimator, frame), inputs, method, backend)
+    converted = _to_onnx(_as_converted(estimator, frame, inputs), inputs, method, backend)
     _set_locale(converted)
     outputs = converted.graph.output
     nth = _OUTPUT_OF.get(method, 0)
     wanted = outputs[nth if len(outputs) > nth else 0].name
     for output in [each for each in outputs if each.name != wanted]:
         outputs.remove(output)
-    inputs, places = gathered(converted, inputs)
+    columns = () if frame is None or len(inputs) != len(frame.columns) else frame.columns
+    names = [one.name for one in inputs]
+    inputs, found = gathered(converted, inputs)
+    places = {column.name: found[name] for column, name in zip(columns, names, strict=False)}
     file.write_bytes(converted.SerializeToString())
+    _check_opens(file, backend)
     return OnnxInterface(
         inputs=inputs,
         outputs=(wanted,),
@@ -112,6 +117,7 @@ def write_onnx(
         classifier=False,
         sizes=signature.sizes,
         missing_texts=() if frame is None else tuple(_replacements(frame, places)),
+        lowered=() if frame is None else tuple(_lowered(frame, places)),
         closed=() if frame is None else tuple(_closed(frame, places)),
     )
 
@@ -121,7 +127,9 @@ def _to_onnx(estimator: Any, inputs: Sequence[Input], method: str, backend: str)
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
     options: dict[int, dict[str, Any]] = {
-        id(step): {"tokenexp": _WORDS} for step in _parts(estimator) if getattr(step, "token_pattern", None) == _PATTERN
+        id(step): {"tokenexp": _WORDS[step.token_pattern]}
+        for step in _parts(estimator)
+        if getattr(step, "token_pattern", None) in _WORDS
     }
     if method == "predict_proba":
         options[id(estimator)] = {"zipmap": False}
@@ -144,35 +152,53 @@ def _to_onnx(estimator: Any, inputs: Sequence[Input], method: str, backend: str)
 
 def _inputs(signature: Signature, frame: Frame | None, floats: str) -> tuple[Input, ...]:
     """Return the inputs of the ONNX model: all columns together where they are a matrix of numbers, else one by one, as
-    (rows, 1)."""
-    if frame is None or (frame.form == "matrix" and not frame.has_texts):
+    (rows, 1). They have names of their own: skl2onnx writes others in the place of those that are no identifiers, or
+    that its own tensors have."""
+    if frame is None or (frame.form == "matrix" and not signature.inputs):
         return (Input(name=_INPUT, datatype=floats, shape=(signature.features,), start=0, stop=signature.features),)
-    if not signature.inputs:
-        return tuple(
-            Input(name=column.name, datatype=floats, shape=(1,), start=nth, stop=nth + 1)
-            for nth, column in enumerate(frame.columns)
-        )
+    columns = signature.inputs or [
+        Input(name=column.name, datatype=floats, shape=(), start=nth, stop=nth + 1)
+        for nth, column in enumerate(frame.columns)
+    ]
     return tuple(
-        replace(one, datatype=_DATATYPES.get(one.datatype, floats), shape=(1,), known=()) for one in signature.inputs
+        replace(one, name=f"column_{nth}", datatype=_DATATYPES.get(one.datatype, floats), shape=(1,), known=())
+        for nth, one in enumerate(columns)
     )
 
 
-_DATATYPES = {TEXT: TEXT, "int32": "int64", "int64": "int64"}
+_DATATYPES = {TEXT: TEXT, "int32": "int64", "int64": "int64", "float64": "float64"}
 """Of an ONNX input, for columns of which float32 does not hold every value."""
 
 
-def _without_missing(estimator: Any, frame: Frame | None) -> Any:
-    """Return ``estimator`` as it is when no text is missing, which skl2onnx knows nothing of: without the imputers of
-    texts, whose replacements are there already, and with ``_MISSING`` for the category of missing texts."""
-    if frame is None or not frame.has_texts:
+def _as_converted(estimator: Any, frame: Frame | None, inputs: Sequence[Input]) -> Any:
+    """Return ``estimator`` with columns called as the ``inputs`` are, and as it is when no text is missing, which
+    skl2onnx knows nothing of: without the imputers of texts, whose replacements are there already, and with
+    ``_MISSING`` for the category of missing texts."""
+    if frame is None:
         return estimator
     changed = copy.deepcopy(estimator)
+    if len(inputs) == len(frame.columns):
+        rename_columns(changed, {column.name: one.name for column, one in zip(frame.columns, inputs, strict=True)})
+    if not frame.has_texts:
+        return changed
     for part in list(_parts(changed)):
         if hasattr(part, "steps"):
             part.steps = [(name, step) for name, step in part.steps if not _imputes_texts(step)]
         if hasattr(part, "categories_"):
             part.categories_ = [_with_missing_told(categories) for categories in part.categories_]
     return changed
+
+
+def _check_opens(file: Path, backend: str) -> None:
+    """Raise CompileFailed for a model that skl2onnx writes and ONNX Runtime does not open."""
+    from servefit.backends.model.onnx_io import refusals
+    from servefit.backends.onnx_native import reason_of
+    from servefit.backends.onnx_session import open_session
+
+    try:
+        open_session(file, Target.CPU, Settings(threads=1), optimised=False)
+    except refusals() as error:
+        raise CompileFailed(backend, f"what skl2onnx makes of it does not open: {reason_of(error)}") from error
 
 
 def _with_missing_told(categories: np.ndarray) -> np.ndarray:
@@ -193,7 +219,9 @@ def _parts(estimator: Any) -> Iterator[Any]:
 
 
 def _imputes_texts(step: Any) -> bool:
-    return any(isinstance(value, str) for value in getattr(step, "statistics_", ()))
+    """Return whether it puts texts in the place of missing ones, and of nothing else."""
+    statistics = getattr(step, "statistics_", ())
+    return any(isinstance(value, str) for value in statistics) and is_missing(getattr(step, "missing_values", None))
 
 
 def _replacements(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, tuple[str | None, ...]]]:
@@ -206,6 +234,17 @@ def _replacements(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[s
             found.setdefault(places[column.name].input, []).append(instead)
     for name, texts in found.items():
         yield name, tuple(texts)
+
+
+def _lowered(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, tuple[bool, ...]]]:
+    """Yield which of the values of the inputs that hold texts are made lower case first."""
+    found: dict[str, list[bool]] = {}
+    for column in frame.columns:
+        if column.is_text:
+            found.setdefault(places[column.name].input, []).append(column.lowered)
+    for name, which in found.items():
+        if any(which):
+            yield name, tuple(which)
 
 
 def _closed(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, str, int, tuple[str | float, ...]]]:

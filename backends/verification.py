@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 TIMEOUT_S = 300.0
 """Rows are few, but a row of a network may take a second, and a library as long to import. Chosen, not measured."""
 
-_SCHEMA = 3
+_SCHEMA = 4
 """Raise it when predictions that are kept are not to be used any more."""
 DRAWN_ROWS, MAX_PAYLOAD_ROWS = 1024, 4096
 """A longer payload is checked on so many of its rows, evenly spaced."""

@@ -60,7 +60,7 @@ class ForestBackend:
         return (CONVERTING_S if model.ends_in_trees else 0.5) + nodes * _SECONDS_PER_NODE
 
     def cache_key(self) -> str:
-        return f"1, {converter()}"
+        return f"2, {converter()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if not model.ends_in_trees:

@@ -59,7 +59,8 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
         for one in signature.inputs
     )
     missing = rows.copy()
-    missing[:, _float_columns(signature)] = np.nan
+    if columns := _float_columns(signature):  # rows of none are whole numbers
+        missing[:, columns] = np.nan
     signature = replace(
         signature,
         outputs=1 if predictions.ndim == 1 else predictions.shape[1],

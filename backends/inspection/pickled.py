@@ -47,6 +47,8 @@ def inspect_object(
     pickle, which backends read, unless the file ``is_plain``. Raises UnsupportedModel."""
     if library_of(estimator) is not Library.SKLEARN:
         return _inspect_converted(estimator, folder, noted)
+    if hasattr(estimator, "best_estimator_"):  # of a search, which predicts by it
+        estimator, is_plain = estimator.best_estimator_, False
     inspection = _inspect_estimator(estimator, path, folder)
     inspection = replace(inspection, warnings=noted + inspection.warnings)
     if is_plain:
@@ -113,7 +115,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     forest = _forest(estimator, features)
     if forest is not None:
         forest.save_splits(folder / "splits.npz")
-    predictions = _predict_once(estimator, task, np.zeros((2, features), dtype=np.float32))
+    predictions = _predict_zeros(estimator, task, features)
     inspection = Inspection(
         format=Format.PICKLE,
         signature=Signature(
@@ -142,17 +144,39 @@ def _task(estimator: Any, name: str) -> Task:
     if not is_classifier(estimator):
         raise UnsupportedModel(f"a {name}, which is no classifier, regressor or outlier detector")
     classes = estimator.classes_
-    if isinstance(classes, list):
+    if isinstance(classes, list) or _tells_labels_apart(estimator):
         raise UnsupportedModel(f"a {name} for several targets at once")
     if not hasattr(estimator, "predict_proba") and np.asarray(classes).dtype.kind not in "biuf":
         raise UnsupportedModel(f"a {name} without predict_proba whose classes are not numbers")
     return Task.BINARY if len(classes) == 2 else Task.MULTICLASS
 
 
+def _tells_labels_apart(estimator: Any) -> bool:
+    """Return whether its classes are labels, of which a row has several or none: then probabilities of two are not
+    those of a class and of the other."""
+    last = estimator
+    while hasattr(last, "steps"):
+        last = last.steps[-1][1]
+    binarizer = getattr(last, "_label_binarizer", None)
+    return bool(getattr(last, "multilabel_", False)) or "multilabel" in getattr(binarizer, "y_type_", "")
+
+
 def _predict_once(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | None = None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows without the names of their columns
         return predict(estimator, task, rows, frame)
+
+
+def _predict_zeros(estimator: Any, task: Task, features: int) -> np.ndarray:
+    """Raises UnsupportedModel for an estimator that does not take rows of numbers, though nothing says so before."""
+    try:
+        return _predict_once(estimator, task, np.zeros((2, features), dtype=np.float32))
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnsupportedModel(
+            f"a {type(estimator).__name__} that does not predict rows of {features} numbers: {reason:.200}",
+            remedy="if it takes columns by name, or texts, make the steps that take them the first of a pipeline",
+        ) from error
 
 
 def _accepts_missing(estimator: Any, task: Task, features: int) -> bool:

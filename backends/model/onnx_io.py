@@ -44,6 +44,7 @@ class OnnxInterface:
     output tensors.
 
     ``missing_texts`` are what stands for a missing text in each of the values of an input, None where nothing does.
+    ``lowered`` says of each of them whether it is made lower case, as Python does it, before it is given to the model.
     ``closed`` are columns that take these values alone, where the model itself would not say so: their names, and the
     inputs and the positions there that hold them.
     """
@@ -60,6 +61,7 @@ class OnnxInterface:
     output_sizes: tuple[str, ...] = ()
     padding: Padding | None = None
     missing_texts: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
+    lowered: tuple[tuple[str, tuple[bool, ...]], ...] = ()
     closed: tuple[tuple[str, str, int, tuple[str | float, ...]], ...] = ()
 
     @property
@@ -99,6 +101,7 @@ class OnnxInterface:
             "tensors": [{**asdict(each), "shape": list(each.shape)} for each in self.tensors],
             "output_sizes": list(self.output_sizes),
             "missing_texts": [[name, list(texts)] for name, texts in self.missing_texts],
+            "lowered": [[name, list(which)] for name, which in self.lowered],
             "closed": [[*place, list(values)] for *place, values in self.closed],
         }
         if self.padding is None:
@@ -119,6 +122,7 @@ class OnnxInterface:
             "output_sizes": tuple(facts.get("output_sizes", ())),
             "padding": _padding(facts.get("padding")),
             "missing_texts": tuple((name, tuple(texts)) for name, texts in facts.get("missing_texts", ())),
+            "lowered": tuple((name, tuple(which)) for name, which in facts.get("lowered", ())),
             "closed": tuple((*place, tuple(values)) for *place, values in facts.get("closed", ())),
         }
         return cls(**{**facts, **read})
@@ -142,6 +146,7 @@ def feeds(interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int] |
     }
     if interface.packing.has_texts:
         _replace_missing(fed, interface)
+        _make_lower_case(fed, interface)
     for column, name, position, values in interface.closed_columns:
         _refuse_others(fed[name].reshape(len(rows), -1)[:, position], values, column)
     return fed
@@ -160,6 +165,17 @@ def _replace_missing(fed: Mapping[str, np.ndarray], interface: OnnxInterface) ->
             if any(absent) and instead is None:
                 raise RowsRefused("onnxruntime", f"a text of {one.name!r:.60} is missing")
             values[absent, nth] = instead
+
+
+def _make_lower_case(fed: Mapping[str, np.ndarray], interface: OnnxInterface) -> None:
+    """Runtimes do so letter by letter, and Python does not: an I with a dot becomes two, and a sigma at the end of a
+    word is another one. Of ASCII they make the same."""
+    for name, which in interface.lowered:
+        values = fed[name].reshape(len(fed[name]), -1)
+        for nth in (nth for nth, is_lowered in enumerate(which) if is_lowered):
+            column = values[:, nth]
+            if not all(text.isascii() for text in column):
+                column[:] = [text.lower() for text in column]
 
 
 def _refuse_others(found: np.ndarray, values: Set[str | float], name: str) -> None:

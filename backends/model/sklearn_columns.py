@@ -5,15 +5,28 @@ holds numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
 import numpy as np
 
+from servefit.backends.model.sklearn_steps import (
+    called,
+    first_of,
+    is_dropped,
+    is_encoder,
+    is_named,
+    is_vectorizer,
+    names_of,
+    positions_of,
+    steps_of,
+    vectorizers_in,
+)
 from servefit.backends.model.texts import TEXT
 from servefit.backends.model.types import Input
+from servefit.errors import UnsupportedModel
 
 MAX_KNOWN = 256
 """Of the categories or words of a column, evenly spaced, for rows that are drawn. Chosen, not measured."""
@@ -31,16 +44,27 @@ class Column:
 
     ``categories`` are all that an encoder was fitted on, in its order, NaN and None among them; ``closed`` says that it
     refuses others. ``words`` are those of a vectorizer. ``imputed`` is what an imputer puts in the place of a missing
-    text.
+    text, and ``imputes_none`` says that it takes None for one, and not NaN. ``lowered`` says that all that it goes
+    through make lower case of it first.
     """
 
     name: str
+    position: int = 0
     is_text: bool = False
     categories: tuple[Any, ...] = ()
     closed: bool = False
     words: tuple[str, ...] = ()
     is_vectorized: bool = False
     imputed: str | None = None
+    imputes_none: bool = False
+    lowered: bool = False
+
+    @property
+    def fits_float32(self) -> bool:
+        """True if float32 holds all its categories, so that none is taken for an unknown one."""
+        numbers = (each for each in self.categories if isinstance(each, int | float) and not isnan(each))
+        with np.errstate(over="ignore"):
+            return all(float(np.float32(each)) == each for each in numbers)
 
     @property
     def is_whole(self) -> bool:
@@ -52,7 +76,7 @@ class Column:
         if self.is_text:
             return TEXT
         if not self.is_whole:
-            return "float32"
+            return "float32" if self.fits_float32 else "float64"
         return next(
             (kind for kind in ("int16", "int32") if all(abs(each) <= np.iinfo(kind).max for each in self.categories)),
             "int64",
@@ -60,8 +84,9 @@ class Column:
 
     @property
     def missing(self) -> Any:
-        """What a missing text is in a frame: None where the encoder was fitted on None, else NaN, as pandas has it."""
-        return None if any(each is None for each in self.categories) else float("nan")
+        """What a missing text is in a frame: None where the encoder was fitted on None, or the imputer looks for it,
+        else NaN, as pandas has it."""
+        return None if self.imputes_none or any(each is None for each in self.categories) else float("nan")
 
     def as_input(self) -> Input:
         """Return the column as an input of one value a row."""
@@ -86,10 +111,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatorColumns:
-    """The columns of an estimator, in its order. ``is_list`` says that it takes one of texts as a list, ``has_names``
-    that it was fitted on columns with names."""
+    """The columns of an estimator that its steps take, in its order, of the ``width`` that it has. ``is_list`` says
+    that it takes one of texts as a list, ``has_names`` that it was fitted on columns with names."""
 
     columns: tuple[Column, ...]
+    width: int = 1
     is_list: bool = False
     has_names: bool = False
 
@@ -97,45 +123,28 @@ class EstimatorColumns:
 def columns_of(estimator: Any) -> EstimatorColumns | None:
     """Return the columns of a fitted ``estimator`` where they are of different kinds, or are known by name alone; None
     for one that takes rows of numbers."""
-    if _is_vectorizer(first := _first(estimator)):
-        return EstimatorColumns(columns=(_vectorized(_ONLY_TEXT, first),), is_list=True)
+    first = first_of(estimator)
+    if vectorizers := vectorizers_in(first):
+        return EstimatorColumns(columns=(_vectorized(_ONLY_TEXT, vectorizers),), is_list=True)
     transformers = getattr(first, "transformers_", None)
-    names = [str(name) for name in getattr(estimator, "feature_names_in_", getattr(first, "feature_names_in_", ()))]
+    names = names_of(estimator)
     count = getattr(first, "n_features_in_", 0)
     columns: dict[int, Column] = {}
     by_name = False
     if transformers is None:
-        columns = {nth: _column(first, nth, _called(names, nth)) for nth in range(count if _is_encoder(first) else 0)}
+        columns = {nth: _column(estimator, nth, called(names, nth)) for nth in range(count)}
     else:
         for _, transformer, chosen in transformers:
-            by_name = by_name or _is_named(chosen)
-            if isinstance(transformer, str) and transformer == "drop":
+            by_name = by_name or is_named(chosen)
+            if is_dropped(transformer):
                 continue
-            for position, nth in enumerate(_positions(chosen, names, count)):
-                found = _column(transformer, position, _called(names, nth))
+            for position, nth in enumerate(positions_of(chosen, names, count)):
+                found = _column(transformer, position, called(names, nth))
                 columns[nth] = found if nth not in columns else _merged(columns[nth], found)
-    told = tuple(columns[nth] for nth in sorted(columns))
-    if not any(column.is_text for column in told) and not by_name:
+    told = tuple(replace(columns[nth], position=nth) for nth in sorted(columns))
+    if not by_name and all(not column.is_text and column.fits_float32 for column in told):
         return None
-    return EstimatorColumns(columns=told, has_names=bool(names))
-
-
-def _first(estimator: Any) -> Any:
-    """Return the first step that does something."""
-    for _, step in getattr(estimator, "steps", ()):
-        if step is not None and step != "passthrough":
-            return _first(step)
-    return estimator
-
-
-def steps_of(transformer: Any) -> Iterator[Any]:
-    """Yield the transformers that a column goes through, one after the other, or side by side."""
-    for _, step in getattr(transformer, "steps", ()):
-        yield from steps_of(step)
-    for _, step in getattr(transformer, "transformer_list", ()):
-        yield from steps_of(step)
-    if not hasattr(transformer, "steps") and not hasattr(transformer, "transformer_list"):
-        yield transformer
+    return EstimatorColumns(columns=told, width=count, has_names=bool(names))
 
 
 def _column(transformer: Any, position: int, name: str) -> Column:
@@ -143,68 +152,55 @@ def _column(transformer: Any, position: int, name: str) -> Column:
     and imputers keep the number of columns, so it is at that position in each step up to the first of another kind."""
     column = Column(name=name)
     for step in steps_of(transformer):
-        if _is_vectorizer(step):
-            return _vectorized(name, step)
+        if is_vectorizer(step):
+            return _vectorized(name, [each for each in steps_of(transformer) if is_vectorizer(each)])
         if hasattr(step, "statistics_") and len(step.statistics_) > position:
             value = step.statistics_[position]
             if isinstance(value, str):
-                column = replace(column, is_text=True, imputed=value)
-        elif _is_encoder(step):
-            categories = tuple(step.categories_[position].tolist())
+                column = replace(column, is_text=True, **_imputing(step, value))
+        elif is_encoder(step):
+            categories = _categories(step.categories_[position], name)
             is_text = column.is_text or any(isinstance(each, str) for each in categories)
             closed = getattr(step, "handle_unknown", None) == "error"
             return replace(column, is_text=is_text, categories=categories, closed=closed)
-        elif not isinstance(step, str):
+        elif step is not None and not isinstance(step, str):
             break
     return column
 
 
-def _vectorized(name: str, vectorizer: Any) -> Column:
-    words = tuple(sorted(map(str, getattr(vectorizer, "vocabulary_", ()))))
-    return Column(name=name, is_text=True, words=words, is_vectorized=True)
+def _imputing(imputer: Any, value: str) -> dict[str, Any]:
+    """Return what is known of a column of texts that goes through ``imputer``."""
+    if not is_missing(imputer.missing_values):
+        return {}  # it replaces a text, such as "?"
+    return {"imputed": value, "imputes_none": imputer.missing_values is None}
+
+
+def _categories(found: np.ndarray, name: str) -> tuple[Any, ...]:
+    categories = tuple(found.tolist())
+    odd = next((each for each in categories if each is not None and not isinstance(each, str | int | float)), None)
+    if odd is None and found.dtype.kind not in "mM":
+        return categories
+    kind = "dates or times" if odd is None else type(odd).__name__
+    raise UnsupportedModel(
+        f"the categories of the column {name!r:.60} are neither texts nor numbers, but {kind}",
+        remedy="make texts of them before the pipeline is fitted, and in each request",
+    )
+
+
+def _vectorized(name: str, vectorizers: Sequence[Any]) -> Column:
+    words = tuple(sorted({str(word) for each in vectorizers for word in getattr(each, "vocabulary_", ())}))
+    lowered = all(each.lowercase and each.preprocessor is None for each in vectorizers)
+    return Column(name=name, is_text=True, words=words, is_vectorized=True, lowered=lowered)
 
 
 def _merged(first: Column, second: Column) -> Column:
     """Return what is known of a column that goes two ways."""
+    lowered = first.lowered and second.lowered
     if not second.is_text and not second.categories:
-        return first
+        return replace(first, lowered=lowered)
     if not first.is_text and not first.categories:
-        return second
-    return replace(first, closed=first.closed or second.closed)
-
-
-def _is_vectorizer(step: Any) -> bool:
-    return callable(getattr(step, "build_analyzer", None)) and hasattr(step, "decode")
-
-
-def _is_encoder(step: Any) -> bool:
-    return hasattr(step, "categories_") and isinstance(step.categories_, list)
-
-
-def _is_named(chosen: Any) -> bool:
-    if isinstance(chosen, slice):
-        return isinstance(chosen.start, str) or isinstance(chosen.stop, str)
-    if isinstance(chosen, str):
-        return True
-    return any(isinstance(each, str) for each in np.asarray(chosen, dtype=object).reshape(-1).tolist())
-
-
-def _positions(chosen: Any, names: Sequence[str], count: int) -> list[int]:
-    """Return the numbers of the columns that a transformer takes, as scikit-learn writes them down."""
-    if isinstance(chosen, slice):
-        if not _is_named(chosen):
-            return list(range(count))[chosen]
-        first = 0 if chosen.start is None else names.index(chosen.start)
-        last = count if chosen.stop is None else names.index(chosen.stop) + 1
-        return list(range(first, last))
-    listed = [chosen] if isinstance(chosen, str | int) else np.asarray(chosen, dtype=object).reshape(-1).tolist()
-    if listed and all(isinstance(each, bool | np.bool_) for each in listed):
-        return [nth for nth, is_taken in enumerate(listed) if is_taken]
-    return [names.index(each) if isinstance(each, str) else int(each) % count for each in listed]
-
-
-def _called(names: Sequence[str], nth: int) -> str:
-    return names[nth] if names else f"x{nth}"
+        return replace(second, lowered=lowered)
+    return replace(first, closed=first.closed or second.closed, lowered=lowered)
 
 
 def is_missing(category: Any) -> bool:

@@ -20,10 +20,11 @@ from servefit.backends.model.types import Input, Size
 @dataclass(frozen=True)
 class Frame:
     """The way of rows into an estimator of columns of different kinds. ``form`` is what it is called with: a "frame" of
-    pandas, a "matrix" of Python objects, or a list of "texts"."""
+    pandas, a "matrix" as wide as the one that it was fitted on, or a list of "texts"."""
 
     columns: tuple[Column, ...]
     form: str
+    width: int = 1
 
     @cached_property
     def has_texts(self) -> bool:
@@ -32,8 +33,9 @@ class Frame:
     @cached_property
     def is_table(self) -> bool:
         """True if rows are a table of numbers, as those of other estimators are."""
-        numbers = len(self.columns) == 1 or not any(column.categories for column in self.columns)
-        return numbers and not self.has_texts
+        if self.has_texts or not all(column.fits_float32 for column in self.columns):
+            return False
+        return len(self.columns) == 1 or not any(column.categories for column in self.columns)
 
     @cached_property
     def signature_parts(self) -> dict[str, Any]:
@@ -74,7 +76,10 @@ class Frame:
         if self.form == "texts":
             return values[0].tolist()
         if self.form == "matrix":
-            return np.column_stack([block.astype(object) for block in values])
+            matrix = np.zeros((len(values[0]), self.width), object if self.has_texts else np.result_type(*values))
+            for column, block in zip(self.columns, values, strict=True):
+                matrix[:, column.position] = block
+            return matrix
         import pandas as pd
 
         named = zip(self.columns, values, strict=True)
@@ -103,4 +108,4 @@ def frame_of(estimator: Any) -> Frame | None:
     if found is None:
         return None
     form = "texts" if found.is_list else "frame" if found.has_names else "matrix"
-    return Frame(found.columns, form)
+    return Frame(found.columns, form, found.width)

@@ -1,0 +1,94 @@
+"""The steps of a fitted scikit-learn estimator: which comes first, which of its columns each takes, and what kind of
+step it is. What that says of the columns is for ``sklearn_columns``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def first_of(estimator: Any) -> Any:
+    """Return the first step that does something."""
+    for _, step in getattr(estimator, "steps", ()):
+        if step is not None and step != "passthrough":
+            return first_of(step)
+    return estimator
+
+
+def steps_of(transformer: Any) -> Iterator[Any]:
+    """Yield the transformers that a column goes through, one after the other, or side by side."""
+    for _, step in getattr(transformer, "steps", ()):
+        yield from steps_of(step)
+    for _, step in getattr(transformer, "transformer_list", ()):
+        yield from steps_of(step)
+    if not hasattr(transformer, "steps") and not hasattr(transformer, "transformer_list"):
+        yield transformer
+
+
+def is_vectorizer(step: Any) -> bool:
+    return callable(getattr(step, "build_analyzer", None)) and hasattr(step, "decode")
+
+
+def vectorizers_in(step: Any) -> list[Any]:
+    """Return the vectorizer that a step is, or those that take texts side by side in it; none where it takes others
+    too."""
+    sides = [first_of(each) for _, each in getattr(step, "transformer_list", ())] or [step]
+    return sides if all(is_vectorizer(each) for each in sides) else []
+
+
+def is_encoder(step: Any) -> bool:
+    return hasattr(step, "categories_") and isinstance(step.categories_, list)
+
+
+def is_dropped(transformer: Any) -> bool:
+    return isinstance(transformer, str) and transformer == "drop"
+
+
+def names_of(estimator: Any) -> list[str]:
+    """Return the names of the columns that it was fitted on; empty where they had none."""
+    told = getattr(estimator, "feature_names_in_", getattr(first_of(estimator), "feature_names_in_", ()))
+    return [str(name) for name in told]
+
+
+def is_named(chosen: Any) -> bool:
+    if isinstance(chosen, slice):
+        return isinstance(chosen.start, str) or isinstance(chosen.stop, str)
+    if isinstance(chosen, str):
+        return True
+    return any(isinstance(each, str) for each in np.asarray(chosen, dtype=object).reshape(-1).tolist())
+
+
+def positions_of(chosen: Any, names: Sequence[str], count: int) -> list[int]:
+    """Return the numbers of the columns that a transformer takes, as scikit-learn writes them down."""
+    if isinstance(chosen, slice):
+        if not is_named(chosen):
+            return list(range(count))[chosen]
+        first = 0 if chosen.start is None else names.index(chosen.start)
+        last = count if chosen.stop is None else names.index(chosen.stop) + 1
+        return list(range(first, last))
+    listed = [chosen] if isinstance(chosen, str | int) else np.asarray(chosen, dtype=object).reshape(-1).tolist()
+    if listed and all(isinstance(each, bool | np.bool_) for each in listed):
+        return [nth for nth, is_taken in enumerate(listed) if is_taken]
+    return [names.index(each) if isinstance(each, str) else int(each) % count for each in listed]
+
+
+def called(names: Sequence[str], nth: int) -> str:
+    return names[nth] if names else f"x{nth}"
+
+
+def rename_columns(estimator: Any, names: Mapping[str, str]) -> None:
+    """Have the first step of ``estimator`` call the columns that it takes by other ``names``, given by their own."""
+    first = first_of(estimator)
+    own, count = names_of(estimator), getattr(first, "n_features_in_", 0)
+    if hasattr(first, "transformers_"):
+        first.transformers_ = [
+            (
+                key,
+                step,
+                [] if is_dropped(step) else [names[called(own, nth)] for nth in positions_of(chosen, own, count)],
+            )
+            for key, step, chosen in first.transformers_
+        ]
