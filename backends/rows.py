@@ -64,7 +64,7 @@ def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
     """
     columns = _Columns(model, seed)
     rows = synthetic_rows(model, count, seed + 1)[:, : model.signature.features]
-    recipes = columns.recipes(accepts_missing=model.signature.accepts_missing)
+    recipes = columns.recipes()
     for chosen, recipe in zip(np.array_split(np.arange(count), len(recipes)), recipes, strict=True):
         for feature in range(len(model.signature.sizes), model.signature.features):
             rows[chosen, feature] = columns.harden(recipe, feature, rows[chosen, feature])
@@ -187,6 +187,7 @@ class _Columns:
         self._generator = np.random.default_rng(seed)
         self._splits = _splits_of(model)
         self._integer_features = frozenset(model.signature.integer_features)
+        self._all_take_missing = model.signature.accepts_missing
         self._inputs = {
             column: model_input
             for model_input in model.signature.inputs
@@ -198,13 +199,13 @@ class _Columns:
         """The columns that take known values alone."""
         return [column for column, one in self._inputs.items() if not one.takes_unknown]
 
-    def recipes(self, *, accepts_missing: bool) -> list[_Recipe]:
+    def recipes(self) -> list[_Recipe]:
         recipes: list[_Recipe]
         if not self._splits:
             recipes = [self._unchanged, self._scaled, self._some_zeros]
         else:
             recipes = [self._on_threshold, self._near_threshold, self._some_zeros, self._extreme, self._unchanged]
-        if accepts_missing:
+        if self._all_take_missing or any(one.takes_missing and not one.is_text for one in self._inputs.values()):
             recipes.append(self._some_missing)
         if any(splits.categories.size for splits in self._splits.values()):
             recipes.append(self._unknown_category)
@@ -284,8 +285,12 @@ class _Columns:
     def _extreme(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
         return self._replace_some(plausible, _EXTREMES, share=0.5)
 
-    def _some_missing(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
-        return self._replace_some(plausible, np.array([np.nan], dtype=np.float32), share=0.3)
+    def _some_missing(self, feature: int, plausible: np.ndarray) -> np.ndarray:
+        if not plausible.size or not (self._all_take_missing or self._inputs[feature].takes_missing):
+            return plausible
+        replaced = self._replace_some(plausible, np.array([np.nan], dtype=np.float32), share=0.3)
+        replaced[feature % replaced.size] = np.nan  # of few rows, chance may leave none out
+        return replaced
 
     def _unknown_category(self, feature: int, plausible: np.ndarray) -> np.ndarray:
         known = self._splits.get(feature, _NO_SPLITS).categories

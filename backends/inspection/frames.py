@@ -3,7 +3,7 @@ until it predicts rows that are drawn so. Runs in the inspection's child process
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from servefit.backends.text_rows import with_texts
 from servefit.errors import UnsupportedModel
 
 if TYPE_CHECKING:
+    from servefit.backends.model import Input
     from servefit.backends.model.sklearn_frames import Frame
 
 
@@ -54,20 +55,32 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
         except _DOES_NOT_TAKE:
             return False
 
+    numbers = _float_columns(signature)
+    accepts_missing = bool(numbers) and takes(_with_missing_numbers(rows, numbers))
     inputs = tuple(
-        replace(one, takes_missing=takes(_with_missing_text(signature, rows, one.name))) if one.is_text else one
+        replace(one, takes_missing=not one.is_whole and takes(_with_missing(signature, rows, one)))
         for one in signature.inputs
     )
-    missing = rows.copy()
-    if columns := _float_columns(signature):  # rows of none are whole numbers
-        missing[:, columns] = np.nan
     signature = replace(
         signature,
         outputs=1 if predictions.ndim == 1 else predictions.shape[1],
-        accepts_missing=bool(np.isnan(missing).any()) and takes(missing),
+        accepts_missing=accepts_missing,
         inputs=inputs,
     )
     return with_batch_dependence(Inspection(format=Format.PICKLE, signature=signature), path, predicted)
+
+
+def _with_missing(signature: Signature, rows: np.ndarray, one: Input) -> np.ndarray:
+    """Return ``rows`` of which the values of an input are missing."""
+    if one.is_text:
+        return _with_missing_text(signature, rows, one.name)
+    return _with_missing_numbers(rows, range(one.start, one.stop))
+
+
+def _with_missing_numbers(rows: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    missing = rows.copy()
+    missing[:, list(columns)] = np.nan
+    return missing
 
 
 def _float_columns(signature: Signature) -> list[int]:

@@ -91,7 +91,7 @@ class Input(Stored, frozen=True, kw_only=True):
     An input of texts has the datatype "str", and no columns of its own: see ``packing``. Of such an input, or one of
     numbers that stand for categories, ``known`` are some of those that the model was fitted on; ``joined`` says that
     they are words, of which a text has several. ``takes_unknown`` says whether it takes others, and ``takes_missing``
-    whether a text may be missing.
+    whether a text may be missing, or a number where not all of the model's may.
     """
 
     name: str
@@ -193,8 +193,9 @@ class Signature(Stored, frozen=True, kw_only=True):
     - outlier detection: scikit-learn's decision_function, negative for outliers;
     - tensor: the network's outputs, flattened, one after the other.
 
-    ``accepts_missing`` says whether NaN may be sent. ``inputs`` are those of an ONNX model, in its order, which share
-    the columns of a row out among them; every other model has one, a table of float32 columns, and lists none.
+    ``accepts_missing`` says whether NaN may be sent, in every column. ``inputs`` are those of an ONNX model, in its
+    order, which share the columns of a row out among them; every other model has one, a table of float32 columns, and
+    lists none.
     ``integer_features`` are the columns of inputs that take whole numbers. ``output_datatype`` is NumPy's name of the
     datatype in which predictions are told: that of an ONNX model's output, and float32 for all others.
 

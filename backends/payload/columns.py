@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from servefit.backends.payload.delimited import delimiter_of, is_missing_text
-from servefit.backends.payload.exact import array_of, number
+from servefit.backends.payload.exact import MAX_WHOLE, array_of, number
 from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, no_rows
 from servefit.errors import PayloadMismatch
 
@@ -93,7 +93,7 @@ def column_of(values: np.ndarray, one: Input, source: str, *, accepts_missing: b
     for row, value in enumerate(values.reshape(-1).tolist(), start=1):
         if _is_missing(value) and accepts_missing and not one.is_whole:
             found.append(float("nan"))
-        elif isinstance(value, int | float):
+        elif isinstance(value, int | float) and (isinstance(value, float) or -MAX_WHOLE < value < MAX_WHOLE):
             found.append(int(value) if isinstance(value, bool) else value)
         else:
             raise _not_a_number(source, row, one, value)

@@ -102,7 +102,7 @@ def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarr
             rows = approximate.astype(np.float32)
         refuse(np.isinf(rows), "a number", ", which is beyond float32")
     if signature is not None and not signature.accepts_missing:
-        refuse(np.isnan(approximate), "a number, as the model takes no missing values,")
+        refuse(_missing_where_none_is_taken(approximate, signature), "a number, as the model takes no missing values,")
     if signature is not None and signature.integer_features:
         refuse(_in_whole_columns(approximate != np.trunc(approximate), signature), "a whole number")
         refuse(_in_whole_columns(written_as_floats(values), signature), "a whole number without a point or an exponent")
@@ -163,6 +163,15 @@ def unused_columns(table: Table, signature: Signature | None) -> tuple[str, ...]
     names = table.names or tuple(part.name or "" for part in table.parts)
     wanted = set(() if signature is None else signature.feature_names)
     return tuple(name for name in names if name not in wanted) if wanted & set(names) else ()
+
+
+def _missing_where_none_is_taken(values: np.ndarray, signature: Signature) -> np.ndarray:
+    missing = np.isnan(values)
+    if missing.any():
+        for one in signature.inputs:
+            if one.takes_missing:
+                missing[:, one.start : one.stop] = False
+    return missing
 
 
 def _in_whole_columns(found: np.ndarray, signature: Signature) -> np.ndarray:

@@ -250,7 +250,7 @@ def _find_sizes(one: Input, shape: Sequence[int], sizes: dict[str, int], source:
 def _block(values: np.ndarray, one: Input, source: str, signature: Signature) -> np.ndarray:
     """Return the values of one input, (rows, values of a row), checked, and of the datatype that its rows have."""
     in_columns = signature.has_columns
-    accepts_missing = in_columns and signature.accepts_missing
+    accepts_missing = in_columns and (signature.accepts_missing or one.takes_missing)
     if one.is_text or in_columns:
         values = column_of(values, one, source, accepts_missing=accepts_missing)
     if one.is_text:

@@ -23,7 +23,7 @@ from tests.column_pipelines import TABLE, TARGET, fitted, mixed, opened, predict
 
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.rows import parity_rows
-from servefit.errors import CompileFailed, UnsupportedModel
+from servefit.errors import CompileFailed, PayloadMismatch, UnsupportedModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +154,20 @@ def test_true_and_false_are_numbers(tmp_path: Path) -> None:
     table.to_csv(path, index=False)
     agree_with_file = predicted("onnxruntime", estimator, path, tmp_path)
     np.testing.assert_allclose(agree_with_file, estimator.predict_proba(table)[:, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("beside", [("city",), ("zip",)])
+def test_numbers_may_be_missing_where_they_are_imputed(beside: tuple[str, ...], tmp_path: Path) -> None:
+    table = TABLE.assign(income=TABLE["income"].where(TABLE.index % 3 > 0))
+    imputed = ("imputed", make_pipeline(SimpleImputer(), StandardScaler()), ["income"])
+    columns = (imputed, ("scaled", StandardScaler(), ["age"]), encoded(*beside))
+    estimator = fitted(*columns, table=table)
+    agree(estimator, table[["age", "income", *beside]], tmp_path)
+    model = opened(estimator, tmp_path)
+    assert [one.takes_missing for one in model.signature.inputs][:2] == [False, True]
+    assert np.isnan(parity_rows(model, count=32)).any()
+    with pytest.raises(PayloadMismatch, match="age"):
+        payload_for(model, table.head(1).assign(age=np.nan)[["age", "income", *beside]])
 
 
 def test_categories_that_are_dates_are_refused_by_name(tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ def test_metadata_name_columns_and_call_texts_bytes(config: EndpointConfig) -> N
         ({"zip": 2.5}, "expected a whole number in row 1, column 1, got 2.5"),
         ({"age": "30"}, "expected a number in row 1 of 'age', got '30'"),
         ({"age": None}, None),
+        ({"age": True}, None),
+        ({"age": 10**400}, "expected a number in row 1 of 'age', got 1000"),
         ({"city": None}, None),
         ({"city": 7}, "expected a text in row 1 of 'city', got 7"),
         ({"city": ["Rome", "Oslo"]}, "expected 'city' of the shape (n), got (n, 2)"),
