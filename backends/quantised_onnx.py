@@ -10,14 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from servefit.backends.calibration import MOST_TOGETHER
 from servefit.backends.cpu import has_instructions
 from servefit.backends.model import onnx_io
 from servefit.backends.model.onnx_file import read_graph
 from servefit.backends.model.onnx_io import OnnxInterface, refusals
+from servefit.backends.model.packing import join_predictions
 from servefit.backends.model.types import Task
 from servefit.backends.onnx_session import open_session
 from servefit.backends.onnxruntime import OnnxRuntimeBackend
-from servefit.backends.types import Availability, Precision, Settings, Target
+from servefit.backends.types import Artifact, Availability, Precision, Predictor, Settings, Target
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
@@ -103,6 +105,26 @@ class DynamicInt8Backend(_QuantisedBackend):
         except Exception as error:
             raise _failed(self.name, error) from error
         return _quantised(self.name, prepared, workdir / _MODEL, facts)
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        return _JudgedCalls(super().load(artifact, settings))
+
+
+class _JudgedCalls:
+    """Calls ``predictor`` with no more rows at once than are judged together. The scale of activations is that of the
+    whole call, which the largest value in it decides: the more rows, the less exactly each is predicted."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        if len(rows) <= MOST_TOGETHER:
+            return self._predictor.predict(rows)
+        begins = range(0, len(rows), MOST_TOGETHER)
+        return join_predictions([self._predictor.predict(rows[begin : begin + MOST_TOGETHER]) for begin in begins])
+
+    def close(self) -> None:
+        self._predictor.close()
 
 
 class StaticInt8Backend(_QuantisedBackend):

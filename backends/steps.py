@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.batch_dependence import SINGLE_ROWS, depends_on_batch
+from servefit.backends.calibration import MOST_TOGETHER
 from servefit.backends.model.keeping import digest_in_name, unchanged
 from servefit.backends.model.packing import join_predictions
 from servefit.backends.reference import reference
@@ -83,7 +84,7 @@ def predict_reference_in_batches(model: Model, rows: np.ndarray) -> np.ndarray:
     batch. Raises CorruptModel as ``compile_artifact``."""
     with _intact(model):
         predict = reference(model)
-        size = 1 if model.batch_dependent else BATCH_ROWS
+        size = 1 if model.batch_dependent else MOST_TOGETHER
         return join_predictions([np.asarray(predict(rows[nth : nth + size])) for nth in range(0, len(rows), size)])
 
 
@@ -99,7 +100,7 @@ def predict_in_ways(artifact: Artifact, rows: np.ndarray) -> dict[str, np.ndarra
     order = np.random.default_rng(0).permutation(len(rows))
     found = {}
     for way, places in (("together", np.arange(len(rows))), ("shuffled", order)):
-        batches = np.split(places, range(BATCH_ROWS, len(rows), BATCH_ROWS))
+        batches = np.split(places, range(MOST_TOGETHER, len(rows), MOST_TOGETHER))
         predictions = join_predictions([predicted(rows[batch]) for batch in batches])
         found[way] = np.empty_like(predictions)
         found[way][places] = predictions
@@ -109,9 +110,6 @@ def predict_in_ways(artifact: Artifact, rows: np.ndarray) -> dict[str, np.ndarra
         alone.append(predicted(rows[len(alone) : len(alone) + 1]))
     return {**found, "alone": join_predictions(alone)}
 
-
-BATCH_ROWS = 32
-"""Rows in a call where several are judged together: as many as a search joins first. Chosen, not measured."""
 
 ALONE_S = 20.0
 """Ten thousand rows of a small network take less, a thousand of a text encoder too. Chosen, not measured."""

@@ -12,6 +12,7 @@ import pytest
 from tests.onnx_models import FLOAT, node, perceptron, save
 
 from servefit.backends import steps
+from servefit.backends.calibration import MOST_TOGETHER
 from servefit.backends.capabilities import backend
 from servefit.backends.compilation import load_predictor
 from servefit.backends.model import Model
@@ -62,6 +63,20 @@ def convolutions(path: Path, opset: int = 17) -> Path:
 
 def operators(folder: Path) -> Sequence[str]:
     return [each.op_type for each in onnx.load(folder / "model.onnx").graph.node]
+
+
+def test_no_call_has_more_rows_than_are_judged_together(tmp_path: Path) -> None:
+    """A row of large numbers takes the scale of its call away from the others."""
+    model = Model.load(perceptron(tmp_path / "m.onnx", 32, 64, 64, 4))
+    predictor = load_predictor(compiled(DYNAMIC, model, tmp_path / "made"), Settings())
+    rows = ROWS[:100].copy()
+    rows[0] *= 1000
+    together = predictor.predict(rows)
+    for begin in range(0, 100, MOST_TOGETHER):
+        part = slice(begin, begin + MOST_TOGETHER)
+        np.testing.assert_array_equal(together[part], predictor.predict(rows[part]))
+    np.testing.assert_allclose(together[MOST_TOGETHER:], reference(model)(rows[MOST_TOGETHER:]), atol=0.1)
+    predictor.close()
 
 
 @pytest.mark.parametrize("name", [DYNAMIC, STATIC, OPENVINO])
