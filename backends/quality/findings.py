@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from servefit.backends.quality.limits import Measure
+from servefit.backends.quality.metric_names import rise_or_drop
 from servefit.showing import shown
 from servefit.stored import Stored
 
@@ -71,8 +72,9 @@ class QualityDrop(Stored, frozen=True, kw_only=True):
     def text(self) -> str:
         """What was found, in words."""
         scores = f"{self.metric} {self.candidate:.4g} against {self.reference:.4g}"
+        verb = f"{rise_or_drop(self.metric)}s"
         return (
-            f"{scores} on {self.rows} rows ({self.way}): it drops by {percent(self.drop)}, and by "
+            f"{scores} on {self.rows} rows ({self.way}): it {verb} by {percent(self.drop)}, and by "
             f"{percent(self.bound)} at most with 95 % confidence; {percent(self.limit)} is allowed"
         )
 
@@ -110,7 +112,8 @@ class Quality(Stored, frozen=True, kw_only=True):
     def short(self) -> str:
         """The same in a few words, for a column."""
         if self.drop is not None:
-            return f"{self.drop.metric} {self.drop.candidate:.4g} (drop < {percent(self.drop.bound)})"
+            drop = self.drop
+            return f"{drop.metric} {drop.candidate:.4g} ({rise_or_drop(drop.metric)} < {percent(drop.bound)})"
         names = {"share": "deviation", "cosine": "cosine", "top1": "top-1"}
         return ", ".join(f"{names[each.measure]} {each.found:.4g}" for each in self.deviations)
 

@@ -51,14 +51,18 @@ def read_labels(path: str | Path) -> tuple[float, ...]:
 
 def label_values(labels: Any, *, source: str = "array") -> tuple[float, ...]:
     """Return labels as numbers. Raises SpecError for what is no line of finite numbers."""
-    array = np.asarray(labels.to_numpy() if hasattr(labels, "to_numpy") else labels)
+    try:
+        array = np.asarray(labels.to_numpy() if hasattr(labels, "to_numpy") else labels)
+    except ValueError as error:  # lists of several lengths
+        raise SpecError("quality", source, "is no array of numbers", remedy="give one label for each row") from error
+    if array.size == 0:
+        raise SpecError("quality", source, "is empty", remedy="give one label for each row")
     if array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if array.ndim != 1:
         raise SpecError("quality", source, f"has the shape {array.shape}, and not one label a row")
     if array.dtype.kind not in "biuf":
-        first = array[0] if len(array) else ""
-        raise _no_number(source, 1, str(first))
+        raise _no_number(source, 1, str(array[0]))
     if not np.isfinite(array.astype(np.float64)).all():
         row = int(np.flatnonzero(~np.isfinite(array.astype(np.float64)))[0]) + 1
         raise SpecError("quality", source, f"has no label in row {row}", remedy="leave out rows that have none")
@@ -121,7 +125,7 @@ def _column(lines: list[list[str]], source: str) -> tuple[float, ...]:
                 remedy="give a file of one column",
             )
         column = found[0]
-    elif named and len(lines) > 1 and not _is_number(lines[1][0].strip()):
+    elif named and head[0].lower() not in _NAMES and len(lines) > 1 and not _is_number(lines[1][0].strip()):
         raise _no_number(source, 1, head[0])
     numbers = []
     for nth, line in enumerate(lines[1:] if named else lines, start=1):

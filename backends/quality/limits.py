@@ -5,10 +5,11 @@ change. Validated here, once; what an artifact makes of them is in ``judging``.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
-from servefit.backends.quality.metric_names import check_metric, is_function
+from servefit.backends.quality.metric_names import check_metric, is_function, rise_or_drop
 from servefit.backends.types import Precision
 from servefit.checks import check_above_zero, check_at_least, check_finite
 from servefit.errors import SpecError
@@ -16,9 +17,6 @@ from servefit.field_types import check_types
 from servefit.quantities import parse_share
 from servefit.showing import shown
 from servefit.stored import Stored
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 Measure: TypeAlias = Literal["share", "cosine", "top1"]
 """What predictions may differ by: the largest difference of a row, as a share of its scale; the least cosine between
@@ -156,10 +154,12 @@ class PrecisionLimits(Stored, frozen=True, kw_only=True):
 
                 print(sf.PrecisionLimits.of(allow_precision="int8,bf16", max_deviation="cosine=0.995"))
         """
+        remedy = f"name {' or '.join(LESS_EXACT)}, or leave it out"
+        if not isinstance(allow_precision, Collection):
+            raise SpecError("allow_precision", allow_precision, "is no list of names", remedy=remedy)
         named = allow_precision.split(",") if isinstance(allow_precision, str) else list(allow_precision)
         allowed = tuple(str(name).strip().lower() for name in named if str(name).strip())
         if named and not allowed:
-            remedy = f"name {' or '.join(LESS_EXACT)}, or leave it out"
             raise SpecError("allow_precision", ",".join(map(str, named)), "names no precision", remedy=remedy)
         return cls(
             allowed=allowed,
@@ -177,7 +177,8 @@ class PrecisionLimits(Stored, frozen=True, kw_only=True):
         """The limits in words."""
         parts = [f"{_WORDS[limit.measure]} {limit.limit:.12g}" for limit in self.deviations]
         if self.quality is not None:
-            parts.append(f"{self.quality.metric} may drop by {100 * self.quality.drop:.12g} %")
+            verb = rise_or_drop(self.quality.metric)
+            parts.append(f"{self.quality.metric} may {verb} by {100 * self.quality.drop:.12g} %")
         return ", ".join(parts)
 
 

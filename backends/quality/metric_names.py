@@ -22,6 +22,11 @@ def check_metric(name: str) -> None:
         raise SpecError("metric", name, error.problem, remedy=remedy)
 
 
+def rise_or_drop(name: str) -> str:
+    """Return what a metric does that becomes worse: an error rises."""
+    return "rise" if name == "mae" else "drop"
+
+
 def is_function(name: str) -> bool:
     """Return whether ``name`` names a function of the user's own."""
     return _FUNCTION.fullmatch(name) is not None

@@ -148,9 +148,19 @@ def deployable_of_model(
     model: Any, deployment: Deployment, *, trust_pickle: bool = False, trust_code: bool = False
 ) -> Deployable:
     """Return ``model``, a Model or anything that Model.load takes, to be served as ``deployment`` says. Raises as
-    ``prepare``."""
+    ``prepare``, and SpecError for a backend that predicts less exactly: there are no rows to judge it on."""
+    from servefit.backends.capabilities import backend
+    from servefit.backends.types import Precision
     from servefit.profiler.procedures.prepare import prepare
 
+    if deployment.backend is not None and (found := backend(deployment.backend)).precision is not Precision.EXACT:
+        raise SpecError(
+            "backend",
+            deployment.backend,
+            f"computes in {found.precision}, and without rows nobody knows what that changes",
+            remedy=f"servefit recommend MODEL --payload FILE --allow-precision {found.precision} "
+            "--max-deviation 0.01 --name JOB, then servefit serve JOB",
+        )
     prepared = prepare(model, deployment, trust_pickle=trust_pickle, trust_code=trust_code, served=True)
     return Deployable(
         model=prepared.model,

@@ -55,6 +55,15 @@ def test_a_deviation_from_zeros_is_no_number_in_json(servefit: Servefit, tmp_pat
     assert ended.document["quality"]["largest_error"] > 0
 
 
+@pytest.mark.parametrize("command", [("serve",), ("export", "-o", "bundle")])
+def test_what_no_job_has_judged_is_not_served(
+    servefit: Servefit, files: tuple[Path, Path], command: tuple[str, ...]
+) -> None:
+    ended = servefit(*command, "--model", files[0], "--backend", INT8)
+    assert ended.status == 2
+    assert "computes in int8, and without rows nobody knows what that changes; servefit recommend MODEL" in ended.stderr
+
+
 def test_an_exact_backend_is_said_to_be_held_to_no_limit(
     servefit: Servefit, files: tuple[Path, Path], tmp_path: Path
 ) -> None:

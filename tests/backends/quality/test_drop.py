@@ -97,6 +97,14 @@ def test_accuracy_passes_fails_or_stays_undecided_with_the_rows_that_would_decid
     assert "accuracy 0.98 against 1 on 1000 rows (together): it drops by 2 %" in verdicts[0.05].text
 
 
+def test_an_error_that_grows_is_said_to_rise() -> None:
+    labels = np.arange(300.0)
+    reference, candidate = (Scored(predictions=labels[:, None] + off, labels=labels) for off in (1.0, 1.1))
+    limit = QualityLimit(source="array", metric="mae", drop=0.2)
+    text = judged_drop(limit, metric_of("mae"), reference, {"together": candidate}).text
+    assert text.startswith("mae 1.1 against 1 on 300 rows (together): it rises by 10 %, and by 10 % at most")
+
+
 def test_the_worst_way_of_calling_counts() -> None:
     labels = np.arange(1000) % 2
     right = Scored(predictions=labels[:, None].astype(float), labels=labels)

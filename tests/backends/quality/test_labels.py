@@ -39,6 +39,8 @@ def test_labels_are_an_array(tmp_path: Path) -> None:
         (b"1,2\n", "has 2 columns, and none of them is called label"),
         (b"cat\ndog\n", "has 'cat' in row 1, which is no number; give class numbers from 0"),
         (b"label\n0\ncat\n", "has 'cat' in row 2, which is no number"),
+        (b"label\ncat\ndog\n", "has 'cat' in row 1, which is no number"),
+        (b"label\n", "is empty; give one label for each row"),
         (b"0\nnan\n", "has no label in row 2"),
         (b"id,label\n1\n", "has '' in row 1, which is no number"),
         (b"\xff\xfe\x00", "is neither CSV nor NPY"),
