@@ -231,4 +231,6 @@ def _with_speedup(report: CompilationReport, speedup: float | None, reference: s
         return report
     if speedup is None:
         return replace(report, reason=f"not timed in the same setting as {reference}")
-    return replace(report, speedup=speedup, reason=None if speedup > 1 else f"not faster than {reference}")
+    return replace(
+        report, speedup=speedup, reason=None if speedup > 1 else f"not faster than {reference} at one request a call"
+    )
