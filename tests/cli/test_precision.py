@@ -81,6 +81,26 @@ def test_a_configuration_is_measured_within_limits(servefit: Servefit, files: tu
     assert "largest deviation" in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        (("--duration", "0.3s"), ()),
+        (("--service-time",), ()),
+        (("--against", "backend=onnxruntime", "--duration", "2s"), ("a",)),
+    ],
+)
+def test_every_way_of_profiling_tells_what_was_found(
+    servefit: Servefit, files: tuple[Path, Path], given: tuple[str, ...], place: tuple[str, ...]
+) -> None:
+    model, rows = files
+    command = ("profile", model, "--payload", rows, "-b", INT8, "--allow-noise", *given, *ALLOWED)
+    found = servefit(*command, "--format", "json").document
+    for name in place:
+        found = found[name]
+    assert found["quality"]["verdict"] == "PASS"
+    assert "largest deviation" in servefit(*command).stdout
+
+
 @pytest.mark.parametrize("command", [("recommend",), ("profile",), ("compile", "-b", INT8, "-o", "out")])
 @pytest.mark.parametrize(
     ("given", "problem"),

@@ -170,7 +170,7 @@ def steps_table(found: Profiled) -> Table:
 
 def profiled_document(found: Profiled) -> dict[str, Any]:
     from servefit.search.endpoints.load_result import decision_document
-    from servefit.search.jobs.document import model_document, script_cost_document
+    from servefit.search.jobs.document import model_document, quality_document, script_cost_document
 
     measurement = found.measurement
     run = found.run
@@ -193,6 +193,7 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "client": None if run.client is None else dataclasses.asdict(run.client),
         "summary": dataclasses.asdict(found.summary),
         "steps": [dataclasses.asdict(step) for step in found.steps],
+        "quality": quality_document(found.compilation.quality),
         "script_function_s": dict(found.compilation.function_s) or None,
         "script_cost": script_cost_document(found.script_cost),
         "verdict": found.verdict,
@@ -210,6 +211,8 @@ def comparison_table(compared: Compared) -> Table:
     rows: list[list[Any]] = [
         ["a", _described(compared.one)],
         ["b", _described(compared.other)],
+        *_quality_rows(compared.one, "quality of a"),
+        *_quality_rows(compared.other, "quality of b"),
         ["payload", compared.one.payload.source],
         ["compared", compared.metric],
     ]
@@ -246,7 +249,8 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
 
 
 def service_time_table(prepared: Prepared, found: ServiceTime) -> Table:
-    rows: list[list[Any]] = [["deployment", _described(prepared)], ["payload", prepared.payload.source]]
+    rows: list[list[Any]] = [["deployment", _described(prepared)], *_quality_rows(prepared, "quality")]
+    rows.append(["payload", prepared.payload.source])
     rows += _sizes_row(prepared.payload.sizes)
     for name in ("p50", "mean"):
         low, high = found.ci95_ns[name]
@@ -276,13 +280,20 @@ def service_time_document(prepared: Prepared, found: ServiceTime) -> dict[str, A
 
 
 def _prepared_document(prepared: Prepared) -> dict[str, Any]:
-    from servefit.search.jobs.document import model_document
+    from servefit.search.jobs.document import model_document, quality_document
 
     return {
         "model": model_document(prepared.model),
+        "quality": quality_document(prepared.compilation.quality),
         "instance_profile": prepared.profile.name,
         "configuration": dataclasses.asdict(prepared.configuration),
     }
+
+
+def _quality_rows(prepared: Prepared, name: str) -> list[list[Any]]:
+    """Return what was found of an artifact that predicts less exactly, as the rows of a table: none of an exact one."""
+    quality = prepared.compilation.quality
+    return [] if quality is None else [[name, quality.text]]
 
 
 def _described(prepared: Prepared) -> str:
