@@ -17,6 +17,7 @@ import numpy as np
 from servefit.backends.quality.binomial import MOST_ROWS, upper_bound
 from servefit.backends.quality.bootstrap import Bounds, bounds
 from servefit.backends.quality.findings import QualityDrop
+from servefit.backends.quality.guesses import best_guess
 from servefit.backends.quality.pairs import least_drop, most_drop, rows_to_keep
 from servefit.errors import SpecError
 
@@ -67,6 +68,15 @@ def reference_score(metric: Metric, reference: Scored) -> float:
         raise SpecError("metric", metric.name, "is not a number on these rows", remedy="check the labels")
     if metric.relative and score == 0:
         raise SpecError("metric", metric.name, "of the reference is 0: nothing is a share of that")
+    guess = best_guess(metric, reference)
+    if score >= guess if metric.relative else score <= guess:
+        raise SpecError(
+            "metric",
+            metric.name,
+            f"of the model's own library is {score:.4g}, and {guess:.4g} of what always predicts the same: by these "
+            "labels a ruined model is as good",
+            remedy="give the label of each row, in the order of the rows, another metric, or --max-deviation alone",
+        )
     return score
 
 

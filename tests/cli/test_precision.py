@@ -98,7 +98,6 @@ def test_every_way_of_profiling_tells_what_was_found(
     for name in place:
         found = found[name]
     assert found["quality"]["verdict"] == "PASS"
-    assert "largest deviation" in servefit(*command).stdout
 
 
 @pytest.mark.parametrize("command", [("recommend",), ("profile",), ("compile", "-b", INT8, "-o", "out")])
