@@ -7,6 +7,7 @@ it is chosen once, by rows of a payload. How far predictions may go from the mod
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from servefit.backends.model.types import Task
 from servefit.backends.onnx_session import open_session
 from servefit.backends.onnxruntime import OnnxRuntimeBackend
 from servefit.backends.types import Artifact, Availability, Precision, Predictor, Settings, Target
-from servefit.errors import CompileFailed
+from servefit.errors import BackendError, CompileFailed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,17 @@ class _QuantisedBackend(OnnxRuntimeBackend):
         return Availability.yes()
 
     def cache_key(self) -> str:
-        return f"{self.name} 2, {7 if _adds_up_in_16_bits() else 8} bits, {super().cache_key()}"
+        return f"{self.name} 3, {_weight_bits()} bits, {super().cache_key()}"
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        facts = dict(artifact.facts)
+        if facts.pop("weight_bits") > _weight_bits():
+            raise BackendError(
+                self.name,
+                "its weights have 8 bits, and the sums of their products run over on this processor, which has no VNNI",
+                remedy="compile it on a processor without, or serve it on one with",
+            )
+        return super().load(replace(artifact, facts=facts), settings)
 
     def _prepared(self, model: Model, workdir: Path) -> tuple[Path, Mapping[str, Any]]:
         """Write the model as it is before it is quantised, shapes told and constants folded; give its file, and the
@@ -205,6 +216,7 @@ def _quantised(backend: str, before: Path, after: Path, facts: Mapping[str, Any]
     if quantised <= sum("Quantize" in node.op_type for node in read_graph(before).graph.node):
         raise CompileFailed(backend, "it has nothing with constant weights to quantise")
     before.unlink()
+    facts = {**facts, "weight_bits": _weight_bits()}
     try:
         open_session(after, Target.CPU, Settings(threads=1))
     except refusals() as error:
@@ -215,6 +227,11 @@ def _quantised(backend: str, before: Path, after: Path, facts: Mapping[str, Any]
 def _failed(backend: str, error: Exception) -> CompileFailed:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return CompileFailed(backend, f"ONNX Runtime's tools do not quantise it: {reason[:300]}")
+
+
+def _weight_bits() -> int:
+    """Return how many bits weights may have here."""
+    return 7 if _adds_up_in_16_bits() else 8
 
 
 def _adds_up_in_16_bits() -> bool:

@@ -18,7 +18,7 @@ from servefit.backends.compilation import load_predictor
 from servefit.backends.model import Model
 from servefit.backends.reference import reference
 from servefit.backends.types import Artifact, Precision, Settings, Target
-from servefit.errors import CompileFailed
+from servefit.errors import BackendError, CompileFailed
 
 DYNAMIC, STATIC, OPENVINO = "onnxruntime/int8-dynamic", "onnxruntime/int8-static", "openvino/int8"
 ROWS = np.random.default_rng(1).standard_normal((120, 32), dtype=np.float32)
@@ -63,6 +63,22 @@ def convolutions(path: Path, opset: int = 17) -> Path:
 
 def operators(folder: Path) -> Sequence[str]:
     return [each.op_type for each in onnx.load(folder / "model.onnx").graph.node]
+
+
+@pytest.mark.parametrize("name", [DYNAMIC, STATIC])
+def test_weights_of_8_bits_are_not_served_where_their_sums_run_over(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model.load(perceptron(tmp_path / "m.onnx", 32, 64, 64, 4))
+    instructions = "servefit.backends.quantised_onnx.has_instructions"
+    monkeypatch.setattr(instructions, lambda *_: True)
+    wide = compiled(name, model, tmp_path / "wide")
+    load_predictor(wide, Settings()).close()
+    monkeypatch.setattr(instructions, lambda *flags: "avx2" in flags)
+    with pytest.raises(BackendError, match="its weights have 8 bits, and the sums of their products run over"):
+        load_predictor(wide, Settings())
+    narrow = compiled(name, model, tmp_path / "narrow")
+    load_predictor(narrow, Settings()).close()
 
 
 def test_no_call_has_more_rows_than_are_judged_together(tmp_path: Path) -> None:
