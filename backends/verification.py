@@ -70,6 +70,9 @@ _DOING = {
     "compile_artifact": "compiling",
     "predict_candidate": "the check of its predictions",
     "predict_reference": "predicting with the model's own library",
+    "predict_reference_in_batches": "predicting the rows to judge on with the model's own library",
+    "predict_in_ways": "predicting the rows to judge on",
+    "reference_depends_on_batch": "predicting rows of the payload together and alone with the model's own library",
     "answer_requests": "the script's answer to the first requests",
 }
 

@@ -116,8 +116,7 @@ def check_limits(limits: PrecisionLimits, model: Model, payload: Payload | None)
 
 def judge(artifact: Artifact, model: Model, judged: JudgedRows, limits: PrecisionLimits, precision: str) -> Quality:
     """Hold ``artifact`` against ``limits``, and return what was found. Raises LimitNotKept where they are not kept or
-    that stays undecided, CompileFailed where predictions cannot be made, NoReference, and SpecError for a metric that
-    fails."""
+    that stays undecided, CompileFailed where predictions cannot be made, and SpecError for a metric that fails."""
     name = artifact.backend
     reference = reference_predictions(model, judged.rows, backend=name)
     candidates = candidate_predictions(artifact, judged.rows)

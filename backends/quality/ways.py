@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import io
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from servefit import state
 from servefit.backends.capabilities import backend as find_backend
-from servefit.backends.verification import NoReference, in_child
-from servefit.errors import CompileFailed
+from servefit.backends.verification import in_child
+from servefit.errors import CompileFailed, TimedOut
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -29,7 +29,8 @@ _SCHEMA = 1
 
 def reference_predictions(model: Model, rows: np.ndarray, *, backend: str) -> np.ndarray:
     """Return what the model's own library predicts of ``rows``: one at a time where that depends on the batch. They
-    come from the state folder where it was asked before. Raises NoReference on behalf of ``backend``."""
+    come from the state folder where it was asked before. Raises CompileFailed on behalf of ``backend``: of so many rows
+    it may have no time to answer, and yet be what exact backends are compared with."""
     version = find_backend(model.reference).probe().version
     identity = f"{_SCHEMA} judged {model.digest} {model.reference} {version} {rows.shape} {rows.dtype}".encode()
     file = state.state_folder("references") / sha256(identity + rows.tobytes()).hexdigest()[:40]
@@ -37,10 +38,7 @@ def reference_predictions(model: Model, rows: np.ndarray, *, backend: str) -> np
     if content is not None:
         kept: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
         return kept
-    try:
-        predictions: np.ndarray = in_child(backend, "predict_reference_in_batches", model, rows)
-    except CompileFailed as error:
-        raise NoReference(backend, error.reason, stderr=error.stderr) from error
+    predictions: np.ndarray = _of_rows(rows, backend, "predict_reference_in_batches", model)
     written = io.BytesIO()
     np.save(written, predictions, allow_pickle=False)
     state.write_sealed(file, written.getvalue(), about=file.name)
@@ -50,5 +48,17 @@ def reference_predictions(model: Model, rows: np.ndarray, *, backend: str) -> np
 def candidate_predictions(artifact: Artifact, rows: np.ndarray) -> dict[Way, np.ndarray]:
     """Return what ``artifact`` predicts of ``rows`` in each way of calling; one at a time the first of them, as many as
     there is time for. Raises CompileFailed."""
-    found: dict[Way, np.ndarray] = in_child(artifact.backend, "predict_in_ways", artifact, rows)
+    found: dict[Way, np.ndarray] = _of_rows(rows, artifact.backend, "predict_in_ways", artifact)
     return found
+
+
+def _of_rows(rows: np.ndarray, backend: str, step: str, subject: Model | Artifact) -> Any:
+    """Carry out ``step`` with ``rows`` in a child process. Raises CompileFailed, with what helps where it was a matter
+    of time: an exact backend is compared on fewer."""
+    try:
+        return in_child(backend, step, subject, rows)
+    except CompileFailed as error:
+        if not isinstance(error.__cause__, TimedOut):
+            raise
+        remedy = "give it more time, or a payload of fewer rows"
+        raise CompileFailed(backend, f"{error.reason} ({len(rows):,} rows)", remedy=remedy) from error
