@@ -91,8 +91,15 @@ def bodies_payload(given: Any, signature: Signature) -> Payload:
         found = _bodies(bodies.source, source, folder)
         requests = _requests(found, bodies)
         rows, total = _packed(requests, source)
-    truncated_from = total if total > len(rows) else None
-    return Payload(rows=rows, source=source, truncated_from=truncated_from, sizes=used_sizes(rows, signature))
+    return Payload(
+        rows=rows,
+        source=source,
+        truncated_from=total if total > len(rows) else None,
+        sizes=used_sizes(rows, signature),
+        content_type=bodies.content_type,
+        accept=bodies.accept,
+        each_line=bodies.each_line,
+    )
 
 
 def no_requests(signature: Signature) -> Payload:

@@ -70,7 +70,8 @@ class Payload:
 
     ``source`` is the file's name, or "synthetic payload". ``truncated_from`` is the number of rows in the file where
     only the first ones were kept. ``unused_columns`` are those of the file that the model does not have. ``sizes`` are
-    those that the rows have for themselves: then they are packed, as ``Signature.packing`` says.
+    those that the rows have for themselves: then they are packed, as ``Signature.packing`` says. ``content_type``,
+    ``accept`` and ``each_line`` are what was said of requests that are bytes: see ``Bodies``.
     """
 
     rows: np.ndarray
@@ -79,6 +80,9 @@ class Payload:
     truncated_from: int | None = None
     unused_columns: tuple[str, ...] = ()
     sizes: tuple[UsedSizes, ...] = ()
+    content_type: str | None = None
+    accept: str | None = None
+    each_line: bool = False
 
     @property
     def warnings(self) -> tuple[str, ...]:

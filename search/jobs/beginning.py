@@ -178,6 +178,9 @@ def _payload_facts(payload: Payload) -> PayloadFacts:
         truncated_from=payload.truncated_from,
         unused_columns=payload.unused_columns,
         sizes=payload.sizes,
+        content_type=payload.content_type,
+        accept=payload.accept,
+        each_line=payload.each_line,
     )
 
 

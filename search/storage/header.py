@@ -28,7 +28,8 @@ stopped it, and it can be resumed. IN_PROGRESS: it runs, or was killed; who owns
 @shown()
 class PayloadFacts(Stored, frozen=True, kw_only=True):
     """The sample payload without its rows. ``digest`` is the SHA-256 of them, ``unused_columns`` are those that the
-    model does not have, ``sizes`` those that the rows have for themselves."""
+    model does not have, ``sizes`` those that the rows have for themselves. ``content_type``, ``accept`` and
+    ``each_line`` are what was said of requests that are bytes."""
 
     source: str
     rows: int
@@ -37,6 +38,9 @@ class PayloadFacts(Stored, frozen=True, kw_only=True):
     truncated_from: int | None
     unused_columns: tuple[str, ...] = ()
     sizes: tuple[UsedSizes, ...] = ()
+    content_type: str | None = None
+    accept: str | None = None
+    each_line: bool = False
 
 
 PlanGoal: TypeAlias = Literal["cost", "watts", "hosts"]

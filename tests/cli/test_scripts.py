@@ -86,7 +86,7 @@ def test_a_job_recommends_how_to_serve_a_script_and_reports_it(
     servefit: Servefit, pytorch: Path, tmp_path: Path
 ) -> None:
     options = ("--max-tests", "1", "--profile", "local-1c", "--no-http", "--allow-noise", "--budget", "60s")
-    sent = ("--payload", photos(tmp_path / "photos"), "--trust-code")
+    sent = ("--payload", photos(tmp_path / "photos"), "--accept", "application/json", "--trust-code")
     ended = servefit("recommend", pytorch, *sent, "--name", "photos", *options, "--format", "json")
     assert ended.status == 0, ended.stderr
     best = ended.document["recommendations"][0]
@@ -94,10 +94,18 @@ def test_a_job_recommends_how_to_serve_a_script_and_reports_it(
     assert [each["backend"] for each in ended.document["compilation"]] == ["script"]
     page = tmp_path / "report.html"
     assert servefit("report", "photos", "-o", page).status == 0
-    assert NOT_COMPARED in page.read_text()
+    text = page.read_text()
+    assert NOT_COMPARED in text
+    assert "What the script answers was compared with nothing" in text
+    assert "servefit recommend --config job.yaml --trust-code" in text
+    assert "accept: application/json" in text
+    assert "own library" not in text
     bundle = tmp_path / "bundle"
     assert servefit("export", "photos", "-o", bundle).status == 0
     assert (bundle / "artifact" / "model" / "code" / "inference.py").is_file()
+    readme = " ".join((bundle / "README.md").read_text().split())
+    assert "Requests go to the script as they are" in readme
+    assert "own library" not in readme
 
 
 def test_a_script_is_served_without_a_payload(state: Path, pytorch: Path) -> None:

@@ -28,7 +28,7 @@ _README = """\
 |---|---|
 | `run` | starts the endpoint |
 | `endpoint.json` | what is served, and how: workers, threads, batching, limits, environment |
-| `artifact/` | the model compiled with {backend} {version}, which was compared with the model's own library |
+| `artifact/` | {artifact} |
 | `model/{model_file}` | the model, SHA-256 `{digest}` |
 | `SHA256SUMS` | the digests of these, and of `lib/`, which `run` compares before it starts |
 | `requirements.lock` | the Python packages, for Python {python} on {platform} |
@@ -93,8 +93,7 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
         summary=_summary(contents),
         docker_run=docker_run(contents),
         memory_mib=contents.memory_mib,
-        backend=config.artifact.backend,
-        version=config.artifact.backend_version,
+        artifact=_artifact(contents),
         model_file=contents.model_file,
         digest=config.artifact.model_digest,
         python=python_version(),
@@ -140,6 +139,14 @@ def _zeros(shape: Sequence[int]) -> Any:
     return [_zeros(shape[1:]) for _ in range(shape[0])] if shape else 0
 
 
+def _artifact(contents: Contents) -> str:
+    config = contents.config
+    if config.signature.opaque:
+        return f"the script and what lies beside it, which Python {config.artifact.backend_version} runs"
+    compiled = f"the model compiled with {config.artifact.backend} {config.artifact.backend_version}"
+    return f"{compiled}, which was compared with the model's own library"
+
+
 def _memory(contents: Contents) -> str:
     return fill(
         f"{why_requested(contents)}. {own_cpus(contents)}. Otherwise the limit of CPUs is a quota of CFS, which stalls "
@@ -151,8 +158,11 @@ def _memory(contents: Contents) -> str:
 def _summary(contents: Contents) -> str:
     deployable, signature = contents.deployable, contents.config.signature
     profile = deployable.profile
+    takes = f"{signature.row_text}, {signature.task.value}"
+    if signature.opaque:
+        takes = "Requests go to the script as they are, and what it answers was compared with nothing"
     return fill(
         f"Served by {configuration_text(deployable.configuration)}, in an instance of {profile.vcpus} vCPU and "
-        f"{contents.memory_mib:,} MiB ({profile.name}). {signature.row_text}, {signature.task.value}.",
+        f"{contents.memory_mib:,} MiB ({profile.name}). {takes}.",
         width=_WIDTH,
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model.given import NOTHING_GIVEN
+from servefit.backends.model.types import Format
+from servefit.backends.payload.bodies import Bodies
 from servefit.report.against import against_plots
 from servefit.report.cards import Card, KeyFigure, cards, key_figures, serving_command
 from servefit.report.job_plots import compilation_plot, latency_plot, pareto_plots
@@ -153,7 +155,7 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
         Section(
             name="reproduce",
             title="How to reproduce",
-            text=("Save this as job.yaml, then: servefit recommend --config job.yaml",),
+            text=(f"Save this as job.yaml, then: servefit recommend --config job.yaml{_consent(job)}",),
             tables=(subject_table(job),),
             code=_config(job),
         ),
@@ -183,8 +185,24 @@ def _config(job: RecommendationJob) -> str:
         payload=None if job.payload.synthetic else rows_given,
         # What was said of its inputs is in the file that is kept.
         given=NOTHING_GIVEN if is_kept_alone else job.model.given,
+        bodies=_bodies(job),
         sizes={size.name: size.drawn for size in job.model.signature.sizes if size.drawn and job.payload.synthetic},
     )
+
+
+def _bodies(job: RecommendationJob) -> Bodies | None:
+    """Return what was said of the requests that a script was sent; None for a model that takes rows."""
+    said = job.payload
+    if not job.model.signature.opaque:
+        return None
+    return Bodies(source=said.source, content_type=said.content_type, accept=said.accept, each_line=said.each_line)
+
+
+def _consent(job: RecommendationJob) -> str:
+    """Return the option without which the model is not opened; files of jobs do not hold it."""
+    if job.model.format is Format.SCRIPT:
+        return " --trust-code"
+    return "" if job.model.format.that_runs_code is None else " --trust-pickle"
 
 
 def _timeline_text(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[str, ...]:
