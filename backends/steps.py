@@ -115,9 +115,17 @@ ALONE_S = 20.0
 """Ten thousand rows of a small network take less, a thousand of a text encoder too. Chosen, not measured."""
 
 
-def answer_requests(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[dict[str, float]]:
-    """Have the script of ``artifact`` answer each request in ``sets`` twice, and return for each set the median seconds
-    that its functions took the second time, by name. Raises CompileFailed for a request that it does not answer, and
+TIMED_REQUESTS = 8
+"""Of a payload for a script, evenly spaced: one may take a second. Chosen, not measured."""
+
+OTHERS_S = 2.0
+"""How long the others are tried, of which one may be refused as well. Chosen, not measured."""
+
+
+def answer_requests(artifact: Artifact, sets: Sequence[tuple[np.ndarray, Sequence[str]]]) -> list[dict[str, float]]:
+    """Have the script of ``artifact`` answer some requests of each of ``sets`` twice, and the others once, as long as
+    OTHERS_S are not over; return for each set the median seconds that its functions took the second time, by name. Sets
+    are of requests and of what messages call them. Raises CompileFailed for a request that it does not answer, and
     BackendError where the script cannot be loaded."""
     from servefit.backends.script.backend import UNPACKED, ScriptPredictor
 
@@ -125,20 +133,29 @@ def answer_requests(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[dict
         predictor = ScriptPredictor(artifact.folder / UNPACKED, 1)
     except UnsupportedModel as error:
         raise CompileFailed(artifact.backend, str(error)) from error
+
+    def answer(request: np.ndarray, called: str) -> dict[str, float]:
+        predictor.script.seconds.clear()
+        try:
+            predictor.predict(request)
+        except RowsRefused as error:
+            raise CompileFailed(artifact.backend, f"{called}: {error.told}") from error
+        return dict(predictor.script.seconds)
+
     timed: list[dict[str, float]] = []
-    for requests in sets:
+    for requests, names in sets:
+        chosen = np.linspace(0, len(requests) - 1, min(len(requests), TIMED_REQUESTS)).astype(np.int64).tolist()
         taken: dict[str, list[float]] = {}
-        for nth in range(len(requests)):
-            try:
-                predictor.predict(requests[nth : nth + 1])
-                predictor.script.seconds.clear()
-                predictor.predict(requests[nth : nth + 1])
-            except RowsRefused as error:
-                tried = f"request {nth + 1} of {len(requests)} that were tried"
-                raise CompileFailed(artifact.backend, f"{tried}: {error.told}") from error
-            for name, seconds in predictor.script.seconds.items():
+        for nth in chosen:
+            answer(requests[nth : nth + 1], names[nth])
+            for name, seconds in answer(requests[nth : nth + 1], names[nth]).items():
                 taken.setdefault(name, []).append(seconds)
         timed.append({name: median(seconds) for name, seconds in taken.items()})
+        end_s = time.monotonic() + OTHERS_S
+        for nth in sorted(set(range(len(requests))) - set(chosen)):
+            if time.monotonic() > end_s:
+                break
+            answer(requests[nth : nth + 1], names[nth])
     return timed
 
 

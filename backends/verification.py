@@ -25,6 +25,7 @@ from servefit.backends.model.types import Library
 from servefit.backends.model.width import affordable_rows
 from servefit.backends.parity import Agreement, compare
 from servefit.backends.rows import nudged_rows, parity_rows, synthetic_rows
+from servefit.backends.steps import TIMED_REQUESTS
 from servefit.errors import CompileFailed, OutOfMemory, OutputMismatch, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
 from servefit.quantities import size_text
@@ -63,8 +64,8 @@ _NAME_MASK = f"{_UNPADDED}; or name the input that says which places count, if i
 _ROWS_ALONE = (Library.XGBOOST, Library.LIGHTGBM, Library.SCRIPT)
 """Libraries whose models look at one row at a time."""
 
-_TRIED_REQUESTS = 8
-"""Of a payload for a script, evenly spaced: one may take a second. Chosen, not measured."""
+_TRIED_BYTES = 2**26
+"""Of rows of a payload for a script that its child process gets, so that they fit a small disk. Chosen."""
 
 _DOING = {
     "compile_artifact": "compiling",
@@ -121,9 +122,12 @@ def payload_rows(model: Model, payload: Payload) -> RowSet:
     """Return the rows of ``payload``, or as many of them as are checked."""
     limit = MAX_PAYLOAD_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
     if model.signature.opaque:
-        limit = _TRIED_REQUESTS
+        limit = max(TIMED_REQUESTS, _TRIED_BYTES // payload.rows[0].nbytes)
     chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), limit)).astype(np.int64)
-    return RowSet(np.ascontiguousarray(payload.rows[chosen]), np.full(len(chosen), "payload rows"))
+    kinds = np.full(len(chosen), "payload rows")
+    if model.signature.opaque:
+        kinds = np.array([f"request {nth + 1} of the payload" for nth in chosen])
+    return RowSet(np.ascontiguousarray(payload.rows[chosen]), kinds)
 
 
 def drawn_sets(model: Model) -> list[RowSet]:
@@ -142,7 +146,7 @@ def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agr
     """
     name = artifact.backend
     if model.library is Library.SCRIPT and name == model.reference:
-        timed = in_child(name, "answer_requests", artifact, [each.rows for each in sets])
+        timed = in_child(name, "answer_requests", artifact, [(each.rows, each.kinds.tolist()) for each in sets])
         return [Agreement(max_abs_error=0.0, max_rel_error=0.0, rows=0, function_s=times) for times in timed]
     expected = _reference_predictions(model, name, [each.rows for each in sets])
     moved: Sequence[np.ndarray | None] = [None] * len(sets)

@@ -273,7 +273,7 @@ def test_what_a_script_prints_is_not_among_the_results(servefit: Servefit, tmp_p
         (
             ("--trust-code", "--payload", "{photos}", "--content-type", "image/png"),
             4,
-            "request 1 of 6 that were tried: input_fn raised ValueError: no image/png here (line 12 of inference.py)",
+            "request 1 of the payload: input_fn raised ValueError: no image/png here (line 12 of inference.py)",
         ),
         (("--trust-code", "--payload", "{empty}"), 2, "expected at least one request, got none"),
     ],
@@ -286,6 +286,16 @@ def test_what_makes_no_sense_is_a_line(
     assert problem in said(ended)
     assert ended.status == status
     assert not ended.stdout
+
+
+def test_a_request_that_the_script_refuses_is_named_wherever_it_is_in_the_payload(
+    servefit: Servefit, pytorch: Path, tmp_path: Path
+) -> None:
+    folder = photos(tmp_path / "photos", count=20)
+    (folder / "02.txt").write_text("no photo")  # after 0.jpg and before 1.jpg
+    ended = servefit("profile", pytorch, "--payload", folder, "--trust-code", *QUICK)
+    assert ended.status == 4
+    assert "script: request 2 of the payload: input_fn raised ValueError: no text/plain here" in said(ended)
 
 
 def test_photos_are_no_payload_for_a_model_of_rows(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
