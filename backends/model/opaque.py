@@ -93,7 +93,7 @@ def _packed(body: bytes, headers: tuple[str, ...]) -> np.ndarray:
     row[0] = len(body)
     for nth, header in enumerate(headers):
         if not header.isascii() or not (header.isprintable() or not header):
-            raise ValueError(f"{header!r:.60} is no line of ASCII")
+            raise ValueError(f"{header!r:.60}, which is no line of ASCII")
         if len(header) > HEADER_BYTES:
             raise ValueError(f"a header of {len(header)} characters, and {HEADER_BYTES} are the most")
         begin = 1 + HEADER_BYTES * nth

@@ -82,7 +82,7 @@ def import_functions(model_dir: Path) -> Functions:
             remedy=f"install what it needs here, such as: pip install {package}",
         ) from error
     except BaseException as error:
-        remedy = "mend the script, or install what it needs"
+        remedy = "mend the script, install what it needs, or set the variables that it reads"
         raise UnsupportedModel(f"{SCRIPT} does not import: {said(error, file.parent)}", remedy=remedy) from error
     return _found(module, Context(system_properties={"model_dir": str(model_dir), "gpu_id": None}))
 

@@ -112,7 +112,11 @@ def test_what_is_printed_is_not_on_stdout(ask: Ask) -> None:
         (ECHO.replace("return body", "return body.missing"), "500", "transform_fn raised AttributeError"),
         (ECHO.replace("return body", "return {'a': 1}"), "500", "gave a dict, and not bytes, text or an array"),
         (ECHO.replace("return body", "return None"), "500", "gave a NoneType"),
-        (ECHO.replace("return body", "return 'x', 'text/a\\r\\nset-cookie: a'"), "500", "is no line of ASCII"),
+        (
+            ECHO.replace("return body", "return 'x', 'text/a\\r\\nset-cookie: a'"),
+            "500",
+            "gave 'text/a\\r\\nset-cookie: a', which is no line of ASCII",
+        ),
         (ECHO.replace("return body", "import sys; sys.exit(3)"), "500", "transform_fn calls sys.exit(3)"),
         (ECHO.replace("return body", "return b'0' * 2**23"), "500", "8,388,608 bytes, and 8,388,"),
         (ECHO.replace("return body", "return '\\ud800'"), "500", "transform_fn raised UnicodeEncodeError"),
