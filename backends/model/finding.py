@@ -14,7 +14,7 @@ from typing import Any
 from servefit.backends.model.archive import find_model, unpack
 from servefit.backends.model.formats import is_gzip_archive, model_format
 from servefit.backends.model.keeping import ModelFile, file_digest
-from servefit.backends.model.scripts import SCRIPT, has_script, pack
+from servefit.backends.model.scripts import SCRIPT, has_script, misplaced_script, other_code, pack
 from servefit.backends.model.types import Format
 from servefit.errors import (
     CorruptModel,
@@ -39,7 +39,7 @@ _BYTES_PER_S = 4 * 2**20
 
 def find_in_folder(folder: Path) -> Path:
     """Return the only model file in the folder that the user named. Raises CorruptModel, UnsupportedModel."""
-    found: Path = _bounded(find_model, folder, size=0, blamed=folder)
+    found: Path = _bounded(find_model_or_tell, folder, size=0, blamed=folder)
     return found
 
 
@@ -78,12 +78,28 @@ def model_in_file(copy: Path, digest: str, folder: Path, trust_code: bool = Fals
         return ModelFile(file=copy, digest=digest, format=Format.SCRIPT)
     try:
         with blaming(folder, str(copy)):
-            file = find_model(folder)
+            file = find_model_or_tell(folder)
     except ModelError as error:
         if script is None:
             raise
         raise UntrustedModel(copy, script=script) from error
-    return ModelFile(file=file, digest=file_digest(file), format=model_format(file), script=script)
+    left_out = script or misplaced_script(folder)
+    return ModelFile(file=file, digest=file_digest(file), format=model_format(file), script=left_out)
+
+
+def find_model_or_tell(folder: Path) -> Path:
+    """Return the only model in a folder, as ``find_model`` does. Where there is none, but a script that lies elsewhere
+    than scripts do, the error says so."""
+    try:
+        return find_model(folder)
+    except CorruptModel as error:
+        script = None if has_script(folder) else misplaced_script(folder) or other_code(folder)
+        if script is None:
+            raise
+        reason = f"{error.reason}; {script} is no script of it, which would be {SCRIPT}"
+        raise CorruptModel(
+            error.path, reason, remedy=f"move it to {SCRIPT} if it is meant to be, and say --trust-code"
+        ) from error
 
 
 @contextmanager

@@ -55,7 +55,7 @@ _Version: TypeAlias = tuple[int, ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
     """A model file whose content has this SHA-256, and the format that it is in. ``script`` is the script that lay
-    beside it in its archive and was left out, if there was one."""
+    beside it in its archive and was left out, if there was one, wherever it was."""
 
     file: Path
     digest: str

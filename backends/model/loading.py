@@ -35,7 +35,7 @@ from servefit.backends.model.live import save_live
 from servefit.backends.model.onnx_given import with_given
 from servefit.backends.model.onnx_weights import in_one_file, keeps_weights_elsewhere
 from servefit.backends.model.sampled_shapes import sampled_shapes
-from servefit.backends.model.scripts import SCRIPT, has_script
+from servefit.backends.model.scripts import SCRIPT, has_script, misplaced_script
 from servefit.backends.model.torch_archive import said_in
 from servefit.backends.model.transformers_folder import in_one_archive
 from servefit.backends.model.types import Format, Input, Library, Signature
@@ -105,12 +105,14 @@ def load_source(
 
 def _script_beside(source: Path, found: ModelFile) -> str | None:
     """Return the script that is left out, where there is one beside the model."""
-    if found.format is not Format.SCRIPT and source.is_dir() and has_script(source):
-        return SCRIPT
+    if found.format is not Format.SCRIPT and source.is_dir():
+        return SCRIPT if has_script(source) else misplaced_script(source)
     return found.script
 
 
 def _left_out(script: str) -> str:
+    if script != SCRIPT:
+        return f"{script} beside the model is not run: it would be {SCRIPT} if it were the script of the model"
     return (
         f"{script} beside the model is not run: requests go to the model file itself; --trust-code (trust_code=True) "
         "measures and serves the script"

@@ -36,6 +36,17 @@ def has_script(folder: Path) -> bool:
     return (folder / SCRIPT).is_file()
 
 
+def misplaced_script(folder: Path) -> str | None:
+    """Return a file that SageMaker's containers would not look for, but somebody may mean to be the script."""
+    found = [file.relative_to(folder) for file in visible_files(folder)]
+    return next((str(file) for file in found if file.name == Path(SCRIPT).name and str(file) != SCRIPT), None)
+
+
+def other_code(folder: Path) -> str | None:
+    """Return a file of Python's in the script's folder, where there is one."""
+    return next((str(file.relative_to(folder)) for file in visible_files(folder / _CODE) if file.suffix == ".py"), None)
+
+
 def required_packages(folder: Path) -> list[str]:
     """Return the packages that the script's requirements.txt names, in their order."""
     file = folder / REQUIREMENTS

@@ -52,6 +52,25 @@ def test_with_consent_the_script_is_the_model_and_what_lies_beside_it_is_named(b
     assert "xgboost-model beside the script is a model that servefit serves by itself: without --trust-code" in said
 
 
+@pytest.mark.parametrize("name", ["inference.py", "model/code/inference.py", "code/predictor.py"])
+def test_a_script_that_is_not_where_scripts_are_is_named(name: str, tmp_path: Path) -> None:
+    path = archive(tmp_path / "model.tar.gz", {name: ECHO, "weights.txt": "weights"})
+    with pytest.raises(CorruptModel, match=f"none of its 2 files is a model; {name} is no script of it") as refused:
+        Model.load(path, trust_code=True)
+    assert refused.value.remedy == "move it to code/inference.py if it is meant to be, and say --trust-code"
+    (tmp_path / "model" / name).parent.mkdir(parents=True)
+    (tmp_path / "model" / name).write_text(ECHO)
+    with pytest.raises(CorruptModel, match=f"{name} is no script of it, which would be code/inference.py"):
+        Model.load(tmp_path / "model", trust_code=True)
+
+
+def test_a_script_at_the_top_of_an_archive_is_not_left_out_without_a_word(tmp_path: Path, xgboost_ubjson: Path) -> None:
+    files: dict[str, str | bytes] = {"xgboost-model": xgboost_ubjson.read_bytes(), "inference.py": ECHO}
+    model = Model.load(archive(tmp_path / "model.tar.gz", files), trust_code=True)
+    assert model.format is Format.XGBOOST_UBJSON
+    assert any("inference.py beside the model is not run: it would be code/" in each for each in model.warnings)
+
+
 def test_consent_once_is_no_consent_later(both: Path, tmp_path: Path) -> None:
     Model.load(both, trust_code=True)
     assert Model.load(both).format is Format.XGBOOST_UBJSON
