@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,11 +27,11 @@ from servefit.profiler.record.types import Configuration
 from servefit.time_limit import time_left_s, time_limit
 
 if TYPE_CHECKING:
-    from servefit.backends.model import Model
+    from servefit.backends.model import Model, Signature
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact, Capabilities
     from servefit.profiler.machine.host import Host
-    from servefit.serving.messages import Inference
+    from servefit.serving.messages import Inference, Request
 
 LIMIT_S = 60.0
 """How long the whole comparison may take. Chosen, not measured."""
@@ -44,12 +45,17 @@ _MAX_REQUESTS = 32
 _TIMED_S = 0.3
 """How long the calls of each side are timed, after as much of warming up. Chosen."""
 
+_IO_S = 0.1
+"""How long reading requests and writing answers is timed. Chosen."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Requests:
-    """The same requests as a script takes them, (n, width), and as ``rows`` for the file, ``rows_each`` of each."""
+    """The same requests as a script takes them, (n, width), as an endpoint of the file is ``asked`` them and reads
+    them, and as ``rows`` for the file, ``rows_each`` of each."""
 
     opaque: np.ndarray
+    asked: Sequence[Request]
     inferences: Sequence[Inference]
     rows: np.ndarray
     rows_each: int
@@ -156,11 +162,13 @@ def _measured(
     if not timed:
         raise _NotMeasured("; ".join(problems) or "no backend that is here serves it")
     file_s, fastest = min(timed, key=itemgetter(0))
-    difference, not_compared = _difference(script, fastest, requests)
+    predictions = _predictions(fastest, requests)
+    difference, not_compared = _difference(script, predictions, requests)
     return ScriptCost(
         file=file,
         script_s=script_s,
         file_s=file_s,
+        io_s=_io_s(requests, predictions, opened.signature),
         backend=fastest.backend,
         tried_s=tuple((artifact.backend, seconds) for seconds, artifact in timed),
         requests=len(requests.opaque),
@@ -202,35 +210,60 @@ def _requests(payload: Payload, opened: Model, file: str) -> _Requests:
         headers = {b"content-type": asked.content_type.encode()}
         request = Request(b"POST", b"/invocations", headers, asked.body)
         try:
-            found.append((nth, sagemaker.decode(request, opened.signature, Limits())))
+            found.append((nth, request, sagemaker.decode(request, opened.signature, Limits())))
         except Refused as refused:
             problem = f"request {nth + 1} of the payload holds no rows for {file}: {refused.reason}"
             raise _NotMeasured(problem) from refused
-    [(rows_each, _)] = Counter(len(inference.rows) for _, inference in found).most_common(1)
+    [(rows_each, _)] = Counter(len(inference.rows) for *_, inference in found).most_common(1)
     if not rows_each:
         raise _NotMeasured(f"the requests of the payload hold no rows for {file}")
-    alike = [(nth, inference) for nth, inference in found if len(inference.rows) == rows_each]
+    places, asked_alike, inferences = zip(*(each for each in found if len(each[2].rows) == rows_each), strict=True)
     return _Requests(
-        opaque=np.ascontiguousarray(payload.rows[[nth for nth, _ in alike]]),
-        inferences=[inference for _, inference in alike],
-        rows=np.ascontiguousarray(join([inference.rows for _, inference in alike])),
+        opaque=np.ascontiguousarray(payload.rows[list(places)]),
+        asked=asked_alike,
+        inferences=inferences,
+        rows=np.ascontiguousarray(join([inference.rows for inference in inferences])),
         rows_each=rows_each,
     )
 
 
-def _difference(script: Artifact, file: Artifact, requests: _Requests) -> tuple[float | None, str | None]:
+def _predictions(file: Artifact, requests: _Requests) -> list[np.ndarray]:
+    """Return what the file predicts of the rows of each request. Raises BackendError and MeasurementError."""
+    from servefit.backends.verification import in_child
+
+    [(predictions, _)] = in_child(file.backend, "predict_candidate", file, [requests.rows])
+    return np.split(predictions, len(requests.inferences))
+
+
+def _io_s(requests: _Requests, predictions: Sequence[np.ndarray], signature: Signature) -> float:
+    """Return what an endpoint of the file takes to read one of the requests and to write its answer: the median."""
+    from servefit.serving.config import Limits
+    from servefit.serving.protocols import sagemaker
+
+    limits = Limits()
+    taken: list[float] = []
+    end_s = time.perf_counter() + _IO_S
+    while not taken or time.perf_counter() < end_s:
+        for request, predicted in zip(requests.asked, predictions, strict=True):
+            began = time.perf_counter()
+            sagemaker.decode(request, signature, limits).encode(predicted)
+            taken.append(time.perf_counter() - began)
+    return median(taken)
+
+
+def _difference(
+    script: Artifact, predictions: Sequence[np.ndarray], requests: _Requests
+) -> tuple[float | None, str | None]:
     """Return the largest difference of the predictions of the two, or why it is not known."""
     from servefit.backends.model.opaque import OpaqueAnswer, answer_in
     from servefit.backends.verification import in_child
 
     try:
         [(answers, _)] = in_child(script.backend, "predict_candidate", script, [requests.opaque])
-        [(predictions, _)] = in_child(file.backend, "predict_candidate", file, [requests.rows])
     except (BackendError, MeasurementError) as error:
         return None, str(error)
     pairs = []
-    for nth, inference in enumerate(requests.inferences):
-        reply = inference.encode(predictions[nth * requests.rows_each : (nth + 1) * requests.rows_each])
-        told = OpaqueAnswer(body=reply.body, content_type=reply.content_type.decode())
-        pairs.append((answer_in(answers[nth]), told))
+    for answer, inference, predicted in zip(answers, requests.inferences, predictions, strict=True):
+        reply = inference.encode(predicted)
+        pairs.append((answer_in(answer), OpaqueAnswer(body=reply.body, content_type=reply.content_type.decode())))
     return largest_difference(pairs)

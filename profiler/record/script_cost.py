@@ -19,13 +19,16 @@ class ScriptCost(StoredMember, frozen=True, kw_only=True):
 
     ``file`` is the model beside the script, by its path in the archive. ``script_s`` is what a call of the script took,
     and ``file_s`` what one of ``backend`` did, the fastest of ``tried_s``, which are exact backends with their times:
-    medians, in seconds. Each of the ``requests`` has ``rows`` rows. ``largest_difference`` is that of the predictions,
-    and ``not_compared`` says why there is none. ``reason`` says why nothing was measured; then all of these are empty.
+    medians, in seconds. A script reads the request and writes the answer itself: an endpoint of the file takes ``io_s``
+    for that; None where it was not timed. Each of the ``requests`` has ``rows`` rows. ``largest_difference`` is that of
+    the predictions, and ``not_compared`` says why there is none. ``reason`` says why nothing was measured; then all of
+    these are empty.
     """
 
     file: str
     script_s: float | None = None
     file_s: float | None = None
+    io_s: float | None = None
     backend: str | None = None
     tried_s: tuple[tuple[str, float], ...] = ()
     requests: int = 0
@@ -39,12 +42,15 @@ class ScriptCost(StoredMember, frozen=True, kw_only=True):
         """The cost in a line; why it is not known where nothing was measured."""
         if self.script_s is None or self.file_s is None:
             return f"{self.file} was not measured without the script: {self.reason}"
+        without = duration_text(self.file_s, digits=2)
+        if self.io_s is not None:
+            without += f", and {duration_text(self.io_s, digits=2)} to read and answer it"
         costs = "nothing of it"
-        if (cost_s := self.script_s - self.file_s) > 0:
+        if (cost_s := self.script_s - self.file_s - (self.io_s or 0.0)) > 0:
             costs = f"{duration_text(cost_s, digits=2)} of it"
         return (
             f"{duration_text(self.script_s, digits=2)} a request; the same {self.file} without the script, by "
-            f"{self.backend}: {duration_text(self.file_s, digits=2)}; the script costs {costs}"
+            f"{self.backend}: {without}; the script costs {costs}"
         )
 
     @property

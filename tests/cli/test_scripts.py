@@ -175,12 +175,13 @@ def test_the_cost_of_a_script_is_said(
     assert cost["reason"] is None, cost
     assert (cost["file"], cost["requests"], cost["rows"]) == ("xgboost-model", 20, 1)
     assert cost["tried_s"]["xgboost"] >= cost["file_s"] == min(cost["tried_s"].values())
+    assert 0 < cost["io_s"] < 0.01
     assert cost["file_s"] == cost["tried_s"][cost["backend"]] < cost["script_s"]
     assert cost["largest_difference"] < 1e-5
     assert cost["not_compared"] is None
     assert re.fullmatch(
-        rf"script: \S+ .?s a request; the same xgboost-model without the script, by {cost['backend']}: \S+ .?s; "
-        r"the script costs \S+ .?s of it",
+        rf"script: \S+ .?s a request; the same xgboost-model without the script, by {cost['backend']}: \S+ .?s, "
+        r"and \S+ .?s to read and answer it; the script costs \S+ .?s of it",
         cost["text"],
     )
     assert "beside the script is a model" not in said(ended)

@@ -72,6 +72,11 @@ def test_a_script_that_is_quicker_costs_nothing() -> None:
     assert cost.text.endswith("by xgboost: 2 ms; the script costs nothing of it")
 
 
+def test_what_an_endpoint_of_the_file_does_too_is_no_cost_of_the_script() -> None:
+    cost = ScriptCost(file="a.ubj", script_s=9e-4, file_s=1e-4, io_s=2e-4, backend="forest", requests=2, rows=1)
+    assert cost.text.endswith("by forest: 100 us, and 200 us to read and answer it; the script costs 600 us of it")
+
+
 def test_only_warnings_about_files_beside_a_script_are_answered() -> None:
     warnings = ("model.json beside the script is a model that servefit serves by itself: without it", "another")
     assert answered(warnings, None) == warnings
