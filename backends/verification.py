@@ -122,7 +122,7 @@ def payload_rows(model: Model, payload: Payload) -> RowSet:
     """Return the rows of ``payload``, or as many of them as are checked."""
     limit = MAX_PAYLOAD_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
     if model.signature.opaque:
-        limit = max(TIMED_REQUESTS, _TRIED_BYTES // payload.rows[0].nbytes)
+        limit = max(TIMED_REQUESTS, _TRIED_BYTES // (payload.rows.itemsize * payload.rows.shape[1]))
     chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), limit)).astype(np.int64)
     kinds = np.full(len(chosen), "payload rows")
     if model.signature.opaque:
