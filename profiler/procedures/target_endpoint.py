@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from servefit.errors import MeasurementError, SpecError
+from servefit.errors import MeasurementError, PayloadMismatch, SpecError
 from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.bodies import check_sizes
 from servefit.profiler.drivers.http.destination import Destination
@@ -113,6 +113,18 @@ class _EndpointProbe:
     def detect(self, rows: np.ndarray = _PLACEHOLDER) -> Destination:
         return detect(self.address, rows=rows, model=self.model, timeout_s=self.timeout_s)
 
+    def serves_script(self) -> bool:
+        """Return whether it is an endpoint of servefit that passes requests on to a script."""
+        from servefit.backends.model.opaque import SIGNATURE
+
+        if self.address.path.removesuffix("/invocations") not in ("", "/"):
+            return False
+        root = self.address.at("/")
+        if not is_servefit(root, timeout_s=self.timeout_s):
+            return False
+        told = replace(self, address=root).detect().tensors
+        return [each.name for each in told] == [each.name for each in SIGNATURE.inputs]
+
     def as_described(self, protocol: str) -> Destination | None:
         """Return where the model is asked in the Open Inference Protocol, if its columns are named there, or requests
         have sizes of their own; else None. A server that is not asked in that protocol is asked for names only if it is
@@ -134,14 +146,32 @@ def _destination_and_payload(
     probe: _EndpointProbe, payload: Any, protocol: str, seed: int
 ) -> tuple[Destination, Payload]:
     """Return where load goes, and rows; where documents go there are none."""
+    from servefit.backends.payload.bodies import Bodies
+
+    if protocol == "sagemaker-opaque" or (protocol == "auto" and isinstance(payload, Bodies)):
+        return _opaque(probe.address, payload)
+    try:
+        return _destination_and_rows(probe, payload, protocol, seed)
+    except (PayloadMismatch, SpecError):
+        # What is no payload of rows may be one for a script.
+        if protocol != "auto" or not probe.serves_script():
+            raise
+    return _opaque(probe.address, payload)
+
+
+def _opaque(address: Address, payload: Any) -> tuple[Destination, Payload]:
     from servefit.backends.model.opaque import SIGNATURE
+    from servefit.backends.payload.bodies import bodies_payload
+
+    return Destination.to(address, "sagemaker-opaque"), bodies_payload(payload, SIGNATURE)
+
+
+def _destination_and_rows(probe: _EndpointProbe, payload: Any, protocol: str, seed: int) -> tuple[Destination, Payload]:
+    """Return the same for a server that takes rows, or documents."""
     from servefit.backends.payload import Payload
-    from servefit.backends.payload.bodies import Bodies, bodies_payload
     from servefit.backends.payload.documents import objects_of
     from servefit.backends.payload.reading import payload_of
 
-    if protocol == "sagemaker-opaque" or (protocol == "auto" and isinstance(payload, Bodies)):
-        return Destination.to(probe.address, "sagemaker-opaque"), bodies_payload(payload, SIGNATURE)
     if payload is None:
         sample = _random_rows(probe, seed)
         return _destination(probe, protocol, sample.rows), sample

@@ -315,6 +315,8 @@ def test_an_endpoint_that_runs_is_sent_files_as_they_are(
         sent = ("--payload", photos(tmp_path / "photos"), "--protocol", "sagemaker-opaque")
         ended = servefit("load", url, *sent, *QUICK)
         assert ended.status == 0, ended.stderr
+        asked = servefit("load", url, "--payload", tmp_path / "photos", *QUICK)  # the endpoint says what it takes
+        assert (asked.status, asked.document["protocol"]) == (0, "sagemaker-opaque"), asked.stderr
         refused = servefit("load", url, *sent, "--content-type", "image/png", *QUICK)
         assert refused.status == 4
         assert "no image/png here" in said(refused)
