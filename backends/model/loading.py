@@ -48,6 +48,7 @@ from servefit.errors import (
     UntrustedModel,
     WorkerCrashed,
 )
+from servefit.field_types import check_type
 from servefit.isolation import call_isolated
 from servefit.quantities import duration_text
 from servefit.state import filling, read_sealed, state_folder, temporary_folder, write_sealed, writing
@@ -85,6 +86,9 @@ def load_source(
     sample: Any = None,
 ) -> OpenedFile:
     """Open ``source``: see ``Model.load``."""
+    # Consent is no text, of which "no" would be one too.
+    check_type("trust_pickle", trust_pickle, bool)
+    check_type("trust_code", trust_code, bool)
     if not isinstance(source, str | PathLike):
         if given:
             raise given.refuse()

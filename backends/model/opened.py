@@ -129,7 +129,8 @@ class Model(Stored, frozen=True, kw_only=True):
                 from the arrays in it: of an NPZ or NPY file, a ``.tar.gz`` of these, or in memory.
 
         Raises CorruptModel, UnsupportedModel, UntrustedModel, BackendUnavailable (the model's library is missing),
-        SpecError for other inputs or sizes than the model has and for a mask that does not do, StateError.
+        SpecError for other inputs or sizes than the model has, for a mask that does not do, and for consent that is
+        neither True nor False, StateError.
 
         Example:
             ::

@@ -14,7 +14,7 @@ from tests.scripts import ECHO, SKLEARN, archive
 
 from servefit.backends.model import Format, Model
 from servefit.backends.model.kept import as_kept, check_kept
-from servefit.errors import CorruptModel, UnsupportedModel, UntrustedModel
+from servefit.errors import CorruptModel, SpecError, UnsupportedModel, UntrustedModel
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,13 @@ def test_a_script_at_the_top_of_an_archive_is_not_left_out_without_a_word(tmp_pa
     model = Model.load(archive(tmp_path / "model.tar.gz", files), trust_code=True)
     assert model.format is Format.XGBOOST_UBJSON
     assert any("inference.py beside the model is not run: it would be code/" in each for each in model.warnings)
+
+
+@pytest.mark.parametrize("consent", ["trust_code", "trust_pickle"])
+def test_consent_is_true_or_false_and_no_text(consent: str, both: Path) -> None:
+    given: Any = {consent: "no"}
+    with pytest.raises(SpecError, match=f"{consent}: 'no' is not true or false"):
+        Model.load(both, **given)
 
 
 def test_consent_once_is_no_consent_later(both: Path, tmp_path: Path) -> None:
