@@ -7,7 +7,7 @@ become inputs and outputs become predictions is described in ``model.onnx_io``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,10 +65,7 @@ class NativePredictor(TensorPredictor):
     """Predicts with a session of ONNX Runtime."""
 
     def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
-        from onnxruntime.capi import onnxruntime_pybind11_state as library
-
-        # What is in the rows is found wrong by one operator or another, each of which has a status of its own.
-        self._refusals = (library.InvalidArgument, library.Fail, library.RuntimeException)
+        self._refusals = _refusals()
         truths = any(node.type == "tensor(bool)" for node in session.get_outputs() if node.name in facts["outputs"])
         super().__init__(session, facts, truths=truths)
 
@@ -76,9 +73,35 @@ class NativePredictor(TensorPredictor):
         try:
             return self._predict_rows(rows)
         except self._refusals as error:
-            if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
+            if _blames_machine(error):
                 raise
             raise RowsRefused("onnxruntime", reason_of(error)) from error
+
+
+def refusing(predict: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return ``predict``, which calls ONNX Runtime, so that it raises RowsRefused where this does not take the rows."""
+    refusals = _refusals()
+
+    def predicted(rows: np.ndarray) -> np.ndarray:
+        try:
+            return predict(rows)
+        except refusals as error:
+            if _blames_machine(error):
+                raise
+            raise RowsRefused("onnxruntime", _reason(error)) from error
+
+    return predicted
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as library
+
+    # What is in the rows is found wrong by one operator or another, each of which has a status of its own.
+    return library.InvalidArgument, library.Fail, library.RuntimeException
+
+
+def _blames_machine(error: Exception) -> bool:
+    return any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE)
 
 
 _SIGNS_OF_THE_MACHINE = ("CUDA", "cuda", "CUBLAS", "CUDNN", "allocate memory", "AllocateRaw", "bad_alloc")

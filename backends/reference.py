@@ -54,12 +54,13 @@ def _onnx(model: Model) -> Predict:
     """Open ONNX Runtime with every graph optimisation off."""
     from servefit.backends.model import onnx_io
     from servefit.backends.model.onnx_interface import interface_of
+    from servefit.backends.onnx_native import refusing
     from servefit.backends.onnx_session import open_session
 
     session = open_session(model.file, Target.CPU, Settings(threads=1), optimised=False)
     # Each row at its own size, whatever the model is served with.
     interface = replace(interface_of(session)[0], padding=None)
-    return partial(onnx_io.predict, session, interface)
+    return refusing(partial(onnx_io.predict, session, interface))
 
 
 def _torch(model: Model) -> Predict:

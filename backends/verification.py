@@ -26,7 +26,7 @@ from servefit.backends.model.width import affordable_rows
 from servefit.backends.parity import Agreement, compare
 from servefit.backends.rows import nudged_rows, parity_rows, synthetic_rows
 from servefit.backends.steps import TIMED_REQUESTS
-from servefit.errors import CompileFailed, OutOfMemory, OutputMismatch, TimedOut, WorkerCrashed
+from servefit.errors import CompileFailed, OutOfMemory, OutputMismatch, RowsRefused, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
 from servefit.quantities import size_text
 
@@ -60,6 +60,8 @@ _PADDED = "padding changes its predictions"
 _PADDED_ZEROS = "padding with zeros changes its predictions"
 _UNPADDED = "leave --pad (pad=) out: requests of each size are then a call of their own"
 _NAME_MASK = f"{_UNPADDED}; or name the input that says which places count, if it has one"
+
+_LEAVE_OUT = "leave out of the payload, or of the sizes that are drawn (--size), what the model does not take"
 
 _ROWS_ALONE = (Library.XGBOOST, Library.LIGHTGBM, Library.SCRIPT)
 """Libraries whose models look at one row at a time."""
@@ -235,12 +237,15 @@ def in_child(
     backend: str, step: str, /, *arguments: Any, timeout_s: float = TIMEOUT_S, memory_bytes: int | None = None
 ) -> Any:
     """Call a function of ``steps`` in a child process on behalf of ``backend``. Raises CompileFailed where it dies,
-    hangs or runs out of memory, and what the function raises."""
+    hangs, runs out of memory or refuses the rows, and what the function raises."""
     _log.debug("%s: %s in a child process, for %g s at most", backend, step, timeout_s)
     try:
         return call_isolated(
             f"servefit.backends.steps:{step}", *arguments, timeout_s=timeout_s, memory_bytes=memory_bytes
         )
+    except RowsRefused as error:
+        reason = f"the model refuses rows that predictions are compared on: {error.reason}"
+        raise CompileFailed(backend, reason, remedy=_LEAVE_OUT) from error
     except WorkerCrashed as error:
         raise CompileFailed(backend, error.reason, stderr=error.stderr) from error
     except OutOfMemory as error:
@@ -260,7 +265,7 @@ def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray
         try:
             predicted = in_child(backend, "predict_reference", model, [sets[nth] for nth in unknown])
         except CompileFailed as error:
-            raise NoReference(backend, error.reason, stderr=error.stderr) from error
+            raise NoReference(backend, error.reason, stderr=error.stderr, remedy=error.remedy) from error
         for nth, predictions in zip(unknown, predicted, strict=True):
             content = io.BytesIO()
             np.save(content, predictions, allow_pickle=False)

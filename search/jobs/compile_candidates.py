@@ -133,7 +133,7 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
                 else:
                     found.artifacts.append(outcome)
             continue
-        if reason := nothing_to_compare or rules.why_not(name, target):
+        if reason := rules.why_not(name, target) or nothing_to_compare:
             found.skipped.append(Skipped(kind="backend", name=label, reason=reason))
             continue
         limit_s = min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S)

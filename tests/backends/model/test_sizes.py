@@ -32,7 +32,7 @@ from servefit.backends.onnx_session import open_session
 from servefit.backends.payload.reading import payload_of
 from servefit.backends.payload.tensors import rows_of_arrays
 from servefit.backends.types import Settings, Target
-from servefit.errors import RowsRefused, SpecError, UnsupportedModel
+from servefit.errors import CompileFailed, RowsRefused, SpecError, UnsupportedModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -229,6 +229,17 @@ def test_a_text_beyond_the_position_table_is_refused_by_the_model_itself(pad: st
     assert opened.predict(join(rows[:2])).shape[0] == 2
     with pytest.raises(RowsRefused, match=r"the model refuses rows: .*16"):
         opened.predict(join(rows))
+
+
+def test_what_the_model_refuses_of_a_payload_is_told_with_its_reason(tmp_path: Path) -> None:
+    model = Model.load(positions(tmp_path / "positions.onnx"))
+    payload = payload_of([{"x": [1.0] * length} for length in (3, 16, 17)], model.signature)
+    with pytest.raises(
+        CompileFailed, match=r"refuses rows that predictions are compared on: indices element .*idx=16"
+    ) as e:
+        compile_model(model, "onnxruntime", payload=payload)
+    assert e.value.remedy is not None
+    assert "leave out of the payload" in e.value.remedy
 
 
 @pytest.mark.parametrize("pad", [None, "zeros"])
