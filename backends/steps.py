@@ -17,13 +17,13 @@ from servefit.backends.batch_dependence import SINGLE_ROWS, depends_on_batch
 from servefit.backends.calibration import MOST_TOGETHER
 from servefit.backends.model.keeping import digest_in_name, unchanged
 from servefit.backends.model.packing import join_predictions
-from servefit.backends.reference import reference
+from servefit.backends.reference import Predict, reference
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import CompileFailed, RowsRefused, UnsupportedModel
 
 if TYPE_CHECKING:
-    from servefit.backends.model import Model
+    from servefit.backends.model import Model, Signature
 
 
 def compile_artifact(
@@ -46,10 +46,26 @@ def compile_artifact(
 
 def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the predictions of the model's own library for each set of rows. Raises CorruptModel as
-    ``compile_artifact``."""
+    ``compile_artifact``, and RowsRefused."""
     with _intact(model):
         predict = reference(model)
-        return [predict(rows) for rows in sets]
+        return [_predicted(predict, rows, model.signature) for rows in sets]
+
+
+def _predicted(predict: Predict, rows: np.ndarray, signature: Signature) -> np.ndarray:
+    """Return what ``predict`` makes of ``rows``. Where it refuses some, RowsRefused says of what sizes the first is."""
+    try:
+        return predict(rows)
+    except RowsRefused:
+        for nth in range(len(rows) if signature.sizes else 0):
+            row = rows[nth : nth + 1]
+            try:
+                predict(row)
+            except RowsRefused as error:
+                [(_, sizes)] = signature.packing.groups(row)
+                told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+                raise RowsRefused(error.backend, f"{error.reason}, in a request of {told}") from error
+        raise
 
 
 def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:

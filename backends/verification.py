@@ -121,11 +121,15 @@ def padded_rows(model: Model) -> list[RowSet]:
 
 
 def payload_rows(model: Model, payload: Payload) -> RowSet:
-    """Return the rows of ``payload``, or as many of them as are checked."""
+    """Return the rows of ``payload``, or as many of them as are checked: with the smallest and the largest ones where
+    they have sizes of their own, since a model may not take every size."""
     limit = MAX_PAYLOAD_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
     if model.signature.opaque:
         limit = max(TIMED_REQUESTS, _TRIED_BYTES // (payload.rows.itemsize * payload.rows.shape[1]))
     chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), limit)).astype(np.int64)
+    if model.signature.sizes and not model.signature.opaque:
+        told = payload.rows[:, : len(model.signature.sizes)]
+        chosen = np.unique([*chosen, *told.argmin(axis=0), *told.argmax(axis=0)])
     kinds = np.full(len(chosen), "payload rows")
     if model.signature.opaque:
         kinds = np.array([f"request {nth + 1} of the payload" for nth in chosen])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.errors import BackendUnavailable
+from servefit.errors import BackendUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,10 +30,13 @@ class Obedient:
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self._us = facts.get("us", 0)
         self._outputs = facts.get("outputs", 1)
+        self._refused_rows = facts.get("refused_rows")
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         if not rows.flags.c_contiguous or rows.dtype != np.float32:
             raise TypeError("the contract of predict is broken")
+        if len(rows) == self._refused_rows:
+            raise RowsRefused("obedient", f"{len(rows)} are the wrong number")
         predictions = rows[:, 0].copy()
         orders = set(predictions.tolist())
         if RAISE in orders:

@@ -47,6 +47,19 @@ def test_the_environment_is_there_before_the_artifact_is_loaded(start: Start, tm
         assert told.read_text() == "3 blue"
 
 
+def test_what_a_model_refuses_while_it_warms_up_is_for_the_requests_to_hear(start: Start) -> None:
+    with start({"refused_rows": 4}, max_batch=4) as endpoint:
+        rows = [[1.0, 2.0, 3.0]] * 4
+        answers = [
+            endpoint.ask(
+                "POST", "/invocations", json.dumps(rows[:count]).encode(), {"content-type": "application/json"}
+            )
+            for count in (3, 4)
+        ]
+    assert [answer.status for answer in answers] == [200, 400]
+    assert b"the model refuses these rows: 4 are the wrong number" in answers[1].body
+
+
 def test_an_artifact_that_cannot_be_loaded_ends_it_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     process, ready = launch(described({"broken_by": str(tmp_path / "broken")}, {}, workers=2), tmp_path)

@@ -17,7 +17,7 @@ import msgspec
 import uvloop
 
 from servefit.backends.rows import zero_rows
-from servefit.errors import ServefitError
+from servefit.errors import RowsRefused, ServefitError
 from servefit.processes import die_with_parent
 from servefit.serving.batching import Batching
 from servefit.serving.channel import Channel, Message
@@ -161,7 +161,8 @@ def _warm_up(predictor: Predictor, config: EndpointConfig) -> None:
         for rows, of in product(sizes, classes):
             if time.monotonic_ns() > deadline:
                 return
-            predictor.predict(zero_rows(signature, rows, of or None))
+            with suppress(RowsRefused):  # a size that a payload has and the model does not take: requests are told so
+                predictor.predict(zero_rows(signature, rows, of or None))
 
 
 if __name__ == "__main__":

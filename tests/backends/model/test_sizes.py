@@ -232,11 +232,13 @@ def test_a_text_beyond_the_position_table_is_refused_by_the_model_itself(pad: st
 
 
 def test_what_the_model_refuses_of_a_payload_is_told_with_its_reason(tmp_path: Path) -> None:
+    """Also where it is one of many that are not compared."""
     model = Model.load(positions(tmp_path / "positions.onnx"))
-    payload = payload_of([{"x": [1.0] * length} for length in (3, 16, 17)], model.signature)
-    with pytest.raises(
-        CompileFailed, match=r"refuses rows that predictions are compared on: indices element .*idx=16"
-    ) as e:
+    lengths = [3 + nth % 14 for nth in range(500)]
+    lengths[3] = 17
+    payload = payload_of([{"x": [1.0] * length} for length in lengths], model.signature)
+    said = "refuses rows that predictions are compared on: indices element .*idx=16.*, in a request of words 17"
+    with pytest.raises(CompileFailed, match=said) as e:
         compile_model(model, "onnxruntime", payload=payload)
     assert e.value.remedy is not None
     assert "leave out of the payload" in e.value.remedy
