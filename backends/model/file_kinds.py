@@ -140,7 +140,12 @@ def _kind_of_zip(path: Path) -> FileKind:
 
 
 _TORCH = 'in Python, where its class is: torch.onnx.export(module, (example_input,), "model.onnx")'
-_KERAS = 'load it with Keras 3 and export it to ONNX: model.export("model.onnx", format="onnx")'
+_KERAS = (
+    "export it to ONNX: pip install tf2onnx; in Python, with Keras 3: model = keras.models.load_model(FILE); "
+    'model(example_input); model.export("model.onnx", format="onnx")'
+)
+"""A model that was loaded is not exported before it has been called."""
+
 _OPTIMUM = "export it to ONNX: pip install 'optimum-onnx[onnxruntime]'; optimum-cli export onnx --model FOLDER"
 _TASKS = {
     "ForSequenceClassification": "text-classification",
@@ -191,7 +196,8 @@ _BINARY: tuple[tuple[bytes, FileKind], ...] = (
         rb".{4}TFL3",
         FileKind(
             what="a TensorFlow Lite model",
-            to_serve="convert it to ONNX: python -m tf2onnx.convert --tflite FILE --output model.onnx",
+            to_serve="convert it to ONNX: pip install tensorflow tf2onnx; python -m tf2onnx.convert --tflite FILE "
+            "--output model.onnx",
         ),
     ),
     (

@@ -45,8 +45,8 @@ _XGBOOST_PARAMETERS_BYTES = 136
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|\(?c[a-z_][\w.]*\n|ccopy_reg\n")
 _LZMA_MEMORY_BYTES = 2**27  # twice what xz takes at its highest level
 
-# Fields of ModelProto in onnx.proto.
-_ONNX_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
+# Fields of ModelProto in onnx.proto, with the wire types of what they hold.
+_ONNX_FIELDS = {**dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), LENGTH_DELIMITED), 1: VARINT, 5: VARINT}.items()
 _IR_VERSION_AND_GRAPH = {1: VARINT, 7: LENGTH_DELIMITED}.items()
 
 
@@ -68,7 +68,7 @@ def model_format(path: Path) -> Format:
     if is_skops(path, head):
         return Format.SKOPS
     fields = top_level_fields(path)
-    if fields.items() >= _IR_VERSION_AND_GRAPH and fields.keys() <= _ONNX_FIELDS:
+    if _IR_VERSION_AND_GRAPH <= fields.items() <= _ONNX_FIELDS:
         return Format.ONNX
     kind = _kind(path, head, fields)
     if kind is not None and kind.format is not None:

@@ -22,6 +22,9 @@ TOKENIZER = '{\n  "version": "1.0",\n  "truncation": null}'
 CONFIG = json.dumps({"architectures": ["BertForSequenceClassification"], "model_type": "bert"})
 
 WHISPER = json.dumps({"architectures": ["WhisperModel"], "model_type": "whisper"})
+FINGERPRINT = b"\x08\xbe\x01\x10\x81\x05\x18\x98\x01\x20\x8b\x01\x28\xa4\x01\x32\x02\x08\x04\x3a\x02282"
+"""Of a SavedModel: five numbers and two messages, as an ONNX model has."""
+
 GPT = json.dumps({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"})
 
 
@@ -118,6 +121,7 @@ def test_what_is_no_model_is_called_by_its_name(content: bytes, what: str, tmp_p
         ({"config.json": '{"model_type": "llama"}', "a.bin": b"x"}, r"a Hugging Face model \(llama\)", "optimum-cli"),
         ({"config.json": GPT, "model.safetensors": SAFETENSORS}, r"\(GPT2LMHeadModel\), which generates", "vllm serve"),
         ({"saved_model.pb": b"\x08\x01\x12\x03abc", "variables/variables.index": b"x"}, "SavedModel", "tf2onnx"),
+        ({"saved_model.pb": b"\x08\x01\x12\x03abc", "fingerprint.pb": FINGERPRINT}, "SavedModel", "tf2onnx"),
         ({"Manifest.json": "{}", "Data/com.apple.CoreML/model.mlmodel": b"x"}, "a Core ML model", "to ONNX"),
         ({"model_index.json": "{}", "unet/config.json": CONFIG}, "Diffusers", "to ONNX"),
         ({"one.gguf": b"GGUF\x03\0", "two.gguf": b"GGUF\x03\0", "README.md": "Hello"}, "one.gguf is a GGUF", "to ONNX"),
