@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,11 @@ _TRIED_SIZES = (16, 32, 64, 128, 224, 256, 512, 8, 48, 320, 640, 1)
 """Tried one after the other where a model leaves a size to the request: short texts first, then what images have and
 windows of sound."""
 
+_OF_AN_IMAGE = 3
+"""Sizes: channels, height, width."""
+
+_TRIED_CHANNELS = (3, 1, None)
+"""Exporters leave the channels of images open too; None stands for as many as the other sizes."""
 
 _TRIED_ROWS = (2, 3)
 """Numbers of rows to find out with what an output has of each: its first size grows with them, and no other does."""
@@ -119,14 +125,16 @@ def _constant(name: str, value: str = "zeros") -> str:
 def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
     """Return the interface with sizes that the model takes. Raises UnsupportedModel."""
     names = [size.name for size in interface.sizes if size.name != TEXT_SIZE]
+    of_texts = {each.name: each.usual for each in interface.sizes if each.name == TEXT_SIZE}
+    channels = {each.shape[0] for each in interface.inputs if len(each.shape) == _OF_AN_IMAGE} & set(names)
     reason = ""
-    for size in _TRIED_SIZES:
-        of_texts = {each.name: each.usual for each in interface.sizes if each.name == TEXT_SIZE}
-        tried = interface.of_sizes({**dict.fromkeys(names, size), **of_texts})
-        check_width(tried.features)
+    for size, of_channels in product(_TRIED_SIZES, _TRIED_CHANNELS if channels else (None,)):
+        sizes = {name: of_channels if of_channels and name in channels else size for name in names}
+        tried = interface.of_sizes({**sizes, **of_texts})
         try:
+            check_width(tried.features)
             predict(session, tried, _zeros(tried, 1))
-        except refusals() as error:
+        except (UnsupportedModel, *refusals()) as error:
             reason = reason or str(error).splitlines()[0][:200]
             continue
         return tried

@@ -101,6 +101,16 @@ def test_images_of_any_height_and_width_keep_their_shape(tmp_path: Path) -> None
     np.testing.assert_allclose([each["y"] for each in found], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 16])
+def test_images_whose_channels_are_open_too_are_taken(channels: int, tmp_path: Path) -> None:
+    """So exporters write them, and a network takes one number of channels."""
+    nodes = [node("Conv", ["image", "kernel"], ["found"]), node("GlobalAveragePool", ["found"], ["y"])]
+    inputs = {"image": (FLOAT, ["n", "channels", "height", "width"])}
+    kernel = np.ones((2, channels, 10, 10), np.float32)
+    model = Model.load(save(tmp_path / "image.onnx", inputs, nodes, {"y": FLOAT}, {"kernel": kernel}))
+    assert [size.usual for size in model.signature.sizes] == [channels, 16, 16]
+
+
 def test_two_sizes_without_a_name_are_two_sizes(tmp_path: Path) -> None:
     for unnamed in (None, "?"):
         path = save(
