@@ -88,7 +88,7 @@ def refusing(predict: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarra
         except refusals as error:
             if _blames_machine(error):
                 raise
-            raise RowsRefused("onnxruntime", _reason(error)) from error
+            raise RowsRefused("onnxruntime", reason_of(error)) from error
 
     return predicted
 
