@@ -16,6 +16,7 @@ import numpy as np
 from servefit.backends.comparisons import compare_before
 from servefit.backends.model import Format, Model
 from servefit.backends.model.onnx_io import OnnxInterface, predict
+from servefit.backends.model.sklearn_steps import compares_float64
 from servefit.backends.sklearn_onnx import write_onnx
 from servefit.backends.trees import read_trees, unpickled
 from servefit.backends.types import Predictor, Settings, Target
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     import treelite
 
 _FILE = "steps.onnx"
-
-_COMPARES_FLOAT64 = "HistGradientBoosting"
-"""The ensembles that do not round what they compare to float32."""
 
 
 def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any], Model, treelite.Model]:
@@ -61,7 +59,7 @@ def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any],
         trees=found.trees,
     )
     trees = read_trees(alone, backend)
-    if type(ensemble).__name__.startswith(_COMPARES_FLOAT64):
+    if compares_float64(ensemble):
         interface = replace(interface, outputs=compare_before(trees, workdir / _FILE, interface.outputs))
     return interface.to_facts(), alone, trees
 

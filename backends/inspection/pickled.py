@@ -21,6 +21,7 @@ from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
 from servefit.backends.model.sklearn_io import predict
+from servefit.backends.model.sklearn_steps import last_of
 from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
 from servefit.backends.model.width import check_width
 from servefit.backends.trees import SKLEARN_ENSEMBLES
@@ -154,9 +155,7 @@ def _task(estimator: Any, name: str) -> Task:
 def _tells_labels_apart(estimator: Any) -> bool:
     """Return whether its classes are labels, of which a row has several or none: then probabilities of two are not
     those of a class and of the other."""
-    last = estimator
-    while hasattr(last, "steps"):
-        last = last.steps[-1][1]
+    last = last_of(estimator)
     binarizer = getattr(last, "_label_binarizer", None)
     return bool(getattr(last, "multilabel_", False)) or "multilabel" in getattr(binarizer, "y_type_", "")
 

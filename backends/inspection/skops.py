@@ -25,10 +25,15 @@ _RUN_NOTHING = frozenset(
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+        "numpy.dtype",
+        "numpy.number",
+        "sklearn.compose._column_transformer.make_column_selector",
+        *(f"sklearn.feature_selection._univariate_selection.{name}" for name in ("f_classif", "f_regression", "chi2")),
     }
 )
-"""Types that hold nothing but numbers, though skops asks about them: a tree whose numbers are wrong may end the process
-that predicts with it, as a file of XGBoost or LightGBM may, and nothing more."""
+"""Types that hold nothing but numbers and names, and functions that compute with numbers alone, though skops asks about
+them: a tree whose numbers are wrong may end the process that predicts with it, as a file of XGBoost or LightGBM may,
+and nothing more."""
 
 
 def inspect_skops(path: Path, folder: Path) -> Inspection:

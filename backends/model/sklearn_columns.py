@@ -45,7 +45,7 @@ class Column:
     ``categories`` are all that an encoder was fitted on, in its order, NaN and None among them; ``closed`` says that it
     refuses others. ``words`` are those of a vectorizer. ``imputed`` is what an imputer puts in the place of a missing
     text, and ``imputes_none`` says that it takes None for one, and not NaN. ``lowered`` says that all that it goes
-    through make lower case of it first.
+    through make lower case of it first, ``exact`` that its numbers are not to be rounded to float32.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Column:
     imputed: str | None = None
     imputes_none: bool = False
     lowered: bool = False
+    exact: bool = False
 
     @property
     def fits_float32(self) -> bool:
@@ -76,7 +77,7 @@ class Column:
         if self.is_text:
             return TEXT
         if not self.is_whole:
-            return "float32" if self.fits_float32 else "float64"
+            return "float32" if self.fits_float32 and not self.exact else "float64"
         return next(
             (kind for kind in ("int16", "int32") if all(abs(each) <= np.iinfo(kind).max for each in self.categories)),
             "int64",

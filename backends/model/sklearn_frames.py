@@ -13,6 +13,7 @@ import numpy as np
 
 from servefit.backends.model.packing import Packing
 from servefit.backends.model.sklearn_columns import Column, columns_of
+from servefit.backends.model.sklearn_steps import compares_float64
 from servefit.backends.model.texts import TEXT_SIZE
 from servefit.backends.model.types import Input, Size
 
@@ -108,4 +109,7 @@ def frame_of(estimator: Any) -> Frame | None:
     if found is None:
         return None
     form = "texts" if found.is_list else "frame" if found.has_names else "matrix"
-    return Frame(found.columns, form, found.width)
+    frame = Frame(found.columns, form, found.width)
+    if frame.is_table or not compares_float64(estimator):
+        return frame
+    return replace(frame, columns=tuple(replace(column, exact=True) for column in frame.columns))

@@ -56,8 +56,9 @@ def arrays_of_cells(
     told = wanted if names is None else list(names)
     for row, values in enumerate(cells, start=1):
         if len(values) != len(told):
-            expected = f"{len(told)} columns in row {row}"
-            raise PayloadMismatch(source, expected=expected, got=str(len(values)))
+            expected = f"{'1 column' if len(told) == 1 else f'{len(told)} columns'} in row {row}"
+            remedy = "in CSV, texts with commas, semicolons or tabs are to be quoted"
+            raise PayloadMismatch(source, expected=expected, got=str(len(values)), remedy=remedy)
     places = {name: told.index(name) for name in checked_names(told, signature, source)}
     return {name: _objects([values[place] for values in cells]) for name, place in places.items()}
 

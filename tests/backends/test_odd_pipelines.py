@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -209,6 +209,16 @@ def test_steps_that_open_in_float32_alone_are_written_so(tmp_path: Path) -> None
     )
     estimator = fitted(*columns, last=RandomForestClassifier(5, random_state=0))
     agree(estimator, TABLE, tmp_path, "forest")
+
+
+def test_trees_that_compare_float64_are_given_numbers_as_they_are(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame({"price": generator.integers(1, 10**5, 600) / 100, "city": generator.choice(["a", "b"], 600)})
+    columns = [("as it is", "passthrough", ["price"]), encoded("city")]
+    target = (table["price"] * 3 % 100 < 50).astype(int)
+    ensemble = HistGradientBoostingClassifier(max_iter=30, random_state=0)
+    steps = ColumnTransformer(columns, sparse_threshold=0)
+    agree(make_pipeline(steps, ensemble).fit(table, target), table, tmp_path, "sklearn", "forest")
 
 
 def test_a_model_that_does_not_open_is_a_compilation_that_failed(tmp_path: Path) -> None:

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from sklearn.compose import make_column_selector
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from skops import io
+from tests.column_pipelines import TABLE, fitted
 
 from servefit.backends.inspection import inspect, skops
 from servefit.backends.model import Format, Model
+from servefit.backends.payload.reading import payload_for
 from servefit.backends.reference import reference
 from servefit.errors import CorruptModel, ModelError, UnsupportedModel
 
@@ -39,6 +45,21 @@ def test_it_is_opened_without_consent_and_predicts_the_same(estimator: Any, tmp_
     model = Model.load(saved(estimator, tmp_path))
     assert model.format is Format.PICKLE
     np.testing.assert_allclose(reference(model)(ROWS), estimator.predict_proba(ROWS)[:, 1], rtol=1e-6)
+
+
+def test_so_are_pipelines_of_columns(tmp_path: Path) -> None:
+    imputed = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    numbers = make_pipeline(SimpleImputer(), StandardScaler(), SelectKBest(k=1))
+    estimator = fitted(
+        ("numbers", numbers, make_column_selector(dtype_include="number")),
+        ("encoded", imputed, ["city"]),
+        ("words", TfidfVectorizer(), "note"),
+    )
+    path = tmp_path / "model.skops"
+    io.dump(estimator, path)
+    model = Model.load(path)
+    found = reference(model)(payload_for(model, TABLE).rows)
+    np.testing.assert_allclose(found, estimator.predict_proba(TABLE)[:, 1], rtol=1e-5)
 
 
 def own(rows: np.ndarray) -> np.ndarray:
