@@ -14,7 +14,7 @@ import numpy as np
 
 from servefit.backends.model.types import Library
 from servefit.backends.types import Settings, Target
-from servefit.errors import CorruptModel
+from servefit.errors import CorruptModel, RowsRefused
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -47,7 +47,15 @@ def _sklearn(model: Model) -> Predict:
     from servefit.backends.trees import unpickled
 
     estimator = unpickled(model)
-    return partial(predict, estimator, model.signature.task, frame=frame_of(estimator))
+    called = partial(predict, estimator, model.signature.task, frame=frame_of(estimator))
+
+    def predicted(rows: np.ndarray) -> np.ndarray:
+        try:
+            return called(rows)
+        except (ValueError, TypeError) as error:  # a category that it does not know, mostly
+            raise RowsRefused("sklearn", (str(error).splitlines() or [type(error).__name__])[0][:300]) from error
+
+    return predicted
 
 
 def _onnx(model: Model) -> Predict:

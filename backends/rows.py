@@ -224,8 +224,8 @@ class _Columns:
         if splits.thresholds.size:
             return self._as_input(feature, self._between(splits.thresholds, count))
         if self._inputs and self._inputs[feature].datatype == "float64":
-            return self._generator.standard_normal(count)
-        return self._generator.standard_normal(count, dtype=np.float32)
+            return self._as_input(feature, self._generator.standard_normal(count))
+        return self._as_input(feature, self._generator.standard_normal(count, dtype=np.float32))
 
     def harden(self, recipe: _Recipe, feature: int, plausible: np.ndarray) -> np.ndarray:
         """Return hard values, which ``recipe`` makes of plausible ones where the feature has something to make it
@@ -237,9 +237,12 @@ class _Columns:
         return self._as_input(feature, recipe(feature, plausible))
 
     def _as_input(self, feature: int, values: np.ndarray) -> np.ndarray:
-        """Return ``values`` as the feature takes them: whole numbers in its range where it takes only those."""
-        if feature not in self._integer_features or not self._inputs:
+        """Return ``values`` as the feature takes them: whole numbers in its range where it takes only those, and no
+        negative ones where it takes none."""
+        if not self._inputs:
             return values
+        if feature not in self._integer_features:
+            return values if self._inputs[feature].lowest is None else np.abs(values)
         lowest, highest = self._inputs[feature].whole_range
         return np.clip(np.rint(values.astype(np.float64)), lowest, min(highest, _MAX_AS_FLOAT)).astype(np.int64)
 

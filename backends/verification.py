@@ -48,6 +48,9 @@ _ASKED_TIMEOUT_S = 30.0
 """Of what rows of a payload show of the batch: without an answer nothing is lost but a warning."""
 ROWS_WITHOUT_TREES = 32
 """In place of both where there are no trees: every row goes through all of a network, and may take a second there."""
+ROWS_OF_ESTIMATORS = 256
+"""In place of both for other estimators of scikit-learn: a row takes some microseconds, and it is a converter that may
+be wrong, about few categories or words among many. Chosen, not measured."""
 
 
 _ROWS_OF_A_SIZE = 4
@@ -94,7 +97,7 @@ class NoReference(CompileFailed):
 
 def drawn_rows(model: Model) -> RowSet:
     """Draw rows from the model itself, such as values on its split thresholds: see ``rows.parity_rows``."""
-    wanted = DRAWN_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
+    wanted = DRAWN_ROWS if model.trees is not None else _rows_without_trees(model)
     rows = parity_rows(model, count=affordable_rows(wanted, model.signature.features))
     missing = np.isnan(rows).any(axis=1)
     return RowSet(rows, np.where(missing, "drawn rows with missing values", "drawn rows"))
@@ -123,7 +126,7 @@ def padded_rows(model: Model) -> list[RowSet]:
 def payload_rows(model: Model, payload: Payload) -> RowSet:
     """Return the rows of ``payload``, or as many of them as are checked: with the smallest and the largest ones where
     they have sizes of their own, since a model may not take every size."""
-    limit = MAX_PAYLOAD_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
+    limit = MAX_PAYLOAD_ROWS if model.trees is not None else _rows_without_trees(model)
     if model.signature.opaque:
         limit = max(TIMED_REQUESTS, _TRIED_BYTES // (payload.rows.itemsize * payload.rows.shape[1]))
     chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), limit)).astype(np.int64)
@@ -134,6 +137,10 @@ def payload_rows(model: Model, payload: Payload) -> RowSet:
     if model.signature.opaque:
         kinds = np.array([f"request {nth + 1} of the payload" for nth in chosen])
     return RowSet(np.ascontiguousarray(payload.rows[chosen]), kinds)
+
+
+def _rows_without_trees(model: Model) -> int:
+    return ROWS_OF_ESTIMATORS if model.library is Library.SKLEARN else ROWS_WITHOUT_TREES
 
 
 def drawn_sets(model: Model) -> list[RowSet]:

@@ -36,18 +36,7 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
     )
     check_width(signature.features)
 
-    model = Model(source=str(path), file=path, format=Format.PICKLE, digest="", size_bytes=0, signature=signature)
-    rows = synthetic_rows(model, 2)
-    try:
-        predictions = predicted(rows)
-    except ImportError as error:
-        raise UnsupportedModel(
-            "it takes columns by name, for which pandas is missing", remedy="pip install 'servefit[dataframe]'"
-        ) from error
-    except _DOES_NOT_TAKE as error:
-        kinds = ", ".join(f"{each.name!r:.40} ({'text' if each.is_text else 'numbers'})" for each in frame.columns)
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnsupportedModel(f"it does not predict rows of {kinds:.600}: {reason:.200}") from error
+    signature, rows, predictions = _as_it_predicts(signature, path, predicted)
 
     def takes(changed: np.ndarray) -> bool:
         try:
@@ -68,6 +57,33 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
         inputs=inputs,
     )
     return with_batch_dependence(Inspection(format=Format.PICKLE, signature=signature), path, predicted)
+
+
+def _as_it_predicts(
+    signature: Signature, path: Path, predicted: Callable[[np.ndarray], np.ndarray]
+) -> tuple[Signature, np.ndarray, np.ndarray]:
+    """Return the signature, rows that are drawn so, and what is predicted of them. Where they are not predicted, rows
+    without negative numbers are, which logarithms do not take. Raises UnsupportedModel."""
+    without_negatives = replace(
+        signature,
+        inputs=tuple(one if one.is_text or one.is_whole else replace(one, lowest=0) for one in signature.inputs),
+    )
+    first: Exception | None = None
+    for told in dict.fromkeys((signature, without_negatives)):
+        model = Model(source=str(path), file=path, format=Format.PICKLE, digest="", size_bytes=0, signature=told)
+        rows = synthetic_rows(model, _ROWS)
+        try:
+            return told, rows, predicted(rows)
+        except ImportError as error:
+            raise UnsupportedModel(
+                "it takes columns by name, for which pandas is missing", remedy="pip install 'servefit[dataframe]'"
+            ) from error
+        except _DOES_NOT_TAKE as error:
+            first = first or error
+    texts = {one.name for one in signature.inputs if one.is_text}
+    kinds = ", ".join(f"{name!r:.40} ({'text' if name in texts else 'numbers'})" for name in signature.feature_names)
+    reason = (str(first).splitlines() or [type(first).__name__])[0]
+    raise UnsupportedModel(f"it does not predict rows of {kinds:.600}: {reason:.200}") from first
 
 
 def _with_missing(signature: Signature, rows: np.ndarray, one: Input) -> np.ndarray:
@@ -98,6 +114,9 @@ def _with_missing_text(signature: Signature, rows: np.ndarray, name: str) -> np.
     texts[name][:] = None
     return with_texts(signature, rows[:, : signature.features], texts)
 
+
+_ROWS = 16
+"""Numbers are of either sign: so many of one sign are drawn once in 65,536 times."""
 
 _DOES_NOT_TAKE = (ValueError, TypeError, AttributeError, KeyError, IndexError)
 """What transformers raise on rows that are not of their kind."""

@@ -132,7 +132,11 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     )
     if forest is not None:
         return inspection  # trees look at one row at a time
-    return with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
+    try:
+        return with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
+    except (ValueError, TypeError) as error:
+        remedy = "have its first step make numbers that it takes of negative ones too, as they are drawn"
+        raise _not_predicted(name, "numbers of either sign", error, remedy) from error
 
 
 def _task(estimator: Any, name: str) -> Task:
@@ -171,11 +175,13 @@ def _predict_zeros(estimator: Any, task: Task, features: int) -> np.ndarray:
     try:
         return _predict_once(estimator, task, np.zeros((2, features), dtype=np.float32))
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnsupportedModel(
-            f"a {type(estimator).__name__} that does not predict rows of {features} numbers: {reason:.200}",
-            remedy="if it takes columns by name, or texts, make the steps that take them the first of a pipeline",
-        ) from error
+        remedy = "if it takes columns by name, or texts, make the steps that take them the first of a pipeline"
+        raise _not_predicted(type(estimator).__name__, f"rows of {features} numbers", error, remedy) from error
+
+
+def _not_predicted(name: str, what: str, error: Exception, remedy: str) -> UnsupportedModel:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return UnsupportedModel(f"a {name} that does not predict {what}: {reason:.200}", remedy=remedy)
 
 
 def _accepts_missing(estimator: Any, task: Task, features: int) -> bool:

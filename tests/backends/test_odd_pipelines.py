@@ -1,8 +1,9 @@
-"""Pipelines of scikit-learn that are not as the plainest ones are: wide or broken numbers for categories, odd names,
-texts that are missing in ways of their own, letters whose case is more than a letter's."""
+"""Pipelines of scikit-learn that are not as the plainest ones are: fractions and large numbers for categories, odd
+names, texts that are missing in ways of their own, letters whose case is more than a letter's."""
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,17 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline, make_union
-from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, QuantileTransformer, StandardScaler
-from tests.column_pipelines import TABLE, TARGET, fitted, mixed, opened, predictor
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    OneHotEncoder,
+    QuantileTransformer,
+    StandardScaler,
+)
+from tests.column_pipelines import TABLE, TARGET, closed, fitted, mixed, opened, predictor
 
+from servefit.backends.compilation import compile_model
+from servefit.backends.model import Model
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.rows import parity_rows
 from servefit.errors import CompileFailed, PayloadMismatch, UnsupportedModel
@@ -168,6 +177,30 @@ def test_numbers_may_be_missing_where_they_are_imputed(beside: tuple[str, ...], 
     assert np.isnan(parity_rows(model, count=32)).any()
     with pytest.raises(PayloadMismatch, match="age"):
         payload_for(model, table.head(1).assign(age=np.nan)[["age", "income", *beside]])
+
+
+def test_numbers_of_which_logarithms_are_taken_are_not_negative(tmp_path: Path) -> None:
+    logarithms = ("logarithms", make_pipeline(FunctionTransformer(np.log1p), StandardScaler()), ["age"])
+    estimator = fitted(logarithms, encoded("city"))
+    agree(estimator, TABLE, tmp_path, "sklearn")
+    model = opened(estimator, tmp_path)
+    assert np.isfinite(predictor(model, "sklearn").predict(parity_rows(model, count=256))).all()
+
+
+def test_where_that_is_not_known_of_a_column_the_numbers_are_told(tmp_path: Path) -> None:
+    estimator = make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()).fit(TABLE[["age", "zip"]], TARGET)
+    with pytest.raises(UnsupportedModel, match="a Pipeline that does not predict numbers of either sign: Input X cont"):
+        opened(estimator, tmp_path)
+
+
+def test_rows_that_the_reference_refuses_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
+    path = tmp_path / "closed.pkl"
+    path.write_bytes(pickle.dumps(closed()))
+    model = Model.load(path, trust_pickle=True)
+    payload = payload_for(model, TABLE.assign(note="good", zip=[*TABLE["zip"][1:], 9]))
+    with pytest.raises(CompileFailed, match=r"refuses these rows: Found unknown categories \[.*9.*; leave rows that"):
+        compile_model(model, "onnxruntime", payload=payload)
 
 
 def test_categories_that_are_dates_are_refused_by_name(tmp_path: Path) -> None:
