@@ -256,8 +256,9 @@ def _closed(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, st
 
 
 def _told(column: Column, category: Any) -> str | float:
+    """Return a category as the input holds it; large whole numbers are no floats."""
     if not column.is_text:
-        return float(category)
+        return category if column.is_whole else float(category)
     return _MISSING if is_missing(category) else str(category)
 
 

@@ -166,7 +166,7 @@ def unused_columns(table: Table, signature: Signature | None) -> tuple[str, ...]
 
 
 def _missing_where_none_is_taken(values: np.ndarray, signature: Signature) -> np.ndarray:
-    missing = np.isnan(values)
+    missing: np.ndarray = np.isnan(values)
     if missing.any():
         for one in signature.inputs:
             if one.takes_missing:

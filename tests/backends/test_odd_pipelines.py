@@ -71,6 +71,15 @@ def test_categories_that_are_large_whole_numbers_are_told_apart(columns: list[st
     agree(fitted(encoded(*columns), table=table), table[columns], tmp_path)
 
 
+def test_large_whole_numbers_that_are_the_only_categories_are_known(tmp_path: Path) -> None:
+    table = TABLE.assign(code=TARGET + 2**53)
+    agree(
+        fitted(("encoded", OneHotEncoder(), ["code"]), SCALED, table=table.assign(age=0.0)), table, tmp_path, "sklearn"
+    )
+    alone = ("encoded", OneHotEncoder(), ["code", "zip"])
+    agree(fitted(alone, table=table), table[["code", "zip"]], tmp_path)
+
+
 def test_a_matrix_of_large_whole_numbers_is_not_rounded(tmp_path: Path) -> None:
     matrix = np.column_stack([TARGET + 2**53, TABLE["zip"]])
     estimator = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(matrix, TARGET)
