@@ -72,12 +72,8 @@ def test_categories_that_are_large_whole_numbers_are_told_apart(columns: list[st
 
 
 def test_large_whole_numbers_that_are_the_only_categories_are_known(tmp_path: Path) -> None:
-    table = TABLE.assign(code=TARGET + 2**53)
-    agree(
-        fitted(("encoded", OneHotEncoder(), ["code"]), SCALED, table=table.assign(age=0.0)), table, tmp_path, "sklearn"
-    )
-    alone = ("encoded", OneHotEncoder(), ["code", "zip"])
-    agree(fitted(alone, table=table), table[["code", "zip"]], tmp_path)
+    table = TABLE[["zip"]].assign(code=TARGET + 2**53)
+    agree(fitted(("encoded", OneHotEncoder(), ["code", "zip"]), table=table), table, tmp_path)
 
 
 def test_a_matrix_of_large_whole_numbers_is_not_rounded(tmp_path: Path) -> None:
