@@ -128,13 +128,14 @@ def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInte
     of_texts = {each.name: each.usual for each in interface.sizes if each.name == TEXT_SIZE}
     channels = {each.shape[0] for each in interface.inputs if len(each.shape) == _OF_AN_IMAGE} & set(names)
     reason = ""
+    refused: tuple[type[Exception], ...] = (UnsupportedModel, *refusals())
     for size, of_channels in product(_TRIED_SIZES, _TRIED_CHANNELS if channels else (None,)):
         sizes = {name: of_channels if of_channels and name in channels else size for name in names}
         tried = interface.of_sizes({**sizes, **of_texts})
         try:
             check_width(tried.features)
             predict(session, tried, _zeros(tried, 1))
-        except (UnsupportedModel, *refusals()) as error:
+        except refused as error:
             reason = reason or str(error).splitlines()[0][:200]
             continue
         return tried

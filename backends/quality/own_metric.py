@@ -59,7 +59,7 @@ def bounds_here(
     score, again = _scores(function, name), _scores(function, name, of_a_resample=True)
     found = []
     for candidate in candidates:
-        untold = []
+        untold: list[int] = []
 
         def drops(weights: np.ndarray, candidate: np.ndarray = candidate, untold: list[int] = untold) -> np.ndarray:
             drop = []

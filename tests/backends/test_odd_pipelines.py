@@ -204,7 +204,9 @@ def test_rows_that_the_reference_refuses_are_told(tmp_path: Path, monkeypatch: p
     path.write_bytes(pickle.dumps(closed()))
     model = Model.load(path, trust_pickle=True)
     payload = payload_for(model, TABLE.assign(note="good", zip=[*TABLE["zip"][1:], 9]))
-    with pytest.raises(CompileFailed, match=r"refuses rows .*: Found unknown categories \[.*9.*; leave out of the payload"):
+    with pytest.raises(
+        CompileFailed, match=r"refuses rows .*: Found unknown categories \[.*9.*; leave out of the payload"
+    ):
         compile_model(model, "onnxruntime", payload=payload)
 
 

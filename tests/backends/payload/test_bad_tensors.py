@@ -92,6 +92,9 @@ def test_ten_thousand_shapes_are_kept_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**62 + 1])
 def test_whole_numbers_beside_floats_in_lists_are_not_rounded(number: int) -> None:
     """NumPy makes floats of all of them."""
-    feeds = {"query": [[number, 1.0]], "document": [[1]]}
-    for source in (feeds, [{name: values[0] for name, values in feeds.items()}]):
+    sources: tuple[object, ...] = (
+        {"query": [[number, 1.0]], "document": [[1]]},
+        [{"query": [number, 1.0], "document": [1]}],
+    )
+    for source in sources:
         assert payload_of(source, PAIRS).rows[0, 2] == number

@@ -213,8 +213,8 @@ def test_columns_named_after_inputs_in_another_order_are_refused(served: AskedMo
         assert found.reason.endswith("in that order, got 'input_ids', 'token_type_ids', 'attention_mask'")
     in_order = ",".join(f"{name}.{nth}" for name in NAMES for nth in range(TOKENS))
     in_order += "\n" + ",".join(str(value) for name in NAMES for value in feeds[name][0])
-    found = served.predictions(served.invoke(in_order.encode(), "text/csv"))
-    np.testing.assert_allclose(found, answers(served.path, feeds), atol=1e-6)
+    predictions = served.predictions(served.invoke(in_order.encode(), "text/csv"))
+    np.testing.assert_allclose(predictions, answers(served.path, feeds), atol=1e-6)
 
 
 @pytest.fixture(scope="module")
