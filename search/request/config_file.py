@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.request.job_request import EnvironmentRange, JobRequest
 
-MAX_BYTES = 50_000
-"""A job takes a few hundred; what is longer is some other file."""
+MAX_BYTES = 500_000
+"""A job takes a few hundred, and one with the labels of 10,000 rows up to 25 for each; what is longer is some other
+file."""
 
 
 def read_config(path: Path) -> JobConfig:

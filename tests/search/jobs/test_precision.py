@@ -15,7 +15,8 @@ from servefit.errors import SpecError
 from servefit.report.contents import report_of
 from servefit.search.deployment.deployable import deployable_of_job
 from servefit.search.fleet.subject import check_publishable
-from servefit.search.request.config_file import config_text, parse_config
+from servefit.search.request.config_file import config_text, parse_config, read_config
+from servefit.search.request.job_request import JobRequest
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:
@@ -133,6 +134,14 @@ def test_what_a_function_of_the_users_own_said_holds_for_what_is_deployed(
     sf.recommend(model, payload=ROWS, name="own", backend=[INT8], allow_precision="int8", **scored, **QUICK)
     monkeypatch.chdir(tmp_path)
     assert deployable_of_job("own").artifact.backend == INT8
+
+
+def test_a_config_file_may_hold_the_labels_of_as_many_rows_as_are_read(model: Path, tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).standard_normal(10_000)
+    limits = sf.PrecisionLimits.of(allow_precision="int8", quality=labels, metric="r2", quality_drop=0.01)
+    config = tmp_path / "job.yaml"
+    config.write_text(config_text(JobRequest(name="long", precision=limits), model=str(model)))
+    assert read_config(config).request("again").precision == limits
 
 
 def test_labels_may_be_those_of_all_rows_of_which_the_first_were_taken(model: Path, state: Path) -> None:

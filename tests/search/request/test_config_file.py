@@ -422,7 +422,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for path, words in (
         (tmp_path / "gone.yaml", "No such file"),
         (tmp_path, "Is a directory"),
-        (tmp_path / "long.yaml", "more than 50,000 bytes"),
+        (tmp_path / "long.yaml", "more than 500,000 bytes"),
     ):
         with pytest.raises(SpecError, match=words):
             read_config(path)
