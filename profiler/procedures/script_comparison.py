@@ -214,13 +214,14 @@ def _requests(payload: Payload, opened: Model, file: str) -> _Requests:
         except Refused as refused:
             problem = f"request {nth + 1} of the payload holds no rows for {file}: {refused.reason}"
             raise _NotMeasured(problem) from refused
-    [(rows_each, _)] = Counter(len(inference.rows) for *_, inference in found).most_common(1)
+    [(rows_each, _)] = Counter(len(inference.rows) for _, _, inference in found).most_common(1)
     if not rows_each:
         raise _NotMeasured(f"the requests of the payload hold no rows for {file}")
-    places, asked_alike, inferences = zip(*(each for each in found if len(each[2].rows) == rows_each), strict=True)
+    alike = [each for each in found if len(each[2].rows) == rows_each]
+    inferences = [inference for _, _, inference in alike]
     return _Requests(
-        opaque=np.ascontiguousarray(payload.rows[list(places)]),
-        asked=asked_alike,
+        opaque=np.ascontiguousarray(payload.rows[[nth for nth, _, _ in alike]]),
+        asked=[request for _, request, _ in alike],
         inferences=inferences,
         rows=np.ascontiguousarray(join([inference.rows for inference in inferences])),
         rows_each=rows_each,
