@@ -236,8 +236,9 @@ def _check_inputs_in_order(names: Sequence[str], signature: Signature, source: s
 
 
 def _input_of(column: str, inputs: Sequence[str]) -> str | None:
-    """Return the input whose name a column has, or begins with."""
-    own = [name for name in inputs if column.startswith(name) and not column[len(name) :][:1].isalnum()]
+    """Return the input whose name a column has, or begins with, as "a", "a.0", "a_0" and "a0" do with "a"."""
+    rests = {name: column.removeprefix(name) for name in inputs if column.startswith(name)}
+    own = [name for name, rest in rests.items() if rest.isdigit() or not rest[:1].isalnum()]
     return max(own, key=len, default=None)
 
 

@@ -207,7 +207,7 @@ def test_columns_named_after_inputs_in_another_order_are_refused(served: AskedMo
     feeds = sentences(1)
     names = ("input_ids", "token_type_ids", "attention_mask")
     values = ",".join(str(value) for name in names for value in feeds[name][0])
-    for written in ("{}", "{}_{}", "{}[{}]"):
+    for written in ("{}", "{}_{}", "{}[{}]", "{}{}"):
         header = ",".join(written.format(name, nth) for name in names for nth in range(TOKENS))
         found = refusal(served.invoke, f"{header}\n{values}".encode(), "text/csv")
         assert found.reason.endswith("in that order, got 'input_ids', 'token_type_ids', 'attention_mask'")
