@@ -228,8 +228,10 @@ def _check_inputs_in_order(names: Sequence[str], signature: Signature, source: s
     """Raise PayloadMismatch where all columns are named after one of several inputs, as in "a, a, b" or "a.0, a.1, b",
     and these are not in the model's order: columns that have no names in the model go by position."""
     inputs = [each.name for each in signature.inputs]
-    wanted = [each.name for each in signature.inputs for _ in range(each.stop - each.start)]
-    found = [_input_of(column, inputs) for column in names] if len(inputs) > 1 else wanted
+    if len(inputs) < 2:
+        return
+    wanted: list[str | None] = [each.name for each in signature.inputs for _ in range(each.stop - each.start)]
+    found = [_input_of(column, inputs) for column in names]
     if found != wanted and Counter(found) == Counter(wanted):
         expected = f"the columns of {', '.join(map(repr, inputs)):.400}, in that order"
         raise PayloadMismatch(source, expected=expected, got=", ".join(map(repr, dict.fromkeys(found)))[:400])
