@@ -5,16 +5,18 @@ How one is opened is in ``loading``, which only those import who open one: worke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from servefit.backends.model.types import Constant, Format, Library, SaidShape, Signature, Task, TreeStructure
+from servefit.field_types import check_type
 from servefit.showing import shown
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from servefit.backends.model.given import Given
     from servefit.backends.model.loading import OpenedFile
@@ -141,6 +143,7 @@ class Model(Stored, frozen=True, kw_only=True):
         from servefit.backends.model.loading import load_source
 
         given = Given.checked(inputs, pad)
+        check_type("sizes", sizes, Mapping[str, object] | None)
         constants = tuple(Constant(name=name, value=value) for name, value in given.constants.items())
         found = load_source(source, trust_pickle=trust_pickle, trust_code=trust_code, given=given, sample=sample)
         opened = replace(cls.of(found), constants=constants)

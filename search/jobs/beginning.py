@@ -48,12 +48,16 @@ def checked_request(request: JobRequest) -> JobRequest:
 
 
 def _with_labels(request: JobRequest) -> JobRequest:
-    """Return ``request`` with the labels that its limits on quality need. Raises SpecError."""
-    if request.precision.quality is None:
+    """Return ``request`` with the labels that its limits on quality need, and where they are from, for whoever writes
+    the job down in another folder. Raises SpecError."""
+    quality = request.precision.quality
+    if quality is None:
         return request
     from servefit.backends.quality.judging import with_labels
 
-    return replace(request, precision=with_labels(request.precision))
+    if not quality.labels:
+        quality = replace(quality, source=str(Path(quality.source).absolute()))
+    return replace(request, precision=with_labels(replace(request.precision, quality=quality)))
 
 
 def check_free(name: str) -> None:

@@ -101,3 +101,25 @@ def test_an_unknown_option_is_answered_with_options_that_there_are() -> None:
     with pytest.raises(sf.SpecError, match="is not known; known: ") as refused:
         FUNCTIONS.recommend("m", zzzzzzzzzzzz=1)
     assert "$schema" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("inputs", "Model.load(..., inputs={...})"),
+        ("size", "Model.load(..., sizes={...})"),
+        ("pad", "Model.load(..., pad=...)"),
+        ("content_type", "Bodies(..., content_type=...)"),
+    ],
+)
+def test_what_is_said_of_a_model_or_a_payload_is_told_where_it_goes(option: str, said: str) -> None:
+    with pytest.raises(sf.SpecError) as refused:
+        FUNCTIONS.recommend("m", **{option: "x"})
+    assert str(refused.value).startswith(f"{option} is no option of a job; say it of the ")
+    assert str(refused.value).endswith(said)
+
+
+@pytest.mark.parametrize("argument", ["inputs", "sizes"])
+def test_what_is_said_of_inputs_is_a_mapping(argument: str) -> None:
+    with pytest.raises(sf.SpecError, match=rf"^{argument}: 'x=1' is not a mapping"):
+        sf.Model.load("m.onnx", **{argument: "x=1"})  # type: ignore[arg-type]

@@ -135,6 +135,18 @@ def recommend(
     return Job.from_results(job)
 
 
+_SAID_ELSEWHERE = {
+    **dict.fromkeys(("input", "inputs"), "say it of the model: servefit.Model.load(..., inputs={...})"),
+    **dict.fromkeys(("size", "sizes"), "say it of the model: servefit.Model.load(..., sizes={...})"),
+    "pad": "say it of the model: servefit.Model.load(..., pad=...)",
+    **{
+        name: f"say it of the payload: servefit.Bodies(..., {name}=...)"
+        for name in ("content_type", "accept", "each_line")
+    },
+}
+"""What a job file and the command line have beside the options, and Python has where it belongs."""
+
+
 def job_config(options: Mapping[str, Any]) -> JobConfig:
     """Return ``options`` as a config, where lists may be any sequences.
 
@@ -142,8 +154,8 @@ def job_config(options: Mapping[str, Any]) -> JobConfig:
         SpecError: An option is not known, or its value is none that it can have.
     """
     document = {key: _plain(value) for key, value in options.items() if value is not None}
-    if reserved := document.keys() & NO_OPTIONS:
-        raise SpecError(min(reserved), None, "is no option of a job")
+    if reserved := sorted(document.keys() & {*NO_OPTIONS, *_SAID_ELSEWHERE}):
+        raise SpecError(reserved[0], None, "is no option of a job", remedy=_SAID_ELSEWHERE.get(reserved[0]))
     try:
         return checked_config(document)
     except SpecError as error:

@@ -11,6 +11,7 @@ import pytest
 from tests.onnx_models import FLOAT, node, save
 
 import servefit as sf
+from servefit.backends.quality.limits import QualityLimit
 from servefit.errors import SpecError
 from servefit.report.contents import report_of
 from servefit.search.deployment.deployable import deployable_of_job
@@ -134,6 +135,22 @@ def test_what_a_function_of_the_users_own_said_holds_for_what_is_deployed(
     sf.recommend(model, payload=ROWS, name="own", backend=[INT8], allow_precision="int8", **scored, **QUICK)
     monkeypatch.chdir(tmp_path)
     assert deployable_of_job("own").artifact.backend == INT8
+
+
+def test_a_report_says_where_labels_are_whatever_folder_it_is_read_in(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("labels.npy", LABELS)
+    scored: dict[str, Any] = {"quality": "labels.npy", "metric": "accuracy", "quality_drop": "20%"}
+    job = sf.recommend(model, payload=ROWS, backend=[INT8], allow_precision="int8", **scored, **QUICK)
+    (tmp_path / "elsewhere").mkdir()
+    config = tmp_path / "elsewhere" / "job.yaml"
+    [code] = [section.code for section in report_of(job).sections if section.code and "quality:" in section.code]
+    config.write_text(code)
+    assert read_config(config).request("again").precision.quality == QualityLimit(
+        source=str(tmp_path / "labels.npy"), metric="accuracy", drop=0.2
+    )
 
 
 def test_a_config_file_may_hold_the_labels_of_as_many_rows_as_are_read(model: Path, tmp_path: Path) -> None:
