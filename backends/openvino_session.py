@@ -17,8 +17,8 @@ _WIDE = frozenset(map(np.dtype, ("int64", "uint64", "uint32")))
 """OpenVINO computes with whole numbers of 32 bits, and cuts off the others."""
 
 _COPIED_BYTES = 2**16
-"""Inputs of so many are copied to where those of the call before were: to tell OpenVINO of another place takes 7 us on an
-AMD EPYC. Chosen, not measured."""
+"""Inputs of so many are copied to where those of the call before were: telling OpenVINO of another place takes 7 us
+(AMD EPYC). Chosen, not measured."""
 
 _SIGNS_OF_THE_MACHINE = ("bad_alloc", "allocate", "memory")
 """What OpenVINO says where not the rows are to blame."""
