@@ -18,7 +18,8 @@ from servefit.profiler.procedures.prepare import Deployment
 
 def options_for(**options: Any) -> DeploymentOptions:
     nothing: dict[str, Any] = dict.fromkeys(DeploymentOptions.__dataclass_fields__)
-    return DeploymentOptions(**nothing | {"trust_pickle": False, "allow_batch_dependence": False} | options)
+    flags = dict.fromkeys(("trust_pickle", "trust_code", "allow_batch_dependence"), False)
+    return DeploymentOptions(**nothing | flags | options)
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,9 @@ def holding_secrets(folder: Path) -> list[Path]:
     return [path for path in files if any(value in path.read_bytes() for value in values)]
 
 
-@pytest.fixture(scope="module")
+# Where tests are handed from one process to another, those of a module need not follow each other: it would be made
+# twice, and a name can be used once.
+@pytest.fixture(scope="session")
 def job(servefit: Servefit, sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that a job called "secretive" has written to, with its report, its configuration and its bundle."""
     folder = tmp_path_factory.mktemp("secretive")
