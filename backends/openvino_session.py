@@ -79,11 +79,12 @@ class OpenVinoSession:
         if kinds != known:
             few = sum(values.nbytes for values in feeds.values()) <= _COPIED_BYTES
             own = [np.empty_like(values, order="C") for values in feeds.values()] if few else ()
-            self._own = (kinds if few else (), own)
+            self._own = ((), ())  # where OpenVINO refuses one of them, the request has others than before
             for name, values in zip(feeds, own or feeds.values(), strict=True):
                 # What may not be written OpenVINO does not take where it is.
                 tensor = self._tensor(values, shared_memory=values.flags.writeable)
                 self._request.set_input_tensor(self._inputs[name], tensor)
+            self._own = (kinds, own) if few else ((), ())
         for place, values in zip(own, feeds.values(), strict=False):  # none where there is much
             np.copyto(place, values)
 

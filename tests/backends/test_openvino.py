@@ -268,6 +268,8 @@ def test_calls_of_shapes_that_went_well_before_are_answered_as_their_own(wide: M
     for begin, count in enumerate((1, 1, 3, 1, 400, 400, 3, 1, 1, 400)):
         here = slice(begin, begin + count)
         np.testing.assert_allclose(predictor.predict(rows[here]), expected[here], rtol=1e-4, atol=1e-5)
+        with pytest.raises(RowsRefused):
+            predictor.predict(rows[here].astype(np.float64))
     np.testing.assert_array_equal(rows, given)
 
 
