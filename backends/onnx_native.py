@@ -65,21 +65,19 @@ class NativePredictor(TensorPredictor):
     """Predicts with a session of ONNX Runtime."""
 
     def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
-        self._refusals = _refusals()
         truths = any(node.type == "tensor(bool)" for node in session.get_outputs() if node.name in facts["outputs"])
         super().__init__(session, facts, truths=truths)
+        self._refusing = refusing(self._predict_rows)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        try:
-            return self._predict_rows(rows)
-        except self._refusals as error:
-            if _blames_machine(error):
-                raise
-            raise RowsRefused("onnxruntime", reason_of(error)) from error
+        return self._refusing(rows)
 
 
-def refusing(predict: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Return ``predict``, which calls ONNX Runtime, so that it raises RowsRefused where this does not take the rows."""
+def refusing(
+    predict: Callable[[np.ndarray], np.ndarray], backend: str = "onnxruntime"
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return ``predict``, which calls ONNX Runtime for ``backend``, so that it raises RowsRefused where this does not
+    take the rows."""
     refusals = _refusals()
 
     def predicted(rows: np.ndarray) -> np.ndarray:
@@ -88,7 +86,7 @@ def refusing(predict: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarra
         except refusals as error:
             if _blames_machine(error):
                 raise
-            raise RowsRefused("onnxruntime", reason_of(error)) from error
+            raise RowsRefused(backend, reason_of(error)) from error
 
     return predicted
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from servefit.backends.model.sklearn_steps import compares_float64
 from servefit.backends.sklearn_onnx import write_onnx
 from servefit.backends.trees import read_trees, unpickled
 from servefit.backends.types import Predictor, Settings, Target
-from servefit.errors import CompileFailed, RowsRefused
+from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
     import treelite
@@ -72,20 +73,15 @@ class AfterSteps:
     """Computes the steps, and has what comes out predicted."""
 
     def __init__(self, folder: Path, facts: Mapping[str, Any], settings: Settings, ensemble: Predictor) -> None:
-        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
-
+        from servefit.backends.onnx_native import refusing
         from servefit.backends.onnx_session import open_session
 
-        self._refusals = (InvalidArgument, Fail, RuntimeException)
-        self._session = open_session(folder / _FILE, Target.CPU, settings)
-        self._interface = OnnxInterface.from_facts(facts)
+        session = open_session(folder / _FILE, Target.CPU, settings)
+        self._columns = refusing(partial(predict, session, OnnxInterface.from_facts(facts)), "forest")
         self._ensemble = ensemble
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        try:
-            columns = predict(self._session, self._interface, rows).reshape(len(rows), -1)
-        except self._refusals as error:
-            raise RowsRefused("forest", " ".join(str(error).split())[:300]) from error
+        columns = self._columns(rows).reshape(len(rows), -1)
         return self._ensemble.predict(np.ascontiguousarray(columns, dtype=np.float32))
 
     def close(self) -> None:
