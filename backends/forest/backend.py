@@ -78,7 +78,8 @@ class ForestBackend:
         outputs, categories = output_facts(model, trees), category_facts(model)
         # An output that nobody asks for is not computed, unless the others depend on it.
         alone = outputs["column"] if header(trees, "postprocessor").startswith("identity") else None
-        ensemble = read_ensemble(trees, column=alone)
+        wide = model.signature.row_datatype == "float64"
+        ensemble = read_ensemble(trees, column=alone, wide_values=wide)
         if ensemble.outputs != (1 if alone is not None else outputs["values"]):
             raise CompileFailed(self.name, "its targets have different numbers of classes")
         facts = write_forest(

@@ -1,16 +1,17 @@
 """Codes: bytes that the tests of heaps and folds look at, instead of keys.
 
-A bound becomes a rank among all different bounds of its feature, and a value's rank is the number of bounds that its
-key is above. Ranks are compared as bytes, so a feature has one column of codes for every 255 different bounds, where
-codes are what lies of a rank between the column's base and base + 255. Missing values have the lowest code or the
-highest: features whose tests send them both ways have columns for both, unless they send them where zeros go.
-A category's code is its key, where there are few enough.
+A bound becomes a rank among the different bounds of its feature, and a value's rank is the number of bounds that its
+key is above. Of float64 rows, ranks among all bounds are also the keys that linked nodes compare. Ranks are compared as
+bytes, so a feature has one column of codes for every 255 different bounds, where codes are what lies of a rank between
+the column's base and base + 255. Missing values have the lowest code or the highest: features whose tests send them
+both ways have columns for both, unless they send them where zeros go. A category's code is its key, where there are few
+enough.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,19 +34,19 @@ MAX_CATEGORIES = 254
 _CODES = 255
 """Bounds in a column: codes are bytes, and NEVER is no bound's."""
 
-_HIGHEST = np.iinfo(np.int32).max
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
     """The columns of numerical codes and what they are made from: records of RANK_FEATURE and RANK_COLUMN, and the
-    bounds in levels of 16-ary search. ``column`` and ``bound`` (nodes,) are right at the tests that they are for."""
+    bounds in levels of 16-ary search. ``column`` and ``bound`` (nodes,) are right at the tests that they are for;
+    ``rank`` (nodes,) is that of each ranked test's bound among those of its feature."""
 
     features: np.ndarray
     bounds: np.ndarray
     columns: np.ndarray
     column: np.ndarray
     bound: np.ndarray
+    rank: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +60,20 @@ class Categories:
 
 
 def rank_codes(ensemble: Ensemble, tests: np.ndarray) -> Ranks:
-    """Return the codes for the numerical ones of ``tests``, (nodes,) booleans."""
-    numeric = np.flatnonzero(tests & (ensemble.category_set < 0))
+    """Return the codes for the numerical ones of ``tests``, (nodes,) booleans, and the ranks of their bounds; of all
+    bounds where rows are float64."""
+    ranked = (~ensemble.is_leaf if ensemble.wide_values else tests) & (ensemble.category_set < 0)
+    numeric = np.flatnonzero(ranked)
     feature = ensemble.feature[numeric].astype(np.int64)
-    missing_right = ensemble.missing_right[numeric] & ~ensemble.missing_zero[numeric]
-    pairs, of_pair = np.unique((feature << 32) + (ensemble.bound[numeric] + 2**31), return_inverse=True)
+    different, place = np.unique(ensemble.bound[numeric], return_inverse=True)
+    pairs, of_pair = np.unique((feature << 32) + place.reshape(-1), return_inverse=True)
     used, first, counts = np.unique(pairs >> 32, return_index=True, return_counts=True)
     rank = of_pair.reshape(-1) - first[np.searchsorted(used, feature)]
+    coded = tests[numeric]
+    missing_right = (ensemble.missing_right[numeric] & ~ensemble.missing_zero[numeric])[coded]
     # By feature, part and direction, so that the columns of a feature are neighbours.
-    names, column_of = np.unique((feature << 32) + rank // _CODES * 2 + missing_right, return_inverse=True)
+    part = rank[coded] // _CODES
+    names, column_of = np.unique((feature[coded] << 32) + part * 2 + missing_right, return_inverse=True)
     columns = np.zeros(len(names), dtype=RANK_COLUMN)
     columns["base"] = (names & 0xFFFFFFFF) // 2 * _CODES
     columns["missing_right"] = names & 1
@@ -76,20 +82,25 @@ def rank_codes(ensemble: Ensemble, tests: np.ndarray) -> Ranks:
     features["missing_zero"] = np.isin(used, feature[ensemble.missing_zero[numeric]])
     features["columns_begin"] = np.searchsorted(names >> 32, used, side="left")
     features["columns_end"] = np.searchsorted(names >> 32, used, side="right")
+    kind = np.dtype("<i8" if ensemble.wide_values else "<i4")
     searches = [
-        _search_levels(pairs[begin : begin + count] & 0xFFFFFFFF) for begin, count in zip(first, counts, strict=True)
+        _search_levels(different[pairs[begin : begin + count] & 0xFFFFFFFF], kind)
+        for begin, count in zip(first, counts, strict=True)
     ]
     sizes = np.array([len(bounds) for _, bounds in searches], dtype=np.int64)
     features["bounds"] = np.cumsum(sizes) - sizes
     features["search_levels"] = [levels for levels, _ in searches]
     column, bound = np.zeros(len(tests), dtype=np.int64), np.full(len(tests), NEVER)
-    column[numeric], bound[numeric] = column_of.reshape(-1), rank % _CODES
+    column[numeric[coded]], bound[numeric[coded]] = column_of.reshape(-1), rank[coded] % _CODES
+    ranks = np.zeros(len(tests), dtype=np.int64)
+    ranks[numeric] = rank
     return Ranks(
         features=features,
-        bounds=np.concatenate([np.zeros(0, dtype="<i4"), *(bounds for _, bounds in searches)]),
+        bounds=np.concatenate([np.zeros(0, dtype=kind), *(bounds for _, bounds in searches)]),
         columns=columns,
         column=column,
         bound=bound,
+        rank=ranks,
     )
 
 
@@ -106,19 +117,19 @@ def category_codes(ensemble: Ensemble, tests: np.ndarray, keys: Keys, *, first_c
     return Categories(columns=columns, column=column, set_bytes=set_bytes)
 
 
-def _search_levels(sorted_bounds: np.ndarray) -> tuple[int, np.ndarray]:
-    """Return ascending bounds, 2**31 added, as levels of 16-ary search: an entry is the highest of 16 of the next
-    level."""
-    bounds = sorted_bounds.astype(np.int64) - 2**31
+def _search_levels(bounds: np.ndarray, kind: np.dtype[Any]) -> tuple[int, np.ndarray]:
+    """Return ascending ``bounds`` as levels of 16-ary search, of the datatype ``kind``: an entry is the highest of 16
+    of the next level."""
     levels = 1
     while 16**levels < len(bounds):
         levels += 1
-    whole = np.full(16**levels, _HIGHEST, dtype=np.int64)
+    above_all = np.iinfo(kind).max
+    whole = np.full(16**levels, above_all, dtype=np.int64)
     whole[: len(bounds)] = bounds
     parts = []
     for level in range(levels):
         highest = whole.reshape(16 ** (level + 1), -1)[:, -1].copy()
         if level < levels - 1:
-            highest[15::16] = _HIGHEST  # or the search would leave its level
+            highest[15::16] = above_all  # or the search would leave its level
         parts.append(highest)
-    return levels, np.concatenate(parts).astype("<i4")
+    return levels, np.concatenate(parts).astype(kind)

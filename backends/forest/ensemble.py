@@ -1,14 +1,14 @@
 """A tree ensemble in one form, whatever library it comes from: from Treelite's trees, as flat arrays.
 
-Every numerical test becomes "is the value's key above the node's bound": keys are int32 numbers in the order of the
-float32 values. So <, <=, > and >=, and float64 thresholds, are the same to the kernel, and no float32 value decides
-otherwise than before. Every categorical test becomes a set of categories that go right.
+Every numerical test becomes "is the value's key above the node's bound": keys are whole numbers in the order of the
+values, int32 for float32 rows and int64 for float64 rows. So <, <=, > and >= are the same to the kernel, and no value
+of the rows' datatype decides otherwise than before. Every categorical test becomes a set of categories that go right.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _LEAF, _CATEGORICAL = 0, 2  # Treelite's node types
 _EQUAL, _LESS, _GREATER, _GREATER_OR_EQUAL = 1, 2, 4, 5  # Treelite's comparison operators
 _MAX_DEPTH = 62  # a node this deep is reached by one row in 2**62, if rows part evenly
-_LOWEST, _HIGHEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +44,11 @@ class Ensemble:
     ``sets``, -1 at numerical tests, whose ``bound`` the key has to be above to go right. ``missing_zero`` is true where
     all tests of the feature send a missing value where they send a zero. ``leaf_values`` is
     (leaves, width) float32, where a width of 1 adds to the output of the tree and any other to all outputs.
+    ``wide_values`` says that rows are float64.
     """
 
     features: int
+    wide_values: bool
     outputs: int
     roots: np.ndarray  # (trees,)
     output: np.ndarray  # (trees,)
@@ -79,9 +80,9 @@ class Ensemble:
         return {feature: tuple(sorted(categories)) for feature, categories in named.items()}
 
 
-def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:
-    """Return the ensemble of ``trees``; with ``column``, of that output alone. Raises CompileFailed for a test on
-    equality, and for leaves that float32 does not hold."""
+def read_ensemble(trees: treelite.Model, *, column: int | None, wide_values: bool) -> Ensemble:
+    """Return the ensemble of ``trees`` for rows of float32, or of float64 where ``wide_values``; with ``column``, of
+    that output alone. Raises CompileFailed for a test on equality, and for leaves that float32 does not hold."""
     outputs = TreeOutputs(trees)
     parts = [_Tree(trees.get_tree_accessor(number)) for number in range(trees.num_tree)]
     sizes = np.array([len(part.kind) for part in parts])
@@ -99,7 +100,8 @@ def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:
     left, right = np.where(swapped, second, first), np.where(swapped, first, second)
     missing_right = (np.concatenate([part.default_left for part in parts]) == 0) != swapped
     category_set, sets = _category_sets(parts, is_leaf)
-    bound = _bounds(np.concatenate([part.threshold for part in parts]), comparison)
+    threshold = np.concatenate([part.threshold for part in parts])
+    bound = _bounds(threshold, comparison, np.float64 if wide_values else np.float32)
     feature = np.where(is_leaf, 0, np.concatenate([part.feature for part in parts]))
     numerical = ~is_leaf & (category_set < 0)
     unlike_zero = feature[numerical & (missing_right != (bound < 0))]
@@ -115,6 +117,7 @@ def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:
         leaf_values, count, output, scale = leaf_values[:, [column]], 1, np.zeros_like(output), scale[[column]]
     return Ensemble(
         features=trees.num_feature,
+        wide_values=wide_values,
         outputs=count,
         roots=roots,
         output=output,
@@ -216,23 +219,26 @@ def _category_sets(parts: Sequence[_Tree], is_leaf: np.ndarray) -> tuple[np.ndar
 
 
 def keys_of(values: np.ndarray) -> np.ndarray:
-    """Return the int32 keys of float32 values, in their order; both zeros have one. NaN has none."""
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32).astype(np.int64)
-    bits = np.where(bits == _LOWEST, 0, bits)
-    return np.where(bits < 0, bits ^ _HIGHEST, bits)
+    """Return the keys of float32 or float64 values, which are int32 or int64 numbers in their order, as int64; both
+    zeros have one. NaN has none."""
+    kind = np.iinfo(f"int{8 * values.itemsize}")
+    bits = np.ascontiguousarray(values).view(kind.dtype).astype(np.int64)
+    bits = np.where(bits == kind.min, 0, bits)
+    return np.where(bits < 0, bits ^ kind.max, bits)
 
 
-def _bounds(threshold: np.ndarray, comparison: np.ndarray) -> np.ndarray:
-    """Return the bounds that keys are compared with: the key of the largest float32 not above the threshold, or for <
-    and >= the key before where the threshold itself is a float32. Nothing is below or above NaN: no value goes to the
-    first child."""
+def _bounds(threshold: np.ndarray, comparison: np.ndarray, datatype: type[np.floating[Any]]) -> np.ndarray:
+    """Return the bounds that keys are compared with: the key of the largest value of ``datatype`` not above the
+    threshold, or for < and >= the key before where the threshold itself is one. Nothing is below or above NaN: no value
+    goes to the first child."""
     with np.errstate(over="ignore", invalid="ignore"):
-        below = threshold.astype(np.float32)
-        below = np.where(below > threshold, np.nextafter(below, np.float32(-np.inf)), below)
+        below = threshold.astype(datatype)
+        below = np.where(below > threshold, np.nextafter(below, datatype(-np.inf)), below)
     exclusive = np.isin(comparison, (_LESS, _GREATER_OR_EQUAL)) & (below == threshold)
     bounds = keys_of(below) - exclusive
+    kind = np.iinfo(f"int{8 * below.itemsize}")
     first_is_right = np.isin(comparison, (_GREATER, _GREATER_OR_EQUAL))
-    return np.where(np.isnan(threshold), np.where(first_is_right, _HIGHEST - 1, _LOWEST), bounds)
+    return np.where(np.isnan(threshold), np.where(first_is_right, kind.max - 1, kind.min), bounds)
 
 
 def _depths(left: np.ndarray, right: np.ndarray, roots: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from servefit.errors import BackendError
 
-MAGIC, VERSION = b"SFforest", 1
+MAGIC, VERSION = b"SFforest", 2
 
 SECTIONS = (
     *("key_columns", "categories", "bits", "nodes", "trees", "rank_features", "bounds", "rank_columns"),
@@ -28,7 +28,7 @@ HEADER = np.dtype(
     [
         *(("magic", "S8"), ("version", "<u4"), ("checksum", "<u4"), ("size", "<u8")),
         *((name, "<u4") for name in ("features", "outputs", "vector_leaves", "wide_nodes", "truncated_categories")),
-        *((name, "<u4") for name in ("postprocessor", "group", "negated", "complete_count", "spare")),
+        *((name, "<u4") for name in ("postprocessor", "group", "negated", "complete_count", "wide_values")),
         *((name, "<f8") for name in ("alpha", "ratio", "offset")),
         ("sections", [("begin", "<u8"), ("count", "<u8")], (len(SECTIONS),)),
     ]

@@ -30,6 +30,7 @@ def write_forest(file: Path, ensemble: Ensemble, finish: Finish, *, truncated_ca
     sections = _sections(ensemble, chosen) | {"scale": ensemble.scale, "base": finish.base}
     fields = {
         "features": ensemble.features,
+        "wide_values": ensemble.wide_values,
         "outputs": ensemble.outputs,
         "vector_leaves": _has_vectors(ensemble),
         "wide_nodes": sections["nodes"].dtype == WIDE,
@@ -64,10 +65,11 @@ def _sections(ensemble: Ensemble, chosen: Choice) -> dict[str, np.ndarray]:
     payload = np.arange(len(values), dtype=np.int32) if vectors else values[:, 0].view(np.int32)
     # Trees of equal levels go through their heaps together, walks of like depth end together.
     order = np.lexsort((chosen.steps, chosen.levels, ~chosen.complete))
-    keys = key_columns(ensemble)
-    nodes, place = linked_nodes(ensemble, keys, order[~chosen.complete[order]], payload)
     tests = coded_tests(ensemble, chosen)
     ranks = rank_codes(ensemble, tests)
+    keys = key_columns(ensemble, ranks.features["feature"])
+    bounds = ranks.rank if ensemble.wide_values else ensemble.bound
+    nodes, place = linked_nodes(ensemble, keys, bounds, order[~chosen.complete[order]], payload)
     categories = category_codes(ensemble, tests, keys, first_column=len(ranks.columns))
     heaps = heaps_of(ensemble, ranks, chosen, order, place, payload)
     folds = folds_of(ensemble, ranks, categories, chosen.folded, payload)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 NARROW = np.dtype([("bound", "<i4"), ("column", "<u2"), ("step", "<u2")])
 WIDE = np.dtype([("bound", "<i4"), ("column", "<u4"), ("step", "<u4")])
-KEY_COLUMN = np.dtype([("feature", "<u4"), ("kind", "<u4"), ("begin", "<u4"), ("count", "<u4")])
+KEY_COLUMN = np.dtype([(name, "<u4") for name in ("feature", "kind", "begin", "count", "ranks")])
 
 MISSING_LEFT, MISSING_RIGHT, MISSING_ZERO, CATEGORY = 0, 1, 2, 3
 _REGISTER_BYTES = 64
@@ -37,8 +37,9 @@ class Keys:
     set_bits: np.ndarray
 
 
-def key_columns(ensemble: Ensemble) -> Keys:
-    """Return the columns of keys that the tests of ``ensemble`` need."""
+def key_columns(ensemble: Ensemble, ranked: np.ndarray) -> Keys:
+    """Return the columns of keys that the tests of ``ensemble`` need. ``ranked`` are the features that have ranks,
+    ascending: where rows are float64 each column tells the place of its own."""
     tests = np.flatnonzero(~ensemble.is_leaf)
     kind = np.where(ensemble.missing_zero[tests], MISSING_ZERO, ensemble.missing_right[tests].astype(np.int64))
     kind[ensemble.category_set[tests] >= 0] = CATEGORY
@@ -47,6 +48,9 @@ def key_columns(ensemble: Ensemble) -> Keys:
     names, place = np.unique(names, return_inverse=True)
     columns = np.zeros(len(names) + 1, dtype=KEY_COLUMN)
     columns["feature"][1:], columns["kind"][1:] = names >> 2 & 0xFFFFFFFF, names & 3
+    if ensemble.wide_values:
+        numerical = columns["kind"] != CATEGORY
+        columns["ranks"][numerical] = np.searchsorted(ranked, columns["feature"][numerical])
     column = np.zeros(len(ensemble.left), dtype=np.int64)
     column[tests] = 1 + place.reshape(-1)
     categories: list[int] = []
@@ -76,12 +80,13 @@ def key_columns(ensemble: Ensemble) -> Keys:
 
 
 def linked_nodes(
-    ensemble: Ensemble, keys: Keys, trees: np.ndarray, payload: np.ndarray
+    ensemble: Ensemble, keys: Keys, bounds: np.ndarray, trees: np.ndarray, payload: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the nodes of ``trees`` (tree numbers, in this order) as NARROW or WIDE records, and every node's place in
     them.
 
-    ``payload`` (leaves,) int32 is what a leaf's bound holds. The place of a node of another tree is -1.
+    ``bounds`` (nodes,) are those of numerical tests, ``payload`` (leaves,) int32 is what a leaf's bound holds. The
+    place of a node of another tree is -1.
     """
     rank = np.full(len(ensemble.roots), -1)
     rank[trees] = np.arange(len(trees))
@@ -97,7 +102,7 @@ def linked_nodes(
     records["step"] = step
     records["column"] = np.where(in_set, column | (_WIDE_CATEGORY if wide else _NARROW_CATEGORY), column)
     bits = keys.set_bits[ensemble.category_set[order]] if len(keys.set_bits) else np.zeros(len(order))
-    bound = np.where(in_set, bits, ensemble.bound[order])
+    bound = np.where(in_set, bits, bounds[order])
     bound[leaf] = payload[ensemble.leaf[order[leaf]]]
     records["bound"] = bound
     return records, place

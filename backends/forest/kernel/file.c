@@ -17,7 +17,7 @@ typedef struct {
     uint32_t version, checksum;
     uint64_t size;
     uint32_t features, outputs, vector_leaves, wide_nodes, truncated_categories, postprocessor, group, negated, complete_count,
-        spare;
+        wide_values;
     double alpha, ratio, offset;
     struct { uint64_t begin, count; } sections[SECTIONS];
 } header;
@@ -43,6 +43,8 @@ static const char *check_key_columns(const forest *f) {
         if (!in(column->categories_begin, column->categories_count, f->categories_count))
             return "a column's categories lie outside the table of categories";
         if (c && column->kind != CATEGORY && column[-1].kind == CATEGORY) return "numerical columns do not come first";
+        if (c && f->wide_values && column->kind != CATEGORY && column->ranks >= f->rank_features_count)
+            return "a column of keys is of ranks that do not exist";
     }
     return f->key_columns[0].kind == CATEGORY ? "the first column of keys holds categories" : NULL;
 }
@@ -79,6 +81,11 @@ static const char *check_nodes(const forest *f) {
     return NULL;
 }
 
+/* Whether the bound at that place is above every key. */
+static int is_largest(const forest *f, uint64_t place) {
+    return f->wide_values ? ((const int64_t *)f->bounds)[place] == INT64_MAX : ((const int32_t *)f->bounds)[place] == INT32_MAX;
+}
+
 static const char *check_heaps(const forest *f) {
     for (uint32_t n = 0; n < f->rank_features_count; n++) {
         const rank_feature *feature = f->rank_features + n;
@@ -88,10 +95,10 @@ static const char *check_heaps(const forest *f) {
         for (uint32_t level = 0, width = 16; level < feature->search_levels; level++, width *= 16) size += width;
         if (!in(feature->bounds, size, f->bounds_count)) return "a feature's bounds lie outside the table of bounds";
         /* Only where the last entry of a search is above every key, the next level is entered inside. */
-        const int32_t *level = f->bounds + feature->bounds;
-        for (uint32_t n_level = 0, width = 16; n_level + 1 < feature->search_levels; level += width, n_level++, width *= 16)
+        uint64_t begin = feature->bounds;
+        for (uint32_t level = 0, width = 16; level + 1 < feature->search_levels; begin += width, level++, width *= 16)
             for (uint32_t entry = 15; entry < width; entry += 16)
-                if (level[entry] != INT32_MAX) return "a search among bounds leaves its level";
+                if (!is_largest(f, begin + entry)) return "a search among bounds leaves its level";
         if (feature->columns_begin != (n ? feature[-1].columns_end : 0) || feature->columns_begin > feature->columns_end ||
             feature->columns_end > f->rank_columns_count)
             return "a feature's columns do not exist";
@@ -180,7 +187,7 @@ const char *forest_open(forest *f, const void *data, size_t size) {
     if (!isfinite(h->alpha) || !isfinite(h->ratio) || !isfinite(h->offset)) return "a parameter is not finite";
     f->features = h->features, f->outputs = h->outputs, f->vector_leaves = h->vector_leaves, f->wide_nodes = h->wide_nodes;
     f->truncated_categories = h->truncated_categories, f->postprocessor = h->postprocessor, f->group = h->group;
-    f->negated = h->negated, f->complete_count = h->complete_count;
+    f->negated = h->negated, f->complete_count = h->complete_count, f->wide_values = h->wide_values;
     f->alpha = h->alpha, f->ratio = h->ratio, f->offset = h->offset;
 #define SECTION(field, which, size) \
     if (!(f->field = section(h, which, size, &f->field##_count))) return "an array lies outside it";
@@ -190,7 +197,7 @@ const char *forest_open(forest *f, const void *data, size_t size) {
     SECTION(nodes, NODES, f->wide_nodes ? sizeof(wide_node) : sizeof(narrow_node))
     SECTION(trees, TREES, sizeof(tree))
     SECTION(rank_features, RANK_FEATURES, sizeof(rank_feature))
-    SECTION(bounds, BOUNDS, sizeof(int32_t))
+    SECTION(bounds, BOUNDS, f->wide_values ? sizeof(int64_t) : sizeof(int32_t))
     SECTION(rank_columns, RANK_COLUMNS, sizeof(rank_column))
     SECTION(category_columns, CATEGORY_COLUMNS, sizeof(category_column))
     SECTION(exits, EXITS, sizeof(uint32_t))

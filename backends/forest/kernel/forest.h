@@ -9,22 +9,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FOREST_VERSION 1u
+#define FOREST_VERSION 2u
 #define BLOCK 64           /* rows that are predicted together, one bit of a mask for each */
 #define MAX_LEVELS 8       /* of a heap, so that the number of an exit fits a byte */
 #define CATEGORY_NODE 0x80000000u
 #define NARROW_CATEGORY_NODE 0x8000u
 
-/* Keys are int32 numbers in the order of the float32 values that they stand for. A node sends a row to the right if the
- * row's key in the node's column is above the node's bound. Column 0 is below every bound, so leaves stay where they are. */
+/* Keys are int32 numbers in the order of the values that they stand for: of float32 rows the place of the value among all
+ * float32 values, of float64 rows its rank among the bounds of its feature. A node sends a row to the right if the row's
+ * key in the node's column is above the node's bound. Column 0 is below every bound, so leaves stay where they are. */
 enum key_kind { MISSING_LEFT, MISSING_RIGHT, MISSING_ZERO, CATEGORY };
 
 /* Numerical columns come first. The key of a category is its place among the known ones, which ascend; one past the last
- * for an unknown one, two past it for a missing value. */
+ * for an unknown one, two past it for a missing value. `ranks` is the place in the table of ranks of the feature of a
+ * numerical column, where rows are float64. */
 typedef struct {
     uint32_t feature;
     uint32_t kind;
     uint32_t categories_begin, categories_count;
+    uint32_t ranks;
 } key_column;
 
 /* A child pair lies `step` nodes further on, left before right. A leaf has step 0, column 0, and its value as the bound. */
@@ -56,8 +59,10 @@ typedef struct { uint16_t column; uint8_t bound, spare; } fold_pair;
 /* Slot `left` becomes what is in slot `right` where the test says so. */
 typedef struct { uint16_t column; uint8_t bound, left, right, spare; } fold_join;
 
-/* The ranks of a feature's values among all bounds in the heaps. Bounds lie in levels of 16-ary search: each level holds
- * 16 times as many as the one before, the last all of them, padded with INT32_MAX. */
+/* The ranks of a feature's values among its bounds: those in heaps and folds where rows are float32, all of them where
+ * they are float64. Bounds are int32 or int64 numbers in the order of the float32 or float64 values that they stand for.
+ * They lie in levels of 16-ary search: each level holds 16 times as many as the one before, the last all of them, padded
+ * with the largest number. */
 typedef struct {
     uint32_t feature;
     uint32_t bounds, search_levels;
@@ -78,6 +83,7 @@ typedef enum {
 
 typedef struct {
     uint32_t features, outputs;
+    uint32_t wide_values;       /* rows are float64 if not 0, otherwise float32 */
     uint32_t vector_leaves;     /* leaves are numbers of rows of `leaves`, (count, outputs), if not 0 */
     uint32_t wide_nodes;
     uint32_t truncated_categories; /* whether -0.5 is category 0 and not an invalid one */
@@ -91,7 +97,7 @@ typedef struct {
     const void *nodes; uint32_t nodes_count;
     const tree *trees; uint32_t trees_count, complete_count;   /* complete trees come first, by levels */
     const rank_feature *rank_features; uint32_t rank_features_count;
-    const int32_t *bounds; uint32_t bounds_count;
+    const void *bounds; uint32_t bounds_count;                 /* int32_t, or int64_t where values are wide */
     const rank_column *rank_columns; uint32_t rank_columns_count;
     const category_column *category_columns; uint32_t category_columns_count;
     const uint8_t *heap_low, *heap_high, *heap_bounds; uint32_t heap_count; /* heap_high is NULL up to 256 columns */
@@ -105,6 +111,7 @@ typedef struct {
 } forest;
 
 static inline uint32_t code_columns(const forest *f) { return f->rank_columns_count + f->category_columns_count; }
+static inline size_t row_bytes(const forest *f) { return (size_t)f->features * (f->wide_values ? sizeof(double) : sizeof(float)); }
 
 /* Room for the codes, keys and sums of up to `rows` rows, of one thread. */
 typedef struct {
@@ -114,6 +121,7 @@ typedef struct {
     size_t block_stride;        /* bytes from a block's codes to the next block's */
     uint8_t *block_codes;       /* (rows / BLOCK, code columns and most sets, BLOCK) */
     int32_t *keys;              /* (rows, key columns) */
+    int32_t *ranks;             /* (rank features), of one row: where rows are float64 */
     double *sums;               /* (rows, outputs) */
     float *partial;             /* (outputs, BLOCK) */
     uint8_t *slots;             /* (256, BLOCK), of folds */
@@ -126,7 +134,7 @@ typedef struct {
     int (*runs_here)(void);
     /* Add the trees [begin, end) to the sums of `count` rows, at most workspace.rows: few rows one by one, more of them in
      * blocks. Encoding comes first, and says which of both ways it is for. */
-    void (*encode)(const forest *, workspace *, const float *rows, uint32_t count, int in_blocks);
+    void (*encode)(const forest *, workspace *, const void *rows, uint32_t count, int in_blocks);
     void (*add_few)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
     void (*add_blocks)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
     /* Costs on a Zen 4 core, in ns, to choose by (benchmarks/claims/forest_costs.py). */
@@ -149,8 +157,8 @@ typedef struct predictor predictor;
 
 /* `set` names an instruction set; NULL takes the best that runs here. NULL where it does not run, or without memory. */
 predictor *predictor_new(const forest *f, const char *set, int threads);
-/* Predicts `count` rows, (count, features) float32, into (count, outputs) float32. */
-void predictor_run(predictor *, const float *rows, size_t count, float *out);
+/* Predicts `count` rows, (count, features) float32 or float64, into (count, outputs) float32. */
+void predictor_run(predictor *, const void *rows, size_t count, float *out);
 const char *predictor_instruction_set(const predictor *);
 uint32_t predictor_block_rows(const predictor *); /* from how many rows on they are predicted in blocks */
 void predictor_free(predictor *);

@@ -72,10 +72,10 @@ static PyObject *forest_predict(Forest *self, PyObject *const *arguments, Py_ssi
         PyBuffer_Release(&rows);
         return NULL;
     }
-    const size_t row_bytes = sizeof(float) * self->f.features, out_bytes = sizeof(float) * self->f.outputs;
-    const size_t n = (size_t)rows.len / row_bytes;
-    const int fit = n * row_bytes == (size_t)rows.len && n * out_bytes == (size_t)out.len &&
-                    (uintptr_t)rows.buf % sizeof(float) == 0 && (uintptr_t)out.buf % sizeof(float) == 0;
+    const size_t bytes = row_bytes(&self->f), out_bytes = sizeof(float) * self->f.outputs;
+    const size_t n = (size_t)rows.len / bytes;
+    const int fit = n * bytes == (size_t)rows.len && n * out_bytes == (size_t)out.len &&
+                    (uintptr_t)rows.buf % (self->f.wide_values ? sizeof(double) : sizeof(float)) == 0 && (uintptr_t)out.buf % sizeof(float) == 0;
     if (fit) {
         self->predicting = 1;
         Py_BEGIN_ALLOW_THREADS
@@ -86,8 +86,8 @@ static PyObject *forest_predict(Forest *self, PyObject *const *arguments, Py_ssi
     PyBuffer_Release(&rows);
     PyBuffer_Release(&out);
     if (!fit)
-        return PyErr_Format(PyExc_ValueError, "rows of %u float32 values and room for %u of each were expected",
-                            self->f.features, self->f.outputs);
+        return PyErr_Format(PyExc_ValueError, "rows of %u %s values and room for %u of each were expected",
+                            self->f.features, self->f.wide_values ? "float64" : "float32", self->f.outputs);
     Py_RETURN_NONE;
 }
 
@@ -102,7 +102,8 @@ static PyObject *get_block_rows(Forest *self, void *Py_UNUSED(closure)) {
 
 static PyMethodDef forest_methods[] = {
     {"predict", (PyCFunction)(void (*)(void))forest_predict, METH_FASTCALL,
-     "predict(rows, out): predict rows, (n, features) float32, into (n, outputs) float32; both are buffers in C order"},
+     "predict(rows, out): predict rows, (n, features) float32 or float64, into (n, outputs) float32; both are buffers in C "
+     "order"},
     {"close", (PyCFunction)forest_close, METH_NOARGS, "close(): end the threads and let go of the file"},
     {NULL, NULL, 0, NULL},
 };

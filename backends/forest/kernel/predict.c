@@ -23,7 +23,7 @@ struct predictor {
     uint32_t block_rows;
     uint32_t *spans[2]; /* by way: where each thread's trees begin, for threads over trees */
     /* What the threads are at. */
-    const float *rows;
+    const char *rows;
     float *out;
     size_t count, chunk;
     atomic_size_t next;
@@ -64,15 +64,16 @@ static int workspace_new(workspace *w, const forest *f) {
     const size_t columns = code_columns(f);
     w->code_stride = rounded((uint32_t)columns + 8, 64); /* reads of several codes end after the last */
     w->block_stride = (columns + f->most_sets) * BLOCK;
-    const size_t row_bytes = w->code_stride + columns + f->most_sets + 4 * (size_t)f->key_columns_count + 8 * (size_t)f->outputs;
-    const size_t fitting = WORKSPACE_BYTES / row_bytes / BLOCK * BLOCK;
+    const size_t bytes = w->code_stride + columns + f->most_sets + 4 * (size_t)f->key_columns_count + 8 * (size_t)f->outputs;
+    const size_t fitting = WORKSPACE_BYTES / bytes / BLOCK * BLOCK;
     w->rows = fitting < BLOCK ? BLOCK : fitting > WORKSPACE_ROWS ? WORKSPACE_ROWS : (uint32_t)fitting;
     const size_t sizes[] = {
         w->code_stride * (size_t)w->rows, w->block_stride * (w->rows / BLOCK), 4 * (size_t)f->key_columns_count * w->rows,
         8 * (size_t)f->outputs * w->rows, 4 * (size_t)f->outputs * BLOCK, 256 * (size_t)BLOCK,
+        4 * (size_t)f->rank_features_count,
     };
-    size_t total = 64, at[6];
-    for (int n = 0; n < 6; n++) at[n] = total, total += (sizes[n] + 127) / 64 * 64;
+    size_t total = 64, at[7];
+    for (int n = 0; n < 7; n++) at[n] = total, total += (sizes[n] + 127) / 64 * 64;
     /* Rows that a block does not have are computed all the same, with zeros for keys and codes. */
     if (!(w->memory = calloc(1, total))) return 0;
     char *begin = (char *)(((uintptr_t)w->memory + 63) & ~(uintptr_t)63) - 64;
@@ -84,6 +85,7 @@ static int workspace_new(workspace *w, const forest *f) {
     w->sums = (double *)(void *)(begin + at[3]);
     w->partial = (float *)(void *)(begin + at[4]);
     w->slots = (uint8_t *)begin + at[5];
+    w->ranks = (int32_t *)(void *)(begin + at[6]);
     return 1;
 }
 
@@ -147,14 +149,14 @@ static void add_trees(const predictor *p, workspace *w, uint32_t count, uint32_t
 }
 
 /* Predicts rows with one thread, as many at a time as the workspace takes. A rest that is no block goes by itself. */
-static void predict_rows(const predictor *p, workspace *w, const float *rows, size_t count, float *out) {
+static void predict_rows(const predictor *p, workspace *w, const char *rows, size_t count, float *out) {
     while (count) {
         uint32_t now = count < w->rows ? (uint32_t)count : w->rows;
         if (now > BLOCK && now % BLOCK && now % BLOCK < p->block_rows) now -= now % BLOCK;
         p->set->encode(p->f, w, rows, now, way_of(p, now) == IN_BLOCKS);
         add_trees(p, w, now, 0, p->f->trees_count);
         forest_finish(p->f, w->sums, now, out);
-        rows += (size_t)now * p->f->features, out += (size_t)now * p->f->outputs, count -= now;
+        rows += now * row_bytes(p->f), out += (size_t)now * p->f->outputs, count -= now;
     }
 }
 
@@ -165,7 +167,7 @@ static void take_chunks(void *of, int n) {
         const size_t begin = atomic_fetch_add(&p->next, p->chunk);
         if (begin >= p->count) return;
         const size_t count = p->count - begin < p->chunk ? p->count - begin : p->chunk;
-        predict_rows(p, &p->spaces[n], p->rows + begin * p->f->features, count, p->out + begin * p->f->outputs);
+        predict_rows(p, &p->spaces[n], p->rows + begin * row_bytes(p->f), count, p->out + begin * p->f->outputs);
     }
 }
 
@@ -189,7 +191,7 @@ static void take_spans(predictor *p) {
 }
 
 /* `together` or by this thread alone: the predictions are the same. */
-static void predict_in_parts(predictor *p, const float *rows, size_t count, float *out, int together) {
+static void predict_in_parts(predictor *p, const char *rows, size_t count, float *out, int together) {
     p->rows = rows, p->count = count, p->out = out;
     if (count >= (size_t)p->threads * BLOCK || count > p->spaces->rows) {
         const size_t share = (count / (4 * (size_t)p->threads) + BLOCK - 1) / BLOCK * BLOCK;
@@ -206,7 +208,7 @@ static void predict_in_parts(predictor *p, const float *rows, size_t count, floa
     }
 }
 
-void predictor_run(predictor *p, const float *rows, size_t count, float *out) {
+void predictor_run(predictor *p, const void *rows, size_t count, float *out) {
     const double one_by_one = (double)count * p->row_ns, blocks = (double)((count + BLOCK - 1) / BLOCK) * p->block_ns;
     const double work_ns = count < p->block_rows ? one_by_one : blocks;
     if (p->threads == 1 || work_ns < 2 * SMALL_SHARE_NS) {

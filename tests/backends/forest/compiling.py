@@ -26,10 +26,16 @@ WAYS = tuple((name, threads) for name in instruction_sets() for threads in (1, 3
 
 
 def compiled(
-    trees: Any, file: Path, *, column: int | None = None, offset: float | None = None, truncated: bool = False
+    trees: Any,
+    file: Path,
+    *,
+    column: int | None = None,
+    offset: float | None = None,
+    truncated: bool = False,
+    wide: bool = False,
 ) -> dict[str, Any]:
     """Write the forest of ``trees`` to ``file``; gives the facts about its layout."""
-    ensemble = read_ensemble(trees, column=column)
+    ensemble = read_ensemble(trees, column=column, wide_values=wide)
     finish = read_finish(trees, column=column, outlier_offset=offset)
     return dict(write_forest(file, ensemble, finish, truncated_categories=truncated))
 
@@ -69,6 +75,6 @@ def assert_same_leaves(recipe: Recipe, file: Path, count: int = ROWS) -> None:
     model = numbered_model(ensemble.trees, features=recipe.features, dtype=recipe.dtype, counted=recipe.counted)
     rows = random_rows(ensemble, count)
     expected = treelite.gtil.predict(model, rows_for_gtil(ensemble, rows), nthread=1).reshape(count, recipe.trees)
-    compiled(model, file, truncated=recipe.truncated_categories)
+    compiled(model, file, truncated=recipe.truncated_categories, wide=recipe.wide)
     for what, found in predictions_of_every_way(file, rows, recipe.trees):
         np.testing.assert_array_equal(found, expected[: len(found)], err_msg=what)

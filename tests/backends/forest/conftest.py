@@ -35,6 +35,16 @@ def small_forest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def wide_forest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a forest of 9 features and 12 outputs whose rows are float64, with ranks that are searched for in two
+    levels."""
+    file = tmp_path_factory.mktemp("forest") / "model.forest"
+    recipe = replace(ORDINARY, dtype="float64", wide=True, categorical=0.0)
+    compiled(numbered_model(random_ensemble(recipe).trees, features=9, dtype="float64"), file, wide=True)
+    return file.read_bytes()
+
+
+@pytest.fixture(scope="session")
 def vector_forest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """As ``small_forest``, with leaves that are vectors of 3 outputs."""
     file = tmp_path_factory.mktemp("forest") / "model.forest"

@@ -59,6 +59,8 @@ class ForestFile:
         header, section = self.header, self.section(name)
         kind = np.dtype(_KINDS.get(name, "<f4"))
         shape = [int(section["count"])]
+        if name == "bounds" and header["wide_values"]:
+            kind = np.dtype("<i8")
         if name == "nodes":
             kind = WIDE if header["wide_nodes"] else NARROW
         elif name == "leaves":

@@ -30,12 +30,14 @@ _NANS = np.array([0x7FC00000, 0xFFC00001, 0x7FFFFFFF], dtype=np.uint32).view(np.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What an ensemble is like. ``tested`` features have tests, of all ``features``, and each test on one of them
+    """What an ensemble is like. Its rows are float64 where it is ``wide``, which takes thresholds of ``dtype`` float64;
+    else float32. ``tested`` features have tests, of all ``features``, and each test on one of them
     draws one of ``thresholds`` values. Of a tree's nodes above ``depth``, ``splitting`` go on: all of them at 1.0. All
     tests on a feature send missing values one way of ``missing``. Nodes may say how many rows they have ``counted``."""
 
     seed: int
     dtype: str
+    wide: bool
     features: int
     tested: int
     trees: int
@@ -53,6 +55,7 @@ class Recipe:
 ORDINARY = Recipe(
     seed=0,
     dtype="float32",
+    wide=False,
     features=9,
     tested=9,
     trees=12,
@@ -70,9 +73,9 @@ ORDINARY = Recipe(
 
 def recipes(*, features: Sequence[int] = (1, 30, 300), trees: int = 60) -> st.SearchStrategy[Recipe]:
     return st.builds(
-        Recipe,
+        lambda kinds, **others: Recipe(dtype=kinds[0], wide=kinds[1], **others),
+        kinds=st.sampled_from([("float32", False), ("float64", False), ("float64", True)]),
         seed=st.integers(0, 2**32 - 1),
-        dtype=st.sampled_from(["float32", "float64"]),
         features=st.sampled_from(features),
         tested=st.sampled_from([1, 3, 20, 300]),
         trees=st.integers(1, 12) | st.integers(13, trees),
@@ -183,7 +186,12 @@ def _numerical(feature: int, recipe: Recipe, generator: np.random.Generator) -> 
         below, above = np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))
     common = np.array(_OFTEN, dtype=np.float32)
     normal = generator.standard_normal(20).astype(np.float32)
-    return split, np.concatenate([near, near, below, above, common, normal, _NANS])
+    values = np.concatenate([near, near, below, above, common, normal, _NANS])
+    if recipe.wide:
+        # float32 holds none of these, or takes them for their neighbours.
+        sides = [np.nextafter(pool, -np.inf), np.nextafter(pool, np.inf)]
+        values = np.concatenate([values, pool, *sides, np.round(normal, 1), np.array(_OFTEN_FLOAT64)])
+    return split, values
 
 
 def _categorical(
@@ -210,9 +218,11 @@ def _categorical(
 
 
 def random_rows(ensemble: Ensemble, count: int) -> np.ndarray:
-    """(count, features) float32: in features with tests, values on which these decide; in others, anything."""
+    """(count, features) float32 or float64: in features with tests, values on which these decide; in others,
+    anything."""
     generator = np.random.default_rng(ensemble.recipe.seed + 1)
-    rows = generator.standard_normal((count, ensemble.recipe.features), dtype=np.float32)
+    rows = generator.standard_normal((count, ensemble.recipe.features))
+    rows = rows.astype(np.float64 if ensemble.recipe.wide else np.float32)
     for feature, values in ensemble.values.items():
         rows[:, feature] = generator.choice(values, count)
     return rows

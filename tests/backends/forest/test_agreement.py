@@ -31,7 +31,7 @@ def check_predictions(recipe: Recipe, form: Form, column: int | None, file: Path
     elif column is not None:
         column %= expected.shape[1]
         expected = expected[:, [column]]
-    compiled(model, file, column=column, truncated=recipe.truncated_categories)
+    compiled(model, file, column=column, truncated=recipe.truncated_categories, wide=recipe.wide)
     for what, found in predictions_of_every_way(file, rows, expected.shape[1]):
         assert_close(found, expected[: len(found)], form, what)
 

@@ -12,7 +12,7 @@ from tests.backends.forest.files import ForestFile
 
 from servefit.backends.forest._kernel import Forest
 from servefit.backends.forest.backend import ForestBackend
-from servefit.backends.forest.file_format import map_forest
+from servefit.backends.forest.file_format import VERSION, map_forest
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendError
 
@@ -207,7 +207,7 @@ def too_many_columns(content: ForestFile) -> None:
 
 OUTSIDE = "an array lies outside it"
 CHANGES: dict[str, tuple[str, Change]] = {
-    "another version": ("it is of another version", header("version", 2)),
+    "another version": ("it is of another version", header("version", VERSION + 1)),
     "a shorter size": ("it is not as long as it says", header("size", 4096)),
     "no features": ("it has no inputs or outputs", header("features", 0)),
     "too many features": ("it has no inputs or outputs", header("features", 2**30 + 1)),
@@ -332,6 +332,30 @@ def test_a_leaf_that_is_not_in_the_table_is_refused(name: str, vector_forest: by
     file.write_bytes(content.sealed())
     with pytest.raises(ValueError, match=message):
         Forest(map_forest(file))
+
+
+WIDE_CHANGES: dict[str, tuple[str, Change]] = {
+    "keys of other ranks": ("of ranks that do not exist", entry("key_columns", last, "ranks", 99)),
+    "a search that goes astray": ("a search among bounds leaves its level", search_outside),
+    "bounds of half the size": ("ranks that do not exist|outside the table of bounds", section("bounds", count=20)),
+}
+
+
+@pytest.mark.parametrize("name", WIDE_CHANGES)
+def test_ranks_of_float64_values_from_outside_are_refused(name: str, wide_forest: bytes, file: Path) -> None:
+    message, change = WIDE_CHANGES[name]
+    content = ForestFile(wide_forest)
+    change(content)
+    file.write_bytes(content.sealed())
+    with pytest.raises(ValueError, match=message):
+        Forest(map_forest(file))
+
+
+def test_rows_of_float32_are_refused_where_values_are_wide(wide_forest: bytes, file: Path) -> None:
+    file.write_bytes(wide_forest)
+    forest = Forest(map_forest(file))
+    with pytest.raises(ValueError, match="rows of 9 float64 values"):
+        forest.predict(np.zeros((3, 9), np.float32), np.empty((3, 12), np.float32))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -23,7 +23,7 @@ def test_leaves_that_float32_does_not_hold_are_refused_by_name() -> None:
     builder = model_builder(dtype="float64", features=1, form=form, target_ids=[0], class_ids=[0], base_scores=[0.0])
     add_trees(builder, [[None]], lambda _number, _place: 1e300, counted="")
     with pytest.raises(CompileFailed, match="leaves that are too large for float32"):
-        read_ensemble(builder.commit(), column=None)
+        read_ensemble(builder.commit(), column=None, wide_values=False)
 
 
 @pytest.mark.parametrize(("truncated", "leaf"), [(True, 2.0), (False, 3.0)])

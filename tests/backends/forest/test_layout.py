@@ -161,4 +161,4 @@ def test_missing_values_that_go_where_zeros_go_need_no_column_of_their_own(file:
 def test_a_test_on_equality_is_refused_by_name() -> None:
     trees: list[Tree] = [[split(1, 1), None, None], [split(2, 1, operator="=="), None, None]]
     with pytest.raises(CompileFailed, match="it has tests on equality of numbers"):
-        read_ensemble(numbered_model(trees, features=1), column=None)
+        read_ensemble(numbered_model(trees, features=1), column=None, wide_values=False)

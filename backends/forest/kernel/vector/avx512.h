@@ -8,6 +8,12 @@ static inline uint32_t count_below16(const int32_t *sorted, int32_t key) {
     return (uint32_t)_mm_popcnt_u32(_mm512_cmplt_epi32_mask(_mm512_loadu_si512(sorted), _mm512_set1_epi32(key)));
 }
 
+static inline uint32_t count_below16_wide(const int64_t *sorted, int64_t key) {
+    const __m512i k = _mm512_set1_epi64(key);
+    const uint32_t lower = _mm512_cmplt_epi64_mask(_mm512_loadu_si512(sorted), k);
+    return (uint32_t)_mm_popcnt_u32(lower | (uint32_t)_mm512_cmplt_epi64_mask(_mm512_loadu_si512(sorted + 8), k) << 8);
+}
+
 ALWAYS_INLINE uint64_t mask_above(const uint8_t *codes, uint8_t bound) {
     return _mm512_cmpgt_epu8_mask(_mm512_load_si512(codes), _mm512_set1_epi8((char)bound));
 }

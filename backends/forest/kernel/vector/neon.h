@@ -13,6 +13,13 @@ static inline uint32_t count_below16(const int32_t *sorted, int32_t key) {
     return 0u - vaddvq_u32(below); /* each is -1 */
 }
 
+static inline uint32_t count_below16_wide(const int64_t *sorted, int64_t key) {
+    const int64x2_t k = vdupq_n_s64(key);
+    uint64x2_t below = vcgtq_s64(k, vld1q_s64(sorted));
+    for (int n = 2; n < 16; n += 2) below = vaddq_u64(below, vcgtq_s64(k, vld1q_s64(sorted + n)));
+    return 0u - (uint32_t)vaddvq_u64(below); /* each is -1 */
+}
+
 /* Every byte of a comparison keeps one bit, and neighbours are added up until 64 bits are left. */
 ALWAYS_INLINE uint64_t mask_above(const uint8_t *codes, uint8_t bound) {
     static const uint8_t bits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};

@@ -33,14 +33,19 @@ def training_rows(count: int, features: int = FEATURES) -> np.ndarray:
     return rows
 
 
-def odd_rows(count: int, features: int) -> np.ndarray:
+def odd_rows(count: int, artifact: Path) -> np.ndarray:
     """Rows such as the models were trained on, with values among them that none of them knows."""
+    header = header_of(artifact)
+    features = int(header["features"])
     generator = np.random.default_rng(1)
     rows = np.resize(training_rows(max(count, 64)), (count, features)) + np.float32(0)
     odd = np.array([np.nan, np.inf, -np.inf, -0.0, -0.5, 1e9, 3.4e38, 1e-45, 300.0, -7.0], np.float32)
     at = generator.random(rows.shape) < 0.1
     rows[at] = generator.choice(odd, int(at.sum()))
-    return np.ascontiguousarray(rows, np.float32)
+    if header["wide_values"]:
+        # Decimals, which float32 does not hold, and what is just beside a float32.
+        rows = np.where(generator.random(rows.shape) < 0.3, np.round(rows, 1), np.nextafter(rows.astype(float), np.inf))
+    return np.ascontiguousarray(rows, rows_datatype(artifact))
 
 
 def _xgboost(file: Path, *, rows: int = 400, features: int = FEATURES, trees: int, depth: int = 4) -> None:
@@ -72,6 +77,15 @@ def _sklearn(file: Path, *, rows: int = 200, trees: int) -> None:
     file.write_bytes(pickle.dumps(RandomForestClassifier(trees, random_state=0).fit(train, labels)))
 
 
+def _bins(file: Path, *, rows: int = 400, trees: int) -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    train = training_rows(rows).astype(np.float64).round(1)
+    target = np.nan_to_num(train[:, 2]) * train[:, 0]
+    sizes = {"max_leaf_nodes": 60, "min_samples_leaf": 1, "early_stopping": False}
+    file.write_bytes(pickle.dumps(HistGradientBoostingRegressor(max_iter=trees, **sizes).fit(train, target)))
+
+
 # Large enough for the kernel to find work for several threads in a batch of 65 rows.
 MODELS: Mapping[str, Callable[[Path], None]] = {
     "heaps.ubj": lambda file: _xgboost(file, trees=1200),
@@ -79,6 +93,7 @@ MODELS: Mapping[str, Callable[[Path], None]] = {
     "categories.txt": _lightgbm,
     "classes.pkl": lambda file: _sklearn(file, trees=120),
     "walks.ubj": lambda file: _xgboost(file, trees=60, depth=14),
+    "float64.pkl": lambda file: _bins(file, trees=60),
 }
 SEEDS: Mapping[str, Callable[[Path], None]] = {
     "heaps.ubj": lambda file: _xgboost(file, rows=60, trees=3),
@@ -86,6 +101,7 @@ SEEDS: Mapping[str, Callable[[Path], None]] = {
     "categories.txt": lambda file: _lightgbm(file, trees=4),
     "classes.pkl": lambda file: _sklearn(file, rows=50, trees=2),
     "walks.ubj": lambda file: _xgboost(file, rows=120, trees=3, depth=14),
+    "float64.pkl": lambda file: _bins(file, rows=100, trees=3),
 }
 """The same, as small as they get: a byte of theirs that is changed matters more often."""
 
@@ -117,8 +133,13 @@ def write_widened(artifact: Path, file: Path) -> None:
     file.write_bytes(whole)
 
 
-def features_of(artifact: Path) -> int:
-    return int(np.frombuffer(artifact.read_bytes()[: HEADER.itemsize], HEADER)["features"][0])
+def header_of(artifact: Path) -> np.void:
+    header: np.void = np.frombuffer(artifact.read_bytes()[: HEADER.itemsize], HEADER)[0]
+    return header
+
+
+def rows_datatype(artifact: Path) -> str:
+    return "float64" if header_of(artifact)["wide_values"] else "float32"
 
 
 def write_all(models: Mapping[str, Callable[[Path], None]], folder: Path) -> list[Path]:
@@ -132,4 +153,4 @@ def write_all(models: Mapping[str, Callable[[Path], None]], folder: Path) -> lis
 
 if __name__ == "__main__":
     for artifact in write_all({"seeds": SEEDS, "models": MODELS}[sys.argv[1]], Path(sys.argv[2])):
-        artifact.with_suffix(".rows").write_bytes(odd_rows(230, features_of(artifact)).tobytes())
+        artifact.with_suffix(".rows").write_bytes(odd_rows(230, artifact).tobytes())

@@ -25,13 +25,18 @@ static const float odd_values[] = {
     16777216.0f, 16777217.0f, 4294967296.0f, (float)(0.0 / 0.0), (float)(1.0 / 0.0), (float)(-1.0 / 0.0), 1e-3f, -2.25f,
 };
 
-static float *odd_rows(size_t values) {
-    float *rows = malloc(values * sizeof *rows);
+static void *odd_rows(const forest *f, size_t count) {
+    const size_t values = count * f->features;
+    float *rows = malloc(count * row_bytes(f));
+    double *wide = (double *)(void *)rows;
     uint32_t random = 1;
     for (size_t n = 0; rows && n < values; n++) {
+        float value;
         random = random * 1664525u + 1013904223u;
-        if (random >> 28) rows[n] = odd_values[(random >> 8) % (sizeof odd_values / sizeof *odd_values)];
-        else memcpy(rows + n, &random, sizeof random);
+        if (random >> 28) value = odd_values[(random >> 8) % (sizeof odd_values / sizeof *odd_values)];
+        else memcpy(&value, &random, sizeof value);
+        if (f->wide_values) wide[n] = (double)value * (1 + (double)(random & 1) * 1e-16);
+        else rows[n] = value;
     }
     return rows;
 }
@@ -43,7 +48,8 @@ static void predict(const forest *f, const char *set, int threads) {
     if (!p) return;
     for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
         if ((uint64_t)counts[n] * f->features > MAX_VALUES) break;
-        float *rows = odd_rows((size_t)counts[n] * f->features), *out = malloc((size_t)counts[n] * f->outputs * sizeof *out);
+        void *rows = odd_rows(f, counts[n]);
+        float *out = malloc((size_t)counts[n] * f->outputs * sizeof *out);
         if (rows && out) predictor_run(p, rows, counts[n], out);
         free(rows);
         free(out);
@@ -56,7 +62,7 @@ static int is_small(const forest *f) {
     uint64_t columns = 0;
     if (BLOCK * (12 * (uint64_t)f->outputs + 4 * (uint64_t)f->key_columns_count) > MAX_MEMORY) return 0;
     for (uint32_t n = 0; n < f->rank_features_count; n++)
-        columns += f->rank_features[n].columns_end - f->rank_features[n].columns_begin + 8u;
+        columns += f->rank_features[n].columns_end - f->rank_features[n].columns_begin + 16u;
     const uint64_t tree_work = f->nodes_count + 1024u + (f->vector_leaves ? f->outputs : 0);
     return MAX_ROWS * (columns + f->key_columns_count + f->outputs + f->trees_count * tree_work) < MAX_WORK;
 }
@@ -75,7 +81,7 @@ static void *moved(const void *from, size_t size) {
     DO(nodes, f->nodes_count * (f->wide_nodes ? sizeof(wide_node) : sizeof(narrow_node))) \
     DO(trees, f->trees_count * sizeof *f->trees) \
     DO(rank_features, f->rank_features_count * sizeof *f->rank_features) \
-    DO(bounds, f->bounds_count * sizeof *f->bounds) \
+    DO(bounds, f->bounds_count * (f->wide_values ? sizeof(int64_t) : sizeof(int32_t))) \
     DO(rank_columns, f->rank_columns_count * sizeof *f->rank_columns) \
     DO(category_columns, f->category_columns_count * sizeof *f->category_columns) \
     DO(heap_low, f->heap_count) \

@@ -2,7 +2,7 @@
  *
  *     predict ARTIFACT ROWS OUT SET THREADS ROUNDS BATCH...
  *
- * ROWS are raw float32 numbers. For each BATCH in turn one predictor takes all rows, BATCH of them at a time; that is one
+ * ROWS are raw float32 or float64 numbers, as the artifact takes them. For each BATCH in turn one predictor takes all rows, BATCH of them at a time; that is one
  * round, and OUT holds the predictions of all batches of the last. Artifact, rows and predictions lie in memory of just
  * their size, so that a step outside is one outside of the allocation. Ends with 3 where the artifact is refused.
  */
@@ -45,12 +45,13 @@ static void pause_at_times(void) {
     if (++batches % 11 == 0) nanosleep(&(struct timespec){0, 200000}, NULL);
 }
 
-static void predict_all(predictor *p, const forest *f, const float *rows, size_t count, size_t batch, float *out) {
+static void predict_all(predictor *p, const forest *f, const char *rows, size_t count, size_t batch, float *out) {
     for (size_t begin = 0; begin < count; begin += batch) {
         const size_t now = count - begin < batch ? count - begin : batch;
-        const size_t row_bytes = now * f->features * sizeof(float), out_bytes = now * f->outputs * sizeof(float);
-        float *own_rows = allocated(row_bytes), *own_out = allocated(out_bytes);
-        memcpy(own_rows, rows + begin * f->features, row_bytes);
+        const size_t bytes = now * row_bytes(f), out_bytes = now * f->outputs * sizeof(float);
+        char *own_rows = allocated(bytes);
+        float *own_out = allocated(out_bytes);
+        memcpy(own_rows, rows + begin * row_bytes(f), bytes);
         predictor_run(p, own_rows, now, own_out);
         memcpy(out + begin * f->outputs, own_out, out_bytes);
         free(own_rows);
@@ -66,7 +67,7 @@ int main(int arguments, char **argument) {
     }
     size_t artifact_size, rows_size;
     void *artifact = whole_file(argument[1], &artifact_size);
-    float *rows = whole_file(argument[2], &rows_size);
+    char *rows = whole_file(argument[2], &rows_size);
     const int threads = atoi(argument[5]), rounds = atoi(argument[6]), batches = arguments - 7;
     forest f;
     const char *wrong = forest_open(&f, artifact, artifact_size);
@@ -79,7 +80,7 @@ int main(int arguments, char **argument) {
         fprintf(stderr, "%s does not run here\n", argument[4]);
         return 1;
     }
-    const size_t count = rows_size / (sizeof(float) * f.features), size = count * f.outputs;
+    const size_t count = rows_size / row_bytes(&f), size = count * f.outputs;
     float *out = allocated(sizeof(float) * size * (size_t)batches);
     for (int round = 0; round < rounds; round++)
         for (int n = 0; n < batches; n++)

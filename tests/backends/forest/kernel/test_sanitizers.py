@@ -17,7 +17,7 @@ from servefit.backends.forest.walks import NARROW
 
 ADDRESSES = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 BATCHES = (1, 3, 8, 17, 50, 64, 65, 200)
-MODELS = ("heaps", "wide_heaps", "categories", "wide_categories", "classes", "walks", "wide_walks")
+MODELS = ("heaps", "wide_heaps", "categories", "wide_categories", "classes", "walks", "wide_walks", "float64")
 EDGES = (0, 1, 0x7FFFFFFF, 0x80000000, 0x8000, 0xFFFF, 0x40000000, 0xFFFFFFFF, 0xBF800000)
 
 Build = Callable[..., Path]
@@ -51,8 +51,9 @@ def test_predictions_stay_inside_their_memory_and_are_those_of_the_loaded_kernel
     build: Build, artifacts: Artifacts, tmp_path: Path, name: str
 ) -> None:
     program, artifact = build("predict.c", *ADDRESSES), artifacts("models")[name]
-    features = int(np.frombuffer(artifact.read_bytes()[: HEADER.itemsize], HEADER)["features"][0])
-    rows = np.fromfile(artifact.with_suffix(".rows"), np.float32).reshape(-1, features)
+    header = np.frombuffer(artifact.read_bytes()[: HEADER.itemsize], HEADER)[0]
+    datatype = np.float64 if header["wide_values"] else np.float32
+    rows = np.fromfile(artifact.with_suffix(".rows"), datatype).reshape(-1, int(header["features"]))
     for instructions in instruction_sets():
         for threads in (1, 3):
             out = tmp_path / "out"
