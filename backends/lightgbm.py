@@ -22,7 +22,7 @@ from servefit.errors import BackendError
 if TYPE_CHECKING:
     from servefit.backends.model import Model
 
-_FLOAT32, _NORMAL_PREDICTION, _ROW_MAJOR, _ALL_ITERATIONS = 0, 0, 1, -1  # constants of LightGBM's c_api.h
+_FLOAT64, _NORMAL_PREDICTION, _ROW_MAJOR, _ALL_ITERATIONS = 1, 0, 1, -1  # constants of LightGBM's c_api.h
 
 
 class LightGBMBackend:
@@ -49,7 +49,7 @@ class LightGBMBackend:
         return 0.1 + model.size_bytes / 1e9
 
     def cache_key(self) -> str:
-        return ""
+        return "rows of float64"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         shutil.copyfile(model.file, workdir / "model.txt")
@@ -79,7 +79,7 @@ class _Predictor:
         )
         self._check(
             library.LGBM_BoosterPredictForMatSingleRowFastInit(
-                *(self._booster, _NORMAL_PREDICTION, 0, _ALL_ITERATIONS, _FLOAT32, features),
+                *(self._booster, _NORMAL_PREDICTION, 0, _ALL_ITERATIONS, _FLOAT64, features),
                 *(self._options, ctypes.byref(self._single)),
             )
         )
@@ -92,7 +92,7 @@ class _Predictor:
             failed = self._predict_one(self._single, rows.ctypes.data, self._written, predictions.ctypes.data)
         else:
             failed = self._predict_many(
-                *(self._booster, rows.ctypes.data, _FLOAT32, count, features, _ROW_MAJOR),
+                *(self._booster, rows.ctypes.data, _FLOAT64, count, features, _ROW_MAJOR),
                 *(_NORMAL_PREDICTION, 0, _ALL_ITERATIONS, self._options, self._written, predictions.ctypes.data),
             )
         if failed:

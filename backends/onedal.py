@@ -52,6 +52,8 @@ class OneDALBackend:
         known = readable(model)
         if not known.available or model.trees is None:
             return known
+        if model.signature.row_datatype == "float64":
+            return Availability.no("oneDAL compares float32, and the model's own library float64")
         if model.trees.categorical_splits:
             return Availability.no("daal4py does not take categorical splits")
         if model.trees.objective in _AVERAGED_CLASSES:

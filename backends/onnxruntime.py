@@ -68,7 +68,7 @@ class OnnxRuntimeBackend:
         return 1.0 + model.trees.nodes / 1e5
 
     def cache_key(self) -> str:
-        return f"onnx_trees 1, onnx_io 7, {converter()}"
+        return f"onnx_trees 2, onnx_io 8, {converter()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if target is Target.CUDA and model.trees is not None:
@@ -84,7 +84,12 @@ class OnnxRuntimeBackend:
 
         trees = read_trees(model, self.name)
         outputs = output_facts(model, trees)
-        converted = onnx_model(trees, column=outputs["column"], outlier_offset=outputs["outlier_offset"])
+        converted = onnx_model(
+            trees,
+            column=outputs["column"],
+            outlier_offset=outputs["outlier_offset"],
+            rows=model.signature.row_datatype,
+        )
         (workdir / "model.onnx").write_bytes(converted.SerializeToString())
         return {**category_facts(model), "outputs": model.signature.outputs}
 

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.comparisons import compare_before
 from servefit.backends.model import Format, Model
 from servefit.backends.model.onnx_io import OnnxInterface, predict
-from servefit.backends.model.sklearn_steps import compares_float64
-from servefit.backends.sklearn_onnx import write_onnx
+from servefit.backends.model.sklearn_frames import frame_of
+from servefit.backends.rows import parity_rows
+from servefit.backends.sklearn_onnx import DATATYPES, write_onnx
 from servefit.backends.trees import read_trees, unpickled
 from servefit.backends.types import Predictor, Settings, Target
 from servefit.errors import CompileFailed
@@ -26,25 +25,26 @@ from servefit.errors import CompileFailed
 if TYPE_CHECKING:
     import treelite
 
+    from servefit.backends.model import Signature
+
 _FILE = "steps.onnx"
+_ROWS = 256
+"""On which the steps are compared: as many as predictions of estimators are."""
+_ROUNDING = 1e-13
+"""Some hundred roundings of float64, as a share: sums over the columns of a table have no more. Chosen."""
 
 
 def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any], Model, treelite.Model]:
     """Write the steps before the ensemble into ``workdir``; give the facts that :class:`AfterSteps` needs, the ensemble
     as a model of its own, and its trees. Raises CompileFailed.
 
-    Steps are computed in float64 where skl2onnx writes them so: trees compare what comes out with thresholds, and
-    scikit-learn rounds it only then, or not at all. Where it does not, the comparisons are made in float64 too, as the
-    last of the steps, and the trees test what came out of them.
+    What the steps give is held against what scikit-learn's own give on hard rows, to more digits than predictions are:
+    trees compare it with thresholds, and a rounding before that is another leaf.
     """
     from servefit.backends.inspection.pickled import inspect_pickle
 
     pipeline = unpickled(model)
     steps, ensemble = pipeline[:-1], pipeline.steps[-1][1]
-    try:
-        interface = _written(steps, model, workdir, backend, "float64")
-    except CompileFailed:
-        interface = _written(steps, model, workdir, backend, "float32")
     folder = workdir / "ensemble"
     folder.mkdir()
     file = folder / "model.pkl"
@@ -59,30 +59,57 @@ def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any],
         signature=found.signature,
         trees=found.trees,
     )
-    trees = read_trees(alone, backend)
-    if compares_float64(ensemble):
-        interface = replace(interface, outputs=compare_before(trees, workdir / _FILE, interface.outputs))
-    return interface.to_facts(), alone, trees
+    interface = _written(steps, model, alone.signature, workdir / _FILE, backend)
+    return interface.to_facts(), alone, read_trees(alone, backend)
 
 
-def _written(steps: Any, model: Model, workdir: Path, backend: str, floats: str) -> OnnxInterface:
-    return write_onnx(steps, model.signature, workdir / _FILE, backend, method="transform", floats=floats)
+def _written(steps: Any, model: Model, ensemble: Signature, file: Path, backend: str) -> OnnxInterface:
+    """Write ``steps``, whose numbers are float64 where skl2onnx writes them so. Raises CompileFailed."""
+    from servefit.backends.onnx_session import open_session
+
+    rows = parity_rows(model, count=_ROWS)
+    frame = frame_of(steps)
+    expected = np.asarray(steps.transform(rows if frame is None else frame(rows)), dtype=np.float64)
+    refused: CompileFailed | None = None
+    for floats in DATATYPES:
+        try:
+            interface = write_onnx(steps, model.signature, file, backend, method="transform", floats=floats)
+        except CompileFailed as error:
+            refused = refused or error
+            continue
+        session = open_session(file, Target.CPU, Settings(threads=1))
+        got = predict(session, interface, model.signature.as_rows(rows)).reshape(expected.shape)
+        if _same(ensemble.as_rows(got.astype(np.float64)), ensemble.as_rows(expected)):
+            return interface
+    raise refused or CompileFailed(backend, "skl2onnx rounds what the steps before the trees give")
+
+
+def _same(got: np.ndarray, expected: np.ndarray) -> bool:
+    """Return whether two arrays of float32 are equal; or, of float64, within a few roundings of the largest value of
+    the column, since sums may be added up in another order."""
+    if got.dtype == np.float32:
+        return np.array_equal(got, expected, equal_nan=True)
+    size = np.abs(np.nan_to_num(expected, posinf=0, neginf=0)).max(axis=0, initial=0)
+    return np.allclose(got, expected, rtol=_ROUNDING, atol=_ROUNDING * size, equal_nan=True)
 
 
 class AfterSteps:
-    """Computes the steps, and has what comes out predicted."""
+    """Computes the steps, and has what comes out predicted as rows of ``datatype``."""
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any], settings: Settings, ensemble: Predictor) -> None:
+    def __init__(
+        self, folder: Path, facts: Mapping[str, Any], settings: Settings, ensemble: Predictor, datatype: str
+    ) -> None:
         from servefit.backends.onnx_native import refusing
         from servefit.backends.onnx_session import open_session
 
         session = open_session(folder / _FILE, Target.CPU, settings)
         self._columns = refusing(partial(predict, session, OnnxInterface.from_facts(facts)), "forest")
+        self._datatype = datatype
         self._ensemble = ensemble
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         columns = self._columns(rows).reshape(len(rows), -1)
-        return self._ensemble.predict(np.ascontiguousarray(columns, dtype=np.float32))
+        return self._ensemble.predict(np.ascontiguousarray(columns, dtype=self._datatype))
 
     def close(self) -> None:
         self._ensemble.close()

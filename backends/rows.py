@@ -1,8 +1,9 @@
 """Rows drawn from the model itself: hard ones to compare predictions on, plausible ones to measure with.
 
-Both come from the values that the model's trees split on, and from the ranges of its integer inputs. Rows are
-C-contiguous (count, features), of the datatype that the model's rows have, as predictors take them, and never hold
-infinities: payloads that do are refused, so no request carries one.
+Both come from the values at which the model's predictions change, such as the thresholds of its trees, and from the
+ranges of its integer inputs. Rows are C-contiguous (count, features), and never hold infinities: payloads that do are
+refused, so no request carries one. Plausible rows are of the datatype that predictors take. Hard ones are as a user has
+them, which for tables is float64: what is rounded, and where, is part of what is compared.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ _FLOAT32_MAX = np.finfo(np.float32).max
 _EXTREMES = np.array([3e38, -3e38, 1e10, -1e10, 1e-40, -1e-40, 1e-45, -1e-45], dtype=np.float32)
 _ZEROS = np.array([0.0, -0.0], dtype=np.float32)
 _EMPTY = np.empty(0, dtype=np.float32)
+_PLAUSIBLE_DIGITS = 8
+"""Of float64 values that are drawn, about as many as a float32 has: traffic has decimals, not all the digits there are.
+"""
+_MAX_DECIMALS = 3
+"""Of values that are rounded to decimals, as prices, ages and measurements are. float32 holds hardly any of these."""
 _MANY = 2**31 - 1
 """An input that takes so many whole numbers does not choose among them."""
 _MAX_AS_FLOAT = 2**63 - 1024
@@ -41,9 +47,18 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
     network whole numbers from all of its range. Every other feature is standard normal. Rows that have sizes are of
     the usual ones, and every place of theirs counts for a mask that they are padded by.
     """
+    signature = model.signature
+    rows = _plausible_rows(model, count, seed, signature.row_datatype)
+    if signature.row_datatype != "float64" or signature.inputs:
+        return rows
+    return _of_few_digits(rows)
+
+
+def _plausible_rows(model: Model, count: int, seed: int, datatype: str) -> np.ndarray:
+    """Return rows as :func:`synthetic_rows` does, of another datatype, with all digits that are drawn."""
     columns = _Columns(model, seed)
     signature = model.signature
-    rows = np.empty((count, signature.features), dtype=signature.row_datatype)
+    rows = np.empty((count, signature.features), dtype=datatype)
     rows[:, : len(signature.sizes)] = [size.usual for size in signature.sizes]
     for feature in range(len(signature.sizes), signature.features):
         rows[:, feature] = columns.plausible(feature, count)
@@ -54,16 +69,17 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
 
 
 def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
-    """Return ``count`` rows on which converted models are known to go wrong, the same for the same seed.
+    """Return ``count`` rows of ``Signature.user_datatype`` on which converted models are known to go wrong, the same
+    for the same seed.
 
-    In equal parts: values exactly on a split threshold; the next float32 to either side of one (of a float64
-    threshold: the nearest float32 and its neighbours); zeros of either sign; extremes and denormals; missing values,
-    where the model accepts them; unknown, negative and fractional categories, where it splits on categories; and
-    plausible rows. Models without trees get plausible rows of several scales, and zeros. The first rows hold one value
+    In equal parts: values exactly on a split threshold; its neighbours, in float64 and in float32, and the float32 that
+    is nearest; decimals; zeros of either sign; extremes and denormals; missing values, where the model accepts them;
+    unknown, negative and fractional categories, where it splits on categories; and plausible rows. Models of which no
+    threshold is known get plausible rows of several scales, decimals, and zeros. The first rows hold one value
     throughout: zero, negative zero, missing, an extreme; in integer inputs the least that they take, and the most.
     """
     columns = _Columns(model, seed)
-    rows = synthetic_rows(model, count, seed + 1)[:, : model.signature.features]
+    rows = _plausible_rows(model, count, seed + 1, model.signature.user_datatype)[:, : model.signature.features]
     recipes = columns.recipes()
     for chosen, recipe in zip(np.array_split(np.arange(count), len(recipes)), recipes, strict=True):
         for feature in range(len(model.signature.sizes), model.signature.features):
@@ -139,6 +155,16 @@ def whole_numbers(generator: np.random.Generator, model_input: Input, shape: tup
     return sizes
 
 
+def _of_few_digits(rows: np.ndarray) -> np.ndarray:
+    """Return float64 ``rows`` rounded to as many digits as values of traffic may have."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exponent = np.floor(np.log10(np.abs(rows)))
+        scale = 10.0 ** (_PLAUSIBLE_DIGITS - 1 - np.clip(exponent, -250, 250))
+        rounded = np.rint(rows * scale) / scale
+    kept: np.ndarray = np.where(np.isfinite(rounded), rounded, rows)
+    return kept
+
+
 def _uniform_values(signature: Signature, *, has_trees: bool) -> np.ndarray:
     values = [0.0, -0.0]
     if signature.accepts_missing:
@@ -163,11 +189,10 @@ def _splits_of(model: Model) -> dict[int, _Splits]:
     """Return the splits of every feature that has some."""
     if model.splits is None:
         return {}
-    datatype = (
-        np.float64 if any(model_input.datatype == "float64" for model_input in model.signature.inputs) else np.float32
-    )
+    datatype = np.float64 if model.signature.user_datatype == "float64" else np.float32
+    largest = np.finfo(np.float32 if model.signature.row_datatype == "float32" else np.float64).max
     with np.load(BytesIO(content_as_named(model.splits)), allow_pickle=False) as stored:
-        finite = np.abs(stored["split_thresholds"]) <= _FLOAT32_MAX
+        finite = np.abs(stored["split_thresholds"]) <= largest
         thresholds = stored["split_thresholds"][finite].astype(datatype)
         threshold_features = stored["split_features"][finite]
         categories, category_features = stored["categories"].astype(np.float32), stored["category_features"]
@@ -188,6 +213,9 @@ class _Columns:
         self._splits = _splits_of(model)
         self._integer_features = frozenset(model.signature.integer_features)
         self._all_take_missing = model.signature.accepts_missing
+        self._largest = np.finfo(np.float32 if model.signature.row_datatype == "float32" else np.float64).max
+        self._datatype = np.dtype(np.float64 if model.signature.user_datatype == "float64" else np.float32)
+        self._has_trees = model.trees is not None
         self._inputs = {
             column: model_input
             for model_input in model.signature.inputs
@@ -202,9 +230,11 @@ class _Columns:
     def recipes(self) -> list[_Recipe]:
         recipes: list[_Recipe]
         if not self._splits:
-            recipes = [self._unchanged, self._scaled, self._some_zeros]
+            recipes = [self._unchanged, self._scaled, self._decimal, self._some_zeros]
         else:
-            recipes = [self._on_threshold, self._near_threshold, self._some_zeros, self._extreme, self._unchanged]
+            recipes = [self._on_threshold, self._near_threshold, self._decimal, self._some_zeros, self._unchanged]
+        if self._has_trees:
+            recipes.append(self._extreme)
         if self._all_take_missing or any(one.takes_missing and not one.is_text for one in self._inputs.values()):
             recipes.append(self._some_missing)
         if any(splits.categories.size for splits in self._splits.values()):
@@ -223,9 +253,7 @@ class _Columns:
             return self._generator.choice(splits.categories, count)
         if splits.thresholds.size:
             return self._as_input(feature, self._between(splits.thresholds, count))
-        if self._inputs and self._inputs[feature].datatype == "float64":
-            return self._as_input(feature, self._generator.standard_normal(count))
-        return self._as_input(feature, self._generator.standard_normal(count, dtype=np.float32))
+        return self._as_input(feature, self._generator.standard_normal(count).astype(self._datatype))
 
     def harden(self, recipe: _Recipe, feature: int, plausible: np.ndarray) -> np.ndarray:
         """Return hard values, which ``recipe`` makes of plausible ones where the feature has something to make it
@@ -253,7 +281,7 @@ class _Columns:
         edges = np.concatenate([[thresholds[0] - spread], thresholds, [thresholds[-1] + spread]])
         gap = self._generator.integers(0, len(edges) - 1, count)
         values = edges[gap] + self._generator.random(count) * (edges[gap + 1] - edges[gap])
-        clipped: np.ndarray = np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(datatype)
+        clipped: np.ndarray = np.clip(values, -self._largest, self._largest).astype(datatype)
         return clipped
 
     def _some_unknown(self, feature: int, plausible: np.ndarray) -> np.ndarray:
@@ -276,11 +304,23 @@ class _Columns:
         return self._generator.choice(thresholds, plausible.size) if thresholds.size else plausible
 
     def _near_threshold(self, feature: int, plausible: np.ndarray) -> np.ndarray:
-        datatype = self._splits.get(feature, _NO_SPLITS).thresholds.dtype
-        side = self._generator.choice(np.array([-np.inf, np.inf], dtype=datatype), plausible.size)
-        neighbours = np.nextafter(self._on_threshold(feature, plausible), side)
-        clipped: np.ndarray = np.clip(neighbours, -_FLOAT32_MAX, _FLOAT32_MAX)
-        return clipped
+        """Return the neighbours of thresholds in their datatype and in float32, and the float32 nearest to them."""
+        exact = self._on_threshold(feature, plausible)
+        side = self._generator.choice(np.array([-np.inf, np.inf], dtype=np.float32), plausible.size)
+        with np.errstate(over="ignore"):
+            rounded = exact.astype(np.float32)
+            near = [np.nextafter(exact, side.astype(exact.dtype)), rounded, np.nextafter(rounded, side)]
+        return np.clip(np.choose(self._generator.integers(0, 3, plausible.size), near), -self._largest, self._largest)
+
+    def _decimal(self, feature: int, plausible: np.ndarray) -> np.ndarray:
+        """Return plausible values and thresholds, rounded to decimals."""
+        values = np.where(
+            self._generator.random(plausible.size) < 0.5, plausible, self._on_threshold(feature, plausible)
+        )
+        decimals = 10.0 ** self._generator.integers(0, _MAX_DECIMALS + 1, plausible.size)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded: np.ndarray = np.rint(values * decimals) / decimals
+        return np.where(np.isfinite(rounded), rounded, plausible)
 
     def _some_zeros(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
         return self._replace_some(plausible, _ZEROS, share=0.5)

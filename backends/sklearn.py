@@ -46,7 +46,7 @@ class SklearnBackend:
         return 0.1 + model.size_bytes / 1e9
 
     def cache_key(self) -> str:
-        return "1"
+        return "2"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         shutil.copyfile(model.file, workdir / "model.pkl")

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from servefit.backends.model.onnx_io import OnnxInterface
 from servefit.backends.model.sklearn_columns import Column, is_missing
 from servefit.backends.model.sklearn_frames import Frame, frame_of
@@ -23,19 +25,27 @@ from servefit.backends.model.sklearn_steps import rename_columns
 from servefit.backends.model.texts import TEXT
 from servefit.backends.model.types import Input, Library, Task
 from servefit.backends.onnx_gathering import Place, gathered
+from servefit.backends.parity import compare
+from servefit.backends.rows import parity_rows
 from servefit.backends.trees import readable, unpickled
 from servefit.backends.types import Availability, Settings, Target
-from servefit.errors import CompileFailed
+from servefit.errors import CompileFailed, OutputMismatch, RowsRefused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     import onnx
 
     from servefit.backends.model import Model, Signature
 
 _INPUT = "X"
+
+DATATYPES = ("float64", "float32")
+"""Of the numbers in the ONNX model, in the order in which they are tried. Estimators compute in float64, of which
+skl2onnx and ONNX Runtime lack some operators."""
+
+_ROWS = 256
+"""On which a converted estimator is compared before verification does. Chosen, not measured."""
 
 _OUTPUT_OF = {"predict_proba": 1, "decision_function": 1, "predict": 0}
 """Which output of a converted estimator is the prediction: the first is what ``predict`` gives, the second, where there
@@ -82,19 +92,54 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     CompileFailed with skl2onnx's own reason."""
     estimator, signature = unpickled(model), model.signature
     method = prediction_method(estimator, signature.task)
-    interface = write_onnx(estimator, signature, workdir / "model.onnx", backend, method=method)
-    return replace(
-        interface,
-        classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
-        second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
-    ).to_facts()
+    file = workdir / "model.onnx"
+    facts: Mapping[str, Any] | None = None
+    refused: CompileFailed | None = None
+    for floats in DATATYPES:
+        try:
+            interface = write_onnx(estimator, signature, file, backend, method=method, floats=floats)
+        except CompileFailed as error:
+            refused = refused or error
+            continue
+        facts = replace(
+            interface,
+            classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
+            second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
+        ).to_facts()
+        if _agrees(model, file, facts):
+            return facts
+    if facts is None:
+        raise refused or CompileFailed(backend, "skl2onnx writes nothing")
+    return facts  # verification tells by how much it is wrong
+
+
+def _agrees(model: Model, file: Path, facts: Mapping[str, Any]) -> bool:
+    """Return whether the ONNX model in ``file`` predicts hard rows as the estimator does. Where the estimator does not
+    take these, that is for verification to tell."""
+    from servefit.backends.onnx_native import NativePredictor
+    from servefit.backends.onnx_session import open_session
+    from servefit.backends.reference import reference
+
+    rows = parity_rows(model, count=_ROWS)
+    try:
+        expected = reference(model)(rows)
+    except RowsRefused:
+        return True
+    try:
+        got = NativePredictor(open_session(file, Target.CPU, Settings(threads=1)), facts).predict(
+            model.signature.as_rows(rows)
+        )
+        compare(model, "onnxruntime", expected, got, np.full(len(rows), "drawn rows"))
+    except (OutputMismatch, RowsRefused):
+        return False
+    return True
 
 
 def write_onnx(
-    estimator: Any, signature: Signature, file: Path, backend: str, *, method: str, floats: str = "float32"
+    estimator: Any, signature: Signature, file: Path, backend: str, *, method: str, floats: str
 ) -> OnnxInterface:
-    """Write what ``method`` of an estimator gives as an ONNX model, whose numbers are ``floats``; give how it is
-    called. ``signature`` says what its columns are. Raises CompileFailed with skl2onnx's own reason."""
+    """Write what ``method`` of an estimator gives as an ONNX model, whose numbers are ``floats``, one of DATATYPES;
+    give how it is called. ``signature`` says what its columns are. Raises CompileFailed with skl2onnx's own reason."""
     frame = frame_of(estimator)
     inputs = _inputs(signature, frame, floats)
     converted = _to_onnx(_as_converted(estimator, frame, inputs), inputs, method, backend)
@@ -123,8 +168,9 @@ def write_onnx(
 
 
 def _to_onnx(estimator: Any, inputs: Sequence[Input], method: str, backend: str) -> onnx.ModelProto:
-    from skl2onnx import to_onnx
+    from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
+    from sklearn.impute import SimpleImputer
 
     options: dict[int, dict[str, Any]] = {
         id(step): {"tokenexp": _WORDS[step.token_pattern]}
@@ -143,7 +189,12 @@ def _to_onnx(estimator: Any, inputs: Sequence[Input], method: str, backend: str)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of attributes of estimators that will be gone one day
-            converted: onnx.ModelProto = to_onnx(estimator, initial_types=types, options=options)
+            converted: onnx.ModelProto = convert_sklearn(
+                estimator,
+                initial_types=types,
+                options=options,
+                custom_conversion_functions={SimpleImputer: _convert_imputer},
+            )
     except Exception as error:  # skl2onnx has no base class for what it does not convert
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CompileFailed(backend, f"skl2onnx does not convert it: {reason[:300]}") from error
@@ -161,13 +212,13 @@ def _inputs(signature: Signature, frame: Frame | None, floats: str) -> tuple[Inp
         for nth, column in enumerate(frame.columns)
     ]
     return tuple(
-        replace(one, name=f"column_{nth}", datatype=_DATATYPES.get(one.datatype, floats), shape=(1,), known=())
+        replace(one, name=f"column_{nth}", datatype=_WHOLE.get(one.datatype, floats), shape=(1,), known=())
         for nth, one in enumerate(columns)
     )
 
 
-_DATATYPES = {TEXT: TEXT, "int32": "int64", "int64": "int64", "float64": "float64"}
-"""Of an ONNX input, for columns of which float32 does not hold every value."""
+_WHOLE = {TEXT: TEXT, "int32": "int64", "int64": "int64"}
+"""Of an ONNX input, for columns that are no floats."""
 
 
 def _as_converted(estimator: Any, frame: Frame | None, inputs: Sequence[Input]) -> Any:
@@ -260,6 +311,32 @@ def _told(column: Column, category: Any) -> str | float:
     if not column.is_text:
         return category if column.is_whole else float(category)
     return _MISSING if is_missing(category) else str(category)
+
+
+def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:
+    """Write an imputer of float64 as comparisons: skl2onnx rounds what it puts in to float32, and ONNX Runtime's
+    operator takes float32 alone. Others are written as skl2onnx does; this is one of its conversion functions."""
+    from onnx import TensorProto
+    from skl2onnx.common.data_types import DoubleTensorType
+    from skl2onnx.operator_converters.common import concatenate_variables
+    from skl2onnx.operator_converters.imputer_op import convert_sklearn_imputer
+
+    imputer = operator.raw_operator
+    values = np.asarray(imputer.statistics_)
+    of_float64 = isinstance(operator.inputs[0].type, DoubleTensorType) and values.dtype.kind == "f"
+    if (
+        not of_float64
+        or not is_missing(imputer.missing_values)
+        or imputer.add_indicator
+        or not np.isfinite(values).all()
+    ):
+        convert_sklearn_imputer(scope, operator, container)
+        return
+    given = concatenate_variables(scope, operator.inputs, container)
+    missing, instead = scope.get_unique_variable_name("missing"), scope.get_unique_variable_name("instead")
+    container.add_initializer(instead, TensorProto.DOUBLE, [1, len(values)], values.tolist())
+    container.add_node("IsNaN", [given], [missing], op_version=13)
+    container.add_node("Where", [missing, instead, given], [operator.outputs[0].full_name], op_version=9)
 
 
 def _set_locale(converted: onnx.ModelProto) -> None:

@@ -35,11 +35,12 @@ class TensorPredictor:
         interface, direct, count = self._interface, self._fed_directly, len(rows)
         if direct is None or len(self._outputs) > 1 or interface.output_is_maps or interface.batch not in (None, count):
             return onnx_io.predict(self._session, interface, rows)
-        feed = {direct.name: rows.reshape(count, *direct.shape)}
-        values: np.ndarray = self._session.run(self._outputs, feed)[0].reshape(count, -1)
+        values = rows if rows.dtype == direct.datatype else onnx_io.as_datatype(rows, direct.datatype)
+        feed = {direct.name: values.reshape(count, *direct.shape)}
+        predictions: np.ndarray = self._session.run(self._outputs, feed)[0].reshape(count, -1)
         if interface.second_class_only:
-            return values[:, 1]
-        return values[:, 0] if values.shape[1] == 1 else values
+            return predictions[:, 1]
+        return predictions[:, 0] if predictions.shape[1] == 1 else predictions
 
     def close(self) -> None:
         vars(self).clear()

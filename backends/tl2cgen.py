@@ -1,6 +1,6 @@
 """Tree ensembles compiled to machine code: TL2cgen writes C, the C compiler of this host makes a shared library of it.
 
-A small function of our own is compiled in with the trees. It takes float32 rows as they are, so that a call costs two
+A small function of our own is compiled in with the trees. It takes rows as they are, so that a call costs two
 microseconds around the trees instead of thirty.
 """
 
@@ -34,14 +34,17 @@ FLAGS = ("-O1", "-std=c99", "-fPIC", "-fopenmp")
 """-O3 takes a third longer on big ensembles, and the code is no faster: it is all branches."""
 NODES_PER_UNIT = 2000
 """Larger files make the compiler slower per node, and take more memory."""
+_MISSING_OF_32_BITS, _MISSING_OF_64_BITS = "int missing;", "int64_t missing;"
+"""TL2cgen marks a missing value by 32 bits of its place, which a float64 that is a number may have too. 64 such bits
+are no number."""
 CORE_SECONDS_PER_NODE = 6e-4
 """Of gcc, on one core; roughly, to leave out what would eat a job's budget."""
 
 _ENTRY = """#include "header.h"
-void servefit_predict(const float* rows, int64_t count, int threads, {type}* results) {{
+void servefit_predict(const {rows}* rows, int64_t count, int threads, {type}* results) {{
   #pragma omp parallel for num_threads(threads) if(threads > 1) schedule(static)
   for (int64_t row = 0; row < count; ++row) {{
-    const float* values = rows + row * {features};
+    const {rows}* values = rows + row * {features};
     {type}* result = results + row * N_TARGET * MAX_N_CLASS;
     union Entry entries[{features}];
     for (int column = 0; column < {features}; ++column) {{
@@ -85,14 +88,15 @@ class TL2cgenBackend:
         return 1.0 + nodes * CORE_SECONDS_PER_NODE / len(os.sched_getaffinity(0))
 
     def cache_key(self) -> str:
-        return f"1 {' '.join(compiler() or ())} {' '.join(FLAGS)} {cpu_features()}"
+        return f"2 {' '.join(compiler() or ())} {' '.join(FLAGS)} {cpu_features()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         trees = read_trees(model, self.name)
         nodes = 0 if model.trees is None else model.trees.nodes
         with tempfile.TemporaryDirectory(dir=workdir, prefix="build-") as folder:
             build = Path(folder)
-            _write_sources(trees, build, units=max(1, min(nodes // NODES_PER_UNIT, trees.num_tree)))
+            rows = model.signature.row_datatype
+            _write_sources(trees, build, rows, units=max(1, min(nodes // NODES_PER_UNIT, trees.num_tree)))
             _build(build, workdir / "model.so")
         return {**category_facts(model), **output_facts(model, trees), "type": trees.output_type}
 
@@ -110,15 +114,22 @@ def compiler() -> tuple[str, ...] | None:
     return None
 
 
-def _write_sources(trees: Any, folder: Path, *, units: int) -> None:
+def _write_sources(trees: Any, folder: Path, rows: str, *, units: int) -> None:
     import tl2cgen
 
     with warnings.catch_warnings():
         # TL2cgen reads checkpoints of an older Treelite and says so; what it reads wrongly, parity finds.
         warnings.simplefilter("ignore")
         tl2cgen.generate_c_code(trees, folder, {"parallel_comp": units})
-    kind = {"float32": "float", "float64": "double"}[trees.output_type]
-    (folder / "entry.c").write_text(_ENTRY.format(features=trees.num_feature, type=kind))
+    if rows == "float64":
+        header = folder / "header.h"
+        declared = header.read_text()
+        if declared.count(_MISSING_OF_32_BITS) != 1:
+            raise CompileFailed("tl2cgen", "this version marks missing values in another way than is known")
+        header.write_text(declared.replace(_MISSING_OF_32_BITS, _MISSING_OF_64_BITS))
+    kinds = {"float32": "float", "float64": "double"}
+    entry = _ENTRY.format(features=trees.num_feature, type=kinds[trees.output_type], rows=kinds[rows])
+    (folder / "entry.c").write_text(entry)
 
 
 def _build(folder: Path, library: Path) -> None:

@@ -47,7 +47,7 @@ class TreeliteBackend:
         return 0.5 + model.size_bytes / 1e8
 
     def cache_key(self) -> str:
-        return "1"
+        return "2"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         trees = read_trees(model, self.name)

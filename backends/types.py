@@ -108,9 +108,10 @@ class Predictor(Protocol):
     """A loaded model. It is used by one process and one calling thread."""
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Predict C-contiguous float32 ``rows`` of shape (n, features), at least one row, NaN meaning missing. Those of
-        an ONNX model are of the datatype that its ``signature.row_datatype`` names: int64 or float64 where float32 does
-        not hold all that it takes.
+        """Predict C-contiguous ``rows`` of shape (n, features), at least one row, NaN meaning missing. They are of the
+        datatype that ``signature.row_datatype`` of the model names: float32; float64 where the model's own library
+        compares or computes in float64, as LightGBM and most of scikit-learn do; int64 or float64 where float32 does
+        not hold all that an ONNX model takes.
 
         Gives (n,) or (n, outputs) floats, as the reference does (whole numbers where an ONNX model's output has
         them): a probability of the second class for a binary

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 TIMEOUT_S = 300.0
 """Rows are few, but a row of a network may take a second, and a library as long to import. Chosen, not measured."""
 
-_SCHEMA = 4
+_SCHEMA = 5
 """Raise it when predictions that are kept are not to be used any more."""
 DRAWN_ROWS, MAX_PAYLOAD_ROWS = 1024, 4096
 """A longer payload is checked on so many of its rows, evenly spaced."""
@@ -85,7 +85,8 @@ _DOING = {
 
 @dataclass(frozen=True, slots=True)
 class RowSet:
-    """Rows to compare on, (n, features), and where each comes from, (n,) strings."""
+    """Rows to compare on, (n, features), as a user has them, and where each comes from, (n,) strings. The model's own
+    library gets them as they are, and an artifact as an endpoint hands them to it."""
 
     rows: np.ndarray
     kinds: np.ndarray
@@ -165,7 +166,8 @@ def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agr
     moved: Sequence[np.ndarray | None] = [None] * len(sets)
     if _may_be_nudged(model):
         moved = _reference_predictions(model, name, [nudged_rows(model, each.rows) for each in sets])
-    got = in_child(name, "predict_candidate", artifact, [each.rows for each in sets])
+    served = [model.signature.as_rows(each.rows) for each in sets]
+    got = in_child(name, "predict_candidate", artifact, served)
     agreements = []
     for each, reference, nudged, predictions in zip(sets, expected, moved, got, strict=True):
         try:
@@ -214,9 +216,11 @@ def _agreement(
 
 
 def _may_be_nudged(model: Model) -> bool:
-    """Return whether what a rounding of the input does to predictions tells how far two runtimes may differ. Where
-    numbers are quantised as they come in, it does all and nothing."""
-    return _is_network(model) and not model.batch_dependent and not _is_of_whole_numbers(model)
+    """Return whether what a rounding of the input to float32 does to predictions tells how far two runtimes may differ.
+    Where numbers are quantised as they come in, it does all and nothing; and estimators of scikit-learn take float64
+    without rounding it."""
+    rounds = _is_network(model) and model.library is not Library.SKLEARN
+    return rounds and not model.batch_dependent and not _is_of_whole_numbers(model)
 
 
 def _is_of_whole_numbers(model: Model) -> bool:
@@ -292,7 +296,7 @@ def _reference_alone(model: Model, backend: str, rows: np.ndarray) -> np.ndarray
 
 def _reference_file(model: Model, rows: np.ndarray) -> Path:
     version = find_backend(model.reference).probe().version
-    identity = f"{_SCHEMA} {model.digest} {model.reference} {version} {rows.shape} ".encode()
+    identity = f"{_SCHEMA} {model.digest} {model.reference} {version} {rows.dtype} {rows.shape} ".encode()
     return state.state_folder("references") / sha256(identity + rows.tobytes()).hexdigest()[:40]
 
 

@@ -91,8 +91,8 @@ class Booster:
         self._call("XGBoosterSaveModel", os.fsencode(file))
 
     def predict(self, rows: np.ndarray, *, threads: int = 1) -> np.ndarray:
-        """Predict C-contiguous float32 ``rows`` (n, features) through a DMatrix, a copy of them, as ``Booster.predict``
-        of the Python package does: (n,) or (n, outputs) float32."""
+        """Predict C-contiguous float32 or float64 ``rows`` (n, features) through a DMatrix, a copy of them which the
+        library rounds to float32, as ``Booster.predict`` of the Python package does: (n,) or (n, outputs) float32."""
         matrix = ctypes.c_void_p()
         options = b'{"missing": NaN, "nthread": %d}' % threads
         self._check(self.library.XGDMatrixCreateFromDense(array_interface(rows), options, ctypes.byref(matrix)))
@@ -138,10 +138,11 @@ class Results:
 
 
 def array_interface(rows: np.ndarray) -> bytes:
-    """Return the description of C-contiguous float32 ``rows`` that the library reads."""
-    return b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3, "strides": null}' % (
+    """Return the description of C-contiguous float32 or float64 ``rows`` that the library reads."""
+    return b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f%d", "version": 3, "strides": null}' % (
         rows.ctypes.data,
         *rows.shape,
+        rows.itemsize,
     )
 
 

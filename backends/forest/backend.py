@@ -60,7 +60,7 @@ class ForestBackend:
         return (CONVERTING_S if model.ends_in_trees else 0.5) + nodes * _SECONDS_PER_NODE
 
     def cache_key(self) -> str:
-        return f"2, {converter()}"
+        return f"3, {converter()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if not model.ends_in_trees:
@@ -78,8 +78,8 @@ class ForestBackend:
         outputs, categories = output_facts(model, trees), category_facts(model)
         # An output that nobody asks for is not computed, unless the others depend on it.
         alone = outputs["column"] if header(trees, "postprocessor").startswith("identity") else None
-        wide = model.signature.row_datatype == "float64"
-        ensemble = read_ensemble(trees, column=alone, wide_values=wide)
+        rows = model.signature.row_datatype
+        ensemble = read_ensemble(trees, column=alone, wide_values=rows == "float64")
         if ensemble.outputs != (1 if alone is not None else outputs["values"]):
             raise CompileFailed(self.name, "its targets have different numbers of classes")
         facts = write_forest(
@@ -88,7 +88,8 @@ class ForestBackend:
             read_finish(trees, column=alone, outlier_offset=outputs["outlier_offset"]),
             truncated_categories=categories["negative_fractions_are_zero"],
         )
-        return {**facts, "outputs": ensemble.outputs, "column": None if alone is not None else outputs["column"]}
+        column = None if alone is not None else outputs["column"]
+        return {**facts, "outputs": ensemble.outputs, "column": column, "rows": rows}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
         predictor = _Predictor(artifact, settings.threads)
@@ -96,7 +97,7 @@ class ForestBackend:
             return predictor
         from servefit.backends.pipeline_steps import AfterSteps
 
-        return AfterSteps(artifact.folder, artifact.facts["steps"], settings, predictor)
+        return AfterSteps(artifact.folder, artifact.facts["steps"], settings, predictor, artifact.facts["rows"])
 
 
 class _Predictor:

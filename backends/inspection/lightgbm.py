@@ -28,7 +28,7 @@ def inspect_lightgbm(path: Path, folder: Path) -> Inspection:
     forest = forest_of(lightgbm_text.trees_of(text), features)
     forest.save_splits(folder / "splits.npz")
     booster = lightgbm.Booster(model_file=str(path))
-    rows = np.zeros((3, features), dtype=np.float32)
+    rows = np.zeros((3, features))
     rows[1], rows[2] = 1, np.nan
     predictions = np.asarray(booster.predict(rows, num_threads=1))
     objective = text.header.get("objective", "custom").split()[0]
@@ -39,6 +39,7 @@ def inspect_lightgbm(path: Path, folder: Path) -> Inspection:
             features=features,
             outputs=1 if predictions.ndim == 1 else predictions.shape[1],
             feature_names=_feature_names(booster.feature_name()),
+            table_datatype="float64",
         ),
         trees=TreeStructure(
             trees=forest.trees,

@@ -16,6 +16,7 @@ from servefit.backends.inspection.batches import with_batch_dependence
 from servefit.backends.inspection.forest import Forest, Tree, forest_of, treelite_trees
 from servefit.backends.inspection.frames import inspect_frame
 from servefit.backends.inspection.lightgbm import inspect_lightgbm
+from servefit.backends.inspection.marks import as_splits, marks_of
 from servefit.backends.inspection.xgboost import inspect_xgboost
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
@@ -108,7 +109,8 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     frame = frame_of(estimator)
     if frame is not None:
         found = inspect_frame(frame, task, path, lambda rows: _predict_once(estimator, task, rows, frame))
-        return replace(found, ends_in_trees=_ends_in_trees(estimator))
+        found = replace(found, ends_in_trees=_ends_in_trees(estimator))
+        return _with_marks(found, _marks_of_frame(estimator, frame, found.signature), folder)
     features = getattr(estimator, "n_features_in_", None)
     if features is None:
         raise UnsupportedModel(f"a {name} that does not take rows of numbers")
@@ -125,6 +127,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
             outputs=1 if predictions.ndim == 1 else predictions.shape[1],
             feature_names=tuple(str(each) for each in getattr(estimator, "feature_names_in_", ())),
             accepts_missing=_accepts_missing(estimator, task, features),
+            table_datatype="float32" if _rounds_to_float32(estimator) else "float64",
         ),
         trees=None if forest is None else _structure(name, forest),
         splits_name=None if forest is None else "splits.npz",
@@ -133,10 +136,31 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     if forest is not None:
         return inspection  # trees look at one row at a time
     try:
-        return with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
+        inspection = with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
+        return _with_marks(inspection, marks_of(estimator, int(features)), folder)
     except (ValueError, TypeError) as error:
         remedy = "have its first step make numbers that it takes of negative ones too, as they are drawn"
         raise _not_predicted(name, "numbers of either sign", error, remedy) from error
+
+
+def _marks_of_frame(estimator: Any, frame: Frame, signature: Signature) -> dict[int, np.ndarray]:
+    """Return the marks of an estimator of columns of different kinds, by the column of its rows."""
+    marks = marks_of(estimator, frame.width)
+    starts = [one.start for one in signature.inputs] or range(len(frame.columns))
+    whole = {one.start for one in signature.inputs if one.is_text or one.is_whole}
+    return {
+        start: marks[column.position]
+        for column, start in zip(frame.columns, starts, strict=True)
+        if column.position in marks and start not in whole
+    }
+
+
+def _with_marks(inspection: Inspection, marks: dict[int, np.ndarray], folder: Path) -> Inspection:
+    """Return ``inspection`` with ``marks`` as the values that rows are drawn around."""
+    if not marks:
+        return inspection
+    as_splits(marks).save_splits(folder / "splits.npz")
+    return replace(inspection, splits_name="splits.npz")
 
 
 def _task(estimator: Any, name: str) -> Task:
@@ -173,7 +197,7 @@ def _predict_once(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | N
 def _predict_zeros(estimator: Any, task: Task, features: int) -> np.ndarray:
     """Raises UnsupportedModel for an estimator that does not take rows of numbers, though nothing says so before."""
     try:
-        return _predict_once(estimator, task, np.zeros((2, features), dtype=np.float32))
+        return _predict_once(estimator, task, np.zeros((2, features)))
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         remedy = "if it takes columns by name, or texts, make the steps that take them the first of a pipeline"
         raise _not_predicted(type(estimator).__name__, f"rows of {features} numbers", error, remedy) from error
@@ -187,7 +211,7 @@ def _not_predicted(name: str, what: str, error: Exception, remedy: str) -> Unsup
 def _accepts_missing(estimator: Any, task: Task, features: int) -> bool:
     """Find out by trying: what estimators say of themselves depends on the version, and on what they were fitted on."""
     try:
-        predictions = _predict_once(estimator, task, np.full((1, features), np.nan, dtype=np.float32))
+        predictions = _predict_once(estimator, task, np.full((1, features), np.nan))
     except (ValueError, TypeError):
         return False
     return bool(np.isfinite(predictions).all())
@@ -218,6 +242,15 @@ def _single_tree(tree: Any) -> Iterator[Tree]:
         category_features=np.empty(0, np.int64),
         categories=np.empty(0, np.int64),
     )
+
+
+def _rounds_to_float32(estimator: Any) -> bool:
+    """Return whether it rounds all that it is given to float32, before it does anything with it: trees of scikit-learn
+    do, alone and in ensembles of trees, but for those that look at bins."""
+    name = type(estimator).__name__
+    if name.startswith("HistGradientBoosting"):
+        return False
+    return hasattr(estimator, "tree_") or name in SKLEARN_ENSEMBLES
 
 
 def _ends_in_trees(estimator: Any) -> bool:

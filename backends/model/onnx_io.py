@@ -141,7 +141,7 @@ def feeds(interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int] |
     take."""
     blocks = interface.packing.unpack(rows, sizes or {})
     fed = {
-        one.name: block if one.is_text else np.ascontiguousarray(block, dtype=one.datatype)
+        one.name: block if one.is_text else as_datatype(block, one.datatype)
         for one, block in zip(interface.inputs, blocks, strict=True)
     }
     if interface.packing.has_texts:
@@ -150,6 +150,15 @@ def feeds(interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int] |
     for column, name, position, values in interface.closed_columns:
         _refuse_others(fed[name].reshape(len(rows), -1)[:, position], values, column)
     return fed
+
+
+def as_datatype(values: np.ndarray, datatype: str) -> np.ndarray:
+    """Return numbers as an input takes them, C-contiguous. Raises RowsRefused for one that is too large for it."""
+    try:
+        with np.errstate(over="raise"):
+            return np.ascontiguousarray(values, dtype=datatype)
+    except FloatingPointError as error:
+        raise RowsRefused("onnxruntime", f"a number is beyond {datatype}, in which the model is computed") from error
 
 
 def _replace_missing(fed: Mapping[str, np.ndarray], interface: OnnxInterface) -> None:

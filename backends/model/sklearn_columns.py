@@ -45,7 +45,7 @@ class Column:
     ``categories`` are all that an encoder was fitted on, in its order, NaN and None among them; ``closed`` says that it
     refuses others. ``words`` are those of a vectorizer. ``imputed`` is what an imputer puts in the place of a missing
     text, and ``imputes_none`` says that it takes None for one, and not NaN. ``lowered`` says that all that it goes
-    through make lower case of it first, ``exact`` that its numbers are not to be rounded to float32.
+    through make lower case of it first.
     """
 
     name: str
@@ -58,14 +58,11 @@ class Column:
     imputed: str | None = None
     imputes_none: bool = False
     lowered: bool = False
-    exact: bool = False
 
     @property
-    def fits_float32(self) -> bool:
-        """True if float32 holds all its categories, so that none is taken for an unknown one."""
-        numbers = (each for each in self.categories if isinstance(each, int | float) and not isnan(each))
-        with np.errstate(over="ignore"):
-            return all(float(np.float32(each)) == each for each in numbers)
+    def fits_float64(self) -> bool:
+        """True if float64 holds all its categories, so that none is taken for an unknown one."""
+        return all(float(each) == each for each in self.categories if isinstance(each, int))
 
     @property
     def is_whole(self) -> bool:
@@ -77,7 +74,7 @@ class Column:
         if self.is_text:
             return TEXT
         if not self.is_whole:
-            return "float32" if self.fits_float32 and not self.exact else "float64"
+            return "float64"
         return next(
             (kind for kind in ("int16", "int32") if all(abs(each) <= np.iinfo(kind).max for each in self.categories)),
             "int64",
@@ -143,7 +140,7 @@ def columns_of(estimator: Any) -> EstimatorColumns | None:
                 found = _column(transformer, position, called(names, nth))
                 columns[nth] = found if nth not in columns else _merged(columns[nth], found)
     told = tuple(replace(columns[nth], position=nth) for nth in sorted(columns))
-    if not by_name and all(not column.is_text and column.fits_float32 for column in told):
+    if not by_name and all(not column.is_text and column.fits_float64 for column in told):
         return None
     return EstimatorColumns(columns=told, width=count, has_names=bool(names))
 

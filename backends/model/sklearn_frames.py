@@ -13,7 +13,6 @@ import numpy as np
 
 from servefit.backends.model.packing import Packing
 from servefit.backends.model.sklearn_columns import Column, columns_of
-from servefit.backends.model.sklearn_steps import compares_float64
 from servefit.backends.model.texts import TEXT_SIZE
 from servefit.backends.model.types import Input, Size
 
@@ -34,7 +33,7 @@ class Frame:
     @cached_property
     def is_table(self) -> bool:
         """True if rows are a table of numbers, as those of other estimators are."""
-        if self.has_texts or not all(column.fits_float32 for column in self.columns):
+        if self.has_texts or not all(column.fits_float64 for column in self.columns):
             return False
         return len(self.columns) == 1 or not any(column.categories for column in self.columns)
 
@@ -42,7 +41,7 @@ class Frame:
     def signature_parts(self) -> dict[str, Any]:
         """What a signature says of the columns: features, inputs and sizes."""
         if self.is_table:
-            return {"features": len(self.columns)}
+            return {"features": len(self.columns), "table_datatype": "float64"}
         inputs = tuple(column.as_input() for column in self.columns)
         if not self.has_texts:
             placed = tuple(replace(one, start=nth, stop=nth + 1) for nth, one in enumerate(inputs))
@@ -109,7 +108,4 @@ def frame_of(estimator: Any) -> Frame | None:
     if found is None:
         return None
     form = "texts" if found.is_list else "frame" if found.has_names else "matrix"
-    frame = Frame(found.columns, form, found.width)
-    if frame.is_table or not compares_float64(estimator):
-        return frame
-    return replace(frame, columns=tuple(replace(column, exact=True) for column in frame.columns))
+    return Frame(found.columns, form, found.width)

@@ -25,12 +25,6 @@ def last_of(estimator: Any) -> Any:
     return estimator
 
 
-def compares_float64(estimator: Any) -> bool:
-    """Return whether it ends in trees that do not round what they compare to float32: thresholds are values that
-    occur, and a value that is rounded is above one that it is equal to."""
-    return type(last_of(estimator)).__name__.startswith("HistGradientBoosting")
-
-
 def steps_of(transformer: Any) -> Iterator[Any]:
     """Yield the transformers that a column goes through, one after the other, or side by side."""
     for _, step in getattr(transformer, "steps", ()):

@@ -17,6 +17,8 @@ from servefit.stored import Stored
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
+
     from servefit.backends.model.packing import Packing
 
 
@@ -194,8 +196,10 @@ class Signature(Stored, frozen=True, kw_only=True):
     - tensor: the network's outputs, flattened, one after the other.
 
     ``accepts_missing`` says whether NaN may be sent, in every column. ``inputs`` are those of an ONNX model, in its
-    order, which share the columns of a row out among them; every other model has one, a table of float32 columns, and
-    lists none.
+    order, which share the columns of a row out among them; every other model has one, a table of numbers, and lists
+    none. ``table_datatype`` is NumPy's name of the datatype of such a table: the one in which the model's own library
+    computes with the numbers of a user, which are float64. XGBoost and the trees of scikit-learn round them to float32
+    first; LightGBM and the other estimators of scikit-learn compare and compute in float64.
     ``integer_features`` are the columns of inputs that take whole numbers. ``output_datatype`` is NumPy's name of the
     datatype in which predictions are told: that of an ONNX model's output, and float32 for all others.
 
@@ -218,6 +222,7 @@ class Signature(Stored, frozen=True, kw_only=True):
     accepts_missing: bool = True
     integer_features: tuple[int, ...] = ()
     inputs: tuple[Input, ...] = ()
+    table_datatype: str = "float32"
     output_datatype: str = "float32"
     sizes: tuple[Size, ...] = ()
     output_tensors: tuple[Output, ...] = ()
@@ -231,17 +236,32 @@ class Signature(Stored, frozen=True, kw_only=True):
         return bool(self.sizes) and not self.output_tensors and all(one.shape in ((), (1,)) for one in self.inputs)
 
     @property
-    def takes_any_float32(self) -> bool:
-        """True if rows are float32, and each finite one is a value that every input takes: so it is with tables."""
-        for each in self.inputs:
-            if each.datatype != "float32":
-                return False
-        return not self.integer_features and not self.sizes
+    def takes_any_float(self) -> bool:
+        """True if rows are float32 or float64, and each finite one is a value that every input takes: so it is with
+        tables."""
+        if self.integer_features or self.sizes:
+            return False
+        datatype = self.row_datatype
+        return not any(each.datatype != datatype or each.is_whole for each in self.inputs)
 
     @property
     def row_datatype(self) -> str:
         """NumPy's name of the datatype of rows: see :func:`row_datatype`."""
-        return row_datatype(self.inputs)
+        return row_datatype(self.inputs) if self.inputs else self.table_datatype
+
+    @property
+    def user_datatype(self) -> str:
+        """NumPy's name of the datatype of rows as a user has them: the numbers of a table are float64, whatever is made
+        of them then."""
+        return self.row_datatype if self.inputs else "float64"
+
+    def as_rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Return rows of ``user_datatype`` as predictors take them: C-contiguous, of ``row_datatype``. This is the only
+        rounding that there is before the model."""
+        import numpy as np
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.ascontiguousarray(numbers, dtype=self.row_datatype)
 
     @property
     def row_shape(self) -> tuple[int, ...]:

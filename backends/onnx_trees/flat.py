@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,14 +51,17 @@ class FlatTrees:
         )
 
 
-def flatten(trees: treelite.Model) -> FlatTrees:
-    """Return the nodes of all trees, with averaging worked into the leaves."""
+def flatten(trees: treelite.Model, datatype: type[np.floating[Any]]) -> FlatTrees:
+    """Return the nodes of all trees, with averaging worked into the leaves. Values and leaves are of ``datatype``, that
+    of the rows."""
     outputs = TreeOutputs(trees)
-    parts = [_tree(trees, number, outputs) for number in range(trees.num_tree)]
+    parts = [_tree(trees, number, outputs, datatype) for number in range(trees.num_tree)]
     return FlatTrees(**{name: np.concatenate([part[name] for part in parts]) for name in FlatTrees.__slots__})
 
 
-def _tree(trees: treelite.Model, number: int, outputs: TreeOutputs) -> dict[str, np.ndarray]:
+def _tree(
+    trees: treelite.Model, number: int, outputs: TreeOutputs, datatype: type[np.floating[Any]]
+) -> dict[str, np.ndarray]:
     get = trees.get_tree_accessor(number).get_field
     kind, left, right = get("node_type"), get("cleft").astype(np.int64), get("cright").astype(np.int64)
     count = len(kind)
@@ -67,13 +70,14 @@ def _tree(trees: treelite.Model, number: int, outputs: TreeOutputs) -> dict[str,
         "tree": np.full(count, number),
         "node": np.arange(count),
         "feature": np.where(kind == 0, 0, get("split_index")),
-        "value": _float32_thresholds(get("threshold"), mode),
+        "value": _thresholds(get("threshold"), mode, datatype),
         "mode": mode,
         "true": np.where(kind == 0, 0, left),
         "false": np.where(kind == 0, 0, right),
         "missing_is_true": (kind != 0) & (get("default_left") != 0),
     }
-    tree.update(_leaves(get("leaf_value"), get("leaf_vector"), np.flatnonzero(kind == 0), number, outputs))
+    leaves = _leaves(get("leaf_value"), get("leaf_vector"), np.flatnonzero(kind == 0), number, outputs)
+    tree.update({**leaves, "leaf_value": leaves["leaf_value"].astype(datatype)})
     if (kind == _CATEGORICAL).any():
         lists = (
             get("category_list"),
@@ -84,19 +88,19 @@ def _tree(trees: treelite.Model, number: int, outputs: TreeOutputs) -> dict[str,
     return tree
 
 
-def _float32_thresholds(thresholds: np.ndarray, mode: np.ndarray) -> np.ndarray:
-    """Round float64 thresholds so that no float32 input changes sides.
+def _thresholds(thresholds: np.ndarray, mode: np.ndarray, datatype: type[np.floating[Any]]) -> np.ndarray:
+    """Return float64 thresholds as ``datatype``, rounded so that no input of that changes sides.
 
     For x <= t the largest float32 not above t decides alike for every float32 x, for x < t the smallest not below it;
     >= and > are their complements.
     """
     with np.errstate(over="ignore"):
-        rounded = thresholds.astype(np.float32)
+        rounded = thresholds.astype(datatype)
     back = rounded.astype(np.float64)
     down = np.isin(mode, (LESS_OR_EQUAL, "BRANCH_GT")) & (back > thresholds)
     up = np.isin(mode, (LESS, "BRANCH_GTE")) & (back < thresholds)
-    rounded[down] = np.nextafter(rounded[down], np.float32(-np.inf))
-    rounded[up] = np.nextafter(rounded[up], np.float32(np.inf))
+    rounded[down] = np.nextafter(rounded[down], datatype(-np.inf))
+    rounded[up] = np.nextafter(rounded[up], datatype(np.inf))
     return rounded
 
 
@@ -110,7 +114,7 @@ def _leaves(
         "leaf_tree": np.full(len(leaves) * len(targets), number),
         "leaf_node": np.repeat(leaves, len(targets)),
         "leaf_output": np.tile(targets, len(leaves)),
-        "leaf_value": (added * np.tile(outputs.scale[targets], len(leaves))).astype(np.float32),
+        "leaf_value": added * np.tile(outputs.scale[targets], len(leaves)),
     }
 
 
@@ -132,13 +136,13 @@ def _expand_categories(
     }
     count = len(tree["node"])
     for split in splits:
-        listed = categories[begins[split] : ends[split]].astype(np.float32)
+        listed = categories[begins[split] : ends[split]].astype(tree["value"].dtype)
         left, right, missing_left = tree["true"][split], tree["false"][split], tree["missing_is_true"][split]
         match, other = (right, left) if matches_go_right[split] else (left, right)
         missing_matches = bool(missing_left) != bool(matches_go_right[split])
         if not listed.size:
             # Nothing matches: NaN equals nothing, so this test is only ever true for a missing value.
-            listed = np.array([np.nan], dtype=np.float32)
+            listed = np.array([np.nan], dtype=tree["value"].dtype)
         added = len(listed) - 1
         others = np.append(count + np.arange(added), other)
         tree["value"][split], tree["mode"][split] = listed[0], EQUAL

@@ -17,14 +17,17 @@ INPUT, OUTPUT = "rows", "predictions"
 _IR_VERSION, _OPSET, _ML_OPSET = 8, 17, 3
 
 
-def onnx_model(trees: treelite.Model, *, column: int | None, outlier_offset: float | None) -> onnx.ModelProto:
-    """Convert ``trees``. The input "rows" is (n, features) float32, NaN meaning missing; the output "predictions" is
-    (n, outputs) float32: all outputs, or that of ``column`` alone. With an offset it is scikit-learn's decision
-    function of outliers. Raises CompileFailed for a post-processor without ONNX nodes."""
+def onnx_model(
+    trees: treelite.Model, *, column: int | None, outlier_offset: float | None, rows: str = "float32"
+) -> onnx.ModelProto:
+    """Convert ``trees``. The input "rows" is (n, features) of the datatype ``rows``, float32 or float64, NaN meaning
+    missing; the output "predictions" is (n, outputs) float32: all outputs, or that of ``column`` alone. With an offset
+    it is scikit-learn's decision function of outliers. Raises CompileFailed for a post-processor without ONNX nodes."""
     import onnx
 
-    base_scores = np.atleast_1d(trees.get_header_accessor().get_field("base_scores")).astype(np.float32)
-    flat = flatten(trees)
+    datatype = np.float64 if rows == "float64" else np.float32
+    base_scores = np.atleast_1d(trees.get_header_accessor().get_field("base_scores")).astype(datatype)
+    flat = flatten(trees, datatype)
     if column is not None:
         base_scores, flat = base_scores[column : column + 1], flat.only_output(column)
     nodes = postprocess(trees, "margins")
@@ -37,7 +40,11 @@ def onnx_model(trees: treelite.Model, *, column: int | None, outlier_offset: flo
     graph = onnx.helper.make_graph(
         [ensemble, *nodes.nodes],
         "trees",
-        [onnx.helper.make_tensor_value_info(INPUT, kind, [None, trees.num_feature])],
+        [
+            onnx.helper.make_tensor_value_info(
+                INPUT, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(rows)), [None, trees.num_feature]
+            )
+        ],
         [onnx.helper.make_tensor_value_info(OUTPUT, kind, [None, len(base_scores)])],
         nodes.constants,
     )
@@ -47,6 +54,7 @@ def onnx_model(trees: treelite.Model, *, column: int | None, outlier_offset: flo
 
 def _ensemble(flat: FlatTrees, base_scores: np.ndarray) -> onnx.NodeProto:
     import onnx
+    import onnx.numpy_helper
 
     node = onnx.helper.make_node("TreeEnsembleRegressor", [INPUT], ["margins"], domain="ai.onnx.ml")
 
@@ -59,6 +67,10 @@ def _ensemble(flat: FlatTrees, base_scores: np.ndarray) -> onnx.NodeProto:
         elif values.dtype == object:
             attribute.type = onnx.AttributeProto.STRINGS
             attribute.strings.extend(value.encode() for value in values)
+        elif values.dtype == np.float64:
+            attribute.name = f"{name}_as_tensor"
+            attribute.type = onnx.AttributeProto.TENSOR
+            attribute.t.CopyFrom(onnx.numpy_helper.from_array(values))
         elif values.dtype == np.float32:
             attribute.type = onnx.AttributeProto.FLOATS
             attribute.floats.extend(values.tolist())

@@ -1,5 +1,5 @@
 """From the cells of a request to rows that the model takes: the quick ways, for requests that are as they should be and
-models that take any float32.
+models that take any float32 or float64.
 
 Everything here gives None for what is not so plain: then the payload reader of ``backends.payload`` is asked, which
 takes more shapes, keeps whole numbers as they are for models that take such, and says in one sentence what is wrong
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from servefit.serving.config import Limits
 
 Cell: TypeAlias = float | None
-FLOAT32 = np.dtype("<f4")
+FLOATS = {"float32": (np.dtype("<f4"), "f"), "float64": (np.dtype("<f8"), "d")}
+"""The datatypes of rows that the quick ways make, for NumPy and for ``struct``."""
 
 JSON_MARKS = b",[{"
 """The bytes that separate values in JSON, or begin lists of them: see ``refuse_crowded``."""
@@ -80,16 +81,17 @@ MAX_ORDINARY_BYTES = len("1e-310,") * _FEW_EXPONENTS
 
 
 def packed_rows(cells: Sequence[Any], signature: Signature) -> np.ndarray | None:
-    """Return ``cells``, lists of finite floats and None (missing), as C-contiguous float32 (rows, features); None where
-    they are something else, beyond float32, more or fewer in a row than the model has features, or not what it takes,
-    and for a model that does not take any float32.
+    """Return ``cells``, lists of finite floats and None (missing), as C-contiguous rows of float32 or float64, (rows,
+    features); None where they are something else, beyond float32 where rows are, more or fewer in a row than the model
+    has features, or not what it takes, and for a model that does not take any float.
 
     A typed decoder has to see to it that no float is infinite and none a boolean: those would get through.
     """
-    if (signature.inputs or signature.integer_features) and not signature.takes_any_float32:
+    if (signature.inputs or signature.integer_features) and not signature.takes_any_float:
         return None
+    datatype, letter = FLOATS[signature.row_datatype]
     # Packing checks the number and the range of the cells at half the price of np.array.
-    layout = f"<{signature.features}f"
+    layout = f"<{signature.features}{letter}"
     try:
         try:
             content = bytearray().join([struct.pack(layout, *row) for row in cells])
@@ -100,7 +102,7 @@ def packed_rows(cells: Sequence[Any], signature: Signature) -> np.ndarray | None
             content = bytearray().join([struct.pack(layout, *row) for row in complete])
     except (struct.error, OverflowError, TypeError):
         return None
-    return np.ndarray((len(cells), signature.features), FLOAT32, content) if cells else None
+    return np.ndarray((len(cells), signature.features), datatype, content) if cells else None
 
 
 def raise_for_extreme_numbers(text: bytes) -> None:
@@ -113,14 +115,25 @@ def raise_for_extreme_numbers(text: bytes) -> None:
         raise msgspec.DecodeError("numbers near the ends of float64")
 
 
-def finite_rows(content: bytes | memoryview, count: int, signature: Signature) -> np.ndarray | None:
-    """Return the rows in the bytes of ``count`` rows of float32, or None where one is infinite, or missing where the
-    model takes no missing values. The model has to take any float32."""
-    rows = np.ndarray((count, signature.features), FLOAT32, bytearray(content))
-    if rows.size <= _FEW_VALUES and math.isfinite(sum(struct.unpack(f"<{rows.size}f", content))):
-        return rows
-    wrong = np.isinf(rows).any() if signature.accepts_missing else not np.isfinite(rows).all()
-    return None if wrong else rows
+def finite_rows(
+    content: bytes | memoryview, datatype: np.dtype[Any], count: int, signature: Signature
+) -> np.ndarray | None:
+    """Return the rows in the bytes of ``count`` rows of the ``datatype`` float32 or float64; None where one is
+    infinite, or missing where the model takes no missing values, where the rows of the model hold less than the
+    datatype, and for a model that does not take any float."""
+    if (signature.inputs or signature.integer_features) and not signature.takes_any_float:
+        return None
+    wanted, _ = FLOATS[signature.row_datatype]
+    if datatype not in (wanted, FLOATS["float32"][0]):
+        return None
+    rows = np.ndarray((count, signature.features), datatype, bytearray(content))
+    few = rows.size <= _FEW_VALUES
+    if not few or not math.isfinite(sum(struct.unpack(f"<{rows.size}{datatype.char}", content))):
+        wrong = np.isinf(rows).any() if signature.accepts_missing else not np.isfinite(rows).all()
+        if wrong:
+            return None
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a missing value too
+        return rows.astype(wanted, copy=False)
 
 
 def raise_for_long_text(text: bytes) -> None:

@@ -70,7 +70,7 @@ def inputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:
         return [(each.name, datatype_of(each.datatype), (1,)) for each in signature.inputs]
     if len(signature.inputs) > 1 or signature.output_tensors:
         return [(each.name, datatype_of(each.datatype), _sizes(each)) for each in signature.inputs]
-    only = signature.inputs[0].datatype if signature.inputs else "float32"
+    only = signature.inputs[0].datatype if signature.inputs else signature.table_datatype
     return [(INPUT, datatype_of(only), (signature.features,))]
 
 

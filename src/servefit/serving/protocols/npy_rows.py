@@ -17,7 +17,6 @@ from servefit.backends.payload.tensors import rows_of_arrays
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import TakesLong
 from servefit.serving.rows import (
-    FLOAT32,
     check_row_count,
     checked_rows,
     finite_rows,
@@ -81,13 +80,13 @@ def rows_of_npy(body: bytes, signature: Signature, limits: Limits, *, at_once: b
 def _plain_rows(body: bytes, header: _Header, signature: Signature, limits: Limits) -> np.ndarray | None:
     """Return the rows of an array that is as the model takes it, or None."""
     values = memoryview(body)[header.begin :]
-    if header.dtype != FLOAT32 or header.fortran_order or len(header.shape) != 2 or not signature.takes_any_float32:
+    if header.fortran_order or len(header.shape) != 2:
         return None
     count, width = header.shape
-    if not count or width != signature.features or count * width * FLOAT32.itemsize != len(values):
+    if not count or width != signature.features or count * width * header.dtype.itemsize != len(values):
         return None
     check_row_count(count, limits)
-    return finite_rows(values, count, signature)
+    return finite_rows(values, header.dtype, count, signature)
 
 
 def _array(body: bytes, header: _Header) -> np.ndarray:

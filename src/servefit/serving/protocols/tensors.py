@@ -2,8 +2,8 @@
 
 A model of several inputs takes one tensor for each, of its name and shape. A model of one takes one tensor of any name,
 (rows, features) or as its input is shaped, or (features,) for one row; or one column for each of its features, by name.
-Numbers of any datatype are converted to that of the model's rows, rounded to float32 where the model takes any, and
-else refused where they are not numbers of the input's datatype.
+Numbers of any datatype are converted to that of the model's rows: rounded where these are float32 or float64 and the
+model takes any, and else refused where they are not numbers of the input's datatype.
 """
 
 from __future__ import annotations
@@ -125,10 +125,9 @@ def _plain_rows(tensor: InputTensor[Any], binary: bytes | memoryview, signature:
         if type(data[0]) is not list:
             data = [data] if count == 1 else [data[begin : begin + width] for begin in range(0, len(data), width)]
         return packed_rows(data, signature) if len(data) == count else None
-    if tensor.datatype == "FP32" and data is None and size == len(binary) == 4 * count * width:
-        if (signature.inputs or signature.integer_features) and not signature.takes_any_float32:
-            return None
-        return finite_rows(binary, count, signature)
+    dtype = DTYPES.get(tensor.datatype)
+    if dtype is not None and data is None and size == len(binary) == dtype.itemsize * count * width:
+        return finite_rows(binary, dtype, count, signature)
     return None
 
 
