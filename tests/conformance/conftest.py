@@ -31,7 +31,7 @@ CATEGORICAL = (0, 1)
 
 @dataclass(frozen=True)
 class Case:
-    """A trained model in ``file``, and what its library predicts for ``rows``."""
+    """A trained model in ``file``, and what its library predicts for ``rows``, which are as a user has them."""
 
     file: Path
     rows: np.ndarray
@@ -40,7 +40,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Example:
-    """Rows to train on and rows to predict, with gaps; targets of every kind."""
+    """Rows to train on and rows to predict, float64 as users have them, with gaps; targets of every kind."""
 
     train: np.ndarray
     test: np.ndarray
@@ -54,16 +54,21 @@ class Example:
 
 def example() -> Example:
     generator = np.random.default_rng(0)
-    whole = generator.standard_normal((600, FEATURES)).astype(np.float32)
-    rows = np.where(generator.random(whole.shape) < 0.05, np.float32(0), whole)
-    rows = np.where(generator.random(whole.shape) < 0.05, np.float32(np.nan), rows)
+    whole = generator.standard_normal((600, FEATURES))
+    # float32 holds none of the decimals, and thresholds lie on some of them.
+    whole = np.where(generator.random(whole.shape) < 0.5, np.round(whole, 1), whole)
+    rows = np.where(generator.random(whole.shape) < 0.05, 0, whole)
+    rows = np.where(generator.random(whole.shape) < 0.05, np.nan, rows)
     categorical = rows.copy()
     categorical[:, CATEGORICAL] = np.abs(whole[:, CATEGORICAL] * (5, 20)).astype(int)
     odd = categorical[:80].copy()
     odd[::7, 0], odd[1::7, 0], odd[2::7, 1], odd[3::7, 1], odd[4::7, 0] = 1000, 2.5, -1, -0.5, np.nan
+    # As close to values of the training, and so to thresholds, as float64 allows.
+    sides = generator.choice([-np.inf, np.inf], (80, FEATURES))
+    test = np.where(generator.random((80, FEATURES)) < 0.3, np.nextafter(rows[:80], sides), rows[:80])
     return Example(
         train=rows,
-        test=rows[:80],
+        test=test,
         train_categorical=categorical,
         test_categorical=odd,
         binary=(whole[:, 0] + whole[:, 1] * whole[:, 2] > 0).astype(int),
@@ -193,7 +198,7 @@ def _onnx(name: str, given: Example, folder: Path) -> Case:
     import onnxruntime
     from onnx import helper
 
-    file, test = folder / f"{name}.onnx", np.nan_to_num(given.test)
+    file, test = folder / f"{name}.onnx", np.nan_to_num(given.test).astype(np.float32)
     if name == "onnx whole numbers":
         ids = np.random.default_rng(1).integers(-(2**63), 2**63 - 1, (80, 4))
         return Case(file, ids, answers(hashed(file), {"ids": ids}))
@@ -241,7 +246,7 @@ def _onnx(name: str, given: Example, folder: Path) -> Case:
 def _torch(name: str, given: Example, folder: Path) -> Case:
     import torch
 
-    file, test = folder / f"{name}.pt", np.nan_to_num(given.test)
+    file, test = folder / f"{name}.pt", np.nan_to_num(given.test).astype(np.float32)
     generator = np.random.default_rng(1)
     module = torch.nn.Sequential(torch.nn.Linear(FEATURES, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)).eval()
     with torch.no_grad():
@@ -296,7 +301,9 @@ def models(cases: Callable[[str], Case], session_home: Path) -> dict[str, Model]
 
 @pytest.fixture
 def steps_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``compile_model`` take its steps here. That they work in children is shown on a few models elsewhere."""
+    """Let ``Model.load`` and ``compile_model`` take their steps here. That they work in children is shown on a few
+    models elsewhere."""
+    monkeypatch.setattr("servefit.backends.model.loading.call_isolated", call_here)
     monkeypatch.setattr("servefit.backends.verification.call_isolated", call_here)
 
 

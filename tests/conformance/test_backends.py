@@ -67,9 +67,8 @@ class BackendContract:
             predictor.close()
 
     @pytest.fixture
-    def rows(self, cases: Callable[[str], Any]) -> np.ndarray:
-        rows: np.ndarray = cases(self.serves[0]).rows
-        return rows
+    def rows(self, models: dict[str, Model], cases: Callable[[str], Any]) -> np.ndarray:
+        return models[self.serves[0]].signature.as_rows(cases(self.serves[0]).rows)
 
     @pytest.mark.parametrize("case", ALL)
     def test_a_model_is_served_as_its_own_library_does_or_refused_with_a_reason(
@@ -81,7 +80,7 @@ class BackendContract:
             assert supported.reason
             return
         expected, model = cases(case).expected, models[case]
-        got = load(case).predict(cases(case).rows)
+        got = load(case).predict(model.signature.as_rows(cases(case).rows))
         assert got.dtype.kind == "f"
         assert got.shape == expected.shape
         compare(model, self.name, expected, got, np.full(len(got), "sample rows"))
@@ -100,7 +99,8 @@ class BackendContract:
             assert not imported(self.name).supports(models[case]).available
             return
         drawn, expected = references(case)
-        agreement = compare(models[case], self.name, expected, load(case).predict(drawn.rows), drawn.kinds)
+        got = load(case).predict(models[case].signature.as_rows(drawn.rows))
+        agreement = compare(models[case], self.name, expected, got, drawn.kinds)
         assert agreement.rows == len(drawn.rows)
 
     def test_rows_one_at_a_time_and_in_batches_give_the_same(self, load: Load, rows: np.ndarray) -> None:
@@ -108,7 +108,9 @@ class BackendContract:
         together = predictor.predict(rows)
         for size in (1, 3, 16):
             parts = [predictor.predict(rows[begin : begin + size]) for begin in range(0, 48, size)]
-            np.testing.assert_allclose(np.concatenate(parts), together[:48], rtol=1e-6)
+            # A sum near zero is the difference of larger parts.
+            atol = 1e-7 * np.abs(together).max()
+            np.testing.assert_allclose(np.concatenate(parts), together[:48], rtol=1e-6, atol=atol)
 
     def test_the_rows_are_not_modified(self, load: Load, rows: np.ndarray) -> None:
         given = rows.copy()
@@ -168,7 +170,10 @@ class BackendContract:
     ) -> None:
         case, artifact = cases(self.serves[0]), artifacts(self.name, self.serves[0])
         [(together, singly)] = call_isolated(
-            "servefit.backends.steps:predict_candidate", artifact, [case.rows], timeout_s=60
+            "servefit.backends.steps:predict_candidate",
+            artifact,
+            [models[self.serves[0]].signature.as_rows(case.rows)],
+            timeout_s=60,
         )
         compare(models[self.serves[0]], self.name, case.expected, together, np.full(len(together), "sample rows"))
         np.testing.assert_allclose(singly, together[: len(singly)], rtol=1e-6)
@@ -210,8 +215,10 @@ class TestTL2cgen(BackendContract):
 
 
 class TestOneDAL(BackendContract):
+    """It compares float32, so what compares float64 is not among its models."""
+
     name = "onedal"
-    serves = (*XGBOOST_TREES, *LIGHTGBM_TREES, *SKLEARN_TREES)
+    serves = (*XGBOOST_TREES, *(case for case in SKLEARN_TREES if case != "sklearn histogram"))
 
 
 class TestForest(BackendContract):
