@@ -86,6 +86,7 @@ class _Predictor:
         self._written = ctypes.byref(ctypes.c_int64())
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
+        rows = np.ascontiguousarray(rows, dtype=np.float64)  # the library reads so many bytes of any array
         count, features = rows.shape
         predictions = np.empty(count if self._outputs == 1 else (count, self._outputs))
         if count == 1:

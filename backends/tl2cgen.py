@@ -98,7 +98,7 @@ class TL2cgenBackend:
             rows = model.signature.row_datatype
             _write_sources(trees, build, rows, units=max(1, min(nodes // NODES_PER_UNIT, trees.num_tree)))
             _build(build, workdir / "model.so")
-        return {**category_facts(model), **output_facts(model, trees), "type": trees.output_type}
+        return {**category_facts(model), **output_facts(model, trees), "type": trees.output_type, "rows": rows}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
         return _Predictor(artifact.folder / "model.so", artifact.facts, settings.threads)
@@ -161,13 +161,14 @@ class _Predictor:
         self._predict = ctypes.CDLL(str(library)).servefit_predict
         self._predict.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p]
         self._predict.restype = None
-        self._threads, self._type = threads, np.dtype(facts["type"])
+        self._threads, self._type, self._rows = threads, np.dtype(facts["type"]), np.dtype(facts["rows"])
         self._whole = WholeCategories(facts) if facts["categorical_features"] else None
         self._outputs = Outputs(facts)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         if self._whole is not None:
             rows = self._whole(rows)
+        rows = np.ascontiguousarray(rows, dtype=self._rows)  # the function reads so many bytes of any array
         count = len(rows)
         values = np.empty(count * self._outputs.values, dtype=self._type)
         self._predict(rows.ctypes.data, count, self._threads, values.ctypes.data)

@@ -37,7 +37,7 @@ def _table() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "age": generator.integers(18, 90, ROWS),
-            "income": generator.standard_normal(ROWS) * 1e4,
+            "income": (generator.standard_normal(ROWS) * 1e4).round(1),
             "city": generator.choice(CITIES, ROWS),
             "note": [" ".join(generator.choice(WORDS, generator.integers(1, 6))) for _ in range(ROWS)],
             "zip": generator.integers(1, 5, ROWS),

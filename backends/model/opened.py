@@ -70,11 +70,16 @@ class Model(Stored, frozen=True, kw_only=True):
 
     @property
     def lacks_inputs(self) -> bool:
-        """True if it was described by an earlier servefit, one that did not know what the inputs and the outputs of a
-        network are."""
+        """True if it was described by an earlier servefit: one that did not know what the inputs and the outputs of a
+        network are, or took the numbers of every other model for float32."""
         signature = self.signature
-        unnamed = signature.task is Task.TENSOR and not signature.output_tensors
-        return self.library is Library.ONNX and (not signature.inputs or unnamed)
+        if self.library is Library.ONNX:
+            return not signature.inputs or (signature.task is Task.TENSOR and not signature.output_tensors)
+        if self.library is Library.SKLEARN:
+            of_float32 = any(one.datatype == "float32" for one in signature.inputs)
+            rounds = self.trees is not None and not self.trees.objective.startswith("HistGradientBoosting")
+            return of_float32 or (signature.row_datatype == "float32" and not signature.inputs and not rounds)
+        return self.library is Library.LIGHTGBM and signature.row_datatype == "float32"
 
     @property
     def given(self) -> Given:

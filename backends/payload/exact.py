@@ -20,9 +20,6 @@ EXACT = 2**53
 MAX_WHOLE = 2**1023
 """No whole number beyond it becomes a float."""
 
-_EXACT_IN_FLOAT32 = 2**24
-"""float32 holds every whole number up to this one."""
-
 _WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
 """No finite float64 has more than 309 digits before its point."""
 
@@ -92,12 +89,11 @@ def _each(function: Callable[[Any], Any], array: np.ndarray) -> np.ndarray:
 
 def narrowest(values: np.ndarray, approximate: np.ndarray) -> str:
     """Return the datatype of rows for a model of which nothing is known: float32, but int64 or float64 where that would
-    round whole numbers. ``approximate`` are the ``values`` as float64."""
+    round numbers. ``approximate`` are the ``values`` as float64."""
     size = np.abs(approximate)
-    with np.errstate(invalid="ignore"):
-        whole = (approximate == np.trunc(approximate)) & (size < 2.0**63)
     with np.errstate(over="ignore", invalid="ignore"):
-        rounded = whole & (size > _EXACT_IN_FLOAT32) & (approximate.astype(np.float32) != approximate)
+        whole = (approximate == np.trunc(approximate)) & (size < 2.0**63)
+        rounded = ~np.isnan(approximate) & (approximate.astype(np.float32) != approximate)
     if values.dtype == object or values.dtype.kind in "iu":
         rounded |= whole & (size > EXACT)
     if not rounded.any():

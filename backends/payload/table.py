@@ -85,7 +85,7 @@ def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarr
 
     Columns named like the model's features are picked by name, tensors named like its inputs too; others go by
     position. Where no model is known (``signature`` is None) all are as they are, in the narrowest datatype of rows
-    that rounds no whole number. Raises PayloadMismatch for a wrong number of columns or of names, infinities, values
+    that rounds no number. Raises PayloadMismatch for a wrong number of columns or of names, infinities, values
     that the datatype of their input or of the rows does not hold, missing values where the model takes none, and
     fractions where it takes whole numbers.
     """

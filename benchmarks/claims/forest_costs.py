@@ -94,6 +94,7 @@ def ensemble_of(tree: Tree, trees: int, *, categorical: bool) -> Ensemble:
     )
     return Ensemble(
         features=FEATURES,
+        wide_values=False,
         outputs=1,
         roots=np.arange(trees) * size,
         output=np.zeros(trees, dtype=np.int64),

@@ -116,7 +116,8 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # for what libraries print
     module, _, function = loader.partition(":")
     predictor = getattr(import_module(module), function)(artifact, Settings(threads=threads))
-    all_rows = np.load(rows_file).astype(getattr(predictor, "row_type", np.float32), order="C")
+    rows = np.load(rows_file)
+    all_rows = rows.astype(getattr(predictor, "row_type", rows.dtype), order="C")
     rotations: dict[int, Iterator[np.ndarray]] = {}
     gc.disable()
     print(json.dumps(None), file=answers, flush=True)

@@ -52,7 +52,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkModel:
-    """A trained model, its file, and (ROWS, features) float32 rows to predict."""
+    """A trained model, its file, and (ROWS, features) rows to predict, as predictors take them."""
 
     name: str
     path: Path
@@ -107,9 +107,17 @@ def _random_forest(recipe: Recipe, rows: np.ndarray, labels: np.ndarray) -> byte
     return pickle.dumps(forest.fit(rows, labels))
 
 
+def _histogram(recipe: Recipe, rows: np.ndarray, labels: np.ndarray) -> bytes:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    sizes = {"max_iter": recipe.trees, "max_leaf_nodes": recipe.leaves, "early_stopping": False}
+    return pickle.dumps(HistGradientBoostingClassifier(**sizes, random_state=1).fit(rows.astype(np.float64), labels))
+
+
 _XGBOOST = partial(Recipe, train=_xgboost, suffix=".ubj")
 _LIGHTGBM = partial(Recipe, train=_lightgbm, suffix=".txt")
 _FOREST = partial(Recipe, train=_random_forest, suffix=".pkl")
+_HISTOGRAM = partial(Recipe, train=_histogram, suffix=".pkl")
 
 RECIPES: Mapping[str, Recipe] = {
     "xgb-100x4": _XGBOOST(features=10, rows=10_000, trees=100, depth=4),
@@ -119,6 +127,7 @@ RECIPES: Mapping[str, Recipe] = {
     "lgb-500x63": _LIGHTGBM(features=30, rows=30_000, trees=500, depth=12, leaves=63),
     "lgb-1000x31": _LIGHTGBM(features=500, rows=5000, trees=1000, depth=12, leaves=31, bins=64),
     "lgb-categories": _LIGHTGBM(features=24, rows=20_000, trees=200, depth=10, leaves=31, categorical=4),
+    "hgb-300x31": _HISTOGRAM(features=30, rows=20_000, trees=300, depth=31, leaves=31),
     "rf-300x12": _FOREST(features=30, rows=20_000, trees=300, depth=12),
     "rf-5-classes": _FOREST(features=20, rows=10_000, trees=200, depth=10, classes=5),
 }
@@ -147,7 +156,8 @@ def benchmark_model(name: str) -> BenchmarkModel:
             )
     path = folder / f"model{recipe.suffix}"
     model = Model.load(path, trust_pickle=True)
-    return BenchmarkModel(name=name, path=path, model=model, rows=np.load(folder / "rows.npy"))
+    rows = model.signature.as_rows(np.load(folder / "rows.npy"))
+    return BenchmarkModel(name=name, path=path, model=model, rows=rows)
 
 
 def one_leaf_model() -> BenchmarkModel:

@@ -213,13 +213,13 @@ def _random_rows(probe: _EndpointProbe, seed: int) -> Payload:
 
 def signature_of(destination: Destination, width: int = 0) -> Signature | None:
     """Return what a model takes that is asked in the Open Inference Protocol, for rows of ``width`` columns where it
-    does not say how many it takes; None where that is a table of float32 without names, or not known."""
+    does not say how many it takes; None where that is a table of floats without names, or not known."""
     from servefit.backends.model import Input, Signature, Task
 
     if destination.packing is not None:
         return _packed_signature(destination.packing)
     tensors = destination.tensors
-    is_table = len(tensors) == 1 and tensors[0].datatype == "FP32"
+    is_table = len(tensors) == 1 and tensors[0].datatype in ("FP32", "FP64")
     if (is_table and not tensors[0].feature_names) or not destination.form.startswith("open-inference"):
         return None
     inputs: list[Input] = []

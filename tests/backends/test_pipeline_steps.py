@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-NUMBERS = TABLE[["age", "income", "zip"]].to_numpy().astype(np.float32)
+NUMBERS = TABLE[["age", "income", "zip"]].to_numpy(np.float64)
 COLUMNS = (
     ("scaled", StandardScaler(), ["age", "income"]),
     ("encoded", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["city", "zip"]),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GENERATOR = np.random.default_rng(0)
-ROWS = GENERATOR.standard_normal((300, 8)).astype(np.float32)
+ROWS = GENERATOR.standard_normal((300, 8)).round(1)
 TWO = (ROWS[:, :3].sum(axis=1) + GENERATOR.standard_normal(300) > 0).astype(int)
 THREE = np.digitize(ROWS[:, 0], [-0.5, 0.5])
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -22,6 +22,7 @@ from servefit.backends.payload.json_rows import json_table
 from servefit.backends.payload.table import rows_for
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Inference, Refused, Reply
+from servefit.serving.protocols.datatypes import datatype_of
 
 Decode = Callable[..., Inference]
 TensorOf = Callable[[Reply], np.ndarray]
@@ -29,7 +30,13 @@ TensorOf = Callable[[Reply], np.ndarray]
 NAMES = ("a", "b", "c")
 SIGNATURE = Signature(task=Task.BINARY, features=3, outputs=1, feature_names=NAMES)
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
-ROWS = arrays(np.float32, st.tuples(st.integers(1, 4), st.just(3)), elements=FINITE | st.just(math.nan))
+SHAPES = st.tuples(st.integers(1, 4), st.just(3))
+FLOAT64 = st.floats(allow_nan=False, allow_infinity=False) | st.decimals(-1000, 1000, places=1).map(float)
+ROWS = st.one_of(
+    arrays(np.float32, SHAPES, elements=FINITE | st.just(math.nan)),
+    arrays(np.float64, SHAPES, elements=FLOAT64 | st.just(math.nan)),
+)
+"""Of a table of either datatype."""
 PREDICTIONS = arrays(np.float32, array_shapes(max_dims=2, max_side=4), elements=FINITE)
 
 
@@ -77,7 +84,7 @@ WRITERS: dict[str, tuple[str, Callable[[np.ndarray], bytes]]] = {
 
 def as_tensor(rows: np.ndarray, *, nested: bool) -> bytes:
     data = cells(rows) if nested else [cell for row in cells(rows) for cell in row]
-    tensor = {"name": "x", "shape": rows.shape, "datatype": "FP32", "data": data}
+    tensor = {"name": "x", "shape": rows.shape, "datatype": datatype_of(rows.dtype.name), "data": data}
     return json.dumps({"id": "7", "inputs": [tensor], "outputs": [{"name": "predictions"}]}).encode()
 
 
@@ -88,7 +95,8 @@ def as_columns(rows: np.ndarray) -> bytes:
 
 
 def as_binary(rows: np.ndarray) -> tuple[bytes, bytes]:
-    tensor = {"name": "x", "shape": rows.shape, "datatype": "FP32", "parameters": {"binary_data_size": rows.nbytes}}
+    sized = {"parameters": {"binary_data_size": rows.nbytes}}
+    tensor = {"name": "x", "shape": rows.shape, "datatype": datatype_of(rows.dtype.name), **sized}
     return json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode(), rows.tobytes()
 
 
@@ -103,22 +111,35 @@ TENSORS: dict[str, Callable[[np.ndarray], tuple[bytes, ...]]] = {
 def same_bits(found: np.ndarray, wanted: np.ndarray) -> None:
     missing = np.isnan(wanted)
     np.testing.assert_array_equal(np.isnan(found), missing)
-    np.testing.assert_array_equal(found.view(np.uint32)[~missing], wanted.view(np.uint32)[~missing])
+    assert found.dtype == wanted.dtype
+    bits = f"u{wanted.itemsize}"
+    np.testing.assert_array_equal(found.view(bits)[~missing], wanted.view(bits)[~missing])
 
 
 @pytest.mark.parametrize("form", WRITERS)
 @given(rows=ROWS)
 @settings(max_examples=25, deadline=None)
-def test_every_float32_gets_into_the_rows_bit_for_bit(form: str, rows: np.ndarray, invoke: Decode) -> None:
+def test_every_number_gets_into_the_rows_bit_for_bit(form: str, rows: np.ndarray, invoke: Decode) -> None:
     content_type, write = WRITERS[form]
-    same_bits(invoke(write(rows), content_type).rows, rows)
+    same_bits(invoke(write(rows), content_type, table_datatype=rows.dtype.name).rows, rows)
 
 
 @pytest.mark.parametrize("form", TENSORS)
 @given(rows=ROWS)
 @settings(max_examples=25, deadline=None)
-def test_every_float32_gets_into_a_tensors_rows_bit_for_bit(form: str, rows: np.ndarray, infer: Decode) -> None:
-    same_bits(infer(*TENSORS[form](rows)).rows, rows)
+def test_every_number_gets_into_a_tensors_rows_bit_for_bit(form: str, rows: np.ndarray, infer: Decode) -> None:
+    same_bits(infer(*TENSORS[form](rows), table_datatype=rows.dtype.name).rows, rows)
+
+
+@given(rows=ROWS)
+@settings(max_examples=25, deadline=None)
+def test_binary_values_of_the_other_datatype_are_converted(rows: np.ndarray, infer: Decode, invoke: Decode) -> None:
+    other = "float64" if rows.dtype == np.float32 else "float32"
+    with np.errstate(over="ignore"):
+        wanted = rows.astype(other)
+    assume(not np.isinf(wanted).any())
+    same_bits(infer(*as_binary(rows), table_datatype=other).rows, wanted)
+    same_bits(invoke(as_npy(rows), "application/x-npy", table_datatype=other).rows, wanted)
 
 
 def values_of(reply: Reply) -> list[Any]:

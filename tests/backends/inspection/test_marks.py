@@ -1,0 +1,123 @@
+"""The values at which estimators change their predictions are found where they are known, by column of a request."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor, VotingRegressor
+from sklearn.feature_selection import SelectKBest, f_regression
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MinMaxScaler,
+    OneHotEncoder,
+    PowerTransformer,
+    QuantileTransformer,
+    StandardScaler,
+)
+from sklearn.tree import DecisionTreeRegressor
+
+from servefit.backends.inspection.marks import as_splits, marks_of
+
+GENERATOR = np.random.default_rng(0)
+ROWS = GENERATOR.normal(50, 20, (400, 3)).round(1)
+VALUES = ROWS[:, 0] + 3 * (ROWS[:, 1] > 55)
+
+
+def thresholds(tree: DecisionTreeRegressor, column: int) -> np.ndarray:
+    tests = tree.tree_.feature == column
+    return np.unique(tree.tree_.threshold[tests])
+
+
+def test_thresholds_of_trees_are_marks() -> None:
+    tree = DecisionTreeRegressor(max_depth=4).fit(ROWS, VALUES)
+    marks = marks_of(tree, 3)
+    for column, values in marks.items():
+        np.testing.assert_array_equal(values, thresholds(tree, column))
+    assert len(marks[0]) > 5
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (StandardScaler(),),
+        (SimpleImputer(), MinMaxScaler()),
+        (PowerTransformer(),),
+        (QuantileTransformer(n_quantiles=50),),
+        (StandardScaler(), MinMaxScaler()),
+    ],
+    ids=lambda steps: " ".join(type(step).__name__ for step in steps),
+)
+def test_thresholds_behind_scalers_are_told_as_values_of_requests(steps: tuple[object, ...]) -> None:
+    pipeline = make_pipeline(*steps, DecisionTreeRegressor(max_depth=3, random_state=0)).fit(ROWS, VALUES)
+    marks = marks_of(pipeline, 3)
+    rows = np.tile(np.median(ROWS, axis=0), (len(marks[0]), 1))
+    rows[:, 0] = marks[0]
+    scaled = pipeline[:-1].transform(rows)[:, 0]
+    for threshold in thresholds(pipeline[-1], 0):
+        assert np.abs(scaled - threshold).min() < 1e-6 * max(1, abs(threshold))
+
+
+def test_scalers_tell_what_is_usual() -> None:
+    for scaler in (StandardScaler(), PowerTransformer(), QuantileTransformer(n_quantiles=20)):
+        marks = marks_of(make_pipeline(scaler, Ridge()).fit(ROWS, VALUES), 3)
+        assert sorted(marks) == [0, 1, 2]
+        assert abs(np.median(marks[1]) - 50) < 10
+        assert 0 < np.ptp(marks[1]) < 200
+
+
+def test_edges_of_bins_and_limits_are_marks() -> None:
+    bins = KBinsDiscretizer(5).fit(ROWS)
+    np.testing.assert_array_equal(marks_of(bins, 3)[2], bins.bin_edges_[2])
+    assert marks_of(make_pipeline(Binarizer(threshold=50), Ridge()).fit(ROWS, VALUES), 3)[1].tolist() == [50]
+
+
+def test_the_columns_of_a_table_are_told_apart_by_those_that_take_them() -> None:
+    table = pd.DataFrame(ROWS, columns=["a", "b", "c"]).assign(city=np.where(VALUES > 50, "Rome", "Oslo"))
+    chosen = ColumnTransformer(
+        [
+            ("encoded", OneHotEncoder(), ["city"]),
+            ("scaled", make_pipeline(SimpleImputer(), StandardScaler()), ["c", "a"]),
+        ]
+    )
+    pipeline = make_pipeline(chosen, HistGradientBoostingRegressor(max_iter=5)).fit(table, VALUES)
+    marks = marks_of(pipeline, 4)
+    assert set(marks) == {0, 2}, "nothing takes b, and a city is no number"
+    low, high = ROWS[:, 0].min(), ROWS[:, 0].max()
+    assert ((marks[0] > low - 60) & (marks[0] < high + 60)).all()
+    nodes = np.concatenate([tree.nodes for [tree] in pipeline[-1]._predictors])
+    nodes = nodes[(nodes["is_leaf"] == 0) & (nodes["feature_idx"] == 3)]
+    scaler = pipeline[0].named_transformers_["scaled"][-1]
+    taken_back = nodes["num_threshold"] * scaler.scale_[1] + scaler.mean_[1]
+    for value in taken_back:
+        assert np.abs(marks[0] - value).min() < 1e-9
+
+
+def test_columns_that_are_left_out_shift_the_others() -> None:
+    pipeline = make_pipeline(SelectKBest(f_regression, k=1), DecisionTreeRegressor(max_depth=3)).fit(ROWS, VALUES)
+    assert set(marks_of(pipeline, 3)) == {0}
+
+
+def test_ensembles_of_estimators_have_the_marks_of_all() -> None:
+    both = VotingRegressor([("line", Ridge()), ("trees", RandomForestRegressor(3, max_depth=2))]).fit(ROWS, VALUES)
+    wanted = {value for tree in both.estimators_[1].estimators_ for value in thresholds(tree, 0)}
+    assert wanted <= set(marks_of(both, 3)[0].tolist())
+
+
+def test_what_is_not_known_has_no_marks() -> None:
+    assert marks_of(Ridge().fit(ROWS, VALUES), 3) == {}
+    logged = make_pipeline(FunctionTransformer(np.abs), DecisionTreeRegressor()).fit(ROWS, VALUES)
+    assert marks_of(logged, 3) == {}, "nobody knows what a function of the user takes for a threshold"
+
+
+def test_a_forest_of_many_thresholds_keeps_some_of_each_column() -> None:
+    marks = marks_of(RandomForestRegressor(20).fit(ROWS, GENERATOR.normal(size=400)), 3)
+    assert all(100 < len(values) <= 256 for values in marks.values())
+    kept = as_splits(marks)
+    assert kept.split_features.tolist() == [column for column in sorted(marks) for _ in marks[column]]
