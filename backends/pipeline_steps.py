@@ -6,6 +6,7 @@ what is made for them.
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,8 @@ import numpy as np
 from servefit.backends.model import Format, Model
 from servefit.backends.model.onnx_io import OnnxInterface, predict
 from servefit.backends.model.sklearn_frames import frame_of
-from servefit.backends.rows import parity_rows
+from servefit.backends.model.sklearn_steps import first_of, is_vectorizer, steps_of
+from servefit.backends.rows import parity_rows, synthetic_rows
 from servefit.backends.sklearn_onnx import DATATYPES, write_onnx
 from servefit.backends.trees import read_trees, unpickled
 from servefit.backends.types import Predictor, Settings, Target
@@ -32,6 +34,8 @@ _ROWS = 256
 """On which the steps are compared: as many as predictions of estimators are."""
 _ROUNDING = 1e-13
 """Some hundred roundings of float64, as a share: sums over the columns of a table have no more. Chosen."""
+_ROUNDING_OF_WEIGHTS = 1e-5
+"""Some dozens of float32. Chosen."""
 
 
 def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any], Model, treelite.Model]:
@@ -67,9 +71,6 @@ def _written(steps: Any, model: Model, ensemble: Signature, file: Path, backend:
     """Write ``steps``, whose numbers are float64 where skl2onnx writes them so. Raises CompileFailed."""
     from servefit.backends.onnx_session import open_session
 
-    rows = parity_rows(model, count=_ROWS)
-    frame = frame_of(steps)
-    expected = np.asarray(steps.transform(rows if frame is None else frame(rows)), dtype=np.float64)
     refused: CompileFailed | None = None
     for floats in DATATYPES:
         try:
@@ -77,16 +78,54 @@ def _written(steps: Any, model: Model, ensemble: Signature, file: Path, backend:
         except CompileFailed as error:
             refused = refused or error
             continue
+        rows, expected = _transformed(steps, model)
         session = open_session(file, Target.CPU, Settings(threads=1))
         got = predict(session, interface, model.signature.as_rows(rows)).reshape(expected.shape)
-        if _same(ensemble.as_rows(got.astype(np.float64)), ensemble.as_rows(expected)):
+        if _same(ensemble.as_rows(got.astype(np.float64)), ensemble.as_rows(expected), _weights_of_words(steps)):
             return interface
     raise refused or CompileFailed(backend, "skl2onnx rounds what the steps before the trees give")
 
 
-def _same(got: np.ndarray, expected: np.ndarray) -> bool:
+def _transformed(steps: Any, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Return hard rows, or plausible ones where the steps do not take those, and what the steps make of them."""
+    frame = frame_of(steps)
+
+    def transformed(rows: np.ndarray) -> np.ndarray:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # rows without the names of their columns
+            found = steps.transform(rows if frame is None else frame(rows))
+        return np.asarray(found.toarray() if hasattr(found, "toarray") else found, dtype=np.float64)
+
+    rows = parity_rows(model, count=_ROWS)
+    try:
+        return rows, transformed(rows)
+    except (ValueError, TypeError):
+        plausible = synthetic_rows(model, _ROWS)
+        return plausible, transformed(plausible)
+
+
+def _weights_of_words(steps: Any) -> slice:
+    """Return which columns of what the steps give are the weights of words. These are no decimals that lie on
+    thresholds, and skl2onnx computes them in float32."""
+    first = first_of(steps)
+    if is_vectorizer(first):
+        return slice(None)
+    places = [
+        first.output_indices_[name]
+        for name, transformer, _ in getattr(first, "transformers_", ())
+        if not isinstance(transformer, str) and any(is_vectorizer(each) for each in steps_of(transformer))
+    ]
+    one_block = len(places) == 1 and steps.steps[-1][1] is first
+    return places[0] if one_block else slice(0, 0)
+
+
+def _same(got: np.ndarray, expected: np.ndarray, weights: slice) -> bool:
     """Return whether two arrays of float32 are equal; or, of float64, within a few roundings of the largest value of
-    the column, since sums may be added up in another order."""
+    the column, since sums may be added up in another order. ``weights`` are within a few roundings of float32."""
+    if not np.allclose(got[:, weights], expected[:, weights], rtol=_ROUNDING_OF_WEIGHTS, atol=0, equal_nan=True):
+        return False
+    others = np.delete(np.arange(got.shape[1]), weights)
+    got, expected = got[:, others], expected[:, others]
     if got.dtype == np.float32:
         return np.array_equal(got, expected, equal_nan=True)
     size = np.abs(np.nan_to_num(expected, posinf=0, neginf=0)).max(axis=0, initial=0)

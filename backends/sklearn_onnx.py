@@ -122,7 +122,9 @@ def _agrees(model: Model, file: Path, facts: Mapping[str, Any]) -> bool:
 
     rows = parity_rows(model, count=_ROWS)
     try:
-        expected = reference(model)(rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # rows without the names of their columns
+            expected = reference(model)(rows)
     except RowsRefused:
         return True
     try:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from servefit.backends.model import onnx_io
 from servefit.backends.model.onnx_io import OnnxInterface
 from servefit.backends.model.types import ROW_DATATYPES
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from servefit.backends.model.onnx_io import Session
 
 
@@ -35,7 +35,8 @@ class TensorPredictor:
         interface, direct, count = self._interface, self._fed_directly, len(rows)
         if direct is None or len(self._outputs) > 1 or interface.output_is_maps or interface.batch not in (None, count):
             return onnx_io.predict(self._session, interface, rows)
-        values = rows if rows.dtype == direct.datatype else onnx_io.as_datatype(rows, direct.datatype)
+        # Estimators of scikit-learn of which some operator computes in float32 alone.
+        values = onnx_io.as_datatype(rows, direct.datatype) if rows.dtype == np.float64 else rows
         feed = {direct.name: values.reshape(count, *direct.shape)}
         predictions: np.ndarray = self._session.run(self._outputs, feed)[0].reshape(count, -1)
         if interface.second_class_only:

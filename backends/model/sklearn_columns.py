@@ -60,9 +60,11 @@ class Column:
     lowered: bool = False
 
     @property
-    def fits_float64(self) -> bool:
-        """True if float64 holds all its categories, so that none is taken for an unknown one."""
-        return all(float(each) == each for each in self.categories if isinstance(each, int))
+    def fits_float32(self) -> bool:
+        """True if float32 holds all its categories: of others, rows that are drawn have to have the very ones."""
+        numbers = (each for each in self.categories if isinstance(each, int | float) and not isnan(each))
+        with np.errstate(over="ignore"):
+            return all(float(np.float32(each)) == each for each in numbers)
 
     @property
     def is_whole(self) -> bool:
@@ -140,7 +142,7 @@ def columns_of(estimator: Any) -> EstimatorColumns | None:
                 found = _column(transformer, position, called(names, nth))
                 columns[nth] = found if nth not in columns else _merged(columns[nth], found)
     told = tuple(replace(columns[nth], position=nth) for nth in sorted(columns))
-    if not by_name and all(not column.is_text and column.fits_float64 for column in told):
+    if not by_name and all(not column.is_text and column.fits_float32 for column in told):
         return None
     return EstimatorColumns(columns=told, width=count, has_names=bool(names))
 

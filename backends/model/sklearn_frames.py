@@ -33,7 +33,7 @@ class Frame:
     @cached_property
     def is_table(self) -> bool:
         """True if rows are a table of numbers, as those of other estimators are."""
-        if self.has_texts or not all(column.fits_float64 for column in self.columns):
+        if self.has_texts or not all(column.fits_float32 for column in self.columns):
             return False
         return len(self.columns) == 1 or not any(column.categories for column in self.columns)
 
@@ -91,7 +91,9 @@ def _whole(inputs: Sequence[Input]) -> tuple[int, ...]:
 
 
 def _numbers(values: np.ndarray, column: Column) -> np.ndarray:
-    return values.astype(np.int64 if column.is_whole else np.float64)
+    """Return the numbers of a column as pandas reads them: whole ones are int64 unless there are others among them."""
+    whole = column.is_whole and (values.dtype.kind == "i" or bool((values == np.trunc(values)).all()))
+    return values.astype(np.int64 if whole else np.float64)
 
 
 def _with_missing(texts: np.ndarray, column: Column) -> np.ndarray:

@@ -78,8 +78,8 @@ def test_what_a_column_holds_is_told_by_what_it_goes_through(tmp_path: Path) -> 
     signature = opened(mixed(), tmp_path).signature
     kinds = {one.name: (one.datatype, one.joined, one.takes_missing) for one in signature.inputs}
     assert kinds == {
-        "age": ("float32", False, True),
-        "income": ("float32", False, True),
+        "age": ("float64", False, True),
+        "income": ("float64", False, True),
         "city": ("str", False, True),
         "note": ("str", True, False),
         "zip": ("int16", False, False),
@@ -159,7 +159,7 @@ def test_columns_by_number_are_a_matrix(tmp_path: Path) -> None:
         LogisticRegression(),
     ).fit(values, TARGET)
     model = opened(estimator, tmp_path)
-    assert [(one.name, one.datatype) for one in model.signature.inputs] == [("x0", "float32"), ("x1", "str")]
+    assert [(one.name, one.datatype) for one in model.signature.inputs] == [("x0", "float64"), ("x1", "str")]
     found = predictor(model, "onnxruntime").predict(payload_for(model, values).rows)
     np.testing.assert_allclose(found, estimator.predict_proba(values)[:, 1], rtol=1e-5)
 

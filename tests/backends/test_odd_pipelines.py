@@ -241,14 +241,16 @@ def test_labels_of_which_a_row_has_several_are_no_classes(last: Any, tmp_path: P
         opened(several, tmp_path)
 
 
-def test_steps_that_open_in_float32_alone_are_written_so(tmp_path: Path) -> None:
+def test_steps_that_open_in_float32_alone_are_refused_before_trees(tmp_path: Path) -> None:
     columns = (
         ("binned", KBinsDiscretizer(5, encode="ordinal", quantile_method="averaged_inverted_cdf"), ["income"]),
         ("spread", QuantileTransformer(n_quantiles=20), ["age"]),
         encoded("city"),
     )
     estimator = fitted(*columns, last=RandomForestClassifier(5, random_state=0))
-    agree(estimator, TABLE, tmp_path, "forest")
+    agree(estimator, TABLE, tmp_path, "sklearn")
+    with pytest.raises(CompileFailed, match="what skl2onnx makes of it does not open"):
+        predictor(opened(estimator, tmp_path), "forest")
 
 
 def test_trees_that_compare_float64_are_given_numbers_as_they_are(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_calls_of_shapes_that_went_well_before_are_answered_as_their_own(wide: M
         here = slice(begin, begin + count)
         np.testing.assert_allclose(predictor.predict(rows[here]), expected[here], rtol=1e-4, atol=1e-5)
         with pytest.raises(RowsRefused):
-            predictor.predict(rows[here].astype(np.float64))
+            predictor.predict(rows[here].astype(np.int64))
     np.testing.assert_array_equal(rows, given)
 
 

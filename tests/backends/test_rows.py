@@ -60,19 +60,32 @@ def test_rows_have_the_asked_shape_and_the_same_seed_gives_the_same(draw: object
     for model in (forest, network()):
         rows = draw(model, count=count, seed=3)
         assert rows.shape == (count, model.signature.features)
-        assert rows.dtype == np.float32
+        assert rows.dtype == (np.float64 if draw is parity_rows else np.float32), "hard rows are as a user has them"
         assert rows.flags.c_contiguous
         assert not np.isinf(rows).any()
         np.testing.assert_array_equal(rows, draw(model, count=count, seed=3))
         assert count < 7 or not np.array_equal(rows, draw(model, count=count, seed=4), equal_nan=True)
 
 
-def test_parity_rows_lie_on_thresholds_and_on_both_neighbours(forest: Model) -> None:
+def test_parity_rows_lie_on_thresholds_and_on_both_neighbours_in_float32_and_float64(forest: Model) -> None:
     column = set(parity_rows(forest)[:, 0].tolist())
-    for threshold in THRESHOLDS.astype(np.float32):
+    for threshold in (*THRESHOLDS, *THRESHOLDS.astype(np.float32)):
         for direction in (-np.inf, np.inf):
-            assert float(np.nextafter(threshold, np.float32(direction))) in column
+            assert float(np.nextafter(threshold, threshold.dtype.type(direction))) in column
         assert float(threshold) in column
+
+
+def test_parity_rows_hold_decimals_and_plausible_float64_rows_few_digits(forest: Model) -> None:
+    for model in (forest, network()):
+        column = parity_rows(model)[:, 0]
+        decimals = column[(np.round(column, 1) == column) & (np.round(column) != column)]
+        assert len(decimals) > 20
+        assert (decimals.astype(np.float32) != decimals).any()
+    of_float64 = replace(forest, signature=replace(forest.signature, table_datatype="float64"))
+    rows = synthetic_rows(of_float64, 500)
+    assert rows.dtype == np.float64
+    assert all(len(f"{value:.8g}") >= len(repr(value)) for value in rows[:, 3].tolist())
+    assert (rows[:, 3].astype(np.float32) != rows[:, 3]).any()
 
 
 def test_parity_rows_hold_zeros_of_both_signs_extremes_and_denormals(forest: Model) -> None:

@@ -217,7 +217,9 @@ def test_a_pipeline_has_no_trees_and_takes_no_missing_values(rows: np.ndarray, t
     assert (found.signature.task, found.signature.outputs) == (Task.MULTICLASS, 3)
     assert not found.signature.accepts_missing
     assert found.trees is None
-    assert found.splits_name is None
+    with np.load(tmp_path / (found.splits_name or "")) as marks:
+        usual = marks["split_thresholds"][marks["split_features"] == 0]
+    assert abs(np.median(usual) - rows[:, 0].mean()) < 0.1, "hard rows are drawn around what the scaler knows"
 
 
 def test_a_classifier_without_probabilities_gives_its_numeric_labels(
