@@ -24,6 +24,9 @@ LISTING_QUERY = frozenset(
 )  # fmt: skip
 """What may be in the query of a listing."""
 
+_SETTINGS = {"location": "LocationConstraint", "versioning": "VersioningConfiguration"}
+"""The elements of the settings that are answered, by their names in a query."""
+
 
 class Buckets:
     """The buckets of ``places``. Each method raises ApiError for what cannot be done."""
@@ -56,9 +59,10 @@ class Buckets:
         self._places.bucket(bucket)
         return HttpAnswer()
 
-    def location(self, bucket: str) -> HttpAnswer:
+    def settings(self, bucket: str, name: str) -> HttpAnswer:
+        """Return the location of a bucket, or whether it keeps versions: neither was ever set."""
         self._places.bucket(bucket)
-        return documents.document("LocationConstraint", "")
+        return documents.document(_SETTINGS[name], "")
 
     def delete(self, bucket: str) -> HttpAnswer:
         self._objects.remove_bucket(bucket)

@@ -99,8 +99,9 @@ class S3:
             known["GET"] = lambda: buckets.page(bucket, query)
         if not query:
             known |= {"HEAD": lambda: buckets.head(bucket), "DELETE": lambda: buckets.delete(bucket)}
-        if "location" in query:
-            known["GET"] = lambda: buckets.location(bucket)
+        for name in ("location", "versioning"):
+            if name in query:
+                known["GET"] = partial(buckets.settings, bucket, name)
         if "uploads" in query and not set(query) - unfinished.UPLOADS_QUERY:
             known["GET"] = lambda: unfinished.list_uploads(self._uploads, bucket, query)
         return await asyncio.to_thread(known.get(request.method, lambda: _refuse(request)))

@@ -80,6 +80,9 @@ class Presigned:
             for name, value in parse_qsl(self.request.query, keep_blank_values=True)
             if name in _SIGNED_QUERY
         )
+        path = self.request.path
+        if path.rfind("/") == 0 and path != "/":
+            path += "/"  # S3 signs the path of a bucket with a slash, whether it was sent with one or not
         resource = "&".join(f"{name}={value}" if value else name for name, value in query)
         return "\n".join(
             (
@@ -88,7 +91,7 @@ class Presigned:
                 headers.get("content-type", ""),
                 str(int(self.end.timestamp())),
                 *(f"{name}:{value}" for name, value in own),
-                f"{self.request.path}?{resource}" if resource else self.request.path,
+                f"{path}?{resource}" if resource else path,
             )
         )
 
