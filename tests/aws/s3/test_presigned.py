@@ -63,8 +63,7 @@ VERSIONS = pytest.mark.parametrize("version", ["s3", "s3v4", None])
 def test_whoever_has_the_url_can_put_and_get_the_object(signing: Signing, version: str | None) -> None:
     client, url = signing.client(), partial(signing.url, version=version)
     put = url("put_object", {**KEY, "ContentType": "text/own", "Metadata": {"k": "v"}})
-    headers = {"Content-Type": "text/own", "x-amz-meta-k": "v"}
-    assert sent(put, "PUT", b"content", headers)[0] == 200
+    assert sent(put, "PUT", b"content", {"Content-Type": "text/own", "x-amz-meta-k": "v"})[0] == 200
     get = url("get_object", {**KEY, "ResponseContentType": "text/plain"})
     status, headers, body = sent(get)
     assert (status, headers["content-type"], headers["x-amz-meta-k"], body) == (200, "text/plain", "v", b"content")

@@ -34,7 +34,7 @@ def aws(*arguments: str | Path) -> list[str]:
 def cli(folder: Path) -> dict[str, Any]:
     sync = ("s3", "sync", "--no-progress")
     aws("s3", "mb", "s3://second")
-    found = {
+    found: dict[str, Any] = {
         "up": aws(*sync, folder / "files", "s3://first/files"),
         "up again": aws(*sync, folder / "files", "s3://first/files"),
         "down": aws(*sync, "s3://first/files", folder / "back"),
