@@ -74,12 +74,13 @@ class Secret:
         if url.scope:
             if not _read(request) <= set(url.signed):
                 raise ApiError("AccessDenied", "There were headers present which were not signed", status=403)
-            headers = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD", **request.headers}
+            digest = url.request.headers.get("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+            headers = {**request.headers, "x-amz-content-sha256": digest}
             canonical = _canonical(replace(request, query=url.query, headers=headers), list(url.signed), s3=True)
             wanted = self._signature(url.stamp, url.scope, canonical)
         else:
-            digest = hmac.digest(self.secret.encode(), url.text_of_version_2.encode(), "sha1")
-            wanted = base64.b64encode(digest).decode()
+            signature = hmac.digest(self.secret.encode(), url.text_of_version_2.encode(), "sha1")
+            wanted = base64.b64encode(signature).decode()
         if not hmac.compare_digest(wanted.encode(), url.signature.encode()):
             raise ApiError("SignatureDoesNotMatch", _NO_MATCH, status=403)
 
