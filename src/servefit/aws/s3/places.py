@@ -56,6 +56,7 @@ class Places:
         self.bucket(bucket)
         if not key.endswith("/"):
             return self.file_to_be(bucket, key)
+        _check_length(key)
         mark = self.file_to_be(bucket, key.removesuffix("/")) / FOLDER_MARK
         self._check_inside(mark)
         return mark
@@ -66,8 +67,7 @@ class Places:
         parts = key.split("/")
         if "\0" in key or not key or any(part in ("", ".", "..", FOLDER_MARK) for part in parts):
             raise ApiError("InvalidArgument", f"the key {key[:80]!r} is no path in a folder: objects are files here")
-        if len(key.encode()) > MOST_KEY_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
-            raise ApiError("KeyTooLongError", "Your key is too long")
+        _check_length(key)
         file = folder.joinpath(*parts)
         self._check_inside(file)
         return file
@@ -90,3 +90,9 @@ class Places:
             raise ApiError(
                 "InvalidArgument", f"{path.name} is a link that leads out of the folder of the objects, or nowhere"
             )
+
+
+def _check_length(key: str) -> None:
+    parts = key.split("/")
+    if len(key.encode()) > MOST_KEY_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
+        raise ApiError("KeyTooLongError", "Your key is too long")

@@ -14,6 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,9 +177,8 @@ class Uploads:
             return known["etag"]
 
     def _join(self, upload: Upload, completion: Completion, asked: str, allow: Callable[[Facts | None], None]) -> str:
-        for part in completion.parts:
-            _check_part(upload.part(part.number), part)
         target = self._places.file(upload.bucket, upload.key)
+        names = [upload.part(part.number).name for part in completion.parts]
         # Whoever takes the folder joins its parts: no part comes or goes meanwhile.
         taken = upload.folder.with_name(f"{upload.identifier}{_TAKEN}")
         try:
@@ -186,8 +186,10 @@ class Uploads:
         except FileNotFoundError as error:
             raise _no_upload() from error
         try:
+            files = [taken / name for name in names]
+            for file, part in zip(files, completion.parts, strict=True):
+                _check_part(file, part)
             with arriving(self._places) as (whole, path):
-                files = [taken / upload.part(part.number).name for part in completion.parts]
                 for file in files:
                     with file.open("rb") as source:
                         copy_bytes(source, whole, start=0, length=os.fstat(source.fileno()).st_size)
@@ -235,8 +237,9 @@ class Uploads:
         before_s = time.time() - _KEPT_S
         with os.scandir(self._completed()) as entries:
             for entry in entries:
-                if entry.stat().st_mtime < before_s:
-                    Path(entry.path).unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # another thread forgets too
+                    if entry.stat().st_mtime < before_s:
+                        Path(entry.path).unlink()
         with arriving(self._places) as (file, path):
             file.write(json.dumps(answered).encode())
             file.flush()
