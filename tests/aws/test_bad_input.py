@@ -60,7 +60,7 @@ def objects(server: Server) -> None:
         ("POST", "/bucket?delete", b"<Delete/>"),
         ("POST", "/bucket/k?uploadId=" + "0" * 32, b"<CompleteMultipartUpload/>"),
         ("PATCH", "/bucket/file", b""),
-        ("GET", "/bucket?versioning", b""),
+        ("GET", "/bucket?policy", b""),
     ],
 )
 def test_s3_refuses(server: Server, method: str, path: str, body: bytes) -> None:

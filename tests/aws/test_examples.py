@@ -9,6 +9,7 @@ import pytest
 
 MODULES = (
     "endpoints.commands",
+    "s3.crc",
     "s3.places",
     "services.call",
     "services.sagemaker.instance_types",

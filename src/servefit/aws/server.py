@@ -85,7 +85,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise SpecError("s3_root", str(root), f"cannot be a folder of objects: {reason}") from error
-        s3 = S3(root, checks_digests=options.secret is not None)
+        s3 = S3(root, checks_signatures=options.secret is not None)
         resources = Resources(folder / "resources.db")
         stack.callback(resources.close)
         versions, own_jobs = DataVersions(), OwnJobs()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import sys
 import threading
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from servefit.aws.s3.crc import crc64nvme
 from servefit.aws.s3.service import S3
 from servefit.aws.wire.messages import FileAnswer, HttpRequest
 
@@ -61,6 +63,11 @@ def watch(audited: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     WATCH.thread = None
 
 
+def crc64_of(content: bytes) -> str:
+    crc = crc64nvme()
+    return base64.b64encode(crc.digest(crc.extended(crc.start, content))).decode()
+
+
 async def chunks(body: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(body), 2**16):
         yield body[start : start + 2**16]
@@ -92,17 +99,18 @@ def test_no_request_has_the_event_loop_wait_for_files(tmp_path: Path, watch: Wat
         return sent(s3, watch, HttpRequest(method=method, path=path, query=query, body=body, headers=told))
 
     send("PUT", "/bucket")
-    send("PUT", "/bucket/small", body=b"x", if_none_match="*")
+    send("PUT", "/bucket/small", body=b"x", if_none_match="*", x_amz_meta_k="v")
     send("PUT", "/bucket/empty")
     send("PUT", "/bucket/large", body=content)
     send("PUT", "/bucket/copy", x_amz_copy_source="/bucket/large")
     begun = send("POST", "/bucket/parts", "uploads").decode()
     upload = begun.partition("<UploadId>")[2].partition("</UploadId>")[0]
-    send("PUT", "/bucket/parts", f"partNumber=1&uploadId={upload}", content)
+    send("PUT", "/bucket/parts", f"partNumber=1&uploadId={upload}", content, x_amz_checksum_crc64nvme=crc64_of(content))
+    send("PUT", "/bucket/parts", f"partNumber=2&uploadId={upload}", x_amz_copy_source="/bucket/large")
     send("DELETE", "/bucket/parts", f"uploadId={upload}")
     assert send("GET", "/bucket/large") == content
     assert b"<KeyCount>4</KeyCount>" in send("GET", "/bucket", "list-type=2")
-    send("HEAD", "/bucket/small")
+    send("HEAD", "/bucket/small", if_none_match="other")
     send("GET", "/")
     send("DELETE", "/bucket/small")
     assert watch.seen == []

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
 
-@pytest.fixture
-def s3(server: Server) -> Any:
-    client = server.client("s3")
-    client.create_bucket(Bucket="objects")
-    return client
-
-
 def code_of(call: Any) -> str:
     with pytest.raises(ClientError) as caught:
         call()

@@ -39,7 +39,12 @@ def code_of(places: Places, key: str, bucket: str = "bucket") -> str:
         "a/../../secret.txt",
         "/etc/passwd",
         "a//b",
-        "a/",
+        "/",
+        "a//",
+        "../",
+        "out/",
+        ".servefit-folder",
+        "a/.servefit-folder",
         "./a",
         "a\0b",
         "out/secret.txt",
@@ -53,6 +58,8 @@ def test_keys_that_lead_out_or_are_no_paths_are_refused(places: Places, key: str
 def test_a_key_has_the_bounds_of_s3_and_of_file_systems(places: Places) -> None:
     assert code_of(places, "a" * 256) == "KeyTooLongError"
     assert code_of(places, "/".join(["a" * 200] * 6)) == "KeyTooLongError"
+    assert code_of(places, "aa/" + "a/" * 511) == "KeyTooLongError"
+    assert places.file("bucket", "a/" * 512).name == ".servefit-folder"
     assert places.file("bucket", "ä" * 127).name == "ä" * 127
 
 

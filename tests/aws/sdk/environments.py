@@ -1,7 +1,8 @@
-"""Environments with the SageMaker Python SDK, which is not installed beside servefit: it brings ninety packages.
+"""Environments with clients of AWS that are not installed beside servefit: the SageMaker Python SDK brings ninety
+packages, and the AWS CLI takes one version of botocore alone.
 
 They are beside the environment of the tests, and made once, from where pip would get packages. Only processes that run
-the SDK see them.
+these clients see them.
 
     python tests/aws/sdk/environments.py
 
@@ -31,6 +32,9 @@ OLDEST = (SDK, "boto3==1.42.2", "pandas")
 QUERY = ("boto3==1.36.0", "pandas")
 """A boto3 that speaks the query protocol to CloudWatch. The SDK takes none of those any more."""
 
+OBJECTS = ("awscli==1.46.3", "s3fs==2026.9.0", "boto3[crt]==1.43.117")
+"""What reads and writes objects. With the extra, boto3 computes the newer checksums."""
+
 _INSTALL = """
 source "$1"
 install_with_uv "$2" "${@:3}" || "$2/bin/python" -m pip install --quiet --no-compile "${@:3}"
@@ -58,5 +62,5 @@ def sdk_python(packages: tuple[str, ...]) -> Path:
 
 
 if __name__ == "__main__":
-    for each in (NEWEST, OLDEST, QUERY):
+    for each in (NEWEST, OLDEST, QUERY, OBJECTS):
         sdk_python(each)

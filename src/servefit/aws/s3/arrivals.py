@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -17,23 +14,24 @@ from servefit.processes import own_mark
 from servefit.state import left_behind
 
 if TYPE_CHECKING:
+    from servefit.aws.s3.checksums import Checksums
     from servefit.aws.s3.places import Places
+
+_COPY_BYTES = 16 * 2**20
 
 _T = TypeVar("_T")
 
 
 class Arrival:
     """An object on its way: its bytes go into a file as they come, and are held at the end against what the client said
-    of them: their number, their CRC-32 in base64, their SHA-256 in hexadecimal; None for what it did not say.
+    of them: their number, None where it said none, and their checksums.
 
     Each method waits for the disk, and is for a thread.
     """
 
-    def __init__(
-        self, places: Places, *, length: int | None = None, crc32: str | None = None, digest: str | None = None
-    ) -> None:
-        self._places, self._length, self._crc32, self._digest = places, length, crc32, digest
-        self._written, self._crc, self._sha = 0, 0, sha256()
+    def __init__(self, places: Places, *, length: int | None, checksums: Checksums) -> None:
+        self._places, self._length, self._checksums = places, length, checksums
+        self._written = 0
         self._stack = ExitStack()
         self._opened: tuple[BinaryIO, Path] | None = None
 
@@ -41,10 +39,7 @@ class Arrival:
         file, _ = self._open()
         file.write(content)
         self._written += len(content)
-        if self._crc32 is not None:
-            self._crc = zlib.crc32(content, self._crc)
-        if self._digest is not None:
-            self._sha.update(content)
+        self._checksums.update(content)
 
     def finish(self, keep: Callable[[Path], _T], *, outlives_crash: bool = True) -> _T:
         """Have the bytes in a file, and return what ``keep`` does, which puts it where it belongs. They are on the disk
@@ -70,10 +65,7 @@ class Arrival:
     def _check(self) -> None:
         if self._length is not None and self._written != self._length:
             raise ApiError("IncompleteBody", f"{self._written} bytes came of {self._length}")
-        if self._crc32 is not None and base64.b64encode(self._crc.to_bytes(4, "big")).decode() != self._crc32:
-            raise ApiError("BadDigest", "The CRC32 you specified did not match the calculated checksum.")
-        if self._digest is not None and self._sha.hexdigest() != self._digest:
-            raise ApiError("XAmzContentSHA256Mismatch", "The provided SHA-256 does not match what was computed.")
+        self._checksums.check()
 
 
 @contextmanager
@@ -86,6 +78,16 @@ def arriving(places: Places) -> Iterator[tuple[BinaryIO, Path]]:
             yield file, path
     finally:
         path.unlink(missing_ok=True)
+
+
+def copy_bytes(source: BinaryIO, target: BinaryIO, *, start: int, length: int) -> None:
+    """Append a part of a file to another one, in the kernel. Raises ApiError where the part ends before its end."""
+    end = start + length
+    while start < end:
+        copied = os.sendfile(target.fileno(), source.fileno(), start, min(end - start, _COPY_BYTES))
+        if not copied:
+            raise ApiError("OperationAborted", "A file became shorter while it was copied.", status=409)
+        start += copied
 
 
 def sweep(places: Places) -> None:

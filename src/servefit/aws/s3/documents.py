@@ -9,6 +9,8 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from servefit.aws.s3.checksums import PREFIX
+from servefit.aws.s3.uploads import Part
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.messages import HttpAnswer
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from servefit.aws.s3.objects import Facts
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+_CHECKSUM = "Checksum"
+"""Begins the names of elements with a checksum of a part."""
 
 
 def document(name: str, content: str) -> HttpAnswer:
@@ -74,10 +79,21 @@ def listing_document(
     return document("ListBucketResult", "".join(element(name, value) for name, value in about) + objects + prefixes)
 
 
-def parts_of(body: bytes) -> list[tuple[int, str]]:
-    """Return number and tag of each part in the body of CompleteMultipartUpload. Raises ApiError, MalformedXML."""
+def parts_of(body: bytes) -> list[Part]:
+    """Return the parts in the body of CompleteMultipartUpload. Raises ApiError, MalformedXML."""
     try:
-        return [(int(_text(part, "PartNumber")), _text(part, "ETag")) for part in _children(body, "Part")]
+        return [
+            Part(
+                number=int(_text(part, "PartNumber")),
+                tag=_text(part, "ETag"),
+                checksums={
+                    f"{PREFIX}{name.removeprefix(_CHECKSUM).lower()}": each.text or ""
+                    for each in part
+                    if (name := each.tag.rpartition("}")[2]).startswith(_CHECKSUM)
+                },
+            )
+            for part in _children(body, "Part")
+        ]
     except ValueError as error:
         raise _malformed() from error
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.aws.s3.places import MOST_KEY_BYTES
+from servefit.aws.s3.places import FOLDER_MARK, MOST_KEY_BYTES
 from servefit.aws.wire.errors import ApiError
 
 if TYPE_CHECKING:
@@ -74,9 +75,20 @@ def _keys(places: Places, bucket: Path, prefix: str) -> list[str]:
         for name in names:
             file = Path(folder, name)
             key = file.relative_to(bucket).as_posix()
-            if key.startswith(prefix) and is_text(key) and (not file.is_symlink() or places.is_inside(file)):
+            if name == FOLDER_MARK:
+                key = key.removesuffix(FOLDER_MARK)
+            if key and key.startswith(prefix) and is_text(key) and _is_object(places, file):
                 found.append(key)
     return found
+
+
+def _is_object(places: Places, file: Path) -> bool:
+    """Return whether a file is one, or a link to one within the root. Another kind of file is no object."""
+    try:
+        mode = file.lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and places.is_inside(file) and file.is_file())
 
 
 def is_text(name: str) -> bool:

@@ -14,6 +14,10 @@ MOST_KEY_BYTES, _MOST_PART_BYTES = 1024, 255
 OWN_FOLDER = ".servefit"
 """What is on its way lies in this folder of the root, whose name no bucket can have."""
 
+FOLDER_MARK = ".servefit-folder"
+"""The file in a folder that is the object whose key is the folder's, with a slash at its end: clients put such objects,
+mostly empty ones, so that a folder is listed before something is in it."""
+
 
 class Places:
     """The files below ``root``, which exists.
@@ -50,23 +54,30 @@ class Places:
         Raises ApiError: NoSuchBucket, InvalidArgument for a key that is no path below the bucket, KeyTooLongError.
         """
         self.bucket(bucket)
-        return self.file_to_be(bucket, key)
+        if not key.endswith("/"):
+            return self.file_to_be(bucket, key)
+        _check_length(key)
+        mark = self.file_to_be(bucket, key.removesuffix("/")) / FOLDER_MARK
+        self._check_inside(mark)
+        return mark
 
     def file_to_be(self, bucket: str, key: str) -> Path:
-        """Return the same where the bucket need not be there yet."""
+        """Return the same where the bucket need not be there yet, and the key is not that of a folder."""
         folder = self.bucket_to_be(bucket)
         parts = key.split("/")
-        if "\0" in key or not key or any(part in ("", ".", "..") for part in parts):
+        if "\0" in key or not key or any(part in ("", ".", "..", FOLDER_MARK) for part in parts):
             raise ApiError("InvalidArgument", f"the key {key[:80]!r} is no path in a folder: objects are files here")
-        if len(key.encode()) > MOST_KEY_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
-            raise ApiError("KeyTooLongError", "Your key is too long")
+        _check_length(key)
         file = folder.joinpath(*parts)
         self._check_inside(file)
         return file
 
     def is_inside(self, path: Path) -> bool:
-        """Return whether a path is below the root once its links are followed."""
-        return path.resolve().is_relative_to(self.root)
+        """Return whether a path is below the root once its links are followed; a link to itself leads nowhere."""
+        try:
+            return path.resolve().is_relative_to(self.root)
+        except RuntimeError:  # of Python before 3.13, for such a link
+            return False
 
     def incoming(self) -> Path:
         """Return the folder for what is on its way, on the same disk as all buckets."""
@@ -76,4 +87,12 @@ class Places:
 
     def _check_inside(self, path: Path) -> None:
         if not self.is_inside(path):
-            raise ApiError("InvalidArgument", f"{path.name} is a link that leads out of the folder of the objects")
+            raise ApiError(
+                "InvalidArgument", f"{path.name} is a link that leads out of the folder of the objects, or nowhere"
+            )
+
+
+def _check_length(key: str) -> None:
+    parts = key.split("/")
+    if len(key.encode()) > MOST_KEY_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
+        raise ApiError("KeyTooLongError", "Your key is too long")

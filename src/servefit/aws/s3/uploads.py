@@ -1,29 +1,37 @@
-"""Objects that come in parts. Each part is a file until all are there; then they are joined, and appear as one."""
+"""Objects that come in parts. Each part is a file until all are there; then they are joined, and appear as one.
+
+What an upload was completed with is kept for a day: a client that did not get the answer asks again, and gets the same.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
-from servefit.aws.s3.arrivals import arriving
-from servefit.aws.s3.objects import Facts, etag, facts, put_in_place
+from servefit.aws.s3.arrivals import arriving, copy_bytes
+from servefit.aws.s3.checksums import PREFIX, digest_of_file, hasher_of
+from servefit.aws.s3.objects import Facts, anything, etag, facts_of, stamped
 from servefit.aws.wire.errors import ApiError
 
 if TYPE_CHECKING:
+    from servefit.aws.s3.objects import Objects
     from servefit.aws.s3.places import Places
 
 MOST_PARTS = 10_000
 """Of S3."""
-
-_COPY_BYTES = 16 * 2**20
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 
@@ -32,6 +40,27 @@ _ABOUT = "object.json"
 
 _TAKEN = ".taken"
 """Ends the name of the folder of an upload that is being completed."""
+
+_KEPT_S = 24 * 3600
+"""What an upload was completed with is kept for so long. Clients try again within minutes. Chosen, not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part as the client names it that completes an upload, with its checksums by the names of headers."""
+
+    number: int
+    tag: str
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a client says that completes an upload: the parts, and, where it says so, what the whole object is."""
+
+    parts: Sequence[Part]
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +71,7 @@ class Upload:
     bucket: str
     key: str
     began: datetime
+    metadata: Mapping[str, str]
 
     @property
     def identifier(self) -> str:
@@ -55,19 +85,23 @@ class Upload:
 
 
 class Uploads:
-    """The uploads of a root. They outlive the server, as those of S3 do: clients end or abort them."""
+    """The uploads of a root. They outlive the server, as those of S3 do: clients complete or abort them."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, objects: Objects) -> None:
         self._places = places
+        self._objects = objects
+        self._completing: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._guard = threading.Lock()
 
-    def begin(self, bucket: str, key: str) -> str:
+    def begin(self, bucket: str, key: str, metadata: Mapping[str, str]) -> str:
         """Return the identifier of a new upload."""
         self._places.file(bucket, key)
         identifier = secrets.token_hex(16)
         folder = self._folder() / identifier
         folder.mkdir()
         try:
-            (folder / _ABOUT).write_text(json.dumps({"bucket": bucket, "key": key}))
+            about = {"bucket": bucket, "key": key, "metadata": dict(metadata)}
+            (folder / _ABOUT).write_text(json.dumps(about))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -97,7 +131,7 @@ class Uploads:
             raise _no_upload() from error
         for file in files:
             if file.name.isdecimal():
-                yield int(file.name), facts(file)
+                yield int(file.name), facts_of(file.stat())
 
     def _opened(self, folder: Path) -> Upload | None:
         """Return the upload in a folder, None where it was ended, or never quite begun."""
@@ -106,73 +140,148 @@ class Uploads:
                 about, began_s = json.load(file), os.fstat(file.fileno()).st_mtime
         except (FileNotFoundError, ValueError):
             return None
-        return Upload(folder, about["bucket"], about["key"], datetime.fromtimestamp(began_s, UTC))
+        began = datetime.fromtimestamp(began_s, UTC)
+        return Upload(folder, about["bucket"], about["key"], began, about.get("metadata", {}))
 
     def abort(self, upload: Upload) -> None:
         shutil.rmtree(upload.folder, ignore_errors=True)
 
-    def complete(self, upload: Upload, parts: list[tuple[int, str]]) -> Facts:
-        """Join the parts that the client names, by number and tag, and put the object in its place.
+    def complete(
+        self,
+        identifier: str,
+        bucket: str,
+        key: str,
+        completion: Completion,
+        *,
+        allow: Callable[[Facts | None], None] = anything,
+    ) -> str:
+        """Join the parts that the client names, put the object in its place, and return its tag. For an upload that was
+        completed with the same before, return the tag of then.
 
-        Raises ApiError: InvalidPart, InvalidPartOrder, MalformedXML without a part.
+        Raises ApiError: NoSuchUpload, InvalidPart, InvalidPartOrder, MalformedXML without a part, BadDigest, and what
+        ``allow`` raises for the object that is there.
         """
-        if not parts:
+        if not completion.parts:
             raise ApiError("MalformedXML", "an upload is completed with one part at least")
-        numbers = [number for number, _ in parts]
+        numbers = [part.number for part in completion.parts]
         if numbers != sorted(set(numbers)):
             raise ApiError("InvalidPartOrder", "The list of parts was not in ascending order.")
-        files = [upload.part(number) for number in numbers]
-        for file, (number, tag) in zip(files, parts, strict=True):
-            if not file.is_file() or etag(file.stat()).strip('"') != tag.strip('"'):
-                raise ApiError("InvalidPart", f"part {number} is not there, or is another one")
+        with self._guard:
+            turn = self._completing.setdefault(identifier, threading.Lock())
+        with turn:  # who asks again while the parts are joined waits for the same answer
+            asked = json.dumps([bucket, key, asdict(completion)], sort_keys=True)
+            if (known := self._answered(identifier)) is None:
+                return self._join(self.find(identifier, bucket, key), completion, asked, allow)
+            if known["asked"] != asked:
+                raise _no_upload()
+            return known["etag"]
+
+    def _join(self, upload: Upload, completion: Completion, asked: str, allow: Callable[[Facts | None], None]) -> str:
         target = self._places.file(upload.bucket, upload.key)
-        # Whoever takes the folder joins its parts: a client that asks twice finds no upload.
-        taken = upload.folder.with_name(f"{upload.folder.name}{_TAKEN}")
+        names = [upload.part(part.number).name for part in completion.parts]
+        # Whoever takes the folder joins its parts: no part comes or goes meanwhile.
+        taken = upload.folder.with_name(f"{upload.identifier}{_TAKEN}")
         try:
             upload.folder.rename(taken)
         except FileNotFoundError as error:
             raise _no_upload() from error
         try:
+            files = [taken / name for name in names]
+            for file, part in zip(files, completion.parts, strict=True):
+                _check_part(file, part)
             with arriving(self._places) as (whole, path):
-                _join([taken / file.name for file in files], whole)
-                found = put_in_place(path, target)
+                for file in files:
+                    with file.open("rb") as source:
+                        copy_bytes(source, whole, start=0, length=os.fstat(source.fileno()).st_size)
+                os.fsync(whole.fileno())
+                _check_whole(path, files, completion)
+                found = self._objects.put(path, target, upload.metadata, allow=allow)
+            self._remember(upload.identifier, {"asked": asked, "etag": found.etag})
         except BaseException:
             taken.rename(upload.folder)
             raise
         shutil.rmtree(taken, ignore_errors=True)
-        return found
+        return found.etag
 
     def keep_part(self, upload: Upload, path: Path, number: int) -> Facts:
         """Make a complete file a part of an upload. Raises ApiError, NoSuchUpload, where that was ended meanwhile."""
         part = upload.part(number)
+        found = stamped(path)
         try:
             path.replace(part)
         except FileNotFoundError as error:
             raise _no_upload() from error
-        return facts(part)
+        return found
 
     def put_back(self) -> None:
-        """Take up the uploads that a server was completing when it was killed: their clients complete or abort them."""
+        """Take up the uploads that a server was completing when it was killed: their clients complete or abort them.
+        Those whose objects are in their places are removed."""
         for taken in self._folder().glob(f"*{_TAKEN}"):
-            taken.rename(taken.with_suffix(""))
+            if self._answered(taken.stem) is None:
+                taken.rename(taken.with_suffix(""))
+            else:
+                shutil.rmtree(taken, ignore_errors=True)
+
+    def _answered(self, identifier: str) -> dict[str, str] | None:
+        """Return what an upload was completed with, and the tag of its object; None where it was not completed."""
+        if not _IDENTIFIER.fullmatch(identifier):
+            return None
+        try:
+            known: dict[str, str] = json.loads((self._completed() / identifier).read_text())
+        except FileNotFoundError:
+            return None
+        return known
+
+    def _remember(self, identifier: str, answered: Mapping[str, str]) -> None:
+        """Keep what an upload was completed with, and forget what was kept for long enough."""
+        before_s = time.time() - _KEPT_S
+        with os.scandir(self._completed()) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # another thread forgets too
+                    if entry.stat().st_mtime < before_s:
+                        Path(entry.path).unlink()
+        with arriving(self._places) as (file, path):
+            file.write(json.dumps(answered).encode())
+            file.flush()
+            os.fsync(file.fileno())
+            path.replace(self._completed() / identifier)
 
     def _folder(self) -> Path:
         folder = self._places.incoming() / "uploads"
         folder.mkdir(exist_ok=True)
         return folder
 
+    def _completed(self) -> Path:
+        folder = self._places.incoming() / "completed"
+        folder.mkdir(exist_ok=True)
+        return folder
 
-def _join(files: list[Path], whole: BinaryIO) -> None:
-    """Write all files one after the other, in the kernel."""
-    for file in files:
-        with file.open("rb") as source:
-            left = os.fstat(source.fileno()).st_size
-            while left:
-                copied = os.sendfile(whole.fileno(), source.fileno(), None, min(left, _COPY_BYTES))
-                if not copied:
-                    raise ApiError("InvalidPart", f"part {file.name} ends before its end")
-                left -= copied
-    os.fsync(whole.fileno())
+
+def _check_part(file: Path, part: Part) -> None:
+    """Raise ApiError where a part is not there, or is another one."""
+    if file.is_file() and etag(file.stat()).strip('"') == part.tag.strip('"'):
+        digests = {name: base64.b64encode(digest_of_file(name, file)).decode() for name in part.checksums}
+        if digests == part.checksums:
+            return
+    raise ApiError("InvalidPart", f"part {part.number} is not there, or is another one")
+
+
+def _check_whole(whole: Path, parts: Sequence[Path], completion: Completion) -> None:
+    """Raise ApiError where the object is not what the client says of it. A checksum of the checksums of its parts ends
+    in their number."""
+    if completion.size is not None and completion.size != whole.stat().st_size:
+        raise ApiError("InvalidRequest", "The provided 'x-amz-mp-object-size' is not the size of the object.")
+    for name, text in completion.checksums.items():
+        if "-" in text:
+            hasher = hasher_of(name)
+            for part in parts:
+                hasher.update(digest_of_file(name, part))
+            found = f"{base64.b64encode(hasher.digest()).decode()}-{len(parts)}"
+        else:
+            found = base64.b64encode(digest_of_file(name, whole)).decode()
+        if found != text:
+            shown = name.removeprefix(PREFIX).upper()
+            raise ApiError("BadDigest", f"The {shown} you specified did not match the calculated checksum.")
 
 
 def _no_upload() -> ApiError:

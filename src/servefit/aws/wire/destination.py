@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.aws.wire.presigned import is_presigned
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -72,7 +74,9 @@ def destination(request: HttpRequest) -> Destination:
 
 
 def _scope(request: HttpRequest) -> tuple[str, str]:
-    """Return region and service of a signature."""
+    """Return region and service of a signature. Presigned URLs are for S3 alone."""
+    if is_presigned(request.query):
+        return REGION, "s3"
     found = re.search(r"Credential=([^,\s]+)", request.headers.get("authorization", ""))
     parts = found[1].split("/") if found else []
     return (parts[2], parts[3]) if len(parts) == 5 and all(parts) else (REGION, "")

@@ -1,0 +1,79 @@
+"""Bodies in the coding aws-chunked: chunks with their lengths, then trailers, which may be checksums of the content.
+
+The form is that of the S3 API Reference, "Signature Calculations for the Authorization Header: Transferring Payload in
+Multiple Chunks". Signatures of chunks are left out: whoever checks signatures refuses such a body.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+from servefit.aws.wire.errors import ApiError
+
+_MAX_LINE_BYTES = 4096
+_MAX_TRAILERS = 16
+"""Far above what clients send: a signature, and the checksum with another one. Chosen, not measured."""
+
+_SIZE = re.compile(r"([0-9a-fA-F]{1,8})(;.*)?")
+
+
+async def decoded(chunks: AsyncIterator[bytes], trailers: dict[str, str]) -> AsyncIterator[bytes]:
+    """Yield the content of a body, and put what comes behind it into ``trailers``, with names in lower case. Raises
+    ApiError for a body of another form, or one that ends before its end."""
+    reader = _Reader(chunks)
+    while size := _size(await reader.line()):
+        async for content in reader.content(size):
+            yield content
+        if await reader.line():
+            raise _malformed()
+    while line := await reader.line():
+        name, colon, value = line.partition(":")
+        if not colon or len(trailers) >= _MAX_TRAILERS:
+            raise _malformed()
+        trailers[name.strip().lower()] = value.strip()
+
+
+class _Reader:
+    """Lines and content by turns, of chunks that come as they like."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._buffer = bytearray()
+
+    async def line(self) -> str:
+        """Return the next line without its end."""
+        while (end := self._buffer.find(b"\r\n")) < 0:
+            if len(self._buffer) > _MAX_LINE_BYTES:
+                raise _malformed()
+            await self._fill()
+        line = self._buffer[:end].decode("latin-1")
+        del self._buffer[: end + 2]
+        return line
+
+    async def content(self, size: int) -> AsyncIterator[bytes]:
+        """Yield the next ``size`` bytes."""
+        while size:
+            if not self._buffer:
+                await self._fill()
+            content = bytes(self._buffer[:size])
+            del self._buffer[:size]
+            size -= len(content)
+            yield content
+
+    async def _fill(self) -> None:
+        chunk = await anext(self._chunks, None)
+        if chunk is None:
+            raise ApiError("IncompleteBody", "The body ends before its last chunk.")
+        self._buffer += chunk
+
+
+def _size(line: str) -> int:
+    found = _SIZE.fullmatch(line)
+    if found is None:
+        raise _malformed()
+    return int(found[1], 16)
+
+
+def _malformed() -> ApiError:
+    return ApiError("InvalidRequest", "The body is not in the coding aws-chunked.")

@@ -1,0 +1,83 @@
+"""The conditions of requests: about the version of an object that is read, copied or overwritten (RFC 9110, 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from servefit.aws.wire.errors import ApiError
+
+if TYPE_CHECKING:
+    from servefit.aws.s3.objects import Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What has to hold of an object; None for what a request does not say."""
+
+    match: str | None = None
+    none_match: str | None = None
+    modified_since: datetime | None = None
+    unmodified_since: datetime | None = None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str], *, prefix: str = "") -> Conditions:
+        """Return the conditions in headers whose names begin with ``prefix``. A time that is none is no condition."""
+        return cls(
+            match=headers.get(f"{prefix}if-match"),
+            none_match=headers.get(f"{prefix}if-none-match"),
+            modified_since=_time(headers.get(f"{prefix}if-modified-since")),
+            unmodified_since=_time(headers.get(f"{prefix}if-unmodified-since")),
+        )
+
+    def check(self, found: Facts) -> bool:
+        """Return whether the client has not got this version yet. Raises ApiError where it wants another one."""
+        modified = found.modified.replace(microsecond=0)
+        if self.match is not None:
+            if not _is_in(found.etag, self.match):
+                raise _failed()
+        elif self.unmodified_since is not None and modified > self.unmodified_since:
+            raise _failed()
+        if self.none_match is not None:
+            return not _is_in(found.etag, self.none_match)
+        return self.modified_since is None or modified > self.modified_since
+
+    def check_copy(self, found: Facts) -> None:
+        """Raise ApiError where another version is to be copied."""
+        if not self.check(found):
+            raise _failed()
+
+    def check_write(self, found: Facts | None) -> None:
+        """Raise ApiError where the object, None for none, is not to be overwritten or removed."""
+        if found is not None:
+            self.check_copy(found)
+        elif self.match is not None:
+            raise ApiError("NoSuchKey", "The specified key does not exist.", status=404)
+
+
+def is_current(found: Facts, if_range: str | None) -> bool:
+    """Return whether a range is of this version, by the header If-Range: another one is answered whole."""
+    if if_range is None or if_range.strip().startswith(('"', "W/")):
+        return if_range is None or if_range.strip() == found.etag
+    return _time(if_range) == found.modified.replace(microsecond=0)
+
+
+def _is_in(etag: str, listed: str) -> bool:
+    """Return whether a tag is one of a list. S3 takes them without quotation marks too."""
+    tags = [each.strip().removeprefix("W/").strip('"') for each in listed.split(",")]
+    return listed.strip() == "*" or etag.strip('"') in tags
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        found = None if text is None else parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
+
+
+def _failed() -> ApiError:
+    return ApiError("PreconditionFailed", "At least one of the preconditions you specified did not hold.", status=412)

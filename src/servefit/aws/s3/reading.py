@@ -1,0 +1,85 @@
+"""What S3 answers to whoever reads an object: the object, a part of it, or that the client has it already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+from servefit.aws.s3.conditions import Conditions, is_current
+from servefit.aws.s3.metadata import ANSWERED, TAGGING
+from servefit.aws.wire.errors import ApiError
+from servefit.aws.wire.messages import FileAnswer, HttpAnswer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servefit.aws.s3.objects import Facts, Objects
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+
+_ANSWERED_AS = {f"response-{name}": name for name in ANSWERED}
+
+READING_QUERY = frozenset(_ANSWERED_AS)
+"""What may be in the query of a request that reads: headers of the answer, instead of those of the object."""
+
+
+def read_object(
+    objects: Objects, file: Path, headers: Mapping[str, str], query: Mapping[str, str], *, whole: bool
+) -> HttpAnswer | FileAnswer:
+    """Return the answer to a GET, or to a HEAD, which has no content unless it is ``whole``. Raises ApiError:
+    NoSuchKey, PreconditionFailed, InvalidRange."""
+    reader, found = objects.open(file)
+    try:
+        told = _headers_of(found) | {_ANSWERED_AS[name]: query[name] for name in READING_QUERY & set(query)}
+        if not Conditions.of(headers).check(found):
+            reader.close()
+            return HttpAnswer(status=304, headers=told)
+        wanted = headers.get("range") if is_current(found, headers.get("if-range")) else None
+        start, end = _range(wanted, found.size)
+        reader.seek(start)
+    except BaseException:
+        reader.close()
+        raise
+    status = 200
+    if end - start != found.size:
+        status, told["content-range"] = 206, f"bytes {start}-{end - 1}/{found.size}"
+    if whole:
+        return FileAnswer(status=status, headers=told, file=reader, start=start, length=end - start)
+    reader.close()
+    return HttpAnswer(status=status, headers={**told, "content-length": str(end - start)})
+
+
+def range_to_copy(text: str | None, size: int) -> tuple[int, int]:
+    """Return begin and end of the bytes of an object that are to be copied: all, where ``text`` is None. Raises
+    ApiError, InvalidArgument, also where the object is shorter."""
+    if text is None:
+        return 0, size
+    found = _RANGE.fullmatch(text.strip())
+    if found is None or not (found[1] and found[2]) or not int(found[1]) <= int(found[2]) < size:
+        raise ApiError("InvalidArgument", f"Range specified is not valid for source object of size: {size}")
+    return int(found[1]), int(found[2]) + 1
+
+
+def _headers_of(found: Facts) -> dict[str, str]:
+    return {
+        "etag": found.etag,
+        "last-modified": format_datetime(found.modified, usegmt=True),
+        "accept-ranges": "bytes",
+        **{name: value for name, value in found.metadata.items() if name != TAGGING},
+    }
+
+
+def _range(text: str | None, size: int) -> tuple[int, int]:
+    """Return begin and end of the bytes that a request is for: all, where it does not say. Raises ApiError."""
+    found = None if text is None else _RANGE.fullmatch(text.strip())
+    if found is None or not (found[1] or found[2]):
+        return 0, size
+    if not found[1]:
+        start, end = max(0, size - int(found[2])), size
+    else:
+        start, end = int(found[1]), min(size, int(found[2]) + 1 if found[2] else size)
+    if start >= end:
+        raise ApiError("InvalidRange", "The requested range is not satisfiable", status=416)
+    return start, end
