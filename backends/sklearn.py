@@ -86,8 +86,6 @@ class _Predictor:
         self._frame = frame_of(self._estimator)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        if self._frame is None:
-            return self._predict(self._estimator, self._task, rows)
         try:
             return self._predict(self._estimator, self._task, rows, self._frame)
         except (ValueError, TypeError) as error:  # a category that it does not know, mostly

@@ -10,11 +10,15 @@ MAX_NAME = 40
 """Letters of a model's name, which becomes part of paths and is typed. Chosen, not measured."""
 
 
+_SUFFIXES = re.compile(r"(?<=.)(\.tar)?\.[A-Za-z][A-Za-z0-9]*$")
+"""What tells the kind of a file; the number of a version, as in timer_v0.1.onnx, is part of the name."""
+
+
 def name_after(source: Any, *, keep: str = "") -> str:
     """Return the name of a model from ``source``: that of its file or of its class, of at most ``MAX_NAME`` letters,
     digits, dashes and characters of ``keep``."""
-    stem = Path(str(source)).name if isinstance(source, (str, Path)) else type(source).__name__
-    plain = re.sub(rf"[^A-Za-z0-9{keep}]+", "-", stem.partition(".")[0]).strip(f"-{keep}")
+    name = Path(str(source)).name if isinstance(source, (str, Path)) else type(source).__name__
+    plain = re.sub(rf"[^A-Za-z0-9{keep}]+", "-", _SUFFIXES.sub("", name)).strip(f"-{keep}")
     return plain[:MAX_NAME].strip(f"-{keep}") or "model"
 
 

@@ -24,11 +24,20 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
 """No finite float64 has more than 309 digits before its point."""
 
 
+_TRUTHS = {"true": 1.0, "false": 0.0}
+"""pandas and R write columns of booleans so."""
+
+
 def number(text: str) -> int | float:
     """Return the number that ``text`` is, as Python reads it, but for "1_000", which only Python's own source would
-    write. A large one is an int where it is written as one: with a point or an exponent it is the nearest float. Raises
-    ValueError."""
-    value = float(text)
+    write; "True" is 1 and "False" 0, in any case. A large one is an int where it is written as one: with a point or an
+    exponent it is the nearest float. Raises ValueError."""
+    try:
+        value = float(text)
+    except ValueError:
+        if (truth := _TRUTHS.get(text.lower())) is None:
+            raise
+        return truth
     if "_" in text:
         raise ValueError(text)
     if abs(value) < EXACT or not isfinite(value) or not _WHOLE.fullmatch(text):

@@ -23,6 +23,7 @@ from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
     OneHotEncoder,
+    PolynomialFeatures,
     QuantileTransformer,
     StandardScaler,
 )
@@ -275,3 +276,12 @@ def test_each_kind_of_hard_text_is_among_the_rows_that_are_compared(tmp_path: Pa
         values = model.signature.packing.unpack(parity_rows(model, seed=seed, count=32), {})
         cities = dict(zip([one.name for one in model.signature.inputs], values, strict=True))["city"].tolist()
         assert {"", " ", None, "UNKNOWN", "1.0", "nan", "x" * 300} <= set(cities)
+
+
+def test_a_row_that_a_pipeline_of_numbers_refuses_is_refused_and_no_failure(tmp_path: Path) -> None:
+    numbers = TABLE[["age", "income"]].to_numpy()
+    model = opened(make_pipeline(PolynomialFeatures(2), LogisticRegression()).fit(numbers, TARGET), tmp_path)
+    served = predictor(model, "sklearn")
+    assert served.predict(np.ones((1, 2))).shape == (1,)
+    with np.errstate(over="ignore"), pytest.raises(RowsRefused, match="Input X contains infinity"):
+        served.predict(np.full((1, 2), 1e200))

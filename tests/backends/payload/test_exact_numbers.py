@@ -258,3 +258,13 @@ def test_without_a_model_no_number_is_rounded(
     found = read((WRITERS | OBJECTS)[form](cells), None, tmp_path)
     assert found.dtype == datatype
     np.testing.assert_array_equal(found, np.array(cells, dtype=datatype))
+
+
+@pytest.mark.parametrize("cells", ["True,False", "true,false", "TRUE,FALSE"])
+def test_booleans_as_pandas_and_r_write_them_are_one_and_zero(cells: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(f"age,member,left\n30.5,{cells}\n41,False,True\n")
+    table = Signature(task=Task.BINARY, features=3, outputs=1, feature_names=("age", "member", "left"))
+    assert payload_of(file, table).rows.tolist() == [[30.5, 1, 0], [41, 0, 1]]
+    file.write_text(f"{cells}\nFalse,True\n")
+    assert payload_of(file, Signature(task=Task.BINARY, features=2, outputs=1)).rows.tolist() == [[1, 0], [0, 1]]
