@@ -14,7 +14,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
@@ -33,7 +33,7 @@ from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.rows import parity_rows
-from servefit.errors import CompileFailed, PayloadMismatch, UnsupportedModel
+from servefit.errors import CompileFailed, PayloadMismatch, RowsRefused, UnsupportedModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -280,7 +280,7 @@ def test_each_kind_of_hard_text_is_among_the_rows_that_are_compared(tmp_path: Pa
 
 def test_a_row_that_a_pipeline_of_numbers_refuses_is_refused_and_no_failure(tmp_path: Path) -> None:
     numbers = TABLE[["age", "income"]].to_numpy()
-    model = opened(make_pipeline(PolynomialFeatures(2), LogisticRegression()).fit(numbers, TARGET), tmp_path)
+    model = opened(make_pipeline(PolynomialFeatures(2), Ridge()).fit(numbers, TARGET), tmp_path)
     served = predictor(model, "sklearn")
     assert served.predict(np.ones((1, 2))).shape == (1,)
     with np.errstate(over="ignore"), pytest.raises(RowsRefused, match="Input X contains infinity"):
