@@ -81,7 +81,7 @@ def test_json_that_does_not_fit(content: str, expected: str, got: str, invoke: D
         ("1,2,3\n1,2\n", "3 columns in row 2", "got 2"),
         ("1,2,3],[4,5,6", "a number in row 1, column 3", "got '3]'"),
         ("a,b,c\n1,2,x\n", "a number in row 1, column 3 (c)", "got 'x'"),
-        ("1,2,true\n", "a number in row 1, column 3", "got 'true'"),
+        ("1,2,yes\n", "a number in row 1, column 3", "got 'yes'"),
         ("1,2,inf\n", "a finite number in row 1, column 3", "got inf"),
         ("1,2,1e39\n", "a number in row 1, column 3", "beyond float32"),
         ('1,2,"3', "expected CSV", "does not parse"),

@@ -118,8 +118,8 @@ def test_tensors_hold_texts_in_json_and_in_binary(config: EndpointConfig, model:
 def test_metadata_name_columns_and_call_texts_bytes(config: EndpointConfig) -> None:
     described = json.loads(metadata.model_metadata(config).body)["inputs"]
     assert [(each["name"], each["datatype"], each["shape"]) for each in described] == [
-        ("age", "FP32", [-1, 1]),
-        ("income", "FP32", [-1, 1]),
+        ("age", "FP64", [-1, 1]),
+        ("income", "FP64", [-1, 1]),
         ("city", "BYTES", [-1, 1]),
         ("note", "BYTES", [-1, 1]),
         ("zip", "INT16", [-1, 1]),
