@@ -161,7 +161,7 @@ class _Predictor:
         self._predict = ctypes.CDLL(str(library)).servefit_predict
         self._predict.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p]
         self._predict.restype = None
-        self._threads, self._type, self._rows = threads, np.dtype(facts["type"]), np.dtype(facts["rows"])
+        self._threads, self._type, self._rows = threads, np.dtype(facts["type"]), np.dtype(facts.get("rows", "float32"))
         self._whole = WholeCategories(facts) if facts["categorical_features"] else None
         self._outputs = Outputs(facts)
 

@@ -97,7 +97,9 @@ class ForestBackend:
             return predictor
         from servefit.backends.pipeline_steps import AfterSteps
 
-        return AfterSteps(artifact.folder, artifact.facts["steps"], settings, predictor, artifact.facts["rows"])
+        return AfterSteps(
+            artifact.folder, artifact.facts["steps"], settings, predictor, artifact.facts.get("rows", "float32")
+        )
 
 
 class _Predictor:

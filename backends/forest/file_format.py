@@ -15,7 +15,7 @@ import numpy as np
 
 from servefit.errors import BackendError
 
-MAGIC, VERSION = b"SFforest", 2
+MAGIC, VERSION, FLOAT32_VERSION = b"SFforest", 2, 1
 
 SECTIONS = (
     *("key_columns", "categories", "bits", "nodes", "trees", "rank_features", "bounds", "rank_columns"),
@@ -59,7 +59,9 @@ def write(file: Path, fields: Mapping[str, float], sections: Mapping[str, np.nda
         header["sections"][number] = (begin, len(sections[name]))
         parts += [b"\0" * (begin - end), content]
         end = begin + len(content)
-    header["magic"], header["version"], header["size"] = MAGIC, VERSION, end
+    header["magic"], header["size"] = MAGIC, end
+    # Forests of float32 rows are as they were before there were others.
+    header["version"] = VERSION if fields["wide_values"] else FLOAT32_VERSION
     whole = bytearray(header.tobytes() + b"".join(parts))
     header["checksum"] = zlib.crc32(memoryview(whole)[CHECKED_FROM:])
     whole[: HEADER.itemsize] = header.tobytes()

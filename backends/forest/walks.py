@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 NARROW = np.dtype([("bound", "<i4"), ("column", "<u2"), ("step", "<u2")])
 WIDE = np.dtype([("bound", "<i4"), ("column", "<u4"), ("step", "<u4")])
-KEY_COLUMN = np.dtype([(name, "<u4") for name in ("feature", "kind", "begin", "count", "ranks")])
+KEY_COLUMN = np.dtype([(name, "<u4") for name in ("feature", "kind", "begin", "count")])
 
 MISSING_LEFT, MISSING_RIGHT, MISSING_ZERO, CATEGORY = 0, 1, 2, 3
 _REGISTER_BYTES = 64
@@ -50,7 +50,7 @@ def key_columns(ensemble: Ensemble, ranked: np.ndarray) -> Keys:
     columns["feature"][1:], columns["kind"][1:] = names >> 2 & 0xFFFFFFFF, names & 3
     if ensemble.wide_values:
         numerical = columns["kind"] != CATEGORY
-        columns["ranks"][numerical] = np.searchsorted(ranked, columns["feature"][numerical])
+        columns["begin"][numerical] = np.searchsorted(ranked, columns["feature"][numerical])
     column = np.zeros(len(ensemble.left), dtype=np.int64)
     column[tests] = 1 + place.reshape(-1)
     categories: list[int] = []

@@ -19,18 +19,18 @@ static inline int is_wide_missing(uint64_t bits) { return (bits & INT64_MAX) > U
 
 /* The key of a category: libraries look up whole numbers only. */
 static int32_t category_key(const forest *f, const key_column *column, double value) {
-    const int32_t unknown = (int32_t)column->categories_count;
+    const int32_t unknown = (int32_t)column->count;
     if (value != value) return unknown + 1;
     if (f->truncated_categories && value > -1 && value < 0) value = 0;
     /* XGBoost takes no category that float32 does not tell from the next; the others take what fits 32 bits. */
     if (value < 0 || value > (f->truncated_categories ? 4294967040.0 : 16777216.0)) return unknown;
-    const uint32_t wanted = (uint32_t)value, *known = f->categories + column->categories_begin;
-    uint32_t low = 0, high = column->categories_count;
+    const uint32_t wanted = (uint32_t)value, *known = f->categories + column->begin;
+    uint32_t low = 0, high = column->count;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
         if (known[middle] < wanted) low = middle + 1; else high = middle;
     }
-    return low < column->categories_count && known[low] == wanted ? (int32_t)low : unknown;
+    return low < column->count && known[low] == wanted ? (int32_t)low : unknown;
 }
 
 static void encode_keys(const forest *f, const float *row, int32_t *keys) {
@@ -91,7 +91,7 @@ static void keys_of_ranks(const forest *f, const double *row, const int32_t *ran
     const key_column *column = f->key_columns + 1, *end = f->key_columns + f->key_columns_count;
     *keys++ = INT32_MIN;
     for (; column < end && column->kind != CATEGORY; column++) {
-        const int32_t rank = ranks[column->ranks];
+        const int32_t rank = ranks[column->begin];
         *keys++ = rank != MISSING_RANK ? rank : column->kind == MISSING_RIGHT ? INT32_MAX : INT32_MIN;
     }
     for (; column < end; column++) *keys++ = category_key(f, column, row[column->feature]);

@@ -40,10 +40,10 @@ static const char *check_key_columns(const forest *f) {
         const key_column *column = f->key_columns + c;
         if (column->feature >= f->features) return "a column of keys is of a feature that does not exist";
         if (column->kind > CATEGORY) return "a column of keys is of no known kind";
-        if (!in(column->categories_begin, column->categories_count, f->categories_count))
+        if (column->kind == CATEGORY && !in(column->begin, column->count, f->categories_count))
             return "a column's categories lie outside the table of categories";
         if (c && column->kind != CATEGORY && column[-1].kind == CATEGORY) return "numerical columns do not come first";
-        if (c && f->wide_values && column->kind != CATEGORY && column->ranks >= f->rank_features_count)
+        if (c && f->wide_values && column->kind != CATEGORY && column->begin >= f->rank_features_count)
             return "a column of keys is of ranks that do not exist";
     }
     return f->key_columns[0].kind == CATEGORY ? "the first column of keys holds categories" : NULL;
@@ -52,7 +52,7 @@ static const char *check_key_columns(const forest *f) {
 /* Whether `column` holds categories, with a bit from `begin` on for each of them and for unknown and missing ones. */
 static int has_bits(const forest *f, uint32_t column, uint64_t begin) {
     return column < f->key_columns_count && f->key_columns[column].kind == CATEGORY &&
-           in(begin, (uint64_t)f->key_columns[column].categories_count + 2, 32 * (uint64_t)f->bits_count);
+           in(begin, (uint64_t)f->key_columns[column].count + 2, 32 * (uint64_t)f->bits_count);
 }
 
 static const char *check_nodes(const forest *f) {
@@ -105,7 +105,7 @@ static const char *check_heaps(const forest *f) {
     }
     for (uint32_t n = 0; n < f->category_columns_count; n++) {
         const uint32_t key = f->category_columns[n].key;
-        if (key >= f->key_columns_count || f->key_columns[key].kind != CATEGORY || f->key_columns[key].categories_count > 254)
+        if (key >= f->key_columns_count || f->key_columns[key].kind != CATEGORY || f->key_columns[key].count > 254)
             return "a column of categories is of no category, or of too many";
     }
     if (f->category_columns_count && f->complete_count == f->trees_count) return "categories are tested by no tree";
@@ -179,7 +179,7 @@ const char *forest_open(forest *f, const void *data, size_t size) {
     memset(f, 0, sizeof *f);
     if (size < sizeof *h) return "it is too short";
     if (memcmp(h->magic, "SFforest", 8) != 0) return "it does not begin as a forest does";
-    if (h->version != FOREST_VERSION) return "it is of another version";
+    if (h->version != (h->wide_values ? FOREST_VERSION : 1u)) return "it is of another version";
     if (h->size != size) return "it is not as long as it says";
     if (!h->features || h->features > LARGEST || !h->outputs || h->outputs > 65536) return "it has no inputs or outputs";
     if (h->postprocessor >= POSTPROCESSORS) return "its post-processor is unknown";

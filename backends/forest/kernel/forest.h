@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FOREST_VERSION 2u
+#define FOREST_VERSION 2u /* of forests of float64 rows; those of float32 rows are as they were in version 1 */
 #define BLOCK 64           /* rows that are predicted together, one bit of a mask for each */
 #define MAX_LEVELS 8       /* of a heap, so that the number of an exit fits a byte */
 #define CATEGORY_NODE 0x80000000u
@@ -21,13 +21,12 @@
 enum key_kind { MISSING_LEFT, MISSING_RIGHT, MISSING_ZERO, CATEGORY };
 
 /* Numerical columns come first. The key of a category is its place among the known ones, which ascend; one past the last
- * for an unknown one, two past it for a missing value. `ranks` is the place in the table of ranks of the feature of a
- * numerical column, where rows are float64. */
+ * for an unknown one, two past it for a missing value. `begin` and `count` are where the known ones lie; where rows are
+ * float64, `begin` of a numerical column is the place of its feature among those that have ranks. */
 typedef struct {
     uint32_t feature;
     uint32_t kind;
-    uint32_t categories_begin, categories_count;
-    uint32_t ranks;
+    uint32_t begin, count;
 } key_column;
 
 /* A child pair lies `step` nodes further on, left before right. A leaf has step 0, column 0, and its value as the bound. */

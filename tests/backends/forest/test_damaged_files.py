@@ -335,7 +335,9 @@ def test_a_leaf_that_is_not_in_the_table_is_refused(name: str, vector_forest: by
 
 
 WIDE_CHANGES: dict[str, tuple[str, Change]] = {
-    "keys of other ranks": ("of ranks that do not exist", entry("key_columns", last, "ranks", 99)),
+    "the version of the others": ("it is of another version", header("version", 1)),
+    "rows of float32": ("it is of another version", header("wide_values", 0)),
+    "keys of other ranks": ("of ranks that do not exist", entry("key_columns", last, "begin", 99)),
     "a search that goes astray": ("a search among bounds leaves its level", search_outside),
     "bounds of half the size": ("ranks that do not exist|outside the table of bounds", section("bounds", count=20)),
 }
