@@ -49,9 +49,8 @@ class Queue:
         memory = os.memfd_create("counters")
         self._counters = Counters(memory, workers=1, max_batch=config.max_batch)
         os.close(memory)
-        self.batching = Batching(
-            config, self._predict, self._counters.of_worker(0), loop, CodecClient(config, loop, "worker 1")
-        )
+        own = self._counters.of_worker(0)
+        self.batching = Batching(config, self._predict, own, loop, CodecClient(config, loop, "worker 1", own))
         self.errors: list[BaseException] = []
         loop.set_exception_handler(self._failed)
 

@@ -177,6 +177,10 @@ class WorkerCounters:
         """Note that a call of the predictor begins."""
         self.words[_CALL_NS] = now_ns
 
+    def returned(self) -> None:
+        """Note that a call of the predictor is over, which was for a part of a request."""
+        self.words[_CALL_NS] = 0
+
     def opened_connection(self) -> None:
         self.words[_CONNECTIONS] += 1
 

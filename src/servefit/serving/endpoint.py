@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from servefit.serving.messages import Inference, PendingReply, Refused, Reply, Request, TakesLong
 from servefit.serving.metrics import Metrics
 from servefit.serving.protocols import metadata, open_inference, sagemaker
+from servefit.serving.protocols.first_row import check_first_row
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.routing import Action, route
+from servefit.serving.row_sizes import RowSizeLimit
 
 if TYPE_CHECKING:
     from servefit.serving.batching import Batching
@@ -33,6 +35,7 @@ class Endpoint:
         self._codec = codec
         self._counters = counters
         self._metrics = Metrics(config, counters)
+        self._row_size = RowSizeLimit(config.signature, config.limits)
         self.draining = False
 
     def respond(self, request: Request, pending: PendingReply) -> None:
@@ -42,22 +45,38 @@ class Endpoint:
             action = route(request.method, request.path, config.name)
             if action is Action.INVOKE:
                 self._batching.check_room()
-                self._batching.submit(sagemaker.decode(request, config.signature, config.limits, at_once=True), pending)
+                self._submit(sagemaker.decode(request, config.signature, config.limits, at_once=True), pending)
             elif action is Action.INFER:
                 self._batching.check_room()
-                self._batching.submit(open_inference.decode(request, config, at_once=True), pending)
+                self._submit(open_inference.decode(request, config, at_once=True), pending)
             else:
                 pending.answer(self._reply(action))
         except TakesLong:
-            self._codec.decode(request, action, pending, self._submit)
+            self._decode_elsewhere(request, action, pending)
         except Refused as refused:
             pending.answer(refusal(refused))
 
+    def _decode_elsewhere(self, request: Request, action: Action, pending: PendingReply) -> None:
+        """Have ``pending`` answered once its long body is decoded, if there is room for it."""
+        try:
+            if action is Action.INVOKE:
+                check_first_row(request, self._config.signature, self._config.limits)
+            self._codec.check_room(request.body)
+        except Refused as refused:
+            pending.answer(refusal(refused))
+        else:
+            self._codec.decode(request, action, pending, self._submit_decoded)
+
     def _submit(self, inference: Inference, pending: PendingReply) -> None:
+        """Have ``pending`` answered. Raises Refused for rows that are too large."""
+        self._row_size.check(inference.rows)
+        self._batching.submit(inference, pending)
+
+    def _submit_decoded(self, inference: Inference, pending: PendingReply) -> None:
         """Have ``pending`` answered, if there is room for its rows, which may be larger than its body was."""
         try:
             self._batching.check_room()
-            self._batching.submit(inference, pending)
+            self._submit(inference, pending)
         except Refused as refused:
             pending.answer(refusal(refused))
 

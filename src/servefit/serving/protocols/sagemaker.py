@@ -46,14 +46,14 @@ class _Format:
     ends: bytes = b""
 
 
-_JSON, _CSV, _NPY = b"application/json", b"text/csv", b"application/x-npy"
-_JSON_LINES = (b"application/jsonlines", b"application/x-jsonlines", b"application/x-ndjson")
+JSON, CSV, _NPY = b"application/json", b"text/csv", b"application/x-npy"
+JSON_LINES = (b"application/jsonlines", b"application/x-jsonlines", b"application/x-ndjson")
 _FORMATS: Mapping[bytes, _Format] = {
-    _JSON: _Format(rows_of_json, json_answer, JSON_MARKS),
-    _CSV: _Format(rows_of_csv, csv_answer, b",;\t\n", b"\n\r"),
+    JSON: _Format(rows_of_json, json_answer, JSON_MARKS),
+    CSV: _Format(rows_of_csv, csv_answer, b",;\t\n", b"\n\r"),
     **{
         kind: _Format(rows_of_json_lines, partial(json_lines_answer, content_type=kind), JSON_MARKS, b"\n")
-        for kind in _JSON_LINES
+        for kind in JSON_LINES
     },
     _NPY: _Format(rows_of_npy, npy_answer, b""),
 }
@@ -69,9 +69,7 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
         return opaque_bodies.decode(request)
     headers, body = request.headers, request.body
     content_type = headers.get(b"content-type", b"")
-    kind = content_type if content_type in _FORMATS else media_type(content_type)
-    if kind in _UNTYPED:
-        kind = _kind_of(body)
+    kind = kind_of(headers, body)
     form = _FORMATS.get(kind)
     if form is None:
         raise refused(415, f"content-type: {text(kind)!r:.80} is not read here, only {_known()}")
@@ -89,11 +87,16 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
     return Inference(form.rows(body, signature, limits, at_once=at_once), encode)
 
 
-def _kind_of(body: bytes) -> bytes:
+def kind_of(headers: Mapping[bytes, bytes], body: bytes) -> bytes:
+    """Return the media type of a body; that of one without a type is told by how it begins."""
+    content_type = headers.get(b"content-type", b"")
+    kind = content_type if content_type in _FORMATS else media_type(content_type)
+    if kind not in _UNTYPED:
+        return kind
     begin = body[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
     if begin.startswith(b"\x93NUMPY"):
         return _NPY
-    return _JSON if begin[:1] in (b"{", b"[") else _CSV
+    return JSON if begin[:1] in (b"{", b"[") else CSV
 
 
 def _in_utf8(body: bytes, name: bytes) -> bytes:
@@ -117,11 +120,11 @@ def _chosen(accept: bytes | None, kind: bytes) -> bytes:
 def _network_encode(kind: bytes, signature: Signature) -> Encode:
     """Return how to answer with outputs that are more than a list of values."""
     packing = signature.output_packing
-    if kind in _JSON_LINES:
+    if kind in JSON_LINES:
         return partial(network_outputs.json_lines_answer, content_type=kind, packing=packing)
     answers = {
-        _JSON: network_outputs.json_answer,
-        _CSV: network_outputs.csv_lines_answer,
+        JSON: network_outputs.json_answer,
+        CSV: network_outputs.csv_lines_answer,
         _NPY: network_outputs.npy_answer,
     }
     return partial(answers[kind], packing=packing)
