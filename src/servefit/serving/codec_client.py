@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 _START_S = 30.0
 """It takes 0.3 s (ADR 8), and a hundred times that on a machine that has no time for it."""
 
-_MAX_WALL_TIMES = 3
-"""A task that has had less CPU time than it may take when three times as much has passed is given up: the machine has
-no time for it. Chosen, not measured."""
+_MAX_WALL_TIMES = 6
+"""A task is given up when so many times the CPU time that it may take has passed: the machine has no time for it. By
+default that is 60 s, as long as SageMaker lets an invocation take."""
 
 _PART_OF_BYTES = 2
 """Long bodies may hold one half of what a worker may hold, so that short requests always have the other."""

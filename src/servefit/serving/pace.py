@@ -36,10 +36,11 @@ class Pace:
         self._row_ns = [0.0] * _WIDTHS
 
     def learn(self, rows: np.ndarray, taken_ns: int) -> None:
-        """Note that a call of ``rows`` took ``taken_ns``. A slow call counts half: the machine may have been busy."""
+        """Note that a call of ``rows`` took ``taken_ns``. One that was slower than others counts as twice as slow at
+        most: the machine may have been busy."""
         row_ns, at = taken_ns / len(rows), (rows.size // len(rows)).bit_length()
         known_ns = self._row_ns[at]
-        self._row_ns[at] = row_ns if row_ns < known_ns or not known_ns else (row_ns + known_ns) / 2
+        self._row_ns[at] = min(row_ns, 2 * known_ns) if known_ns else row_ns
 
     def expected_ns(self, values: int) -> float:
         """Return the time that a row of so many ``values`` is expected to take; 0 where nothing is known."""
