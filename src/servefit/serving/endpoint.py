@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from servefit.serving.messages import Inference, PendingReply, Refused, Reply, Request, TakesLong
 from servefit.serving.metrics import Metrics
+from servefit.serving.probes import check_reply
 from servefit.serving.protocols import metadata, open_inference, sagemaker
 from servefit.serving.protocols.first_row import check_first_row
 from servefit.serving.replying import RETRY_AFTER, refusal
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import Counters
 
-_OK = Reply(200, b"", b"text/plain")
-_LIVE = Reply(200, b'{"live":true}')
-_READY = Reply(200, b'{"ready":true}')
 _CHECKS = frozenset({Action.PING, Action.LIVE, Action.READY, Action.MODEL_READY, Action.METRICS})
 """Always answered, whatever else there is to do."""
 
@@ -94,13 +92,11 @@ class Endpoint:
         """Return the reply to a request that needs no predictions."""
         config = self._config
         match action:
-            case Action.PING | Action.LIVE:
-                # Being alive: nothing needs to restart an endpoint that is about to stop.
-                return _OK if action is Action.PING else _LIVE
-            case Action.READY | Action.MODEL_READY:
-                if self.draining:
+            case Action.PING | Action.LIVE | Action.READY | Action.MODEL_READY:
+                # The first two are about being alive: nothing needs to restart an endpoint that is about to stop.
+                if self.draining and action in (Action.READY, Action.MODEL_READY):
                     raise Refused(503, "the endpoint is about to stop")
-                return _READY if action is Action.READY else metadata.model_ready(config)
+                return check_reply(action, config.name)
             case Action.SERVER_METADATA:
                 return metadata.server_metadata(config)
             case Action.MODEL_METADATA:

@@ -86,6 +86,11 @@ class WorkerProcess:
         return self._counters.is_calling
 
     @property
+    def is_in_long_call(self) -> bool:
+        """True while it is in a call that has taken more than a moment."""
+        return self._counters.is_in_long_call
+
+    @property
     def serves(self) -> bool:
         """True if it has given a sign of life just now."""
         return self._counters.serves
