@@ -356,6 +356,11 @@ class RowsRefused(BackendError):
         return 400
 
     @property
+    def is_private(self) -> bool:
+        """True if ``reason`` is not for whoever sent the rows."""
+        return False
+
+    @property
     def told(self) -> str:
         """The text of that answer."""
         return f"the model refuses these rows: {self.reason}"
@@ -363,21 +368,27 @@ class RowsRefused(BackendError):
 
 class ScriptFailed(RowsRefused):
     """``function`` of a script raised for a request, or gave what is no answer. ``status`` is what an endpoint answers:
-    400 where the request is to blame as far as can be told, 415 where its content type is, else 500."""
+    400 where the request is to blame as far as can be told, 415 where its content type is, else 500. A ``reason`` that
+    is ``private`` holds what the script raised, which may be anything: clients are not told."""
 
-    def __init__(self, function: str, reason: str, *, status: int) -> None:
+    def __init__(self, function: str, reason: str, *, status: int, private: bool = False) -> None:
         BackendError.__init__(self, "script", f"{function} {reason}")
         self.function = function
         self.reason = reason
         self._status = status
+        self._private = private
 
     @property
     def status(self) -> int:
         return self._status
 
     @property
+    def is_private(self) -> bool:
+        return self._private
+
+    @property
     def told(self) -> str:
-        return f"{self.function} {self.reason}"
+        return f"{self.function} {'failed' if self._private else self.reason}"
 
 
 class MeasurementError(ServefitError):

@@ -19,6 +19,7 @@ from servefit.serving import batching
 from servefit.serving.batching import Batching
 from servefit.serving.codec_client import CodecClient
 from servefit.serving.counters import Counters
+from servefit.serving.failures import FailureLog
 from servefit.serving.messages import Counts, Inference, Refused, Reply
 from servefit.serving.pace import PART_NS, Pace
 
@@ -54,7 +55,8 @@ class Queue:
         self._counters = Counters(memory, workers=1, max_batch=config.max_batch)
         os.close(memory)
         own = self._counters.of_worker(0)
-        self.batching = Batching(config, self._predict, own, loop, CodecClient(config, loop, "worker 1", own), pace)
+        codec = CodecClient(config, loop, "worker 1", own)
+        self.batching = Batching(config, self._predict, own, loop, codec, FailureLog("worker 1"), pace)
         self.errors: list[BaseException] = []
         loop.set_exception_handler(self._failed)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from servefit.serving.codec_client import CodecClient
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import WorkerCounters
+    from servefit.serving.failures import FailureLog
 
 
 _MIN_TURN_NS = 250_000
@@ -61,10 +62,12 @@ class Batching:
         counters: WorkerCounters,
         loop: AbstractEventLoop,
         codec: CodecClient,
+        failures: FailureLog,
         pace: Pace | None = None,
     ) -> None:
         self._predict = predict
         self._pace = Pace() if pace is None else pace
+        self._failures = failures
         self._rows_together = config.rows_together
         self._most_ns = 1e9 * config.limits.call_timeout_s
         signature = config.signature
@@ -246,8 +249,10 @@ class Batching:
             self._waiting_bytes += sum(inference.rows.nbytes for _, inference, _, _ in batch)
             self._to_part, self._apart = len(batch), (len(batch) + 1) // 2
         else:
-            self._counters.failed(1)
-            batch[0][2].answer(refusal(Refused(error.status, " ".join(error.told.split()))))
+            told = " ".join(error.told.split())
+            if error.is_private:
+                told += f" (reference {self._failures.refer(error.message)} in the log of the endpoint)"
+            self._refuse(batch[0][2], Refused(error.status, told))
         return time.monotonic_ns()
 
     def _may_wait(self) -> bool:

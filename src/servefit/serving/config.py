@@ -81,7 +81,8 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
 
     ``workers`` processes have one predictor each, of ``settings``. A call joins up to ``max_batch`` requests, and the
     first of fewer waits up to ``batch_delay_us`` for others. ``rows_together`` says that the predictions of a request's
-    rows depend on one another, so that it is one call. ``loader`` ("package.module:function") opens the artifact.
+    rows depend on one another, so that it is one call. ``secret`` names variables whose values are not printed, beside
+    those whose names say so. ``loader`` ("package.module:function") opens the artifact.
     """
 
     schema: int = SCHEMA
@@ -94,6 +95,7 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
     batch_delay_us: Annotated[int, msgspec.Meta(ge=0)] = 0
     rows_together: bool = False
     environment: tuple[tuple[str, str], ...] = ()
+    secret: tuple[str, ...] = ()
     host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     limits: Limits = Limits()

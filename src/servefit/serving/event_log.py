@@ -10,6 +10,11 @@ _STDERR = 2
 
 
 def log_event(text: str) -> None:
-    """Write ``text``. An endpoint goes on whether anybody listens or not."""
+    """Write ``text`` as a line."""
+    write_log(f"servefit: {text}\n".encode(errors="replace"))
+
+
+def write_log(content: bytes) -> None:
+    """Write ``content`` as it is. An endpoint goes on whether anybody listens or not."""
     with suppress(OSError):
-        os.write(_STDERR, f"servefit: {text}\n".encode(errors="replace"))
+        os.write(_STDERR, content)

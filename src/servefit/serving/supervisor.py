@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from servefit.backends.environment import worker_environment
+from servefit.backends.secret import scrubbed
 from servefit.errors import WorkerCrashed
 from servefit.serving.acceptor import Acceptor, allow_descriptors
 from servefit.serving.channel import Message
@@ -25,6 +26,7 @@ from servefit.serving.counters import Counters
 from servefit.serving.event_log import log_event
 from servefit.serving.hang_detection import HangDetector
 from servefit.serving.listening import bind, is_reachable, listen, refuse_more
+from servefit.serving.output import OutputAllowance, WorkerOutput, hidden_in_output
 from servefit.serving.process import WorkerProcess
 from servefit.serving.sealing import PrivateCopy
 
@@ -90,6 +92,8 @@ class _Supervisor:
         self._described = (os.memfd_create("servefit-counters"), os.memfd_create("servefit-endpoint"))
         self._counters = Counters(self._described[0], workers=config.workers, max_batch=config.max_batch)
         self._environment = worker_environment(config.settings.threads, config.environment)
+        self._hidden = hidden_in_output({**os.environ, **self._environment}, config)
+        self._allowance = OutputAllowance()
         self._acceptor = Acceptor(self._selector, self._workers, most_connections=connections, name=config.name)
         self._hang_detector = HangDetector(config.limits.call_timeout_s)
 
@@ -167,10 +171,16 @@ class _Supervisor:
     def _start(self, number: int) -> None:
         artifact = () if self._artifact is None else self._artifact.descriptors
         counters = self._counters.of_worker(number)
-        worker = WorkerProcess(number, self._environment, self._described, artifact, counters)
+        output = WorkerOutput(self._hidden, self._allowance)
+        worker = WorkerProcess(number, self._environment, self._described, artifact, counters, output)
         self._workers[number] = worker
         self._started_s[number] = time.monotonic()
         self._selector.register(worker.channel, selectors.EVENT_READ, partial(self._on_message, worker))
+        self._selector.register(output, selectors.EVENT_READ, partial(self._on_output, output))
+
+    def _on_output(self, output: WorkerOutput) -> None:
+        if not output.read():
+            self._selector.unregister(output)
 
     def _on_message(self, worker: WorkerProcess) -> None:
         if worker.has_sent(Message.READY):
@@ -187,8 +197,11 @@ class _Supervisor:
         kills workers may pass. Raises WorkerCrashed before that."""
         number = worker.number
         self._selector.unregister(worker.channel)
+        with suppress(KeyError):  # it has hung up already
+            self._selector.unregister(worker.output)
         del self._workers[number]
         how, left = worker.reap()
+        how = scrubbed(how, self._hidden)
         self._acceptor.take_back(left)
         if self._signals.stops:
             if worker.ready and worker.has_failed:

@@ -27,6 +27,7 @@ from servefit.serving.connections import Connections
 from servefit.serving.counters import Counters
 from servefit.serving.endpoint import Endpoint
 from servefit.serving.event_log import log_event
+from servefit.serving.failures import FailureLog
 from servefit.serving.pace import Pace
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class _Worker:
         pace = _warm_up(predictor, config)
         self._loop: AbstractEventLoop = uvloop.new_event_loop()
         codec = CodecClient(config, self._loop, self._name, own)
-        self._batching = Batching(config, predictor.predict, own, self._loop, codec, pace)
+        self._batching = Batching(config, predictor.predict, own, self._loop, codec, FailureLog(self._name), pace)
         self._endpoint = Endpoint(config, self._batching, codec, counters)
         self._connections = Connections(self._endpoint, config.limits, own, self._loop)
         self._failures: set[tuple[str, type[BaseException]]] = set()

@@ -124,9 +124,7 @@ def test_an_offer_of_http_2_is_answered_in_http_1_1(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("options", [b"Upgrade, close", b"close,upgrade", b"Upgrade, Close, HTTP2-Settings"])
-def test_a_client_that_offers_another_protocol_and_wants_to_close_is_closed(
-    options: bytes, exchange: Exchange
-) -> None:
+def test_a_client_that_offers_another_protocol_and_wants_to_close_is_closed(options: bytes, exchange: Exchange) -> None:
     exchange.send(invocation(6.0, headers=b"Connection: %b\r\nUpgrade: h2c\r\n" % options))
     answer = exchange.answer()
     assert (answer.predictions, answer.headers["connection"]) == ([6.0], "close")
