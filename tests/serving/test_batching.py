@@ -315,6 +315,14 @@ class TwoRows(Pace):
         return 2
 
 
+def sleeping(duration_s: float) -> Callable[[np.ndarray], np.ndarray]:
+    def act(rows: np.ndarray) -> np.ndarray:
+        time.sleep(duration_s)
+        return rows[:, 0]
+
+    return act
+
+
 def called(queue: Queue) -> list[list[float]]:
     return [rows[:, 0].tolist() for rows in queue.calls]
 
@@ -334,7 +342,7 @@ def test_a_long_request_is_called_for_in_parts_and_others_have_their_turn_betwee
 
 def test_the_event_loop_reads_and_writes_between_the_parts_of_a_long_request(make_queue: MakeQueue) -> None:
     queue = make_queue(pace=TwoRows())
-    queue.act = lambda rows: time.sleep(batching._MAX_TURN_NS / 1e9) or rows[:, 0]
+    queue.act = sleeping(batching._MAX_TURN_NS / 1e9)
     long = queue.ask(1, 2, 3, 4, 5, 6)
     seen: list[int] = []
 
@@ -349,7 +357,7 @@ def test_the_event_loop_reads_and_writes_between_the_parts_of_a_long_request(mak
 
 def test_a_request_that_takes_longer_than_a_call_may_is_413_before_it_has_taken_that(make_queue: MakeQueue) -> None:
     queue = make_queue({"call_timeout_s": 0.1}, pace=TwoRows())
-    queue.act = lambda rows: time.sleep(0.02) or rows[:, 0]
+    queue.act = sleeping(0.02)
     long, short = queue.ask(*range(1000)), queue.ask(1)
     queue.run(long, short)
     assert long.reply is not None
@@ -379,7 +387,12 @@ def test_what_a_part_of_a_request_raises_is_the_answer_to_all_of_it(make_queue: 
 def test_no_part_is_called_for_of_a_request_that_nobody_waits_for_any_more(make_queue: MakeQueue) -> None:
     queue = make_queue(pace=TwoRows())
     long = queue.ask(1, 2, 3, 4)
-    queue.act = lambda rows: setattr(long, "gone", True) or rows[:, 0]
+
+    def leave(rows: np.ndarray) -> np.ndarray:
+        long.gone = True
+        return rows[:, 0]
+
+    queue.act = leave
     queue.ask(5)
     last = queue.ask(6)
     queue.run(last)
@@ -390,9 +403,9 @@ def test_rows_that_depend_on_one_another_are_one_call_or_refused_before_it(make_
     pace = Pace()
     queue = make_queue({"call_timeout_s": 1}, pace=pace, rows_together=True)
     pace.learn(np.zeros((1, 3)), PART_NS)
-    refused, whole = queue.ask(1, 2, 3, 4, 5), queue.ask(1, 2, 3, 4)
-    queue.run(refused, whole)
-    assert called(queue) == [[1, 2, 3, 4]]
+    refused, whole, taken_since_it_was_quick = queue.ask(1, 2, 3, 4, 5), queue.ask(1, 2), queue.ask(*range(100))
+    queue.run(refused, whole, taken_since_it_was_quick)
+    assert [len(rows) for rows in queue.calls] == [2, 100]
     assert refused.reply is not None
     assert refused.reply.status == 413
 

@@ -208,7 +208,7 @@ class Batching:
         if not self._rows_together:
             most = self._pace.most_rows(values)
             return rows if most >= len(rows) else rows[:most]
-        refuse_slow(len(rows), self._pace.expected_ns(values), self._most_ns)
+        refuse_slow(len(rows), self._pace.shown_ns(values), self._most_ns)
         return rows
 
     def _add_part(self, waiting: _Waiting, predictions: np.ndarray, began: int, taken_ns: int) -> None:

@@ -34,6 +34,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._row_ns = [0.0] * _WIDTHS
+        self._was_long = [False] * _WIDTHS
 
     def learn(self, rows: np.ndarray, taken_ns: int) -> None:
         """Note that a call of ``rows`` took ``taken_ns``. One that was slower than others counts as twice as slow at
@@ -41,8 +42,9 @@ class Pace:
         row_ns, at = taken_ns / len(rows), (rows.size // len(rows)).bit_length()
         known_ns = self._row_ns[at]
         self._row_ns[at] = min(row_ns, 2 * known_ns) if known_ns else row_ns
+        self._was_long[at] = taken_ns >= PART_NS
 
-    def expected_ns(self, values: int) -> float:
+    def _expected_ns(self, values: int) -> float:
         """Return the time that a row of so many ``values`` is expected to take; 0 where nothing is known."""
         at = values.bit_length()
         for known in range(at, -1, -1):
@@ -50,9 +52,15 @@ class Pace:
                 return self._row_ns[known] * 4.0 ** (at - known)
         return 0.0
 
+    def shown_ns(self, values: int) -> float:
+        """Return the time that a row of so many ``values`` took in the last call of such rows, if that was long enough
+        to tell the time of others; else 0."""
+        at = values.bit_length()
+        return self._row_ns[at] if self._was_long[at] else 0.0
+
     def most_rows(self, values: int) -> int:
         """Return how many rows of so many ``values`` one call is given, at least 1."""
-        row_ns = self.expected_ns(values)
+        row_ns = self._expected_ns(values)
         return max(1, int(PART_NS / row_ns)) if row_ns else 2**31
 
 
