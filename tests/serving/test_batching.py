@@ -19,7 +19,7 @@ from servefit.serving import batching
 from servefit.serving.batching import Batching
 from servefit.serving.codec_client import CodecClient
 from servefit.serving.counters import Counters
-from servefit.serving.failures import FailureLog
+from servefit.serving.event_log import FailureLog
 from servefit.serving.messages import Counts, Inference, Refused, Reply
 from servefit.serving.pace import PART_NS, Pace
 

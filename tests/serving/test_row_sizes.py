@@ -17,7 +17,7 @@ from servefit.backends.model.types import Format, Input, Output, Signature, Size
 from servefit.backends.payload.types import Payload, UsedSizes, with_sizes_of
 from servefit.serving.config import Limits
 from servefit.serving.messages import Refused
-from servefit.serving.row_sizes import RowSizeLimit
+from servefit.serving.rows import RowSizeLimit
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Start

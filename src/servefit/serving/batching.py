@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from servefit.serving.codec_client import CodecClient
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import WorkerCounters
-    from servefit.serving.failures import FailureLog
+    from servefit.serving.event_log import FailureLog
 
 
 _MIN_TURN_NS = 250_000

@@ -34,9 +34,9 @@ _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 class Limits(Stored, frozen=True, kw_only=True):
     """The limits beyond which an endpoint refuses requests, each per worker.
 
-    A request whose body is longer, or has more rows, gets 413; a call joins no more rows than one request may have. The
-    product of the sizes that a row has for itself may be ``row_size``; where that is None, what ``row_sizes`` says.
-    More than ``queued_requests`` waiting for the predictor, or more than ``buffered_bytes`` of their rows, or of bodies
+    A request whose body is longer, or has more rows, gets 413; a call joins no more rows than one request may have. So
+    does a row if the product of the sizes that it has for itself is more than ``row_size``, or, where that is None,
+    than ``RowSizeLimit`` allows. More than ``queued_requests`` waiting for the predictor, or more than ``buffered_bytes`` of their rows, or of bodies
     being received or decoded, gets 503 with Retry-After; so do more than ``long_bodies`` that wait to be decoded beside
     the worker, and one that has waited for ``read_timeout_s``. A request that is not there ``read_timeout_s`` after its
     first byte gets 408, and a body that takes so much CPU time to decode 413; a client that does not read its answers

@@ -9,10 +9,9 @@ from servefit.serving.messages import Inference, PendingReply, Refused, Reply, R
 from servefit.serving.metrics import Metrics
 from servefit.serving.probes import check_reply
 from servefit.serving.protocols import metadata, open_inference, sagemaker
-from servefit.serving.protocols.first_row import check_first_row
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.routing import Action, route
-from servefit.serving.row_sizes import RowSizeLimit
+from servefit.serving.rows import RowSizeLimit
 
 if TYPE_CHECKING:
     from servefit.serving.batching import Batching
@@ -58,7 +57,7 @@ class Endpoint:
         """Have ``pending`` answered once its long body is decoded, if there is room for it."""
         try:
             if action is Action.INVOKE:
-                check_first_row(request, self._config.signature, self._config.limits)
+                sagemaker.check_first_row(request, self._config.signature, self._config.limits)
             self._codec.check_room(request.body)
         except Refused as refused:
             pending.answer(refusal(refused))

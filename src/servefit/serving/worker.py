@@ -26,8 +26,7 @@ from servefit.serving.config import EndpointConfig
 from servefit.serving.connections import Connections
 from servefit.serving.counters import Counters
 from servefit.serving.endpoint import Endpoint
-from servefit.serving.event_log import log_event
-from servefit.serving.failures import FailureLog
+from servefit.serving.event_log import FailureLog, log_event
 from servefit.serving.pace import Pace
 
 if TYPE_CHECKING:

@@ -8,9 +8,12 @@ whatever it likes: ``opaque_bodies``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from servefit.serving.messages import Encode, Inference, Request
 from servefit.serving.protocols import network_outputs, opaque_bodies
@@ -46,20 +49,25 @@ class _Format:
     ends: bytes = b""
 
 
-JSON, CSV, _NPY = b"application/json", b"text/csv", b"application/x-npy"
-JSON_LINES = (b"application/jsonlines", b"application/x-jsonlines", b"application/x-ndjson")
+_JSON, _CSV, _NPY = b"application/json", b"text/csv", b"application/x-npy"
+_JSON_LINES = (b"application/jsonlines", b"application/x-jsonlines", b"application/x-ndjson")
 _FORMATS: Mapping[bytes, _Format] = {
-    JSON: _Format(rows_of_json, json_answer, JSON_MARKS),
-    CSV: _Format(rows_of_csv, csv_answer, b",;\t\n", b"\n\r"),
+    _JSON: _Format(rows_of_json, json_answer, JSON_MARKS),
+    _CSV: _Format(rows_of_csv, csv_answer, b",;\t\n", b"\n\r"),
     **{
         kind: _Format(rows_of_json_lines, partial(json_lines_answer, content_type=kind), JSON_MARKS, b"\n")
-        for kind in JSON_LINES
+        for kind in _JSON_LINES
     },
     _NPY: _Format(rows_of_npy, npy_answer, b""),
 }
 _UNTYPED = frozenset({b"", b"application/octet-stream", b"binary/octet-stream"})
 _ASCII_LIKE = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
 _LATIN = frozenset({b"iso-8859-1", b"latin1", b"latin-1"})
+
+_MAX_FIRST_BYTES = 2**13
+"""Of the text that is looked at. It takes 3 ms at worst, and 50 us for a row of thirty values."""
+
+_FIRST_OF_LIST = re.compile(rb'\s*(?:\{\s*"instances"\s*:\s*)?\[\s*(\[[^\[\]"{}]*\])\s*,')
 
 
 def decode(request: Request, signature: Signature, limits: Limits, *, at_once: bool = False) -> Inference:
@@ -69,7 +77,7 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
         return opaque_bodies.decode(request)
     headers, body = request.headers, request.body
     content_type = headers.get(b"content-type", b"")
-    kind = kind_of(headers, body)
+    kind = _kind_of(headers, body)
     form = _FORMATS.get(kind)
     if form is None:
         raise refused(415, f"content-type: {text(kind)!r:.80} is not read here, only {_known()}")
@@ -87,8 +95,7 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
     return Inference(form.rows(body, signature, limits, at_once=at_once), encode)
 
 
-def kind_of(headers: Mapping[bytes, bytes], body: bytes) -> bytes:
-    """Return the media type of a body; that of one without a type is told by how it begins."""
+def _kind_of(headers: Mapping[bytes, bytes], body: bytes) -> bytes:
     content_type = headers.get(b"content-type", b"")
     kind = content_type if content_type in _FORMATS else media_type(content_type)
     if kind not in _UNTYPED:
@@ -96,7 +103,44 @@ def kind_of(headers: Mapping[bytes, bytes], body: bytes) -> bytes:
     begin = body[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
     if begin.startswith(b"\x93NUMPY"):
         return _NPY
-    return JSON if begin[:1] in (b"{", b"[") else CSV
+    return _JSON if begin[:1] in (b"{", b"[") else _CSV
+
+
+def check_first_row(request: Request, signature: Signature, limits: Limits) -> None:
+    """Raise Refused for a request to /invocations if its first row does not fit. Where it is not plain which bytes are
+    the first row, nothing is raised."""
+    if signature.sizes or signature.output_tensors:
+        return
+    text = bytes(request.body[:_MAX_FIRST_BYTES])
+    kind = _kind_of(request.headers, text)
+    if kind not in (_CSV, _JSON, *_JSON_LINES):
+        return
+    if kind == _CSV:
+        first = _first_lines(text)
+    elif found := _FIRST_OF_LIST.match(text):
+        first = b"[%b]" % found[1]
+    else:
+        first = _first_document(text)
+    if first:
+        decode(Request(request.method, request.path, request.headers, first), signature, limits)
+
+
+def _first_lines(text: bytes) -> bytes:
+    """Return a header or a row, and the row behind it; nothing where quotes may hold line ends."""
+    lines = text.split(b"\n", 2)
+    if len(lines) < 3 or b'"' in text or not (lines[0].strip() and lines[1].strip()):
+        return b""
+    return b"%b\n%b\n" % (lines[0], lines[1])
+
+
+def _first_document(text: bytes) -> bytes:
+    """Return the first line if it is a document of its own."""
+    line, end, _ = text.partition(b"\n")
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return b""
+    return line if end else b""
 
 
 def _in_utf8(body: bytes, name: bytes) -> bytes:
@@ -120,11 +164,11 @@ def _chosen(accept: bytes | None, kind: bytes) -> bytes:
 def _network_encode(kind: bytes, signature: Signature) -> Encode:
     """Return how to answer with outputs that are more than a list of values."""
     packing = signature.output_packing
-    if kind in JSON_LINES:
+    if kind in _JSON_LINES:
         return partial(network_outputs.json_lines_answer, content_type=kind, packing=packing)
     answers = {
-        JSON: network_outputs.json_answer,
-        CSV: network_outputs.csv_lines_answer,
+        _JSON: network_outputs.json_answer,
+        _CSV: network_outputs.csv_lines_answer,
         _NPY: network_outputs.npy_answer,
     }
     return partial(answers[kind], packing=packing)
