@@ -36,16 +36,16 @@ class Limits(Stored, frozen=True, kw_only=True):
 
     A request whose body is longer, or has more rows, gets 413; a call joins no more rows than one request may have. So
     does a row if the product of the sizes that it has for itself is more than ``row_size``, or, where that is None,
-    than ``RowSizeLimit`` allows. More than ``queued_requests`` waiting for the predictor, or more than ``buffered_bytes`` of their rows, or of bodies
-    being received or decoded, gets 503 with Retry-After; so do more than ``long_bodies`` that wait to be decoded beside
-    the worker, and one that has waited for ``read_timeout_s``. A request that is not there ``read_timeout_s`` after its
-    first byte gets 408, and a body that takes so much CPU time to decode 413; a client that does not read its answers
-    for so long is cut off, and a connection without requests is closed after ``idle_timeout_s``. A head of more than
-    ``head_bytes`` or ``head_lines`` gets 431, and one that is not complete 503 while all of those together have
-    ``unfinished_heads_bytes``. With ``connections`` open, the longest idle one is closed for a new one; while none is
-    idle, new ones are answered health checks and /metrics, and else 503. A worker that is told to stop has ``grace_s``
-    to finish what is in flight. One that has not returned from a call of its predictor after ``call_timeout_s``, or
-    gives no sign of life for so long, is killed and replaced.
+    than ``RowSizeLimit`` allows. More than ``queued_requests`` waiting for the predictor, or more than
+    ``buffered_bytes`` of their rows, or of bodies being received or decoded, gets 503 with Retry-After; so do more than
+    ``long_bodies`` that wait to be decoded beside the worker, and one that has waited for ``read_timeout_s``. A request
+    that is not there ``read_timeout_s`` after its first byte gets 408, and a body that takes so much CPU time to decode
+    413; a client that does not read its answers for so long is cut off, and a connection without requests is closed
+    after ``idle_timeout_s``. A head of more than ``head_bytes`` or ``head_lines`` gets 431, and one that is not
+    complete 503 while all of those together have ``unfinished_heads_bytes``. With ``connections`` open, the longest
+    idle one is closed for a new one; while none is idle, new ones are answered health checks and /metrics, and else
+    503. A worker that is told to stop has ``grace_s`` to finish what is in flight. One that has not returned from a
+    call of its predictor after ``call_timeout_s``, or gives no sign of life for so long, is killed and replaced.
     """
 
     # Chosen, not measured, but for what memory they take together: benchmarks/claims/bodies.py and ADR 8.
