@@ -62,7 +62,7 @@ def test_secrets_are_those_that_the_endpoint_names_and_others_that_are_not_too_s
 
 def test_what_is_raised_is_logged_once_and_sixty_times_a_minute_at_most(capfd: pytest.CaptureFixture[str]) -> None:
     now_s = [100.0]
-    log = FailureLog("worker 1", lambda: now_s[0])
+    log = FailureLog("worker 1", time_s=lambda: now_s[0])
     references = [log.refer(f"raised\n{number}") for number in (*range(70), *range(70))]
     assert (references[:70], len(set(references))) == (references[70:], 70)
     lines = capfd.readouterr().err.splitlines()

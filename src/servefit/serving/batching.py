@@ -249,10 +249,10 @@ class Batching:
             self._waiting_bytes += sum(inference.rows.nbytes for _, inference, _, _ in batch)
             self._to_part, self._apart = len(batch), (len(batch) + 1) // 2
         else:
-            told = " ".join(error.told.split())
+            told = error.told
             if error.is_private:
-                told += f" (reference {self._failures.refer(error.message)} in the log of the endpoint)"
-            self._refuse(batch[0][2], Refused(error.status, told))
+                told = self._failures.answer(error.message.removeprefix(f"{error.backend}: "), told)
+            self._refuse(batch[0][2], Refused(error.status, " ".join(told.split())))
         return time.monotonic_ns()
 
     def _may_wait(self) -> bool:

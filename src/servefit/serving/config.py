@@ -82,7 +82,8 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
     ``workers`` processes have one predictor each, of ``settings``. A call joins up to ``max_batch`` requests, and the
     first of fewer waits up to ``batch_delay_us`` for others. ``rows_together`` says that the predictions of a request's
     rows depend on one another, so that it is one call. ``secret`` names variables whose values are not printed, beside
-    those whose names say so. ``loader`` ("package.module:function") opens the artifact.
+    those whose names say so. ``tells_failures`` says that clients are told what a script raises, where they are those
+    that measure it. ``loader`` ("package.module:function") opens the artifact.
     """
 
     schema: int = SCHEMA
@@ -96,6 +97,7 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
     rows_together: bool = False
     environment: tuple[tuple[str, str], ...] = ()
     secret: tuple[str, ...] = ()
+    tells_failures: bool = False
     host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     limits: Limits = Limits()

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
+
+from servefit.backends.secret import scrubbed
 
 _STDERR = 2
 """Its file descriptor."""
@@ -33,16 +35,26 @@ def write_log(content: bytes) -> None:
 
 
 class FailureLog:
-    """What requests made a script raise in the worker called ``name``. ``time_s`` is the clock."""
+    """What requests made a script raise in the worker called ``name``. ``time_s`` is the clock. Where the environment
+    is given in which secrets are ``hidden``, clients are told what was raised, without these."""
 
-    def __init__(self, name: str, time_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, name: str, *, hidden: Mapping[str, str] | None = None, time_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._name = name
+        self._hidden = hidden
         self._time_s = time_s
         # Without a key, a reference would tell a short secret to whoever tries all of them.
         self._key = os.urandom(16)
         self._known: set[str] = set()
         self._minute_ends_s = 0.0
         self._logged = 0
+
+    def answer(self, text: str, in_place: str) -> str:
+        """Return what a client is told of ``text``: a reference behind what is told ``in_place`` of it."""
+        if self._hidden is not None:
+            return scrubbed(text, self._hidden)
+        return f"{in_place} (reference {self.refer(text)} in the log of the endpoint)"
 
     def refer(self, text: str) -> str:
         """Return a reference to ``text``, which is logged, unless it was before."""

@@ -27,6 +27,7 @@ from servefit.serving.connections import Connections
 from servefit.serving.counters import Counters
 from servefit.serving.endpoint import Endpoint
 from servefit.serving.event_log import FailureLog, log_event
+from servefit.serving.output import hidden_in_output
 from servefit.serving.pace import Pace
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ class _Worker:
         pace = _warm_up(predictor, config)
         self._loop: AbstractEventLoop = uvloop.new_event_loop()
         codec = CodecClient(config, self._loop, self._name, own)
-        self._batching = Batching(config, predictor.predict, own, self._loop, codec, FailureLog(self._name), pace)
+        hidden = hidden_in_output(os.environ, config) if config.tells_failures else None
+        failures = FailureLog(self._name, hidden=hidden)
+        self._batching = Batching(config, predictor.predict, own, self._loop, codec, failures, pace)
         self._endpoint = Endpoint(config, self._batching, codec, counters)
         self._connections = Connections(self._endpoint, config.limits, own, self._loop)
         self._failures: set[tuple[str, type[BaseException]]] = set()

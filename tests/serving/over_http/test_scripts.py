@@ -89,7 +89,7 @@ def test_the_script_gets_the_bytes_and_gives_the_answer_with_its_type(serve_scri
         assert (refused.status, told.startswith("input_fn failed (reference ")) == (400, True)
         assert "no text/csv here" not in refused.body.decode()
         reference = told.split()[3]
-        logged = "worker 1: script: input_fn raised ValueError: no text/csv here"
+        logged = "worker 1: input_fn raised ValueError: no text/csv here"
         assert eventually(lambda: logged in endpoint.says() and f"(reference {reference}, " in endpoint.says())
         assert endpoint.ask("POST", "/invocations", sent, {"content-type": "image/jpeg"}).status == 200
         assert endpoint.ask("GET", "/ping").status == 200
@@ -168,6 +168,14 @@ def test_secrets_are_neither_told_to_clients_nor_printed(serve_script: Serve) ->
         assert "loading with *** ***" in endpoint.says()
         for secret in ("hunter2", "ultramarine"):
             assert secret not in endpoint.says() + answer.body.decode()
+
+
+def test_clients_that_measure_are_told_what_was_raised_without_secrets(serve_script: Serve) -> None:
+    changes = {"environment": (("DB_PASSWORD", "hunter2"), ("COLOUR", "blue")), "tells_failures": True}
+    with serve_script(TALKATIVE, changes=changes) as endpoint:
+        answer = endpoint.ask("POST", "/invocations", b"raise", {"content-type": "a/b"})
+        told = json.loads(answer.body)["error"]
+        assert told.startswith("transform_fn raised RuntimeError: no connection with *** and blue (line ")
 
 
 def test_what_a_script_prints_is_bounded_and_does_not_hold_it_up(serve_script: Serve) -> None:
