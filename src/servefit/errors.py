@@ -356,14 +356,18 @@ class RowsRefused(BackendError):
         return 400
 
     @property
+    def told(self) -> str:
+        """The text of that answer, unless it ``is_private``."""
+        return f"the model refuses these rows: {self.reason}"
+
+    @property
     def is_private(self) -> bool:
-        """True if ``reason`` is not for whoever sent the rows."""
+        """True if ``told`` is for the owner of the model, and ``told_in_public`` for whoever sent the rows."""
         return False
 
     @property
-    def told(self) -> str:
-        """The text of that answer."""
-        return f"the model refuses these rows: {self.reason}"
+    def told_in_public(self) -> str:
+        return self.told
 
 
 class ScriptFailed(RowsRefused):
@@ -383,12 +387,16 @@ class ScriptFailed(RowsRefused):
         return self._status
 
     @property
+    def told(self) -> str:
+        return f"{self.function} {self.reason}"
+
+    @property
     def is_private(self) -> bool:
         return self._private
 
     @property
-    def told(self) -> str:
-        return f"{self.function} {'failed' if self._private else self.reason}"
+    def told_in_public(self) -> str:
+        return f"{self.function} failed" if self._private else self.told
 
 
 class MeasurementError(ServefitError):

@@ -251,7 +251,7 @@ class Batching:
         else:
             told = error.told
             if error.is_private:
-                told = self._failures.answer(error.message.removeprefix(f"{error.backend}: "), told)
+                told = self._failures.answer(told, error.told_in_public)
             self._refuse(batch[0][2], Refused(error.status, " ".join(told.split())))
         return time.monotonic_ns()
 
