@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from servefit.serving.admission import SPARE_CONNECTIONS
-from servefit.serving.probes import ProbeAnswerer
+from servefit.serving.probes import MAX_WAITING, ProbeAnswerer
 
 if TYPE_CHECKING:
     from servefit.serving.process import WorkerProcess
@@ -24,9 +24,6 @@ _ACCEPTED_AT_ONCE = 64
 
 _BEYOND = 2 * SPARE_CONNECTIONS
 """Connections that a worker may be handed beyond its limit: it answers checks on some, and closes others for them."""
-
-_MAX_WAITING = 1024
-"""Connections that wait for a worker while none is ready. Chosen, not measured."""
 
 _OTHER_DESCRIPTORS = 128
 """The channels, the artifact, what libraries open, and connections on their way."""
@@ -145,7 +142,7 @@ class Acceptor:
     def _hand_over(self, connection: socket.socket) -> None:
         if not any(worker.hand_over(connection) for worker in self._with_room()):
             self._waiting.append(connection)
-            if self._ready() or len(self._waiting) >= _MAX_WAITING:
+            if self._ready() or len(self._waiting) >= MAX_WAITING:
                 self._accept(False)
 
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 _MAX_PROBE_BYTES = 2048
 """Those of kubelets and balancers have 200. A longer head is for a worker."""
 
-_MAX_WAITING = 1024
-"""Connections that wait to say something while no worker reads. Chosen, not measured."""
+MAX_WAITING = 1024
+"""Connections that wait to say something while no worker reads, and others that wait for a worker while none is ready.
+Chosen, not measured."""
 
 _HEAD = re.compile(rb"(GET|HEAD) ([^ \r\n?]+)(?:\?[^ \r\n]*)? HTTP/1\.[01]\r\n((?:[!-9;-~]+:[^\r\n]*\r\n)+)\r\n")
 _HOST = re.compile(rb"^host:", re.IGNORECASE | re.MULTILINE)
@@ -85,7 +86,7 @@ class ProbeAnswerer:
 
     def takes_more(self) -> bool:
         """Return whether a new connection is to wait here."""
-        return len(self._waiting) < _MAX_WAITING and not any(
+        return len(self._waiting) < MAX_WAITING and not any(
             worker.ready and not worker.is_in_long_call for worker in self._workers
         )
 
