@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from servefit.backends.model.texts import TEXT_SIZE
@@ -51,7 +52,9 @@ def with_sizes_of(model: Model, payload: Payload) -> Model:
     names = [size.name for size in payload.sizes if size.name != TEXT_SIZE]
     if not names:
         return model
-    told = sorted(set(map(tuple, payload.rows[:, : len(names)].astype(int).tolist())))
+    told = sorted(
+        set(map(tuple, payload.rows[:, : len(names)].astype(int).tolist())), key=lambda sizes: (prod(sizes), sizes)
+    )
     count = min(_MAX_CLASSES, len(told))
     chosen = [told[nth * (len(told) - 1) // max(1, count - 1)] for nth in range(count)]
     drawn = dict(zip(names, zip(*chosen, strict=True), strict=True))

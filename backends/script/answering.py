@@ -94,9 +94,10 @@ class Script:
         except (ScriptFailed, MemoryError):
             raise
         except SystemExit as error:
-            raise ScriptFailed(name, f"calls sys.exit({error.code!r:.60})", status=500) from error
+            reason = f"calls sys.exit({error.code!r:.60})"
+            raise ScriptFailed(name, reason, status=500, private=True) from error
         except BaseException as error:  # KeyboardInterrupt too: nobody but the script raises it here
-            raise ScriptFailed(name, f"raised {said(error, self._code)}", status=status) from error
+            raise ScriptFailed(name, f"raised {said(error, self._code)}", status=status, private=True) from error
         self.seconds[name] = time.perf_counter() - began
 
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from select import poll
 from typing import TYPE_CHECKING
 
-from servefit.backends.secret import revealed
+from servefit.backends.secret import is_hidden, revealed
 from servefit.errors import MeasurementError, TimedOut, WorkerCrashed
 from servefit.isolation import end_process_group
 from servefit.profiler.drivers.driving.entering import entering_command
@@ -74,6 +74,7 @@ def endpoint_config(
         max_batch=configuration.max_batch,
         batch_delay_us=configuration.batch_delay_us,
         environment=(*gpu, *configuration.environment),
+        secret=tuple(name for name, value in configuration.environment if is_hidden(value)),
     )
 
 

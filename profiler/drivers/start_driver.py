@@ -101,7 +101,7 @@ def endpoint_for(
     cpus = _envelope_cpus(configuration, host, cpus)
     outside = client_cpus(host.cpus, cpus) if outside is None else outside
     clients = min(len(outside or cpus), MAX_CLIENTS, -(-len(cpus) // SERVER_CPUS_PER_CLIENT))
-    config = endpoint_config(configuration, artifact, signature, name=name)
+    config = replace(endpoint_config(configuration, artifact, signature, name=name), tells_failures=True)
     with (
         measuring_slot(f"endpoint of {configuration.backend}") as slot,
         hosted_endpoint(config, cpus=cpus, memory_bytes=memory_bytes, slot=slot) as hosted,

@@ -15,6 +15,7 @@ from servefit.errors import SpecError
 from servefit.quantities import count_text, given_duration_text
 
 if TYPE_CHECKING:
+    from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact
@@ -32,7 +33,8 @@ class Deployable:
     """One model, compiled, in one configuration, and the instances that it is to run on.
 
     ``host`` is where the configuration was measured, or this one where it was not. ``used_bytes`` is the memory that
-    its processes were measured to take, None where nothing was. ``notes`` say what to know before relying on it.
+    its processes were measured to take, None where nothing was. ``rows_together`` says that the prediction of a row
+    depends on the others of its request. ``notes`` say what to know before relying on it.
     """
 
     model: Model
@@ -42,6 +44,7 @@ class Deployable:
     instances: int = 1
     host: Host
     used_bytes: int | None = None
+    rows_together: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,7 +60,7 @@ class Deployable:
         from servefit.profiler.drivers.hosted_endpoint import endpoint_config
 
         config = endpoint_config(self.configuration, self.artifact, self.model.signature, name=name or self.name)
-        return replace(config, host=host, port=port, limits=limits or config.limits)
+        return replace(config, host=host, port=port, limits=limits or config.limits, rows_together=self.rows_together)
 
 
 def deployable_of_job(address: str, *, storage: str | None = None) -> Deployable:
@@ -125,6 +128,7 @@ def deployable(recommendation: Recommendation, model: Model, host: Host) -> Depl
         instances=recommendation.trial.instance_count,
         host=host,
         used_bytes=measured.peak_memory_bytes or None,
+        rows_together=_are_together(model, compilation),
     )
 
 
@@ -168,8 +172,15 @@ def deployable_of_model(
         configuration=prepared.configuration,
         profile=prepared.profile,
         host=prepared.host,
+        rows_together=_are_together(prepared.model, prepared.compilation),
         notes=prepared.model.warnings,
     )
+
+
+def _are_together(model: Model, compilation: Compilation) -> bool:
+    """Return whether the prediction of a row depends on the others of its request, by the model or by how it was
+    compiled."""
+    return model.batch_dependent or (compilation.quality is not None and compilation.quality.batch_dependent)
 
 
 def _notes(job: RecommendationJob, chosen: Recommendation, artifact: Artifact) -> list[str]:

@@ -357,19 +357,30 @@ class RowsRefused(BackendError):
 
     @property
     def told(self) -> str:
-        """The text of that answer."""
+        """The text of that answer, unless it ``is_private``."""
         return f"the model refuses these rows: {self.reason}"
+
+    @property
+    def is_private(self) -> bool:
+        """True if ``told`` is for the owner of the model, and ``told_in_public`` for whoever sent the rows."""
+        return False
+
+    @property
+    def told_in_public(self) -> str:
+        return self.told
 
 
 class ScriptFailed(RowsRefused):
     """``function`` of a script raised for a request, or gave what is no answer. ``status`` is what an endpoint answers:
-    400 where the request is to blame as far as can be told, 415 where its content type is, else 500."""
+    400 where the request is to blame as far as can be told, 415 where its content type is, else 500. A ``reason`` that
+    is ``private`` holds what the script raised, which may be anything: clients are not told."""
 
-    def __init__(self, function: str, reason: str, *, status: int) -> None:
+    def __init__(self, function: str, reason: str, *, status: int, private: bool = False) -> None:
         BackendError.__init__(self, "script", f"{function} {reason}")
         self.function = function
         self.reason = reason
         self._status = status
+        self._private = private
 
     @property
     def status(self) -> int:
@@ -378,6 +389,14 @@ class ScriptFailed(RowsRefused):
     @property
     def told(self) -> str:
         return f"{self.function} {self.reason}"
+
+    @property
+    def is_private(self) -> bool:
+        return self._private
+
+    @property
+    def told_in_public(self) -> str:
+        return f"{self.function} failed" if self._private else self.told
 
 
 class MeasurementError(ServefitError):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -21,6 +22,7 @@ import psutil
 import pytest
 import xgboost
 from tests.cli.conftest import COMMAND, model_gone
+from tests.onnx_models import texts
 
 import servefit as servefit_package
 from servefit.errors import CorruptModel, SpecError
@@ -327,6 +329,21 @@ def test_a_call_of_the_predictor_may_take_as_long_as_asked(servefit: Servefit, s
     ended = servefit("serve", "--quiet", "--model", sources.xgboost, "--port", "0", "--call-timeout", "soon")
     assert (ended.status, ended.stdout) == (2, "")
     assert "call_timeout: 'soon' is not a duration such as 100ms, 60s or 2m" in ended.stderr
+
+
+def test_the_largest_size_of_a_row_may_be_said(state: Path, tmp_path: Path) -> None:
+    with serving(state, "--model", texts(tmp_path / "texts.onnx"), "--max-size", "5") as endpoint:
+
+        def ask(length: int) -> str:
+            row = {"input_ids": [1] * length, "attention_mask": [1] * length}
+            answer: str = endpoint.ask("/invocations", json.dumps({"instances": [row]}).encode(), "application/json")
+            return answer
+
+        assert "predictions" in ask(5)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(6)
+        told = json.loads(refused.value.read())["error"]
+    assert (refused.value.code, told.endswith("got 6: send shorter rows, or serve with --max-size 6")) == (413, True)
 
 
 def test_nothing_is_left_of_it_when_it_is_killed_outright(state: Path, sources: Sources) -> None:

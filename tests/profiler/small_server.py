@@ -106,6 +106,15 @@ def _say_and_close(content: bytes) -> Callable[[Any], None]:
     return act
 
 
+def _again_and_again(content: bytes) -> Callable[[Any], None]:
+    def say(transport: Any) -> None:
+        if not transport.is_closing():
+            transport.write(content)
+            asyncio.get_running_loop().call_later(0.02, say, transport)
+
+    return say
+
+
 ACTS: dict[str, Callable[[Any], None]] = {
     "chunked": lambda transport: transport.write(
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
@@ -116,6 +125,8 @@ ACTS: dict[str, Callable[[Any], None]] = {
     "close to end": _say_and_close(b"HTTP/1.0 200 OK\r\n\r\n{}"),
     "reset": _reset,
     "hang": lambda _: None,
+    "announce": _again_and_again(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "trickle": _again_and_again(b"HTTP/1.1 200 OK\r\nA: b\r\n"),
     "garbage": lambda transport: transport.write(b"SSH-2.0-OpenSSH_9.2\r\n"),
     "partial": _say_and_close(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nno more than this"),
     "twice": lambda transport: transport.write(2 * b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"),

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,7 @@ def described(facts: dict[str, Any], limits: dict[str, Any], **changes: Any) -> 
     artifact = ArtifactFacts(
         backend="obedient", backend_version="1", model_digest="", target=Target.CPU, folder="artifact", facts=facts
     )
-    return EndpointConfig(
+    config = EndpointConfig(
         name=NAME,
         artifact=artifact,
         settings=Settings(),
@@ -179,8 +179,8 @@ def described(facts: dict[str, Any], limits: dict[str, Any], **changes: Any) -> 
         port=0,
         limits=Limits(**limits),
         loader="obedient_predictor:load",
-        **changes,
     )
+    return replace(config, **changes)
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,15 @@ import pytest
 import uvloop
 from tests.serving.conftest import described
 
+from servefit.backends.model.types import Signature, Size, Task
 from servefit.errors import RowsRefused
 from servefit.serving import batching
 from servefit.serving.batching import Batching
 from servefit.serving.codec_client import CodecClient
 from servefit.serving.counters import Counters
+from servefit.serving.event_log import FailureLog
 from servefit.serving.messages import Counts, Inference, Refused, Reply
+from servefit.serving.pace import PART_NS, Pace
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -41,7 +44,9 @@ class Asking:
 class Queue:
     """A queue whose predictor gives the first value of each row, and keeps the rows of every call."""
 
-    def __init__(self, loop: AbstractEventLoop, limits: dict[str, Any], **changes: Any) -> None:
+    def __init__(
+        self, loop: AbstractEventLoop, limits: dict[str, Any], pace: Pace | None = None, **changes: Any
+    ) -> None:
         self.calls: list[np.ndarray] = []
         self.act: Callable[[np.ndarray], np.ndarray] = lambda rows: rows[:, 0]
         self._loop = loop
@@ -49,9 +54,9 @@ class Queue:
         memory = os.memfd_create("counters")
         self._counters = Counters(memory, workers=1, max_batch=config.max_batch)
         os.close(memory)
-        self.batching = Batching(
-            config, self._predict, self._counters.of_worker(0), loop, CodecClient(config, loop, "worker 1")
-        )
+        own = self._counters.of_worker(0)
+        codec = CodecClient(config, loop, "worker 1", own)
+        self.batching = Batching(config, self._predict, own, loop, codec, FailureLog("worker 1"), pace)
         self.errors: list[BaseException] = []
         loop.set_exception_handler(self._failed)
 
@@ -301,3 +306,125 @@ def test_rows_that_would_be_wide_together_are_not_joined(
     queue = make_queue(max_batch=8)
     queue.run(queue.ask(1, 2), queue.ask(3), queue.ask(4), queue.ask(5, 6, 7, 8))
     assert [len(call) for call in queue.calls] == [3, 1, 4]
+
+
+class TwoRows(Pace):
+    """Two rows take as long as a call may."""
+
+    def most_rows(self, values: int) -> int:
+        return 2
+
+
+def sleeping(duration_s: float) -> Callable[[np.ndarray], np.ndarray]:
+    def act(rows: np.ndarray) -> np.ndarray:
+        time.sleep(duration_s)
+        return rows[:, 0]
+
+    return act
+
+
+def called(queue: Queue) -> list[list[float]]:
+    return [rows[:, 0].tolist() for rows in queue.calls]
+
+
+def test_a_long_request_is_called_for_in_parts_and_others_have_their_turn_between(make_queue: MakeQueue) -> None:
+    queue = make_queue(pace=TwoRows(), max_batch=2)
+    long, short, another = queue.ask(1, 2, 3, 4, 5), queue.ask(6), queue.ask(7)
+    queue.run(long, short, another)
+    assert called(queue) == [[1, 2], [6, 7], [3, 4], [5]]
+    assert long.reply is not None
+    assert long.reply.body == b"[1.0, 2.0, 3.0, 4.0, 5.0]"
+    assert another.answered_s <= long.answered_s
+    counts = queue.counts()
+    assert (counts.requests, counts.rows, counts.calls) == (3, 7, 2)
+    assert long.timing.startswith(b"server-timing: queue;dur=")
+
+
+def test_the_event_loop_reads_and_writes_between_the_parts_of_a_long_request(make_queue: MakeQueue) -> None:
+    queue = make_queue(pace=TwoRows())
+    queue.act = sleeping(batching._MAX_TURN_NS / 1e9)
+    long = queue.ask(1, 2, 3, 4, 5, 6)
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(len(queue.calls))
+        queue._loop.call_soon(look)
+
+    look()
+    queue.run(long)
+    assert {1, 2, 3} <= set(seen)
+
+
+def test_a_request_that_takes_longer_than_a_call_may_is_413_before_it_has_taken_that(make_queue: MakeQueue) -> None:
+    queue = make_queue({"call_timeout_s": 0.1}, pace=TwoRows())
+    queue.act = sleeping(0.02)
+    long, short = queue.ask(*range(1000)), queue.ask(1)
+    queue.run(long, short)
+    assert long.reply is not None
+    assert (long.reply.status, len(queue.calls)) == (413, 2)
+    told = json.loads(long.reply.body)["error"]
+    assert told.startswith("rows: 1000 of them take about ")
+    assert "s, and a request may take 0.1 s of the predictor: send at most " in told
+    assert told.endswith("at once, or serve with a longer --call-timeout")
+    assert queue.counts().failed == 1
+
+
+def test_what_a_part_of_a_request_raises_is_the_answer_to_all_of_it(make_queue: MakeQueue) -> None:
+    def refuse_three(rows: np.ndarray) -> np.ndarray:
+        if 3 in rows:
+            raise RowsRefused("test", "no threes")
+        if 4 in rows:
+            raise ValueError("no fours")
+        return rows[:, 0]
+
+    queue = make_queue(pace=TwoRows(), max_batch=8)
+    queue.act = refuse_three
+    refused, failed, fine = queue.ask(1, 2, 3), queue.ask(1, 2, 4), queue.ask(1, 2, 5)
+    queue.run(refused, failed, fine)
+    assert [asking.reply.status for asking in (refused, failed, fine) if asking.reply] == [400, 500, 200]
+
+
+def test_no_part_is_called_for_of_a_request_that_nobody_waits_for_any_more(make_queue: MakeQueue) -> None:
+    queue = make_queue(pace=TwoRows())
+    long = queue.ask(1, 2, 3, 4)
+
+    def leave(rows: np.ndarray) -> np.ndarray:
+        long.gone = True
+        return rows[:, 0]
+
+    queue.act = leave
+    queue.ask(5)
+    last = queue.ask(6)
+    queue.run(last)
+    assert called(queue) == [[1, 2], [5], [6]]
+
+
+def test_rows_that_depend_on_one_another_are_one_call_or_refused_before_it(make_queue: MakeQueue) -> None:
+    pace = Pace()
+    queue = make_queue({"call_timeout_s": 1}, pace=pace, rows_together=True)
+    pace.learn(np.zeros((1, 3)), PART_NS)
+    refused, whole, taken_since_it_was_quick = queue.ask(1, 2, 3, 4, 5), queue.ask(1, 2), queue.ask(*range(100))
+    queue.run(refused, whole, taken_since_it_was_quick)
+    assert [len(rows) for rows in queue.calls] == [2, 100]
+    assert refused.reply is not None
+    assert refused.reply.status == 413
+
+
+def test_the_time_of_a_row_is_learned_for_each_width() -> None:
+    pace = Pace()
+    assert pace.most_rows(100) > 1_000_000  # nothing is known
+    pace.learn(np.zeros((10, 100)), PART_NS)
+    assert [pace.most_rows(values) for values in (100, 127, 200, 400, 50)] == [10, 10, 2, 1, 2**31]
+    pace.learn(np.zeros((2, 400)), PART_NS // 50)
+    assert [pace.most_rows(values) for values in (400, 100)] == [100, 10]
+    pace.learn(np.zeros((1, 400)), PART_NS)  # the machine was busy
+    assert pace.most_rows(400) == 50
+
+
+def test_requests_of_long_rows_are_joined_as_far_as_a_call_may_take(make_queue: MakeQueue) -> None:
+    """Of rows that are all of one width, as many are joined as the model was warmed up with."""
+    for sizes, calls in ((), [4]), ((Size(name="length", usual=1),), [2, 2]):
+        signature = Signature(task=Task.REGRESSION, features=3, outputs=1, sizes=sizes)
+        queue = make_queue(pace=TwoRows(), max_batch=4, signature=signature)
+        queue.run(*[queue.ask(1) for _ in range(4)])
+        assert [len(rows) for rows in queue.calls] == calls

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -177,14 +177,34 @@ def test_what_is_being_read_when_it_stops_is_answered(start: Start) -> None:
         assert endpoint.process.wait(10) == 0
 
 
-def test_a_body_that_takes_too_long_is_413_and_the_next_is_read(start: Start) -> None:
-    with start(limits={"read_timeout_s": 0.5}) as endpoint:
-        with asked_while_stopped(endpoint) as (codec, asked):
-            pass
-        assert asked[0].result().status == 413
-        assert reason(asked[0].result()) == "body: reading it takes more than 0.5 s, send fewer rows at once"
+SLOW = b"[1,NaN,3]\n" * 90_000
+"""It takes more than half a second of CPU time to read."""
+
+
+def test_a_body_that_takes_too_much_cpu_time_is_413_and_the_next_is_read(start: Start) -> None:
+    with start(limits={"read_timeout_s": 0.2}) as endpoint:
+        codec = started_codec(endpoint)
+        answer = endpoint.ask("POST", INVOCATIONS, SLOW, {"content-type": "application/jsonlines"})
+        assert answer.status == 413
+        assert reason(answer) == "body: reading it takes more than 0.2 s of CPU time, send fewer rows at once"
         assert eventually(lambda: is_gone(codec.pid))
         assert started_codec(endpoint) != codec
+
+
+def test_bodies_that_the_machine_has_no_time_for_are_503_and_the_next_is_read(start: Start) -> None:
+    """One that is being read, and one that waits."""
+    with start(limits={"read_timeout_s": 0.3}) as endpoint:
+        with asked_while_stopped(endpoint, clients=2) as (codec, asked):
+            pass
+        answers = [answering.result() for answering in asked]
+        assert [(answer.status, answer.headers["retry-after"]) for answer in answers] == [(503, "1")] * 2
+        assert sorted(map(reason, answers)) == [
+            "the body waited 0.3 s to be read, try again later",
+            "the machine is busy: the body was not read within 1.8 s, try again later",
+        ]
+        assert eventually(lambda: is_gone(codec.pid))
+        assert started_codec(endpoint) != codec
+        assert endpoint.metric("servefit_rejected_requests_total") == 2
 
 
 def test_an_answer_that_takes_too_much_memory_is_413(start: Start) -> None:
@@ -197,26 +217,61 @@ def test_an_answer_that_takes_too_much_memory_is_413(start: Start) -> None:
         assert endpoint.ask("POST", INVOCATIONS, b"1,2,3\n" * 10_000, CSV).body.count(b",") == 149 * 10_000
 
 
-def test_what_waits_to_be_read_counts_in_the_queue(start: Start) -> None:
-    with start(limits={"queued_requests": 3}) as endpoint:
-        with asked_while_stopped(endpoint, clients=3) as (codec, asked):
-            assert eventually(lambda: endpoint.invoke(1.0).status == 503)
+@pytest.mark.parametrize("limits", [{"long_bodies": 2}, {"buffered_bytes": 6 * len(LONG) + 6}])
+def test_long_bodies_beyond_their_places_are_503_and_short_requests_are_answered(
+    limits: dict[str, int], start: Start
+) -> None:
+    """One is being read and two wait, as many as there are places, or as half of the bytes allow."""
+    with start(limits={"queued_requests": 2, **limits}) as endpoint:
+        with asked_while_stopped(endpoint, clients=4) as (codec, asked):
+            refused = next(as_completed(asked)).result()
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert "long bodies wait already, try again later" in reason(refused)
+            assert [endpoint.invoke(1.0).status for _ in range(3)] == [200] * 3
             codec.resume()
-        assert [answering.result().status for answering in asked] == [200] * 3
-        assert endpoint.invoke(1.0).status == 200
-        assert endpoint.metric("servefit_rejected_requests_total") >= 1
+        assert sorted(answering.result().status for answering in asked) == [200] * 3 + [503]
+        assert endpoint.metric("servefit_rejected_requests_total") == 1
 
 
-def test_what_waits_to_be_read_is_bounded_in_bytes(start: Start) -> None:
-    with start(limits={"buffered_bytes": 2 * len(LONG)}) as endpoint:
-        with asked_while_stopped(endpoint, clients=2) as (codec, asked):
-            assert eventually(lambda: endpoint.invoke(1.0).status == 503)
-            codec.resume()
-        assert [answering.result().status for answering in asked] == [200] * 2
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/jsonlines", b"[1]\n" * 90_000),
+        ("application/json", b"[1]\n" * 90_000),
+        ("application/json", b"[" + b"[1], " * 90_000 + b"[1]]"),
+        ("application/json", b'{"instances": [' + b"[1,2,3,4]," * 50_000 + b"[1,2,3]]}"),
+        ("text/csv", b"1\n" * 180_000),
+        ("text/csv", b"a,b,c\n1,2\n" + b"1,2,3\n" * 90_000),
+        ("", b"1,2,x\n" * 90_000),
+    ],
+)
+def test_a_long_body_whose_first_row_does_not_fit_is_refused_before_the_rest_is_read(
+    content_type: str, body: bytes, start: Start
+) -> None:
+    with start() as endpoint:
+        answer = endpoint.ask("POST", INVOCATIONS, body, {"content-type": content_type} if content_type else {})
+        assert (answer.status, codecs(endpoint)) == (400, [])
+        assert reason(answer).startswith("body: expected ")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "rows"),
+    [
+        ("application/jsonlines", b"[\n" + b"[1,NaN,3],\n" * 5_000 + b"[1,2,3]]", 5_001),
+        ("application/json", b'{"columns": ["a", "b", "c"], "data": [' + b"[1,NaN,3], " * 5_000 + b"[1,2,3]]}", 5_001),
+        ("text/csv", b"\n\n1,2,3\n" + b"1,na,3\n" * 5_000, 5_001),
+        ("text/csv", b'"a\nb",c,d\n' + b"1,2,3\n" * 5_000, 5_000),
+    ],
+)
+def test_a_long_body_of_which_the_first_row_is_not_plain_is_read_as_a_whole(
+    content_type: str, body: bytes, rows: int, endpoint: Running
+) -> None:
+    headers = {"content-type": content_type, "accept": "application/json"}
+    assert endpoint.ask("POST", INVOCATIONS, body, headers).predictions == [1.0] * rows
 
 
 def test_what_nobody_waits_for_any_more_is_not_read_and_takes_no_room(start: Start) -> None:
-    with start(limits={"queued_requests": 6}) as endpoint:
+    with start(limits={"long_bodies": 4}) as endpoint:
         codec = started_codec(endpoint)
         before = endpoint.metric("servefit_rows_total")
         codec.suspend()
@@ -226,7 +281,7 @@ def test_what_nobody_waits_for_any_more_is_not_read_and_takes_no_room(start: Sta
         assert eventually(lambda: endpoint.metric("servefit_connections") == 1)
         with ThreadPoolExecutor() as pool:
             asked = [pool.submit(endpoint.ask, "POST", INVOCATIONS, LONG, CSV) for _ in range(4)]
-            assert eventually(lambda: endpoint.invoke(1.0).status == 200)
+            assert eventually(lambda: endpoint.metric("servefit_connections") == 5)
             codec.resume()
         assert [answering.result().status for answering in asked] == [200] * 4
         predicted = endpoint.metric("servefit_rows_total") - before

@@ -12,6 +12,8 @@ import pytest
 from tests.serving.conftest import Exchange, eventually, invocation
 from tests.serving.obedient_predictor import SLEEP, TELL_PROCESS
 
+from servefit.serving.hang_detection import CHECKS_PER_TIMEOUT
+
 if TYPE_CHECKING:
     from tests.serving.conftest import Running, Start
 
@@ -97,14 +99,23 @@ def test_while_a_worker_gives_no_sign_of_life_it_does_not_count_as_serving_and_n
 
 
 def test_an_endpoint_that_was_stopped_as_a_whole_goes_on_with_all_its_workers(start: Start) -> None:
-    """As a debugger, a freezer of a control group, or a suspended machine do it."""
-    with start(workers=2, limits={"call_timeout_s": CALL_TIMEOUT_S}) as endpoint:
-        for pid in endpoint.pids:
+    """As a debugger, a freezer of a control group, or a suspended machine do it. The supervisor goes on first, and
+    looks at workers that have given no sign of life since it last did."""
+    limit_s = 2.0
+    with start(workers=2, limits={"call_timeout_s": limit_s}) as endpoint:
+        supervisor, *workers = endpoint.pids
+        waits = psutil.Process(supervisor).num_ctx_switches
+        for pid in workers:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(2 * CALL_TIMEOUT_S)
-        for pid in endpoint.pids:
+        time.sleep(1.2 * limit_s / CHECKS_PER_TIMEOUT)
+        os.kill(supervisor, signal.SIGSTOP)
+        time.sleep(1.2 * limit_s)
+        before = waits().voluntary
+        os.kill(supervisor, signal.SIGCONT)
+        assert eventually(lambda: waits().voluntary > before)
+        for pid in workers:
             os.kill(pid, signal.SIGCONT)
-        time.sleep(1.5 * CALL_TIMEOUT_S)
+        time.sleep(limit_s / 2)
         assert endpoint.metric("servefit_workers") == 2
         assert endpoint.metric("servefit_worker_restarts_total") == 0
 

@@ -68,6 +68,7 @@ _REQUESTS = st.one_of(
             b"POST /t HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             b"POST /e HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nok",
             b"POST /u HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok",
+            b"GET /u HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n",
             b"POST /l HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n",
             b"GET /c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
             b"\r\n",

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.serving.busy_clients import Clients
@@ -112,17 +111,6 @@ def test_a_request_that_kills_its_worker_again_and_again_does_not_end_the_endpoi
                 assert Exchange(socket=connection).is_closed()
         assert endpoint.invoke(1.0).predictions == [1.0]
         assert endpoint.metric("servefit_worker_restarts_total") == 2
-
-
-def test_when_no_worker_can_be_started_any_more_it_ends(start: Start, tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    with start({"broken_by": str(broken)}) as endpoint:
-        broken.touch()
-        os.kill(endpoint.pids[1], signal.SIGKILL)
-        assert endpoint.process.wait(30) == 4
-        last = endpoint.says().splitlines()[-1]
-        assert last.startswith("servefit: no worker can be started any more: worker 1")
-        assert last.endswith("no such library; install it")
 
 
 def test_killing_the_supervisor_leaves_nothing(start: Start) -> None:

@@ -6,16 +6,20 @@ Nothing is followed elsewhere: no redirects, and no proxies.
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 import ssl
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from servefit.errors import MeasurementError
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
     from servefit.profiler.drivers.http.address import Address
 
 _LONGEST_ANSWER_BYTES = 1 << 24
@@ -60,8 +64,9 @@ class Answer:
 def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answer:
     """Send ``request``, a whole one, to the server at ``address``, and give its answer.
 
-    Raises MeasurementError where there is none.
+    Raises MeasurementError where there is none, or not all of it is there after ``timeout_s``.
     """
+    until_s = time.monotonic() + timeout_s
     with ExitStack() as stack:
         try:
             connection: socket.socket = stack.enter_context(
@@ -71,7 +76,8 @@ def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answe
                 context = ssl.create_default_context()
                 connection = stack.enter_context(context.wrap_socket(connection, server_hostname=address.host))
             connection.sendall(request)
-            answer = http.client.HTTPResponse(connection, method=request.partition(b" ")[0].decode())
+            method = request.partition(b" ")[0].decode()
+            answer = http.client.HTTPResponse(cast("socket.socket", _Until(connection, until_s)), method=method)
             stack.callback(answer.close)
             answer.begin()
             body = answer.read(_LONGEST_ANSWER_BYTES)
@@ -80,6 +86,28 @@ def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answe
                 f"{address.url} does not answer: {_reason(error)}", remedy="start the server, or correct the URL"
             ) from error
         return Answer(status=answer.status, body=body, location=answer.getheader("location"))
+
+
+class _Until(io.RawIOBase):
+    """What ``connection`` receives until ``until_s`` of the monotonic clock. A limit on each read bounds nothing: a
+    server may send a byte now and then, or announce its answer again and again."""
+
+    def __init__(self, connection: socket.socket, until_s: float) -> None:
+        self._connection = connection
+        self._until_s = until_s
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self._connection.settimeout(left_s)
+        return self._connection.recv_into(buffer)
 
 
 def get(address: Address, *, timeout_s: float) -> Answer:

@@ -67,6 +67,16 @@ def serve(
             rich_help_panel=TRAFFIC,
         ),
     ] = None,
+    max_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Largest product of the sizes that a row has for itself, such as the length of a text. Default: 4096, "
+            "or four times that of the payload.",
+            rich_help_panel=TRAFFIC,
+        ),
+    ] = None,
     call_timeout: Annotated[
         str | None,
         typer.Option(
@@ -91,7 +101,7 @@ def serve(
     from servefit.search.deployment.served import check_address, hosting
     from servefit.serving.acceptor import allow_descriptors
 
-    limits = _limits(max_body, max_queue, call_timeout)
+    limits = replace(_limits(max_body, max_queue, call_timeout), row_size=max_size)
     if not check_address(host, port):
         warn(f"{host} can be reached from other machines, and there is neither authentication nor TLS")
     if (warning := allow_descriptors(limits.connections)[1]) is not None:

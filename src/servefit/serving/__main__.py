@@ -2,7 +2,7 @@
 describes, until SIGTERM, SIGINT or SIGHUP.
 
 Exit status: 0 after a stop that answered all that was accepted, 1 after one that cut some off (a second signal, time
-that was up, a worker that died), 2 for a file or an address that cannot be used, 4 when no worker can serve.
+that was up, a worker that died), 2 for a file or an address that cannot be used, 4 if a worker does not start.
 """
 
 from __future__ import annotations

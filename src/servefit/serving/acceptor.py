@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from servefit.serving.admission import SPARE_CONNECTIONS
+from servefit.serving.probes import MAX_WAITING, ProbeAnswerer
 
 if TYPE_CHECKING:
     from servefit.serving.process import WorkerProcess
@@ -30,13 +31,18 @@ _OTHER_DESCRIPTORS = 128
 
 class Acceptor:
     """Accepts on sockets that ``selector`` watches, for ``workers``, of which each has up to ``most_connections``, and
-    a few beyond.
+    a few beyond. Health checks of the model called ``name`` are answered here where no worker can (``probes``).
 
     While no worker has room, nothing is accepted, and what was accepted waits.
     """
 
     def __init__(
-        self, selector: selectors.BaseSelector, workers: Mapping[int, WorkerProcess], *, most_connections: int
+        self,
+        selector: selectors.BaseSelector,
+        workers: Mapping[int, WorkerProcess],
+        *,
+        most_connections: int,
+        name: str,
     ) -> None:
         self._selector = selector
         self._workers = workers
@@ -44,11 +50,13 @@ class Acceptor:
         self._sockets: tuple[socket.socket, ...] = ()
         self._accepts = False
         self._waiting: list[socket.socket] = []
+        self._probes = ProbeAnswerer(selector, workers.values(), name, self._hand_over)
 
     @property
     def has_waiting(self) -> bool:
-        """True while :meth:`accept_waiting` is to be called every now and then, because workers had no room."""
-        return bool(self._waiting) or (bool(self._sockets) and not self._accepts)
+        """True while :meth:`accept_waiting` is to be called every now and then, because workers had no room, or no time
+        to read."""
+        return bool(self._waiting) or bool(self._probes) or (bool(self._sockets) and not self._accepts)
 
     def begin(self, listening: tuple[socket.socket, ...]) -> None:
         self._sockets = listening
@@ -60,8 +68,9 @@ class Acceptor:
 
     def accept_waiting(self) -> None:
         """Accept, and hand over what waits, as far as there is room."""
+        self._probes.hand_over_all()
         self.hand_over_rest()
-        if not self._accepts and not self._waiting and self._with_room():
+        if not self._accepts and not self._waiting and (self._with_room() or not self._ready()):
             self._accept(True)
 
     def hand_over_rest(self) -> None:
@@ -74,6 +83,7 @@ class Acceptor:
         """Accept what is there, whether there is room or not, and nothing after that."""
         self._accept(False)
         self._most_connections = 2**31
+        self._probes.hand_over_all(anyway=True)
         for listening in self._sockets:
             with suppress(OSError):
                 while True:
@@ -82,6 +92,7 @@ class Acceptor:
         self._sockets = ()
 
     def close(self) -> None:
+        self._probes.close()
         for connection in self._waiting:
             connection.close()
 
@@ -97,18 +108,27 @@ class Acceptor:
 
     def _accept_from(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
-            if not self._with_room():
+            if self._ready() and not self._with_room():
                 self._accept(False)
             if not self._accepts:
                 return
             try:
-                self._hand_over(listening.accept()[0])
+                self._take(listening.accept()[0])
             except BlockingIOError:
                 return
             except ConnectionError:
                 continue  # the client is gone already
             except OSError:
                 self._accept(False)  # there is no descriptor for it
+
+    def _ready(self) -> bool:
+        return any(worker.ready for worker in self._workers.values())
+
+    def _take(self, connection: socket.socket) -> None:
+        if self._probes.takes_more():
+            self._probes.watch(connection)
+        else:
+            self._hand_over(connection)
 
     def _with_room(self) -> list[WorkerProcess]:
         """Return the workers that can take a connection, the best one first."""
@@ -122,7 +142,8 @@ class Acceptor:
     def _hand_over(self, connection: socket.socket) -> None:
         if not any(worker.hand_over(connection) for worker in self._with_room()):
             self._waiting.append(connection)
-            self._accept(False)
+            if self._ready() or len(self._waiting) >= MAX_WAITING:
+                self._accept(False)
 
 
 def allow_descriptors(connections: int) -> tuple[int, str | None]:

@@ -2,8 +2,8 @@
 
 Everything that was read in one round of the event loop can join one call. Only where a delay is configured does the
 first of fewer than ``max_batch`` wait for others. Every few calls, or after a long one, the loop reads and writes, so
-that whoever does not want the predictor is answered meanwhile. The queue is bounded in requests and in bytes, and what
-the codec has counts too; beyond that they are refused.
+that whoever does not want the predictor is answered meanwhile; a request whose rows take long is called for in parts
+(``pace``). The queue is bounded in requests and in bytes; beyond that they are refused.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from msgspec import structs
 
 from servefit.backends.model.packing import join
 from servefit.errors import RowsRefused
 from servefit.serving.messages import Inference, PendingReply, Refused
+from servefit.serving.pace import Pace, Parts, refuse_slow
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.timer import Timer
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from servefit.serving.codec_client import CodecClient
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import WorkerCounters
+    from servefit.serving.event_log import FailureLog
 
 
 _MIN_TURN_NS = 250_000
@@ -44,7 +47,8 @@ saves."""
 _FEW_VALUES = 20_000
 """Up to so many predictions of a call are encoded here, which takes 3 ms in JSON; more in the codec."""
 
-_Waiting: TypeAlias = "tuple[int, Inference, PendingReply]"
+_Waiting: TypeAlias = "tuple[int, Inference, PendingReply, Parts | None]"
+"""When it came, its rows that are not predicted yet, who waits for it, and the part that is predicted."""
 
 
 class Batching:
@@ -58,8 +62,14 @@ class Batching:
         counters: WorkerCounters,
         loop: AbstractEventLoop,
         codec: CodecClient,
+        failures: FailureLog,
+        pace: Pace | None = None,
     ) -> None:
         self._predict = predict
+        self._pace = Pace() if pace is None else pace
+        self._failures = failures
+        self._rows_together = config.rows_together
+        self._most_ns = 1e9 * config.limits.call_timeout_s
         signature = config.signature
         self._packing = signature.output_packing if signature.output_sizes else None
         self._join: Callable[[list[np.ndarray]], np.ndarray] = join if config.signature.sizes else np.concatenate
@@ -67,6 +77,7 @@ class Batching:
         self._counters = counters
         self._call_soon = loop.call_soon
         self._max_batch = config.max_batch
+        self._most_joined = 0 if config.signature.sizes else config.max_batch
         self._most_rows = config.limits.rows
         self._most_bytes = config.limits.buffered_bytes
         self._most_waiting = config.limits.queued_requests
@@ -90,24 +101,20 @@ class Batching:
 
     def check_room(self) -> None:
         """Raise Refused when no request more can wait."""
-        if (self._waiting or self._codec.jobs) and self._is_full():
+        if self._waiting and self._is_full():
             self._drop_gone()
             if self._is_full():
                 self._counters.rejected()
-                waiting = len(self) + self._codec.jobs
-                raise Refused(503, f"{waiting} requests wait already, try again later", headers=RETRY_AFTER)
+                raise Refused(503, f"{len(self)} requests wait already, try again later", headers=RETRY_AFTER)
 
     def _is_full(self) -> bool:
-        codec = self._codec
-        return (
-            len(self._waiting) + codec.jobs >= self._most_waiting
-            or self._waiting_bytes + codec.held_bytes >= self._most_bytes
-        )
+        bytes_held = self._waiting_bytes + self._codec.held_bytes
+        return len(self._waiting) >= self._most_waiting or bytes_held >= self._most_bytes
 
     def submit(self, inference: Inference, pending: PendingReply) -> None:
         """Have ``pending`` answered with predictions. There must be room, as :meth:`check_room` says."""
         now = time.monotonic_ns()
-        self._waiting.append((now, inference, pending))
+        self._waiting.append((now, inference, pending, None))
         self._waiting_bytes += inference.rows.nbytes
         if self._due:
             return
@@ -122,7 +129,7 @@ class Batching:
         failed, self._calling = self._calling, []
         self._counters.failed(len(failed))
         reply = refusal(Refused(500, f"the predictor failed with {type(error).__name__}"))
-        for _, _, pending in failed:
+        for _, _, pending, _ in failed:
             pending.answer(reply)
         self._schedule_next()
 
@@ -142,45 +149,110 @@ class Batching:
         to the event loop, which has it reported to :meth:`fail`."""
         self._calling = batch
         alone = len(batch) == 1
-        rows = batch[0][1].rows if alone else self._join([inference.rows for _, inference, _ in batch])
+        rows = batch[0][1].rows if alone else self._join([inference.rows for _, inference, _, _ in batch])
+        if alone and len(rows) > 1:
+            try:
+                rows = self._first_part(rows)
+            except Refused as refused:
+                return self._refuse(batch[0][2], refused)
         began = time.monotonic_ns()
         self._counters.calling(began)
         try:
             predictions = self._predict(rows)
         except RowsRefused as error:
-            return self._refused(batch, error)
+            return self._rows_refused(batch, error)
         ended = time.monotonic_ns()
         if len(predictions) != len(rows):
             raise ValueError(f"{len(predictions)} predictions for {len(rows)} rows")
         taken_ns = ended - began
-        self._counters.called(len(rows), [began - since for since, _, _ in batch], taken_ns=taken_ns, ended_ns=ended)
-        first, taken_ms, values = 0, taken_ns / 1e6, 0
-        for since, inference, pending in batch:
+        self._pace.learn(rows, taken_ns)
+        if alone and (batch[0][3] is not None or len(rows) < len(batch[0][1].rows)):
+            self._add_part(batch[0], predictions, began, taken_ns)
+            return ended
+        waited = [began - since for since, _, _, _ in batch]
+        self._counters.called(len(rows), waited, taken_ns=taken_ns, ended_ns=ended)
+        first, values = 0, 0
+        for (_, inference, pending, _), waited_ns in zip(batch, waited, strict=True):
             last = first + len(inference.rows)
             own = predictions if alone else predictions[first:last]
-            if self._packing is not None:
-                own = own[:, : max(self._packing.width(sizes) for _, sizes in self._packing.groups(own))]
-            timing = b"server-timing: queue;dur=%.3f, predict;dur=%.3f\r\n" % ((began - since) / 1e6, taken_ms)
-            values += own.size
-            if values <= _FEW_VALUES or inference.quick:
-                pending.answer(inference.encode(own), timing)
-            else:
-                self._codec.encode(inference.encode, own, pending, timing)
+            values += self._answer(inference, pending, own, waited_ns, taken_ns, values_before=values)
             first = last
         self._calling = []
         return ended
 
-    def _refused(self, batch: list[_Waiting], error: RowsRefused) -> int:
+    def _answer(
+        self,
+        inference: Inference,
+        pending: PendingReply,
+        own: np.ndarray,
+        waited_ns: int,
+        taken_ns: int,
+        *,
+        values_before: int = 0,
+    ) -> int:
+        """Have ``pending`` answered with its ``own`` predictions, here if these and those of the same call that were
+        before are few; return how many they are."""
+        if self._packing is not None:
+            own = own[:, : max(self._packing.width(sizes) for _, sizes in self._packing.groups(own))]
+        timing = b"server-timing: queue;dur=%.3f, predict;dur=%.3f\r\n" % (waited_ns / 1e6, taken_ns / 1e6)
+        if values_before + own.size <= _FEW_VALUES or inference.quick:
+            pending.answer(inference.encode(own), timing)
+        else:
+            self._codec.encode(inference.encode, own, pending, timing)
+        return own.size
+
+    def _first_part(self, rows: np.ndarray) -> np.ndarray:
+        """Return as many of the first ``rows`` of a request as one call is given. Raises Refused where they have to be
+        predicted together, and would take too long."""
+        values = rows.size // len(rows)
+        if not self._rows_together:
+            most = self._pace.most_rows(values)
+            return rows if most >= len(rows) else rows[:most]
+        refuse_slow(len(rows), self._pace.shown_ns(values), self._most_ns)
+        return rows
+
+    def _add_part(self, waiting: _Waiting, predictions: np.ndarray, began: int, taken_ns: int) -> None:
+        """Take the predictions of a part of a request, and answer it, or have it wait behind others for its next
+        part."""
+        since, inference, pending, before = waiting
+        parts = Parts(queued_ns=began - since) if before is None else before
+        parts.add(predictions, taken_ns)
+        rest = inference.rows[len(predictions) :]
+        self._calling = []
+        if not rest.size:
+            ended = began + taken_ns
+            self._counters.called(parts.rows, [parts.queued_ns], taken_ns=parts.taken_ns, ended_ns=ended)
+            self._answer(inference, pending, parts.joined(), parts.queued_ns, parts.taken_ns)
+            return
+        self._counters.returned()
+        try:
+            parts.check(len(rest), self._most_ns)
+        except Refused as refused:
+            self._refuse(pending, refused)
+        else:
+            self._waiting.append((since, structs.replace(inference, rows=rest), pending, parts))
+            self._waiting_bytes += rest.nbytes
+
+    def _refuse(self, pending: PendingReply, refused: Refused) -> int:
+        """Answer the request that was to be called for; return the time."""
+        self._calling = []
+        self._counters.failed(1)
+        pending.answer(refusal(refused))
+        return time.monotonic_ns()
+
+    def _rows_refused(self, batch: list[_Waiting], error: RowsRefused) -> int:
         """Answer a request whose rows the model refuses. Where several were joined they are called for in two halves:
         the others are not to blame."""
         self._calling = []
         if len(batch) > 1:
             self._waiting.extendleft(reversed(batch))
-            self._waiting_bytes += sum(inference.rows.nbytes for _, inference, _ in batch)
+            self._waiting_bytes += sum(inference.rows.nbytes for _, inference, _, _ in batch)
             self._to_part, self._apart = len(batch), (len(batch) + 1) // 2
         else:
-            self._counters.failed(1)
-            batch[0][2].answer(refusal(Refused(error.status, " ".join(error.told.split()))))
+            told = error.told
+            if error.is_private:
+                told = self._failures.answer(told, error.told_in_public)
+            self._refuse(batch[0][2], Refused(error.status, " ".join(told.split())))
         return time.monotonic_ns()
 
     def _may_wait(self) -> bool:
@@ -195,10 +267,15 @@ class Batching:
         most = self._apart if self._to_part else self._max_batch
         widest_bytes = 0
         while waiting and len(batch) < most:
-            _, inference, pending = first = waiting[0]
+            _, inference, pending, parts = first = waiting[0]
             rows += len(inference.rows)
             widest_bytes = max(widest_bytes, inference.rows[0].nbytes)
-            if batch and (rows > self._most_rows or rows * widest_bytes > _MAX_JOINED_BYTES):
+            if batch and (
+                parts is not None
+                or rows > self._most_rows
+                or rows * widest_bytes > _MAX_JOINED_BYTES
+                or (rows > self._most_joined and rows > self._pace.most_rows(widest_bytes // inference.rows.itemsize))
+            ):
                 break
             waiting.popleft()
             self._waiting_bytes -= inference.rows.nbytes
@@ -206,6 +283,8 @@ class Batching:
                 rows -= len(inference.rows)
             else:
                 batch.append(first)
+                if parts is not None:
+                    break
         self._to_part = max(0, self._to_part - len(batch))
         return batch
 
@@ -235,5 +314,4 @@ class Batching:
         if not self._looked_for_gone:
             self._looked_for_gone = True
             self._waiting = deque(waiting for waiting in self._waiting if not waiting[2].gone)
-            self._waiting_bytes = sum(inference.rows.nbytes for _, inference, _ in self._waiting)
-            self._codec.drop_gone()
+            self._waiting_bytes = sum(inference.rows.nbytes for _, inference, _, _ in self._waiting)

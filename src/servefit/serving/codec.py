@@ -8,6 +8,7 @@ import ctypes
 import gc
 import pickle
 import resource
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -56,12 +57,16 @@ def main() -> None:
 
 
 def _answer(task: CodecTask, content: bytes, config: EndpointConfig, limit: str) -> tuple[TaskResult, Content]:
+    # The system kills this process when its CPU time is up, whatever library it is in: nothing handles SIGPROF.
+    signal.setitimer(signal.ITIMER_PROF, config.limits.read_timeout_s)
     try:
         return task.run(content, config)
     except Refused as refused:
         return RefusedTask.because(refused), b""
     except MemoryError:
         return RefusedTask.because(task.too_costly(limit)), b""
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _bound_memory(limits: Limits) -> str:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from servefit.serving.codec_tasks import LENGTHS, Content, TaskResult, frame
-from servefit.serving.process import exit_text
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -29,14 +28,14 @@ _REAP_EVERY_S = 0.02
 
 class CodecProcess(asyncio.BufferedProtocol):
     """Started at once, with ``config`` as its first message. ``answered`` is called with each of its answers and the
-    bytes behind it, and ``gone``, once it is dead without having been killed here, with how it ended."""
+    bytes behind it, and ``gone``, once it is dead without having been killed here, with its exit status."""
 
     def __init__(
         self,
         loop: AbstractEventLoop,
         config: EndpointConfig,
         answered: Callable[[TaskResult, memoryview], None],
-        gone: Callable[[str], None],
+        gone: Callable[[int], None],
     ) -> None:
         self._loop = loop
         self._config = config
@@ -85,7 +84,7 @@ class CodecProcess(asyncio.BufferedProtocol):
         if status is None:
             self._loop.call_later(_REAP_EVERY_S, self._reap)
         elif not self._killed:
-            self._gone(exit_text(status))
+            self._gone(status)
 
     # What the event loop tells
 

@@ -34,22 +34,26 @@ _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 class Limits(Stored, frozen=True, kw_only=True):
     """The limits beyond which an endpoint refuses requests, each per worker.
 
-    A request whose body is longer, or has more rows, gets 413; a call joins no more rows than one request may have.
-    More than ``queued_requests`` waiting for the predictor, or more than ``buffered_bytes`` of their rows, or of bodies
-    being received or decoded, gets 503 with Retry-After. A request that is not there ``read_timeout_s`` after its first
-    byte gets 408, and a body that takes so long to decode 413; a client that does not read its answers for so long is
-    cut off, and a connection without requests is closed after ``idle_timeout_s``. A head of more than ``head_bytes`` or
-    ``head_lines`` gets 431, and one that is not complete 503 while all of those together have
-    ``unfinished_heads_bytes``. With ``connections`` open, the longest idle one is closed for a new one; while none is
-    idle, new ones are answered health checks and /metrics, and else 503. A worker that is told to stop has ``grace_s``
-    to finish what is in flight. One that has not returned from a call of its predictor after ``call_timeout_s``, or
-    gives no sign of life for so long, is killed and replaced.
+    A request whose body is longer, or has more rows, gets 413; a call joins no more rows than one request may have. So
+    does a row if the product of the sizes that it has for itself is more than ``row_size``, or, where that is None,
+    than ``RowSizeLimit`` allows. More than ``queued_requests`` waiting for the predictor, or more than
+    ``buffered_bytes`` of their rows, or of bodies being received or decoded, gets 503 with Retry-After; so do more than
+    ``long_bodies`` that wait to be decoded beside the worker, and one that has waited for ``read_timeout_s``. A request
+    that is not there ``read_timeout_s`` after its first byte gets 408, and a body that takes so much CPU time to decode
+    413; a client that does not read its answers for so long is cut off, and a connection without requests is closed
+    after ``idle_timeout_s``. A head of more than ``head_bytes`` or ``head_lines`` gets 431, and one that is not
+    complete 503 while all of those together have ``unfinished_heads_bytes``. With ``connections`` open, the longest
+    idle one is closed for a new one; while none is idle, new ones are answered health checks and /metrics, and else
+    503. A worker that is told to stop has ``grace_s`` to finish what is in flight. One that has not returned from a
+    call of its predictor after ``call_timeout_s``, or gives no sign of life for so long, is killed and replaced.
     """
 
     # Chosen, not measured, but for what memory they take together: benchmarks/claims/bodies.py and ADR 8.
     body_bytes: _Count = 25 * 2**20  # SageMaker's own limit for a body of /invocations
     rows: _Count = 100_000
+    row_size: _Count | None = None
     queued_requests: _Count = 256
+    long_bodies: _Count = 16  # of 25 MiB each in half of buffered_bytes five; most take 0.3 s, the worst 10 s
     buffered_bytes: _Count = 256 * 2**20  # ten of the longest bodies
     connections: _Count = 4096
     read_timeout_s: _Seconds = 10.0
@@ -76,7 +80,10 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
     """One endpoint. ``name`` is that of the model in URLs. ``port`` 0 takes any free one.
 
     ``workers`` processes have one predictor each, of ``settings``. A call joins up to ``max_batch`` requests, and the
-    first of fewer waits up to ``batch_delay_us`` for others. ``loader`` ("package.module:function") opens the artifact.
+    first of fewer waits up to ``batch_delay_us`` for others. ``rows_together`` says that the predictions of a request's
+    rows depend on one another, so that it is one call. ``secret`` names variables whose values are not printed, beside
+    those whose names say so. ``tells_failures`` says that clients are told what a script raises, where they are those
+    that measure it. ``loader`` ("package.module:function") opens the artifact.
     """
 
     schema: int = SCHEMA
@@ -87,7 +94,10 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
     workers: _Count = 1
     max_batch: _Count = 1
     batch_delay_us: Annotated[int, msgspec.Meta(ge=0)] = 0
+    rows_together: bool = False
     environment: tuple[tuple[str, str], ...] = ()
+    secret: tuple[str, ...] = ()
+    tells_failures: bool = False
     host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     limits: Limits = Limits()

@@ -18,6 +18,9 @@ from servefit.serving.messages import LATENCY_BOUNDS_NS, Counts
 _SILENT_NS = 3_000_000_000
 """A worker without a sign of life for so long does not serve: it gives one every second, and with every call."""
 
+_MOMENT_NS = 1_000_000
+"""Most calls take less. To wait for the end of one is no trouble."""
+
 STATUSES = (200, 400, 404, 405, 406, 408, 411, 413, 414, 415, 417, 422, 431, 500, 501, 503, 505)
 """The statuses that are counted apart; any other is counted as the last of its hundred."""
 
@@ -169,6 +172,12 @@ class WorkerCounters:
         """True while a call of the predictor goes on."""
         return bool(self.words[_CALL_NS])
 
+    @property
+    def is_in_long_call(self) -> bool:
+        """True while a call of the predictor goes on that has taken more than a moment."""
+        began_ns = self.words[_CALL_NS]
+        return began_ns > 0 and time.monotonic_ns() - began_ns > _MOMENT_NS
+
     def heartbeat(self) -> None:
         """Give a sign of life of the event loop."""
         self.words[_BEAT_NS] = time.monotonic_ns()
@@ -176,6 +185,10 @@ class WorkerCounters:
     def calling(self, now_ns: int) -> None:
         """Note that a call of the predictor begins."""
         self.words[_CALL_NS] = now_ns
+
+    def returned(self) -> None:
+        """Note that a call of the predictor is over, which was for a part of a request."""
+        self.words[_CALL_NS] = 0
 
     def opened_connection(self) -> None:
         self.words[_CONNECTIONS] += 1

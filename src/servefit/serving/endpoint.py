@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from servefit.serving.messages import Inference, PendingReply, Refused, Reply, Request, TakesLong
 from servefit.serving.metrics import Metrics
+from servefit.serving.probes import check_reply
 from servefit.serving.protocols import metadata, open_inference, sagemaker
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.routing import Action, route
+from servefit.serving.rows import RowSizeLimit
 
 if TYPE_CHECKING:
     from servefit.serving.batching import Batching
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import Counters
 
-_OK = Reply(200, b"", b"text/plain")
-_LIVE = Reply(200, b'{"live":true}')
-_READY = Reply(200, b'{"ready":true}')
 _CHECKS = frozenset({Action.PING, Action.LIVE, Action.READY, Action.MODEL_READY, Action.METRICS})
 """Always answered, whatever else there is to do."""
 
@@ -33,6 +32,7 @@ class Endpoint:
         self._codec = codec
         self._counters = counters
         self._metrics = Metrics(config, counters)
+        self._row_size = RowSizeLimit(config.signature, config.limits)
         self.draining = False
 
     def respond(self, request: Request, pending: PendingReply) -> None:
@@ -42,22 +42,38 @@ class Endpoint:
             action = route(request.method, request.path, config.name)
             if action is Action.INVOKE:
                 self._batching.check_room()
-                self._batching.submit(sagemaker.decode(request, config.signature, config.limits, at_once=True), pending)
+                self._submit(sagemaker.decode(request, config.signature, config.limits, at_once=True), pending)
             elif action is Action.INFER:
                 self._batching.check_room()
-                self._batching.submit(open_inference.decode(request, config, at_once=True), pending)
+                self._submit(open_inference.decode(request, config, at_once=True), pending)
             else:
                 pending.answer(self._reply(action))
         except TakesLong:
-            self._codec.decode(request, action, pending, self._submit)
+            self._decode_elsewhere(request, action, pending)
         except Refused as refused:
             pending.answer(refusal(refused))
 
+    def _decode_elsewhere(self, request: Request, action: Action, pending: PendingReply) -> None:
+        """Have ``pending`` answered once its long body is decoded, if there is room for it."""
+        try:
+            if action is Action.INVOKE:
+                sagemaker.check_first_row(request, self._config.signature, self._config.limits)
+            self._codec.check_room(request.body)
+        except Refused as refused:
+            pending.answer(refusal(refused))
+        else:
+            self._codec.decode(request, action, pending, self._submit_decoded)
+
     def _submit(self, inference: Inference, pending: PendingReply) -> None:
+        """Have ``pending`` answered. Raises Refused for rows that are too large."""
+        self._row_size.check(inference.rows)
+        self._batching.submit(inference, pending)
+
+    def _submit_decoded(self, inference: Inference, pending: PendingReply) -> None:
         """Have ``pending`` answered, if there is room for its rows, which may be larger than its body was."""
         try:
             self._batching.check_room()
-            self._batching.submit(inference, pending)
+            self._submit(inference, pending)
         except Refused as refused:
             pending.answer(refusal(refused))
 
@@ -75,13 +91,11 @@ class Endpoint:
         """Return the reply to a request that needs no predictions."""
         config = self._config
         match action:
-            case Action.PING | Action.LIVE:
-                # Being alive: nothing needs to restart an endpoint that is about to stop.
-                return _OK if action is Action.PING else _LIVE
-            case Action.READY | Action.MODEL_READY:
-                if self.draining:
+            case Action.PING | Action.LIVE | Action.READY | Action.MODEL_READY:
+                # The first two are about being alive: nothing needs to restart an endpoint that is about to stop.
+                if self.draining and action in (Action.READY, Action.MODEL_READY):
                     raise Refused(503, "the endpoint is about to stop")
-                return _READY if action is Action.READY else metadata.model_ready(config)
+                return check_reply(action, config.name)
             case Action.SERVER_METADATA:
                 return metadata.server_metadata(config)
             case Action.MODEL_METADATA:

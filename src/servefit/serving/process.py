@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from servefit.serving.counters import WorkerCounters
+    from servefit.serving.output import WorkerOutput
 
 _MODULE = "servefit.serving.worker"
 
@@ -25,6 +26,7 @@ _MODULE = "servefit.serving.worker"
 class WorkerProcess:
     """Worker ``number`` (from 0), started at once, with ``environment`` added to this process's own. ``described`` are
     the descriptors of the counters and of the description of the endpoint, ``artifact`` those of what it will open.
+    What it prints goes to ``output``.
 
     ``silent_s`` is how long it has given no sign of life, as far as it was checked.
     """
@@ -36,6 +38,7 @@ class WorkerProcess:
         described: tuple[int, int],
         artifact: tuple[int, ...],
         counters: WorkerCounters,
+        output: WorkerOutput,
     ) -> None:
         self.number = number
         self.channel, self._theirs = Channel.pair()
@@ -47,15 +50,19 @@ class WorkerProcess:
         self._failures: list[str] = []
         self._counters = counters
         self._handed_over = counters.closed
+        self.output = output
         descriptors = (self._theirs.fileno(), *described)
         with _signals_blocked():
             self._process = subprocess.Popen(
                 # -P: the user's folder may hold a numpy.py
                 [sys.executable, "-P", "-m", _MODULE, str(number), *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
+                stdout=output.write_end,
+                stderr=output.write_end,
                 pass_fds=(*descriptors, *artifact),
                 env={**os.environ, **environment},
             )
+        output.started()
 
     @property
     def pid(self) -> int:
@@ -84,6 +91,11 @@ class WorkerProcess:
     def is_calling(self) -> bool:
         """True while it is in a call of its predictor."""
         return self._counters.is_calling
+
+    @property
+    def is_in_long_call(self) -> bool:
+        """True while it is in a call that has taken more than a moment."""
+        return self._counters.is_in_long_call
 
     @property
     def serves(self) -> bool:
@@ -129,6 +141,7 @@ class WorkerProcess:
         left = [connection for _, connection, _ in self._theirs.receive() if connection is not None]
         self._theirs.close()
         self.channel.close()
+        self.output.close()
         self._counters.end(handed_over=self._handed_over)
         how = self._failures[0] if self._failures else exit_text(status)
         return f"{self.name}: {how}", left

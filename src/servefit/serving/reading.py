@@ -281,9 +281,11 @@ class RequestReader:
         if parser.get_method() == b"CONNECT":
             self._refuse(405, "method: CONNECT is for proxies")
             return
-        lines = [
-            b"%b: %b\r\n" % header for header in self._headers.items() if header[0] not in (b"upgrade", b"connection")
-        ]
+        headers = {name: value for name, value in self._headers.items() if name != b"upgrade"}
+        options = [option.strip() for option in headers.pop(b"connection", b"").split(b",")]
+        if rest_of_options := [option for option in options if option.lower() not in (b"", b"upgrade")]:
+            headers[b"connection"] = b", ".join(rest_of_options)
+        lines = [b"%b: %b\r\n" % header for header in headers.items()]
         version = parser.get_http_version().encode()
         head = b"%b %b HTTP/%b\r\n%b\r\n" % (parser.get_method(), self._url, version, b"".join(lines))
         self._parser = httptools.HttpRequestParser(self)

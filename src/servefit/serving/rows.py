@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 import numpy as np
 
+from servefit.backends.model.texts import TEXT_SIZE
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.table import Table, rows_for
 from servefit.errors import PayloadMismatch
@@ -71,6 +72,14 @@ _SPARE_LINES = 1000
 
 _SPARE_LISTS = 100_000
 """For requests of few rows. Chosen, not measured."""
+
+_MIN_ROW_SIZE = 4096
+"""As long as the texts of usual encoders for long documents. Smaller sizes that a model was tried with say little of
+what it is sent: a network is inspected with a few places. An encoder of six layers takes some seconds and 1 GB for
+it."""
+
+_TIMES_TRIED = 4
+"""By the square, sixteen times the time and the memory of what was tried."""
 
 _FEW_EXPONENTS = 300
 """So many extreme numbers take 2.4 ms to read, at 8 us each."""
@@ -193,3 +202,34 @@ def mismatch(error: PayloadMismatch) -> Refused:
 def refused(status: int, reason: str) -> Refused:
     """Return a refusal that quotes the request: one line, and text that can be sent, whatever the request held."""
     return Refused(status, " ".join(reason.split()).encode(errors="backslashreplace").decode())
+
+
+class RowSizeLimit:
+    """The most that the product of the sizes that a row has for itself may be, of a model of that ``signature``.
+
+    Time and memory of a network grow with the square of a text's length where it attends, so the length of a body
+    bounds neither. Unless ``limits`` say otherwise a row may be four times as large as the largest that the model was
+    tried with: the payload of a job, sizes that the user named, or one that the model was seen to take.
+    """
+
+    def __init__(self, signature: Signature, limits: Limits) -> None:
+        names = [] if signature.opaque else [size.name for size in signature.sizes if size.name != TEXT_SIZE]
+        self._names = names
+        tried = max((math.prod(sizes[name] for name in names) for sizes in signature.size_classes), default=1)
+        self._most = limits.row_size or max(_MIN_ROW_SIZE, _TIMES_TRIED * tried)
+
+    def check(self, rows: np.ndarray) -> None:
+        """Raise Refused for ``rows`` of which one is too large."""
+        if not self._names:
+            return
+        sizes = rows[:, : len(self._names)].astype(np.float64)
+        products = sizes.prod(axis=1)
+        if products.max() > self._most:
+            at = int(products.argmax())
+            named = " x ".join(map(repr, self._names))
+            got = " x ".join(f"{size:.0f}" for size in sizes[at])
+            raise Refused(
+                413,
+                f"row {at + 1}: expected at most {self._most} for {named:.200}, got {got}: send shorter rows, or serve "
+                f"with --max-size {products[at]:.0f}",
+            )

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from servefit.backends.environment import worker_environment
+from servefit.backends.secret import scrubbed
 from servefit.errors import WorkerCrashed
 from servefit.serving.acceptor import Acceptor, allow_descriptors
 from servefit.serving.channel import Message
@@ -25,6 +26,7 @@ from servefit.serving.counters import Counters
 from servefit.serving.event_log import log_event
 from servefit.serving.hang_detection import HangDetector
 from servefit.serving.listening import bind, is_reachable, listen, refuse_more
+from servefit.serving.output import OutputAllowance, WorkerOutput, hidden_in_output
 from servefit.serving.process import WorkerProcess
 from servefit.serving.sealing import PrivateCopy
 
@@ -46,11 +48,12 @@ _SHORT_LIFE_S = 10.0
 _FIRST_BACK_OFF_S = 0.1
 """The wait before a second worker in a row that failed is replaced. It doubles with each one that follows."""
 
-_MAX_BACK_OFF_S = 8.0
-"""The longest of these waits: longer than starting a worker takes, short enough to serve again soon."""
+_MAX_BACK_OFF_S = 30.0
+"""The longest of these waits: long beside what starting most workers takes, short enough to serve again soon once the
+cause is gone."""
 
-_MAX_FAILURES = 4
-"""A worker that cannot be started so often in a row, while none is ready, never will be."""
+_MAX_DOUBLINGS = 10
+"""More than it takes to the longest wait."""
 
 _END_S = 1.0
 """A worker that has cut off what it had not answered in time still has to end."""
@@ -61,7 +64,7 @@ def supervise(config: EndpointConfig, signals: Signals, *, ready_fd: int | None 
     where some was cut off. ``ready_fd`` is written to, and closed, once every worker is ready.
 
     Raises SpecError for an address that cannot be listened on, BackendError for an artifact that is not what was
-    compiled, WorkerCrashed when no worker can serve.
+    compiled, WorkerCrashed if a worker does not start before all were ready once.
     """
     supervisor = _Supervisor(config, signals)
     try:
@@ -89,7 +92,9 @@ class _Supervisor:
         self._described = (os.memfd_create("servefit-counters"), os.memfd_create("servefit-endpoint"))
         self._counters = Counters(self._described[0], workers=config.workers, max_batch=config.max_batch)
         self._environment = worker_environment(config.settings.threads, config.environment)
-        self._acceptor = Acceptor(self._selector, self._workers, most_connections=connections)
+        self._hidden = hidden_in_output({**os.environ, **self._environment}, config)
+        self._allowance = OutputAllowance()
+        self._acceptor = Acceptor(self._selector, self._workers, most_connections=connections, name=config.name)
         self._hang_detector = HangDetector(config.limits.call_timeout_s)
 
     def run(self, ready_fd: int | None) -> int:
@@ -166,10 +171,16 @@ class _Supervisor:
     def _start(self, number: int) -> None:
         artifact = () if self._artifact is None else self._artifact.descriptors
         counters = self._counters.of_worker(number)
-        worker = WorkerProcess(number, self._environment, self._described, artifact, counters)
+        output = WorkerOutput(self._hidden, self._allowance)
+        worker = WorkerProcess(number, self._environment, self._described, artifact, counters, output)
         self._workers[number] = worker
         self._started_s[number] = time.monotonic()
         self._selector.register(worker.channel, selectors.EVENT_READ, partial(self._on_message, worker))
+        self._selector.register(output, selectors.EVENT_READ, partial(self._on_output, output))
+
+    def _on_output(self, output: WorkerOutput) -> None:
+        if not output.read():
+            self._selector.unregister(output)
 
     def _on_message(self, worker: WorkerProcess) -> None:
         if worker.has_sent(Message.READY):
@@ -182,11 +193,15 @@ class _Supervisor:
 
     def _replace(self, worker: WorkerProcess) -> None:
         """Have another worker take the place of a dead one, unless all is to end. One that dies again and again is
-        started less and less often. Raises WorkerCrashed when that leads nowhere."""
+        started less and less often. An endpoint that has served goes on trying: its artifact can be served, and what
+        kills workers may pass. Raises WorkerCrashed before that."""
         number = worker.number
         self._selector.unregister(worker.channel)
+        with suppress(KeyError):  # it has hung up already
+            self._selector.unregister(worker.output)
         del self._workers[number]
         how, left = worker.reap()
+        how = scrubbed(how, self._hidden)
         self._acceptor.take_back(left)
         if self._signals.stops:
             if worker.ready and worker.has_failed:
@@ -197,12 +212,10 @@ class _Supervisor:
         self._counters.restarted()
         lived_s = time.monotonic() - self._started_s[number]
         self._failures[number] = 0 if worker.ready and lived_s > _SHORT_LIFE_S else self._failures[number] + 1
-        if not worker.ready and not self._ready() and self._failures[number] > _MAX_FAILURES:
-            raise WorkerCrashed(f"no worker can be started any more: {how}")
-        again = self._failures[number] - 1
+        again = min(self._failures[number] - 1, _MAX_DOUBLINGS)
         wait_s = min(_MAX_BACK_OFF_S, _FIRST_BACK_OFF_S * 2**again) if again > 0 else 0.0
         self._start_at_s[number] = time.monotonic() + wait_s
-        log_event(f"{how}; it is replaced")
+        log_event(f"{how}; it is replaced" + (f" in {wait_s:g} s" if wait_s >= 1 else ""))
 
     # The beginning and the end of serving
 

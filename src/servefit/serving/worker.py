@@ -26,10 +26,14 @@ from servefit.serving.config import EndpointConfig
 from servefit.serving.connections import Connections
 from servefit.serving.counters import Counters
 from servefit.serving.endpoint import Endpoint
-from servefit.serving.event_log import log_event
+from servefit.serving.event_log import FailureLog, log_event
+from servefit.serving.output import hidden_in_output
+from servefit.serving.pace import Pace
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+
+    import numpy as np
 
     from servefit.backends.types import Predictor
 
@@ -76,10 +80,12 @@ class _Worker:
         self._counters = own = counters.of_worker(number)
         own.begin()
         predictor = _load(config)
-        _warm_up(predictor, config)
+        pace = _warm_up(predictor, config)
         self._loop: AbstractEventLoop = uvloop.new_event_loop()
-        codec = CodecClient(config, self._loop, self._name)
-        self._batching = Batching(config, predictor.predict, own, self._loop, codec)
+        codec = CodecClient(config, self._loop, self._name, own)
+        hidden = hidden_in_output(os.environ, config) if config.tells_failures else None
+        failures = FailureLog(self._name, hidden=hidden)
+        self._batching = Batching(config, predictor.predict, own, self._loop, codec, failures, pace)
         self._endpoint = Endpoint(config, self._batching, codec, counters)
         self._connections = Connections(self._endpoint, config.limits, own, self._loop)
         self._failures: set[tuple[str, type[BaseException]]] = set()
@@ -146,23 +152,31 @@ def _load(config: EndpointConfig) -> Predictor:
     return predictor
 
 
-def _warm_up(predictor: Predictor, config: EndpointConfig) -> None:
+def _warm_up(predictor: Predictor, config: EndpointConfig) -> Pace:
     """Predict once, and then, for two seconds at most, three times each number of rows that is a power of two, and rows
-    of each class of sizes, since libraries keep plans and buffers per shape. A script is not called: nobody else knows
-    what it takes."""
+    of each class of sizes, since libraries keep plans and buffers per shape; return how long that took. A script is not
+    called: nobody else knows what it takes."""
+    pace = Pace()
     if config.signature.opaque:
-        return
+        return pace
     deadline = time.monotonic_ns() + _WARM_UP_NS
     sizes = sorted({2**power for power in range(config.max_batch.bit_length())} | {config.max_batch})
     signature = config.signature
     classes: list[dict[str, int]] = signature.size_classes if signature.sizes else [{}]
-    predictor.predict(zero_rows(signature, 1))
+
+    def call(rows: np.ndarray) -> None:
+        began_ns = time.monotonic_ns()
+        predictor.predict(rows)
+        pace.learn(rows, time.monotonic_ns() - began_ns)
+
+    call(zero_rows(signature, 1))
     for _ in range(3):
         for rows, of in product(sizes, classes):
             if time.monotonic_ns() > deadline:
-                return
+                return pace
             with suppress(RowsRefused):  # a size that a payload has and the model does not take: requests are told so
-                predictor.predict(zero_rows(signature, rows, of or None))
+                call(zero_rows(signature, rows, of or None))
+    return pace
 
 
 if __name__ == "__main__":

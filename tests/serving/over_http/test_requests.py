@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.serving.conftest import Exchange, invocation, row
 from tests.serving.over_http.conftest import CHUNKED, PING
 
@@ -120,6 +121,14 @@ def test_an_offer_of_http_2_is_answered_in_http_1_1(exchange: Exchange) -> None:
     exchange.send(invocation(7.0) + PING)
     assert exchange.answer().predictions == [7.0]
     assert exchange.answer().status == 200
+
+
+@pytest.mark.parametrize("options", [b"Upgrade, close", b"close,upgrade", b"Upgrade, Close, HTTP2-Settings"])
+def test_a_client_that_offers_another_protocol_and_wants_to_close_is_closed(options: bytes, exchange: Exchange) -> None:
+    exchange.send(invocation(6.0, headers=b"Connection: %b\r\nUpgrade: h2c\r\n" % options))
+    answer = exchange.answer()
+    assert (answer.predictions, answer.headers["connection"]) == ([6.0], "close")
+    assert exchange.is_closed()
 
 
 def test_a_target_may_name_the_host_and_have_a_query(exchange: Exchange) -> None:

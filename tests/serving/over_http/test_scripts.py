@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -48,15 +49,17 @@ def transform_fn(model, body, content_type, accept):
 
 @pytest.fixture
 def serve_script(tmp_path: Path) -> Serve:
-    """Start an endpoint of a script, with these limits."""
+    """Start an endpoint of a script, with these limits, and ``changes`` of its description."""
 
     @contextmanager
-    def serving(script: str, files: dict[str, str] | None = None, **limits: Any) -> Iterator[Running]:
+    def serving(
+        script: str, files: dict[str, str] | None = None, changes: dict[str, Any] | None = None, **limits: Any
+    ) -> Iterator[Running]:
         model = tmp_path / "artifact" / "model"
         (model / "code").mkdir(parents=True)
         for name, content in {"code/inference.py": script, **(files or {})}.items():
             (model / name).write_text(content)
-        config = described({}, limits)
+        config = described({}, limits, **(changes or {}))
         artifact = replace(config.artifact, backend="script")
         config = replace(config, artifact=artifact, signature=SIGNATURE, loader=BACKEND_LOADER)
         process, ready = launch(config, tmp_path)
@@ -82,8 +85,12 @@ def test_the_script_gets_the_bytes_and_gives_the_answer_with_its_type(serve_scri
         assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
         assert json.loads(answer.body)["mean"] == pytest.approx(1 + sum(sent) / len(sent))
         refused = endpoint.ask("POST", "/invocations", b"a,b", {"content-type": "text/csv"})
-        assert refused.status == 400
-        assert "input_fn raised ValueError: no text/csv here" in refused.body.decode()
+        told = json.loads(refused.body)["error"]
+        assert (refused.status, told.startswith("input_fn failed (reference ")) == (400, True)
+        assert "no text/csv here" not in refused.body.decode()
+        reference = told.split()[3]
+        logged = "worker 1: input_fn raised ValueError: no text/csv here"
+        assert eventually(lambda: logged in endpoint.says() and f"(reference {reference}, " in endpoint.says())
         assert endpoint.ask("POST", "/invocations", sent, {"content-type": "image/jpeg"}).status == 200
         assert endpoint.ask("GET", "/ping").status == 200
 
@@ -129,8 +136,54 @@ def test_what_cannot_be_passed_on_is_refused(
 def test_a_script_that_exits_fails_that_request_alone(serve_script: Serve) -> None:
     with serve_script(ODD) as endpoint:
         answer = endpoint.ask("POST", "/invocations", b"exit", {"content-type": "a/b"})
-        assert (answer.status, "calls sys.exit(1)" in answer.body.decode()) == (500, True)
+        assert (answer.status, "transform_fn failed (reference " in answer.body.decode()) == (500, True)
+        assert eventually(lambda: "transform_fn calls sys.exit(1) (reference " in endpoint.says())
         assert endpoint.ask("POST", "/invocations", b"x", {"content-type": "a/b"}).status == 200
+
+
+TALKATIVE = """
+import os
+import sys
+
+def model_fn(model_dir):
+    print("loading with", os.environ["DB_PASSWORD"], os.environ["COLOUR"])
+
+def transform_fn(model, body, content_type, accept):
+    if body == b"raise":
+        raise RuntimeError(f"no connection with {os.environ['DB_PASSWORD']} and {os.environ['COLOUR']}")
+    if body == b"print":
+        for _ in range(3):
+            print("x" * (2**20 - 1))
+            sys.stdout.flush()
+    return b"done", "text/plain"
+"""
+
+
+def test_secrets_are_neither_told_to_clients_nor_printed(serve_script: Serve) -> None:
+    environment = (("DB_PASSWORD", "hunter2"), ("COLOUR", "ultramarine"))
+    with serve_script(TALKATIVE, changes={"environment": environment, "secret": ("COLOUR",)}) as endpoint:
+        answer = endpoint.ask("POST", "/invocations", b"raise", {"content-type": "a/b"})
+        assert (answer.status, b"transform_fn failed (reference " in answer.body) == (500, True)
+        assert eventually(lambda: "raised RuntimeError: no connection with *** and ***" in endpoint.says())
+        assert "loading with *** ***" in endpoint.says()
+        for secret in ("hunter2", "ultramarine"):
+            assert secret not in endpoint.says() + answer.body.decode()
+
+
+def test_clients_that_measure_are_told_what_was_raised_without_secrets(serve_script: Serve) -> None:
+    changes = {"environment": (("DB_PASSWORD", "hunter2"), ("COLOUR", "blue")), "tells_failures": True}
+    with serve_script(TALKATIVE, changes=changes) as endpoint:
+        answer = endpoint.ask("POST", "/invocations", b"raise", {"content-type": "a/b"})
+        told = json.loads(answer.body)["error"]
+        assert told.startswith("transform_fn raised RuntimeError: no connection with *** and blue (line ")
+
+
+def test_what_a_script_prints_is_bounded_and_does_not_hold_it_up(serve_script: Serve) -> None:
+    environment = (("DB_PASSWORD", "hunter2"), ("COLOUR", "blue"))
+    with serve_script(TALKATIVE, changes={"environment": environment}) as endpoint:
+        assert endpoint.ask("POST", "/invocations", b"print", {"content-type": "a/b"}).body == b"done"
+    assert len(endpoint.says()) < 1.3 * 2**20
+    assert re.search(r"^servefit: a worker printed too much: [0-9]{7} bytes were left out$", endpoint.says(), re.M)
 
 
 @pytest.mark.parametrize("fatal", [b"hang", b"die"])

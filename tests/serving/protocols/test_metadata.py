@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.types import Settings, Target
 from servefit.serving.messages import Counts, Reply
+from servefit.serving.probes import check_reply
 from servefit.serving.protocols import metadata
+from servefit.serving.routing import Action
 
 if TYPE_CHECKING:
     from servefit.serving.config import EndpointConfig
@@ -52,7 +54,7 @@ def test_features_without_names_are_not_named(config: EndpointConfig) -> None:
 
 
 def test_a_model_that_answers_is_ready(config: EndpointConfig) -> None:
-    assert content(metadata.model_ready(config)) == {"name": "fraud", "ready": True}
+    assert content(check_reply(Action.MODEL_READY, config.name)) == {"name": "fraud", "ready": True}
     (model,) = content(metadata.repository_index(config))
     assert (model["name"], model["version"], model["state"]) == ("fraud", "1", "READY")
 

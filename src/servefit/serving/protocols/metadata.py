@@ -85,11 +85,6 @@ def _sizes(tensor: Input | Output) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else -1 for size in tensor.shape)
 
 
-def model_ready(config: EndpointConfig) -> Reply:
-    """Return that the model is ready, which an endpoint that answers at all is."""
-    return _reply({"name": config.name, "ready": True})
-
-
 def repository_index(config: EndpointConfig) -> Reply:
     """Return the models there are: one."""
     return _reply([{"name": config.name, "version": VERSION, "state": "READY", "reason": ""}])

@@ -8,9 +8,12 @@ whatever it likes: ``opaque_bodies``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from servefit.serving.messages import Encode, Inference, Request
 from servefit.serving.protocols import network_outputs, opaque_bodies
@@ -61,6 +64,11 @@ _UNTYPED = frozenset({b"", b"application/octet-stream", b"binary/octet-stream"})
 _ASCII_LIKE = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
 _LATIN = frozenset({b"iso-8859-1", b"latin1", b"latin-1"})
 
+_MAX_FIRST_BYTES = 2**13
+"""Of the text that is looked at. It takes 3 ms at worst, and 50 us for a row of thirty values."""
+
+_FIRST_OF_LIST = re.compile(rb'\s*(?:\{\s*"instances"\s*:\s*)?\[\s*(\[[^\[\]"{}]*\])\s*,')
+
 
 def decode(request: Request, signature: Signature, limits: Limits, *, at_once: bool = False) -> Inference:
     """Return the rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body
@@ -69,9 +77,7 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
         return opaque_bodies.decode(request)
     headers, body = request.headers, request.body
     content_type = headers.get(b"content-type", b"")
-    kind = content_type if content_type in _FORMATS else media_type(content_type)
-    if kind in _UNTYPED:
-        kind = _kind_of(body)
+    kind = _kind_of(headers, body)
     form = _FORMATS.get(kind)
     if form is None:
         raise refused(415, f"content-type: {text(kind)!r:.80} is not read here, only {_known()}")
@@ -89,11 +95,52 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
     return Inference(form.rows(body, signature, limits, at_once=at_once), encode)
 
 
-def _kind_of(body: bytes) -> bytes:
+def _kind_of(headers: Mapping[bytes, bytes], body: bytes) -> bytes:
+    content_type = headers.get(b"content-type", b"")
+    kind = content_type if content_type in _FORMATS else media_type(content_type)
+    if kind not in _UNTYPED:
+        return kind
     begin = body[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
     if begin.startswith(b"\x93NUMPY"):
         return _NPY
     return _JSON if begin[:1] in (b"{", b"[") else _CSV
+
+
+def check_first_row(request: Request, signature: Signature, limits: Limits) -> None:
+    """Raise Refused for a request to /invocations if its first row does not fit. Where it is not plain which bytes are
+    the first row, nothing is raised."""
+    if signature.sizes or signature.output_tensors:
+        return
+    text = bytes(request.body[:_MAX_FIRST_BYTES])
+    kind = _kind_of(request.headers, text)
+    if kind not in (_CSV, _JSON, *_JSON_LINES):
+        return
+    if kind == _CSV:
+        first = _first_lines(text)
+    elif found := _FIRST_OF_LIST.match(text):
+        first = b"[%b]" % found[1]
+    else:
+        first = _first_document(text)
+    if first:
+        decode(Request(request.method, request.path, request.headers, first), signature, limits)
+
+
+def _first_lines(text: bytes) -> bytes:
+    """Return a header or a row, and the row behind it; nothing where quotes may hold line ends."""
+    lines = text.split(b"\n", 2)
+    if len(lines) < 3 or b'"' in text or not (lines[0].strip() and lines[1].strip()):
+        return b""
+    return b"%b\n%b\n" % (lines[0], lines[1])
+
+
+def _first_document(text: bytes) -> bytes:
+    """Return the first line if it is a document of its own."""
+    line, end, _ = text.partition(b"\n")
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return b""
+    return line if end else b""
 
 
 def _in_utf8(body: bytes, name: bytes) -> bytes:

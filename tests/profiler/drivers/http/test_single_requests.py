@@ -76,8 +76,12 @@ def test_nobody_there_and_garbage_are_told_in_one_line(host_small: HostSmall, pa
         send_request(destination.address, request, timeout_s=5)
 
 
-def test_a_server_that_says_nothing_is_not_waited_for(host_small: HostSmall, payload_rows: np.ndarray) -> None:
-    with host_small({"act": "hang"}) as hosted:
+@pytest.mark.parametrize("act", ["hang", "announce", "trickle"])
+def test_a_server_that_never_gives_a_whole_answer_is_not_waited_for(
+    act: str, host_small: HostSmall, payload_rows: np.ndarray
+) -> None:
+    """However much it says: the limit is for the answer, and not for each read."""
+    with host_small({"act": act}) as hosted:
         destination = Destination.of(hosted.url, "json")
         with pytest.raises(MeasurementError, match="does not answer: timed out"):
             send_request(destination.address, destination.requests(payload_rows)[0], timeout_s=0.2)
