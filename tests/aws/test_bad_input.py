@@ -159,8 +159,8 @@ STAIRS = {"DurationInSeconds": 120, "NumberOfSteps": 2, "UsersPerStep": 1}
     [
         ({"TrafficType": "STAIRS"}, "must have Stairs alone for the traffic type STAIRS; it has neither"),
         ({"TrafficType": "PHASES"}, "must have Phases alone for the traffic type PHASES; it has neither"),
-        ({"TrafficType": "STAIRS", "Phases": PHASES}, "must have Stairs alone for the traffic type STAIRS; it has Phas"),
-        ({"TrafficType": "PHASES", "Stairs": STAIRS}, "must have Phases alone for the traffic type PHASES; it has Stai"),
+        ({"TrafficType": "STAIRS", "Phases": PHASES}, "alone for the traffic type STAIRS; it has Phases"),
+        ({"TrafficType": "PHASES", "Stairs": STAIRS}, "alone for the traffic type PHASES; it has Stairs"),
         ({"TrafficType": "STAIRS", "Phases": PHASES, "Stairs": STAIRS}, "it has Phases and Stairs"),
         ({"TrafficType": "PHASES", "Phases": PHASES, "Stairs": STAIRS}, "it has Phases and Stairs"),
         ({"Phases": PHASES, "Stairs": STAIRS}, "must have either Phases or Stairs; it has Phases and Stairs"),
