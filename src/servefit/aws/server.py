@@ -27,9 +27,11 @@ from servefit.aws.services.call import ACCOUNT
 from servefit.aws.services.cloudwatch.service import CloudWatch
 from servefit.aws.services.identity import IAM, STS
 from servefit.aws.services.logs import Logs
+from servefit.aws.services.members import refusing_others
 from servefit.aws.services.runtime import Runtime
 from servefit.aws.services.sagemaker.instance_types import type_of
 from servefit.aws.services.sagemaker.service import SageMaker
+from servefit.aws.services.taken import TAKEN
 from servefit.aws.state.claim import FOLDER, claimed
 from servefit.aws.state.resources import Resources
 from servefit.errors import SpecError
@@ -110,15 +112,16 @@ def application(options: ServerOptions) -> Iterator[Application]:
             settings=options.jobs,
             host=host,
         )
+        operations = {
+            "sagemaker": sagemaker.operations,
+            "logs": Logs(resources, queue).operations,
+            "cloudwatch": CloudWatch(resources, queue, logs, own_jobs).operations,
+            "sts": STS,
+            "iam": IAM,
+            "application-autoscaling": AutoScaling(resources, sagemaker.endpoints).operations,
+        }
         app = Application(
-            operations={
-                "sagemaker": sagemaker.operations,
-                "logs": Logs(resources, queue).operations,
-                "cloudwatch": CloudWatch(resources, queue, logs, own_jobs).operations,
-                "sts": STS,
-                "iam": IAM,
-                "application-autoscaling": AutoScaling(resources, sagemaker.endpoints).operations,
-            },
+            operations={service: refusing_others(found, TAKEN[service]) for service, found in operations.items()},
             s3=s3,
             runtime=Runtime(sagemaker.endpoints.served_by, logs),
             account=options.account,

@@ -147,7 +147,8 @@ class Endpoints:
         found = self._resources.all(KIND)
         if (status := call.given.get("StatusEquals")) is not None:
             found = tuple(each for each in found if self._hosts.state(each.name).status == status)
-        return listed(call, "ListEndpoints", found, summary=self._summary, into="Endpoints")
+        orders = {"Status": lambda each: self._hosts.state(each.name).status}
+        return listed(call, "ListEndpoints", found, summary=self._summary, into="Endpoints", orders=orders)
 
     def update_weights(self, call: Call) -> dict[str, Any]:
         """Keep how many instances are wanted: one process serves, whatever that says."""

@@ -29,6 +29,10 @@ def check_request(given: Mapping[str, Any]) -> None:
         _require(each, "EndpointName")
     if given["JobType"] == "Advanced" and not configurations and not asked.get("Endpoints"):
         raise invalid("EndpointConfigurations must be given for an Advanced job.")
+    if given["JobType"] == "Default" and configurations:
+        raise invalid(
+            "EndpointConfigurations are for an Advanced job: a Default job has ContainerConfig.SupportedInstanceTypes."
+        )
     for each in configurations:
         if ("InstanceType" in each) == ("ServerlessConfig" in each):
             raise invalid("Exactly one of InstanceType and ServerlessConfig must be given in an EndpointConfiguration.")
