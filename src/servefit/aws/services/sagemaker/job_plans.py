@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from servefit.aws.jobs.plan import Measured, Plan
 from servefit.aws.services.sagemaker.instance_types import (
     SERVERLESS,
@@ -16,12 +18,13 @@ from servefit.aws.services.sagemaker.instance_types import (
 )
 from servefit.aws.services.sagemaker.job_requests import check_request
 from servefit.aws.services.sagemaker.job_sources import source_of
+from servefit.aws.services.sagemaker.prices import TypePrices, price_note
 from servefit.aws.wire.errors import invalid
 from servefit.errors import SpecError
 from servefit.search.jobs.beginning import check_budget
 
 if TYPE_CHECKING:
-    from servefit.aws.jobs.plan import JobSettings
+    from servefit.aws.jobs.plan import JobSettings, LoadedEndpoint
     from servefit.aws.services.sagemaker.job_sources import JobSource
     from servefit.aws.services.sagemaker.loaded_endpoints import LoadedEndpoints
     from servefit.aws.services.sagemaker.models import Models
@@ -63,6 +66,7 @@ class JobPlans:
         servefit does not carry out."""
         check_request(given)
         source = source_of(given, self._models, self._packages)
+        prices = TypePrices(self._settings.prices, self._host)
         plan = Plan(
             name=given["JobName"],
             model=self._path_of(source.model_url),
@@ -70,8 +74,8 @@ class JobPlans:
             payload=self._path_of(source.payload_url),
             payload_url=source.payload_url,
             content_types=source.content_types,
-            endpoint=self._loaded.of_request(given),
-            measured=self._measured(given, source),
+            endpoint=self._endpoint(given, prices),
+            measured=prices.priced(self._measured(given, source)),
             asked={key: given[key] for key in ("InputConfig", "StoppingConditions") if key in given},
             time_scale=self._settings.time_scale,
             trust_pickle=self._settings.trust_pickle,
@@ -80,6 +84,15 @@ class JobPlans:
         )
         _check_plan(plan)
         return plan
+
+    def _endpoint(self, given: Mapping[str, Any], prices: TypePrices) -> LoadedEndpoint | None:
+        """Return the endpoint that a job loads, with the price of its instances."""
+        found = self._loaded.of_request(given)
+        if found is None or found.instance_type is None:
+            return found
+        profile = profile_of(found.instance_type, self._settings.profiles)
+        (priced,) = prices.priced([Measured(instance_type=found.instance_type, profile=profile)])
+        return msgspec.structs.replace(found, price_per_hour=priced.price_per_hour)
 
     def _path_of(self, url: str | None) -> str | None:
         return None if url is None else str(self._file_of(url))
@@ -140,3 +153,5 @@ def first_lines(plan: Plan) -> Iterator[str]:
     for each in plan.measured:
         if each.reason is not None:
             yield f"{each.instance_type} is not measured: {each.reason}"
+        elif (note := price_note(each)) is not None:
+            yield note
