@@ -70,7 +70,12 @@ def test_every_operation_that_is_answered_says_which_members_it_takes(server: Se
 def test_a_member_of_the_service_model_is_taken_or_refused_by_its_name(service: str, operation: str) -> None:
     members = TAKEN[service][operation]
     called: list[Call] = []
-    carried_out = refusing_others({operation: lambda call: called.append(call) or {}}, {operation: members})[operation]
+
+    def answered(call: Call) -> dict[str, Any]:
+        called.append(call)
+        return {}
+
+    carried_out = refusing_others({operation: answered}, {operation: members})[operation]
     for path in members_of(service, operation):
         call = Call(given=with_member(path, "value"), region="us-east-1")
         if is_below(path, members.taken):
