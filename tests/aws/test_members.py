@@ -243,9 +243,7 @@ def test_a_package_of_several_containers_is_no_source_of_a_model(server: Server)
         ({"SortBy": "CreationTime"}, "SortBy is not carried out here"),
     ],
 )
-def test_a_search_that_is_not_carried_out_does_not_find_nothing(
-    server: Server, given: dict[str, Any], words: str
-) -> None:
+def test_a_search_that_is_not_carried_out_is_refused(server: Server, given: dict[str, Any], words: str) -> None:
     client = server.client("sagemaker")
     code, message = refused(lambda: client.search(**{"Resource": "ModelPackageGroup", **given}))
     assert (code, words in message) == ("ValidationException", True)

@@ -98,11 +98,11 @@ class Endpoints:
         url, variables = data_of(container, self._packages, about=f"Model {variant['ModelName']}")
         instance_type, model = variant["InstanceType"], self._file_of(url)
         refuse_loaders(variables)
+        if BACKEND not in variables:
+            variables = {**self._measured_best(model, instance_type), **variables}
         measured = self._types.find(instance_type)
         if measured.reason is not None and MEASURED_AS not in variables:
             raise invalid(f"{instance_type} cannot be served here: {measured.reason}.")
-        if BACKEND not in variables:
-            variables = {**self._measured_best(model, instance_type), **variables}
         document = {
             "EndpointName": name,
             "EndpointArn": arn,

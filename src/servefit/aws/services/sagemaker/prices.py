@@ -38,8 +38,8 @@ def parse_prices(given: Mapping[str, str]) -> dict[str, KnownPrice]:
 class TypePrices:
     """The prices of instance types on ``host``: those ``given`` come first, then those of the profiles of their names.
 
-    A type that is measured as a profile of this host, and has no price, costs what this host does. That of another
-    cloud's instance is never told for it.
+    A type that is measured as a profile of this host, and has no price, costs what this host does. The price of another
+    instance of a cloud is never told for it.
     """
 
     given: Mapping[str, KnownPrice]
@@ -61,7 +61,9 @@ class TypePrices:
         )
 
     def _priced(self, measured: Measured, known: Mapping[str, InstanceProfile]) -> InstanceProfile | None:
-        """Return the profile that has the price of a type, None where there is none."""
+        """Return the profile that has the price of a type that is measured, None where there is none."""
+        if measured.reason is not None:
+            return None
         own, profile = known.get(measured.instance_type), known.get(measured.profile)
         if (price := self.given.get(measured.instance_type)) is not None:
             return InstanceProfile(
