@@ -56,14 +56,20 @@ class JournalProgress:
 
 
 class _Waits(logging.Handler):
-    """Writes down that a job waits for the measuring slot, and for whom, as the slot logs it."""
+    """Writes down that a job waits for the measuring slot, and for whom, whenever the slot logs a warning that it does;
+    and how long that took, which it logs too. The words of the warning are for people at a terminal."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__(logging.INFO)
         self._journal = journal
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._journal.write(record.getMessage())
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            from servefit.profiler.machine.slot.holding import slot_state
+
+            text = f"waiting until {slot_state().holder or 'something else'} has measured"
+        self._journal.write(text)
 
 
 def write_waits(journal: Journal) -> None:
