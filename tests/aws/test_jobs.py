@@ -176,8 +176,12 @@ def test_what_was_recommended_is_what_an_endpoint_serves(server: Server, job: di
     assert answer["InvokedProductionVariant"] == "AllTraffic"
     found = np.array([float(line) for line in answer["Body"].read().split()])
     assert found == pytest.approx(tiny_booster().predict(xgboost.DMatrix(ROWS)), rel=1e-5)
+    other = refused(lambda: runtime.invoke_endpoint(EndpointName="deployed", Body=b"1,2", TargetVariant="other"))
+    assert (other[0], "its variant is AllTraffic" in other[1]) == ("ValidationError", True)
     with pytest.raises(ClientError) as caught:
-        runtime.invoke_endpoint(EndpointName="deployed", ContentType="text/csv", Body="no,numbers")
+        runtime.invoke_endpoint(
+            EndpointName="deployed", ContentType="text/csv", Body="no,numbers", TargetVariant="AllTraffic"
+        )
     response = caught.value.response
     assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == ("ModelError", 424)
     assert response["OriginalStatusCode"] == 400

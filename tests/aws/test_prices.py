@@ -111,11 +111,15 @@ def test_the_price_of_another_instance_of_a_cloud_is_not_told_for_a_type() -> No
     ("instance_type", "remedy"),
     [("ml.c5.large", "--price ml.c5.large=0.21/h"), ("ml.local-1c", "servefit prices set local 0.21/h")],
 )
-def test_where_nobody_knows_a_price_the_costs_are_nan_and_that_is_said(instance_type: str, remedy: str) -> None:
+def test_that_nobody_knows_a_price_is_said_with_the_remedy(instance_type: str, remedy: str) -> None:
     (measured,) = priced((instance_type, "local-1c"))
     note = price_note(measured) or ""
     assert note.startswith(f"{instance_type} has no price, so its CostPerHour and CostPerInference are NaN")
     assert remedy in note
+
+
+def test_where_nobody_knows_a_price_the_costs_are_nan() -> None:
+    (measured,) = priced(("ml.c5.large", "local-1c"))
     job = job_of_tests(LOCAL)
     (best,) = recommendations(job, plan_of(measured))
     (step,) = step_documents(job, plan_of(measured), role=ROLE)
