@@ -44,7 +44,7 @@ def endpoint_metrics(cloudwatch: Any, job: Mapping[str, Any]) -> pd.DataFrame:
         row = {
             "InstanceType": configuration["InstanceType"],
             "OMP_NUM_THREADS": variables_of(recommendation).get("OMP_NUM_THREADS"),
-            "CostPerHour": figures.get("CostPerHour"),
+            "CostPerHour": figures["CostPerHour"],
             "MaxInvocations": figures["MaxInvocations"],
         }
         for namespace, name, unit, statistic in METRICS:

@@ -150,6 +150,48 @@ def test_sagemaker_refuses(server: Server, operation: str, given: Any) -> None:
     assert answer["__type"] in ("ValidationException", "SerializationException")
 
 
+PHASES = [{"InitialNumberOfUsers": 1, "SpawnRate": 1, "DurationInSeconds": 120}]
+STAIRS = {"DurationInSeconds": 120, "NumberOfSteps": 2, "UsersPerStep": 1}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ({"TrafficType": "STAIRS"}, "must have Stairs alone for the traffic type STAIRS; it has neither"),
+        ({"TrafficType": "PHASES"}, "must have Phases alone for the traffic type PHASES; it has neither"),
+        ({"TrafficType": "STAIRS", "Phases": PHASES}, "alone for the traffic type STAIRS; it has Phases"),
+        ({"TrafficType": "PHASES", "Stairs": STAIRS}, "alone for the traffic type PHASES; it has Stairs"),
+        ({"TrafficType": "STAIRS", "Phases": PHASES, "Stairs": STAIRS}, "it has Phases and Stairs"),
+        ({"TrafficType": "PHASES", "Phases": PHASES, "Stairs": STAIRS}, "it has Phases and Stairs"),
+        ({"Phases": PHASES, "Stairs": STAIRS}, "must have either Phases or Stairs; it has Phases and Stairs"),
+        ({"TrafficType": "PHASES", "Phases": []}, "length greater than or equal to 1"),
+        ({}, "must have either Phases or Stairs; it has neither"),
+    ],
+)
+def test_a_traffic_pattern_whose_content_is_not_that_of_its_type_is_refused(
+    server: Server, pattern: dict[str, Any], words: str
+) -> None:
+    status, answer = call(server, "CreateInferenceRecommendationsJob", job(TrafficPattern=pattern))
+    assert (status, answer["__type"]) == (400, "ValidationException")
+    assert words in answer["message"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        {"TrafficType": "STAIRS", "Stairs": STAIRS},
+        {"TrafficType": "PHASES", "Phases": PHASES},
+        {"Stairs": STAIRS},
+        {"Phases": PHASES},
+    ],
+)
+def test_a_traffic_pattern_that_fits_its_type_is_not_what_a_job_is_refused_for(
+    server: Server, pattern: dict[str, Any]
+) -> None:
+    _, answer = call(server, "CreateInferenceRecommendationsJob", job(TrafficPattern=pattern))
+    assert answer["message"].startswith("Could not find model")
+
+
 def test_a_model_that_would_have_its_endpoint_load_code_is_not_served(server: Server) -> None:
     client = server.client("sagemaker")
     container = {"Image": "i", "ModelDataUrl": "s3://bucket/file", "Environment": {"LD_PRELOAD": "/tmp/x.so"}}

@@ -205,8 +205,7 @@ def test_an_endpoint_is_loaded_before_instance_types_are_measured(server: Server
 
 
 def test_a_default_job_without_a_model_loads_the_endpoint_alone(server: Server, uploaded: dict[str, str]) -> None:
-    config = {"EndpointConfigurations": [{"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}]}
-    told = carried_out(server, asked("default-alone", config=config) | {"JobType": "Default"})
+    told = carried_out(server, asked("default-alone") | {"JobType": "Default"})
     assert told["Status"] == "COMPLETED", told
     assert told["EndpointPerformances"][0]["EndpointInfo"] == {"EndpointName": "fraud"}
     assert "InferenceRecommendations" not in told
@@ -318,6 +317,8 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/none/1"
          "Exactly one of ModelName"),
         (asked("bad", config={"ModelName": "nobody"}) | {"JobType": "Default"}, "Could not find model"),
         (asked("bad", config={"Endpoints": []}) | {"JobType": "Default"}, "Exactly one of ModelName"),
+        (asked("bad", config={"EndpointConfigurations": [{"InstanceType": "ml.c5.large"}]}) | {"JobType": "Default"},
+         "EndpointConfigurations are for an Advanced job"),
         (asked("bad", config={"Endpoints": []}, url="http://127.0.0.1:1"), "EndpointConfigurations must be given"),
         (asked("bad", config={"EndpointConfigurations": [{"InstanceType": "ml.c5.large"}]}),
          "Exactly one of ModelName"),

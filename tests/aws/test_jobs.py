@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,8 @@ def test_a_job_ends_with_recommendations_in_the_units_of_aws(job: dict[str, Any]
     metrics = best["Metrics"]
     assert metrics["MaxInvocations"] > 60
     assert metrics["ModelLatency"] >= 1
+    assert isnan(metrics["CostPerHour"])
+    assert isnan(metrics["CostPerInference"])
     assert best["EndpointConfiguration"]["InstanceType"] == "ml.c5.large"
     variables = {each["Key"]: each["Value"] for each in best["ModelConfiguration"]["EnvironmentParameters"]}
     assert variables["OMP_NUM_THREADS"] == "1"
@@ -173,8 +176,12 @@ def test_what_was_recommended_is_what_an_endpoint_serves(server: Server, job: di
     assert answer["InvokedProductionVariant"] == "AllTraffic"
     found = np.array([float(line) for line in answer["Body"].read().split()])
     assert found == pytest.approx(tiny_booster().predict(xgboost.DMatrix(ROWS)), rel=1e-5)
+    other = refused(lambda: runtime.invoke_endpoint(EndpointName="deployed", Body=b"1,2", TargetVariant="other"))
+    assert (other[0], "its variant is AllTraffic" in other[1]) == ("ValidationError", True)
     with pytest.raises(ClientError) as caught:
-        runtime.invoke_endpoint(EndpointName="deployed", ContentType="text/csv", Body="no,numbers")
+        runtime.invoke_endpoint(
+            EndpointName="deployed", ContentType="text/csv", Body="no,numbers", TargetVariant="AllTraffic"
+        )
     response = caught.value.response
     assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == ("ModelError", 424)
     assert response["OriginalStatusCode"] == 400
@@ -255,15 +262,18 @@ def test_a_bucket_that_is_not_there_fails_the_job_and_says_that_buckets_are_the_
     assert lines[-1] == f"the job is over: FAILED: {told['FailureReason']}"
 
 
-def test_a_type_of_no_known_shape_has_its_name_checked_first(server: Server, uploaded: dict[str, str]) -> None:
+def test_a_type_that_this_machine_cannot_be_fails_with_the_reason(server: Server, uploaded: dict[str, str]) -> None:
     sagemaker = server.client("sagemaker")
-    config = {"EndpointConfigurations": [{"InstanceType": "ml.m4.xlarge"}]}
-    sagemaker.create_inference_recommendations_job(**asked("no-shape", uploaded, config=config))
-    told = waited_for(sagemaker, "no-shape")
-    (step,) = sagemaker.list_inference_recommendations_job_steps(JobName="no-shape")["Steps"]
-    reason = step["InferenceBenchmark"]["FailureReason"]
-    assert "check the name ml.m4.xlarge; or measure one shape under another's name with --map " in reason
-    assert reason in told["FailureReason"]
+    types = [{"InstanceType": name} for name in ("ml.inf2.xlarge", "ml.t2.medium")]
+    sagemaker.create_inference_recommendations_job(
+        **asked("no-such-machine", uploaded, config={"EndpointConfigurations": types})
+    )
+    told = waited_for(sagemaker, "no-such-machine")
+    steps = sagemaker.list_inference_recommendations_job_steps(JobName="no-such-machine")["Steps"]
+    reasons = [step["InferenceBenchmark"]["FailureReason"] for step in steps]
+    assert reasons[0].startswith("it needs 1 AWS Inferentia2 accelerator")
+    assert reasons[1].startswith("it is burstable")
+    assert all(reason in told["FailureReason"] for reason in reasons)
 
 
 def test_a_job_is_stopped_once(server: Server, uploaded: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,11 +27,14 @@ from servefit.aws.services.call import ACCOUNT
 from servefit.aws.services.cloudwatch.service import CloudWatch
 from servefit.aws.services.identity import IAM, STS
 from servefit.aws.services.logs import Logs
+from servefit.aws.services.members import refusing_others
 from servefit.aws.services.runtime import Runtime
 from servefit.aws.services.sagemaker.instance_types import type_of
 from servefit.aws.services.sagemaker.service import SageMaker
+from servefit.aws.services.taken import TAKEN
 from servefit.aws.state.claim import FOLDER, claimed
 from servefit.aws.state.resources import Resources
+from servefit.aws.wire.service_models import service_model
 from servefit.errors import SpecError
 from servefit.profiler.machine.background import work_in_background
 from servefit.profiler.machine.host import Host, describe_host
@@ -80,6 +83,8 @@ def application(options: ServerOptions) -> Iterator[Application]:
         host = describe_host()
         for name in options.jobs.profiles.values():
             find_profile(name, host)
+        extensions = Extensions(options.jobs.profiles, host)
+        extensions.check_types("price", options.jobs.prices)
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -110,19 +115,20 @@ def application(options: ServerOptions) -> Iterator[Application]:
             settings=options.jobs,
             host=host,
         )
+        operations = {
+            "sagemaker": sagemaker.operations,
+            "logs": Logs(resources, queue).operations,
+            "cloudwatch": CloudWatch(resources, queue, logs, own_jobs).operations,
+            "sts": STS,
+            "iam": IAM,
+            "application-autoscaling": AutoScaling(resources, sagemaker.endpoints).operations,
+        }
         app = Application(
-            operations={
-                "sagemaker": sagemaker.operations,
-                "logs": Logs(resources, queue).operations,
-                "cloudwatch": CloudWatch(resources, queue, logs, own_jobs).operations,
-                "sts": STS,
-                "iam": IAM,
-                "application-autoscaling": AutoScaling(resources, sagemaker.endpoints).operations,
-            },
+            operations={service: refusing_others(found, TAKEN[service]) for service, found in operations.items()},
             s3=s3,
             runtime=Runtime(sagemaker.endpoints.served_by, logs),
             account=options.account,
-            extension=Extensions(options.jobs.profiles, host),
+            extension=extensions,
             secret=options.secret,
             hosts=_LOOPBACK if options.host in _LOOPBACK else None,
         )
@@ -154,6 +160,14 @@ class Extensions:
         if shape == "ProductionVariantInstanceType":
             return value in self._known_types
         return shape in _URLS and isinstance(value, str) and value.startswith("file://") and len(value) <= _MOST_URL
+
+    def check_types(self, field: str, names: Iterable[str]) -> None:
+        """Raise SpecError for the name of no instance type."""
+        for name in names:
+            if not self("ProductionVariantInstanceType", name):
+                known = service_model("sagemaker").shape_for("ProductionVariantInstanceType").enum
+                if name not in known:
+                    raise SpecError.unknown(field, name, [*known, *self._known_types])
 
     @cached_property
     def _known_types(self) -> frozenset[str]:

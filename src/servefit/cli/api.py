@@ -71,6 +71,15 @@ def api(
             rich_help_panel=SEARCH,
         ),
     ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--price",
+            metavar="TYPE=PRICE",
+            help="Price of an hour of an instance type, such as ml.c5.large=0.102/h. Repeatable.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     trust_pickle: Annotated[
         bool,
         typer.Option(
@@ -103,6 +112,7 @@ def api(
     from servefit.aws.jobs.plan import JobSettings
     from servefit.aws.programs.use import wait_until_unused
     from servefit.aws.server import ServerOptions, serve
+    from servefit.aws.services.sagemaker.prices import parse_prices
     from servefit.aws.state.claim import FOLDER
     from servefit.state import state_folder
 
@@ -114,7 +124,8 @@ def api(
         account=account,
         secret=secret,
         jobs=JobSettings(
-            profiles=dict(map(_mapped, map_ or ())),
+            profiles=dict(_pair("map", each, "ml.m5.4xlarge=local-2c") for each in map_ or ()),
+            prices=parse_prices(dict(_pair("price", each, "ml.c5.large=0.102/h") for each in price or ())),
             time_scale=time_scale,
             trust_pickle=trust_pickle,
             trust_code=trust_code,
@@ -160,9 +171,9 @@ def secret_of(variable: str | None) -> Secret | None:
     return Secret(ANY_KEY, value)
 
 
-def _mapped(text: str) -> tuple[str, str]:
-    """Parse "TYPE=PROFILE". Raises SpecError."""
-    instance_type, equals, profile = text.partition("=")
-    if not equals or not instance_type or not profile:
-        raise SpecError("map", text, "does not look like ml.m5.4xlarge=local-2c")
-    return instance_type.strip(), profile.strip()
+def _pair(option: str, text: str, example: str) -> tuple[str, str]:
+    """Parse what an option says of an instance type, "TYPE=TEXT". Raises SpecError."""
+    instance_type, equals, said = text.partition("=")
+    if not equals or not instance_type or not said:
+        raise SpecError(option, text, f"does not look like {example}")
+    return instance_type.strip(), said.strip()

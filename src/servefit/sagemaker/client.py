@@ -29,6 +29,7 @@ class Client:
         account: The account of all resources, 12 digits.
         region: The region of all resources.
         profiles: Profiles to measure in place of instance types, by these.
+        prices: What an hour of instance types costs, by these, such as "0.102/h" or "0.102EUR/h".
         time_scale: What durations of phases, stairs and jobs are multiplied by.
         trust_pickle: Unpickle models, which runs code.
         trust_code: Run the scripts of models (code/inference.py), and measure these.
@@ -68,6 +69,7 @@ class Client:
         account: str | None = None,
         region: str | None = None,
         profiles: Mapping[str, str] | None = None,
+        prices: Mapping[str, str] | None = None,
         time_scale: float = 1.0,
         trust_pickle: bool = False,
         trust_code: bool = False,
@@ -78,6 +80,7 @@ class Client:
         from servefit.aws.jobs.plan import JobSettings
         from servefit.aws.server import ServerOptions
         from servefit.aws.services.call import ACCOUNT
+        from servefit.aws.services.sagemaker.prices import parse_prices
         from servefit.aws.wire.destination import REGION
 
         self.account = ACCOUNT if account is None else account
@@ -87,6 +90,7 @@ class Client:
             account=self.account,
             jobs=JobSettings(
                 profiles=profiles or {},
+                prices=parse_prices(prices or {}),
                 time_scale=time_scale,
                 trust_pickle=trust_pickle,
                 trust_code=trust_code,

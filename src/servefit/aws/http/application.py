@@ -169,8 +169,7 @@ class Application:
         if model.input_shape is not None:
             check(model.input_shape, given, extension=self._extension)
         result = operation(Call(given=given, region=where.region, account=self._account))
-        protocol = protocol_of(service, request)
-        return write_answer(service, model, result, protocol=protocol, request_id=request_id)
+        return write_answer(service, model, result, request, request_id=request_id)
 
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)

@@ -34,17 +34,24 @@ class Journal:
         finally:
             os.close(handle)
 
+    def length(self) -> int:
+        """Return the number of lines."""
+        return len(self._lines())
+
     def read(self, start: int = 0, most: int = 10_000) -> tuple[list[tuple[int, str]], int]:
         """Return time, in milliseconds since 1970, and text of at most so many lines from that number on, and the
         number of the line after them. Half a line, such as of a process that was killed on a full disk, is left
         out."""
-        try:
-            lines = self.path.read_bytes().splitlines()[start : start + most]
-        except FileNotFoundError:
-            return [], start
+        lines = self._lines()[start : start + most]
         found = []
         for line in lines:
             with suppress(msgspec.DecodeError):
                 known = msgspec.json.decode(line, type=_Line)
                 found.append((known.at_ms, known.text))
         return found, start + len(lines)
+
+    def _lines(self) -> list[bytes]:
+        try:
+            return self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []

@@ -22,6 +22,7 @@ from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
+    from servefit.profiler.machine.prices import KnownPrice
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.request.job_request import FlatInvocations
     from servefit.search.results.recommendation import Recommendation
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
-    """How all jobs of a server are carried out: with these ``profiles`` in place of instance types, durations
-    multiplied by ``time_scale``, models that may be pickles with ``trust_pickle`` and
-    scripts that may be run with ``trust_code``, and disturbed measurements that
-    count with ``allow_noise``."""
+    """How all jobs of a server are carried out: with these ``profiles`` in place of instance types, these ``prices`` of
+    instance types, durations multiplied by ``time_scale``, models that may be pickles with ``trust_pickle`` and scripts
+    that may be run with ``trust_code``, and disturbed measurements that count with ``allow_noise``."""
 
     profiles: Mapping[str, str] = field(default_factory=dict)
+    prices: Mapping[str, KnownPrice] = field(default_factory=dict)
     time_scale: float = 1.0
     trust_pickle: bool = False
     trust_code: bool = False
@@ -47,22 +48,27 @@ class JobSettings:
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """An instance type that a job is about, and the profile of servefit that is measured for it: of the same name,
-    unless the server maps it to another. ``reason`` says why it cannot be measured here, None where it can."""
+    unless the server maps it to another. ``reason`` says why it cannot be measured here, None where it can.
+    ``price_per_hour`` is that of one instance, as ``priced_as`` has it, None where nobody knows one."""
 
     instance_type: str
     profile: str
     reason: str | None = None
+    price_per_hour: float | None = None
+    priced_as: str | None = None
 
 
 class LoadedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint that a job loads as it is. ``url`` is where, None for one of the server, which is found when its turn
-    comes. ``variant``, ``instance_type`` and ``instance_count`` are None where nobody knows."""
+    comes. ``variant``, ``instance_type``, ``instance_count`` and the price of one instance are None where nobody
+    knows."""
 
     name: str
     url: str | None = None
     variant: str | None = None
     instance_type: str | None = None
     instance_count: int | None = None
+    price_per_hour: float | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,9 +144,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             return ""
         return f" (JobDurationInSeconds and phases are multiplied by {self.time_scale:g} here: --time-scale)"
 
-    def types_of(self, profile: str) -> tuple[str, ...]:
+    def types_of(self, profile: str) -> tuple[Measured, ...]:
         """Return the instance types that a profile was measured for."""
-        return tuple(each.instance_type for each in self.measured if each.profile == profile)
+        return tuple(each for each in self.measured if each.profile == profile)
 
 
 def is_told(job: RecommendationJob, found: Recommendation) -> bool:

@@ -5,6 +5,7 @@ It outlives the server, and writes down how the job ended. A job that was begun 
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -52,6 +53,31 @@ class JournalProgress:
             known = values(trial, "max_invocations", "model_latency_ms.p95")
             found = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
         self._journal.write(f"step {at.step}: {_text(trial.configuration)}: {found}")
+
+
+class _Waits(logging.Handler):
+    """Writes down that a job waits for the measuring slot, and for whom, whenever the slot logs a warning that it does;
+    and how long that took, which it logs too. The words of the warning are for people at a terminal."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(logging.INFO)
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            from servefit.profiler.machine.slot.holding import slot_state
+
+            text = f"waiting until {slot_state().holder or 'something else'} has measured"
+        self._journal.write(text)
+
+
+def write_waits(journal: Journal) -> None:
+    """Have the journal say from now on that this process waits for the measuring slot: one process of a machine
+    measures at a time."""
+    slot = logging.getLogger("servefit.profiler.machine.slot")
+    slot.setLevel(logging.INFO)
+    slot.addHandler(_Waits(journal))
 
 
 def _text(configuration: Configuration) -> str:
@@ -136,6 +162,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     files = JobFiles(Path(sys.argv[1]))
     plan, journal = files.plan(), files.journal
+    write_waits(journal)
     try:
         outcome = outcome_of(files, plan, JournalProgress(journal))
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from servefit.aws.endpoints.commands import variables_of
 from servefit.aws.jobs.files import JobFiles, Outcome
-from servefit.aws.jobs.process import JournalProgress
+from servefit.aws.jobs.process import JournalProgress, write_waits
 from servefit.aws.jobs.survey import Expected, SurveyFiles
 from servefit.errors import ModelError, OutOfMemory, ServefitError, TimedOut
 
@@ -52,6 +52,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(sys.argv[1])
     files = JobFiles(folder)
+    write_waits(files.journal)
     try:
         outcome = carry_out(SurveyFiles(folder), JournalProgress(files.journal))
     except KeyboardInterrupt:

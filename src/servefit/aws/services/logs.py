@@ -7,9 +7,11 @@ has seen waits here until the job is over, and the SDK comes back at once.
 from __future__ import annotations
 
 import threading
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.jobs.queue import ENDED, KIND
+from servefit.aws.services.pages import one_page
 from servefit.aws.state.resources import Missing
 from servefit.aws.wire.errors import ApiError
 
@@ -29,6 +31,7 @@ MOST_WAITING = 16
 """Calls that may wait at once; others are answered at once. The server has some more threads than that."""
 
 _MOST_EVENTS = 10_000
+_MOST_STREAMS = 50
 """Of AWS, in an answer."""
 
 
@@ -49,26 +52,33 @@ class Logs:
         }
 
     def events(self, call: Call) -> dict[str, Any]:
-        """Return the lines after those that ``nextToken`` has; with a token, wait for the end of the job."""
+        """Return the lines after those that ``nextToken`` has, without one the last; with one, wait for the end of the
+        job."""
         given = call.given
         name = self._job_of(given)
         journal = self._queue.files(name).journal
         token = given.get("nextToken")
+        most = given.get("limit", _MOST_EVENTS)
         start = 0 if token is None else _number(token)
+        if token is None and not given.get("startFromHead", False):
+            start = max(0, journal.length() - most)
         if token is not None and self._waiting.acquire(blocking=False):
             try:
                 self._queue.wait_for_news(LONGEST_WAIT_S, lambda: self._is_over(name))
             finally:
                 self._waiting.release()
-        found, after = journal.read(start, given.get("limit", _MOST_EVENTS))
+        found, after = journal.read(start, most)
+        first_ms, end_ms = given.get("startTime", 0), given.get("endTime", inf)
         return {
-            "events": [_event(at_ms, text) for at_ms, text in found],
+            "events": [_event(at_ms, text) for at_ms, text in found if first_ms <= at_ms < end_ms],
             "nextForwardToken": f"f/{after}",
             "nextBackwardToken": f"b/{start}",
         }
 
-    def filtered(self, _: Call) -> dict[str, Any]:
-        """Return no events: the SDK asks for those of endpoints."""
+    def filtered(self, call: Call) -> dict[str, Any]:
+        """Return no events: the SDK asks for those of endpoints. Raises ApiError for those of jobs."""
+        if call.given.get("logGroupName") == GROUP:
+            raise ApiError("InvalidParameterException", "FilterLogEvents has no events of jobs: use GetLogEvents.")
         return {"events": [], "searchedLogStreams": []}
 
     def streams(self, call: Call) -> dict[str, Any]:
@@ -76,7 +86,10 @@ class Logs:
             return {"logStreams": []}
         prefix = call.given.get("logStreamNamePrefix", "")
         names = [f"{each.name}{_STREAM}" for each in self._resources.all(KIND)]
-        return {"logStreams": [{"logStreamName": name} for name in names if name.startswith(prefix)]}
+        kept = sorted(name for name in names if name.startswith(prefix))
+        paging = {"MaxResults": call.given.get("limit", _MOST_STREAMS), "NextToken": call.given.get("nextToken")}
+        page, after = one_page({"prefix": prefix, **paging}, "DescribeLogStreams", kept)
+        return {"logStreams": [{"logStreamName": name} for name in page], "nextToken": after}
 
     def _job_of(self, given: Any) -> str:
         """Return the job whose stream is asked for. Raises ApiError, ResourceNotFoundException."""

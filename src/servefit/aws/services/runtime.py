@@ -25,6 +25,20 @@ _TIMEOUT_S = 60.0
 
 _PASSED_ON = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
 
+_OF_SAGEMAKER = "x-amzn-sagemaker-"
+"""Before the names of the headers that members of InvokeEndpoint are sent in."""
+
+_VARIANT = f"{_OF_SAGEMAKER}target-variant"
+
+_TAKEN = (*_PASSED_ON, _VARIANT, f"{_OF_SAGEMAKER}inference-id")
+"""The InferenceId goes to what captures data at AWS, which nothing does here."""
+
+_NO_COMPONENTS = (
+    "Inference Component Name header is not allowed for endpoints to which you dont plan to deploy inference "
+    "components. Please remove the Inference Component Name header and try again."
+)
+"""In AWS's words."""
+
 _NS_PER_US = 1000
 
 
@@ -52,6 +66,7 @@ class Runtime:
         began_s = time.perf_counter()
         name = unquote(request.path.split("/")[2])
         served = self._served_by(name)
+        _check_target(request, name, served)
         sent_s = time.perf_counter()
         try:
             found = _exchanged(request, served.port)
@@ -83,6 +98,22 @@ class Runtime:
             "LogStreamArn": f"arn:aws:logs:{region}:servefit:log-group:/aws/sagemaker/Endpoints/{name}",
         }
         return ApiError("ModelError", message, status=424, fields=fields)
+
+
+def _check_target(request: HttpRequest, name: str, served: Served) -> None:
+    """Raise ApiError, ValidationError, for a request that is for something else than the one model of the one variant
+    of an endpoint."""
+    for header in request.headers:
+        member = header.removeprefix(_OF_SAGEMAKER)
+        if header == member or header in _TAKEN:
+            continue
+        reason = f"Endpoint {name} does not support {member.title().replace('-', '')}: leave it out."
+        if member == "target-model":
+            reason = f"Endpoint {name} is not a multi-model endpoint and does not support target model header."
+        raise ApiError("ValidationError", _NO_COMPONENTS if member == "inference-component" else reason)
+    own, asked = served.variant.name, request.headers.get(_VARIANT)
+    if asked not in (None, own):
+        raise ApiError("ValidationError", f"Variant {asked} of endpoint {name} not found: its variant is {own}.")
 
 
 def _exchanged(request: HttpRequest, port: int) -> _Exchange:

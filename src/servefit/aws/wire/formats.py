@@ -1,18 +1,21 @@
 """Requests and answers of the JSON protocols and of the query protocol, which has forms and XML.
 
-CloudWatch speaks both: which one, boto3's version decides. The query protocol is read and written by moto, and no other
-module imports that; JSON is read here, since a value of a wrong type is to be refused and not to be tried.
+CloudWatch speaks both: which one, boto3's version decides. XML is written by moto, and no other module imports its
+serializers. Forms are read in ``forms``, since moto takes the square of their length, and JSON here, since a value of a
+wrong type is to be refused and not to be tried.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from math import nan
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from xml.sax.saxutils import escape
 
 from servefit.aws.wire import values
 from servefit.aws.wire.errors import ApiError, unreadable
+from servefit.aws.wire.forms import read_form
 from servefit.aws.wire.messages import HttpAnswer
 
 if TYPE_CHECKING:
@@ -53,25 +56,24 @@ def read_request(service: str, operation: OperationModel, request: HttpRequest) 
         except RecursionError as error:
             raise unreadable("the body is nested too deep") from error
         return found
-    from moto.core.parse import QueryParser
-
-    try:
-        return QueryParser(operation, timestamp_parser=_time).parse({"values": request.form})  # type: ignore[typeddict-item]
-    except (ValueError, TypeError) as error:
-        raise unreadable(f"the form cannot be read: {error}") from error
+    return read_form(operation.input_shape, request.form)
 
 
 def write_answer(
-    service: str, operation: OperationModel, result: Mapping[str, Any], *, protocol: Protocol, request_id: str
+    service: str, operation: OperationModel, result: Mapping[str, Any], request: HttpRequest, *, request_id: str
 ) -> HttpAnswer:
-    """Return what an operation gives as an answer."""
-    if protocol == "query":
+    """Return what an operation gives as the answer to a request."""
+    if protocol_of(service, request) == "query":
         from moto.core.serialize import QuerySerializer, SerializationContext
 
         written = QuerySerializer(operation, context=SerializationContext(request_id=request_id)).serialize(result)
         return _xml(200, str(written["body"]), request_id)
-    body = {} if operation.output_shape is None else values.write(operation.output_shape, result)
-    content = json.dumps(body, allow_nan=False).encode()
+    # A number that is not available is the text NaN in AWS's JSON protocols; botocore would leave that a text, where
+    # programs count on a number, and reads the bare word as one.
+    is_botocore = "botocore" in request.headers.get("user-agent", "").lower()
+    not_a_number = nan if is_botocore else "NaN"
+    body = {} if operation.output_shape is None else values.write(operation.output_shape, result, not_a_number)
+    content = json.dumps(body, allow_nan=is_botocore).encode()
     return HttpAnswer(headers=_headers(_json_type(service), request_id), body=content)
 
 
@@ -104,17 +106,6 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _not_a_number(text: str) -> None:
     raise ValueError(f"{text} is not a number of JSON")
-
-
-def _time(text: str) -> Any:
-    """Return a time of a form, which is ISO 8601 or seconds since 1970, as :func:`values.read` gives it."""
-    from botocore.model import Shape
-
-    try:
-        seconds = float(text)
-    except ValueError:
-        return values.read(Shape("Timestamp", {"type": "timestamp"}), text.replace("Z", "+00:00"))
-    return values.read(Shape("Timestamp", {"type": "timestamp"}), seconds)
 
 
 def _xml(status: int, document: str, request_id: str) -> HttpAnswer:

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.wire.errors import unreadable
@@ -28,15 +29,20 @@ def read(shape: Shape, value: Any, where: str = "") -> Any:
     return value if reader is None else reader(shape, value, where)
 
 
-def write(shape: Shape, value: Any) -> Any:
-    """Return a value as what JSON has: times as seconds since 1970 with their fraction, and no member that is None."""
+def write(shape: Shape, value: Any, not_a_number: Any = "NaN") -> Any:
+    """Return a value as what JSON has: times as seconds since 1970 with their fraction, no member that is None, and
+    what is ``not_a_number`` as that."""
     if shape.type_name == "structure":
         members = shape.members
-        return {name: write(members[name], value[name]) for name in members if value.get(name) is not None}
+        return {
+            name: write(members[name], value[name], not_a_number) for name in members if value.get(name) is not None
+        }
     if shape.type_name == "list":
-        return [write(shape.member, each) for each in value]
+        return [write(shape.member, each, not_a_number) for each in value]
     if shape.type_name == "map":
-        return {key: write(shape.value, each) for key, each in value.items()}
+        return {key: write(shape.value, each, not_a_number) for key, each in value.items()}
+    if shape.type_name in ("float", "double") and isnan(value):
+        return not_a_number
     if shape.type_name == "timestamp":
         seconds = value.timestamp() if isinstance(value, datetime) else float(value)
         return round(seconds, 3)

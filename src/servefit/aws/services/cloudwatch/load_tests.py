@@ -121,7 +121,7 @@ def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[LoadTest]:
         for profile, points in space_of(job.header, job.trials).profiles:
             if trial.configuration not in points:
                 continue
-            for instance_type in plan.types_of(profile.name):
+            for instance_type in (each.instance_type for each in plan.types_of(profile.name)):
                 yield LoadTest(
                     job=job.name,
                     endpoint=endpoint_of(job.name, instance_type, trial.configuration),

@@ -38,8 +38,6 @@ class EndpointConfigurations:
         name, variants = given["EndpointConfigName"], given["ProductionVariants"]
         if len(variants) != 1:
             raise invalid("ProductionVariants must be one: an endpoint serves one model here.")
-        if "ServerlessConfig" in variants[0]:
-            raise invalid("Serverless endpoints are not served here.")
         for asked in ("ModelName", "InstanceType"):
             if asked not in variants[0]:
                 raise invalid(f"{asked} must be given in each production variant.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.aws.jobs.endpoint_load import EndpointLoad, KeptLoad
 from servefit.aws.jobs.process import MOST_REASON_CHARACTERS
 from servefit.aws.jobs.queue import ENDED
+from servefit.aws.services.sagemaker.prices import cost_metrics
 
 if TYPE_CHECKING:
     from servefit.aws.jobs.files import JobFiles
@@ -42,7 +43,9 @@ def endpoint_steps(job: Resource, files: JobFiles) -> list[dict[str, Any]]:
         benchmark["InvocationEndTime"] = load.ended_at
     if figures := _figures(load):
         utilisation = {} if load.cpu_percent is None else {"CpuUtilization": load.cpu_percent}
-        benchmark["Metrics"] = {**figures, **utilisation}
+        instances = endpoint.instance_count or 1
+        per_hour = None if endpoint.price_per_hour is None else endpoint.price_per_hour * instances
+        benchmark["Metrics"] = {**cost_metrics(per_hour, load.max_invocations), **figures, **utilisation}
         if len(figures) == len(_REQUIRED):
             benchmark["EndpointMetrics"] = figures
     if reason is not None:

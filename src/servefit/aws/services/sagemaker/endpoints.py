@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.endpoints.commands import BACKEND, refuse_loaders
+from servefit.aws.endpoints.commands import BACKEND, MEASURED_AS, refuse_loaders
 from servefit.aws.endpoints.hosts import KIND
 from servefit.aws.endpoints.invocations import Variant
 from servefit.aws.services.pages import listed
-from servefit.aws.services.sagemaker.instance_types import profile_of
 from servefit.aws.services.sagemaker.models import container_of
 from servefit.aws.services.sagemaker.packages import data_of
 from servefit.aws.services.sagemaker.tags import keep_tags
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from servefit.aws.endpoints.hosts import EndpointHosts
     from servefit.aws.services.call import Call, Operations
     from servefit.aws.services.sagemaker.endpoint_configurations import EndpointConfigurations
+    from servefit.aws.services.sagemaker.instance_types import InstanceTypes
     from servefit.aws.services.sagemaker.models import Models
     from servefit.aws.services.sagemaker.packages import Packages
     from servefit.aws.state.resources import Resource, Resources
@@ -54,7 +54,7 @@ class Endpoints:
         file_of: Gives the file of an s3:// or file:// URL.
         measured_best: Gives the variables of the best that was measured for the data in a file, as it is now, on an
             instance type; none where nothing was.
-        profiles: Profiles that are served as in place of instance types, by these.
+        types: Gives the profiles that are served as in place of instance types.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Endpoints:
         *,
         file_of: Callable[[str], Path],
         measured_best: Callable[[Path, str], Mapping[str, str]],
-        profiles: Mapping[str, str],
+        types: InstanceTypes,
     ) -> None:
         self._resources = resources
         self._hosts = hosts
@@ -76,7 +76,7 @@ class Endpoints:
         self._packages = packages
         self._file_of = file_of
         self._measured_best = measured_best
-        self._profiles = profiles
+        self._types = types
 
     @property
     def operations(self) -> Operations:
@@ -100,6 +100,9 @@ class Endpoints:
         refuse_loaders(variables)
         if BACKEND not in variables:
             variables = {**self._measured_best(model, instance_type), **variables}
+        measured = self._types.find(instance_type)
+        if measured.reason is not None and MEASURED_AS not in variables:
+            raise invalid(f"{instance_type} cannot be served here: {measured.reason}.")
         document = {
             "EndpointName": name,
             "EndpointArn": arn,
@@ -107,7 +110,7 @@ class Endpoints:
             "Variant": variant,
             "Served": {
                 "model": str(model),
-                "profile": profile_of(instance_type, self._profiles),
+                "profile": measured.profile,
                 "environment": variables,
             },
         }
@@ -147,7 +150,8 @@ class Endpoints:
         found = self._resources.all(KIND)
         if (status := call.given.get("StatusEquals")) is not None:
             found = tuple(each for each in found if self._hosts.state(each.name).status == status)
-        return listed(call, "ListEndpoints", found, summary=self._summary, into="Endpoints")
+        orders = {"Status": lambda each: self._hosts.state(each.name).status}
+        return listed(call, "ListEndpoints", found, summary=self._summary, into="Endpoints", orders=orders)
 
     def update_weights(self, call: Call) -> dict[str, Any]:
         """Keep how many instances are wanted: one process serves, whatever that says."""

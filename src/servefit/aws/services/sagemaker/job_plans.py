@@ -7,21 +7,26 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from servefit.aws.jobs.plan import Measured, Plan
 from servefit.aws.services.sagemaker.instance_types import (
     SERVERLESS,
+    InstanceTypes,
     profile_of,
     serverless_configurations,
     type_of,
 )
 from servefit.aws.services.sagemaker.job_requests import check_request
 from servefit.aws.services.sagemaker.job_sources import source_of
+from servefit.aws.services.sagemaker.prices import TypePrices, price_note
 from servefit.aws.wire.errors import invalid
 from servefit.errors import SpecError
+from servefit.profiler.machine.profiles import local_profiles
 from servefit.search.jobs.beginning import check_budget
 
 if TYPE_CHECKING:
-    from servefit.aws.jobs.plan import JobSettings
+    from servefit.aws.jobs.plan import JobSettings, LoadedEndpoint
     from servefit.aws.services.sagemaker.job_sources import JobSource
     from servefit.aws.services.sagemaker.loaded_endpoints import LoadedEndpoints
     from servefit.aws.services.sagemaker.models import Models
@@ -57,12 +62,14 @@ class JobPlans:
         self._file_of = file_of
         self._settings = settings
         self._host = host
+        self._types = InstanceTypes(settings.profiles, host)
 
     def of(self, given: Mapping[str, Any]) -> Plan:
         """Return the plan of a request. Raises ApiError, ValidationException, for one that makes no sense, and for what
         servefit does not carry out."""
         check_request(given)
         source = source_of(given, self._models, self._packages)
+        prices = TypePrices(self._settings.prices, self._host)
         plan = Plan(
             name=given["JobName"],
             model=self._path_of(source.model_url),
@@ -70,8 +77,8 @@ class JobPlans:
             payload=self._path_of(source.payload_url),
             payload_url=source.payload_url,
             content_types=source.content_types,
-            endpoint=self._loaded.of_request(given),
-            measured=self._measured(given, source),
+            endpoint=self._endpoint(given, prices),
+            measured=prices.priced(self._measured(given, source)),
             asked={key: given[key] for key in ("InputConfig", "StoppingConditions") if key in given},
             time_scale=self._settings.time_scale,
             trust_pickle=self._settings.trust_pickle,
@@ -81,31 +88,26 @@ class JobPlans:
         _check_plan(plan)
         return plan
 
+    def _endpoint(self, given: Mapping[str, Any], prices: TypePrices) -> LoadedEndpoint | None:
+        """Return the endpoint that a job loads, with the price of its instances."""
+        found = self._loaded.of_request(given)
+        if found is None or found.instance_type is None:
+            return found
+        (priced,) = prices.priced([self._types.find(found.instance_type)])
+        return msgspec.structs.replace(found, price_per_hour=priced.price_per_hour)
+
     def _path_of(self, url: str | None) -> str | None:
         return None if url is None else str(self._file_of(url))
 
     def _measured(self, given: Mapping[str, Any], source: JobSource) -> tuple[Measured, ...]:
         """Return the instance types that a job is about, each with its profile, or why it is not measured here."""
-        from servefit.profiler.machine.profiles import find_profile, local_profiles, why_not_measurable
-
         if source.model_url is None:
             return ()
-        host = self._host
         configurations = given["InputConfig"].get("EndpointConfigurations", ())
         types = [each["InstanceType"] for each in configurations if "InstanceType" in each]
         if given["JobType"] == "Default":
-            types = list(source.types) or [type_of(profile.name) for profile in local_profiles(host)]
-        found = []
-        for instance_type in dict.fromkeys(types):
-            name = profile_of(instance_type, self._settings.profiles)
-            remedy = f"measure one shape under another's name with --map {instance_type}=local-1c"
-            try:
-                reason = why_not_measurable(find_profile(name, host), host)
-            except SpecError:
-                reason, remedy = "has a shape that is not known here", f"check the name {name}; or {remedy}"
-            if reason is not None:
-                reason = f"it {reason}; {remedy}"
-            found.append(Measured(instance_type=instance_type, profile=name, reason=reason))
+            types = list(source.types) or [type_of(profile.name) for profile in local_profiles(self._host)]
+        found = [self._types.find(instance_type) for instance_type in dict.fromkeys(types)]
         if serverless_configurations(given):
             found.append(
                 Measured(instance_type=SERVERLESS, profile="", reason="serverless endpoints are not served here")
@@ -140,3 +142,8 @@ def first_lines(plan: Plan) -> Iterator[str]:
     for each in plan.measured:
         if each.reason is not None:
             yield f"{each.instance_type} is not measured: {each.reason}"
+            continue
+        if each.profile not in (each.instance_type, profile_of(each.instance_type, {})):
+            yield f"{each.instance_type} is measured as {each.profile}"
+        if (note := price_note(each)) is not None:
+            yield note

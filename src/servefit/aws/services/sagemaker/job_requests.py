@@ -13,6 +13,9 @@ from servefit.search.request.job_request import check_name
 _MOST_USERS = 10_000
 """Of all phases together: what fits in one request would keep the server busy for minutes. Chosen, not measured."""
 
+_CONTENT = {"PHASES": "Phases", "STAIRS": "Stairs"}
+"""The member that a TrafficPattern of each type has."""
+
 
 def check_request(given: Mapping[str, Any]) -> None:
     """Raise ApiError, ValidationException."""
@@ -26,28 +29,40 @@ def check_request(given: Mapping[str, Any]) -> None:
         _require(each, "EndpointName")
     if given["JobType"] == "Advanced" and not configurations and not asked.get("Endpoints"):
         raise invalid("EndpointConfigurations must be given for an Advanced job.")
+    if given["JobType"] == "Default" and configurations:
+        raise invalid(
+            "EndpointConfigurations are for an Advanced job: a Default job has ContainerConfig.SupportedInstanceTypes."
+        )
     for each in configurations:
         if ("InstanceType" in each) == ("ServerlessConfig" in each):
             raise invalid("Exactly one of InstanceType and ServerlessConfig must be given in an EndpointConfiguration.")
     refuse_loaders(_variables(configurations))
-    _check_traffic(asked.get("TrafficPattern", {}))
+    if "TrafficPattern" in asked:
+        _check_traffic(asked["TrafficPattern"])
     for each in given.get("StoppingConditions", {}).get("ModelLatencyThresholds", ()):
         _require(each, "Percentile", "ValueInMilliseconds")
 
 
 def _check_traffic(traffic: Mapping[str, Any]) -> None:
-    phases, stairs = traffic.get("Phases"), traffic.get("Stairs")
-    if phases and stairs:
-        raise invalid("TrafficPattern has Phases and Stairs: give one of them.")
+    _check_content(traffic)
     users = 0.0
-    for phase in phases or ():
+    for phase in traffic.get("Phases", ()):
         _require(phase, "InitialNumberOfUsers", "SpawnRate", "DurationInSeconds")
         users += phase["InitialNumberOfUsers"] + phase["SpawnRate"] * phase["DurationInSeconds"] / 60
-    if stairs is not None:
+    if (stairs := traffic.get("Stairs")) is not None:
         _require(stairs, "DurationInSeconds", "NumberOfSteps", "UsersPerStep")
         users = stairs["NumberOfSteps"] * stairs["UsersPerStep"]
     if users > _MOST_USERS:
         raise invalid(f"TrafficPattern makes more than {_MOST_USERS} users.")
+
+
+def _check_content(traffic: Mapping[str, Any]) -> None:
+    """Raise ApiError for a TrafficPattern that has other content than its type, or none."""
+    given = [member for member in _CONTENT.values() if traffic.get(member, []) != []]
+    kind = traffic.get("TrafficType")
+    wanted = "either Phases or Stairs" if kind is None else f"{_CONTENT[kind]} alone for the traffic type {kind}"
+    if len(given) != 1 or (kind is not None and given != [_CONTENT[kind]]):
+        raise invalid(f"TrafficPattern must have {wanted}; it has {' and '.join(given) or 'neither'}.")
 
 
 def _require(given: Mapping[str, Any], *names: str) -> None:

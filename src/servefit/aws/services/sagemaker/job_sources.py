@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.services.sagemaker.models import container_of
-from servefit.aws.services.sagemaker.packages import data_of
+from servefit.aws.services.sagemaker.packages import data_of, packaged_container
 from servefit.aws.wire.errors import invalid
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def source_of(request: Mapping[str, Any], models: Models, packages: Packages) ->
     if model is not None:
         container = container_of(models.find(model))
     elif package is not None:
-        document = packages.find(package).document
+        found = packages.find(package)
+        document, container = found.document, packaged_container(found)
         specification = document.get("InferenceSpecification", {})
-        container = specification.get("Containers", [{}])[0]
         types = specification.get("SupportedRealtimeInferenceInstanceTypes", [])
         payload = document.get("SamplePayloadUrl")
         content_types = specification.get("SupportedContentTypes", [])

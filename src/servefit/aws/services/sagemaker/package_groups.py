@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.aws.services.call import name_in
 from servefit.aws.services.identity import role_arn
-from servefit.aws.services.pages import listed
+from servefit.aws.services.pages import listed, one_page
 from servefit.aws.services.sagemaker.tags import keep_tags
 from servefit.aws.state.resources import Missing, Taken
 from servefit.aws.wire.errors import invalid
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 KIND = "model-package-group"
 PACKAGE = "model-package"
 """The kind of what a group holds."""
+
+_NOT_SEARCHED = {"Endpoint": "ListEndpoints", "ModelPackage": "ListModelPackages"}
+"""What there is here of what Search finds at AWS, and what lists it."""
+
+_BY_NAME = ("ModelPackageGroupName", "Equals")
 
 
 class PackageGroups:
@@ -67,17 +72,18 @@ class PackageGroups:
         return {}
 
     def search(self, call: Call) -> dict[str, Any]:
-        """Find groups by their name, as the SDK does before it makes one; nothing else is searched for here."""
-        if call.given["Resource"] != "ModelPackageGroup":
-            return {"Results": []}
+        """Find groups by their name, as the SDK does before it makes one. Of what is not kept here nothing is found.
+        Raises ApiError for a search of something else, or by something else."""
+        resource = call.given["Resource"]
+        if resource in _NOT_SEARCHED:
+            raise invalid(f"Search finds ModelPackageGroup here, and not {resource}: use {_NOT_SEARCHED[resource]}.")
         filters = call.given.get("SearchExpression", {}).get("Filters", [])
-        names = [
-            each.get("Value")
-            for each in filters
-            if each["Name"] == "ModelPackageGroupName" and each.get("Operator", "Equals") == "Equals"
-        ]
-        found = [each for each in self._resources.all(KIND) if names and all(each.name == name for name in names)]
-        return {"Results": [{"ModelPackageGroup": _facts(each)} for each in found]}
+        if any((each["Name"], each.get("Operator", "Equals")) != _BY_NAME for each in filters):
+            raise invalid(f"Search filters here by {' '.join(_BY_NAME)} alone.")
+        groups = self._resources.all(KIND) if resource == "ModelPackageGroup" else ()
+        found = [group for group in groups if all(group.name == each.get("Value") for each in filters)]
+        page, token = one_page(call.given, "Search", found)
+        return {"Results": [{"ModelPackageGroup": _facts(each)} for each in page], "NextToken": token}
 
     def find(self, name_or_arn: str) -> Resource:
         """Return a group. Raises ApiError."""

@@ -141,10 +141,21 @@ def data_of(container: Mapping[str, Any], packages: Packages, *, about: str) -> 
         return url, variables
     if (package := container.get("ModelPackageName")) is None:
         raise invalid(f"{about} has neither ModelDataUrl nor ModelPackageName.")
-    inner = packages.find(package).document.get("InferenceSpecification", {}).get("Containers", [{}])[0]
+    inner = packaged_container(packages.find(package))
     if "ModelDataUrl" not in inner:
         raise invalid(f"Model package {package} has no ModelDataUrl.")
     return inner["ModelDataUrl"], {**inner.get("Environment", {}), **variables}
+
+
+def packaged_container(package: Resource) -> Mapping[str, Any]:
+    """Return the one container of a model package, an empty one where it has none. Raises ApiError for several."""
+    containers = package.document.get("InferenceSpecification", {}).get("Containers", [{}])
+    if len(containers) != 1:
+        raise invalid(
+            f"Model package {package.name} has {len(containers)} containers: models in a pipeline are not served here."
+        )
+    found: Mapping[str, Any] = containers[0]
+    return found
 
 
 def _unknown(name: str) -> ApiError:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping
-from math import ceil, floor
+from collections.abc import Callable, Mapping
+from math import ceil, floor, inf, isnan
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.endpoints.commands import variables_of
 from servefit.aws.jobs.plan import is_told
 from servefit.aws.jobs.process import MOST_REASON_CHARACTERS
 from servefit.aws.services.sagemaker.instance_types import SERVERLESS, serverless_configurations
+from servefit.aws.services.sagemaker.prices import cost_metrics
 from servefit.search.figures.registry import values
 from servefit.search.jobs.job import space_of
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.steps import TESTS
 
 if TYPE_CHECKING:
-    from servefit.aws.jobs.plan import Plan
+    from servefit.aws.jobs.plan import Measured, Plan
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
@@ -34,35 +35,50 @@ MOST_RECOMMENDATIONS = 10
 
 def recommendations(job: RecommendationJob, plan: Plan) -> list[dict[str, Any]]:
     """Return the recommendations of a job, the best first, one for each instance type."""
-    return [_recommendation(job, each, instance_type) for each, instance_type in _of_types(job, plan)]
+    told = [_recommendation(job, each, measured) for each, measured in _of_types(job, plan)]
+    if any(measured.priced_as not in (None, measured.profile) for measured in plan.measured):
+        # The job knew other prices, or none, of what it measured.
+        told.sort(key=_cost_of(job))
+    return told[:MOST_RECOMMENDATIONS]
 
 
 def recommended(job: RecommendationJob, plan: Plan) -> dict[str, Recommendation]:
     """Return servefit's own by the identifiers that are told of them."""
-    return {_told_id(job, each, instance_type): each for each, instance_type in _of_types(job, plan)}
+    return {_told_id(job, each, measured.instance_type): each for each, measured in _of_types(job, plan)}
 
 
-def _of_types(job: RecommendationJob, plan: Plan) -> list[tuple[Recommendation, str]]:
+def _of_types(job: RecommendationJob, plan: Plan) -> list[tuple[Recommendation, Measured]]:
     """Return what is recommended for each instance type: where there are limits, what keeps them."""
-    found = [
-        (each, instance_type)
+    return [
+        (each, measured)
         for each in job.recommendations
         if is_told(job, each)
-        for instance_type in plan.types_of(each.profile.name)
+        for measured in plan.types_of(each.profile.name)
     ]
-    return found[:MOST_RECOMMENDATIONS]
+
+
+def _cost_of(job: RecommendationJob) -> Callable[[Mapping[str, Any]], float]:
+    """Return what gives the cost of a recommendation as it is told: of an hour where a rate is to be carried, else of
+    an inference. Where it is not known it is beyond all others."""
+    metric = "CostPerInference" if job.request.sla.rate_per_s is None else "CostPerHour"
+
+    def cost(told: Mapping[str, Any]) -> float:
+        known: float = told["Metrics"][metric]
+        return inf if isnan(known) else known
+
+    return cost
 
 
 def _told_id(job: RecommendationJob, found: Recommendation, instance_type: str) -> str:
     return f"{job.name}/{_identifier(found.id, instance_type, found.profile.name)}"
 
 
-def _recommendation(job: RecommendationJob, found: Recommendation, instance_type: str) -> dict[str, Any]:
-    trial, profile = found.trial, found.profile.name
+def _recommendation(job: RecommendationJob, found: Recommendation, measured: Measured) -> dict[str, Any]:
+    trial, profile, instance_type = found.trial, found.profile.name, measured.instance_type
     step = next((step for step in job.steps if step.number == found.step), None)
     return {
         "RecommendationId": _told_id(job, found, instance_type),
-        "Metrics": _metrics(found, found.cost_per_hour),
+        "Metrics": _metrics(found, _per_hour(measured, found.profile, trial.instance_count)),
         "EndpointConfiguration": {
             **_names(job.name, instance_type, trial.configuration),
             "InstanceType": instance_type,
@@ -98,7 +114,7 @@ def step_documents(job: RecommendationJob, plan: Plan, *, role: str) -> list[dic
         tested = [each for each in plan.measured if each.reason is None and each.profile in profiles]
         for each in tested[:1]:
             profile = profiles[each.profile]
-            found.append(_step(job, step, step.configuration, each.instance_type, profile, role=role))
+            found.append(_step(job, step, step.configuration, each, profile, role=role))
     return found + unmeasured_steps(job.name, plan, role=role)
 
 
@@ -134,12 +150,13 @@ def _step(
     job: RecommendationJob,
     step: Step,
     configuration: Configuration,
-    instance_type: str,
+    measured: Measured,
     profile: InstanceProfile,
     *,
     role: str,
 ) -> dict[str, Any]:
     """Return one load test, of that configuration, as the test of an instance type."""
+    instance_type = measured.instance_type
     trial = step.result if isinstance(step.result, Trial) else None
     instances = 1 if trial is None else trial.instance_count
     benchmark: dict[str, Any] = {
@@ -154,8 +171,7 @@ def _step(
         **_times(step),
     }
     if trial is not None:
-        price = profile.price_per_hour
-        benchmark["Metrics"] = _metrics(trial, None if price is None else price * instances)
+        benchmark["Metrics"] = _metrics(trial, _per_hour(measured, profile, instances))
     if reason := step.reason or (None if trial is None else trial.reason):
         benchmark["FailureReason"] = reason[:MOST_REASON_CHARACTERS]
     return {
@@ -167,14 +183,22 @@ def _step(
     }
 
 
+def _per_hour(measured: Measured, profile: InstanceProfile, instances: int) -> float | None:
+    """Return the price of an hour of so many instances of a type, None where nobody knows one. Plans of earlier
+    versions have none: theirs was that of the profile."""
+    price = measured.price_per_hour
+    if price is None and (measured.instance_type == profile.name or profile.is_local):
+        price = profile.price_per_hour
+    return None if price is None else price * instances
+
+
 def _metrics(subject: Trial | Recommendation, cost_per_hour: float | None) -> dict[str, Any]:
     """Return the figures of a test or a recommendation, of all its instances together."""
     known = values(subject, "max_invocations", "model_latency_ms.p95", "cpu_utilization", "memory_utilization")
     per_minute = None if known["max_invocations"] is None else floor(float(known["max_invocations"]))
     latency_ms = known["model_latency_ms.p95"]
     found = {
-        "CostPerHour": cost_per_hour,
-        "CostPerInference": cost_per_hour / (60 * per_minute) if cost_per_hour is not None and per_minute else None,
+        **cost_metrics(cost_per_hour, per_minute),
         "MaxInvocations": per_minute,
         "ModelLatency": None if latency_ms is None else max(1, ceil(float(latency_ms))),
         "CpuUtilization": known["cpu_utilization"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from servefit.aws.services.sagemaker.endpoint_configurations import EndpointConfigurations
 from servefit.aws.services.sagemaker.endpoints import Endpoints
+from servefit.aws.services.sagemaker.instance_types import InstanceTypes
 from servefit.aws.services.sagemaker.instant_recommendations import InstantRecommendations
 from servefit.aws.services.sagemaker.job_data import refuse_missing_buckets
 from servefit.aws.services.sagemaker.job_plans import JobPlans
@@ -73,7 +74,7 @@ class SageMaker:
             self._packages,
             file_of=file_of,
             measured_best=self._jobs.best_for,
-            profiles=settings.profiles,
+            types=InstanceTypes(settings.profiles, host),
         )
 
     def prepare(self, files: JobFiles, is_wanted: Callable[[], bool]) -> None:
