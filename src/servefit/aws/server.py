@@ -98,6 +98,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
             state_folder(FOLDER, "endpoints"),
             trust_pickle=options.jobs.trust_pickle,
             trust_code=options.jobs.trust_code,
+            allowed=options.jobs.allow_env,
         )
         logs = InvocationLogs(state_folder(FOLDER, "endpoints"))
         sagemaker = SageMaker(

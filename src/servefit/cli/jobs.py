@@ -9,6 +9,7 @@ import typer
 
 from servefit.cli.completion import backend_names, one_of
 from servefit.cli.options import (
+    AllowEnvOption,
     JobArgument,
     NoWaitOption,
     QuietOption,
@@ -333,6 +334,7 @@ def stop(job: JobArgument, storage: StorageOption = None) -> None:
 def resume(
     job: JobArgument,
     storage: StorageOption = None,
+    allow_env: AllowEnvOption = None,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     form: FormatOption = Format.TABLE,
@@ -358,7 +360,7 @@ def resume(
         )
         return
     print_and_exit(
-        lambda progress: resume_job(job, progress=progress, storage=storage, wait_s=wait_s),
+        lambda progress: resume_job(job, progress=progress, storage=storage, wait_s=wait_s, allowed=allow_env or ()),
         form=form,
         wide=wide,
         quiet=quiet,
