@@ -144,3 +144,13 @@ def check_variables(
         plain = value.value if isinstance(value, Secret) else value
         if not (is_hidden(value) and plain == value) and not found.values.take(plain):
             raise SpecError("env", name, f"takes {found.values.text}, and not what it is given")
+
+
+def own_or_listed(environment: Iterable[tuple[str, str]], own: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return those variables of a description that are listed. The others have to be in the ``own`` environment of the
+    process that reads it, which has their values. Raises SpecError."""
+    variables = tuple(environment)
+    check_variables(
+        variables, own.keys() - ALLOWED.keys(), remedy="set {name} in the environment that the endpoint is started in"
+    )
+    return tuple((name, value) for name, value in variables if name in ALLOWED)

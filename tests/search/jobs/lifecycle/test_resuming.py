@@ -135,6 +135,26 @@ def test_a_job_with_a_secret_goes_on_where_it_is_known_and_teaches_later_jobs_no
     assert not any("earlier jobs" in warning for warning in second.warnings)
 
 
+def test_a_job_of_a_shared_database_sets_no_variable_that_nobody_here_named(
+    finished: RecommendationJob, tmp_path: Path
+) -> None:
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    forged = servefit.EnvironmentRange(variable="OPENSSL_CONF", values=("/tmp/openssl.cnf",))
+    with JobStore.open(shared) as store:
+        for name, environment in (("asked", (forged,)), ("measured", ())):
+            request = replace(finished.request, name=name, environment=environment)
+            log = store.create(replace(finished.header, request=request))
+            if name == "measured":
+                measured = replace(finished.trials[0].configuration, environment=(("LD_AUDIT", "x.so"),))
+                with log.owned():
+                    log.finish(log.begin("load_test", "xgboost", measured), status="FAILED")
+    for name, variable in (("asked", "OPENSSL_CONF"), ("measured", "LD_AUDIT")):
+        with pytest.raises(SpecError, match=f"'{variable}' is not on the list .* --allow-env {variable}"):
+            resume_job(name, progress=SilentProgress(), storage=shared)
+    with pytest.raises(SpecError, match="payload"):  # it is taken up, and the rows are not on this machine
+        resume_job("measured", progress=SilentProgress(), storage=shared, allowed=("LD_AUDIT",))
+
+
 def test_a_job_on_a_network_whose_inputs_were_not_known_then_is_read_but_not_taken_up(
     finished: RecommendationJob, tmp_path: Path
 ) -> None:
