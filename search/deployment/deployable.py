@@ -99,14 +99,15 @@ def deployable_of_recommendation(job: RecommendationJob, recommendation_id: str 
 
 def deployable(recommendation: Recommendation, model: Model, host: Host) -> Deployable:
     """Return ``recommendation``, measured on ``host``, with its artifact. Raises CorruptModel where the model's file is
-    gone, or has changed, SpecError for a variable that it may not set, and what ``compile_model`` raises."""
-    from servefit.backends.allowed_variables import check_variables
+    gone, or has changed, what ``compile_model`` raises, and for a job that others may have written what
+    ``check_written_by_others`` does."""
     from servefit.backends.compilation import compile_again
     from servefit.backends.model.kept import as_kept, check_kept
-    from servefit.search.jobs.lifecycle import CONSENT
+    from servefit.search.jobs.written_by_others import check_written_by_others
 
     if recommendation.allowed is not None:
-        check_variables(recommendation.trial.configuration.environment, recommendation.allowed, remedy=CONSENT)
+        variables = recommendation.trial.configuration.environment
+        check_written_by_others(model, recommendation.request, variables, allowed=recommendation.allowed)
 
     exact = recommendation.quality is None
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from servefit.backends.allowed_variables import check_variables
 from servefit.errors import HostMismatch, ObjectiveError, SpecError, StorageError
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
@@ -36,6 +35,7 @@ from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.jobs.runner import JobRunner
 from servefit.search.jobs.script_beside import ScriptBeside
+from servefit.search.jobs.written_by_others import check_written_by_others
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import before_search
 from servefit.search.optimizer.slowness import Slowness
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobStatus
 _log = logging.getLogger(__name__)
-
-CONSENT = "name it yourself with --allow-env {name} (allow_env) if you know who began the job"
-"""The remedy where a job of a shared database sets a variable that is not on the list."""
 
 
 def run_job(
@@ -137,7 +134,7 @@ def resume_job(
     with JobStore.open(storage, patience_s=PATIENCE_S) as store:
         log = store.job(name)
         if not store.is_own:
-            _check_variables(log, allowed)
+            _check_written_by_others(log, allowed)
         spent_s = log.state_now().elapsed_s
         with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
             runner = _resumed(log, store, progress, spent_s=spent_s)
@@ -145,12 +142,13 @@ def resume_job(
                 return _carry_out(runner)
 
 
-def _check_variables(log: JobLog, allowed: Collection[str]) -> None:
-    """Raise SpecError for a variable of a job that others may have written, in its request or in what it has
-    measured, which may be measured again."""
-    asked = ((each.variable, value) for each in log.header.request.environment for value in each.values)
+def _check_written_by_others(log: JobLog, allowed: Collection[str]) -> None:
+    """Raise as :func:`check_written_by_others`. What a job has measured may be measured again."""
+    header = log.header
+    asked = ((each.variable, value) for each in header.request.environment for value in each.values)
     measured = (step.configuration.environment for step in log.steps() if step.configuration is not None)
-    check_variables((*asked, *chain.from_iterable(measured)), allowed, remedy=CONSENT)
+    variables = chain(asked, *measured)
+    check_written_by_others(header.model, header.request, variables, allowed=allowed)
 
 
 def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:

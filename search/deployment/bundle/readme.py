@@ -108,7 +108,7 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
         port=PORT,
         cpus=cpu_ranges(contents.cpus),
         content_type=content_type,
-        body=body,
+        body=body.replace("'", r"'\''"),  # within single quotes of a shell
         folder=contents.folder,
         parent=contents.folder.rpartition("/")[0],
     )

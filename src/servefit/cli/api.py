@@ -117,6 +117,9 @@ def api(
     from servefit.state import state_folder
 
     secret = secret_of(secret_env)
+    if secret_env is not None:
+        # What the server starts for requests, such as scripts of models, has its environment.
+        del os.environ[secret_env]
     options = ServerOptions(
         host=host,
         port=port,

@@ -56,7 +56,7 @@ def serving_command(
 
     Example:
         >>> serving = serving_command("m.ubj", "local-1c", {"SERVEFIT_BACKEND": "forest"}, name="m", trust_pickle=False)
-        >>> serving.arguments[3:]
+        >>> serving.arguments[4:]
         ['serve', '--model', 'm.ubj', '--profile', 'local-1c', '--name', 'm', '--port', '0', '--backend', 'forest']
     """
     variables = {
@@ -66,7 +66,8 @@ def serving_command(
     }
     check_container(variables, allowed)
     profile = variables.get(MEASURED_AS, profile)
-    command = [sys.executable, "-m", "servefit", "serve", "--model", model, "--profile", profile]
+    # -P: the folder that the server was started in may hold uploaded objects, and a numpy.py
+    command = [sys.executable, "-P", "-m", "servefit", "serve", "--model", model, "--profile", profile]
     command += ["--name", name, "--port", "0"]
     if trust_pickle:
         command.append("--trust-pickle")

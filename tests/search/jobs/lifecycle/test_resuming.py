@@ -12,9 +12,10 @@ from tests.search.jobs.conftest import QUICK
 from tests.search.jobs.lifecycle.conftest import ONE_TEST, AfterTest, Listener, interrupt
 
 import servefit
-from servefit.backends.model import Model
+from servefit.backends.model import Format, Model
+from servefit.backends.quality.limits import PrecisionLimits, QualityLimit
 from servefit.backends.secret import revealed
-from servefit.errors import CorruptModel, HostMismatch, SpecError
+from servefit.errors import CorruptModel, HostMismatch, ModelError, SpecError
 from servefit.search.jobs.job import JobInterrupted
 from servefit.search.jobs.lifecycle import load_job, resume_job, stop_job
 from servefit.search.optimizer.progress import SilentProgress
@@ -153,6 +154,24 @@ def test_a_job_of_a_shared_database_sets_no_variable_that_nobody_here_named(
             resume_job(name, progress=SilentProgress(), storage=shared)
     with pytest.raises(SpecError, match="payload"):  # it is taken up, and the rows are not on this machine
         resume_job("measured", progress=SilentProgress(), storage=shared, allowed=("LD_AUDIT",))
+
+
+def test_a_job_of_a_shared_database_runs_no_code_that_nobody_here_trusted(
+    finished: RecommendationJob, tmp_path: Path
+) -> None:
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    quality = QualityLimit(source="labels.csv", metric="own:score", drop=0.1, labels=(1.0, 0.0))
+    own_metric = PrecisionLimits(allowed=("int8",), quality=quality)
+    pickled = replace(finished.header.model, format=Format.PICKLE)
+    with JobStore.open(shared) as store:
+        for name, changes in (("metric", {"precision": own_metric}), ("pickle", {})):
+            header = replace(finished.header, request=replace(finished.request, name=name, **changes))
+            store.create(replace(header, model=pickled) if name == "pickle" else header)
+    with pytest.raises(SpecError, match="metric: 'own:score' is a function"):
+        resume_job("metric", progress=SilentProgress(), storage=shared)
+    # The same content is kept here, and was opened as what it is.
+    with pytest.raises(ModelError, match=r"runs code, and it was never opened here; .* --trust-pickle"):
+        resume_job("pickle", progress=SilentProgress(), storage=shared)
 
 
 def test_a_job_on_a_network_whose_inputs_were_not_known_then_is_read_but_not_taken_up(
