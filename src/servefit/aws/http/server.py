@@ -8,13 +8,11 @@ is armed after an answer, and disarmed by the first byte of the next request. :c
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-if TYPE_CHECKING:
-    from servefit.aws.http.application import Application
 
 MAX_HEAD_BYTES = 2**16
 """As an endpoint allows: http.client lets a single line be so long. The heads of botocore have some 2 KB."""
@@ -55,8 +53,8 @@ class TimedHeads(H11Protocol):
         self.loop.call_later(after_s, close)
 
 
-def limited_server(app: Application) -> uvicorn.Server:
-    """Return a server of ``app`` with all limits."""
+def limited_server(app: Callable[[Any, Any, Any], Awaitable[None]]) -> uvicorn.Server:
+    """Return a server of an ASGI application, with all limits."""
     return uvicorn.Server(
         uvicorn.Config(
             app,

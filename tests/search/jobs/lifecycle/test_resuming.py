@@ -163,10 +163,10 @@ def test_a_job_of_a_shared_database_runs_no_code_that_nobody_here_trusted(
     quality = QualityLimit(source="labels.csv", metric="own:score", drop=0.1, labels=(1.0, 0.0))
     own_metric = PrecisionLimits(allowed=("int8",), quality=quality)
     pickled = replace(finished.header.model, format=Format.PICKLE)
+    metric = replace(finished.request, name="metric", precision=own_metric)
     with JobStore.open(shared) as store:
-        for name, changes in (("metric", {"precision": own_metric}), ("pickle", {})):
-            header = replace(finished.header, request=replace(finished.request, name=name, **changes))
-            store.create(replace(header, model=pickled) if name == "pickle" else header)
+        store.create(replace(finished.header, request=metric))
+        store.create(replace(finished.header, request=replace(finished.request, name="pickle"), model=pickled))
     with pytest.raises(SpecError, match="metric: 'own:score' is a function"):
         resume_job("metric", progress=SilentProgress(), storage=shared)
     # The same content is kept here, and was opened as what it is.
