@@ -299,9 +299,9 @@ def _finish(runner: JobRunner, status: JobStatus) -> RecommendationJob:
         state = replace(state, remarks=(*state.remarks, f"that the job ended was not kept: {error}"))
         known = {step.number: step for step in runner.steps_before} | runner.log.written
         steps = tuple(known[number] for number in sorted(known))
-    # The steps were read from the database again, and others may write to it.
+    # The steps were read from the database again: others may have written them, and not what was asked for.
     asked = frozenset(each.variable for each in runner.request.environment)
-    return RecommendationJob.of(runner.log.header, state, steps, allowed=asked)
+    return RecommendationJob.of(runner.log.header, state, steps, allowed=None if runner.store.is_own else asked)
 
 
 def load_parts(

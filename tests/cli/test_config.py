@@ -238,6 +238,8 @@ def test_a_variable_of_a_file_is_on_the_list_or_named_on_the_command_line(
     assert "'MY_MODE' is not on the list" in refused
     assert "gone.ubj" in allowed
     assert "gone.ubj" in replaced
+    nothing = servefit("recommend", "gone.ubj", "--allow-env", "MY_MODE", "--quiet").stderr
+    assert "'MY_MODE' is for what a job file sets, and none is given; use --env" in nothing
 
 
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(servefit: Servefit, project: Path) -> None:

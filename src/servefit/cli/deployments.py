@@ -181,6 +181,8 @@ class DeploymentOptions:
             raise SpecError("job", None, "is missing", remedy="name a job, or a model with --model")
         if self.storage is not None:
             raise SpecError("storage", self.storage, "is where jobs are kept, and no job is named")
+        if self.allow_env is not None:
+            raise SpecError("allow_env", self.allow_env[0], "is for what a job sets, and no job is named")
         deployment = Deployment(
             backend=self.backend,
             profile=self.profile,

@@ -352,6 +352,8 @@ def resume(
 
     wait_s = parse_wait_s(wait, no_wait)
     if _is_on_fleet(job, storage):
+        if allow_env is not None:
+            raise SpecError("allow_env", allow_env[0], "is for the agents of the hosts to say, which measure")
         print_fleet_and_exit(
             lambda progress: resume_fleet_job(job, progress=progress, storage=storage),
             form=form,

@@ -116,6 +116,8 @@ def recommend(
         given.discard("goal")
     wanted = config_with_options(from_file, job, given, no_wait=no_wait)
     asked = wanted.request(wanted.name or default_name(model))
+    if config is None and allow_env is not None:
+        raise SpecError("allow_env", allow_env[0], "is for what a job file sets, and none is given", remedy="use --env")
     if "env" not in given:
         check_variables_of_file(from_file, allow_env or ())
     request = resolve_arrivals(asked)

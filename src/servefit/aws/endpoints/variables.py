@@ -22,7 +22,7 @@ MEASURED_AS, BASIS = ("SERVEFIT_MEASURED_AS", "SERVEFIT_BASIS")
 """What is said of the figures of a recommendation, where AWS has no place for it: which profile they are of, unless it
 is that of the instance type, and that they are predicted, unless they were measured."""
 
-_NAME = Values(r"[a-z0-9][a-z0-9._-]{0,63}", "a name of letters, digits, dots and dashes")
+_NAME = Values(r"[a-z0-9][a-z0-9 ._-]{0,127}", "a name that begins with a letter or a digit")
 _TEXT = Values(r"[^\0]*", "a text")
 
 _OF_CONTAINERS: Mapping[str, AllowedVariable] = {

@@ -16,6 +16,7 @@ from servefit.backends.model import Format, Model
 from servefit.backends.quality.limits import PrecisionLimits, QualityLimit
 from servefit.backends.secret import revealed
 from servefit.errors import CorruptModel, HostMismatch, ModelError, SpecError
+from servefit.search.deployment.deployable import deployable, deployable_of_job
 from servefit.search.jobs.job import JobInterrupted
 from servefit.search.jobs.lifecycle import load_job, resume_job, stop_job
 from servefit.search.optimizer.progress import SilentProgress
@@ -140,15 +141,22 @@ def test_a_job_of_a_shared_database_sets_no_variable_that_nobody_here_named(
     finished: RecommendationJob, tmp_path: Path
 ) -> None:
     shared = f"sqlite:///{tmp_path / 'shared.db'}"
-    forged = servefit.EnvironmentRange(variable="OPENSSL_CONF", values=("/tmp/openssl.cnf",))
+    forged = servefit.EnvironmentRange(variable="OPENSSL_CONF", values=("x.cnf",))
     with JobStore.open(shared) as store:
-        for name, environment in (("asked", (forged,)), ("measured", ())):
+        for name, environment, variable in (("asked", (forged,), "OPENSSL_CONF"), ("measured", (), "LD_AUDIT")):
             request = replace(finished.request, name=name, environment=environment)
             log = store.create(replace(finished.header, request=request))
-            if name == "measured":
-                measured = replace(finished.trials[0].configuration, environment=(("LD_AUDIT", "x.so"),))
-                with log.owned():
-                    log.finish(log.begin("load_test", "xgboost", measured), status="FAILED")
+            trial = finished.trials[0]
+            configuration = replace(trial.configuration, environment=((variable, "x.cnf"),))
+            with log.owned():
+                step = log.begin("load_test", "xgboost", configuration)
+                log.finish(step, status="COMPLETED", result=replace(trial, configuration=configuration))
+    with pytest.raises(SpecError, match=r"'OPENSSL_CONF' is not on the list .* --allow-env OPENSSL_CONF"):
+        deployable_of_job("asked", storage=shared)
+    with pytest.raises(SpecError, match="'OPENSSL_CONF' is not on the list"):
+        deployable(load_job("asked", storage=shared).recommendations[0], finished.header.model, finished.header.host)
+    allowed = deployable_of_job("asked", storage=shared, allowed=("OPENSSL_CONF",))
+    assert allowed.configuration.environment == (("OPENSSL_CONF", "x.cnf"),)
     for name, variable in (("asked", "OPENSSL_CONF"), ("measured", "LD_AUDIT")):
         with pytest.raises(SpecError, match=f"'{variable}' is not on the list .* --allow-env {variable}"):
             resume_job(name, progress=SilentProgress(), storage=shared)
