@@ -6,7 +6,7 @@ their own, with its artifact compiled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +63,10 @@ class Deployable:
         return replace(config, host=host, port=port, limits=limits or config.limits, rows_together=self.rows_together)
 
 
-def deployable_of_job(address: str, *, storage: str | None = None) -> Deployable:
+def deployable_of_job(address: str, *, storage: str | None = None, allowed: Collection[str] = ()) -> Deployable:
     """Return the recommendation "JOB/ID", or the first one of "JOB", as a deployable. Of a job on a fleet, what has the
-    same ID on several classes of hosts is the same deployment.
+    same ID on several classes of hosts is the same deployment. ``allowed`` are variables that it may set beside those
+    of the list, where others can write to the database.
 
     Raises SpecError for an unknown job, and for one with several classes of hosts where no ID is given; StorageError,
     and as :func:`deployable_of_recommendation`.
@@ -73,7 +74,7 @@ def deployable_of_job(address: str, *, storage: str | None = None) -> Deployable
     from servefit.search.jobs.lifecycle import load_parts
 
     name, slash, chosen = address.partition("/")
-    parts = load_parts(name, storage=storage)
+    parts = load_parts(name, storage=storage, allowed=allowed)
     if len(parts) == 1:
         return deployable_of_recommendation(parts[0], chosen if slash else None)
     known = {found.id: part for part in reversed(parts) for found in (*part.pareto, *part.recommendations)}
@@ -101,9 +102,15 @@ def deployable_of_recommendation(job: RecommendationJob, recommendation_id: str 
 
 def deployable(recommendation: Recommendation, model: Model, host: Host) -> Deployable:
     """Return ``recommendation``, measured on ``host``, with its artifact. Raises CorruptModel where the model's file is
-    gone, or has changed, and what ``compile_model`` raises."""
+    gone, or has changed, what ``compile_model`` raises, and for a job that others may have written what
+    ``check_written_by_others`` does."""
     from servefit.backends.compilation import compile_again
     from servefit.backends.model.kept import as_kept, check_kept
+    from servefit.search.jobs.written_by_others import check_written_by_others
+
+    if recommendation.allowed is not None:
+        variables = recommendation.trial.configuration.environment
+        check_written_by_others(model, recommendation.request, variables, allowed=recommendation.allowed)
 
     exact = recommendation.quality is None
 

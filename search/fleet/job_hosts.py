@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servefit.backends.allowed_variables import check_variables
 from servefit.backends.model.types import Format
 from servefit.errors import SpecError
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 from servefit.profiler.machine.profiles import local_profile
-from servefit.search.fleet.agents.allowed_variables import check_variables
 from servefit.search.fleet.answer import check_costs
+from servefit.search.fleet.launching.agent_options import CONSENT
 from servefit.search.jobs.beginning import check_objective
 from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.storage.header import JobHost
@@ -38,7 +39,11 @@ def check_hosts(request: JobRequest, plan: PlanRequest, chosen: Sequence[HostSta
             remedy="choose more hosts",
         )
     for state in chosen:
-        check_variables((each.variable for each in request.environment), state.host.allows)
+        check_variables(
+            ((each.variable, value) for each in request.environment for value in each.values),
+            state.host.allows,
+            remedy=CONSENT,
+        )
 
 
 def job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[JobHost, ...], tuple[Skipped, ...]]:

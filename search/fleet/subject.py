@@ -27,6 +27,7 @@ from servefit.errors import CorruptModel, ModelError, PayloadMismatch, ServefitE
 from servefit.quantities import size_text
 from servefit.search.fleet.old_orders import delete_old_orders
 from servefit.search.fleet.tables import OPEN, fleet_tables
+from servefit.search.jobs.written_by_others import check_metric_is_known
 from servefit.search.storage.blobs import MAX_BYTES, Blobs, too_large
 from servefit.state import state_folder, temporary_folder
 
@@ -77,9 +78,10 @@ def obtain(blobs: Blobs, header: JobHeader, *, trust_pickle: bool, trust_code: b
     from ``blobs``. Without ``trust_pickle`` nothing is opened that runs code, and without ``trust_code`` no script.
 
     Raises ModelError where there is no such model, where it is a pickle that this host does not trust, and where it
-    opens as another one here; PayloadMismatch where the header is not true of the payload; BackendUnavailable,
-    StorageError, StateError.
+    opens as another one here; SpecError for a metric that is a function; PayloadMismatch where the header is not true
+    of the payload; BackendUnavailable, StorageError, StateError.
     """
+    check_metric_is_known(header.request)
     return Subject(
         model=_model(blobs, header.model, trust_pickle=trust_pickle, trust_code=trust_code),
         payload=_payload(blobs, header),

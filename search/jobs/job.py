@@ -64,7 +64,13 @@ class RecommendationJob:
 
     @classmethod
     def of(
-        cls, header: JobHeader, state: JobState, steps: Iterable[Step], *, owner: Owner | None = None
+        cls,
+        header: JobHeader,
+        state: JobState,
+        steps: Iterable[Step],
+        *,
+        owner: Owner | None = None,
+        allowed: frozenset[str] | None = None,
     ) -> RecommendationJob:
         """Return the job that these are of: a pure function of what is stored, except that the installed objectives of
         other packages rank, and a warning is added for each of their figures that cannot be read. Where the objective
@@ -102,6 +108,7 @@ class RecommendationJob:
                     quality=qualities.get(_artifact(recommendation.trial.configuration)),
                     request=request,
                     payload_digest=header.payload.digest,
+                    allowed=allowed,
                 )
                 for recommendation in chosen
             )

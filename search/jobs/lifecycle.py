@@ -9,6 +9,7 @@ import logging
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import HostMismatch, ObjectiveError, SpecError, StorageError
@@ -34,6 +35,7 @@ from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.jobs.runner import JobRunner
 from servefit.search.jobs.script_beside import ScriptBeside
+from servefit.search.jobs.written_by_others import check_written_by_others
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import before_search
 from servefit.search.optimizer.slowness import Slowness
@@ -48,7 +50,7 @@ from servefit.search.storage.outages import PATIENCE_S
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
@@ -115,21 +117,38 @@ def run_job(
 
 
 def resume_job(
-    name: str, *, progress: Progress, storage: str | None = None, wait_s: float | None = None
+    name: str,
+    *,
+    progress: Progress,
+    storage: str | None = None,
+    wait_s: float | None = None,
+    allowed: Collection[str] = (),
 ) -> RecommendationJob:
     """Take up a job that was stopped, interrupted or killed, where it was; nothing is measured twice. It waits as
-    :func:`run_job` does.
+    :func:`run_job` does. ``allowed`` are variables that it may set beside those of the list, where others can write to
+    its database.
 
     Raises SpecError for a job that is over or whose backends are not all there, JobInUse for one that runs,
     HostMismatch on another machine, CorruptModel where the model has changed since; otherwise as :func:`run_job`.
     """
     with JobStore.open(storage, patience_s=PATIENCE_S) as store:
         log = store.job(name)
+        if not store.is_own:
+            _check_written_by_others(log, allowed)
         spent_s = log.state_now().elapsed_s
         with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
             runner = _resumed(log, store, progress, spent_s=spent_s)
             with time_limit(lambda: runner.clock.left_s):
                 return _carry_out(runner)
+
+
+def _check_written_by_others(log: JobLog, allowed: Collection[str]) -> None:
+    """Raise as :func:`check_written_by_others`. What a job has measured may be measured again."""
+    header = log.header
+    asked = ((each.variable, value) for each in header.request.environment for value in each.values)
+    measured = (step.configuration.environment for step in log.steps() if step.configuration is not None)
+    variables = chain(asked, *measured)
+    check_written_by_others(header.model, header.request, variables, allowed=allowed)
 
 
 def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:
@@ -192,24 +211,30 @@ def working_s(store: JobStore) -> Callable[[], float]:
     return lambda: time.monotonic() - store.waited_s
 
 
-def load_job(name: str, *, storage: str | None = None, host: str | None = None) -> RecommendationJob:
+def load_job(
+    name: str, *, storage: str | None = None, host: str | None = None, allowed: Collection[str] = ()
+) -> RecommendationJob:
     """Read the job of that name, as far as it is; of one that measures on a fleet, what it does on hosts like ``host``,
-    which may be left out where all of them are alike.
+    which may be left out where all of them are alike. ``allowed`` are variables that its recommendations may set beside
+    those of the list, where others can write to its database.
 
     Raises SpecError for an unknown job or host, and where a host has to be given; StorageError, StateError.
     """
     with JobStore.open(storage) as store:
-        return read_job(store, name, host=host)
+        return read_job(store, name, host=host, allowed=allowed)
 
 
-def read_job(store: JobStore, name: str, *, host: str | None = None) -> RecommendationJob:
+def read_job(
+    store: JobStore, name: str, *, host: str | None = None, allowed: Collection[str] = ()
+) -> RecommendationJob:
     """Read the job of that name, as :func:`load_job`, from a database that is open."""
     log = store.job(name)
+    may_set = None if store.is_own else frozenset(allowed)
     representatives = [each.name for each in log.header.representatives.values()]
     if host is None and len(representatives) == 1:
         (host,) = representatives
     if host is not None:
-        return _job(log, ClassLog(log, log.header.representative_of(host).name))
+        return _job(log, ClassLog(log, log.header.representative_of(host).name), may_set)
     if log.header.hosts:
         classes = len(representatives)
         raise SpecError(
@@ -218,7 +243,7 @@ def read_job(store: JobStore, name: str, *, host: str | None = None) -> Recommen
             f"measures on {classes} classes of hosts" if classes else "has not timed its hosts yet",
             remedy=f"servefit show {name} --host {representatives[0]} shows one of them" if classes else None,
         )
-    return _job(log, log)
+    return _job(log, log, may_set)
 
 
 def stop_job(name: str, *, storage: str | None = None) -> bool:
@@ -274,22 +299,28 @@ def _finish(runner: JobRunner, status: JobStatus) -> RecommendationJob:
         state = replace(state, remarks=(*state.remarks, f"that the job ended was not kept: {error}"))
         known = {step.number: step for step in runner.steps_before} | runner.log.written
         steps = tuple(known[number] for number in sorted(known))
-    return RecommendationJob.of(runner.log.header, state, steps)
+    # The steps were read from the database again: others may have written them, and not what was asked for.
+    asked = frozenset(each.variable for each in runner.request.environment)
+    return RecommendationJob.of(runner.log.header, state, steps, allowed=None if runner.store.is_own else asked)
 
 
-def load_parts(name: str, *, storage: str | None = None) -> tuple[RecommendationJob, ...]:
+def load_parts(
+    name: str, *, storage: str | None = None, allowed: Collection[str] = ()
+) -> tuple[RecommendationJob, ...]:
     """Read the job of that name as :func:`load_job`: of one that measures on a fleet, what it does on each class of
     hosts; else the job alone."""
     with JobStore.open(storage) as store:
         log = store.job(name)
         hosts = [each.name for each in log.header.representatives.values()]
-        return tuple(read_job(store, name, host=host) for host in hosts) or (read_job(store, name),)
+        parts = tuple(read_job(store, name, host=host, allowed=allowed) for host in hosts)
+        return parts or (read_job(store, name, allowed=allowed),)
 
 
-def _job(log: JobLog, part: JobLog | ClassLog) -> RecommendationJob:
+def _job(log: JobLog, part: JobLog | ClassLog, allowed: frozenset[str] | None) -> RecommendationJob:
     """Return the job that ``log`` keeps, or the ``part`` of it that is done on a class of hosts."""
     owner, steps = log.owner(), part.steps()
     state = log.state_now() if isinstance(part, JobLog) else part.state
     if (left_out := log.remark()) is not None:
         state = replace(state, remarks=(*state.remarks, left_out))
-    return RecommendationJob.of(part.header, state, steps, owner=owner if state.status == "IN_PROGRESS" else None)
+    at_work = owner if state.status == "IN_PROGRESS" else None
+    return RecommendationJob.of(part.header, state, steps, owner=at_work, allowed=allowed)

@@ -385,13 +385,16 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             return tuple(LatencyThreshold(percentile=name, limit_ms=limit_ms) for name, limit_ms in limits_ms.items())
         return tuple(threshold for text in _listed(self.sla) for threshold in parse_sla(text))
 
-    def _environment(self) -> tuple[EnvironmentRange, ...]:
-        ranges: tuple[EnvironmentRange, ...] = ()
+    def variables(self) -> tuple[EnvironmentRange, ...]:
+        """Return what ``env`` says, without the variables that are only named as secrets. Raises SpecError."""
         if isinstance(self.env, dict):
-            ranges = tuple(_range(variable, values) for variable, values in self.env.items())
-        elif self.env is not UNSET:
-            ranges = tuple(_range(item.variable, item.values, _listed(item.profile)) for item in self.env)
-        ranges = with_secrets(ranges, _listed(self.secret_env))
+            return tuple(_range(variable, values) for variable, values in self.env.items())
+        if self.env is UNSET:
+            return ()
+        return tuple(_range(item.variable, item.values, _listed(item.profile)) for item in self.env)
+
+    def _environment(self) -> tuple[EnvironmentRange, ...]:
+        ranges = with_secrets(self.variables(), _listed(self.secret_env))
         check_known(ranges)
         return ranges
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.backends.quality.findings import Quality
@@ -161,6 +161,8 @@ class Recommendation:
     ``confirmation`` says whether the configuration was measured again after it had won; None outside of a job.
     ``quality`` is what was found of an artifact that predicts less exactly than the model's own library, None of an
     exact one. ``request`` is that of the job, and ``payload_digest`` names the rows that it sent; None outside of one.
+    ``allowed`` are the variables that an endpoint made of it may set beside those of the list, None for any: those of
+    a job that others may have written are allowed by name alone.
     """
 
     id: str
@@ -180,6 +182,7 @@ class Recommendation:
     quality: Quality | None = None
     request: JobRequest | None = None
     payload_digest: str | None = None
+    allowed: frozenset[str] | None = field(default=None, compare=False)
 
     @property
     def endpoint(self) -> Trial | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
+from servefit.search.request.job_request import check_name
 from servefit.state import state_folder, writing
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ PAYLOAD_FILE = "payload.npy"
 
 
 def job_folder(name: str) -> Path:
-    """Return the folder of the payload and the raw samples of a job, on the host that measures. Raises StateError."""
+    """Return the folder of the payload and the raw samples of a job, on the host that measures. Raises SpecError for a
+    name that no job can have, as an order of a fleet may say, and StateError."""
+    check_name("job", name)
     return state_folder("jobs") / name
 
 

@@ -63,6 +63,11 @@ class JobStore:
         return self._database
 
     @property
+    def is_own(self) -> bool:
+        """True if it is the file in the state folder, to which nobody else may write."""
+        return self._database.address.url == own_address().url
+
+    @property
     def url(self) -> str:
         """The database, as it may be shown."""
         return self._database.address.shown

@@ -12,8 +12,8 @@ CONFIGURATION = Configuration(
 
 def served(variables: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The options of the command, and its environment."""
-    serving = serving_command("m.ubj", "ml.c5.large", variables, name="m", trust_pickle=False)
-    options = serving.arguments[4:]
+    serving = serving_command("m.ubj", "ml.c5.large", variables, name="m", trust_pickle=False, allowed=("MY_SWITCH",))
+    options = serving.arguments[5:]
     return dict(zip(options[::2], options[1::2], strict=True)), dict(serving.environment)
 
 

@@ -206,6 +206,11 @@ def test_a_file_and_options_that_contradict_each_other_are_refused() -> None:
         ("rate: 500", "job.yaml: rate: 500 has no unit; say 500/s or 500/min"),
         ("budget: 60s", "model is missing; name one, or a file that names it with --config"),
         ("model: gone.ubj", "gone.ubj"),
+        (
+            "model: gone.ubj\nenv: {OPENSSL_CONF: x.cnf}",
+            "env: 'OPENSSL_CONF' is not on the list of variables that others may set; name it yourself with "
+            "--allow-env OPENSSL_CONF",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_line(
@@ -219,6 +224,22 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(
     (line,) = ended.stderr.splitlines()
     assert line.startswith("servefit: ")
     assert words in line
+
+
+def test_a_variable_of_a_file_is_on_the_list_or_named_on_the_command_line(
+    servefit: Servefit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("job.yaml").write_text("model: gone.ubj\nenv: {OMP_WAIT_POLICY: passive, MY_MODE: 1}\nsecret_env: [HOME]\n")
+    refused, allowed, replaced = (
+        servefit("recommend", "--config", "job.yaml", "--quiet", *options).stderr
+        for options in ((), ("--allow-env", "MY_MODE"), ("--env", "OTHER=2"))
+    )
+    assert "'MY_MODE' is not on the list" in refused
+    assert "gone.ubj" in allowed
+    assert "gone.ubj" in replaced
+    nothing = servefit("recommend", "gone.ubj", "--allow-env", "MY_MODE", "--quiet").stderr
+    assert "'MY_MODE' is for what a job file sets, and none is given; use --env" in nothing
 
 
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(servefit: Servefit, project: Path) -> None:

@@ -104,9 +104,14 @@ def ask(port: int, path: str, body: bytes | None = None) -> str:
 
 @contextmanager
 def started(bundle: Path, port: int, *arguments: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """The bundle, started from another folder and ready."""
+    """The bundle, started from another folder and ready, on a machine that sets the variable which is not on the list
+    itself."""
     process = subprocess.Popen(
-        [bundle / "run", *arguments], env=environment, cwd="/", stderr=subprocess.PIPE, text=True
+        [bundle / "run", *arguments],
+        env={**environment, "GREETING": "hello"},
+        cwd="/",
+        stderr=subprocess.PIPE,
+        text=True,
     )
     with process:
         try:

@@ -41,9 +41,12 @@ def test_an_endpoint_is_ready_when_every_worker_has_loaded_and_not_before(tmp_pa
         os.close(ready)
 
 
-def test_the_environment_is_there_before_the_artifact_is_loaded(start: Start, tmp_path: Path) -> None:
+def test_the_environment_is_there_before_the_artifact_is_loaded(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLOUR", "blue")
     told = tmp_path / "environment"
-    with start({"writes_environment": str(told)}, environment=(("COLOUR", "blue"), ("OMP_NUM_THREADS", "3"))):
+    with start({"writes_environment": str(told)}, environment=(("COLOUR", "red"), ("OMP_NUM_THREADS", "3"))):
         assert told.read_text() == "3 blue"
 
 

@@ -80,9 +80,9 @@ def docker_run(contents: Contents) -> str:
     gpus = " --gpus 1" if contents.on_gpu else ""
     memory = f"--memory {contents.memory_mib}m --memory-swap {contents.memory_mib}m"
     # By name alone: Docker takes the values from its own environment.
-    secrets = "".join(f" --env {name}" for name in contents.secrets)
+    variables = "".join(f" --env {name}" for name in (*contents.own_variables, *contents.secrets))
     cpus = f"--cpuset-cpus {cpu_ranges(contents.cpus)}"
-    return f"docker run --rm{gpus} -p {PORT}:{PORT} {cpus} {memory}{secrets} {contents.image}"
+    return f"docker run --rm{gpus} -p {PORT}:{PORT} {cpus} {memory}{variables} {contents.image}"
 
 
 def dockerignore() -> str:

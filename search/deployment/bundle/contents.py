@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.backends.allowed_variables import ALLOWED
 from servefit.backends.environment import worker_environment
 from servefit.backends.model.names import label_of
 from servefit.backends.types import Target
@@ -76,6 +77,11 @@ class Contents:
         """The variables that workers get: those of their thread pools, and the user's own."""
         made = worker_environment(self.config.settings.threads, self.config.environment)
         return {name: value for name, value in made.items() if name != GPU_ORDER}
+
+    @property
+    def own_variables(self) -> tuple[str, ...]:
+        """The variables that the machine has to set itself, by name: the user's own, which are not on the list."""
+        return tuple(name for name, _ in self.config.environment if name not in ALLOWED)
 
     @property
     def gpu_environment(self) -> dict[str, str]:

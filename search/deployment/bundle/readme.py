@@ -40,7 +40,7 @@ _README = """\
 ## By hand
 
     ./run
-
+{own_variables}
 It needs Python {python} and nothing else. The first start makes an environment in `.venv` {source};
 `./run install` does only that. It listens on 127.0.0.1:{port}, unless `--host` and `--port` say otherwise. By itself it
 keeps to no CPUs:
@@ -102,12 +102,13 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
         docker_secrets="\n    set -a; . ./secrets.env; set +a" if contents.secrets else "",
         kubernetes_secrets="    kubectl apply -f secret.yaml\n" if contents.secrets else "",
         memory=_memory(contents),
+        own_variables=_own_variables(contents),
         wheels_row="\n| `wheels/` | these packages, to install without a network |" if with_wheels else "",
         source="from `wheels/`, without a network" if with_wheels else "from the package index",
         port=PORT,
         cpus=cpu_ranges(contents.cpus),
         content_type=content_type,
-        body=body,
+        body=body.replace("'", r"'\''"),  # within single quotes of a shell
         folder=contents.folder,
         parent=contents.folder.rpartition("/")[0],
     )
@@ -119,7 +120,16 @@ _MAX_SHOWN = 40
 _WIDTH = 120
 """Characters of a line, as in the text above."""
 
+_OWN_VARIABLES = """
+`endpoint.json` names {names}, which may do more than tune: set them here for `./run` and for Docker, if you know who
+exported this. The unit and the manifests do, with the values of the export.
+"""
+
 _SECRETS_ROW = "\n| `secrets.env`, `secret.yaml` | {names}: secrets, for you alone (mode 0600) |"
+
+
+def _own_variables(contents: Contents) -> str:
+    return _OWN_VARIABLES.format(names=", ".join(contents.own_variables)) if contents.own_variables else ""
 
 
 def example_request(signature: Signature) -> tuple[str, str]:

@@ -96,6 +96,9 @@ def check_free(folder: Path) -> None:
 
 def _contents(deployable: Deployable, name: str | None) -> Contents:
     config = deployable.endpoint(name=name, port=PORT)
+    if not deployable.profile.name.isprintable():
+        # It is written into comments of the unit and the manifests, and may come from a shared database.
+        raise SpecError("profile", deployable.profile.name, "is not a name of one line")
     # Without the number of a GPU, which is another one elsewhere
     environment = dict(deployable.configuration.environment)
     secrets = revealed({name: value for name, value in environment.items() if is_hidden(value)})

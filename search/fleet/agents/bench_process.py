@@ -19,13 +19,14 @@ from dataclasses import replace
 from math import inf
 from typing import IO, TYPE_CHECKING, Any
 
+from servefit.backends.allowed_variables import check_variables
 from servefit.backends.compilation import compile_model
 from servefit.errors import ServefitError, SlotTaken
 from servefit.processes import die_with_parent
 from servefit.profiler.machine.slot.holding import measuring_slot
-from servefit.search.fleet.agents.allowed_variables import check_variables
 from servefit.search.fleet.classes.calibration import TimedModel, calibrate_host
 from servefit.search.fleet.compiling import CompilationNotes, Compile, Compiled, CompiledBackend
+from servefit.search.fleet.launching.agent_options import CONSENT
 from servefit.search.fleet.load.client import send_load
 from servefit.search.fleet.load_orders import LoadClient
 from servefit.search.fleet.orders import Answer, Calibrate, Failure, Order
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from servefit.profiler.machine.slot.holding import Slot
+    from servefit.profiler.record.types import Configuration
     from servefit.search.fleet.orders import Result
     from servefit.search.fleet.pair_orders import PairLoaded
     from servefit.search.results.host_timing import HostTiming
@@ -102,15 +104,19 @@ class Bench:
             # This process is younger than the compilation. All is in the cache.
             self._compile(Compile(), order)
         if isinstance(asked, TimeCalls):
-            check_variables(dict(asked.subject.environment), self._hello.allows)
+            self._check(asked.subject)
             return measurer.time_calls(asked)
         if isinstance(asked, SurveyEndpoint):
-            check_variables(dict(asked.subject.environment), self._hello.allows)
+            self._check(asked.subject)
             return measurer.survey_endpoint(asked)
         if isinstance(asked, LoadClient | LoadPair):
             raise TypeError(f"{type(asked).__name__} does not belong to one job")
-        check_variables(dict(asked.configuration.environment), self._hello.allows)
+        self._check(asked.configuration)
         return measurer.load(asked)
+
+    def _check(self, configuration: Configuration) -> None:
+        """Raise SpecError where an order sets what the owner of the host does not let others set."""
+        check_variables(configuration.environment, self._hello.allows, remedy=CONSENT)
 
     def remarks(self) -> tuple[str, ...]:
         """Return what there was to remark since this was asked last."""
@@ -172,7 +178,7 @@ def main() -> None:
 
 def _load_pair(asked: LoadPair, hello: Hello) -> PairLoaded:
     for side in asked.sides:
-        check_variables(dict(side.configuration.environment), hello.allows)
+        check_variables(side.configuration.environment, hello.allows, remedy=CONSENT)
     return load_pair(
         asked,
         Here(storage=hello.storage, name=hello.host, trust_pickle=hello.trust_pickle, trust_code=hello.trust_code),

@@ -15,6 +15,9 @@ from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.search.request.job_request import check_variable
 
+CONSENT = "start the agent with --allow-env {name}"
+"""The remedy where an order sets a variable that is not on the list."""
+
 COST_KEYS = ("per_hour", "capex", "years", "watts")
 MEASURED_WATTS = "auto"
 
@@ -37,7 +40,7 @@ class AgentOptions:
         cost: What the host costs, by ``COST_KEYS``: ``per_hour``, or ``capex`` over ``years``, and ``watts``, a number
             or "auto", which is measured.
         idle_exit_s: The agent ends once it had nothing to do for so long; None is never.
-        allow_env: Environment variables that jobs may set there, beside those that tune libraries.
+        allow_env: Environment variables that jobs may set there, beside those that tune runtimes.
         trust_pickle: The agent unpickles models, which runs whatever code they hold.
         trust_code: The agent runs the scripts of models (code/inference.py).
 

@@ -5,6 +5,7 @@ The results of a job are in ``search.jobs.job``; this module adds the methods th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -45,7 +46,8 @@ class Recommendation(recommendation.Recommendation):
             The endpoint, which answers already.
 
         Raises:
-            SpecError: This host cannot be the profile, or the address cannot be listened on.
+            SpecError: This host cannot be the profile, the address cannot be listened on, or a job of a shared database
+                sets a variable that nobody allowed.
             CorruptModel: The model's file is gone, or has changed.
             BackendError: The model cannot be compiled.
             MeasurementError: The endpoint does not come up.
@@ -187,12 +189,14 @@ class Job(RecommendationJob):
         return pandas.json_normalize(self.to_dict()["recommendations"])
 
 
-def load_job(name: str, *, storage: str | None = None) -> Job:
+def load_job(name: str, *, storage: str | None = None, allow_env: Collection[str] = ()) -> Job:
     """Read a job, with its results so far.
 
     Args:
         name: The name of the job; ``servefit jobs`` lists them.
         storage: The database that keeps it; by default the one in the state folder.
+        allow_env: Environment variables that its recommendations may set when they are served, beside those that tune
+            runtimes. A job in the state folder may set all that it was given.
 
     Returns:
         The job, whether it is over or not.
@@ -209,7 +213,7 @@ def load_job(name: str, *, storage: str | None = None) -> Job:
     """
     from servefit.search.jobs import lifecycle
 
-    return Job.from_results(lifecycle.load_job(name, storage=storage))
+    return Job.from_results(lifecycle.load_job(name, storage=storage, allowed=allow_env))
 
 
 def _servable(found: recommendation.Recommendation) -> Recommendation:

@@ -44,13 +44,7 @@ from servefit.state import state_folder
 if TYPE_CHECKING:
     from servefit.aws.wire.signatures import Secret
 
-_KEPT_ALIVE_S = 75
-"""A connection that nothing comes on is closed after this: clients poll every minute."""
-
 _MOST_PORT = 65535
-
-_GRACE_S = 3
-"""Requests that are in flight at the end are given so long; those that wait for a job would take longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +97,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
             state_folder(FOLDER, "endpoints"),
             trust_pickle=options.jobs.trust_pickle,
             trust_code=options.jobs.trust_code,
+            allowed=options.jobs.allow_env,
         )
         logs = InvocationLogs(state_folder(FOLDER, "endpoints"))
         sagemaker = SageMaker(
@@ -188,7 +183,7 @@ def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callab
     Raises SpecError for an address that cannot be listened on, and where the state folder has a server already; and as
     :func:`application`.
     """
-    import uvicorn
+    from servefit.aws.http.server import limited_server
 
     with ExitStack() as stack:
         tell = stack.enter_context(claimed(state_folder(FOLDER)))
@@ -196,14 +191,7 @@ def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callab
         address = _address(options.host, listening.getsockname()[1])
         tell(address)
         app = stack.enter_context(application(options))
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_keep_alive=_KEPT_ALIVE_S,
-            timeout_graceful_shutdown=_GRACE_S,
-        )
+        server = limited_server(app)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         # Who starts the server may ignore it; then nobody would learn how a process ended.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -213,7 +201,7 @@ def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callab
             ready(address)
             if until is not None:
                 _end_after(until)
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
 
 
 def _end_after(until: Callable[[], None]) -> None:

@@ -93,6 +93,16 @@ def api(
             "--trust-code", help="Run the scripts of models (code/inference.py): do it if you know who made them."
         ),
     ] = False,
+    allow_env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-env",
+            metavar="NAME",
+            help="A variable that requests may set in endpoints and tests, beside those that tune runtimes. "
+            "Repeatable.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
     allow_noise: Annotated[
         bool,
         typer.Option("--allow-noise", help="Give disturbed measurements a verdict too.", rich_help_panel=MACHINE),
@@ -117,6 +127,9 @@ def api(
     from servefit.state import state_folder
 
     secret = secret_of(secret_env)
+    if secret_env is not None:
+        # What the server starts for requests, such as scripts of models, has its environment.
+        del os.environ[secret_env]
     options = ServerOptions(
         host=host,
         port=port,
@@ -130,6 +143,7 @@ def api(
             trust_pickle=trust_pickle,
             trust_code=trust_code,
             allow_noise=allow_noise,
+            allow_env=tuple(allow_env or ()),
         ),
     )
     if host not in ("127.0.0.1", "::1", "localhost"):

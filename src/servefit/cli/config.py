@@ -11,7 +11,7 @@ from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from servefit.backends.model.given import Given
     from servefit.backends.payload.bodies import Bodies
@@ -42,6 +42,18 @@ def given_options(context: typer.Context) -> frozenset[str]:
     """Return the names of the parameters that are on the command line, whatever their values."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+
+
+def check_variables_of_file(config: JobConfig, allowed: Collection[str]) -> None:
+    """Raise SpecError for a variable of a job file that is neither on the list nor ``allowed``: somebody else may have
+    written the file."""
+    from servefit.backends.allowed_variables import check_variables
+
+    check_variables(
+        ((each.variable, value) for each in config.variables() for value in each.values),
+        allowed,
+        remedy="name it yourself with --allow-env {name} if you know who wrote the file",
+    )
 
 
 def sources(config: JobConfig, model: Path | None, payload: Path | None) -> tuple[Path, Path | None]:

@@ -13,7 +13,14 @@ import typer
 
 from servefit.cli.completion import backend_names, job_names, one_of, profile_names
 from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
-from servefit.cli.options import BatchDependenceOption, SecretOption, StorageOption, TrustCodeOption, TrustOption
+from servefit.cli.options import (
+    AllowEnvOption,
+    BatchDependenceOption,
+    SecretOption,
+    StorageOption,
+    TrustCodeOption,
+    TrustOption,
+)
 from servefit.cli.output import warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import with_parameters
@@ -136,6 +143,7 @@ class DeploymentOptions:
     secret_env: SecretOption = None
     target: TargetOption = None
     storage: StorageOption = None
+    allow_env: AllowEnvOption = None
     allow_batch_dependence: BatchDependenceOption = False
     trust_pickle: TrustOption = False
     trust_code: TrustCodeOption = False
@@ -162,7 +170,7 @@ class DeploymentOptions:
                     remedy="give a model with --model in place of the job to choose for yourself",
                 )
         with showing_stage(f"reading job {job}", quiet=quiet):
-            return deployable_of_job(job, storage=self.storage)
+            return deployable_of_job(job, storage=self.storage, allowed=self.allow_env or ())
 
     def _of_model(self, *, quiet: bool) -> Deployable:
         from servefit.profiler.procedures.prepare import Deployment
@@ -173,6 +181,8 @@ class DeploymentOptions:
             raise SpecError("job", None, "is missing", remedy="name a job, or a model with --model")
         if self.storage is not None:
             raise SpecError("storage", self.storage, "is where jobs are kept, and no job is named")
+        if self.allow_env is not None:
+            raise SpecError("allow_env", self.allow_env[0], "is for what a job sets, and no job is named")
         deployment = Deployment(
             backend=self.backend,
             profile=self.profile,

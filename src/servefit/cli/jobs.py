@@ -9,6 +9,7 @@ import typer
 
 from servefit.cli.completion import backend_names, one_of
 from servefit.cli.options import (
+    AllowEnvOption,
     JobArgument,
     NoWaitOption,
     QuietOption,
@@ -333,6 +334,7 @@ def stop(job: JobArgument, storage: StorageOption = None) -> None:
 def resume(
     job: JobArgument,
     storage: StorageOption = None,
+    allow_env: AllowEnvOption = None,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     form: FormatOption = Format.TABLE,
@@ -350,6 +352,8 @@ def resume(
 
     wait_s = parse_wait_s(wait, no_wait)
     if _is_on_fleet(job, storage):
+        if allow_env is not None:
+            raise SpecError("allow_env", allow_env[0], "is for the agents of the hosts to say, which measure")
         print_fleet_and_exit(
             lambda progress: resume_fleet_job(job, progress=progress, storage=storage),
             form=form,
@@ -358,7 +362,7 @@ def resume(
         )
         return
     print_and_exit(
-        lambda progress: resume_job(job, progress=progress, storage=storage, wait_s=wait_s),
+        lambda progress: resume_job(job, progress=progress, storage=storage, wait_s=wait_s, allowed=allow_env or ()),
         form=form,
         wide=wide,
         quiet=quiet,

@@ -65,6 +65,16 @@ TrustCodeOption = Annotated[
         help="Run the script in MODEL (code/inference.py), and measure that: do it if you know who made it.",
     ),
 ]
+AllowEnvOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-env",
+        metavar="NAME",
+        help="A variable that a job file, or a job of a shared database, may set beside those that tune runtimes. "
+        "Repeatable.",
+        rich_help_panel=SEARCH,
+    ),
+]
 SecretOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -17,7 +17,14 @@ from servefit.cli.choosing_hosts import (
     SpareOption,
     selection,
 )
-from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, sources, write_config
+from servefit.cli.config import (
+    ConfigOption,
+    SaveConfigOption,
+    check_variables_of_file,
+    given_options,
+    sources,
+    write_config,
+)
 from servefit.cli.job_options import config_with_options, with_job_options
 from servefit.cli.opening import (
     AcceptOption,
@@ -29,7 +36,15 @@ from servefit.cli.opening import (
     SizesOption,
     with_headers,
 )
-from servefit.cli.options import NoWaitOption, PayloadOption, QuietOption, StorageOption, TrustCodeOption, TrustOption
+from servefit.cli.options import (
+    AllowEnvOption,
+    NoWaitOption,
+    PayloadOption,
+    QuietOption,
+    StorageOption,
+    TrustCodeOption,
+    TrustOption,
+)
 from servefit.cli.output import Format, FormatOption, WideOption
 from servefit.errors import SpecError
 
@@ -66,6 +81,7 @@ def recommend(
     trust_pickle: TrustOption = False,
     trust_code: TrustCodeOption = False,
     storage: StorageOption = None,
+    allow_env: AllowEnvOption = None,
     form: FormatOption = Format.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
@@ -100,6 +116,10 @@ def recommend(
         given.discard("goal")
     wanted = config_with_options(from_file, job, given, no_wait=no_wait)
     asked = wanted.request(wanted.name or default_name(model))
+    if config is None and allow_env is not None:
+        raise SpecError("allow_env", allow_env[0], "is for what a job file sets, and none is given", remedy="use --env")
+    if "env" not in given:
+        check_variables_of_file(from_file, allow_env or ())
     request = resolve_arrivals(asked)
     SHAPES.warn_of_ignored()
     sample = with_headers(payload, content_type, accept, each_line=each_line, config=from_file)

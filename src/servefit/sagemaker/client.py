@@ -5,7 +5,7 @@ What is answered, and how, is for ``servefit.aws`` to say: it is the same code a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Client:
         trust_pickle: Unpickle models, which runs code.
         trust_code: Run the scripts of models (code/inference.py), and measure these.
         allow_noise: Give disturbed measurements a verdict too.
+        allow_env: Variables that models and jobs may set beside those that tune runtimes.
 
     Attributes:
         boto_session: A session of boto3 whose clients, such as that of S3, are all answered here.
@@ -74,6 +75,7 @@ class Client:
         trust_pickle: bool = False,
         trust_code: bool = False,
         allow_noise: bool = False,
+        allow_env: Collection[str] = (),
     ) -> None:
         check_installed(NEEDED)
         from servefit.aws.in_process import boto_session
@@ -95,6 +97,7 @@ class Client:
                 trust_pickle=trust_pickle,
                 trust_code=trust_code,
                 allow_noise=allow_noise,
+                allow_env=tuple(allow_env),
             ),
         )
         self.boto_session, self._close = boto_session(options, region=self.region)

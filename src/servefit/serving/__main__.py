@@ -8,6 +8,7 @@ that was up, a worker that died), 2 for a file or an address that cannot be used
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ def main() -> int:
     # Before what takes a moment to load
     signals = Signals()
 
+    from servefit.backends.allowed_variables import own_or_listed
     from servefit.errors import ServefitError, SpecError
     from servefit.serving.config import EndpointConfig
     from servefit.serving.event_log import log_event
@@ -42,6 +44,7 @@ def main() -> int:
                 config,
                 host=config.host if arguments.host is None else arguments.host,
                 port=config.port if arguments.port is None else arguments.port,
+                environment=own_or_listed(config.environment, os.environ),
             ),
             signals,
             ready_fd=arguments.ready_fd,

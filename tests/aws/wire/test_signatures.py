@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -81,6 +82,26 @@ def test_a_signature_of_one_service_is_none_of_another() -> None:
     request = signed("http://127.0.0.1:8181/bucket/key", service="s3", method="GET", body=b"")
     SECRET.check(request, "s3")
     assert code_of(request) == "InvalidSignatureException"
+
+
+def test_a_header_that_is_to_be_signed_thousands_of_times_costs_nothing() -> None:
+    request = signed("http://127.0.0.1:8181/")
+    told = request.headers["authorization"].replace("SignedHeaders=", "SignedHeaders=" + "x-long;" * 5000)
+    headers = {**request.headers, "authorization": told, "x-long": "a" * 20_000}
+    tracemalloc.start()
+    try:
+        assert code_of(replace(request, headers=headers)) == "InvalidSignatureException"
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000, "written out it would be 100 MB"
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_head_alone_shows_what_cannot_be_signed() -> None:
+    request = signed("http://127.0.0.1:8181/")
+    SECRET.check(replace(request, body=b"not here yet"), "sagemaker", head_alone=True)
+    assert code_of(replace(request, headers={}), head_alone=True) == "MissingAuthenticationTokenException"
+    assert code_of(replace(request, headers={**request.headers, "x-amz-added": "1"}), head_alone=True)
+    assert code_of(request, head_alone=True, now=datetime.now(UTC) + timedelta(hours=1))
 
 
 def test_headers_that_aws_reads_cannot_be_added() -> None:

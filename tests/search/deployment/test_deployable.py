@@ -78,6 +78,7 @@ def job(
     sla: Sla | None = None,
     status: JobStatus = "COMPLETED",
     measured_with: str | None = None,
+    allowed: frozenset[str] | None = None,
 ) -> RecommendationJob:
     header = JobHeader(
         request=JobRequest(
@@ -111,7 +112,7 @@ def job(
         )
         for number, (kind, configuration, result) in enumerate(results)
     ]
-    return RecommendationJob.of(header, JobState(status=status), steps)
+    return RecommendationJob.of(header, JobState(status=status), steps, allowed=allowed)
 
 
 def test_exactly_the_recommended_configuration_is_deployed(model: Model, trial: MakeTrial) -> None:
@@ -124,6 +125,15 @@ def test_exactly_the_recommended_configuration_is_deployed(model: Model, trial: 
     assert config.opened() == found.artifact
     assert found.artifact.model_digest == model.digest
     assert (found.profile, found.instances) == (PROFILE, 3)
+
+
+def test_a_job_that_others_may_have_written_sets_no_variable_that_nobody_allowed(
+    model: Model, trial: MakeTrial
+) -> None:
+    with pytest.raises(SpecError, match=r"'GREETING' is not on the list .* --allow-env GREETING"):
+        deployable_of_recommendation(job(model, trial(TWO), allowed=frozenset()))
+    named = deployable_of_recommendation(job(model, trial(TWO), allowed=frozenset({"GREETING"})))
+    assert named.configuration == TWO
 
 
 def test_one_of_several_recommendations_is_chosen_by_its_id(model: Model, trial: MakeTrial) -> None:

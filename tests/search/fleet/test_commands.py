@@ -84,7 +84,9 @@ def test_hosts_are_listed_drained_and_forgotten(servefit: Servefit, registry: Re
         (("--goal", "speed"), "goal"),
         (("--max-parallel-tests", "2"), "max_parallel_tests: 2 is for tests on one host"),
         (("--budget", "1s"), "budget: '1s' is too little"),
-        (("--env", "LD_PRELOAD=a.so"), "env: 'LD_PRELOAD' is not a variable that the agent lets jobs set"),
+        (("--env", "LD_PRELOAD=a.so"), "env: 'LD_PRELOAD' is not on the list of variables that others may set"),
+        (("--env", "OMP_TOOL_LIBRARIES=a.so"), "env: 'OMP_TOOL_LIBRARIES' is not on the list of variables"),
+        (("--env", "OMP_PLACES=/tmp/x"), "env: 'OMP_PLACES' takes places such as cores"),
         (("--env", "API_TOKEN=a,b"), "secret"),
     ],
 )  # fmt: skip

@@ -18,6 +18,7 @@ from servefit.backends.model import Format, Model
 from servefit.backends.payload.bodies import Bodies
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.payload.types import with_sizes_of
+from servefit.backends.quality.limits import PrecisionLimits, QualityLimit
 from servefit.backends.verification import check_batch_dependence
 from servefit.errors import CorruptModel, ModelError, PayloadMismatch, SpecError, StorageError
 from servefit.profiler.machine.host import describe_host
@@ -377,6 +378,17 @@ def test_a_job_with_secrets_stays_on_its_host(kept: Blobs, begin: Begin, models:
         publish(kept, secretive, begun.payload_file)
     assert "hunter2" not in str(refused.value)
     assert not kept.exists(begun.header.model.digest)
+
+
+@on_a_file
+def test_a_job_whose_metric_is_a_function_is_not_obtained(kept: Blobs, begin: Begin, models: Path) -> None:
+    begun = begin(models / "tiny.ubj", ROWS)
+    publish(kept, begun.header, begun.payload_file)
+    quality = QualityLimit(source="labels.csv", metric="os:system", drop=0.1, labels=(1.0,))
+    precision = PrecisionLimits(allowed=("int8",), quality=quality)
+    header = replace(begun.header, request=replace(begun.header.request, precision=precision))
+    with pytest.raises(SpecError, match="metric: 'os:system' is a function"):
+        obtain(kept, header, trust_pickle=True, trust_code=True)
 
 
 @on_a_file

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from servefit.errors import SpecError, StorageError
 from servefit.search.storage.header import JobHeader, JobState
+from servefit.search.storage.job_folder import job_folder
 from servefit.search.storage.jobs import JobStore
 from servefit.version import __version__
 
@@ -172,3 +173,9 @@ def test_nothing_is_announced_and_verbosity_stays_as_it_was(
         optuna.logging.set_verbosity(optuna.logging.INFO)
     assert capfd.readouterr() == ("", "")
     assert {record.name for record in caplog.records} <= {"servefit.search.storage.jobs"}
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/x", "a/b", "", ".hidden"])
+def test_the_folder_of_a_job_is_within_the_folder_of_jobs_whatever_an_order_calls_it(name: str) -> None:
+    with pytest.raises(SpecError, match="is not a name"):
+        job_folder(name)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servefit.aws.wire.errors import invalid
+from servefit.aws.endpoints.variables import (
+    BACKEND,
+    BASIS,
+    BATCH_DELAY,
+    MAX_BATCH,
+    MEASURED_AS,
+    check_container,
+)
 from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE, plain_name
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.results.recommendation import Basis
-
-BACKEND, MAX_BATCH, BATCH_DELAY = ("SERVEFIT_BACKEND", "SERVEFIT_MAX_BATCH", "SERVEFIT_BATCH_DELAY_US")
-"""servefit's own choices among the variables of a recommendation, which come back in the model that is deployed."""
-
-MEASURED_AS, BASIS = ("SERVEFIT_MEASURED_AS", "SERVEFIT_BASIS")
-"""What is said of the figures of a recommendation, where AWS has no place for it: which profile they are of, unless it
-is that of the instance type, and that they are predicted, unless they were measured."""
 
 _OPTIONS = {
     BACKEND: "--backend",
@@ -40,18 +40,34 @@ class Serving:
 
 
 def serving_command(
-    model: str, profile: str, variables: Mapping[str, str], *, name: str, trust_pickle: bool, trust_code: bool = False
+    model: str,
+    profile: str,
+    variables: Mapping[str, str],
+    *,
+    name: str,
+    trust_pickle: bool,
+    trust_code: bool = False,
+    allowed: Collection[str] = (),
 ) -> Serving:
     """Return the command that serves. A recommendation that was measured as another profile is served as that.
-    Variables of SageMaker's containers, which say how to run a script, are left out.
+    Variables of SageMaker's containers, which say how to run a script, are left out unless they are ``allowed``. Raises
+    SpecError for another that is neither on the list nor allowed: an endpoint that an earlier version made may have
+    one.
 
     Example:
         >>> serving = serving_command("m.ubj", "local-1c", {"SERVEFIT_BACKEND": "forest"}, name="m", trust_pickle=False)
-        >>> serving.arguments[3:]
+        >>> serving.arguments[4:]
         ['serve', '--model', 'm.ubj', '--profile', 'local-1c', '--name', 'm', '--port', '0', '--backend', 'forest']
     """
+    variables = {
+        name: value
+        for name, value in variables.items()
+        if name in allowed or plain_name(name) != name or not name.startswith("SAGEMAKER_")
+    }
+    check_container(variables, allowed)
     profile = variables.get(MEASURED_AS, profile)
-    command = [sys.executable, "-m", "servefit", "serve", "--model", model, "--profile", profile]
+    # -P: the folder that the server was started in may hold uploaded objects, and a numpy.py
+    command = [sys.executable, "-P", "-m", "servefit", "serve", "--model", model, "--profile", profile]
     command += ["--name", name, "--port", "0"]
     if trust_pickle:
         command.append("--trust-pickle")
@@ -60,7 +76,7 @@ def serving_command(
     environment = {}
     for variable, value in variables.items():
         plain = plain_name(variable)
-        if plain in (MEASURED_AS, BASIS) or plain.startswith("SAGEMAKER_") or (plain, value) == (BATCH_DELAY, "0"):
+        if plain in (MEASURED_AS, BASIS) or (plain, value) == (BATCH_DELAY, "0"):
             continue
         if plain in _OPTIONS:
             command += [_OPTIONS[plain], f"{value}us" if plain == BATCH_DELAY else value]
@@ -86,16 +102,3 @@ def variables_of(configuration: Configuration, *, measured_as: str | None, basis
     if basis != "measured":
         own[BASIS] = basis
     return own
-
-
-def refuse_loaders(variables: Iterable[str]) -> None:
-    """Raise ApiError for a variable that has a program load or run something: whoever may send requests would run code
-    with it."""
-    for name in variables:
-        if name.startswith(_LOADERS) or name in _RUNNERS:
-            raise invalid(f"The variable {name} is not taken: with it a process runs code of somebody else.")
-
-
-_LOADERS = ("LD_", "PYTHON", "GCONV_", "BASH_")
-_RUNNERS = frozenset({"PATH", "ENV", "HOME", "IFS", "SHELL", "TMPDIR", "SERVEFIT_HOME", "GLIBC_TUNABLES", "CC", "CXX"})
-"""Variables by which a dynamic linker, an interpreter or a shell finds code."""

@@ -8,12 +8,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.aws.endpoints.commands import serving_command
 from servefit.aws.state.resources import Missing
@@ -21,6 +21,7 @@ from servefit.errors import ServefitError
 from servefit.processes import living, mark_of
 
 if TYPE_CHECKING:
+    from servefit.aws.endpoints.commands import Serving
     from servefit.aws.state.resources import Resources
 
 KIND = "endpoint"
@@ -50,12 +51,19 @@ class EndpointHosts:
     """The processes of endpoints, whose messages are in folders below ``folder``, each under its name."""
 
     def __init__(
-        self, resources: Resources, folder: Path, *, trust_pickle: bool = False, trust_code: bool = False
+        self,
+        resources: Resources,
+        folder: Path,
+        *,
+        trust_pickle: bool = False,
+        trust_code: bool = False,
+        allowed: Collection[str] = (),
     ) -> None:
         self._resources = resources
         self._folder = folder
         self._trust_pickle = trust_pickle
         self._trust_code = trust_code
+        self._allowed = allowed
         self._lock = threading.Lock()
         self._hosts: dict[str, _Host] = {}
         self._to_begin: SimpleQueue[tuple[str, _Host] | None] = SimpleQueue()
@@ -108,9 +116,17 @@ class EndpointHosts:
             document = self._resources.get(KIND, name).document
             mark = document.get("Process")
             if mark is None or living(mark) is None:
-                mark = host.begin(
-                    document["Served"], name=name, trust_pickle=self._trust_pickle, trust_code=self._trust_code
+                served = document["Served"]
+                serving = serving_command(
+                    served["model"],
+                    served["profile"],
+                    served["environment"],
+                    name=name,
+                    trust_pickle=self._trust_pickle,
+                    trust_code=self._trust_code,
+                    allowed=self._allowed,
                 )
+                mark = host.begin(serving)
                 facts = {"Process": mark}
                 self._resources.change(KIND, name, lambda before: {**before, **facts})
             host.watch(mark)
@@ -129,16 +145,8 @@ class _Host:
         self._ended = False
         self.state = State(status="Creating")
 
-    def begin(self, served: Mapping[str, Any], *, name: str, trust_pickle: bool, trust_code: bool = False) -> str:
+    def begin(self, serving: Serving) -> str:
         """Begin the process, and return its mark."""
-        serving = serving_command(
-            served["model"],
-            served["profile"],
-            served["environment"],
-            name=name,
-            trust_pickle=trust_pickle,
-            trust_code=trust_code,
-        )
         self._folder.mkdir(parents=True, exist_ok=True)
         output, errors = self._folder / "stdout.txt", self._folder / "stderr.txt"
         output.unlink(missing_ok=True)

@@ -1,1 +1,2 @@
-"""The server: an ASGI application on uvicorn. ``application`` brings requests to services and answers back."""
+"""The server: an ASGI application on uvicorn. ``application`` brings requests to services and answers back, and
+``server`` has the limits of heads, connections and time."""

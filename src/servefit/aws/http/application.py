@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.aws.s3.documents import error_document
@@ -39,6 +40,17 @@ MOST_BODY_BYTES = 6 * 2**20
 
 MOST_INVOCATION_BYTES = 25 * 2**20
 """Of SageMaker's InvokeEndpoint, since 2024."""
+
+MAX_ARRIVING_BYTES = 2**26
+"""Of all bodies together that are on their way and whose signatures cannot be checked before they are there: ten of the
+longest of a job, or two of an invocation and some. Chosen, not measured."""
+
+MAX_SILENCE_S = 60.0
+"""A body of which nothing comes for so long is given up: nginx's client_body_timeout."""
+
+MAX_BODY_S = 60.0
+"""A body that is not there as a whole by then is given up, except for one that goes to a file as it comes: the longest
+would have come at 0.5 MB a second. Chosen, not measured."""
 
 _THREADS = 64
 """GetLogEvents waits in one of them, for as many jobs as somebody watches. Chosen, not measured."""
@@ -84,6 +96,7 @@ class Application:
         self._secret = secret
         self._hosts = hosts
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="operation")
+        self._arriving_bytes = 0
 
     def close(self) -> None:
         """Give up the threads; what runs in them is not waited for."""
@@ -110,9 +123,8 @@ class Application:
             await _send(answer, send, request_id, body=request.method != "HEAD", is_last=is_last)
             if is_last:
                 # A connection that is closed while its client still sends is reset, and the answer may be lost.
-                with suppress(TimeoutError, Disconnected):
-                    async with asyncio.timeout(_LINGER_S):
-                        await body.skip_all()
+                with suppress(Disconnected):
+                    await body.skip_all()
                 await send({"type": "http.response.body", "body": b""})
         finally:
             if isinstance(answer, FileAnswer):
@@ -126,13 +138,12 @@ class Application:
         try:
             self._refuse_web_pages(request)
             if where.service != "s3" or (request.is_form and not where.is_sure):
-                request = await _with_body(request, chunks, where)
+                self._check(request, where, head_alone=True)
+                request = await self._with_body(request, chunks, where)
                 chunks = _one(request.body)
                 if request.is_form:  # only a form says more than the headers
                     where = await self._in_thread(lambda: destination(request))
-            if self._secret is not None:
-                secret = self._secret
-                await self._in_thread(lambda: secret.check(request, signed_for(where.service)))
+            await self._in_thread(lambda: self._check(request, where))
             if where.service == "s3":
                 return await self._s3.answer(request, chunks)
             if where.service == "sagemaker-runtime":
@@ -150,6 +161,11 @@ class Application:
             _log.exception("%s %s", where.service, where.operation or request.path)
             text = str(error) if isinstance(error, ServefitError) else "the server failed; its log says how"
             return _error(ApiError("InternalFailure", text, status=500), request, where, request_id)
+
+    def _check(self, request: HttpRequest, where: Destination, *, head_alone: bool = False) -> None:
+        """Raise ApiError for a request that is not signed, where the server has a secret."""
+        if self._secret is not None:
+            self._secret.check(request, signed_for(where.service), head_alone=head_alone)
 
     def _refuse_web_pages(self, request: HttpRequest) -> None:
         """Raise ApiError for what a browser sends for a page of somebody else: no client of AWS sends an origin, and
@@ -171,6 +187,26 @@ class Application:
         result = operation(Call(given=given, region=where.region, account=self._account))
         return write_answer(service, model, result, request, request_id=request_id)
 
+    async def _with_body(self, request: HttpRequest, chunks: AsyncIterator[bytes], where: Destination) -> HttpRequest:
+        """Return a request with its body. Raises ApiError for one that is too long or too slow, and while the bodies of
+        others take all the memory that there is for them."""
+        most = MOST_INVOCATION_BYTES if where.service == "sagemaker-runtime" else MOST_BODY_BYTES
+        body = bytearray()
+        try:
+            async with asyncio.timeout(MAX_BODY_S):
+                async for chunk in chunks:
+                    body += chunk
+                    self._arriving_bytes += len(chunk)
+                    if len(body) > most:
+                        raise ApiError("RequestEntityTooLarge", f"the body has more than {most} bytes", status=413)
+                    if self._arriving_bytes > MAX_ARRIVING_BYTES:
+                        raise ApiError("ServiceUnavailable", "too many bodies are on their way; try again", status=503)
+        except TimeoutError as error:
+            raise _too_slow() from error
+        finally:
+            self._arriving_bytes -= len(body)
+        return replace(request, body=bytes(body))
+
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
@@ -186,21 +222,17 @@ async def _one(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
-async def _with_body(request: HttpRequest, chunks: AsyncIterator[bytes], where: Destination) -> HttpRequest:
-    """Return a request with its body. Raises ApiError for one that is too long."""
-    most = MOST_INVOCATION_BYTES if where.service == "sagemaker-runtime" else MOST_BODY_BYTES
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > most:
-            raise ApiError("RequestEntityTooLarge", f"the body has more than {most} bytes", status=413)
-    return HttpRequest(
-        method=request.method, path=request.path, query=request.query, headers=request.headers, body=bytes(body)
+def _too_slow() -> ApiError:
+    """Return the error for a client that takes too long, in the words of S3, after which botocore tries again."""
+    return ApiError(
+        "RequestTimeout",
+        "Your socket connection to the server was not read from or written to within the timeout period.",
     )
 
 
 class _Body:
-    """The body of a request as it comes. Whoever iterates over it gets Disconnected where the client goes away.
+    """The body of a request as it comes. Whoever iterates over it gets Disconnected where the client goes away, and
+    ApiError where it sends nothing for too long.
 
     Where an answer is sent before it is over, what is left of it would be taken for the next request.
     """
@@ -212,7 +244,11 @@ class _Body:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while not self.is_over:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(MAX_SILENCE_S):
+                    message = await self._receive()
+            except TimeoutError as error:
+                raise _too_slow() from error
             self._waits_to_be_asked = False
             if message["type"] == "http.disconnect":
                 raise Disconnected
@@ -223,19 +259,22 @@ class _Body:
     async def skip_rest(self) -> None:
         """Take what is left and not much, so that the client can read the answer and use its connection again. A client
         that waits to be asked for its body does not send it."""
-        if self._waits_to_be_asked:
-            return
         skipped = 0
-        async for chunk in self:
-            skipped += len(chunk)
-            if skipped >= _MOST_SKIPPED_BYTES:
-                return
+        if not self._waits_to_be_asked:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_S):
+                    async for chunk in self:
+                        skipped += len(chunk)
+                        if skipped >= _MOST_SKIPPED_BYTES:
+                            return
 
     async def skip_all(self) -> None:
-        """Take all that is left, if the client sends it by itself."""
+        """Take all that comes in the next seconds, if the client sends it by itself."""
         if not self._waits_to_be_asked:
-            async for _ in self:
-                pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_S):
+                    async for _ in self:
+                        pass
 
 
 async def _send(answer: HttpAnswer | FileAnswer, send: Send, request_id: str, *, body: bool, is_last: bool) -> None:

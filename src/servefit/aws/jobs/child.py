@@ -40,7 +40,8 @@ class JobProcess:
             return cls(files, mark, None)
         with (files.folder / "stderr.txt").open("ab") as errors:
             begun = subprocess.Popen(
-                [sys.executable, "-m", module, str(files.folder)],
+                # -P: the folder that the server was started in may hold uploaded objects, and a numpy.py
+                [sys.executable, "-P", "-m", module, str(files.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

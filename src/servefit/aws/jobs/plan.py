@@ -17,7 +17,13 @@ from servefit.checks import check_above_zero
 from servefit.profiler.defaults import TIMEOUT_S
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
-from servefit.search.request.job_request import EnvironmentRange, JobRequest, parse_flat_invocations, plain_name
+from servefit.search.request.job_request import (
+    EnvironmentRange,
+    JobRequest,
+    check_variable,
+    parse_flat_invocations,
+    plain_name,
+)
 from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 
@@ -32,7 +38,8 @@ if TYPE_CHECKING:
 class JobSettings:
     """How all jobs of a server are carried out: with these ``profiles`` in place of instance types, these ``prices`` of
     instance types, durations multiplied by ``time_scale``, models that may be pickles with ``trust_pickle`` and scripts
-    that may be run with ``trust_code``, and disturbed measurements that count with ``allow_noise``."""
+    that may be run with ``trust_code``, disturbed measurements that count with ``allow_noise``, and ``allow_env`` as
+    variables that requests may set beside those of the list."""
 
     profiles: Mapping[str, str] = field(default_factory=dict)
     prices: Mapping[str, KnownPrice] = field(default_factory=dict)
@@ -40,10 +47,13 @@ class JobSettings:
     trust_pickle: bool = False
     trust_code: bool = False
     allow_noise: bool = False
+    allow_env: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise SpecError for a factor that is not above zero."""
+        """Raise SpecError for a factor that is not above zero, and for what is not the name of a variable."""
         check_above_zero("time_scale", self.time_scale)
+        for name in self.allow_env:
+            check_variable("allow_env", name)
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,8 +72,8 @@ def server_for_programs(options: Mapping[str, Sequence[str]], *, secret: str | N
             yield ServerUse(variables=client_variables(address, folder=folder, secret=secret), handle=use.handle)
         finally:
             if begun is not None and use.is_last():
-                begun[0].terminate()
-                begun[0].wait()
+                with begun[0] as server:
+                    server.terminate()
 
 
 def _running(holder: str | None, options: Mapping[str, Sequence[str]]) -> str:
@@ -102,7 +102,7 @@ def _begin(options: Mapping[str, Sequence[str]]) -> tuple[subprocess.Popen[str],
     program. Raises NotStarted."""
     words = [word for given in ({"--port": ["--port=0"]} | dict(options)).values() for word in given]
     server = subprocess.Popen(
-        [sys.executable, "-m", "servefit", "api", *words, "--until-unused"],
+        [sys.executable, "-P", "-m", "servefit", "api", *words, "--until-unused"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

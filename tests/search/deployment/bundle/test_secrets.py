@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from base64 import b64decode, b64encode
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,6 @@ def test_the_image_holds_none_and_is_told_them_when_it_runs(bundle: Bundle) -> N
     ignored = (bundle.folder / ".dockerignore").read_text().splitlines()
     assert {"secrets.env", "secret.yaml"} <= set(ignored)
     assert not [name for line in dockerfile(bundle)["COPY"] for name in line.split() if "secret" in name]
-    assert "--env API_TOKEN --env MINE " in (bundle.folder / "Dockerfile").read_text().splitlines()[1]
 
 
 @pytest.mark.parametrize("name", ["kserve.yaml", "kubernetes.yaml"])
@@ -118,6 +118,26 @@ def test_pods_find_them_in_a_secret_of_the_cluster(bundle: Bundle, name: str) ->
     for variable in VALUES:
         assert variables[variable] == {"valueFrom": {"secretKeyRef": {"name": "fraud-v2-env", "key": variable}}}
     assert variables["GREETING"] == {"value": "hello"}
+
+
+def test_variables_beside_the_list_are_left_to_the_machine_that_starts_it(bundle: Bundle) -> None:
+    assert "--env GREETING --env API_TOKEN --env MINE " in (bundle.folder / "Dockerfile").read_text().splitlines()[1]
+    assert "names GREETING, which may do more than tune: set them here" in (bundle.folder / "README.md").read_text()
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "servefit.serving", bundle.folder / "endpoint.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "'GREETING' is not on the list" in ended.stderr
+    assert "set GREETING in the environment that the endpoint is started in" in ended.stderr
+
+
+def test_a_profile_of_a_shared_database_adds_no_line_to_the_unit(export: Export, deployable: Deployable) -> None:
+    name = "small\n[Service]\nExecStartPre=+/bin/true"
+    with pytest.raises(SpecError, match="is not a name of one line"):
+        export(of=replace(deployable, profile=replace(deployable.profile, name=name)))
 
 
 def test_a_secret_that_no_shell_could_set_is_refused(export: Export, deployable: Deployable) -> None:

@@ -12,9 +12,11 @@ from tests.search.jobs.conftest import QUICK
 from tests.search.jobs.lifecycle.conftest import ONE_TEST, AfterTest, Listener, interrupt
 
 import servefit
-from servefit.backends.model import Model
+from servefit.backends.model import Format, Model
+from servefit.backends.quality.limits import PrecisionLimits, QualityLimit
 from servefit.backends.secret import revealed
-from servefit.errors import CorruptModel, HostMismatch, SpecError
+from servefit.errors import CorruptModel, HostMismatch, ModelError, SpecError
+from servefit.search.deployment.deployable import deployable, deployable_of_job
 from servefit.search.jobs.job import JobInterrupted
 from servefit.search.jobs.lifecycle import load_job, resume_job, stop_job
 from servefit.search.optimizer.progress import SilentProgress
@@ -133,6 +135,51 @@ def test_a_job_with_a_secret_goes_on_where_it_is_known_and_teaches_later_jobs_no
     assert second.best is not None
     assert revealed(second.best.environment)["API_TOKEN"] == "another"
     assert not any("earlier jobs" in warning for warning in second.warnings)
+
+
+def test_a_job_of_a_shared_database_sets_no_variable_that_nobody_here_named(
+    finished: RecommendationJob, tmp_path: Path
+) -> None:
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    forged = servefit.EnvironmentRange(variable="OPENSSL_CONF", values=("x.cnf",))
+    with JobStore.open(shared) as store:
+        for name, environment, variable in (("asked", (forged,), "OPENSSL_CONF"), ("measured", (), "LD_AUDIT")):
+            request = replace(finished.request, name=name, environment=environment)
+            log = store.create(replace(finished.header, request=request))
+            trial = finished.trials[0]
+            configuration = replace(trial.configuration, environment=((variable, "x.cnf"),))
+            with log.owned():
+                step = log.begin("load_test", "xgboost", configuration)
+                log.finish(step, status="COMPLETED", result=replace(trial, configuration=configuration))
+    with pytest.raises(SpecError, match=r"'OPENSSL_CONF' is not on the list .* --allow-env OPENSSL_CONF"):
+        deployable_of_job("asked", storage=shared)
+    with pytest.raises(SpecError, match="'OPENSSL_CONF' is not on the list"):
+        deployable(load_job("asked", storage=shared).recommendations[0], finished.header.model, finished.header.host)
+    allowed = deployable_of_job("asked", storage=shared, allowed=("OPENSSL_CONF",))
+    assert allowed.configuration.environment == (("OPENSSL_CONF", "x.cnf"),)
+    for name, variable in (("asked", "OPENSSL_CONF"), ("measured", "LD_AUDIT")):
+        with pytest.raises(SpecError, match=f"'{variable}' is not on the list .* --allow-env {variable}"):
+            resume_job(name, progress=SilentProgress(), storage=shared)
+    with pytest.raises(SpecError, match="payload"):  # it is taken up, and the rows are not on this machine
+        resume_job("measured", progress=SilentProgress(), storage=shared, allowed=("LD_AUDIT",))
+
+
+def test_a_job_of_a_shared_database_runs_no_code_that_nobody_here_trusted(
+    finished: RecommendationJob, tmp_path: Path
+) -> None:
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    quality = QualityLimit(source="labels.csv", metric="own:score", drop=0.1, labels=(1.0, 0.0))
+    own_metric = PrecisionLimits(allowed=("int8",), quality=quality)
+    pickled = replace(finished.header.model, format=Format.PICKLE)
+    metric = replace(finished.request, name="metric", precision=own_metric)
+    with JobStore.open(shared) as store:
+        store.create(replace(finished.header, request=metric))
+        store.create(replace(finished.header, request=replace(finished.request, name="pickle"), model=pickled))
+    with pytest.raises(SpecError, match="metric: 'own:score' is a function"):
+        resume_job("metric", progress=SilentProgress(), storage=shared)
+    # The same content is kept here, and was opened as what it is.
+    with pytest.raises(ModelError, match=r"runs code, and it was never opened here; .* --trust-pickle"):
+        resume_job("pickle", progress=SilentProgress(), storage=shared)
 
 
 def test_a_job_on_a_network_whose_inputs_were_not_known_then_is_read_but_not_taken_up(

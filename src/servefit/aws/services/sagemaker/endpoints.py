@@ -7,14 +7,14 @@ for its data on that instance type, or else the backend of its own library.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.endpoints.commands import BACKEND, MEASURED_AS, refuse_loaders
 from servefit.aws.endpoints.hosts import KIND
 from servefit.aws.endpoints.invocations import Variant
+from servefit.aws.endpoints.variables import BACKEND, MEASURED_AS, refuse_variables
 from servefit.aws.services.pages import listed
 from servefit.aws.services.sagemaker.models import container_of
 from servefit.aws.services.sagemaker.packages import data_of
@@ -55,6 +55,7 @@ class Endpoints:
         measured_best: Gives the variables of the best that was measured for the data in a file, as it is now, on an
             instance type; none where nothing was.
         types: Gives the profiles that are served as in place of instance types.
+            allowed: Variables that a model may set beside those of the list.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Endpoints:
         file_of: Callable[[str], Path],
         measured_best: Callable[[Path, str], Mapping[str, str]],
         types: InstanceTypes,
+        allowed: Collection[str],
     ) -> None:
         self._resources = resources
         self._hosts = hosts
@@ -77,6 +79,7 @@ class Endpoints:
         self._file_of = file_of
         self._measured_best = measured_best
         self._types = types
+        self._allowed = allowed
 
     @property
     def operations(self) -> Operations:
@@ -97,9 +100,10 @@ class Endpoints:
         container = container_of(self._models.find(variant["ModelName"]))
         url, variables = data_of(container, self._packages, about=f"Model {variant['ModelName']}")
         instance_type, model = variant["InstanceType"], self._file_of(url)
-        refuse_loaders(variables)
         if BACKEND not in variables:
             variables = {**self._measured_best(model, instance_type), **variables}
+        # Those of a model that an earlier version made have not been looked at.
+        refuse_variables({"Environment": variables}, self._allowed)
         measured = self._types.find(instance_type)
         if measured.reason is not None and MEASURED_AS not in variables:
             raise invalid(f"{instance_type} cannot be served here: {measured.reason}.")

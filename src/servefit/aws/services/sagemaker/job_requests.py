@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from servefit.aws.endpoints.commands import refuse_loaders
 from servefit.aws.wire.errors import invalid
 from servefit.errors import SpecError
 from servefit.search.request.job_request import check_name
@@ -36,7 +35,6 @@ def check_request(given: Mapping[str, Any]) -> None:
     for each in configurations:
         if ("InstanceType" in each) == ("ServerlessConfig" in each):
             raise invalid("Exactly one of InstanceType and ServerlessConfig must be given in an EndpointConfiguration.")
-    refuse_loaders(_variables(configurations))
     if "TrafficPattern" in asked:
         _check_traffic(asked["TrafficPattern"])
     for each in given.get("StoppingConditions", {}).get("ModelLatencyThresholds", ()):
@@ -69,9 +67,3 @@ def _require(given: Mapping[str, Any], *names: str) -> None:
     for name in names:
         if name not in given:
             raise invalid(f"{name} must be given.")
-
-
-def _variables(configurations: Any) -> Iterator[str]:
-    for each in configurations:
-        for one in each.get("EnvironmentParameterRanges", {}).get("CategoricalParameterRanges", ()):
-            yield one["Name"]

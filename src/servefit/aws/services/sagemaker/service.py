@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from servefit.aws.endpoints.variables import refuse_variables
 from servefit.aws.services.sagemaker.endpoint_configurations import EndpointConfigurations
 from servefit.aws.services.sagemaker.endpoints import Endpoints
 from servefit.aws.services.sagemaker.instance_types import InstanceTypes
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from servefit.aws.jobs.own_job import OwnJobs
     from servefit.aws.jobs.plan import JobSettings
     from servefit.aws.jobs.queue import JobQueue
-    from servefit.aws.services.call import Operations
+    from servefit.aws.services.call import Call, Operation, Operations
     from servefit.aws.state.resources import Resources
     from servefit.profiler.machine.host import Host
 
@@ -75,7 +77,9 @@ class SageMaker:
             file_of=file_of,
             measured_best=self._jobs.best_for,
             types=InstanceTypes(settings.profiles, host),
+            allowed=settings.allow_env,
         )
+        self._allowed = settings.allow_env
 
     def prepare(self, files: JobFiles, is_wanted: Callable[[], bool]) -> None:
         """Find out, when a job has its turn, whether its data can be there and where its endpoint is."""
@@ -84,8 +88,8 @@ class SageMaker:
 
     @property
     def operations(self) -> Operations:
-        """The operations by name."""
-        return {
+        """The operations by name, each of which refuses variables that a container may not have."""
+        operations = {
             **self._models.operations,
             **self._instant.operations,
             **self._groups.operations,
@@ -96,3 +100,9 @@ class SageMaker:
             **self._tags.operations,
             "ListModelMetadata": model_metadata,
         }
+        return {name: partial(_checked, operation, self._allowed) for name, operation in operations.items()}
+
+
+def _checked(operation: Operation, allowed: Collection[str], call: Call) -> Mapping[str, Any]:
+    refuse_variables(call.given, allowed)
+    return operation(call)
