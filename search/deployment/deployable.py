@@ -32,7 +32,8 @@ class Deployable:
     """One model, compiled, in one configuration, and the instances that it is to run on.
 
     ``host`` is where the configuration was measured, or this one where it was not. ``used_bytes`` is the memory that
-    its processes were measured to take, None where nothing was. ``notes`` say what to know before relying on it.
+    its processes were measured to take, None where nothing was. ``job`` is the recommendation, "JOB/ID", empty where
+    there is none. ``notes`` say what to know before relying on it.
     """
 
     model: Model
@@ -42,6 +43,7 @@ class Deployable:
     instances: int = 1
     host: Host
     used_bytes: int | None = None
+    job: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,7 +59,7 @@ class Deployable:
         from servefit.profiler.drivers.hosted_endpoint import endpoint_config
 
         config = endpoint_config(self.configuration, self.artifact, self.model.signature, name=name or self.name)
-        return replace(config, host=host, port=port, limits=limits or config.limits)
+        return replace(config, host=host, port=port, limits=limits or config.limits, job=self.job)
 
 
 def deployable_of_job(address: str, *, storage: str | None = None) -> Deployable:
@@ -93,7 +95,11 @@ def deployable_of_recommendation(job: RecommendationJob, recommendation_id: str 
     """
     recommendation = job.recommendation(recommendation_id)
     found = deployable(recommendation, job.model, job.host)
-    return replace(found, notes=tuple(_notes(job, recommendation, found.artifact)))
+    return replace(
+        found,
+        job=f"{job.name}/{recommendation.id}",
+        notes=tuple(_notes(job, recommendation, found.artifact)),
+    )
 
 
 def deployable(recommendation: Recommendation, model: Model, host: Host) -> Deployable:

@@ -29,7 +29,8 @@ _MEBIBYTE = 2**20
 class Contents:
     """``config`` is the endpoint as the bundle describes it, without the ``secrets`` of its environment. ``cpus`` are
     those of the envelope on the host where it was measured, ``pins`` the lines of requirements.lock, and ``model_file``
-    is the name of the model in ``model/``."""
+    is the name of the model in ``model/``. ``version`` is that of the bundle by its SHA256SUMS, empty until it has
+    them."""
 
     deployable: Deployable
     config: EndpointConfig
@@ -37,6 +38,7 @@ class Contents:
     cpus: tuple[int, ...]
     pins: tuple[str, ...]
     model_file: str
+    version: str = ""
 
     @property
     def label(self) -> str:
@@ -50,13 +52,18 @@ class Contents:
 
     @property
     def image(self) -> str:
-        """The image, tagged by the content of the model."""
-        return f"{self.label}:{self.deployable.model.digest[:12]}"
+        """The image, tagged by the version of the bundle."""
+        return f"{self.label}:{self.version}"
 
     @property
     def folder(self) -> str:
-        """The folder in which the unit of systemd and the image have the bundle."""
+        """The folder in which the image has the bundle, and a machine its versions."""
         return f"/opt/servefit/{self.label}"
+
+    @property
+    def current(self) -> str:
+        """The link to the version of the bundle that a machine runs."""
+        return f"{self.folder}/current"
 
     @property
     def on_gpu(self) -> bool:

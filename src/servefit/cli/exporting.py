@@ -110,6 +110,7 @@ def export(
         "max_batch": config.max_batch,
         "batch_delay_us": config.batch_delay_us,
         "model_digest": config.artifact.model_digest,
+        "version": bundle.contents.version,
         "image": bundle.contents.image,
         "requirements": list(bundle.contents.pins),
         "hashed": bundle.lock.reason is None,

@@ -77,6 +77,7 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
 
     ``workers`` processes have one predictor each, of ``settings``. A call joins up to ``max_batch`` requests, and the
     first of fewer waits up to ``batch_delay_us`` for others. ``loader`` ("package.module:function") opens the artifact.
+    ``job`` is the recommendation that it serves, "JOB/ID"; empty for a model that somebody chose to serve like this.
     """
 
     schema: int = SCHEMA
@@ -92,6 +93,7 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     limits: Limits = Limits()
     loader: str = BACKEND_LOADER
+    job: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
