@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from servefit.backends.environment import worker_environment
 from servefit.backends.model.names import label_of
 from servefit.backends.types import Target
+from servefit.search.deployment.bundle.pythons import Pythons
 
 if TYPE_CHECKING:
     from servefit.search.deployment.deployable import Deployable
@@ -29,8 +30,8 @@ _MEBIBYTE = 2**20
 class Contents:
     """``config`` is the endpoint as the bundle describes it, without the ``secrets`` of its environment. ``cpus`` are
     those of the envelope on the host where it was measured, ``pins`` the lines of requirements.lock, and ``model_file``
-    is the name of the model in ``model/``. ``version`` is that of the bundle by its SHA256SUMS, empty until it has
-    them."""
+    is the name of the model in ``model/``. It runs on ``pythons``. ``version`` is that of the bundle by its SHA256SUMS,
+    empty until it has them."""
 
     deployable: Deployable
     config: EndpointConfig
@@ -38,6 +39,7 @@ class Contents:
     cpus: tuple[int, ...]
     pins: tuple[str, ...]
     model_file: str
+    pythons: Pythons = field(default_factory=lambda: Pythons.exporting("its packages were not looked for yet"))
     version: str = ""
 
     @property

@@ -21,6 +21,7 @@ from servefit.profiler.machine.cpus import choose_cpus
 from servefit.search.deployment.bundle import container, kubernetes
 from servefit.search.deployment.bundle.contents import PORT, Contents
 from servefit.search.deployment.bundle.lock import Lock
+from servefit.search.deployment.bundle.pythons import pythons
 from servefit.search.deployment.bundle.readme import readme
 from servefit.search.deployment.bundle.requirements import requirements
 from servefit.search.deployment.bundle.secret_files import (
@@ -147,11 +148,12 @@ def _write_files(contents: Contents, folder: Path, *, wheels: bool) -> tuple[Con
         lock = Lock.of_wheels(contents.pins, folder / "wheels")
     else:
         lock = Lock.of_indexes(contents.pins)
+    contents = replace(contents, pythons=pythons(deployable.artifact, contents.pins, lock.files, lock.reason))
     shutil.copytree(deployable.artifact.folder, folder / "artifact", copy_function=shutil.copyfile)
     (folder / "model").mkdir()
     copy_kept(deployable.model, folder / "model" / contents.model_file)
     _copy_servefit(folder / "lib" / "servefit")
-    _write(folder, {"run": run_script(contents.secrets), "requirements.lock": lock.text})
+    _write(folder, {"run": run_script(contents.secrets, contents.pythons), "requirements.lock": lock.text})
     (folder / _DESCRIPTION).write_bytes(contents.config.document())
     found = sums(folder)
     contents = replace(contents, version=version_of(found))

@@ -113,10 +113,13 @@ def export(
         "version": bundle.contents.version,
         "image": bundle.contents.image,
         "requirements": list(bundle.contents.pins),
+        "pythons": list(bundle.contents.pythons.versions),
+        "no_other_python": bundle.contents.pythons.reason or None,
         "hashed": bundle.lock.reason is None,
         "size_bytes": bundle.size_bytes,
         "start": str(output / "run"),
     }
     shown = {name: value for name, value in document.items() if name not in ("schema", "requirements")}
+    shown["pythons"] = bundle.contents.pythons.text
     rows = [[name.replace("_", " "), value] for name, value in shown.items()]
     emit(Table(columns=("property", "value"), rows=rows), document, form)
