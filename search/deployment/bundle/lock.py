@@ -26,8 +26,8 @@ REMEDY = "export again where pip reaches its package index, or with --wheels"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """``pins`` are the lines without digests. ``hashes`` are the digests of each, ``files`` the names of its files; none
-    where ``reason`` says why."""
+    """``pins`` are the lines without digests. Each has ``hashes``, the digests of its ``files``, which are there by
+    name; none where ``reason`` says why."""
 
     pins: tuple[str, ...]
     hashes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

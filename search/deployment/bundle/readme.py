@@ -46,12 +46,12 @@ It listens on 127.0.0.1:{port}, unless `--host` and `--port` say otherwise. By i
 
     taskset --cpu-list {cpus} ./run --port 9000
 
+    curl http://127.0.0.1:{port}/v2/models/{name}
+    curl -H 'Content-Type: {content_type}' --data '{body}' http://127.0.0.1:{port}/invocations
+
 The next version of the bundle goes into another folder, and never over one that runs. A running endpoint keeps to its
 own folder, also for workers that it starts again. To update, make the environment of the new one (`./run install`), end
 the old endpoint with SIGTERM, which answers what it has accepted, and start the new one; to roll back, start the old.
-
-    curl http://127.0.0.1:{port}/v2/models/{name}
-    curl -H 'Content-Type: {content_type}' --data '{body}' http://127.0.0.1:{port}/invocations
 
 There is no authentication and no TLS: put something in front of it before it listens beyond its machine.
 
@@ -61,8 +61,8 @@ There is no authentication and no TLS: put something in front of it before it li
     sudo cp -r . {folder}/{version}
     sudo {folder}/{version}/run install
 
-This version is now beside those before it, {folder} has a folder for each, and nothing that runs was touched. The
-link `current` is what the unit starts. To update to this version:
+Each version has a folder of its own there, so that nothing that runs is written over. The unit starts what the link
+`current` points at. To update to this version:
 
     sudo ln -sfn {version} {folder}/next && sudo mv -T {folder}/next {current}
     sudo cp {current}/{label}.service /etc/systemd/system/
