@@ -90,7 +90,7 @@ def _against(minor: int, artifact: Artifact, pins: Sequence[str], wheels: Mappin
     for pin, name in zip(pins, pinned, strict=True):
         if not any(_tags_of(file) & tags for file in wheels[pin]):
             return f"{pin} has no wheel for Python {version} on this platform"
-        if not SpecifierSet(metadata.metadata(name).get("Requires-Python") or "").contains(f"{version}.0"):
+        if not SpecifierSet(metadata.metadata(name).json.get("requires_python", "")).contains(f"{version}.0"):
             return f"{pin} does not admit Python {version}"
     for name, needed, wanted in depends_on(pinned, artifact, version):
         if not SpecifierSet(wanted).contains(pinned.get(needed, "0"), prereleases=True) or needed not in pinned:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
             program = [sys.executable, imitated_endpoint.__file__, name, str(SLOW_S if name == SLOW else 0.0)]
             stack.enter_context(running(made.hosts[name].command(*program)))
         for name in (QUICK, SLOW, SILENT):
-            eventually(lambda name=name: answers(made.hosts[name].address, imitated_endpoint.PORT))
+            eventually(partial(answers, made.hosts[name].address, imitated_endpoint.PORT))
         yield made
 
 
@@ -90,7 +91,7 @@ def balancers(site: Network, hosts: Sequence[str], folder: Path) -> Iterator[Map
             file.write_text(BALANCERS[name].configure("fraud", servers, port=port, answer_s=60))
             stack.enter_context(running(site.hosts[FRONT].command(*command(name, file))))
         for port in ports.values():
-            eventually(lambda port=port: answers(site.hosts[FRONT].address, port))
+            eventually(partial(answers, site.hosts[FRONT].address, port))
         yield ports
 
 
