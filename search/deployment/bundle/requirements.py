@@ -134,7 +134,7 @@ def depends_on(pinned: Mapping[str, str], artifact: Artifact, python: str) -> It
 
     alone = {_canonical(name) for name in _backend_distributions(artifact)} if _is_alone(artifact) else set()
     environment = {"extra": "", "python_version": python, "python_full_version": f"{python}.0"}
-    for name in pinned.keys() - alone:
+    for name in sorted(pinned.keys() - alone):
         for requirement in map(Requirement, metadata.distribution(name).requires or ()):
             if requirement.marker is None or requirement.marker.evaluate(environment):
                 yield name, _canonical(requirement.name), str(requirement.specifier)
