@@ -85,7 +85,7 @@ def _nginx(servers: Sequence[Server]) -> Iterator[int]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = folder / "nginx.conf"
-        file.write_text(nginx_configuration("counted", servers, port=port))
+        file.write_text(nginx_configuration("counted", servers, port=port, answer_s=60))
         command = [program, "-e", "stderr", "-g", f"daemon off; pid {folder / 'pid'};", "-p", name, "-c", str(file)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:

@@ -34,7 +34,8 @@ class Deployable:
 
     ``host`` is where the configuration was measured, or this one where it was not. ``used_bytes`` is the memory that
     its processes were measured to take, None where nothing was. ``rows_together`` says that the prediction of a row
-    depends on the others of its request. ``notes`` say what to know before relying on it.
+    depends on the others of its request. ``job`` is the recommendation, "JOB/ID", empty where there is none. ``notes``
+    say what to know before relying on it.
     """
 
     model: Model
@@ -45,6 +46,7 @@ class Deployable:
     host: Host
     used_bytes: int | None = None
     rows_together: bool = False
+    job: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -60,7 +62,14 @@ class Deployable:
         from servefit.profiler.drivers.hosted_endpoint import endpoint_config
 
         config = endpoint_config(self.configuration, self.artifact, self.model.signature, name=name or self.name)
-        return replace(config, host=host, port=port, limits=limits or config.limits, rows_together=self.rows_together)
+        return replace(
+            config,
+            host=host,
+            port=port,
+            limits=limits or config.limits,
+            rows_together=self.rows_together,
+            job=self.job,
+        )
 
 
 def deployable_of_job(address: str, *, storage: str | None = None, allowed: Collection[str] = ()) -> Deployable:
@@ -97,7 +106,11 @@ def deployable_of_recommendation(job: RecommendationJob, recommendation_id: str 
     """
     recommendation = job.recommendation(recommendation_id)
     found = deployable(recommendation, job.model, job.host)
-    return replace(found, notes=tuple(_notes(job, recommendation, found.artifact)))
+    return replace(
+        found,
+        job=f"{job.name}/{recommendation.id}",
+        notes=tuple(_notes(job, recommendation, found.artifact)),
+    )
 
 
 def deployable(recommendation: Recommendation, model: Model, host: Host) -> Deployable:

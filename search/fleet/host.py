@@ -19,11 +19,13 @@ Drained: it gets no more orders. Silent: its agent was not heard of for a while.
 class FleetHost(Stored, frozen=True, kw_only=True):
     """A host under the ``name`` of its agent. ``labels`` are what it is chosen by, ``cost`` what its owner pays, by
     key (see ``AgentOptions``). ``allows`` are the environment variables that its agent lets a job set besides the usual
-    ones. ``schema`` is that of the fleet's tables, ``servefit`` the version of the agent."""
+    ones. Balancers reach its endpoints at ``address``, with or without a port; it is empty where the agent has none.
+    ``schema`` is that of the fleet's tables, ``servefit`` the version of the agent."""
 
     name: str
     host: Host
     facts: HostFacts
+    address: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     cost: tuple[tuple[str, float | str], ...] = ()
     trust_pickle: bool = False

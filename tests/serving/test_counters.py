@@ -14,6 +14,7 @@ from tests.serving.conftest import described
 from servefit.serving.counters import Counters
 from servefit.serving.messages import LATENCY_BOUNDS_NS
 from servefit.serving.metrics import Metrics
+from servefit.version import __version__
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -90,12 +91,21 @@ def test_prometheus_reads_what_is_shown(view: View) -> None:
         counters.of_worker(0).called(2, [1 * US, 0], taken_ns=taken_us * US, ended_ns=1)
         counters.of_worker(0).answered((taken_us + 12) * US)
         counters.of_worker(0).replied(200)
-    reply = Metrics(described({}, {}), counters).reply()
+    reply = Metrics(described({}, {}, workers=3, max_batch=4, job="fraud/3f2a"), counters).reply()
     assert reply.content_type.startswith(b"text/plain; version=")
     families = {family.name: family for family in text_string_to_metric_families(reply.body.decode())}
     assert all(family.documentation for family in families.values())
     assert families["servefit_replies"].samples[0].labels == {"status": "200"}
-    assert families["servefit_endpoint_info"].samples[0].labels["backend"] == "obedient"
+    (info,) = families["servefit_endpoint_info"].samples
+    told = {
+        "backend": "obedient",
+        "workers": "3",
+        "threads": "1",
+        "max_batch": "4",
+        "batch_delay_us": "0",
+        "target": "cpu",
+    }
+    assert {**told, "job": "fraud/3f2a", "servefit": __version__}.items() <= info.labels.items()
     assert families["servefit_workers"].samples[0].value == 1
     assert families["servefit_worker_restarts"].samples[0].value == 2
     assert families["servefit_worker_hangs"].samples[0].value == 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from servefit.backends.allowed_variables import ALLOWED
 from servefit.backends.environment import worker_environment
 from servefit.backends.model.names import label_of
 from servefit.backends.types import Target
+from servefit.search.deployment.bundle.pythons import Pythons
 
 if TYPE_CHECKING:
     from servefit.search.deployment.deployable import Deployable
@@ -30,7 +31,8 @@ _MEBIBYTE = 2**20
 class Contents:
     """``config`` is the endpoint as the bundle describes it, without the ``secrets`` of its environment. ``cpus`` are
     those of the envelope on the host where it was measured, ``pins`` the lines of requirements.lock, and ``model_file``
-    is the name of the model in ``model/``."""
+    is the name of the model in ``model/``. It runs on ``pythons``. ``version`` is that of the bundle by its SHA256SUMS,
+    empty until it has them."""
 
     deployable: Deployable
     config: EndpointConfig
@@ -38,6 +40,8 @@ class Contents:
     cpus: tuple[int, ...]
     pins: tuple[str, ...]
     model_file: str
+    pythons: Pythons = field(default_factory=lambda: Pythons.exporting("its packages were not looked for yet"))
+    version: str = ""
 
     @property
     def label(self) -> str:
@@ -51,13 +55,18 @@ class Contents:
 
     @property
     def image(self) -> str:
-        """The image, tagged by the content of the model."""
-        return f"{self.label}:{self.deployable.model.digest[:12]}"
+        """The image, tagged by the version of the bundle."""
+        return f"{self.label}:{self.version}"
 
     @property
     def folder(self) -> str:
-        """The folder in which the unit of systemd and the image have the bundle."""
+        """The folder in which the image has the bundle, and a machine its versions."""
         return f"/opt/servefit/{self.label}"
+
+    @property
+    def current(self) -> str:
+        """The link to the version of the bundle that a machine runs."""
+        return f"{self.folder}/current"
 
     @property
     def on_gpu(self) -> bool:

@@ -26,6 +26,9 @@ apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
   name: {label}
+  labels:
+    app.kubernetes.io/name: {label}
+    app.kubernetes.io/version: "{version}"
   annotations:
     # Without Knative's proxy beside it, whose share of a CPU would keep the pod from CPUs of its own
     serving.kserve.io/deploymentMode: RawDeployment
@@ -45,6 +48,7 @@ metadata:
   name: {label}
   labels:
     app.kubernetes.io/name: {label}
+    app.kubernetes.io/version: "{version}"
 spec:
   replicas: {replicas}
   selector:
@@ -54,6 +58,7 @@ spec:
     metadata:
       labels:
         app.kubernetes.io/name: {label}
+        app.kubernetes.io/version: "{version}"
     spec:
       terminationGracePeriodSeconds: {stop_s}
 {security}      containers:
@@ -147,6 +152,7 @@ def _fill_template(
     return template.format(
         secret=f"-f {MANIFEST} " if contents.secrets else "",
         label=contents.label,
+        version=contents.version,
         replicas=contents.deployable.instances,
         stop_s=contents.stop_s,
         port=PORT,

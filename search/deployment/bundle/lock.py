@@ -26,10 +26,12 @@ REMEDY = "export again where pip reaches its package index, or with --wheels"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """``pins`` are the lines without digests, ``hashes`` the digests of each; none where ``reason`` says why."""
+    """``pins`` are the lines without digests. Each has ``hashes``, the digests of its ``files``, which are there by
+    name; none where ``reason`` says why."""
 
     pins: tuple[str, ...]
     hashes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reason: str | None = None
 
     @classmethod
@@ -54,10 +56,15 @@ class Lock:
 
     @classmethod
     def _of_files(cls, pins: tuple[str, ...], found: Iterable[Sequence[PackageFile]]) -> Self:
-        hashes = {pin: _digests(pin, files) for pin, files in zip(pins, found, strict=True)}
+        of_pins = {pin: _distributions(pin, files) for pin, files in zip(pins, found, strict=True)}
+        hashes = {pin: tuple(sorted({file.sha256 for file in files if file.sha256})) for pin, files in of_pins.items()}
         if missing := [pin for pin, digests in hashes.items() if not digests]:
             return cls(pins=pins, reason=f"no package index has the digest of a file of {', '.join(missing)}")
-        return cls(pins=pins, hashes=hashes)
+        return cls(
+            pins=pins,
+            hashes=hashes,
+            files={pin: tuple(file.name for file in files) for pin, files in of_pins.items()},
+        )
 
     @property
     def text(self) -> str:
@@ -75,13 +82,15 @@ class Lock:
         return "\n".join([*header, *lines, ""])
 
 
-def _digests(pin: str, files: Iterable[PackageFile]) -> tuple[str, ...]:
+def _distributions(pin: str, files: Iterable[PackageFile]) -> list[PackageFile]:
+    """Return those of ``files`` that pip may install for a pin, with a digest."""
     from packaging.specifiers import SpecifierSet
 
     name, _, version = pin.partition("==")
     wanted = SpecifierSet(f"=={version}")
-    digests = {file.sha256 for file in files if file.sha256 and _is_distribution(file.name, name, wanted)}
-    return tuple(sorted(digest for digest in digests if _SHA256.fullmatch(digest)))
+    return [
+        file for file in files if _SHA256.fullmatch(file.sha256 or "") and _is_distribution(file.name, name, wanted)
+    ]
 
 
 def _is_distribution(file: str, name: str, wanted: SpecifierSet) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.search.deployment.bundle.container import docker_run
 from servefit.search.deployment.bundle.contents import PORT
 from servefit.search.deployment.bundle.memory import own_cpus, why_requested
-from servefit.search.deployment.bundle.requirements import platform_name, python_version
+from servefit.search.deployment.bundle.requirements import platform_name
 from servefit.search.deployment.deployable import configuration_text, cpu_ranges
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _README = """\
 | `artifact/` | {artifact} |
 | `model/{model_file}` | the model, SHA-256 `{digest}` |
 | `SHA256SUMS` | the digests of these, and of `lib/`, which `run` compares before it starts |
-| `requirements.lock` | the Python packages, for Python {python} on {platform} |
+| `requirements.lock` | the Python packages, for Python {pythons} on {platform} |
 | `lib/` | the part of servefit that serves |{wheels_row}{secrets_row}
 | `{label}.service` | a unit for systemd |
 | `Dockerfile` | an image, for SageMaker too |
@@ -41,24 +41,36 @@ _README = """\
 
     ./run
 {own_variables}
-It needs Python {python} and nothing else. The first start makes an environment in `.venv` {source};
-`./run install` does only that. It listens on 127.0.0.1:{port}, unless `--host` and `--port` say otherwise. By itself it
-keeps to no CPUs:
+{needs}
+It listens on 127.0.0.1:{port}, unless `--host` and `--port` say otherwise. By itself it keeps to no CPUs:
 
     taskset --cpu-list {cpus} ./run --port 9000
 
     curl http://127.0.0.1:{port}/v2/models/{name}
     curl -H 'Content-Type: {content_type}' --data '{body}' http://127.0.0.1:{port}/invocations
 
+The next version of the bundle goes into another folder, and never over one that runs. A running endpoint keeps to its
+own folder, also for workers that it starts again. To update, make the environment of the new one (`./run install`), end
+the old endpoint with SIGTERM, which answers what it has accepted, and start the new one; to roll back, start the old.
+
 There is no authentication and no TLS: put something in front of it before it listens beyond its machine.
 
 ## systemd
 
-    sudo mkdir -p {parent}
-    sudo cp -r . {folder}
-    sudo cp {label}.service /etc/systemd/system/
+    sudo mkdir -p {folder}/{version}
+    sudo cp -r . {folder}/{version}
+    sudo {folder}/{version}/run install
+
+Each version has a folder of its own there, so that nothing that runs is written over. The unit starts what the link
+`current` points at. To update to this version:
+
+    sudo ln -sfn {version} {folder}/next && sudo mv -T {folder}/next {current}
+    sudo cp {current}/{label}.service /etc/systemd/system/
     sudo systemctl daemon-reload
-    sudo systemctl enable --now {label}
+    sudo systemctl enable {label}
+    sudo systemctl restart {label}
+
+To roll back, do the same with the version before in place of {version}.
 
 The unit holds it to CPU {cpus} and to {memory_mib:,} MiB, without swap. Change the CPUs to those that this machine can
 spare.
@@ -69,7 +81,10 @@ spare.
     {docker_run}
 
 The image listens on 8080, or where SAGEMAKER_BIND_TO_PORT says, answers `/ping` and `/invocations`, takes the argument
-`serve`, and runs as nobody in particular.
+`serve`, and runs as nobody in particular. Its tag is the version of this bundle, the first digits of the SHA-256 of
+`SHA256SUMS`: another deployment has another one. After a change of `endpoint.json` give it a tag of your own.
+
+To update, stop the old container (`docker stop --time {stop_s}`), and run the new image; to roll back, run the old one.
 
 ## Kubernetes
 
@@ -77,6 +92,11 @@ Push the image, and name it in the manifest as your registry does.
 
 {kubernetes_secrets}    kubectl apply -f kserve.yaml            with KServe
     kubectl apply -f kubernetes.yaml        without: a Deployment and a Service
+
+The same commands update to this version, pod by pod: the image of another version has another tag. To roll back:
+
+    kubectl apply -f kserve.yaml            with KServe: in the bundle of the version before
+    kubectl rollout undo deployment/{label}
 
 {memory}
 """
@@ -96,7 +116,8 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
         artifact=_artifact(contents),
         model_file=contents.model_file,
         digest=config.artifact.model_digest,
-        python=python_version(),
+        pythons=contents.pythons.text,
+        needs=_needs(contents, with_wheels=with_wheels),
         platform=platform_name(),
         secrets_row=_SECRETS_ROW.format(names=", ".join(contents.secrets)) if contents.secrets else "",
         docker_secrets="\n    set -a; . ./secrets.env; set +a" if contents.secrets else "",
@@ -104,13 +125,14 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
         memory=_memory(contents),
         own_variables=_own_variables(contents),
         wheels_row="\n| `wheels/` | these packages, to install without a network |" if with_wheels else "",
-        source="from `wheels/`, without a network" if with_wheels else "from the package index",
         port=PORT,
         cpus=cpu_ranges(contents.cpus),
         content_type=content_type,
         body=body.replace("'", r"'\''"),  # within single quotes of a shell
         folder=contents.folder,
-        parent=contents.folder.rpartition("/")[0],
+        current=contents.current,
+        version=contents.version,
+        stop_s=contents.stop_s,
     )
 
 
@@ -147,6 +169,17 @@ def example_request(signature: Signature) -> tuple[str, str]:
 
 def _zeros(shape: Sequence[int]) -> Any:
     return [_zeros(shape[1:]) for _ in range(shape[0])] if shape else 0
+
+
+def _needs(contents: Contents, *, with_wheels: bool) -> str:
+    source = "from `wheels/`, without a network" if with_wheels else "from the package index"
+    reason = f" No other Python will do: {contents.pythons.reason}." if contents.pythons.reason else ""
+    return fill(
+        f"It needs Python {contents.pythons.text} and nothing else.{reason} The first start makes an environment in "
+        f"`.venv` {source}; `./run install` does only that.",
+        width=_WIDTH,
+        break_on_hyphens=False,
+    )
 
 
 def _artifact(contents: Contents) -> str:

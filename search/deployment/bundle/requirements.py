@@ -71,7 +71,7 @@ def requirements(artifact: Artifact) -> tuple[str, ...]:
     Raises BackendUnavailable where something is not installed, and UnsupportedModel for a pickle that refers to modules
     which no installed distribution brings.
     """
-    alone = artifact.backend in _LIBRARY_ALONE and artifact.target is Target.CPU
+    alone = _is_alone(artifact)
     of_backend = set(_backend_distributions(artifact))
     pinned: dict[str, str] = {}
     waiting = [*SERVING, *sorted(of_backend)]
@@ -125,6 +125,24 @@ def _installed(name: str, backend: str) -> metadata.Distribution:
         return metadata.distribution(name)
     except metadata.PackageNotFoundError as error:
         raise BackendUnavailable(backend, f"{name} is not installed", remedy=f"pip install {name}") from error
+
+
+def depends_on(pinned: Mapping[str, str], artifact: Artifact, python: str) -> Iterator[tuple[str, str, str]]:
+    """Iterate over what the ``pinned`` packages of an artifact, versions by name, depend on with another Python, as in
+    "3.12": the package, what it needs, and the versions of that which do."""
+    from packaging.requirements import Requirement
+
+    alone = {_canonical(name) for name in _backend_distributions(artifact)} if _is_alone(artifact) else set()
+    environment = {"extra": "", "python_version": python, "python_full_version": f"{python}.0"}
+    for name in sorted(pinned.keys() - alone):
+        for requirement in map(Requirement, metadata.distribution(name).requires or ()):
+            if requirement.marker is None or requirement.marker.evaluate(environment):
+                yield name, _canonical(requirement.name), str(requirement.specifier)
+
+
+def _is_alone(artifact: Artifact) -> bool:
+    """Return whether only the shared library of the backend's package is opened."""
+    return artifact.backend in _LIBRARY_ALONE and artifact.target is Target.CPU
 
 
 def _needed_by(distribution: metadata.Distribution, target: Target) -> Iterator[str]:

@@ -6,9 +6,13 @@ Becoming it, and not starting it, is what lets signals reach it: SIGTERM from sy
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from servefit.search.deployment.bundle.requirements import python_version
 from servefit.search.deployment.bundle.secret_files import VARIABLES
+
+if TYPE_CHECKING:
+    from servefit.search.deployment.bundle.pythons import Pythons
 
 VENV = ".venv"
 
@@ -39,7 +43,11 @@ fail() { # MESSAGE [STATUS]
 }
 
 check_files() {
-    changed=$(cd "$here" && LC_ALL=C sha256sum --check --quiet --strict SHA256SUMS 2>/dev/null) && return
+    # endpoint.json, requirements.lock and this file are among the sums too, and may be edited.
+    changed=$(cd "$here" && {
+        LC_ALL=C grep -E '^\\\\?[0-9a-f]+  (artifact|lib|model)/' SHA256SUMS |
+            LC_ALL=C sha256sum --check --quiet --strict
+    } 2>/dev/null) && return
     [ -n "$changed" ] || fail "SHA256SUMS cannot be checked: it is missing or damaged, or there is no sha256sum" 2
     fail "${changed%%: FAILED*} is not what was exported; copy the bundle again, or export it anew" 2
 }
@@ -59,8 +67,9 @@ find_secrets() {
 }
 
 python_here() {
-    for candidate in python@PYTHON@ python3 python; do
-        if "$candidate" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "@PYTHON@")' >/dev/null 2>&1; then
+    for candidate in @NAMES_OF_PYTHON@ python3 python; do
+        if "$candidate" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "@PYTHONS@".split())' \\
+            >/dev/null 2>&1; then
             echo "$candidate"
             return
         fi
@@ -163,8 +172,12 @@ exec "$python" -P -m servefit.serving "$here/endpoint.json" "$@"
 """
 
 
-def run_script(secrets: Iterable[str]) -> str:
-    """Return the script, for the Python that is running, and an endpoint that needs ``secrets``, variables by name."""
+def run_script(secrets: Iterable[str], pythons: Pythons) -> str:
+    """Return the script, for one of ``pythons``, the one that is running first, and an endpoint that needs ``secrets``,
+    variables by name."""
     names = list(secrets)
-    text = _RUN.replace("@PYTHON@", python_version()).replace("@VENV@", VENV).replace("@VARIABLES@", VARIABLES)
+    versions = sorted(pythons.versions, key=lambda version: version != python_version())
+    text = _RUN.replace("@VENV@", VENV).replace("@VARIABLES@", VARIABLES).replace("@PYTHON@", pythons.text)
+    text = text.replace("@PYTHONS@", " ".join(versions))
+    text = text.replace("@NAMES_OF_PYTHON@", " ".join(f"python{version}" for version in versions))
     return text.replace("@NAMES@", " ".join(names)).replace("@SECRETS@", ", ".join(names) or "there are none")

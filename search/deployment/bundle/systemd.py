@@ -15,7 +15,8 @@ _UNIT = """\
 # {what}
 #
 # The CPUs are those that were measured. On another machine name as many of its own, whole cores, and leave interrupts
-# and other work to the rest. Another folder than {folder} has to be changed in all lines that name it.
+# and other work to the rest. {folder} is a link to a version of the bundle: README.md says how one takes the place of
+# another. Another link has to be changed in all lines that name it.
 [Unit]
 Description={name}: {shape}
 Wants=network-online.target
@@ -75,14 +76,14 @@ def unit(contents: Contents) -> str:
         what=f"{contents.config.name} as it was measured on {profile.name}",
         name=contents.config.name,
         shape=configuration_text(configuration),
-        folder=contents.folder,
+        folder=contents.current,
         port=PORT,
         environment="".join(
             f"Environment={_quoted(f'{name}={value}')}\n"
             for name, value in (contents.gpu_environment | contents.environment).items()
         ),
         # Read by root, before the user of the service is there
-        secrets=f"EnvironmentFile={contents.folder}/{VARIABLES}\n" if contents.secrets else "",
+        secrets=f"EnvironmentFile={contents.current}/{VARIABLES}\n" if contents.secrets else "",
         cpus=cpu_ranges(contents.cpus),
         memory_bytes=profile.memory_bytes,
         stop_s=contents.stop_s,

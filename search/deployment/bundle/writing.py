@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -21,6 +21,7 @@ from servefit.profiler.machine.cpus import choose_cpus
 from servefit.search.deployment.bundle import container, kubernetes
 from servefit.search.deployment.bundle.contents import PORT, Contents
 from servefit.search.deployment.bundle.lock import Lock
+from servefit.search.deployment.bundle.pythons import pythons
 from servefit.search.deployment.bundle.readme import readme
 from servefit.search.deployment.bundle.requirements import requirements
 from servefit.search.deployment.bundle.secret_files import (
@@ -31,7 +32,7 @@ from servefit.search.deployment.bundle.secret_files import (
     variables_file,
 )
 from servefit.search.deployment.bundle.starting import run_script
-from servefit.search.deployment.bundle.sums import SUMS, sums
+from servefit.search.deployment.bundle.sums import SUMS, sums, version_of
 from servefit.search.deployment.bundle.systemd import unit
 from servefit.state import writing
 
@@ -77,7 +78,7 @@ def write_bundle(deployable: Deployable, folder: Path, *, name: str | None = Non
     check_kept(deployable.model)
     contents = _contents(deployable, name)
     with _appearing_whole(folder) as unfinished:
-        lock = _write_files(contents, unfinished, wheels=wheels)
+        contents, lock = _write_files(contents, unfinished, wheels=wheels)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return Bundle(
         folder=folder,
@@ -142,20 +143,25 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_files(contents: Contents, folder: Path, *, wheels: bool) -> Lock:
+def _write_files(contents: Contents, folder: Path, *, wheels: bool) -> tuple[Contents, Lock]:
+    """Fill ``folder``, and return the contents with their version, and the lock."""
     deployable = contents.deployable
     if wheels:
         _download(contents, folder / "wheels")
         lock = Lock.of_wheels(contents.pins, folder / "wheels")
     else:
         lock = Lock.of_indexes(contents.pins)
+    contents = replace(contents, pythons=pythons(deployable.artifact, contents.pins, lock.files, lock.reason))
     shutil.copytree(deployable.artifact.folder, folder / "artifact", copy_function=shutil.copyfile)
     (folder / "model").mkdir()
     copy_kept(deployable.model, folder / "model" / contents.model_file)
     _copy_servefit(folder / "lib" / "servefit")
+    _write(folder, {"run": run_script(contents.secrets, contents.pythons), "requirements.lock": lock.text})
+    (folder / _DESCRIPTION).write_bytes(contents.config.document())
+    found = sums(folder)
+    contents = replace(contents, version=version_of(found))
     texts = {
-        "run": run_script(contents.secrets),
-        "requirements.lock": lock.text,
+        SUMS: found,
         "README.md": readme(contents, with_wheels=wheels),
         f"{contents.label}.service": unit(contents),
         "Dockerfile": container.dockerfile(contents, with_wheels=wheels),
@@ -166,16 +172,18 @@ def _write_files(contents: Contents, folder: Path, *, wheels: bool) -> Lock:
     if contents.secrets:
         texts[VARIABLES] = variables_file(contents.secrets)
         texts[MANIFEST] = secret_manifest(contents.secrets, contents.secret)
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    (folder / _DESCRIPTION).write_bytes(contents.config.document())
-    (folder / SUMS).write_text(sums(folder), encoding="utf-8")
+    _write(folder, texts)
     for path in folder.rglob("*"):
         # For whoever runs it, and not only for whoever exported it; the folder itself keeps what the umask says.
         path.chmod(_RUNNABLE if path.is_dir() or path.name in _EXECUTABLE else _READABLE)
     for name in (VARIABLES, MANIFEST) if contents.secrets else ():
         (folder / name).chmod(_OWN)
-    return lock
+    return contents, lock
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _copy_servefit(folder: Path) -> None:

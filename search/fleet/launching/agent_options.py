@@ -13,6 +13,7 @@ from typing import Any
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
+from servefit.search.fleet.plan.balancers.servers import check_address
 from servefit.search.request.job_request import check_variable
 
 CONSENT = "start the agent with --allow-env {name}"
@@ -36,6 +37,7 @@ class AgentOptions:
 
     Args:
         name: The name of the agent; None leaves it to the agent, which takes that of its host.
+        address: Where balancers reach the endpoints of its host, with or without a port; None is not known.
         labels: What hosts are chosen by, by key.
         cost: What the host costs, by ``COST_KEYS``: ``per_hour``, or ``capex`` over ``years``, and ``watts``, a number
             or "auto", which is measured.
@@ -48,6 +50,7 @@ class AgentOptions:
     """
 
     name: str | None = None
+    address: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     cost: Mapping[str, float | str] = field(default_factory=dict)
     idle_exit_s: float | None = None
@@ -58,6 +61,8 @@ class AgentOptions:
     def __post_init__(self) -> None:
         if self.name is not None:
             check_agent_name("name", self.name)
+        if self.address is not None:
+            check_address("address", self.address)
         check_labels("label", self.labels)
         check_cost("cost", self.cost)
         if self.idle_exit_s is not None:
@@ -68,6 +73,7 @@ class AgentOptions:
     def arguments(self) -> list[str]:
         """Return the words that follow ``servefit agent``."""
         words = [] if self.name is None else ["--name", self.name]
+        words += [] if self.address is None else ["--address", self.address]
         for key, value in self.labels.items():
             words += ["--label", f"{key}={value}"]
         if self.cost:

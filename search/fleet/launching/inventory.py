@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from servefit.checks import check_whole
 from servefit.errors import SpecError
 from servefit.search.fleet.launching.agent_options import AgentOptions, check_agent_name
+from servefit.search.fleet.plan.balancers.servers import is_host_name
 
 DEFAULT_PYTHON = "python3"
 
@@ -81,6 +83,17 @@ class InventoryHost:
         if self.identity is not None:
             check_line("identity", str(self.identity))
         check_ssh_options("options", self.options)
+
+
+def address_of(destination: str) -> str | None:
+    """Return the address that endpoints of a host are reached at, as far as a destination of ssh says it. None for one
+    word, which may be an alias of ~/.ssh/config, and for this machine, from where a port may be forwarded."""
+    host = destination.rpartition("@")[2]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host if is_host_name(host) and "." in host else None
+    return None if address.is_loopback or address.is_link_local or "%" in host else host
 
 
 def check_destination(field: str, text: str) -> None:

@@ -7,6 +7,7 @@
 
     [host.rack3-07]
     ssh = "root@10.0.3.7"
+    address = "10.0.3.7"
     labels = {rack = "3"}
     cost = {per_hour = 0.21}
 """
@@ -30,12 +31,14 @@ from servefit.search.fleet.launching.agent_options import (
 from servefit.search.fleet.launching.inventory import (
     DEFAULT_PYTHON,
     InventoryHost,
+    address_of,
     check_destination,
     check_line,
     check_port,
     check_python,
     check_ssh_options,
 )
+from servefit.search.fleet.plan.balancers.servers import check_address
 from servefit.search.request.job_request import check_variable
 
 MAX_BYTES = 1_000_000
@@ -54,6 +57,7 @@ def _check_variables(field: str, names: list[Any]) -> None:
 
 _KEYS: Mapping[str, tuple[type, _Check | None]] = {
     "ssh": (str, check_destination),
+    "address": (str, check_address),
     "python": (str, check_python),
     "port": (int, check_port),
     "identity": (str, check_line),
@@ -71,6 +75,9 @@ _FORMS = {dict: ("table", '{name = "value"}'), list: ("list", '["NAME"]')}
 
 _DEFAULTS = "defaults"
 _HOST = "host"
+_OWN = ("ssh", "address")
+"""Keys that are not one for all hosts."""
+
 _JOINED = ("options", "labels")
 """Keys whose tables are joined with those of the defaults, the host's own entries first."""
 
@@ -100,8 +107,9 @@ def parse_inventory(content: bytes, source: str, *, folder: Path = Path()) -> tu
         if key not in (_DEFAULTS, _HOST):
             raise SpecError.unknown(source, key, (_DEFAULTS, _HOST))
     defaults = _table(f"{source}: {_DEFAULTS}", document.get(_DEFAULTS, {}))
-    if "ssh" in defaults:
-        raise SpecError(f"{source}: {_DEFAULTS}.ssh", defaults["ssh"], "is not one for all", remedy=_EXAMPLE)
+    for key in _OWN:
+        if key in defaults:
+            raise SpecError(f"{source}: {_DEFAULTS}.{key}", defaults[key], "is not one for all", remedy=_EXAMPLE)
     hosts = document.get(_HOST, {})
     if not isinstance(hosts, dict) or not hosts:
         raise SpecError("hosts", source, "names no host", remedy=_EXAMPLE)
@@ -146,6 +154,7 @@ def _host(place: str, name: str, defaults: Mapping[str, Any], own: Any, folder: 
         options=joined["options"],
         agent=AgentOptions(
             name=name,
+            address=given.get("address", address_of(given["ssh"])),
             labels=joined["labels"],
             cost=given.get("cost", {}),
             idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),

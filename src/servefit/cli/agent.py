@@ -26,6 +26,14 @@ def agent(
         str | None,
         typer.Option(metavar="NAME", help="Name of this host. Default: its host name.", rich_help_panel=MACHINE),
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where a balancer reaches the endpoint of this host: 10.0.3.7, or 10.0.3.7:8000.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Label to choose this host by; repeat it.", rich_help_panel=MACHINE),
@@ -92,19 +100,21 @@ def agent(
         check_variable("allow_env", variable)
     options = AgentOptions(
         name=socket.gethostname() if name is None else name,
+        address=address,
         labels=parse_labels("label", label or ()),
         cost={} if cost is None else parse_cost("cost", cost),
         idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),
         trust_pickle=trust_pickle,
         trust_code=trust_code,
     )
-    address = fleet_address(storage)
+    database = fleet_address(storage)
     slot_state()  # a host on which nothing can be measured is not offered
     host = describe_host()
     offered = FleetHost(
         name=options.name or "",
         host=host,
         facts=host_facts(host),
+        address=options.address or "",
         labels=tuple(options.labels.items()),
         cost=tuple(options.cost.items()),
         trust_pickle=trust_pickle,
@@ -113,7 +123,7 @@ def agent(
         servefit=__version__,
         schema=SCHEMA,
     )
-    asyncio.run(_run(Agent(address=address, host=offered, idle_exit_s=options.idle_exit_s)))
+    asyncio.run(_run(Agent(address=database, host=offered, idle_exit_s=options.idle_exit_s)))
 
 
 async def _run(agent: Agent) -> None:

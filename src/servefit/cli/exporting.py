@@ -54,6 +54,16 @@ def export(
             rich_help_panel=OUTPUT,
         ),
     ] = DEFAULT_PORT,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--address",
+            metavar="HOST=ADDRESS",
+            help="With --balancer: where the endpoint of a host is, as in rack3-07=10.0.3.7:8000; else where its agent "
+            "says. Repeatable.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -65,8 +75,18 @@ def export(
     if balancer is not None:
         if deployment.job is None:
             raise SpecError("balancer", balancer, "is for a job on a fleet", remedy="name the job")
-        export_balancer(deployment.job, balancer, output, port=port, storage=deployment.storage, form=form)
+        export_balancer(
+            deployment.job,
+            balancer,
+            output,
+            port=port,
+            addresses=address or (),
+            storage=deployment.storage,
+            form=form,
+        )
         return
+    if address:
+        raise SpecError("address", address[0], "is for the configuration of a balancer", remedy="add --balancer nginx")
     from servefit.search.deployment.bundle.lock import REMEDY
     from servefit.search.deployment.bundle.writing import check_free, write_bundle
 
@@ -90,12 +110,16 @@ def export(
         "max_batch": config.max_batch,
         "batch_delay_us": config.batch_delay_us,
         "model_digest": config.artifact.model_digest,
+        "version": bundle.contents.version,
         "image": bundle.contents.image,
         "requirements": list(bundle.contents.pins),
+        "pythons": list(bundle.contents.pythons.versions),
+        "no_other_python": bundle.contents.pythons.reason or None,
         "hashed": bundle.lock.reason is None,
         "size_bytes": bundle.size_bytes,
         "start": str(output / "run"),
     }
     shown = {name: value for name, value in document.items() if name not in ("schema", "requirements")}
+    shown["pythons"] = bundle.contents.pythons.text
     rows = [[name.replace("_", " "), value] for name, value in shown.items()]
     emit(Table(columns=("property", "value"), rows=rows), document, form)

@@ -77,7 +77,19 @@ def hosts(
     if not found and form is Format.TABLE:
         print_line("no agent was ever here: start one on each host with servefit agent --storage URL")
         return
-    columns = ("host", "status", "doing", "CPUs", "cores", "CPU", "memory", "labels", "servefit", "fingerprint")
+    columns = (
+        "host",
+        "address",
+        "status",
+        "doing",
+        "CPUs",
+        "cores",
+        "CPU",
+        "memory",
+        "labels",
+        "servefit",
+        "fingerprint",
+    )
     emit(Table(columns=columns, rows=[_cells(each) for each in found]), [_document(each) for each in found], form)
 
 
@@ -122,6 +134,7 @@ def _cells(state: HostState) -> tuple[Any, ...]:
     host = state.host.host
     return (
         state.host.name,
+        state.host.address,
         state.status,
         _doing(state),
         host.logical_cpus,
@@ -144,6 +157,7 @@ def _document(state: HostState) -> dict[str, Any]:
     host = state.host.host
     return {
         "name": state.host.name,
+        "address": state.host.address or None,
         "status": state.status,
         "doing": state.doing or None,
         "silent_s": state.silent_s,

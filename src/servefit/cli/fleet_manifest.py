@@ -15,6 +15,7 @@ from servefit.option_panels import MACHINE, OUTPUT
 _MANIFESTS = ("systemd", "slurm", "kubernetes")
 
 _FITS: Mapping[str, tuple[str, ...]] = {
+    "address": ("systemd",),
     "python": ("systemd", "slurm"),
     "nodes": ("slurm", "kubernetes"),
     "partition": ("slurm",),
@@ -39,6 +40,14 @@ def manifest(
             help="systemd: name of the agent, that of the host by default. Otherwise of the job; its agents are called "
             "as their nodes.",
             rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="systemd: where a balancer reaches the endpoint of the host: 10.0.3.7, or 10.0.3.7:8000.",
+            rich_help_panel=MACHINE,
         ),
     ] = None,
     label: Annotated[
@@ -125,11 +134,13 @@ def manifest(
     if kind not in _MANIFESTS:
         raise SpecError.unknown("manifest", kind, _MANIFESTS)
     given = {
-        "python": python, "nodes": nodes, "partition": partition, "image": image, "cpus": cpus, "memory": memory
+        "address": address, "python": python, "nodes": nodes, "partition": partition, "image": image, "cpus": cpus,
+        "memory": memory,
     }  # fmt: skip
     _check_fits(kind, [option for option, value in given.items() if value is not None])
     agent = AgentOptions(
         name=name if kind == "systemd" else None,
+        address=address,
         labels=parse_labels("label", label or ()),
         cost={} if cost is None else parse_cost("cost", cost),
         idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),

@@ -84,6 +84,7 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
     rows depend on one another, so that it is one call. ``secret`` names variables whose values are not printed, beside
     those whose names say so. ``tells_failures`` says that clients are told what a script raises, where they are those
     that measure it. ``loader`` ("package.module:function") opens the artifact.
+    ``job`` is the recommendation that it serves, "JOB/ID"; empty for a model that somebody chose to serve like this.
     """
 
     schema: int = SCHEMA
@@ -102,6 +103,7 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     limits: Limits = Limits()
     loader: str = BACKEND_LOADER
+    job: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from servefit.serving.messages import LATENCY_BOUNDS_NS, Reply
+from servefit.version import __version__
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -40,6 +41,13 @@ class Metrics(Collector):
             "model_digest": config.artifact.model_digest,
             "backend": config.artifact.backend,
             "backend_version": config.artifact.backend_version,
+            "target": config.artifact.target.value,
+            "workers": str(config.workers),
+            "threads": str(config.settings.threads),
+            "max_batch": str(config.max_batch),
+            "batch_delay_us": str(config.batch_delay_us),
+            "job": config.job,
+            "servefit": __version__,
         }
         self._counters = counters
         self._written: Reply | None = None

@@ -54,10 +54,12 @@ def test_a_fleet_is_made_once_and_its_leases_are_changed(servefit: Servefit, pos
 
 
 def test_hosts_are_listed_drained_and_forgotten(servefit: Servefit, registry: Registry, fleet_host: MakeHost) -> None:
-    claim = registry.claim(fleet_host("rack3-07", labels=(("rack", "3"),), cost=(("per_hour", 0.21),)))
+    claim = registry.claim(
+        fleet_host("rack3-07", address="10.0.3.7", labels=(("rack", "3"),), cost=(("per_hour", 0.21),))
+    )
     (listed,) = json.loads(servefit("fleet", "hosts", "--format", "json").stdout)
     assert (listed["name"], listed["status"], listed["labels"]) == ("rack3-07", "idle", {"rack": "3"})
-    assert listed["cost"] == {"per_hour": 0.21}
+    assert (listed["address"], listed["cost"]) == ("10.0.3.7", {"per_hour": 0.21})
     assert "rack3-07 gets no more orders" in servefit("fleet", "drain", "rack3-07").stdout
     assert "drained" in servefit("fleet", "hosts").stdout
     assert servefit("fleet", "drain", "rack3-07", "--back").exit_code == 0
@@ -150,6 +152,7 @@ def test_a_pickle_is_refused_where_an_agent_does_not_unpickle(
         (("--cost", "price=1"), "cost"),
         (("--idle-exit", "0s"), "idle_exit"),
         (("--allow-env", "A B"), "allow_env"),
+        (("--address", "10.0.3"), "address"),
     ],
 )
 def test_an_agent_with_wrong_options_does_not_start(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from servefit.errors import SpecError
+from servefit.search.fleet.plan.balancers import patience
 from servefit.search.fleet.plan.balancers.servers import Server, check_name, check_port, check_servers
 
 MOST_WEIGHT = 256
@@ -18,10 +19,20 @@ _FILE = """\
 # {name}: {hosts}, weights in proportion to the rates that were confirmed. Start it with: haproxy -f FILE
 defaults
     mode http
-    timeout connect 1s
-    timeout client 60s
-    timeout server 60s
-    option redispatch
+    # A dead host is not waited for, a slow one is
+    timeout connect {connect_ms}ms
+    timeout client {answer_s}s
+    timeout server {answer_s}s
+    timeout check {answer_s}s
+    # Predictions are idempotent: a broken connection sends a request elsewhere. A late answer does not
+    retries {retries}
+    option redispatch 1
+    retry-on conn-failure empty-response
+    # Hosts that fall silent while connections are open
+    option srvtcpka
+    srvtcpka-idle {probe_s}s
+    srvtcpka-intvl {probe_s}s
+    srvtcpka-cnt 1
 
 frontend {name}-clients
     bind :{port}
@@ -29,13 +40,17 @@ frontend {name}-clients
 
 backend {name}
     balance roundrobin
+    option httpchk GET {ready}
+    default-server inter {check_s}s fastinter {connect_ms}ms fall {failures} rise {failures}
+    default-server tcp-ut {unacknowledged_ms}ms
 {servers}
 """
 
 
-def haproxy_configuration(name: str, servers: Sequence[Server], *, port: int) -> str:
-    """Return the text of a configuration that listens on ``port``. ``name`` is that of the backend. A server that
-    cannot be connected to is left out until it can be again.
+def haproxy_configuration(name: str, servers: Sequence[Server], *, port: int, answer_s: int) -> str:
+    """Return the text of a configuration that listens on ``port``, and waits for an answer as long as ``answer_s``.
+    ``name`` is that of the backend. A server that cannot be connected to, or is not ready, is left out until it is
+    again. A body above 16 KB is gone once it was sent: its request gets 502 where its connection then breaks.
 
     Raises SpecError for names, ports, addresses and weights that HAProxy would not take.
     """
@@ -53,5 +68,13 @@ def haproxy_configuration(name: str, servers: Sequence[Server], *, port: int) ->
         name=name,
         hosts="1 host" if len(servers) == 1 else f"{len(servers)} hosts",
         port=port,
+        connect_ms=patience.CONNECT_MS,
+        answer_s=answer_s,
+        retries=patience.MAX_TRIES - 1,
+        probe_s=patience.PROBE_S,
+        ready=patience.READY_PATH,
+        check_s=patience.CHECK_S,
+        failures=patience.MAX_FAILURES,
+        unacknowledged_ms=patience.UNACKNOWLEDGED_MS,
         servers="\n".join(f"    server {each.name} {each.address} weight {each.weight} check" for each in servers),
     )

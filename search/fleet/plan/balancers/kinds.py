@@ -16,9 +16,9 @@ BalancerName: TypeAlias = Literal["nginx", "haproxy", "envoy"]
 
 
 class Configure(Protocol):
-    """Writes a configuration that listens on a port."""
+    """Writes a configuration that listens on a port, and waits so long for an answer."""
 
-    def __call__(self, name: str, servers: Sequence[Server], *, port: int) -> str: ...
+    def __call__(self, name: str, servers: Sequence[Server], *, port: int, answer_s: int) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

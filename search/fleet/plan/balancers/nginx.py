@@ -2,12 +2,18 @@
 
 The servers are in a shared memory ``zone``: without one each worker process of nginx counts for itself, and few
 requests reach the servers in proportion. Its method is smooth weighted round robin, which keeps to the weights exactly.
+
+A request goes to another host only within the first second: an open connection that breaks does so earlier, and an
+answer that does not come is waited for longer. nginx sets neither TCP_USER_TIMEOUT nor the times of TCP's probes, so
+what it sent over an open connection to a host that fell silent waits as long as the kernel says; docs/fleet.md names
+the settings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from servefit.search.fleet.plan.balancers import patience
 from servefit.search.fleet.plan.balancers.servers import Server, check_name, check_port, check_servers
 
 MOST_WEIGHT = 100_000
@@ -45,19 +51,41 @@ http {{
     server {{
         listen {port};
 
+        # The longest body that an endpoint takes; those above a megabyte pass through a file
+        client_max_body_size {body_bytes};
+        client_body_buffer_size 1m;
+
         location / {{
             proxy_pass http://{name};
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $host;
+
+            # A dead host is not waited for, a slow one is
+            proxy_connect_timeout {connect_ms}ms;
+            proxy_read_timeout {answer_s}s;
+            proxy_send_timeout {answer_s}s;
+            proxy_socket_keepalive on;
+
+            # Predictions are idempotent: a broken connection sends a request elsewhere. A late answer does not
+            proxy_next_upstream error timeout non_idempotent;
+            proxy_next_upstream_tries {tries};
+            proxy_next_upstream_timeout {retry_s}s;
         }}
     }}
 }}
 """
 
+_SERVER = "        server {address} weight={weight} max_fails={failures} fail_timeout={check_s}s; # {name}"
 
-def nginx_configuration(name: str, servers: Sequence[Server], *, port: int) -> str:
-    """Return the text of a configuration that listens on ``port``. ``name`` is that of the upstream.
+_LEFT_OUT_S = 5
+"""A host that fails is left out for so long; then one request tries it, and waits ``CONNECT_MS`` if it is still dead.
+Chosen, not measured."""
+
+
+def nginx_configuration(name: str, servers: Sequence[Server], *, port: int, answer_s: int) -> str:
+    """Return the text of a configuration that listens on ``port``, and waits for an answer as long as ``answer_s``.
+    ``name`` is that of the upstream.
 
     Raises SpecError for names, ports, addresses and weights that nginx would not take.
     """
@@ -71,8 +99,22 @@ def nginx_configuration(name: str, servers: Sequence[Server], *, port: int) -> s
         hosts="1 host" if len(servers) == 1 else f"{len(servers)} hosts",
         connections=connections,
         zone_kib=_ZONE_KIB + _ZONE_KIB_PER_SERVER * len(servers),
-        servers="\n".join(f"        server {each.address} weight={each.weight}; # {each.name}" for each in servers),
+        servers="\n".join(
+            _SERVER.format(
+                address=each.address,
+                weight=each.weight,
+                failures=patience.MAX_FAILURES,
+                check_s=_LEFT_OUT_S,
+                name=each.name,
+            )
+            for each in servers
+        ),
         # Connections that are kept open while idle, by each worker process: one for each server at least.
         keepalive=max(32, 2 * len(servers)),
         port=port,
+        body_bytes=patience.MAX_BODY_BYTES,
+        connect_ms=patience.CONNECT_MS,
+        answer_s=answer_s,
+        tries=patience.MAX_TRIES,
+        retry_s=answer_s - 1,
     )

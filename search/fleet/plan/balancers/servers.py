@@ -53,6 +53,25 @@ class Server:
         return _is_ip(self.host)
 
 
+def check_address(field: str, address: str) -> None:
+    """Raise SpecError for what is no address of a host, with or without a port."""
+    with_port(address, HIGHEST_PORT, field=field)
+
+
+def with_port(address: str, port: int, *, field: str = "address") -> str:
+    """Return ``address`` with its port: its own, else ``port``. Raises SpecError for what is no address."""
+    if not isinstance(address, str) or _ADDRESS.fullmatch(address):
+        whole = address
+    else:
+        whole = f"[{address}]:{port}" if _is_ipv6(address) else f"{address}:{port}"
+    try:
+        _parsed(whole)
+    except SpecError as error:
+        wanted = "is not an address such as 10.0.0.7, 10.0.0.7:8000 or rack3-07.lan"
+        raise SpecError(field, address, wanted) from error
+    return whole
+
+
 def check_name(field: str, name: str) -> None:
     """Raise SpecError for a name that not every balancer takes."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -89,7 +108,7 @@ def _parsed(address: str) -> tuple[str, int]:
     if match is None:
         raise SpecError("address", address, wanted)
     host, port = match["bracketed"] or match["plain"] or "", int(match["port"])
-    known = _is_ipv6(host) if match["bracketed"] is not None else _HOST_NAME.fullmatch(host) and _is_name_or_ip(host)
+    known = _is_ipv6(host) if match["bracketed"] is not None else is_host_name(host)
     if not known or not 1 <= port <= HIGHEST_PORT:
         raise SpecError("address", address, wanted)
     return host, port
@@ -107,6 +126,7 @@ def _is_ipv6(host: str) -> bool:
     return "%" not in host and _is_ip(host) and isinstance(ip_address(host), IPv6Address)
 
 
-def _is_name_or_ip(host: str) -> bool:
-    """Return whether a name is not an address with a mistake: no top-level domain is a number."""
-    return _is_ip(host) or not host.rpartition(".")[2].isdigit()
+def is_host_name(host: str) -> bool:
+    """Return whether ``host`` is a name or an IPv4 address. An address with a mistake is no name: no top-level domain
+    is a number."""
+    return _HOST_NAME.fullmatch(host) is not None and (_is_ip(host) or not host.rpartition(".")[2].isdigit())

@@ -84,8 +84,8 @@ def test_the_unit_holds_the_service_to_the_cpus_and_the_memory_of_the_profile(
 
 def test_the_unit_starts_the_bundle_where_it_lies_and_gives_it_time_to_finish(export: Export) -> None:
     service = service_of(export())
-    assert service["ExecStart"] == ["/opt/servefit/fraud-v2/run serve"]
-    assert service["ExecStartPre"] == ["+/opt/servefit/fraud-v2/run install"]
+    assert service["ExecStart"] == ["/opt/servefit/fraud-v2/current/run serve"]
+    assert service["ExecStartPre"] == ["+/opt/servefit/fraud-v2/current/run install"]
     assert (service["Restart"], service["KillMode"]) == (["on-failure"], ["mixed"])
     assert int(service["TimeoutStopSec"][0]) > 30
     assert {"NoNewPrivileges", "ProtectSystem", "DynamicUser", "PrivateDevices"} <= service.keys()
@@ -201,7 +201,13 @@ def test_the_plain_service_finds_the_pods_of_the_deployment(export: Export, depl
     assert (deployment["kind"], service["kind"]) == ("Deployment", "Service")
     assert deployment["spec"]["replicas"] == 3
     labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"] == labels
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    # A version in the selector could not be updated.
+    assert service["spec"]["selector"] == selector == {"app.kubernetes.io/name": "fraud-v2"}
+    assert selector.items() <= labels.items()
+    assert deployment["metadata"]["labels"] == labels
+    image = container_of(deployment)["image"]
+    assert image == f"fraud-v2:{labels['app.kubernetes.io/version']}"
     assert service["spec"]["ports"][0]["targetPort"] == 8080
 
 

@@ -94,7 +94,7 @@ def test_without_the_file_the_environment_says_them_or_it_does_not_start(bundle:
 
 def test_the_unit_reads_them_from_a_file_that_only_root_may_read(bundle: Bundle) -> None:
     service = service_of(bundle)
-    assert service["EnvironmentFile"] == ["/opt/servefit/fraud-v2/secrets.env"]
+    assert service["EnvironmentFile"] == ["/opt/servefit/fraud-v2/current/secrets.env"]
     assert '"GREETING=hello"' in service["Environment"]
     assert not [
         assignment for assignment in service["Environment"] if "API_TOKEN" in assignment or "MINE" in assignment

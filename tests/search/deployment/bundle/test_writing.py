@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from servefit.serving.config import EndpointConfig
 if TYPE_CHECKING:
     from tests.search.deployment.bundle.conftest import Export
 
+    from servefit.search.deployment.bundle.writing import Bundle
     from servefit.search.deployment.deployable import Deployable
 
 PACKAGE = Path(servefit.__file__).parent
@@ -72,6 +74,34 @@ def test_a_bundle_does_not_say_where_it_was_made(export: Export, tmp_path: Path,
 def test_two_bundles_of_the_same_are_the_same(export: Export, tmp_path: Path) -> None:
     first, second = export(folder=tmp_path / "one"), export(folder=tmp_path / "other")
     assert contents(first.folder) == contents(second.folder)
+
+
+def test_two_deployments_of_one_model_have_two_names_and_the_same_exported_again_has_the_same(
+    export: Export, deployable: Deployable, tmp_path: Path
+) -> None:
+    other = replace(deployable, configuration=replace(deployable.configuration, workers=1))
+    bundles = [export(folder=tmp_path / str(nth), of=of) for nth, of in enumerate((deployable, other, deployable))]
+    first, second, again = (bundle.contents.version for bundle in bundles)
+    assert first == again != second
+    for bundle in bundles:
+        digest = hashlib.sha256((bundle.folder / "SHA256SUMS").read_bytes()).hexdigest()
+        assert bundle.contents.image == f"fraud-v2:{digest[:12]}"
+        for name in ("README.md", "Dockerfile", "kserve.yaml", "kubernetes.yaml"):
+            assert bundle.contents.image in (bundle.folder / name).read_text(), name
+
+
+def test_the_sums_name_all_that_decides_how_the_endpoint_runs(plain: Bundle) -> None:
+    named = {line.split(maxsplit=1)[1] for line in (plain.folder / "SHA256SUMS").read_text().splitlines()}
+    aside = {
+        "SHA256SUMS",
+        "README.md",
+        "Dockerfile",
+        ".dockerignore",
+        "fraud-v2.service",
+        "kserve.yaml",
+        "kubernetes.yaml",
+    }
+    assert named == set(plain.files) - aside
 
 
 def test_the_part_of_servefit_that_serves_travels_without_links_and_needs_no_other_part(export: Export) -> None:
@@ -160,7 +190,7 @@ def test_a_name_that_no_url_can_have_is_refused(export: Export, tmp_path: Path) 
 def test_the_run_script_says_in_one_line_that_there_is_no_python(export: Export, tmp_path: Path) -> None:
     bundle = export()
     (tmp_path / "bin").mkdir()
-    for tool in ("dirname", "readlink", "cat", "sha256sum"):
+    for tool in ("dirname", "readlink", "cat", "grep", "sha256sum"):
         (tmp_path / "bin" / tool).symlink_to(f"/usr/bin/{tool}")
     ended = subprocess.run(
         [bundle.folder / "run"],
@@ -200,6 +230,13 @@ def test_a_bundle_with_a_changed_artifact_model_or_code_does_not_start(copied: P
     assert ended.returncode == 2
     assert ended.stderr == f"run: {name} is not what was exported; copy the bundle again, or export it anew\n"
     assert not (copied / ".venv").exists()
+
+
+@pytest.mark.parametrize("name", ["endpoint.json", "requirements.lock", "run"])
+def test_a_bundle_whose_description_was_edited_starts(copied: Path, name: str) -> None:
+    (copied / name).write_text((copied / name).read_text() + "\n")
+    ended = started(copied)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_bundle_that_cannot_be_checked_does_not_start(copied: Path, tmp_path: Path) -> None:

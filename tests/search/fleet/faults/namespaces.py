@@ -28,6 +28,7 @@ class NamespaceHost:
     name: str
     namespace: str
     cable: str
+    address: str
     cpu: int
     cpuinfo: Path
     folder: Path
@@ -90,6 +91,7 @@ def network(folder: Path, names: tuple[str, ...], cpus: tuple[int, ...]) -> Iter
                 name=name,
                 namespace=namespace,
                 cable=cable,
+                address=f"{subnet}.{nth + 2}",
                 cpu=cpu,
                 cpuinfo=_cpuinfo(own_folder, nth),
                 folder=own_folder,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from tests.search.fleet.conftest import LEASES, MakeJob, eventually, in_thread, rows
+from tests.search.fleet.plan.balancer_programs import command
 from tests.tiny_model import ROWS
 
 from servefit.search.fleet.leases import USUAL
@@ -62,7 +63,7 @@ def test_what_the_page_on_fleets_says_to_do_by_hand_works_on_two_hosts_of_a_netw
 
     servefit(*said("fleet init"))
     for name in site.network.hosts:
-        start_there(name, "--label", "rack=3", "--cost", "per_hour=0.21")
+        start_there(name, "--address", site.network.hosts[name].address, "--label", "rack=3", "--cost", "per_hour=0.21")
     listed = servefit(*said("fleet hosts"))
     assert all(re.search(rf"{name}.* idle", listed) for name in site.network.hosts), listed
     document = json.loads(servefit(*said("recommend"), *CHEAP, "--budget", "30s", "--format", "json"))
@@ -77,7 +78,13 @@ def test_what_the_page_on_fleets_says_to_do_by_hand_works_on_two_hosts_of_a_netw
     assert set(measured) == set(site.network.hosts)
     assert "500 requests/s are carried by" in servefit(*said("show farm"))
     servefit(*said("export farm"))
-    assert "server" in "".join(path.read_text() for path in (tmp_path / "balancer").iterdir())
+    (exported,) = (tmp_path / "balancer").iterdir()
+    checked = subprocess.run(command("nginx", exported, check=True), capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    serving = [
+        host.address for host in site.network.hosts.values() if f"server {host.address}:8080 " in exported.read_text()
+    ]
+    assert len(serving) == sum(row["hosts"] for row in fleet["rows"])
 
 
 def test_a_cable_that_is_out_for_25_s_costs_nothing_and_nothing_is_measured_twice(

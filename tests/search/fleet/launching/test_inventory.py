@@ -31,6 +31,7 @@ cost = {per_hour = 0.21}
 
 [host."node.lan"]
 ssh = "node"
+address = "10.0.3.9:9000"
 python = "python3.12"
 cost = {capex = 4200, years = 4, watts = "auto"}
 allow_env = ["MODEL_MODE"]
@@ -56,12 +57,12 @@ def test_a_host_says_how_it_is_reached_and_what_its_agent_is_told_and_the_defaul
     assert first.identity == tmp_path / "keys/fleet"
     assert first.options == {"ProxyJump": "bastion"}
     assert first.agent.arguments() == [
-        *("--name", "rack3-07", "--label", "site=north", "--label", "rack=3", "--cost", "per_hour=0.21"),
-        *("--idle-exit", "120s"),
+        *("--name", "rack3-07", "--address", "10.0.3.7", "--label", "site=north", "--label", "rack=3"),
+        *("--cost", "per_hour=0.21", "--idle-exit", "120s"),
     ]
     assert (second.destination, second.python, second.port) == ("node", "python3.12", None)
     assert second.agent.arguments() == [
-        *("--name", "node.lan", "--label", "site=north", "--label", "rack=0"),
+        *("--name", "node.lan", "--address", "10.0.3.9:9000", "--label", "site=north", "--label", "rack=0"),
         *("--cost", "capex=4200,years=4,watts=auto", "--idle-exit", "120s", "--allow-env", "MODEL_MODE"),
         "--trust-pickle",
         "--trust-code",
@@ -78,6 +79,8 @@ def test_a_host_says_how_it_is_reached_and_what_its_agent_is_told_and_the_defaul
         ("[host]\na = 3", "hosts.toml: host.a: 3 is no table"),
         ("[host.a]", "hosts.toml: host.a has no ssh"),
         (f"{ONE}pyhton = 'x'", "hosts.toml: host.a: 'pyhton' is not known; did you mean 'python'?"),
+        (f"{ONE}address = '10.0.3'", "hosts.toml: host.a.address: '10.0.3' is not an address such as 10.0.0.7"),
+        (f"[defaults]\naddress = '10.0.0.7'\n{ONE}", "hosts.toml: defaults.address: '10.0.0.7' is not one for all"),
         (f"{ONE}port = '22'", "hosts.toml: host.a.port: '22' is not a whole number"),
         (f"{ONE}port = 0", "hosts.toml: host.a.port: 0 is not above zero"),
         (f"{ONE}port = 70000", "hosts.toml: host.a.port: 70000 is above 65535"),

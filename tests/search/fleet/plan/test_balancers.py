@@ -1,8 +1,7 @@
-"""Configurations of balancers: read by the real nginx and HAProxy, and by Envoy's rules as far as YAML shows them."""
+"""Configurations of balancers, read by the balancers themselves."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -13,15 +12,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.search.fleet.plan.balancer_programs import NAMES, command
 
 from servefit.errors import SpecError
 from servefit.search.fleet.plan.balancers.kinds import BALANCERS, BalancerName, parse_balancer
 from servefit.search.fleet.plan.balancers.servers import Server
-
-SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
-"""Where Debian has programs that the path of a user leaves out."""
-
-NAMES: tuple[BalancerName, ...] = ("nginx", "haproxy", "envoy")
 
 
 def servers(count: int = 3) -> list[Server]:
@@ -32,7 +27,8 @@ def servers(count: int = 3) -> list[Server]:
 
 
 def text(balancer: BalancerName, chosen: list[Server], **options: Any) -> str:
-    return BALANCERS[balancer].configure(options.pop("name", "fraud"), chosen, **{"port": 8080, **options})
+    options = {"port": 8080, "answer_s": 60, **options}
+    return BALANCERS[balancer].configure(options.pop("name", "fraud"), chosen, **options)
 
 
 Check = Callable[[BalancerName, str], None]
@@ -45,25 +41,20 @@ def balancer_programs(tmp_path: Path) -> Check:
 
 
 def checked(balancer: BalancerName, configuration: str, folder: Path) -> None:
-    program = shutil.which(balancer) or shutil.which(balancer, path=SBIN)
-    assert program is not None, f"{balancer} is not installed"
     file = folder / BALANCERS[balancer].file_name
     file.write_text(configuration)
-    # Whoever is not root may not write where nginx keeps its process id.
-    quiet = ["-e", "stderr", "-g", f"pid {folder / 'pid'};"]
-    command = {"nginx": [program, "-t", *quiet, "-c", str(file)], "haproxy": [program, "-c", "-f", str(file)]}[balancer]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command(balancer, file, check=True), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warn" not in (done.stdout + done.stderr).lower()
 
 
-@pytest.mark.parametrize("balancer", ["nginx", "haproxy"])
+@pytest.mark.parametrize("balancer", NAMES)
 @pytest.mark.parametrize("count", [1, 3, 1000])
 def test_the_balancer_takes_its_configuration(balancer: BalancerName, count: int, balancer_programs: Check) -> None:
     balancer_programs(balancer, text(balancer, servers(count)))
 
 
-@pytest.mark.parametrize("balancer", ["nginx", "haproxy"])
+@pytest.mark.parametrize("balancer", NAMES)
 def test_it_takes_the_largest_weight_and_any_kind_of_address(balancer: BalancerName, balancer_programs: Check) -> None:
     chosen = [
         Server(name="six", address="[fd00::7]:8000", weight=BALANCERS[balancer].most_weight),
@@ -81,7 +72,7 @@ def test_nginx_has_room_in_its_zone_for_ten_thousand_hosts(balancer_programs: Ch
 
 def test_each_server_is_there_with_its_weight() -> None:
     chosen = servers(2)
-    assert "server 10.0.0.2:8000 weight=2; # rack3-01" in text("nginx", chosen)
+    assert "server 10.0.0.2:8000 weight=2 max_fails=2 fail_timeout=5s; # rack3-01" in text("nginx", chosen)
     assert "server rack3-01 10.0.0.2:8000 weight 2 check" in text("haproxy", chosen)
 
 
