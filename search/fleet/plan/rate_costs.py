@@ -15,6 +15,7 @@ from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.losses import fastest, kept_per_s
 from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_offers
 from servefit.search.fleet.plan.rate_range import AskedRates, Hosts, RateSolution, in_steps
+from servefit.search.fleet.plan.solver_clock import MAX_SLOWDOWN
 from servefit.showing import shown
 
 LIMIT_S = 2.0
@@ -69,8 +70,8 @@ def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, lim
     Args:
         offers: The host classes that the plan was made of.
         plan: The plan; its fleet is never beaten by a dearer one.
-        limit_s: The search ends after this, and the result says how far off it may be. None: LIMIT_S, or
-            LONGER_LIMIT_S.
+        limit_s: The search ends after so much CPU time, and the result says how far off it may be. None: LIMIT_S,
+            or LONGER_LIMIT_S.
 
     Returns:
         The costs, without a point where no rate is carried.
@@ -106,7 +107,7 @@ def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, lim
         demand=demand, highest_per_s=highest_per_s, asked_per_s=plan.rate_per_s, planned=_planned(offers, plan)
     )
     found: tuple[RateSolution, ...] = call_isolated(
-        "servefit.search.fleet.plan.rate_range:solve_range", asked, timeout_s=limit_s + _STARTING_S
+        "servefit.search.fleet.plan.rate_range:solve_range", asked, timeout_s=MAX_SLOWDOWN * limit_s + _STARTING_S
     )
     return RateCosts(
         points=tuple(_point(offers, each) for each in found),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.cli.output import Format, emit
+from servefit.cli.output import Format, emit, warn
 from servefit.errors import SpecError
 from servefit.report.table import Table
 
@@ -56,6 +56,8 @@ def export_balancer(job: str, balancer: str, folder: Path, *, port: int, storage
     with writing(folder, variable=None):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, made.configure("servefit", servers, port=port).encode(), variable=None)
+    for warning in plan.warnings:
+        warn(warning)
     _tell(plan, servers_by_name={server.name: server.weight for server in servers}, path=path, form=form)
 
 
