@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import AgentLost, StorageError
@@ -51,7 +52,7 @@ PAUSE_S = 0.5
 """Between two attempts to reach the queue."""
 
 USUAL_S = 30.0
-"""What an order without a limit is expected to take. Chosen, not measured."""
+"""What an order is expected to take of which nothing else is known. Chosen, not measured."""
 
 _ENDED = "whoever asks it for this ends"
 
@@ -65,6 +66,7 @@ class _Pending:
     host: str
     limit_s: float | None
     lost_after_s: float
+    left_s: Callable[[], float]
     told: Told
     over: threading.Event = field(default_factory=threading.Event)
     answer: Answer | None = None
@@ -104,15 +106,25 @@ class Dispatcher:
                 self._loop.call_soon_threadsafe(self._stop)
             thread.join()
 
-    def ask(self, order: Order, *, told: Told = lambda _: None) -> Answer:
+    def ask(
+        self,
+        order: Order,
+        *,
+        expected_s: float | None = None,
+        left_s: Callable[[], float] = lambda: inf,
+        told: Told = lambda _: None,
+    ) -> Answer:
         """Give ``order`` to the agent of its host, and return what it answers, however long that takes.
 
+        It is expected to take ``expected_s``, or its limit where that is None. ``left_s`` gives the time that whoever
+        asks still has: once that is over, an agent is not waited for of which a sign of life has failed to come.
         ``told`` is told of the state of the host now and then, while it is not at work on it. Raises AgentLost where
         the agent is silent for too long, or ends what it was asked for, and StorageError.
         """
         self._check_open(order.host)
-        expected_s = USUAL_S if order.limit_s is None else order.limit_s
-        pending = _Pending(order.host, order.limit_s, self.leases.lost_after_s(expected_s), told)
+        if expected_s is None:
+            expected_s = USUAL_S if order.limit_s is None else order.limit_s
+        pending = _Pending(order.host, order.limit_s, self.leases.lost_after_s(expected_s), left_s, told)
         self.orders.give(order)
         with self._lock:
             self._pending[order.token] = pending
@@ -130,7 +142,7 @@ class Dispatcher:
     def wait_for(self, token: str, host: str, *, told: Told = lambda _: None) -> Answer:
         """Return the answer to an order that was given before, as by a dispatcher that was killed; otherwise as
         :meth:`ask`."""
-        pending = _Pending(host, None, self.leases.lost_after_s(USUAL_S), told)
+        pending = _Pending(host, None, self.leases.lost_after_s(USUAL_S), lambda: inf, told)
         with self._lock:
             self._pending[token] = pending
         self._loop.call_soon_threadsafe(self._look.set)
@@ -295,6 +307,8 @@ class Dispatcher:
                 self._give_up(token, each, "its agent ended")
             elif state.silent_s >= each.lost_after_s:
                 self._give_up(token, each, f"its agent was silent for {span_text(state.silent_s)}")
+            elif state.silent_s >= self.leases.late_s and each.left_s() <= 0:
+                self._give_up(token, each, f"its agent was silent for {span_text(state.silent_s)}, and time is over")
             elif state.status != "measuring":
                 each.measured_since_s = None
                 each.told(state)

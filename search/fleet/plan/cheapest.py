@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from servefit.search.fleet.plan.covering import Cover, Covering, Thresholds, bou
 from servefit.search.fleet.plan.greedy import greedy_hosts
 from servefit.search.fleet.plan.losses import fastest, total_per_s
 from servefit.search.fleet.plan.solver_clock import SolverClock
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.plan.demand import Demand
 
 FEW_CLASSES = 50
 """With as many classes or fewer, answers to within EXACT take less than a second."""
@@ -40,28 +44,6 @@ It is small beside the gaps."""
 
 WIDE = 1.02
 """Ranges above known hosts whose ends differ by more are split by the bound of parts of hosts alone, which is fast."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """What is asked of the solver: the numbers of all offers, in their order. ``limit_s`` is its CPU time, and
-    ``gap`` the part of the cost by which the answer may be off the best; None leaves it to the number of classes."""
-
-    rates_per_s: tuple[float, ...]
-    available: tuple[int, ...]
-    costs_idle: tuple[float, ...]
-    costs_dynamic: tuple[float, ...]
-    rate_per_s: float
-    spare: int
-    most_hosts: int | None
-    limit_s: float
-    gap: float | None = None
-
-    def cost(self, hosts: tuple[int, ...]) -> float:
-        """Return what ``hosts`` cost when each runs at the same part of its rate."""
-        load = self.rate_per_s / total_per_s(self.rates_per_s, hosts)
-        each = zip(self.costs_idle, self.costs_dynamic, hosts, strict=True)
-        return sum(count * (idle + load * dynamic) for idle, dynamic, count in each)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from servefit.search.fleet.plan.one_class import cheapest_of_one_class
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from servefit.search.fleet.plan.cheapest import Demand
+    from servefit.search.fleet.plan.demand import Demand
 
     Numbers = NDArray[np.float64]
 

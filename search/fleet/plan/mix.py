@@ -14,7 +14,8 @@ from servefit.checks import check_above_zero
 from servefit.errors import TimedOut
 from servefit.isolation import call_isolated
 from servefit.search.fleet.plan.balancers.kinds import BALANCERS, BalancerName, parse_balancer
-from servefit.search.fleet.plan.cheapest import Cheapest, Demand, cheapest_at_once
+from servefit.search.fleet.plan.cheapest import Cheapest, cheapest_at_once
+from servefit.search.fleet.plan.demand import Demand
 from servefit.search.fleet.plan.fleet_plan import (
     Fleet,
     FleetPlan,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from servefit.search.fleet.plan.losses import ROUNDING
 
 if TYPE_CHECKING:
-    from servefit.search.fleet.plan.cheapest import Demand
+    from servefit.search.fleet.plan.demand import Demand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

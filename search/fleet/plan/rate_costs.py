@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from servefit.checks import check_above_zero
 from servefit.isolation import call_isolated
-from servefit.search.fleet.plan.cheapest import FEW_CLASSES, Demand
+from servefit.search.fleet.plan.cheapest import FEW_CLASSES
+from servefit.search.fleet.plan.demand import Demand
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.losses import fastest, kept_per_s
 from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_offers

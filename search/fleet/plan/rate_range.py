@@ -16,11 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
+from typing import TYPE_CHECKING
 
-from servefit.search.fleet.plan.cheapest import CLOSE, FEW_CLASSES, Cheapest, Demand, cheapest_at_once, cheapest_hosts
+from servefit.search.fleet.plan.cheapest import CLOSE, FEW_CLASSES, Cheapest, cheapest_at_once, cheapest_hosts
 from servefit.search.fleet.plan.losses import ROUNDING, carries, kept_per_s
 from servefit.search.fleet.plan.one_class import OneClass, cheapest_of_one_class
 from servefit.search.fleet.plan.solver_clock import SolverClock
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.plan.demand import Demand
 
 Hosts = tuple[int, ...]
 

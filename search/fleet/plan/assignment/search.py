@@ -20,7 +20,7 @@ import numpy as np
 
 from servefit.search.fleet.plan.assignment.problem import Assigned, Assignment, Problem
 from servefit.search.fleet.plan.assignment.programs import CLOSE, Thresholds, cheapest, cost_bound, largest_part
-from servefit.search.fleet.plan.cheapest import Demand
+from servefit.search.fleet.plan.demand import Demand
 from servefit.search.fleet.plan.greedy import greedy_hosts
 from servefit.search.fleet.plan.losses import carries
 from servefit.search.fleet.plan.solver_clock import SolverClock

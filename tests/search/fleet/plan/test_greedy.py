@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from tests.search.fleet.plan.every_fleet import cheapest_cost, demands, survives
 
-from servefit.search.fleet.plan.cheapest import Demand, cheapest_at_once, cheapest_hosts
+from servefit.search.fleet.plan.cheapest import cheapest_at_once, cheapest_hosts
+from servefit.search.fleet.plan.demand import Demand
 
 
 @given(demand=demands())

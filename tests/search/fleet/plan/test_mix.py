@@ -15,7 +15,8 @@ from tests.search.fleet.plan.every_fleet import cheapest_cost, demands, survives
 
 from servefit.errors import SpecError
 from servefit.quantities import percent_text
-from servefit.search.fleet.plan.cheapest import Demand, cheapest_hosts
+from servefit.search.fleet.plan.cheapest import cheapest_hosts
+from servefit.search.fleet.plan.demand import Demand
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.mix import plan_fleet
 from servefit.time_limit import time_limit

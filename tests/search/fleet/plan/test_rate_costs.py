@@ -24,7 +24,7 @@ from servefit.search.fleet.plan.rate_range import AskedRates, RateSolution, in_s
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servefit.search.fleet.plan.cheapest import Demand
+    from servefit.search.fleet.plan.demand import Demand
     from servefit.search.fleet.plan.offer import HostOffer
 
 LOOSELY = 1.1e-3
