@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import AgentLost, StorageError
 from servefit.quantities import span_text
-from servefit.search.fleet.notices import listening
 from servefit.search.fleet.orders import CHANNEL, Orders
 from servefit.search.fleet.queue import open_queue
 from servefit.search.fleet.registry import Registry
@@ -219,7 +218,7 @@ class Dispatcher:
             runner.run(self._work())
 
     async def _work(self) -> None:
-        self._tasks = [asyncio.create_task(each) for each in (self._hold_queue(), self._listen(), self._watch())]
+        self._tasks = [asyncio.create_task(each) for each in (self._hold_queue(), self._watch())]
         try:
             await asyncio.gather(*self._tasks)
         except asyncio.CancelledError:
@@ -241,27 +240,24 @@ class Dispatcher:
             task.cancel()
 
     async def _hold_queue(self) -> None:
-        """Keep the queue open, and open it again where it is lost."""
+        """Keep the queue open, and open it again where it is lost; look at the orders that are waited for when one is
+        over."""
+        told = False
         while True:
             try:
-                async with open_queue(self._address) as self._queue:
-                    await asyncio.Event().wait()
+                async with open_queue(self._address, channel=CHANNEL) as self._queue:
+                    told = False
+                    self._look.set()
+                    async for token in self._queue.notices():
+                        if token in self._pending:
+                            self._look.set()
             except StorageError as error:
-                _log.warning("waiting for the queue of the fleet: %s", error)
+                if not told:
+                    _log.warning("waiting for the queue of the fleet: %s", error)
+                    told = True
                 await asyncio.sleep(PAUSE_S)
             finally:
                 self._queue = None
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with listening(self._address, CHANNEL) as tokens:
-                    self._look.set()
-                    async for token in tokens:
-                        if token in self._pending:
-                            self._look.set()
-            except StorageError:
-                await asyncio.sleep(PAUSE_S)
 
     async def _watch(self) -> None:
         """Look at the orders that are waited for, whenever one is over, and every second."""
