@@ -107,6 +107,8 @@ class Session:
             for task in (beating, *reading):
                 task.cancel()
             _signal(process, signal.SIGKILL)
+            # Whoever watches over the process has to hear of its end before the loop is closed.
+            await process.wait()
         up_s = 0.0 if self._started_at_s is None else time.monotonic() - self._started_at_s
         return SessionEnd(status=status, lines=tuple(self._lines), started=self._started_at_s is not None, up_s=up_s)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +78,37 @@ def start(
 
 def running(lines: list[str], times: int = 1) -> bool:
     return sum("takes orders" in line for line in lines) >= times
+
+
+def test_a_start_that_is_cut_short_leaves_no_process_that_ends_after_the_loop(
+    make_agent: MakeAgent,
+    make_host: MakeHost,
+    database: TunnelledDatabase,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    program, started = tmp_path / "ssh", tmp_path / "started"
+    program.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 60\n")
+    program.chmod(0o755)
+
+    async def cut_short() -> None:
+        keeping = asyncio.ensure_future(
+            keep_agents(
+                [make_host(make_agent())], database, stop=asyncio.Event(), tell=print, pace=FAST, program=str(program)
+            )
+        )
+        while not started.exists() or not started.read_text():
+            await asyncio.sleep(0.01)
+        keeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await keeping
+
+    asyncio.run(cut_short())
+    assert process_start(int(started.read_text())) is None
+    for thread in threading.enumerate():
+        if thread.name.startswith("waitpid-"):
+            thread.join()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_an_agent_reaches_the_database_through_the_connection_and_has_its_password_from_no_command_line(
