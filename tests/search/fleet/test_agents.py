@@ -88,9 +88,11 @@ def test_an_agent_has_two_connections_to_the_database(start_agent: StartAgent, f
 
 
 def test_an_agent_that_the_server_has_no_connection_for_says_so_in_one_line_and_is_not_in_the_fleet(
-    start_agent: StartAgent, fleet_url: str
+    start_agent: StartAgent, fleet_url: str, postgresql: Server
 ) -> None:
-    rows(fleet_url, f"{_STARVED} SELECT 1")
+    with postgresql.connect() as connection:
+        connection.execute("CREATE ROLE starved LOGIN PASSWORD 'starved' CONNECTION LIMIT 1")
+        connection.execute("GRANT pg_read_all_data, pg_write_all_data TO starved")
     url = make_url(fleet_url).set(username="starved", password="starved").render_as_string(hide_password=False)
     try:
         agent = start_agent("rack3-07", url=url, wait=False)
@@ -100,14 +102,8 @@ def test_an_agent_that_the_server_has_no_connection_for_says_so_in_one_line_and_
         assert "raise max_connections" in line
         assert rows(fleet_url, "SELECT name FROM servefit_agents") == []
     finally:
-        rows(fleet_url, "DROP OWNED BY starved; DROP ROLE starved; SELECT 1")
-
-
-_STARVED = """
-CREATE ROLE starved LOGIN PASSWORD 'starved' CONNECTION LIMIT 1;
-GRANT pg_read_all_data, pg_write_all_data TO starved;
-"""
-"""A role that may connect once, and an agent needs two connections."""
+        with postgresql.connect() as connection:
+            connection.execute("DROP ROLE starved")
 
 
 def test_an_agent_ends_when_it_had_nothing_to_do(start_agent: StartAgent) -> None:
