@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import AgentLost, SpecError, StorageError
@@ -271,7 +272,7 @@ class _FleetRun:
             wanted=wanted,
             hosts={name: tuple(each.name for each in alike) for name, alike in classes.items()},
             costs={
-                name: max(cost_of(least, each.name, dict(each.cost)) for each in alike)
+                name: fmean(cost_of(least, each.name, dict(each.cost)) for each in alike)
                 for name, alike in classes.items()
             },
             seed=header.request.seed,

@@ -23,7 +23,8 @@ class PlanRow:
     """``hosts`` hosts of a class, all alike.
 
     ``weight`` is what a balancer is given for each of them, ``share`` the part of all requests that one gets by it, and
-    ``rate_per_s`` that part of the rate. ``cost`` is of one host at that rate, in the unit of the offer.
+    ``rate_per_s`` that part of the rate. ``cost`` is of one host at that rate, in the unit of the offer: the mean where
+    they cost different amounts. The cheapest of the class serve.
     """
 
     offer: HostOffer

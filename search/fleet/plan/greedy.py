@@ -37,7 +37,7 @@ def greedy_hosts(demand: Demand) -> tuple[int, ...]:
     strongest = tuple(fastest(demand.rates_per_s, demand.available, demand.most_hosts))
     found = [strongest]
     if (one := cheapest_of_one_class(demand)) is not None:
-        found.append(tuple(one.hosts if nth == one.index else 0 for nth in range(len(strongest))))
+        found.append(one.hosts)
     limit = sum(strongest)
     rates = np.array(demand.rates_per_s)
     costs = np.array(demand.costs_idle) + np.array(demand.costs_dynamic)

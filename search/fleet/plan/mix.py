@@ -15,7 +15,7 @@ from servefit.errors import TimedOut
 from servefit.isolation import call_isolated
 from servefit.search.fleet.plan.balancers.kinds import BALANCERS, BalancerName, parse_balancer
 from servefit.search.fleet.plan.cheapest import Cheapest, cheapest_at_once
-from servefit.search.fleet.plan.demand import Demand
+from servefit.search.fleet.plan.demand import Demand, demand_of
 from servefit.search.fleet.plan.fleet_plan import (
     Fleet,
     FleetPlan,
@@ -91,20 +91,12 @@ def plan_fleet(
             hosts=sum(strongest),
             carries_per_s=kept_per_s(rates, strongest, spare),
         )
-    demand = Demand(
-        rates_per_s=tuple(rates),
-        available=tuple(available),
-        costs_idle=tuple(offer.cost_idle for offer in offers),
-        costs_dynamic=tuple(offer.cost_dynamic for offer in offers),
-        rate_per_s=rate_per_s,
-        spare=spare,
-        most_hosts=most_hosts,
-        limit_s=limit_s,
-    )
+    demand = demand_of(offers, rate_per_s=rate_per_s, spare=spare, most_hosts=most_hosts, limit_s=limit_s)
     found = _searched(demand)
-    cost = demand.cost(found.hosts)
+    hosts = demand.by_class(found.hosts)
+    cost = demand.cost(demand.by_column(hosts))
     gap = max(0.0, 1 - found.bound / cost) if cost else 0.0
-    fleet = fleet_of(offers, found.hosts, rate_per_s=rate_per_s, spare=spare, balancer=kind)
+    fleet = fleet_of(offers, hosts, rate_per_s=rate_per_s, spare=spare, balancer=kind)
     return FleetPlan(
         rate_per_s=rate_per_s,
         spare=spare,
@@ -151,7 +143,7 @@ def fleet_of(
             weight=weight,
             share=share,
             rate_per_s=share * rate_per_s,
-            cost=offer.cost_idle + share * rate_per_s / offer.rate_per_s * offer.cost_dynamic,
+            cost=offer.idle_cost_of(count) / count + share * rate_per_s / offer.rate_per_s * offer.cost_dynamic,
         )
         for (offer, count), weight, share in zip(used, found.weights, found.shares, strict=True)
     )
@@ -170,8 +162,8 @@ def _best_of_one_class(offers: Sequence[HostOffer], demand: Demand, balancer: Ba
     found = cheapest_of_one_class(demand)
     if found is None:
         return None
-    offer = offers[found.index]
-    return fleet_of([offer], [found.hosts], rate_per_s=demand.rate_per_s, spare=demand.spare, balancer=balancer)
+    hosts = demand.by_class(found.hosts)
+    return fleet_of(offers, hosts, rate_per_s=demand.rate_per_s, spare=demand.spare, balancer=balancer)
 
 
 def _losses(fleet: Fleet, rate_per_s: float, spare: int) -> Iterator[Loss]:

@@ -138,9 +138,7 @@ class _Walk:
         if end_per_s >= self._asked.highest_per_s * (1 - ROUNDING):
             end_per_s = self._asked.highest_per_s
         demand = replace(demand, rate_per_s=end_per_s)
-        alone = None
-        if one is not None:
-            alone = tuple(one.hosts if nth == one.index else 0 for nth in range(len(demand.available)))
+        alone = None if one is None else one.hosts
         return RateSolution(
             rate_per_s=end_per_s,
             hosts=found.hosts,

@@ -23,7 +23,7 @@ def export_balancer(job: str, balancer: str, folder: Path, *, port: int, storage
     addresses; StateError where the file cannot be written.
     """
     from servefit.search.deployment.bundle.writing import check_free
-    from servefit.search.fleet.answer import plan_of
+    from servefit.search.fleet.answer import cheapest_first, plan_of
     from servefit.search.fleet.fleet_job import read_fleet_job
     from servefit.search.fleet.plan.balancers.kinds import BALANCERS, parse_balancer
     from servefit.search.fleet.plan.balancers.servers import Server
@@ -44,7 +44,7 @@ def export_balancer(job: str, balancer: str, folder: Path, *, port: int, storage
             "has no plan: no rate was asked for, or its hosts do not carry it",
             remedy=f"servefit show {job} says why",
         )
-    classes = {each.host_class: each.hosts for each in found.classes}
+    classes = cheapest_first(found)
     servers = [
         Server(name=name, address=f"{name}:{port}", weight=row.weight)
         for row in plan.fleet.rows

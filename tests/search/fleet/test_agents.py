@@ -91,9 +91,9 @@ def test_an_agent_that_the_server_has_no_connection_for_says_so_in_one_line_and_
     start_agent: StartAgent, fleet_url: str, postgresql: Server
 ) -> None:
     with postgresql.connect() as connection:
-        connection.execute("CREATE ROLE starved LOGIN PASSWORD 'starved' CONNECTION LIMIT 1")
+        connection.execute("CREATE ROLE starved LOGIN PASSWORD 'hunger' CONNECTION LIMIT 1")
         connection.execute("GRANT pg_read_all_data, pg_write_all_data TO starved")
-    url = make_url(fleet_url).set(username="starved", password="starved").render_as_string(hide_password=False)
+    url = make_url(fleet_url).set(username="starved", password="hunger").render_as_string(hide_password=False)
     try:
         agent = start_agent("rack3-07", url=url, wait=False)
         assert agent.process.wait(20) == 4

@@ -29,7 +29,7 @@ def made(trial: MakeTrial, summary: MakeSummary, fleet_host: MakeHost) -> Made:
 
 
 def test_a_host_counts_for_the_rate_at_which_the_sla_was_held(made: Made) -> None:
-    job = made.job(PlanRequest(), 5000, epyc=(3, 2000, "PASS", FREE), xeon=(2, 1000, "PASS", FREE))
+    job = made.job(PlanRequest(), 5000, epyc=(2, 2000, "PASS", FREE), xeon=(2, 1000, "PASS", FREE))
     plan = plan_of(job)
     assert isinstance(plan, FleetPlan)
     assert [(row.offer.host_class, row.hosts, row.weight) for row in plan.fleet.rows] == [

@@ -123,6 +123,29 @@ def test_no_more_hosts_are_used_than_may_be(offer: MakeOffer) -> None:
     assert plan(offers, rate_per_s=1200, most_hosts=2).fleet.hosts == 2
 
 
+def test_the_cheapest_hosts_of_a_class_serve_and_each_has_its_own_price(offer: MakeOffer) -> None:
+    prices = (30.0, 10.0, 20.0, 10.0)
+    uneven = offer("uneven", rate_per_s=1000, cost_idle=30, cost_full=30, costs_idle=prices)
+    even = offer("even", rate_per_s=1000, cost_idle=15, cost_full=15)
+    found = plan([uneven, even], rate_per_s=4000)
+    assert by_class(found) == {"uneven": 2, "even": 2}
+    assert [(row.offer.host_class, row.cost) for row in found.fleet.rows] == [("uneven", 10), ("even", 15)]
+    assert found.fleet.cost == 50
+    assert found.all_hosts.cost == sum(prices) + 4 * 15
+    assert found.best_of_one_class is not None
+    assert found.best_of_one_class.cost == 60
+    alone = plan([uneven], rate_per_s=3000)
+    assert (alone.fleet.hosts, alone.fleet.cost) == (3, 40)
+    assert alone.best_of_one_class is not None
+    assert alone.best_of_one_class.cost == 40
+
+
+def test_prices_of_other_hosts_than_there_are_are_refused(offer: MakeOffer) -> None:
+    for prices in ((10.0, 20.0), (10.0, 10.0, 10.0, 10.0)):
+        with pytest.raises(SpecError, match="idle costs of host class old"):
+            offer(cost_idle=20, cost_full=20, costs_idle=prices)
+
+
 def test_there_may_be_no_fleet_of_one_class(offer: MakeOffer) -> None:
     offers = [offer("a", hosts=1, rate_per_s=1000), offer("b", hosts=1, rate_per_s=900)]
     assert plan(offers, rate_per_s=1500).best_of_one_class is None

@@ -114,6 +114,16 @@ def test_the_rates_end_where_all_hosts_are_needed_and_no_class_alone_is_enough(f
     assert at(found, 3000).one_class == ("large", 3)
 
 
+def test_hosts_of_a_class_that_cost_different_amounts_are_taken_by_their_price() -> None:
+    offers = (make_offer("uneven", hosts=3, cost_idle=30, cost_full=30, costs_idle=(30.0, 10.0, 20.0)),)
+    found = costs(offers, rate_per_s=2000)
+    assert [(point.hosts, point.cost, point.one_class_cost) for point in found.points[1:]] == [
+        ((("uneven", 1),), 10, 10),
+        ((("uneven", 2),), 30, 30),
+        ((("uneven", 3),), 60, 60),
+    ]
+
+
 def test_spare_hosts_are_paid_for_at_every_rate() -> None:
     found = costs(rate_per_s=1000, spare=1)
     assert found.points[-1].rate_per_s == 3200
