@@ -60,21 +60,23 @@ def demands_of(
     if wanted.most_hosts is not None:
         raise SpecError("most_hosts", wanted.most_hosts, "is for a fleet of one model")
     goal = common_goal(jobs, wanted)
-    offered = {model: {offer.host_class: offer for offer in offers_of(job, goal)} for model, job in jobs.items()}
-    costs = _costs(jobs, offered, goal)
-    alike = _alike(jobs, costs)
-    demands = []
+    rates, offered = {}, {}
     for model, job in jobs.items():
-        rate_per_s = job.header.request.sla.rate_per_s
-        if rate_per_s is None:
+        if (rate_per_s := job.header.request.sla.rate_per_s) is None:
             raise SpecError(
                 "model", model, f"has the job {job.name}, which was asked for no rate", remedy="give --rate"
             )
+        rates[model] = rate_per_s
+        offered[model] = {offer.host_class: offer for offer in offers_of(job, goal)}
         if not offered[model]:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out(job, plan_of(job)))
             raise SpecError("model", model, f"has the job {job.name}, in which no host holds the SLA: {reasons}")
-        offers = tuple(_offers(job, offered[model], alike, costs))
-        demands.append(ModelDemand(model=model, rate_per_s=rate_per_s, offers=offers))
+    costs = _costs(jobs, offered, goal)
+    alike = _alike(jobs, costs)
+    demands = [
+        ModelDemand(model=model, rate_per_s=rates[model], offers=tuple(_offers(job, offered[model], alike, costs)))
+        for model, job in jobs.items()
+    ]
     return demands, alike
 
 
