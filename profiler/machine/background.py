@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from servefit.profiler.machine.cpus import LogicalCpu
 
@@ -36,3 +36,15 @@ def work_in_background(topology: Iterable[LogicalCpu]) -> None:
     if cpus := background_cpus(topology):
         with suppress(OSError):  # they may have been taken offline: then it stays where it is
             os.sched_setaffinity(0, cpus)
+
+
+@contextmanager
+def in_background(topology: Iterable[LogicalCpu]) -> Iterator[None]:
+    """Do what is in the block as :func:`work_in_background` says, and what follows it where this thread was before."""
+    before = os.sched_getaffinity(0)
+    work_in_background(topology)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # as above
+            os.sched_setaffinity(0, before)

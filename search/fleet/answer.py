@@ -101,8 +101,8 @@ def cost_of(least: PlanGoal, name: str, cost: Mapping[str, float | str]) -> floa
 
 def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
     """Return what each class offers on which the SLA is held: the rate at which it was, of the configuration of which
-    that is highest. A class of hosts with different costs has the highest of them. Load does not add to a cost: what a
-    host draws or costs idle is not told apart."""
+    that is highest, with what each of its hosts costs. Load does not add to a cost: what a host draws or costs idle is
+    not told apart."""
     offers = []
     for each in job.classes:
         best = confirmed(each, job.header.request)
@@ -121,9 +121,19 @@ def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
                 cost_idle=max(costs),
                 cost_full=max(costs),
                 configuration=label_of(best),
+                costs_idle=tuple(costs) if len(set(costs)) > 1 else (),
             )
         )
     return offers
+
+
+def cheapest_first(job: FleetJob) -> Mapping[str, Sequence[str]]:
+    """Return the hosts of each class by name, in the order in which a plan has them serve."""
+    from servefit.search.storage.header import PlanRequest
+
+    least = goal_of(job.header.plan or PlanRequest(), job.header.hosts)
+    costs = {host.name: cost_of(least, host.name, dict(host.cost)) for host in job.header.hosts}
+    return {each.host_class: sorted(each.hosts, key=lambda name: costs[name]) for each in job.classes}
 
 
 def label_of(found: Recommendation) -> str:

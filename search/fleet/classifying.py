@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -24,9 +24,6 @@ LIMIT_S = 60.0
 """Timing a host takes three or four seconds, and as long again for the reference to be compiled. Chosen, not
 measured."""
 
-_AT_ONCE = 64
-"""Hosts that are waited for by a thread each."""
-
 
 def classify(
     hosts: Iterable[JobHost], facts: Mapping[str, HostFacts], job: str, dispatcher: Dispatcher, clock: Clock
@@ -42,9 +39,10 @@ def classify(
     failures: dict[str, ServefitError] = {}
     again: tuple[str, ...] = tuple(known)
     until_s = clock.elapsed_s + clock.share_s(0.0)
+    over_s = clock.elapsed_s + clock.share_s(LIMIT_S)
     for _ in range(1 + FURTHER_TIMINGS):
         began_s = clock.elapsed_s
-        for name, timing in _timed(again, job, dispatcher).items():
+        for name, timing in _timed(again, job, dispatcher, lambda: over_s - clock.elapsed_s).items():
             earlier = timings[name]
             if isinstance(timing, ServefitError):
                 failures.setdefault(name, timing)
@@ -66,15 +64,18 @@ def classify(
     return tuple(ordered), replace(classes, remarks=(*classes.remarks, *told))
 
 
-def _timed(names: Iterable[str], job: str, dispatcher: Dispatcher) -> dict[str, HostTiming | ServefitError | None]:
-    """Return the timings of hosts; None of those whose agents are lost, and why others could not be timed."""
+def _timed(
+    names: Iterable[str], job: str, dispatcher: Dispatcher, left_s: Callable[[], float]
+) -> dict[str, HostTiming | ServefitError | None]:
+    """Return the timings of hosts; None of those whose agents are lost, and why others could not be timed. ``left_s``
+    gives the time that there is for it."""
 
     def time(name: str) -> HostTiming | ServefitError | None:
         order = Order(
             token=secrets.token_hex(16), host=name, job=job, asked=Calibrate(), limit_s=LIMIT_S, elapsed_s=0.0
         )
         try:
-            answer = dispatcher.ask(order)
+            answer = dispatcher.ask(order, left_s=left_s)
         except AgentLost:
             return None
         if answer.failure is not None:
@@ -82,7 +83,8 @@ def _timed(names: Iterable[str], job: str, dispatcher: Dispatcher) -> dict[str, 
         return answer.result if isinstance(answer.result, HostTiming) else None
 
     names = tuple(names)
-    with ThreadPoolExecutor(min(_AT_ONCE, len(names)), "servefit timing") as pool:
+    # All at the same time: a thread that waits for a host costs little.
+    with ThreadPoolExecutor(len(names), "servefit timing") as pool:
         try:
             return dict(zip(names, pool.map(time, names), strict=True))
         except BaseException:

@@ -33,14 +33,14 @@ class Transactions(Protocol):
 
 
 class FleetDatabase:
-    """An open database of a fleet, to be closed. It does not wait for a server that is gone: an agent has other things
-    to do meanwhile."""
+    """An open database of a fleet, to be closed, by one connection: threads take turns. It does not wait for a server
+    that is gone: an agent has other things to do meanwhile."""
 
     def __init__(self, address: Address) -> None:
         from sqlalchemy import create_engine
 
         self.address = address
-        self._engine = create_engine(address.text, **address.engine_options)
+        self._engine = create_engine(address.text, pool_size=1, max_overflow=0, **address.engine_options)
 
     def run(self, statements: Callable[[Connection], _T]) -> _T:
         """Return the result of ``statements`` in a transaction. Raises StorageError."""

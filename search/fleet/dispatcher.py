@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import AgentLost, StorageError
 from servefit.quantities import span_text
-from servefit.search.fleet.notices import listening
 from servefit.search.fleet.orders import CHANNEL, Orders
 from servefit.search.fleet.queue import open_queue
 from servefit.search.fleet.registry import Registry
@@ -51,7 +51,7 @@ PAUSE_S = 0.5
 """Between two attempts to reach the queue."""
 
 USUAL_S = 30.0
-"""What an order without a limit is expected to take. Chosen, not measured."""
+"""What an order is expected to take of which nothing else is known. Chosen, not measured."""
 
 _ENDED = "whoever asks it for this ends"
 
@@ -65,6 +65,7 @@ class _Pending:
     host: str
     limit_s: float | None
     lost_after_s: float
+    left_s: Callable[[], float]
     told: Told
     over: threading.Event = field(default_factory=threading.Event)
     answer: Answer | None = None
@@ -104,15 +105,25 @@ class Dispatcher:
                 self._loop.call_soon_threadsafe(self._stop)
             thread.join()
 
-    def ask(self, order: Order, *, told: Told = lambda _: None) -> Answer:
+    def ask(
+        self,
+        order: Order,
+        *,
+        expected_s: float | None = None,
+        left_s: Callable[[], float] = lambda: inf,
+        told: Told = lambda _: None,
+    ) -> Answer:
         """Give ``order`` to the agent of its host, and return what it answers, however long that takes.
 
+        It is expected to take ``expected_s``, or its limit where that is None. ``left_s`` gives the time that whoever
+        asks still has: once that is over, an agent is not waited for of which a sign of life has failed to come.
         ``told`` is told of the state of the host now and then, while it is not at work on it. Raises AgentLost where
         the agent is silent for too long, or ends what it was asked for, and StorageError.
         """
         self._check_open(order.host)
-        expected_s = USUAL_S if order.limit_s is None else order.limit_s
-        pending = _Pending(order.host, order.limit_s, self.leases.lost_after_s(expected_s), told)
+        if expected_s is None:
+            expected_s = USUAL_S if order.limit_s is None else order.limit_s
+        pending = _Pending(order.host, order.limit_s, self.leases.lost_after_s(expected_s), left_s, told)
         self.orders.give(order)
         with self._lock:
             self._pending[order.token] = pending
@@ -130,7 +141,7 @@ class Dispatcher:
     def wait_for(self, token: str, host: str, *, told: Told = lambda _: None) -> Answer:
         """Return the answer to an order that was given before, as by a dispatcher that was killed; otherwise as
         :meth:`ask`."""
-        pending = _Pending(host, None, self.leases.lost_after_s(USUAL_S), told)
+        pending = _Pending(host, None, self.leases.lost_after_s(USUAL_S), lambda: inf, told)
         with self._lock:
             self._pending[token] = pending
         self._loop.call_soon_threadsafe(self._look.set)
@@ -207,7 +218,7 @@ class Dispatcher:
             runner.run(self._work())
 
     async def _work(self) -> None:
-        self._tasks = [asyncio.create_task(each) for each in (self._hold_queue(), self._listen(), self._watch())]
+        self._tasks = [asyncio.create_task(each) for each in (self._hold_queue(), self._watch())]
         try:
             await asyncio.gather(*self._tasks)
         except asyncio.CancelledError:
@@ -229,27 +240,24 @@ class Dispatcher:
             task.cancel()
 
     async def _hold_queue(self) -> None:
-        """Keep the queue open, and open it again where it is lost."""
+        """Keep the queue open, and open it again where it is lost; look at the orders that are waited for when one is
+        over."""
+        told = False
         while True:
             try:
-                async with open_queue(self._address) as self._queue:
-                    await asyncio.Event().wait()
+                async with open_queue(self._address, channel=CHANNEL) as self._queue:
+                    told = False
+                    self._look.set()
+                    async for token in self._queue.notices():
+                        if token in self._pending:
+                            self._look.set()
             except StorageError as error:
-                _log.warning("waiting for the queue of the fleet: %s", error)
+                if not told:
+                    _log.warning("waiting for the queue of the fleet: %s", error)
+                    told = True
                 await asyncio.sleep(PAUSE_S)
             finally:
                 self._queue = None
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with listening(self._address, CHANNEL) as tokens:
-                    self._look.set()
-                    async for token in tokens:
-                        if token in self._pending:
-                            self._look.set()
-            except StorageError:
-                await asyncio.sleep(PAUSE_S)
 
     async def _watch(self) -> None:
         """Look at the orders that are waited for, whenever one is over, and every second."""
@@ -295,6 +303,8 @@ class Dispatcher:
                 self._give_up(token, each, "its agent ended")
             elif state.silent_s >= each.lost_after_s:
                 self._give_up(token, each, f"its agent was silent for {span_text(state.silent_s)}")
+            elif state.silent_s >= self.leases.late_s and each.left_s() <= 0:
+                self._give_up(token, each, f"its agent was silent for {span_text(state.silent_s)}, and time is over")
             elif state.status != "measuring":
                 each.measured_since_s = None
                 each.told(state)

@@ -11,6 +11,9 @@ from servefit.errors import SpecError
 _RENEWALS = 6
 """An agent is not silent before as many signs of life have failed to come."""
 
+_LATE = 1.5
+"""So many times the time between two signs of life: then one has failed to come. Chosen, not measured."""
+
 TIMES_EXPECTED = 2
 """An agent may be silent for so many times what its order was expected to take: a host that measures may be too busy to
 be heard. Chosen, not measured."""
@@ -35,6 +38,11 @@ class Leases:
     def renew_s(self) -> float:
         """The seconds between two signs of life of an agent."""
         return self.silent_s / _RENEWALS
+
+    @property
+    def late_s(self) -> float:
+        """How long an agent is silent of which one sign of life has failed to come."""
+        return _LATE * self.renew_s
 
     def lost_after_s(self, expected_s: float) -> float:
         """Return how long an agent may be silent with an order that was expected to take ``expected_s``."""

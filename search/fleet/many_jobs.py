@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
-from servefit.search.fleet.answer import goal_of, left_out, offers_of, plan_of
+from servefit.search.fleet.answer import cost_of, goal_of, left_out, offers_of, plan_of
 from servefit.search.fleet.plan.many_models import ModelDemand, plan_models
 
 if TYPE_CHECKING:
@@ -60,20 +60,24 @@ def demands_of(
     if wanted.most_hosts is not None:
         raise SpecError("most_hosts", wanted.most_hosts, "is for a fleet of one model")
     goal = common_goal(jobs, wanted)
-    alike = _alike(jobs)
-    demands = []
+    rates, offered = {}, {}
     for model, job in jobs.items():
-        rate_per_s = job.header.request.sla.rate_per_s
-        if rate_per_s is None:
+        if (rate_per_s := job.header.request.sla.rate_per_s) is None:
             raise SpecError(
                 "model", model, f"has the job {job.name}, which was asked for no rate", remedy="give --rate"
             )
-        offers = {offer.host_class: offer for offer in offers_of(job, goal)}
-        if not offers:
+        rates[model] = rate_per_s
+        offered[model] = {offer.host_class: offer for offer in offers_of(job, goal)}
+        if not offered[model]:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out(job, plan_of(job)))
             raise SpecError("model", model, f"has the job {job.name}, in which no host holds the SLA: {reasons}")
-        demands.append(ModelDemand(model=model, rate_per_s=rate_per_s, offers=tuple(_offers(job, offers, alike))))
-    return _with_common_costs(demands), alike
+    costs = _costs(jobs, offered, goal)
+    alike = _alike(jobs, costs)
+    demands = [
+        ModelDemand(model=model, rate_per_s=rates[model], offers=tuple(_offers(job, offered[model], alike, costs)))
+        for model, job in jobs.items()
+    ]
+    return demands, alike
 
 
 def left_out_sentences(jobs: Mapping[str, FleetJob]) -> Iterator[str]:
@@ -87,47 +91,46 @@ def left_out_sentences(jobs: Mapping[str, FleetJob]) -> Iterator[str]:
             yield f"job {job.name} measured only what its own plan needs: begin it with --every-class"
 
 
-def _alike(jobs: Mapping[str, FleetJob]) -> dict[str, tuple[str, ...]]:
-    """Return the hosts that are of one class in every job, by a name for them."""
+def _alike(jobs: Mapping[str, FleetJob], costs: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
+    """Return the hosts that are of one class in every job and cost the same, by a name for them."""
     classes = [{host.name: host.host_class for host in job.header.hosts} for job in jobs.values()]
-    groups: dict[tuple[str | None, ...], list[str]] = {}
+    alike: dict[tuple[tuple[str | None, ...], float | None], list[str]] = {}
     for name in sorted({name for each in classes for name in each}):
-        groups.setdefault(tuple(each.get(name) for each in classes), []).append(name)
+        alike.setdefault((tuple(each.get(name) for each in classes), costs.get(name)), []).append(name)
+    groups = [(key, hosts) for (key, _), hosts in alike.items()]
     return {
         (key[0] if len(set(key)) == 1 and key[0] and _is_only(key[0], groups) else hosts[0]): tuple(hosts)
-        for key, hosts in groups.items()
+        for key, hosts in groups
     }
 
 
-def _is_only(name: str, groups: Mapping[tuple[str | None, ...], Sequence[str]]) -> bool:
+def _is_only(name: str, groups: Sequence[tuple[tuple[str | None, ...], Sequence[str]]]) -> bool:
     """Return whether one group alone has hosts of the class of that name."""
-    return sum(name in key for key in groups) == 1
+    return sum(name in key for key, _ in groups) == 1
+
+
+def _costs(
+    jobs: Mapping[str, FleetJob], offered: Mapping[str, Mapping[str, HostOffer]], goal: PlanGoal
+) -> dict[str, float]:
+    """Return what each host of a class that is ``offered`` costs: the most that any job knew."""
+    costs: dict[str, float] = {}
+    for model, job in jobs.items():
+        for host in job.header.hosts:
+            if host.host_class in offered[model]:
+                costs[host.name] = max(costs.get(host.name, 0.0), cost_of(goal, host.name, dict(host.cost)))
+    return costs
 
 
 def _offers(
-    job: FleetJob, offers: Mapping[str, HostOffer], alike: Mapping[str, tuple[str, ...]]
+    job: FleetJob,
+    offers: Mapping[str, HostOffer],
+    alike: Mapping[str, tuple[str, ...]],
+    costs: Mapping[str, float],
 ) -> Iterator[HostOffer]:
-    """Yield what ``job`` found that hosts which are alike offer."""
+    """Yield what ``job`` found that hosts which are alike offer, at their ``costs``."""
     classes = {host.name: host.host_class for host in job.header.hosts}
     for name, hosts in alike.items():
         offer = offers.get(classes.get(hosts[0], ""))
         if offer is not None:
-            yield replace(offer, host_class=name, hosts=len(hosts))
-
-
-def _with_common_costs(demands: Sequence[ModelDemand]) -> list[ModelDemand]:
-    """Return ``demands`` in which hosts that are alike cost the same for all models: the most that any job knew."""
-    costs: dict[str, float] = {}
-    for demand in demands:
-        for offer in demand.offers:
-            costs[offer.host_class] = max(offer.cost_idle, costs.get(offer.host_class, 0.0))
-    return [
-        replace(
-            demand,
-            offers=tuple(
-                replace(offer, cost_idle=costs[offer.host_class], cost_full=costs[offer.host_class])
-                for offer in demand.offers
-            ),
-        )
-        for demand in demands
-    ]
+            cost = costs[hosts[0]]
+            yield replace(offer, host_class=name, hosts=len(hosts), cost_idle=cost, cost_full=cost, costs_idle=())

@@ -12,10 +12,12 @@ from servefit.errors import AgentLost, BackendError, MeasurementError, SpecError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.quantities import span_text
 from servefit.search.fleet.compiling import Compile, Compiled
+from servefit.search.fleet.dispatcher import USUAL_S
 from servefit.search.fleet.orders import Order
 from servefit.search.fleet.selection import AWAY
 from servefit.search.jobs.compile_candidates import CompiledCandidates
 from servefit.search.jobs.cpu_slots import ANYWHERE
+from servefit.search.jobs.orders import Load
 from servefit.search.optimizer.progress import before_search
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.host import HostState
     from servefit.search.fleet.orders import Ordered
     from servefit.search.jobs.cpu_slots import CpuSlot
-    from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
+    from servefit.search.jobs.orders import SurveyEndpoint, TimeCalls
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.space import Choice
@@ -57,15 +59,15 @@ class FleetMeasurer:
 
     def attempt(self) -> Attempt:
         """Return a new attempt of the agent whose turn it is; see ``Measurer``. Where none of them is there they are
-        waited for, as long as an agent that is silent is. Raises AgentLost where none comes."""
+        waited for, as long as an agent that is silent is, and while the job has time. Raises AgentLost where none
+        comes."""
         began_s = time.monotonic()
         while not (candidates := self._candidates()):
             waited_s = time.monotonic() - began_s
-            if self.log.stop_requested() or waited_s > self.dispatcher.leases.lost_s:
+            if self.log.stop_requested() or waited_s > self.dispatcher.leases.lost_s or self.clock.left_s <= 0:
                 raise AgentLost(self.hosts[0], "there is no agent" + (" of its class" if len(self.hosts) > 1 else ""))
             self.progress.stage("waiting for an agent", before_search(self.clock))
             time.sleep(LOOK_S)
-        self.clock.leave_out(time.monotonic() - began_s)
         chosen = min(candidates, key=lambda state: self._lost.get(state.host.name, 0))
         return Attempt(token=secrets.token_hex(16), host=chosen.host.name, agent=chosen.process)
 
@@ -126,7 +128,9 @@ class FleetMeasurer:
             elapsed_s=self.clock.elapsed_s,
         )
         try:
-            answer = self.dispatcher.ask(order, told=self._tell)
+            answer = self.dispatcher.ask(
+                order, expected_s=_expected_s(asked), left_s=lambda: self.clock.left_s, told=self._tell
+            )
         except AgentLost:
             self._lost[attempt.host] = self._lost.get(attempt.host, 0) + 1
             raise
@@ -148,3 +152,11 @@ class FleetMeasurer:
             self.progress.stage(state.doing, before_search(self.clock))
         elif state.silent_s >= SILENT_S:
             self.progress.stage(f"silent for {span_text(state.silent_s)}", before_search(self.clock))
+
+
+def _expected_s(asked: Ordered) -> float:
+    """Return the seconds that carrying out what is asked is expected to take. Its limit does not say that: it may be
+    all that is left of the job's time."""
+    if isinstance(asked, Load):
+        return USUAL_S + asked.runs * (asked.durations.capacity_s + asked.durations.at_rate_max_s)
+    return USUAL_S

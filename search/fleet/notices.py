@@ -1,6 +1,7 @@
-"""Notices from the database of a fleet, as they are said, and how psycopg is given its address.
+"""The line to the database of a fleet: one connection for what is asked of the queue, and for notices meanwhile.
 
-Reading them costs nothing while none comes. Who says what, and what is done about it, is for others.
+A server has few connections, and each agent keeps its own open. Reading notices costs nothing while none comes. Who
+says what, and what is done about it, is for others.
 """
 
 from __future__ import annotations
@@ -11,50 +12,98 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
     from servefit.search.storage.addresses import Address
 
 
-@asynccontextmanager
-async def listening(address: Address, channel: str) -> AsyncIterator[AsyncIterator[str]]:
-    """Listen to ``channel`` of the database; give what is said there. Raises StorageError, also while it is read, once
-    the connection is known to be broken.
+class Line:
+    """One connection to ``address``, which listens to ``channel`` where that is not None. To procrastinate it is a
+    pool; a connection that broke is made anew when it is next asked for.
 
-    The socket is watched for that. ``AsyncConnection.notifies`` of psycopg 3.3 wakes up ten times a second instead.
+    While nobody asks, the socket is watched for notices. ``AsyncConnection.notifies`` of psycopg 3.3 has the connection
+    for itself, and wakes up ten times a second.
     """
-    from psycopg import AsyncConnection, Error, OperationalError
-    from psycopg.sql import SQL, Identifier
 
-    try:
-        connection = await AsyncConnection.connect(conninfo(address), autocommit=True)
-    except Error as error:
-        raise address.error(reason_of(error)) from error
-    async with connection:
+    def __init__(self, address: Address, channel: str | None) -> None:
+        self._address = address
+        self._channel = channel
+        self._connection: AsyncConnection | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._watched: int | None = None
+        self._said: asyncio.Queue[str | None] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Line]:
+        """Keep the connection for as long as the block lasts. Raises psycopg's errors where there is none."""
+        async with self.connection():
+            pass
         try:
-            await connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
-        except Error as error:
-            raise address.error(reason_of(error)) from error
-        said: asyncio.Queue[str | None] = asyncio.Queue()
-        loop, socket, pgconn = asyncio.get_running_loop(), connection.fileno(), connection.pgconn
+            yield self
+        finally:
+            self._watch_no_more()
+            if self._connection is not None:
+                await self._connection.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """Give the connection to one who asks at a time. Raises psycopg's errors where there is none."""
+        from psycopg.pq import TransactionStatus
+
+        async with self._one_at_a_time:
+            if self._connection is None or self._connection.closed:
+                self._connection = await self._connected()
+            connection = self._connection
+            self._watch_no_more()
+            try:
+                yield connection
+            finally:
+                if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                    await connection.close()
+                if connection.closed:
+                    self._said.put_nowait(None)
+                else:
+                    self._watch(connection)
+
+    async def notices(self) -> AsyncIterator[str]:
+        """Yield what is said on the channel. Raises StorageError once the connection is known to have broken."""
+        while (payload := await self._said.get()) is not None:
+            yield payload
+        raise self._address.error("the connection for notices broke")
+
+    async def _connected(self) -> AsyncConnection:
+        from psycopg import AsyncConnection
+        from psycopg.sql import SQL, Identifier
+
+        connection = await AsyncConnection.connect(conninfo(self._address), autocommit=True)
+        connection.add_notify_handler(lambda notice: self._said.put_nowait(notice.payload))
+        if self._channel is not None:
+            await connection.execute(SQL("LISTEN {}").format(Identifier(self._channel)))
+        return connection
+
+    def _watch(self, connection: AsyncConnection) -> None:
+        from psycopg import OperationalError
+
+        pgconn = connection.pgconn
 
         def read() -> None:
             try:
                 pgconn.consume_input()
                 while (notice := pgconn.notifies()) is not None:
-                    said.put_nowait(notice.extra.decode())
+                    self._said.put_nowait(notice.extra.decode())
             except OperationalError:
-                loop.remove_reader(socket)
-                said.put_nowait(None)
+                self._watch_no_more()
+                self._said.put_nowait(None)
 
-        async def notices() -> AsyncIterator[str]:
-            while (payload := await said.get()) is not None:
-                yield payload
-            raise address.error("the connection for notices broke")
+        self._watched = connection.fileno()
+        asyncio.get_running_loop().add_reader(self._watched, read)
+        # What came with the last answer is here already.
+        read()
 
-        loop.add_reader(socket, read)
-        try:
-            yield notices()
-        finally:
-            loop.remove_reader(socket)
+    def _watch_no_more(self) -> None:
+        if self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            self._watched = None
 
 
 def conninfo(address: Address) -> str:

@@ -11,19 +11,18 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from servefit.errors import StorageError
-from servefit.search.fleet.notices import conninfo, listening, reason_of
+from servefit.search.fleet.notices import Line, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from procrastinate import App
     from procrastinate.jobs import Job
-    from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
     from servefit.search.storage.addresses import Address
@@ -39,36 +38,36 @@ ABORT_POLL_S = 5.0
 
 _MAX_QUEUE, _DIGEST = 40, 12
 
-POOL_TIMEOUT_S = 10.0
-"""A connection that is not there by then does not come."""
-
 _TASK = "servefit.order"
 
 
 @asynccontextmanager
-async def open_queue(address: Address) -> AsyncIterator[Queue]:
-    """Connect to the queue in the database at ``address``. Raises StorageError where that is not possible."""
+async def open_queue(address: Address, *, channel: str | None = None) -> AsyncIterator[Queue]:
+    """Connect to the queue in the database at ``address``, and listen to ``channel``, by one connection. Raises
+    StorageError where that is not possible."""
     from procrastinate import App, PsycopgConnector
 
-    connector = PsycopgConnector(
-        conninfo=conninfo(address), min_size=1, max_size=3, timeout=POOL_TIMEOUT_S, pool_factory=_pool
-    )
-    app = App(connector=connector)
+    app = App(connector=PsycopgConnector())
     with _quiet():
-        with _reporting(address):
-            await app.open_async()
-        try:
-            yield Queue(app, address)
-        finally:
-            await app.close_async()
+        async with AsyncExitStack() as stack:
+            with _reporting(address):
+                line = await stack.enter_async_context(Line(address, channel).opened())
+                await app.open_async(cast("AsyncConnectionPool", line))
+            yield Queue(app, address, line)
 
 
 class Queue:
     """An open queue. Methods raise StorageError."""
 
-    def __init__(self, app: App, address: Address) -> None:
+    def __init__(self, app: App, address: Address, line: Line) -> None:
         self._app = app
         self._address = address
+        self._line = line
+
+    def notices(self) -> AsyncIterator[str]:
+        """Yield what is said on the channel that the queue was opened with. Raises StorageError once the connection is
+        known to have broken."""
+        return self._line.notices()
 
     async def make(self) -> None:
         """Make the tables of the queue, unless they are there."""
@@ -111,15 +110,14 @@ class Queue:
             )
 
     async def work(self, host: str, carry: Carry, *, until: asyncio.Event | None = None) -> None:
-        """Carry out the orders of ``host`` as they come, one after the other, until this is cancelled; what runs then
-        is cancelled too. Returns once ``until`` is set and nothing runs. Raises StorageError where the database goes
-        away; what runs then is waited for first."""
+        """Carry out the orders of ``host``, on whose :func:`channel_of` the queue listens, as they come, one after the
+        other, until this is cancelled; what runs then is cancelled too. Returns once ``until`` is set and nothing runs.
+        Raises StorageError where the database goes away; what runs then is waited for first."""
         manager = self._app.job_manager
         with _reporting(self._address):
             worker = await manager.register_worker()
         try:
-            async with listening(self._address, _channel(host)) as notices:
-                await self._work(host, worker, carry, _Notices(notices), until or asyncio.Event())
+            await self._work(host, worker, carry, _Notices(self.notices()), until or asyncio.Event())
         finally:
             with suppress(StorageError), _reporting(self._address):
                 await manager.unregister_worker(worker)
@@ -218,31 +216,17 @@ class _Notices:
                 self.running[1].cancel()
 
 
-def _pool(**arguments: Any) -> AsyncConnectionPool:
-    """Return a pool that costs an idle agent one round trip for each time that it looks for orders, and not four: it
-    does not ask first whether a connection is whole, which its use tells, and begins no transaction around what is a
-    single statement of procrastinate's."""
-    from psycopg_pool import AsyncConnectionPool
-
-    async def configure(connection: AsyncConnection) -> None:
-        await connection.set_autocommit(True)
-
-    return AsyncConnectionPool(**{**arguments, "check": None, "configure": configure})
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep procrastinate and its pool from logging, with tracebacks, what is raised here too. How much they say
-    otherwise belongs to the user and is put back."""
-    loggers = [logging.getLogger(name) for name in ("procrastinate", "psycopg.pool")]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.CRITICAL)
+    """Keep procrastinate from logging, with tracebacks, what is raised here too. How much it says otherwise belongs to
+    the user and is put back."""
+    logger = logging.getLogger("procrastinate")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)
+        logger.setLevel(level)
 
 
 def _queue(host: str) -> str:
@@ -253,7 +237,7 @@ def _queue(host: str) -> str:
     return f"{host[: _MAX_QUEUE - _DIGEST - 1]}~{digest}"
 
 
-def _channel(host: str) -> str:
+def channel_of(host: str) -> str:
     """Return the channel of notices about the queue of a host."""
     from procrastinate.manager import get_channel_for_queues
 
@@ -263,10 +247,9 @@ def _channel(host: str) -> str:
 
 def _database_errors() -> tuple[type[Exception], ...]:
     import psycopg
-    import psycopg_pool
     from procrastinate import exceptions
 
-    return exceptions.ProcrastinateException, psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed
+    return exceptions.ProcrastinateException, psycopg.Error
 
 
 @contextmanager

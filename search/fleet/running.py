@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import AgentLost, SpecError, StorageError
-from servefit.profiler.machine.background import work_in_background
-from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.machine.background import in_background, work_in_background
 from servefit.profiler.procedures.prepare import check_there
 from servefit.quantities import percent_text
 from servefit.search.fleet.answer import cost_of, goal_of
@@ -89,14 +89,13 @@ def run_fleet_job(
     trust_pickle: bool,
     trust_code: bool = False,
     progress: Progress,
-    wait_s: float | None = None,
 ) -> FleetJob:
     """Run a new job on the hosts of a fleet that ``selection`` chooses, and keep it in the database of the fleet at
-    ``storage``; ``plan`` says how they are planned. This host opens the model, for which it waits ``wait_s`` at most
-    where something else measures here, and measures nothing.
+    ``storage``; ``plan`` says how they are planned. This host measures nothing: it opens the model, on CPUs that no
+    envelope takes, whatever else measures here.
 
-    Raises SpecError where the request, the fleet or the choice is wrong, StorageError, ModelError, StateError and
-    SlotTaken before anything is measured; FleetInterrupted.
+    Raises SpecError where the request, the fleet or the choice is wrong, StorageError, ModelError and StateError
+    before anything is measured; FleetInterrupted.
     """
     from servefit.profiler.machine.host import describe_host
 
@@ -119,9 +118,8 @@ def run_fleet_job(
         check_there(source, sample_payload)
         own = describe_host()
         clock = Clock.of(request, now=working_s(store))
-        with measuring_slot(f"opening the model of job {request.name}", wait_s=wait_s) as slot:
-            clock.leave_out(slot.waited_s)
-            progress.stage("opening the model", before_search(clock))
+        progress.stage("opening the model", before_search(clock))
+        with in_background(own.cpus):
             model, payload = open_subject(
                 request, source, sample_payload, trust_pickle=trust_pickle, trust_code=trust_code
             )
@@ -274,7 +272,7 @@ class _FleetRun:
             wanted=wanted,
             hosts={name: tuple(each.name for each in alike) for name, alike in classes.items()},
             costs={
-                name: max(cost_of(least, each.name, dict(each.cost)) for each in alike)
+                name: fmean(cost_of(least, each.name, dict(each.cost)) for each in alike)
                 for name, alike in classes.items()
             },
             seed=header.request.seed,

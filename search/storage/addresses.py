@@ -5,6 +5,7 @@ A password is never shown: not in the URL, and not where a driver repeats it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,14 @@ _DRIVER_REMEDIES = {
 
 _EXAMPLES = "write sqlite:////folder/jobs.db or postgresql://user:password@server/database"
 _HIDDEN = "***"
+
+_FULL = re.compile("too many (clients|connections)|remaining connection slots")
+"""What PostgreSQL says to one connection too many. Its driver has no code for what is said before one is there."""
+
+_MORE_CONNECTIONS = (
+    "raise max_connections in the server's postgresql.conf and restart it, or end what else is connected: an agent of "
+    "a fleet has 2 connections, a job up to 16"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +90,8 @@ class Address:
         return text
 
     def error(self, reason: str, *, job: str | None = None, remedy: str | None = None) -> StorageError:
+        if remedy is None and _FULL.search(reason):
+            remedy = _MORE_CONNECTIONS
         return StorageError(self.shown, self.scrubbed(reason), job=job, remedy=remedy)
 
     def refused(self, problem: str, *, remedy: str) -> SpecError:

@@ -147,13 +147,17 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Keep Optuna from saying which trials failed, in this thread and all others: a job reports that itself."""
+    """Keep Optuna from saying which trials failed, in this thread and all others: a job reports that itself; and from
+    warning of what is experimental. Threads that silence such warnings themselves, as Optuna does, put each other's
+    filters back too early, and what they put back is what holds here."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
     finally:
         optuna.logging.set_verbosity(verbosity)
 

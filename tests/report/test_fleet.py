@@ -12,6 +12,8 @@ from tests.report.fleets import FAILING, LARGE, SMALL, fleet_job
 from tests.report.probes import OVERFLOW, PLOTS
 from tests.report.reading import Page
 
+from servefit.cli.fleet_output import print_fleet_job
+from servefit.cli.output import Format
 from servefit.report.fleet_contents import fleet_report_of
 from servefit.report.fleet_plots import cost_plot
 from servefit.report.page import to_html
@@ -20,6 +22,7 @@ from servefit.report.writing import report_text
 from servefit.search.fleet.plan.fleet_plan import NotCarried
 from servefit.search.fleet.plan.rate_costs import RateCost, RateCosts
 from servefit.search.storage.header import PlanRequest
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +130,20 @@ def test_json_and_csv_carry_the_figures_of_the_page(reports: Reports) -> None:
     assert [each["name"] for each in document["job"]["classes"]] == [LARGE, SMALL, FAILING]
     rows = list(csv.DictReader(io.StringIO(report_text(job, "csv"))))
     assert {"the_fleet", "cost_by_rate", "classes_of_hosts", "hosts"} <= {row["table"] for row in rows}
+
+
+def test_a_plan_that_was_not_proven_to_be_the_cheapest_is_printed_with_a_warning(
+    reports: Reports, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = fleet_job(reports)
+    with time_limit(lambda: 0.0):
+        print_fleet_job(job, Format.JSON, wide=False)
+    printed = capsys.readouterr()
+    plan = json.loads(printed.out)["plan"]
+    (warning,) = plan["warnings"]
+    assert plan["fleet"]["cost"] == pytest.approx(2.4)
+    assert "another one may be cheaper by" in warning
+    assert warning in " ".join(printed.err.split())
 
 
 def test_a_rate_that_is_not_carried_is_reported_with_what_is(reports: Reports) -> None:

@@ -60,7 +60,7 @@ class Server:
     def start(self) -> None:
         options = (
             f"-p {self.port} -c listen_addresses={self.address} -c unix_socket_directories='' -c fsync=off "
-            # Of fifty agents each has three.
+            # Of fifty agents each has two, and tests have their own.
             "-c max_connections=300"
         )
         self.run("pg_ctl", "start", "--wait", f"--log={self.folder / 'log'}", f"--options={options}")

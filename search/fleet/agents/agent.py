@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from servefit.search.fleet.agents.overdue import Overdue
 from servefit.search.fleet.agents.spool import Spool, Spooled
 from servefit.search.fleet.database import FleetDatabase, fleet_leases
 from servefit.search.fleet.orders import Answer, Failure, Orders
-from servefit.search.fleet.queue import open_queue
+from servefit.search.fleet.queue import channel_of, open_queue
 from servefit.search.fleet.refusals import awaited, refused_for_good
 from servefit.search.fleet.registry import WAITING, Registry
 from servefit.search.storage.records import Unreadable
@@ -71,6 +71,7 @@ class Agent:
     _saying_it: asyncio.Lock = field(default_factory=asyncio.Lock)
     _saying: set[asyncio.Task[None]] = field(default_factory=set)
     _restored: asyncio.Event = field(default_factory=asyncio.Event)
+    _has_queue: bool = False
     _database: FleetDatabase = field(init=False)
     _leases: Leases = field(init=False)
     _registry: Registry = field(init=False)
@@ -92,13 +93,16 @@ class Agent:
         try:
             self._leases = fleet_leases(self._database, self.address)
             self._registry = Registry(self._database, self.address, self._leases)
-            self._claim = self._registry.claim(self.host)
-            ready()
-            try:
-                await self._live()
-            finally:
-                with suppress(StorageError):
-                    self._registry.leave(self._claim)
+            async with AsyncExitStack() as stack:
+                # Whoever cannot have orders has no name.
+                queue = await stack.enter_async_context(self._open_queue())
+                self._claim = self._registry.claim(self.host)
+                ready()
+                try:
+                    await self._live(stack, queue)
+                finally:
+                    with suppress(StorageError):
+                        self._registry.leave(self._claim)
         finally:
             self._database.close()
 
@@ -106,12 +110,15 @@ class Agent:
         """End the agent, and what it measures, within five seconds."""
         self._stopping.set()
 
-    async def _live(self) -> None:
+    def _open_queue(self) -> AbstractAsyncContextManager[Queue]:
+        return open_queue(self.address, channel=channel_of(self.host.name))
+
+    async def _live(self, stack: AsyncExitStack, queue: Queue) -> None:
         # Its thread starts what measures, and has to be there before this one steps back.
         self._starter.submit(lambda: None).result()
         _step_back(self.host)
         _log.info("agent %s takes orders", self.host.name)
-        tasks = [asyncio.create_task(work) for work in (self._renew(), self._work(), self._stopping.wait())]
+        tasks = [asyncio.create_task(work) for work in (self._renew(), self._work(stack, queue), self._stopping.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -129,7 +136,9 @@ class Agent:
         """Say that the agent lives, now and then. Returns when it has been idle for long enough."""
         while True:
             await asyncio.sleep(self._leases.renew_s if self.idle_exit_s is None else self._until_idle_s())
-            await self._say()
+            # Whoever cannot have orders is silent, and gets none.
+            if self._has_queue:
+                await self._say()
             idle_s = 0.0 if self._carrying else time.monotonic() - self._busy_until_s
             if self.idle_exit_s is not None and idle_s >= self.idle_exit_s:
                 _log.info("agent %s had nothing to do for %s", self.host.name, span_text(idle_s))
@@ -170,16 +179,21 @@ class Agent:
                 remedy="start it again, under another --name where both are to run",
             ) from error
 
-    async def _work(self) -> None:
-        """Carry out orders for as long as there is a database, and wait for it where there is none."""
+    async def _work(self, stack: AsyncExitStack, opened: Queue | None) -> None:
+        """Carry out orders for as long as there is a database, and wait for it where there is none. ``stack`` holds the
+        queue that is ``opened``."""
         gone = False
         while True:
             try:
-                async with open_queue(self.address) as queue:
+                async with stack:
+                    queue = await stack.enter_async_context(self._open_queue()) if opened is None else opened
                     self._restored.clear()
                     await self._settle(queue)
+                    self._has_queue = True
                     if gone:
                         _log.warning("%s is back", self.address.shown)
+                        self._doing = None
+                        self._say_soon()
                     gone = False
                     await queue.work(self.host.name, self._carry, until=self._restored)
             except StorageError as error:
@@ -187,8 +201,12 @@ class Agent:
                     return
                 if not gone:
                     _log.warning("waiting for the database: %s", error)
+                    self._doing = f"{WAITING}the database"
+                    self._say_soon()
                 gone = True
                 await asyncio.sleep(PAUSE_S)
+            finally:
+                self._has_queue, opened = False, None
 
     async def _settle(self, queue: Queue) -> None:
         """Have done with what an earlier agent of the host, or this one before it lost the database, left open."""
@@ -281,9 +299,12 @@ class Agent:
         """Say what the agent is at, where that has changed."""
         if self._carrying is not None and doing != self._doing:
             self._doing = doing
-            saying = asyncio.get_running_loop().create_task(self._say())
-            self._saying.add(saying)
-            saying.add_done_callback(self._saying.discard)
+            self._say_soon()
+
+    def _say_soon(self) -> None:
+        saying = asyncio.get_running_loop().create_task(self._say())
+        self._saying.add(saying)
+        saying.add_done_callback(self._saying.discard)
 
     async def _delivered(self, spooled: Spooled) -> bool:
         try:

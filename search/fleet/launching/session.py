@@ -104,9 +104,13 @@ class Session:
             # What a killed ssh has started may hold its stderr for a moment.
             await asyncio.wait(reading, timeout=_READ_S)
         finally:
-            for task in (beating, *reading):
-                task.cancel()
+            beating.cancel()
             _signal(process, signal.SIGKILL)
+            stdin.close()
+            # The loop has to hear of the end of the process, and of its pipes, before it is closed.
+            await asyncio.wait([*reading, asyncio.create_task(process.wait())], timeout=_READ_S)
+            for task in reading:
+                task.cancel()
         up_s = 0.0 if self._started_at_s is None else time.monotonic() - self._started_at_s
         return SessionEnd(status=status, lines=tuple(self._lines), started=self._started_at_s is not None, up_s=up_s)
 

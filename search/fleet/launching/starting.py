@@ -93,7 +93,9 @@ async def keep_agents(
         return tuple(await asyncio.gather(*tasks))
     except BaseException:
         for task in tasks:
-            task.cancel()
+            # One that is cancelled already sees to the end of its ssh.
+            if not task.cancelling():
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
 

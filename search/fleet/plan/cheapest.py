@@ -15,14 +15,19 @@ Runs in an isolated process, since HiGHS prints.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.search.fleet.plan.covering import Cover, Covering, Thresholds, cover, relax
+from servefit.search.fleet.plan.covering import Cover, Covering, Thresholds, bounds_of_parts, cover, relax
+from servefit.search.fleet.plan.greedy import greedy_hosts
 from servefit.search.fleet.plan.losses import fastest, total_per_s
+from servefit.search.fleet.plan.solver_clock import SolverClock
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.plan.demand import Demand
 
 FEW_CLASSES = 50
 """With as many classes or fewer, answers to within EXACT take less than a second."""
@@ -42,28 +47,6 @@ WIDE = 1.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """What is asked of the solver: the numbers of all offers, in their order. ``limit_s`` is its time, and ``gap`` the
-    part of the cost by which the answer may be off the best; None leaves it to the number of classes."""
-
-    rates_per_s: tuple[float, ...]
-    available: tuple[int, ...]
-    costs_idle: tuple[float, ...]
-    costs_dynamic: tuple[float, ...]
-    rate_per_s: float
-    spare: int
-    most_hosts: int | None
-    limit_s: float
-    gap: float | None = None
-
-    def cost(self, hosts: tuple[int, ...]) -> float:
-        """Return what ``hosts`` cost when each runs at the same part of its rate."""
-        load = self.rate_per_s / total_per_s(self.rates_per_s, hosts)
-        each = zip(self.costs_idle, self.costs_dynamic, hosts, strict=True)
-        return sum(count * (idle + load * dynamic) for idle, dynamic, count in each)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Cheapest:
     """The cheapest ``hosts`` of each class that were found. ``bound``: none cost less."""
 
@@ -72,9 +55,14 @@ class Cheapest:
 
 
 def cheapest_hosts(demand: Demand) -> Cheapest:
-    """Return the cheapest hosts that carry the rate. All hosts together, or the fastest ``most_hosts``, must carry it:
-    they are the answer where nothing better is found in time."""
-    return _Search(demand).answer()
+    """Return the cheapest hosts that carry the rate. All hosts together, or the fastest ``most_hosts``, must carry it.
+    Those that ``greedy`` finds are the answer where nothing cheaper is found in time."""
+    return _Search(demand).answer(SolverClock())
+
+
+def cheapest_at_once(demand: Demand) -> Cheapest:
+    """Return the hosts that ``greedy`` finds, and a bound from parts of hosts: what can be said without a solver."""
+    return _Search(demand).at_once()
 
 
 @dataclass(order=True, frozen=True, slots=True)
@@ -96,7 +84,6 @@ class _Search:
 
     def __init__(self, demand: Demand) -> None:
         self._demand = demand
-        self._deadline = time.monotonic() + demand.limit_s
         rates, idle = np.array(demand.rates_per_s), np.array(demand.costs_idle)
         dynamic = np.array(demand.costs_dynamic)
         least = float((dynamic / rates).min())
@@ -106,33 +93,41 @@ class _Search:
         self._dearer = np.maximum(0.0, dynamic - least * rates)
         self._fixed = demand.rate_per_s * least
         self._gap = demand.gap or (EXACT if len(rates) <= FEW_CLASSES else CLOSE)
-        self._best = tuple(fastest(demand.rates_per_s, demand.available, demand.most_hosts))
+        strongest = fastest(demand.rates_per_s, demand.available, demand.most_hosts)
+        self._highest_per_s = total_per_s(demand.rates_per_s, strongest)
+        self._best = greedy_hosts(demand)
         self._best_cost = self._cost(self._best)
-        self._highest_per_s = total_per_s(demand.rates_per_s, self._best)
         self._program = Covering(
             rates_per_s=rates,
             available=np.array(demand.available, dtype=float),
             rate_per_s=demand.rate_per_s,
             spare=demand.spare,
-            most_hosts=sum(self._best),
+            most_hosts=sum(strongest),
             low_per_s=demand.rate_per_s,
             gap=self._gap,
         )
 
-    def answer(self) -> Cheapest:
+    def at_once(self) -> Cheapest:
+        every = Thresholds.of(self._program).values
+        return self._cheapest(float(bounds_of_parts(self._program, self._least_costs, every).min()) + self._fixed)
+
+    def answer(self, clock: SolverClock) -> Cheapest:
+        self._clock, self._ends_s = clock, clock.now_s() + self._demand.limit_s
         every = Thresholds.of(self._program)
         costs = self._constant + self._dearer
         found = self._cover(self._program, costs, relax(self._program, costs, every))
         if not self._dearer.any():
             return self._cheapest(float(found.thresholds.bounds.min()) + self._fixed)
-        rate_per_s, found_per_s = self._demand.rate_per_s, self._total(found, self._highest_per_s)
-        ranges = [_Range(self._fixed, rate_per_s, found_per_s, above=False, thresholds=every)]
+        every = relax(self._program, self._least_costs, every)
+        bound = float(every.bounds.min()) + self._fixed
+        rate_per_s, found_per_s = self._demand.rate_per_s, self._total(found.hosts or self._best)
+        ranges = [_Range(bound, rate_per_s, found_per_s, above=False, thresholds=every)]
         if found_per_s < self._highest_per_s:
-            ranges.append(_Range(self._fixed, found_per_s, self._highest_per_s, above=True, thresholds=every))
+            ranges.append(_Range(bound, found_per_s, self._highest_per_s, above=True, thresholds=every))
         bound = np.inf
         while ranges:
             each = heappop(ranges)
-            if each.bound >= self._enough or time.monotonic() >= self._deadline:
+            if each.bound >= self._enough or self._clock.now_s() >= self._ends_s:
                 # The others that are left have higher bounds.
                 bound = min(bound, each.bound)
                 break
@@ -152,7 +147,7 @@ class _Search:
         if len(thresholds.values) and not (each.above and each.high_per_s > WIDE * each.low_per_s):
             found = self._cover(program, costs, thresholds)
             thresholds = found.thresholds.below(self._enough - self._fixed)
-            total_per_s = self._total(found, split)
+            total_per_s = split if found.hosts is None else self._total(found.hosts)
             if not each.above and each.low_per_s < total_per_s < each.high_per_s:
                 split = total_per_s
         bound = max(each.bound, min(self._enough, float(thresholds.bounds.min(initial=np.inf)) + self._fixed))
@@ -162,6 +157,11 @@ class _Search:
             _Range(bound, each.low_per_s, split, above=each.above, thresholds=thresholds),
             _Range(bound, split, each.high_per_s, above=True, thresholds=thresholds),
         ], bound
+
+    @property
+    def _least_costs(self) -> np.ndarray:
+        """What a host of each class costs at the lowest load that there may be."""
+        return np.asarray(self._constant + (self._demand.rate_per_s / self._highest_per_s) * self._dearer)
 
     @property
     def _enough(self) -> float:
@@ -174,13 +174,13 @@ class _Search:
     def _cover(self, program: Covering, costs: np.ndarray, thresholds: Thresholds) -> Cover:
         """Solve a program, and keep its hosts if they are the best."""
         below = self._best_cost - self._fixed
-        found = cover(program, costs, thresholds, below=below, deadline=self._deadline)
+        found = cover(program, costs, thresholds, below=below, clock=self._clock, ends_s=self._ends_s)
         if found.hosts is not None and self._cost(found.hosts) < self._best_cost:
             self._best, self._best_cost = found.hosts, self._cost(found.hosts)
         return found
 
-    def _total(self, found: Cover, otherwise: float) -> float:
-        return otherwise if found.hosts is None else total_per_s(self._demand.rates_per_s, found.hosts)
+    def _total(self, hosts: tuple[int, ...]) -> float:
+        return total_per_s(self._demand.rates_per_s, hosts)
 
     def _cheapest(self, bound: float) -> Cheapest:
         cost = self._demand.cost(self._best)

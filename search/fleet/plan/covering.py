@@ -16,7 +16,6 @@ Runs where HiGHS may print: in an isolated process.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +25,8 @@ from servefit.search.fleet.plan.losses import carries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from servefit.search.fleet.plan.solver_clock import SolverClock
 
     Numbers = NDArray[np.float64]
 
@@ -81,7 +82,9 @@ class Thresholds:
         return replace(self, bounds=np.maximum(self.bounds, bounds))
 
 
-def cover(program: Covering, costs: Numbers, thresholds: Thresholds, *, below: float, deadline: float) -> Cover:
+def cover(
+    program: Covering, costs: Numbers, thresholds: Thresholds, *, below: float, clock: SolverClock, ends_s: float
+) -> Cover:
     """Return the cheapest whole numbers of hosts, each of which costs the one of ``costs`` of its class.
 
     Args:
@@ -89,13 +92,14 @@ def cover(program: Covering, costs: Numbers, thresholds: Thresholds, *, below: f
         costs: Cost of a host of each class, none below zero.
         thresholds: What :func:`relax` returned for the same.
         below: Only hosts that cost less than this are looked for.
-        deadline: When to end, on the clock of time.monotonic.
+        clock: What the time is taken by.
+        ends_s: When to end, by ``clock``.
     """
     bounds, best, hosts = thresholds.bounds.copy(), below, None
     for index in np.argsort(bounds, kind="stable"):
-        if bounds[index] >= best * (1 - program.gap) or time.monotonic() >= deadline:
+        if bounds[index] >= best * (1 - program.gap) or clock.now_s() >= ends_s:
             break
-        found, bound = _whole(program, costs, float(thresholds.values[index]), deadline)
+        found, bound = _whole(program, costs, float(thresholds.values[index]), clock, ends_s)
         bounds[index] = max(bounds[index], bound)
         if found is not None and (cost := float(costs @ found)) < best:
             best, hosts = cost, found
@@ -119,7 +123,7 @@ def relax(program: Covering, costs: Numbers, thresholds: Thresholds) -> Threshol
     Side conditions are priced at what they cost in the relaxation of the cheapest threshold [Lagrange]; each price
     gives bounds for all thresholds, of which the highest count.
     """
-    known = thresholds.bounded(_sorted_bounds(program, costs, thresholds.values))
+    known = thresholds.bounded(bounds_of_parts(program, costs, thresholds.values))
     rows, limits = _conditions(program)
     for _ in range(_ROUNDS if len(limits) and len(known.values) else 0):
         cheapest = int(np.argmin(known.bounds))
@@ -127,12 +131,13 @@ def relax(program: Covering, costs: Numbers, thresholds: Thresholds) -> Threshol
         if prices is None:
             known.bounds[cheapest] = np.inf
         else:
-            found = _sorted_bounds(program, costs + prices @ rows, known.values)
+            found = bounds_of_parts(program, costs + prices @ rows, known.values)
             known = known.bounded(found - prices @ limits)
     return known
 
 
-def _sorted_bounds(program: Covering, costs: Numbers, thresholds: Numbers) -> Numbers:
+def bounds_of_parts(program: Covering, costs: Numbers, thresholds: Numbers) -> Numbers:
+    """Return for each of ``thresholds`` what parts of hosts cost at least, without the side conditions."""
     return np.array([_sorted_bound(program.available, costs, _row(program, each)) for each in thresholds])
 
 
@@ -190,15 +195,19 @@ def _prices(program: Covering, costs: Numbers, threshold: float, rows: Numbers, 
     return prices
 
 
-def _whole(program: Covering, costs: Numbers, threshold: float, deadline: float) -> tuple[Numbers | None, float]:
+def _whole(
+    program: Covering, costs: Numbers, threshold: float, clock: SolverClock, ends_s: float
+) -> tuple[Numbers | None, float]:
     """Return the cheapest whole numbers of hosts for one threshold, None if none were found, and a bound."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import Bounds, LinearConstraint
 
     rows, limits = _conditions(program)
     row = _row(program, threshold)
     for need in (_ROW, _ROW * (1 + 10 * _ROW_WITHIN)):
-        found: Any = milp(
+        found = clock.solve(
             costs,
+            limit_s=ends_s - clock.now_s(),
+            gap=program.gap / 2,
             constraints=LinearConstraint(
                 np.vstack([rows, row]),
                 np.append(np.full(len(limits), -np.inf), need),
@@ -206,7 +215,6 @@ def _whole(program: Covering, costs: Numbers, threshold: float, deadline: float)
             ),
             integrality=np.ones_like(costs),
             bounds=Bounds(0, program.available),
-            options={"time_limit": max(0.01, deadline - time.monotonic()), "mip_rel_gap": program.gap / 2},
         )
         bound = np.inf if found.status == INFEASIBLE else found.mip_dual_bound
         if need == _ROW:

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from servefit.search.fleet.plan.offer import HostOffer
 
 
+LEAST_GAP = 2e-4
+"""A plan of a smaller gap is the cheapest: with many classes a search leaves half of that, and what is less is lost in
+the digits that costs are shown with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
     """``hosts`` hosts of a class, all alike.
 
     ``weight`` is what a balancer is given for each of them, ``share`` the part of all requests that one gets by it, and
-    ``rate_per_s`` that part of the rate. ``cost`` is of one host at that rate, in the unit of the offer.
+    ``rate_per_s`` that part of the rate. ``cost`` is of one host at that rate, in the unit of the offer: the mean where
+    they cost different amounts. The cheapest of the class serve.
     """
 
     offer: HostOffer
@@ -42,6 +48,7 @@ class Fleet:
     ``confirmed_rate_per_s`` is the sum of what they were confirmed to carry, and ``kept_rate_per_s`` what is left of it
     after the worst loss of the spare hosts. ``carries_per_s`` is the highest rate at which the whole-number weights
     give no host more than its confirmed rate, alone and after any such loss: a little less than ``kept_rate_per_s``.
+    One host's share is off its part of the confirmed rates by ``weights_off_by``, the others by less.
     """
 
     rows: tuple[PlanRow, ...]
@@ -49,6 +56,7 @@ class Fleet:
     confirmed_rate_per_s: float
     kept_rate_per_s: float
     carries_per_s: float
+    weights_off_by: float = 0.0
 
     @property
     def hosts(self) -> int:
@@ -81,7 +89,8 @@ class FleetPlan:
     each class, and the worst of ``spare`` hosts where these are more than one; without a host left there is none.
     ``best_of_one_class`` is the cheapest fleet of one class, None where none carries the rate so, and ``all_hosts`` is
     what all hosts on offer would cost. ``rate_must_fall_by`` is the part by which the rate must fall for the
-    whole-number weights of ``balancer`` to overload no host, 0.0 if it need not.
+    whole-number weights of ``balancer`` to overload no host, 0.0 if it need not. ``warnings`` say where the fleet was
+    not proven to be the cheapest, and where weights are not in proportion to the rates.
     """
 
     rate_per_s: float
@@ -94,6 +103,7 @@ class FleetPlan:
     best_of_one_class: Fleet | None
     all_hosts: Fleet
     rate_must_fall_by: float
+    warnings: tuple[str, ...] = ()
 
 
 @shown()

@@ -18,7 +18,9 @@ from servefit.search.fleet.plan.assignment.problem import Assigned, Assignment
 from servefit.search.fleet.plan.balancers.kinds import parse_balancer
 from servefit.search.fleet.plan.mix import fleet_of
 from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_offers
+from servefit.search.fleet.plan.plan_warnings import gap_warnings, weight_warnings
 from servefit.search.fleet.plan.shared_hosts import SharedHosts, SharedOffer, check_once, parts_of, shared_column
+from servefit.search.fleet.plan.solver_clock import MAX_SLOWDOWN
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ class ModelFleet:
 class ManyModelsPlan:
     """A fleet for each model, in the order of the models, of which any ``spare`` hosts may be lost. Another plan may be
     cheaper by ``gap`` at most, a part of ``cost``. ``hosts_left`` are the hosts of each class that serve none.
-    ``shared`` are those that serve two models: they are in the fleets of both, and cost half in each when idle."""
+    ``shared`` are those that serve two models: they are in the fleets of both, and cost half in each when idle.
+    ``warnings`` are those of a ``FleetPlan``."""
 
     models: tuple[ModelFleet, ...]
     spare: int
@@ -73,6 +76,7 @@ class ManyModelsPlan:
     gap: float
     hosts_left: tuple[tuple[str, int], ...]
     shared: tuple[SharedHosts, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @shown()
@@ -104,7 +108,8 @@ def plan_models(
         shared: What hosts may serve two of the models at once. All others serve one.
         spare: So many hosts may be lost, any of them, and the others of each model still carry its rate.
         balancer: "nginx", "haproxy" or "envoy": the weights are whole numbers that it takes.
-        limit_s: The search ends after this, and the plan says how far off it may be.
+        limit_s: The search ends after so much CPU time, and the plan says how far off it may be. A plan is never
+            dearer than the one in which the models choose their hosts one after the other.
 
     Raises:
         SpecError: no model, two of one name, classes that differ between models, as many ``spare`` as hosts, or a
@@ -130,7 +135,7 @@ def plan_models(
         shared=tuple(shared_column(each, names, classes, by_class) for each in shared),
     )
     found: Assigned = call_isolated(
-        "servefit.search.fleet.plan.assignment.search:assign", asked, timeout_s=2 * limit_s + _STARTING_S
+        "servefit.search.fleet.plan.assignment.search:assign", asked, timeout_s=2 * MAX_SLOWDOWN * limit_s + _STARTING_S
     )
     if found.hosts is None:
         return ModelsNotCarried(
@@ -159,13 +164,16 @@ def plan_models(
         fleet = fleet_of(offers, counts, rate_per_s=demand.rate_per_s, spare=spare, balancer=kind)
         fleets.append(ModelFleet(model=demand.model, rate_per_s=demand.rate_per_s, fleet=fleet))
     cost = sum(each.fleet.cost for each in fleets)
+    gap = max(0.0, 1 - found.bound / cost) if cost else 0.0
+    warnings = [f"{each.model}: {told}" for each in fleets for told in weight_warnings(each.fleet, kind)]
     return ManyModelsPlan(
         models=tuple(fleets),
         spare=spare,
         cost=cost,
-        gap=max(0.0, 1 - found.bound / cost) if cost else 0.0,
+        gap=gap,
         hosts_left=tuple((name, count) for name, count in left.items() if count),
         shared=tuple(taken),
+        warnings=(*gap_warnings(gap), *warnings),
     )
 
 

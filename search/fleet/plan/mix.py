@@ -11,10 +11,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from servefit.checks import check_above_zero
+from servefit.errors import TimedOut
 from servefit.isolation import call_isolated
 from servefit.search.fleet.plan.balancers.kinds import BALANCERS, BalancerName, parse_balancer
-from servefit.search.fleet.plan.cheapest import Cheapest, Demand
-from servefit.search.fleet.plan.fleet_plan import Fleet, FleetPlan, Loss, NotCarried, PlanRow
+from servefit.search.fleet.plan.cheapest import Cheapest, cheapest_at_once
+from servefit.search.fleet.plan.demand import Demand, demand_of
+from servefit.search.fleet.plan.fleet_plan import (
+    Fleet,
+    FleetPlan,
+    Loss,
+    NotCarried,
+    PlanRow,
+)
 from servefit.search.fleet.plan.losses import (
     carries,
     fastest,
@@ -25,10 +33,12 @@ from servefit.search.fleet.plan.losses import (
 )
 from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_demand, check_offers
 from servefit.search.fleet.plan.one_class import cheapest_of_one_class
+from servefit.search.fleet.plan.plan_warnings import gap_warnings, weight_warnings
+from servefit.search.fleet.plan.solver_clock import MAX_SLOWDOWN
 from servefit.search.fleet.plan.weights import whole_weights
 
 LIMIT_S = 3.5
-"""With a thousand classes of ten thousand hosts, a fleet within 0.1 % of the cheapest is found in this time."""
+"""With a thousand classes of ten thousand hosts, a fleet within 0.1 % of the cheapest is found in so much CPU time."""
 
 _STARTING_S = 60.0
 """A process that imports scipy on a busy machine takes less."""
@@ -51,14 +61,14 @@ def plan_fleet(
         spare: So many hosts may be lost, any of them, and the others still carry the rate.
         most_hosts: No more hosts are used.
         balancer: "nginx", "haproxy" or "envoy": the weights of the plan are whole numbers that it takes.
-        limit_s: The search ends after this, and the plan says how far off it may be.
+        limit_s: The search ends after so much CPU time, or ten times as long by wall clock, and the plan says how far
+            off it may be. A plan is never dearer than what ``greedy`` finds at once.
 
     Returns:
         The plan; NotCarried where all hosts, or the ``most_hosts`` fastest, do not carry the rate with that many spare.
 
     Raises:
         SpecError: no offer, two of one class, a number that is none, or as many ``spare`` as there may be hosts.
-        TimedOut: the search's process did not even start in time.
 
     Example:
         ::
@@ -81,33 +91,37 @@ def plan_fleet(
             hosts=sum(strongest),
             carries_per_s=kept_per_s(rates, strongest, spare),
         )
-    demand = Demand(
-        rates_per_s=tuple(rates),
-        available=tuple(available),
-        costs_idle=tuple(offer.cost_idle for offer in offers),
-        costs_dynamic=tuple(offer.cost_dynamic for offer in offers),
-        rate_per_s=rate_per_s,
-        spare=spare,
-        most_hosts=most_hosts,
-        limit_s=limit_s,
-    )
-    found: Cheapest = call_isolated(
-        "servefit.search.fleet.plan.cheapest:cheapest_hosts", demand, timeout_s=limit_s + _STARTING_S
-    )
-    cost = demand.cost(found.hosts)
-    fleet = fleet_of(offers, found.hosts, rate_per_s=rate_per_s, spare=spare, balancer=kind)
+    demand = demand_of(offers, rate_per_s=rate_per_s, spare=spare, most_hosts=most_hosts, limit_s=limit_s)
+    found = _searched(demand)
+    hosts = demand.by_class(found.hosts)
+    cost = demand.cost(demand.by_column(hosts))
+    gap = max(0.0, 1 - found.bound / cost) if cost else 0.0
+    fleet = fleet_of(offers, hosts, rate_per_s=rate_per_s, spare=spare, balancer=kind)
     return FleetPlan(
         rate_per_s=rate_per_s,
         spare=spare,
         most_hosts=most_hosts,
         balancer=kind,
         fleet=fleet,
-        gap=max(0.0, 1 - found.bound / cost) if cost else 0.0,
+        gap=gap,
         losses=tuple(_losses(fleet, rate_per_s, spare)),
         best_of_one_class=_best_of_one_class(offers, demand, kind),
         all_hosts=fleet_of(offers, available, rate_per_s=rate_per_s, spare=spare, balancer=kind),
         rate_must_fall_by=must_fall_by(rate_per_s, fleet.carries_per_s),
+        warnings=(*gap_warnings(gap), *weight_warnings(fleet, kind)),
     )
+
+
+def _searched(demand: Demand) -> Cheapest:
+    """Return the cheapest hosts that are found in time; what is known at once where the search cannot even start."""
+    timeout_s = MAX_SLOWDOWN * demand.limit_s + _STARTING_S
+    try:
+        found: Cheapest = call_isolated(
+            "servefit.search.fleet.plan.cheapest:cheapest_hosts", demand, timeout_s=timeout_s
+        )
+    except TimedOut:
+        return cheapest_at_once(demand)
+    return found
 
 
 def fleet_of(
@@ -129,7 +143,7 @@ def fleet_of(
             weight=weight,
             share=share,
             rate_per_s=share * rate_per_s,
-            cost=offer.cost_idle + share * rate_per_s / offer.rate_per_s * offer.cost_dynamic,
+            cost=offer.idle_cost_of(count) / count + share * rate_per_s / offer.rate_per_s * offer.cost_dynamic,
         )
         for (offer, count), weight, share in zip(used, found.weights, found.shares, strict=True)
     )
@@ -139,6 +153,7 @@ def fleet_of(
         confirmed_rate_per_s=total_per_s(rates, counts),
         kept_rate_per_s=kept_per_s(rates, counts, spare),
         carries_per_s=found.carries_per_s,
+        weights_off_by=found.off_by,
     )
 
 
@@ -147,8 +162,8 @@ def _best_of_one_class(offers: Sequence[HostOffer], demand: Demand, balancer: Ba
     found = cheapest_of_one_class(demand)
     if found is None:
         return None
-    offer = offers[found.index]
-    return fleet_of([offer], [found.hosts], rate_per_s=demand.rate_per_s, spare=demand.spare, balancer=balancer)
+    hosts = demand.by_class(found.hosts)
+    return fleet_of(offers, hosts, rate_per_s=demand.rate_per_s, spare=demand.spare, balancer=balancer)
 
 
 def _losses(fleet: Fleet, rate_per_s: float, spare: int) -> Iterator[Loss]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,10 +25,11 @@ class HostOffer:
 
     ``rate_per_s`` is the rate that was confirmed, and not the capacity. ``cost_idle`` and ``cost_full`` are what a host
     costs without requests and at ``rate_per_s``, in the unit of the goal: a price per hour, watts, or 1 for a host.
+    Where hosts cost different amounts these are of the dearest, and ``costs_idle`` has what each of them costs.
     ``configuration`` is the label of what runs on it.
 
     Raises SpecError for an empty name, for numbers that are not finite, not above zero (costs: below zero) or absurdly
-    large, and where a host costs less at full load than idle.
+    large, where a host costs less at full load than idle, and for ``costs_idle`` of other hosts.
     """
 
     host_class: str
@@ -36,6 +38,7 @@ class HostOffer:
     cost_idle: float
     cost_full: float
     configuration: str
+    costs_idle: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.host_class, str) or not self.host_class.strip():
@@ -52,6 +55,20 @@ class HostOffer:
                 f"is below its idle cost of {self.cost_idle:g}",
                 remedy="give both as the cost of one host; where load costs nothing, they are equal",
             )
+
+        if self.costs_idle and (len(self.costs_idle) != self.hosts or max(self.costs_idle) != self.cost_idle):
+            raise SpecError(f"idle costs {of}", self.costs_idle, f"are not those of {self.hosts} hosts")
+
+    @property
+    def prices(self) -> tuple[tuple[float, int], ...]:
+        """What hosts cost idle, ascending, and how many cost so much."""
+        if not self.costs_idle:
+            return ((self.cost_idle, self.hosts),)
+        return tuple(sorted(Counter(self.costs_idle).items()))
+
+    def idle_cost_of(self, hosts: int) -> float:
+        """Return what the cheapest ``hosts`` cost idle, together."""
+        return sum(sorted(self.costs_idle)[:hosts]) if self.costs_idle else hosts * self.cost_idle
 
     @property
     def cost_dynamic(self) -> float:

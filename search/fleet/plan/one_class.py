@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 from servefit.search.fleet.plan.losses import ROUNDING
 
 if TYPE_CHECKING:
-    from servefit.search.fleet.plan.cheapest import Demand
+    from servefit.search.fleet.plan.demand import Demand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneClass:
-    """So many ``hosts`` of the class at ``index`` among the offers. Together they cost ``cost`` at the rate of the
-    demand, and carry ``carries_per_s`` after the loss of the spare hosts."""
+    """So many ``hosts`` of each column of the demand, all of one class. They cost ``cost`` at its rate, and carry
+    ``carries_per_s`` after the loss of the spare hosts."""
 
-    index: int
-    hosts: int
+    hosts: tuple[int, ...]
     cost: float
     carries_per_s: float
 
@@ -27,10 +26,12 @@ def cheapest_of_one_class(demand: Demand) -> OneClass | None:
     """Return the cheapest fleet of hosts of one class, None where no class carries the rate by itself. Of one class,
     the fewest hosts that carry the rate are the cheapest."""
     found: list[OneClass] = []
-    for index, (rate_per_s, available) in enumerate(zip(demand.rates_per_s, demand.available, strict=True)):
+    classes = demand.columns()
+    for index, columns in enumerate(classes):
+        rate_per_s, available = demand.rates_per_s[columns[0]], sum(demand.available[nth] for nth in columns)
         serving = ceil(demand.rate_per_s * (1 - ROUNDING) / rate_per_s)
-        hosts = serving + demand.spare
-        if hosts <= available and (demand.most_hosts is None or hosts <= demand.most_hosts):
-            cost = hosts * demand.costs_idle[index] + demand.rate_per_s / rate_per_s * demand.costs_dynamic[index]
-            found.append(OneClass(index=index, hosts=hosts, cost=cost, carries_per_s=serving * rate_per_s))
-    return min(found, key=lambda each: (each.cost, each.hosts, each.index), default=None)
+        count = serving + demand.spare
+        if count <= available and (demand.most_hosts is None or count <= demand.most_hosts):
+            hosts = demand.by_column([count if nth == index else 0 for nth in range(len(classes))])
+            found.append(OneClass(hosts=hosts, cost=demand.cost(hosts), carries_per_s=serving * rate_per_s))
+    return min(found, key=lambda each: (each.cost, sum(each.hosts)), default=None)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from servefit.checks import check_above_zero
 from servefit.isolation import call_isolated
-from servefit.search.fleet.plan.cheapest import FEW_CLASSES, Demand
+from servefit.search.fleet.plan.cheapest import FEW_CLASSES
+from servefit.search.fleet.plan.demand import Demand, demand_of
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.losses import fastest, kept_per_s
 from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_offers
 from servefit.search.fleet.plan.rate_range import AskedRates, Hosts, RateSolution, in_steps
+from servefit.search.fleet.plan.solver_clock import MAX_SLOWDOWN
 from servefit.showing import shown
 
 LIMIT_S = 2.0
@@ -69,8 +71,8 @@ def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, lim
     Args:
         offers: The host classes that the plan was made of.
         plan: The plan; its fleet is never beaten by a dearer one.
-        limit_s: The search ends after this, and the result says how far off it may be. None: LIMIT_S, or
-            LONGER_LIMIT_S.
+        limit_s: The search ends after so much CPU time, and the result says how far off it may be. None: LIMIT_S,
+            or LONGER_LIMIT_S.
 
     Returns:
         The costs, without a point where no rate is carried.
@@ -90,43 +92,34 @@ def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, lim
         # It may be above by rounding.
         highest_per_s = max(highest_per_s, plan.rate_per_s)
     lowest_per_s = LOWEST_PART * min(plan.rate_per_s, highest_per_s)
-    demand = Demand(
-        rates_per_s=rates,
-        available=available,
-        costs_idle=tuple(offer.cost_idle for offer in offers),
-        costs_dynamic=tuple(offer.cost_dynamic for offer in offers),
-        rate_per_s=lowest_per_s,
-        spare=plan.spare,
-        most_hosts=plan.most_hosts,
-        limit_s=limit_s,
-    )
+    demand = demand_of(offers, rate_per_s=lowest_per_s, spare=plan.spare, most_hosts=plan.most_hosts, limit_s=limit_s)
     if not highest_per_s:
         return RateCosts(points=(), in_steps=in_steps(demand), gap=0.0)
     asked = AskedRates(
-        demand=demand, highest_per_s=highest_per_s, asked_per_s=plan.rate_per_s, planned=_planned(offers, plan)
+        demand=demand, highest_per_s=highest_per_s, asked_per_s=plan.rate_per_s, planned=_planned(offers, plan, demand)
     )
     found: tuple[RateSolution, ...] = call_isolated(
-        "servefit.search.fleet.plan.rate_range:solve_range", asked, timeout_s=limit_s + _STARTING_S
+        "servefit.search.fleet.plan.rate_range:solve_range", asked, timeout_s=MAX_SLOWDOWN * limit_s + _STARTING_S
     )
     return RateCosts(
-        points=tuple(_point(offers, each) for each in found),
+        points=tuple(_point(offers, each, demand) for each in found),
         in_steps=in_steps(demand),
         gap=max(max(0.0, 1 - each.bound / each.cost) if each.cost else 0.0 for each in found),
     )
 
 
-def _planned(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried) -> Hosts | None:
+def _planned(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, demand: Demand) -> Hosts | None:
     if isinstance(plan, NotCarried):
         return None
     hosts = {row.offer.host_class: row.hosts for row in plan.fleet.rows}
-    return tuple(hosts.get(offer.host_class, 0) for offer in offers)
+    return demand.by_column([hosts.get(offer.host_class, 0) for offer in offers])
 
 
-def _point(offers: Sequence[HostOffer], found: RateSolution) -> RateCost:
-    one_class = None if found.one_class is None else _named(offers, found.one_class)[0]
+def _point(offers: Sequence[HostOffer], found: RateSolution, demand: Demand) -> RateCost:
+    one_class = None if found.one_class is None else _named(offers, demand.by_class(found.one_class))[0]
     return RateCost(
         rate_per_s=found.rate_per_s,
-        hosts=_named(offers, found.hosts),
+        hosts=_named(offers, demand.by_class(found.hosts)),
         cost=found.cost,
         one_class=one_class,
         one_class_cost=found.one_class_cost,

@@ -13,15 +13,18 @@ Runs in an isolated process, since HiGHS prints.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from math import prod
+from typing import TYPE_CHECKING
 
-from servefit.search.fleet.plan.cheapest import CLOSE, FEW_CLASSES, Cheapest, Demand, cheapest_hosts
-from servefit.search.fleet.plan.losses import ROUNDING, carries, fastest, kept_per_s
+from servefit.search.fleet.plan.cheapest import CLOSE, FEW_CLASSES, Cheapest, cheapest_at_once, cheapest_hosts
+from servefit.search.fleet.plan.losses import ROUNDING, carries, kept_per_s
 from servefit.search.fleet.plan.one_class import OneClass, cheapest_of_one_class
+from servefit.search.fleet.plan.solver_clock import SolverClock
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.plan.demand import Demand
 
 Hosts = tuple[int, ...]
 
@@ -78,8 +81,6 @@ def in_steps(demand: Demand) -> bool:
 def solve_range(asked: AskedRates) -> tuple[RateSolution, ...]:
     """Return the cheapest hosts by ascending rate, up to the highest. Where time is over before that, only the rate
     asked and the highest follow, which all hosts carry."""
-    # The solver takes longer to import than a rate takes, and its time is not part of the limit.
-    import_module("scipy.optimize")
     found = list(_Walk(asked).solutions())
     bound, above = 0.0, None
     for nth, each in enumerate(found):
@@ -100,7 +101,7 @@ class _Walk:
     def __init__(self, asked: AskedRates) -> None:
         self._asked = asked
         self._demand = asked.demand
-        self._deadline = time.monotonic() + asked.demand.limit_s
+        self._clock = SolverClock()
         self._in_steps = in_steps(asked.demand)
         few = self._in_steps and len(asked.demand.rates_per_s) <= FEW_CLASSES
         rates = RATES if few else FEWER_RATES
@@ -121,7 +122,7 @@ class _Walk:
     def _next(self, begun_per_s: float, done_per_s: float) -> float:
         """Return the next rate to solve: that of one step was begun, and it reaches up to the one that is done."""
         following = max(done_per_s * (1 + _ABOVE), begun_per_s * self._factor)
-        if time.monotonic() >= self._deadline:
+        if self._left_s <= 0:
             following = self._asked.highest_per_s
         if done_per_s < self._asked.asked_per_s:
             following = min(following, self._asked.asked_per_s)
@@ -137,9 +138,7 @@ class _Walk:
         if end_per_s >= self._asked.highest_per_s * (1 - ROUNDING):
             end_per_s = self._asked.highest_per_s
         demand = replace(demand, rate_per_s=end_per_s)
-        alone = None
-        if one is not None:
-            alone = tuple(one.hosts if nth == one.index else 0 for nth in range(len(demand.available)))
+        alone = None if one is None else one.hosts
         return RateSolution(
             rate_per_s=end_per_s,
             hosts=found.hosts,
@@ -170,8 +169,10 @@ class _Walk:
                 demand.rates_per_s, before.hosts, demand.rate_per_s, demand.spare
             ):
                 return known
-        left_s = self._deadline - time.monotonic()
-        if left_s <= 0:
-            every = tuple(fastest(demand.rates_per_s, demand.available, demand.most_hosts))
-            return Cheapest(hosts=every, bound=0.0)
-        return cheapest_hosts(replace(demand, limit_s=min(left_s, self._share_s), gap=self._gap))
+        if self._left_s <= 0:
+            return cheapest_at_once(demand)
+        return cheapest_hosts(replace(demand, limit_s=min(self._left_s, self._share_s), gap=self._gap))
+
+    @property
+    def _left_s(self) -> float:
+        return self._demand.limit_s - self._clock.now_s()

@@ -12,8 +12,10 @@ class, and no subset of hosts is ever tried. The sum over the ``spare`` heaviest
 ``spare`` heaviest of all, or, where the host is among these, that of ``spare + 1`` without itself.
 
 Weights in proportion to the rates carry all that the hosts carry without their fastest ``spare``; whole numbers carry a
-little less. Which ones carry most is found among ``w = floor(part c)``: at a given highest ``w / c`` no host can have
-more weight than that, and more weight of any host lessens the load of all others.
+little less. They are looked for among ``w = floor(part c)``, where at a given highest ``w / c`` no host can have more
+weight, and more weight of any host lessens the load of all others; and among ``w`` rounded to the nearest, which are
+nearer to the proportion. With spare hosts weights may carry as much that are far from the proportion: the weight of a
+fast host counts for nothing in the loss of that host. So the proportion comes first, and then what they carry.
 """
 
 from __future__ import annotations
@@ -33,11 +35,18 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-MOST_ROWS = 2000
-"""As many sets of weights are tried at most. Fifty times as many carried less than 0.001 % more."""
+MAX_OFF = 0.02
+"""Weights give no host a share that is off its part by more, as long as whole numbers allow that. Chosen: rates of
+hosts are known to about as much."""
 
-MOST_TRIED = 400_000
-"""As many weights are tried at most, in all sets together, which takes a tenth of a second."""
+LITTLE = 0.001
+"""Where no weights are within MAX_OFF, so much of the rate is given for the proportion."""
+
+MOST_ROWS = 2000
+"""As many sets of weights are tried at most, twice. Fifty times as many carried less than 0.001 % more."""
+
+MOST_TRIED = 200_000
+"""As many weights are tried at most, in all sets together, twice, which takes a tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +55,19 @@ class WholeWeights:
 
     Up to ``carries_per_s`` requests a second no host gets more than its confirmed rate, alone and after any loss of up
     to the hosts that are spare. ``shares`` are the parts of all requests that a host of each class gets before a loss.
+    One of them is off its part by ``off_by``, the others by less: above MAX_OFF only where no whole numbers up to the
+    largest that were tried are nearer, and what they carry is the same.
     """
 
     weights: tuple[int, ...]
     shares: tuple[float, ...]
     carries_per_s: float
+    off_by: float
 
 
 def whole_weights(rates_per_s: Sequence[float], hosts: Sequence[int], *, spare: int, most_weight: int) -> WholeWeights:
-    """Return the whole numbers up to ``most_weight`` under which the hosts carry most.
+    """Return those whole numbers up to ``most_weight``, in proportion to the rates within MAX_OFF, under which the
+    hosts carry most.
 
     Args:
         rates_per_s: The confirmed rate of a host of each class.
@@ -71,14 +84,27 @@ def whole_weights(rates_per_s: Sequence[float], hosts: Sequence[int], *, spare: 
     rates, counts = np.array(rates_per_s, dtype=float), np.array(hosts, dtype=float)
     tried = _candidates(rates, most_weight)
     carried = carried_per_s(tried, rates, counts, spare)
-    # Of those that carry the same, the smallest numbers.
-    best = int(np.argmax(carried >= carried.max() * (1 - ROUNDING)))
+    off = off_by(tried, rates, counts)
+    if (off <= MAX_OFF).any():
+        carried_near = np.where(off <= MAX_OFF, carried, 0.0)
+        # Of those that carry the same, the smallest numbers.
+        best = int(np.argmax(carried_near >= carried_near.max() * (1 - ROUNDING)))
+    else:
+        best = int(np.argmin(np.where(carried >= carried.max() * (1 - LITTLE), off, np.inf)))
     weights = tried[best]
     return WholeWeights(
         weights=tuple(int(each) for each in weights),
         shares=tuple(float(each) for each in weights / (weights @ counts)),
         carries_per_s=float(carried[best]),
+        off_by=float(off[best]),
     )
+
+
+def off_by(weights: Numbers, rates_per_s: Numbers, hosts: Numbers) -> Numbers:
+    """Return the part by which the share of a host is off that in proportion to its rate, at most, for each row of
+    ``weights``."""
+    shares = weights / (weights @ hosts)[:, None]
+    return np.asarray(np.abs(shares * ((rates_per_s @ hosts) / rates_per_s) - 1).max(axis=1))
 
 
 def carried_per_s(weights: Numbers, rates_per_s: Numbers, hosts: Numbers, spare: int) -> Numbers:
@@ -104,5 +130,5 @@ def _candidates(rates: Numbers, most_weight: int) -> Numbers:
     # weight of the fastest, these get less than their part, which slower hosts may need to have one at all.
     fewer = np.unique(np.linspace(1, most_weight, min(of_class, most_weight)).round())
     parts = np.unique(np.concatenate([sizes / rates.max(), (fewer[:, None] / rates).ravel()]))
-    grown = np.floor(np.outer(parts, rates) * (1 + ROUNDING))
-    return np.unique(np.clip(grown, 1, most_weight), axis=0)
+    exact = np.outer(parts, rates) * (1 + ROUNDING)
+    return np.unique(np.clip(np.concatenate([np.floor(exact), np.rint(exact)]), 1, most_weight), axis=0)

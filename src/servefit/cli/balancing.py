@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.cli.output import Format, emit
+from servefit.cli.output import Format, emit, warn
 from servefit.errors import SpecError
 from servefit.report.table import Table
 
@@ -36,7 +36,7 @@ def export_balancer(
     StateError where the file cannot be written.
     """
     from servefit.search.deployment.bundle.writing import check_free
-    from servefit.search.fleet.answer import plan_of
+    from servefit.search.fleet.answer import cheapest_first, plan_of
     from servefit.search.fleet.fleet_job import read_fleet_job
     from servefit.search.fleet.plan.balancers.addresses import parse_addresses, server_addresses
     from servefit.search.fleet.plan.balancers.kinds import BALANCERS, parse_balancer
@@ -60,7 +60,7 @@ def export_balancer(
             "has no plan: no rate was asked for, or its hosts do not carry it",
             remedy=f"servefit show {job} says why",
         )
-    classes = {each.host_class: each.hosts for each in found.classes}
+    classes = cheapest_first(found)
     weights = {name: row.weight for row in plan.fleet.rows for name in classes[row.offer.host_class][: row.hosts]}
     places = server_addresses(list(weights), given=given, of_agents=of_agents, port=port)
     servers = [Server(name=name, address=places[name], weight=weight) for name, weight in weights.items()]
@@ -71,6 +71,8 @@ def export_balancer(
     with writing(folder, variable=None):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode(), variable=None)
+    for warning in plan.warnings:
+        warn(warning)
     _tell(plan, servers, path=path, form=form)
 
 

@@ -74,6 +74,9 @@ def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
             emit(plan_table(plan, least), {}, form)
         if not planned or form is not Format.CSV:
             emit(_table(job), fleet_document(job, plan, least), form)
+    if isinstance(plan, FleetPlan):
+        for warning in plan.warnings:
+            warn(warning)
     for warning in job.warnings:
         if form is not Format.TABLE or not any(warning in each.job.warnings for each in job.classes):
             warn(warning)

@@ -122,6 +122,8 @@ def _print(
         else:
             emit(Table(columns=("carried",), rows=[[found.part_carried]]), document, form)
         return False
+    for warning in found.warnings:
+        warn(warning)
     emit(_table(found, least), document, form)
     if form is Format.TABLE:
         left = ", ".join(f"{count} x {name}" for name, count in found.hosts_left)

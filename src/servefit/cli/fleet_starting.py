@@ -93,7 +93,8 @@ async def _keep(
             stop.set()
             if not quiet:
                 print_note("agents are told to end")
-        elif number is not signal.SIGHUP:  # which some programs send beside another
+        # Some programs send SIGHUP beside another, and once is enough.
+        elif number is not signal.SIGHUP and not keeping.cancelling():
             keeping.cancel()
 
     for number in _SIGNALS:

@@ -61,7 +61,7 @@ def fleet_report_of(job: FleetJob) -> Report:
             *(map(printable, plan_sentences(plan, least)) if isinstance(plan, FleetPlan) else ()),
             *(map(printable, left_out_sentences(job, plan)) if asks_for_plan(job) else ()),
         ),
-        warnings=tuple(map(printable, job.warnings)),
+        warnings=tuple(map(printable, (*(plan.warnings if isinstance(plan, FleetPlan) else ()), *job.warnings))),
         sections=tuple(_sections(job, offers, plan, least)),
         timelines=(),
         shown_step=None,

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 UNITS: dict[PlanGoal, str] = {"cost": "an hour", "watts": "W", "hosts": "hosts"}
 """What follows a figure of a cost."""
 
-LEAST_GAP = 1e-4
-"""What is less is lost in the digits that costs are shown with."""
-
 
 def plan_table(plan: FleetPlan, least: PlanGoal) -> Table:
     """Return the hosts of each class that serve, with their weights."""
@@ -81,8 +78,6 @@ def plan_sentences(plan: FleetPlan, least: PlanGoal) -> Iterator[str]:
         yield f"The best of one class: {row.hosts} x {row.offer.host_class}, {_cost(plan.best_of_one_class, least)}."
     if plan.all_hosts.hosts > plan.fleet.hosts and least != "hosts":
         yield f"All {plan.all_hosts.hosts} hosts that were confirmed: {_cost(plan.all_hosts, least)}."
-    if plan.gap >= LEAST_GAP:
-        yield f"Another fleet may be cheaper by {100 * plan.gap:.2g} % at most."
     if plan.rate_must_fall_by > 0:
         yield (
             f"With whole-number weights of {plan.balancer} no host is overloaded up to a rate that is "

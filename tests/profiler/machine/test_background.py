@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.profiler.machine.test_cpus import FOUR_CORES_WITH_SIBLINGS, TWO_NODES
 
-from servefit.profiler.machine.background import background_cpus, work_in_background
+from servefit.profiler.machine.background import background_cpus, in_background, work_in_background
 from servefit.profiler.machine.cpus import LogicalCpu, choose_cpus, client_cpus
 from servefit.profiler.machine.host import describe_host
 
@@ -79,3 +79,10 @@ def test_a_cpu_that_is_not_there_is_not_waited_for() -> None:
     thread.start()
     thread.join()
     assert not thread.is_alive()
+
+
+def test_a_thread_is_where_it_was_once_its_work_in_the_background_is_done() -> None:
+    here, before = describe_host().cpus, os.sched_getaffinity(0)
+    with in_background(here):
+        assert os.sched_getaffinity(0) == set(background_cpus(here) or before)
+    assert os.sched_getaffinity(0) == before

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy.engine import make_url
 from tests.search.fleet.conftest import (
     LEASES,
     Cable,
@@ -77,6 +78,32 @@ def test_a_second_agent_of_a_name_is_refused_until_the_first_is_dead(start_agent
     assert f"is that of an agent that runs: process {first.process.pid}" in second.said()
     first.end(signal.SIGKILL)
     start_agent("rack3-07")
+
+
+def test_an_agent_has_two_connections_to_the_database(start_agent: StartAgent, fleet_url: str) -> None:
+    connections = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    before = set(rows(fleet_url, connections))
+    start_agent("rack3-07")
+    assert len(set(rows(fleet_url, connections)) - before) == 2
+
+
+def test_an_agent_that_the_server_has_no_connection_for_says_so_in_one_line_and_is_not_in_the_fleet(
+    start_agent: StartAgent, fleet_url: str, postgresql: Server
+) -> None:
+    with postgresql.connect() as connection:
+        connection.execute("CREATE ROLE starved LOGIN PASSWORD 'hunger' CONNECTION LIMIT 1")
+        connection.execute("GRANT pg_read_all_data, pg_write_all_data TO starved")
+    url = make_url(fleet_url).set(username="starved", password="hunger").render_as_string(hide_password=False)
+    try:
+        agent = start_agent("rack3-07", url=url, wait=False)
+        assert agent.process.wait(20) == 4
+        (line,) = agent.said().splitlines()
+        assert 'too many connections for role "starved"' in line
+        assert "raise max_connections" in line
+        assert rows(fleet_url, "SELECT name FROM servefit_agents") == []
+    finally:
+        with postgresql.connect() as connection:
+            connection.execute("DROP ROLE starved")
 
 
 def test_an_agent_ends_when_it_had_nothing_to_do(start_agent: StartAgent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ from tests.search.fleet.made_jobs import FREE, Made
 
 from servefit.errors import SpecError
 from servefit.report.fleet_tables import plan_headline, plan_sentences, plan_table
-from servefit.search.fleet.answer import HOURS_A_YEAR, cost_of, goal_of, left_out, offers_of, plan_of
+from servefit.search.fleet.answer import HOURS_A_YEAR, cheapest_first, cost_of, goal_of, left_out, offers_of, plan_of
 from servefit.search.fleet.fleet_job import LEFT_ALONE, NOT_PLANNED
 from servefit.search.fleet.many_jobs import left_out_sentences, plan_jobs
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
@@ -29,7 +30,7 @@ def made(trial: MakeTrial, summary: MakeSummary, fleet_host: MakeHost) -> Made:
 
 
 def test_a_host_counts_for_the_rate_at_which_the_sla_was_held(made: Made) -> None:
-    job = made.job(PlanRequest(), 5000, epyc=(3, 2000, "PASS", FREE), xeon=(2, 1000, "PASS", FREE))
+    job = made.job(PlanRequest(), 5000, epyc=(2, 2000, "PASS", FREE), xeon=(2, 1000, "PASS", FREE))
     plan = plan_of(job)
     assert isinstance(plan, FleetPlan)
     assert [(row.offer.host_class, row.hosts, row.weight) for row in plan.fleet.rows] == [
@@ -135,6 +136,20 @@ def test_the_cheapest_hosts_are_chosen_where_all_have_a_cost(made: Made) -> None
     assert [(row.offer.host_class, row.hosts) for row in plan.fleet.rows] == [("xeon", 2)]
     assert plan.fleet.cost == pytest.approx(2.0)
     assert plan_headline(plan, "cost") == "2,000 requests/s are carried by 2 x xeon: 2 an hour, 2 hosts."
+
+
+def test_hosts_of_a_class_have_their_own_prices_and_the_cheapest_serve(made: Made) -> None:
+    made.hosts = {"epyc": ("dear", "cheap")}
+    job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", (("per_hour", 1.0),)))
+    dear, cheap = job.header.hosts
+    job = replace(job, header=replace(job.header, hosts=(dear, replace(cheap, cost=(("per_hour", 0.25),)))))
+    plan = plan_of(job)
+    assert isinstance(plan, FleetPlan)
+    assert (plan.fleet.hosts, plan.fleet.cost, plan.all_hosts.cost) == (1, 0.25, 1.25)
+    assert cheapest_first(job)["epyc"] == ["cheap", "dear"]
+    several = plan_jobs({"fraud": job}, PlanRequest())
+    assert isinstance(several, ManyModelsPlan)
+    assert several.cost == 0.25
 
 
 def test_without_costs_the_fewest_hosts_are_chosen_and_a_loss_is_told(made: Made) -> None:

@@ -27,7 +27,7 @@ from servefit.search.fleet.classes.host_facts import host_facts
 from servefit.search.fleet.database import FleetDatabase, fleet_address, fleet_leases
 from servefit.search.fleet.host import FleetHost
 from servefit.search.fleet.orders import Answer, Orders
-from servefit.search.fleet.queue import open_queue
+from servefit.search.fleet.queue import channel_of, open_queue
 from servefit.search.fleet.registry import Registry
 import procrastinate, psycopg_pool
 from servefit.processes import die_with_parent
@@ -54,7 +54,7 @@ async def live(name):
             await asyncio.to_thread(orders.answer, token, claim.token, Answer(waited_s=order.limit_s))
 
     renewing = asyncio.create_task(renew())
-    async with open_queue(address) as queue:
+    async with open_queue(address, channel=channel_of(name)) as queue:
         os.write(1, f"{name} {os.getpid()}\\n".encode())
         await queue.work(name, carry)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from tests.search.fleet.conftest import MakeHost, MakeJob, eventually, in_thread, rows
+from tests.search.fleet.conftest import LEASES, MakeHost, MakeJob, eventually, in_thread, rows
 
 from servefit import errors
 from servefit.errors import AgentLost, MeasurementError, ServefitError, SpecError, TimedOut, WorkerCrashed
 from servefit.profiler.record.types import Configuration
 from servefit.search.fleet.database import FleetDatabase, fleet_address
-from servefit.search.fleet.dispatcher import OVERDUE_S
+from servefit.search.fleet.dispatcher import LOOK_S, OVERDUE_S
 from servefit.search.fleet.orders import Answer, Failure, Order, Orders
 from servefit.search.fleet.subject import delete_unneeded
 from servefit.search.storage import records
@@ -112,6 +113,43 @@ def test_an_order_that_its_agent_does_not_end_is_given_up(open_job: MakeJob, fle
     assert found[0].reason == "its agent did not end it in time"
 
 
+def test_a_host_that_says_nothing_is_waited_for_only_while_the_job_has_time(
+    open_job: MakeJob, fleet_host: MakeHost, fleet_url: str
+) -> None:
+    job = open_job("rack3-07")
+    job.dispatcher.registry.claim(fleet_host("rack3-07"))
+    order, left_s = job.order("rack3-07", limit_s=60.0), [60.0]
+    with in_thread(lambda: job.dispatcher.ask(order, left_s=lambda: left_s[0])) as found:
+        eventually(lambda: _silent_for(fleet_url, 5))
+        time.sleep(2 * LOOK_S)
+        assert found == []
+        eventually(lambda: _silent_for(fleet_url, 0))
+        left_s[0] = 0.0
+        # Its agent lives, and may be about to answer.
+        time.sleep(LEASES.renew_s)
+        assert found == []
+        eventually(lambda: found != [])
+    assert isinstance(found[0], AgentLost)
+    assert found[0].reason.endswith("and time is over")
+
+
+def test_an_agent_may_be_silent_for_twice_as_long_as_a_long_order_is_expected_to_take(
+    open_job: MakeJob, fleet_host: MakeHost, fleet_url: str
+) -> None:
+    job = open_job("rack3-07")
+    job.dispatcher.registry.claim(fleet_host("rack3-07"))
+    order = job.order("rack3-07", limit_s=900.0)
+    with in_thread(lambda: job.dispatcher.ask(order, expected_s=300.0)) as found:
+        eventually(lambda: _silent_for(fleet_url, 590))
+        time.sleep(2 * LOOK_S)
+        assert found == []
+        eventually(lambda: _silent_for(fleet_url, 600))
+        eventually(lambda: found != [])
+    assert isinstance(found[0], AgentLost)
+    assert found[0].reason.startswith("its agent was silent for 10 min")
+    assert (LEASES.lost_after_s(300.0), LEASES.lost_after_s(1.0)) == (600.0, LEASES.lost_s)
+
+
 def test_an_answer_that_cannot_be_read_loses_its_order_alone(
     open_job: MakeJob, fleet_host: MakeHost, fleet_url: str
 ) -> None:
@@ -135,6 +173,12 @@ def test_an_answer_that_cannot_be_read_loses_its_order_alone(
 
 def _begins(orders: Orders, order: Order, agent: str) -> bool:
     return orders.begin(order.token, agent) is not None
+
+
+def _silent_for(url: str, seconds: float) -> bool:
+    """Have the only agent be silent for so long."""
+    at = f"extract(epoch from clock_timestamp()) - {seconds}"
+    return len(rows(url, f"UPDATE servefit_agents SET renewed_at = {at} RETURNING 1")) == 1
 
 
 def _queued(url: str) -> int:

@@ -92,6 +92,20 @@ def test_options_in_a_url_are_not_shown_and_come_before_servefits_own() -> None:
     assert parse_address("postgresql://server/jobs").engine_options["connect_args"]["connect_timeout"] == CONNECT_S
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "FATAL:  sorry, too many clients already",
+        'FATAL:  too many connections for role "fleet"',
+        "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute",
+    ],
+)
+def test_a_server_that_has_no_connection_left_is_answered_with_its_limit(said: str) -> None:
+    error = parse_address("postgresql://server/jobs").error(said)
+    assert "raise max_connections" in (error.remedy or "")
+    assert parse_address("postgresql://server/jobs").error("no such table").remedy is None
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20))
 def test_a_password_is_handed_on_whole_and_never_shown(password: str) -> None:
     text = URL.create("postgresql", "U", password, "H", database="D").render_as_string(hide_password=False)

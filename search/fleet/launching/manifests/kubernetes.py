@@ -25,6 +25,11 @@ USER = 10001
 
 _PYTHON = "python3"
 
+_STATE = "/var/lib/servefit"
+"""The state folder, in the container and on the node."""
+
+_OWN_STATE = f"import os; os.chown('{_STATE}', {USER}, {USER}); os.chmod('{_STATE}', 0o700)"
+
 _HEADER = f"""\
 # servefit fleet manifest kubernetes ... > agents.yaml
 # Before the first time write {STORAGE_VARIABLE}=postgresql://user:password@server/database, without quotes, into a
@@ -90,6 +95,21 @@ securityContext:
   fsGroup: {user}
   seccompProfile:
     type: RuntimeDefault
+# What the agent measured and could not deliver yet outlives the pod, in a folder of the node that is given to its user
+initContainers:
+  - name: state
+    image: {image}
+    command: {own_state}
+    securityContext:
+      runAsUser: 0
+      runAsNonRoot: false
+      allowPrivilegeEscalation: false
+      capabilities:
+        drop: [ALL]
+        add: [CHOWN, FOWNER]
+    volumeMounts:
+      - name: state
+        mountPath: {state}
 containers:
   - name: agent
     image: {image}
@@ -102,7 +122,7 @@ containers:
         valueFrom:
           secretKeyRef: {{name: {secret}, key: {storage}}}
       - name: SERVEFIT_HOME
-        value: /var/lib/servefit
+        value: {state}
     resources:
       requests: {resources}
       limits: {resources}
@@ -112,12 +132,16 @@ containers:
         drop: [ALL]
     volumeMounts:
       - name: state
-        mountPath: /var/lib/servefit
+        mountPath: {state}
       - name: slot
         mountPath: /run/lock
 volumes:
+  # A cluster that forbids host paths can have an emptyDir here, and no initContainers: what a pod could not deliver is
+  # lost with it then, and measured again.
   - name: state
-    emptyDir: {{}}
+    hostPath:
+      path: {state}
+      type: DirectoryOrCreate
   # Who measures on the node takes turns, also outside of this pod. A cluster that forbids host paths can do without:
   # then nobody else may measure there.
   - name: slot
@@ -183,6 +207,8 @@ def _pod(agent: AgentOptions, image: str, cpus: int, memory: str) -> str:
         command=json.dumps(command),
         storage=STORAGE_VARIABLE,
         secret=SECRET,
+        state=_STATE,
+        own_state=json.dumps([_PYTHON, "-c", _OWN_STATE]),
         resources=f'{{cpu: "{cpus}", memory: "{memory}"}}',
     )
     return "".join(f"{' ' * 6}{line}\n" for line in text.splitlines())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from servefit.search.fleet.plan.assignment.problem import Problem
+    from servefit.search.fleet.plan.solver_clock import SolverClock
 
     Numbers = NDArray[np.float64]
     Places = NDArray[np.intp]
@@ -31,6 +32,9 @@ fleets a tenth is left, and answers in the same time are nearer the bound than w
 
 _ROW = 1000.0
 """Rows are scaled to this: HiGHS keeps rows within 1e-6."""
+
+_MIN_LIMIT_S, _MIN_LIMIT_OF_PART_S = 0.1, 1.0
+"""A program has so much CPU time at least, the last one more. Chosen, not measured."""
 
 _INFEASIBLE = 2
 """The status of scipy.optimize's programs that nothing meets."""
@@ -90,10 +94,12 @@ class Thresholds:
         return csr_array((np.ones(count), (self.models, np.arange(count))), shape=(len(problem.asked), count))
 
 
-def cheapest(problem: Problem, costs: Numbers, thresholds: Thresholds, *, limit_s: float) -> Numbers | None:
+def cheapest(
+    problem: Problem, costs: Numbers, thresholds: Thresholds, *, clock: SolverClock, limit_s: float
+) -> Numbers | None:
     """Return the whole numbers of hosts that are cheapest at fixed ``costs`` of a host, None if none were found."""
     kept = np.arange(len(costs)) if problem.is_small else cheap_columns(problem, costs, thresholds)
-    return _cheapest_of(problem, costs, thresholds, kept, limit_s) if len(kept) else None
+    return _cheapest_of(problem, costs, thresholds, kept, clock, limit_s) if len(kept) else None
 
 
 def cheap_columns(problem: Problem, costs: Numbers, thresholds: Thresholds) -> Places:
@@ -112,9 +118,9 @@ def cheap_columns(problem: Problem, costs: Numbers, thresholds: Thresholds) -> P
 
 
 def _cheapest_of(
-    problem: Problem, costs: Numbers, thresholds: Thresholds, kept: Places, limit_s: float
+    problem: Problem, costs: Numbers, thresholds: Thresholds, kept: Places, clock: SolverClock, limit_s: float
 ) -> Numbers | None:
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import Bounds, LinearConstraint
     from scipy.sparse import bmat, diags
 
     rows = (diags(_ROW / thresholds.need(problem)) @ thresholds.counted(problem)).tocsr()[:, kept]
@@ -126,14 +132,15 @@ def _cheapest_of(
             [-problem.of_class[:, kept], None],
         ]
     ).tocsr()
-    found: Any = milp(
+    found = clock.solve(
         np.append(costs[kept], np.zeros(chosen)),
+        limit_s=max(_MIN_LIMIT_S, limit_s),
+        gap=CLOSE / 2,
         constraints=LinearConstraint(
             matrix, np.concatenate([np.zeros(chosen), np.ones(len(problem.asked)), -problem.available]), np.inf
         ),
         integrality=np.ones(len(kept) + chosen),
         bounds=Bounds(0, np.append(problem.available[problem.host_class[kept]], np.ones(chosen))),
-        options={"time_limit": max(0.1, limit_s), "mip_rel_gap": CLOSE / 2},
     )
     if found.x is None:
         return None
@@ -142,14 +149,14 @@ def _cheapest_of(
     return hosts if problem.carried(hosts) else None
 
 
-def cost_bound(problem: Problem, *, whole: bool, limit_s: float) -> float | None:
+def cost_bound(problem: Problem, *, whole: bool, clock: SolverClock, limit_s: float) -> float | None:
     """Return what no assignment costs less than; None where not even parts of hosts carry all rates.
 
     Variables are hosts, ``whole`` or parts, and the part of its model's requests that each serving has, wherever that
     is cheapest. Without its ``spare`` fastest hosts, which have at least the slowest rate each, a model's fleet carries
     its rate.
     """
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import Bounds, LinearConstraint
     from scipy.sparse import bmat, diags
 
     asked, models = problem.asked[problem.model], np.ones(len(problem.asked))
@@ -166,12 +173,13 @@ def cost_bound(problem: Problem, *, whole: bool, limit_s: float) -> float | None
         ]
     ).tocsr()
     least = np.concatenate([np.zeros(servings), models, least_hosts, -problem.available, models])
-    found: Any = milp(
+    found = clock.solve(
         np.concatenate([problem.idle, problem.dynamic / problem.rates * asked]),
+        limit_s=max(_MIN_LIMIT_S, limit_s),
+        gap=CLOSE / 2,
         constraints=LinearConstraint(matrix, least, np.inf),
         integrality=np.repeat([int(whole), 0], [columns, servings]),
         bounds=Bounds(0, np.concatenate([problem.available[problem.host_class], np.ones(servings)])),
-        options={"time_limit": max(0.1, limit_s), "mip_rel_gap": CLOSE / 2},
     )
     if found.status == _INFEASIBLE:
         return None
@@ -179,10 +187,12 @@ def cost_bound(problem: Problem, *, whole: bool, limit_s: float) -> float | None
     return 0.0 if known is None or not np.isfinite(known) else max(0.0, float(known))
 
 
-def largest_part(problem: Problem, thresholds: Thresholds, *, limit_s: float) -> tuple[float, Numbers | None, float]:
+def largest_part(
+    problem: Problem, thresholds: Thresholds, *, clock: SolverClock, limit_s: float
+) -> tuple[float, Numbers | None, float]:
     """Return the largest part of all rates, up to 1, for which hosts were found, these, and the part that no hosts
     carry more than."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import Bounds, LinearConstraint
     from scipy.sparse import bmat, diags
 
     columns, chosen, asked = len(problem.host_class), len(thresholds.values), problem.asked[thresholds.models]
@@ -196,12 +206,13 @@ def largest_part(problem: Problem, thresholds: Thresholds, *, limit_s: float) ->
         ]
     ).tocsr()
     least = np.concatenate([-np.ones(chosen), np.ones(len(problem.asked)), -problem.available])
-    found: Any = milp(
+    found = clock.solve(
         np.append(np.zeros(columns + chosen), -1.0),
+        limit_s=max(_MIN_LIMIT_OF_PART_S, limit_s),
+        gap=CLOSE,
         constraints=LinearConstraint(matrix, least, np.inf),
         integrality=np.append(np.ones(columns + chosen), 0),
         bounds=Bounds(0, np.concatenate([problem.available[problem.host_class], np.ones(chosen + 1)])),
-        options={"time_limit": max(1.0, limit_s), "mip_rel_gap": CLOSE},
     )
     known = found.mip_dual_bound if thresholds.complete else None
     at_most = 0.0 if found.status == _INFEASIBLE and thresholds.complete else 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,30 @@ def test_a_pod_of_kubernetes_is_guaranteed_its_cpus_and_has_the_database_from_a_
         ]
         assert pod["securityContext"]["runAsNonRoot"]
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+
+
+@pytest.mark.parametrize("nodes", [None, 3])
+def test_what_a_pod_of_kubernetes_could_not_deliver_stays_on_its_node_for_the_next_one(
+    nodes: int | None, tmp_path: Path
+) -> None:
+    for pod in pods(kubernetes.manifests(AGENT, nodes=nodes, **WRITTEN)):
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        state = volumes["state"]["hostPath"]
+        assert state["type"] == "DirectoryOrCreate"
+        (container,), (owning,) = pod["containers"], pod["initContainers"]
+        (home,) = [variable["value"] for variable in container["env"] if variable["name"] == "SERVEFIT_HOME"]
+        mounted = {"name": "state", "mountPath": home}
+        assert mounted in container["volumeMounts"]
+        assert owning["volumeMounts"] == [mounted]
+        # The node makes the folder for root; its command gives it to the user of the agent.
+        here = tmp_path / f"state-{nodes}"
+        here.mkdir(exist_ok=True)
+        program, option, code = owning["command"]
+        assert (program, option) == ("python3", "-c")
+        code = code.replace(home, str(here)).replace(str(kubernetes.USER), str(os.getuid()))
+        subprocess.run([sys.executable, option, code], check=True)
+        assert stat.S_IMODE(here.stat().st_mode) == 0o700
+        assert here.stat().st_uid == os.getuid()
 
 
 def test_so_many_nodes_have_a_job_each_that_is_not_begun_again_and_no_two_are_on_one() -> None:

@@ -79,6 +79,30 @@ def running(lines: list[str], times: int = 1) -> bool:
     return sum("takes orders" in line for line in lines) >= times
 
 
+def test_a_start_that_is_cut_short_leaves_no_process_that_ends_after_the_loop(
+    make_agent: MakeAgent, make_host: MakeHost, database: TunnelledDatabase, tmp_path: Path
+) -> None:
+    program, started = tmp_path / "ssh", tmp_path / "started"
+    started.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {started}/$$\nexec sleep 60\n")
+    program.chmod(0o755)
+    agent = make_agent()
+    hosts = [make_host(agent, name=f"rack3-0{nth}") for nth in range(4)]
+
+    async def cut_short() -> list[int]:
+        keeping = asyncio.ensure_future(
+            keep_agents(hosts, database, stop=asyncio.Event(), tell=print, pace=FAST, program=str(program))
+        )
+        while len(pids := [int(path.name) for path in started.iterdir()]) < len(hosts):
+            await asyncio.sleep(0.01)
+        keeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await keeping
+        return [pid for pid in pids if process_start(pid) is not None]
+
+    assert asyncio.run(cut_short()) == []
+
+
 def test_an_agent_reaches_the_database_through_the_connection_and_has_its_password_from_no_command_line(
     make_agent: MakeAgent, make_host: MakeHost, database: TunnelledDatabase
 ) -> None:

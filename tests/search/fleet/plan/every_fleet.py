@@ -7,7 +7,7 @@ from itertools import combinations, product
 
 from hypothesis import strategies as st
 
-from servefit.search.fleet.plan.cheapest import Demand
+from servefit.search.fleet.plan.demand import Demand
 
 
 def survives(rates: Sequence[float], hosts: Sequence[int], rate_per_s: float, spare: int) -> bool:

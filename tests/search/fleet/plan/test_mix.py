@@ -14,9 +14,12 @@ from tests.search.fleet.plan.conftest import MakeOffer, make_offer
 from tests.search.fleet.plan.every_fleet import cheapest_cost, demands, survives
 
 from servefit.errors import SpecError
-from servefit.search.fleet.plan.cheapest import Demand, cheapest_hosts
+from servefit.quantities import percent_text
+from servefit.search.fleet.plan.cheapest import cheapest_hosts
+from servefit.search.fleet.plan.demand import Demand
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.mix import plan_fleet
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from servefit.search.fleet.plan.offer import HostOffer
@@ -120,6 +123,29 @@ def test_no_more_hosts_are_used_than_may_be(offer: MakeOffer) -> None:
     assert plan(offers, rate_per_s=1200, most_hosts=2).fleet.hosts == 2
 
 
+def test_the_cheapest_hosts_of_a_class_serve_and_each_has_its_own_price(offer: MakeOffer) -> None:
+    prices = (30.0, 10.0, 20.0, 10.0)
+    uneven = offer("uneven", rate_per_s=1000, cost_idle=30, cost_full=30, costs_idle=prices)
+    even = offer("even", rate_per_s=1000, cost_idle=15, cost_full=15)
+    found = plan([uneven, even], rate_per_s=4000)
+    assert by_class(found) == {"uneven": 2, "even": 2}
+    assert [(row.offer.host_class, row.cost) for row in found.fleet.rows] == [("uneven", 10), ("even", 15)]
+    assert found.fleet.cost == 50
+    assert found.all_hosts.cost == sum(prices) + 4 * 15
+    assert found.best_of_one_class is not None
+    assert found.best_of_one_class.cost == 60
+    alone = plan([uneven], rate_per_s=3000)
+    assert (alone.fleet.hosts, alone.fleet.cost) == (3, 40)
+    assert alone.best_of_one_class is not None
+    assert alone.best_of_one_class.cost == 40
+
+
+def test_prices_of_other_hosts_than_there_are_are_refused(offer: MakeOffer) -> None:
+    for prices in ((10.0, 20.0), (10.0, 10.0, 10.0, 10.0)):
+        with pytest.raises(SpecError, match="idle costs of host class old"):
+            offer(cost_idle=20, cost_full=20, costs_idle=prices)
+
+
 def test_there_may_be_no_fleet_of_one_class(offer: MakeOffer) -> None:
     offers = [offer("a", hosts=1, rate_per_s=1000), offer("b", hosts=1, rate_per_s=900)]
     assert plan(offers, rate_per_s=1500).best_of_one_class is None
@@ -152,19 +178,44 @@ def test_a_balancer_of_small_weights_says_by_which_part_the_rate_must_fall(offer
     assert [row.weight for row in coarse.fleet.rows] == [256, 1]
     assert coarse.fleet.carries_per_s == pytest.approx(257)
     assert coarse.rate_must_fall_by == pytest.approx(1 - 257 / 1001)
+    assert coarse.fleet.weights_off_by == pytest.approx(1001 / 257 - 1)
+    assert coarse.warnings == (
+        "a host of tiny gets 289 % more than its part of the requests: no whole-number weights up to 256, the largest "
+        "of haproxy, are nearer to the proportion of the rates",
+    )
 
 
-def test_a_search_that_has_no_time_still_has_a_fleet_and_says_how_far_off_it_may_be() -> None:
+def many_offers(classes: int) -> list[HostOffer]:
     rng = np.random.default_rng(1)
-    offers = [
+    return [
         make_offer(
             f"class-{index}", hosts=5, rate_per_s=float(rng.lognormal(6, 1)), cost_full=float(rng.uniform(50, 200))
         )
-        for index in range(200)
+        for index in range(classes)
     ]
-    found = plan(offers, rate_per_s=20_000, spare=1, limit_s=0.001)
+
+
+def test_a_search_that_has_no_time_has_a_cheap_fleet_and_warns_how_far_off_it_may_be() -> None:
+    found = plan(many_offers(200), rate_per_s=20_000, spare=1, limit_s=0.001)
     assert found.fleet.kept_rate_per_s >= 20_000
-    assert 0 < found.gap <= 1
+    assert found.fleet.cost < 0.1 * found.all_hosts.cost
+    assert 0 < found.gap < 0.2
+    assert found.warnings == (
+        f"this plan was not proven to be the cheapest: another one may be cheaper by {percent_text(found.gap)} at most",
+    )
+
+
+def test_a_search_that_cannot_start_has_the_same_fleet_as_one_without_time() -> None:
+    offers = many_offers(30)
+    with time_limit(lambda: 0.0):
+        found = plan(offers, rate_per_s=20_000, spare=1)
+    assert found.fleet.kept_rate_per_s >= 20_000
+    assert found.fleet.cost < 0.5 * found.all_hosts.cost
+    assert "not proven to be the cheapest" in found.warnings[0]
+
+
+def test_a_plan_that_was_proven_to_be_the_cheapest_has_no_warning(offer: MakeOffer) -> None:
+    assert plan([offer(), replace(offer("b"), rate_per_s=777.0)], rate_per_s=2500, spare=1).warnings == ()
 
 
 @pytest.mark.parametrize(

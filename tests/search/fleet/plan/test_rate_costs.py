@@ -24,7 +24,7 @@ from servefit.search.fleet.plan.rate_range import AskedRates, RateSolution, in_s
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servefit.search.fleet.plan.cheapest import Demand
+    from servefit.search.fleet.plan.demand import Demand
     from servefit.search.fleet.plan.offer import HostOffer
 
 LOOSELY = 1.1e-3
@@ -112,6 +112,16 @@ def test_the_rates_end_where_all_hosts_are_needed_and_no_class_alone_is_enough(f
     assert (last.rate_per_s, last.hosts) == (4200, (("large", 3), ("small", 4)))
     assert (last.one_class, last.one_class_cost) == (None, None)
     assert at(found, 3000).one_class == ("large", 3)
+
+
+def test_hosts_of_a_class_that_cost_different_amounts_are_taken_by_their_price() -> None:
+    offers = (make_offer("uneven", hosts=3, cost_idle=30, cost_full=30, costs_idle=(30.0, 10.0, 20.0)),)
+    found = costs(offers, rate_per_s=2000)
+    assert [(point.hosts, point.cost, point.one_class_cost) for point in found.points[1:]] == [
+        ((("uneven", 1),), 10, 10),
+        ((("uneven", 2),), 30, 30),
+        ((("uneven", 3),), 60, 60),
+    ]
 
 
 def test_spare_hosts_are_paid_for_at_every_rate() -> None:

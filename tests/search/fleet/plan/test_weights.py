@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from servefit.errors import SpecError
 from servefit.search.fleet.plan.balancers.kinds import BALANCERS
 from servefit.search.fleet.plan.losses import must_fall_by
-from servefit.search.fleet.plan.weights import carried_per_s, whole_weights
+from servefit.search.fleet.plan.weights import LITTLE, MAX_OFF, carried_per_s, off_by, whole_weights
 
 
 def highest_rate_per_s(weights: Sequence[int], rates: Sequence[float], hosts: Sequence[int], spare: int) -> float:
@@ -73,13 +73,38 @@ def test_rates_in_whole_proportions_lose_nothing_to_rounding(hosts: list[int], s
 
 @settings(max_examples=20, deadline=None)
 @given(rates=st.lists(st.floats(1, 100), min_size=2, max_size=2))
-def test_no_other_weights_of_two_classes_carry_more(rates: list[float]) -> None:
+def test_no_other_weights_of_two_classes_in_such_proportion_carry_more(rates: list[float]) -> None:
     hosts, most = [2, 1], 12
     found = whole_weights(rates, hosts, spare=1, most_weight=most)
-    best = max(
-        highest_rate_per_s((one, other), rates, hosts, 1) for one in range(1, most + 1) for other in range(1, most + 1)
-    )
-    assert found.carries_per_s >= best * (1 - 1e-9)
+    pairs = np.array([(one, other) for one in range(1, most + 1) for other in range(1, most + 1)], dtype=float)
+    off = off_by(pairs, np.array(rates), np.array(hosts, dtype=float))
+    assert (found.off_by <= MAX_OFF) == bool((off <= MAX_OFF).any())
+    near = pairs[off <= MAX_OFF] if found.off_by <= MAX_OFF else pairs
+    best = max(highest_rate_per_s(each.tolist(), rates, hosts, 1) for each in near)
+    assert found.carries_per_s >= best * (1 - LITTLE)
+
+
+@settings(max_examples=100)
+@given(fleet=fleets(), most_weight=st.sampled_from([256, 100_000]))
+def test_every_host_has_its_part_within_two_per_cent_or_it_is_said_how_far_off_one_is(
+    fleet: tuple[list[float], list[int], int], most_weight: int
+) -> None:
+    rates, hosts, spare = fleet
+    found = whole_weights(rates, hosts, spare=spare, most_weight=most_weight)
+    parts = np.array(rates) / np.dot(rates, hosts)
+    assert found.off_by == pytest.approx(np.abs(np.array(found.shares) / parts - 1).max())
+    if most_weight * min(rates) / max(rates) >= 1 / MAX_OFF:
+        # A weight of fifty is rounded by one part in a hundred at most.
+        assert found.off_by <= MAX_OFF
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2])
+def test_weights_that_carry_as_much_as_others_are_still_in_proportion(spare: int) -> None:
+    rates, hosts = [967.7, 2242.1], [2, 1]
+    found = whole_weights(rates, hosts, spare=spare, most_weight=100_000)
+    assert found.weights[1] / found.weights[0] == pytest.approx(2242.1 / 967.7, rel=0.02)
+    if spare == 1:
+        assert highest_rate_per_s((1, 1), rates, hosts, spare) == pytest.approx(found.carries_per_s)
 
 
 def test_the_nearest_whole_numbers_would_overload_a_host_that_better_ones_do_not() -> None:
