@@ -310,7 +310,9 @@ class _Columns:
         with np.errstate(over="ignore"):
             rounded = exact.astype(np.float32)
             near = [np.nextafter(exact, side.astype(exact.dtype)), rounded, np.nextafter(rounded, side)]
-        return np.clip(np.choose(self._generator.integers(0, 3, plausible.size), near), -self._largest, self._largest)
+        chosen = np.choose(self._generator.integers(0, 3, plausible.size), near)
+        clipped: np.ndarray = np.clip(chosen, -self._largest, self._largest)
+        return clipped
 
     def _decimal(self, feature: int, plausible: np.ndarray) -> np.ndarray:
         """Return plausible values and thresholds, rounded to decimals."""

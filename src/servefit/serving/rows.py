@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from servefit.serving.config import Limits
 
 Cell: TypeAlias = float | None
-FLOATS = {"float32": (np.dtype("<f4"), "f"), "float64": (np.dtype("<f8"), "d")}
+FLOATS: dict[str, tuple[np.dtype[Any], str]] = {
+    "float32": (np.dtype("<f4"), "f"),
+    "float64": (np.dtype("<f8"), "d"),
+}
 """The datatypes of rows that the quick ways make, for NumPy and for ``struct``."""
 
 JSON_MARKS = b",[{"
