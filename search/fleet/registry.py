@@ -192,6 +192,7 @@ class Registry:
             silent_s=silent_s,
             doing=doing,
             process="" if owner is None else str(owner),
+            token=row.token,
         )
 
     def _status(self, row: Any, owner: Owner | None, at: float) -> HostStatus:
