@@ -36,8 +36,8 @@ def new_token(asked: LoadPair) -> str:
 def measured_before(
     database: Transactions, asked: LoadPair, hosts: Mapping[str, Host]
 ) -> tuple[str, PairLoaded] | None:
-    """Return the last answer to an order of that pair, by any of ``hosts``, by name, and which that was; None where there is
-    none, or where the machine got in the way. Raises StorageError."""
+    """Return the last answer to an order of that pair, by any of ``hosts``, by name, and which that was; None where
+    there is none that fits, or where the machine got in the way. Raises StorageError."""
 
     def read(connection: Connection) -> list[tuple[str, str]]:
         from sqlalchemy import select
