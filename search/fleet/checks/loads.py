@@ -112,9 +112,9 @@ def _check_measured(asked: Load, measurement: Measurement, host: Host) -> None:
             f"it was measured on a host with the fingerprint {measurement.host_fingerprint:.12}, and its agent "
             f"registered {host.fingerprint}"
         )
-    cpus = set(measurement.cpus)
-    if not cpus <= {cpu.cpu for cpu in host.cpus} or len(cpus) != asked.configuration.vcpus:
-        raise Unfit(f"it was measured on {len(cpus)} CPUs that its host does not have so")
+    same("number of CPUs", len(set(measurement.cpus)), asked.configuration.vcpus)
+    if not set(measurement.cpus) <= {cpu.cpu for cpu in host.cpus}:
+        raise Unfit(f"it was measured on CPUs that its host does not have: {measurement.cpus!r:.80}")
     if asked.memory_bytes is not None and measurement.memory_limit_bytes not in (None, asked.memory_bytes):
         raise Unfit(f"it was measured in {measurement.memory_limit_bytes} bytes of memory")
     tests = list(tests_in(measurement.runs))
