@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from servefit.search.fleet.database import FleetDatabase, fleet_address
 from servefit.search.fleet.load.starts import Starts
 from servefit.search.fleet.making import bind_agents
 from servefit.search.fleet.orders import Answer, Failure, Orders
+from servefit.search.fleet.queue import open_queue
 from servefit.search.fleet.registry import Registry
 from servefit.search.results.recommendation import Trial
 
@@ -55,7 +57,8 @@ def _done(url: str, *statements: str) -> int:
             for each in statements:
                 done = connection.exec_driver_sql(each).rowcount
         except DBAPIError as error:
-            assert isinstance(error.orig, psycopg.errors.InsufficientPrivilege | psycopg.errors.UniqueViolation), error
+            if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege | psycopg.errors.UniqueViolation):
+                raise
             return 0
         connection.commit()
         return done
@@ -153,8 +156,9 @@ REFUSED = {
     "unbind itself": "ALTER TABLE servefit_orders DISABLE ROW LEVEL SECURITY",
     "bind by another rule": "CREATE POLICY mine ON servefit_orders USING (true)",
     "make a table": "CREATE TABLE mine (x int)",
-    "seem to have the rights of the owner": "CREATE TEMP TABLE servefit_orders (x int);"
-    "SET search_path = pg_temp, {schema}; UPDATE {schema}.servefit_orders SET state = 'ANSWERED' WHERE host = '{others}'",
+    "seem to have the rights of the owner": "CREATE TEMP TABLE servefit_orders (x int); "
+    "SET search_path = pg_temp, {schema}; "
+    "UPDATE {schema}.servefit_orders SET state = 'ANSWERED' WHERE host = '{others}'",
     "hold a table of orders": "BEGIN; LOCK TABLE servefit_orders IN ACCESS EXCLUSIVE MODE",
 }
 
@@ -178,6 +182,59 @@ _EVERYTHING = """
     (SELECT string_agg(j::text, '|' ORDER BY id) FROM procrastinate_jobs j),
     (SELECT count(*) FROM procrastinate_workers)
 """
+
+
+STILL = {
+    "answer for its own host whatever it likes": "UPDATE servefit_orders SET state = 'ANSWERED', answer = 'x' "
+    "WHERE host = '{mine}'",
+    "give up what its own host is asked for": "UPDATE servefit_orders SET state = 'given up' WHERE host = '{mine}'",
+    "describe its own host falsely": "UPDATE servefit_agents SET document = '{{}}' WHERE name = '{mine}'",
+    "register hosts that are not there": "INSERT INTO servefit_agents "
+    "(name, token, owner, renewed_at, document, drained) VALUES ('rack3-99', 'x', 'null', 0, '{{}}', 0)",
+    "read jobs": "SELECT * FROM servefit_documents",
+    "read models and payloads": "SELECT * FROM servefit_blob_chunks",
+    "fill its own queue": "INSERT INTO procrastinate_jobs (queue_name, task_name, lock) VALUES "
+    "('{mine}', 'servefit.order', '{mine}')",
+    "say anything to agents and jobs": "SELECT pg_notify('procrastinate_queue_v1#{others}', 'x')",
+    "hold up the queue": "LOCK TABLE procrastinate_jobs IN ACCESS EXCLUSIVE MODE; SELECT 1",
+    "hold up its own order": "SELECT 1 FROM servefit_orders WHERE host = '{mine}' FOR UPDATE",
+    "keep a connection": "SELECT pg_sleep(0)",
+}
+
+
+def test_an_agents_role_may_still_do_what_the_page_says(site: Site, fleet_url: str) -> None:
+    before = rows(fleet_url, _OTHERS)
+    done = {what: site.tries(*text.format(mine=MINE, others=OTHERS).split(";")) for what, text in STILL.items()}
+    assert {what: count for what, count in done.items() if not count} == {}
+    assert rows(fleet_url, _OTHERS) == before
+
+
+_OTHERS = f"""
+    SELECT (SELECT string_agg(o::text, '|') FROM servefit_orders o WHERE host = '{OTHERS}'),
+    (SELECT string_agg(a::text, '|') FROM servefit_agents a WHERE name = '{OTHERS}'),
+    (SELECT string_agg(j::text, '|') FROM procrastinate_jobs j WHERE queue_name = '{OTHERS}')
+"""
+
+
+def test_what_others_say_ends_nothing_that_an_agent_is_at(site: Site, fleet_url: str) -> None:
+    carried: list[str] = []
+
+    async def carry(token: str) -> None:
+        ((number,),) = rows(fleet_url, "SELECT id FROM procrastinate_jobs WHERE status = 'doing'")
+        for payload in (f'{{"type": "abort_job_requested", "job_id": {number}}}', "x"):
+            notify = f"SELECT pg_notify('procrastinate_queue_v1#{MINE}', '{payload}')"
+            await asyncio.to_thread(_done, site.urls[OTHERS], notify)
+        await asyncio.sleep(0.2)
+        carried.append(token)
+        until.set()
+
+    async def work() -> None:
+        async with open_queue(fleet_address(site.urls[MINE])) as queue:
+            await asyncio.wait_for(queue.work(MINE, carry, until=until), 20)
+
+    until = asyncio.Event()
+    asyncio.run(work())
+    assert carried == [site.orders[MINE].token]
 
 
 def test_it_takes_and_answers_orders_of_its_own_host_alone(site: Site) -> None:

@@ -257,7 +257,7 @@ FORGED: dict[str, tuple[Forge, str]] = {
     ),
     "more memory": (
         _recorded(lambda each: replace(each, memory_limit_bytes=2**40)),
-        "it was measured in 1099511627776 bytes of memory",
+        "it was measured in 1099511627776 bytes, and 2147483648 were asked for",
     ),
     "what no host can answer": (_did(service_us=5), "requests/s are more than its timed calls allow, which is 10,000"),
     "a capacity that was not measured": (
