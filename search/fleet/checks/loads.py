@@ -67,14 +67,17 @@ def checked_load(asked: Load, found: Trial, recorded: str | None, host: Host, ca
     for nth, runs in enumerate(tests_in(measurement.runs)):
         _check_test(asked, nth, runs, host)
     alone = found if found.alone is None else _alone(found)
-    again = judged_again(
-        measurement,
-        asked.request,
-        alone.instance_count,
-        instances=asked.instances,
-        nth_round=asked.nth_round,
-        chances=asked.chances,
-    )
+    try:
+        again = judged_again(
+            measurement,
+            asked.request,
+            alone.instance_count,
+            instances=asked.instances,
+            nth_round=asked.nth_round,
+            chances=asked.chances,
+        )
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise Unfit(f"nothing comes of its samples: {error}") from error
     if rate_per_s is not None and again.at_rate is None and again.capacity.throughput_per_s:
         raise Unfit(f"it has no samples at {rate_per_s / alone.instance_count:g} requests/s, which were asked for")
     _check_figures(alone, again)
@@ -138,6 +141,7 @@ def _check_test(asked: Load, nth: int, runs: Sequence[Run], host: Host) -> None:
     for run in runs:
         same("driver", run.driver, _driver(asked, host))
         _check_plateau(run)
+        _check_samples(run)
     for run in loops:
         traffic, rate_per_s = run.traffic, request.sla.rate_per_s
         if not isinstance(traffic, OpenLoop) or rate_per_s is None:
@@ -151,7 +155,7 @@ def _check_test(asked: Load, nth: int, runs: Sequence[Run], host: Host) -> None:
             raise Unfit(f"its arrivals are of the seed {traffic.seed}, which the order does not lead to")
         least_s, most_s = SCREENING.at_rate_s, max(durations.at_rate_s, durations.at_rate_max_s, SCREENING.at_rate_s)
         cycle = cycle_s(request)
-        if not least_s <= traffic.duration_s <= whole_cycles_s(max(most_s, cycle), cycle):
+        if not whole_cycles_s(least_s, cycle) <= traffic.duration_s <= whole_cycles_s(max(most_s, cycle), cycle):
             raise Unfit(f"its load took {traffic.duration_s:g} s, and {most_s:g} s were asked for at most")
         _check_arrivals(run, traffic)
 
@@ -170,6 +174,15 @@ def _check_plateau(run: Run) -> None:
     whole = run.stopped is None and (isinstance(run.traffic, OpenLoop) or len(run.traffic.phases) == 1)
     if not 0 < took_s <= run.traffic.duration_s + 1 or (whole and took_s < MIN_PLATEAU * run.traffic.duration_s):
         raise Unfit(f"its figures are of {took_s:g} s of a load of {run.traffic.duration_s:g} s")
+
+
+def _check_samples(run: Run) -> None:
+    scheduled, started, ended = run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()
+    if not len(scheduled) == len(started) == len(ended):
+        raise Unfit("its samples are not of the same requests")
+    served = ended > 0
+    if (ended[served] < scheduled[served]).any():
+        raise Unfit("its requests were answered before they were due")
 
 
 def _check_arrivals(run: Run, traffic: OpenLoop) -> None:

@@ -14,6 +14,7 @@ from servefit.quantities import number_text
 from servefit.search.fleet.checks.unfit import Unfit
 
 if TYPE_CHECKING:
+    from servefit.backends.types import Settings
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.results.host_timing import HostTiming
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 _NS_PER_S = 1e9
 
 MAX_TIMES_TIMED = 4.0
-"""Times the rate by calls of the same backend that a load may answer: calls that are timed beside a neighbour take
-two or three times as long. Chosen, not measured."""
+"""Times the rate by calls of the same settings that a load may answer: calls that follow each other are quicker
+than those that were timed, and by far not as much. Chosen, not measured."""
 
-MAX_TIMES_REFERENCE = 100.0
-"""Times the rate by calls of the model's own library that another backend may answer: compiled trees take a hundredth
-of the time that calls of one row take there. Chosen, not measured."""
+MAX_TIMES_OTHER = 100.0
+"""Times the rate by calls of other settings or of the model's own library: compiled trees take a hundredth of the time
+that calls of one row take there, and threads that wait for each other a tenth. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +56,29 @@ def check_timed(configuration: Configuration, service: ServiceTimes, timing: Hos
 
 
 def _most_per_s(configuration: Configuration, calls: TimedCalls) -> float | None:
-    alike = [
-        _by_calls_per_s(configuration, subject, service)
+    known = [
+        (_setting(subject) == _setting(configuration), _by_calls_per_s(configuration, service))
         for subject, service in calls.timed
         if (subject.backend, subject.target) == (configuration.backend, configuration.target)
     ]
-    if alike:
-        return MAX_TIMES_TIMED * max(alike)
+    if own := [rate_per_s for is_own, rate_per_s in known if is_own]:
+        return MAX_TIMES_TIMED * max(own)
+    if known:
+        return MAX_TIMES_OTHER * configuration.settings.threads * max(rate_per_s for _, rate_per_s in known)
     # Calls of one thread of a CPU say nothing of a GPU.
     if calls.timing is None or not calls.timing.calls or configuration.target is not Target.CPU:
         return None
     one_per_s = max(each.requests * _NS_PER_S / each.time.low_ns for each in calls.timing.calls)
-    of_it = (calls.timing.subject or "").endswith(f"/{configuration.backend}")
-    return (MAX_TIMES_TIMED if of_it else MAX_TIMES_REFERENCE) * one_per_s * _threads(configuration)
+    return MAX_TIMES_OTHER * configuration.workers * configuration.settings.threads * one_per_s
 
 
-def _by_calls_per_s(configuration: Configuration, subject: Configuration, service: ServiceTimes) -> float:
-    """Return what ``configuration`` answers at most where calls take as long as those of ``subject`` and more threads
-    are as many times faster."""
+def _by_calls_per_s(configuration: Configuration, service: ServiceTimes) -> float:
+    """Return what ``configuration`` answers where all calls take as long as the quickest of ``service``: those that
+    nothing disturbed."""
     sizes = {configuration.max_batch, *(each.requests for each in service.batches)}
-    request_ns = min(service.mean_ns(size) / size for size in sizes if size <= configuration.max_batch)
-    return _threads(configuration) / subject.settings.threads * _NS_PER_S / request_ns
+    request_ns = min(float(service.strata_ns(size)[0]) / size for size in sizes if size <= configuration.max_batch)
+    return configuration.workers * _NS_PER_S / request_ns
 
 
-def _threads(configuration: Configuration) -> int:
-    return configuration.workers * configuration.settings.threads
+def _setting(configuration: Configuration) -> tuple[Settings, tuple[tuple[str, str], ...]]:
+    return configuration.settings, configuration.environment

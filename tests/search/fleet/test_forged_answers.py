@@ -207,7 +207,8 @@ def _even(run: Run) -> Run:
     """Requests came one after the other, at the same distance."""
     scheduled = run.samples.scheduled_ns()
     even = np.linspace(scheduled[0], scheduled[-1], len(scheduled)).astype(np.int64)
-    return replace(run, samples=replace(run.samples, scheduled=even.tobytes()))
+    ended = even + run.samples.response_ns()
+    return replace(run, samples=Samples(scheduled=even.tobytes(), started=even.tobytes(), ended=ended.tobytes()))
 
 
 OTHER_RATE = JobRequest(name="x", backends=("xgboost",), deploy="library", over_http=False, sla=Sla(rate_per_s=350.0))
@@ -238,6 +239,18 @@ FORGED: dict[str, tuple[Forge, str]] = {
     "more tests": (_did(runs=RUNS + 1), "it has the samples of 4 tests, and 3 were asked for"),
     "half of the samples": (_open(_fewer), "samples, and 400 requests/s for"),
     "other arrivals": (_open(_even), "its requests were not due when the seed of the order says"),
+    "answers before their requests": (
+        _runs(
+            lambda run: replace(
+                run, samples=replace(run.samples, scheduled=run.samples.ended, ended=run.samples.scheduled)
+            )
+        ),
+        "its requests were answered before they were due",
+    ),
+    "parts of samples": (
+        _runs(lambda run: replace(run, samples=replace(run.samples, ended=b""))),
+        "its samples are not of the same requests",
+    ),
     "figures of a moment": (
         _open(lambda run: replace(run, plateau_ns=(run.plateau_ns[0], run.plateau_ns[0] + 10_000_000))),
         "its figures are of 0.01 s of a load of",
