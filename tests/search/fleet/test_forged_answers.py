@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 from tests.report.simulated import SimulatedDriver
 from tests.search.fleet.conftest import MakeHost, MakeJob, OpenJob, eventually, in_thread, rows
+from tests.search.fleet.forged_results import CLIENT, ONE, PAIR, TIMES, pair, timing
 from tests.search.fleet.load.made_parts import around, made_run, part_of
 
 from servefit.backends.types import Target
@@ -28,15 +29,12 @@ from servefit.search.fleet.checks.loads import MAX_BYTES
 from servefit.search.fleet.checks.rates import TimedCalls
 from servefit.search.fleet.compiling import Compile, Compiled, CompiledBackend
 from servefit.search.fleet.host import FleetHost
-from servefit.search.fleet.load_orders import LoadClient
 from servefit.search.fleet.orders import Answer, Calibrate, Failure
-from servefit.search.fleet.pair_orders import LoadPair, LoadSide, PairLoaded, SideLoaded, UnderLoad
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.results.confirmed_trial import Part, confirmed_trial
-from servefit.search.results.host_timing import CallsTime, HostTiming, WorkTime
 from servefit.search.results.measure_trial import SCREENING, Durations, run_test
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage import records
@@ -47,18 +45,6 @@ if TYPE_CHECKING:
 
 HOST = "rack3-07"
 RUNS = 3
-ONE = Configuration(backend="xgboost", vcpus=1)
-TIMES = ServiceTimes(batches=(BatchTimes(requests=1, strata_ns=(4e5,)),))
-
-
-def timing(subject: str) -> HostTiming:
-    """A host whose calls of one request take 0.4 ms, and those of 64 twice as long."""
-
-    def time(ns: float) -> WorkTime:
-        return WorkTime(time_ns=ns, low_ns=ns, high_ns=ns)
-
-    calls = (CallsTime(requests=1, time=time(4e5)), CallsTime(requests=64, time=time(8e5)))
-    return HostTiming(arithmetic=time(1e6), memory=time(1e6), cpu_taken=0.0, calls=calls, subject=subject)
 
 
 @dataclass
@@ -211,6 +197,10 @@ def _even(run: Run) -> Run:
     return replace(run, samples=Samples(scheduled=even.tobytes(), started=even.tobytes(), ended=ended.tobytes()))
 
 
+def _turned_around(run: Run) -> Run:
+    return replace(run, samples=replace(run.samples, scheduled=run.samples.ended, ended=run.samples.scheduled))
+
+
 OTHER_RATE = JobRequest(name="x", backends=("xgboost",), deploy="library", over_http=False, sla=Sla(rate_per_s=350.0))
 
 FORGED: dict[str, tuple[Forge, str]] = {
@@ -334,36 +324,6 @@ def test_an_answer_of_a_host_that_is_another_by_now_is_refused(fleet: Fleet, fle
     found = fleet.comes_of(fleet.answer)
     assert isinstance(found, AgentLost)
     assert "it was measured on a host with the fingerprint" in found.reason
-
-
-CLIENT = LoadClient(
-    url="http://10.0.0.1:8080", protocol="auto", model=None, payload=None, rows_per_request=1, rows_seed=1,
-    rate_per_s=100.0, duration_s=4.0, seed=1, connections=None, timeout_s=1.0, percentiles=("p95",), limit_ms=None,
-    allow_remote=True, boot="x", start_within_s=1.0,
-)  # fmt: skip
-
-PAIR = LoadPair(
-    sides=(
-        LoadSide(
-            job="a", configuration=ONE, rate_per_s=1000.0, memory_bytes=None, model_digest="m", payload_digest="p"
-        ),
-    )
-    * 2,
-    turn_s=2.0,
-    rounds=3,
-    seed=1,
-)
-
-
-def pair(*, rate_per_s: float = 1000.0, cpus: tuple[int, ...] = (1,), samples: int = 5_900) -> PairLoaded:
-    """Two models on CPUs 0 and 1, of which the second is as told."""
-    loaded = UnderLoad(
-        summary=replace(part_of(made_run(around(1.0))).summary, samples=samples), verdict="PASS", reason=None
-    )
-    first = SideLoaded(
-        cpus=(0,), rate_per_s=1000.0, alone=loaded, beside=loaded, percentile="p95", latency=None, service=None
-    )
-    return PairLoaded(sides=(first, replace(first, cpus=cpus, rate_per_s=rate_per_s)), rounds=3)
 
 
 OTHERS: dict[str, tuple[Ordered, Any, str]] = {
