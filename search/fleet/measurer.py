@@ -144,10 +144,10 @@ class FleetMeasurer:
         )
         try:
             answer = self.dispatcher.ask(order, told=self._tell, calls=lambda: timed_calls(self.log, attempt.host))
-        except AgentLost as error:
+        except AgentLost as lost:
             self._lost[attempt.host] = self._lost.get(attempt.host, 0) + 1
-            if error.reason.startswith(REFUSED):
-                self.remarks.append(error.reason)
+            if lost.reason.startswith(REFUSED):
+                self.remarks.append(lost.reason)
             raise
         self.clock.leave_out(answer.waited_s)
         self.remarks.extend(answer.remarks)

@@ -204,8 +204,9 @@ class _Notices:
     async def wait(self, seconds: float, *running: asyncio.Future[None]) -> None:
         """Wait for a notice, or the end of what is ``running``, for so long at most."""
         came = asyncio.ensure_future(self.came.wait())
+        awaited: list[asyncio.Future[Any]] = [came, *running]
         try:
-            await asyncio.wait([came, *running], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             came.cancel()
         if running:
