@@ -40,12 +40,11 @@ _Result = TypeVar("_Result")
 
 def timed_calls(log: ClassLog, host: str) -> TimedCalls:
     """Return the calls that were timed on ``host`` or hosts of its class, for the job that ``log`` is of."""
-    services = (step for step in log.steps() if isinstance(step.result, ServiceTimes))
     return TimedCalls(
         timing=log.timing_of(host),
         timed=[
             (step.configuration, step.result)
-            for step in services
+            for step in log.steps()
             if step.configuration is not None and isinstance(step.result, ServiceTimes)
         ],
     )

@@ -80,7 +80,8 @@ def bind_agents(connection: Connection, roles: Sequence[str]) -> tuple[str, ...]
     told = []
     for role in roles:
         for statement in _granting(quote(role), quote(schema), _own_tables(connection)):
-            connection.execute(text(statement))
+            # A colon in a name begins no parameter.
+            connection.execute(text(statement.replace(":", "\\:")))
         if _has(connection, "has_table_privilege(:role, 'servefit_orders', 'DELETE')", role):
             raise SpecError(
                 "agent_role", role, "has rights from another role, or as PUBLIC, so that nothing binds it",

@@ -66,7 +66,7 @@ def checked_load(asked: Load, found: Trial, recorded: str | None, host: Host, ca
     _check_measured(asked, measurement, host)
     for nth, runs in enumerate(tests_in(measurement.runs)):
         _check_test(asked, nth, runs, host)
-    alone = found if found.alone is None else _alone(found)
+    alone = _alone(found)
     try:
         again = judged_again(
             measurement,
@@ -76,6 +76,10 @@ def checked_load(asked: Load, found: Trial, recorded: str | None, host: Host, ca
             nth_round=asked.nth_round,
             chances=asked.chances,
         )
+        predicted = again
+        if asked.costs is not None:
+            closed = measurement.runs[0]
+            predicted = predicted_endpoint(again, asked.costs, asked.request, timed=asked.timed, closed=closed)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise Unfit(f"nothing comes of its samples: {error}") from error
     if rate_per_s is not None and again.at_rate is None and again.capacity.throughput_per_s:
@@ -84,11 +88,7 @@ def checked_load(asked: Load, found: Trial, recorded: str | None, host: Host, ca
     for summary in (again.capacity, again.at_rate):
         if summary is not None:
             check_rate(asked.configuration, summary.throughput_per_s, calls)
-    again = replace(again, kept_in=found.kept_in)
-    if asked.costs is None:
-        return again
-    closed = measurement.runs[0]
-    return predicted_endpoint(again, asked.costs, asked.request, timed=asked.timed, closed=closed)
+    return replace(predicted, kept_in=found.kept_in)
 
 
 def _alone(found: Trial) -> Trial:
