@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.search.fleet.conftest import in_thread
 from tests.search.fleet.forged_results import timing
@@ -34,8 +34,9 @@ def test_a_host_whose_answer_is_refused_is_named_and_the_others_are_classified(
                     orders.begin(token, claim.token)
                     orders.answer(token, claim.token, Answer(result=timing(subjects[name]), model_digest=model.digest))
             time.sleep(0.05)
-    assert not isinstance(found[0], BaseException), found[0]
-    hosts, classes = found[0]  # type: ignore[misc]
+    classified: Any = found[0]
+    assert not isinstance(classified, BaseException), classified
+    hosts, classes = classified
     assert [host.name for host in hosts] == [honest]
     (told,) = [remark for remark in classes.remarks if "refused" in remark]
     assert f"the answer of host {forger} to order" in told
