@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from servefit.errors import AgentLost, ServefitError
 from servefit.search.fleet.classes.grouping import FURTHER_TIMINGS, host_classes
+from servefit.search.fleet.dispatcher import REFUSED
 from servefit.search.fleet.orders import Calibrate, Order
 from servefit.search.results.host_timing import HostTiming
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.classes.host_facts import HostFacts
     from servefit.search.fleet.dispatcher import Dispatcher
     from servefit.search.optimizer.clock import Clock
-    from servefit.search.storage.header import JobHost
+    from servefit.search.storage.header import JobHeader, JobHost
 
 LIMIT_S = 60.0
 """Timing a host takes three or four seconds, and as long again for the reference to be compiled. Chosen, not
@@ -26,10 +27,10 @@ measured."""
 
 
 def classify(
-    hosts: Iterable[JobHost], facts: Mapping[str, HostFacts], job: str, dispatcher: Dispatcher, clock: Clock
+    hosts: Iterable[JobHost], facts: Mapping[str, HostFacts], header: JobHeader, dispatcher: Dispatcher, clock: Clock
 ) -> tuple[tuple[JobHost, ...], HostClasses]:
-    """Time ``hosts`` for ``job``, and return those that could be timed with their classes, each after the host that
-    stands for its class, and what there is to say of them. ``facts`` are those of the hosts by name.
+    """Time ``hosts`` for the job of ``header``, and return those that could be timed with their classes, each after the
+    host that stands for its class, and what there is to say of them. ``facts`` are those of the hosts by name.
 
     Hosts that are in doubt are timed again, since a disturbance is seldom there twice, while no more than a part of the
     time of the job, by ``clock``, is over. Raises StorageError, and what the first host says where none can be timed.
@@ -42,7 +43,7 @@ def classify(
     over_s = clock.elapsed_s + clock.share_s(LIMIT_S)
     for _ in range(1 + FURTHER_TIMINGS):
         began_s = clock.elapsed_s
-        for name, timing in _timed(again, job, dispatcher, lambda: over_s - clock.elapsed_s).items():
+        for name, timing in _timed(again, header, dispatcher, lambda: over_s - clock.elapsed_s).items():
             earlier = timings[name]
             if isinstance(timing, ServefitError):
                 failures.setdefault(name, timing)
@@ -65,19 +66,25 @@ def classify(
 
 
 def _timed(
-    names: Iterable[str], job: str, dispatcher: Dispatcher, left_s: Callable[[], float]
+    names: Iterable[str], header: JobHeader, dispatcher: Dispatcher, left_s: Callable[[], float]
 ) -> dict[str, HostTiming | ServefitError | None]:
     """Return the timings of hosts; None of those whose agents are lost, and why others could not be timed. ``left_s``
     gives the time that there is for it."""
 
     def time(name: str) -> HostTiming | ServefitError | None:
         order = Order(
-            token=secrets.token_hex(16), host=name, job=job, asked=Calibrate(), limit_s=LIMIT_S, elapsed_s=0.0
+            token=secrets.token_hex(16),
+            host=name,
+            job=header.request.name,
+            asked=Calibrate(subject=f"{header.model.digest}/{header.model.reference}"),
+            limit_s=LIMIT_S,
+            elapsed_s=0.0,
+            model_digest=header.model.digest,
         )
         try:
             answer = dispatcher.ask(order, left_s=left_s)
-        except AgentLost:
-            return None
+        except AgentLost as error:
+            return error if error.reason.startswith(REFUSED) else None
         if answer.failure is not None:
             return answer.failure.as_error()
         return answer.result if isinstance(answer.result, HostTiming) else None

@@ -19,11 +19,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import AgentLost, StorageError
 from servefit.quantities import span_text
+from servefit.search.fleet.checks.answers import checked
+from servefit.search.fleet.checks.rates import TimedCalls
+from servefit.search.fleet.checks.unfit import Unfit, same
 from servefit.search.fleet.orders import CHANNEL, Orders
 from servefit.search.fleet.queue import open_queue
 from servefit.search.fleet.registry import Registry
 from servefit.search.fleet.tables import ANSWERED, OPEN
 from servefit.search.storage.outages import PATIENCE_S
+from servefit.search.storage.records import Unreadable
 
 if TYPE_CHECKING:
     from servefit.search.fleet.database import Transactions
@@ -55,20 +59,30 @@ USUAL_S = 30.0
 
 _ENDED = "whoever asks it for this ends"
 
+_GONE = "the order is not in the database any more"
+
+REFUSED = "the answer of "
+"""Begins the reason of an AgentLost whose agent answered something that does not fit the order."""
+
 Told = Callable[["HostState"], None]
 
 
 @dataclass(slots=True)
 class _Pending:
-    """An order that somebody waits for. ``told`` is told of its host, where that is not at work on it."""
+    """An order that somebody waits for. ``told`` is told of its host, where that is not at work on it. ``calls`` are
+    asked for what is known of the host once it has answered. ``claims`` are the tokens of the agents that had its name
+    since the order was given; None where it was given by an earlier dispatcher, which may have met others."""
 
     host: str
     limit_s: float | None
     lost_after_s: float
     left_s: Callable[[], float]
     told: Told
+    calls: Callable[[], TimedCalls]
+    claims: set[str] | None
     over: threading.Event = field(default_factory=threading.Event)
     answer: Answer | None = None
+    agent: str | None = None
     lost: str = ""
     idle_looks: int = 0
     measured_since_s: float | None = None
@@ -112,24 +126,27 @@ class Dispatcher:
         expected_s: float | None = None,
         left_s: Callable[[], float] = lambda: inf,
         told: Told = lambda _: None,
+        calls: Callable[[], TimedCalls] = TimedCalls,
     ) -> Answer:
         """Give ``order`` to the agent of its host, and return what it answers, however long that takes.
 
         It is expected to take ``expected_s``, or its limit where that is None. ``left_s`` gives the time that whoever
         asks still has: once that is over, an agent is not waited for of which a sign of life has failed to come.
-        ``told`` is told of the state of the host now and then, while it is not at work on it. Raises AgentLost where
-        the agent is silent for too long, or ends what it was asked for, and StorageError.
+        ``told`` is told of the state of the host now and then, while it is not at work on it; ``calls`` gives those
+        that are known of it once it has answered. Raises AgentLost where the agent is silent for too long, or ends what
+        it was asked for, or answers something that does not fit the order (REFUSED), and StorageError.
         """
         self._check_open(order.host)
         if expected_s is None:
             expected_s = USUAL_S if order.limit_s is None else order.limit_s
-        pending = _Pending(order.host, order.limit_s, self.leases.lost_after_s(expected_s), left_s, told)
+        lost_after_s = self.leases.lost_after_s(expected_s)
+        pending = _Pending(order.host, order.limit_s, lost_after_s, left_s, told, calls, set())
         self.orders.give(order)
         with self._lock:
             self._pending[order.token] = pending
         try:
             self._put(order.host, order.token)
-            return self._wait(pending)
+            return self._held(order, self._wait(pending), pending)
         finally:
             if not pending.over.is_set():
                 # Interrupted: nobody waits for it any more.
@@ -138,17 +155,30 @@ class Dispatcher:
             with self._lock:
                 del self._pending[order.token]
 
-    def wait_for(self, token: str, host: str, *, told: Told = lambda _: None) -> Answer:
+    def wait_for(
+        self,
+        token: str,
+        host: str,
+        *,
+        told: Told = lambda _: None,
+        calls: Callable[[], TimedCalls] = TimedCalls,
+    ) -> Answer:
         """Return the answer to an order that was given before, as by a dispatcher that was killed; otherwise as
         :meth:`ask`."""
-        pending = _Pending(host, None, self.leases.lost_after_s(USUAL_S), lambda: inf, told)
+        pending = _Pending(host, None, self.leases.lost_after_s(USUAL_S), lambda: inf, told, calls, None)
         with self._lock:
             self._pending[token] = pending
         self._loop.call_soon_threadsafe(self._look.set)
         try:
             # It may have been killed before that.
             self._put(host, token)
-            return self._wait(pending)
+            answer = self._wait(pending)
+            order = self.orders.order(token)
+            if order is None:
+                raise AgentLost(host, _GONE)
+            return self._held(order, answer, pending)
+        except Unreadable as error:
+            raise AgentLost(host, error.message) from error
         finally:
             with self._lock:
                 del self._pending[token]
@@ -202,6 +232,21 @@ class Dispatcher:
         if pending.answer is None:
             raise AgentLost(pending.host, pending.lost)
         return pending.answer
+
+    def _held(self, order: Order, answer: Answer, pending: _Pending) -> Answer:
+        """Return ``answer`` as it counts. Raises AgentLost where it does not fit ``order``; it is kept beside it."""
+        try:
+            same("host", order.host, pending.host)
+            host = next((each for each in self.registry.hosts() if each.host.name == order.host), None)
+            if host is None:
+                raise Unfit("its host is not registered")
+            if pending.claims is not None and pending.agent not in pending.claims | {host.token}:
+                raise Unfit("it is not of the agent that has the name of the host")
+            return checked(order, answer, host.host, pending.calls())
+        except Unfit as unfit:
+            reason = f"{REFUSED}host {order.host} to order {order.token} is refused: {unfit}"
+            self.orders.refuse(order.token, f"refused: {unfit}")
+            raise AgentLost(order.host, reason) from unfit
 
     def _in_loop(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -276,10 +321,10 @@ class Dispatcher:
         for token, each in pending.items():
             state = states.get(token)
             if state is None:
-                each.lost = "the order is not in the database any more"
+                each.lost = _GONE
             elif state.state == ANSWERED:
                 # What came before it on its host is as little of the job's time as what else measures there.
-                answer = state.answer
+                answer, each.agent = state.answer, state.agent
                 each.answer = None if answer is None else replace(answer, waited_s=answer.waited_s + state.queued_s)
                 each.lost = "its agent answered nothing"
             elif state.state == OPEN:
@@ -297,6 +342,8 @@ class Dispatcher:
         hosts = {state.host.name: state for state in self.registry.hosts()}
         for token, each in waiting.items():
             state = hosts.get(each.host)
+            if state is not None and each.claims is not None:
+                each.claims.add(state.token)
             if state is None:
                 self._give_up(token, each, "it was forgotten")
             elif state.status == "gone" and not state.process:

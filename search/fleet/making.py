@@ -6,12 +6,14 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from servefit.search.fleet import tables
-from servefit.search.fleet.database import fleet_address, fleet_leases
+from servefit.search.fleet import rights, tables
+from servefit.search.fleet.database import FleetDatabase, fleet_address, fleet_leases
 from servefit.search.fleet.queue import open_queue
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from servefit.search.fleet.leases import Leases
     from servefit.search.storage.addresses import Address
 
@@ -31,6 +33,27 @@ def make_fleet(storage: str | None, leases: Leases | None = None) -> Address:
         database.run(partial(tables.make, leases=leases))
     asyncio.run(_make_queue(address))
     return address
+
+
+def bind_agents(storage: str | None, roles: Sequence[str]) -> tuple[str, ...]:
+    """Give ``roles`` the rights of agents in the fleet at ``storage`` and no others, and return what those who keep it
+    have to know: also where there are no such roles.
+
+    Raises SpecError for a role that is not there or that nothing binds, StorageError.
+    """
+    address = fleet_address(storage)
+    database = FleetDatabase(address)
+    try:
+        if roles:
+            return database.run(partial(rights.bind_agents, roles=roles))
+        if database.run(rights.is_bound):
+            return ()
+        return (
+            "whoever has the role of an agent may write the results of every host: give hosts roles of their own with "
+            "--agent-role (docs/fleet.md)",
+        )
+    finally:
+        database.close()
 
 
 async def _make_queue(address: Address) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 from servefit.errors import AgentLost, BackendError, MeasurementError, SpecError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.quantities import span_text
+from servefit.search.fleet.checks.rates import TimedCalls
 from servefit.search.fleet.compiling import Compile, Compiled
-from servefit.search.fleet.dispatcher import USUAL_S
+from servefit.search.fleet.dispatcher import REFUSED, USUAL_S
 from servefit.search.fleet.orders import Order
 from servefit.search.fleet.selection import AWAY
 from servefit.search.jobs.compile_candidates import CompiledCandidates
@@ -36,6 +37,19 @@ if TYPE_CHECKING:
     from servefit.search.storage.class_log import ClassLog
 
 _Result = TypeVar("_Result")
+
+
+def timed_calls(log: ClassLog, host: str) -> TimedCalls:
+    """Return the calls that were timed on ``host`` or hosts of its class, for the job that ``log`` is of."""
+    return TimedCalls(
+        timing=log.timing_of(host),
+        timed=[
+            (step.configuration, step.result)
+            for step in log.steps()
+            if step.configuration is not None and isinstance(step.result, ServiceTimes)
+        ],
+    )
+
 
 LOOK_S = 1.0
 """Between two looks for an agent where there is none."""
@@ -126,13 +140,20 @@ class FleetMeasurer:
             asked=asked,
             limit_s=max(0.0, left_s) if isfinite(left_s) else None,
             elapsed_s=self.clock.elapsed_s,
+            model_digest=self.log.header.model.digest,
         )
         try:
             answer = self.dispatcher.ask(
-                order, expected_s=_expected_s(asked), left_s=lambda: self.clock.left_s, told=self._tell
+                order,
+                expected_s=_expected_s(asked),
+                left_s=lambda: self.clock.left_s,
+                told=self._tell,
+                calls=lambda: timed_calls(self.log, attempt.host),
             )
-        except AgentLost:
+        except AgentLost as lost:
             self._lost[attempt.host] = self._lost.get(attempt.host, 0) + 1
+            if lost.reason.startswith(REFUSED):
+                self.remarks.append(lost.reason)
             raise
         self.clock.leave_out(answer.waited_s)
         self.remarks.extend(answer.remarks)

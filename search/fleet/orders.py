@@ -36,7 +36,9 @@ CHANNEL = "servefit_answers"
 
 
 class Calibrate(Stored, frozen=True, kw_only=True):
-    """Time the host, by fixed work and by calls of the model's own library."""
+    """Time the host, by fixed work and by calls of the model's own library: of ``subject``, as HostTiming names it."""
+
+    subject: str | None = None
 
 
 Ordered: TypeAlias = Calibrate | TimeCalls | SurveyEndpoint | Load | Compile | LoadClient | LoadPair
@@ -48,7 +50,7 @@ _Plain: TypeAlias = str | int | float | bool | None
 class Order(Stored, frozen=True, kw_only=True):
     """What is ``asked`` of the agent on ``host``, for ``job``. A LoadClient belongs to none, and ``job`` is what it is
     called. Carrying it out may take ``limit_s`` from when the host is free to measure; None is without a limit.
-    ``elapsed_s`` of the job's time are over."""
+    ``elapsed_s`` of the job's time are over. ``model_digest`` is that of the job's model, which answers name too."""
 
     token: str
     host: str
@@ -56,6 +58,7 @@ class Order(Stored, frozen=True, kw_only=True):
     asked: Ordered
     limit_s: float | None
     elapsed_s: float
+    model_digest: str | None = None
     schema: int = SCHEMA
 
     @property
@@ -90,12 +93,15 @@ class Failure(Stored, frozen=True, kw_only=True):
 
 class Answer(Stored, frozen=True, kw_only=True):
     """What came of an order: a ``result`` or a ``failure``. ``waited_s`` is how long something else measured on the
-    host before; ``remarks`` are what a reader of the job must know."""
+    host before; ``remarks`` are what a reader of the job must know. ``model_digest`` is that of the model that was
+    measured, and ``recorded`` what a load recorded: the file that keeps it on the host, in base64."""
 
     result: Result | None = None
     failure: Failure | None = None
     waited_s: float = 0.0
     remarks: tuple[str, ...] = ()
+    model_digest: str | None = None
+    recorded: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +191,30 @@ class Orders:
             return given_up
 
         return self._database.run(end)
+
+    def refuse(self, token: str, reason: str) -> None:
+        """Have the answer to an order count for nothing. It is kept beside it."""
+
+        def move(connection: Connection) -> None:
+            from sqlalchemy import update
+
+            orders = fleet_tables().orders
+            answered = update(orders).where(orders.c.token == token, orders.c.state == ANSWERED)
+            connection.execute(answered.values(state=reason[:_MAX_REASON], late=orders.c.answer, answer=None))
+
+        self._database.run(move)
+
+    def order(self, token: str) -> Order | None:
+        """Return an order that was given, None where there is none. Raises Unreadable."""
+
+        def read(connection: Connection) -> str | None:
+            from sqlalchemy import select
+
+            orders = fleet_tables().orders
+            return connection.execute(select(orders.c.document).where(orders.c.token == token)).scalar_one_or_none()
+
+        text = self._database.run(read)
+        return None if text is None else records.read(text, Order, f"order {token}")
 
     def open_of(self, host: str, *, begun: bool) -> tuple[str, ...]:
         """Return the open orders of a host that an agent has begun, or that none has."""

@@ -8,7 +8,6 @@ time. What is queued is the token of an order alone.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -143,10 +142,10 @@ class Queue:
         if job.id is None:
             raise RuntimeError("what was fetched from the queue has a number")
         running = asyncio.ensure_future(carry(str(job.task_kwargs["token"])))
-        notices.running = job.id, running
         try:
             while not running.done():
-                await asyncio.wait([running], timeout=ABORT_POLL_S)
+                # Anybody may say anything: a notice is a reason to look.
+                await notices.wait(ABORT_POLL_S, running)
                 if not running.done() and await self._is_withdrawn(job):
                     running.cancel()
             status = Status.ABORTED if running.cancelled() else Status.SUCCEEDED
@@ -157,7 +156,6 @@ class Queue:
             status, failure = Status.ABORTED, None
             raise
         finally:
-            notices.running = None
             with _reporting(self._address):
                 await self._app.job_manager.finish_job(job, status, delete_job=True)
         if failure is not None:
@@ -179,14 +177,12 @@ class Queue:
 
 
 class _Notices:
-    """What an agent is told while it waits or has an order carried out: ``came`` is set by each notice, and the task
-    that is ``running`` is cancelled where its order is withdrawn."""
+    """The notices to an agent; ``came`` is set by each. What is in them is not read: the database says what holds."""
 
     def __init__(self, notices: AsyncIterator[str]) -> None:
         self._notices = notices
         self._heeding: asyncio.Task[None] | None = None
         self.came = asyncio.Event()
-        self.running: tuple[int, asyncio.Future[None]] | None = None
 
     @asynccontextmanager
     async def heeded(self) -> AsyncIterator[None]:
@@ -203,17 +199,20 @@ class _Notices:
         if self._heeding is not None and self._heeding.done():
             self._heeding.result()
 
-    async def wait(self, seconds: float) -> None:
-        """Wait for a notice, for so long at most."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.came.wait(), seconds)
+    async def wait(self, seconds: float, *running: asyncio.Future[None]) -> None:
+        """Wait for a notice, or the end of what is ``running``, for so long at most."""
+        came = asyncio.ensure_future(self.came.wait())
+        awaited: list[asyncio.Future[Any]] = [came, *running]
+        try:
+            await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            came.cancel()
+        if running:
+            self.came.clear()
 
     async def _heed(self) -> None:
-        async for payload in self._notices:
+        async for _ in self._notices:
             self.came.set()
-            notice = json.loads(payload)
-            if notice["type"] == "abort_job_requested" and self.running and self.running[0] == notice["job_id"]:
-                self.running[1].cancel()
 
 
 @contextmanager

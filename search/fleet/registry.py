@@ -89,7 +89,12 @@ class Registry:
             renewed_at = self._database.run(take)
         except StorageError as error:
             if isinstance(error.__cause__, IntegrityError):
-                raise SpecError("name", host.name, "was taken by another agent just now") from error
+                raise SpecError(
+                    "name",
+                    host.name,
+                    "was taken by another agent just now, or is that of another role of the database",
+                    remedy=f"give this one another --name, or let the owner say: servefit fleet forget {host.name}",
+                ) from error
             raise
         return Claim(name=host.name, token=token, renewed_at=renewed_at)
 
@@ -192,6 +197,7 @@ class Registry:
             silent_s=silent_s,
             doing=doing,
             process="" if owner is None else str(owner),
+            token=row.token,
         )
 
     def _status(self, row: Any, owner: Owner | None, at: float) -> HostStatus:

@@ -191,7 +191,7 @@ class _FleetRun:
         self.progress.stage(f"timing {len(hosts)} hosts", before_search(self.clock))
         facts = {state.host.name: state.host.facts for state in self.dispatcher.registry.hosts()}
         there = [each for each in hosts if each.name in facts]
-        classified, classes = classify(there, facts, self.log.name, self.dispatcher, self.clock)
+        classified, classes = classify(there, facts, self.log.header, self.dispatcher, self.clock)
         if not classified:
             raise AgentLost(hosts[0].name, "none of the hosts could be timed")
         self.remarks.extend(classes.remarks)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from servefit.errors import AgentLost, StorageError
 from servefit.profiler.queueing.service import ServiceTimes
+from servefit.search.fleet.measurer import timed_calls
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import Trial
+from servefit.search.storage.class_log import ClassLog
 from servefit.search.storage.steps import LOST
 
 if TYPE_CHECKING:
@@ -33,11 +36,14 @@ def settle(log: JobLog, dispatcher: Dispatcher) -> None:
 
 def _settle(log: JobLog, dispatcher: Dispatcher, step: Step, attempt: Attempt) -> None:
     try:
-        answer = dispatcher.wait_for(attempt.token, attempt.host)
+        calls = partial(timed_calls, ClassLog(log, log.header.representative_of(attempt.host).name), attempt.host)
+        answer = dispatcher.wait_for(attempt.token, attempt.host, calls=calls)
     except AgentLost as error:
         log.finish(step, status="FAILED", reason=f"{LOST}{error.message}")
         return
     if answer.failure is not None:
         log.finish(step, status="FAILED", reason=answer.failure.as_error().message)
+    elif isinstance(answer.result, Trial) and answer.result.configuration != step.configuration:
+        log.finish(step, status="FAILED", reason=f"{LOST}{attempt.host} was asked for something else")
     elif isinstance(answer.result, ServiceTimes | EndpointCosts | Trial):
         log.finish(step, status="COMPLETED", result=answer.result)

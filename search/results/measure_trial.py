@@ -149,18 +149,35 @@ def run_test(
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
     attempts = _try_instances(driver, request, capacity, durations, seed, instances, chances)
-    runs = [closed, *(attempt.decision.run for attempt in attempts)]
+    runs = (closed, *(attempt.run for attempt in attempts))
     measurement = assemble(driver, runs, host)
+    trial = trial_of(measurement, request, capacity, problems, attempts, nth_round=nth_round, chances=chances)
+    return replace(trial, kept_in=None if keep is None else keep(measurement))
+
+
+def trial_of(
+    measurement: Measurement,
+    request: JobRequest,
+    capacity: Summary,
+    problems: tuple[Problem, ...],
+    attempts: Sequence[Attempt],
+    *,
+    nth_round: int | None = None,
+    chances: int = 1,
+) -> Trial:
+    """Return the trial that the runs of ``measurement`` make: a closed loop with its ``capacity`` and ``problems``, and
+    the open loops of ``attempts``. The other arguments are as in ``run_test``."""
+    closed = measurement.runs[0]
     final = min(attempts, key=_nearness, default=None)
     if final is None:
         # Any of several plateaus may be the one that passes.
         of_plateaus = chances * len(plateaus_of(closed))
         judgement = judge(request.sla, capacity=capacity, at_rate=None, instances=1, chances=of_plateaus)
     else:
-        problems, judgement = final.decision.problems or problems, final.judgement
+        problems, judgement = final.problems or problems, final.judgement
     invalid = bool(problems) and not request.allow_noise
     return Trial(
-        configuration=driver.configuration,
+        configuration=measurement.configuration,
         measurement=replace(measurement, runs=()),
         capacity=capacity,
         at_rate=None if final is None else final.summary,
@@ -170,8 +187,7 @@ def run_test(
         violation=judgement.violation,
         stopped=closed.stopped,
         problems=problems,
-        threads_outside=max(run.threads_outside for run in runs),
-        kept_in=None if keep is None else keep(measurement),
+        threads_outside=max(run.threads_outside for run in measurement.runs),
         round=nth_round,
         driver=closed.driver,
         asked_per_s=None if final is None else final.asked_per_s,
@@ -224,12 +240,14 @@ def percentiles_of(request: JobRequest) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Attempt:
-    """An open loop at the share of the rate that so many instances leave for one."""
+class Attempt:
+    """An open loop, ``run``, at the share of the rate that so many instances leave for one; ``problems`` are what is
+    wrong with it."""
 
     instances: int
     asked_per_s: float
-    decision: Decision
+    run: Run
+    problems: tuple[Problem, ...]
     summary: Summary
     judgement: Judgement
 
@@ -242,14 +260,14 @@ def _try_instances(
     seed: int,
     only: int | None,
     chances: int,
-) -> Sequence[_Attempt]:
+) -> Sequence[Attempt]:
     """Run open loops at the rate asked, shared out over more and more instances until the limits hold, or over ``only``
     so many; none where no rate was asked, or where the closed loop answered nothing. Each number of instances that may
     be tried is another chance to pass."""
     rate_per_s = request.sla.rate_per_s
     if rate_per_s is None or not capacity.throughput_per_s:
         return ()
-    attempts: list[_Attempt] = []
+    attempts: list[Attempt] = []
     least_s = BETWEEN_S + min(durations.at_rate_s, CONFIRMING.at_rate_s)
     counts = instance_counts(rate_per_s, capacity.throughput_per_s) if only is None else [only]
     for instances in counts:
@@ -266,10 +284,11 @@ def _try_instances(
             request.sla, capacity=capacity, at_rate=summary, evidence=decision.evidence, instances=instances
         )
         attempts.append(
-            _Attempt(
+            Attempt(
                 instances=instances,
                 asked_per_s=rate_per_s / instances,
-                decision=decision,
+                run=decision.run,
+                problems=decision.problems,
                 summary=summary,
                 judgement=judgement,
             )
@@ -279,7 +298,7 @@ def _try_instances(
     return attempts
 
 
-def _nearness(attempt: _Attempt) -> tuple[int, float, int]:
+def _nearness(attempt: Attempt) -> tuple[int, float, int]:
     """Return a key to sort attempts by: those that meet the SLA come first, then those that may, then those that are
     nearest to it; the fewest instances of those."""
     order = ("PASS", "UNDECIDED", "FAIL").index(attempt.judgement.verdict)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from servefit.backends.types import KnobValue
     from servefit.profiler.record.types import Configuration
+    from servefit.search.results.host_timing import HostTiming
     from servefit.search.storage.header import JobHeader, JobState
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Attempt, Result, Step, StepKind, StepStatus
@@ -32,8 +33,14 @@ class ClassLog:
         (nth,) = (nth for nth, each in log.header.representatives.items() if each.name == representative)
         alike = [each for each in hosts if each.host_class == hosts[nth].host_class]
         self._fingerprints = {each.name: each.host.fingerprint for each in alike}
+        self._timings = {each.name: each.timing for each in alike}
         self._state_key = records.state_key(nth)
         self._log = log
+
+    def timing_of(self, host: str) -> HostTiming | None:
+        """Return how long a host of the class took when it was compared with its twins, None where that is not
+        known."""
+        return self._timings.get(host)
 
     @property
     def state(self) -> JobState:

@@ -96,6 +96,12 @@ def load_measurement(path: str | Path) -> Measurement:
     return _load(Path(path), Measurement)
 
 
+def measurement_of(content: bytes, name: str, *, most_bytes: int) -> Measurement:
+    """Return the measurement in the ``content`` of a file, which is called ``name`` in errors and comes from somebody
+    who may wish to fill the memory: unpacked it has ``most_bytes`` at most. Raises UnreadableMeasurement."""
+    return _read(content, Path(name), Measurement, most_bytes)
+
+
 def load_endpoint_runs(path: str | Path) -> EndpointRuns:
     """Read runs of an endpoint.
 
@@ -121,7 +127,11 @@ def _load(path: Path, kind: type[_Kept]) -> _Kept:
         content = path.read_bytes()
     except OSError as error:
         raise UnreadableMeasurement(path, error.strerror or str(error)) from error
-    line, newline, arrays = _decompress(content, path).partition(b"\n")
+    return _read(content, path, kind)
+
+
+def _read(content: bytes, path: Path, kind: type[_Kept], most_bytes: int | None = None) -> _Kept:
+    line, newline, arrays = _decompress(content, path, most_bytes).partition(b"\n")
     try:
         header = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -142,12 +152,14 @@ def _load(path: Path, kind: type[_Kept]) -> _Kept:
     return measurement
 
 
-def _decompress(content: bytes, path: Path) -> bytes:
+def _decompress(content: bytes, path: Path, most_bytes: int | None) -> bytes:
     decompressor = zlib.decompressobj(wbits=_GZIP)
     try:
-        whole = decompressor.decompress(content)
+        whole = decompressor.decompress(content, most_bytes or 0)
     except zlib.error as error:
         raise UnreadableMeasurement(path, f"it is damaged, or not gzip ({error})") from error
+    if not decompressor.eof and decompressor.unconsumed_tail:
+        raise UnreadableMeasurement(path, "it holds more than it can")
     if not decompressor.eof:
         raise UnreadableMeasurement(path, "it is cut short" if content else "it is empty")
     if decompressor.unused_data:

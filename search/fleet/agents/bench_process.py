@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import time
+from base64 import b64encode
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from math import inf
@@ -37,7 +38,7 @@ from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.jobs.orders import SurveyEndpoint, TimeCalls
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import SilentProgress
-from servefit.search.results.recommendation import CompilationReport
+from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.storage import records
 from servefit.search.storage.blobs import Blobs
 from servefit.search.storage.job_folder import job_folder
@@ -118,6 +119,25 @@ class Bench:
         """Raise SpecError where an order sets what the owner of the host does not let others set."""
         check_variables(configuration.environment, self._hello.allows, remedy=CONSENT)
 
+    def recorded(self, result: Result) -> str | None:
+        """Return what a load recorded, in base64; None of all else, and where that was not kept, which is remarked."""
+        if not isinstance(result, Trial) or result.kept_in is None:
+            return None
+        path = job_folder(self._hello.job) / result.kept_in
+        with writing(path):
+            return b64encode(path.read_bytes()).decode()
+
+    def answer(self, order: Order, slot: Slot) -> Answer:
+        """Return the answer to ``order``, which is carried out while ``slot`` is held. Raises as :meth:`carry_out`."""
+        result = self.carry_out(order, slot)
+        return Answer(
+            result=result,
+            waited_s=slot.waited_s,
+            remarks=self.remarks(),
+            model_digest=self._log.header.model.digest,
+            recorded=self.recorded(result),
+        )
+
     def remarks(self) -> tuple[str, ...]:
         """Return what there was to remark since this was asked last."""
         said, self._measurer.remarks[:] = tuple(self._measurer.remarks), []
@@ -170,7 +190,7 @@ def main() -> None:
                 else:
                     bench = bench or Bench(hello)
                     with time_limit(_counting_down(order.limit_s)):
-                        answer = Answer(result=bench.carry_out(order, slot), waited_s=waited_s, remarks=bench.remarks())
+                        answer = bench.answer(order, slot)
         except ServefitError as error:
             answer = Answer(failure=Failure.of(error), waited_s=waited_s)
         _say(answers, {"answer": json.loads(records.write(answer, Answer))})

@@ -27,6 +27,7 @@ from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
 from servefit.showing import shown
 
 if TYPE_CHECKING:
+    from servefit.profiler.machine.host import Host
     from servefit.search.fleet.dispatcher import Dispatcher
     from servefit.search.fleet.fleet_job import FleetJob
     from servefit.search.fleet.host import HostState
@@ -120,11 +121,15 @@ class PairsAsked:
             _log.warning("models that no job needs stay in the database: %s", error)
 
     def _before(self, pair: FittingPair) -> MeasuredPair | None:
-        found = None if self.again else measured_before(self.store.database, pair.asked, pair.hosts)
+        found = None if self.again else measured_before(self.store.database, pair.asked, self._hosts(pair))
         if found is None:
             return None
         host, loaded = found
         return MeasuredPair(models=pair.models, host_class=pair.offer.host_class, host=host, found=loaded, before=True)
+
+    def _hosts(self, pair: FittingPair) -> dict[str, Host]:
+        known = {each.name: each.host for job in self.jobs.values() for each in job.header.hosts}
+        return {name: known[name] for name in pair.hosts}
 
     def _there(self) -> list[HostState]:
         hosts = self.dispatcher.registry.hosts()

@@ -6,10 +6,12 @@ So a pair that was measured once is not measured again for another plan, and not
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from servefit.search.fleet.checks.answers import check_pair
+from servefit.search.fleet.checks.unfit import Unfit
 from servefit.search.fleet.old_orders import RESULT
 from servefit.search.fleet.orders import Answer
 from servefit.search.fleet.pair_orders import LoadPair, PairLoaded
@@ -20,6 +22,7 @@ from servefit.search.storage.records import Unreadable
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+    from servefit.profiler.machine.host import Host
     from servefit.search.fleet.database import Transactions
 
 _DIGITS = 32
@@ -30,9 +33,11 @@ def new_token(asked: LoadPair) -> str:
     return f"{_prefix(asked)}{secrets.token_hex(8)}"
 
 
-def measured_before(database: Transactions, asked: LoadPair, hosts: Collection[str]) -> tuple[str, PairLoaded] | None:
-    """Return the last answer to an order of that pair, by any of ``hosts``, and which that was; None where there is
-    none, or where the machine got in the way. Raises StorageError."""
+def measured_before(
+    database: Transactions, asked: LoadPair, hosts: Mapping[str, Host]
+) -> tuple[str, PairLoaded] | None:
+    """Return the last answer to an order of that pair, by any of ``hosts``, by name, and which that was; None where
+    there is none that fits, or where the machine got in the way. Raises StorageError."""
 
     def read(connection: Connection) -> list[tuple[str, str]]:
         from sqlalchemy import select
@@ -47,9 +52,18 @@ def measured_before(database: Transactions, asked: LoadPair, hosts: Collection[s
             result = records.read(text, Answer, "the answer").result
         except Unreadable:
             continue  # of a newer agent
-        if isinstance(result, PairLoaded) and not result.is_disturbed:
+        if isinstance(result, PairLoaded) and not result.is_disturbed and _fits(asked, result, hosts[host]):
             return host, result
     return None
+
+
+def _fits(asked: LoadPair, found: PairLoaded, host: Host) -> bool:
+    """Return whether what is kept fits what was asked for: it may have been written since."""
+    try:
+        check_pair(asked, found, host)
+    except Unfit:
+        return False
+    return True
 
 
 def _prefix(asked: LoadPair) -> str:

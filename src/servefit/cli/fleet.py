@@ -43,14 +43,25 @@ def init(
         str | None,
         typer.Option(metavar="120s", help="What it was asked for is given up after so long.", rich_help_panel=MACHINE),
     ] = None,
+    agent_role: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE",
+            help="A role of the database that gets the rights of agents and no others: it answers for hosts that it "
+            "has registered itself. Repeat it, one for each host.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
 ) -> None:
     """Make what a fleet keeps in a database, PostgreSQL 13 or later, where it is not there.
 
-    Example: servefit fleet init --storage postgresql://fleet@db.lan/servefit
+    Without --agent-role agents have the rights of whoever begins jobs: each may write the results of all hosts.
+
+    Example: servefit fleet init --storage postgresql://fleet@db.lan/servefit --agent-role rack3_07
     """
     from servefit.quantities import parse_duration_s
     from servefit.search.fleet.leases import USUAL, Leases
-    from servefit.search.fleet.making import make_fleet
+    from servefit.search.fleet.making import bind_agents, make_fleet
 
     leases = None
     if silent_after is not None or lost_after is not None:
@@ -59,6 +70,8 @@ def init(
             lost_s=USUAL.lost_s if lost_after is None else parse_duration_s("lost_after", lost_after),
         )
     made = make_fleet(storage, leases)
+    for line in bind_agents(storage, agent_role or ()):
+        warn(line)
     print_line(f"{made.shown} holds a fleet: start an agent on each host with servefit agent --storage URL")
 
 

@@ -18,7 +18,7 @@ from tests.profiler.record.storage.conftest import spelled
 
 from servefit.errors import StateError, UnreadableMeasurement
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.record.storage.measurements import load_measurement, save_measurement
+from servefit.profiler.record.storage.measurements import load_measurement, measurement_of, save_measurement
 from servefit.profiler.record.types import Measurement
 from servefit.version import __version__
 
@@ -115,6 +115,12 @@ def test_a_damaged_file_is_refused_or_still_holds_the_same(path: Path, measureme
         except UnreadableMeasurement:
             refused += 1
     assert refused > 100, "only a few bytes, gzip's time stamp for one, mean nothing"
+
+
+def test_a_content_that_somebody_else_wrote_fills_no_memory() -> None:
+    content = gzip.compress(bytes(2**24), mtime=0)
+    with pytest.raises(UnreadableMeasurement, match="it holds more than it can"):
+        measurement_of(content, "samples", most_bytes=2**20)
 
 
 @pytest.mark.parametrize(
