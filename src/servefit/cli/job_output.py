@@ -96,8 +96,8 @@ def exit_status(job: RecommendationJob) -> int:
     return 0 if job.best.trial.verdict == "PASS" else SLA_UNMET
 
 
-def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: str | None = None) -> None:
-    """Print the recommendation as a sentence, or ``answer`` in its place, and tables, with all columns if ``wide``, or
+def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: Sequence[str] | None = None) -> None:
+    """Print the recommendation in sentences, or ``answer`` in their place, and tables, with all columns if ``wide``, or
     in the form asked for."""
     from servefit.search.jobs.document import job_document
 
@@ -108,7 +108,7 @@ def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: str |
             nothing = "nothing has been measured yet" if job.status == "IN_PROGRESS" else "nothing could be measured"
             warn(f"{nothing}{': ' if known else ''}{'; '.join(known)}")
     else:
-        print_line(f"\n{headline(job) if answer is None else answer}\n")
+        print_line("", *(headline(job).splitlines() if answer is None else answer), "")
         if job.recommendations:
             emit(recommendations_table(job), {}, form, brief=None if wide else glance_table(job))
         if job.payload.sizes:

@@ -35,7 +35,6 @@ from servefit.search.jobs.document import job_document
 from servefit.search.request.config_file import config_text
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
-from servefit.showing import printable
 
 if TYPE_CHECKING:
     from servefit.report.plot import Plot
@@ -110,8 +109,8 @@ def report_of(job: RecommendationJob) -> Report:
         glance=_without_empty(_glance(job)),
         cards=cards(job),
         command=serving_command(job),
-        reasons=tuple(reasons(job)) if job.best is not None else tuple(map(printable, hindrances(job))),
-        warnings=tuple(map(printable, job.warnings)),
+        reasons=tuple(reasons(job)) if job.best is not None else tuple(hindrances(job)),
+        warnings=job.warnings,
         sections=tuple(_without_empty(section) for section in _sections(job, times) if _has_content(section)),
         timelines=times,
         shown_step=_shown_step(job, times),

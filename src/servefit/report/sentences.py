@@ -25,6 +25,7 @@ from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 from servefit.search.results.same_shape import folded
+from servefit.showing import one_line
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
@@ -83,7 +84,8 @@ def headline(job: RecommendationJob) -> str:
     if trial.verdict != "INVALID" and is_too_noisy(best):
         beginning = _not_confirmed(sla)
     figure = objective.evidence(best, context) if known else ""
-    return f"{beginning} {deployment}.\n{evidence(best)}{figure and f'; {figure}'}{_noise(best)} ({spent})."
+    why = f"{evidence(best)}{figure and f'; {figure}'}{_noise(best)} ({spent})."
+    return f"{one_line(f'{beginning} {deployment}.')}\n{one_line(why)}"
 
 
 def _as_deployed(best: Recommendation) -> str:
