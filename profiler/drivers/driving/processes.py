@@ -20,7 +20,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from servefit.backends.secret import revealed
+from servefit.backends.secret import revealed, scrub_error
 from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedOut, WorkerCrashed
 from servefit.isolation import end_process_group, exit_error
 from servefit.profiler.drivers.driving.output import CapturedOutput
@@ -51,6 +51,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
     output: CapturedOutput
+    environment: Mapping[str, str]
 
 
 class WorkerProcesses:
@@ -108,7 +109,7 @@ class WorkerProcesses:
                 connection.close()
                 output.close()
                 raise MeasurementError(f"cannot start {self._called} {number + 1}: {error.strerror}") from error
-        self._workers.append(_Worker(process=process, connection=connection, output=output))
+        self._workers.append(_Worker(process=process, connection=connection, output=output, environment=environment))
         output.child_started()
 
     def end(self) -> None:
@@ -148,6 +149,7 @@ class WorkerProcesses:
                 except (EOFError, ConnectionError):
                     self._raise_death(self._workers[number])
                 if isinstance(answer, ServefitError):
+                    scrub_error(answer, self._workers[number].environment)
                     raise answer
                 if not isinstance(answer, kind):
                     raise MeasurementError(f"a {self._called} answered {answer!r} to {what}")

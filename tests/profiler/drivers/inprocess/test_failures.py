@@ -60,6 +60,14 @@ def test_what_a_crashed_worker_said_is_told_without_its_secrets(start_synthetic:
     assert "bad mood" not in caught.value.stderr
 
 
+def test_an_error_of_a_worker_is_told_without_its_secrets(start_synthetic: StartSynthetic) -> None:
+    environment = hidden_environment({"API_TOKEN": "such library"})
+    with pytest.raises(BackendUnavailable) as caught, start_synthetic({"fails_to_load": True}, environment=environment):
+        pass
+    assert str(caught.value) == "synthetic: no ***; install it"
+    assert "such library" not in repr(vars(caught.value))
+
+
 def test_a_loader_that_hangs_is_stopped(start_synthetic: StartSynthetic) -> None:
     began = time.monotonic()
     with (
