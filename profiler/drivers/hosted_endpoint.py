@@ -20,13 +20,13 @@ from select import poll
 from typing import TYPE_CHECKING
 
 from servefit.backends.secret import revealed
-from servefit.errors import MeasurementError, TimedOut, WorkerCrashed
+from servefit.errors import MeasurementError, WorkerCrashed
 from servefit.isolation import end_process_group
 from servefit.profiler.drivers.driving.entering import entering_command
 from servefit.profiler.drivers.driving.output import CapturedOutput
 from servefit.profiler.drivers.driving.processes import DEATH_WAIT_S, death_within
 from servefit.profiler.machine.envelope.opening import open_envelope
-from servefit.time_limit import allowed_s
+from servefit.time_limit import allowed_s, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -197,7 +197,7 @@ class _Endpoint:
         poller.register(ready)
         while not line.endswith(b"\n"):
             if time.monotonic() > deadline:
-                raise TimedOut("starting the endpoint", limit_s=limit_s)
+                raise timed_out("starting the endpoint", limit_s=limit_s, timeout_s=timeout_s)
             if not poller.poll(_POLL_MS):
                 self.check()
                 continue

@@ -91,7 +91,7 @@ def run_job(
             slowness=Slowness(spent_s / time.process_time()),
             now=working_s(store),
         )
-        stack.enter_context(time_limit(lambda: clock.left_s))
+        stack.enter_context(time_limit(lambda: clock.left_s, clock.budget))
         host = describe_host()
         check_objective(request, host)
         profiles, skipped = measurable_profiles(request, host)
@@ -128,7 +128,7 @@ def resume_job(
         spent_s = log.state_now().elapsed_s
         with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
             runner = _resumed(log, store, progress, spent_s=spent_s)
-            with time_limit(lambda: runner.clock.left_s):
+            with time_limit(lambda: runner.clock.left_s, runner.clock.budget):
                 return _carry_out(runner)
 
 

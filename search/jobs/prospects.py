@@ -116,7 +116,7 @@ def _timed(
             reasons = [step.reason for step in log.steps() if step.reason] + [each.reason for each in compiled.skipped]
     found = _foretold(space, Surrogate(space, survey, request))
     if not found:
-        raise MeasurementError(f"no call could be timed: {'; '.join(dict.fromkeys(reasons)) or 'time was over'}")
+        raise MeasurementError(f"no call could be timed: {'; '.join(dict.fromkeys(reasons)) or clock.budget.ran_out()}")
     return found
 
 

@@ -22,10 +22,10 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
-from servefit.errors import MeasurementError, OutOfMemory, TimedOut, WorkerCrashed
+from servefit.errors import MeasurementError, OutOfMemory, WorkerCrashed
 from servefit.processes import end_processes, is_abandoned, own_mark, processes_with_variable
 from servefit.state import left_behind, temporary_folder, writing
-from servefit.time_limit import allowed_s
+from servefit.time_limit import allowed_s, timed_out
 
 STDERR_TAIL_CHARACTERS = 4000
 """Some fifty lines: a stack trace, or what else was said last. Chosen, not measured."""
@@ -85,7 +85,7 @@ def call_isolated(
             try:
                 status = child.wait(limit_s)
             except subprocess.TimeoutExpired as error:
-                raise TimedOut(function.rpartition(":")[2], limit_s=limit_s) from error
+                raise timed_out(function.rpartition(":")[2], limit_s=limit_s, timeout_s=timeout_s) from error
             finally:
                 end_process_group(child)
         printed = tail(output)

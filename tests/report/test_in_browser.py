@@ -37,7 +37,8 @@ MORE_OVER_TIME = {"over-http": {"offered per s", "p95 ms", "overhead p50 ms"}, "
 """What there is to see of a load test, of all kinds of jobs and of some."""
 
 BUTTONS = {
-    "Download plot as a PNG", "Zoom", "Pan", "Box Select", "Lasso Select", "Zoom in", "Zoom out", "Autoscale", "Reset axes",
+    "Download plot as a PNG", "Zoom", "Pan", "Box Select", "Lasso Select", "Zoom in", "Zoom out", "Autoscale",
+    "Reset axes",
 }  # fmt: skip
 """What the toolbar of a plot may offer: the browser does all of it by itself."""
 

@@ -21,11 +21,11 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.backends.secret import revealed, scrub_error
-from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedOut, WorkerCrashed
+from servefit.errors import MeasurementError, OutOfMemory, ServefitError, WorkerCrashed
 from servefit.isolation import end_process_group, exit_error
 from servefit.profiler.drivers.driving.output import CapturedOutput
 from servefit.quantities import size_text
-from servefit.time_limit import allowed_s
+from servefit.time_limit import allowed_s, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -162,7 +162,7 @@ class WorkerProcesses:
             if waiting and meanwhile is not None:
                 meanwhile()
             if waiting and time.monotonic() > deadline:
-                raise TimedOut(what, limit_s=limit_s)
+                raise timed_out(what, limit_s=limit_s, timeout_s=timeout_s)
         return [answers[number] for number in range(len(self._workers))]
 
     def _raise_death(self, worker: _Worker) -> NoReturn:
