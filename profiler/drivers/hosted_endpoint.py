@@ -26,6 +26,7 @@ from servefit.profiler.drivers.driving.entering import entering_command
 from servefit.profiler.drivers.driving.output import CapturedOutput
 from servefit.profiler.drivers.driving.processes import DEATH_WAIT_S, death_within
 from servefit.profiler.machine.envelope.opening import open_envelope
+from servefit.serving.private_folders import sweep_private_folders
 from servefit.time_limit import allowed_s, timed_out
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def hosted_endpoint(
         envelope = stack.enter_context(open_envelope(cpus, memory_bytes, method=method))
         began = time.monotonic()
         starting = _Endpoint(envelope, () if slot is None else slot.descriptors)
+        # It is killed, and has no time to remove its copy of the artifact.
+        stack.callback(sweep_private_folders, {**os.environ, **dict(environment)})
         stack.callback(starting.end)
         ready = starting.start([module, f"/proc/{os.getpid()}/fd/{described}"], dict(config.environment))
         stack.callback(os.close, ready)
