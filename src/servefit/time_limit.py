@@ -8,12 +8,14 @@ that is made here where it takes longer: it says whose time ran out.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import ceil, inf
 
+from servefit.checks import check_above_zero
 from servefit.errors import TimedOut
 from servefit.quantities import given_duration_text
 
@@ -41,6 +43,14 @@ class Budget:
         return f"the {self} ran out ({self.option(more_s)})"
 
 
+def budget_of(seconds: float | None) -> Budget | None:
+    """Return the budget that a user gave, None where it is None. Raises SpecError for nothing and less."""
+    if seconds is None:
+        return None
+    check_above_zero("budget", seconds)
+    return Budget(limit_s=seconds, given=True)
+
+
 _left: ContextVar[Callable[[], tuple[float, Budget | None]]] = ContextVar(
     "servefit time limit", default=lambda: (inf, None)
 )
@@ -54,6 +64,14 @@ def time_limit(left_s: Callable[[], float], budget: Budget | None = None) -> Ite
     of the context."""
     outer = _left.get()
     with _set(lambda: min(outer(), (left_s(), budget), key=lambda limit: limit[0])):
+        yield
+
+
+@contextmanager
+def within(budget: Budget | None) -> Iterator[None]:
+    """Allow the block ``budget``, from now on; None is no limit."""
+    end_s = inf if budget is None else time.monotonic() + budget.limit_s
+    with time_limit(lambda: end_s - time.monotonic(), budget):
         yield
 
 

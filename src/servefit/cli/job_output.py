@@ -13,7 +13,7 @@ from servefit.cli.output import Format, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 from servefit.report.at_a_glance import glance_table
 from servefit.report.job_tables import compilation_table, recommendations_table
-from servefit.report.sentences import headline, hindrances, reasons, same_shapes
+from servefit.report.sentences import headline, hindrances, reasons, same_shapes, shape
 from servefit.report.table import Table
 from servefit.search.results.confirmation import is_too_noisy
 
@@ -118,12 +118,19 @@ def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: Seque
         if job.compilation:
             print_line("")
             emit(compilation_table(job), {}, form)
-        if left_out := [[skipped.name, skipped.reason] for skipped in job.skipped if skipped.kind == "backend"]:
+        if left_out := _left_out(job):
             emit(Table(title="Backends left out", columns=("backend", "reason"), rows=left_out), {}, form)
         if too_big := [skipped for skipped in job.skipped if skipped.kind == "instance_profile"]:
             print_line(f"Not measurable on this host: {_profiles_text(too_big)}")
     for warning in job.warnings:
         warn(warning)
+
+
+def _left_out(job: RecommendationJob) -> list[tuple[str, str]]:
+    """Return the backends that were left out, and the configurations that could not be measured, each with why."""
+    skipped = [(skipped.name, skipped.reason) for skipped in job.skipped if skipped.kind == "backend"]
+    failed = [(shape(failed.configuration), failed.reason) for failed in job.failed]
+    return list(dict.fromkeys([*skipped, *failed]))
 
 
 def _profiles_text(profiles: Sequence[Skipped]) -> str:

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from servefit.cli.completion import one_of
+from servefit.cli.output import print_note
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
@@ -72,7 +73,8 @@ class _OneLine(logging.Formatter):
 
 
 class _Stderr(logging.Handler):
-    """Writes to what stderr is at the time: under a live display that is rich's, which prints above it."""
+    """Writes to what stderr is at the time: under a live display that is rich's, which prints above it. What is logged
+    as ``plain`` is a sentence for a person."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,4 +83,7 @@ class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         # What is logged is no reason for a command to fail.
         with suppress(OSError):
-            sys.stderr.write(f"{self.format(record)}\n")
+            if getattr(record, "plain", False):
+                print_note(record.getMessage())
+            else:
+                sys.stderr.write(f"{self.format(record)}\n")

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 
 def hindrances(job: RecommendationJob) -> list[str]:
-    """Return the reasons why there is no recommendation: the backends that could not be used, or, if no backend was
-    tried, the profiles that this host cannot emulate. If the job is not over and no test has ended, that is the
-    reason."""
+    """Return the reasons why there is no recommendation: the backends that could not be used, or measured, or, if no
+    backend was tried, the profiles that this host cannot emulate. If the job is not over and no test has ended, that is
+    the reason."""
     if job.status in ("IN_PROGRESS", "STOPPED") and not (job.trials or job.failed):
         if job.status == "STOPPED":
             return ["the job was stopped before its first test ended"]
@@ -50,6 +50,7 @@ def hindrances(job: RecommendationJob) -> list[str]:
         return [running if job.owner is not None else "the job was cut off before its first test ended"]
     backends = [f"{skipped.name}: {skipped.reason}" for skipped in job.skipped if skipped.kind == "backend"]
     backends += [f"{failed.backend}: {failed.reason}" for failed in job.compilation if failed.status == "FAILED"]
+    backends += dict.fromkeys(f"{failed.configuration.backend}: {failed.reason}" for failed in job.failed)
     profiles = [f"{skipped.name} {skipped.reason}" for skipped in job.skipped if skipped.kind == "instance_profile"]
     return backends or ([] if job.compilation else profiles)
 

@@ -91,7 +91,7 @@ def test_a_time_that_is_too_little_for_the_cycle_of_arrivals_alone_is_told(model
         arrivals="sine:period=1s",
         **ASKED,
     )
-    assert re.match(r"nothing was measured: compiling took 5\.\d s of the budget of 8 s; use --budget", reason(job))
+    assert re.match(r"nothing was measured: compiling took \d(\.\d)? s of the budget of 8 s; use --budget", reason(job))
 
 
 def test_a_backend_that_has_no_configuration_for_the_profile_is_named(install: Install, model: Path) -> None:

@@ -71,7 +71,7 @@ def test_an_error_of_a_worker_is_told_without_its_secrets(start_synthetic: Start
 def test_a_loader_that_hangs_is_stopped(start_synthetic: StartSynthetic) -> None:
     began = time.monotonic()
     with (
-        pytest.raises(TimedOut, match="loading the artifact did not finish within 1 s"),
+        pytest.raises(TimedOut, match="loading the artifact of synthetic did not finish within 1 s"),
         start_synthetic({"hangs_on_load": True}, cpus=ONE_CPU, load_timeout_s=1.0),
     ):
         pass
