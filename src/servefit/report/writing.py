@@ -10,6 +10,7 @@ from servefit.errors import SpecError
 from servefit.report.contents import report_of
 from servefit.report.exports import to_csv, to_json, to_markdown
 from servefit.report.fleet_contents import fleet_report_of
+from servefit.report.local_paths import report_with_local_paths
 from servefit.report.page import to_html
 from servefit.search.fleet.fleet_job import FleetJob
 from servefit.state import write_atomically
@@ -41,7 +42,8 @@ def report_text(job: RecommendationJob | FleetJob, form: str) -> str:
     """Return the report of ``job`` in one of FORMS. Raises SpecError."""
     if form not in FORMS:
         raise SpecError.unknown("form", form, list(FORMS))
-    return FORMS[form](fleet_report_of(job) if isinstance(job, FleetJob) else report_of(job))
+    report = fleet_report_of(job) if isinstance(job, FleetJob) else report_of(job)
+    return FORMS[form](report_with_local_paths(report))
 
 
 def write_report(job: RecommendationJob | FleetJob, path: Path, form: str | None = None) -> None:
