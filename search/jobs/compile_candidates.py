@@ -150,7 +150,7 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
         elif _timed_out(outcome):
             found.remarks.append(
                 f"{label} was not compiled and checked within the {duration_text(limit_s, digits=2)} that it had: "
-                f"{outcome.message}; give the job more time"
+                f"{outcome.message}; use {clock.budget.option()} or more"
             )
     return found
 

@@ -48,8 +48,9 @@ def why_nothing_was_measured(
 def _too_little_time(request: JobRequest, clock: Clock, ready_s: float | None, survey_s: float) -> str:
     """Return that the budget was too little, and how much would do."""
     if ready_s is None:
-        spent_s, doing, more_s = clock.elapsed_s, "opening the model and compiling", PREPARATION_S
+        spent_s, more_s = clock.elapsed_s, PREPARATION_S
     else:
-        spent_s, doing, more_s = ready_s, "compiling", TIMES_USUAL * min_test_s(request) + survey_s
+        spent_s, more_s = ready_s, TIMES_USUAL * min_test_s(request) + survey_s
     enough = clock.budget.option(max(0.0, spent_s - clock.limit_s) + more_s)
-    return f"{NOTHING}: {doing} took {duration_text(spent_s, digits=2)} of the {clock.budget}; use {enough} or more"
+    spent = duration_text(spent_s, digits=2)
+    return f"{NOTHING}: opening the model and compiling took {spent} of the {clock.budget}; use {enough} or more"

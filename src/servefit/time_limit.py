@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil, inf, isinf
 
 from servefit.checks import check_above_zero
 from servefit.errors import TimedOut
@@ -34,7 +34,10 @@ class Budget:
         return f"{'' if self.given else 'default '}budget of {given_duration_text(self.limit_s)}"
 
     def option(self, more_s: float | None = None) -> str:
-        """Return the option with a budget that would do: ``more_s`` longer; None where it is not known how much."""
+        """Return the option with a budget that would do: ``more_s`` longer; None where it is not known how much. One
+        without an end has no longer one."""
+        if isinf(self.limit_s):
+            return "--budget"
         needed_s = MIN_ENOUGH * self.limit_s if more_s is None else self.limit_s + max(0.0, more_s)
         return f"--budget {ceil(needed_s)}s"
 
