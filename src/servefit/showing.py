@@ -85,12 +85,9 @@ def one_line(text: str) -> str:
     Names of files, columns and hosts, errors of libraries and answers of servers may hold anything. All that people are
     shown goes through here: what is printed, logged, and written into reports.
     """
-    return "".join(filter(_is_shown, " ".join(printable(text).split())))
-
-
-def _is_shown(character: str) -> bool:
-    # A surrogate is a byte of a file name that is no text: an output writes its escape.
-    return character.isprintable() or "\ud800" <= character <= "\udfff"
+    # A byte of a file name that is no text becomes its escape, as where Python prints it.
+    encodable = text.encode(errors="backslashreplace").decode()
+    return "".join(filter(str.isprintable, " ".join(printable(encodable).split())))
 
 
 def _differing_fields(result: Any) -> tuple[str, ...]:

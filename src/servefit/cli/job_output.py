@@ -127,10 +127,14 @@ def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: Seque
 
 
 def _left_out(job: RecommendationJob) -> list[tuple[str, str]]:
-    """Return the backends that were left out, and the configurations that could not be measured, each with why."""
-    skipped = [(skipped.name, skipped.reason) for skipped in job.skipped if skipped.kind == "backend"]
-    failed = [(shape(failed.configuration), failed.reason) for failed in job.failed]
-    return list(dict.fromkeys([*skipped, *failed]))
+    """Return the backends that were left out, and what of them could not be measured, each with why."""
+    found = [(skipped.name, skipped.reason) for skipped in job.skipped if skipped.kind == "backend"]
+    alike: dict[tuple[str, str], set[str]] = {}
+    for failed in job.failed:
+        alike.setdefault((failed.configuration.backend, failed.reason), set()).add(shape(failed.configuration))
+    for (backend, reason), shapes in alike.items():
+        found.append((next(iter(shapes)) if len(shapes) == 1 else f"{backend}, {len(shapes)} configurations", reason))
+    return found
 
 
 def _profiles_text(profiles: Sequence[Skipped]) -> str:
