@@ -75,8 +75,9 @@ def cut(text: str, room: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without control characters and without the control sequences of terminals."""
-    return _UNPRINTABLE.sub("", text)
+    """Return ``text`` without control characters and without the control sequences of terminals, and with the escape of
+    every byte of a file name that is no text."""
+    return _UNPRINTABLE.sub("", text).encode(errors="backslashreplace").decode()
 
 
 def one_line(text: str) -> str:
@@ -85,9 +86,7 @@ def one_line(text: str) -> str:
     Names of files, columns and hosts, errors of libraries and answers of servers may hold anything. All that people are
     shown goes through here: what is printed, logged, and written into reports.
     """
-    # A byte of a file name that is no text becomes its escape, as where Python prints it.
-    encodable = text.encode(errors="backslashreplace").decode()
-    return "".join(filter(str.isprintable, " ".join(printable(encodable).split())))
+    return "".join(filter(str.isprintable, " ".join(printable(text).split())))
 
 
 def _differing_fields(result: Any) -> tuple[str, ...]:

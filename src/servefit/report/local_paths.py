@@ -4,15 +4,7 @@ says nothing of the folders of whoever made it."""
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from servefit.report.contents import Report, Section
-    from servefit.report.table import Table
 
 _ABSOLUTE = re.compile(r"(?<![\w./:~-])/(?:[\w.+@~-]+/)+[\w.+@~-]*")
 """An absolute path in a sentence: two names at least, so that it is not "/ping", and not within an address or a share,
@@ -31,36 +23,3 @@ def local_path(path: str) -> str:
 def with_local_paths(text: str) -> str:
     """Return a sentence with its absolute paths as :func:`local_path` has them."""
     return _ABSOLUTE.sub(lambda found: local_path(found[0]), text)
-
-
-def report_with_local_paths(report: Report) -> Report:
-    """Return ``report`` with no absolute path in its sentences and tables; its JSON document stays what it is."""
-    return replace(
-        report,
-        answer=with_local_paths(report.answer),
-        reasons=_sentences(report.reasons),
-        warnings=_sentences(report.warnings),
-        glance=_section(report.glance),
-        sections=tuple(map(_section, report.sections)),
-    )
-
-
-def _section(section: Section) -> Section:
-    return replace(
-        section,
-        text=_sentences(section.text),
-        plots=tuple(replace(plot, table=_table(plot.table)) for plot in section.plots),
-        tables=tuple(map(_table, section.tables)),
-    )
-
-
-def _sentences(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(with_local_paths, texts))
-
-
-def _table(table: Table) -> Table:
-    return replace(table, rows=[tuple(map(_cell, row)) for row in table.rows])
-
-
-def _cell(cell: Any) -> Any:
-    return with_local_paths(cell) if isinstance(cell, str) else cell
