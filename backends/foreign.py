@@ -135,12 +135,19 @@ class ForeignBackend:
         try:
             answers = msgspec.json.decode(self._asked.pop(subject).result(), type=Answers)
         except TimedOut as error:
-            answers = self._refusing(f"it did not say within {duration_text(error.limit_s, digits=2)} what it can do")
+            answers = self._late(error)
         except WorkerCrashed as error:
             answers = self._refusing(f"asked what it can do, it {error.reason}")
         except OutOfMemory as error:
             answers = self._refusing(f"asked what it can do, it died: {error.reason}")
         self._known[subject] = answers
+
+    def _late(self, error: TimedOut) -> Answers:
+        if error.budget is None:
+            return self._refusing(f"it did not say within {duration_text(error.limit_s, digits=2)} what it can do")
+        # That is no fault of the package.
+        late = error.called("the question what it can do")
+        return Answers.refusing(Availability.no(late.message, remedy=late.remedy))
 
     def _refusing(self, problem: str) -> Answers:
         return Answers.refusing(refusal(problem, self._origin.package))

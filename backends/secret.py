@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from servefit.errors import SpecError
+from servefit.errors import ServefitError, SpecError
 
 _MASK = re.compile(r"\*\*\*[0-9]*")
 
@@ -102,3 +102,14 @@ def scrubbed(text: str, environment: Mapping[str, str]) -> str:
     for secret in sorted(secrets, key=lambda secret: -len(secret.value)):
         text = text.replace(secret.value, secret)
     return text
+
+
+def scrub_error(error: ServefitError, environment: Mapping[str, str]) -> None:
+    """Remove the values of secrets from ``error``, which a process with ``environment`` has raised: a script, or a
+    library, may name them in what it says."""
+
+    def without(value: Any) -> Any:
+        return scrubbed(value, environment) if isinstance(value, str) else value
+
+    error.args = tuple(map(without, error.args))
+    vars(error).update({name: without(value) for name, value in vars(error).items()})

@@ -267,7 +267,8 @@ def in_child(
         bound = "" if error.limit_bytes is None else f" (it may use {size_text(error.limit_bytes)})"
         raise CompileFailed(backend, f"{error.message}{bound}") from error
     except TimedOut as error:
-        raise CompileFailed(backend, TimedOut(_DOING[step], limit_s=error.limit_s).message) from error
+        late = error.called(_DOING[step])
+        raise CompileFailed(backend, late.message, remedy=late.remedy) from error
 
 
 def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray]) -> list[np.ndarray]:

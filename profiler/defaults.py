@@ -25,6 +25,10 @@ COMPARISON_S = 60.0
 """Seconds of a comparison: time for the fewest measurements, a second each and as long to start, and for some blocks
 more. Chosen."""
 
+MIN_COMPILING_S = 90.0
+"""Seconds that compiling a model and checking its predictions may take at least, where nobody gives a budget. Chosen:
+several times what a small model takes on a busy machine."""
+
 MARGIN = 0.02
 """A comparison calls what differs by less no difference: few people change a deployment for 2 %. Chosen."""
 

@@ -21,7 +21,7 @@ import xgboost
 import servefit
 from servefit.api.job import Job
 from servefit.profiler.record.types import Configuration, Measurement
-from servefit.showing import MAX_LETTERS, shown
+from servefit.showing import MAX_LETTERS, one_line, shown
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
@@ -243,3 +243,7 @@ def test_a_cell_of_a_notebook_stays_small(profiled: Profiled) -> None:
     result: Any = profiled
     kept = json.dumps({"data": {"text/html": result._repr_html_(), "text/plain": repr(result)}})
     assert len(kept) < 10_000
+
+
+def test_a_line_holds_no_control_character_and_the_escape_of_what_is_no_text() -> None:
+    assert one_line("a\udcffb\x1b[2Jc\n d\u202ee \u65e5\u2028f") == "a\\udcffbc de \u65e5 f"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from contextvars import copy_context
@@ -12,7 +13,7 @@ import pytest
 
 from servefit.errors import TimedOut
 from servefit.isolation import call_isolated
-from servefit.time_limit import allowed_s, reserving, time_left_s, time_limit
+from servefit.time_limit import Budget, allowed_s, reserving, time_left_s, time_limit, timed_out
 
 
 def test_without_a_limit_a_timeout_is_what_it_is() -> None:
@@ -73,3 +74,27 @@ def test_a_call_in_a_child_process_ends_with_the_limit_around_it(monkeypatch: py
         call_isolated("isolated_calls:sleep", 60, timeout_s=60)
     assert time.monotonic() - begin < 5
     assert caught.value.limit_s <= 0.5
+
+
+def test_what_a_budget_cuts_short_is_told_as_that_and_which_budget_would_do() -> None:
+    with time_limit(lambda: 0.0, Budget(limit_s=42.0, given=False)), pytest.raises(TimedOut) as caught:
+        call_isolated("time:sleep", 60, timeout_s=60)
+    told = "sleep did not finish before the default budget of 42 s ran out"
+    assert (caught.value.message, caught.value.remedy) == (told, "use --budget 84s or more")
+    assert str(pickle.loads(pickle.dumps(caught.value.called("reading it")))).startswith(
+        "reading it did not finish before"
+    )
+
+
+def test_what_takes_longer_than_its_own_time_is_not_put_down_to_the_budget() -> None:
+    with time_limit(lambda: 60.0, Budget(limit_s=60.0, given=True)):
+        assert timed_out("this", limit_s=1.0, timeout_s=1.0).budget is None
+        with time_limit(lambda: 2.0):  # its share
+            assert timed_out("this", limit_s=2.0, timeout_s=30.0).budget is None
+        with reserving(100.0):
+            assert timed_out("this", limit_s=0.0, timeout_s=30.0).budget == "budget of 60 s"
+
+
+def test_a_budget_that_would_do_is_longer_by_what_was_lacking() -> None:
+    assert Budget(limit_s=42.0, given=False).ran_out(5.2) == "the default budget of 42 s ran out (--budget 48s)"
+    assert Budget(limit_s=42.0, given=True).ran_out() == "the budget of 42 s ran out (--budget 84s)"

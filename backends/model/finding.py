@@ -113,6 +113,8 @@ def blaming(path: Path, name: str) -> Iterator[None]:
         raise UnsupportedModel(error.what.replace(str(path), name), remedy=error.remedy) from error
     except UntrustedModel as error:
         raise UntrustedModel(Path(name), script=error.script) from error
+    except TimedOut as error:
+        raise error.called(error.what.replace(str(path), name)) from error
 
 
 def _bounded(function: Any, *arguments: Any, size: int, blamed: Path) -> Any:
@@ -125,6 +127,6 @@ def _bounded(function: Any, *arguments: Any, size: int, blamed: Path) -> Any:
         reason = f"telling what it is takes more than {MEMORY_BYTES // 2**20} MiB of memory"
         raise CorruptModel(blamed, reason) from error
     except TimedOut as error:
-        raise CorruptModel(blamed, f"telling what it is takes more than {error.limit_s:.0f} s") from error
+        raise error.called(f"telling what {blamed} is") from error
     except WorkerCrashed as error:
         raise CorruptModel(blamed, f"telling what it is, Python {error.reason}") from error

@@ -50,7 +50,6 @@ from servefit.errors import (
 )
 from servefit.field_types import check_type
 from servefit.isolation import call_isolated
-from servefit.quantities import duration_text
 from servefit.state import filling, read_sealed, state_folder, temporary_folder, write_sealed, writing
 
 INSPECTION_TIMEOUT_S = 120.0
@@ -264,9 +263,7 @@ def _inspect_in_child(model: ModelFile, folder: Path) -> Inspection:
     except OutOfMemory as error:
         raise CorruptModel(path, f"{library} needs more than {memory_bytes // _GIB} GiB to open it") from error
     except TimedOut as error:
-        remedy = None if error.limit_s >= limit_s else "give it more time"
-        reason = f"{library} did not open it within {duration_text(error.limit_s, digits=2)}"
-        raise CorruptModel(path, reason, remedy=remedy) from error
+        raise error.called(f"opening {path} with {library}") from error
     return inspection
 
 

@@ -59,7 +59,7 @@ def in_one_file(found: ModelFile, beside: Path, folder: Path) -> ModelFile:
     except OutOfMemory as error:
         raise CorruptModel(found.file, "there is not enough memory to read its weights") from error
     except TimedOut as error:
-        raise CorruptModel(found.file, f"reading its weights takes more than {error.limit_s:.0f} s") from error
+        raise error.called(f"reading the weights of {found.file}") from error
     except WorkerCrashed:
         return found  # it is damaged: who opens it says how
     return ModelFile(file=target, digest=file_digest(target), format=Format.ONNX)

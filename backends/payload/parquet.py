@@ -33,7 +33,9 @@ def read_parquet(path: Path, source: str) -> Columns:
             timeout_s=_TIMEOUT_S,
             memory_bytes=_MEMORY_BYTES,
         )
-    except (WorkerCrashed, OutOfMemory, TimedOut) as error:
+    except TimedOut as error:
+        raise error.called(f"reading {source}") from error
+    except (WorkerCrashed, OutOfMemory) as error:
         got = f"a Parquet file that does not load: {error.message}"
         raise PayloadMismatch(source, expected="a Parquet file", got=got[:200]) from error
     if not total_rows:

@@ -86,7 +86,9 @@ def _in_child(step: str, name: str, *arguments: Any) -> Any:
     function = f"servefit.backends.quality.own_metric:{step}"
     try:
         return call_isolated(function, str(os.getcwd()), name, *arguments, timeout_s=TIMEOUT_S)  # noqa: PTH109
-    except (WorkerCrashed, OutOfMemory, TimedOut) as error:
+    except TimedOut as error:
+        raise error.called(f"computing the metric {name}") from error
+    except (WorkerCrashed, OutOfMemory) as error:
         raise SpecError("metric", name, f"could not be computed: {error.message}") from error
 
 

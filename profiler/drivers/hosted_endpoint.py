@@ -20,13 +20,14 @@ from select import poll
 from typing import TYPE_CHECKING
 
 from servefit.backends.secret import is_hidden, revealed
-from servefit.errors import MeasurementError, TimedOut, WorkerCrashed
+from servefit.errors import MeasurementError, WorkerCrashed
 from servefit.isolation import end_process_group
 from servefit.profiler.drivers.driving.entering import entering_command
 from servefit.profiler.drivers.driving.output import CapturedOutput
 from servefit.profiler.drivers.driving.processes import DEATH_WAIT_S, death_within
 from servefit.profiler.machine.envelope.opening import open_envelope
-from servefit.time_limit import allowed_s
+from servefit.serving.private_folders import sweep_private_folders
+from servefit.time_limit import allowed_s, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -108,6 +109,8 @@ def hosted_endpoint(
         envelope = stack.enter_context(open_envelope(cpus, memory_bytes, method=method))
         began = time.monotonic()
         starting = _Endpoint(envelope, () if slot is None else slot.descriptors)
+        # It is killed, and has no time to remove its copy of the artifact.
+        stack.callback(sweep_private_folders, {**os.environ, **dict(environment)})
         stack.callback(starting.end)
         ready = starting.start([module, f"/proc/{os.getpid()}/fd/{described}"], dict(config.environment))
         stack.callback(os.close, ready)
@@ -198,7 +201,7 @@ class _Endpoint:
         poller.register(ready)
         while not line.endswith(b"\n"):
             if time.monotonic() > deadline:
-                raise TimedOut("starting the endpoint", limit_s=limit_s)
+                raise timed_out("starting the endpoint", limit_s=limit_s, timeout_s=timeout_s)
             if not poller.poll(_POLL_MS):
                 self.check()
                 continue

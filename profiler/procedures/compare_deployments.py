@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from servefit.checks import check_above_zero, check_between
@@ -25,7 +26,14 @@ from servefit.profiler.procedures.comparing.comparison import (
 )
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.procedures.microbenchmark.service_time import measure_p50_once
-from servefit.profiler.procedures.prepare import Deployment, Prepared, check_there, model_name, prepare
+from servefit.profiler.procedures.prepare import (
+    Deployment,
+    Examined,
+    Prepared,
+    check_there,
+    examine,
+    model_name,
+)
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.quantities import count_text, span_text
 from servefit.showing import shown
@@ -138,21 +146,26 @@ def compare_deployments(
     check_there(model, payload)
     check_there(against.get("model", model))
     disturbances: list[Problem] = []
-    with measuring_slot(f"comparison of {model_name(model)}", wait_s=wait_s):
-        began = time.monotonic()
+
+    @cache
+    def examined() -> tuple[Examined, Examined]:
         first, second = (
             given
             if isinstance(given, Model)
             else Model.load(given, trust_pickle=trust_pickle, trust_code=trust_code, sample=payload)
             for given in (model, against.get("model", model))
         )
-        prepared = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
+        one = examine(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
         # Both are to answer the same requests: rows that were drawn from the first model serve the second too.
         packed = first.signature.sizes or second.signature.sizes
         if packed and first.signature.packing != second.signature.packing:
             raise SpecError("against", "model", "takes other tensors, or sizes of other names, than the first")
-        same = prepared.payload if prepared.payload.sizes else prepared.payload.rows
-        prepared_other = prepare(second, differing, payload=same, rows_per_request=rows_per_request, seed=seed)
+        same = one.payload if one.payload.sizes else one.payload.rows
+        return one, examine(second, differing, payload=same, rows_per_request=rows_per_request, seed=seed)
+
+    with measuring_slot(f"comparison of {model_name(model)}", wait_s=wait_s, before_waiting=examined):
+        began = time.monotonic()
+        prepared, prepared_other = (each.compiled() for each in examined())
         if on_prepared is not None:
             on_prepared()
         comparison: Comparison | None = None

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from math import ceil, isinf
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ from servefit.backends.secret import hidden_environment
 from servefit.backends.types import Knob, KnobValue, Settings, Target
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
 from servefit.field_types import check_types
+from servefit.profiler.defaults import MIN_COMPILING_S
 from servefit.profiler.drivers.inprocess.workers import check_calls, check_configuration, check_counts
 from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 from servefit.profiler.record.types import Configuration
 from servefit.showing import shown
+from servefit.time_limit import Budget, time_left_s, within
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -32,6 +35,11 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import DriverName
+
+
+TIMES_ESTIMATE, MIN_COMPILED_BYTES_PER_S = 10.0, 2e6
+"""Where nobody gives a budget, compiling and checking a model may take MIN_COMPILING_S, and beside that so many times
+its estimate, and a second for so much of its file. Chosen, not measured: several times what a busy machine takes."""
 
 
 @shown()
@@ -113,7 +121,59 @@ class Prepared:
         )
 
 
-def prepare(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A deployment of a model of which everything that can be wrong is known to be right, but what its backend says
+    when it compiles it."""
+
+    model: Model
+    payload: Payload
+    profile: InstanceProfile
+    host: Host
+    configuration: Configuration
+    rows_per_request: int
+    precision: PrecisionLimits
+
+    def compiled(self) -> Prepared:
+        """Compile it, and check its predictions: within the time limit around, else within one for such a model. Raises
+        BackendError."""
+        from servefit.backends.compilation import compile_model
+
+        configuration = self.configuration
+        with within(self._usual_budget() if isinf(time_left_s()) else None):
+            compilation = compile_model(
+                self.model,
+                configuration.backend,
+                payload=self.payload,
+                target=configuration.target,
+                precision=self.precision,
+            )
+        return Prepared(
+            model=self.model,
+            compilation=compilation,
+            payload=self.payload,
+            profile=self.profile,
+            host=self.host,
+            configuration=configuration,
+            rows_per_request=self.rows_per_request,
+        )
+
+    def _usual_budget(self) -> Budget:
+        """Return the most time for compiling where nobody gives any: a backend may hang."""
+        from servefit.backends.compilation import estimate_s
+
+        estimated_s = estimate_s(self.model, self.configuration.backend)
+        larger_s = TIMES_ESTIMATE * estimated_s + self.model.size_bytes / MIN_COMPILED_BYTES_PER_S
+        return Budget(limit_s=ceil(MIN_COMPILING_S + larger_s), given=False)
+
+
+def prepare(model: Any, deployment: Deployment, **requests: Any) -> Prepared:
+    """Examine a deployment of ``model`` with its ``requests``, and compile it. Raises as :func:`examine`, and
+    BackendError."""
+    return examine(model, deployment, **requests).compiled()
+
+
+def examine(
     model: Any,
     deployment: Deployment,
     *,
@@ -124,15 +184,14 @@ def prepare(
     trust_code: bool = False,
     driver: DriverName = "inprocess",
     served: bool = False,
-) -> Prepared:
-    """Open and compile ``model``, a Model or anything that Model.load takes, and find what to measure it with.
+) -> Examined:
+    """Open ``model``, a Model or anything that Model.load takes, and find what to measure it with.
 
     Without ``payload`` rows are drawn from the model; of a script none can be, and it needs none if it is ``served``
     alone. Without a profile it is the whole of this host, less, for the
     "http" ``driver``, what the load client takes. Raises SpecError for nonsense, ModelError and BackendError.
     """
     from servefit.backends.capabilities import backend as backend_named
-    from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
     from servefit.backends.payload.bodies import no_requests
     from servefit.backends.payload.reading import payload_for
@@ -176,16 +235,14 @@ def prepare(
         gpu=gpu_for(instance, host.gpus) if target is Target.CUDA else None,
     )
     check_configuration(configuration, rows_per_request)
-    return Prepared(
+    return Examined(
         model=opened,
-        compilation=compile_model(
-            opened, configuration.backend, payload=sample, target=target, precision=deployment.precision
-        ),
         payload=sample,
         profile=instance,
         host=host,
         configuration=configuration,
         rows_per_request=rows_per_request,
+        precision=deployment.precision,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.quality.limits import held_against_nothing
@@ -28,13 +29,14 @@ from servefit.profiler.procedures.decided_runs import (
     run_valid,
 )
 from servefit.profiler.procedures.open_loops import open_loop, remarks_on
-from servefit.profiler.procedures.prepare import Deployment, Prepared, check_there, model_name, prepare
+from servefit.profiler.procedures.prepare import Deployment, Examined, Prepared, check_there, examine, model_name
 from servefit.profiler.procedures.script_comparison import script_cost
 from servefit.profiler.procedures.traffic_rules import given_traffic, limits_without_rate, rate_where_none_is_asked
 from servefit.profiler.record.script_cost import ScriptCost, answered
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.quantities import count_text
 from servefit.showing import shown
+from servefit.time_limit import budget_of, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -115,6 +117,7 @@ def profile(
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
     wait_s: float | None = None,
+    budget_s: float | None = None,
     on_prepared: Callable[[], None] | None = None,
 ) -> Profiled:
     """Measure one configuration of a model.
@@ -155,6 +158,8 @@ def profile(
         allow_noise: Judge a run that the machine disturbed, and do not repeat it.
         driver: "inprocess", or "http" for a real endpoint under load clients on CPUs that the profile leaves.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        budget_s: Most seconds for all of it, less what it waits for others; None: as long as a compilation may take,
+            and what ``duration_s`` says.
         on_prepared: Called when the model is compiled, and all that is left to do is to measure it; None: nobody.
 
     Returns:
@@ -164,7 +169,7 @@ def profile(
         SpecError: What is asked makes no sense.
         ModelError: The model or the payload cannot be read.
         BackendError: The backend does not run here, or does not take the model.
-        MeasurementError: A worker died or hung, or SlotTaken after ``wait_s``.
+        MeasurementError: A worker died, TimedOut with what hung, or SlotTaken after ``wait_s``.
 
     Example:
         ::
@@ -200,10 +205,12 @@ def profile(
     # What makes no sense is refused before anything is compiled; how many users are usual is known later.
     requested.loop(1, seed)
     check_there(model, payload)
+    budget = budget_of(budget_s)
     decision, highest = None, None
-    # Compiling takes all CPUs: it would spoil what others measure.
-    with measuring_slot(f"profile of {model_name(model)}", wait_s=wait_s):
-        prepared = prepare(
+
+    @cache
+    def examined() -> Examined:
+        return examine(
             model,
             deployment,
             payload=payload,
@@ -213,6 +220,13 @@ def profile(
             trust_code=trust_code,
             driver=driver,
         )
+
+    # Compiling takes all CPUs: it would spoil what others measure.
+    with (
+        measuring_slot(f"profile of {model_name(model)}", wait_s=wait_s, before_waiting=examined),
+        within(budget),
+    ):
+        prepared = examined().compiled()
         cost = script_cost(
             prepared.model,
             prepared.payload,

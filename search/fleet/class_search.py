@@ -71,7 +71,7 @@ class ClassSearch:
         status: JobStatus = "STOPPED"
         remark = None
         try:
-            with time_limit(lambda: runner.clock.left_s):
+            with time_limit(lambda: runner.clock.left_s, runner.clock.budget):
                 runner.carry_out()
             found = runner.search is not None and bool(runner.search.recommendations())
             status = "COMPLETED" if found or runner.guide.left_alone else "FAILED"

@@ -64,6 +64,6 @@ def why_not(configuration: Configuration, host: Host, request: JobRequest, clock
     """Return why ``configuration`` is not measured in the other deployment; None where it can be."""
     if request.deployment == "library" and not has_client_cpu(configuration, host):
         return f"its {configuration.vcpus} vCPUs leave none of this host's {len(host.cpus)} CPUs to a load client"
-    if clock.left_s < min_duration_s(request, clock):
-        return "the time asked for ran out"
+    if clock.left_s < (takes_s := min_duration_s(request, clock)):
+        return clock.budget.ran_out(takes_s)
     return None

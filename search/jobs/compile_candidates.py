@@ -150,7 +150,7 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
         elif _timed_out(outcome):
             found.remarks.append(
                 f"{label} was not compiled and checked within the {duration_text(limit_s, digits=2)} that it had: "
-                f"{outcome.message}; give the job more time"
+                f"{outcome.message}; use {clock.budget.option()} or more"
             )
     return found
 
@@ -307,13 +307,13 @@ class _CompilationRules:
 
     def _too_late(self, name: str) -> str:
         """Return that it was too late to compile ``name``, in words."""
-        spent, whole = span_text(self.clock.elapsed_s), given_duration_text(self.clock.limit_s)
-        return f"{spent} of the job's {whole} were over before it could be compiled; {self._remedy(name)}"
+        used = f"{span_text(self.clock.elapsed_s)} of the {self.clock.budget} were used before it was its turn"
+        return f"skipped: {used}; {self._remedy(name)}"
 
     def _remedy(self, name: str) -> str:
         """Return, in words, what would have ``name`` compiled."""
-        more = "give the job more time" if self._is_asked_for(name) else f"ask for it with --backend {name}"
-        return f"{more}, or compile it once with servefit compile"
+        more = "" if self._is_asked_for(name) else f"--backend {name} or "
+        return f"add {more}a longer --budget, or compile it once with servefit compile"
 
     def _is_asked_for(self, name: str) -> bool:
         """Return whether the job was given the backend by name."""

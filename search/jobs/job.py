@@ -44,7 +44,8 @@ class RecommendationJob:
     """A job, and what it found. ``recommendations`` come best first, one per instance profile that could be measured.
 
     ``pareto`` is the front of price, latency and throughput; ``why`` the reasons for the first recommendation.
-    ``trials`` are all load tests that were measured, confirmations included, and ``failed`` those that could not be.
+    ``trials`` are all load tests that were measured, confirmations included, and ``failed`` the configurations that
+    could not be measured, in such a test or before it.
     ``owner`` is the process that works on it, None where nobody does. ``script_cost`` is what a script costs beside the
     model file that it loads, None where there is none.
     """
@@ -81,7 +82,7 @@ class RecommendationJob:
         failed = tuple(
             FailedTrial(configuration=step.configuration, reason=step.reason or "it failed", step=step.number)
             for step in steps
-            if step.kind in TESTS and step.configuration is not None and _crashed(step)
+            if step.kind in _OF_CANDIDATES and step.configuration is not None and _crashed(step)
         )
         reports = tuple(step.result for step in steps if isinstance(step.result, CompilationReport))
         space = replace(space_of(header, trials), less_exact=less_exact_of(steps))
@@ -337,6 +338,10 @@ def _relied_on(trials: Sequence[Trial], confirmations: Iterable[Trial]) -> tuple
 def _crashed(step: Step) -> bool:
     """Return whether ``step`` failed by itself, and was not cut short."""
     return step.status == "FAILED" and not was_cut_short(step)
+
+
+_OF_CANDIDATES: tuple[StepKind, ...] = (*TESTS, "service_time", "endpoint_costs")
+"""The kinds of steps that measure a configuration: one that crashes may do so before its first load test."""
 
 
 def default_name(source: Any) -> str:

@@ -9,6 +9,7 @@ import logging
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,8 @@ from servefit.time_limit import time_limit
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from servefit.backends.model import Model
+    from servefit.backends.payload import Payload
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobStatus
@@ -93,7 +96,7 @@ def run_job(
             slowness=Slowness(spent_s / time.process_time()),
             now=working_s(store),
         )
-        stack.enter_context(time_limit(lambda: clock.left_s))
+        stack.enter_context(time_limit(lambda: clock.left_s, clock.budget))
         host = describe_host()
         check_objective(request, host)
         profiles, skipped = measurable_profiles(request, host)
@@ -102,10 +105,15 @@ def run_job(
         check_free(request.name)
         check_there(source, sample_payload)
         # What follows takes CPUs for seconds, compiling all of them for long: it would spoil what others measure.
-        slot = stack.enter_context(measuring_slot(f"job {request.name}", wait_s=wait_s))
+
+        @cache
+        def opened() -> tuple[Model, Payload]:
+            progress.stage("opening the model", before_search(clock))
+            return open_subject(request, source, sample_payload, trust_pickle=trust_pickle, trust_code=trust_code)
+
+        slot = stack.enter_context(measuring_slot(f"job {request.name}", wait_s=wait_s, before_waiting=opened))
         clock.leave_out(slot.waited_s)
-        progress.stage("opening the model", before_search(clock))
-        model, payload = open_subject(request, source, sample_payload, trust_pickle=trust_pickle, trust_code=trust_code)
+        model, payload = opened()
         header = new_header(request, model, payload, host, profiles)
         log, folder = keep_new_job(header, payload, store)
         measurer = LocalMeasurer(header=header, payload=payload, folder=folder, log=log)
@@ -136,10 +144,13 @@ def resume_job(
         if not store.is_own:
             _check_written_by_others(log, allowed)
         spent_s = log.state_now().elapsed_s
-        with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
-            runner = _resumed(log, store, progress, spent_s=spent_s)
-            with time_limit(lambda: runner.clock.left_s):
-                return _carry_out(runner)
+        with log.owned():
+            # What keeps it from going on is told before anybody waits.
+            _check_goes_on(log)
+            with measuring_slot(f"job {name}", wait_s=wait_s):
+                runner = _resumed(log, store, progress, spent_s=spent_s)
+                with time_limit(lambda: runner.clock.left_s, runner.clock.budget):
+                    return _carry_out(runner)
 
 
 def _check_written_by_others(log: JobLog, allowed: Collection[str]) -> None:
@@ -151,12 +162,10 @@ def _check_written_by_others(log: JobLog, allowed: Collection[str]) -> None:
     check_written_by_others(header.model, header.request, variables, allowed=allowed)
 
 
-def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:
-    """Return the runner of a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
-    :func:`resume_job`."""
+def _check_goes_on(log: JobLog) -> None:
+    """Check that the job is not over, and that nothing has changed that it needs. Raises as :func:`resume_job`."""
     from servefit.backends.capabilities import backend
     from servefit.backends.model.kept import check_kept
-    from servefit.backends.payload import Payload
     from servefit.profiler.machine.host import describe_host
 
     header, state = log.header, log.state
@@ -180,7 +189,13 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
             f"was begun by servefit {header.servefit}, which did not know what the inputs of its model are",
             remedy="begin another with servefit recommend",
         )
-    folder = job_folder(log.name)
+
+
+def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:
+    """Return the runner of a job that goes on after it took ``spent_s``."""
+    from servefit.backends.payload import Payload
+
+    header, state, folder = log.header, log.state, job_folder(log.name)
     payload = Payload(
         rows=payload_rows(folder / PAYLOAD_FILE, header.payload.digest),
         source=header.payload.source,

@@ -13,7 +13,7 @@ from servefit.backends.payload.types import unused_warning
 from servefit.backends.types import Target
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.machine.prices import old_prices
-from servefit.quantities import duration_text, size_text
+from servefit.quantities import count_text, duration_text, size_text
 from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
@@ -85,8 +85,8 @@ def _warnings(
             f"{crowded.workers} workers of {crowded.settings.threads} threads were asked for on {crowded.vcpus} vCPUs: "
             f"they take turns, and latency suffers"
         )
-    for reason, times in Counter(failure.reason for failure in failed).items():
-        yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
+    for (backend, reason), times in Counter((each.configuration.backend, each.reason) for each in failed).items():
+        yield f"{backend} could not be measured ({count_text(times, 'measurement')} failed): {reason}"
 
 
 def _of_traffic(request: JobRequest) -> Iterator[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 from typing import TYPE_CHECKING
 
-from servefit.quantities import duration_text, given_duration_text
+from servefit.quantities import duration_text
 from servefit.search.jobs.tasks import PREPARATION_S, TIMES_USUAL
 from servefit.search.results.measure_trial import min_test_s
 
@@ -47,13 +46,11 @@ def why_nothing_was_measured(
 
 
 def _too_little_time(request: JobRequest, clock: Clock, ready_s: float | None, survey_s: float) -> str:
-    """Return that the time was too little, and how much would do."""
+    """Return that the budget was too little, and how much would do."""
     if ready_s is None:
-        over_s, when, more_s = clock.elapsed_s, "before a backend was", PREPARATION_S
+        spent_s, more_s = clock.elapsed_s, PREPARATION_S
     else:
-        over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * min_test_s(request) + survey_s
-    return (
-        f"{NOTHING} in the {given_duration_text(clock.limit_s)} asked for: "
-        f"{duration_text(over_s, digits=2)} were over {when} compiled and checked; "
-        f"give the job {ceil(max(over_s, clock.limit_s) + more_s)} s or more"
-    )
+        spent_s, more_s = ready_s, TIMES_USUAL * min_test_s(request) + survey_s
+    enough = clock.budget.option(max(0.0, spent_s - clock.limit_s) + more_s)
+    spent = duration_text(spent_s, digits=2)
+    return f"{NOTHING}: opening the model and compiling took {spent} of the {clock.budget}; use {enough} or more"

@@ -7,6 +7,7 @@ add up to is computed. Nothing is kept, and no traffic is sent: a job measures, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import MeasurementError
@@ -76,19 +77,26 @@ def prospects_of(
     request = JobRequest(name="prospects", deploy="library", over_http=False, budget_s=LIMIT_S)
     clock = Clock.of(request)
     check_there(source, None)
-    with measuring_slot(f"prospects of {model_name(source)}", wait_s=wait_s) as slot:
+
+    @cache
+    def opened() -> tuple[Model, Payload]:
+        progress.stage("opening the model", before_search(clock))
+        model = (
+            source
+            if isinstance(source, Model)
+            else Model.load(source, trust_pickle=trust_pickle, trust_code=trust_code)
+        )
+        payload = payload_for(model, None, seed=request.seed)
+        return check_batch_dependence(model, payload), payload
+
+    what = f"prospects of {model_name(source)}"
+    with (
+        time_limit(lambda: clock.left_s, clock.budget),
+        measuring_slot(what, wait_s=wait_s, before_waiting=opened) as slot,
+        temporary_folder("prospects") as folder,
+    ):
         clock.leave_out(slot.waited_s)
-        with time_limit(lambda: clock.left_s), temporary_folder("prospects") as folder:
-            progress.stage("opening the model", before_search(clock))
-            host = describe_host()
-            model = (
-                source
-                if isinstance(source, Model)
-                else Model.load(source, trust_pickle=trust_pickle, trust_code=trust_code)
-            )
-            payload = payload_for(model, None, seed=request.seed)
-            model = check_batch_dependence(model, payload)
-            return _timed(request, model, payload, host, folder, clock, progress)
+        return _timed(request, *opened(), describe_host(), folder, clock, progress)
 
 
 def _timed(
@@ -116,7 +124,7 @@ def _timed(
             reasons = [step.reason for step in log.steps() if step.reason] + [each.reason for each in compiled.skipped]
     found = _foretold(space, Surrogate(space, survey, request))
     if not found:
-        raise MeasurementError(f"no call could be timed: {'; '.join(dict.fromkeys(reasons)) or 'time was over'}")
+        raise MeasurementError(f"no call could be timed: {'; '.join(dict.fromkeys(reasons)) or clock.budget.ran_out()}")
     return found
 
 

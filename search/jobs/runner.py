@@ -206,7 +206,8 @@ class JobRunner:
             return self.state_without_answer(status)
         elapsed_s = self._elapsed_s(status)
         untried = list(search.untried()) if search.trials else []
-        remarks = [f"not tried for lack of tests or time: {', '.join(untried)}"] if untried else []
+        ran_out = self.clock.ran_out(len(untried) * search.test_s, tests_left=self.clock.tests_to_search)
+        remarks = [f"not measured: {', '.join(untried)}; {ran_out}"] if untried else []
         best = next(iter(search.recommendations()), None)
         service = None if best is None else search.survey.service_times(best.trial.configuration)
         return JobState(
@@ -259,7 +260,7 @@ class JobRunner:
         try:
             result = self.bench.beside(configuration)
         except OutOfTime as error:
-            self.remarks.append(f"{error} was cut short: the time asked for ran out")
+            self.remarks.append(f"{error} was cut short: {self.clock.budget.ran_out()}")
             return
         if isinstance(result, FailedTrial):
             self.remarks.append(f"the winner could not be measured {where}: {result.reason}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OutOfTime(Exception):
-    """The job's time was over before something was measured to its end; the message says what."""
+    """The job's budget ran out before something was measured to its end; the message says what."""
 
 
 class Bench(Protocol):

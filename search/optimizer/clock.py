@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
+from servefit.quantities import count_text
 from servefit.search.optimizer.slowness import Slowness
+from servefit.time_limit import Budget
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
@@ -29,12 +31,14 @@ are a round of as many finalists; chosen, not measured."""
 class Clock:
     """The time and the tests of a job that are spent, and those that are left.
 
-    ``elapsed_before_s`` is what the job took before it was interrupted, ``tests`` how many tests it has begun.
+    ``limit_s`` is the user's own budget if it ``is_given``, else the default. ``elapsed_before_s`` is what the job took
+    before it was interrupted, ``tests`` how many tests it has begun.
     ``finishing_s`` are kept for what follows on the last measurement, as many times longer as ``slowness`` says.
     ``now`` gives seconds that only ever advance."""
 
     limit_s: float
     test_limit: float
+    is_given: bool = True
     elapsed_before_s: float = 0.0
     tests: int = 0
     finishing_s: float = 0.0
@@ -61,12 +65,25 @@ class Clock:
         return cls(
             limit_s=inf if request.time_limit_s is None else request.time_limit_s,
             test_limit=inf if request.test_limit is None else request.test_limit,
+            is_given=request.budget_s is not None,
             elapsed_before_s=elapsed_before_s,
             tests=tests,
             finishing_s=finishing_s,
             slowness=slowness or Slowness(),
             now=now,
         )
+
+    @property
+    def budget(self) -> Budget:
+        """The budget, as messages call it."""
+        return Budget(limit_s=self.limit_s, given=self.is_given)
+
+    def ran_out(self, more_s: float | None = None, *, tests_left: float | None = None) -> str:
+        """Return which limit of the job left something undone, with one that would do: its tests where none were left,
+        or its budget, which ``more_s`` would have been needed of; None where it is not known how much."""
+        if isfinite(self.test_limit) and (self.tests_left if tests_left is None else tests_left) < 1:
+            return f"the limit of {count_text(int(self.test_limit), 'test')} was reached (--max-tests)"
+        return self.budget.ran_out(more_s)
 
     def leave_out(self, seconds: float) -> None:
         """Do not count ``seconds`` that have passed: the job was not at work."""

@@ -44,7 +44,7 @@ MAX_CONFIRMATIONS = 2
 """A confirmation can make another configuration the winner, which is then confirmed: this is where that ends. Chosen,
 not measured."""
 
-NOT_CONFIRMED = "the winner was not confirmed: the tests or the time asked for ran out"
+_NOT_CONFIRMED = "the winner was not confirmed"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +67,11 @@ class Search(SearchState):
         for stage in (self._time_calls, self._try_configurations, self._measure_in_turns):
             self._ends_in_time(stage)
         if not self._ends_in_time(self._confirm) and self.best() not in {None, *self.confirmed}:
-            self.remarks.append(NOT_CONFIRMED)
+            self.remarks.append(f"{_NOT_CONFIRMED}: {self._ran_out()}")
+
+    def _ran_out(self) -> str:
+        """Return which limit left no confirmation, in words."""
+        return self.clock.ran_out(self.min_confirmation_s(self.round_test_s))
 
     def _measure_in_turns(self) -> None:
         """Measure the finalists in turns, so that they are told apart as well as the time allows."""
@@ -85,7 +89,7 @@ class Search(SearchState):
         try:
             stage()
         except OutOfTime as error:
-            remark = f"{error} was cut short: the time asked for ran out"
+            remark = f"{error} was cut short: {self.clock.budget.ran_out()}"
             if remark not in self.remarks:
                 self.remarks.append(remark)
             return False
@@ -295,10 +299,10 @@ class Search(SearchState):
         open is measured once more. If another one is the winner then, that one is confirmed too."""
         while (asked := self.guide.to_confirm(self)) is not None:
             if len(self.confirmed) >= MAX_CONFIRMATIONS and asked.configuration not in self.confirmed:
-                self.remarks.append("the winner was not confirmed: it won by the confirmation of others")
+                self.remarks.append(f"{_NOT_CONFIRMED}: it won by the confirmation of others")
                 return
             if not self._confirmation_fits():
-                self.remarks.append(NOT_CONFIRMED)
+                self.remarks.append(f"{_NOT_CONFIRMED}: {self._ran_out()}")
                 return
             self._begin("confirmation", "measuring the winner again")
             result = self._confirmed(asked)

@@ -67,7 +67,9 @@ class Turns:
                 chosen, naive = _pair(chosen, naive)
                 turn = _turn(chosen, naive)
                 if not self._round_fits(len(turn), runs=MIN_VALUES):
-                    search.remarks.append(f"{_NOT_COMPARED}: there was no time for a round")
+                    search.remarks.append(
+                        f"{_NOT_COMPARED}: {search.clock.ran_out(len(turn) * self.time_left.turn_s())}"
+                    )
                     return
             self._make_round(nth, coin.sample(turn, len(turn)), turn)
             chosen, naive = self._remaining(chosen, naive, MIN_ROUNDS - (nth + 1))

@@ -45,13 +45,16 @@ StepStatus: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
 INTERRUPTED = "interrupted"
 """The reason of a step that ran when whoever worked on the job was killed."""
 
-OUT_OF_TIME = "the job's time was over"
-"""The reason of a step that ran when it was."""
+OUT_OF_TIME = "the job's budget ran out"
+"""The reason of a step that ran when it did."""
+
+_OUT_OF_TIME_BEFORE = "the job's time was over"
+"""The same in jobs from before it was called so."""
 
 LOST = "lost: "
 """Begins the reason of a step that an agent was asked to carry out, and did not."""
 
-CUT_SHORT = (INTERRUPTED, OUT_OF_TIME)
+CUT_SHORT = (INTERRUPTED, OUT_OF_TIME, _OUT_OF_TIME_BEFORE)
 """Reasons that say nothing about what was measured; those that begin with LOST do not either."""
 
 

@@ -432,12 +432,19 @@ class OutOfMemory(MeasurementError):
 
 
 class TimedOut(MeasurementError):
-    """A child process was stopped after ``limit_s`` seconds."""
+    """``what`` was waited for was stopped after ``limit_s`` seconds: its own limit, or all that was left of
+    ``budget``, in words, where that ran out."""
 
-    def __init__(self, what: str, *, limit_s: float) -> None:
-        super().__init__(f"{what} did not finish within {round(limit_s, 1):g} s")
+    def __init__(self, what: str, *, limit_s: float, budget: str | None = None, remedy: str | None = None) -> None:
+        within = f"within {round(limit_s, 1):g} s" if budget is None else f"before the {budget} ran out"
+        super().__init__(f"{what} did not finish {within}", remedy=remedy)
         self.what = what
         self.limit_s = limit_s
+        self.budget = budget
+
+    def called(self, what: str) -> Self:
+        """Return the same error, as the user knows ``what`` was waited for."""
+        return type(self)(what, limit_s=self.limit_s, budget=self.budget, remedy=self.remedy)
 
 
 class HostMismatch(MeasurementError):

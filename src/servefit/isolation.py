@@ -22,10 +22,10 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
-from servefit.errors import MeasurementError, OutOfMemory, TimedOut, WorkerCrashed
+from servefit.errors import MeasurementError, OutOfMemory, WorkerCrashed
 from servefit.processes import end_processes, is_abandoned, own_mark, processes_with_variable
-from servefit.state import left_behind, temporary_folder, writing
-from servefit.time_limit import allowed_s
+from servefit.state import left_behind, sweep, temporary_folder, writing
+from servefit.time_limit import allowed_s, timed_out
 
 STDERR_TAIL_CHARACTERS = 4000
 """Some fifty lines: a stack trace, or what else was said last. Chosen, not measured."""
@@ -59,7 +59,7 @@ def call_isolated(
     Raises TimedOut, OutOfMemory, WorkerCrashed (with the signal and the tail of stderr), and StateError where there
     is no room for temporary files.
     """
-    _sweep()
+    sweep_calls()
     with temporary_folder("call") as folder:
         request, answer, output = (folder / name for name in ("request", "answer", "output"))
         with writing(request, variable="TMPDIR"):
@@ -85,7 +85,7 @@ def call_isolated(
             try:
                 status = child.wait(limit_s)
             except subprocess.TimeoutExpired as error:
-                raise TimedOut(function.rpartition(":")[2], limit_s=limit_s) from error
+                raise timed_out(function.rpartition(":")[2], limit_s=limit_s, timeout_s=timeout_s) from error
             finally:
                 end_process_group(child)
         printed = tail(output)
@@ -128,12 +128,14 @@ def begin_isolated(
     return future
 
 
-def _sweep() -> None:
-    """End what is left of calls whose callers were killed together with what watched over them. If there is anything,
-    there is a folder too, which is removed when the next one is made."""
-    if left_behind(Path(tempfile.gettempdir())):
+def sweep_calls() -> None:
+    """End what is left of calls whose callers were killed together with what watched over them, and remove what they,
+    and others, left among temporary files. If there is anything, there is a folder too."""
+    temporary = Path(tempfile.gettempdir())
+    if left_behind(temporary):
         with suppress(MeasurementError):  # that somebody else's cannot be killed is no concern of this call
             end_processes(lambda: processes_with_variable(_VARIABLE, is_abandoned))
+        sweep(temporary)
 
 
 def end_process_group(child: subprocess.Popen[bytes]) -> None:

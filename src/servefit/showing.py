@@ -36,8 +36,11 @@ _MAX_SHOWN = 8
 
 _NAMES = "_servefit_shown"
 
-_UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control sequences of terminals [ECMA-48], and characters that are not text."""
+_UNPRINTABLE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+"""Control sequences of terminals [ECMA-48], characters that are not text, and those that turn the direction of what
+follows [UAX #9]."""
 
 _Result = TypeVar("_Result")
 
@@ -72,12 +75,17 @@ def cut(text: str, room: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without control characters and without the control sequences of terminals."""
-    return _UNPRINTABLE.sub("", text)
+    """Return ``text`` without control characters and without the control sequences of terminals, and with the escape of
+    every byte of a file name that is no text."""
+    return _UNPRINTABLE.sub("", text).encode(errors="backslashreplace").decode()
 
 
 def one_line(text: str) -> str:
-    """Return ``text`` of another package as a line: printable characters, with single spaces for all white space."""
+    """Return ``text``, whoever wrote it, as a line: printable characters, with single spaces for all white space.
+
+    Names of files, columns and hosts, errors of libraries and answers of servers may hold anything. All that people are
+    shown goes through here: what is printed, logged, and written into reports.
+    """
     return "".join(filter(str.isprintable, " ".join(printable(text).split())))
 
 

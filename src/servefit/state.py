@@ -70,7 +70,7 @@ def write_atomically(path: Path, content: bytes, *, variable: str | None = "SERV
     """
     with writing(path, variable=variable):
         if variable is not None:
-            _sweep(path.parent)
+            sweep(path.parent)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{own_mark()}.")
         try:
             if variable is None:
@@ -122,7 +122,7 @@ def filling(folder: Path) -> Iterator[Path]:
     """
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder.parent)
+        sweep(folder.parent)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.{own_mark()}."))
     try:
         yield temporary
@@ -144,7 +144,7 @@ def temporary_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]
     parent = parent or Path(tempfile.gettempdir())
     prefix = f"servefit-{purpose}."
     with writing(parent / prefix, variable=variable):
-        _sweep(parent)
+        sweep(parent)
         folder = tempfile.TemporaryDirectory(dir=parent, prefix=f"{prefix}{own_mark()}.", ignore_cleanup_errors=True)
     with folder as path:
         yield Path(path)
@@ -165,8 +165,8 @@ def left_behind(parent: Path) -> list[Path]:
     return found
 
 
-def _sweep(parent: Path) -> None:
-    """Remove what was left behind, as far as that is possible."""
+def sweep(parent: Path) -> None:
+    """Remove what was left behind in ``parent``, as far as that is possible."""
     for path in left_behind(parent):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

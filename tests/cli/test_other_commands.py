@@ -115,6 +115,16 @@ def test_compile_writes_an_artifact_and_says_how_well_it_agrees(
     assert any(path.is_file() for path in folder.rglob("*"))
 
 
+def test_compile_ends_with_its_budget_and_names_what_took_longer(
+    servefit: Servefit, sources: Sources, tmp_path: Path
+) -> None:
+    asked = ("compile", sources.xgboost, "-b", "treelite", "-o", tmp_path / "new", "--budget", "1ms", "--quiet")
+    ended = servefit(*asked, SERVEFIT_HOME=str(tmp_path / "home"))
+    assert ended.status == 4
+    assert "did not finish before the budget of 1 ms ran out; use --budget 1s or more" in ended.stderr
+    assert not (tmp_path / "new").exists()
+
+
 def test_compile_names_the_columns_that_it_leaves_out(servefit: Servefit, tmp_path: Path) -> None:
     import xgboost
 

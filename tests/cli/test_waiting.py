@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 QUICK = ("--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--no-http", "--allow-noise", "--quiet")
 HELD_BY_US = re.compile(rf"job fraud \(process {os.getpid()}, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\)")
+WAITING = re.compile(
+    rf"Waiting for another servefit command \(job fraud, pid {os.getpid()}, for \d+ s\)\. "
+    r"--no-wait \(wait_s=0\) gives up at once\."
+)
 
 
 @contextmanager
@@ -78,8 +82,7 @@ def test_who_waits_for_a_while_says_for_whom_first(servefit: Servefit, sources: 
         ended = servefit("profile", sources.xgboost, "--wait", "300ms", "--quiet")
     assert ended.status == 4
     waiting, error = ended.stderr.splitlines()
-    assert "waiting for job fraud" in waiting
-    assert HELD_BY_US.search(waiting)
+    assert WAITING.fullmatch(waiting)
     assert error.startswith("servefit: this machine is still being measured on after 0.")
 
 
@@ -89,7 +92,7 @@ def test_who_waits_says_for_whom_and_the_wait_is_not_the_jobs(servefit: Servefit
         ended = servefit("recommend", sources.xgboost, *QUICK, "--budget", "60s", "--format", "json")
         took_s = time.monotonic() - began
     assert ended.status == 0, ended.stderr
-    assert HELD_BY_US.search(ended.stderr)
+    assert WAITING.search(ended.stderr)
     assert ended.document["elapsed_s"] < took_s - 1.5
 
 
@@ -102,7 +105,7 @@ def test_a_job_in_a_file_says_how_long_it_waits_and_an_option_wins(
         assert servefit("recommend", "--config", file).status == 4
         ended = servefit("recommend", "--config", file, "--wait", "400ms", "--save-config", tmp_path / "saved.yaml")
     assert ended.status == 4
-    assert "waiting for" in ended.stderr
+    assert WAITING.search(ended.stderr)
     assert "wait: 0.4s\n" in (tmp_path / "saved.yaml").read_text()
 
 
@@ -121,7 +124,29 @@ def test_what_is_mistyped_is_told_at_once(servefit: Servefit, sources: Sources, 
         ):
             ended = servefit(*arguments)
             assert ended.status == 2, ended.stderr
-            assert "waiting for" not in ended.stderr
+            assert "Waiting for" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["recommend", "profile", "service time", "against"])
+def test_what_is_wrong_with_a_model_or_a_payload_is_told_before_the_wait(
+    servefit: Servefit, sources: Sources, tmp_path: Path, command: str
+) -> None:
+    narrow, broken = tmp_path / "narrow.csv", tmp_path / "broken.ubj"
+    narrow.write_text("1,2,3\n4,5,6\n")
+    broken.write_bytes(sources.xgboost.read_bytes()[:2000])
+    name, *options = {
+        "recommend": ("recommend",),
+        "profile": ("profile",),
+        "service time": ("profile", "--service-time"),
+        "against": ("profile", "--against", "batch=2"),
+    }[command]
+    with measuring_slot("job fraud"):
+        for subject in ((sources.xgboost, "--payload", narrow), (broken,)):
+            ended = servefit(name, *subject, *options, "--quiet")
+            assert ended.status == 2, ended.stderr
+            assert ended.stderr.startswith(
+                ("servefit: payload narrow.csv: expected 30 columns", "servefit: cannot read")
+            )
 
 
 def test_what_does_not_measure_does_not_wait(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
@@ -141,7 +166,7 @@ def test_ctrl_c_while_it_waits_ends_as_usual(sources: Sources) -> None:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
     ):
         assert process.stderr is not None
-        while "waiting for" not in process.stderr.readline():
+        while "Waiting for" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=30)
@@ -167,6 +192,6 @@ def test_two_profiles_started_at_once_measure_one_after_the_other(
     ]
     said = [command.communicate(timeout=60)[1] for command in commands]
     assert [command.returncode for command in commands] == [0, 0], said
-    assert sum("waiting for profile of booster.ubj (process" in stderr for stderr in said) == 1
+    assert sum("Waiting for another servefit command (profile of booster.ubj, pid" in stderr for stderr in said) == 1
     first, second = sorted(load_measurement(file).runs[0].plateau_ns for file in files)
     assert first[1] < second[0]

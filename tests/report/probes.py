@@ -21,6 +21,13 @@ PLOTS = """() => [...document.querySelectorAll('figure.plot')].map(figure => {
 })"""
 """Every plot with what is drawn in it, and the numbers in the table beside it."""
 
+TOOLBARS = """() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => ({
+    buttons: [...plot.querySelectorAll('.modebar-btn')].map(button => button.dataset.title),
+    links: [...plot.querySelectorAll('a[href]')].map(link => link.getAttribute('href')),
+    server: plot._context.plotlyServerURL,
+}))"""
+"""Of every plot: the names of the buttons in its toolbar, the links in it, and the server that it would send to."""
+
 SMALL_TEXT = """least => {
     const small = new Set();
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

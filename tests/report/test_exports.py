@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,11 +19,11 @@ from tests.report.reading import Page
 from servefit.api.job import Job
 from servefit.report.contents import report_of
 from servefit.report.exports import to_csv, to_json, to_markdown
+from servefit.report.local_paths import with_local_paths
 from servefit.report.table import cell_text
+from servefit.report.writing import report_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.report.conftest import Reports
 
 SMALL = [kind for kind in KINDS if kind != "large"]
@@ -176,6 +177,38 @@ def test_a_job_writes_the_report_that_the_command_line_writes(reports: Reports, 
     ended = _servefit(reports, "report", "unmeasurable", "-o", str(tmp_path / "command.md"))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert (tmp_path / "own.md").read_text() == (tmp_path / "command.md").read_text()
+
+
+@pytest.mark.parametrize("form", ["html", "csv", "markdown"])
+def test_a_report_says_nothing_of_the_folders_of_whoever_made_it(
+    reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    job = reports.job("measured")
+    monkeypatch.chdir(tmp_path)
+    assert str(reports.state) in job.model.source
+    with reports.at_home():
+        text = report_text(job, form)
+    assert str(reports.state) not in text
+    assert str(Path.home()) not in text
+    if form == "markdown":
+        assert "\nmodel: model.ubj\n" in text
+        assert "\npayload: payload.npy\n" in text
+
+
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("gcc said: /home/me/jobs/a.c:3: error", "gcc said: a.c:3: error"),
+        ("see /work/here/model.ubj, or not", "see model.ubj, or not"),
+        ("500 requests/s at http://127.0.0.1:80/v2/models and /ping", None),
+        ("models/fraud.ubj is ../lib/other.so", None),
+    ],
+)
+def test_a_path_is_told_from_the_current_folder_or_by_its_name(
+    sentence: str, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/work/here"))
+    assert with_local_paths(sentence) == (told or sentence)
 
 
 def _servefit(reports: Reports, *arguments: str) -> subprocess.CompletedProcess[str]:

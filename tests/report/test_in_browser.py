@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.report.probes import OVERFLOW, PLOTS, SMALL_TEXT
+from tests.report.probes import OVERFLOW, PLOTS, SMALL_TEXT, TOOLBARS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,12 @@ DRAWN: dict[str, set[str]] = {
 OVER_TIME = {"answered per s", "p50 ms", "users", "CPU %", "memory MiB"}
 MORE_OVER_TIME = {"over-http": {"offered per s", "p95 ms", "overhead p50 ms"}, "on-a-gpu": {"GPU %"}}
 """What there is to see of a load test, of all kinds of jobs and of some."""
+
+BUTTONS = {
+    "Download plot as a PNG", "Zoom", "Pan", "Box Select", "Lasso Select", "Zoom in", "Zoom out", "Autoscale",
+    "Reset axes",
+}  # fmt: skip
+"""What the toolbar of a plot may offer: the browser does all of it by itself."""
 
 MIN_PX = 12
 MIN_HEIGHT_PX = 100
@@ -69,6 +75,14 @@ def test_every_plot_is_drawn_and_says_what_there_is_to_see(opened: Opened, kind:
         assert plot["width"] >= 300, name
         assert plot["height"] >= MIN_HEIGHT_PX, name
     assert all(len(plot["caption"]) > 20 for plot in plots.values()), plots
+
+
+def test_no_button_of_a_plot_sends_it_anywhere(opened: Opened) -> None:
+    toolbars = opened.page.evaluate(TOOLBARS)
+    assert {button for toolbar in toolbars for button in toolbar["buttons"]} <= BUTTONS
+    assert all("Download plot as a PNG" in toolbar["buttons"] for toolbar in toolbars)
+    assert [toolbar["links"] for toolbar in toolbars] == [[]] * len(toolbars)
+    assert {toolbar["server"] for toolbar in toolbars} <= {""}
 
 
 def test_every_plot_has_a_table_of_its_figures(opened: Opened) -> None:

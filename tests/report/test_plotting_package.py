@@ -48,6 +48,12 @@ def test_a_notebook_draws_what_is_estimated_as_a_dotted_line_and_the_headroom(re
     assert "headroom" in [annotation.text for annotation in figure.layout.annotations]
 
 
+def test_a_figure_in_a_notebook_has_no_button_that_sends_it_anywhere(reports: Reports) -> None:
+    with reports.at_home():
+        figure = Job.from_results(reports.job("over-http")).plot()
+    assert figure.layout.modebar.remove == ("sendChartToCloud",)
+
+
 def test_every_plot_of_a_job_can_be_drawn_in_a_notebook(reports: Reports) -> None:
     job = Job.from_results(reports.job("over-http"))
     with reports.at_home():

@@ -36,7 +36,8 @@ from servefit.errors import BackendError
 from servefit.profiler.drivers.hosted_endpoint import endpoint_config
 from servefit.profiler.record.types import Configuration
 from servefit.serving.config import ArtifactFacts
-from servefit.serving.sealing import FOLDERS_BEGIN, PrivateCopy
+from servefit.serving.private_folders import FOLDERS_BEGIN
+from servefit.serving.sealing import PrivateCopy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

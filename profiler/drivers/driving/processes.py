@@ -20,12 +20,12 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from servefit.backends.secret import revealed
-from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedOut, WorkerCrashed
+from servefit.backends.secret import revealed, scrub_error
+from servefit.errors import MeasurementError, OutOfMemory, ServefitError, WorkerCrashed
 from servefit.isolation import end_process_group, exit_error
 from servefit.profiler.drivers.driving.output import CapturedOutput
 from servefit.quantities import size_text
-from servefit.time_limit import allowed_s
+from servefit.time_limit import allowed_s, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +51,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
     output: CapturedOutput
+    environment: Mapping[str, str]
 
 
 class WorkerProcesses:
@@ -108,7 +109,7 @@ class WorkerProcesses:
                 connection.close()
                 output.close()
                 raise MeasurementError(f"cannot start {self._called} {number + 1}: {error.strerror}") from error
-        self._workers.append(_Worker(process=process, connection=connection, output=output))
+        self._workers.append(_Worker(process=process, connection=connection, output=output, environment=environment))
         output.child_started()
 
     def end(self) -> None:
@@ -148,6 +149,7 @@ class WorkerProcesses:
                 except (EOFError, ConnectionError):
                     self._raise_death(self._workers[number])
                 if isinstance(answer, ServefitError):
+                    scrub_error(answer, self._workers[number].environment)
                     raise answer
                 if not isinstance(answer, kind):
                     raise MeasurementError(f"a {self._called} answered {answer!r} to {what}")
@@ -160,7 +162,7 @@ class WorkerProcesses:
             if waiting and meanwhile is not None:
                 meanwhile()
             if waiting and time.monotonic() > deadline:
-                raise TimedOut(what, limit_s=limit_s)
+                raise timed_out(what, limit_s=limit_s, timeout_s=timeout_s)
         return [answers[number] for number in range(len(self._workers))]
 
     def _raise_death(self, worker: _Worker) -> NoReturn:

@@ -124,7 +124,7 @@ def start_workers(
         )
         for _ in range(configuration.workers):
             processes.launch(environment)
-        loaded = processes.answers(Loaded, "loading the artifact", load_timeout_s)
+        loaded = processes.answers(Loaded, f"loading the artifact of {configuration.backend}", load_timeout_s)
         load_s = max(answer.load_ns for answer in loaded) / NS_PER_S
         yield Workers(configuration, processes, memory_fd=memory_fd, outside=outside, load_s=load_s, grace_s=grace_s)
 
@@ -194,7 +194,7 @@ class Workers:
         reached; requests that were due by then still get their answer.
         """
         self._processes.send(Prepare())
-        self._processes.answers(Ready, "the warm-up", self._grace_s)
+        self._processes.answers(Ready, f"the warm-up of {self.configuration.backend}", self._grace_s)
         if isinstance(traffic, OpenLoop):
             return self._run_open(traffic, enough)
         return self._run_closed(traffic, stopping)
@@ -205,7 +205,7 @@ class Workers:
         check_whole("batch", order.requests_per_call, least=1, most=self.configuration.max_batch)
         self._processes.send(order)
         limit_s = order.warm_up_s + order.duration_s + self._grace_s
-        return tuple(self._processes.answers(CallTimes, "timing calls", limit_s))
+        return tuple(self._processes.answers(CallTimes, f"timing calls of {self.configuration.backend}", limit_s))
 
     def _run_open(self, traffic: OpenLoop, enough: Enough | None) -> Run:
         delay_ns = 1000 * self.configuration.batch_delay_us
@@ -302,7 +302,8 @@ class Workers:
             watching(self.pids, words.waiting_ns, gpu=gpu, cpus=cpus, others=self._outside) as telemetry,
         ):
             self._processes.send(begin)
-            records = self._processes.answers(Record, "the run", duration_s + self._grace_s, meanwhile)
+            limit_s, what = duration_s + self._grace_s, f"the run of {self.configuration.backend}"
+            records = self._processes.answers(Record, what, limit_s, meanwhile)
         _log.debug("threads of each worker: %s", ", ".join(str(record.threads) for record in records))
         return records, telemetry.points()
 

@@ -22,6 +22,7 @@ from servefit.errors import SlotTaken
 from servefit.profiler.machine.envelope.opening import sweep_envelopes
 from servefit.profiler.machine.slot.holder import Holder, read_holder, write_holder, write_nobody
 from servefit.profiler.machine.slot.place import Scope, SlotFile, open_slot_file
+from servefit.quantities import span_text
 
 _log = logging.getLogger(__name__)
 
@@ -41,20 +42,27 @@ class Slot:
     waited_s: float
 
 
+_PLAIN = {"plain": True}
+"""What is logged with this is for the person at the terminal: a command prints it as a sentence."""
+
+
 @contextmanager
-def measuring_slot(job: str, *, wait_s: float | None = None) -> Iterator[Slot]:
+def measuring_slot(
+    job: str, *, wait_s: float | None = None, before_waiting: Callable[[], object] | None = None
+) -> Iterator[Slot]:
     """Hold the measuring slot of this host for as long as the block lasts, and whatever it started lives.
 
     ``job`` tells others who has it ("job fraud"). Where another process has it this waits, for ``wait_s`` at most
-    (None: for as long as it takes), and logs at once for whom, and again now and then. The slot belongs to a process:
-    while one of its threads has it others enter at once, under the ``job`` of the first.
+    (None: for as long as it takes), and logs at once for whom, and again now and then. ``before_waiting`` is called
+    once if it has to wait: nobody waits for a request that turns out to be wrong. The slot belongs to a process: while
+    one of its threads has it others enter at once, under the ``job`` of the first.
 
     Raises SlotTaken after ``wait_s``, SpecError for less than nothing, StateError and MeasurementError where there is
     no file to lock.
     """
     if wait_s is not None:
         check_at_least("wait", wait_s, 0)
-    waiting = _SlotWait(inf if wait_s is None else wait_s)
+    waiting = _SlotWait(inf if wait_s is None else wait_s, before_waiting)
     while (descriptor := _OWN_HOLD.enter(job, waiting.pause)) is None:
         pass
     try:
@@ -85,14 +93,18 @@ def slot_state() -> SlotState:
 class _SlotWait:
     """Waits for whoever has the slot, for ``most_s``."""
 
-    def __init__(self, most_s: float) -> None:
+    def __init__(self, most_s: float, before_waiting: Callable[[], object] | None) -> None:
         self._most_s = most_s
+        self._before_waiting = before_waiting
         self._began_s: float | None = None
         self._say_at_s = 0.0
         self._swept = False
 
     def pause(self, file: SlotFile) -> None:
         """Wait a little. Raises SlotTaken when it has been long enough."""
+        if self._before_waiting is not None and self._most_s > 0:
+            check, self._before_waiting = self._before_waiting, None
+            check()
         now_s = time.monotonic()
         if self._began_s is None:
             self._began_s = self._say_at_s = now_s
@@ -108,7 +120,7 @@ class _SlotWait:
                 raise SlotTaken(
                     str(holder), job=holder.job, pid=holder.pid, since=holder.since, waited_s=now_s - self._began_s
                 )
-            _log.warning("waiting for %s", holder)
+            _log.warning("%s", _told(holder), extra=_PLAIN)
             self._say_at_s, self._swept = now_s + LOG_INTERVAL_S, False
         time.sleep(min(POLL_INTERVAL_S, left_s))
 
@@ -119,6 +131,16 @@ class _SlotWait:
         waited_s = time.monotonic() - self._began_s
         _log.info("waited for %.1f s to measure", waited_s)
         return waited_s
+
+
+def _told(holder: Holder) -> str:
+    """Return that this process waits for ``holder``, for the person who waits."""
+    who = str(holder)
+    if holder.lives and holder.since is not None:
+        where = "" if holder.host is None else f" on {holder.host}"
+        span = span_text(max(0.0, time.time() - holder.since))
+        who = f"another servefit command ({holder.job}, pid {holder.pid}{where}, for {span})"
+    return f"Waiting for {who}. --no-wait (wait_s=0) gives up at once."
 
 
 class _OwnHold:

@@ -237,3 +237,13 @@ def servefit(
     answer printed; 4 nothing could be measured; 5 the machine is too noisy to tell; 130 interrupted.
     """
     log_to_stderr(DEFAULT if log_level is None else log_level)
+    _sweep()
+
+
+def _sweep() -> None:
+    """Remove what commands that were killed have left among temporary files, whatever this command is."""
+    from servefit.isolation import sweep_calls
+    from servefit.serving.private_folders import sweep_private_folders
+
+    sweep_calls()
+    sweep_private_folders()

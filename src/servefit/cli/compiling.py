@@ -76,6 +76,14 @@ def compile_(
     quality: QualityOption = None,
     metric: MetricOption = None,
     quality_drop: DropOption = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="2m",
+            help="Most time for all of it. Whatever hangs is named. Default: 10m for compiling.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     trust_pickle: TrustOption = False,
     trust_code: TrustCodeOption = False,
     form: FormatOption = Format.TABLE,
@@ -93,8 +101,11 @@ def compile_(
     from servefit.backends.quality.limits import PrecisionLimits, held_against_nothing
     from servefit.backends.types import Target
     from servefit.backends.verification import check_batch_dependence
+    from servefit.quantities import parse_duration_s
     from servefit.search.jobs.document import quality_document
+    from servefit.time_limit import budget_of, within
 
+    allowed = budget_of(None if budget is None else parse_duration_s("budget", budget))
     find_backend(backend)
     limits = PrecisionLimits.of(
         allow_precision=() if allow_precision is None else allow_precision,
@@ -105,7 +116,7 @@ def compile_(
     )
     given = with_headers(payload, content_type, accept, each_line=each_line)
     processor = Target.named(target)
-    with showing_stage(f"compiling with {backend}", quiet=quiet) as show_stage:
+    with within(allowed), showing_stage(f"compiling with {backend}", quiet=quiet) as show_stage:
         said = SaidOfInputs.typed(inputs, pad=pad)
         subject = said.opened(model, given, trust_pickle=trust_pickle, trust_code=trust_code)
         opened = (

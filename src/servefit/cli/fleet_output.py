@@ -84,7 +84,7 @@ def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
 
 def _print_for_people(job: FleetJob, plan: FleetPlan | NotCarried | None, least: PlanGoal, *, wide: bool) -> None:
     if asks_for_plan(job):
-        print_line(f"\n{no_plan(job) if plan is None else plan_headline(plan, least)}")
+        print_line("", no_plan(job) if plan is None else plan_headline(plan, least))
         if isinstance(plan, FleetPlan):
             emit(plan_table(plan, least), {}, Format.TABLE)
             for line in plan_sentences(plan, least):
@@ -94,8 +94,8 @@ def _print_for_people(job: FleetJob, plan: FleetPlan | NotCarried | None, least:
     if job.status == "STOPPED":
         print_line(f"The job was stopped: servefit resume {job.name} goes on.")
     for each in job.classes:
-        print_line(f"\n{_title(each)}")
-        print_job(each.job, Format.TABLE, wide=wide, answer="\n".join(class_sentences(job, each)))
+        print_line("", _title(each))
+        print_job(each.job, Format.TABLE, wide=wide, answer=class_sentences(job, each))
 
 
 def _table(job: FleetJob) -> Table:

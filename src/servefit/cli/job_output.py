@@ -13,7 +13,7 @@ from servefit.cli.output import Format, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 from servefit.report.at_a_glance import glance_table
 from servefit.report.job_tables import compilation_table, recommendations_table
-from servefit.report.sentences import headline, hindrances, reasons, same_shapes
+from servefit.report.sentences import headline, hindrances, reasons, same_shapes, shape
 from servefit.report.table import Table
 from servefit.search.results.confirmation import is_too_noisy
 
@@ -96,8 +96,8 @@ def exit_status(job: RecommendationJob) -> int:
     return 0 if job.best.trial.verdict == "PASS" else SLA_UNMET
 
 
-def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: str | None = None) -> None:
-    """Print the recommendation as a sentence, or ``answer`` in its place, and tables, with all columns if ``wide``, or
+def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: Sequence[str] | None = None) -> None:
+    """Print the recommendation in sentences, or ``answer`` in their place, and tables, with all columns if ``wide``, or
     in the form asked for."""
     from servefit.search.jobs.document import job_document
 
@@ -108,7 +108,7 @@ def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: str |
             nothing = "nothing has been measured yet" if job.status == "IN_PROGRESS" else "nothing could be measured"
             warn(f"{nothing}{': ' if known else ''}{'; '.join(known)}")
     else:
-        print_line(f"\n{headline(job) if answer is None else answer}\n")
+        print_line("", *(headline(job).splitlines() if answer is None else answer), "")
         if job.recommendations:
             emit(recommendations_table(job), {}, form, brief=None if wide else glance_table(job))
         if job.payload.sizes:
@@ -118,12 +118,23 @@ def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: str |
         if job.compilation:
             print_line("")
             emit(compilation_table(job), {}, form)
-        if left_out := [[skipped.name, skipped.reason] for skipped in job.skipped if skipped.kind == "backend"]:
+        if left_out := _left_out(job):
             emit(Table(title="Backends left out", columns=("backend", "reason"), rows=left_out), {}, form)
         if too_big := [skipped for skipped in job.skipped if skipped.kind == "instance_profile"]:
             print_line(f"Not measurable on this host: {_profiles_text(too_big)}")
     for warning in job.warnings:
         warn(warning)
+
+
+def _left_out(job: RecommendationJob) -> list[tuple[str, str]]:
+    """Return the backends that were left out, and what of them could not be measured, each with why."""
+    found = [(skipped.name, skipped.reason) for skipped in job.skipped if skipped.kind == "backend"]
+    alike: dict[tuple[str, str], set[str]] = {}
+    for failed in job.failed:
+        alike.setdefault((failed.configuration.backend, failed.reason), set()).add(shape(failed.configuration))
+    for (backend, reason), shapes in alike.items():
+        found.append((next(iter(shapes)) if len(shapes) == 1 else f"{backend}, {len(shapes)} configurations", reason))
+    return found
 
 
 def _profiles_text(profiles: Sequence[Skipped]) -> str:

@@ -17,9 +17,11 @@ from typing import Annotated, Any
 import typer
 
 from servefit.cli.completion import one_of
+from servefit.cli.output import print_note
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
+from servefit.showing import one_line, printable
 
 LEVELS = ("debug", "info", "warning", "error")
 DEFAULT = "warning"
@@ -60,16 +62,28 @@ def with_log_level(command: Callable[..., None]) -> Callable[..., None]:
     return with_parameters(run, command, added=[option])
 
 
+class _OneLine(logging.Formatter):
+    """Formats what is logged as a line, and a traceback as the lines that it has."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - a name of logging's
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return printable(super().formatException(ei))
+
+
 class _Stderr(logging.Handler):
-    """Writes to what stderr is at the time: under a live display that is rich's, which prints above it."""
+    """Writes to what stderr is at the time: under a live display that is rich's, which prints above it. What is logged
+    as ``plain`` is a sentence for a person."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(
-            logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-        )
+        self.setFormatter(_OneLine("%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
         # What is logged is no reason for a command to fail.
         with suppress(OSError):
-            sys.stderr.write(f"{self.format(record)}\n")
+            if getattr(record, "plain", False):
+                print_note(record.getMessage())
+            else:
+                sys.stderr.write(f"{self.format(record)}\n")

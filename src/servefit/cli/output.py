@@ -18,10 +18,11 @@ from typing import Annotated, Any
 
 import typer
 
-from servefit.cli.terminal import encodable, width_of, wrapped
+from servefit.cli.terminal import shown_line, width_of, wrapped
 from servefit.errors import StateError
 from servefit.option_panels import OUTPUT
 from servefit.report.table import Table, markdown_lines, readable, write_csv
+from servefit.showing import printable
 
 _INDENT = "  "
 """Stands before the further lines of a warning or a note, so that the next one is seen to begin."""
@@ -86,21 +87,22 @@ def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Forma
             print_table(table if brief is None else brief)
 
 
-def print_line(line: str) -> None:
-    """Print a sentence that belongs to the result, to stdout. Raises StateError as ``emit`` does."""
+def print_line(*lines: str) -> None:
+    """Print sentences that belong to the result, a line each, to stdout. Raises StateError as ``emit`` does."""
     with _printing():
-        sys.stdout.writelines(f"{part}\n" for part in wrapped(encodable(line, sys.stdout), width_of(sys.stdout)))
+        for line in lines:
+            sys.stdout.writelines(f"{part}\n" for part in wrapped(shown_line(line, sys.stdout), width_of(sys.stdout)))
 
 
 def print_text(text: str) -> None:
-    """Print text that is the result, unchanged, to stdout. Raises StateError as ``emit`` does."""
+    """Print text of several lines that is the result, to stdout. Raises StateError as ``emit`` does."""
     with _printing():
-        sys.stdout.write(text)
+        sys.stdout.write(printable(text))
 
 
 def print_note(line: str) -> None:
     """Print a line for the person, not for a program, to stderr."""
-    lines = wrapped(encodable(line, sys.stderr), width_of(sys.stderr), indent=_INDENT)
+    lines = wrapped(shown_line(line, sys.stderr), width_of(sys.stderr), indent=_INDENT)
     sys.stderr.write("".join(f"{part}\n" for part in lines))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
@@ -52,13 +53,22 @@ from servefit.cli.progress import showing_stage
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT, SEARCH, TRAFFIC
-from servefit.profiler.defaults import COMPARISON_S, DURATION_S, MARGIN, ROWS_PER_REQUEST, SEARCH_S, SEED
+from servefit.profiler.defaults import (
+    COMPARISON_S,
+    DURATION_S,
+    MARGIN,
+    MIN_COMPILING_S,
+    ROWS_PER_REQUEST,
+    SEARCH_S,
+    SEED,
+)
 
 if TYPE_CHECKING:
-    from servefit.backends.model import Model
+    from collections.abc import Callable
+
     from servefit.backends.payload.bodies import Bodies
     from servefit.profiler.procedures.compare_deployments import Compared
-    from servefit.profiler.procedures.prepare import Deployment
+    from servefit.profiler.procedures.prepare import Examined
     from servefit.profiler.procedures.profile import Profiled
 
     class Requests(TypedDict):
@@ -210,6 +220,15 @@ def profile(
     quality: QualityOption = None,
     metric: MetricOption = None,
     quality_drop: DropOption = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="2m",
+            help="Most time for all of it: opening and compiling too, but not waiting for others. Whatever hangs is "
+            f"named. Default: {MIN_COMPILING_S:g}s to compile, more for a large model.",
+            rich_help_panel=TRAFFIC,
+        ),
+    ] = None,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     trust_pickle: TrustOption = False,
@@ -229,9 +248,10 @@ def profile(
     from servefit.profiler.machine.slot.holding import measuring_slot
     from servefit.profiler.procedures import profile as procedure
     from servefit.profiler.procedures.compare_deployments import compare_deployments
-    from servefit.profiler.procedures.prepare import Deployment, check_there
+    from servefit.profiler.procedures.prepare import Deployment, check_there, examine
     from servefit.quantities import parse_delay_us, parse_duration_s, parse_rate_per_s, parse_share
     from servefit.search.request.sla import Sla, parse_sla
+    from servefit.time_limit import budget_of, within
 
     rate_per_s = None if rate is None else parse_rate_per_s(rate)
     duration_s = None if duration is None else parse_duration_s("duration", duration)
@@ -239,6 +259,7 @@ def profile(
     thresholds = Sla(thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))).thresholds
     traffic = parse_traffic(phase or (), stairs)
     wait_s = parse_wait_s(wait, no_wait)
+    budget_s = None if budget is None else parse_duration_s("budget", budget)
     check_files(save, histogram)
     deployment = Deployment(
         backend=backend,
@@ -272,13 +293,17 @@ def profile(
         other = thresholds or traffic is not None or shaped or save is not None or histogram is not None
         if driver is not DriverChoice.INPROCESS:
             raise SpecError("driver", driver.value, "is for measuring one deployment, with traffic")
-        _check_mode(against, traffic=rate is not None or users is not None, other=bool(other))
+        _check_mode(against, budget, traffic=rate is not None or users is not None, other=bool(other))
     said = SaidOfInputs.typed(inputs, sizes, pad)
     subject = said.opened(model, sample, trust_pickle=trust_pickle, trust_code=trust_code)
     if service_time and against is None:
         check_there(model, payload)
-        with measuring_slot(f"service time of {model.name}", wait_s=wait_s):
-            _print_service_time(subject, deployment, requests, duration_s, form, quiet=quiet)
+        examined = cache(partial(examine, subject, deployment, **requests))
+        with (
+            measuring_slot(f"service time of {model.name}", wait_s=wait_s, before_waiting=examined),
+            within(budget_of(budget_s)),
+        ):
+            _print_service_time(examined, duration_s, form, quiet=quiet)
         return
     if against is not None:
         budget_s = COMPARISON_S if duration_s is None else duration_s
@@ -316,6 +341,7 @@ def profile(
             allow_noise=allow_noise,
             driver=driver.value,
             wait_s=wait_s,
+            budget_s=budget_s,
             # A limit that is surely broken ends it before.
             on_prepared=lambda: show_stage("measuring", takes_s=_START_S + takes_s, at_most=bool(thresholds)),
             **requests,
@@ -330,11 +356,13 @@ def profile(
         raise typer.Exit(status)
 
 
-def _check_mode(against: str | None, *, traffic: bool, other: bool) -> None:
+def _check_mode(against: str | None, budget: str | None, *, traffic: bool, other: bool) -> None:
     """Refuse options that have no meaning for a comparison (``against`` is given) or for calls alone."""
     field, given = ("service-time", "") if against is None else ("against", against)
     if other:
         raise SpecError(field, given, "takes no SLA, phases, spacing of arrivals or files to write")
+    if against is not None and budget is not None:
+        raise SpecError("budget", budget, "is for measuring one deployment", remedy="a comparison takes --duration")
     if against is None and traffic:
         raise SpecError(field, given, "takes no traffic: calls are timed alone")
 
@@ -350,20 +378,13 @@ def _print_comparison(compared: Compared, form: Format) -> None:
 
 
 def _print_service_time(
-    model: Path | Model,
-    deployment: Deployment,
-    requests: Requests,
-    duration_s: float | None,
-    form: Format,
-    *,
-    quiet: bool,
+    examined: Callable[[], Examined], duration_s: float | None, form: Format, *, quiet: bool
 ) -> None:
     from servefit.cli.profiling_output import service_time_document, service_time_table
     from servefit.profiler.procedures.microbenchmark.service_time import PUBLISHED_PROCESSES, measure_service_time
-    from servefit.profiler.procedures.prepare import prepare
 
     with showing_stage("timing calls", quiet=quiet):
-        prepared = prepare(model, deployment, **requests)
+        prepared = examined().compiled()
         found = measure_service_time(
             prepared.configuration,
             prepared.compilation.artifact,

@@ -15,6 +15,7 @@ from servefit.cli.terminal import columns_of
 from servefit.quantities import span_text
 from servefit.report.moments import best_so_far, obtained, result, step_number, tests_begun, time_left
 from servefit.report.sentences import shape_in_envelope
+from servefit.showing import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -184,7 +185,7 @@ def fitted(text: str, width: int) -> str:
     """Return ``text`` as one line that fits a terminal of ``width`` columns."""
     from rich.cells import set_cell_size
 
-    line = " ".join(text.split())
+    line = one_line(text)
     return line if columns_of(line) <= width else f"{set_cell_size(line, max(0, width - 3))}..."[:width]
 
 

@@ -99,7 +99,7 @@ def scale(
 
 def _print_plan(plan: ScalingPlan, form: Format, *, wide: bool) -> None:
     if form is Format.TABLE:
-        print_line(f"\n{headline(plan)}\n")
+        print_line("", headline(plan), "")
         emit(policy_table(plan), {}, form)
         emit(curve_table(plan), {}, form, brief=None if wide else _brief_curve(plan))
         for note in plan.notes:

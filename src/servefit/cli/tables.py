@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from servefit.cli.terminal import columns_of, encodable, longest_piece, width_of, wrapped
+from servefit.cli.terminal import columns_of, longest_piece, shown_line, width_of, wrapped
 from servefit.report.table import Table, is_number, readable
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def _drawn(table: Table, width: int | None, *, plain: bool) -> Iterator[Renderab
 
     right = [_is_on_the_right(table, nth) for nth in range(len(table.columns))]
     shown = readable(table)
-    heads = [encodable(head, sys.stdout) for head in shown.columns]
-    rows = [[encodable(cell, sys.stdout) for cell in row] for row in shown.rows]
+    heads = [shown_line(head, sys.stdout) for head in shown.columns]
+    rows = [[shown_line(cell, sys.stdout) for cell in row] for row in shown.rows]
     if table.title is not None:
-        yield from (Text(line, style="italic") for line in wrapped(table.title, width))
+        yield from (Text(line, style="italic") for line in wrapped(shown_line(table.title, sys.stdout), width))
         yield ""
     widths = column_widths(heads, rows, right, width)
     if widths is not None:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+from servefit.showing import one_line
+
 USUAL_WIDTH = 80
 """Columns of a terminal that does not tell how wide it is."""
 
@@ -62,9 +64,10 @@ def _is_told_ascii() -> bool:
     return named in ("C", "POSIX")
 
 
-def encodable(text: str, stream: TextIO) -> str:
-    """Return ``text`` as ``stream`` writes it: with escapes for the characters that it cannot take."""
-    encoding = stream.encoding or "utf-8"
+def shown_line(text: str, stream: TextIO) -> str:
+    """Return ``text``, whoever wrote it, as one line that ``stream`` takes: without control characters, and with
+    escapes for what it has no characters for."""
+    text, encoding = one_line(text), stream.encoding or "utf-8"
     return text if _takes_all(stream) else text.encode(encoding, "backslashreplace").decode(encoding)
 
 

@@ -14,7 +14,6 @@ from servefit.quantities import count_text, given_text, ms_text, number_text, si
 from servefit.report.table import cell_text
 from servefit.search.figures.cost import in_their_currency
 from servefit.search.figures.registry import figure, figures
-from servefit.showing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +148,7 @@ def _host_facts(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
 
 def known_facts(facts: Sequence[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
     """Return the facts of a card without those that are not known."""
-    return tuple((name, printable(str(value))) for name, value in facts if value is not None)
+    return tuple((name, value) for name, value in facts if value is not None)
 
 
 def _day(seconds: float) -> str:

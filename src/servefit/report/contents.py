@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from servefit.backends.payload.bodies import Bodies
 from servefit.report.against import against_plots
 from servefit.report.cards import Card, KeyFigure, cards, key_figures, serving_command
 from servefit.report.job_plots import compilation_plot, latency_plot, pareto_plots
+from servefit.report.local_paths import local_path, with_local_paths
 from servefit.report.measured_tables import (
     endpoint_table,
     failures_table,
@@ -35,7 +37,6 @@ from servefit.search.jobs.document import job_document
 from servefit.search.request.config_file import config_text
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
-from servefit.showing import printable
 
 if TYPE_CHECKING:
     from servefit.report.plot import Plot
@@ -110,8 +111,8 @@ def report_of(job: RecommendationJob) -> Report:
         glance=_without_empty(_glance(job)),
         cards=cards(job),
         command=serving_command(job),
-        reasons=tuple(reasons(job)) if job.best is not None else tuple(map(printable, hindrances(job))),
-        warnings=tuple(map(printable, job.warnings)),
+        reasons=tuple(reasons(job)) if job.best is not None else tuple(hindrances(job)),
+        warnings=job.warnings,
         sections=tuple(_without_empty(section) for section in _sections(job, times) if _has_content(section)),
         timelines=times,
         shown_step=_shown_step(job, times),
@@ -155,7 +156,10 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
         Section(
             name="reproduce",
             title="How to reproduce",
-            text=(f"Save this as job.yaml, then: servefit recommend --config job.yaml{_consent(job)}",),
+            text=(
+                "Save this as job.yaml beside the model and its payload, then: "
+                f"servefit recommend --config job.yaml{_consent(job)}",
+            ),
             tables=(subject_table(job),),
             code=_config(job),
         ),
@@ -173,21 +177,26 @@ def _size_plots(job: RecommendationJob) -> tuple[Plot, ...]:
 
 
 def _config(job: RecommendationJob) -> str:
-    """Return the job as a config file for this host. Its payload is the stored rows, or none if these were synthetic;
-    or, where rows are packed, which payload files are not, what they were read from."""
-    rows = job_folder(job.name) / PAYLOAD_FILE
-    rows_given = str(rows) if rows.exists() and not job.payload.sizes else job.payload.source
-    source, kept = Path(job.model.source).absolute(), job.model.file
-    is_kept_alone = kept.exists() and not source.exists()
-    return config_text(
+    """Return the job as a config file beside its model and its payload. What has no file of its own, such as an array,
+    is the file that the job, or the state folder, keeps of it; a payload that was drawn has none."""
+    model, payload = job.model, job.payload
+    model_given = _names_a_file(model.source) or not model.file.exists()
+    payload_given = _names_a_file(payload.source) or payload.sizes
+    text = config_text(
         job.request,
-        model=str(kept if is_kept_alone else source) if kept.exists() or source.exists() else job.model.source,
-        payload=None if job.payload.synthetic else rows_given,
+        model=local_path(model.source) if model_given else model.file.name,
+        payload=None if payload.synthetic else local_path(payload.source) if payload_given else PAYLOAD_FILE,
         # What was said of its inputs is in the file that is kept.
-        given=NOTHING_GIVEN if is_kept_alone else job.model.given,
+        given=model.given if model_given else NOTHING_GIVEN,
         bodies=_bodies(job),
         sizes={size.name: size.drawn for size in job.model.signature.sizes if size.drawn and job.payload.synthetic},
     )
+    # Values of variables are what was measured, paths or not.
+    return re.sub("(?m)^(arrivals|quality): .*$", lambda line: with_local_paths(line[0]), text)
+
+
+def _names_a_file(source: str) -> bool:
+    return bool(Path(source).suffix) or Path(source).exists()
 
 
 def _bodies(job: RecommendationJob) -> Bodies | None:

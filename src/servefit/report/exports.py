@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from servefit.report.table import markdown_lines, markdown_text
+from servefit.report.table import markdown_lines, markdown_text, write_csv_rows
+from servefit.showing import printable
 
 if TYPE_CHECKING:
     from servefit.report.contents import Report, Section
@@ -34,30 +34,32 @@ def to_json(report: Report) -> str:
 def to_csv(report: Report) -> str:
     """Return the tables as CSV with one line for each figure, since tables differ in their columns: the table, the
     number of the row, the column, the value."""
+    figures = (
+        (table_name(table), nth, column, cell)
+        for table in report.tables
+        for nth, row in enumerate(table.rows, start=1)
+        for column, cell in zip(table.columns, row, strict=True)
+        if cell is not None
+    )
     written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(("table", "row", "column", "value"))
-    for table in report.tables:
-        for nth, row in enumerate(table.rows, start=1):
-            for column, cell in zip(table.columns, row, strict=True):
-                if cell is not None:
-                    writer.writerow((table_name(table), nth, column, cell))
+    write_csv_rows((("table", "row", "column", "value"), *figures), written)
     return written.getvalue()
 
 
 def to_markdown(report: Report) -> str:
     """Return the page as Markdown, with all its tables, but only the timeline of the recommendation's test."""
-    lines = [f"# servefit: {report.job}", "", *_paragraphs((report.answer, *report.reasons))]
+    lines = [f"# servefit: {markdown_text(report.job)}", "", *_paragraphs((report.answer, *report.reasons))]
     if report.warnings:
         lines += ["## Warnings", "", *(f"- {markdown_text(warning)}" for warning in report.warnings), ""]
     if report.command is not None:
-        lines += ["```sh", report.command, "```", ""]
+        lines += _fenced(report.command, "sh")
     for card in report.cards:
-        lines += [f"**{card.title}**", "", *(f"- {name}: {markdown_text(value)}" for name, value in card.facts), ""]
+        facts = (f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in card.facts)
+        lines += [f"**{markdown_text(card.title)}**", "", *facts, ""]
     if report.glance.plots:
         lines += [f"## {report.glance.title}", "", *_section_lines(report.glance)]
     for section in report.sections:
-        lines += [f"## {section.title}", "", *_section_lines(section)]
+        lines += [f"## {markdown_text(section.title)}", "", *_section_lines(section)]
         if section.name == "timeline":
             for timeline in report.timelines:
                 if timeline.step == report.shown_step:
@@ -68,7 +70,7 @@ def to_markdown(report: Report) -> str:
 def _section_lines(section: Section) -> list[str]:
     lines = [*_paragraphs(section.text)]
     if section.code is not None:
-        lines += ["```yaml", section.code.rstrip(), "```", ""]
+        lines += _fenced(section.code.rstrip(), "yaml")
     for plot in section.plots:
         lines += [*_table_lines(plot.table), *_paragraphs((plot.caption,))]
     for table in section.tables:
@@ -77,7 +79,13 @@ def _section_lines(section: Section) -> list[str]:
 
 
 def _table_lines(table: Table) -> list[str]:
-    return [f"**{table.title}**", "", *markdown_lines(table), ""]
+    return [f"**{markdown_text(table.title or '')}**", "", *markdown_lines(table), ""]
+
+
+def _fenced(code: str, language: str) -> list[str]:
+    """Return the lines of ``code``, between fences that are longer than any within."""
+    fence = "`" * max((3, *(len(run) + 1 for run in re.findall("`+", code))))
+    return [f"{fence}{language}", printable(code), fence, ""]
 
 
 def _paragraphs(texts: tuple[str, ...]) -> list[str]:

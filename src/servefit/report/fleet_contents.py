@@ -31,7 +31,6 @@ from servefit.search.fleet.document import fleet_document
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.rate_costs import rate_costs
 from servefit.search.storage.header import PlanRequest
-from servefit.showing import printable
 
 if TYPE_CHECKING:
     from servefit.report.cards import KeyFigure
@@ -50,7 +49,7 @@ def fleet_report_of(job: FleetJob) -> Report:
     return Report(
         job=job.name,
         verdict=None if plan is None else "PASS" if isinstance(plan, FleetPlan) else "FAIL",
-        answer=printable(no_plan(job) if plan is None else plan_headline(plan, least)),
+        answer=no_plan(job) if plan is None else plan_headline(plan, least),
         key_figures=() if plan is None else tuple(_key_figures(plan, least)),
         glance=Section(name="glance", title="Why", plots=() if plan is None else _plots(offers, plan, least)),
         cards=tuple(_cards(job, least)),
@@ -58,10 +57,10 @@ def fleet_report_of(job: FleetJob) -> Report:
         if isinstance(plan, FleetPlan)
         else None,
         reasons=(
-            *(map(printable, plan_sentences(plan, least)) if isinstance(plan, FleetPlan) else ()),
-            *(map(printable, left_out_sentences(job, plan)) if asks_for_plan(job) else ()),
+            *(plan_sentences(plan, least) if isinstance(plan, FleetPlan) else ()),
+            *(left_out_sentences(job, plan) if asks_for_plan(job) else ()),
         ),
-        warnings=tuple(map(printable, (*(plan.warnings if isinstance(plan, FleetPlan) else ()), *job.warnings))),
+        warnings=(*(plan.warnings if isinstance(plan, FleetPlan) else ()), *job.warnings),
         sections=tuple(_sections(job, offers, plan, least)),
         timelines=(),
         shown_step=None,
@@ -144,8 +143,8 @@ def _class_section(job: FleetJob, each: ClassJob, nth: int) -> Section:
         name=f"class-{nth}",
         title=f"On {each.representative}{like}",
         text=(
-            *map(printable, class_sentences(job, each)),
-            *(printable(f"Warning: {warning}") for warning in each.job.warnings if warning not in known),
+            *class_sentences(job, each),
+            *(f"Warning: {warning}" for warning in each.job.warnings if warning not in known),
             f"All that was found there: {command}",
         ),
         # Tables are told apart by their names, and two classes may have much the same.

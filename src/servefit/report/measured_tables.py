@@ -8,6 +8,7 @@ from servefit.profiler.machine.profiles import GIB
 from servefit.quantities import size_text
 from servefit.report.figure_columns import Columns, columns_for, table_of_tests
 from servefit.report.job_tables import unasked
+from servefit.report.local_paths import local_path
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.figures.cost import in_their_currency
@@ -240,7 +241,7 @@ def subject_table(job: RecommendationJob) -> Table:
         ("status", job.status),
         ("created", iso_time(job.header.created_at)),
         ("seconds", job.elapsed_s),
-        ("model", model.source),
+        ("model", local_path(model.source)),
         ("model format", model.format.value),
         ("model SHA-256", model.digest),
         ("model bytes", model.size_bytes),

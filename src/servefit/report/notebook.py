@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from servefit.report.job_tables import recommendations_table
+from servefit.report.page import shown_value
 from servefit.report.sentences import headline, reasons
 from servefit.report.table import readable
 from servefit.showing import cut
@@ -48,7 +49,7 @@ def notebook_html(job: RecommendationJob) -> str:
     from jinja2 import Environment
 
     table = recommendations_table(job)
-    environment = Environment(autoescape=True)
+    environment = Environment(autoescape=True, finalize=shown_value)
     environment.filters["cut"] = partial(cut, room=_MAX_LETTERS)
     page: str = environment.from_string(_TEMPLATE).render(
         lines=(*headline(job).splitlines(), *reasons(job)),

@@ -6,6 +6,10 @@ const ON_WHITE = ["#0072B2", "#D55E00", "#009E73", "#A8467F", "#1F8FC4", "#B3740
 const ON_BLACK = ["#56B4E9", "#FF8A4C", "#17C495", "#E59AC6", "#F0E442", "#E69F00", "#B0B0B0"];
 const SHAPES = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "x"];
 const RECOMMENDED = "recommended";
+// No button of a plot's toolbar opens a page or sends the chart anywhere; without a URL nothing could.
+const LOCAL_ONLY = {
+  responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "", modeBarButtonsToRemove: ["sendChartToCloud"],
+};
 const PANEL_PX = 170;
 const NARROW_PX = 700;
 // What spans more is drawn on a logarithmic axis.
@@ -150,7 +154,7 @@ function guideLabelsOf(plot) {
 function show(chart, traces, layout) {
   // Plotly fits a plot into its element whenever the window changes, so that has to have its height.
   chart.style.height = `${layout.height}px`;
-  return Plotly.react(chart, traces, layout, { responsive: true, displaylogo: false });
+  return Plotly.react(chart, traces, layout, LOCAL_ONLY);
 }
 
 function draw(plot) {

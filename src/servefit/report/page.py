@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.report.exports import table_name
 from servefit.report.table import is_number
+from servefit.showing import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,10 +55,15 @@ def to_html(report: Report) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=shown_value)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.filters.update(table_name=table_name, numeric_columns=_numeric_columns, attributes=_attributes)
     return environment
+
+
+def shown_value(value: Any) -> Any:
+    """Return what a template puts in the place of ``value``, before it is escaped."""
+    return printable(value) if type(value) is str else value
 
 
 def _resource(name: str) -> str:

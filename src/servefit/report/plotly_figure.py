@@ -27,6 +27,8 @@ def plotly_figure(plot: Plot) -> Any:
             "title": {"text": plot.title, "subtitle": {"text": plot.caption}},
             "xaxis": _axis(plot.y if plot.horizontal else plot.x),
             "yaxis": _axis(plot.x if plot.horizontal else plot.y),
+            # Its button "Share chart" would send the figure to a server of plotly's makers.
+            "modebar": {"remove": ["sendChartToCloud"]},
         }
     )
     colours = figure.layout.template.layout.colorway or ("#1f77b4",)

@@ -25,6 +25,7 @@ from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 from servefit.search.results.same_shape import folded
+from servefit.showing import one_line
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 
 
 def hindrances(job: RecommendationJob) -> list[str]:
-    """Return the reasons why there is no recommendation: the backends that could not be used, or, if no backend was
-    tried, the profiles that this host cannot emulate. If the job is not over and no test has ended, that is the
-    reason."""
+    """Return the reasons why there is no recommendation: the backends that could not be used, or measured, or, if no
+    backend was tried, the profiles that this host cannot emulate. If the job is not over and no test has ended, that is
+    the reason."""
     if job.status in ("IN_PROGRESS", "STOPPED") and not (job.trials or job.failed):
         if job.status == "STOPPED":
             return ["the job was stopped before its first test ended"]
@@ -49,6 +50,7 @@ def hindrances(job: RecommendationJob) -> list[str]:
         return [running if job.owner is not None else "the job was cut off before its first test ended"]
     backends = [f"{skipped.name}: {skipped.reason}" for skipped in job.skipped if skipped.kind == "backend"]
     backends += [f"{failed.backend}: {failed.reason}" for failed in job.compilation if failed.status == "FAILED"]
+    backends += dict.fromkeys(f"{failed.configuration.backend}: {failed.reason}" for failed in job.failed)
     profiles = [f"{skipped.name} {skipped.reason}" for skipped in job.skipped if skipped.kind == "instance_profile"]
     return backends or ([] if job.compilation else profiles)
 
@@ -83,7 +85,8 @@ def headline(job: RecommendationJob) -> str:
     if trial.verdict != "INVALID" and is_too_noisy(best):
         beginning = _not_confirmed(sla)
     figure = objective.evidence(best, context) if known else ""
-    return f"{beginning} {deployment}.\n{evidence(best)}{figure and f'; {figure}'}{_noise(best)} ({spent})."
+    why = f"{evidence(best)}{figure and f'; {figure}'}{_noise(best)} ({spent})."
+    return f"{one_line(f'{beginning} {deployment}.')}\n{one_line(why)}"
 
 
 def _as_deployed(best: Recommendation) -> str:

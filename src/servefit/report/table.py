@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TextIO
 
 from servefit.quantities import DIGITS, digits_within, duration_text, number_text
-from servefit.showing import printable
+from servefit.showing import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,19 +119,44 @@ def cell_text(cell: Any, digits: int = DIGITS) -> str:
         return "-"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    return number_text(cell, digits=digits) if isinstance(cell, (int, float)) else printable(str(cell))
+    return number_text(cell, digits=digits) if isinstance(cell, (int, float)) else _text(cell)
+
+
+def _text(cell: Any) -> str:
+    # The text of an estimate is ours, and aligned.
+    return str(cell) if isinstance(cell, Estimate) else one_line(str(cell))
+
+
+_FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")
+"""The beginnings of cells that spreadsheets compute or run, also as wide characters [OWASP, CSV Injection]. White space
+does not begin a cell here."""
 
 
 def write_csv(table: Table, to: TextIO) -> None:
     """Write ``table`` as CSV with all digits; unknown cells are empty."""
-    writer = csv.writer(to, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(map(_csv_cell, row) for row in table.rows)
+    write_csv_rows((table.columns, *table.rows), to)
+
+
+def write_csv_rows(rows: Iterable[Iterable[Any]], to: TextIO) -> None:
+    """Write ``rows`` of cells as CSV: numbers as they are, and texts so that no spreadsheet takes one for a formula."""
+    csv.writer(to, lineterminator="\n").writerows(map(_csv_cell, row) for row in rows)
 
 
 def _csv_cell(cell: Any) -> Any:
-    # People print CSV to their terminals, too.
-    return "" if cell is None else printable(cell) if isinstance(cell, str) else cell
+    if cell is None:
+        return ""
+    if isinstance(cell, (int, float)):
+        return cell
+    text = _text(cell)
+    return f"'{text}" if _FORMULA.match(text) and not _is_numeric(text) else text
+
+
+def _is_numeric(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def markdown_lines(table: Table) -> Iterator[str]:
@@ -143,5 +168,5 @@ def markdown_lines(table: Table) -> Iterator[str]:
 
 def markdown_text(text: str) -> str:
     """Return ``text`` as one line of Markdown, escaped so that it is not read as HTML or as a picture."""
-    plain = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(printable(text).split("\n")))
+    plain = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text))
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain).replace("![", "!\\[")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
 from servefit.report.contents import report_of
 from servefit.report.exports import to_csv, to_json, to_markdown
 from servefit.report.fleet_contents import fleet_report_of
+from servefit.report.local_paths import with_local_paths
 from servefit.report.page import to_html
 from servefit.search.fleet.fleet_job import FleetJob
 from servefit.state import write_atomically
 
 if TYPE_CHECKING:
-    from servefit.report.contents import Report
+    from servefit.report.contents import Report, Section
+    from servefit.report.table import Table
     from servefit.search.jobs.job import RecommendationJob
 
 FORMS: dict[str, Callable[[Report], str]] = {
@@ -41,7 +44,8 @@ def report_text(job: RecommendationJob | FleetJob, form: str) -> str:
     """Return the report of ``job`` in one of FORMS. Raises SpecError."""
     if form not in FORMS:
         raise SpecError.unknown("form", form, list(FORMS))
-    return FORMS[form](fleet_report_of(job) if isinstance(job, FleetJob) else report_of(job))
+    report = fleet_report_of(job) if isinstance(job, FleetJob) else report_of(job)
+    return FORMS[form](_with_local_paths(report))
 
 
 def write_report(job: RecommendationJob | FleetJob, path: Path, form: str | None = None) -> None:
@@ -49,3 +53,36 @@ def write_report(job: RecommendationJob | FleetJob, path: Path, form: str | None
     SpecError, and StateError if the file cannot be written."""
     text = report_text(job, form or form_of(path))
     write_atomically(path, text.encode(), variable=None)
+
+
+def _with_local_paths(report: Report) -> Report:
+    """Return ``report`` with no absolute path in its sentences and tables; its JSON document stays what it is."""
+    return replace(
+        report,
+        answer=with_local_paths(report.answer),
+        reasons=_sentences(report.reasons),
+        warnings=_sentences(report.warnings),
+        glance=_section(report.glance),
+        sections=tuple(map(_section, report.sections)),
+    )
+
+
+def _section(section: Section) -> Section:
+    return replace(
+        section,
+        text=_sentences(section.text),
+        plots=tuple(replace(plot, table=_table(plot.table)) for plot in section.plots),
+        tables=tuple(map(_table, section.tables)),
+    )
+
+
+def _sentences(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(with_local_paths, texts))
+
+
+def _table(table: Table) -> Table:
+    return replace(table, rows=[tuple(map(_cell, row)) for row in table.rows])
+
+
+def _cell(cell: Any) -> Any:
+    return with_local_paths(cell) if isinstance(cell, str) else cell

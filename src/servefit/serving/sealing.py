@@ -15,9 +15,7 @@ import mmap
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
@@ -28,17 +26,14 @@ from servefit.backends.cache import MANIFEST
 from servefit.errors import BackendError
 from servefit.serving.event_log import log_event
 from servefit.serving.large_pages import use_large_pages
+from servefit.serving.private_folders import own_folder
 from servefit.state import writing
 
 if TYPE_CHECKING:
     from servefit.serving.config import ArtifactFacts
 
-FOLDERS_BEGIN = "servefit-artifact-"
 IN_PLACE = frozenset({"forest", "tl2cgen"})
 """The backends that use their file in place."""
-
-_PARENTS = ("/var/tmp", "/tmp", "/dev/shm")  # noqa: S108 - a folder for this user alone is made in one of them
-"""The parents of folders, unless $TMPDIR names another. The first is on a disk, the last always there."""
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _CHUNK_BYTES = 2**20
@@ -71,7 +66,7 @@ class PrivateCopy:
         self._backend = artifact.backend
         self._memory: list[int] = []
         self._in_memory = artifact.backend in IN_PLACE
-        self.folder, self._lock = _own_folder()
+        self.folder, self._lock = own_folder()
         try:
             manifest = self._manifest()
             for name in self._names() if manifest is None else manifest:
@@ -184,41 +179,3 @@ def _written(copy: IO[bytes], chunks: Iterator[bytes]) -> str:
         digest.update(chunk)
         copy.write(chunk)
     return digest.hexdigest()
-
-
-def _own_folder() -> tuple[Path, int]:
-    """Make a new folder for this user alone, and a descriptor that locks it for as long as this process lives."""
-    named = os.environ.get("TMPDIR")
-    writable = [path for path in _PARENTS if os.access(path, os.W_OK | os.X_OK)]
-    parent = Path(named or next(iter(writable), _PARENTS[-1]))
-    _sweep(parent)
-    with writing(parent, variable="TMPDIR"):
-        while True:
-            folder = tempfile.mkdtemp(prefix=FOLDERS_BEGIN, dir=parent)
-            # Another process may sweep it away before it is locked.
-            with suppress(FileNotFoundError, BlockingIOError):
-                return Path(folder), _locked(folder)
-
-
-def _locked(folder: str) -> int:
-    """Return a descriptor that locks ``folder``. Raises OSError where another process has, or it is gone."""
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(os.fstat(lock), os.stat(folder)):  # noqa: PTH116
-            raise FileNotFoundError(folder)
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the folders of this user's processes that were killed outright."""
-    with suppress(OSError), os.scandir(parent) as entries:
-        for entry in entries:
-            if entry.name.startswith(FOLDERS_BEGIN) and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
-                with suppress(OSError):
-                    lock = _locked(entry.path)
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                    os.close(lock)

@@ -11,7 +11,7 @@ import torch
 from tests.backends.torch.modules import mlp, save_script
 
 from servefit.backends.model import Model, loading
-from servefit.errors import CorruptModel, ModelError, UnsupportedModel, UntrustedModel
+from servefit.errors import CorruptModel, ModelError, TimedOut, UnsupportedModel, UntrustedModel
 
 
 class Touching:
@@ -60,7 +60,7 @@ def test_a_module_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytes
 
     path = save_script(tmp_path / "model.pt", Endless())
     monkeypatch.setattr(loading, "CONVERSION_TIMEOUT_S", 15.0)
-    with pytest.raises(CorruptModel, match="torch did not open it within 15 s"):
+    with pytest.raises(TimedOut, match=rf"opening {path} with torch did not finish within 15 s"):
         Model.load(path, trust_pickle=True, inputs={"x": "float32[rows,4]"})
 
 

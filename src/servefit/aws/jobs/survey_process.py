@@ -13,7 +13,7 @@ from servefit.aws.endpoints.commands import variables_of
 from servefit.aws.jobs.files import JobFiles, Outcome
 from servefit.aws.jobs.process import JournalProgress, write_waits
 from servefit.aws.jobs.survey import Expected, SurveyFiles
-from servefit.errors import ModelError, OutOfMemory, ServefitError, TimedOut
+from servefit.errors import ModelError, OutOfMemory, ServefitError
 
 
 def carry_out(files: SurveyFiles, progress: JournalProgress) -> Outcome:
@@ -43,8 +43,8 @@ def carry_out(files: SurveyFiles, progress: JournalProgress) -> Outcome:
 
 
 def _blames_data(error: ServefitError) -> bool:
-    """Return whether a model could not be read for what it is, and not for want of time or memory on a busy machine."""
-    return isinstance(error, ModelError) and not isinstance(error.__cause__, TimedOut | OutOfMemory)
+    """Return whether a model could not be read for what it is, and not for want of memory on a busy machine."""
+    return isinstance(error, ModelError) and not isinstance(error.__cause__, OutOfMemory)
 
 
 def main() -> None:

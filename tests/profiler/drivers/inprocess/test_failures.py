@@ -60,10 +60,18 @@ def test_what_a_crashed_worker_said_is_told_without_its_secrets(start_synthetic:
     assert "bad mood" not in caught.value.stderr
 
 
+def test_an_error_of_a_worker_is_told_without_its_secrets(start_synthetic: StartSynthetic) -> None:
+    environment = hidden_environment({"API_TOKEN": "such library"})
+    with pytest.raises(BackendUnavailable) as caught, start_synthetic({"fails_to_load": True}, environment=environment):
+        pass
+    assert str(caught.value) == "synthetic: no ***; install it"
+    assert "such library" not in repr(vars(caught.value))
+
+
 def test_a_loader_that_hangs_is_stopped(start_synthetic: StartSynthetic) -> None:
     began = time.monotonic()
     with (
-        pytest.raises(TimedOut, match="loading the artifact did not finish within 1 s"),
+        pytest.raises(TimedOut, match="loading the artifact of synthetic did not finish within 1 s"),
         start_synthetic({"hangs_on_load": True}, cpus=ONE_CPU, load_timeout_s=1.0),
     ):
         pass

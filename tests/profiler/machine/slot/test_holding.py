@@ -108,8 +108,24 @@ def test_who_waits_says_for_whom_at_once_and_again_now_and_then(
         assert 1 < slot.waited_s < 10
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) >= 2
-    assert all(message.startswith(f"waiting for job fraud (process {holder.pid}, since 2") for message in said)
+    begin = f"Waiting for another servefit command (job fraud, pid {holder.pid}, for "
+    assert all(message.startswith(begin) and "--no-wait" in message for message in said)
     assert caplog.records[0].created - caplog.records[-1].created < 1.2
+
+
+def test_what_is_to_be_checked_before_the_wait_is_checked_once_and_only_where_there_is_one(hold: Hold) -> None:
+    checked: list[int] = []
+    with measuring_slot("one", before_waiting=lambda: checked.append(0)):
+        assert checked == []
+    holder, _ = hold()
+    with pytest.raises(SlotTaken), measuring_slot("one", wait_s=0, before_waiting=lambda: checked.append(1)):
+        pass
+    with pytest.raises(SlotTaken), measuring_slot("one", wait_s=0.5, before_waiting=lambda: checked.append(2)):
+        pass
+    assert checked == [2]
+    with pytest.raises(ZeroDivisionError), measuring_slot("one", before_waiting=lambda: 1 // 0):
+        pass
+    assert holder.poll() is None
 
 
 def test_who_does_not_wait_says_nothing_but_the_error(hold: Hold, caplog: pytest.LogCaptureFixture) -> None:

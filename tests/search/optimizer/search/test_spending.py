@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from servefit.profiler.record.types import Configuration
 
-NOT_CONFIRMED = "the winner was not confirmed: the tests or the time asked for ran out"
+NOT_CONFIRMED = "the winner was not confirmed: "
+CUT_SHORT = "the comparison of the best in turns was cut short: the budget of 42 s ran out (--budget 84s)"
 
 
 def request_of(**asked: Any) -> JobRequest:
@@ -36,7 +37,8 @@ def test_no_more_tests_are_made_than_were_asked_for_and_there_is_an_answer(
     assert len(found.trials) == bench.clock.tests
     assert found.recommendations()
     assert (bench.measured[-1][0] == "confirmation") == (most > 1)
-    assert (found.remarks == [NOT_CONFIRMED]) == (most == 1)
+    tests = "the limit of 1 test was reached (--max-tests)"
+    assert (found.remarks == [f"{NOT_CONFIRMED}{tests}"]) == (most == 1)
 
 
 @pytest.mark.parametrize("budget_s", [3.0, 10.0, 42.0, 90.0])
@@ -268,7 +270,7 @@ def test_a_confirmation_in_phases_that_would_outlast_the_time_is_not_begun(
     found = search(bench)
     found.carry_out()
     assert bench.of_kind("confirmation") == []
-    assert found.remarks[-1] == NOT_CONFIRMED
+    assert re.fullmatch(rf"{NOT_CONFIRMED}the budget of 200 s ran out \(--budget 3\d\ds\)", found.remarks[-1])
 
 
 def test_a_backend_that_hangs_is_given_up_and_none_of_its_configurations_is_tried(
@@ -309,10 +311,9 @@ def test_what_is_cut_short_by_the_time_ends_the_search_with_what_it_knows(table:
     found.carry_out()
     assert found.recommendations()
     assert found.failed == set()
-    assert found.remarks == [
-        "the comparison of the best in turns was cut short: the time asked for ran out",
-        NOT_CONFIRMED,
-    ]
+    cut_short, not_confirmed = found.remarks
+    assert cut_short == CUT_SHORT
+    assert re.fullmatch(rf"{NOT_CONFIRMED}the budget of 42 s ran out \(--budget \d\ds\)", not_confirmed)
 
 
 def test_a_stage_that_is_cut_short_leaves_the_confirmation_its_time(table: MakeTable, search: MakeSearch) -> None:
@@ -328,7 +329,7 @@ def test_a_stage_that_is_cut_short_leaves_the_confirmation_its_time(table: MakeT
     found.carry_out()
     assert bench.measured[-1][0] == "confirmation"
     assert found.best() in found.confirmed
-    assert found.remarks == ["the comparison of the best in turns was cut short: the time asked for ran out"]
+    assert found.remarks == [CUT_SHORT]
 
 
 def test_what_comes_before_the_confirmation_leaves_time_for_it_and_for_what_follows(
@@ -368,6 +369,6 @@ def test_where_a_round_of_all_takes_too_long_the_best_is_compared_with_the_naive
         best = found.recommendations()[0].trial.configuration
         turns = [trial.configuration for trial in found.trials if trial.round is not None]
         assert not turns or best in found.confirmed, "a round leaves the confirmation its time"
-        assert bool(turns) != any("no time for a round" in remark for remark in found.remarks)
+        assert bool(turns) != any("not compared in turns: the budget of" in remark for remark in found.remarks)
         alone_with_naive += set(turns) == {best, found.naive(best.vcpus)}
     assert alone_with_naive > 0
