@@ -68,7 +68,7 @@ class OnnxRuntimeBackend:
         return 1.0 + model.trees.nodes / 1e5
 
     def cache_key(self) -> str:
-        return f"onnx_trees 2, onnx_io 8, {converter()}"
+        return f"onnx_trees 2, onnx_io 9, {converter()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if target is Target.CUDA and model.trees is not None:
