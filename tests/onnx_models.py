@@ -124,6 +124,18 @@ def hashed(path: Path) -> Path:
     return save(path, {"ids": (INT64, ["n", 4])}, nodes, {"mean": FLOAT}, {"buckets": np.int64(97)})
 
 
+FRAMES, CLASSES = 5, 7
+"""Of ``frames_first``."""
+
+
+def frames_first(path: Path, *, batch: int | str = "n", frames: int | str = FRAMES) -> Path:
+    """A model with its rows in the second dimension of what it gives, as those of speech and of lines of text have
+    them: (n, frames, 4) goes in, (frames, n, CLASSES) comes out."""
+    weights = np.random.default_rng(0).standard_normal((4, CLASSES)).astype(np.float32)
+    nodes = [node("Transpose", ["x"], ["by_frame"], perm=[1, 0, 2]), node("MatMul", ["by_frame", "weights"], ["y"])]
+    return save(path, {"x": (FLOAT, [batch, frames, 4])}, nodes, {"y": FLOAT}, {"weights": weights})
+
+
 LARGE_IDS = [16777217, 16777219, 1073741825, 7]
 """Three of them are no float32. Their mean modulo 97 is 10.75."""
 

@@ -193,7 +193,14 @@ def _answer(config: EndpointConfig, identifier: str | None, wanted: Mapping[str,
     signature = config.signature
     if signature.output_tensors:
         packing = signature.output_packing
-        return partial(inference_answer, name=config.name, identifier=identifier, packing=packing, wanted=dict(wanted))
+        return partial(
+            inference_answer,
+            name=config.name,
+            identifier=identifier,
+            packing=packing,
+            wanted=dict(wanted),
+            unbatched=tuple(each.name for each in signature.output_tensors if each.unbatched),
+        )
     answer = _binary_answer if wanted[OUTPUT] else _json_answer
     return partial(answer, name=config.name, identifier=identifier, datatype=_datatype(config))
 
