@@ -29,10 +29,12 @@ def save(
     nodes: Sequence[Any],
     outputs: Mapping[str, int],
     constants: Mapping[str, Any] | None = None,
+    *,
+    onnx_ml: int = 3,
     **more: Any,
 ) -> Path:
-    """Write a model: inputs by name with type and shape, outputs by name with type, constants by name. What else is
-    given goes to ``make_model``."""
+    """Write a model: inputs by name with type and shape, outputs by name with type, constants by name. ``onnx_ml``
+    is the version of the operators for tables. What else is given goes to ``make_model``."""
     import onnx
 
     graph = onnx.helper.make_graph(
@@ -42,7 +44,7 @@ def save(
         [onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in outputs.items()],
         [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
     )
-    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", onnx_ml)]
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8, **more)
     path.write_bytes(model.SerializeToString())
     return path
