@@ -347,6 +347,14 @@ def test_what_onnx_runtime_says_is_told_without_its_own_sources(said: str, told:
     assert remedy is None or remedy in str(error.remedy)
 
 
+def test_a_pickle_of_something_else_is_told_what_it_holds_and_what_to_save(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"model": 1}))
+    with pytest.raises(UnsupportedModel, match=r"holds an object of type builtins.dict; save the xgboost") as raised:
+        inspect(path, Format.PICKLE, tmp_path)
+    assert "give a path" not in str(raised.value)
+
+
 def test_outputs_that_come_out_of_a_sigmoid_say_so(tmp_path: Path) -> None:
     nodes = [
         node("Sigmoid", ["x"], ["probabilities"]),
