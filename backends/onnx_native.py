@@ -17,6 +17,7 @@ import numpy as np
 from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.tensor_predictor import TensorPredictor
 from servefit.backends.types import Settings, Target
+from servefit.backends.unoptimised import UNOPTIMISED
 from servefit.errors import RowsRefused
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class NativePredictor(TensorPredictor):
 
     def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
         of_interface = dict(facts)
+        of_interface.pop(UNOPTIMISED, None)
         self._finite = of_interface.pop(FINITE, False)
         truths = any(node.type == "tensor(bool)" for node in session.get_outputs() if node.name in facts["outputs"])
         super().__init__(session, of_interface, truths=truths)

@@ -15,6 +15,7 @@ from servefit.backends.onnx_session import PROVIDERS, open_session
 from servefit.backends.sklearn_onnx import CONVERTING_S, convert, converter, convertible
 from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
+from servefit.backends.unoptimised import UNOPTIMISED
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class OnnxRuntimeBackend:
         return {**category_facts(model), "outputs": model.signature.outputs}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
-        session = open_session(artifact.folder / "model.onnx", artifact.target, settings)
+        optimised = not artifact.facts.get(UNOPTIMISED, False)
+        session = open_session(artifact.folder / "model.onnx", artifact.target, settings, optimised=optimised)
         if "inputs" in artifact.facts:
             from servefit.backends.onnx_native import NativePredictor
 
