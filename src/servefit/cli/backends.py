@@ -33,8 +33,9 @@ def backends(
         raise SpecError(
             "model", None, "is missing, of which inputs are said", remedy="name it: servefit backends MODEL"
         )
-    trust = {"trust_pickle": trust_pickle, "trust_code": trust_code}
-    opened = None if model is None else Model.load(model, **trust, inputs=said.inputs, pad=said.pad)
+    opened = None
+    if model is not None:
+        opened = Model.load(model, trust_pickle=trust_pickle, trust_code=trust_code, inputs=said.inputs, pad=said.pad)
     found = _backend_documents(opened)
     columns = ["backend", "version", "precision", "CPU", "CUDA"]
     columns += [] if opened is None else ["takes MODEL", "compile s"]
