@@ -168,10 +168,11 @@ _TASKS = {
 _GENERATES = re.compile("ForCausalLM|LMHeadModel|ForConditionalGeneration")
 _GENERATING = "serve it with a server for language models, such as vLLM: vllm serve FOLDER"
 _ENCODER_DECODERS = re.compile(
-    "(M|UM|Long)?T5(For|Model)|SwitchTransformers|(M|PL)?Bart(For|Model)|Marian|M2M100|Nllb|(BigBird)?Pegasus|Blenderbot"
-    "|FSMT|LEDFor|(XLM)?ProphetNet|(Vision|Speech)?EncoderDecoder|(m|um)?t5$|(m)?bart$|marian$"
+    "((M|UM|Long)?T5|SwitchTransformers|(M|PL)?Bart|M2M100|NllbMoe|(BigBird)?Pegasus(X)?|Blenderbot(Small)?|FSMT|LED|Mvp"
+    "|(XLM)?ProphetNet)ForConditionalGeneration|MarianMTModel|(Speech|Vision)?EncoderDecoderModel|(m|um)?t5$|m?bart$"
+    "|marian$|pegasus$"
 )
-"""Of which vLLM serves none."""
+"""vLLM is for models that are a decoder alone."""
 
 _SCRIPT = "serve a script that calls {}: code/inference.py with model_fn and predict_fn beside it, and --trust-code"
 _ORIGIN = "export the model that it was made of to ONNX"

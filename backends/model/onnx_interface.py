@@ -194,11 +194,13 @@ def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterfac
                 start=0,
                 stop=prod(sizes),
                 rows_axis=axis,
-                unbatched=most == 1 and several > 1,
+                unbatched=most == 1 and several > 1 and len(shape) > 1,
             )
         )
     # Beside others, what has its rows elsewhere than in front is handed to the next call, or told of each layer.
     tensors = [each for each in tensors if not each.rows_axis] or tensors
+    if not all(each.unbatched for each in tensors):
+        tensors = [replace(each, unbatched=False) for each in tensors]
     if not tensors:
         first = session.get_outputs()[0]
         raise UnsupportedModel(

@@ -174,3 +174,11 @@ def test_a_servable_model_beside_a_tokenizer_is_found(xgboost_ubjson: Path, tmp_
     (tmp_path / "model.bin").write_bytes(xgboost_ubjson.read_bytes())
     assert find_model(tmp_path) == tmp_path / "model.bin"
     assert model_format(tmp_path / "model.bin") is Format.XGBOOST_UBJSON
+
+
+def test_an_encoder_of_a_family_of_encoder_decoders_is_exported(tmp_path: Path) -> None:
+    for name in ("T5EncoderModel", "BartForSequenceClassification"):
+        (tmp_path / "config.json").write_text(json.dumps({"architectures": [name]}))
+        with pytest.raises(UnsupportedModel) as caught:
+            model_format(tmp_path / "config.json")
+        assert "optimum-cli export onnx" in str(caught.value.remedy)
