@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from hashlib import sha256
 from math import inf
@@ -27,6 +27,7 @@ from servefit.backends.model.kept import as_kept
 from servefit.backends.parity import Agreement
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Precision, Predictor, Settings, Target
+from servefit.backends.unoptimised import UNOPTIMISED, find_entry, store_otherwise
 from servefit.backends.verification import drawn_sets, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 from servefit.field_types import check_type
@@ -50,6 +51,8 @@ DEFAULT_TIMEOUT_S = 600.0
 
 DEFAULT_MEMORY_BYTES = 32 * 2**30
 """A bound on address space, of which libraries reserve more than they use."""
+
+_NO_ROWS = Agreement(max_abs_error=0.0, max_rel_error=0.0, rows=0)
 
 _JUDGING = 1
 """Raise it when what was found of less exact artifacts is not to be used any more."""
@@ -142,22 +145,33 @@ def _compile(
     calibration = calibration_rows(chosen, payload)
     key = cache.artifact_key(model, chosen, version, target, calibration)
     digest = "" if payload is None else sha256(payload.rows.tobytes()).hexdigest()
-    entry = cache.find(key)
+    by_payload = payload is not None and not payload.synthetic
+    entry = find_entry(key, by_payload=by_payload)
     if entry is not None:
         if payload is not None and digest not in entry.payloads:
             entry = _check_payload(model, entry, payload, digest)
         _log.info("%s (%s): the artifact is cached in %s", backend, target.value, entry.artifact.folder)
         return _compilation(entry, digest, cached=True)
-    drawn = drawn_sets(model)
-    checked_on = drawn if payload is None else [*drawn, payload_rows(model, payload)]
+    of_drawn = drawn_sets(model)
+    of_payload = [] if payload is None else [payload_rows(model, payload)]
     agreements: list[Agreement] = []
 
-    def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
-        artifact, seconds = _compiled(model, chosen, version, target, calibration, folder, memory_bytes)
-        agreements.extend(verify(model, artifact, checked_on))
-        return artifact, {"seconds": seconds, **asdict(reduce(or_, agreements[: len(drawn)]))}
+    def stored(key: str, *, drawn: bool = True, unoptimised: bool = False) -> cache.Entry:
+        sets = of_drawn if drawn else []
 
-    entry = cache.store(key, fill)
+        def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
+            artifact, seconds = _compiled(model, chosen, version, target, calibration, folder, memory_bytes)
+            if unoptimised:
+                artifact = replace(artifact, facts={**artifact.facts, UNOPTIMISED: True})
+            agreements[:] = verify(model, artifact, sets + of_payload)
+            return artifact, {"seconds": seconds, **asdict(reduce(or_, agreements[: len(sets)], _NO_ROWS))}
+
+        return cache.store(key, fill)
+
+    try:
+        entry = stored(key)
+    except OutputMismatch as error:
+        entry = store_otherwise(model, error, key, stored, by_payload=by_payload)
     if payload is not None:
         entry = cache.add_payload(entry, digest, asdict(agreements[-1]))
     _log.info("%s (%s): compiled in %.1f s", backend, target.value, entry.report["seconds"])
@@ -225,12 +239,14 @@ def compile_again(
     """As ``compile_model``, of what a job has compiled with ``payload`` and ``precision``: what it found of the
     ``quality`` of an artifact holds for as long as that is in the cache. So a function of the user's own is not asked
     again, wherever it may be by now."""
-    if quality is not None:
-        model = as_kept(model)
-        chosen, version = _usable(model, backend, target)
-        entry = cache.find(cache.artifact_key(model, chosen, version, target, calibration_rows(chosen, payload)))
-        if entry is not None:
-            return _judged(entry, quality, cached=True)
+    model = as_kept(model)
+    chosen, version = _usable(model, backend, target)
+    key = cache.artifact_key(model, chosen, version, target, calibration_rows(chosen, payload))
+    if quality is not None and (entry := cache.find(key)) is not None:
+        return _judged(entry, quality, cached=True)
+    # The rows of a payload that decided are not asked for again either.
+    if quality is None and payload is None and (entry := find_entry(key, by_payload=True)) is not None:
+        return _compilation(entry, "", cached=True)
     return compile_model(model, backend, payload=payload, target=target, precision=precision, timeout_s=timeout_s)
 
 
@@ -289,7 +305,8 @@ def is_cached(model: Model, backend: str, target: Target = Target.CPU, payload: 
         calibration = calibration_rows(chosen, payload)
     except CompileFailed:
         return False
-    return cache.find(cache.artifact_key(model, chosen, found.version or "", target, calibration)) is not None
+    key = cache.artifact_key(model, chosen, found.version or "", target, calibration)
+    return find_entry(key, by_payload=payload is not None and not payload.synthetic) is not None
 
 
 def estimate_s(model: Model, backend: str) -> float:

@@ -12,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.tensor_predictor import TensorPredictor
 from servefit.backends.types import Settings, Target
+from servefit.backends.unoptimised import UNOPTIMISED
 from servefit.errors import RowsRefused
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
     import onnxruntime
 
@@ -61,16 +63,27 @@ def _sorted_labels(zipmap: onnx.NodeProto) -> bool:
     return all(sorted(labels) == list(labels) for each in zipmap.attribute for labels in (each.ints, each.strings))
 
 
+FINITE = "predictions_are_finite"
+"""The fact about an artifact whose model's own library predicts finite numbers: see ``NativePredictor``."""
+
+
 class NativePredictor(TensorPredictor):
-    """Predicts with a session of ONNX Runtime."""
+    """Predicts with a session of ONNX Runtime. Where the facts say FINITE, it refuses rows whose predictions are not
+    finite: a step of these is computed in float32, and the model's own library computes in float64."""
 
     def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
+        of_interface = dict(facts)
+        of_interface.pop(UNOPTIMISED, None)
+        self._finite = of_interface.pop(FINITE, False)
         truths = any(node.type == "tensor(bool)" for node in session.get_outputs() if node.name in facts["outputs"])
-        super().__init__(session, facts, truths=truths)
+        super().__init__(session, of_interface, truths=truths)
         self._refusing = refusing(self._predict_rows)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        return self._refusing(rows)
+        predictions = self._refusing(rows)
+        if self._finite and not np.isfinite(predictions).all():
+            raise RowsRefused("onnxruntime", "a number is beyond what the ONNX model of this estimator computes in")
+        return predictions
 
 
 def refusing(

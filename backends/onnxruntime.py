@@ -15,6 +15,7 @@ from servefit.backends.onnx_session import PROVIDERS, open_session
 from servefit.backends.sklearn_onnx import CONVERTING_S, convert, converter, convertible
 from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
+from servefit.backends.unoptimised import UNOPTIMISED
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class OnnxRuntimeBackend:
         return 1.0 + model.trees.nodes / 1e5
 
     def cache_key(self) -> str:
-        return f"onnx_trees 2, onnx_io 8, {converter()}"
+        return f"onnx_trees 2, onnx_io 9, {converter()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if target is Target.CUDA and model.trees is not None:
@@ -94,7 +95,8 @@ class OnnxRuntimeBackend:
         return {**category_facts(model), "outputs": model.signature.outputs}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
-        session = open_session(artifact.folder / "model.onnx", artifact.target, settings)
+        optimised = not artifact.facts.get(UNOPTIMISED, False)
+        session = open_session(artifact.folder / "model.onnx", artifact.target, settings, optimised=optimised)
         if "inputs" in artifact.facts:
             from servefit.backends.onnx_native import NativePredictor
 

@@ -73,7 +73,7 @@ class OpenVinoBackend:
         return 1.0 + model.size_bytes / 2e7
 
     def cache_key(self) -> str:
-        return f"{self.arithmetic}, openvino 2, onnx_io 4"
+        return f"{self.arithmetic}, openvino 2, onnx_io 5"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         return self._written(workdir, converted(model, self.name))

@@ -14,7 +14,7 @@ let that pass and stop everything else, and the right measure depends on what an
   Where the network itself makes much of little, some times as much is allowed as its own library's predictions change
   by when every number that goes in is off by one rounding: no runtime can do better. So is a rounding of one, or of the
   largest value that the tensor has in any row where that is less: a probability is often one minus another. What comes
-  out of a sigmoid is rounded as one is, however small it is.
+  out of a sigmoid, and what a classifier without trees gives, is rounded as one is, however small it is.
 - A class number must be equal.
 
 The unit is the bound of float32 summation: half an epsilon for each tree (Higham, Accuracy and Stability of Numerical
@@ -108,9 +108,10 @@ def compare(
             where=f"output of shape {got.shape} instead of {expected.shape}",
             remedy=remedy,
         )
-    # Predictions are told as float32 mostly, and a float64 reference may exceed what it holds.
+    # Trees are told as float32 mostly, and a float64 reference may exceed what it holds.
     with np.errstate(over="ignore"):
-        told = np.float32 if model.signature.output_datatype == "float32" else np.float64
+        of_trees = model.trees is not None and model.signature.output_datatype == "float32"
+        told = np.float32 if of_trees else np.float64
         reference = expected.astype(told).astype(np.float64).reshape(len(expected), -1)
         candidate = got.astype(told).astype(np.float64).reshape(len(expected), -1)
     relative, absolute = _tolerances(model, reference)
@@ -152,7 +153,10 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
         return zeros, zeros
     if model.trees is None:
         sigmoids = {output.name for output in model.signature.output_tensors if output.of_sigmoid}
-        rounding = float(np.finfo(np.float32).eps) * np.minimum(1, _scales(model, magnitude, over_rows=True))
+        largest = np.minimum(1, _scales(model, magnitude, over_rows=True))
+        # Probabilities of rows that are all of one class are one minus the others', however small they are.
+        of_classes = model.signature.task in (Task.BINARY, Task.MULTICLASS)
+        rounding = float(np.finfo(np.float32).eps) * (1 if of_classes else largest)
         relative, absolute = zeros + TENSOR_TOLERANCE, TENSOR_TOLERANCE * _scales(model, magnitude) + rounding
         for exact in (relative, absolute):
             exact[:, : len(model.signature.output_sizes)] = 0

@@ -25,6 +25,7 @@ from servefit.backends.model.sklearn_steps import rename_columns
 from servefit.backends.model.texts import TEXT
 from servefit.backends.model.types import Input, Library, Task
 from servefit.backends.onnx_gathering import Place, gathered
+from servefit.backends.onnx_native import FINITE
 from servefit.backends.parity import compare
 from servefit.backends.rows import parity_rows
 from servefit.backends.trees import readable, unpickled
@@ -101,11 +102,12 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
         except CompileFailed as error:
             refused = refused or error
             continue
-        facts = replace(
+        interface = replace(
             interface,
             classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
             second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
-        ).to_facts()
+        )
+        facts = {**interface.to_facts(), FINITE: True}
         if _agrees(model, file, facts):
             return facts
     if facts is None:

@@ -27,6 +27,7 @@ class TensorPredictor:
         self._interface = OnnxInterface.from_facts(facts)
         self._outputs = list(self._interface.outputs)
         plain = len(self._interface.inputs) == 1 and not self._interface.sizes and not self._interface.closed
+        plain = plain and not any(tensor.rows_axis for tensor in self._interface.tensors)
         only = self._interface.inputs[0] if plain else None
         self._fed_directly = only if only is not None and only.datatype in ROW_DATATYPES and not truths else None
 

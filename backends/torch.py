@@ -49,7 +49,7 @@ class TorchBackend:
         return 1.0 + model.size_bytes / 1e9
 
     def cache_key(self) -> str:
-        return "torch_io 2, onnx_io 4"
+        return "torch_io 2, onnx_io 5"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if model.converted is None:

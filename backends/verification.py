@@ -66,6 +66,9 @@ _NAME_MASK = f"{_UNPADDED}; or name the input that says which places count, if i
 
 _LEAVE_OUT = "leave out of the payload, or of the sizes that are drawn (--size), what the model does not take"
 
+_OF_ARTIFACTS = ("predict_candidate", "predict_in_ways")
+"""Steps that come after the model's own library has predicted the same rows."""
+
 _ROWS_ALONE = (Library.XGBOOST, Library.LIGHTGBM, Library.SCRIPT)
 """Libraries whose models look at one row at a time."""
 
@@ -259,6 +262,9 @@ def in_child(
             f"servefit.backends.steps:{step}", *arguments, timeout_s=timeout_s, memory_bytes=memory_bytes
         )
     except RowsRefused as error:
+        if step in _OF_ARTIFACTS:
+            reason = f"its artifact refuses rows that the model's own library predicts: {error.reason}"
+            raise CompileFailed(backend, reason) from error
         reason = f"the model refuses rows that predictions are compared on: {error.reason}"
         raise CompileFailed(backend, reason, remedy=_LEAVE_OUT) from error
     except WorkerCrashed as error:

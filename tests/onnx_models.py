@@ -29,10 +29,12 @@ def save(
     nodes: Sequence[Any],
     outputs: Mapping[str, int],
     constants: Mapping[str, Any] | None = None,
+    *,
+    onnx_ml: int = 3,
     **more: Any,
 ) -> Path:
-    """Write a model: inputs by name with type and shape, outputs by name with type, constants by name. What else is
-    given goes to ``make_model``."""
+    """Write a model: inputs by name with type and shape, outputs by name with type, constants by name. ``onnx_ml``
+    is the version of the operators for tables. What else is given goes to ``make_model``."""
     import onnx
 
     graph = onnx.helper.make_graph(
@@ -42,7 +44,7 @@ def save(
         [onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in outputs.items()],
         [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
     )
-    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", onnx_ml)]
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8, **more)
     path.write_bytes(model.SerializeToString())
     return path
@@ -122,6 +124,18 @@ def hashed(path: Path) -> Path:
         node("ReduceMean", ["numbers"], ["mean"], axes=[1], keepdims=0),
     ]
     return save(path, {"ids": (INT64, ["n", 4])}, nodes, {"mean": FLOAT}, {"buckets": np.int64(97)})
+
+
+FRAMES, CLASSES = 5, 7
+"""Of ``frames_first``."""
+
+
+def frames_first(path: Path, *, batch: int | str = "n", frames: int | str = FRAMES) -> Path:
+    """A model with its rows in the second dimension of what it gives, as those of speech and of lines of text have
+    them: (n, frames, 4) goes in, (frames, n, CLASSES) comes out."""
+    weights = np.random.default_rng(0).standard_normal((4, CLASSES)).astype(np.float32)
+    nodes = [node("Transpose", ["x"], ["by_frame"], perm=[1, 0, 2]), node("MatMul", ["by_frame", "weights"], ["y"])]
+    return save(path, {"x": (FLOAT, [batch, frames, 4])}, nodes, {"y": FLOAT}, {"weights": weights})
 
 
 LARGE_IDS = [16777217, 16777219, 1073741825, 7]

@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import partial
 from math import inf, isfinite, nan
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from servefit.checks import check_above_zero, check_at_least, check_between, check_finite, check_whole
+from servefit.checks import check_above_zero, check_at_least, check_between, check_finite, check_local, check_whole
 from servefit.errors import SpecError
 
 Check = Callable[[str, Any], None]
+
 CHECKS: dict[str, Check] = {
     "finite": check_finite,
     "above zero": check_above_zero,
@@ -117,3 +119,16 @@ def test_a_whole_number_is_an_int(value: Any, least: int) -> None:
         assert found == {0: "is below zero", 1: "is not above zero"}.get(least, f"is below {least}")
     else:
         assert found == ("is above 1000" if value > 1000 else None)
+
+
+@pytest.mark.parametrize(
+    "path", ["s3://b/model.onnx", "s3:/b/model.onnx", "hdfs://host/m", "https://example.com/m.onnx"]
+)
+def test_a_url_is_no_path_and_keeps_its_slashes(path: str) -> None:
+    with pytest.raises(SpecError, match=r"://.* is a URL, and not a path; copy it to a file first"):
+        check_local("model", path)
+
+
+def test_paths_with_colons_are_paths(tmp_path: Path) -> None:
+    for path in (tmp_path / "s3:" / "b", Path("/no/s3:/b"), Path("C:"), Path("model:1.onnx")):
+        check_local("model", path)

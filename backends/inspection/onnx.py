@@ -13,6 +13,7 @@ from servefit.backends.inspection.batches import with_batch_dependence
 from servefit.backends.inspection.forest import BrokenTree, Forest, Tree, forest_of
 from servefit.backends.inspection.onnx_ranges import admitted_range
 from servefit.backends.inspection.onnx_refusals import refusal
+from servefit.backends.inspection.onnx_trees import POST_TRANSFORMS, TESTS_OF_CATEGORIES, trees_of_onnx_ml_5
 from servefit.backends.inspection.onnx_trying import with_ranges
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.onnx_file import read_onnx
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
-_REGRESSORS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
+_ENSEMBLE_OF_ONNX_ML_5 = "TreeEnsemble"
+_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", _ENSEMBLE_OF_ONNX_ML_5)
+_REGRESSORS = (_ENSEMBLE_OF_ONNX_ML_5, "TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
 
 
 def inspect_onnx(path: Path, folder: Path) -> Inspection:
@@ -113,14 +115,20 @@ def _feature_names(interface: OnnxInterface) -> tuple[str, ...]:
 
 def _structure(ensemble: Any, forest: Forest) -> TreeStructure:
     attributes = _attributes(ensemble)
-    transform = attributes.get("post_transform", b"NONE").decode()
+    modes = attributes["nodes_modes"]
+    if ensemble.op_type == _ENSEMBLE_OF_ONNX_ML_5:
+        transform = POST_TRANSFORMS[attributes.get("post_transform", 0)]
+        on_categories = bool(np.isin(modes, TESTS_OF_CATEGORIES).any())
+    else:
+        transform = attributes.get("post_transform", b"NONE").decode()
+        on_categories = any(mode in (b"BRANCH_EQ", b"BRANCH_NEQ") for mode in modes)
     return TreeStructure(
         trees=forest.trees,
         nodes=forest.nodes,
         max_depth=forest.max_depth,
         objective=f"{ensemble.op_type} {transform}",
         booster=ensemble.op_type,
-        categorical_splits=any(mode in (b"BRANCH_EQ", b"BRANCH_NEQ") for mode in attributes["nodes_modes"]),
+        categorical_splits=on_categories,
     )
 
 
@@ -129,11 +137,12 @@ def _forest(ensemble: Any, interface: OnnxInterface) -> Forest:
     # After a transformation there may be more columns than the model takes; what they are is not known here.
     on_raw_columns = list(ensemble.input) == [each.name for each in interface.inputs]
     features = interface.features if on_raw_columns else int(max(attributes["nodes_featureids"])) + 1
-    return forest_of(_trees(attributes), features)
+    trees = trees_of_onnx_ml_5 if ensemble.op_type == _ENSEMBLE_OF_ONNX_ML_5 else _trees
+    return forest_of(trees(attributes), features)
 
 
 def _trees(attributes: dict[str, Any]) -> Iterator[Tree]:
-    """Yield the trees of a TreeEnsemble operator, which lists the nodes of all of them in parallel arrays."""
+    """Yield the trees of an operator for classifiers or regressors, which lists the nodes of all of them together."""
     tree_of = np.array(attributes["nodes_treeids"])
     is_leaf = np.array([mode == b"LEAF" for mode in attributes["nodes_modes"]])
     columns = {

@@ -47,7 +47,14 @@ def inspect_object(
 ) -> Inspection:
     """Find out about the object that is in ``path``, with what was ``noted`` as it was read. It is saved as a plain
     pickle, which backends read, unless the file ``is_plain``. Raises UnsupportedModel."""
-    if library_of(estimator) is not Library.SKLEARN:
+    library = library_of(estimator)
+    if library is None:
+        raise UnsupportedModel(
+            f"{path} holds an object of type {type(estimator).__module__}.{type(estimator).__name__}",
+            remedy="save the xgboost, LightGBM or scikit-learn model in it alone, export it to ONNX, or serve a script "
+            "that loads it: code/inference.py beside it, and --trust-code",
+        )
+    if library is not Library.SKLEARN:
         return _inspect_converted(estimator, folder, noted)
     if hasattr(estimator, "best_estimator_"):  # of a search, which predicts by it
         estimator, is_plain = estimator.best_estimator_, False

@@ -63,6 +63,10 @@ def kind_of_config(path: Path) -> FileKind | None:
     what = f"a Hugging Face model ({name})"
     if name in ARCHITECTURES:
         return FileKind(what=what, format=Format.HUGGINGFACE)
+    if _ENCODER_DECODERS.match(name):
+        return FileKind(
+            what=f"{what}, an encoder and a decoder, which generate text", to_serve=_SCRIPT.format("generate")
+        )
     if _GENERATES.search(name):
         return FileKind(what=f"{what}, which generates text", to_serve=_GENERATING)
     task = next((task for head, task in _TASKS.items() if name.endswith(head)), "feature-extraction")
@@ -83,10 +87,13 @@ def kind_of_message(head: bytes, fields: Mapping[int, int]) -> FileKind | None:
 
 def kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
     """Return the kind of a folder of these files, at any depth, where they tell. Raises OSError."""
-    names = {part for file in files for part in file.relative_to(folder).parts}
+    inside = [file.relative_to(folder) for file in files]
+    names = {part for file in inside for part in file.parts}
     for name, kind in _BY_NAME_IN_FOLDER:
-        if name in names:
+        if name in names or Path(name) in inside:
             return kind
+    if {"config.cfg", "meta.json", "vocab"} <= names:
+        return _SPACY
     for file in files:
         if file.name == CONFIG and (found := kind_of_config(file)) is not None:
             return found
@@ -160,7 +167,18 @@ _TASKS = {
 
 _GENERATES = re.compile("ForCausalLM|LMHeadModel|ForConditionalGeneration")
 _GENERATING = "serve it with a server for language models, such as vLLM: vllm serve FOLDER"
+_ENCODER_DECODERS = re.compile(
+    "((M|UM|Long)?T5|SwitchTransformers|(M|PL)?Bart|M2M100|NllbMoe|(BigBird)?Pegasus(X)?|Blenderbot(Small)?|FSMT|LED|Mvp"
+    "|(XLM)?ProphetNet)ForConditionalGeneration|MarianMTModel|(Speech|Vision)?EncoderDecoderModel|(m|um)?t5$|m?bart$"
+    "|marian$|pegasus$"
+)
+"""vLLM is for models that are a decoder alone."""
+
+_SCRIPT = "serve a script that calls {}: code/inference.py with model_fn and predict_fn beside it, and --trust-code"
 _ORIGIN = "export the model that it was made of to ONNX"
+_OF_IR = (
+    "name the ONNX model that it was made of: servefit recommend model.onnx --backend openvino makes IR of it again"
+)
 _PANDAS = "read it with pandas.{} and save it with to_csv(..., index=False)"
 _SHEET = "save the sheet as CSV"
 _XML = rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?"
@@ -178,10 +196,19 @@ _SAFETENSORS = FileKind(
     to_serve="name the folder, if it has a config.json of Hugging Face; else export the whole model to ONNX, " + _TORCH,
 )
 
+_CATBOOST = 'export it to ONNX: {}save_model("model.onnx", format="onnx")'
+
 _BINARY: tuple[tuple[bytes, FileKind], ...] = (
     (
         rb"CBM1",
-        FileKind(what="a CatBoost model", to_serve='export it to ONNX: save_model("model.onnx", format="onnx")'),
+        FileKind(what="a CatBoost model", to_serve=_CATBOOST.format("")),
+    ),
+    (
+        rb".{4}ORTM",
+        FileKind(
+            what="a model in ONNX Runtime's own format (.ort)",
+            to_serve="name the ONNX model that it was made of with onnxruntime.tools.convert_onnx_models_to_ort",
+        ),
     ),
     (re.escape(TORCH_PICKLE), FileKind(what="a file of PyTorch's torch.save", to_serve=_TORCH)),
     (rb'.{6}\0\0\{\s*"', _SAFETENSORS),
@@ -226,7 +253,14 @@ _TEXT: tuple[tuple[bytes, FileKind], ...] = (
         _XML + rb"<PMML",
         FileKind(what="a PMML model", to_serve=f"{_ORIGIN}, or save it in its library's own format"),
     ),
-    (_XML + rb"<net\s[^>]*version=", FileKind(what="a model of OpenVINO", to_serve=_ORIGIN)),
+    (_XML + rb"<net\s[^>]*version=", FileKind(what="a model of OpenVINO (IR)", to_serve=_OF_IR)),
+    (
+        rb'\{\s*"(ctr_data|features_info|oblivious_trees|model_info)"\s*:',
+        FileKind(
+            what="the JSON of a CatBoost model",
+            to_serve=_CATBOOST.format('model = catboost.CatBoost(); model.load_model(FILE, format="json"); model.'),
+        ),
+    ),
     (
         rb"bs64\t",
         FileKind(
@@ -262,6 +296,21 @@ _BY_NAME_IN_ZIP: tuple[tuple[str, FileKind], ...] = (
     ),
     (r"[^/]+/code/.+", FileKind(what="a TorchScript module of PyTorch", format=Format.TORCHSCRIPT)),
     (rf"{ROOT}/config\.json", FileKind(what="a Hugging Face model", format=Format.HUGGINGFACE)),
+    (
+        r"MAR-INF/MANIFEST\.json",
+        FileKind(
+            what="an archive of TorchServe (.mar)",
+            to_serve="unpack it, and name the model in it: unzip FILE -d FOLDER; or " + _SCRIPT.format("its handler"),
+        ),
+    ),
+    (
+        r"model\.ini",
+        FileKind(
+            what="a model of H2O (MOJO)",
+            to_serve="convert it to ONNX, if it is a GBM: pip install h2o onnxmltools; in Python: "
+            "onnxmltools.convert_h2o(FILE); or " + _SCRIPT.format("h2o.import_mojo"),
+        ),
+    ),
     (r"[^/]+/data\.pkl", _STATE_DICT),
     (r"model\.weights\.h5", FileKind(what="a Keras model", to_serve=_KERAS)),
     (r"xl/workbook\.(xml|bin)", FileKind(what="an Excel workbook", to_send=_SHEET)),
@@ -269,8 +318,18 @@ _BY_NAME_IN_ZIP: tuple[tuple[str, FileKind], ...] = (
     (r".+\.npy", FileKind(what="an NPZ file of NumPy arrays")),
 )
 
+_SPACY = FileKind(what="a pipeline of spaCy", to_serve=_SCRIPT.format("spacy.load"))
+
 _BY_NAME_IN_FOLDER: tuple[tuple[str, FileKind], ...] = (
     ("saved_model.pb", _SAVED_MODEL),
     ("com.apple.CoreML", _CORE_ML),
+    (
+        "metadata/part-00000",
+        FileKind(
+            what="a model of Spark ML",
+            to_serve="convert it to ONNX: pip install onnxmltools; in Python, where Spark is: "
+            'onnxmltools.convert_sparkml(model, "model", [("features", FloatTensorType([None, FEATURES]))])',
+        ),
+    ),
     ("model_index.json", FileKind(what="a pipeline of Hugging Face's Diffusers", to_serve=_ORIGIN)),
 )

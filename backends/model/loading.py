@@ -39,6 +39,7 @@ from servefit.backends.model.scripts import SCRIPT, has_script, misplaced_script
 from servefit.backends.model.torch_archive import said_in
 from servefit.backends.model.transformers_folder import in_one_archive
 from servefit.backends.model.types import Format, Input, Library, Signature
+from servefit.checks import check_local
 from servefit.errors import (
     CorruptModel,
     ModelError,
@@ -145,7 +146,8 @@ def _load_live(source: Any) -> OpenedFile:
 
 def file_of(path: Path, *, trust_code: bool = False) -> Path:
     """Return the file that ``path`` is, or the one model in the folder that it is; the folder itself where that has a
-    script, and code is trusted. Raises CorruptModel, UnsupportedModel, UntrustedModel."""
+    script, and code is trusted. Raises CorruptModel, UnsupportedModel, UntrustedModel, and
+    SpecError for a URL."""
     if path.is_dir() and has_script(path):
         if trust_code:
             return path
@@ -156,6 +158,7 @@ def file_of(path: Path, *, trust_code: bool = False) -> Path:
     if path.is_dir():
         return find_in_folder(path)
     if not path.is_file():
+        check_local("model", path)
         raise CorruptModel(path, "it is no regular file" if path.exists() else "there is no such file")
     return path
 

@@ -57,6 +57,8 @@ def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, 
     if any(size.name != TEXT_SIZE for size in interface.sizes):
         interface = _with_usual_sizes(session, interface)
     check_width(interface.features)
+    if interface.classifier and not interface.output_is_maps:
+        interface = _without_scalars(session, interface)
     if not interface.classifier:
         interface = _with_outputs(session, interface)
     predictions = predict(session, interface, _zeros(interface, 1))
@@ -143,6 +145,14 @@ def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInte
     raise UnsupportedModel(f"it takes none of {tried_sizes} for its sizes {', '.join(names)}: {reason}")
 
 
+def _without_scalars(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
+    """Return the interface of a classifier without outputs that are one number for all rows, such as a loss. One that
+    has no others is none."""
+    shapes = _shapes(session, interface, interface.batch or 1)
+    kept = tuple(name for name in interface.outputs if shapes.get(name) != ())
+    return replace(interface, outputs=kept or interface.outputs, classifier=bool(kept))
+
+
 def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
     """Return the interface with all outputs of numbers that have a value or several for each row, as calls of different
     numbers of rows show. A size of theirs that the model does not describe by a number may be another in every call
@@ -162,20 +172,41 @@ def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterfac
         shape, other = shapes.get(node.name, ()), others.get(node.name, ())
         if of_ones.get(node.name) != shape:  # it depends on what the values are, such as what was found in an image
             continue
-        several = shape[0] // fewest if shape else 0
-        if not several or (*shape, several) != (several * fewest, *other[1:], other[0] // most):
+        axis = _rows_axis(shape, other, fewest, most)
+        if axis is None:
             continue
         # A row may have several rows of the output, one for each of its tokens, say.
-        sizes = shape[1:] if several == 1 else (several, *shape[1:])
-        described = node.shape[1:] if several == 1 else (None, *node.shape[1:])
+        several = shape[0] // fewest if shape and axis == 0 else 1
+        in_front = () if several == 1 else (several,)
+        sizes = (*in_front, *shape[:axis], *shape[axis + 1 :])
+        described = (*(None for _ in in_front), *node.shape[:axis], *node.shape[axis + 1 :])
         named = tuple(
-            size if not interface.sizes or _is_told(described, nth) else f"{node.name}.{nth + (several == 1)}"
+            size
+            if not interface.sizes or _is_told(described, nth)
+            else f"{node.name}.{nth + (several == 1 and nth >= axis)}"
             for nth, size in enumerate(sizes)
         )
-        tensors.append(Output(name=node.name, datatype=_NUMBERS[node.type], shape=named, start=0, stop=prod(sizes)))
+        tensors.append(
+            Output(
+                name=node.name,
+                datatype=_NUMBERS[node.type],
+                shape=named,
+                start=0,
+                stop=prod(sizes),
+                rows_axis=axis,
+                unbatched=most == 1 and several > 1 and len(shape) > 1,
+            )
+        )
+    # Beside others, what has its rows elsewhere than in front is handed to the next call, or told of each layer.
+    tensors = [each for each in tensors if not each.rows_axis] or tensors
+    if not all(each.unbatched for each in tensors):
+        tensors = [replace(each, unbatched=False) for each in tensors]
     if not tensors:
         first = session.get_outputs()[0]
-        raise UnsupportedModel(f"its output {first.name!r} does not have a value for each row")
+        raise UnsupportedModel(
+            f"its output {first.name!r} does not have a value for each row",
+            remedy="export the model with an output of which one dimension counts the rows, as that of its input does",
+        )
     start = sum(isinstance(size, str) for each in tensors for size in each.shape)
     placed = []
     for each in tensors:
@@ -187,6 +218,27 @@ def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterfac
         tensors=tuple(placed),
         output_sizes=tuple(size for each in placed for size in each.shape if isinstance(size, str)),
     )
+
+
+def _rows_axis(shape: Sequence[int], other: Sequence[int], fewest: int, most: int) -> int | None:
+    """Return the dimension that counts the rows of an output, of one ``shape`` with the ``fewest`` rows and of the
+    ``other`` with the most. It may be the first one where that holds as many places for every row. None where no
+    dimension does."""
+    if len(shape) != len(other) or (not shape and most > 1):
+        return None
+    if most == 1:
+        return 0
+    if fewest == most:
+        of_rows = [axis for axis, size in enumerate(shape) if size == most]
+        if 0 in of_rows or (not of_rows and shape[0] >= most and shape[0] % most == 0):
+            return 0
+        return of_rows[0] if len(of_rows) == 1 else None
+    growing = [axis for axis, sizes in enumerate(zip(shape, other, strict=True)) if len(set(sizes)) > 1]
+    if len(growing) != 1:
+        return None
+    [axis] = growing
+    several = shape[axis] // fewest if axis == 0 else 1
+    return axis if several and (shape[axis], other[axis]) == (several * fewest, several * most) else None
 
 
 def _is_told(described: Sequence[Any], axis: int) -> bool:

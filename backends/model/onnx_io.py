@@ -272,6 +272,9 @@ def _values(interface: OnnxInterface, predictions: Sequence[Any], rows: int) -> 
     if interface.output_is_maps:
         return np.array([list(row.values()) for row in predictions[0]], dtype=np.float32)
     arrays = [np.asarray(output) for output in predictions]
+    for nth, tensor in enumerate(interface.tensors):  # classifiers and tables have none
+        if 0 < tensor.rows_axis < arrays[nth].ndim:
+            arrays[nth] = np.moveaxis(arrays[nth], tensor.rows_axis, 0)
     varying = _varying_sizes(interface, arrays, rows)
     side_by_side = [array.reshape(rows, -1) for array in arrays]
     values = side_by_side[0] if len(arrays) == 1 else np.concatenate(side_by_side, axis=1)
@@ -286,8 +289,10 @@ def _varying_sizes(interface: OnnxInterface, arrays: Sequence[np.ndarray], rows:
     """Return the sizes of outputs that are others in every call. Raises RowsRefused where any other is not what it
     is."""
     varying: list[int] = []
-    for tensor, array in zip(interface.tensors, arrays, strict=False):  # classifiers and tables have none
-        shape = array.shape[1:] if array.ndim == len(tensor.shape) + 1 else (len(array) // rows, *array.shape[1:])
+    for tensor, array in zip(interface.tensors, arrays, strict=False):
+        shape = array.shape[1:]
+        if 0 < array.ndim != len(tensor.shape) + 1:
+            shape = (len(array) // rows, *shape)
         fits = len(shape) == len(tensor.shape) and array.size == rows * prod(shape)
         if not fits or any(
             isinstance(size, int) and size != got for size, got in zip(tensor.shape, shape, strict=True)

@@ -132,7 +132,10 @@ class Input(Stored, frozen=True, kw_only=True):
 class Output(Stored, frozen=True, kw_only=True):
     """One output of a network: the columns [``start``, ``stop``) of a prediction, of ``datatype`` and of the shape
     (rows, *``shape``). A name in ``shape`` stands for a size that depends on those of the request. ``of_sigmoid`` says
-    that its values come out of a sigmoid: libraries make them of one half and something, and so round them as one."""
+    that its values come out of a sigmoid: libraries make them of one half and something, and so round them as one.
+
+    ``rows_axis`` is the dimension that counts the rows in what the network itself gives; predictions have it in front.
+    ``unbatched`` says that no dimension does: the network takes one row a call, and ``shape`` is all of the output."""
 
     name: str
     datatype: str
@@ -140,6 +143,8 @@ class Output(Stored, frozen=True, kw_only=True):
     start: int
     stop: int
     of_sigmoid: bool = False
+    rows_axis: int = 0
+    unbatched: bool = False
 
 
 @shown()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.backends.quality.limits import PrecisionLimits
 from servefit.backends.secret import hidden_environment
 from servefit.backends.types import Knob, KnobValue, Settings, Target
+from servefit.checks import check_local
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
 from servefit.field_types import check_types
 from servefit.profiler.defaults import MIN_COMPILING_S
@@ -268,11 +269,15 @@ def check_there(model: Any, payload: Any = None) -> None:
             "is the address of an endpoint",
             remedy="servefit load measures one that runs",
         )
+    if isinstance(model, str | PathLike):
+        check_local("model", model)
     if isinstance(model, str | PathLike) and not os.path.exists(model):  # noqa: PTH110 - whatever the path looks like
         raise CorruptModel(Path(model), "there is no such file")
     from servefit.backends.payload.bodies import Bodies
 
     payload = payload.source if isinstance(payload, Bodies) else payload
+    if isinstance(payload, str | Path):
+        check_local("payload", payload)
     if isinstance(payload, str | Path) and not os.path.exists(payload):  # noqa: PTH110
         raise PayloadMismatch(Path(payload).name, expected="a readable file", got="no such file or directory")
 

@@ -1,4 +1,4 @@
-"""Checks of numbers where they come in. Each refuses a number with a SpecError, in the same words for every field.
+"""Checks of numbers and paths where they come in. Each refuses with a SpecError, in the same words for every field.
 
 NaN, infinities and booleans are refused by all of them, and so is what is no number. Numbers as people type them, with
 a unit, are parsed and checked in ``quantities``.
@@ -6,10 +6,27 @@ a unit, are parsed and checked in ``quantities``.
 
 from __future__ import annotations
 
+import os
+import re
 from math import isfinite
 from numbers import Real
 
 from servefit.errors import SpecError
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]+:)/{1,2}(?=[^/])")
+"""The beginning of a URL: as a path it has lost one of its two slashes."""
+
+_COPYING = {"s3:": "aws s3 cp {} FILE", "gs:": "gcloud storage cp {} FILE"}
+
+
+def check_local(field: str, path: str | os.PathLike[str]) -> None:
+    """Raise SpecError for a URL, such as s3://bucket/model.onnx, in the place of a path."""
+    text = os.fspath(path)
+    if (found := _URL.match(text)) is None or os.path.exists(text):  # noqa: PTH110 - whatever the path looks like
+        return
+    url = _URL.sub(r"\1//", text, count=1)
+    copying = f": {_COPYING[found[1]].format(url)}" if found[1] in _COPYING else ""
+    raise SpecError(field, url, "is a URL, and not a path", remedy=f"copy it to a file first{copying}")
 
 
 def check_finite(field: str, value: object) -> None:

@@ -69,13 +69,26 @@ def centred(path: Path) -> Path:
     return save(path, {"x": (FLOAT, ["n", 3])}, nodes, {"y": FLOAT})
 
 
+def decibels(path: Path) -> Path:
+    """A network that cuts off what is far below the loudest row of a call."""
+    nodes = [
+        node("Abs", ["x"], ["size"]),
+        node("Log", ["size"], ["loudness"]),
+        node("ReduceMax", ["loudness"], ["loudest"], keepdims=0),
+        node("Sub", ["loudest", "range"], ["least"]),
+        node("Max", ["loudness", "least"], ["y"]),
+    ]
+    return save(path, {"x": (FLOAT, ["n", 3])}, nodes, {"y": FLOAT}, {"range": np.float32(9)})
+
+
 def layer(path: Path) -> Path:
     weights = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
     return save(path, {"x": (FLOAT, ["n", 6])}, [node("MatMul", ["x", "w"], ["y"])], {"y": FLOAT}, {"w": weights})
 
 
 @pytest.mark.parametrize(
-    ("make", "depends"), [(quantised, True), (centred, True), (layer, False), (encoder, False), (hashed, False)]
+    ("make", "depends"),
+    [(quantised, True), (centred, True), (decibels, True), (layer, False), (encoder, False), (hashed, False)],
 )
 def test_batch_dependence_is_detected_with_the_models_own_library(
     make: Callable[[Path], Path], depends: bool, tmp_path: Path

@@ -122,6 +122,18 @@ def test_an_artifact_that_is_wrong_for_single_rows_is_refused(model: Model, inst
 
 
 @pytest.mark.usefixtures("own_home")
+def test_an_artifact_that_refuses_rows_which_the_library_predicts_is_to_blame_and_not_the_rows(
+    model: Model, install: Install
+) -> None:
+    wrong(install, predicting="from servefit.errors import RowsRefused; raise RowsRefused('wrong', 'no such category')")
+    with pytest.raises(CompileFailed) as raised:
+        compile_model(model, "wrong")
+    assert str(raised.value) == (
+        "wrong: its artifact refuses rows that the model's own library predicts: no such category"
+    )
+
+
+@pytest.mark.usefixtures("own_home")
 def test_a_predictor_that_modifies_its_rows_is_refused(model: Model, install: Install) -> None:
     wrong(install, predicting="result = self.right.predict(rows); rows[0] = 0.25; return result")
     with pytest.raises(CompileFailed, match="modifies the rows"):

@@ -103,6 +103,21 @@ def test_a_probability_may_be_off_by_a_rounding_of_one() -> None:
         compare(network(), "b", small, small + 1e-7 * np.array([[0], [1]]), kinds)
 
 
+def test_small_probabilities_of_a_classifier_without_trees_may_be_off_by_a_rounding_of_one() -> None:
+    """As where all rows are far on one side of what separates the classes."""
+    for task in (Task.BINARY, Task.MULTICLASS):
+        assert agreement(network(task), [1.5e-13, 1e-20], [0, 0]).max_abs_error == pytest.approx(1.5e-13)
+        with pytest.raises(OutputMismatch):
+            agreement(network(task), [1e-6, 1e-20], [0, 0])
+    with pytest.raises(OutputMismatch):
+        agreement(network(), [1.5e-13, 1e-20], [0, 0])
+
+
+def test_infinity_is_wrong_where_an_estimator_predicts_a_number_beyond_float32() -> None:
+    with pytest.raises(OutputMismatch):
+        agreement(network(Task.REGRESSION), [1.0, -5e96], [1.0, float("-inf")])
+
+
 PACKED = replace(
     network(),
     signature=Signature(

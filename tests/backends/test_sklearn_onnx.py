@@ -14,7 +14,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, PowerTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC, OneClassSVM
 
 from servefit.backends import sklearn_onnx
@@ -26,7 +26,7 @@ from servefit.backends.onnx_native import NativePredictor
 from servefit.backends.onnx_session import open_session
 from servefit.backends.reference import reference
 from servefit.backends.types import Settings, Target
-from servefit.errors import CompileFailed
+from servefit.errors import CompileFailed, RowsRefused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +86,24 @@ def test_missing_values_are_imputed_as_scikit_learn_does(tmp_path: Path) -> None
     rows[np.arange(4), np.arange(4)] = np.nan
     expected, found = predictions(model, tmp_path, rows)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_rows_that_a_step_in_float32_cannot_compute_are_refused_and_not_answered_without_a_number(
+    tmp_path: Path,
+) -> None:
+    """PowerTransformer is written in float32, and raises numbers to a power."""
+    skewed = np.exp(ROWS[:, :2])
+    model = opened(make_pipeline(PowerTransformer(), Ridge()).fit(skewed, skewed[:, 0]), tmp_path)
+    expected = reference(model)(np.array([[-1e30, 1.0]]))
+    assert np.isfinite(expected).all()
+    assert np.abs(expected) > np.finfo(np.float32).max
+    facts = sklearn_onnx.convert(model, tmp_path, "onnxruntime")
+    predictor = NativePredictor(open_session(tmp_path / "model.onnx", Target.CPU, Settings()), facts)
+    with pytest.raises(RowsRefused) as raised:
+        predictor.predict(np.array([[1.0, 1.0], [-1e30, 1.0]]))
+    assert raised.value.status == 400
+    assert "a number is beyond what the ONNX model of this estimator computes in" in raised.value.told
+    np.testing.assert_allclose(predictor.predict(skewed), reference(model)(skewed), rtol=1e-4, atol=1e-4)
 
 
 def test_the_artifact_is_compared_with_scikit_learn_and_served(tmp_path: Path) -> None:

@@ -71,6 +71,23 @@ def test_a_model_that_is_not_there_is_refused() -> None:
         options_for(model=Path("/no/model.ubj")).deployable(quiet=True)
 
 
+@pytest.mark.parametrize("options", [{}, {"backend": "forest"}, {"trust_pickle": True}])
+def test_a_model_file_in_the_place_of_a_job_is_told_where_it_belongs(model: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(SpecError) as raised:
+        options_for(job=str(model), **options).deployable(quiet=True)
+    told = f"job: {str(model)!r} is a path, and not a job; name a model with --model {model}"
+    assert str(raised.value) == told
+
+
+def test_a_url_in_the_place_of_a_model_keeps_its_slashes() -> None:
+    with pytest.raises(SpecError) as raised:
+        options_for(model=Path("s3://bucket/model.ubj")).deployable(quiet=True)
+    assert str(raised.value) == (
+        "model: 's3://bucket/model.ubj' is a URL, and not a path; copy it to a file first: "
+        "aws s3 cp s3://bucket/model.ubj FILE"
+    )
+
+
 def test_an_unknown_job_is_refused() -> None:
     with pytest.raises(ServefitError, match="'x' is not known"):
         options_for(job="x").deployable(quiet=True)

@@ -32,6 +32,15 @@ def test_an_input_that_never_changes_is_said_once(servefit: Servefit, stream: Pa
     assert ended.status == 0, ended.stderr
 
 
+def test_what_takes_a_model_is_said_of_it_with_its_inputs(servefit: Servefit, stream: Path) -> None:
+    assert "say so: --input state=zeros" in servefit("backends", stream).stderr
+    listed = servefit("backends", stream, "--input", "state=zeros", "--format", "json").document["backends"]
+    assert next(each for each in listed if each["name"] == "onnxruntime")["takes_model"]["available"]
+    ended = servefit("backends", "--input", "state=zeros")
+    assert ended.status == 2
+    assert "name it: servefit backends MODEL" in ended.stderr
+
+
 def test_requests_of_given_sizes_are_drawn(servefit: Servefit, tmp_path: Path) -> None:
     path = texts(tmp_path / "texts.onnx")
     ended = servefit(

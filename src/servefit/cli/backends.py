@@ -7,13 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
 from servefit.cli.options import TrustCodeOption, TrustOption
 from servefit.cli.output import Format, FormatOption, emit
+from servefit.errors import SpecError
 from servefit.report.table import Table
 
 
 def backends(
     model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="Also say which take this model.")] = None,
+    inputs: InputsOption = None,
+    pad: PadOption = None,
     trust_pickle: TrustOption = False,
     trust_code: TrustCodeOption = False,
     form: FormatOption = Format.TABLE,
@@ -24,7 +28,14 @@ def backends(
     """
     from servefit.backends.model import Model
 
-    opened = None if model is None else Model.load(model, trust_pickle=trust_pickle, trust_code=trust_code)
+    said = SaidOfInputs.typed(inputs, pad=pad)
+    if model is None and (inputs or pad):
+        raise SpecError(
+            "model", None, "is missing, of which inputs are said", remedy="name it: servefit backends MODEL"
+        )
+    opened = None
+    if model is not None:
+        opened = Model.load(model, trust_pickle=trust_pickle, trust_code=trust_code, inputs=said.inputs, pad=said.pad)
     found = _backend_documents(opened)
     columns = ["backend", "version", "precision", "CPU", "CUDA"]
     columns += [] if opened is None else ["takes MODEL", "compile s"]

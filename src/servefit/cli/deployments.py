@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -125,6 +126,12 @@ _OF_MODELS = (
 """Options that are for a model alone: a job has their values already."""
 
 
+def _check_no_path(job: str) -> None:
+    """Raise SpecError for the path of a model in the place of a job."""
+    if Path(job).exists():
+        raise SpecError("job", job, "is a path, and not a job", remedy=f"name a model with --model {quote(job)}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentOptions:
     """The options of what is deployed, None where they are not given. Each field is an option of the commands."""
@@ -162,6 +169,7 @@ class DeploymentOptions:
 
         for name in _OF_MODELS:
             if (given := getattr(self, name)) not in (None, False):
+                _check_no_path(job)
                 shown = ",".join(map(shown_variable, given)) if isinstance(given, list) else str(given)
                 raise SpecError(
                     "input" if name == "inputs" else name,
@@ -170,7 +178,11 @@ class DeploymentOptions:
                     remedy="give a model with --model in place of the job to choose for yourself",
                 )
         with showing_stage(f"reading job {job}", quiet=quiet):
-            return deployable_of_job(job, storage=self.storage, allowed=self.allow_env or ())
+            try:
+                return deployable_of_job(job, storage=self.storage, allowed=self.allow_env or ())
+            except SpecError:
+                _check_no_path(job)
+                raise
 
     def _of_model(self, *, quiet: bool) -> Deployable:
         from servefit.profiler.procedures.prepare import Deployment

@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 from tests.onnx_models import FLOAT, node, save
 
+from servefit.backends.capabilities import backend
+from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.inspection import first_line, inspect
+from servefit.backends.inspection.forest import BrokenTree
 from servefit.backends.inspection.onnx_refusals import refusal
-from servefit.backends.model import Format, Task
+from servefit.backends.inspection.onnx_trees import trees_of_onnx_ml_5
+from servefit.backends.model import Format, Model, Task, TreeStructure
 from servefit.backends.model.inspection_record import Inspection
+from servefit.backends.types import Settings
 from servefit.errors import CorruptModel, UnsupportedModel
 
 
@@ -342,6 +347,14 @@ def test_what_onnx_runtime_says_is_told_without_its_own_sources(said: str, told:
     assert remedy is None or remedy in str(error.remedy)
 
 
+def test_a_pickle_of_something_else_is_told_what_it_holds_and_what_to_save(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"model": 1}))
+    with pytest.raises(UnsupportedModel, match=r"holds an object of type builtins.dict; save the xgboost") as raised:
+        inspect(path, Format.PICKLE, tmp_path)
+    assert "give a path" not in str(raised.value)
+
+
 def test_outputs_that_come_out_of_a_sigmoid_say_so(tmp_path: Path) -> None:
     nodes = [
         node("Sigmoid", ["x"], ["probabilities"]),
@@ -353,3 +366,72 @@ def test_outputs_that_come_out_of_a_sigmoid_say_so(tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", 4])}, nodes, {"text": FLOAT, "plain": FLOAT}, shape)
     outputs = inspect(path, Format.ONNX, tmp_path).signature.output_tensors
     assert {output.name: output.of_sigmoid for output in outputs} == {"text": True, "plain": False}
+
+
+def onnx_numbers(values: list[float], dtype: type) -> Any:
+    import onnx
+
+    return onnx.numpy_helper.from_array(np.array(values, dtype=dtype))
+
+
+def ensemble_of_onnx_ml_5(path: Path) -> Path:
+    """Two trees: x[0] <= 0.5, then x[1] one of 2 and 4; and x[2] < -1.25."""
+    ensemble = node(
+        "TreeEnsemble",
+        ["x"],
+        ["y"],
+        "ai.onnx.ml",
+        tree_roots=[0, 2],
+        nodes_featureids=[0, 1, 2],
+        nodes_modes=onnx_numbers([0, 6, 1], np.uint8),
+        nodes_splits=onnx_numbers([0.5, 0, -1.25], np.float32),
+        nodes_truenodeids=[1, 0, 3],
+        nodes_trueleafs=[0, 1, 1],
+        nodes_falsenodeids=[2, 1, 4],
+        nodes_falseleafs=[1, 1, 1],
+        membership_values=onnx_numbers([2, 4, np.nan], np.float32),
+        leaf_targetids=[0] * 5,
+        leaf_weights=onnx_numbers([1, 2, 3, 10, 20], np.float32),
+        n_targets=1,
+        aggregate_function=1,
+        post_transform=0,
+    )
+    return save(path, {"x": (FLOAT, ["n", 3])}, [ensemble], {"y": FLOAT}, onnx_ml=5)
+
+
+def test_the_ensemble_of_onnx_ml_5_is_one(tmp_path: Path) -> None:
+    path = ensemble_of_onnx_ml_5(tmp_path / "trees.onnx")
+    found = inspect(path, Format.ONNX, tmp_path)
+    assert found.trees == TreeStructure(
+        trees=2,
+        nodes=8,
+        max_depth=2,
+        objective="TreeEnsemble NONE",
+        booster="TreeEnsemble",
+        categorical_splits=True,
+    )
+    assert (found.signature.task, found.signature.accepts_missing) == (Task.REGRESSION, True)
+    with np.load(tmp_path / "splits.npz") as splits:
+        assert splits["split_features"].tolist() == [0, 1, 1, 2]
+        assert splits["split_thresholds"].tolist() == [0.5, 2, 4, -1.25]
+    model = Model.load(path)
+    assert not backend("openvino").supports(model).available
+    predictor = load_predictor(compile_model(model, "onnxruntime").artifact, Settings())
+    rows = np.array([[0, 4, 0], [0, 3, -2], [1, 2, np.nan]], dtype=np.float32)
+    np.testing.assert_array_equal(predictor.predict(rows), [21, 12, 23])
+
+
+@pytest.mark.parametrize("child", [0, 7])
+def test_a_tree_that_comes_back_or_points_elsewhere_is_broken(child: int) -> None:
+    numbers = {
+        "nodes_featureids": [0, 1],
+        "nodes_modes": [0, 0],
+        "nodes_splits": [0.5, 1.5],
+        "nodes_truenodeids": [1, child],
+        "nodes_trueleafs": [0, 0],
+        "nodes_falsenodeids": [0, 1],
+        "nodes_falseleafs": [1, 1],
+        "tree_roots": [0],
+    }
+    with pytest.raises(BrokenTree, match="comes back to a node" if child == 0 else "a node that it does not have"):
+        list(trees_of_onnx_ml_5(numbers))

@@ -25,6 +25,7 @@ WHISPER = json.dumps({"architectures": ["WhisperModel"], "model_type": "whisper"
 FINGERPRINT = b"\x08\xbe\x01\x10\x81\x05\x18\x98\x01\x20\x8b\x01\x28\xa4\x01\x32\x02\x08\x04\x3a\x02282"
 """Of a SavedModel: five numbers and two messages, as an ONNX model has."""
 
+T5 = json.dumps({"architectures": ["T5ForConditionalGeneration"], "model_type": "t5"})
 GPT = json.dumps({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"})
 
 
@@ -46,9 +47,22 @@ def zipped(*names: str) -> bytes:
         (SAFETENSORS, "a safetensors file", "export the whole model to ONNX"),
         (b"GGUF\x03\0\0\0", "a GGUF file", "to ONNX"),
         (b"\x1c\0\0\0TFL3\x14\0", "TensorFlow Lite", "tf2onnx"),
-        (b'<?xml version="1.0"?>\n<net name="net" version="11">', "OpenVINO", "to ONNX"),
+        (
+            b'<?xml version="1.0"?>\n<net name="net" version="11">',
+            "OpenVINO",
+            "servefit recommend model.onnx --backend openvino",
+        ),
         (b'<?xml version="1.0"?>\n<!-- made by us -->\n<PMML version="4.4">', "a PMML model", "to ONNX"),
         (b"CBM1\0\0\0\x10", "a CatBoost model", "save_model"),
+        (
+            b'{\n"features_info":{"float_features":[]}',
+            "the JSON of a CatBoost model",
+            'load_model(FILE, format="json")',
+        ),
+        (b"\x18\0\0\0ORTM\0\0", "ONNX Runtime's own format", "convert_onnx_models_to_ort"),
+        (zipped("handler.py", "model.pt", "MAR-INF/MANIFEST.json"), "TorchServe", "unzip FILE -d FOLDER"),
+        (zipped("model.ini", "domains/d000.txt", "trees/t00_000.bin"), "H2O", "onnxmltools.convert_h2o"),
+        (T5.encode(), r"\(T5ForConditionalGeneration\), an encoder and a decoder", "calls generate: code/inference.py"),
         (b"bs64\tYmluZg==", "retired in 2020", "save it as JSON"),
         (b'{"name":"tree",\n"version":"v4",\n"num_class":1}', "LightGBM's dump_model", "save_model"),
         (b'[\n  { "nodeid": 0, "depth": 0}]', "XGBoost's dump_model", "save_model"),
@@ -124,6 +138,12 @@ def test_what_is_no_model_is_called_by_its_name(content: bytes, what: str, tmp_p
         ({"saved_model.pb": b"\x08\x01\x12\x03abc", "fingerprint.pb": FINGERPRINT}, "SavedModel", "tf2onnx"),
         ({"Manifest.json": "{}", "Data/com.apple.CoreML/model.mlmodel": b"x"}, "a Core ML model", "to ONNX"),
         ({"model_index.json": "{}", "unet/config.json": CONFIG}, "Diffusers", "to ONNX"),
+        (
+            {"metadata/part-00000": '{"class":"org.apache.spark.ml.PipelineModel"}', "stages/0/data/part-0": b"PAR1"},
+            "Spark",
+            "onnxmltools.convert_sparkml",
+        ),
+        ({"config.cfg": "[nlp]", "meta.json": "{}", "vocab/strings.json": "[]"}, "spaCy", "calls spacy.load"),
         ({"one.gguf": b"GGUF\x03\0", "two.gguf": b"GGUF\x03\0", "README.md": "Hello"}, "one.gguf is a GGUF", "to ONNX"),
     ],
 )
@@ -154,3 +174,11 @@ def test_a_servable_model_beside_a_tokenizer_is_found(xgboost_ubjson: Path, tmp_
     (tmp_path / "model.bin").write_bytes(xgboost_ubjson.read_bytes())
     assert find_model(tmp_path) == tmp_path / "model.bin"
     assert model_format(tmp_path / "model.bin") is Format.XGBOOST_UBJSON
+
+
+def test_an_encoder_of_a_family_of_encoder_decoders_is_exported(tmp_path: Path) -> None:
+    for name in ("T5EncoderModel", "BartForSequenceClassification"):
+        (tmp_path / "config.json").write_text(json.dumps({"architectures": [name]}))
+        with pytest.raises(UnsupportedModel) as caught:
+            model_format(tmp_path / "config.json")
+        assert "optimum-cli export onnx" in str(caught.value.remedy)

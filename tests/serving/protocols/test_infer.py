@@ -142,8 +142,20 @@ def test_several_values_a_row_are_the_second_dimension(infer: Decode, tensor_of:
 
 
 def test_predictions_that_are_no_finite_numbers_leave_the_answer_readable(infer: Decode, tensor_of: TensorOf) -> None:
-    predictions = np.array([NAN, np.inf, 1e300, 1])
+    predictions = np.array([NAN, np.inf, -np.inf, 1])
     request = {"inputs": [tensor([1, 2, 3], [1, 3])]}
-    assert json.loads(infer(request).encode(predictions).body)["outputs"][0]["data"] == [None, None, 1e300, 1]
+    assert json.loads(infer(request).encode(predictions).body)["outputs"][0]["data"] == [None, None, None, 1]
     binary = infer({**request, "parameters": {"binary_data_output": True}}).encode(predictions)
-    np.testing.assert_array_equal(tensor_of(binary).ravel(), [NAN, np.inf, np.inf, 1])
+    np.testing.assert_array_equal(tensor_of(binary).ravel(), predictions)
+
+
+def test_a_prediction_beyond_the_datatype_of_the_answer_is_a_number_in_json_and_refused_in_binary(
+    infer: Decode,
+) -> None:
+    request = {"inputs": [tensor([1, 2, 3], [1, 3])]}
+    assert json.loads(infer(request).encode(np.array([-5e96])).body)["outputs"][0]["data"] == [-5e96]
+    binary = infer({**request, "parameters": {"binary_data_output": True}}).encode(np.array([1, -5e96]))
+    assert (binary.status, json.loads(binary.body)["error"]) == (
+        400,
+        "outputs: a prediction is beyond FP32: ask for it in JSON",
+    )

@@ -54,7 +54,7 @@ def model_metadata(config: EndpointConfig) -> Reply:
             "platform": config.artifact.backend,
             "inputs": inputs,
             "outputs": [
-                {"name": name, "datatype": datatype, "shape": [-1, *shape]}
+                {"name": name, "datatype": datatype, "shape": [*_rows_of(signature, name), *shape]}
                 for name, datatype, shape in outputs_of(signature)
             ],
         }
@@ -81,6 +81,11 @@ def outputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:
     return [(OUTPUT, datatype_of(signature.output_datatype), (signature.outputs,))]
 
 
+def _rows_of(signature: Signature, output: str) -> list[int]:
+    """Return the first dimension of an output where that counts the rows, which may be any number of them."""
+    return [] if any(each.unbatched and each.name == output for each in signature.output_tensors) else [-1]
+
+
 def _sizes(tensor: Input | Output) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else -1 for size in tensor.shape)
 
@@ -92,21 +97,27 @@ def repository_index(config: EndpointConfig) -> Reply:
 
 def model_config(config: EndpointConfig) -> Reply:
     """Return Triton's ModelConfig. Its ``max_batch_size`` is in rows, and bounds one request; ``dims`` are those of a
-    row."""
+    row. Where an output has no dimension for rows, there are no batches, and ``dims`` are all dimensions."""
     signature, artifact = config.signature, config.artifact
+    batches = not any(each.unbatched for each in signature.output_tensors)
+    rows = [] if batches else [1]
     document: dict[str, Any] = {
         "name": config.name,
         "platform": "",
         "backend": artifact.backend,
         "version_policy": {"latest": {"num_versions": 1}},
-        "max_batch_size": config.limits.rows,
+        "max_batch_size": config.limits.rows if batches else 0,
         "input": [
             # Triton has no tensor without dimensions.
-            {"name": name, "data_type": f"TYPE_{datatype}", "dims": list(shape) or [1]}
+            {"name": name, "data_type": f"TYPE_{datatype}", "dims": [*rows, *shape] or [1]}
             for name, datatype, shape in inputs_of(signature)
         ],
         "output": [
-            {"name": name, "data_type": f"TYPE_{datatype}", "dims": list(shape) or [1]}
+            {
+                "name": name,
+                "data_type": f"TYPE_{datatype}",
+                "dims": [*(rows if _rows_of(signature, name) else ()), *shape] or [1],
+            }
             for name, datatype, shape in outputs_of(signature)
         ],
         "instance_group": [

@@ -8,7 +8,7 @@ row one after the other. NPY has the only output as one array.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -56,10 +56,16 @@ def is_flat(signature: Signature) -> bool:
 
 
 def inference_answer(
-    predictions: np.ndarray, *, name: str, identifier: str | None, packing: Packing, wanted: Mapping[str, bool]
+    predictions: np.ndarray,
+    *,
+    name: str,
+    identifier: str | None,
+    packing: Packing,
+    wanted: Mapping[str, bool],
+    unbatched: Collection[str] = (),
 ) -> Reply:
     """Answer in the Open Inference Protocol with the outputs ``wanted``, which say whether they are binary. Where there
-    is only one, it may be called anything."""
+    is only one, it may be called anything. Those ``unbatched`` have no dimension for rows."""
     rows = predictions.reshape(len(predictions), -1)
     (_, sizes), *others = packing.groups(rows)
     if others:  # rows of one request are of the same sizes, but what a network finds in them may not be
@@ -70,7 +76,11 @@ def inference_answer(
         place = places.get(output) or next(iter(places.values()))
         datatype = datatype_of(place.tensor.datatype)
         block = rows[:, place.start : place.stop]
-        shape = [len(rows), *place.shape]
+        is_unbatched = place.tensor.name in unbatched
+        if is_unbatched and len(rows) > 1:
+            reason = f"inputs: the output {output!r:.60} has no dimension for rows: send one row a request"
+            return refusal(Refused(400, reason))
+        shape = list(place.shape) if is_unbatched else [len(rows), *place.shape]
         if binary:
             with np.errstate(over="ignore", invalid="ignore"):
                 content = block.astype(DTYPES[datatype]).tobytes()

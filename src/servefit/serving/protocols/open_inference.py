@@ -28,6 +28,7 @@ from servefit.serving.protocols.metadata import OUTPUT, outputs_of
 from servefit.serving.protocols.network_outputs import InferReply, OutputTensor, inference_answer
 from servefit.serving.protocols.opaque_bodies import refuse_tensors
 from servefit.serving.protocols.tensors import InputTensor, TensorParameters, rows_of_raw, rows_of_tensors
+from servefit.serving.replying import refusal
 from servefit.serving.routing import VERSION
 from servefit.serving.rows import (
     JSON_MARKS,
@@ -192,7 +193,14 @@ def _answer(config: EndpointConfig, identifier: str | None, wanted: Mapping[str,
     signature = config.signature
     if signature.output_tensors:
         packing = signature.output_packing
-        return partial(inference_answer, name=config.name, identifier=identifier, packing=packing, wanted=dict(wanted))
+        return partial(
+            inference_answer,
+            name=config.name,
+            identifier=identifier,
+            packing=packing,
+            wanted=dict(wanted),
+            unbatched=tuple(each.name for each in signature.output_tensors if each.unbatched),
+        )
     answer = _binary_answer if wanted[OUTPUT] else _json_answer
     return partial(answer, name=config.name, identifier=identifier, datatype=_datatype(config))
 
@@ -207,8 +215,11 @@ def _json_answer(predictions: np.ndarray, *, name: str, identifier: str | None, 
 
 
 def _binary_answer(predictions: np.ndarray, *, name: str, identifier: str | None, datatype: str) -> Reply:
-    with np.errstate(over="ignore"):
-        content = predictions.astype(DTYPES[datatype], copy=False).tobytes()
+    try:
+        with np.errstate(over="raise"):
+            content = predictions.astype(DTYPES[datatype], copy=False).tobytes()
+    except FloatingPointError:
+        return refusal(Refused(400, f"outputs: a prediction is beyond {datatype}: ask for it in JSON"))
     tensor = OutputTensor(OUTPUT, datatype, _shape(predictions), parameters=TensorParameters(len(content)))
     document = _ENCODER.encode(InferReply(name, VERSION, [tensor], identifier))
     length = ((b"inference-header-content-length", b"%d" % len(document)),)
