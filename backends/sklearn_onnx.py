@@ -44,8 +44,9 @@ DATATYPES = ("float64", "float32")
 """Of the numbers in the ONNX model, in the order in which they are tried. Estimators compute in float64, of which
 skl2onnx and ONNX Runtime lack some operators."""
 
-_ROWS = 256
-"""On which a converted estimator is compared before verification does. Chosen, not measured."""
+_ROWS = {"float64": 256, "float32": 1024}
+"""On which a converted estimator is compared before verification does: more where numbers are rounded. Chosen, not
+measured."""
 
 _OUTPUT_OF = {"predict_proba": 1, "decision_function": 1, "predict": 0}
 """Which output of a converted estimator is the prediction: the first is what ``predict`` gives, the second, where there
@@ -89,51 +90,58 @@ def converter() -> str:
 
 def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     """Write the estimator into ``workdir`` as model.onnx; give the facts that ``onnx_native`` needs. Raises
-    CompileFailed with skl2onnx's own reason."""
+    CompileFailed with skl2onnx's own reason.
+
+    What comes before trees is held against what scikit-learn's own steps give: one rounding may be another leaf, which
+    few rows show."""
+    from servefit.backends.pipeline_steps import check_steps, decides_by_thresholds
+
     estimator, signature = unpickled(model), model.signature
     method = prediction_method(estimator, signature.task)
     file = workdir / "model.onnx"
     facts: Mapping[str, Any] | None = None
-    refused: CompileFailed | None = None
+    refused: CompileFailed | OutputMismatch | None = None
     for floats in DATATYPES:
         try:
             interface = write_onnx(estimator, signature, file, backend, method=method, floats=floats)
-        except CompileFailed as error:
-            refused = refused or error
-            continue
-        facts = replace(
-            interface,
-            classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
-            second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
-        ).to_facts()
-        if _agrees(model, file, facts):
-            return facts
+            if floats == "float32" and decides_by_thresholds(estimator):
+                check_steps(model, workdir, backend, floats=floats)
+            facts = replace(
+                interface,
+                classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
+                second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
+            ).to_facts()
+            if _answers(model, file, facts, backend, rows=_ROWS[floats]):
+                return facts
+        except (CompileFailed, OutputMismatch) as error:
+            refused = error
+    if refused is not None:
+        raise refused
     if facts is None:
-        raise refused or CompileFailed(backend, "skl2onnx writes nothing")
-    return facts  # verification tells by how much it is wrong
+        raise CompileFailed(backend, "skl2onnx writes nothing")
+    return facts  # verification tells what is refused
 
 
-def _agrees(model: Model, file: Path, facts: Mapping[str, Any]) -> bool:
-    """Return whether the ONNX model in ``file`` predicts hard rows as the estimator does. Where the estimator does not
-    take these, that is for verification to tell."""
+def _answers(model: Model, file: Path, facts: Mapping[str, Any], backend: str, *, rows: int) -> bool:
+    """Return whether the ONNX model in ``file`` takes hard rows. Where the estimator does not take these, that is for
+    verification to tell. Raises OutputMismatch where it predicts them otherwise than the estimator."""
     from servefit.backends.onnx_native import NativePredictor
     from servefit.backends.onnx_session import open_session
     from servefit.backends.reference import reference
 
-    rows = parity_rows(model, count=_ROWS)
+    drawn = parity_rows(model, count=rows)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # rows without the names of their columns
-            expected = reference(model)(rows)
+            expected = reference(model)(drawn)
     except RowsRefused:
         return True
+    predictor = NativePredictor(open_session(file, Target.CPU, Settings(threads=1)), facts)
     try:
-        got = NativePredictor(open_session(file, Target.CPU, Settings(threads=1)), facts).predict(
-            model.signature.as_rows(rows)
-        )
-        compare(model, "onnxruntime", expected, got, np.full(len(rows), "drawn rows"))
-    except (OutputMismatch, RowsRefused):
+        got = predictor.predict(model.signature.as_rows(drawn))
+    except RowsRefused:
         return False
+    compare(model, backend, expected, got, np.full(len(drawn), "drawn rows"))
     return True
 
 
