@@ -71,17 +71,23 @@ def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any],
 
 
 def decides_by_thresholds(estimator: Any) -> bool:
-    """Return whether it is a pipeline in which trees or neighbours come last, so that a rounding of what the steps give
-    may change a prediction by a leaf."""
-    steps: list[tuple[str, Any]] = getattr(estimator, "steps", [])
-    return len(steps) > 1 and type(steps[-1][1]).__module__.startswith(_OF_THRESHOLDS)
+    """Return whether it is of trees or neighbours, or ends in them, so that a rounding of what it is given may change a
+    prediction by a leaf."""
+    return type(_steps(estimator)[-1]).__module__.startswith(_OF_THRESHOLDS)
+
+
+def _steps(estimator: Any) -> list[Any]:
+    return [step for _, step in getattr(estimator, "steps", [("", estimator)])]
 
 
 def check_steps(model: Model, workdir: Path, backend: str, *, floats: str) -> None:
-    """Raise CompileFailed where the steps before the last give other numbers as an ONNX model of ``floats``."""
+    """Raise CompileFailed where the steps before the last, if there are some, give other numbers as an ONNX model of
+    ``floats``."""
     from servefit.backends.inspection.pickled import inspect_pickle
 
     pipeline = unpickled(model)
+    if len(_steps(pipeline)) == 1:
+        return
     with tempfile.TemporaryDirectory(dir=workdir) as folder:
         file = Path(folder) / "model.pkl"
         file.write_bytes(pickle.dumps(pipeline.steps[-1][1]))

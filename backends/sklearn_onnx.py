@@ -44,9 +44,9 @@ DATATYPES = ("float64", "float32")
 """Of the numbers in the ONNX model, in the order in which they are tried. Estimators compute in float64, of which
 skl2onnx and ONNX Runtime lack some operators."""
 
-_ROWS = {"float64": 256, "float32": 1024}
-"""On which a converted estimator is compared before verification does: more where numbers are rounded. Chosen, not
-measured."""
+_ROWS, _ROWS_ROUNDED = 256, 1024
+"""On which a converted estimator is compared before verification does: more where numbers are rounded before trees or
+neighbours. Chosen, not measured."""
 
 _OUTPUT_OF = {"predict_proba": 1, "decision_function": 1, "predict": 0}
 """Which output of a converted estimator is the prediction: the first is what ``predict`` gives, the second, where there
@@ -104,14 +104,15 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     for floats in DATATYPES:
         try:
             interface = write_onnx(estimator, signature, file, backend, method=method, floats=floats)
-            if floats == "float32" and decides_by_thresholds(estimator):
+            rounded = floats == "float32" and decides_by_thresholds(estimator)
+            if rounded:
                 check_steps(model, workdir, backend, floats=floats)
             facts = replace(
                 interface,
                 classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
                 second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
             ).to_facts()
-            if _answers(model, file, facts, backend, rows=_ROWS[floats]):
+            if _answers(model, file, facts, backend, rows=_ROWS_ROUNDED if rounded else _ROWS):
                 return facts
         except (CompileFailed, OutputMismatch) as error:
             refused = error
