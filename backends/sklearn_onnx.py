@@ -20,16 +20,13 @@ import numpy as np
 from servefit.backends.model.onnx_io import OnnxInterface
 from servefit.backends.model.sklearn_columns import Column, is_missing
 from servefit.backends.model.sklearn_frames import Frame, frame_of
-from servefit.backends.model.sklearn_io import prediction_method
 from servefit.backends.model.sklearn_steps import rename_columns
 from servefit.backends.model.texts import TEXT
-from servefit.backends.model.types import Input, Library, Task
+from servefit.backends.model.types import Input, Library
 from servefit.backends.onnx_gathering import Place, gathered
-from servefit.backends.parity import compare
-from servefit.backends.rows import parity_rows
-from servefit.backends.trees import readable, unpickled
+from servefit.backends.trees import readable
 from servefit.backends.types import Availability, Settings, Target
-from servefit.errors import CompileFailed, OutputMismatch, RowsRefused
+from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,10 +40,6 @@ _INPUT = "X"
 DATATYPES = ("float64", "float32")
 """Of the numbers in the ONNX model, in the order in which they are tried. Estimators compute in float64, of which
 skl2onnx and ONNX Runtime lack some operators."""
-
-_ROWS, _ROWS_ROUNDED = 256, 1024
-"""On which a converted estimator is compared before verification does: more where numbers are rounded before trees or
-neighbours. Chosen, not measured."""
 
 _OUTPUT_OF = {"predict_proba": 1, "decision_function": 1, "predict": 0}
 """Which output of a converted estimator is the prediction: the first is what ``predict`` gives, the second, where there
@@ -86,64 +79,6 @@ def convertible(model: Model) -> Availability:
 def converter() -> str:
     """Return the name and the version of what converts."""
     return f"skl2onnx {version('skl2onnx')}" if find_spec("skl2onnx") else "no skl2onnx"
-
-
-def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
-    """Write the estimator into ``workdir`` as model.onnx; give the facts that ``onnx_native`` needs. Raises
-    CompileFailed with skl2onnx's own reason.
-
-    What comes before trees is held against what scikit-learn's own steps give: one rounding may be another leaf, which
-    few rows show."""
-    from servefit.backends.pipeline_steps import check_steps, decides_by_thresholds
-
-    estimator, signature = unpickled(model), model.signature
-    method = prediction_method(estimator, signature.task)
-    file = workdir / "model.onnx"
-    facts: Mapping[str, Any] | None = None
-    refused: CompileFailed | OutputMismatch | None = None
-    for floats in DATATYPES:
-        try:
-            interface = write_onnx(estimator, signature, file, backend, method=method, floats=floats)
-            rounded = floats == "float32" and decides_by_thresholds(estimator)
-            if rounded:
-                check_steps(model, workdir, backend, floats=floats)
-            facts = replace(
-                interface,
-                classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
-                second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
-            ).to_facts()
-            if _answers(model, file, facts, backend, rows=_ROWS_ROUNDED if rounded else _ROWS):
-                return facts
-        except (CompileFailed, OutputMismatch) as error:
-            refused = error
-    if refused is not None:
-        raise refused
-    if facts is None:
-        raise CompileFailed(backend, "skl2onnx writes nothing")
-    return facts  # verification tells what is refused
-
-
-def _answers(model: Model, file: Path, facts: Mapping[str, Any], backend: str, *, rows: int) -> bool:
-    """Return whether the ONNX model in ``file`` takes hard rows. Where the estimator does not take these, that is for
-    verification to tell. Raises OutputMismatch where it predicts them otherwise than the estimator."""
-    from servefit.backends.onnx_native import NativePredictor
-    from servefit.backends.onnx_session import open_session
-    from servefit.backends.reference import reference
-
-    drawn = parity_rows(model, count=rows)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # rows without the names of their columns
-            expected = reference(model)(drawn)
-    except RowsRefused:
-        return True
-    predictor = NativePredictor(open_session(file, Target.CPU, Settings(threads=1)), facts)
-    try:
-        got = predictor.predict(model.signature.as_rows(drawn))
-    except RowsRefused:
-        return False
-    compare(model, backend, expected, got, np.full(len(drawn), "drawn rows"))
-    return True
 
 
 def write_onnx(
