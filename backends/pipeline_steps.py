@@ -6,8 +6,9 @@ what is made for them.
 from __future__ import annotations
 
 import pickle
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from servefit.backends.rows import parity_rows, synthetic_rows
 from servefit.backends.sklearn_onnx import DATATYPES, write_onnx
 from servefit.backends.trees import read_trees, unpickled
 from servefit.backends.types import Predictor, Settings, Target
-from servefit.errors import CompileFailed
+from servefit.errors import CompileFailed, RowsRefused
 
 if TYPE_CHECKING:
     import treelite
@@ -34,6 +35,8 @@ _ROWS = 256
 """On which the steps are compared: as many as predictions of estimators are."""
 _ROUNDING = 1e-13
 """Some hundred roundings of float64, as a share: sums over the columns of a table have no more. Chosen."""
+_OF_THRESHOLDS = ("sklearn.ensemble.", "sklearn.tree.", "sklearn.neighbors.")
+"""Modules of estimators whose predictions jump."""
 _ROUNDING_OF_WEIGHTS = 1e-5
 """Some dozens of float32. Chosen."""
 
@@ -67,12 +70,41 @@ def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any],
     return interface.to_facts(), alone, read_trees(alone, backend)
 
 
-def _written(steps: Any, model: Model, ensemble: Signature, file: Path, backend: str) -> OnnxInterface:
-    """Write ``steps``, whose numbers are float64 where skl2onnx writes them so. Raises CompileFailed."""
+def decides_by_thresholds(estimator: Any) -> bool:
+    """Return whether it is of trees or neighbours, or ends in them, so that a rounding of what it is given may change a
+    prediction by a leaf."""
+    return type(_steps(estimator)[-1]).__module__.startswith(_OF_THRESHOLDS)
+
+
+def _steps(estimator: Any) -> list[Any]:
+    return [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+
+
+def check_steps(model: Model, workdir: Path, backend: str, *, floats: str) -> None:
+    """Raise CompileFailed where the steps before the last, if there are some, give other numbers as an ONNX model of
+    ``floats``."""
+    from servefit.backends.inspection.pickled import inspect_pickle
+
+    pipeline = unpickled(model)
+    if len(_steps(pipeline)) == 1:
+        return
+    with tempfile.TemporaryDirectory(dir=workdir) as folder:
+        file = Path(folder) / "model.pkl"
+        file.write_bytes(pickle.dumps(pipeline.steps[-1][1]))
+        last = inspect_pickle(file, Path(folder)).signature
+        _written(pipeline[:-1], model, last, Path(folder) / _FILE, backend, (floats,))
+
+
+def _written(
+    steps: Any, model: Model, ensemble: Signature, file: Path, backend: str, datatypes: Sequence[str] = DATATYPES
+) -> OnnxInterface:
+    """Write ``steps``, whose numbers are of the first of ``datatypes`` that skl2onnx writes rightly. Raises
+    CompileFailed."""
+    from servefit.backends.onnx_native import refusing
     from servefit.backends.onnx_session import open_session
 
     refused: CompileFailed | None = None
-    for floats in DATATYPES:
+    for floats in datatypes:
         try:
             interface = write_onnx(steps, model.signature, file, backend, method="transform", floats=floats)
         except CompileFailed as error:
@@ -80,8 +112,18 @@ def _written(steps: Any, model: Model, ensemble: Signature, file: Path, backend:
             continue
         rows, expected = _transformed(steps, model)
         session = open_session(file, Target.CPU, Settings(threads=1))
-        got = predict(session, interface, model.signature.as_rows(rows)).reshape(expected.shape)
-        if _same(ensemble.as_rows(got.astype(np.float64)), ensemble.as_rows(expected), _weights_of_words(steps)):
+        written = refusing(partial(predict, session, interface), backend)
+        try:
+            got = written(model.signature.as_rows(rows)).reshape(len(rows), -1)
+        except RowsRefused as error:
+            refused = refused or CompileFailed(
+                backend, f"the steps before the trees, as skl2onnx writes them: {error.reason}"
+            )
+            continue
+        if got.shape != expected.shape:
+            columns = f"{got.shape[1]} columns instead of {expected.shape[1]}"
+            refused = refused or CompileFailed(backend, f"of the steps before the trees, skl2onnx writes {columns}")
+        elif _same(ensemble.as_rows(got.astype(np.float64)), ensemble.as_rows(expected), _weights_of_words(steps)):
             return interface
     raise refused or CompileFailed(backend, "skl2onnx rounds what the steps before the trees give")
 

@@ -20,17 +20,13 @@ import numpy as np
 from servefit.backends.model.onnx_io import OnnxInterface
 from servefit.backends.model.sklearn_columns import Column, is_missing
 from servefit.backends.model.sklearn_frames import Frame, frame_of
-from servefit.backends.model.sklearn_io import prediction_method
 from servefit.backends.model.sklearn_steps import rename_columns
 from servefit.backends.model.texts import TEXT
-from servefit.backends.model.types import Input, Library, Task
+from servefit.backends.model.types import Input, Library
 from servefit.backends.onnx_gathering import Place, gathered
-from servefit.backends.onnx_native import FINITE
-from servefit.backends.parity import compare
-from servefit.backends.rows import parity_rows
-from servefit.backends.trees import readable, unpickled
+from servefit.backends.trees import readable
 from servefit.backends.types import Availability, Settings, Target
-from servefit.errors import CompileFailed, OutputMismatch, RowsRefused
+from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,9 +40,6 @@ _INPUT = "X"
 DATATYPES = ("float64", "float32")
 """Of the numbers in the ONNX model, in the order in which they are tried. Estimators compute in float64, of which
 skl2onnx and ONNX Runtime lack some operators."""
-
-_ROWS = 256
-"""On which a converted estimator is compared before verification does. Chosen, not measured."""
 
 _OUTPUT_OF = {"predict_proba": 1, "decision_function": 1, "predict": 0}
 """Which output of a converted estimator is the prediction: the first is what ``predict`` gives, the second, where there
@@ -86,57 +79,6 @@ def convertible(model: Model) -> Availability:
 def converter() -> str:
     """Return the name and the version of what converts."""
     return f"skl2onnx {version('skl2onnx')}" if find_spec("skl2onnx") else "no skl2onnx"
-
-
-def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
-    """Write the estimator into ``workdir`` as model.onnx; give the facts that ``onnx_native`` needs. Raises
-    CompileFailed with skl2onnx's own reason."""
-    estimator, signature = unpickled(model), model.signature
-    method = prediction_method(estimator, signature.task)
-    file = workdir / "model.onnx"
-    facts: Mapping[str, Any] | None = None
-    refused: CompileFailed | None = None
-    for floats in DATATYPES:
-        try:
-            interface = write_onnx(estimator, signature, file, backend, method=method, floats=floats)
-        except CompileFailed as error:
-            refused = refused or error
-            continue
-        interface = replace(
-            interface,
-            classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
-            second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
-        )
-        facts = {**interface.to_facts(), FINITE: True}
-        if _agrees(model, file, facts):
-            return facts
-    if facts is None:
-        raise refused or CompileFailed(backend, "skl2onnx writes nothing")
-    return facts  # verification tells by how much it is wrong
-
-
-def _agrees(model: Model, file: Path, facts: Mapping[str, Any]) -> bool:
-    """Return whether the ONNX model in ``file`` predicts hard rows as the estimator does. Where the estimator does not
-    take these, that is for verification to tell."""
-    from servefit.backends.onnx_native import NativePredictor
-    from servefit.backends.onnx_session import open_session
-    from servefit.backends.reference import reference
-
-    rows = parity_rows(model, count=_ROWS)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # rows without the names of their columns
-            expected = reference(model)(rows)
-    except RowsRefused:
-        return True
-    try:
-        got = NativePredictor(open_session(file, Target.CPU, Settings(threads=1)), facts).predict(
-            model.signature.as_rows(rows)
-        )
-        compare(model, "onnxruntime", expected, got, np.full(len(rows), "drawn rows"))
-    except (OutputMismatch, RowsRefused):
-        return False
-    return True
 
 
 def write_onnx(

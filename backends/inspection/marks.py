@@ -1,6 +1,7 @@
 """The values at which the predictions of a fitted scikit-learn estimator change, or that are usual, by column of its
-rows: the thresholds of trees, the edges of bins, and what scalers call the middle and the spread. ``rows`` draws hard
-rows around them. An estimator of which nothing is known has none. Runs in the inspection's child process.
+rows: the thresholds of trees, the edges of bins, what scalers and components call the middle and the spread, and rows
+of the training that are kept. ``rows`` draws hard rows around them. An estimator of which nothing is known has none.
+Runs in the inspection's child process.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from servefit.backends.model.sklearn_steps import is_dropped, names_of, position
 
 Marks = dict[int, np.ndarray]
 """Values by the number of the column."""
+
+_KEPT_ROWS = ("_fit_X", "X_train_", "X_fit_", "support_vectors_", "cluster_centers_", "theta_", "means_")
+"""Attributes of estimators that are rows of the training, or means of some: of neighbours, Gaussian processes, kernels,
+support vectors, clusters, and classes."""
 
 _SPREADS = np.linspace(-2.5, 2.5, 11)
 """What scalers make of usual values: some times the spread of a column to either side of its middle."""
@@ -60,7 +65,7 @@ def _marks(step: Any, width: int) -> Marks:
         return _of_pipeline([each for _, each in step.steps], width)
     if hasattr(step, "transformers_"):
         return _of_columns(step)
-    found = _joined([_of_step(step), *(_marks(each, width) for each in _sub_estimators(step))])
+    found = _joined([_of_step(step), *(_marks(each, width) for each in _sub_estimators(step, width))])
     if type(step).__name__ in _BY_COLUMN:
         usual = dict.fromkeys(range(width), _SPREADS)
         found = _joined([found, _taken_back(step, usual, width)])
@@ -102,6 +107,9 @@ def _taken_back(step: Any, marks: Marks, width: int) -> Marks:
         return {kept[column]: values for column, values in marks.items()}
     if hasattr(step, "output_indices_"):
         return _taken_back_through_columns(step, marks)
+    # A tree that parts missing values from all others has an infinite threshold, which no scaler takes.
+    marks = {column: values[np.isfinite(values)] for column, values in marks.items()}
+    marks = {column: values for column, values in marks.items() if len(values)}
     most = max(map(len, marks.values()), default=0)
     if not most:
         return {}
@@ -158,19 +166,24 @@ def _transformers(step: Any) -> Iterator[tuple[str, Any, list[int]]]:
             yield name, transformer, positions_of(chosen, names, step.n_features_in_)
 
 
-def _sub_estimators(step: Any) -> Iterator[Any]:
-    """Yield the estimators that an ensemble asks about the rows that it takes itself."""
+def _sub_estimators(step: Any, width: int) -> Iterator[Any]:
+    """Yield the fitted estimators that an ensemble asks about the ``width`` columns of the rows that it takes."""
     if getattr(step, "estimators_features_", None) is not None and getattr(step, "max_features", 1.0) != 1.0:
         return  # each has columns of its own
-    listed = getattr(step, "estimators_", ())
-    for each in np.asarray(listed, dtype=object).reshape(-1).tolist():
-        if not isinstance(each, str) and each is not None:
-            yield each
-    for calibrated in getattr(step, "calibrated_classifiers_", ()):
-        yield calibrated.estimator
-    for name in ("estimator_", "regressor_"):
-        if hasattr(step, name):
-            yield getattr(step, name)
+    found = list(_each_of(getattr(step, "estimators_", ())))
+    found += [calibrated.estimator for calibrated in getattr(step, "calibrated_classifiers_", ())]
+    found += [getattr(step, name) for name in ("estimator_", "regressor_") if hasattr(step, name)]
+    # What an ensemble is made of, before it is fitted, knows no columns; a link of a chain takes others too.
+    yield from (each for each in found if getattr(each, "n_features_in_", None) == width)
+
+
+def _each_of(listed: Any) -> Iterator[Any]:
+    """Yield the estimators in lists of lists. A pipeline and a forest are no list, though they have a length."""
+    if isinstance(listed, list | tuple | np.ndarray):
+        for each in listed:
+            yield from _each_of(each)
+    else:
+        yield listed
 
 
 def _of_step(step: Any) -> Marks:
@@ -186,6 +199,13 @@ def _of_step(step: Any) -> Marks:
         return {column: np.asarray(edges, dtype=np.float64) for column, edges in enumerate(step.bin_edges_)}
     if hasattr(step, "quantiles_"):
         return dict(enumerate(np.asarray(step.quantiles_, dtype=np.float64).T))
+    if hasattr(step, "get_covariance") and hasattr(step, "mean_"):  # of components
+        spread = np.sqrt(np.diagonal(step.get_covariance()))
+        return dict(enumerate((step.mean_ + np.outer(_SPREADS, spread)).T))
+    for name in _KEPT_ROWS:
+        kept = getattr(step, name, None)
+        if isinstance(kept, np.ndarray) and kept.ndim == 2 and kept.dtype.kind == "f":
+            return dict(enumerate(kept.T))
     if type(step).__name__ == "Binarizer":
         return dict.fromkeys(range(step.n_features_in_), np.array([step.threshold], dtype=np.float64))
     return {}

@@ -8,13 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (
+    AdaBoostRegressor,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     IsolationForest,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -101,6 +105,24 @@ def test_steps_that_skl2onnx_does_not_convert_are_a_compilation_that_failed(tmp_
     )
     with pytest.raises(CompileFailed, match="skl2onnx does not convert it"):
         predictor(model, "forest")
+
+
+def test_steps_of_which_columns_are_lost_are_a_compilation_that_failed(tmp_path: Path) -> None:
+    # skl2onnx writes no indicator of missing values; values of whole numbers are float32 as they are.
+    rows = np.where(np.random.default_rng(0).random(NUMBERS.shape) < 0.2, np.nan, NUMBERS)
+    model = opened(
+        make_pipeline(SimpleImputer(add_indicator=True), RandomForestClassifier(5)).fit(rows, TARGET), tmp_path
+    )
+    with pytest.raises(CompileFailed):
+        predictor(model, "forest")
+
+
+@pytest.mark.parametrize("last", [RandomForestRegressor(10, random_state=0), AdaBoostRegressor(n_estimators=5)])
+def test_trees_behind_steps_that_are_rounded_to_float32_are_not_served(last: Any, tmp_path: Path) -> None:
+    places = (45 + np.random.default_rng(0).random((600, 3)) / 100).round(7)
+    model = opened(make_pipeline(PCA(2), last).fit(places, places @ [1, 1, -2]), tmp_path)
+    with pytest.raises(CompileFailed, match="skl2onnx rounds what the steps before the trees give"):
+        predictor(model, "onnxruntime")
 
 
 def test_a_pipeline_without_trees_is_none_of_its_models(tmp_path: Path) -> None:

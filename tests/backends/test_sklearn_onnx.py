@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, PowerTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC, OneClassSVM
 
-from servefit.backends import sklearn_onnx
+from servefit.backends import sklearn_datatypes, sklearn_onnx
 from servefit.backends.capabilities import backend
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.inspection import inspect
@@ -66,7 +66,7 @@ def opened(estimator: Any, folder: Path) -> Model:
 
 def predictions(model: Model, folder: Path, rows: np.ndarray = ROWS) -> tuple[np.ndarray, np.ndarray]:
     """What scikit-learn says, and what ONNX Runtime does."""
-    facts = sklearn_onnx.convert(model, folder, "onnxruntime")
+    facts = sklearn_datatypes.convert(model, folder, "onnxruntime")
     session = open_session(folder / "model.onnx", Target.CPU, Settings())
     return reference(model)(rows), NativePredictor(session, facts).predict(rows)
 
@@ -119,7 +119,7 @@ def test_what_skl2onnx_does_not_know_is_a_compilation_that_failed(tmp_path: Path
     model = opened(EllipticEnvelope().fit(ROWS), tmp_path)
     assert model.signature.task is Task.OUTLIER
     with pytest.raises(CompileFailed, match="skl2onnx does not convert it: Unable to find a shape calculator"):
-        sklearn_onnx.convert(model, tmp_path, "onnxruntime")
+        sklearn_datatypes.convert(model, tmp_path, "onnxruntime")
 
 
 def test_without_skl2onnx_the_remedy_is_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ MODELS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "bins": (lambda: make_pipeline(KBinsDiscretizer(6, encode="onehot-dense"), Ridge()), {"sklearn"}),
     "neighbours of quantiles": (
         lambda: make_pipeline(QuantileTransformer(n_quantiles=50), KNeighborsRegressor()),
-        {"sklearn", "onnxruntime"},
+        {"sklearn"},
     ),
     "scaled regression": (lambda: make_pipeline(StandardScaler(), Ridge()), {"sklearn", "onnxruntime"}),
     "stacked": (

@@ -6,10 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor, VotingRegressor
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    BaggingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+    VotingRegressor,
+)
 from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
+from sklearn.multioutput import RegressorChain
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     Binarizer,
@@ -21,6 +29,7 @@ from sklearn.preprocessing import (
     QuantileTransformer,
     StandardScaler,
 )
+from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
 
 from servefit.backends.inspection.marks import as_splits, marks_of
@@ -64,12 +73,35 @@ def test_thresholds_behind_scalers_are_told_as_values_of_requests(steps: tuple[o
         assert np.abs(scaled - threshold).min() < 1e-6 * max(1, abs(threshold))
 
 
+def test_a_test_of_what_is_missing_behind_a_scaler_has_no_mark() -> None:
+    rows = ROWS.copy()
+    rows[::3, 0] = np.nan
+    trees = HistGradientBoostingRegressor(max_iter=3).fit(rows, np.isnan(rows[:, 0]))
+    nodes = np.concatenate([tree.nodes for [tree] in trees._predictors])
+    assert np.isinf(nodes["num_threshold"]).any()
+    for scaler in (StandardScaler(), MinMaxScaler(), QuantileTransformer(n_quantiles=20)):
+        marks = marks_of(make_pipeline(scaler, trees).fit(rows, np.isnan(rows[:, 0])), 3)
+        assert sorted(marks) == [0, 1, 2]
+        assert all(np.isfinite(values).all() for values in marks.values())
+
+
 def test_scalers_tell_what_is_usual() -> None:
     for scaler in (StandardScaler(), PowerTransformer(), QuantileTransformer(n_quantiles=20)):
         marks = marks_of(make_pipeline(scaler, Ridge()).fit(ROWS, VALUES), 3)
         assert sorted(marks) == [0, 1, 2]
         assert abs(np.median(marks[1]) - 50) < 10
         assert 0 < np.ptp(marks[1]) < 200
+
+
+@pytest.mark.parametrize("kind", [PCA(2), KNeighborsRegressor(), SVR()], ids=lambda kind: type(kind).__name__)
+def test_marks_lie_where_the_rows_of_the_training_do(kind: object) -> None:
+    dates = 1.7e9 + ROWS * 1e4
+    last = () if hasattr(kind, "predict") else (Ridge(),)
+    marks = marks_of(make_pipeline(kind, *last).fit(dates, VALUES), 3)
+    assert sorted(marks) == [0, 1, 2]
+    for column, values in marks.items():
+        assert abs(np.median(values) - np.median(dates[:, column])) < np.ptp(dates[:, column])
+        assert 0 < np.ptp(values) < 3 * np.ptp(dates[:, column])
 
 
 def test_edges_of_bins_and_limits_are_marks() -> None:
@@ -108,6 +140,21 @@ def test_ensembles_of_estimators_have_the_marks_of_all() -> None:
     both = VotingRegressor([("line", Ridge()), ("trees", RandomForestRegressor(3, max_depth=2))]).fit(ROWS, VALUES)
     wanted = {value for tree in both.estimators_[1].estimators_ for value in thresholds(tree, 0)}
     assert wanted <= set(marks_of(both, 3)[0].tolist())
+
+
+def test_pipelines_of_an_ensemble_are_taken_whole() -> None:
+    bag = BaggingRegressor(make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=3)), 3, random_state=0)
+    bag.fit(ROWS, VALUES)
+    marks = marks_of(bag, 3)
+    for pipeline in bag.estimators_:
+        scaler = pipeline[0]
+        for value in thresholds(pipeline[-1], 0) * scaler.scale_[0] + scaler.mean_[0]:
+            assert np.abs(marks[0] - value).min() < 1e-9
+
+
+def test_a_link_of_a_chain_that_takes_predictions_too_has_no_marks() -> None:
+    chain = RegressorChain(make_pipeline(StandardScaler(), Ridge())).fit(ROWS, ROWS[:, :2])
+    assert sorted(marks_of(chain, 3)) == [0, 1, 2]
 
 
 def test_what_is_not_known_has_no_marks() -> None:
