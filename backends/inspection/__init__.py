@@ -72,5 +72,7 @@ def first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     line = re.sub(r"^\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", text.splitlines()[0])
     if line.endswith("std::bad_alloc"):
-        return "it asks for more memory than there is"
+        return "it is damaged or cut off, or needs more memory than there is"
+    if line.startswith("Check failed: beg <= size_"):  # of XGBoost, for a binary file
+        return "it is damaged or cut off"
     return line[:300].rstrip(" .:")

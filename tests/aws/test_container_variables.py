@@ -88,6 +88,11 @@ def test_no_variable_becomes_an_option_that_nobody_meant(name: str, value: str) 
         refuse_variables(of_model(name, value), ())
 
 
+@pytest.mark.parametrize("name", ["Environment", "CategoricalParameterRanges"])
+def test_metadata_of_the_name_of_variables_is_no_variable(name: str) -> None:
+    refuse_variables({"CustomerMetadataProperties": {name: "a text"}}, ())
+
+
 def test_what_tells_a_container_where_its_script_is_reaches_no_process() -> None:
     told = {"SAGEMAKER_PROGRAM": "/tmp/x.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/k", "SAGEMAKER_REGION": "eu-1"}
     refuse_variables({"PrimaryContainer": {"Environment": told}}, ())

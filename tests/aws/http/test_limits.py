@@ -93,11 +93,36 @@ def test_a_head_has_a_limit_and_one_that_is_within_it_is_taken(size: int, status
         assert received(connection).startswith(b"HTTP/1.1 " + status)
 
 
-def test_a_head_of_many_lines_is_bounded_as_one_of_a_long_line_is() -> None:
+@pytest.mark.parametrize(("lines", "status"), [(200, b"200"), (300, b"400"), (15_000, b"400")])
+def test_the_lines_of_a_head_are_bounded_however_short_they_are(lines: int, status: bytes) -> None:
     with serving() as connect:
         connection = connect()
-        connection.sendall(WHOLE[:-2] + b"a: b\r\n" * 15_000)
-        assert received(connection).startswith(b"HTTP/1.1 400")
+        connection.sendall(WHOLE[:-2] + b"a: b\r\n" * lines + b"Connection: close\r\n\r\n")
+        assert received(connection).startswith(b"HTTP/1.1 " + status)
+
+
+def in_chunks(path: bytes, chunk: bytes, count: int) -> bytes:
+    head = b"PUT " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"%x\r\n%b\r\n" % (len(chunk), chunk) * count + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(("size", "count", "status"), [(1, 200, b"200"), (1, 1000, b"400"), (300, 1000, b"200")])
+def test_the_chunks_of_a_body_are_bounded_and_long_ones_are_not(size: int, count: int, status: bytes) -> None:
+    with serving() as connect:
+        connection = connect()
+        connection.sendall(in_chunks(b"/slow", b"a" * size, count))
+        assert received(connection).startswith(b"HTTP/1.1 " + status)
+
+
+def test_what_is_no_chunk_after_the_answer_was_begun_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    with serving() as connect:
+        connection = connect()
+        begun = WHOLE[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
+        assert asked(connection, begun).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"no chunk\r\n")
+        assert received(connection) == b""
+        assert asked(connect()).startswith(b"HTTP/1.1 200")
+    assert "Fatal error" not in caplog.text
 
 
 @pytest.mark.alone

@@ -153,6 +153,7 @@ def test_a_body_of_chunks_is_its_content_and_its_trailer_is_checked(server: Serv
     assert put(b"no chunks") == (400, "IncompleteBody")
     assert put(b"no chunks\r\n") == (400, "InvalidRequest")
     assert put(b"x" * 10_000) == (400, "InvalidRequest")
+    assert put(b"1\r\na\r\n" * 1000 + b"0\r\n\r\n") == (400, "InvalidChunkSizeError")
 
 
 def test_signatures_of_chunks_are_left_out_where_nobody_checks_signatures(server: Server, s3: Any) -> None:

@@ -40,6 +40,13 @@ def test_what_a_client_says_of_an_object_is_answered_with_it(s3: Any) -> None:
     assert (told(s3, "a/told.csv")["Metadata"], told(s3, "a/told.csv")["ContentType"]) == ({}, "text/csv")
 
 
+@pytest.mark.parametrize("text", ["a\r\nSet-Cookie: b", "a\nb", "\0", " a", "a "])
+def test_what_a_query_asks_for_and_is_no_header_is_refused(s3: Any, text: str) -> None:
+    s3.put_object(Bucket="objects", Key="plain", Body=b"1")
+    asked = {"Bucket": "objects", "Key": "plain", "ResponseContentType": text}
+    assert code_of(lambda: s3.get_object(**asked)) == "InvalidArgument"
+
+
 def test_an_object_that_came_in_parts_has_the_metadata_that_it_was_begun_with(s3: Any, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(os.urandom(9 * 2**20))
     s3.upload_file(str(tmp_path / "large"), "objects", "large", ExtraArgs=TOLD)

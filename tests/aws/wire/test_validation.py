@@ -87,6 +87,12 @@ def test_what_a_request_breaks_is_said_in_the_words_of_aws(changes: dict[str, An
     assert words in error.message
 
 
+def test_no_more_problems_are_looked_for_than_anybody_counts() -> None:
+    error = refused("CreateModel", {"ModelName": "a", "Tags": [{}] * 100_000})
+    assert error is not None
+    assert error.message.startswith("1000 validation errors or more detected: ")
+
+
 def test_several_problems_are_counted() -> None:
     error = refused("CreateInferenceRecommendationsJob", {})
     assert error is not None

@@ -309,6 +309,11 @@ def test_native_exceptions_become_one_line(tmp_path: Path) -> None:
     message = "[10:11:12] /build/src/json.cc:12: Unknown construct, near 3\n\nStack trace:\n  [bt] (0)"
     assert first_line(ValueError(message)) == "Unknown construct, near 3"
     assert first_line(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize("message", ["Check failed: beg <= size_ (33128 vs. 100) : ", "std::bad_alloc"])
+def test_what_a_library_says_of_a_file_that_is_cut_off_is_said_in_words(message: str) -> None:
+    assert first_line(ValueError(message)).startswith("it is damaged or cut off")
     assert "memory" in first_line(ValueError("std::bad_alloc"))
 
 

@@ -66,10 +66,12 @@ def refuse_variables(given: Any, allowed: Collection[str]) -> None:
     it has it: a model, a package, a job."""
     try:
         for structure in _structures(given):
-            check_container(structure.get("Environment", {}), allowed)
-            ranges = structure.get("CategoricalParameterRanges", ())
-            varied = ((each["Name"], value) for each in ranges for value in each["Value"])
-            check_variables(varied, allowed, remedy=CONSENT, listed=_OF_JOBS)
+            # Metadata and tags have names of the client's own, which may be these, and then stand for texts.
+            if isinstance(variables := structure.get("Environment"), dict):
+                check_container(variables, allowed)
+            if isinstance(ranges := structure.get("CategoricalParameterRanges"), list):
+                varied = ((each["Name"], value) for each in ranges for value in each["Value"])
+                check_variables(varied, allowed, remedy=CONSENT, listed=_OF_JOBS)
     except SpecError as error:
         raise invalid(str(error)) from error
 

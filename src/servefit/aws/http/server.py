@@ -3,19 +3,31 @@
 Its parser in C has no limit on a head, so it is told to take h11, which has one, and whose cost grows with what comes
 and not with the square of it. What uvicorn has no option for is the time that a head may take: its keep-alive time-out
 is armed after an answer, and disarmed by the first byte of the next request. :class:`TimedHeads` arms it for heads too.
+
+Each line of a head and each chunk of a body takes the parser some 10 us, however short it is, and nobody else is
+answered meanwhile. :class:`BoundedConnection` bounds their number.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_HEAD_BYTES = 2**16
 """As an endpoint allows: http.client lets a single line be so long. The heads of botocore have some 2 KB."""
+
+MAX_HEAD_LINES = 256
+"""http.client and Apache allow 100; here each of an object's metadata may take one. Chosen, not measured."""
+
+MAX_SHORT_CHUNKS, MIN_CHUNK_BYTES = 256, 256
+"""Chunks of a body beyond the first have so many bytes on average. Clients of AWS send 64 KiB in one. Chosen, not
+measured."""
 
 MAX_HEAD_S = 10.0
 """A head that is not whole after this is not going to be: as an endpoint's ``read_timeout_s``."""
@@ -31,8 +43,49 @@ MAX_GRACE_S = 3
 """Requests that are in flight at the end are given so long; those that wait for a job would take longer."""
 
 
+_HEAD_END = re.compile(rb"\n\r?\n")
+
+
+class BoundedConnection(h11.Connection):
+    """The parser of a connection, which raises RemoteProtocolError for a head of too many lines, and for a body in too
+    many short chunks."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._chunks = self._body_bytes = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        if self.their_state is h11.IDLE:
+            self._check_head(self.trailing_data[0])
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._body_bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._body_bytes += len(event.data)
+            if self._chunks > MAX_SHORT_CHUNKS + self._body_bytes // MIN_CHUNK_BYTES:
+                raise h11.RemoteProtocolError("the chunks of the body are too short")
+        return event
+
+    def _check_head(self, unread: bytes) -> None:
+        end = _HEAD_END.search(unread)
+        if unread.count(b"\n", 0, len(unread) if end is None else end.start()) > MAX_HEAD_LINES:
+            raise h11.RemoteProtocolError("the head has too many lines")
+
+
 class TimedHeads(H11Protocol):
     """A connection, which is closed where no request begins in time."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conn = BoundedConnection()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, and end the connection. Where an answer was begun, there is no other."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -63,7 +116,6 @@ def limited_server(app: Callable[[Any, Any, Any], Awaitable[None]]) -> uvicorn.S
             lifespan="off",
             log_config=None,
             access_log=False,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=MAX_IDLE_S,
             timeout_graceful_shutdown=MAX_GRACE_S,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
+_HEADER_VALUE = re.compile(r"([!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")
+"""What a header may be [RFC 9110, 5.5]."""
+
 _ANSWERED_AS = {f"response-{name}": name for name in ANSWERED}
 
 READING_QUERY = frozenset(_ANSWERED_AS)
@@ -29,10 +32,11 @@ def read_object(
     objects: Objects, file: Path, headers: Mapping[str, str], query: Mapping[str, str], *, whole: bool
 ) -> HttpAnswer | FileAnswer:
     """Return the answer to a GET, or to a HEAD, which has no content unless it is ``whole``. Raises ApiError:
-    NoSuchKey, PreconditionFailed, InvalidRange."""
+    NoSuchKey, PreconditionFailed, InvalidRange, and InvalidArgument for a query with a header that is none."""
+    asked = _asked_headers(query)
     reader, found = objects.open(file)
     try:
-        told = _headers_of(found) | {_ANSWERED_AS[name]: query[name] for name in READING_QUERY & set(query)}
+        told = _headers_of(found) | asked
         if not Conditions.of(headers).check(found):
             reader.close()
             return HttpAnswer(status=304, headers=told)
@@ -60,6 +64,15 @@ def range_to_copy(text: str | None, size: int) -> tuple[int, int]:
     if found is None or not (found[1] and found[2]) or not int(found[1]) <= int(found[2]) < size:
         raise ApiError("InvalidArgument", f"Range specified is not valid for source object of size: {size}")
     return int(found[1]), int(found[2]) + 1
+
+
+def _asked_headers(query: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that the query wants in the answer. Raises ApiError."""
+    asked = {name: query[name] for name in READING_QUERY & set(query)}
+    for name, text in asked.items():
+        if _HEADER_VALUE.fullmatch(text.encode("latin-1", "replace").decode("latin-1")) is None:
+            raise ApiError("InvalidArgument", f"{name} is not the value of a header")
+    return {_ANSWERED_AS[name]: text for name, text in asked.items()}
 
 
 def _headers_of(found: Facts) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.wire.errors import ApiError, invalid
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 10
 """Problems that are named; a request may have thousands."""
 
+_MOST_COUNTED = 1000
+"""No more are looked for: each is some hundred bytes, and a request has room for millions. Chosen, not measured."""
+
 _VALUE_CHARACTERS = 256
 """A longer value is cut."""
 
@@ -27,19 +31,20 @@ Extension = Callable[[str, Any], bool]
 
 
 def check(shape: Shape, value: Mapping[str, Any], *, extension: Extension = lambda _name, _value: False) -> None:
-    """Raise ApiError, ValidationException, with all that a request breaks.
+    """Raise ApiError, ValidationException, with what a request breaks.
 
     Args:
         shape: The input of the operation.
         value: What was sent, as ``values.read`` or the parser of the query protocol gives it.
         extension: What is taken besides.
     """
-    problems = list(_problems(shape, value, "", extension))
+    problems = list(islice(_problems(shape, value, "", extension), _MOST_COUNTED))
     if not problems:
         return
     shown = "; ".join(problems[:_MOST_SHOWN])
     count = len(problems)
-    raise invalid(f"{count} validation error{'s' if count > 1 else ''} detected: {shown}")
+    counted = f"{count} validation error{'s' if count > 1 else ''}"
+    raise invalid(f"{counted}{' or more' if count == _MOST_COUNTED else ''} detected: {shown}")
 
 
 def _problems(shape: Any, value: Any, where: str, extension: Extension) -> Iterator[str]:
