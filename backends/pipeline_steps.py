@@ -35,7 +35,7 @@ _ROWS = 256
 """On which the steps are compared: as many as predictions of estimators are."""
 _ROUNDING = 1e-13
 """Some hundred roundings of float64, as a share: sums over the columns of a table have no more. Chosen."""
-_OF_THRESHOLDS = ("sklearn.ensemble.", "sklearn.tree.", "sklearn.neighbors.")
+_OF_THRESHOLDS = ("sklearn.ensemble.", "sklearn.tree.")
 """Modules of estimators whose predictions jump."""
 _ROUNDING_OF_WEIGHTS = 1e-5
 """Some dozens of float32. Chosen."""
@@ -71,7 +71,7 @@ def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any],
 
 
 def decides_by_thresholds(estimator: Any) -> bool:
-    """Return whether it is of trees or neighbours, or ends in them, so that a rounding of what it is given may change a
+    """Return whether it is of trees, or ends in them, so that a rounding of what it is given may change a
     prediction by a leaf."""
     return type(_steps(estimator)[-1]).__module__.startswith(_OF_THRESHOLDS)
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
 
 _ROWS, _ROWS_ROUNDED = 256, 1024
-"""On which a converted estimator is compared before verification does: more where numbers are rounded before trees or
-neighbours. Chosen, not measured."""
+"""On which a converted estimator is compared before verification does: more where numbers are rounded before trees.
+Chosen, not measured."""
 
 _NEIGHBOURS = b"sklearn.neighbors"
 """In the pickle of an estimator that is, or has in it, one of neighbours: pickles name the modules of classes."""
