@@ -97,7 +97,7 @@ def test_rows_that_a_step_in_float32_cannot_compute_are_refused_and_not_answered
     expected = reference(model)(np.array([[-1e30, 1.0]]))
     assert np.isfinite(expected).all()
     assert np.abs(expected) > np.finfo(np.float32).max
-    facts = sklearn_onnx.convert(model, tmp_path, "onnxruntime")
+    facts = sklearn_datatypes.convert(model, tmp_path, "onnxruntime")
     predictor = NativePredictor(open_session(tmp_path / "model.onnx", Target.CPU, Settings()), facts)
     with pytest.raises(RowsRefused) as raised:
         predictor.predict(np.array([[1.0, 1.0], [-1e30, 1.0]]))
