@@ -147,10 +147,10 @@ def check_variables(
 
 
 def own_or_listed(environment: Iterable[tuple[str, str]], own: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return those variables of a description that are listed. The others have to be in the ``own`` environment of the
-    process that reads it, which has their values. Raises SpecError."""
+    """Return the variables of a description: those that are listed with their values, the others with those of the
+    ``own`` environment of the process that reads it, which has to have them. Raises SpecError."""
     variables = tuple(environment)
     check_variables(
         variables, own.keys() - ALLOWED.keys(), remedy="set {name} in the environment that the endpoint is started in"
     )
-    return tuple((name, value) for name, value in variables if name in ALLOWED)
+    return tuple((name, value if name in ALLOWED else own[name]) for name, value in variables)

@@ -107,6 +107,7 @@ def test_the_value_of_a_secret_is_held_against_the_list_as_it_is_and_not_as_it_i
 
 def test_a_description_sets_what_is_listed_and_leaves_the_rest_to_the_environment() -> None:
     described = (("OMP_NUM_THREADS", "2"), ("PATH", "/tmp/evil"))
-    assert own_or_listed(described, {"PATH": "/usr/bin", "OMP_NUM_THREADS": "9"}) == (("OMP_NUM_THREADS", "2"),)
+    own = {"PATH": "/usr/bin", "OMP_NUM_THREADS": "9"}
+    assert set(own_or_listed(described, own)) == {("OMP_NUM_THREADS", "2"), ("PATH", "/usr/bin")}
     with pytest.raises(SpecError, match=r"'LD_PRELOAD' .*set LD_PRELOAD in the environment"):
         own_or_listed((("LD_PRELOAD", "x.so"),), {"PATH": "/usr/bin"})

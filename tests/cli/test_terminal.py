@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WIDTHS = (40, 80, 120)
 SIX_COLUMNS = ("profile", "backend and shape", "cost an hour", "max rate", "p95", "SLA")
-HEADS_OF_LISTS = {"property", "value"}
+HEADS_OF_LISTS = {"property", "value", "reason"}
 """Words that a list of figures does without."""
 
 UNITS = r"us|ms|s|%|M/s|cents|requests/s|vCPU-s|vCPUs?"

@@ -93,7 +93,7 @@ def test_every_public_name_is_described_from_its_docstring(site: Path) -> None:
         assert re.search(rf'id="servefit[\w.]*\.{name}"', html), name
     for name in ("OutputMismatch", "JobInUse", "RecommendationJob", "Predictor"):
         assert f".{name}" in html
-    assert "C-contiguous float32" in said, "what predict takes"
+    assert "Predict C-contiguous rows of shape" in " ".join(said.split()), "what predict takes"
     assert "Find what to deploy" in said, "a docstring behind a symlink"
     assert not re.search(r":(class|func|meth|mod):<code>", html), "a name as Sphinx writes it"
 

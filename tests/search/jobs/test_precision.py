@@ -137,17 +137,17 @@ def test_what_a_function_of_the_users_own_said_holds_for_what_is_deployed(
     assert deployable_of_job("own").artifact.backend == INT8
 
 
-def test_a_report_says_where_labels_are_whatever_folder_it_is_read_in(
+def test_a_report_names_labels_as_they_lie_beside_the_file_that_it_tells_to_save(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("labels.npy", LABELS)
     scored: dict[str, Any] = {"quality": "labels.npy", "metric": "accuracy", "quality_drop": "20%"}
     job = sf.recommend(model, payload=ROWS, backend=[INT8], allow_precision="int8", **scored, **QUICK)
-    (tmp_path / "elsewhere").mkdir()
-    config = tmp_path / "elsewhere" / "job.yaml"
+    config = tmp_path / "job.yaml"
     [code] = [section.code for section in report_of(job).sections if section.code and "quality:" in section.code]
     config.write_text(code)
+    assert str(tmp_path) not in code, "a report says nothing of the folders of whoever made it"
     assert read_config(config).request("again").precision.quality == QualityLimit(
         source=str(tmp_path / "labels.npy"), metric="accuracy", drop=0.2
     )

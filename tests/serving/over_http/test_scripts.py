@@ -48,8 +48,9 @@ def transform_fn(model, body, content_type, accept):
 
 
 @pytest.fixture
-def serve_script(tmp_path: Path) -> Serve:
-    """Start an endpoint of a script, with these limits, and ``changes`` of its description."""
+def serve_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Start an endpoint of a script, with these limits, and ``changes`` of its description. The machine has its variables
+    too."""
 
     @contextmanager
     def serving(
@@ -60,6 +61,8 @@ def serve_script(tmp_path: Path) -> Serve:
         for name, content in {"code/inference.py": script, **(files or {})}.items():
             (model / name).write_text(content)
         config = described({}, limits, **(changes or {}))
+        for name, value in config.environment:
+            monkeypatch.setenv(name, value)
         artifact = replace(config.artifact, backend="script")
         config = replace(config, artifact=artifact, signature=SIGNATURE, loader=BACKEND_LOADER)
         process, ready = launch(config, tmp_path)
