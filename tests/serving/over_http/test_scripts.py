@@ -49,8 +49,8 @@ def transform_fn(model, body, content_type, accept):
 
 @pytest.fixture
 def serve_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Start an endpoint of a script, with these limits, and ``changes`` of its description. The machine has its variables
-    too."""
+    """Start an endpoint of a script, with these limits, and ``changes`` of its description. Its variables are those of
+    the machine too."""
 
     @contextmanager
     def serving(
