@@ -51,7 +51,7 @@ def belongings(tmp_path_factory: pytest.TempPathFactory) -> Belongings:
     np.savetxt(files / "payload.csv", rows[:500], delimiter=",", fmt="%.6g")
     np.savetxt(files / "rows.csv", rows[:3], delimiter=",", fmt="%.6g")
     command = [sys.executable, "-m", "servefit", "recommend", "model.ubj", "--payload", "payload.csv"]
-    asked = ["--sla", "p95=10ms", "--rate", "500/s", "--max-tests", "1", "--budget", "15s", "--name", "fraud"]
+    asked = ["--sla", "p95=10ms", "--rate", "500/s", "--max-tests", "1", "--budget", "20s", "--name", "fraud"]
     # A CPU is left to clients, and little is compiled.
     little = ["--profile", "local-1c", "--backend", "xgboost", "--backend", "onnxruntime", "--no-http", "--allow-noise"]
     ended = subprocess.run(

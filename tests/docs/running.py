@@ -35,7 +35,7 @@ _END_S = 10.0
 _SERVEFIT = """#!/bin/bash
 case "$1" in
     recommend)
-        set -- "$@" --allow-noise --max-tests 2 --budget 30s
+        set -- "$@" --allow-noise --max-tests 2 --budget 45s
         [[ $(nproc) -gt 1 || $* == *--deploy* ]] || set -- "$@" --deploy library
         ;;
     profile) set -- "$@" --allow-noise --duration 2s ;;
