@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 PORT = "8080"
 """The port that pages name; another one, which is free, takes its place."""
 
-_BLOCK_S = 60.0
+_COMMAND_S = 60.0
+"""The seconds that each command of a block has: a job takes 45 of them, where it uses its whole budget."""
+
 _END_S = 10.0
 
 # Whether a machine is quiet, and keeps a limit, is no property of the documentation: statuses 3 and 5 say that the
@@ -77,7 +79,7 @@ class Reader:
     port: int
     python: subprocess.Popen[bytes] | None = None
     answers: int = -1
-    groups: list[int] = field(default_factory=list)
+    shells: list[subprocess.Popen[bytes]] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
 
     def do(self, block: Block) -> None:
@@ -106,8 +108,9 @@ class Reader:
                 stderr=log,
                 start_new_session=True,
             )
-        self.groups.append(process.pid)
-        return process.wait(_BLOCK_S)
+        self.shells.append(process)
+        commands = script.read_text(encoding="utf-8").count("servefit ")
+        return process.wait(_COMMAND_S * max(commands, 1))
 
     def _in_python(self, script: Path, output: Path) -> int:
         if self.python is None:
@@ -121,7 +124,7 @@ class Reader:
                 start_new_session=True,
             )
             os.close(theirs)
-            self.groups.append(self.python.pid)
+            self.shells.append(self.python)
         assert self.python.stdin is not None
         self.python.stdin.write(f"{script} {output}\n".encode())
         self.python.stdin.flush()
@@ -134,18 +137,21 @@ class Reader:
             self.python.wait(_END_S)
             os.close(self.answers)
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for group in self.groups:
+            for shell in self.shells:
                 with suppress(ProcessLookupError):
-                    os.killpg(group, number)
+                    os.killpg(shell.pid, number)
             until = time.monotonic() + _END_S
             while self._something_runs() and time.monotonic() < until:
                 time.sleep(0.05)
+        for shell in self.shells:
+            shell.wait(_END_S)
 
     def _something_runs(self) -> bool:
+        groups = {shell.pid for shell in self.shells}
         for process in psutil.process_iter(["status"]):
             # Orphans that have ended stay until somebody asks after them, which need not happen in a container.
             with suppress(ProcessLookupError):
-                if os.getpgid(process.pid) in self.groups and process.info["status"] != psutil.STATUS_ZOMBIE:
+                if os.getpgid(process.pid) in groups and process.info["status"] != psutil.STATUS_ZOMBIE:
                     return True
         return False
 
