@@ -53,13 +53,17 @@ open(os.path.join(sysconfig.get_path("include"), "Python.h")).close()' 2>/dev/nu
 
 # install_servefit REQUIREMENT [ENVIRONMENT PYTHON [OPTION...]]: make ENVIRONMENT (.venv, unless it is named) and install
 # REQUIREMENT ("." or ".[dev]") into it, unless that was done before. OPTION is one of uv's: pip is not asked where it is
-# given.
+# given. Without options the versions are those of scripts/environment.lock, or the newest where NEWEST is set.
 install_servefit() {
     local requirement=$1 environment=${2:-.venv} python=${3:-} installed state
-    local options=("${@:4}")
+    local options=("${@:4}") pinned=()
     cd "$repository"
     installed=$environment/installed
-    state="$repository $(find pyproject.toml backends/forest/kernel -type f | LC_ALL=C sort | xargs cat | sha256sum)"
+    if ((!${#options[@]})) && [[ ! -v NEWEST ]]; then
+        pinned=(--constraint scripts/environment.lock)
+    fi
+    state="$repository ${NEWEST+newest on $(date +%F) }"
+    state+=$(find pyproject.toml scripts/environment.lock backends/forest/kernel -type f | LC_ALL=C sort | xargs cat | sha256sum)
     # The scripts share .venv, and ".[dev]" includes "."
     if grep -qxF -e "$requirement $state" -e ".[dev] $state" "$installed" 2>/dev/null; then
         return
@@ -69,9 +73,9 @@ install_servefit() {
         "$python" -m venv --clear "$environment"
     fi
     echo "Installing servefit into $environment; this happens once and takes about a minute" >&2
-    if ! install_with_uv "$environment" "${options[@]}" --editable "$requirement"; then
+    if ! install_with_uv "$environment" "${options[@]}" "${pinned[@]}" --editable "$requirement"; then
         ((!${#options[@]})) || return 1
-        "$environment/bin/python" -m pip install --quiet --no-compile --editable "$requirement"
+        "$environment/bin/python" -m pip install --quiet --no-compile "${pinned[@]}" --editable "$requirement"
     fi
     compile_modules "$environment"
     echo "$requirement $state" >>"$installed"

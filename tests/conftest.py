@@ -17,6 +17,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from tests.kinds import Kinds, kind_of
 
 Hog = Callable[[int], AbstractContextManager[None]]
 NOT_PURE_PATHS = (
@@ -65,7 +66,7 @@ def _is_pure(item: pytest.Item) -> bool:
     if callspec := getattr(item, "callspec", None):
         # A fixture may be asked for by the name that is its parameter.
         used.update(value for value in callspec.params.values() if isinstance(value, str))
-    return item.get_closest_marker("alone") is None and not NOT_PURE_FIXTURES & used
+    return kind_of(item) not in ("timed", "thorough") and not NOT_PURE_FIXTURES & used
 
 
 def _load_newest_tbb() -> None:
@@ -79,12 +80,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Each of several processes that run tests (pytest-xdist) keeps to CPUs of its own, before any library is loaded
     that counts them. So no test competes with what another one measures.
 
-    Hypothesis has no deadline but where a test sets one: the first example of a test may import.
+    Hypothesis has no deadline but where a test sets one: the first example of a test may import. Its examples are the
+    same in each run, but with ``--hypothesis-profile=drawing``, as in ``scripts/test --thorough``.
     """
     _load_newest_tbb()
-    hypothesis.settings.register_profile("servefit", deadline=None)
-    hypothesis.settings.load_profile("servefit")
-    config.addinivalue_line("markers", "alone: asserts on times, or needs several CPUs; runs after all others")
+    hypothesis.settings.register_profile("servefit", deadline=None, derandomize=True)
+    hypothesis.settings.register_profile("drawing", deadline=None)
+    hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "servefit")
+    config.pluginmanager.register(Kinds())
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is not None:
         cpus, processes = sorted(os.sched_getaffinity(0)), worker["workercount"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.aws.conftest import Server
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 PROMISED_S = 60
 """By AWS."""

@@ -15,7 +15,7 @@ from servefit.search.request.job_request import JobRequest
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 
 def take_name(name: str) -> None:

@@ -24,7 +24,7 @@ from servefit.search.jobs.lifecycle import load_job
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/xgboost:1.7-1"
 ENDED = ("COMPLETED", "FAILED", "STOPPED")
 

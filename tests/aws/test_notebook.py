@@ -20,7 +20,7 @@ from tests.aws.conftest import Server, started
 from tests.aws.sdk.environments import NEWEST, OLDEST, QUERY, sdk_python
 from tests.tiny_model import tiny_booster
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timed, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "sagemaker"
 NOTEBOOK = EXAMPLE / "inference_recommender.ipynb"

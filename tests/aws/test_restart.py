@@ -20,7 +20,7 @@ from servefit.processes import living
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 
 def kill(server: Server) -> None:

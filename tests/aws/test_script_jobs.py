@@ -13,7 +13,7 @@ from tests.scripts import MEANS, archive, photos, scripted
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 
 def begun(server: Server, folder: Path, name: str) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def ticks() -> dict[str, int]:
     return found
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.parametrize("threads", [1, 2])
 def test_it_computes_on_as_many_threads_as_it_was_told_and_none_spins_afterwards(wide: Model, threads: int) -> None:
     predictor = load_predictor(compile_model(wide, "openvino").artifact, Settings(threads=threads))
@@ -241,7 +241,7 @@ def test_whole_numbers_of_more_than_32_bits_are_left_to_others(tmp_path: Path) -
     assert "32 bits" in str(supported.reason)
 
 
-@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.alone)])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.timed)])
 def test_a_request_of_a_size_that_the_model_refuses_is_not_answered_with_the_answer_before(
     tmp_path: Path, threads: int
 ) -> None:

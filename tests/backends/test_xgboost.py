@@ -115,7 +115,7 @@ def test_rows_of_another_width_are_an_error_of_one_line(artifact: Artifact) -> N
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.parametrize("threads", [1, 2])
 def test_as_many_threads_predict_as_were_asked_for(artifact: Artifact, threads: int) -> None:
     script = f"""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit, Sources
 
-pytestmark = pytest.mark.alone  # a client and what it loads have a CPU each
+pytestmark = pytest.mark.timed  # a client and what it loads have a CPU each
 
 ASKED = (
     "--rate", "200/s", "--sla", "p95=500ms", "--backend", "xgboost", "--batch", "1", "--max-tests", "2",

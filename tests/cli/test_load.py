@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Finished, Servefit, Sources
     from tests.conftest import HttpServer
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 SHORT = ("--duration", "0.4s", "--allow-noise", "--quiet")
 

@@ -196,7 +196,7 @@ def test_comparing_takes_no_driver(profile: Profile) -> None:
     assert "driver" in ended.stderr
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "asked",
     [
@@ -219,7 +219,7 @@ def test_a_busy_machine_ends_with_5_whatever_was_asked_and_with_a_remedy(
     assert document["problems"][0]["remedy"] in ended.stderr
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_a_busy_machine_is_judged_where_noise_is_allowed_and_still_told(profile: Profile, hog: Hog) -> None:
     with ExitStack() as hogs:
         for cpu in os.sched_getaffinity(0):

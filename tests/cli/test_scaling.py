@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.cli.conftest import Finished, Servefit, Sources
 
-pytestmark = pytest.mark.alone  # its job has to keep its SLA
+pytestmark = pytest.mark.timed  # its job has to keep its SLA
 
 JOB = (
     "--name", "scaled", "--sla", "p95=500ms", "--rate", "200/s", "--backend", "xgboost", "--profile", "local-1c",

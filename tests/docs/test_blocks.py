@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
+from contextlib import suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 import yaml
-from tests.docs.pages import Block, blocks, commands, pages, unfenced
+from tests.docs.pages import ROOT, Block, blocks, commands, pages, unfenced
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from servefit.cli.commands import app
 from servefit.search.request.config_file import parse_config
 
 if TYPE_CHECKING:
@@ -94,3 +101,35 @@ def test_what_is_shown_of_a_file_can_be_read(block: Block) -> None:
 @pytest.mark.parametrize("block", [block for block in BLOCKS if _is_job(block)], ids=str)
 def test_jobs_that_are_shown_can_be_asked_for(block: Block) -> None:
     assert parse_config(block.text.encode(), str(block)).request("shown").name == "shown"
+
+
+def _arguments_of_servefit(line: str) -> list[str] | None:
+    """What a line of shell gives to ``servefit``, as far as the next word of the shell's own."""
+    words = shlex.split(line)
+    if "servefit" not in words or "--install-completion" in words:  # which would write into the reader's home
+        return None
+    after = words[words.index("servefit") + 1 :]
+    return [word.rstrip(";") for word in takewhile(lambda word: word[0] not in "|&;<>" and word[:2] != "2>", after)]
+
+
+def _parse(arguments: list[str]) -> None:
+    """Have the command line read arguments, as far as its last subcommand, and run nothing."""
+    command, name, context = get_command(app), "servefit", None
+    while True:
+        context = command.make_context(name, arguments, parent=context)
+        if not isinstance(command, TyperGroup):
+            return
+        found, following, arguments = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert found is not None and following is not None
+        name, command = found, following
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "servefit " in (ROOT / page).read_text(encoding="utf-8")])
+def test_the_command_line_takes_every_command_of_a_page(page: str) -> None:
+    """Also those of pages that only ``scripts/test --thorough`` runs, and those that no test runs."""
+    for block in blocks(page):
+        for line in commands(block) if block.language in ("bash", "sh") else ():
+            arguments = _arguments_of_servefit(line)
+            if arguments is not None:
+                with suppress(SystemExit, click.exceptions.Exit):  # --help and --version end by themselves
+                    _parse(arguments)

@@ -31,7 +31,7 @@ def _is_run_elsewhere(page: str, of_page: list[Block]) -> bool:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=pytest.mark.alone if page in ON_TWO_CPUS else ())
+        pytest.param(page, marks=pytest.mark.timed if page in ON_TWO_CPUS else ())
         for page, found in RUN.items()
         if not _is_run_elsewhere(page, found)
     ],

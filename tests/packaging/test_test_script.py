@@ -4,6 +4,7 @@ were called.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ ENVIRONMENT = """
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repository"
 say() { echo "$*" >>calls; }
-install_servefit() { say install "$@"; }
+install_servefit() { say install ${NEWEST+the newest} "$@"; }
 install_postgresql() { :; }
 install_nginx() { :; }
 install_haproxy() { :; }
@@ -58,8 +59,6 @@ def run_script(tmp_path: Path) -> RunScript:
     scripts.mkdir()
     shutil.copy2(ROOT / "scripts/test", scripts)
     (scripts / "environment.sh").write_text(ENVIRONMENT)
-    for fuzzer in ("fuzz_artifacts", "fuzz_bodies"):
-        write_command(scripts / fuzzer, tmp_path)
     for environment in (".venv", ".venv-lowest", ".venv-3.13"):
         folder = tmp_path / environment / "bin"
         folder.mkdir(parents=True)
@@ -83,24 +82,33 @@ def write_command(path: Path, repository: Path) -> None:
     path.chmod(0o755)
 
 
-def test_without_arguments_everything_is_checked_and_what_is_alone_runs_last(run_script: RunScript) -> None:
-    run = run_script()
+@pytest.mark.parametrize(
+    "arguments", [(), ("--unit",), ("--thorough", "tests/aws"), ("tests/profiler", "-k", "percentile")]
+)
+def test_the_suite_is_run_in_an_environment_of_pinned_versions(
+    arguments: tuple[str, ...], run_script: RunScript
+) -> None:
+    run = run_script(*arguments)
     assert run.status == 0, run.stderr
     assert run.calls[0] == "install .[dev]"
-    started = {call.split()[0] for call in run.calls}
-    assert {"ruff", "lint-imports", "mypy", "fuzz_artifacts", "fuzz_bodies", "pytest"} <= started
-    beside, alone = run.pytest
-    assert beside.startswith("pytest --numprocesses ")
-    assert beside.endswith(" --dist worksteal -m not alone")
-    assert alone == run.calls[-1] == "pytest -m alone"
+    assert run.calls[-1] == " ".join(["python -m tests.suite", *arguments])
 
 
-def test_arguments_are_handed_to_pytest(run_script: RunScript) -> None:
-    run = run_script("tests/profiler", "-k", "percentile")
+def test_the_newest_versions_are_tested_thoroughly(run_script: RunScript) -> None:
+    run = run_script("--newest", "tests/serving")
     assert run.status == 0, run.stderr
-    assert run.pytest == ["pytest tests/profiler -k percentile"]
-    assert "mypy" in run.calls
-    assert not any(call.startswith("fuzz") for call in run.calls)
+    assert run.calls[0] == "install the newest .[dev]"
+    assert run.calls[-1] == "python -m tests.suite --thorough tests/serving"
+
+
+def test_a_second_run_in_the_same_clone_is_refused(run_script: RunScript, tmp_path: Path) -> None:
+    (tmp_path / "test-results").mkdir()
+    with (tmp_path / "test-results/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run = run_script("tests/profiler")
+    assert run.status == 2
+    assert run.stderr == "scripts/test: another run works in this clone; wait for it, or use a clone of its own\n"
+    assert run.calls == []
 
 
 def test_the_lowest_versions_are_tested_with_the_lowest_python_in_an_environment_of_their_own(
@@ -122,12 +130,12 @@ def test_another_python_has_an_environment_of_its_own_and_takes_arguments_for_py
     assert run.calls == ["install .[test] .venv-3.13 /usr/bin/python3.13", "pytest --pure tests/profiler -x"]
 
 
-def test_coverage_is_reported_of_what_is_not_alone(run_script: RunScript) -> None:
+def test_coverage_is_reported_of_tests_that_assert_on_no_times(run_script: RunScript) -> None:
     run = run_script("--coverage", "tests/search")
     assert run.status == 0, run.stderr
     assert [call for call in run.calls if call.startswith("coverage")] == [
         "coverage erase",
-        "coverage run -m pytest -m not alone tests/search",
+        "coverage run -m pytest -m not timed and not thorough tests/search",
         "coverage combine --quiet",
         "coverage report",
         "coverage html --quiet",
@@ -135,7 +143,7 @@ def test_coverage_is_reported_of_what_is_not_alone(run_script: RunScript) -> Non
     assert run.pytest == []
 
 
-@pytest.mark.parametrize("arguments", [("--lowest",), ("--python", "3.13"), ("tests/profiler",), ()])
+@pytest.mark.parametrize("arguments", [("--lowest",), ("--python", "3.13")])
 def test_a_test_that_fails_is_the_status(arguments: tuple[str, ...], run_script: RunScript) -> None:
     assert run_script(*arguments, FAILING="pytest").status == 1
 

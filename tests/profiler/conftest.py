@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         used = item.fixturenames if isinstance(item, pytest.Function) else ()
         if item.path.is_relative_to(Path(__file__).parent) and NOT_BESIDE_OTHERS.intersection(used):
-            item.add_marker(pytest.mark.alone)
+            item.add_marker(pytest.mark.timed)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import servefit as sf
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone  # a client and the endpoint have a CPU each
+pytestmark = pytest.mark.timed  # a client and the endpoint have a CPU each
 
 QUICK: dict[str, Any] = {
     "sample_payload": ROWS,

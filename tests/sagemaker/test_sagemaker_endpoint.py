@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import HttpServer
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 QUICK: dict[str, Any] = {"sample_payload": [[1, 2, 3]], "allow_noise": True}
 

@@ -20,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_a_call_of_the_sdk_runs_as_it_is(home: Path) -> None:
     bucket = home / "api" / "s3" / "models"
     bucket.mkdir(parents=True)

@@ -22,7 +22,7 @@ CLIENTS = 3
 SIZE = 2**18
 CROWD = 1500
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 
 @dataclass

@@ -125,7 +125,7 @@ def test_what_is_no_chunk_after_the_answer_was_begun_ends_the_connection(caplog:
     assert "Fatal error" not in caplog.text
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.usefixtures("soon")
 def test_heads_that_are_not_whole_in_time_are_closed() -> None:
     with serving() as connect:
@@ -136,7 +136,7 @@ def test_heads_that_are_not_whole_in_time_are_closed() -> None:
         assert asked(connect()).startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.usefixtures("soon")
 def test_a_head_that_comes_byte_by_byte_has_no_longer() -> None:
     with serving() as connect:
@@ -148,7 +148,7 @@ def test_a_head_that_comes_byte_by_byte_has_no_longer() -> None:
         assert dripping.recv(1) == b""
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.usefixtures("soon")
 def test_half_a_head_after_an_answer_is_closed_too() -> None:
     with serving() as connect:
@@ -158,7 +158,7 @@ def test_half_a_head_after_an_answer_is_closed_too() -> None:
         assert received(connection) == b""
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.usefixtures("soon")
 def test_a_request_whose_answer_takes_longer_than_heads_may_is_answered() -> None:
     with serving() as connect:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     StartOn = Callable[..., AbstractContextManager[Workers]]
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 S = 1_000_000_000
 ALL_CPUS = tuple(sorted(os.sched_getaffinity(0)))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Configuration, Run
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 ROWS = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
 

@@ -17,7 +17,7 @@ from servefit.profiler.procedures.profile import profile
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 HANG = "time.sleep(3600)"
 HANG_IN_WORKERS = "time.sleep(3600 if 'servefit.profiler.drivers.driving.worker' in sys.orig_argv else 0)"

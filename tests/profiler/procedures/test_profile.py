@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.profiler.conftest import MakeHost
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 CPUS = len(os.sched_getaffinity(0))
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from servefit.search.endpoints.load_result import LoadTest
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 ROWS = [[1, 2, 3], [4, 5, 6]]
 DELAY_S = 0.004

@@ -103,7 +103,7 @@ def site(fleet_url: str, fleet_host: MakeHost, open_job: MakeJob, make_role: Mak
         yield Site(urls, databases, claims, orders, job)
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_an_agent_with_a_role_of_its_own_measures(
     start_agent: StartAgent, open_job: MakeJob, make_role: MakeRole, fleet_url: str
 ) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from servefit.search.fleet.host import HostState
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 
 def test_an_agent_compiles_and_measures_what_a_job_on_another_host_asks_for(

@@ -16,7 +16,7 @@ from tests.search.fleet.conftest import MakeJob, eventually
 from servefit.errors import AgentLost
 from servefit.search.fleet.orders import Answer
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 AGENTS, KILLED = 50, 40
 

@@ -14,7 +14,7 @@ from tests.search.fleet.conftest import Servefit, StartAgent, rows
 from servefit.backends.model import Model
 from servefit.backends.reference import reference
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 INT8 = "onnxruntime/int8-dynamic"
 

@@ -13,7 +13,7 @@ import pytest
 from tests.search.fleet.conftest import Servefit, StartAgent, eventually, rows
 from tests.tiny_model import tiny_model
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 _JOB = ("--backend", "xgboost", "--deploy", "library", "--no-http", "--allow-noise", "--max-tests", "2")
 

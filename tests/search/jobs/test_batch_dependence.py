@@ -68,7 +68,7 @@ def test_profiling_that_joins_requests_has_to_allow_it(model: Path) -> None:
         servefit.profile(model, batch=2, duration_s=0.2)
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_unasked_a_job_joins_none_and_says_why(model: Path) -> None:
     job = servefit.right_size(model, **ONE_TEST)
     assert {trial.configuration.max_batch for trial in job.trials} == {1}
@@ -76,7 +76,7 @@ def test_unasked_a_job_joins_none_and_says_why(model: Path) -> None:
     assert job.to_dict()["model"]["batch_dependent"]
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_a_job_that_allows_it_joins_them(model: Path) -> None:
     job = servefit.right_size(model, **ONE_TEST, batch_sizes=[8], allow_batch_dependence=True)
     assert {trial.configuration.max_batch for trial in job.trials} == {8}

@@ -15,7 +15,7 @@ from servefit.sagemaker.sizing import right_size
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 
 def test_a_confirmation_that_would_outlast_the_budget_is_not_begun(

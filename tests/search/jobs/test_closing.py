@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Moment
     from servefit.search.results.recommendation import Trial
 
-pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("state_of_module")]
+pytestmark = [pytest.mark.timed, pytest.mark.usefixtures("state_of_module")]
 
 ASKED = JobRequest(
     name="served",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.progress import Moment
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 HANG = "time.sleep(3600)"
 HANG_IN_WORKERS = f"if 'servefit.profiler.drivers.driving.entering' in sys.modules: {HANG}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from servefit.search.results.recommendation import Trial
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 LONGER = Durations(capacity_s=0.4, at_rate_s=8.0, at_rate_max_s=8.0)
 

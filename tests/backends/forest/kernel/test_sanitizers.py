@@ -63,7 +63,7 @@ def test_predictions_stay_inside_their_memory_and_are_those_of_the_loaded_kernel
             np.testing.assert_array_equal(np.fromfile(out, np.int32), expected.view(np.int32))
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.parametrize("name", ["heaps", "classes", "walks"])
 def test_threads_that_are_met_awake_and_asleep_do_not_race(
     build: Build, artifacts: Artifacts, tmp_path: Path, name: str

@@ -20,7 +20,7 @@ from servefit.profiler.record.traffic import FAILED_NS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 HOUR_NS = 3_600_000_000_000
 

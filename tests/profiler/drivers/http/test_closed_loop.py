@@ -58,7 +58,7 @@ def test_what_the_server_says_of_its_time_is_told_from_the_rest(drive: Drive) ->
     assert summary.overhead_ms["p50"] == pytest.approx((summary.latency_ms["p50"] or 0) - 0.75)
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_a_hog_on_the_clients_cpu_is_seen_by_how_long_the_client_waits(drive: Drive, hog: Hog) -> None:
     with drive({}) as driver, hog(FIRST_CPU):
         run = driver.run(ClosedLoop.constant(users=8, duration_s=0.5))

@@ -19,7 +19,7 @@ from servefit.profiler.drivers.inprocess.timing import SINGLE_CALLS_FROM, TimeCa
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 US = 1000
 BRIEF = TimeCalls(duration_s=0.1, warm_up_s=0.1)

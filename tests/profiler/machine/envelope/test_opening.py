@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import Availability
     from servefit.profiler.machine.envelope.types import EnvelopeMethod
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 METHODS: tuple[EnvelopeMethod, ...] = ("cgroup-v2", "cgroup-v1", "systemd-scope", "affinity")
 MIB = 2**20

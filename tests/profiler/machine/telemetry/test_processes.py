@@ -17,7 +17,7 @@ from servefit.profiler.machine.telemetry.processes import process_cpu_ns, proces
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 MIB = 2**20
 

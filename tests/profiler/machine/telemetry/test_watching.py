@@ -18,7 +18,7 @@ from servefit.profiler.machine.telemetry import TelemetryPoint, process_cpu_ns, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 BUSY = "while True: pass"
 TICK_NS = 10_000_000

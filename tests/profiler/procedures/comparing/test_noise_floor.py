@@ -12,7 +12,7 @@ import pytest
 from servefit.errors import SpecError, WorkerCrashed
 from servefit.profiler.procedures.comparing.noise_floor import noise_floor
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 CPUS = tuple(sorted(os.sched_getaffinity(0)))
 

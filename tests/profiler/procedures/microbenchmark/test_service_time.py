@@ -23,7 +23,7 @@ from servefit.profiler.record.types import Configuration
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 CONFIGURATION = Configuration(vcpus=1, backend="xgboost")
 

@@ -14,7 +14,7 @@ from servefit.profiler.procedures.noise.activity import observe_activity
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 
 def test_a_hog_is_seen_and_named() -> None:

@@ -20,7 +20,7 @@ from tests.search.fleet.conftest import AgentProcess, eventually, rows
 if TYPE_CHECKING:
     from tests.search.fleet.load.conftest import Endpoint, Servefit, StartClient
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 _LOAD = ("--protocol", "json", "--rate", "200/s", "--from", "client-*", "--allow-noise", "--quiet", "--format", "json")
 

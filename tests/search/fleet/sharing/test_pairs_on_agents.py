@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
     from tests.search.fleet.conftest import MakeJob, StartAgent
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 _RATE_PER_S = 200.0
 

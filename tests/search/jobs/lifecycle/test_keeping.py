@@ -95,7 +95,7 @@ def test_a_storage_that_cannot_be_reached_is_told_before_anything_is_done_and_wi
     assert heard == []
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(
     model: Path, kept_job: KeptJob, state: Path
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(
     assert not any("earlier jobs" in warning for warning in other_payload.warnings)
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_a_slow_start_on_variables_that_no_earlier_job_had_is_followed_by_tests(
     model: Path, kept_job: KeptJob, state: Path
 ) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Path) -> None:
     job = servefit.right_size(model, **{**QUICK, "max_tests": 6, "max_parallel_tests": 2})
     tests = [step for step in job.steps if step.kind == "load_test"]
@@ -31,7 +31,7 @@ def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Pa
     assert not set(cpus[0]) & set(cpus[1])
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_tests_that_would_share_cpus_run_one_by_one_and_the_job_says_so(model: Path) -> None:
     largest = max(local_profiles(describe_host()), key=lambda profile: profile.vcpus)
     job = servefit.right_size(
@@ -69,7 +69,7 @@ def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) 
     assert "p97.5" in job.best.trial.at_rate.latency_ms
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_stairs_end_once_more_users_are_not_served_more_unless_told_to_go_on(model: Path) -> None:
     # On a machine whose speed drifts it may take a while until two levels in a row are no faster than those before.
     stairs = servefit.Stairs(duration_in_seconds=1, number_of_steps=20, users_per_step=2)

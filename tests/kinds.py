@@ -1,0 +1,105 @@
+"""The four kinds of tests, by what they may do, and what holds them to it.
+
+A test without a mark is a unit test. Of the others a mark says the kind, ``pytestmark`` that of a whole module:
+
+- unit: no process, no socket, no database, no sleep. A unit test that does one of these fails.
+- integration: real libraries, processes and servers. Where a lease, a budget or a time-out is waited for, the test has
+  a clock of its own.
+- timed: asserts on real time, or needs two CPUs. Has the machine for itself.
+- thorough: journeys, other versions, sanitizers, many hosts. ``scripts/test --thorough`` alone runs these.
+
+A test is of the last of these kinds that it is marked with: a thorough one that is timed too runs by itself.
+``tests/suite.py`` says when each kind runs, and how long it may take.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MARKED = {
+    "integration": "starts processes, opens sockets or databases, or waits",
+    "timed": "asserts on real time, or needs two CPUs: has the machine for itself",
+    "thorough": "runs in scripts/test --thorough alone",
+}
+FORBIDDEN: Mapping[str, str] = {
+    **dict.fromkeys(("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"), "starts a process"),
+    **dict.fromkeys(("socket.bind", "socket.connect"), "opens a socket"),
+    "sqlite3.connect": "opens a database",
+}
+"""Python's audit events that a unit test may not raise, and what they say of it."""
+
+
+def kind_of(item: pytest.Item) -> str:
+    """The kind of a test: unit, integration, timed or thorough."""
+    return next((kind for kind in reversed(MARKED) if item.get_closest_marker(kind) is not None), "unit")
+
+
+class Kinds:
+    """The plugin of pytest: writes the kind of each test into its report, and fails a unit test that does more."""
+
+    def __init__(self) -> None:
+        self._unit = False
+        self._settings_up: list[str] = []
+        self._dear: dict[str, str] = {}
+        """What fixtures did that were set up for other tests, by their names."""
+        self._process = os.getpid()
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        for kind, meaning in MARKED.items():
+            config.addinivalue_line("markers", f"{kind}: {meaning}")
+        sys.addaudithook(self._on_event)
+        sleep = time.sleep
+
+        def watched_sleep(seconds: float) -> None:
+            self._note("sleeps")
+            sleep(seconds)
+
+        time.sleep = watched_sleep
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            item.user_properties.append(("kind", kind_of(item)))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        self._unit = kind_of(item) == "unit"
+        try:
+            return (yield)
+        finally:
+            self._unit = False
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        if self._unit and isinstance(item, pytest.Function):
+            for name in self._dear.keys() & {*item.fixturenames}:
+                pytest.fail(f"a unit test uses the fixture {name}, which {self._dear[name]}: mark it (tests/kinds.py)")
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        self._settings_up.append(fixturedef.argname)
+        try:
+            return (yield)
+        finally:
+            self._settings_up.pop()
+
+    def _on_event(self, event: str, _: tuple[Any, ...]) -> None:
+        if event in FORBIDDEN:
+            self._note(FORBIDDEN[event])
+
+    def _note(self, does: str) -> None:
+        if os.getpid() != self._process:
+            return
+        if self._unit:
+            pytest.fail(f"a unit test {does}: mark it (tests/kinds.py)")
+        self._dear.update(dict.fromkeys(self._settings_up, does))

@@ -1,0 +1,230 @@
+"""Runs the suite for scripts/test, once the environment is there: its parts, their budgets, and nothing left behind.
+
+Every part runs, also after another one failed; all failures are told at the end. ``test-results`` keeps a report of
+each part of the tests, in JUnit's format, and the output of what runs beside them. ``tests/kinds.py`` says which
+kinds of tests there are.
+
+All that the parts start ends with this program, however it ends: two processes watch each other, either of which ends
+what the other leaves behind when it is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "test-results"
+BUDGETS = ROOT / "tests/budgets.toml"
+DEAREST = 20
+"""So many tests are printed, by what they took."""
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A command of the suite, by the name under which its output is kept."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """The seconds of a test, of its fixtures too, and its kind."""
+
+    name: str
+    kind: str
+    seconds: float
+
+
+def style() -> list[Part]:
+    return [
+        Part(name="ruff", command=("ruff", "check", "--quiet")),
+        Part(name="format", command=("ruff", "format", "--check", "--quiet")),
+        Part(name="contracts", command=("lint-imports", "--no-logo")),
+    ]
+
+
+def beside(fuzzing_s: int) -> list[Part]:
+    """What shares the machine with tests that assert on no times."""
+    return [
+        Part(name="types", command=("mypy",)),
+        Part(name="artifacts", command=("scripts/fuzz_artifacts", str(fuzzing_s))),
+        Part(name="bodies", command=("scripts/fuzz_bodies", str(fuzzing_s))),
+    ]
+
+
+def tests(name: str, which: str, arguments: Sequence[str], *, together: bool) -> Part:
+    """The tests that an expression of marks selects: several processes of them ``together``, or one."""
+    # Many tests wait for what they started, so there are three processes for two CPUs.
+    several = ("--numprocesses", str((len(os.sched_getaffinity(0)) * 3 + 1) // 2), "--dist", "worksteal")
+    report = f"--junitxml={RESULTS / name}.xml"
+    return Part(name=name, command=("pytest", *(several if together else ()), "-m", which, report, *arguments))
+
+
+def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Part]]:
+    """The parts that run first, those that run beside tests, and the tests, for the arguments of scripts/test."""
+    match arguments:
+        case ["--unit", *rest]:
+            return [], [], [tests("unit", "not integration and not timed and not thorough", rest, together=True)]
+        case ["--thorough", *rest]:
+            drawing = ("--hypothesis-profile=drawing", *rest)
+            together = tests("together", "not timed", drawing, together=True)
+            timed = tests("timed", "timed", drawing, together=False)
+            return style(), beside(60) if not rest else [], [together, timed]
+        case []:
+            together = tests("together", "not timed and not thorough", (), together=True)
+            return style(), beside(30), [together, tests("timed", "timed and not thorough", (), together=False)]
+        case rest:
+            return [*style(), beside(0)[0]], [], [Part(name="tests", command=("pytest", *rest))]
+
+
+def run(parts: Sequence[Part]) -> list[str]:
+    """Run parts one after the other; gives the names of those that failed."""
+    return [part.name for part in parts if subprocess.run(part.command, cwd=ROOT, check=False).returncode]
+
+
+def start(part: Part) -> subprocess.Popen[bytes]:
+    with (RESULTS / f"{part.name}.log").open("wb") as log:
+        return subprocess.Popen(part.command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+
+
+def run_suite(arguments: Sequence[str]) -> int:
+    """Run the parts that ``arguments`` ask for, tell what they took and which failed.
+
+    Returns:
+        0, or 1 if a part failed or took more than its budget.
+    """
+    first, beside_tests, of_tests = parts_of(arguments)
+    failed, begun = run(first), time.monotonic()
+    running = {part.name: start(part) for part in beside_tests}
+    for part in of_tests:
+        failed += run([part])
+        # The first of the tests share the machine with these; timed ones do not.
+        for name, process in running.items():
+            if process.wait():
+                failed.append(name)
+                print(f"{name} failed:\n{(RESULTS / f'{name}.log').read_text(errors='replace')}")
+        running = {}
+    if not arguments or arguments[0] in ("--unit", "--thorough"):
+        durations = [timed for part in of_tests for timed in read_durations(RESULTS / f"{part.name}.xml")]
+        tell(durations)
+        if not arguments:
+            failed += over_budget(durations)
+    print(f"{time.monotonic() - begun:.0f} s; " + (f"failed: {', '.join(failed)}" if failed else "all passed"))
+    return 1 if failed else 0
+
+
+def read_durations(report: Path) -> list[Timed]:
+    """The tests in a report of pytest; none where pytest did not come to write it."""
+    if not report.exists():
+        return []
+    return [
+        Timed(
+            name=f"{case.get('classname', '')}.{case.get('name', '')}",
+            kind=next((p.get("value", "") for p in case.iter("property") if p.get("name") == "kind"), ""),
+            seconds=float(case.get("time", 0)),
+        )
+        for case in ElementTree.parse(report).iter("testcase")
+    ]
+
+
+def tell(durations: Sequence[Timed]) -> None:
+    """Print the dearest tests, and the minutes of each kind and folder."""
+    for timed in sorted(durations, key=lambda timed: -timed.seconds)[:DEAREST]:
+        print(f"{timed.seconds:7.1f} s  {timed.kind:11}  {timed.name}")
+    by_kind = Counter[str]()
+    for timed in durations:
+        by_kind[timed.kind] += timed.seconds
+    counted = Counter(timed.kind for timed in durations)
+    for kind, seconds in by_kind.most_common():
+        print(f"{seconds / 60:6.1f} min in {counted[kind]} {kind} tests")
+
+
+def over_budget(durations: Sequence[Timed]) -> list[str]:
+    """The kinds and folders whose tests took more seconds, all together, than ``tests/budgets.toml`` gives them."""
+    budgets = tomllib.loads(BUDGETS.read_text(encoding="utf-8"))
+    spent = Counter[str]()
+    for timed in durations:
+        spent[f"kind {timed.kind}"] += timed.seconds
+        folders = [folder for folder in budgets["folders"] if timed.name.startswith(f"tests.{folder}.")]
+        spent[f"folder {max(folders, key=len, default='.')}"] += timed.seconds
+    given = {
+        **{f"kind {kind}": seconds for kind, seconds in budgets["kinds"].items()},
+        **{f"folder {folder}": seconds for folder, seconds in budgets["folders"].items()},
+    }
+    return [
+        f"{name} took {seconds:.0f} s of {given.get(name, 0)} (tests/budgets.toml)"
+        for name, seconds in spent.items()
+        if seconds > given.get(name, 0)
+    ]
+
+
+def kept_together(program: Callable[[], int]) -> int:
+    """Run ``program`` in a child process, and end all that it started when it ends, or when either process is killed.
+
+    Returns:
+        The status of ``program``.
+    """
+    parent = os.getpid()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    child = os.fork()
+    if child == 0:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, _leave)
+        status = 1
+        try:
+            status = program() if os.getppid() == parent else 1
+        except KeyboardInterrupt:
+            status = 130
+        finally:
+            end_descendants()
+            sys.stdout.flush()
+            os._exit(status)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child too
+    _, status = os.waitpid(child, 0)
+    end_descendants()
+    return os.waitstatus_to_exitcode(status)
+
+
+def end_descendants() -> None:
+    """Kill all processes below this one; as it is their reaper, what ended parents left is among them."""
+    while left := psutil.Process().children(recursive=True):
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    RESULTS.mkdir(exist_ok=True)
+    sys.exit(kept_together(lambda: run_suite(sys.argv[1:])))
