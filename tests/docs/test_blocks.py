@@ -10,8 +10,8 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-import click
 import pytest
+import typer
 import yaml
 from tests.docs.pages import ROOT, Block, blocks, commands, pages, unfenced
 from typer.core import TyperGroup
@@ -120,7 +120,8 @@ def _parse(arguments: list[str]) -> None:
         if not isinstance(command, TyperGroup):
             return
         found, following, arguments = command.resolve_command(context, [*context._protected_args, *context.args])
-        assert found is not None and following is not None
+        assert found is not None
+        assert following is not None
         name, command = found, following
 
 
@@ -131,5 +132,5 @@ def test_the_command_line_takes_every_command_of_a_page(page: str) -> None:
         for line in commands(block) if block.language in ("bash", "sh") else ():
             arguments = _arguments_of_servefit(line)
             if arguments is not None:
-                with suppress(SystemExit, click.exceptions.Exit):  # --help and --version end by themselves
+                with suppress(SystemExit, typer.Exit):  # --help and --version end by themselves
                     _parse(arguments)
