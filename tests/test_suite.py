@@ -38,6 +38,7 @@ def test_unit_tests_and_tests_by_name_run_by_themselves() -> None:
     assert names("tests/aws", "-k", "jobs") == ["ruff", "format", "contracts", "types", "tests"]
 
 
+@pytest.mark.integration
 def test_every_part_runs_and_all_failures_are_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
