@@ -173,6 +173,7 @@ def test_a_server_of_somebody_else_is_loaded_by_its_url(
     assert any("p95 <= 5 ms: FAIL" in line for line in lines_of(server, "elsewhere"))
 
 
+@pytest.mark.thorough
 def test_the_rate_that_is_to_be_served_is_decided_too(server: Server, uploaded: dict[str, str]) -> None:
     stopping = {
         "MaxInvocations": 6000,
@@ -185,6 +186,7 @@ def test_the_rate_that_is_to_be_served_is_decided_too(server: Server, uploaded: 
     assert any("p95 <= 1 s at 100 requests/s: PASS" in line for line in lines_of(server, "at-rate"))
 
 
+@pytest.mark.thorough
 def test_an_endpoint_is_loaded_before_instance_types_are_measured(server: Server, uploaded: dict[str, str]) -> None:
     config = {
         **payload_of(uploaded),
@@ -213,6 +215,7 @@ def test_a_default_job_without_a_model_loads_the_endpoint_alone(server: Server, 
     assert step["InferenceBenchmark"]["EndpointConfiguration"]["EndpointName"] == "fraud"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("source", ["model", "package", "nobody says"])
 def test_a_default_job_with_a_model_loads_the_endpoint_and_then_measures_the_types_of_the_model(
     server: Server, uploaded: dict[str, str], source: str
@@ -398,6 +401,7 @@ def process_of(home: Path, name: str) -> str:
         resources.close()
 
 
+@pytest.mark.thorough
 def test_a_load_survives_the_kill_of_its_server_and_is_repeated_where_its_process_was_killed_too(
     tmp_path: Path,
 ) -> None:

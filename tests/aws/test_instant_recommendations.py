@@ -145,6 +145,7 @@ def test_another_model_of_the_same_data_is_known_at_once_also_when_it_was_upload
     assert surveys(server) == before
 
 
+@pytest.mark.thorough
 def test_other_data_under_the_same_url_is_another_model(
     server: Server, folder: Path, predicted: list[dict[str, Any]]
 ) -> None:
@@ -169,6 +170,7 @@ def test_a_model_of_a_package_is_recommended_too(server: Server, first: str, pre
     assert told_of(server, "of-package") == {"RecommendationStatus": "FAILED"}
 
 
+@pytest.mark.thorough
 def test_what_a_job_has_measured_is_told_at_once(server: Server, folder: Path) -> None:
     url = upload(server, other_model(folder / "measured.ubj", 4), "measured/model.ubj")
     make_model(server, "measured", url)
@@ -210,6 +212,7 @@ def served_as(server: Server, model: str, name: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.thorough
 def test_an_endpoint_is_served_as_it_was_measured_for_the_same_data_alone(
     server: Server, folder: Path, first: str
 ) -> None:
@@ -226,6 +229,7 @@ def test_an_endpoint_is_served_as_it_was_measured_for_the_same_data_alone(
     assert served_as(server, "same", "of-other-data") == {}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("when", ["before its turn", "while it is measured"])
 def test_a_job_counts_for_the_data_that_it_measured(server: Server, folder: Path, first: str, when: str) -> None:
     client, name = server.client("sagemaker"), f"overwritten-{when.replace(' ', '-')}"
@@ -270,6 +274,7 @@ def survey_process(server: Server) -> int:
         time.sleep(0.1)
 
 
+@pytest.mark.thorough
 def test_a_survey_that_was_killed_is_made_again_after_a_while(server: Server, folder: Path) -> None:
     make_model(server, "killed", upload(server, other_model(folder / "killed.ubj", 17), "killed.ubj"))
     assert told_of(server, "killed")["RecommendationStatus"] == "IN_PROGRESS"
@@ -282,6 +287,7 @@ def test_a_survey_that_was_killed_is_made_again_after_a_while(server: Server, fo
     assert known(server, "killed")["RecommendationStatus"] == "COMPLETED"
 
 
+@pytest.mark.thorough
 def test_a_survey_whose_data_was_overwritten_is_of_nothing(server: Server, folder: Path) -> None:
     old, new = other_model(folder / "old.ubj", 18), other_model(folder / "new.ubj", 19)
     make_model(server, "renewed", upload(server, old, "renewed.ubj"))
@@ -364,6 +370,7 @@ def test_data_that_comes_later_is_read_then(server: Server, folder: Path, predic
     assert told_of(server, "later")["RecommendationStatus"] == "COMPLETED"
 
 
+@pytest.mark.thorough
 def test_a_job_does_not_wait_behind_the_models_that_were_described(server: Server, folder: Path) -> None:
     client = server.client("sagemaker")
     names = ["crowd-5", "crowd-6"]
@@ -383,6 +390,7 @@ def test_a_job_does_not_wait_behind_the_models_that_were_described(server: Serve
         assert known(server, name)["RecommendationStatus"] == "COMPLETED"
 
 
+@pytest.mark.thorough
 def test_a_survey_is_taken_up_by_the_next_server_and_kept(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with started(home, *OPTIONS) as server:
@@ -400,6 +408,7 @@ def test_a_survey_is_taken_up_by_the_next_server_and_kept(tmp_path: Path) -> Non
         assert json.loads((survey / "expected.json").read_text())
 
 
+@pytest.mark.thorough
 def test_what_has_failed_is_tried_again_by_the_next_server(tmp_path: Path) -> None:
     import pickle
 

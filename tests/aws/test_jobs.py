@@ -288,6 +288,7 @@ def test_a_job_is_stopped_once(server: Server, uploaded: dict[str, str]) -> None
     assert refused(lambda: sagemaker.stop_inference_recommendations_job(JobName="nobody"))[0] == "ResourceNotFound"
 
 
+@pytest.mark.thorough
 def test_a_job_survives_the_kill_of_its_server_and_the_next_one_knows_how_it_ended(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with started(home, *OPTIONS) as server:

@@ -13,7 +13,7 @@ from servefit.aws.jobs.files import JobFiles
 from servefit.aws.jobs.plan import Measured, Plan
 from servefit.aws.jobs.process import outcome_of
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 
 def test_a_job_whose_time_was_over_before_a_test_says_so_and_how_much_would_do(

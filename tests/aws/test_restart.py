@@ -58,6 +58,7 @@ def invoke(server: Server) -> bytes:
     return bytes(answer["Body"].read())
 
 
+@pytest.mark.thorough
 def test_an_endpoint_outlives_a_server_that_is_killed_and_is_found_by_the_next(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with started(home, *OPTIONS) as server:

@@ -38,6 +38,7 @@ def begun(server: Server, folder: Path, name: str) -> dict[str, Any]:
     return waited_for(sagemaker, name)
 
 
+@pytest.mark.thorough
 def test_a_server_that_trusts_code_measures_and_serves_the_script(tmp_path: Path) -> None:
     with started(tmp_path / "home", *OPTIONS, "--trust-code") as server:
         told = begun(server, tmp_path, "photos")

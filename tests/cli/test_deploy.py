@@ -117,6 +117,7 @@ def test_a_policy_for_kubernetes_keeps_the_endpoint_at_the_target_of_the_plan(
         assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (target["min_capacity"], target["max_capacity"])
 
 
+@pytest.mark.thorough
 def test_a_library_has_no_policy_for_kubernetes_and_an_unknown_policy_is_refused(
     servefit: Servefit, library: dict[str, Any], endpoint: dict[str, Any]
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_library_has_no_policy_for_kubernetes_and_an_unknown_policy_is_refused
     )
 
 
+@pytest.mark.thorough
 def test_an_endpoint_that_leaves_no_cpu_to_a_client_is_predicted_and_says_so(
     servefit: Servefit, predicted: dict[str, Any]
 ) -> None:
@@ -147,6 +149,7 @@ def test_an_endpoint_that_leaves_no_cpu_to_a_client_is_predicted_and_says_so(
     assert "Measured" not in said
 
 
+@pytest.mark.thorough
 def test_a_prediction_rests_on_what_was_measured_in_process_and_on_what_requests_cost(
     servefit: Servefit, predicted: dict[str, Any]
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_prediction_rests_on_what_was_measured_in_process_and_on_what_requests
     assert {step["metrics"]["basis"] for step in steps if step["kind"] == "load_test"} == {"predicted"}
 
 
+@pytest.mark.thorough
 def test_instances_of_a_predicted_endpoint_are_planned_with_a_note_that_they_are(
     servefit: Servefit, predicted: dict[str, Any]
 ) -> None:
@@ -174,6 +178,7 @@ def test_instances_of_a_predicted_endpoint_are_planned_with_a_note_that_they_are
     assert any("figures are predicted" in note for note in plan["notes"])
 
 
+@pytest.mark.thorough
 def test_the_library_is_measured_in_process_and_its_endpoint_is_shown_beside_it(
     servefit: Servefit, library: dict[str, Any]
 ) -> None:
@@ -190,12 +195,14 @@ def test_the_library_is_measured_in_process_and_its_endpoint_is_shown_beside_it(
     assert "deploy local-1c as a library with xgboost" in " ".join(servefit("show", "library").stdout.split())
 
 
+@pytest.mark.thorough
 def test_an_endpoint_keeps_less_of_what_it_was_asked_than_its_model(
     endpoint: dict[str, Any], library: dict[str, Any]
 ) -> None:
     assert endpoint["max_invocations"] < library["max_invocations"]
 
 
+@pytest.mark.thorough
 def test_a_killed_job_about_an_endpoint_goes_on_with_its_endpoint_and_measures_nothing_twice(
     servefit: Servefit, sources: Sources, state: Path
 ) -> None:
@@ -227,6 +234,7 @@ def test_a_killed_job_about_an_endpoint_goes_on_with_its_endpoint_and_measures_n
     assert "model_alone" in kinds(after)
 
 
+@pytest.mark.thorough
 def test_without_http_the_library_is_deployed_unless_something_else_is_said(
     servefit: Servefit, sources: Sources
 ) -> None:

@@ -101,6 +101,7 @@ def test_an_endpoint_of_servefit_says_what_its_model_takes_and_how_long_it_took(
     assert log.read_text().startswith("#[")
 
 
+@pytest.mark.thorough
 def test_columns_that_the_model_does_not_have_are_left_out_as_by_the_commands_that_open_it(
     servefit: Servefit, state: Path, tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_machine_that_is_too_noisy_to_tell_ends_with_status_5(servefit: Servef
     assert any("the machine got in the way" in warning for warning in ended.document["warnings"])
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_a_budget_is_kept_within_a_tenth_on_a_machine_that_others_use_and_what_did_not_fit_is_said(
     servefit: Servefit, sources: Sources, hog: Hog

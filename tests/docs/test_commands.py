@@ -17,7 +17,8 @@ SAYS: dict[str, tuple[str, ...]] = {
 """What some block of a page has to say: what the page shows of its output."""
 
 ON_TWO_CPUS = ("README.md", "docs/api.md", "docs/fleet.md", "docs/moving/sagemaker.md", "docs/tutorial.md")
-"""Pages that name an instance of two CPUs, or whose Python measures endpoints, and so want them for themselves."""
+"""Pages that name an instance of two CPUs, or whose Python measures endpoints, and so want them for themselves. Like the
+other pages with jobs they are thorough; ``test_blocks.py`` has the command line read all commands daily."""
 
 RUN = {page: [block for block in blocks(page) if block.language in ("bash", "python")] for page in pages()}
 
@@ -28,13 +29,16 @@ def _is_run_elsewhere(page: str, of_page: list[Block]) -> bool:
     return all(block.text in earlier for block in of_page)
 
 
+def marks_of(page: str) -> list[pytest.MarkDecorator]:
+    if page in ON_TWO_CPUS:
+        return [pytest.mark.timed, pytest.mark.thorough]
+    jobs = any("servefit recommend" in block.text or ".recommend(" in block.text for block in RUN[page])
+    return [pytest.mark.thorough if jobs else pytest.mark.integration]
+
+
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(page, marks=pytest.mark.timed if page in ON_TWO_CPUS else ())
-        for page, found in RUN.items()
-        if not _is_run_elsewhere(page, found)
-    ],
+    [pytest.param(page, marks=marks_of(page)) for page, found in RUN.items() if not _is_run_elsewhere(page, found)],
 )
 def test_what_a_page_says_to_run_runs(page: str, reader_of: ReaderOf) -> None:
     reader = reader_of(page)

@@ -92,6 +92,7 @@ def test_a_job_is_made_watched_and_scaled_without_a_server(client: Client, tmp_p
         client.stop_inference_recommendations_job(JobName="first")
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_a_job_of_a_client_that_was_closed_goes_on_with_the_next_one(home: Path, tmp_path: Path) -> None:
     with Client(**SETTINGS) as first:

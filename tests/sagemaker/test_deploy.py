@@ -36,6 +36,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
 
 
+@pytest.mark.thorough
 def test_invocations_are_those_of_the_endpoint_unless_the_library_is_deployed(model: Path) -> None:
     served, called = sf.right_size(model, **QUICK).best, sf.right_size(model, deploy="library", **QUICK).best
     assert served is not None

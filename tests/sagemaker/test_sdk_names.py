@@ -20,6 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_a_call_of_the_sdk_runs_as_it_is(home: Path) -> None:
     bucket = home / "api" / "s3" / "models"

@@ -15,7 +15,7 @@ from tests.aws.conftest import ROLE
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")

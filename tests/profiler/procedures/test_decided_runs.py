@@ -102,6 +102,7 @@ def test_with_noise_allowed_a_disturbed_run_is_judged_and_its_problems_kept(
     assert decision.problems
 
 
+@pytest.mark.thorough
 def test_the_highest_rate_of_a_known_queue_is_found_below_its_capacity(start_synthetic: StartSynthetic) -> None:
     """A worker that sleeps for 2 ms serves fewer than 500 requests a second, and at those p95 is beyond 10 ms."""
     with start_synthetic({"act": "sleep", "us": 2000}, cpus=ONE_CPU) as workers:
@@ -148,6 +149,7 @@ def test_a_peak_that_drains_is_no_saturation_and_one_that_does_not_is(start_synt
     assert verdicts == {80: "PASS", 400: "SATURATED"}
 
 
+@pytest.mark.thorough
 def test_the_highest_rate_of_arrivals_that_vary_is_found_in_whole_cycles(start_synthetic: StartSynthetic) -> None:
     with start_synthetic({"act": "sleep", "us": 2000}, cpus=ONE_CPU) as workers:
         highest, runs, _ = find_highest_rate(

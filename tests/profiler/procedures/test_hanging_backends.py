@@ -40,6 +40,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_model(tmp_path / "model.ubj")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("backend", "hung"),
     [

@@ -125,6 +125,7 @@ def test_ctrl_c_ends_an_agent_and_what_it_measures_within_five_seconds(
     assert isinstance(found[0], AgentLost)
 
 
+@pytest.mark.thorough
 def test_an_agent_that_is_killed_leaves_no_process_and_its_test_is_given_up_once_and_not_begun_again(
     start_agent: StartAgent, open_job: MakeJob
 ) -> None:
@@ -144,6 +145,7 @@ def test_an_agent_that_is_killed_leaves_no_process_and_its_test_is_given_up_once
     assert len(rows(job.url, "SELECT 1 FROM servefit_orders WHERE began_at IS NOT NULL")) == 2
 
 
+@pytest.mark.thorough
 def test_without_a_successor_a_test_is_given_up_after_its_lease(start_agent: StartAgent, open_job: MakeJob) -> None:
     agent = start_agent("rack3-07")
     job = open_job("rack3-07")
@@ -154,6 +156,7 @@ def test_without_a_successor_a_test_is_given_up_after_its_lease(start_agent: Sta
     assert "its agent was silent for" in found[0].reason
 
 
+@pytest.mark.thorough
 def test_an_agent_that_was_stopped_beyond_its_lease_answers_in_vain(start_agent: StartAgent, open_job: MakeJob) -> None:
     agent = start_agent("rack3-07")
     job = open_job("rack3-07")
@@ -171,6 +174,7 @@ def test_an_agent_that_was_stopped_beyond_its_lease_answers_in_vain(start_agent:
     assert str(state).startswith("its agent was silent")
 
 
+@pytest.mark.thorough
 def test_what_was_measured_while_the_cable_was_out_arrives_and_nothing_is_measured_twice(
     start_agent: StartAgent, open_job: MakeJob, cable: Cable, fleet_url: str
 ) -> None:
@@ -187,6 +191,7 @@ def test_what_was_measured_while_the_cable_was_out_arrives_and_nothing_is_measur
     assert len(rows(job.url, "SELECT 1 FROM servefit_orders WHERE began_at IS NOT NULL")) == 2
 
 
+@pytest.mark.thorough
 def test_a_database_that_is_killed_and_comes_back_costs_nothing(
     start_agent: StartAgent, open_job: MakeJob, postgresql: Server
 ) -> None:
@@ -203,6 +208,7 @@ def test_a_database_that_is_killed_and_comes_back_costs_nothing(
     assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
 
 
+@pytest.mark.thorough
 def test_an_agent_waits_for_whoever_measures_on_its_host_and_says_for_whom(
     start_agent: StartAgent, open_job: MakeJob
 ) -> None:
@@ -218,6 +224,7 @@ def test_an_agent_waits_for_whoever_measures_on_its_host_and_says_for_whom(
     assert found[0].waited_s > 0.5
 
 
+@pytest.mark.thorough
 def test_an_order_that_is_withdrawn_is_ended_and_the_next_one_begins(
     start_agent: StartAgent, open_job: MakeJob
 ) -> None:
@@ -233,6 +240,7 @@ def test_an_order_that_is_withdrawn_is_ended_and_the_next_one_begins(
     assert isinstance(found[0], AgentLost)
 
 
+@pytest.mark.thorough
 def test_agents_end_what_an_earlier_owner_asked_for_when_waiting_for_it_is_interrupted(
     start_agent: StartAgent, open_job: MakeJob
 ) -> None:
@@ -256,6 +264,7 @@ def test_agents_end_what_an_earlier_owner_asked_for_when_waiting_for_it_is_inter
     assert isinstance(found[0], AgentLost)
 
 
+@pytest.mark.thorough
 def test_a_bench_that_hangs_is_ended_and_the_next_order_is_carried_out(
     start_agent: StartAgent, open_job: MakeJob
 ) -> None:
@@ -272,6 +281,7 @@ def test_a_bench_that_hangs_is_ended_and_the_next_order_is_carried_out(
     assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
 
 
+@pytest.mark.thorough
 def test_an_answer_that_was_not_delivered_is_delivered_by_the_next_agent(
     start_agent: StartAgent, open_job: MakeJob, cable: Cable, fleet_url: str, tmp_path: Path
 ) -> None:

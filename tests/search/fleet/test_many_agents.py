@@ -16,7 +16,7 @@ from tests.search.fleet.conftest import MakeJob, eventually
 from servefit.errors import AgentLost
 from servefit.search.fleet.orders import Answer
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 AGENTS, KILLED = 50, 40
 

@@ -14,7 +14,7 @@ from tests.search.fleet.conftest import Servefit, StartAgent, rows
 from servefit.backends.model import Model
 from servefit.backends.reference import reference
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 INT8 = "onnxruntime/int8-dynamic"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Recommendation
     from servefit.search.storage.steps import StepKind
 
-pytestmark = [pytest.mark.timed, pytest.mark.usefixtures("state_of_module")]
+pytestmark = [pytest.mark.timed, pytest.mark.usefixtures("state_of_module"), pytest.mark.thorough]
 
 
 def asked(name: str, profile: str, max_tests: int, *, budget_s: float = 25.0, rows_per_request: int = 1) -> JobRequest:

@@ -64,6 +64,7 @@ def job_on(
         assert time.monotonic() - began < budget_s + 1
 
 
+@pytest.mark.thorough
 def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_are_measured(
     install: Install, model: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_ar
         assert counted == [f"compiling with {name}: {left} s more at most" for left in ("3", "1")]
 
 
+@pytest.mark.thorough
 def test_a_backend_that_hangs_when_it_is_measured_is_given_up(install: Install, model: Path) -> None:
     install("stalling", predicting=HANG_IN_WORKERS)
     heard = Heard()
@@ -155,6 +157,7 @@ def test_a_model_whose_calls_never_end_is_given_up_within_the_time(tmp_path: Pat
     assert any("predicting with the model's own library did not finish within" in warning for warning in job.warnings)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("install")
 def test_a_model_that_cannot_be_opened_within_the_time_is_given_up_then(tmp_path: Path) -> None:
     told = r"opening \S+model\.onnx with onnx did not finish before the budget of 6 s ran out; use --budget 12s or more"

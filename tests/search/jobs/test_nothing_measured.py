@@ -67,6 +67,7 @@ def reason(job: RecommendationJob) -> str:
     return said
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("install")
 def test_a_time_that_turns_out_too_little_is_kept_and_the_job_says_what_is_enough(model: Path) -> None:
     job = servefit.right_size(model, progress=Slow("compiling", 4.0), job_duration_in_seconds=6, **ASKED)

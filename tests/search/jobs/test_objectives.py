@@ -73,6 +73,7 @@ def powered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     counter.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 @pytest.mark.usefixtures("powered")
 def test_a_job_finds_what_takes_the_least_energy_and_knows_how_much(model: Path) -> None:

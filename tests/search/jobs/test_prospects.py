@@ -31,6 +31,7 @@ class Stages(SilentProgress):
             self.elapsed_s.append(at.elapsed_s)
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_each_profile_of_this_host_has_one_and_no_job_is_kept(tmp_path: Path) -> None:
     progress = Stages()

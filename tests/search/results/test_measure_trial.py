@@ -79,6 +79,7 @@ def test_a_rate_is_shared_out_over_instances_that_keep_a_reserve() -> None:
     assert trial.verdict == "PASS"
 
 
+@pytest.mark.thorough
 def test_a_test_beside_a_neighbour_is_invalid_and_says_so(hog: Hog) -> None:
     asked = Sla(thresholds=parse_sla("p95=1s"), rate_per_s=50.0)
     with hog(describe_host().cpus[0].cpu):
@@ -114,6 +115,7 @@ def test_a_rate_too_low_to_give_the_samples_stays_undecided_and_takes_seconds_on
     assert kept[0].runs[1].traffic.duration_s <= 3
 
 
+@pytest.mark.thorough
 def test_more_instances_are_planned_until_queueing_leaves_room_for_the_limit() -> None:
     rate_per_s = 190.0
     trial = trial_of(

@@ -184,6 +184,7 @@ class Restarting(SilentProgress):
         self.away_s += 2.0
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_a_restart_of_the_server_does_not_end_a_job(
     postgresql: Server, postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

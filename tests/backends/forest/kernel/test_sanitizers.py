@@ -15,6 +15,8 @@ from servefit.backends.forest._kernel import Forest, instruction_sets
 from servefit.backends.forest.file_format import HEADER, SECTIONS, TREE, map_forest
 from servefit.backends.forest.walks import NARROW
 
+pytestmark = pytest.mark.thorough
+
 ADDRESSES = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 BATCHES = (1, 3, 8, 17, 50, 64, 65, 200)
 MODELS = ("heaps", "wide_heaps", "categories", "wide_categories", "classes", "walks", "wide_walks", "float64")

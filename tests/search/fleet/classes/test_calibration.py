@@ -37,6 +37,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "home"))
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_a_host_whose_cpu_is_taken_for_half_of_the_time_is_half_as_fast_as_when_it_is_quiet(
     tmp_path: Path, hog: Hog

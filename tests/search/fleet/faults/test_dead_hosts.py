@@ -25,7 +25,7 @@ from tests.search.fleet.plan.balancer_programs import NAMES, command
 from servefit.search.fleet.plan.balancers.kinds import BALANCERS, BalancerName
 from servefit.search.fleet.plan.balancers.servers import Server
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 PAGE = Path(__file__).parents[4] / "docs/fleet.md"
 FRONT, QUICK, SLOW, REFUSING, SILENT = "front", "quick", "slow", "refusing", "silent"

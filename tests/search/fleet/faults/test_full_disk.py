@@ -19,7 +19,7 @@ from tests.search.fleet.faults.conftest import empty_schema, own_server
 if TYPE_CHECKING:
     from tests.search.conftest import Server
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 Recommend = Callable[[], subprocess.Popen[str]]
 

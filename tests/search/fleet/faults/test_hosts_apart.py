@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hog
     from tests.search.fleet.faults.conftest import Site, StartThere
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 PAGE = Path(__file__).parents[4] / "docs/fleet.md"
 CHEAP = ("--backend", "xgboost", "--deploy", "library", "--no-http", "--allow-noise", "--max-tests", "2")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.search.conftest import Server
     from tests.search.fleet.conftest import MakeJob, StartAgent
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 
 def test_an_answer_that_is_refused_for_good_is_set_aside_and_told_of_and_the_host_goes_on(

@@ -18,7 +18,7 @@ from tests.search.fleet.conftest import StartAgent, eventually, rows
 if TYPE_CHECKING:
     from tests.search.conftest import Server
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 CHEAP = ("--backend", "xgboost", "--deploy", "library", "--no-http", "--allow-noise", "--max-tests", "2")
 

@@ -47,6 +47,7 @@ def test_two_clients_send_a_rate_together_and_their_percentiles_are_merged(
     assert rows(fleet_url, "SELECT * FROM servefit_starts") == []
 
 
+@pytest.mark.thorough
 def test_two_clients_send_files_as_they_are(
     start_client: StartClient, servefit: Servefit, endpoint: Endpoint, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_two_clients_send_files_as_they_are(
     assert endpoint.content_types == {b"image/jpeg"}
 
 
+@pytest.mark.thorough
 def test_a_client_that_is_farther_away_is_named(
     start_client: StartClient, servefit: Servefit, endpoint: Endpoint, payload: Path
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_client_that_is_farther_away_is_named(
     assert "ms farther away than the others" in found["reason"]
 
 
+@pytest.mark.thorough
 def test_a_client_that_was_behind_spoils_the_load(
     start_client: StartClient, environment: dict[str, str], endpoint: Endpoint, payload: Path, fleet_url: str
 ) -> None:
@@ -99,6 +102,7 @@ def test_a_client_that_was_behind_spoils_the_load(
     assert ("client-b", "schedule lag") in {(each["host"], each["kind"]) for each in found["problems"]}
 
 
+@pytest.mark.thorough
 def test_a_client_that_is_killed_while_it_sends_spoils_the_load_and_holds_nobody_up(
     start_client: StartClient, environment: dict[str, str], endpoint: Endpoint, payload: Path, fleet_url: str
 ) -> None:
@@ -121,6 +125,7 @@ def test_a_client_that_is_killed_while_it_sends_spoils_the_load_and_holds_nobody
     assert found["clients"][1]["lost"]
 
 
+@pytest.mark.thorough
 def test_ctrl_c_ends_all_clients(
     start_client: StartClient, environment: dict[str, str], endpoint: Endpoint, payload: Path, fleet_url: str
 ) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
     from tests.search.fleet.conftest import MakeJob, StartAgent
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 _RATE_PER_S = 200.0
 

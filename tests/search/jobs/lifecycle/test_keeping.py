@@ -95,6 +95,7 @@ def test_a_storage_that_cannot_be_reached_is_told_before_anything_is_done_and_wi
     assert heard == []
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(
     model: Path, kept_job: KeptJob, state: Path

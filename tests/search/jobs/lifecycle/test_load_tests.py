@@ -31,6 +31,7 @@ def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Pa
     assert not set(cpus[0]) & set(cpus[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_tests_that_would_share_cpus_run_one_by_one_and_the_job_says_so(model: Path) -> None:
     largest = max(local_profiles(describe_host()), key=lambda profile: profile.vcpus)
@@ -69,6 +70,7 @@ def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) 
     assert "p97.5" in job.best.trial.at_rate.latency_ms
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_stairs_end_once_more_users_are_not_served_more_unless_told_to_go_on(model: Path) -> None:
     # On a machine whose speed drifts it may take a while until two levels in a row are no faster than those before.
