@@ -79,8 +79,9 @@ def network(folder: Path, names: tuple[str, ...], cpus: tuple[int, ...]) -> Iter
             namespace, cable = f"{own}-{nth}", f"{own}-{nth}"
             _ip("netns", "add", namespace)
             stack.callback(_ip, "netns", "delete", namespace)
-            # It goes with the namespace.
             _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+            # It would go with the namespace, but some time later: the next network has one of the same name.
+            stack.callback(_ip, "link", "delete", cable)
             _ip("link", "set", cable, "master", own, "up")
             _ip("-netns", namespace, "address", "add", f"{subnet}.{nth + 2}/24", "dev", "eth0")
             for card in ("lo", "eth0"):
