@@ -12,10 +12,10 @@ from tests.report.fleets import FAILING, LARGE, SMALL, fleet_job
 from tests.report.probes import OVERFLOW, PLOTS
 from tests.report.reading import Page
 
-from servefit.cli.fleet_output import print_fleet_job
+from servefit.annexes.fleet.output import print_fleet_job
+from servefit.annexes.fleet.report import fleet_report_of
+from servefit.annexes.fleet.report_plots import cost_plot
 from servefit.cli.output import Format
-from servefit.report.fleet_contents import fleet_report_of
-from servefit.report.fleet_plots import cost_plot
 from servefit.report.page import to_html
 from servefit.report.plotly_figure import plotly_figure
 from servefit.report.writing import report_text

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from servefit.cli.job_output import exit_status, print_job
-from servefit.cli.output import Format, emit, print_line, warn
-from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
-from servefit.report.fleet_contents import no_plan
-from servefit.report.fleet_tables import (
+from servefit.annexes.fleet.report import no_plan
+from servefit.annexes.fleet.report_tables import (
     asks_for_plan,
     class_sentences,
     left_out_sentences,
@@ -19,6 +16,9 @@ from servefit.report.fleet_tables import (
     plan_sentences,
     plan_table,
 )
+from servefit.cli.job_output import exit_status, print_job
+from servefit.cli.output import Format, emit, print_line, warn
+from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 from servefit.report.job_tables import recommendations_table
 from servefit.report.table import Table
 from servefit.search.fleet.answer import goal_of, plan_of
