@@ -1,23 +1,45 @@
-"""Jobs on several hosts, as ``servefit recommend --fleet``, ``resume``, ``show`` and ``report`` run and read them."""
+"""Jobs on several hosts, as ``servefit recommend --fleet``, ``resume``, ``show`` and ``report`` run, read and print
+them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.annexes.fleet.output import print_fleet_and_exit, print_fleet_job
-from servefit.annexes.fleet.report import fleet_report_of
-from servefit.cli.output import Format
+import typer
+
+from servefit.annexes.fleet.report import fleet_report_of, no_plan
+from servefit.annexes.fleet.report_tables import (
+    asks_for_plan,
+    class_sentences,
+    left_out_sentences,
+    plan_headline,
+    plan_sentences,
+    plan_table,
+)
+from servefit.cli.job_output import exit_status, print_job
+from servefit.cli.output import Format, emit, print_line, warn
+from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
+from servefit.report.job_tables import recommendations_table
+from servefit.report.table import Table
+from servefit.search.fleet.answer import goal_of, plan_of
 from servefit.search.fleet.fleet_job import read_fleet_job
+from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
+from servefit.search.storage.header import PlanRequest
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload.bodies import Bodies
     from servefit.report.contents import Report
+    from servefit.search.fleet.fleet_job import ClassJob, FleetJob
+    from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.storage.header import PlanRequest
+    from servefit.search.storage.header import PlanGoal
     from servefit.search.storage.jobs import JobStore
+
+_BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED)
+"""Exit statuses of classes: the job has the first of them that a class has."""
 
 
 def recommend(
@@ -44,7 +66,7 @@ def recommend(
     from servefit.search.fleet.selection import Selection
 
     chosen = Selection(patterns=tuple(hosts), labels=tuple(parse_labels("label", labels).items()))
-    print_fleet_and_exit(
+    _print_and_exit(
         lambda progress: run_fleet_job(
             model,
             payload,
@@ -66,7 +88,7 @@ def resume(job: str, *, storage: str | None, form: Format, wide: bool, quiet: bo
     """Go on with a job, print what it found, and exit with its status."""
     from servefit.search.fleet.running import resume_fleet_job
 
-    print_fleet_and_exit(
+    _print_and_exit(
         lambda progress: resume_fleet_job(job, progress=progress, storage=storage), form=form, wide=wide, quiet=quiet
     )
 
@@ -79,3 +101,90 @@ def show(store: JobStore, job: str, form: Format, *, wide: bool) -> None:
 def report_of_job(store: JobStore, job: str) -> Report:
     """Return the report of a job."""
     return fleet_report_of(read_fleet_job(store, job))
+
+
+def _print_and_exit(run: Callable[[Progress], FleetJob], *, form: Format, wide: bool, quiet: bool) -> None:
+    """Call ``run`` with its progress shown, print the job that it returns, and exit with its status: the best of those
+    that jobs on its classes alone would have."""
+    from servefit.cli.progress import job_progress
+    from servefit.search.fleet.running import FleetInterrupted
+
+    try:
+        with job_progress(quiet=quiet) as progress:
+            job = run(progress)
+    except FleetInterrupted as interruption:
+        print_fleet_job(interruption.job, form, wide=wide)
+        raise typer.Exit(INTERRUPTED) from interruption
+    print_fleet_job(job, form, wide=wide)
+    raise typer.Exit(_status_of(job))
+
+
+def _status_of(job: FleetJob) -> int:
+    if job.status == "STOPPED" and not job.broke_off:
+        return INTERRUPTED
+    plan, status = plan_of(job), _best_status(job.classes)
+    if isinstance(plan, NotCarried):
+        return SLA_UNMET
+    # A class may hold the SLA, and none was confirmed at what its hosts would carry.
+    return SLA_UNMET if plan is None and asks_for_plan(job) and not status else status
+
+
+def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
+    """Print the plan, and what the job found on each class of hosts, one after the other. As CSV there is one table,
+    the plan where there is one, else the recommendations on all classes; in Markdown both."""
+    from servefit.search.fleet.document import fleet_document
+
+    plan, least = plan_of(job), goal_of(job.header.plan or PlanRequest(), job.header.hosts)
+    if form is Format.TABLE:
+        _print_for_people(job, plan, least, wide=wide)
+    else:
+        planned = isinstance(plan, FleetPlan)
+        if isinstance(plan, FleetPlan) and form is not Format.JSON:
+            emit(plan_table(plan, least), {}, form)
+        if not planned or form is not Format.CSV:
+            emit(_table(job), fleet_document(job, plan, least), form)
+    if isinstance(plan, FleetPlan):
+        for warning in plan.warnings:
+            warn(warning)
+    for warning in job.warnings:
+        if form is not Format.TABLE or not any(warning in each.job.warnings for each in job.classes):
+            warn(warning)
+
+
+def _print_for_people(job: FleetJob, plan: FleetPlan | NotCarried | None, least: PlanGoal, *, wide: bool) -> None:
+    if asks_for_plan(job):
+        print_line("", no_plan(job) if plan is None else plan_headline(plan, least))
+        if isinstance(plan, FleetPlan):
+            emit(plan_table(plan, least), {}, Format.TABLE)
+            for line in plan_sentences(plan, least):
+                print_line(line)
+        for line in left_out_sentences(job, plan):
+            print_line(line)
+    if job.status == "STOPPED":
+        print_line(f"The job was stopped: servefit resume {job.name} goes on.")
+    for each in job.classes:
+        print_line("", _title(each))
+        print_job(each.job, Format.TABLE, wide=wide, answer=class_sentences(job, each))
+
+
+def _table(job: FleetJob) -> Table:
+    """Return the recommendations on all classes, with the class of each."""
+    tables = [(each, recommendations_table(each.job)) for each in job.classes]
+    return Table(
+        title=None,
+        columns=("class", *tables[0][1].columns),
+        rows=[[each.host_class, *row] for each, table in tables for row in table.rows],
+    )
+
+
+def _title(each: ClassJob) -> str:
+    others = len(each.hosts) - 1
+    if not others:
+        return f"On {each.representative}"
+    return f"On {each.representative}, and {others} more like it: {', '.join(each.hosts[1:])}"
+
+
+def _best_status(classes: Sequence[ClassJob]) -> int:
+    """Return the best status of the classes; of one that broke off, nothing was measured to its end."""
+    statuses = {exit_status(each.job) for each in classes} - {INTERRUPTED}
+    return next((status for status in _BEST_FIRST if status in statuses), NOTHING_MEASURED)
