@@ -156,7 +156,7 @@ def __dir__() -> list[str]:
 
 
 def _is_here(name: str) -> bool:
-    """Return whether there is a public name of that kind, and the annex that has it."""
+    """Return whether ``name`` is public, and the annex that it may be of is installed."""
     home = _HOME_OF.get(name) or _MODULES.get(name, "")
     if home.startswith("servefit.sagemaker"):
         from servefit.annexed import is_there

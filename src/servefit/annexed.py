@@ -1,6 +1,6 @@
-"""The annexes: folders that the core of servefit does without, and imports by name alone, where they are there.
+"""Finds the annexes: parts of servefit that the core does not import, and does without where they are not installed.
 
-The commands, the reports and the options of an annex are in ``annexes``; what they use is in its other folders.
+The commands and reports of an annex are in ``annexes``; what they use is in its other folders.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDERS = {
 
 
 def is_there(annex: str) -> bool:
-    """Return whether all packages of ``annex`` are installed. They are looked for and not imported."""
+    """Return whether all packages of ``annex`` are installed. None of them is imported."""
     return all(map(_has_package, FOLDERS[annex]))
 
 

@@ -136,8 +136,8 @@ class _Commands(MutableMapping[str, Any]):
 
 
 class _AllCommands(_Commands):
-    """The subcommands of ``servefit``, and those of other packages, which are looked for when none here has the name.
-    A listing has those of ``servefit`` alone, so that a shell that completes a name imports nothing of others."""
+    """The subcommands of ``servefit``, and those of other packages, which are looked for when ``servefit`` has none of
+    that name. Iteration yields those of ``servefit`` alone: a shell that completes names imports no other package."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._known and name in self._plug_ins().names():
