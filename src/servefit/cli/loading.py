@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.annexed import from_annex
-from servefit.cli.choosing_hosts import FromLabelsOption, FromOption, LoadStorageOption, check_one_client
 from servefit.cli.files import check_files
+from servefit.cli.fleet_options import FromLabelsOption, FromOption, LoadStorageOption, check_one_client
 from servefit.cli.opening import AcceptOption, ContentTypeOption, EachLineOption, with_headers
 from servefit.cli.options import (
     ArrivalsOption,

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from servefit.annexed import from_annex
-from servefit.cli.choosing_hosts import (
+from servefit.cli.config import (
+    ConfigOption,
+    SaveConfigOption,
+    check_variables_of_file,
+    given_options,
+    sources,
+    write_config,
+)
+from servefit.cli.fleet_options import (
     PLAN_GOALS,
     EveryClassOption,
     FleetOption,
@@ -17,14 +25,6 @@ from servefit.cli.choosing_hosts import (
     MostHostsOption,
     SpareOption,
     is_on_fleet,
-)
-from servefit.cli.config import (
-    ConfigOption,
-    SaveConfigOption,
-    check_variables_of_file,
-    given_options,
-    sources,
-    write_config,
 )
 from servefit.cli.job_options import config_with_options, with_job_options
 from servefit.cli.opening import (
