@@ -33,7 +33,7 @@ class Core:
 
     @classmethod
     def copied(cls, folder: Path, without: list[str]) -> Core:
-        shutil.copytree(PACKAGE, folder / "servefit", ignore=shutil.ignore_patterns("node_modules"))
+        shutil.copytree(PACKAGE, folder / "servefit")
         for package in without:
             shutil.rmtree(folder / package.replace(".", "/"))
         return cls(folder)
