@@ -74,3 +74,19 @@ def test_a_package_that_ends_python_when_it_is_imported_ends_nothing_else(instal
     install("quitting", "square", "import sys; sys.exit()")
     with pytest.raises(SpecError, match=r"cannot be imported from quitting 1\.0: it ended Python.*uninstall quitting"):
         SHAPES.imported("square")
+
+
+def test_whether_packages_may_offer_anything_is_seen_without_reading_what(install: Install, tmp_path: Path) -> None:
+    assert not SHAPES.may_be_offered()
+    install("left", "square")
+    assert SHAPES.may_be_offered()
+
+
+def test_a_path_with_archives_and_missing_folders_is_looked_through(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("left", "square")
+    (tmp_path / "archive.zip").write_bytes(b"")
+    for name in ("archive.zip", "missing"):
+        monkeypatch.syspath_prepend(str(tmp_path / name))
+    assert SHAPES.may_be_offered()

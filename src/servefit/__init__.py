@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from servefit.version import __version__
+from servefit.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from servefit.api.job import Job as Job
@@ -140,16 +140,26 @@ _HOME_OF = {
     "WorkerCrashed": "servefit.errors",
 }
 
-__all__ = [*_HOME_OF, "__version__"]
+_MODULES = {"errors": "servefit.errors", "sagemaker": "servefit.sagemaker"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("errors", "sagemaker"):
-        return import_module(f"{__name__}.{name}")
-    if name not in _HOME_OF:
+    if name == "__all__":
+        return [*filter(_is_here, _HOME_OF), "__version__"]
+    if not _is_here(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    return import_module(_MODULES[name]) if name in _MODULES else getattr(import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "errors", "sagemaker"])
+    return sorted([*filter(_is_here, (*_HOME_OF, *_MODULES)), "__version__"])
+
+
+def _is_here(name: str) -> bool:
+    """Return whether ``name`` is public, and the annex that it may be of is installed."""
+    home = _HOME_OF.get(name) or _MODULES.get(name, "")
+    if home.startswith("servefit.sagemaker"):
+        from servefit.annexed import is_there
+
+        return is_there("aws")
+    return bool(home)

@@ -8,15 +8,20 @@ module that owns its table.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module, metadata
-from typing import Any, Self
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Self
 
 from servefit.errors import SpecError
 from servefit.showing import one_line
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +60,12 @@ class PlugIns:
     def names(self) -> tuple[str, ...]:
         """Return the names of all: the built-in ones first, then those of other packages in alphabetical order."""
         return (*self.built_in, *sorted(self._offers()))
+
+    def may_be_offered(self) -> bool:
+        """Return whether a package in a folder of the path names the group in its entry points. It takes a tenth of
+        the time of :meth:`names`, which imports ``importlib.metadata``."""
+        header = f"[{self.group}]".encode()
+        return any(header in content for folder in sys.path for content in _entry_points_in(folder))
 
     def entry_point(self, name: str) -> metadata.EntryPoint:
         """Return where another package offers ``name``.
@@ -111,6 +122,8 @@ class PlugIns:
     def _offers(self) -> dict[str, list[metadata.EntryPoint]]:
         """Return the entry points of other packages, by name, and warn of those that are ignored.
         ``importlib.metadata.entry_points`` would fail for all of them where one file cannot be read."""
+        from importlib import metadata
+
         found: dict[str, list[metadata.EntryPoint]] = {}
         folders: set[tuple[str, str]] = set()
         for distribution in metadata.distributions():
@@ -138,6 +151,15 @@ def raised_text(error: BaseException) -> str:
         return "ended Python"
     words = " ".join(f"raised {type(error).__name__}: {error}".split())
     return "".join(character for character in words if character.isprintable())
+
+
+def _entry_points_in(folder: str) -> Iterator[bytes]:
+    """Yield the files of entry points of the packages in a folder of the path."""
+    with suppress(OSError), os.scandir(folder or ".") as entries:
+        for entry in entries:
+            if entry.name.endswith("-info"):
+                with suppress(OSError), open(f"{entry.path}/entry_points.txt", "rb") as file:  # noqa: PTH123 - faster
+                    yield file.read()
 
 
 @cache

@@ -187,7 +187,7 @@ def test_a_report_says_nothing_of_the_folders_of_whoever_made_it(
     monkeypatch.chdir(tmp_path)
     assert str(reports.state) in job.model.source
     with reports.at_home():
-        text = report_text(job, form)
+        text = report_text(report_of(job), form)
     assert str(reports.state) not in text
     assert str(Path.home()) not in text
     if form == "markdown":

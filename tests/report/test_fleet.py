@@ -12,10 +12,10 @@ from tests.report.fleets import FAILING, LARGE, SMALL, fleet_job
 from tests.report.probes import OVERFLOW, PLOTS
 from tests.report.reading import Page
 
-from servefit.cli.fleet_output import print_fleet_job
+from servefit.annexes.fleet.jobs import print_fleet_job
+from servefit.annexes.fleet.report import fleet_report_of
+from servefit.annexes.fleet.report_plots import cost_plot
 from servefit.cli.output import Format
-from servefit.report.fleet_contents import fleet_report_of
-from servefit.report.fleet_plots import cost_plot
 from servefit.report.page import to_html
 from servefit.report.plotly_figure import plotly_figure
 from servefit.report.writing import report_text
@@ -120,15 +120,15 @@ def test_the_sections_of_classes_say_what_was_found_and_how_all_of_it_is_read(pa
 
 
 def test_json_and_csv_carry_the_figures_of_the_page(reports: Reports) -> None:
-    job = fleet_job(reports)
-    document = json.loads(report_text(job, "json"))
+    report = fleet_report_of(fleet_job(reports))
+    document = json.loads(report_text(report, "json"))
     (asked,) = [row for row in document["tables"]["cost_by_rate"] if row["requests/s, up to"] == 2200]
     assert asked["cheapest fleet"] == "2 x large, 1 x small"
     assert (asked["cost, an hour"], asked["cost of one class, an hour"]) == (pytest.approx(2.4), pytest.approx(3))
     assert document["job"]["plan"]["fleet"]["cost"] == pytest.approx(2.4)
     assert document["job"]["plan"]["left_out"] == {FAILING: "its verdict is FAIL"}
     assert [each["name"] for each in document["job"]["classes"]] == [LARGE, SMALL, FAILING]
-    rows = list(csv.DictReader(io.StringIO(report_text(job, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(report_text(report, "csv"))))
     assert {"the_fleet", "cost_by_rate", "classes_of_hosts", "hosts"} <= {row["table"] for row in rows}
 
 
@@ -183,9 +183,8 @@ def test_without_a_rate_and_before_hosts_are_timed_the_report_says_so(reports: R
     report = fleet_report_of(fleet_job(reports, rate_per_s=None))
     assert report.answer.startswith("No rate was asked for")
     assert (report.verdict, report.glance.plots, report.reasons) == (None, (), ())
-    assert report_text(fleet_job(reports, classes=()), "markdown").startswith(
-        "# servefit: farm\n\nThe hosts have not been timed yet."
-    )
+    untimed = fleet_report_of(fleet_job(reports, classes=()))
+    assert report_text(untimed, "markdown").startswith("# servefit: farm\n\nThe hosts have not been timed yet.")
 
 
 def test_where_no_class_holds_the_sla_there_is_no_plan_and_the_reason_is_told(reports: Reports) -> None:

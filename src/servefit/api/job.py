@@ -121,9 +121,10 @@ class Job(RecommendationJob):
 
                 job.report("report.md")
         """
+        from servefit.report.contents import report_of
         from servefit.report.writing import write_report
 
-        write_report(self, Path(path), form)
+        write_report(report_of(self), Path(path), form)
 
     def plot(self, name: str | None = None) -> Any:
         """Draw a plot of the report.

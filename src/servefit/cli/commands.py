@@ -7,17 +7,21 @@ run, or when its own help is asked for.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from servefit.annexed import is_there
 from servefit.cli.help_panels import format_panels
 from servefit.cli.logs import DEFAULT, LogLevelOption, log_to_stderr, with_log_level
 from servefit.cli.status import INTERRUPTED, status_of
-from servefit.errors import ServefitError
+from servefit.errors import ServefitError, SpecError
+
+if TYPE_CHECKING:
+    from servefit.plug_ins import PlugIns
 
 _SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
@@ -26,60 +30,64 @@ _SETTINGS: dict[str, Any] = {
 }
 
 COMMANDS = {
-    "recommend": ("recommend:recommend", "Find what to deploy a model on, by measuring."),
-    "profile": ("profiling:profile", "Measure one configuration of a model."),
-    "load": ("loading:load", "Measure an endpoint that runs already."),
-    "jobs": ("jobs:jobs", "List jobs."),
-    "show": ("jobs:show", "Show what a job found."),
-    "steps": ("jobs:steps", "List the steps of a job."),
-    "stop": ("jobs:stop", "Stop a job."),
-    "resume": ("jobs:resume", "Take up a job again."),
-    "report": ("reporting:report", "Write the report of a job."),
-    "scale": ("scaling:scale", "Plan instances for a rate."),
-    "serve": ("serving:serve", "Serve a model, or what a job recommends."),
-    "export": ("exporting:export", "Write what another machine needs to serve it."),
-    "fleet": ("fleet", "Make a fleet of several hosts, list and keep them."),
-    "agent": ("agent:agent", "Offer this host to the jobs of a fleet."),
-    "api": ("api:api", "Answer boto3 and the SageMaker SDK from this machine."),
-    "compile": ("compiling:compile_", "Compile a model with a backend."),
-    "backends": ("backends:backends", "List backends."),
-    "profiles": ("profiles:profiles", "List instance profiles."),
-    "prices": ("prices", "Set, import and list the prices of instance profiles."),
-    "figures": ("figures:figures", "List what the columns of tables mean."),
-    "host": ("host:host", "Describe this machine."),
-    "demo": ("demo:demo", "See it all on a model that is trained for it."),
-    "schema": ("schema:schema", "Print the JSON Schema of job files."),
+    "recommend": ("cli.recommend:recommend", "Find what to deploy a model on, by measuring."),
+    "profile": ("cli.profiling:profile", "Measure one configuration of a model."),
+    "load": ("cli.loading:load", "Measure an endpoint that runs already."),
+    "jobs": ("cli.jobs:jobs", "List jobs."),
+    "show": ("cli.jobs:show", "Show what a job found."),
+    "steps": ("cli.jobs:steps", "List the steps of a job."),
+    "stop": ("cli.jobs:stop", "Stop a job."),
+    "resume": ("cli.jobs:resume", "Take up a job again."),
+    "report": ("cli.reporting:report", "Write the report of a job."),
+    "scale": ("cli.scaling:scale", "Plan instances for a rate."),
+    "serve": ("cli.serving:serve", "Serve a model, or what a job recommends."),
+    "export": ("cli.exporting:export", "Write what another machine needs to serve it."),
+    "fleet": ("annexes.fleet", "Make a fleet of several hosts, list and keep them."),
+    "agent": ("annexes.fleet.agent:agent", "Offer this host to the jobs of a fleet."),
+    "api": ("annexes.aws.api:api", "Answer boto3 and the SageMaker SDK from this machine."),
+    "compile": ("cli.compiling:compile_", "Compile a model with a backend."),
+    "backends": ("cli.backends:backends", "List backends."),
+    "profiles": ("cli.profiles:profiles", "List instance profiles."),
+    "prices": ("cli.prices", "Set, import and list the prices of instance profiles."),
+    "figures": ("cli.figures:figures", "List what the columns of tables mean."),
+    "host": ("cli.host:host", "Describe this machine."),
+    "demo": ("cli.demo:demo", "See it all on a model that is trained for it."),
+    "schema": ("cli.schema:schema", "Print the JSON Schema of job files."),
 }
-"""The place of each subcommand, as "module:function" below this package, and a line about it. The line is here and not
-taken from the function, so that ``servefit --help`` imports none of them. One without a function is a group."""
+"""The place of each subcommand, as "module:function" below ``servefit``, and a line about it. The line is here and not
+taken from the function, so that ``servefit --help`` imports none of them. One without a function is a group. Where an
+annex is not there, its commands are left out."""
 
 GROUPS = {
     "prices": {
-        "set": ("prices:set_price", "Set the price of a profile, or of this machine."),
-        "import": ("prices:import_list", "Read the price list of a cloud."),
-        "list": ("prices:list_prices", "List prices."),
-        "remove": ("prices:remove", "Remove a price."),
+        "set": ("cli.prices:set_price", "Set the price of a profile, or of this machine."),
+        "import": ("cli.prices:import_list", "Read the price list of a cloud."),
+        "list": ("cli.prices:list_prices", "List prices."),
+        "remove": ("cli.prices:remove", "Remove a price."),
     },
     "fleet": {
-        "init": ("fleet:init", "Make what a fleet keeps in a database."),
-        "hosts": ("fleet:hosts", "List hosts, and what their agents are at."),
-        "start": ("fleet_starting:start", "Start agents over SSH, and keep them."),
-        "manifest": ("fleet_manifest:manifest", "Print what starts agents with systemd, SLURM or Kubernetes."),
-        "plan": ("fleet_planning:plan", "Plan several models on one fleet."),
-        "drain": ("fleet:drain", "Give a host no more orders."),
-        "forget": ("fleet:forget", "Delete what is known of a host."),
+        "init": ("annexes.fleet.hosts:init", "Make what a fleet keeps in a database."),
+        "hosts": ("annexes.fleet.hosts:hosts", "List hosts, and what their agents are at."),
+        "start": ("annexes.fleet.starting:start", "Start agents over SSH, and keep them."),
+        "manifest": ("annexes.fleet.manifest:manifest", "Print what starts agents with systemd, SLURM or Kubernetes."),
+        "plan": ("annexes.fleet.planning:plan", "Plan several models on one fleet."),
+        "drain": ("annexes.fleet.hosts:drain", "Give a host no more orders."),
+        "forget": ("annexes.fleet.hosts:forget", "Delete what is known of a host."),
     },
 }
 """The subcommands of each group."""
 
 SUBCOMMANDS = {
     "api": {
-        "run": ("api_run:run", "Run a program with this machine as its AWS."),
+        "run": ("annexes.aws.api_run:run", "Run a program with this machine as its AWS."),
     },
 }
 """The subcommands of commands that do something by themselves."""
 
-_TAKE_A_COMMAND = {"api_run:run"}
+GROUP = "servefit.commands"
+"""The group of entry points under which other packages offer subcommands: functions as typer takes them."""
+
+_TAKE_A_COMMAND = {"annexes.aws.api_run:run"}
 """The places of commands whose last argument is a command line: options in that are none of theirs."""
 
 
@@ -111,7 +119,7 @@ class _Commands(MutableMapping[str, Any]):
             elif name in SUBCOMMANDS:
                 self._known[name] = _command_with_others(name, place)
             else:
-                self._known[name] = _command(name, place)
+                self._known[name] = _command(name, _function(place), _Prefix if place in _TAKE_A_COMMAND else _Command)
         return self._known[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -127,9 +135,50 @@ class _Commands(MutableMapping[str, Any]):
         return len(self._known)
 
 
-def _command(name: str, place: str) -> Any:
+class _AllCommands(_Commands):
+    """The subcommands of ``servefit``, and those of other packages, which are looked for when ``servefit`` has none of
+    that name. Iteration yields those of ``servefit`` alone: a shell that completes names imports no other package."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._known and name in self._plug_ins().names():
+            self._known[name] = self._of_another_package(name)
+        return super().__getitem__(name)
+
+    def lines_of_others(self) -> list[tuple[str, str]]:
+        """Return the names of the subcommands that other packages offer, each with what package that is."""
+        plug_ins = self._plug_ins()
+        if not plug_ins.may_be_offered():
+            return []
+        return [(name, _package(plug_ins, name)) for name in plug_ins.names() if name not in self._table]
+
+    def _of_another_package(self, name: str) -> Any:
+        from servefit.plug_ins import raised_text
+
+        function = self._plug_ins().imported(name)
+        try:
+            return _command(name, _with_options(function), _Command)
+        except Exception as error:
+            package = self._plug_ins().package_of(name)
+            raise SpecError(
+                "command", name, f"of {package} {raised_text(error)}", remedy="update or uninstall it"
+            ) from error
+
+    def _plug_ins(self) -> PlugIns:
+        from servefit.plug_ins import PlugIns
+
+        return PlugIns(field="command", group=GROUP, built_in={name: place for name, (place, _) in self._table.items()})
+
+
+def _package(plug_ins: PlugIns, name: str) -> str:
+    try:
+        return f"From {plug_ins.package_of(name)}."
+    except SpecError as error:  # of several packages
+        return f"It {error.problem}."
+
+
+def _command(name: str, function: Callable[..., None], kind: type[TyperCommand]) -> Any:
     alone = typer.Typer(add_completion=False, **_SETTINGS)
-    alone.command(name, cls=_Prefix if place in _TAKE_A_COMMAND else _Command)(_function(place))
+    alone.command(name, cls=kind)(function)
     return typer.main.get_command(alone)
 
 
@@ -150,11 +199,15 @@ def _command_with_others(name: str, place: str) -> Any:
     return command
 
 
-def _function(place: str) -> Any:
+def _function(place: str) -> Callable[..., None]:
+    module, _, function = place.partition(":")
+    return _with_options(getattr(import_module(f"servefit.{module}"), function))
+
+
+def _with_options(function: Callable[..., None]) -> Callable[..., None]:
     from servefit.cli.numbers import with_parsed_numbers
 
-    module, _, function = place.partition(":")
-    return with_parsed_numbers(with_log_level(getattr(import_module(f"servefit.cli.{module}"), function)))
+    return with_parsed_numbers(with_log_level(function))
 
 
 class _Subgroup(TyperGroup):
@@ -194,11 +247,16 @@ def _subgroup(name: str, does: str) -> Any:
 class _Group(_Subgroup):
     """The command group, which turns errors of subcommands into exit statuses before typer handles them."""
 
-    table = COMMANDS
-
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = _Commands(COMMANDS)
+        self.table = {name: command for name, command in COMMANDS.items() if _is_here(command[0])}
+        self.commands: _AllCommands = _AllCommands(self.table)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        super().format_commands(ctx, formatter)
+        if lines := self.commands.lines_of_others():
+            with formatter.section("Commands of other packages"):
+                formatter.write_dl(lines)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -211,6 +269,11 @@ class _Group(_Subgroup):
         except KeyboardInterrupt as interruption:
             sys.stderr.write("servefit: interrupted\n")
             raise typer.Exit(INTERRUPTED) from interruption
+
+
+def _is_here(place: str) -> bool:
+    layer, _, rest = place.partition(".")
+    return layer != "annexes" or is_there(rest.partition(".")[0])
 
 
 app = typer.Typer(cls=_Group, no_args_is_help=True, **_SETTINGS)

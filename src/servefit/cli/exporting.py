@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.balancing import DEFAULT_PORT, export_balancer
+from servefit.annexed import from_annex
 from servefit.cli.completion import one_of
 from servefit.cli.deployments import DeploymentOptions, NameOption, with_deployment
 from servefit.cli.options import QuietOption
@@ -16,6 +16,9 @@ from servefit.cli.progress import showing_stage
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 from servefit.report.table import Table
+
+DEFAULT_PORT = 8080
+"""The port of the endpoints, and of the balancer: that of ``servefit serve``."""
 
 
 @with_deployment
@@ -75,7 +78,7 @@ def export(
     if balancer is not None:
         if deployment.job is None:
             raise SpecError("balancer", balancer, "is for a job on a fleet", remedy="name the job")
-        export_balancer(
+        from_annex("fleet", "balancing", field="balancer", value=balancer).export_balancer(
             deployment.job,
             balancer,
             output,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from servefit.annexed import from_annex
 from servefit.cli.completion import backend_names, one_of
 from servefit.cli.options import (
     AllowEnvOption,
@@ -171,15 +172,13 @@ def show(
 
     Example: servefit show fraud-20261124-120000 --format json
     """
-    from servefit.cli.fleet_output import print_fleet_job
     from servefit.cli.job_output import print_job
-    from servefit.search.fleet.fleet_job import read_fleet_job
     from servefit.search.jobs.lifecycle import read_job
     from servefit.search.storage.jobs import JobStore
 
     with JobStore.open(storage) as store:
         if host is None and store.job(job).header.hosts:
-            print_fleet_job(read_fleet_job(store, job), form, wide=wide)
+            from_annex("fleet", "jobs", field="job", value=job).show(store, job, form, wide=wide)
         else:
             print_job(read_job(store, job, host=host), form, wide=wide)
 
@@ -345,20 +344,15 @@ def resume(
 
     Example: servefit resume fraud-20261124-120000
     """
-    from servefit.cli.fleet_output import print_fleet_and_exit
     from servefit.cli.job_output import print_and_exit
-    from servefit.search.fleet.running import resume_fleet_job
     from servefit.search.jobs.lifecycle import resume_job
 
     wait_s = parse_wait_s(wait, no_wait)
     if _is_on_fleet(job, storage):
         if allow_env is not None:
             raise SpecError("allow_env", allow_env[0], "is for the agents of the hosts to say, which measure")
-        print_fleet_and_exit(
-            lambda progress: resume_fleet_job(job, progress=progress, storage=storage),
-            form=form,
-            wide=wide,
-            quiet=quiet,
+        from_annex("fleet", "jobs", field="job", value=job).resume(
+            job, storage=storage, form=form, wide=wide, quiet=quiet
         )
         return
     print_and_exit(

@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from servefit.annexed import from_annex
 from servefit.cli.files import check_files
-from servefit.cli.loading_from_clients import (
-    FromLabelsOption,
-    FromOption,
-    LoadStorageOption,
-    check_one_client,
-    check_several_clients,
-    load_from,
-)
+from servefit.cli.fleet_options import FromLabelsOption, FromOption, LoadStorageOption, check_one_client
 from servefit.cli.opening import AcceptOption, ContentTypeOption, EachLineOption, with_headers
 from servefit.cli.options import (
     ArrivalsOption,
@@ -163,7 +157,6 @@ def load(
     from servefit.cli.phases import parse_traffic
     from servefit.quantities import parse_duration_s, parse_rate_per_s
     from servefit.search.endpoints.load import load_endpoint
-    from servefit.search.fleet.load.requests import LoadSubject
     from servefit.search.request.load_request import LoadRequest
     from servefit.search.request.sla import Sla, parse_sla
 
@@ -175,11 +168,14 @@ def load(
     timeout_s, wait_s = parse_duration_s("timeout", timeout), parse_wait_s(wait, no_wait)
     sample = with_headers(payload, content_type, accept, each_line=each_line)
     if from_ or label:
+        clients = from_annex("fleet", "loading", field="from")
         if protocol is ProtocolChoice.SAGEMAKER_OPAQUE and isinstance(sample, Path):
             sample = Bodies(source=sample)
-        check_several_clients({"save": save, "histogram": histogram})
-        load_from(
-            LoadSubject(url=url, payload=sample, protocol=protocol.value, model=model, allow_remote=allow_remote),
+        clients.check_several_clients({"save": save, "histogram": histogram})
+        clients.load_from(
+            clients.LoadSubject(
+                url=url, payload=sample, protocol=protocol.value, model=model, allow_remote=allow_remote
+            ),
             LoadRequest(
                 sla=Sla(thresholds=limits, rate_per_s=rate_per_s),
                 arrivals=shape,

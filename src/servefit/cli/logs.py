@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import typer
 
 from servefit.cli.completion import one_of
-from servefit.cli.output import print_note
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
@@ -84,6 +83,8 @@ class _Stderr(logging.Handler):
         # What is logged is no reason for a command to fail.
         with suppress(OSError):
             if getattr(record, "plain", False):
+                from servefit.cli.output import print_note
+
                 print_note(record.getMessage())
             else:
                 sys.stderr.write(f"{self.format(record)}\n")

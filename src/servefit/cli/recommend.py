@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from servefit.cli.choosing_hosts import (
-    PLAN_GOALS,
-    EveryClassOption,
-    FleetOption,
-    HostsOption,
-    LabelsOption,
-    MostHostsOption,
-    SpareOption,
-    selection,
-)
+from servefit.annexed import from_annex
 from servefit.cli.config import (
     ConfigOption,
     SaveConfigOption,
@@ -24,6 +15,16 @@ from servefit.cli.config import (
     given_options,
     sources,
     write_config,
+)
+from servefit.cli.fleet_options import (
+    PLAN_GOALS,
+    EveryClassOption,
+    FleetOption,
+    HostsOption,
+    LabelsOption,
+    MostHostsOption,
+    SpareOption,
+    is_on_fleet,
 )
 from servefit.cli.job_options import config_with_options, with_job_options
 from servefit.cli.opening import (
@@ -49,11 +50,7 @@ from servefit.cli.output import Format, FormatOption, WideOption
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
-    from servefit.backends.model import Model
     from servefit.backends.payload.bodies import Bodies
-    from servefit.search.fleet.selection import Selection
-    from servefit.search.request.job_request import JobRequest
-    from servefit.search.storage.header import PlanRequest
 
 
 @with_job_options
@@ -136,13 +133,14 @@ def recommend(
             wait_s=wanted.wait_s,
         )
     subject = said.opened(model, sample, trust_pickle=trust_pickle, trust_code=trust_code)
-    if fleet or host or label or spare or most_hosts or every_class:
-        _recommend_on_fleet(
+    if is_on_fleet(fleet=fleet, chosen=(host, label, spare, most_hosts, every_class)):
+        from_annex("fleet", "jobs", field="fleet").recommend(
             subject,
             sample,
             request,
-            selection(fleet=fleet, hosts=host or (), labels=label or ()),
             PlanRequest(spare=spare, most_hosts=most_hosts, least=plan_goal, every_class=every_class),
+            hosts=host or (),
+            labels=label or (),
             trust_pickle=trust_pickle,
             trust_code=trust_code,
             storage=storage,
@@ -164,39 +162,4 @@ def recommend(
         quiet=quiet,
         # The budget is for the whole command.
         began_s=context.obj,
-    )
-
-
-def _recommend_on_fleet(
-    model: Path | Model,
-    payload: Path | Bodies | None,
-    request: JobRequest,
-    chosen: Selection,
-    plan: PlanRequest,
-    *,
-    trust_pickle: bool,
-    trust_code: bool = False,
-    storage: str | None,
-    form: Format,
-    wide: bool,
-    quiet: bool,
-) -> None:
-    from servefit.cli.fleet_output import print_fleet_and_exit
-    from servefit.search.fleet.running import run_fleet_job
-
-    print_fleet_and_exit(
-        lambda progress: run_fleet_job(
-            model,
-            payload,
-            request,
-            chosen,
-            plan,
-            storage=storage,
-            trust_pickle=trust_pickle,
-            trust_code=trust_code,
-            progress=progress,
-        ),
-        form=form,
-        wide=wide,
-        quiet=quiet,
     )

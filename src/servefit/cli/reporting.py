@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from servefit.annexed import from_annex
 from servefit.cli.options import JobArgument, StorageOption
 from servefit.cli.output import print_text
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 
 if TYPE_CHECKING:
-    from servefit.search.fleet.fleet_job import FleetJob
-    from servefit.search.jobs.job import RecommendationJob
+    from servefit.report.contents import Report
 
 
 class Form(StrEnum):
@@ -61,20 +61,21 @@ def report(
     if output is None:
         if form is None:
             raise SpecError("output", None, "is missing", remedy="say -o report.html, or --format markdown for stdout")
-        print_text(report_text(_found(job, storage=storage, host=host), form))
+        print_text(report_text(_report(job, storage=storage, host=host), form))
     else:
         # What is wrong with the name is said before anything is read.
         chosen = form or form_of(output)
-        write_report(_found(job, storage=storage, host=host), output, chosen)
+        write_report(_report(job, storage=storage, host=host), output, chosen)
 
 
-def _found(name: str, *, storage: str | None, host: str | None) -> RecommendationJob | FleetJob:
-    """Read a job; of one on a fleet, all of it, or what it does on hosts like ``host``."""
-    from servefit.search.fleet.fleet_job import read_fleet_job
+def _report(name: str, *, storage: str | None, host: str | None) -> Report:
+    """Return the report of a job; of one on a fleet, that of all of it, or of what it does on hosts like ``host``."""
+    from servefit.report.contents import report_of
     from servefit.search.jobs.lifecycle import read_job
     from servefit.search.storage.jobs import JobStore
 
     with JobStore.open(storage) as store:
         if host is None and store.job(name).header.hosts:
-            return read_fleet_job(store, name)
-        return read_job(store, name, host=host)
+            report: Report = from_annex("fleet", "jobs", field="job", value=name).report_of_job(store, name)
+            return report
+        return report_of(read_job(store, name, host=host))

@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
-from servefit.report.contents import report_of
 from servefit.report.exports import to_csv, to_json, to_markdown
-from servefit.report.fleet_contents import fleet_report_of
 from servefit.report.local_paths import with_local_paths
 from servefit.report.page import to_html
-from servefit.search.fleet.fleet_job import FleetJob
 from servefit.state import write_atomically
 
 if TYPE_CHECKING:
     from servefit.report.contents import Report, Section
     from servefit.report.table import Table
-    from servefit.search.jobs.job import RecommendationJob
 
 FORMS: dict[str, Callable[[Report], str]] = {
     "html": to_html,
@@ -40,18 +36,17 @@ def form_of(path: Path) -> str:
     return form
 
 
-def report_text(job: RecommendationJob | FleetJob, form: str) -> str:
-    """Return the report of ``job`` in one of FORMS. Raises SpecError."""
+def report_text(report: Report, form: str) -> str:
+    """Return ``report`` in one of FORMS. Raises SpecError."""
     if form not in FORMS:
         raise SpecError.unknown("form", form, list(FORMS))
-    report = fleet_report_of(job) if isinstance(job, FleetJob) else report_of(job)
     return FORMS[form](_with_local_paths(report))
 
 
-def write_report(job: RecommendationJob | FleetJob, path: Path, form: str | None = None) -> None:
-    """Write the report of ``job`` to ``path``, in ``form``, or in that of its suffix if ``form`` is None. Raises
+def write_report(report: Report, path: Path, form: str | None = None) -> None:
+    """Write ``report`` to ``path``, in ``form``, or in that of its suffix if ``form`` is None. Raises
     SpecError, and StateError if the file cannot be written."""
-    text = report_text(job, form or form_of(path))
+    text = report_text(report, form or form_of(path))
     write_atomically(path, text.encode(), variable=None)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.search.fleet.made_jobs import FREE, Made
 
+from servefit.annexes.fleet.report_tables import plan_headline, plan_sentences, plan_table
 from servefit.errors import SpecError
-from servefit.report.fleet_tables import plan_headline, plan_sentences, plan_table
 from servefit.search.fleet.answer import HOURS_A_YEAR, cheapest_first, cost_of, goal_of, left_out, offers_of, plan_of
 from servefit.search.fleet.fleet_job import LEFT_ALONE, NOT_PLANNED
 from servefit.search.fleet.many_jobs import left_out_sentences, plan_jobs

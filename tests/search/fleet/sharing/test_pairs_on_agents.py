@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.search.fleet.conftest import eventually, in_thread, rows
 
-from servefit.cli.fleet_sharing import plan_sharing, print_sharing, sharing_document
+from servefit.annexes.fleet.sharing import plan_sharing, print_sharing, sharing_document
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.types import Configuration

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.search.fleet.sharing.made_pairs import Jobs, MadeInterference
 
-from servefit.cli.fleet_sharing import print_sharing, sharing_document
+from servefit.annexes.fleet.sharing import print_sharing, sharing_document
 from servefit.errors import SpecError
 from servefit.search.fleet.plan.many_models import ManyModelsPlan, ModelsNotCarried
 from servefit.search.fleet.sharing.planning import plan_sharing_jobs

@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from servefit.cli.choosing_hosts import fleet_storage
 from servefit.cli.output import Format, emit, warn
 from servefit.cli.profiling_output import latency_rows, verdict_rows
 from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.errors import SpecError
-from servefit.option_panels import MACHINE
 from servefit.quantities import number_text, percent_text
 from servefit.report.table import Table
+from servefit.search.fleet.load.requests import LoadSubject
 
 if TYPE_CHECKING:
     from servefit.search.fleet.load.load_result import ClientsLoadTest, LoadClientResult
-    from servefit.search.fleet.load.requests import LoadSubject
     from servefit.search.request.load_request import LoadRequest
 
-FromOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--from",
-        metavar="PATTERN",
-        help="Send --rate from the hosts of a fleet of that name, which may have a *, each an equal part; repeat it.",
-        rich_help_panel=MACHINE,
-    ),
-]
-FromLabelsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label",
-        metavar="KEY=VALUE",
-        help="With --from, or instead of it: from hosts with that label; repeat it.",
-        rich_help_panel=MACHINE,
-    ),
-]
-LoadStorageOption = Annotated[
-    str | None,
-    typer.Option(
-        "--storage",
-        metavar="URL",
-        help="With --from: database of the fleet. Default: what SERVEFIT_STORAGE says.",
-        rich_help_panel=MACHINE,
-    ),
-]
-
-
-def check_one_client(storage: str | None) -> None:
-    """Raise SpecError for what is only for several clients."""
-    if storage is not None:
-        raise SpecError("storage", None, "is that of a fleet, of which nothing is used", remedy="add --from")
+__all__ = ["LoadSubject", "check_several_clients", "load_from"]
 
 
 def check_several_clients(files: Mapping[str, object]) -> None:
@@ -91,7 +58,7 @@ def load_from(
             subject,
             request,
             selection,
-            storage=storage or fleet_storage(),
+            storage=storage or os.environ.get("SERVEFIT_STORAGE") or None,
             wait_s=wait_s or 0.0,
             progress=progress,
         )

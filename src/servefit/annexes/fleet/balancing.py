@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from servefit.search.fleet.plan.fleet_plan import FleetPlan
     from servefit.search.storage.jobs import JobStore
 
-DEFAULT_PORT = 8080
-"""The port of the endpoints, and of the balancer: that of ``servefit serve``."""
-
 
 def export_balancer(
     job: str,

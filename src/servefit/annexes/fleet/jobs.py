@@ -1,17 +1,16 @@
-"""Running a job on a fleet for a person, and printing what it found on each class of hosts."""
+"""Jobs on several hosts, as ``servefit recommend --fleet``, ``resume``, ``show`` and ``report`` run, read and print
+them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from servefit.cli.job_output import exit_status, print_job
-from servefit.cli.output import Format, emit, print_line, warn
-from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
-from servefit.report.fleet_contents import no_plan
-from servefit.report.fleet_tables import (
+from servefit.annexes.fleet.report import fleet_report_of, no_plan
+from servefit.annexes.fleet.report_tables import (
     asks_for_plan,
     class_sentences,
     left_out_sentences,
@@ -19,22 +18,92 @@ from servefit.report.fleet_tables import (
     plan_sentences,
     plan_table,
 )
+from servefit.cli.job_output import exit_status, print_job
+from servefit.cli.output import Format, emit, print_line, warn
+from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 from servefit.report.job_tables import recommendations_table
 from servefit.report.table import Table
 from servefit.search.fleet.answer import goal_of, plan_of
+from servefit.search.fleet.fleet_job import read_fleet_job
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.storage.header import PlanRequest
 
 if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.backends.payload.bodies import Bodies
+    from servefit.report.contents import Report
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
     from servefit.search.optimizer.progress import Progress
+    from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import PlanGoal
+    from servefit.search.storage.jobs import JobStore
 
 _BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED)
 """Exit statuses of classes: the job has the first of them that a class has."""
 
 
-def print_fleet_and_exit(run: Callable[[Progress], FleetJob], *, form: Format, wide: bool, quiet: bool) -> None:
+def recommend(
+    model: Path | Model,
+    payload: Path | Bodies | None,
+    request: JobRequest,
+    plan: PlanRequest,
+    *,
+    hosts: Iterable[str],
+    labels: Iterable[str],
+    trust_pickle: bool,
+    trust_code: bool,
+    storage: str | None,
+    form: Format,
+    wide: bool,
+    quiet: bool,
+) -> None:
+    """Run a job on the hosts that ``hosts`` and ``labels`` choose, print what it found, and exit with its status.
+
+    Raises SpecError for what is no label.
+    """
+    from servefit.search.fleet.launching.agent_options import parse_labels
+    from servefit.search.fleet.running import run_fleet_job
+    from servefit.search.fleet.selection import Selection
+
+    chosen = Selection(patterns=tuple(hosts), labels=tuple(parse_labels("label", labels).items()))
+    _print_and_exit(
+        lambda progress: run_fleet_job(
+            model,
+            payload,
+            request,
+            chosen,
+            plan,
+            storage=storage,
+            trust_pickle=trust_pickle,
+            trust_code=trust_code,
+            progress=progress,
+        ),
+        form=form,
+        wide=wide,
+        quiet=quiet,
+    )
+
+
+def resume(job: str, *, storage: str | None, form: Format, wide: bool, quiet: bool) -> None:
+    """Go on with a job, print what it found, and exit with its status."""
+    from servefit.search.fleet.running import resume_fleet_job
+
+    _print_and_exit(
+        lambda progress: resume_fleet_job(job, progress=progress, storage=storage), form=form, wide=wide, quiet=quiet
+    )
+
+
+def show(store: JobStore, job: str, form: Format, *, wide: bool) -> None:
+    """Print what a job found."""
+    print_fleet_job(read_fleet_job(store, job), form, wide=wide)
+
+
+def report_of_job(store: JobStore, job: str) -> Report:
+    """Return the report of a job."""
+    return fleet_report_of(read_fleet_job(store, job))
+
+
+def _print_and_exit(run: Callable[[Progress], FleetJob], *, form: Format, wide: bool, quiet: bool) -> None:
     """Call ``run`` with its progress shown, print the job that it returns, and exit with its status: the best of those
     that jobs on its classes alone would have."""
     from servefit.cli.progress import job_progress

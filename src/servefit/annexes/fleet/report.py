@@ -10,11 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from servefit.quantities import count_text, given_text, number_text
-from servefit.report.cards import Card, known_facts, model_card
-from servefit.report.contents import Report, Section
-from servefit.report.fleet_plots import cost_plot
-from servefit.report.fleet_tables import (
+from servefit.annexes.fleet.report_plots import cost_plot
+from servefit.annexes.fleet.report_tables import (
     asks_for_plan,
     class_sentences,
     classes_table,
@@ -25,6 +22,9 @@ from servefit.report.fleet_tables import (
     plan_sentences,
     plan_table,
 )
+from servefit.quantities import count_text, given_text, number_text
+from servefit.report.cards import Card, known_facts, model_card
+from servefit.report.contents import Report, Section
 from servefit.report.job_tables import recommendations_table
 from servefit.search.fleet.answer import goal_of, offers_of, plan_of
 from servefit.search.fleet.document import fleet_document

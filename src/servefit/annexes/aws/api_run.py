@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from servefit.cli.api import check_installed, secret_of
+from servefit.annexes.aws.api import check_installed, secret_of
 from servefit.cli.output import print_note
 
 

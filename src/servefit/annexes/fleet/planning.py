@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from servefit.cli.fleet import FleetStorageOption
-from servefit.cli.fleet_sharing import plan_sharing, print_sharing, sharing_document
+from servefit.annexes.fleet.hosts import FleetStorageOption
+from servefit.annexes.fleet.sharing import plan_sharing, print_sharing, sharing_document
 from servefit.cli.options import QuietOption
 from servefit.cli.output import Format, FormatOption, emit, print_line, warn
 from servefit.cli.progress import job_progress

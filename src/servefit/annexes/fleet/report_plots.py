@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from servefit.annexes.fleet.report_tables import UNITS
 from servefit.quantities import count_text, given_text, number_text
-from servefit.report.fleet_tables import UNITS
 from servefit.report.plot import Axis, Guide, Plot, Series
 from servefit.report.table import Table
 from servefit.search.fleet.plan.fleet_plan import LEAST_GAP, FleetPlan

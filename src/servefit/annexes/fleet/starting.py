@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.fleet import FleetStorageOption
-from servefit.cli.fleet_manifest import manifest
+from servefit.annexes.fleet.hosts import FleetStorageOption
 from servefit.cli.options import QuietOption
 from servefit.cli.output import Format, FormatOption, emit, print_note
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from servefit.search.fleet.launching.inventory import InventoryHost
     from servefit.search.fleet.launching.starting import HostOutcome, Pace
     from servefit.search.fleet.launching.tunnel import TunnelledDatabase
-
-__all__ = ["manifest", "start"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -1,0 +1,1 @@
+"""``servefit api`` and ``servefit api run``. ``aws`` has the server."""
