@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.backends.calibration import MOST_TOGETHER
+from servefit.backends.calibration import MAX_ROWS_TOGETHER
 from servefit.backends.cpu import has_instructions
 from servefit.backends.model import onnx_io
 from servefit.backends.model.onnx_file import read_graph
@@ -129,10 +129,10 @@ class _JudgedCalls:
         self._predictor = predictor
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        if len(rows) <= MOST_TOGETHER:
+        if len(rows) <= MAX_ROWS_TOGETHER:
             return self._predictor.predict(rows)
-        begins = range(0, len(rows), MOST_TOGETHER)
-        return join_predictions([self._predictor.predict(rows[begin : begin + MOST_TOGETHER]) for begin in begins])
+        begins = range(0, len(rows), MAX_ROWS_TOGETHER)
+        return join_predictions([self._predictor.predict(rows[begin : begin + MAX_ROWS_TOGETHER]) for begin in begins])
 
     def close(self) -> None:
         self._predictor.close()

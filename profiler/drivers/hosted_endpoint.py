@@ -48,7 +48,7 @@ MODULE = "servefit.serving"
 _POLL_MS = 50
 """So much later at most it is noticed that an endpoint died before it was ready."""
 
-_LONGEST_LINE_BYTES = 1 << 16
+_MAX_LINE_BYTES = 1 << 16
 """As much as a pipe holds; the line has some twenty bytes."""
 
 
@@ -205,7 +205,7 @@ class _Endpoint:
             if not poller.poll(_POLL_MS):
                 self.check()
                 continue
-            chunk = os.read(ready, _LONGEST_LINE_BYTES)
+            chunk = os.read(ready, _MAX_LINE_BYTES)
             if not chunk:
                 self._raise_death()
             line += chunk

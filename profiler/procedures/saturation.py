@@ -48,7 +48,7 @@ _FINAL_SHARE = 0.25
 _LEVEL_S = 1.0
 """Longer levels say nothing more of most endpoints, and slow ones have them (see below). Chosen, not measured."""
 
-_LEVEL_SHARE, _LONGEST_LEVEL_SHARE = 0.07, 0.15
+_LEVEL_SHARE, _MAX_LEVEL_SHARE = 0.07, 0.15
 """Of the time for levels: eleven of them, from 1 user to 1024, take 77 % of it, and slow ones twice as long each."""
 
 _MAX_DISTURBED = 3
@@ -135,7 +135,7 @@ def try_users(driver: Driver, *, budget_s: float, allow_noise: bool = False) -> 
         if ended is not None:
             return TriedUsers(levels=tuple(levels), users=_fewest(levels), ended=ended)
         # Throughput counts whole answers: slow ones take longer to be counted.
-        duration_s = max(duration_s, min(_ANSWERS_A_LEVEL * _response_s(level), _LONGEST_LEVEL_SHARE * budget_s))
+        duration_s = max(duration_s, min(_ANSWERS_A_LEVEL * _response_s(level), _MAX_LEVEL_SHARE * budget_s))
 
 
 def _reason_to_end(users: int, flat: int, *, over: bool) -> str | None:

@@ -17,7 +17,7 @@ from servefit.search.jobs.compile_candidates import choices, compile_candidates
 from servefit.search.jobs.cpu_slots import ANYWHERE
 from servefit.search.jobs.deployments import Deployments
 from servefit.search.optimizer.call_timing import longest_call_ns, rate_in_process, time_service
-from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
+from servefit.search.optimizer.endpoint_survey import MAX_JOINED, survey_endpoint
 from servefit.search.results.confirmed_trial import Part, confirmed_trial
 from servefit.search.results.measure_trial import run_test
 from servefit.search.storage.job_folder import keep_measurement
@@ -114,7 +114,7 @@ class LocalMeasurer:
         """Measure what requests cost in an endpoint; see ``Measurer``."""
         service = order.service
         if service is None:
-            sizes = sorted({1, min(order.max_batch, LARGEST_JOINED)})
+            sizes = sorted({1, min(order.max_batch, MAX_JOINED)})
             with self.deployments.workers(replace(order.subject, max_batch=sizes[-1])) as workers:
                 service = time_service(workers, sizes)
         return survey_endpoint(

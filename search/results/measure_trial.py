@@ -88,7 +88,7 @@ _PER_TURN = 1.5
 """Times the requests that a p95 takes, which turns at a rate are compared by: a turn has as many or more. Chosen, not
 measured."""
 
-LONGEST_TURN_S = 4.0
+MAX_TURN_S = 4.0
 """A job of the usual time has no room for rounds of longer turns. Chosen, not measured."""
 
 CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_max_s=30.0)

@@ -81,7 +81,7 @@ def test_a_job_that_has_ended_is_loaded_at_once(loads: Loads, files: JobFiles) -
 def test_no_more_jobs_are_remembered_than_there_is_room_for(
     loads: Loads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_JOBS", 2)
+    monkeypatch.setattr(module, "_MAX_JOBS", 2)
     jobs: Any = OwnJobs()
     folders = [JobFiles(tmp_path / str(number)) for number in range(3)]
     assert [jobs.of(files) for files in (*folders, folders[2], folders[0])] == [1, 2, 3, 3, 4]

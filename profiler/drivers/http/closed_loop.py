@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.pool import Pool
 
 _NS_PER_S = 1_000_000_000
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 1.0
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.001, 1.0
 """Doubled with every failure: a server that restarts is found soon, and one that is gone is not hammered. Chosen."""
 
 _clock = time.monotonic_ns
@@ -131,7 +131,7 @@ class ClosedLoop:
         if _clock() >= self._end_ns:
             self._leave()
         elif failures:
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**failures)
+            pause_s = min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2**failures)
             self._loop.call_later(pause_s, self._reconnect, failures)
         else:
             self._reconnect(0)

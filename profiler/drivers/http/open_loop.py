@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 _POLL_S = 0.02
 """For what no event tells of, such as time-outs, which are of seconds; as often as a closed loop reports."""
 
-_FIRST_PAUSE_NS, _LONGEST_PAUSE_NS = 1_000_000, 1_000_000_000
+_FIRST_PAUSE_NS, _MAX_PAUSE_NS = 1_000_000, 1_000_000_000
 """As in ``closed_loop``."""
 
-_LONGEST_SPIN_NS = 100_000
+_MAX_SPIN_NS = 100_000
 """A turn of the event loop takes a few us. Chosen, not measured."""
 
 _MAX_OPENING = 8
@@ -148,7 +148,7 @@ class OpenLoop:
         now_ns = _clock()
         if self._spun_at_ns:
             # Nothing else was done since. What took long was not done by this process: it was kept from its CPU.
-            if now_ns - self._spun_at_ns < _LONGEST_SPIN_NS:
+            if now_ns - self._spun_at_ns < _MAX_SPIN_NS:
                 self._schedule.words.add_waiting(self._number, now_ns - self._spun_at_ns)
             self._spun_at_ns = 0
         due = self._schedule.due
@@ -230,7 +230,7 @@ class OpenLoop:
         self._connections -= 1
         self._opening -= 1
         now_ns = _clock()
-        self._pause_ns = min(_LONGEST_PAUSE_NS, 2 * self._pause_ns or _FIRST_PAUSE_NS)
+        self._pause_ns = min(_MAX_PAUSE_NS, 2 * self._pause_ns or _FIRST_PAUSE_NS)
         self._connect_again_ns = now_ns + self._pause_ns
         while self._waiting:
             self._fail(self._waiting.popleft(), now_ns, error)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.http.address import Address
 
-_LONGEST_ANSWER_BYTES = 1 << 24
+_MAX_ANSWER_BYTES = 1 << 24
 """Metadata of a model have a few kilobytes, or megabytes where they name 100,000 columns, and what is wrong with a
 request has a line. Chosen, not measured."""
 
-_LONGEST_SENTENCE = 200
+_MAX_SENTENCE = 200
 """Characters: two lines of a terminal."""
 
 _WHERE_ERRORS_ARE = ("error", "message", "detail")
@@ -80,7 +80,7 @@ def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answe
             answer = http.client.HTTPResponse(cast("socket.socket", _Until(connection, until_s)), method=method)
             stack.callback(answer.close)
             answer.begin()
-            body = answer.read(_LONGEST_ANSWER_BYTES)
+            body = answer.read(_MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise MeasurementError(
                 f"{address.url} does not answer: {_reason(error)}", remedy="start the server, or correct the URL"
@@ -145,5 +145,5 @@ def _said(value: Any) -> str | None:
 
 def _printable(text: str) -> str:
     """Return one line, not too long, and without what a terminal would take for an order."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 10 * _LONGEST_SENTENCE]).split())
-    return line if len(line) <= _LONGEST_SENTENCE else f"{line[:_LONGEST_SENTENCE]}..."
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 10 * _MAX_SENTENCE]).split())
+    return line if len(line) <= _MAX_SENTENCE else f"{line[:_MAX_SENTENCE]}..."

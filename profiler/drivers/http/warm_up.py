@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.connection import Connection
     from servefit.profiler.drivers.http.pool import Pool
 
-_BLOCK_S, _LONGEST_S, _ALIKE = 0.05, 0.5, 0.1
+_BLOCK_S, _MAX_WARM_UP_S, _ALIKE = 0.05, 0.5, 0.1
 """See :class:`WarmUp`. As in process, with blocks that hold answers of slower servers. Chosen, not measured."""
 
 
@@ -42,7 +42,7 @@ class WarmUp:
     async def run(self, connections: Sequence[Connection]) -> None:
         """Warm up over ``connections``, which are open."""
         now_ns = time.monotonic_ns()
-        self._loop.call_later(_BLOCK_S, self._end_block, 0, 0, now_ns + round(1e9 * _LONGEST_S))
+        self._loop.call_later(_BLOCK_S, self._end_block, 0, 0, now_ns + round(1e9 * _MAX_WARM_UP_S))
         for connection in connections:
             if connection.is_open:
                 self._waiting += 1

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LOWEST_PRIORITY = 19
+MAX_NICENESS = 19
 
 PAUSE_S = 1.0
 """Between two attempts to reach a database that is gone."""
@@ -343,5 +343,5 @@ class Agent:
 def _step_back(host: FleetHost) -> None:
     """Have this thread, and those that it starts, run where and when nothing is measured."""
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), MAX_NICENESS)
     work_in_background(host.host.cpus)

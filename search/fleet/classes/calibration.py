@@ -45,7 +45,7 @@ second more beside calls."""
 _CALLS_S, _CALLS_WARM_UP_S = 0.03, 0.01
 """Of each size in each round: 1 s in all, and as much again for finding how long calls are. Chosen, not measured."""
 
-_LEAST_CALLS = 3
+_MIN_CALLS = 3
 """Of a size in a round, however long they are. Chosen, not measured."""
 
 _GRACE_S = 10.0
@@ -121,7 +121,7 @@ def _worker_of(model: TimedModel, host: Host) -> AbstractContextManager[Workers]
 def _call_ns(worker: Workers, requests: int) -> float:
     """Return what a call of so many ``requests`` takes on average, in one round."""
     (times,) = worker.time_calls(
-        TimeCalls(requests_per_call=requests, duration_s=_CALLS_S, warm_up_s=_CALLS_WARM_UP_S, least_calls=_LEAST_CALLS)
+        TimeCalls(requests_per_call=requests, duration_s=_CALLS_S, warm_up_s=_CALLS_WARM_UP_S, least_calls=_MIN_CALLS)
     )
     return float(times.durations_ns().mean()) / times.calls_per_duration
 

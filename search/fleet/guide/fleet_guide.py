@@ -21,7 +21,7 @@ from servefit.search.fleet.guide.rate_range import NOTHING_KNOWN, RateRange
 from servefit.search.fleet.guide.spot_checks import spot_checked
 from servefit.search.fleet.plan.fleet_plan import FleetPlan
 from servefit.search.fleet.plan.mix import plan_fleet
-from servefit.search.fleet.plan.offer import SMALLEST_RATE_PER_S, HostOffer
+from servefit.search.fleet.plan.offer import MIN_RATE_PER_S, HostOffer
 
 if TYPE_CHECKING:
     from servefit.search.optimizer.gaussian_process import Lesson
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SAME_COST = 0.01
 """Plans whose costs differ by 1 % at most cost the same."""
 
-MOST_PLANS = 6
+MAX_PLANS = 6
 """One is made to be confirmed, one to be checked, and others where these refute it: this is where that ends. Chosen,
 not measured."""
 
@@ -279,13 +279,13 @@ class FleetGuide:
 
     def _plan_anew(self) -> None:
         """Plan by what is likely now, and say what is to be confirmed for that, or checked where all of it is."""
-        if self._is_stale and self._plans < MOST_PLANS:
+        if self._is_stale and self._plans < MAX_PLANS:
             self._plans += 1
             self._to_confirm, self._to_check = {}, {}
             rates, hosts = self._planned()
             for name, rate_per_s in rates.items():
                 mine = self._classes[name]
-                if mine.at == "ended" or rate_per_s < SMALLEST_RATE_PER_S:
+                if mine.at == "ended" or rate_per_s < MIN_RATE_PER_S:
                     continue
                 if mine.confirmed_per_s < rate_per_s * (1 - _SAME_RATE):
                     self._to_confirm[name] = rate_per_s
@@ -323,7 +323,7 @@ class FleetGuide:
                 configuration="",
             )
             for name, each in self._classes.items()
-            if each.hosts and rates_per_s[name] >= SMALLEST_RATE_PER_S
+            if each.hosts and rates_per_s[name] >= MIN_RATE_PER_S
         ]
         spare, most_hosts = self.wanted.spare, self.wanted.most_hosts
         if sum(offer.hosts for offer in offers) <= spare:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.plan.offer import HostOffer
 
 
-LEAST_GAP = 2e-4
+MIN_GAP = 2e-4
 """A plan of a smaller gap is the cheapest: with many classes a search leaves half of that, and what is less is lost in
 the digits that costs are shown with."""
 

@@ -44,7 +44,7 @@ from servefit.state import state_folder
 if TYPE_CHECKING:
     from servefit.aws.wire.signatures import Secret
 
-_MOST_PORT = 65535
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +60,8 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         """Raise SpecError for an account that is none, and a port."""
-        if not 0 <= self.port <= _MOST_PORT:
-            raise SpecError("port", self.port, f"is not between 0 and {_MOST_PORT}")
+        if not 0 <= self.port <= _MAX_PORT:
+            raise SpecError("port", self.port, f"is not between 0 and {_MAX_PORT}")
         if len(self.account) != 12 or not self.account.isascii() or not self.account.isdecimal():
             raise SpecError("account", self.account, "is not 12 digits")
 
@@ -154,7 +154,7 @@ class Extensions:
         """Return whether a value of a shape is taken besides."""
         if shape == "ProductionVariantInstanceType":
             return value in self._known_types
-        return shape in _URLS and isinstance(value, str) and value.startswith("file://") and len(value) <= _MOST_URL
+        return shape in _URLS and isinstance(value, str) and value.startswith("file://") and len(value) <= _MAX_URL
 
     def check_types(self, field: str, names: Iterable[str]) -> None:
         """Raise SpecError for the name of no instance type."""
@@ -173,7 +173,7 @@ class Extensions:
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _URLS = frozenset({"Url", "S3Uri", "RecommendationJobSupportedUrl"})
-_MOST_URL = 1024
+_MAX_URL = 1024
 
 
 def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callable[[], None] | None = None) -> None:

@@ -8,7 +8,7 @@ from servefit.quantities import count_text, given_text, number_text
 from servefit.report.fleet_tables import UNITS
 from servefit.report.plot import Axis, Guide, Plot, Series
 from servefit.report.table import Table
-from servefit.search.fleet.plan.fleet_plan import LEAST_GAP, FleetPlan
+from servefit.search.fleet.plan.fleet_plan import MIN_GAP, FleetPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ def _caption(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[str]:
     elif alone[-1] < highest_per_s:
         found.append(f"Above {number_text(alone[-1])}/s no class that was confirmed carries the rate by itself.")
     found.append(f"The hosts that were confirmed carry {number_text(highest_per_s)}/s at most.")
-    if costs.gap >= LEAST_GAP:
+    if costs.gap >= MIN_GAP:
         found.append(f"Others may be cheaper by {100 * costs.gap:.2g} % at most.")
     return found
 

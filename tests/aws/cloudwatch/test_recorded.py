@@ -61,7 +61,7 @@ def test_a_load_begins_when_it_is_said_to_and_ends_within_its_step(
 
 def test_no_more_is_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run = recorded_run(OPEN, times(0, 1000, 2000), times(5, 1005, 2005), until_ns=5 * S)
-    monkeypatch.setattr(module, "MOST_BYTES", 2 * recorded([run], first_s=FIRST_S).nbytes)
+    monkeypatch.setattr(module, "MAX_BYTES", 2 * recorded([run], first_s=FIRST_S).nbytes)
     recordings = Recordings()
     found = [
         recordings.of(tmp_path / f"{number}.servefit", lambda: (run,), first_s=FIRST_S, ended_s=FIRST_S + 9)

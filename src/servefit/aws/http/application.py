@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-MOST_BODY_BYTES = 6 * 2**20
+MAX_BODY_BYTES = 6 * 2**20
 """More than any request of the JSON and query protocols needs. Chosen, not measured."""
 
-MOST_INVOCATION_BYTES = 25 * 2**20
+MAX_INVOCATION_BYTES = 25 * 2**20
 """Of SageMaker's InvokeEndpoint, since 2024."""
 
 MAX_ARRIVING_BYTES = 2**26
@@ -57,7 +57,7 @@ _THREADS = 64
 
 _FILE_BYTES = 2**18
 
-_MOST_SKIPPED_BYTES = 2**24
+_MAX_SKIPPED_BYTES = 2**24
 """Of a body that nobody wants any more: two parts of an upload by boto3. Chosen, not measured."""
 
 _LINGER_S = 5.0
@@ -190,7 +190,7 @@ class Application:
     async def _with_body(self, request: HttpRequest, chunks: AsyncIterator[bytes], where: Destination) -> HttpRequest:
         """Return a request with its body. Raises ApiError for one that is too long or too slow, and while the bodies of
         others take all the memory that there is for them."""
-        most = MOST_INVOCATION_BYTES if where.service == "sagemaker-runtime" else MOST_BODY_BYTES
+        most = MAX_INVOCATION_BYTES if where.service == "sagemaker-runtime" else MAX_BODY_BYTES
         body = bytearray()
         try:
             async with asyncio.timeout(MAX_BODY_S):
@@ -265,7 +265,7 @@ class _Body:
                 async with asyncio.timeout(_LINGER_S):
                     async for chunk in self:
                         skipped += len(chunk)
-                        if skipped >= _MOST_SKIPPED_BYTES:
+                        if skipped >= _MAX_SKIPPED_BYTES:
                             return
 
     async def skip_all(self) -> None:

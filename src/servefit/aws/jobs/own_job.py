@@ -43,7 +43,7 @@ _SETTLED_S = 1.0
 """What the process of a job has kept is read again at most so often. A step is kept about when its line is written:
 chosen, not measured."""
 
-_MOST_JOBS = 32
+_MAX_JOBS = 32
 """Jobs that are remembered: a large one takes some megabytes. Chosen, not measured."""
 
 
@@ -73,7 +73,7 @@ class OwnJobs:
                 known = _Loaded(at_s=time.time(), version=version, job=own_job(files, self._reader.job))
                 self._known[files.folder] = known
             self._known.move_to_end(files.folder)
-            while len(self._known) > _MOST_JOBS:
+            while len(self._known) > _MAX_JOBS:
                 self._known.popitem(last=False)
             return known.job
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Moment, Progress
     from servefit.search.results.recommendation import FailedTrial, Trial
 
-MOST_REASON_CHARACTERS = 1024
+MAX_REASON_CHARACTERS = 1024
 """Of a FailureReason."""
 
 
@@ -154,7 +154,7 @@ def _why_nothing(job: RecommendationJob) -> str:
 
 
 def _failed(reason: str) -> Outcome:
-    return Outcome(status="FAILED", reason=reason[:MOST_REASON_CHARACTERS])
+    return Outcome(status="FAILED", reason=reason[:MAX_REASON_CHARACTERS])
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WRITE_BYTES = 2**20
 """So much is gathered before a thread writes it."""
 
-_MOST_XML_BYTES = 2 * 2**20
+_MAX_XML_BYTES = 2 * 2**20
 
 _T = TypeVar("_T")
 
@@ -70,8 +70,8 @@ class Bodies:
         body = bytearray()
         async for chunk in chunks:
             body += chunk
-            if len(body) > _MOST_XML_BYTES:
-                raise ApiError("MalformedXML", f"the body has more than {_MOST_XML_BYTES} bytes")
+            if len(body) > _MAX_XML_BYTES:
+                raise ApiError("MalformedXML", f"the body has more than {_MAX_XML_BYTES} bytes")
         whole = bytes(body)
         await asyncio.to_thread(checksums.update, whole)
         checksums.check()

@@ -8,7 +8,7 @@ from pathlib import Path
 from servefit.aws.wire.errors import ApiError
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
-MOST_KEY_BYTES, _MOST_PART_BYTES = 1024, 255
+MAX_KEY_BYTES, _MAX_PART_BYTES = 1024, 255
 """Of S3, and of a name in a folder on Linux."""
 
 OWN_FOLDER = ".servefit"
@@ -94,5 +94,5 @@ class Places:
 
 def _check_length(key: str) -> None:
     parts = key.split("/")
-    if len(key.encode()) > MOST_KEY_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
+    if len(key.encode()) > MAX_KEY_BYTES or any(len(part.encode()) > _MAX_PART_BYTES for part in parts):
         raise ApiError("KeyTooLongError", "Your key is too long")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.aws.s3.objects import Objects
     from servefit.aws.s3.places import Places
 
-MOST_PARTS = 10_000
+MAX_PARTS = 10_000
 """Of S3."""
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
@@ -79,8 +79,8 @@ class Upload:
 
     def part(self, number: int) -> Path:
         """Return the file of a part. Raises ApiError, InvalidArgument."""
-        if not 1 <= number <= MOST_PARTS:
-            raise ApiError("InvalidArgument", f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive")
+        if not 1 <= number <= MAX_PARTS:
+            raise ApiError("InvalidArgument", f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive")
         return self.folder / f"{number:05d}"
 
 

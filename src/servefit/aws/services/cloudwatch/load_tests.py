@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from servefit.aws.state.resources import Resource, Resources
     from servefit.search.jobs.job import RecommendationJob
 
-_MOST_JOBS = 256
+_MAX_JOBS = 256
 """Jobs whose tests are remembered: some kilobytes each. Chosen, not measured."""
 
 
@@ -107,7 +107,7 @@ class LoadTestMetrics:
         if job.document["Status"] in ENDED:
             with self._lock:
                 self._over[job.name] = tests
-                while len(self._over) > _MOST_JOBS:
+                while len(self._over) > _MAX_JOBS:
                     self._over.popitem(last=False)
         return tests
 

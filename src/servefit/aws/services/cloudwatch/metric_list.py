@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from servefit.aws.services.cloudwatch.metrics import Metric
     from servefit.aws.services.cloudwatch.sources import Source
 
-MOST_METRICS = 500
+MAX_METRICS = 500
 """Of AWS, in an answer."""
 
 _RECENT_S = 3 * 3600
@@ -28,7 +28,7 @@ def metric_list(call: Call, source: Source) -> dict[str, Any]:
     if given.get("OwningAccount", call.account) != call.account:
         found = set()
     kept = sorted(found, key=lambda metric: (metric.namespace, metric.dimensions, metric.name))
-    metrics, token = page(given, "ListMetrics", kept, most=MOST_METRICS, code="InvalidParameterValue")
+    metrics, token = page(given, "ListMetrics", kept, most=MAX_METRICS, code="InvalidParameterValue")
     return {"Metrics": [metric.document for metric in metrics], "NextToken": token}
 
 

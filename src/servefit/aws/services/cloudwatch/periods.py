@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _SHORT_S = (1, 5, 10, 20, 30)
 _MINUTE_S = 60
 
-MOST_POINTS = 1440
+MAX_POINTS = 1440
 """Of a call of GetMetricStatistics, and of a line in a picture."""
 
 

@@ -38,7 +38,7 @@ _STATUS = re.compile(r"status (\d{3})")
 
 _SUCCESS = 200
 
-MOST_BYTES = 2**28
+MAX_BYTES = 2**28
 """Of the samples that are kept in memory: those of fifteen million requests. Chosen, not measured."""
 
 
@@ -85,7 +85,7 @@ class Recordings:
                 runs = read()
                 self._known[key] = recorded(runs, first_s=min(first_s, ended_s - _span_s(runs)))
             self._known.move_to_end(key)
-            while len(self._known) > 1 and sum(each.nbytes for each in self._known.values()) > MOST_BYTES:
+            while len(self._known) > 1 and sum(each.nbytes for each in self._known.values()) > MAX_BYTES:
                 self._known.popitem(last=False)
             return self._known[key]
 

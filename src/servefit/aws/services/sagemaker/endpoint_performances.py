@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.jobs.endpoint_load import EndpointLoad, KeptLoad
-from servefit.aws.jobs.process import MOST_REASON_CHARACTERS
+from servefit.aws.jobs.process import MAX_REASON_CHARACTERS
 from servefit.aws.jobs.queue import ENDED
 from servefit.aws.services.sagemaker.prices import cost_metrics
 
@@ -49,7 +49,7 @@ def endpoint_steps(job: Resource, files: JobFiles) -> list[dict[str, Any]]:
         if len(figures) == len(_REQUIRED):
             benchmark["EndpointMetrics"] = figures
     if reason is not None:
-        benchmark["FailureReason"] = reason[:MOST_REASON_CHARACTERS]
+        benchmark["FailureReason"] = reason[:MAX_REASON_CHARACTERS]
     return [
         {
             "StepType": "BENCHMARK",

@@ -9,7 +9,7 @@ from typing import Any
 from servefit.aws.services.cloudwatch.widgets.given import Given, refused
 from servefit.aws.services.cloudwatch.widgets.lines import COLOR
 
-_MOST = 100
+_MAX_ANNOTATIONS = 100
 """Of each kind. Chosen, not measured."""
 
 _DEFAULT_COLOR = "#d62728"
@@ -55,7 +55,7 @@ def _annotations(
     given: Given, name: str, value: Callable[[Given], float], *, fills: tuple[str, ...]
 ) -> list[Annotation]:
     found = []
-    for each, where in given.items(name, most=_MOST):
+    for each, where in given.items(name, most=_MAX_ANNOTATIONS):
         first, second = _ends(each, where)
         if not first.flag("visible", default=True):
             continue

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-LARGEST = 2.0**360
+MAX_NUMBER = 2.0**360
 """Of AWS: the largest value of a sample. Nothing larger can be put into a picture of samples."""
 
 
@@ -72,7 +72,7 @@ class Given:
             return None
         if isinstance(found, bool) or not isinstance(found, int | float):
             raise refused(self.at(name), "Should be number")
-        if not -LARGEST <= found <= LARGEST:
+        if not -MAX_NUMBER <= found <= MAX_NUMBER:
             raise refused(self.at(name), "Should be between -2^360 and 2^360")
         return float(found)
 

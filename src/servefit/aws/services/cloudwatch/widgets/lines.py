@@ -15,15 +15,15 @@ from servefit.aws.services.cloudwatch.widgets.given import Given, refused
 if TYPE_CHECKING:
     from servefit.aws.services.cloudwatch.statistics import Statistic
 
-MOST_LINES = 100
+MAX_LINES = 100
 """Of AWS."""
 
-_MOST_NAMES = 62
+_MAX_NAMES = 62
 """Namespace, name, and 30 dimensions, which AWS allows."""
 
 COLOR = "#(?:[0-9a-fA-F]{3}){1,2}"
 
-_LONGEST_S = 2**31
+_MAX_PERIOD_S = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def lines_of(widget: Given) -> list[Line]:
     if widget.values.get("metrics") is None:
         raise refused(widget.where, "Should have required property 'metrics'")
     found, before = [], list[str]()
-    for value, where in widget.items("metrics", most=MOST_LINES):
+    for value, where in widget.items("metrics", most=MAX_LINES):
         names, options = _parts(value, where)
         before = _written_out(names, before, where)
         found.append(_line(before, options, widget))
@@ -79,7 +79,7 @@ def _written_out(names: Sequence[str], before: Sequence[str], where: str) -> lis
         if name == "." and nth >= len(before):
             raise refused(f"{where}/{nth}", "There is no metric before that has something in this place")
         found.append(before[nth] if name == "." else name)
-    if "..." in found or not 2 <= len(found) <= _MOST_NAMES or len(found) % 2:
+    if "..." in found or not 2 <= len(found) <= _MAX_NAMES or len(found) % 2:
         raise refused(where, "Should be a namespace, a metric name, and names and values of dimensions")
     return found
 
@@ -90,7 +90,7 @@ def _line(names: Sequence[str], options: Given, widget: Given) -> Line:
     known = statistic(asked)
     if known is None:
         raise refused(options.at("stat"), f"The value {asked} is not a valid statistic")
-    period_s = options.whole("period", widget.whole("period", 300, most=_LONGEST_S), most=_LONGEST_S)
+    period_s = options.whole("period", widget.whole("period", 300, most=_MAX_PERIOD_S), most=_MAX_PERIOD_S)
     if not is_period(period_s):
         raise refused(options.at("period"), f"Should be {PERIODS}")
     return Line(
