@@ -45,7 +45,7 @@ _ROWS_A_CALL = 8
 
 
 class _QuantisedBackend(OnnxRuntimeBackend):
-    """What both have in common."""
+    """The common part of the two backends."""
 
     precision = Precision.INT8
 
