@@ -89,8 +89,8 @@ def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answe
 
 
 class _Until(io.RawIOBase):
-    """What ``connection`` receives until ``until_s`` of the monotonic clock. A limit on each read bounds nothing: a
-    server may send a byte now and then, or announce its answer again and again."""
+    """The bytes that ``connection`` receives until ``until_s`` of the monotonic clock. A limit on each read bounds
+    nothing: a server may send a byte now and then, or announce its answer again and again."""
 
     def __init__(self, connection: socket.socket, until_s: float) -> None:
         self._connection = connection
