@@ -1,5 +1,5 @@
-"""Checks of a replay of recorded calls: whether they are even, how much their parts differ, and whether the queue is as
-it is computed."""
+"""Checks of a replay of recorded calls: whether a single call decides a percentile, and whether the queue is as it is
+computed, section by section."""
 
 from __future__ import annotations
 

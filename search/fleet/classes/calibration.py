@@ -56,7 +56,7 @@ _FIXED_WORK = Path(__file__).with_name("fixed_work.py")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedModel:
-    """What calls are timed of: an ``artifact``, mostly the model's own library's, and its payload ``rows`` (n,
+    """The subject of timed calls: an ``artifact``, mostly the model's own library's, and its payload ``rows`` (n,
     features)."""
 
     artifact: Artifact
@@ -99,7 +99,7 @@ def calibrate_host(host: Host, *, slot: Slot, model: TimedModel | None = None) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FixedWork:
-    """What ``fixed_work`` printed in one round."""
+    """The output of ``fixed_work`` in one round."""
 
     arithmetic_ns: float
     memory_ns: float

@@ -1,4 +1,4 @@
-"""How much memory a machine has: the same for twins, which have not quite the same left for programs."""
+"""The installed memory of a machine: the same for twins, which have not quite the same left for programs."""
 
 from __future__ import annotations
 

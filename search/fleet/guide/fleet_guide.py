@@ -1,4 +1,5 @@
-"""What the classes of a fleet know of each other while they are searched side by side, and what follows from it.
+"""Searches of all classes of a fleet side by side: what each has shown of itself decides how long the others are
+searched.
 
 A class is tested for as long as what it may turn out to carry changes the plan: the searches end when the cheapest plan
 by the most that all classes may carry and the one by the least cost the same. Then the plan is made, by what is likely;
@@ -54,8 +55,8 @@ class ToCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a class has come to when its search is over: the rate that a host is likely to carry, and the highest at
-    which one was confirmed, 0.0 for none."""
+    """The result of the search of a class: the rate that a host is likely to carry, and the highest at which one was
+    confirmed, 0.0 for none."""
 
     likely_per_s: float
     confirmed_per_s: float = 0.0

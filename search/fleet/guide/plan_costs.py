@@ -1,5 +1,4 @@
-"""What the cheapest fleet would cost if each class carried so much: asked for many such cases, to say which of them
-matter.
+"""Costs of the cheapest fleet by what each class may carry, for many such cases, to say which of them matter.
 
 Small fleets are gone through whole. Of large ones hosts are taken for divisible, by which the cost is off by less than
 a host. The plan of a job is made by ``fleet.plan``, and not here.

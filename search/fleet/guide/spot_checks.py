@@ -1,4 +1,5 @@
-"""Which hosts of a class are tested besides the one that stands for it, and what tells one that is not like it."""
+"""Spot checks: the hosts of a class that are tested besides its representative, and the sign of one that is not like
+it."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _MAX_LINE = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnd:
-    """How a connection ended.
+    """The end of a connection.
 
     Args:
         status: The exit status of ssh: that of the remote command, or ``ssh.OWN_STATUS``.

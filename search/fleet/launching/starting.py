@@ -35,7 +35,7 @@ _TOLD = (0, 128 + signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast attempts follow each other.
+    """The pauses between attempts to start an agent.
 
     Args:
         first_pause_s: The pause before the second attempt; each further one is twice as long.
@@ -52,7 +52,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOutcome:
-    """What became of a host.
+    """The outcome of starting agents on a host.
 
     Args:
         name: The host.

@@ -60,15 +60,15 @@ class Fleet:
 
     @property
     def hosts(self) -> int:
-        """How many there are."""
+        """The number of its hosts."""
         return sum(row.hosts for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What the loss of hosts leaves: ``lost`` is the names of classes and how many of each, ``left_rate_per_s`` what
-    the others were confirmed to carry, and ``highest_load`` the largest part of its confirmed rate that one of them
-    gets under the weights: above 1 it is overloaded."""
+    """The remains of a fleet after a loss of hosts: ``lost`` is the names of classes and how many of each,
+    ``left_rate_per_s`` what the others were confirmed to carry, and ``highest_load`` the largest part of its confirmed
+    rate that one of them gets under the weights: above 1 it is overloaded."""
 
     lost: tuple[tuple[str, int], ...]
     left_rate_per_s: float

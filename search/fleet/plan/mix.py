@@ -1,4 +1,4 @@
-"""Which hosts: the cheapest fleet that carries a rate after the loss of any few of them.
+"""The numbers of hosts of a plan: the cheapest fleet that carries a rate after the loss of any few of them.
 
 The numbers of hosts are found by ``cheapest``, in a process of its own. Every other figure of the plan is worked out
 from them here.

@@ -21,7 +21,8 @@ MIN_RATE_PER_S = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOffer:
-    """What a host class offers: ``hosts`` hosts, each of which carries ``rate_per_s`` requests a second within the SLA.
+    """The offer of a host class: ``hosts`` hosts, each of which carries ``rate_per_s`` requests a second within the
+    SLA.
 
     ``rate_per_s`` is the rate that was confirmed, and not the capacity. ``cost_idle`` and ``cost_full`` are what a host
     costs without requests and at ``rate_per_s``, in the unit of the goal: a price per hour, watts, or 1 for a host.
@@ -61,7 +62,7 @@ class HostOffer:
 
     @property
     def prices(self) -> tuple[tuple[float, int], ...]:
-        """What hosts cost idle, ascending, and how many cost so much."""
+        """The costs of idle hosts, ascending, and the number of hosts of each cost."""
         if not self.costs_idle:
             return ((self.cost_idle, self.hosts),)
         return tuple(sorted(Counter(self.costs_idle).items()))
@@ -72,7 +73,7 @@ class HostOffer:
 
     @property
     def cost_dynamic(self) -> float:
-        """What full load adds to the cost of an idle host."""
+        """The cost that full load adds to that of an idle host."""
         return self.cost_full - self.cost_idle
 
 

@@ -1,4 +1,4 @@
-"""What fleets cost by the rate that they are to carry, around the rate of a plan: the cheapest, and of one class.
+"""Costs of fleets by the rate that they are to carry, around the rate of a plan: the cheapest, and of one class.
 
 The hosts are found by ``rate_range``, in a process of its own for all rates together.
 """

@@ -1,5 +1,5 @@
-"""Which two models fit side by side on which hosts, by what their jobs confirmed there, and what is asked of an agent
-to find out whether they hold their SLAs beside each other."""
+"""Pairs of models that fit side by side on a host, by what their jobs confirmed there, and the order to an agent that
+finds out whether they hold their SLAs beside each other."""
 
 from __future__ import annotations
 

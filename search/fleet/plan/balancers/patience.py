@@ -1,4 +1,5 @@
-"""How long every kind of balancer waits for a host, and which requests it sends to another one.
+"""Patience of balancers of every kind: the time that they wait for a host, and the requests that they send to another
+one.
 
 Predictions are idempotent, so a request whose connection broke before an answer began is sent to another host. One that
 is only slow is never sent again: its host is predicting it.
