@@ -1,4 +1,4 @@
-"""What a job has measured on a host, as documents: whoever carries them out may be another process, on another host.
+"""Orders of a job to measure on a host, as documents: whoever carries them out may be another process, on another host.
 
 What there is to measure with, such as artifacts, the host finds itself; what it takes to carry an order out is in it.
 """

@@ -111,7 +111,7 @@ def finalists(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
-    """What was measured of a configuration, with its score on the ``profile`` where it ranks best."""
+    """The tests of a configuration, pooled, with its score on the ``profile`` where it ranks best."""
 
     pooled: PooledTrials
     score: Score

@@ -64,7 +64,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """How far the predictions of ``configuration`` were off where it was measured: the logarithms of measured over
+    """The errors of the predictions of ``configuration`` where it was measured: the logarithms of measured over
     predicted, None where there was nothing to compare."""
 
     configuration: Configuration

@@ -1,4 +1,5 @@
-"""How likely a finalist is to be better than the one that leads the rounds, and when no more rounds are worth it.
+"""The probability that a finalist is better than the one that leads the rounds, and the end of the rounds once no more
+are worth it.
 
 The ratio of two configurations in a round, both measured one after the other, is taken for lognormal. What is known of
 their true ratio after some rounds is a Student distribution around the mean of the logarithms [normal model with

@@ -111,7 +111,7 @@ NO_OPTIONS = frozenset({"$schema", "model", "payload", "content_type", "accept",
 
 
 class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to find a deployment for. Every key is an option of servefit recommend, and one given there wins."""
+    """The job to find a deployment for. Every key is an option of servefit recommend, and one given there wins."""
 
     schema: Annotated[_Text | UnsetType, Meta(description="For editors: where this schema is.")] = msgspec.field(
         name="$schema", default=UNSET

@@ -284,7 +284,8 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
     @property
     def deployment(self) -> Deployed:
-        """What is deployed; where nobody says, the endpoint, or the library where nothing may be measured over HTTP."""
+        """The kind of deployment; where nobody says, the endpoint, or the library where nothing may be measured over
+        HTTP."""
         if self.deploy is None:
             return "endpoint" if self.over_http else "library"
         return self.deploy
