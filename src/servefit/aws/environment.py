@@ -1,4 +1,4 @@
-"""What a client has to know to reach the server: variables of its environment, and a configuration of the SDK."""
+"""Settings by which a client reaches the server: variables of its environment, and a configuration of the SDK."""
 
 from __future__ import annotations
 

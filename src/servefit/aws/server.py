@@ -49,7 +49,7 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """What a server is told. ``port`` 0 is any that is free."""
+    """The options of a server. ``port`` 0 is any that is free."""
 
     host: str = "127.0.0.1"
     port: int = 8181
@@ -143,7 +143,7 @@ def objects_folder() -> Path:
 
 
 class Extensions:
-    """What is taken that AWS's service model does not have: servefit's own profiles of ``host`` as instance types,
+    """Values that are taken beside those of AWS's service model: servefit's own profiles of ``host`` as instance types,
     those that are measured as ``profiles``, and files as the places of models and payloads."""
 
     def __init__(self, profiles: Mapping[str, str], host: Host) -> None:

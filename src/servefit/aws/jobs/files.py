@@ -18,7 +18,7 @@ Ended: TypeAlias = Literal["COMPLETED", "FAILED", "STOPPED"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended; ``reason`` why it FAILED, None otherwise. ``ended_at`` is when, in seconds since 1970, None
+    """The end of a job; ``reason`` why it FAILED, None otherwise. ``ended_at`` is when, in seconds since 1970, None
     until the outcome is written. ``blames_data`` says that it FAILED for what its data is, and would again."""
 
     status: Ended

@@ -1,5 +1,5 @@
-"""Which job of servefit a job behind the API is carried out by: one of the command line may have taken its name while
-it waited."""
+"""The job of servefit that carries out a job behind the API: one of the command line may have taken its name while it
+waited."""
 
 from __future__ import annotations
 

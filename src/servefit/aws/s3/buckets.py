@@ -1,4 +1,4 @@
-"""What S3 answers of buckets: which there are, and what is in them."""
+"""S3's operations on buckets: their list, and the list of their objects."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What has to hold of an object; None for what a request does not say."""
+    """The conditions of a request on an object; None for those that it does not have."""
 
     match: str | None = None
     none_match: str | None = None

@@ -1,4 +1,4 @@
-"""Which file an object is. Nothing outside the root is reached: not by dots, absolute paths, escapes or links."""
+"""The files of objects. Nothing outside the root is reached: not by dots, absolute paths, escapes or links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What S3 answers to whoever reads an object: the object, a part of it, or that the client has it already."""
+"""S3's answers to readers of an object: the object, a part of it, or that the client has it already."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a client says that completes an upload: the parts, and, where it says so, what the whole object is."""
+    """A client's completion of an upload: the parts, and, where it says so, what the whole object is."""
 
     parts: Sequence[Part]
     checksums: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Which service and which operation a request is for.
+"""The service and the operation that a request is for.
 
 All services are at one address, so the name of the host does not tell them apart, as it does at AWS. The signature
 says for which service it was made, headers and the body which operation.

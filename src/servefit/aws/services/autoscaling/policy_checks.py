@@ -1,4 +1,4 @@
-"""What the service model allows in a scaling policy, and Application Auto Scaling does not."""
+"""Checks of a scaling policy that Application Auto Scaling makes beyond those of its service model."""
 
 from __future__ import annotations
 

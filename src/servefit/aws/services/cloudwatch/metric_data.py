@@ -31,7 +31,7 @@ _ID = re.compile(r"[a-z][a-zA-Z0-9_]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Query:
-    """What one query asks for. ``unit`` is the only one that it takes, None where it takes any."""
+    """One query of a request. ``unit`` is the only one that it takes, None where it takes any."""
 
     id: str
     label: str

@@ -41,7 +41,7 @@ class Periods:
 
     @property
     def count(self) -> int:
-        """How many there are, as CloudWatch counts what is asked for."""
+        """The number of periods, as CloudWatch counts what is asked for."""
         return ceil((self.end_s - self.begin_s) / self.period_s)
 
 

@@ -1,4 +1,4 @@
-"""What the raw samples of a load test say, by the time of day.
+"""Metrics of the raw samples of a load test, by the time of day.
 
 ModelLatency of a request to an endpoint is what the server says of its own time; the rest of the response time, as the
 client saw it, is overhead. Where it does not say, and in process, the whole response time is the model's, and nothing

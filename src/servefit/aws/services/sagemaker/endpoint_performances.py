@@ -1,5 +1,5 @@
-"""What the load of an endpoint found, under the names and in the units of Inference Recommender: as the performance of
-the endpoint, and as a step of the job."""
+"""The load of an endpoint, under the names and in the units of Inference Recommender: as the performance of the
+endpoint, and as a step of the job."""
 
 from __future__ import annotations
 

@@ -119,7 +119,8 @@ class InstanceTypes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shape:
-    """What an instance has, as a profile. ``accelerators`` are those that are no GPUs, None where it has none."""
+    """The hardware of an instance, as a profile. ``accelerators`` are those that are no GPUs, None where it has
+    none."""
 
     profile: InstanceProfile
     accelerators: str | None

@@ -1,4 +1,4 @@
-"""What the service model allows in a request for a recommendation job, and the operation does not."""
+"""Checks of a request for a recommendation job beyond those of the service model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servefit measured, under the names and in the units of Inference Recommender.
+"""Recommendations and steps of a job, under the names and in the units of Inference Recommender.
 
 Invocations are a minute, latencies whole milliseconds, rounded up, and utilisations per cent of one CPU, summed up. A
 figure that is not known is left out.
