@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from servefit.aws.jobs import own_job as module
-from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.aws.jobs.files import JobFiles, JobOutcome
 from servefit.aws.jobs.own_job import OwnJobs
 
 
@@ -74,7 +74,7 @@ def test_a_job_that_has_ended_is_loaded_at_once(loads: Loads, files: JobFiles) -
     write(files)
     jobs: Any = OwnJobs()
     jobs.of(files)
-    files.write_outcome(Outcome(status="COMPLETED"))
+    files.write_outcome(JobOutcome(status="COMPLETED"))
     assert jobs.of(files) == 2
 
 
