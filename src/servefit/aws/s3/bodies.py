@@ -27,7 +27,7 @@ _MAX_XML_BYTES = 2 * 2**20
 _T = TypeVar("_T")
 
 
-class Bodies:
+class RequestBodies:
     """Reads bodies into files of ``places``. With ``checks_signatures`` a signature in the headers of a request has to
     cover its body."""
 

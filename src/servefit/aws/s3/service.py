@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 
 from servefit.aws.s3 import documents, unfinished
 from servefit.aws.s3.arrivals import arriving, copy_bytes, sweep
-from servefit.aws.s3.bodies import Bodies
+from servefit.aws.s3.bodies import RequestBodies
 from servefit.aws.s3.buckets import LISTING_QUERY, Buckets
 from servefit.aws.s3.checksums import declared
 from servefit.aws.s3.conditions import Conditions
@@ -49,7 +49,7 @@ class S3:
         self._objects = Objects(self._places)
         self._buckets = Buckets(self._places, self._objects)
         self._uploads = Uploads(self._places, self._objects)
-        self._bodies = Bodies(self._places, checks_signatures=checks_signatures)
+        self._bodies = RequestBodies(self._places, checks_signatures=checks_signatures)
         sweep(self._places)
         self._uploads.put_back()
 
