@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-from servefit.aws.s3.conditions import Conditions, is_current
+from servefit.aws.s3.conditions import Preconditions, is_current
 from servefit.aws.s3.metadata import ANSWERED, TAGGING
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.messages import FileAnswer, HttpAnswer
@@ -37,7 +37,7 @@ def read_object(
     reader, found = objects.open(file)
     try:
         told = _headers_of(found) | asked
-        if not Conditions.of(headers).check(found):
+        if not Preconditions.of(headers).check(found):
             reader.close()
             return HttpAnswer(status=304, headers=told)
         wanted = headers.get("range") if is_current(found, headers.get("if-range")) else None
