@@ -46,7 +46,7 @@ _KEPT_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class UploadPart:
     """A part as the client names it that completes an upload, with its checksums by the names of headers."""
 
     number: int
@@ -58,7 +58,7 @@ class Part:
 class Completion:
     """A client's completion of an upload: the parts, and, where it says so, what the whole object is."""
 
-    parts: Sequence[Part]
+    parts: Sequence[UploadPart]
     checksums: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
 
@@ -257,7 +257,7 @@ class Uploads:
         return folder
 
 
-def _check_part(file: Path, part: Part) -> None:
+def _check_part(file: Path, part: UploadPart) -> None:
     """Raise ApiError where a part is not there, or is another one."""
     if file.is_file() and etag(file.stat()).strip('"') == part.tag.strip('"'):
         digests = {name: base64.b64encode(digest_of_file(name, file)).decode() for name in part.checksums}
