@@ -16,7 +16,7 @@ import numpy as np
 
 from servefit.backends.model.input_shapes import is_by_position
 from servefit.backends.payload.exact import joined, whole_array
-from servefit.backends.payload.parts import Part, same_layout
+from servefit.backends.payload.parts import TensorPart, same_layout
 from servefit.backends.payload.table import MAX_ROWS, Table, no_rows
 from servefit.errors import PayloadMismatch
 
@@ -131,7 +131,7 @@ def _table_of_inputs(arrays: Mapping[str, np.ndarray], source: str) -> Table:
     return Table(
         values=joined([_numbers(array.reshape(len(array), -1)) for array in kept.values()], axis=1),
         total_rows=counts[first],
-        parts=tuple(Part(name, array.shape[1:]) for name, array in arrays.items()),
+        parts=tuple(TensorPart(name, array.shape[1:]) for name, array in arrays.items()),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from servefit.backends.payload.exact import MAX_WHOLE
-from servefit.backends.payload.parts import Part
+from servefit.backends.payload.parts import TensorPart
 from servefit.backends.payload.table import (
     MAX_COLUMNS,
     MAX_DIMENSIONS,
@@ -59,7 +59,7 @@ class _Rows:
 
     cells: Sequence[Sequence[Any]]
     names: tuple[str, ...] | None = None
-    tensors: tuple[Part, ...] = ()
+    tensors: tuple[TensorPart, ...] = ()
 
 
 def read_json(path: Path, source: str) -> Table:
@@ -224,7 +224,7 @@ def _rows_of_tensors(tensors: Sequence[Mapping[str, Any]], source: str) -> _Rows
         width = len(flat) // shape[0]
         blocks.append([flat[row * width : (row + 1) * width] for row in range(shape[0])])
         name = tensor.get("name")
-        parts.append(Part(name if isinstance(name, str) else None, tuple(shape[1:])))
+        parts.append(TensorPart(name if isinstance(name, str) else None, tuple(shape[1:])))
     if len({len(block) for block in blocks}) != 1:
         raise PayloadMismatch(source, expected="the same number of rows in every input", got="different ones")
     cells = [[cell for block in row for cell in block] for row in zip(*blocks, strict=True)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.exact import array_of, converted, narrowest, written_as_floats
-from servefit.backends.payload.parts import Part, in_model_order
+from servefit.backends.payload.parts import TensorPart, in_model_order
 from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Table:
     values: np.ndarray
     total_rows: int
     names: tuple[str, ...] | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[TensorPart, ...] = ()
 
 
 def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
