@@ -18,7 +18,7 @@ from servefit.search.jobs.cpu_slots import ANYWHERE
 from servefit.search.jobs.deployments import Deployments
 from servefit.search.optimizer.call_timing import longest_call_ns, rate_in_process, time_service
 from servefit.search.optimizer.endpoint_survey import MAX_JOINED, survey_endpoint
-from servefit.search.results.confirmed_trial import Part, confirmed_trial
+from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
 from servefit.search.results.measure_trial import run_test
 from servefit.search.storage.job_folder import keep_measurement
 from servefit.time_limit import time_left_s
@@ -143,9 +143,9 @@ class LocalMeasurer:
         closed = next((run for run in parts[0].measurement.runs if not isinstance(run.traffic, OpenLoop)), None)
         return predicted_endpoint(trial, order.costs, order.request, timed=order.timed, closed=closed)
 
-    def _tested(self, order: Load, slot: CpuSlot) -> Sequence[Part]:
+    def _tested(self, order: Load, slot: CpuSlot) -> Sequence[ConfirmationTest]:
         """Make the tests of ``order``, as many as there is time for, and no more after one that fails."""
-        parts: list[Part] = []
+        parts: list[ConfirmationTest] = []
         for nth in range(order.runs):
             recorded: list[Measurement] = []
             began_s = time.monotonic()
@@ -166,7 +166,7 @@ class LocalMeasurer:
                 if not parts:
                     raise
                 break
-            parts.append(Part(trial=trial, measurement=recorded[0]))
+            parts.append(ConfirmationTest(trial=trial, measurement=recorded[0]))
             if trial.verdict == "FAIL" or time_left_s() < time.monotonic() - began_s:
                 break
         return parts
