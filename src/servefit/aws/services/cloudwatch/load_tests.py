@@ -41,7 +41,7 @@ _MAX_JOBS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTest:
+class EndedLoadTest:
     """A load test that is over, under the name of an endpoint of an instance with so much memory. Times are in seconds
     since 1970."""
 
@@ -62,7 +62,7 @@ class LoadTestMetrics:
         self._queue = queue
         self._recordings = recordings
         self._own_jobs = own_jobs
-        self._over: OrderedDict[str, tuple[LoadTest, ...]] = OrderedDict()
+        self._over: OrderedDict[str, tuple[EndedLoadTest, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
     def metrics(self) -> Iterator[tuple[Metric, float]]:
@@ -86,7 +86,7 @@ class LoadTestMetrics:
         found = [self._recorded(test).series(metric.name, memory_bytes=test.memory_bytes) for test in tests]
         return Series.joined([each.between(begin_s, end_s) for each in found])
 
-    def _recorded(self, test: LoadTest) -> Recorded:
+    def _recorded(self, test: EndedLoadTest) -> Recorded:
         folder, trial = job_folder(test.job), test.trial
         return self._recordings.of(
             folder / (trial.kept_in or ""),
@@ -95,7 +95,7 @@ class LoadTestMetrics:
             ended_s=test.ended_s,
         )
 
-    def _tests_of(self, job: Resource) -> tuple[LoadTest, ...]:
+    def _tests_of(self, job: Resource) -> tuple[EndedLoadTest, ...]:
         """Return the load tests of a job that are over. Those of a job that is over do not change any more."""
         with self._lock:
             if job.name in self._over:
@@ -112,7 +112,7 @@ class LoadTestMetrics:
         return tests
 
 
-def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[LoadTest]:
+def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[EndedLoadTest]:
     """Yield the load tests of a job that are over, under each instance type that they stand for."""
     for step in job.steps:
         trial, ended_s = step.result, step.ended_at
@@ -122,7 +122,7 @@ def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[LoadTest]:
             if trial.configuration not in points:
                 continue
             for instance_type in (each.instance_type for each in plan.types_of(profile.name)):
-                yield LoadTest(
+                yield EndedLoadTest(
                     job=job.name,
                     endpoint=endpoint_of(job.name, instance_type, trial.configuration),
                     memory_bytes=profile.memory_bytes,
@@ -132,7 +132,7 @@ def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[LoadTest]:
                 )
 
 
-def _metrics_of(test: LoadTest) -> Iterator[Metric]:
+def _metrics_of(test: EndedLoadTest) -> Iterator[Metric]:
     """Yield the metrics that a test has samples of. Where an endpoint was predicted there are those of the model in
     process, beside which there is no overhead."""
     variant = Variant(test.endpoint, test.endpoint)
