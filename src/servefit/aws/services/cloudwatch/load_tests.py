@@ -18,7 +18,7 @@ from servefit.aws.services.cloudwatch.metrics import (
     OF_INSTANCES,
     OF_INVOCATIONS,
     UNITS,
-    Metric,
+    CloudWatchMetric,
 )
 from servefit.aws.services.cloudwatch.series import Series
 from servefit.aws.services.sagemaker.recommendations import endpoint_of
@@ -65,15 +65,15 @@ class LoadTestMetrics:
         self._over: OrderedDict[str, tuple[EndedLoadTest, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def metrics(self) -> Iterator[tuple[Metric, float]]:
-        newest: dict[Metric, float] = {}
+    def metrics(self) -> Iterator[tuple[CloudWatchMetric, float]]:
+        newest: dict[CloudWatchMetric, float] = {}
         for job in self._resources.all(KIND):
             for test in self._tests_of(job):
                 for metric in _metrics_of(test):
                     newest[metric] = max(test.ended_s, newest.get(metric, 0.0))
         yield from newest.items()
 
-    def series(self, metric: Metric, begin_s: float, end_s: float) -> Series:
+    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> Series:
         if metric.unit is None:
             return Series.joined([])
         tests = [
@@ -132,15 +132,15 @@ def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[EndedLoadTest]:
                 )
 
 
-def _metrics_of(test: EndedLoadTest) -> Iterator[Metric]:
+def _metrics_of(test: EndedLoadTest) -> Iterator[CloudWatchMetric]:
     """Yield the metrics that a test has samples of. Where an endpoint was predicted there are those of the model in
     process, beside which there is no overhead."""
     variant = Variant(test.endpoint, test.endpoint)
     over_http = (test.trial.driver, test.trial.basis) == ("http", "measured")
     for name in UNITS[OF_INVOCATIONS]:
         if name != "OverheadLatency" or over_http:
-            yield Metric.of_variant(OF_INVOCATIONS, name, variant)
+            yield CloudWatchMetric.of_variant(OF_INVOCATIONS, name, variant)
     for name in UNITS[OF_INSTANCES]:
-        yield Metric.of_variant(OF_INSTANCES, name, variant)
+        yield CloudWatchMetric.of_variant(OF_INSTANCES, name, variant)
     for name in UNITS[OF_CLIENTS]:
-        yield Metric.of_clients(name, job=test.job, endpoint=test.endpoint)
+        yield CloudWatchMetric.of_clients(name, job=test.job, endpoint=test.endpoint)

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from servefit.aws.services.cloudwatch.errors import bad_request
-from servefit.aws.services.cloudwatch.metrics import Metric
+from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
 from servefit.aws.services.cloudwatch.pages import page
 from servefit.aws.services.cloudwatch.periods import PERIODS, Periods, is_period, wrong_way_round
 from servefit.aws.services.cloudwatch.points import points
@@ -35,7 +35,7 @@ class _Query:
 
     id: str
     label: str
-    metric: Metric
+    metric: CloudWatchMetric
     statistic: Statistic
     period_s: int
     unit: str | None
@@ -117,14 +117,14 @@ def _query(given: Mapping[str, Any], where: str) -> _Query:
     if asked is None:
         raise bad_request(f"The parameter {where}.MetricStat is required.")
     for member in ("Namespace", "MetricName"):
-        if member not in asked["Metric"]:
+        if member not in asked["CloudWatchMetric"]:
             raise bad_request(f"The parameter {where}.MetricStat.Metric.{member} is required.")
     known = statistic(asked["Stat"])
     if known is None:
         raise bad_request(f"The value {asked['Stat']} for parameter {where}.MetricStat.Stat is not a valid statistic.")
     if not is_period(asked["Period"]):
         raise bad_request(f"The parameter {where}.MetricStat.Period must be {PERIODS}.")
-    metric = Metric.asked_for(asked["Metric"])
+    metric = CloudWatchMetric.asked_for(asked["CloudWatchMetric"])
     return _Query(
         id=name,
         label=given.get("Label", metric.name),

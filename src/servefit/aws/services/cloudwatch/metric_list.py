@@ -10,7 +10,7 @@ from servefit.aws.services.cloudwatch.pages import page
 
 if TYPE_CHECKING:
     from servefit.aws.services.call import Call
-    from servefit.aws.services.cloudwatch.metrics import Metric
+    from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
     from servefit.aws.services.cloudwatch.sources import Source
 
 MAX_METRICS = 500
@@ -32,7 +32,7 @@ def metric_list(call: Call, source: Source) -> dict[str, Any]:
     return {"Metrics": [metric.document for metric in metrics], "NextToken": token}
 
 
-def _is_asked_for(given: Mapping[str, Any], metric: Metric) -> bool:
+def _is_asked_for(given: Mapping[str, Any], metric: CloudWatchMetric) -> bool:
     names = dict(metric.dimensions)
     return (
         given.get("Namespace", metric.namespace) == metric.namespace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.services.cloudwatch.errors import bad_combination, bad_value
-from servefit.aws.services.cloudwatch.metrics import Metric
+from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
 from servefit.aws.services.cloudwatch.periods import MAX_POINTS, PERIODS, Periods, is_period, wrong_way_round
 from servefit.aws.services.cloudwatch.points import points
 from servefit.aws.services.cloudwatch.statistics import is_extended, statistic
@@ -23,7 +23,7 @@ def metric_statistics(call: Call, source: Source) -> dict[str, Any]:
     given = call.given
     basic, extended = _statistics(given)
     periods = _periods(given)
-    metric = Metric.asked_for(given)
+    metric = CloudWatchMetric.asked_for(given)
     told: dict[str, Any] = {"Label": metric.name, "Datapoints": []}
     if metric.unit is None or given.get("Unit", metric.unit) != metric.unit:
         return told

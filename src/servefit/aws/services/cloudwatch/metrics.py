@@ -43,7 +43,7 @@ _ENDPOINT, _VARIANT, _JOB = "EndpointName", "VariantName", "JobName"
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class CloudWatchMetric:
     """A metric. ``dimensions`` are names and values in the order of names: however they are sent, they are the same."""
 
     namespace: str

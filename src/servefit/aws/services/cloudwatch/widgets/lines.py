@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.services.cloudwatch.metrics import Metric
+from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
 from servefit.aws.services.cloudwatch.periods import PERIODS, is_period
 from servefit.aws.services.cloudwatch.statistics import statistic
 from servefit.aws.services.cloudwatch.widgets.given import Given, refused
@@ -30,7 +30,7 @@ _MAX_PERIOD_S = 2**31
 class Line:
     """A metric to draw. ``label`` and ``color`` are empty where the picture chooses; ``axis`` is left or right."""
 
-    metric: Metric
+    metric: CloudWatchMetric
     statistic: Statistic
     period_s: int
     label: str
@@ -94,7 +94,7 @@ def _line(names: Sequence[str], options: Given, widget: Given) -> Line:
     if not is_period(period_s):
         raise refused(options.at("period"), f"Should be {PERIODS}")
     return Line(
-        metric=Metric.of(namespace, name, zip(dimensions[::2], dimensions[1::2], strict=True)),
+        metric=CloudWatchMetric.of(namespace, name, zip(dimensions[::2], dimensions[1::2], strict=True)),
         statistic=known,
         period_s=period_s,
         label=options.text("label"),
