@@ -20,7 +20,7 @@ from servefit.aws.services.cloudwatch.metrics import (
     UNITS,
     CloudWatchMetric,
 )
-from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.cloudwatch.series import SampleSeries
 from servefit.errors import UnreadableMeasurement
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class EndpointLoadMetrics:
             for metric in _metrics_of(load):
                 yield metric, load.ended_s
 
-    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> Series:
-        return Series.joined(
+    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> SampleSeries:
+        return SampleSeries.joined(
             [
                 self._recorded(load).series(metric.name).between(begin_s, end_s)
                 for load in self._loads()

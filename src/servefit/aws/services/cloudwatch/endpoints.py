@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from servefit.aws.services.cloudwatch.metrics import OF_INVOCATIONS, UNITS, CloudWatchMetric, of_invocations
-from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.cloudwatch.series import SampleSeries
 
 if TYPE_CHECKING:
     from servefit.aws.endpoints.invocations import InvocationLogs
@@ -29,8 +29,8 @@ class EndpointMetrics:
             for name in UNITS[OF_INVOCATIONS]:
                 yield CloudWatchMetric.of_variant(OF_INVOCATIONS, name, variant), last_s
 
-    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> Series:
+    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> SampleSeries:
         variant = metric.variant
         if metric.namespace != OF_INVOCATIONS or metric.unit is None or variant is None:
-            return Series.joined([])
+            return SampleSeries.joined([])
         return of_invocations(metric.name, self._logs.read(variant)).between(begin_s, end_s)

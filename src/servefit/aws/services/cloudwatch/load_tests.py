@@ -20,7 +20,7 @@ from servefit.aws.services.cloudwatch.metrics import (
     UNITS,
     CloudWatchMetric,
 )
-from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.cloudwatch.series import SampleSeries
 from servefit.aws.services.sagemaker.recommendations import endpoint_of
 from servefit.search.capacity.latency_curve import kept_runs
 from servefit.search.jobs.job import space_of
@@ -73,9 +73,9 @@ class LoadTestMetrics:
                     newest[metric] = max(test.ended_s, newest.get(metric, 0.0))
         yield from newest.items()
 
-    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> Series:
+    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> SampleSeries:
         if metric.unit is None:
-            return Series.joined([])
+            return SampleSeries.joined([])
         tests = [
             test
             for job in self._resources.all(KIND)
@@ -84,7 +84,7 @@ class LoadTestMetrics:
             if metric in _metrics_of(test)
         ]
         found = [self._recorded(test).series(metric.name, memory_bytes=test.memory_bytes) for test in tests]
-        return Series.joined([each.between(begin_s, end_s) for each in found])
+        return SampleSeries.joined([each.between(begin_s, end_s) for each in found])
 
     def _recorded(self, test: EndedLoadTest) -> Recorded:
         folder, trial = job_folder(test.job), test.trial
