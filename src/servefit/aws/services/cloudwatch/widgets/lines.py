@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
 from servefit.aws.services.cloudwatch.periods import PERIODS, is_period
 from servefit.aws.services.cloudwatch.statistics import statistic
-from servefit.aws.services.cloudwatch.widgets.given import Given, refused
+from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
 
 if TYPE_CHECKING:
     from servefit.aws.services.cloudwatch.statistics import Statistic
@@ -39,7 +39,7 @@ class Line:
     visible: bool
 
 
-def lines_of(widget: Given) -> list[Line]:
+def lines_of(widget: WidgetObject) -> list[Line]:
     """Return the metrics of a widget. Raises ApiError, ValidationError."""
     if widget.values.get("metrics") is None:
         raise refused(widget.where, "Should have required property 'metrics'")
@@ -53,12 +53,12 @@ def lines_of(widget: Given) -> list[Line]:
     return found
 
 
-def _parts(value: Any, where: str) -> tuple[Sequence[str], Given]:
+def _parts(value: Any, where: str) -> tuple[Sequence[str], WidgetObject]:
     """Return the names of a metric, and its options."""
     if not isinstance(value, list):
         raise refused(where, "Should be array")
     has_options = bool(value) and isinstance(value[-1], dict)
-    options = Given.of(value[-1] if has_options else {}, where)
+    options = WidgetObject.of(value[-1] if has_options else {}, where)
     if "expression" in options.values:
         raise refused(where, f"Error in expression '{options.text('id')}': metric math is not computed here")
     names = value[:-1] if has_options else value
@@ -84,7 +84,7 @@ def _written_out(names: Sequence[str], before: Sequence[str], where: str) -> lis
     return found
 
 
-def _line(names: Sequence[str], options: Given, widget: Given) -> Line:
+def _line(names: Sequence[str], options: WidgetObject, widget: WidgetObject) -> Line:
     namespace, name, *dimensions = names
     asked = options.text("stat", widget.text("stat", "Average"))
     known = statistic(asked)

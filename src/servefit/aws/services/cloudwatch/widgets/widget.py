@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.aws.services.cloudwatch.periods import MAX_POINTS, Periods
 from servefit.aws.services.cloudwatch.widgets.annotations import Annotation, horizontal, vertical
-from servefit.aws.services.cloudwatch.widgets.given import Given, refused
+from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
 from servefit.aws.services.cloudwatch.widgets.lines import Line, lines_of
 from servefit.aws.services.cloudwatch.widgets.times import TIMEZONE, seconds_of, zone
 
@@ -63,7 +63,7 @@ class Widget:
 
 def widget_of(text: str, *, now_s: float) -> Widget:
     """Read a description. Raises ApiError, ValidationError, for whatever is wrong with it."""
-    given = Given.of(_document(text), "")
+    given = WidgetObject.of(_document(text), "")
     begin_s = seconds_of(given.text("start", _USUAL_START), now_s, given.at("start"))
     end_s = seconds_of(given.text("end", _USUAL_END), now_s, given.at("end"))
     if begin_s >= end_s:
@@ -87,7 +87,7 @@ def widget_of(text: str, *, now_s: float) -> Widget:
     )
 
 
-def _axis(given: Given) -> Axis:
+def _axis(given: WidgetObject) -> Axis:
     least, most = given.number("min"), given.number("max")
     if least is not None and most is not None and least >= most:
         raise refused(given.at("min"), "Should be below max")
