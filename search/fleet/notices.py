@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.addresses import Address
 
 
-class Line:
+class ListeningConnection:
     """One connection to ``address``, which listens to ``channel`` where that is not None. To procrastinate it is a
     pool; a connection that broke is made anew when it is next asked for.
 
@@ -34,7 +34,7 @@ class Line:
         self._said: asyncio.Queue[str | None] = asyncio.Queue()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Line]:
+    async def opened(self) -> AsyncIterator[ListeningConnection]:
         """Keep the connection for as long as the block lasts. Raises psycopg's errors where there is none."""
         async with self.connection():
             pass

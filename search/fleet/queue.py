@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from servefit.errors import StorageError
-from servefit.search.fleet.notices import Line, reason_of
+from servefit.search.fleet.notices import ListeningConnection, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,7 +50,7 @@ async def open_queue(address: Address, *, channel: str | None = None) -> AsyncIt
     with _quiet():
         async with AsyncExitStack() as stack:
             with _reporting(address):
-                line = await stack.enter_async_context(Line(address, channel).opened())
+                line = await stack.enter_async_context(ListeningConnection(address, channel).opened())
                 await app.open_async(cast("AsyncConnectionPool", line))
             yield Queue(app, address, line)
 
@@ -58,7 +58,7 @@ async def open_queue(address: Address, *, channel: str | None = None) -> AsyncIt
 class Queue:
     """An open queue. Methods raise StorageError."""
 
-    def __init__(self, app: App, address: Address, line: Line) -> None:
+    def __init__(self, app: App, address: Address, line: ListeningConnection) -> None:
         self._app = app
         self._address = address
         self._line = line
