@@ -28,7 +28,7 @@ _USUAL_END = "P0D"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
+class WidgetAxis:
     """A vertical axis; None leaves an end to the picture."""
 
     least: float | None
@@ -49,7 +49,7 @@ class Widget:
     view: str
     stacked: bool
     legend: str
-    axes: dict[str, Axis]
+    axes: dict[str, WidgetAxis]
     horizontal: tuple[Annotation, ...]
     vertical: tuple[Annotation, ...]
     timezone: timezone
@@ -87,11 +87,11 @@ def widget_of(text: str, *, now_s: float) -> Widget:
     )
 
 
-def _axis(given: WidgetObject) -> Axis:
+def _axis(given: WidgetObject) -> WidgetAxis:
     least, most = given.number("min"), given.number("max")
     if least is not None and most is not None and least >= most:
         raise refused(given.at("min"), "Should be below max")
-    return Axis(least=least, most=most, label=given.text("label"))
+    return WidgetAxis(least=least, most=most, label=given.text("label"))
 
 
 def _document(text: str) -> Any:
