@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from servefit.aws.s3.documents import error_document
 from servefit.aws.services.call import Call
 from servefit.aws.state.resources import Missing, Taken
-from servefit.aws.wire.destination import Destination, destination, signed_for
+from servefit.aws.wire.destination import ServiceOperation, destination, signed_for
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.formats import protocol_of, read_request, write_answer, write_error
 from servefit.aws.wire.messages import FileAnswer, HttpAnswer, HttpRequest
@@ -162,7 +162,7 @@ class Application:
             text = str(error) if isinstance(error, ServefitError) else "the server failed; its log says how"
             return _error(ApiError("InternalFailure", text, status=500), request, where, request_id)
 
-    def _check(self, request: HttpRequest, where: Destination, *, head_alone: bool = False) -> None:
+    def _check(self, request: HttpRequest, where: ServiceOperation, *, head_alone: bool = False) -> None:
         """Raise ApiError for a request that is not signed, where the server has a secret."""
         if self._secret is not None:
             self._secret.check(request, signed_for(where.service), head_alone=head_alone)
@@ -175,7 +175,7 @@ class Application:
         if "origin" in request.headers or "sec-fetch-site" in request.headers or foreign:
             raise ApiError("AccessDenied", "requests of web pages are not answered", status=403)
 
-    def _carry_out(self, request: HttpRequest, where: Destination, request_id: str) -> HttpAnswer:
+    def _carry_out(self, request: HttpRequest, where: ServiceOperation, request_id: str) -> HttpAnswer:
         service, name = where.service, where.operation or ""
         operation = self._operations.get(service, {}).get(name)
         model = None if operation is None else operation_model(service, name)
@@ -187,7 +187,9 @@ class Application:
         result = operation(Call(given=given, region=where.region, account=self._account))
         return write_answer(service, model, result, request, request_id=request_id)
 
-    async def _with_body(self, request: HttpRequest, chunks: AsyncIterator[bytes], where: Destination) -> HttpRequest:
+    async def _with_body(
+        self, request: HttpRequest, chunks: AsyncIterator[bytes], where: ServiceOperation
+    ) -> HttpRequest:
         """Return a request with its body. Raises ApiError for one that is too long or too slow, and while the bodies of
         others take all the memory that there is for them."""
         most = MAX_INVOCATION_BYTES if where.service == "sagemaker-runtime" else MAX_BODY_BYTES
@@ -211,7 +213,7 @@ class Application:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
 
-def _error(error: ApiError, request: HttpRequest, where: Destination, request_id: str) -> HttpAnswer:
+def _error(error: ApiError, request: HttpRequest, where: ServiceOperation, request_id: str) -> HttpAnswer:
     if where.service == "s3":
         return error_document(error, resource=request.path, request_id=request_id)
     protocol = protocol_of(where.service, request)
