@@ -42,7 +42,7 @@ from servefit.profiler.machine.profiles import all_profiles, find_profile
 from servefit.state import state_folder
 
 if TYPE_CHECKING:
-    from servefit.aws.wire.signatures import Secret
+    from servefit.aws.wire.signatures import SigningSecret
 
 _MAX_PORT = 65535
 
@@ -55,7 +55,7 @@ class ServerOptions:
     port: int = 8181
     s3_root: Path | None = None
     account: str = ACCOUNT
-    secret: Secret | None = None
+    secret: SigningSecret | None = None
     jobs: JobSettings = JobSettings()
 
     def __post_init__(self) -> None:

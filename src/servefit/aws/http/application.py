@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.aws.s3.service import S3
     from servefit.aws.services.call import Operations
     from servefit.aws.services.runtime import Runtime
-    from servefit.aws.wire.signatures import Secret
+    from servefit.aws.wire.signatures import SigningSecret
     from servefit.aws.wire.validation import Extension
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Application:
         runtime: Runtime,
         account: str,
         extension: Extension,
-        secret: Secret | None = None,
+        secret: SigningSecret | None = None,
         hosts: frozenset[str] | None = None,
     ) -> None:
         self._operations = operations
