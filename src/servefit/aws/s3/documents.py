@@ -92,7 +92,7 @@ def parts_of(body: bytes) -> list[UploadPart]:
                     if (name := each.tag.rpartition("}")[2]).startswith(_CHECKSUM)
                 },
             )
-            for part in _children(body, "UploadPart")
+            for part in _children(body, "Part")
         ]
     except ValueError as error:
         raise _malformed() from error

@@ -117,14 +117,14 @@ def _query(given: Mapping[str, Any], where: str) -> _Query:
     if asked is None:
         raise bad_request(f"The parameter {where}.MetricStat is required.")
     for member in ("Namespace", "MetricName"):
-        if member not in asked["CloudWatchMetric"]:
+        if member not in asked["Metric"]:
             raise bad_request(f"The parameter {where}.MetricStat.Metric.{member} is required.")
     known = statistic(asked["Stat"])
     if known is None:
         raise bad_request(f"The value {asked['Stat']} for parameter {where}.MetricStat.Stat is not a valid statistic.")
     if not is_period(asked["Period"]):
         raise bad_request(f"The parameter {where}.MetricStat.Period must be {PERIODS}.")
-    metric = CloudWatchMetric.asked_for(asked["CloudWatchMetric"])
+    metric = CloudWatchMetric.asked_for(asked["Metric"])
     return _Query(
         id=name,
         label=given.get("Label", metric.name),
