@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from servefit.quantities import count_text, given_text, number_text
 from servefit.report.fleet_tables import UNITS
-from servefit.report.plot import Axis, Guide, Plot, Series
+from servefit.report.plot import Axis, Plot, ReferenceLine, Series
 from servefit.report.table import Table
 from servefit.search.fleet.plan.fleet_plan import MIN_GAP, FleetPlan
 
@@ -101,10 +101,10 @@ def _cheapest(name: str, points: Sequence[RateCost], **style: Any) -> Series:
     )
 
 
-def _guides(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[Guide]:
+def _guides(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[ReferenceLine]:
     if not costs.points or plan.rate_per_s > _FAR * costs.points[-1].rate_per_s:
         return []
-    return [Guide(along="x", at=plan.rate_per_s, label=f"asked: {given_text(plan.rate_per_s)}/s", kind="mark")]
+    return [ReferenceLine(along="x", at=plan.rate_per_s, label=f"asked: {given_text(plan.rate_per_s)}/s", kind="mark")]
 
 
 def _caption(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[str]:
