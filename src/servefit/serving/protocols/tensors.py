@@ -18,7 +18,7 @@ import numpy as np
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, joined, whole_array
 from servefit.backends.payload.json_rows import put_values
 from servefit.backends.payload.parts import TensorPart
-from servefit.backends.payload.table import MAX_DIMENSIONS, Table, no_rows, not_a_number, place
+from servefit.backends.payload.table import MAX_DIMENSIONS, PayloadTable, no_rows, not_a_number, place
 from servefit.backends.payload.tensors import rows_of_arrays
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
@@ -184,12 +184,12 @@ def _rows_with_sizes(
         raise mismatch(error) from error
 
 
-def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[TensorPart]) -> Table:
+def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[TensorPart]) -> PayloadTable:
     rows = len(blocks[0])
     for index, block in enumerate(blocks):
         if len(block) != rows:
             raise Refused(400, f"inputs[{index}].shape: expected {rows} rows, as in inputs[0], got {len(block)}")
-    return Table(values=joined(blocks, axis=1), parts=tuple(parts), total_rows=rows)
+    return PayloadTable(values=joined(blocks, axis=1), parts=tuple(parts), total_rows=rows)
 
 
 def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: bool) -> tuple[int, tuple[int, ...]]:
