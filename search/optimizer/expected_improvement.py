@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
-    from servefit.search.optimizer.gaussian_process import Estimate
+    from servefit.search.optimizer.gaussian_process import LognormalEstimate
     from servefit.search.results.objectives.score import Score
 
 FIRST_IMPROVEMENT, CHEAPER_IMPROVEMENT = 1e6, 1e3
@@ -40,7 +40,7 @@ class ExpectedScore:
     configuration: Configuration
     score: Score
     sd: float
-    excess: Estimate | None = None
+    excess: LognormalEstimate | None = None
     per_hour: float = 0.0
     min_per_hour: float = 0.0
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import ExpectedScore
-from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedPredictions, Estimate, Lesson
+from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedPredictions, Lesson, LognormalEstimate
 from servefit.search.queueing.endpoint import queue_of
 from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
@@ -48,7 +48,7 @@ _COUNTED = 0.85
 """Of the requests that are simulated, no fewer than this part counts: the first tenth, while the queue fills up, does
 not, and the rest is a margin."""
 
-_NEVER = Estimate(log_mean=inf, sd=1.0)
+_NEVER = LognormalEstimate(log_mean=inf, sd=1.0)
 """The excess of what cannot keep its limits: its probability of keeping them is zero."""
 
 
@@ -149,7 +149,7 @@ class Surrogate:
             if expected is not None:
                 quantity.learn(configuration, expected.value)
 
-    def capacities(self, configurations: Sequence[Configuration]) -> list[Estimate | None]:
+    def capacities(self, configurations: Sequence[Configuration]) -> list[LognormalEstimate | None]:
         """Return the requests a second that each is expected to answer at most."""
         return self._capacity.estimates(configurations)
 
@@ -209,7 +209,12 @@ class Surrogate:
         return self._objective.needs_latency or bool(self._request.sla.thresholds)
 
     def _expected_score(
-        self, configuration: Configuration, capacity: Estimate, latency_ms: float, sd: float, excess: Estimate | None
+        self,
+        configuration: Configuration,
+        capacity: LognormalEstimate,
+        latency_ms: float,
+        sd: float,
+        excess: LognormalEstimate | None,
     ) -> ExpectedScore | None:
         """Return the expected score, None where the objective can tell nothing of it."""
         context = self._contexts[configuration]
@@ -230,7 +235,12 @@ class Surrogate:
         )
 
     def _figure(
-        self, configuration: Configuration, capacity: Estimate, latency_ms: float, instances: int, context: Context
+        self,
+        configuration: Configuration,
+        capacity: LognormalEstimate,
+        latency_ms: float,
+        instances: int,
+        context: Context,
     ) -> float | None:
         """Return the figure of the objective that is expected of ``configuration``, None where it cannot be
         predicted."""
@@ -239,7 +249,7 @@ class Surrogate:
         )
         return self._objective.predicted(expected, context)
 
-    def _instances_for_capacity(self, capacity: Estimate) -> float:
+    def _instances_for_capacity(self, capacity: LognormalEstimate) -> float:
         """Return the instances that capacity demands, were they divisible."""
         rate_per_s = self._request.sla.rate_per_s
         return 0.0 if rate_per_s is None else rate_per_s / (capacity.value * PLANNED_UTILISATION)
@@ -254,7 +264,7 @@ class Surrogate:
         will_do = capacity is None or looked_at == instances_for(rate_per_s, capacity[0])
         return 1 if will_do else looked_at
 
-    def _excess(self, configuration: Configuration, latency: Estimate) -> Estimate | None:
+    def _excess(self, configuration: Configuration, latency: LognormalEstimate) -> LognormalEstimate | None:
         """Return latency as a multiple of its limit, of the one that is exceeded most; None where there are none. The
         error of p95 is taken for that of other percentiles."""
         thresholds, predicted = self._request.sla.thresholds, self._latency_figures(configuration)
@@ -265,7 +275,7 @@ class Surrogate:
         worst = max(predicted[threshold.percentile][0] / threshold.limit_ms for threshold in thresholds)
         if not isfinite(worst):
             return _NEVER
-        return Estimate(log_mean=log(worst) + latency.log_mean - log(predicted["p95"][0]), sd=latency.sd)
+        return LognormalEstimate(log_mean=log(worst) + latency.log_mean - log(predicted["p95"][0]), sd=latency.sd)
 
     def _predicted_capacity(self, configuration: Configuration) -> tuple[float, bool] | None:
         """Return the simulated requests a second, and whether they rest on a guess; None without service times, and of
