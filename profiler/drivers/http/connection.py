@@ -26,7 +26,7 @@ REFUSED = "connection refused"
 _clock = time.monotonic_ns
 
 
-class Owner(Protocol):
+class ConnectionUser(Protocol):
     """The user of connections. Times are int64 nanoseconds of ``time.monotonic_ns``."""
 
     def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
         "_broken", "_raw_send", "_reader", "due_ns", "is_busy", "is_open", "owner", "sent_ns", "tag", "transport",
     )  # fmt: skip
 
-    def __init__(self, heads: Heads, owner: Owner, raw: socket.socket | None) -> None:
+    def __init__(self, heads: Heads, owner: ConnectionUser, raw: socket.socket | None) -> None:
         self.owner = owner
         self.tag: Any = None
         self.due_ns = 0

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from servefit.profiler.drivers.http.answers import Heads
-from servefit.profiler.drivers.http.connection import TIMED_OUT, Connection, Owner, error_kind
+from servefit.profiler.drivers.http.connection import TIMED_OUT, Connection, ConnectionUser, error_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,13 +40,13 @@ class Pool:
         self._connections: set[Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
 
-    def open(self, owner: Owner, then: Callable[[Connection], None], failed: Callable[[str], None]) -> None:
+    def open(self, owner: ConnectionUser, then: Callable[[Connection], None], failed: Callable[[str], None]) -> None:
         """Open a connection for ``owner`` and hand it to ``then``, or call ``failed`` with the kind of the failure."""
         task = self._loop.create_task(self._open(owner, then, failed))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def open_all(self, owner: Owner, count: int) -> list[Connection]:
+    async def open_all(self, owner: ConnectionUser, count: int) -> list[Connection]:
         """Open ``count`` connections; fewer where that fails, which is counted."""
         connections: list[Connection] = []
         room = asyncio.Semaphore(_AT_ONCE)
@@ -90,7 +90,9 @@ class Pool:
         self.errors.clear()
         self.opened, self.most = len(self._connections), len(self._connections)
 
-    async def _open(self, owner: Owner, then: Callable[[Connection], None], failed: Callable[[str], None]) -> None:
+    async def _open(
+        self, owner: ConnectionUser, then: Callable[[Connection], None], failed: Callable[[str], None]
+    ) -> None:
         raw = socket.socket(self._family, socket.SOCK_STREAM)
         raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
