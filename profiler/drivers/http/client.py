@@ -26,9 +26,9 @@ from servefit.profiler.drivers.http.warm_up import WarmUp
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from multiprocessing.connection import Connection as Parent
+    from multiprocessing.connection import ClientConnection as Parent
 
-    from servefit.profiler.drivers.http.connection import Connection
+    from servefit.profiler.drivers.http.connection import ClientConnection
     from servefit.profiler.drivers.http.messages import Setup
 
 _CONNECTIONS_PER_BUSY = 4
@@ -76,7 +76,7 @@ class _Run:
         # Clients begin elsewhere in the payload, each.
         self._first = number * len(setup.requests) // setup.clients
         self._pool = Pool(loop, setup.address, timeout_s=setup.timeout_s)
-        self._connections: list[Connection] = []
+        self._connections: list[ClientConnection] = []
         self._broken: asyncio.Future[Any] | None = None
         loop.set_exception_handler(self._raise)
 

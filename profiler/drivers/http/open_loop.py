@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
-    from servefit.profiler.drivers.http.connection import Connection
+    from servefit.profiler.drivers.http.connection import ClientConnection
     from servefit.profiler.drivers.http.messages import BeginOpen
     from servefit.profiler.drivers.http.pool import Pool
 
@@ -54,7 +54,7 @@ class OpenLoop:
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Pool,
-        connections: Sequence[Connection],
+        connections: Sequence[ClientConnection],
         requests: Sequence[bytes],
         schedule: ArrivalSchedule,
         begin: BeginOpen,
@@ -94,7 +94,7 @@ class OpenLoop:
         finally:
             self._timer.close()
 
-    def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
+    def ended(self, connection: ClientConnection, now_ns: int, error: str | None) -> None:
         index = connection.tag
         self._spun_at_ns = 0
         self._in_flight -= 1
@@ -112,24 +112,24 @@ class OpenLoop:
         if self._all_claimed:
             self._end_if_over()
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: ClientConnection) -> None:
         self._idle.remove(connection)
         self._discard(connection)
 
-    def _discard(self, connection: Connection) -> None:
+    def _discard(self, connection: ClientConnection) -> None:
         self._pool.dropped(connection)
         self._connections -= 1
         if self._waiting:
             self._connect()
 
-    def _reuse(self, connection: Connection, now_ns: int) -> None:
+    def _reuse(self, connection: ClientConnection, now_ns: int) -> None:
         """Send what has waited for longest, or keep the connection for what comes."""
         if self._waiting:
             self._send(connection, self._waiting.popleft(), now_ns)
         else:
             self._idle.append(connection)
 
-    def _send(self, connection: Connection, index: int, now_ns: int) -> None:
+    def _send(self, connection: ClientConnection, index: int, now_ns: int) -> None:
         self._schedule.started[index] = now_ns
         self._in_flight += 1
         connection.tag = index
@@ -219,7 +219,7 @@ class OpenLoop:
         self._opening += 1
         self._pool.open(self, self._connected, self._connecting_failed)
 
-    def _connected(self, connection: Connection) -> None:
+    def _connected(self, connection: ClientConnection) -> None:
         self._pause_ns = 0
         self._opening -= 1
         self.reconnections += 1
