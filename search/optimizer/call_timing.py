@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.errors import TimedOut
-from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
@@ -73,7 +73,9 @@ def time_service(
     for size in sizes:
         if _projected_ns(batches, size) > longest_ns:
             break
-        order = TimeCalls(requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=_MIN_CALLS)
+        order = WorkerTimeCalls(
+            requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=_MIN_CALLS
+        )
         try:
             recorded = workers.time_calls(order)
         except TimedOut:

@@ -1,8 +1,9 @@
 """The messages between a measurement worker and its parent, pickled over one socket.
 
-The Setup is too big for that: see ``driving.setup``. The order is always the same. Worker: Loaded. Then for every run,
-parent: Prepare, worker: Ready, parent: BeginOpen or BeginClosed, worker: Record. Or, between runs, parent: TimeCalls,
-worker: CallTimes. Instead of any answer a worker may send a ServefitError, after which it ends.
+The WorkerSetup is too big for that: see ``driving.setup``. The order is always the same. Worker: Loaded. Then for every
+run, parent: WorkerPrepare, worker: WorkerReady, parent: WorkerBeginOpen or WorkerBeginClosed, worker: WorkerRecord. Or,
+between runs, parent: WorkerTimeCalls, worker: CallTimes. Instead of any answer a worker may send a ServefitError, after
+which it ends.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class WorkerBeginOpen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerBeginClosed:
-    """The shared memory holds users: serve them from ``start_ns`` to the end of ``plateau_ns``. Otherwise as BeginOpen.
+    """The shared memory holds users: serve them from ``start_ns`` to the end of ``plateau_ns``. Otherwise as
+    WorkerBeginOpen.
 
     ``workers`` is how many share the run, so that each can begin elsewhere in the payload. With ``limits_ns`` the run
     may be stopped: then they tell now and then how many requests they have answered, and how many took longer than each

@@ -29,7 +29,7 @@ from servefit.profiler.drivers.inprocess.messages import (
 )
 from servefit.profiler.drivers.inprocess.open_loop import serve_batches, serve_singly
 from servefit.profiler.drivers.inprocess.requests import Requests
-from servefit.profiler.drivers.inprocess.timing import TimeCalls, time_calls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls, time_calls
 from servefit.profiler.drivers.inprocess.users import WaitingUsers
 from servefit.profiler.drivers.inprocess.warm_up import warm_up
 
@@ -57,7 +57,7 @@ def serve(parent: Connection, memory_fd: int, setup_fd: int, number: int) -> Non
     loaded_bytes = peak_memory_bytes()
     while True:
         match parent.recv():
-            case TimeCalls() as order:
+            case WorkerTimeCalls() as order:
                 parent.send(time_calls(predictor.predict, requests.batches(order.requests_per_call), order))
             case WorkerPrepare():
                 warm_up(predictor.predict, requests, max_batch)

@@ -34,7 +34,7 @@ from servefit.profiler.drivers.inprocess.messages import (
     WorkerRecord,
     WorkerSetup,
 )
-from servefit.profiler.drivers.inprocess.timing import CallTimes, TimeCalls
+from servefit.profiler.drivers.inprocess.timing import CallTimes, WorkerTimeCalls
 from servefit.profiler.drivers.inprocess.users import WaitingUsers
 from servefit.profiler.evidence.backlog import offered_and_backlog
 from servefit.profiler.evidence.plateaus import on_plateau
@@ -199,7 +199,7 @@ class Workers:
             return self._run_open(traffic, enough)
         return self._run_closed(traffic, stopping)
 
-    def time_calls(self, order: TimeCalls) -> tuple[CallTimes, ...]:
+    def time_calls(self, order: WorkerTimeCalls) -> tuple[CallTimes, ...]:
         """Have every worker time its predictor by itself, all at the same time. Raises as :func:`start_workers` does,
         and SpecError for calls of more requests than the configuration's batches hold."""
         check_whole("batch", order.requests_per_call, least=1, most=self.configuration.max_batch)

@@ -15,7 +15,7 @@ import numpy as np
 
 from servefit.checks import check_whole
 from servefit.profiler.drivers.inprocess.steady_state import why_unsteady
-from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.evidence.intervals import MIN_VALUES, geometric_mean_interval
 from servefit.profiler.evidence.summary import PERCENTILES, percentiles_of
@@ -105,7 +105,7 @@ def measure_service_time(
     Raises SpecError for fewer than three processes, and as ``start_workers`` does.
     """
     check_whole("processes", processes, least=MIN_PROCESSES)
-    order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
+    order = WorkerTimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
     recorded: list[Sequence[CallTimes]] = []
     with measuring_slot(f"service time of {configuration.backend}"):
         for _ in range(processes):
@@ -131,7 +131,7 @@ def measure_p50_once(
 
     Arguments and errors are those of :func:`measure_service_time`; it is the mean over several workers.
     """
-    order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
+    order = WorkerTimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
     with workers_for(
         configuration, artifact, rows, host=host, memory_bytes=memory_bytes, rows_per_request=rows_per_request
     ) as workers:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from servefit.backends.types import Settings
 from servefit.errors import MeasurementError, TimedOut, WorkerCrashed
 from servefit.profiler.drivers.driving.pinning import pinned_to
-from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 from servefit.profiler.record.types import Configuration
@@ -121,7 +121,9 @@ def _worker_of(model: TimedModel, host: Host) -> AbstractContextManager[Workers]
 def _call_ns(worker: Workers, requests: int) -> float:
     """Return what a call of so many ``requests`` takes on average, in one round."""
     (times,) = worker.time_calls(
-        TimeCalls(requests_per_call=requests, duration_s=_CALLS_S, warm_up_s=_CALLS_WARM_UP_S, least_calls=_MIN_CALLS)
+        WorkerTimeCalls(
+            requests_per_call=requests, duration_s=_CALLS_S, warm_up_s=_CALLS_WARM_UP_S, least_calls=_MIN_CALLS
+        )
     )
     return float(times.durations_ns().mean()) / times.calls_per_duration
 
