@@ -34,7 +34,7 @@ _TOLD = (0, 128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class StartPauses:
     """The pauses between attempts to start an agent.
 
     Args:
@@ -80,14 +80,14 @@ async def keep_agents(
     *,
     stop: asyncio.Event,
     tell: Tell,
-    pace: Pace | None = None,
+    pace: StartPauses | None = None,
     program: str = "ssh",
 ) -> tuple[HostOutcome, ...]:
     """Start an agent on each of ``hosts``, all at once, and keep them until all have ended or ``stop`` is set. Raises
     SpecError for no hosts, MeasurementError where there is no ssh here."""
     if not hosts:
         raise SpecError("hosts", None, "are none")
-    keepers = [_Keeper(host, database, stop, tell, pace or Pace(), program) for host in hosts]
+    keepers = [_Keeper(host, database, stop, tell, pace or StartPauses(), program) for host in hosts]
     tasks = [asyncio.create_task(keeper.keep()) for keeper in keepers]
     try:
         return tuple(await asyncio.gather(*tasks))
@@ -109,7 +109,7 @@ class _Keeper:
         database: TunnelledDatabase,
         stop: asyncio.Event,
         tell: Tell,
-        pace: Pace,
+        pace: StartPauses,
         program: str,
     ) -> None:
         self._host, self._database, self._program = host, database, program

@@ -21,7 +21,7 @@ from servefit.report.table import Table
 
 if TYPE_CHECKING:
     from servefit.search.fleet.launching.inventory import InventoryHost
-    from servefit.search.fleet.launching.starting import HostOutcome, Pace
+    from servefit.search.fleet.launching.starting import HostOutcome, StartPauses
     from servefit.search.fleet.launching.tunnel import TunnelledDatabase
 
 __all__ = ["manifest", "start"]
@@ -60,14 +60,14 @@ def start(
     """
     from servefit.quantities import parse_duration_s
     from servefit.search.fleet.launching.inventory_file import read_inventory
-    from servefit.search.fleet.launching.starting import Pace
+    from servefit.search.fleet.launching.starting import StartPauses
     from servefit.search.fleet.launching.tunnel import tunnelled
 
     within_s = None if start_within is None else parse_duration_s("start_within", start_within)
     inventory = read_inventory(hosts)
     database = tunnelled(storage)
     database.check()
-    outcomes = asyncio.run(_keep(inventory, database, Pace(within_s=within_s), quiet=quiet))
+    outcomes = asyncio.run(_keep(inventory, database, StartPauses(within_s=within_s), quiet=quiet))
     if outcomes is None:
         print_note("servefit: interrupted")
         raise typer.Exit(INTERRUPTED)
@@ -77,7 +77,7 @@ def start(
 
 
 async def _keep(
-    inventory: Sequence[InventoryHost], database: TunnelledDatabase, pace: Pace, *, quiet: bool
+    inventory: Sequence[InventoryHost], database: TunnelledDatabase, pace: StartPauses, *, quiet: bool
 ) -> tuple[HostOutcome, ...] | None:
     """Keep the agents until a signal says stop; None where a second one does not wait for their end."""
     from servefit.search.fleet.launching.starting import keep_agents
