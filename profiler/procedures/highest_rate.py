@@ -19,7 +19,7 @@ from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.defaults import ARRIVALS
-from servefit.profiler.evidence.budget import Budget
+from servefit.profiler.evidence.budget import RunBudget
 from servefit.profiler.evidence.sequential_test import SequentialTest, ThresholdVerdict, combined_verdict
 from servefit.profiler.procedures.fitted_runs import FittedRuns
 from servefit.profiler.procedures.seen_runs import SeenRuns
@@ -118,7 +118,7 @@ def highest_rate(
         probe,
         saturation_per_s,
         tuple(thresholds),
-        Budget(requests=budget_requests, seconds=budget_s),
+        RunBudget(requests=budget_requests, seconds=budget_s),
         new_test,
         seed,
         shortest_s=shortest_s,
@@ -137,7 +137,7 @@ class _Search:
         probe: Probe,
         saturation_per_s: float,
         thresholds: tuple[LatencyThreshold, ...],
-        budget: Budget,
+        budget: RunBudget,
         new_test: Callable[[LatencyThreshold], ThresholdTest],
         seed: int,
         *,
