@@ -57,7 +57,7 @@ class SessionEnd:
         return self.lines[-1] if self.lines else ""
 
 
-class Session:
+class SshSession:
     """A connection to ``host``. ``on_ready`` is called once the agent takes orders, with its process id there."""
 
     def __init__(

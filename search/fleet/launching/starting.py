@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from servefit.errors import SpecError
 from servefit.quantities import span_text
 from servefit.search.fleet.launching.ending import Ending, ending_of
-from servefit.search.fleet.launching.session import Session
+from servefit.search.fleet.launching.session import SshSession
 
 if TYPE_CHECKING:
     from servefit.search.fleet.launching.inventory import InventoryHost
@@ -140,7 +140,7 @@ class _Keeper:
             pause_s = min(2 * pause_s, self._pace.longest_pause_s)
 
     async def _attempt(self) -> SessionEnd:
-        session = Session(
+        session = SshSession(
             self._host,
             self._database,
             on_ready=self._ready,
