@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.model.packing import Tensor, of_one_width
+from servefit.backends.model.packing import PackedTensor, of_one_width
 from servefit.backends.model.types import Task
 from servefit.errors import OutputMismatch
 
@@ -197,7 +197,7 @@ def _scales(model: Model, magnitude: np.ndarray, *, over_rows: bool = False) -> 
 
 def output_blocks(
     signature: Signature, predictions: np.ndarray
-) -> Iterator[tuple[Tensor | None, np.ndarray | slice, slice]]:
+) -> Iterator[tuple[PackedTensor | None, np.ndarray | slice, slice]]:
     """Yield the rows and the columns of each output tensor, several times where rows differ in sizes; all of them, of
     no tensor, where the outputs are not known apart."""
     if not signature.output_sizes:
