@@ -12,7 +12,7 @@ import numpy as np
 import uvloop
 
 from servefit.profiler.drivers.driving.memory import SharedWords
-from servefit.profiler.drivers.driving.progress import Progress
+from servefit.profiler.drivers.driving.progress import RunProgress
 from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import read_setup
 from servefit.profiler.drivers.driving.waiting import sleep_punctually
@@ -119,7 +119,7 @@ class _Run:
     async def closed(self, words: SharedWords, begin: BeginClosed) -> Record:
         joins_ns = begin.joins_ns[self._number :: self._clients].tolist()
         with ClosedLoopMemory(words) as shared:
-            progress = Progress(shared, self._number, limits_ns=begin.limits_ns, end_ns=begin.end_ns)
+            progress = RunProgress(shared, self._number, limits_ns=begin.limits_ns, end_ns=begin.end_ns)
             part = ClosedLoop(
                 self._loop, self._pool, self._connections, self._requests, progress, joins_ns, first=self._first
             )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from servefit.profiler.drivers.driving.progress import Progress
+    from servefit.profiler.drivers.driving.progress import RunProgress
     from servefit.profiler.drivers.http.connection import ClientConnection
     from servefit.profiler.drivers.http.pool import Pool
 
@@ -44,7 +44,7 @@ class ClosedLoop:
         pool: Pool,
         connections: Sequence[ClientConnection],
         requests: Sequence[bytes],
-        progress: Progress,
+        progress: RunProgress,
         joins_ns: Sequence[int],
         *,
         first: int,

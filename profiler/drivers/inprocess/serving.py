@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.profiler.drivers.driving.memory import SharedWords
-from servefit.profiler.drivers.driving.progress import Progress
+from servefit.profiler.drivers.driving.progress import RunProgress
 from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import read_setup
 from servefit.profiler.drivers.driving.waiting import Waiting, sleep_punctually
@@ -135,7 +135,7 @@ class _Run:
                 self._requests,
                 # Nobody knows when a user returns, so there is no moment to spin for.
                 Waiting(self._words, self._number, spin_ns=0),
-                Progress(users, self._number, limits_ns=begin.limits_ns, end_ns=begin.plateau_ns[1]),
+                RunProgress(users, self._number, limits_ns=begin.limits_ns, end_ns=begin.plateau_ns[1]),
                 first=self._number * len(self._requests.singles) // begin.workers,
                 plateau_ns=begin.plateau_ns[0],
                 on_plateau=self._count_cpu,
