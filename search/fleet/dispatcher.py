@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.leases import Leases
     from servefit.search.fleet.orders import Answer, Order
     from servefit.search.fleet.queue import Queue
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class _Pending:
 class Dispatcher:
     """Gives orders in the fleet at ``address``, whose tables are in ``database``. Threads may share one."""
 
-    def __init__(self, database: Transactions, address: Address, leases: Leases) -> None:
+    def __init__(self, database: Transactions, address: DatabaseAddress, leases: Leases) -> None:
         self.orders = Orders(database)
         self.registry = Registry(database, address, leases)
         self._address = address

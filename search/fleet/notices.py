@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 
 class ListeningConnection:
@@ -25,7 +25,7 @@ class ListeningConnection:
     for itself, and wakes up ten times a second.
     """
 
-    def __init__(self, address: Address, channel: str | None) -> None:
+    def __init__(self, address: DatabaseAddress, channel: str | None) -> None:
         self._address = address
         self._channel = channel
         self._connection: AsyncConnection | None = None
@@ -106,7 +106,7 @@ class ListeningConnection:
             self._watched = None
 
 
-def conninfo(address: Address) -> str:
+def conninfo(address: DatabaseAddress) -> str:
     """Return the address as libpq takes it, with the limits of how long connecting may take."""
     from psycopg.conninfo import make_conninfo
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
     from sqlalchemy.exc import DBAPIError
 
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 PATIENCE_S = 300.0
 """How long a job waits for its database. Restarting one takes seconds, a failover a minute or two."""
@@ -45,7 +45,7 @@ class Outages:
     Once it was in vain to wait, nobody waits until there was a connection again. Threads wait together.
     """
 
-    def __init__(self, address: Address, patience_s: float) -> None:
+    def __init__(self, address: DatabaseAddress, patience_s: float) -> None:
         self._address = address
         self._patience_s = patience_s
         self._left_s = patience_s

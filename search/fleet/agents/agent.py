@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.orders import Order
     from servefit.search.fleet.queue import Queue
     from servefit.search.fleet.registry import Claim
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Agent:
     """The agent of ``host`` in the fleet at ``address``. It ends after ``idle_exit_s`` without an order (None: never),
     and when :meth:`stop` is called."""
 
-    address: Address
+    address: DatabaseAddress
     host: FleetHost
     idle_exit_s: float | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
