@@ -16,7 +16,7 @@ from servefit.profiler.drivers.driving.progress import RunProgress
 from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import read_setup
 from servefit.profiler.drivers.driving.waiting import sleep_punctually
-from servefit.profiler.drivers.http.closed_loop import ClosedLoop
+from servefit.profiler.drivers.http.closed_loop import ClosedLoopClient
 from servefit.profiler.drivers.http.closed_loop_memory import ClosedLoopMemory
 from servefit.profiler.drivers.http.messages import BeginClosed, BeginOpen, Prepare, Ready, Record, Started
 from servefit.profiler.drivers.http.open_loop import OpenLoop
@@ -120,7 +120,7 @@ class _Run:
         joins_ns = begin.joins_ns[self._number :: self._clients].tolist()
         with ClosedLoopMemory(words) as shared:
             progress = RunProgress(shared, self._number, limits_ns=begin.limits_ns, end_ns=begin.end_ns)
-            part = ClosedLoop(
+            part = ClosedLoopClient(
                 self._loop, self._pool, self._connections, self._requests, progress, joins_ns, first=self._first
             )
             await part.run()
@@ -135,7 +135,7 @@ class _Run:
             returns=part.returns,
         )
 
-    async def _record(self, part: OpenLoop | ClosedLoop, **recorded: Any) -> Record:
+    async def _record(self, part: OpenLoop | ClosedLoopClient, **recorded: Any) -> Record:
         pool = self._pool
         pool.close()
         await asyncio.sleep(_TO_CLOSE_S)

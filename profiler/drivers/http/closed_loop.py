@@ -29,7 +29,7 @@ _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.001, 1.0
 _clock = time.monotonic_ns
 
 
-class ClosedLoop:
+class ClosedLoopClient:
     """Users who join at ``joins_ns``, ascending, and send ``requests`` in turn from number ``first`` on, over
     ``connections`` that are open already and others from ``pool``.
 
