@@ -19,7 +19,7 @@ from servefit.profiler.drivers.driving.waiting import sleep_punctually
 from servefit.profiler.drivers.http.closed_loop import ClosedLoopClient
 from servefit.profiler.drivers.http.closed_loop_memory import ClosedLoopMemory
 from servefit.profiler.drivers.http.messages import BeginClosed, BeginOpen, Prepare, Ready, Record, Started
-from servefit.profiler.drivers.http.open_loop import OpenLoop
+from servefit.profiler.drivers.http.open_loop import OpenLoopClient
 from servefit.profiler.drivers.http.pool import Pool
 from servefit.profiler.drivers.http.server_timing import read_timings
 from servefit.profiler.drivers.http.warm_up import WarmUp
@@ -103,7 +103,7 @@ class _Run:
 
     async def open(self, words: SharedWords, begin: BeginOpen) -> Record:
         with ArrivalSchedule(words) as schedule:
-            part = OpenLoop(
+            part = OpenLoopClient(
                 self._loop, self._pool, self._connections, self._requests, schedule, begin, number=self._number
             )
             await part.run()
@@ -135,7 +135,7 @@ class _Run:
             returns=part.returns,
         )
 
-    async def _record(self, part: OpenLoop | ClosedLoopClient, **recorded: Any) -> Record:
+    async def _record(self, part: OpenLoopClient | ClosedLoopClient, **recorded: Any) -> Record:
         pool = self._pool
         pool.close()
         await asyncio.sleep(_TO_CLOSE_S)

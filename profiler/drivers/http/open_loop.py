@@ -42,7 +42,7 @@ _NOTHING = -1
 _clock = time.monotonic_ns
 
 
-class OpenLoop:
+class OpenLoopClient:
     """Client ``number`` of those that share ``schedule``, which is written to: when each arrival was sent, and when it
     was answered, or the negative of when it failed.
 
