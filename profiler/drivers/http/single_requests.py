@@ -35,7 +35,7 @@ _REDIRECTS = range(300, 400)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class SingleAnswer:
     """A server's answer to a single request. ``location`` is where a redirect leads."""
 
     status: int
@@ -61,7 +61,7 @@ class Answer:
         return f"status {self.status}" + (f", {said!r}" if said else "")
 
 
-def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answer:
+def send_request(address: Address, request: bytes, *, timeout_s: float) -> SingleAnswer:
     """Send ``request``, a whole one, to the server at ``address``, and give its answer.
 
     Raises MeasurementError where there is none, or not all of it is there after ``timeout_s``.
@@ -85,7 +85,7 @@ def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answe
             raise MeasurementError(
                 f"{address.url} does not answer: {_reason(error)}", remedy="start the server, or correct the URL"
             ) from error
-        return Answer(status=answer.status, body=body, location=answer.getheader("location"))
+        return SingleAnswer(status=answer.status, body=body, location=answer.getheader("location"))
 
 
 class _Until(io.RawIOBase):
@@ -110,12 +110,12 @@ class _Until(io.RawIOBase):
         return self._connection.recv_into(buffer)
 
 
-def get(address: Address, *, timeout_s: float) -> Answer:
+def get(address: Address, *, timeout_s: float) -> SingleAnswer:
     """Get what the server has at ``address``. Raises MeasurementError where it does not answer."""
     return send_request(address, _head("GET", address).encode() + b"\r\n", timeout_s=timeout_s)
 
 
-def post(address: Address, document: bytes, *, timeout_s: float) -> Answer:
+def post(address: Address, document: bytes, *, timeout_s: float) -> SingleAnswer:
     """Post a JSON ``document``. Raises MeasurementError where it does not answer."""
     head = f"{_head('POST', address)}content-type: application/json\r\ncontent-length: {len(document)}\r\n\r\n"
     return send_request(address, head.encode() + document, timeout_s=timeout_s)
