@@ -61,7 +61,7 @@ class Assigned:
     part_at_most: float
 
 
-class Problem:
+class AssignmentProblem:
     """An assignment as arrays.
 
     A column is a number of hosts: of ``host_class``, each ``idle`` without requests and ``full`` at all rates. A
