@@ -15,7 +15,7 @@ Object: TypeAlias = Mapping[str, Any]
 """An object of a JSON document."""
 
 
-class Unreadable(Exception):
+class UnreadablePriceList(Exception):
     """The file is not what it seemed to be; the message says why, as the end of a sentence."""
 
 
