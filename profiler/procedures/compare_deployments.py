@@ -18,8 +18,8 @@ from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.comparing.comparison import (
     MIN_BLOCKS,
+    ComparedFigure,
     Comparison,
-    Figure,
     Outcome,
     TooDisturbed,
     compare,
@@ -243,7 +243,7 @@ def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
 
 def _measure(
     prepared: Prepared, traffic: Traffic | None, disturbances: list[Problem], *, allow_noise: bool
-) -> Figure | None:
+) -> ComparedFigure | None:
     """Make one measurement with fresh processes; what got in its way is added to ``disturbances``, and then there is no
     figure, unless with ``allow_noise``.
 
@@ -273,4 +273,4 @@ def _measure(
             f"{backend} cannot be compared: {'it is saturated' if summary.saturated else 'too few requests answered'}",
             remedy="ask for a lower rate" if summary.saturated else "ask for a higher rate",
         )
-    return Figure(value=value, host_fingerprint=prepared.host.fingerprint)
+    return ComparedFigure(value=value, host_fingerprint=prepared.host.fingerprint)

@@ -20,7 +20,7 @@ from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.evidence.intervals import MIN_VALUES, geometric_mean_interval
 from servefit.profiler.evidence.summary import PERCENTILES, percentiles_of
 from servefit.profiler.machine.slot.holding import measuring_slot
-from servefit.profiler.procedures.comparing.comparison import Figure
+from servefit.profiler.procedures.comparing.comparison import ComparedFigure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +126,7 @@ def measure_p50_once(
     rows_per_request: int = 1,
     duration_s: float = 0.5,
     warm_up_s: float = 0.5,
-) -> Figure:
+) -> ComparedFigure:
     """Make one measurement for ``comparing``: the median service time in a fresh process, in nanoseconds a call.
 
     Arguments and errors are those of :func:`measure_service_time`; it is the mean over several workers.
@@ -137,7 +137,7 @@ def measure_p50_once(
     ) as workers:
         recorded = workers.time_calls(order)
     p50_ns = geometric_mean([_process_time(times).p50_ns for times in recorded])
-    return Figure(value=p50_ns, host_fingerprint=host.fingerprint)
+    return ComparedFigure(value=p50_ns, host_fingerprint=host.fingerprint)
 
 
 def service_time(
