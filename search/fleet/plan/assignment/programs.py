@@ -41,7 +41,7 @@ _INFEASIBLE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
+class ModelThresholds:
     """Thresholds and the model of each. ``complete``: no better ones are missing."""
 
     models: Places
@@ -95,14 +95,14 @@ class Thresholds:
 
 
 def cheapest(
-    problem: AssignmentProblem, costs: Numbers, thresholds: Thresholds, *, clock: SolverClock, limit_s: float
+    problem: AssignmentProblem, costs: Numbers, thresholds: ModelThresholds, *, clock: SolverClock, limit_s: float
 ) -> Numbers | None:
     """Return the whole numbers of hosts that are cheapest at fixed ``costs`` of a host, None if none were found."""
     kept = np.arange(len(costs)) if problem.is_small else cheap_columns(problem, costs, thresholds)
     return _cheapest_of(problem, costs, thresholds, kept, clock, limit_s) if len(kept) else None
 
 
-def cheap_columns(problem: AssignmentProblem, costs: Numbers, thresholds: Thresholds) -> Places:
+def cheap_columns(problem: AssignmentProblem, costs: Numbers, thresholds: ModelThresholds) -> Places:
     """Return the columns of low reduced cost, none where the relaxation has no answer."""
     from scipy.optimize import linprog
     from scipy.sparse import diags, vstack
@@ -118,7 +118,12 @@ def cheap_columns(problem: AssignmentProblem, costs: Numbers, thresholds: Thresh
 
 
 def _cheapest_of(
-    problem: AssignmentProblem, costs: Numbers, thresholds: Thresholds, kept: Places, clock: SolverClock, limit_s: float
+    problem: AssignmentProblem,
+    costs: Numbers,
+    thresholds: ModelThresholds,
+    kept: Places,
+    clock: SolverClock,
+    limit_s: float,
 ) -> Numbers | None:
     from scipy.optimize import Bounds, LinearConstraint
     from scipy.sparse import bmat, diags
@@ -188,7 +193,7 @@ def cost_bound(problem: AssignmentProblem, *, whole: bool, clock: SolverClock, l
 
 
 def largest_part(
-    problem: AssignmentProblem, thresholds: Thresholds, *, clock: SolverClock, limit_s: float
+    problem: AssignmentProblem, thresholds: ModelThresholds, *, clock: SolverClock, limit_s: float
 ) -> tuple[float, Numbers | None, float]:
     """Return the largest part of all rates, up to 1, for which hosts were found, these, and the part that no hosts
     carry more than."""

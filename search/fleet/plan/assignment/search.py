@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.search.fleet.plan.assignment.problem import Assigned, Assignment, AssignmentProblem
-from servefit.search.fleet.plan.assignment.programs import CLOSE, Thresholds, cheapest, cost_bound, largest_part
+from servefit.search.fleet.plan.assignment.programs import CLOSE, ModelThresholds, cheapest, cost_bound, largest_part
 from servefit.search.fleet.plan.demand import Demand
 from servefit.search.fleet.plan.greedy import greedy_hosts
 from servefit.search.fleet.plan.losses import carries
@@ -104,9 +104,9 @@ def _rounds(
     """Yield the hosts that are cheapest at the load ``start``, and then at the loads of those before, by all thresholds
     where that is to be ``complete``."""
     loads = np.full_like(problem.asked, start)
-    thresholds = Thresholds.all_of(problem)
+    thresholds = ModelThresholds.all_of(problem)
     if not complete:
-        thresholds = Thresholds.one_each(problem, np.clip(problem.asked, problem.slowest, problem.fastest))
+        thresholds = ModelThresholds.one_each(problem, np.clip(problem.asked, problem.slowest, problem.fastest))
     for rounds_left in range(_ROUNDS, 0, -1):
         limit_s = (ends_s - clock.now_s()) / rounds_left
         costs = problem.column_costs(loads)
@@ -118,12 +118,12 @@ def _rounds(
             return  # the next program would be the same
         loads = np.minimum(1.0, problem.asked / problem.totals(found))
         if not complete:
-            thresholds = Thresholds.one_each(problem, problem.last_lost(found))
+            thresholds = ModelThresholds.one_each(problem, problem.last_lost(found))
 
 
 def _part(problem: AssignmentProblem, bound: float | None, clock: SolverClock, ends_s: float) -> Assigned:
     """Return which part of the rates can be carried, and the hosts if it is all of them after all."""
-    thresholds = Thresholds.all_of(problem) if problem.is_small else Thresholds.fastest_and_slowest(problem)
+    thresholds = ModelThresholds.all_of(problem) if problem.is_small else ModelThresholds.fastest_and_slowest(problem)
     part, hosts, at_most = largest_part(problem, thresholds, clock=clock, limit_s=ends_s - clock.now_s())
     carried = hosts is not None and bound is not None and problem.carried(hosts)
     return Assigned(
