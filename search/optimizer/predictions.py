@@ -19,7 +19,7 @@ from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedP
 from servefit.search.queueing.endpoint import queue_of
 from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
-from servefit.search.results.objectives.contract import Prediction as Expected
+from servefit.search.results.objectives.contract import QueuePrediction as Expected
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import score_of_figure
 from servefit.search.results.pooled_trials import latency_ms
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.service_time_survey import Survey
     from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.prediction import Prediction
+    from servefit.search.queueing.prediction import QueuePrediction
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.objectives.contract import Context
@@ -66,7 +66,7 @@ class Surrogate:
         self._latencies: dict[tuple[Configuration, int | None], dict[str, tuple[float, bool]] | None] = {}
         self._min_ms: dict[Configuration, float] = {}
         self._instances: dict[Configuration, int] = {}
-        self._roomiest: dict[tuple[Configuration, float], Prediction] = {}
+        self._roomiest: dict[tuple[Configuration, float], QueuePrediction] = {}
         self._largest_batch = max((configuration.max_batch for configuration in space.grid), default=1)
         limited = {threshold.percentile: min(threshold.rank, _MAX_RANK) for threshold in request.sla.thresholds}
         self._ranks = {"p95": 95.0} | limited
@@ -329,7 +329,7 @@ class Surrogate:
             self._latencies[key] = None if found is None else self._by_name(*found)
         return self._latencies[key]
 
-    def _by_name(self, prediction: Prediction, guessed: bool) -> dict[str, tuple[float, bool]]:
+    def _by_name(self, prediction: QueuePrediction, guessed: bool) -> dict[str, tuple[float, bool]]:
         """Return the percentiles of ``prediction`` in ms, by the names in the request."""
         figures = {}
         for name, rank in self._ranks.items():
@@ -337,7 +337,9 @@ class Surrogate:
             figures[name] = (inf if value is None or prediction.saturated else value, guessed)
         return figures
 
-    def _prediction(self, configuration: Configuration, rate_per_s: float | None) -> tuple[Prediction, bool] | None:
+    def _prediction(
+        self, configuration: Configuration, rate_per_s: float | None
+    ) -> tuple[QueuePrediction, bool] | None:
         """Simulate ``configuration`` at a rate, or in a closed loop, and return what came out, and whether it rests on
         a guess; None without service times."""
         known = self._survey.service_times(configuration)
@@ -358,7 +360,9 @@ class Surrogate:
         found = self._at_rate(configuration, service, rate_per_s)
         return found, not timed
 
-    def _at_rate(self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None) -> Prediction:
+    def _at_rate(
+        self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None
+    ) -> QueuePrediction:
         """Simulate ``configuration`` at a rate, unless a simulation of larger batches has shown that no call would join
         more requests than it may."""
         roomiest = replace(configuration, max_batch=self._largest_batch)
@@ -375,7 +379,9 @@ class Surrogate:
         capacity_per_s = self._simulated(configuration, service, None).capacity_per_s
         return replace(found, capacity_per_s=capacity_per_s)
 
-    def _simulated(self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None) -> Prediction:
+    def _simulated(
+        self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None
+    ) -> QueuePrediction:
         ranks = tuple(self._ranks.values())
         return predict(
             service,
