@@ -16,7 +16,7 @@ from servefit.profiler.evidence.validity import problems
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
 from servefit.search.results.instances import instance_counts
-from servefit.search.results.measure_trial import Attempt, best_plateau, percentiles_of, trial_of
+from servefit.search.results.measure_trial import JudgedLoop, best_plateau, percentiles_of, trial_of
 from servefit.search.results.verdict import judge
 
 if TYPE_CHECKING:
@@ -92,14 +92,14 @@ def _trial(
 
 def _attempt(
     run: Run, measurement: Measurement, request: JobRequest, capacity: Summary, instances: int, chances: int
-) -> Attempt:
+) -> JudgedLoop:
     thresholds, workers = request.sla.thresholds, measurement.configuration.workers
     evidence = evidence_of_runs([run], thresholds, workers=workers, chances=chances)
     if run.stopped == "verdict" and not run.left_out_ns:
         # A limit was surely broken by then, which more requests do not make untrue.
         evidence = tuple(replace(each, verdict="FAIL") for each in evidence)
     summary = summarize(run, percentiles=percentiles_of(request))
-    return Attempt(
+    return JudgedLoop(
         instances=instances,
         asked_per_s=(request.sla.rate_per_s or 0.0) / instances,
         run=run,
