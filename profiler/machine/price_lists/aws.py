@@ -87,7 +87,7 @@ def is_csv(first: Sequence[str]) -> bool:
 
 
 def read_csv(first: Sequence[str], rows: Iterator[list[str]], wanted: Collection[str]) -> PriceList:
-    """Read an offer file in CSV, of which ``first`` is the first row. Raises Unreadable."""
+    """Read an offer file in CSV, of which ``first`` is the first row. Raises UnreadablePriceList."""
     about: dict[str, str] = {}
     header: list[str] = []
     for row in chain([list(first)], rows):

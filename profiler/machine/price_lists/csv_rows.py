@@ -14,7 +14,7 @@ MAX_LINE_CHARACTERS = 2**16
 
 
 def csv_rows(file: TextIO) -> Iterator[list[str]]:
-    """Iterate over the rows of ``file``. Raises Unreadable for what is no CSV."""
+    """Iterate over the rows of ``file``. Raises UnreadablePriceList for what is no CSV."""
     try:
         yield from csv.reader(_lines(file), strict=True)
     except csv.Error as error:

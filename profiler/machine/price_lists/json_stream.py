@@ -27,7 +27,8 @@ class TooLarge(UnreadablePriceList):
 
 
 class JsonStream:
-    """The document in ``file``, from its beginning. Methods raise Unreadable for what is no JSON, or ends too early.
+    """The document in ``file``, from its beginning. Methods raise UnreadablePriceList for what is no JSON, or ends too
+    early.
 
     Iterating over :meth:`members` or :meth:`elements`, each value is read by one call of :meth:`value`, :meth:`skip`,
     :meth:`members` or :meth:`elements` before the next.

@@ -97,7 +97,7 @@ def prices_in(found: PriceList, region: str | None) -> dict[str, KnownPrice]:
 
 
 def _read(file: TextIO, profiles: Sequence[InstanceProfile]) -> PriceList | None:
-    """Return what the list in ``file`` says, None where it is none. Raises Unreadable."""
+    """Return what the list in ``file`` says, None where it is none. Raises UnreadablePriceList."""
     stream = JsonStream(file)
     opening = stream.peek()
     if opening == "":
