@@ -13,8 +13,7 @@ import servefit as sf
 from servefit.backends.secret import hidden
 from servefit.errors import SpecError
 from servefit.field_types import check_types
-from servefit.profiler.record.traffic import OpenLoop
-from servefit.profiler.record.traffic import Phase as TrafficPhase
+from servefit.profiler.record.traffic import OpenLoop, TrafficPhase
 from servefit.search.request.job_request import EnvironmentRange, JobRequest
 from servefit.search.request.load_request import LoadRequest
 

@@ -16,7 +16,7 @@ from servefit.errors import SpecError
 from servefit.field_types import check_types
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS, STEADY
 from servefit.showing import shown
-from servefit.stored import Stored, StoredMember
+from servefit.stored import StoredMember
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ MAX_USERS = 100_000
 
 
 @shown()
-class Phase(Stored, frozen=True, kw_only=True):
+class TrafficPhase(StoredMember, frozen=True, kw_only=True, tag="Phase"):
     """``initial_users`` users at once, then ``spawn_per_minute`` more a minute, for ``duration_s`` seconds."""
 
     initial_users: int
@@ -87,11 +87,11 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
             print(sf.profile("model.ubj", traffic=traffic).summary.throughput_per_s)
     """
 
-    phases: tuple[Phase, ...]
+    phases: tuple[TrafficPhase, ...]
 
     @classmethod
     def constant(cls, *, users: int, duration_s: float) -> ClosedLoop:
-        return cls(phases=(Phase(initial_users=users, spawn_per_minute=0, duration_s=duration_s),))
+        return cls(phases=(TrafficPhase(initial_users=users, spawn_per_minute=0, duration_s=duration_s),))
 
     @classmethod
     def stairs(cls, *, steps: int, users_per_step: int, step_duration_s: float) -> ClosedLoop:
@@ -100,7 +100,7 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
         check_whole("users", users_per_step, least=1)
         if steps * users_per_step > MAX_USERS:
             raise SpecError("users", users_per_step, f"makes more than {MAX_USERS} users")
-        step = Phase(initial_users=users_per_step, spawn_per_minute=0, duration_s=step_duration_s)
+        step = TrafficPhase(initial_users=users_per_step, spawn_per_minute=0, duration_s=step_duration_s)
         return cls(phases=(step,) * steps)
 
     def __post_init__(self) -> None:

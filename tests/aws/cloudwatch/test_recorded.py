@@ -12,7 +12,7 @@ from tests.recorded_runs import S, recorded_run
 from servefit.aws.services.cloudwatch import recorded as module
 from servefit.aws.services.cloudwatch.metrics import of_invocations
 from servefit.aws.services.cloudwatch.recorded import Recorded, Recordings, recorded
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase
 from servefit.profiler.record.types import ClientRecord, Run, TelemetryPoint
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ def test_no_more_errors_are_told_than_requests_failed() -> None:
 def test_users_are_told_every_second_of_a_closed_loop() -> None:
     traffic = ClosedLoop(
         phases=(
-            Phase(initial_users=2, spawn_per_minute=0, duration_s=2),
-            Phase(initial_users=3, spawn_per_minute=0, duration_s=1.5),
+            TrafficPhase(initial_users=2, spawn_per_minute=0, duration_s=2),
+            TrafficPhase(initial_users=3, spawn_per_minute=0, duration_s=1.5),
         )
     )
     run = recorded_run(traffic, times(0, 1000), times(1000, 3500), until_ns=5 * S)

@@ -16,7 +16,7 @@ import msgspec
 from servefit.checks import check_above_zero
 from servefit.profiler.defaults import TIMEOUT_S
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.record.traffic import ClosedLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 from servefit.search.request.job_request import (
     EnvironmentRange,
     JobRequest,
@@ -182,7 +182,7 @@ def _traffic(given: Mapping[str, Any], scale: float) -> ClosedLoop | None:
     if phases := given.get("Phases"):
         return ClosedLoop(
             phases=tuple(
-                Phase(
+                TrafficPhase(
                     initial_users=each["InitialNumberOfUsers"],
                     # The number of users is what is asked for: in a shorter time they come as much faster.
                     spawn_per_minute=each["SpawnRate"] / scale,

@@ -14,7 +14,7 @@ import pytest
 from servefit.backends.secret import hidden_environment
 from servefit.errors import SpecError
 from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase
 
 if TYPE_CHECKING:
     from tests.profiler.conftest import StartSynthetic
@@ -250,7 +250,7 @@ def test_a_worker_that_spins_for_its_arrivals_reads_as_idle(start_synthetic: Sta
 
 
 def test_ramps_are_left_out_of_the_plateau(start_synthetic: StartSynthetic) -> None:
-    ramp = ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=600, duration_s=0.45),))
+    ramp = ClosedLoop(phases=(TrafficPhase(initial_users=1, spawn_per_minute=600, duration_s=0.45),))
     with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU) as workers:
         run = workers.run(ramp)
     begin, end = run.plateau_ns
