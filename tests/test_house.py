@@ -1,0 +1,61 @@
+"""Rules of names that hold for the whole package, counted in its source."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("backends", "profiler", "search", "src/servefit")
+OPENINGS = ("What", "Which", "How", "Whoever")
+SUPERLATIVES = re.compile(r"_?(MOST|LEAST|LARGEST|SMALLEST|HIGHEST|LOWEST|LONGEST|SHORTEST|FEWEST)(_\w+)?")
+
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+Modules = dict[Path, ast.Module]
+
+
+@pytest.fixture(scope="module")
+def modules() -> Modules:
+    # Symlinks make the first three folders part of the package; a set has each file once.
+    paths = {path.resolve() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in sorted(paths)}
+
+
+def test_a_public_class_has_a_name_of_its_own(modules: Modules) -> None:
+    places = defaultdict(list)
+    for path, module in modules.items():
+        for node in module.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not _extends_its_namesake(node):
+                places[node.name].append(str(path))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def test_constants_that_bound_something_begin_with_max_or_min(modules: Modules) -> None:
+    named = [f"{path}: {name}" for path, module in modules.items() for name in _constants(module)]
+    assert [place for place in named if SUPERLATIVES.fullmatch(place.split(": ")[1])] == []
+
+
+def test_no_docstring_begins_with_a_question_word(modules: Modules) -> None:
+    assert [place for path, module in modules.items() for place in _questions(path, module)] == []
+
+
+def _extends_its_namesake(node: ast.ClassDef) -> bool:
+    """Return whether it is the same thing with more methods, as ``servefit.Recommendation`` is."""
+    return any(isinstance(base, ast.Attribute) and base.attr == node.name for base in node.bases)
+
+
+def _constants(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def _questions(path: Path, module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        if isinstance(node, Documented):
+            text = ast.get_docstring(node) or " "
+            if text.split(" ", 1)[0].rstrip(",:") in OPENINGS:
+                yield f"{path}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
