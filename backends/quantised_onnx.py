@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 _MODEL = "model.onnx"
 
 _PRODUCTS = ("MatMul", "Gemm")
-"""What texts and tables spend their time on. Products of two activations are left as they are."""
+"""The operators that texts and tables spend their time on. Products of two activations are left as they are."""
 
 _OF_IMAGES = (*_PRODUCTS, "Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Add", "Concat", "Flatten", "Reshape")
-"""What networks with convolutions are made of: from one to the next, values stay 8 bits wide."""
+"""The operators of networks with convolutions: from one to the next, values stay 8 bits wide."""
 
 _SCALES_OF_CHANNELS = 13
 """The version of ONNX from which on weights may have a scale for each channel, and not only one."""

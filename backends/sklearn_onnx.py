@@ -42,8 +42,8 @@ DATATYPES = ("float64", "float32")
 skl2onnx and ONNX Runtime lack some operators."""
 
 _OUTPUT_OF = {"predict_proba": 1, "decision_function": 1, "predict": 0}
-"""Which output of a converted estimator is the prediction: the first is what ``predict`` gives, the second, where there
-is one, probabilities or scores."""
+"""The output of a converted estimator that is the prediction: the first is what ``predict`` gives, the second, where
+there is one, probabilities or scores."""
 
 _LOCALE = b"C.UTF-8"
 """In which texts are made lower case. ONNX Runtime takes en_US.UTF-8 unless it is told otherwise, which few containers
@@ -51,12 +51,11 @@ have; this one is part of glibc since 2.35."""
 
 
 _WORDS = {r"(?u)\b\w\w+\b": r"[\pL\pN_][\pL\pN_]+", r"(?u)\b\w+\b": r"[\pL\pN_]+"}
-"""What scikit-learn takes for words unless it is told otherwise, the same with those of one letter, and both for RE2,
-whose \\w has ASCII alone."""
+"""Scikit-learn's own patterns of words, with two letters or one, and both for RE2, whose \\w has ASCII alone."""
 
 
 _MISSING = "\ufdd0"
-"""What stands for a missing text: one of the characters that Unicode keeps for a program's own use (Unicode 15, section
+"""Stands for a missing text: one of the characters that Unicode keeps for a program's own use (Unicode 15, section
 23.7)."""
 
 

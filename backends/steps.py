@@ -135,7 +135,7 @@ TIMED_REQUESTS = 8
 """Of a payload for a script, evenly spaced: one may take a second. Chosen, not measured."""
 
 OTHERS_S = 2.0
-"""How long the others are tried, of which one may be refused as well. Chosen, not measured."""
+"""The time for trying the others, of which one may be refused as well. Chosen, not measured."""
 
 
 def answer_requests(artifact: Artifact, sets: Sequence[tuple[np.ndarray, Sequence[str]]]) -> list[dict[str, float]]:

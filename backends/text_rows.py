@@ -29,8 +29,8 @@ _STRANGE = (
     *("", " ", "UNKNOWN", "zzz-0", "1", "1.0", "nan", "None", "École", "STRASSE straße", "\u65e5\u672c\u8a9e"),
     *("a\tb\nc", "x" * 300),
 )
-"""What encoders and tokenizers of different libraries are known to treat differently: the empty text, space alone,
-numbers, words for what is missing, letters beyond ASCII whose case changes, other scripts, and a long word."""
+"""Texts that encoders and tokenizers of different libraries are known to treat differently: the empty text, space
+alone, numbers, words for what is missing, letters beyond ASCII whose case changes, other scripts, and a long word."""
 
 
 def plausible_texts(one: Input, count: int, generator: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,6 @@ FOLDERS = ("backends", "profiler", "search", "src/servefit")
 OPENINGS = ("What", "Which", "How", "Whoever")
 SUPERLATIVES = re.compile(r"_?(MOST|LEAST|LARGEST|SMALLEST|HIGHEST|LOWEST|LONGEST|SHORTEST|FEWEST)(_\w+)?")
 
-Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 Modules = dict[Path, ast.Module]
 
 
@@ -34,12 +33,13 @@ def test_a_public_class_has_a_name_of_its_own(modules: Modules) -> None:
 
 
 def test_constants_that_bound_something_begin_with_max_or_min(modules: Modules) -> None:
-    named = [f"{path}: {name}" for path, module in modules.items() for name in _constants(module)]
-    assert [place for place in named if SUPERLATIVES.fullmatch(place.split(": ")[1])] == []
+    names = {(str(path), name) for path, module in modules.items() for name in _assigned(module)}
+    assert [(path, name) for path, name in names if SUPERLATIVES.fullmatch(name)] == []
 
 
 def test_no_docstring_begins_with_a_question_word(modules: Modules) -> None:
-    assert [place for path, module in modules.items() for place in _questions(path, module)] == []
+    found = [(str(path), *each) for path, module in modules.items() for each in _docstrings(module)]
+    assert [(path, line) for path, line, first in found if first.rstrip(",:") in OPENINGS] == []
 
 
 def _extends_its_namesake(node: ast.ClassDef) -> bool:
@@ -47,15 +47,14 @@ def _extends_its_namesake(node: ast.ClassDef) -> bool:
     return any(isinstance(base, ast.Attribute) and base.attr == node.name for base in node.bases)
 
 
-def _constants(module: ast.Module) -> Iterator[str]:
+def _assigned(module: ast.Module) -> Iterator[str]:
     for node in ast.walk(module):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
 
 
-def _questions(path: Path, module: ast.Module) -> Iterator[str]:
+def _docstrings(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the line and the first word of all docstrings, also those of constants and fields."""
     for node in ast.walk(module):
-        if isinstance(node, Documented):
-            text = ast.get_docstring(node) or " "
-            if text.split(" ", 1)[0].rstrip(",:") in OPENINGS:
-                yield f"{path}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value.split()[0]

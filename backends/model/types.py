@@ -159,7 +159,7 @@ class Size(Stored, frozen=True, kw_only=True):
 
 
 ZEROS = "zeros"
-"""What is said in place of a mask where requests are padded without one."""
+"""The word in place of a mask where requests are padded without one."""
 
 
 @shown()

@@ -13,7 +13,7 @@ QualityVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
 """UNDECIDED: the rows are too few to tell. It is not taken then."""
 
 Way: TypeAlias = Literal["together", "shuffled", "alone"]
-"""How rows were called: several in a call, in the order of the payload or in another one, or one at a time."""
+"""The way of calling rows: several in a call, in the order of the payload or in another one, or one at a time."""
 
 
 @shown()

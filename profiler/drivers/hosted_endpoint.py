@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MODULE = "servefit.serving"
-"""What is run, with the description of the endpoint and ``--ready-fd N`` as arguments. Tests name another."""
+"""The module to run, with the description of the endpoint and ``--ready-fd N`` as arguments. Tests name another."""
 
 _POLL_MS = 50
 """So much later at most it is noticed that an endpoint died before it was ready."""

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.problem import Problem
 
 Metric: TypeAlias = Literal["service time p50", "response time p95", "time per request"]
-"""What is compared, less being better: the median time of one call, the p95 at a rate, or, of users who take turns, the
-time that passes for every request answered."""
+"""The figure to compare, less being better: the median time of one call, the p95 at a rate, or, of users who take
+turns, the time that passes for every request answered."""
 
 MIN_MEASUREMENTS = 8 * MIN_BLOCKS
 """Blocks of four, as many again for the comparison of the one with itself."""

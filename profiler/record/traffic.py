@@ -30,7 +30,7 @@ MAX_DURATION_S = 86_400.0
 """A run longer than a day is a typing error."""
 
 FAILED_NS = round(MAX_DURATION_S * NS_PER_S)
-"""What counts as the response time of a request that failed."""
+"""Counts as the response time of a request that failed."""
 
 MIN_STEP_S = 1.0
 """Shorter times between two users who join are part of a ramp."""
@@ -39,7 +39,7 @@ _ROUNDING_S = 1e-6
 """Sums of times such as 0.1 s are off by less."""
 
 MAX_USERS = 100_000
-"""What still fits in memory; nothing that is measured on one host comes near it."""
+"""As many fit in memory; nothing that is measured on one host comes near it."""
 
 
 @shown()

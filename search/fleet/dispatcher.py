@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 LOOK_S = 1.0
-"""What the database has not told by then is looked for: a notice may be lost with its connection."""
+"""Between two looks for answers that the database has not told of: a notice may be lost with its connection."""
 
 IDLE_LOOKS = 5
 """A host that has an order begins it at once. One that was idle at so many looks has none."""
@@ -55,7 +55,7 @@ PAUSE_S = 0.5
 """Between two attempts to reach the queue."""
 
 USUAL_S = 30.0
-"""What an order is expected to take of which nothing else is known. Chosen, not measured."""
+"""The expected time of an order of which nothing else is known. Chosen, not measured."""
 
 _ENDED = "whoever asks it for this ends"
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.database import Transactions
 
 CHANNEL = "servefit_answers"
-"""Whoever listens to it is told the token of every order that is over."""
+"""The channel that tells its listeners the token of every order that is over."""
 
 
 class Calibrate(Stored, frozen=True, kw_only=True):

@@ -35,7 +35,7 @@ _ROWS = {
     "procrastinate_jobs": f"queue_name IN ({_QUEUES}) AND lock = queue_name AND queueing_lock IS NULL",
     "procrastinate_workers": "role = current_user",
 }
-"""Which rows of a table belong to the role that asks."""
+"""Conditions on the rows of a table that belong to the role that asks."""
 
 _RIGHTS = {
     "servefit_fleet": "SELECT",

@@ -50,7 +50,7 @@ class Measurer(Protocol):
     MeasurementError."""
 
     remarks: list[str]
-    """What a reader of the job must know of how it was measured."""
+    """Remarks on the measurement that a reader of the job must know."""
 
     def attempt(self) -> Attempt | None:
         """Return a new attempt, for a step that is about to begin; None where this process measures itself."""

@@ -15,7 +15,7 @@ from servefit.search.results.measure_trial import Durations
 from servefit.stored import Stored
 
 Started: TypeAlias = Literal["asked", "other"]
-"""What is put under load: the deployment that the job is about, or the other one."""
+"""The deployment to put under load: the one that the job is about, or the other one."""
 
 
 class TimeCalls(Stored, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ _MIN_CALLS = 5
 """Calls of a size at least, however long they are. Chosen, not measured."""
 
 TIMING_A_SIZE_S = 2 * _DURATION_S
-"""What timing calls of one size takes, with its warm-up."""
+"""The time that it takes to time calls of one size, with its warm-up."""
 
 IN_TRAFFIC_S = 0.3
 """So long, calls are timed as requests come by themselves. Chosen: a p95 of 500 a second."""

@@ -43,7 +43,7 @@ _DRAWS = 2000
 """By which probabilities err by 0.5 % at the least chance."""
 
 MAX_ROUNDS = 10
-"""What so many rounds have not told apart is taken for equal. Chosen, not measured."""
+"""Finalists that so many rounds have not told apart are taken for equal. Chosen, not measured."""
 
 _MIN_FIGURE = 1e-300
 """Objectives may have figures of zero, which have no logarithm."""

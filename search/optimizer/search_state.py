@@ -59,7 +59,7 @@ FAR_BELOW = 0.5
 
 TYPICAL_TEST_S = 2.0
 TYPICAL_ROUND_TEST_S = 1.2
-"""What a test takes with its fresh processes, one in a round without its load at a rate, before anything is known of
+"""The time of a test with its fresh processes, one in a round without its load at a rate, before anything is known of
 it: a guess, which the first tests replace."""
 
 

@@ -37,8 +37,8 @@ FlatInvocations: TypeAlias = Literal["Stop", "Continue"]
 [SageMaker IR]."""
 
 Deployed: TypeAlias = Literal["endpoint", "library"]
-"""What is deployed: the endpoint of ``servefit serve``, which is asked over HTTP, or the model as a library, which an
-application calls in its own processes."""
+"""The form of a deployment: the endpoint of ``servefit serve``, which is asked over HTTP, or the model as a library,
+which an application calls in its own processes."""
 
 SpelledFlatInvocations: TypeAlias = Literal["stop", "continue"]
 """The same, as people spell it."""

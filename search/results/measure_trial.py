@@ -53,8 +53,8 @@ MAX_BETWEEN_S = 0.7
 off is lost. Chosen, not measured."""
 
 _NEAR = 0.5
-"""What is undecided below this part of its limit lacks requests; more instances would have fewer still. Chosen, not
-measured."""
+"""A run that is undecided below this part of its limit lacks requests; more instances would have fewer still. Chosen,
+not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ _EXAMPLES = "write sqlite:////folder/jobs.db or postgresql://user:password@serve
 _HIDDEN = "***"
 
 _FULL = re.compile("too many (clients|connections)|remaining connection slots")
-"""What PostgreSQL says to one connection too many. Its driver has no code for what is said before one is there."""
+"""PostgreSQL's words to one connection too many. Its driver has no code for what is said before one is there."""
 
 _MORE_CONNECTIONS = (
     "raise max_connections in the server's postgresql.conf and restart it, or end what else is connected: an agent of "

@@ -34,8 +34,8 @@ UNLOCK = "wait until it is done or end it, or keep jobs elsewhere with --storage
 
 _ATTEMPTS = 20
 _PAUSE_S = 0.1
-"""How often the making of tables is tried, since a failure may mean that another process makes them. There are a dozen,
-and every try finds more of them made."""
+"""Between two attempts to make tables, since a failure may mean that another process makes them. There are a dozen, and
+every try finds more of them made."""
 
 
 class Database:

@@ -44,7 +44,8 @@ class PayloadFacts(Stored, frozen=True, kw_only=True):
 
 
 PlanGoal: TypeAlias = Literal["cost", "watts", "hosts"]
-"""What the plan of a fleet minimizes: what its hosts cost an hour, the watts that they draw, or their number."""
+"""The goal that the plan of a fleet minimizes: what its hosts cost an hour, the watts that they draw, or their
+number."""
 
 
 @shown()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.addresses import DatabaseAddress
 
 PATIENCE_S = 300.0
-"""How long a job waits for its database. Restarting one takes seconds, a failover a minute or two."""
+"""The time for which a job waits for its database. Restarting one takes seconds, a failover a minute or two."""
 
 PAUSE_S = 0.5
 """Between two attempts to connect."""
@@ -31,7 +31,7 @@ _ATTEMPTS = 20
 """So often something is begun again whose connection broke."""
 
 _PREPARED_FOR_ANOTHER = "0A000"
-"""What PostgreSQL says to a statement that it prepared for a table of that name which was dropped since. It is prepared
+"""PostgreSQL's code for a statement that it prepared for a table of that name which was dropped since. It is prepared
 again after that. Whatever else it says this to fails as often as it is tried."""
 
 _log = logging.getLogger(__name__)

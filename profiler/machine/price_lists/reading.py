@@ -31,7 +31,7 @@ LAYOUTS = (
 """The layouts that are looked for, for people."""
 
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK": "unzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"\x28\xb5": "unzstd"}
-"""What compressed files begin with, and what unpacks them."""
+"""First bytes of compressed files, and the programs that unpack them."""
 
 _MAX_NAMED = 5
 """Regions that are named as examples."""

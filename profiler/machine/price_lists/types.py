@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 _CURRENCY = re.compile("[A-Z]{3}")
 _MAX_PER_HOUR = 1e12
-"""What is kept as a price is below this."""
+"""Prices are kept below this."""
 
 Object: TypeAlias = Mapping[str, Any]
 """An object of a JSON document."""

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _SUFFIX = ".json"
 
 KEPT_S = 24 * 3600.0
-"""What was begun is known for so long. Backups are mostly made once a day. Chosen, not measured."""
+"""Orders that were begun are known for so long. Backups are mostly made once a day. Chosen, not measured."""
 
 
 class Spooled(Stored, frozen=True, kw_only=True):

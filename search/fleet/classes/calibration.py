@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.slot.holding import Slot
 
 BATCH_SIZES = (1, 64)
-"""What a call costs by itself, and what its rows cost."""
+"""The sizes that give the cost of a call by itself, and of its rows."""
 
 _WORK_MS, _WORK_BESIDE_CALLS_MS = 190, 60
 """Of fixed work in each round, besides the 40 ms or so in which a process starts: three seconds in all, and half a

@@ -40,7 +40,8 @@ _MANY_CLASSES, _SOON_S = 50, 1.0
 second at most: it takes a part of that. Chosen, not measured."""
 
 _SAME_RATE = 1e-3
-"""Whoever was confirmed at a rate holds one that is larger by less: as much is lost in whole-number weights."""
+"""A rate that is larger than the confirmed one by a smaller part counts as confirmed: as much is lost in whole-number
+weights."""
 
 _At: TypeAlias = Literal["timing", "testing", "waiting", "tested", "ready", "confirming", "ended"]
 

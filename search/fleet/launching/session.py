@@ -29,7 +29,7 @@ END_S = 5.0
 """A host that was told to end its agent has so long; then the connection is cut, which the host notices by itself."""
 
 _READ_S = 1.0
-"""What ssh has written before it ended is there at once."""
+"""The time for reading the last lines of ssh, which are there at once when it has ended."""
 
 _LINES_KEPT = 20
 _MAX_LINE = 300

@@ -37,7 +37,7 @@ CHECK_S = 1
 """Hosts are asked so often whether they are ready. Chosen, not measured."""
 
 READY_PATH = "/v2/health/ready"
-"""What they are asked: an endpoint that is about to stop says no, and finishes what it has."""
+"""The path of their health checks: an endpoint that is about to stop says no, and finishes what it has."""
 
 MAX_BODY_BYTES = Limits().body_bytes
 """The longest body that an endpoint takes, unless it was given other limits."""

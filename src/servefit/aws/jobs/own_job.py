@@ -40,7 +40,7 @@ def own_job(files: JobFiles, read: Callable[[str], RecommendationJob] = load_job
 
 
 _SETTLED_S = 1.0
-"""What the process of a job has kept is read again at most so often. A step is kept about when its line is written:
+"""The results of the process of a job are read again at most so often. A step is kept about when its line is written:
 chosen, not measured."""
 
 _MAX_JOBS = 32

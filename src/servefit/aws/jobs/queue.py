@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 KIND = JOB
 
 _MODULES = {KIND: "servefit.aws.jobs.process", SURVEY: "servefit.aws.jobs.survey_process"}
-"""What carries out each kind."""
+"""The module that carries out each kind."""
 
 NEWS_S = 0.5
 """Between two looks at whether a job is over, for those that wait for it. A look reads the database."""

@@ -22,7 +22,7 @@ LISTING_QUERY = frozenset(
         "fetch-owner",
     }
 )  # fmt: skip
-"""What may be in the query of a listing."""
+"""Members of the query of a listing."""
 
 _SETTINGS = {"location": "LocationConstraint", "versioning": "VersioningConfiguration"}
 """The elements of the settings that are answered, by their names in a query."""

@@ -12,7 +12,7 @@ MAX_KEY_BYTES, _MAX_PART_BYTES = 1024, 255
 """Of S3, and of a name in a folder on Linux."""
 
 OWN_FOLDER = ".servefit"
-"""What is on its way lies in this folder of the root, whose name no bucket can have."""
+"""The folder of the root for objects that are on their way; no bucket can have its name."""
 
 FOLDER_MARK = ".servefit-folder"
 """The file in a folder that is the object whose key is the folder's, with a slash at its end: clients put such objects,

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 _HEADER_VALUE = re.compile(r"([!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")
-"""What a header may be [RFC 9110, 5.5]."""
+"""The form of a header's value [RFC 9110, 5.5]."""
 
 _ANSWERED_AS = {f"response-{name}": name for name in ANSWERED}
 
 READING_QUERY = frozenset(_ANSWERED_AS)
-"""What may be in the query of a request that reads: headers of the answer, instead of those of the object."""
+"""Members of the query of a request that reads: headers of the answer, instead of those of the object."""
 
 
 def read_object(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Answer: TypeAlias = HttpAnswer | FileAnswer
 
 _IGNORED = frozenset({"x-id", "partNumber", "versionId"})
-"""What clients add to the query of an object, which changes nothing here."""
+"""Members that clients add to the query of an object, which change nothing here."""
 
 _SOURCE = "x-amz-copy-source"
 

@@ -17,7 +17,7 @@ _MAX_LISTED = 1000
 
 UPLOADS_QUERY = frozenset({"uploads", "prefix", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"})
 PARTS_QUERY = frozenset({"uploadId", "part-number-marker", "max-parts", "x-id"})
-"""What may be in the queries of the two."""
+"""Members of the queries of the two."""
 
 _T = TypeVar("_T")
 

@@ -42,7 +42,8 @@ _TAKEN = ".taken"
 """Ends the name of the folder of an upload that is being completed."""
 
 _KEPT_S = 24 * 3600
-"""What an upload was completed with is kept for so long. Clients try again within minutes. Chosen, not measured."""
+"""The parts that an upload was completed with are kept for so long. Clients try again within minutes. Chosen, not
+measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,7 @@ _JAVA = (
     ("${", "{"),
     ("\\w-_", "\\w\\-_"),
 )
-"""What patterns of service models have that Python does not know, and what stands for it: the same, or more."""
+"""Parts of patterns of service models that Python does not know, and their replacements: the same, or more."""
 
 
 @cache

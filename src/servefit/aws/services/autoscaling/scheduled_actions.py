@@ -19,7 +19,7 @@ MAX_ACTIONS = 200
 """Of AWS, for a target."""
 
 _KEPT = ("Schedule", "Timezone", "ScalableTargetAction")
-"""What stays as it was where a later request leaves it out. The times of beginning and end do not."""
+"""Members that stay as they were where a later request leaves them out. The times of beginning and end do not."""
 
 _TIMES = ("StartTime", "EndTime")
 

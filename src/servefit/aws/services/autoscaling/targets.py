@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KIND = "scalable-target"
 
 NAMESPACE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
-"""What can be registered here: the number of instances of a variant."""
+"""The only dimension that can be registered here: the number of instances of a variant."""
 
 MAX_LISTED = 50
 """Of AWS, in an answer."""

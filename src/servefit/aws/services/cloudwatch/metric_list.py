@@ -17,7 +17,7 @@ MAX_METRICS = 500
 """Of AWS, in an answer."""
 
 _RECENT_S = 3 * 3600
-"""What RecentlyActive PT3H, its only value, says."""
+"""The meaning of RecentlyActive PT3H, its only value."""
 
 
 def metric_list(call: Call, source: Source) -> dict[str, Any]:

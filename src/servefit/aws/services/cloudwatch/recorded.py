@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _NS_PER_US = 1000
 
 _STATUS = re.compile(r"status (\d{3})")
-"""What the load client calls an answer that is no success."""
+"""The load client's words for an answer that is no success."""
 
 _SUCCESS = 200
 

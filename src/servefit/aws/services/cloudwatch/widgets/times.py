@@ -11,7 +11,7 @@ _DAY_S = 86_400
 
 _DURATION = re.compile(r"-?P(?:(\d+)W)?(?:(\d+)M)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", re.ASCII)
 _SECONDS = (7 * _DAY_S, 30 * _DAY_S, _DAY_S, 3600, 60, 1)
-"""What its parts stand for; a month has 30 days."""
+"""The seconds of its parts; a month has 30 days."""
 
 _MAX_TIME_S = 32_503_680_000
 """The year 3000, in seconds since 1970."""
