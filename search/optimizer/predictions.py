@@ -19,7 +19,7 @@ from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedP
 from servefit.search.queueing.endpoint import queue_of
 from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
-from servefit.search.results.objectives.contract import QueuePrediction as Expected
+from servefit.search.results.objectives.contract import Prediction
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import score_of_figure
 from servefit.search.results.pooled_trials import latency_ms
@@ -244,7 +244,7 @@ class Surrogate:
     ) -> float | None:
         """Return the figure of the objective that is expected of ``configuration``, None where it cannot be
         predicted."""
-        expected = Expected(
+        expected = Prediction(
             configuration=configuration, capacity_per_s=capacity.value, p95_ms=latency_ms, instances=max(1, instances)
         )
         return self._objective.predicted(expected, context)
