@@ -26,7 +26,7 @@ from servefit.profiler.drivers.http.warm_up import WarmUp
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from multiprocessing.connection import ClientConnection as Parent
+    from multiprocessing.connection import Connection
 
     from servefit.profiler.drivers.http.connection import ClientConnection
     from servefit.profiler.drivers.http.messages import Setup
@@ -38,7 +38,7 @@ _TO_CLOSE_S = 0.001
 """Connections are closed by the event loop, which does not run between runs."""
 
 
-def serve(parent: Parent, memory_fd: int, setup_fd: int, number: int) -> None:
+def serve(parent: Connection, memory_fd: int, setup_fd: int, number: int) -> None:
     """Talk to the parent as ``messages`` describes, until EOFError says that it has hung up."""
     setup: Setup = read_setup(setup_fd)
     _allow_many_files()
