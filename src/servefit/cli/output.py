@@ -28,16 +28,14 @@ _INDENT = "  "
 """Stands before the further lines of a warning or a note, so that the next one is seen to begin."""
 
 
-class OutputFormat(StrEnum):
+class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
     MARKDOWN = "markdown"
 
 
-FormatOption = Annotated[
-    OutputFormat, typer.Option("--format", help="How to print the result.", rich_help_panel=OUTPUT)
-]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.", rich_help_panel=OUTPUT)]
 WideOption = Annotated[
     bool, typer.Option("--wide", help="All columns, as the other formats have them.", rich_help_panel=OUTPUT)
 ]
@@ -46,7 +44,7 @@ WideOption = Annotated[
 def emit(
     table: Table,
     document: Mapping[str, Any] | Sequence[Any],
-    form: OutputFormat,
+    form: Format,
     *,
     brief: Table | None = None,
 ) -> None:
@@ -75,15 +73,15 @@ def _printing() -> Iterator[None]:
         raise StateError(Path("standard output"), error.strerror or str(error), variable=None) from error
 
 
-def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: OutputFormat, brief: Table | None) -> None:
+def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format, brief: Table | None) -> None:
     match form:
-        case OutputFormat.JSON:
+        case Format.JSON:
             sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-        case OutputFormat.CSV:
+        case Format.CSV:
             write_csv(table, sys.stdout)
-        case OutputFormat.MARKDOWN:
+        case Format.MARKDOWN:
             sys.stdout.writelines(f"{line}\n" for line in markdown_lines(readable(table)))
-        case OutputFormat.TABLE:
+        case Format.TABLE:
             from servefit.cli.tables import print_table
 
             print_table(table if brief is None else brief)
