@@ -22,7 +22,7 @@ MAX_VALUE_CHARACTERS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What the values of a variable are: ``pattern`` matches all of them, in any case, and ``text`` says it."""
+    """The values that a variable may have: ``pattern`` matches them, in any case, and ``text`` describes them."""
 
     pattern: str
     text: str

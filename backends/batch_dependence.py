@@ -32,7 +32,7 @@ _MAX_ALONE_S, _MIN_ALONE = 10.0, 2
 """A large network takes a second a row. Two that differ are enough."""
 
 
-_MOST_BY_ROUNDING = 0.01
+_MAX_ROUNDING_SHARE = 0.01
 """Of the largest prediction: a network in which the order of additions does more says little, and predictions that
 depend on how many rows there are would not be seen. As in ``parity``. Chosen."""
 
@@ -57,7 +57,7 @@ def depends_on_batch(
         alone.append(predict(rows[len(alone) : len(alone) + 1]).reshape(-1))
     scale = _scale(together[:, sizes:])
     changes = [_change(together[nth], alone[nth], sizes) for nth in range(len(alone))]
-    if max(changes) > _MOST_BY_ROUNDING * scale:
+    if max(changes) > _MAX_ROUNDING_SHARE * scale:
         return True
     suspects = [nth for nth in np.argsort(changes)[::-1].tolist() if changes[nth] > TENSOR_TOLERANCE * scale]
     end_s = time.monotonic() + _MAX_ALONE_S

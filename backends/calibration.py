@@ -21,7 +21,7 @@ MIN_ROWS = 100
 MAX_ROWS = 300
 """NNCF's own default. More prolong the compilation and change scales little."""
 
-MOST_TOGETHER = 32
+MAX_ROWS_TOGETHER = 32
 """Rows in a call where several are judged together: as many as a search joins first. What an artifact whose predictions
 depend on the other rows of a call says among more of them is not known. Chosen, not measured."""
 

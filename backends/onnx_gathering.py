@@ -21,21 +21,21 @@ _OPSET = 13
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ColumnPlace:
     """The input that holds a column, and where in it."""
 
     input: str
     position: int
 
 
-def gathered(model: onnx.ModelProto, inputs: Sequence[Input]) -> tuple[tuple[Input, ...], dict[str, Place]]:
+def gathered(model: onnx.ModelProto, inputs: Sequence[Input]) -> tuple[tuple[Input, ...], dict[str, ColumnPlace]]:
     """Change ``model``, whose inputs are columns (rows, 1), to take all numbers in one input, and all texts in another;
     give its inputs, and where each column is in them. Numbers of several datatypes stay as they are."""
     if len(inputs) < 2 or len({one.datatype for one in inputs if not one.is_text}) > 1:
-        return tuple(inputs), {one.name: Place(one.name, 0) for one in inputs}
+        return tuple(inputs), {one.name: ColumnPlace(one.name, 0) for one in inputs}
     numbers, texts = [one for one in inputs if not one.is_text], [one for one in inputs if one.is_text]
     made: list[Input] = []
-    places: dict[str, Place] = {}
+    places: dict[str, ColumnPlace] = {}
     for name, columns in ((NUMBERS, numbers), (TEXTS, texts)):
         if not columns:
             continue
@@ -49,7 +49,7 @@ def gathered(model: onnx.ModelProto, inputs: Sequence[Input]) -> tuple[tuple[Inp
                 stop=columns[-1].stop,
             )
         )
-        places |= {one.name: Place(name, position) for position, one in enumerate(columns)}
+        places |= {one.name: ColumnPlace(name, position) for position, one in enumerate(columns)}
     return tuple(made), places
 
 

@@ -116,7 +116,7 @@ def _blames_machine(error: Exception) -> bool:
 
 
 _SIGNS_OF_THE_MACHINE = ("CUDA", "cuda", "CUBLAS", "CUDNN", "allocate memory", "AllocateRaw", "bad_alloc")
-"""What ONNX Runtime says where not the rows are to blame."""
+"""ONNX Runtime's words where not the rows are to blame."""
 
 _SOURCE = re.compile(r"^/\S+:\d+ .*? was false\. |^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 """Where in ONNX Runtime a check failed, and which status that is."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _IR = "model.xml"
 
-_MOST = 2**31 - 1
+_MAX_INTEGER = 2**31 - 1
 """OpenVINO computes with whole numbers of 32 bits, whatever the model says."""
 
 _ROWS_A_CALL = 8
@@ -62,7 +62,7 @@ class OpenVinoBackend:
         if model.trees is not None or model.signature.task is not Task.TENSOR:
             return Availability.no("it serves networks, and has no operators for trees and classifiers of tables")
         for each in model.signature.inputs:
-            if each.is_whole and each.whole_range[1] > _MOST:
+            if each.is_whole and each.whole_range[1] > _MAX_INTEGER:
                 return Availability.no(f"it computes whole numbers with 32 bits, and {each.name!r} takes larger ones")
         return Availability.yes()
 

@@ -21,7 +21,7 @@ _COPIED_BYTES = 2**16
 (AMD EPYC). Chosen, not measured."""
 
 _SIGNS_OF_THE_MACHINE = ("bad_alloc", "allocate", "memory")
-"""What OpenVINO says where not the rows are to blame."""
+"""OpenVINO's words where not the rows are to blame."""
 
 
 class OpenVinoSession:

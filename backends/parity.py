@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.model.packing import Tensor, of_one_width
+from servefit.backends.model.packing import PackedTensor, of_one_width
 from servefit.backends.model.types import Task
 from servefit.errors import OutputMismatch
 
@@ -47,7 +47,7 @@ _ROUNDINGS = 8.0
 """Times what one rounding of the input does. By experiment: of a text detector of 150 layers, on rows of noise of 1 to
 100 times its range, ONNX Runtime's optimised predictions differ by 0 to 1.1 times that."""
 
-_MOST_NUDGED = 0.01
+_MAX_ROUNDING_SHARE = 0.01
 """Of the largest value of a tensor: where a rounding does more, predictions say little, and what is wrong would not be
 seen. Chosen."""
 
@@ -122,7 +122,7 @@ def compare(
         moved[:, :sizes] = reference[:, :sizes]
         allowed = _ROUNDINGS * _scales(model, np.nan_to_num(moved, nan=0, posinf=0, neginf=0))
         magnitude = np.abs(np.nan_to_num(reference, posinf=0, neginf=0))
-        absolute = absolute + np.minimum(allowed, _MOST_NUDGED * _scales(model, magnitude, over_rows=True))
+        absolute = absolute + np.minimum(allowed, _MAX_ROUNDING_SHARE * _scales(model, magnitude, over_rows=True))
     with np.errstate(invalid="ignore"):
         error = np.abs(candidate - reference)
     error[(candidate == reference) | (np.isnan(candidate) & np.isnan(reference))] = 0
@@ -197,7 +197,7 @@ def _scales(model: Model, magnitude: np.ndarray, *, over_rows: bool = False) -> 
 
 def output_blocks(
     signature: Signature, predictions: np.ndarray
-) -> Iterator[tuple[Tensor | None, np.ndarray | slice, slice]]:
+) -> Iterator[tuple[PackedTensor | None, np.ndarray | slice, slice]]:
     """Yield the rows and the columns of each output tensor, several times where rows differ in sizes; all of them, of
     no tensor, where the outputs are not known apart."""
     if not signature.output_sizes:

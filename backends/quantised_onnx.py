@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.backends.calibration import MOST_TOGETHER
+from servefit.backends.calibration import MAX_ROWS_TOGETHER
 from servefit.backends.cpu import has_instructions
 from servefit.backends.model import onnx_io
 from servefit.backends.model.onnx_file import read_graph
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 _MODEL = "model.onnx"
 
 _PRODUCTS = ("MatMul", "Gemm")
-"""What texts and tables spend their time on. Products of two activations are left as they are."""
+"""The operators that texts and tables spend their time on. Products of two activations are left as they are."""
 
 _OF_IMAGES = (*_PRODUCTS, "Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Add", "Concat", "Flatten", "Reshape")
-"""What networks with convolutions are made of: from one to the next, values stay 8 bits wide."""
+"""The operators of networks with convolutions: from one to the next, values stay 8 bits wide."""
 
 _SCALES_OF_CHANNELS = 13
 """The version of ONNX from which on weights may have a scale for each channel, and not only one."""
@@ -45,7 +45,7 @@ _ROWS_A_CALL = 8
 
 
 class _QuantisedBackend(OnnxRuntimeBackend):
-    """What both have in common."""
+    """The common part of the two backends."""
 
     precision = Precision.INT8
 
@@ -129,10 +129,10 @@ class _JudgedCalls:
         self._predictor = predictor
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        if len(rows) <= MOST_TOGETHER:
+        if len(rows) <= MAX_ROWS_TOGETHER:
             return self._predictor.predict(rows)
-        begins = range(0, len(rows), MOST_TOGETHER)
-        return join_predictions([self._predictor.predict(rows[begin : begin + MOST_TOGETHER]) for begin in begins])
+        begins = range(0, len(rows), MAX_ROWS_TOGETHER)
+        return join_predictions([self._predictor.predict(rows[begin : begin + MAX_ROWS_TOGETHER]) for begin in begins])
 
     def close(self) -> None:
         self._predictor.close()

@@ -1,4 +1,4 @@
-"""Which datatype the numbers of a scikit-learn estimator have as an ONNX model: float64 where skl2onnx and ONNX Runtime
+"""The datatype of the numbers of a scikit-learn estimator as an ONNX model: float64 where skl2onnx and ONNX Runtime
 can, and float32 where that predicts the same."""
 
 from __future__ import annotations

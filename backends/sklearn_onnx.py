@@ -23,7 +23,7 @@ from servefit.backends.model.sklearn_frames import Frame, frame_of
 from servefit.backends.model.sklearn_steps import rename_columns
 from servefit.backends.model.texts import TEXT
 from servefit.backends.model.types import Input, Library
-from servefit.backends.onnx_gathering import Place, gathered
+from servefit.backends.onnx_gathering import ColumnPlace, gathered
 from servefit.backends.trees import readable
 from servefit.backends.types import Availability, Settings, Target
 from servefit.errors import CompileFailed
@@ -42,8 +42,8 @@ DATATYPES = ("float64", "float32")
 skl2onnx and ONNX Runtime lack some operators."""
 
 _OUTPUT_OF = {"predict_proba": 1, "decision_function": 1, "predict": 0}
-"""Which output of a converted estimator is the prediction: the first is what ``predict`` gives, the second, where there
-is one, probabilities or scores."""
+"""The output of a converted estimator that is the prediction: the first is what ``predict`` gives, the second, where
+there is one, probabilities or scores."""
 
 _LOCALE = b"C.UTF-8"
 """In which texts are made lower case. ONNX Runtime takes en_US.UTF-8 unless it is told otherwise, which few containers
@@ -51,12 +51,11 @@ have; this one is part of glibc since 2.35."""
 
 
 _WORDS = {r"(?u)\b\w\w+\b": r"[\pL\pN_][\pL\pN_]+", r"(?u)\b\w+\b": r"[\pL\pN_]+"}
-"""What scikit-learn takes for words unless it is told otherwise, the same with those of one letter, and both for RE2,
-whose \\w has ASCII alone."""
+"""Scikit-learn's own patterns of words, with two letters or one, and both for RE2, whose \\w has ASCII alone."""
 
 
 _MISSING = "\ufdd0"
-"""What stands for a missing text: one of the characters that Unicode keeps for a program's own use (Unicode 15, section
+"""Stands for a missing text: one of the characters that Unicode keeps for a program's own use (Unicode 15, section
 23.7)."""
 
 
@@ -221,7 +220,7 @@ def _imputes_texts(step: Any) -> bool:
     return any(isinstance(value, str) for value in statistics) and is_missing(getattr(step, "missing_values", None))
 
 
-def _replacements(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, tuple[str | None, ...]]]:
+def _replacements(frame: Frame, places: Mapping[str, ColumnPlace]) -> Iterator[tuple[str, tuple[str | None, ...]]]:
     """Yield what stands for a missing text, in each value of the inputs that hold texts: what an imputer would put
     there, or a text that is the category of missing ones, or none."""
     found: dict[str, list[str | None]] = {}
@@ -233,7 +232,7 @@ def _replacements(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[s
         yield name, tuple(texts)
 
 
-def _lowered(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, tuple[bool, ...]]]:
+def _lowered(frame: Frame, places: Mapping[str, ColumnPlace]) -> Iterator[tuple[str, tuple[bool, ...]]]:
     """Yield which of the values of the inputs that hold texts are made lower case first."""
     found: dict[str, list[bool]] = {}
     for column in frame.columns:
@@ -244,7 +243,7 @@ def _lowered(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, t
             yield name, tuple(which)
 
 
-def _closed(frame: Frame, places: Mapping[str, Place]) -> Iterator[tuple[str, str, int, tuple[str | float, ...]]]:
+def _closed(frame: Frame, places: Mapping[str, ColumnPlace]) -> Iterator[tuple[str, str, int, tuple[str | float, ...]]]:
     """Yield the columns that take their categories alone: what skl2onnx writes takes all."""
     for column in frame.columns:
         if column.closed:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.batch_dependence import SINGLE_ROWS, depends_on_batch
-from servefit.backends.calibration import MOST_TOGETHER
+from servefit.backends.calibration import MAX_ROWS_TOGETHER
 from servefit.backends.model.keeping import digest_in_name, unchanged
 from servefit.backends.model.packing import join_predictions
 from servefit.backends.reference import Predict, reference
@@ -100,7 +100,7 @@ def predict_reference_in_batches(model: Model, rows: np.ndarray) -> np.ndarray:
     batch. Raises CorruptModel as ``compile_artifact``."""
     with _intact(model):
         predict = reference(model)
-        size = 1 if model.batch_dependent else MOST_TOGETHER
+        size = 1 if model.batch_dependent else MAX_ROWS_TOGETHER
         return join_predictions([np.asarray(predict(rows[nth : nth + size])) for nth in range(0, len(rows), size)])
 
 
@@ -116,7 +116,7 @@ def predict_in_ways(artifact: Artifact, rows: np.ndarray) -> dict[str, np.ndarra
     order = np.random.default_rng(0).permutation(len(rows))
     found = {}
     for way, places in (("together", np.arange(len(rows))), ("shuffled", order)):
-        batches = np.split(places, range(MOST_TOGETHER, len(rows), MOST_TOGETHER))
+        batches = np.split(places, range(MAX_ROWS_TOGETHER, len(rows), MAX_ROWS_TOGETHER))
         predictions = join_predictions([predicted(rows[batch]) for batch in batches])
         found[way] = np.empty_like(predictions)
         found[way][places] = predictions
@@ -135,7 +135,7 @@ TIMED_REQUESTS = 8
 """Of a payload for a script, evenly spaced: one may take a second. Chosen, not measured."""
 
 OTHERS_S = 2.0
-"""How long the others are tried, of which one may be refused as well. Chosen, not measured."""
+"""The time for trying the others, of which one may be refused as well. Chosen, not measured."""
 
 
 def answer_requests(artifact: Artifact, sets: Sequence[tuple[np.ndarray, Sequence[str]]]) -> list[dict[str, float]]:

@@ -16,11 +16,11 @@ from servefit.backends.model.texts import TEXT_SIZE
 if TYPE_CHECKING:
     from servefit.backends.model import Input, Signature
 
-_MOST_WORDS = 20
+_MAX_WORDS = 20
 """Of a drawn text. Chosen, not measured."""
 
 _LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-_LONGEST = 8
+_MAX_WORD_LETTERS = 8
 """Of a drawn word, in letters."""
 _WORDS = 32
 """Drawn where none are known."""
@@ -29,8 +29,8 @@ _STRANGE = (
     *("", " ", "UNKNOWN", "zzz-0", "1", "1.0", "nan", "None", "École", "STRASSE straße", "\u65e5\u672c\u8a9e"),
     *("a\tb\nc", "x" * 300),
 )
-"""What encoders and tokenizers of different libraries are known to treat differently: the empty text, space alone,
-numbers, words for what is missing, letters beyond ASCII whose case changes, other scripts, and a long word."""
+"""Texts that encoders and tokenizers of different libraries are known to treat differently: the empty text, space
+alone, numbers, words for what is missing, letters beyond ASCII whose case changes, other scripts, and a long word."""
 
 
 def plausible_texts(one: Input, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -38,7 +38,7 @@ def plausible_texts(one: Input, count: int, generator: np.random.Generator) -> n
     if not one.joined and one.known:
         return _objects([str(each) for each in generator.choice(np.array(one.known, dtype=object), count)])
     words = [str(each) for each in one.known] or _drawn_words(generator)
-    lengths = generator.integers(1, _MOST_WORDS, count, endpoint=True)
+    lengths = generator.integers(1, _MAX_WORDS, count, endpoint=True)
     return _objects([" ".join(generator.choice(words, length)) for length in lengths])
 
 
@@ -92,7 +92,8 @@ def drawn_texts(
 
 def _drawn_words(generator: np.random.Generator) -> list[str]:
     return [
-        "".join(generator.choice(_LETTERS, length)) for length in generator.integers(1, _LONGEST, 32, endpoint=True)
+        "".join(generator.choice(_LETTERS, length))
+        for length in generator.integers(1, _MAX_WORD_LETTERS, 32, endpoint=True)
     ]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _INSTALL = "pip install 'servefit[torch]'"
 _SIGNS_OF_THE_MACHINE = ("can't allocate memory", "CUDA", "not enough memory")
-"""What PyTorch says where not the rows are to blame."""
+"""PyTorch's words where not the rows are to blame."""
 
 
 class TorchBackend:

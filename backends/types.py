@@ -43,7 +43,7 @@ class Target(StrEnum):
 
 
 class Precision(StrEnum):
-    """How exactly a backend computes: as the model was trained, or with fewer bits, which changes predictions."""
+    """The exactness of a backend: as the model was trained, or with fewer bits, which changes predictions."""
 
     EXACT = "exact"
     BF16 = "bf16"

@@ -1,4 +1,4 @@
-"""What is usual where nobody says otherwise: defaults that several procedures and commands share.
+"""Defaults that several procedures and commands share.
 
 Each stands here alone. The module imports nothing, so that the help of a command can name a default without importing
 what measures.

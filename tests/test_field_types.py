@@ -13,8 +13,7 @@ import servefit as sf
 from servefit.backends.secret import hidden
 from servefit.errors import SpecError
 from servefit.field_types import check_types
-from servefit.profiler.record.traffic import OpenLoop
-from servefit.profiler.record.traffic import Phase as TrafficPhase
+from servefit.profiler.record.traffic import OpenLoop, TrafficPhase
 from servefit.search.request.job_request import EnvironmentRange, JobRequest
 from servefit.search.request.load_request import LoadRequest
 
@@ -106,7 +105,7 @@ def test_what_stands_for_a_type_is_taken_and_a_list_becomes_a_tuple() -> None:
         (EnvironmentRange, {"variable": "A", "values": ("1",), "profiles": "x"}, "profiles: 'x' is not a list"),
         (TrafficPhase, {"initial_users": "1", "spawn_per_minute": 0, "duration_s": 1}, "users: '1' is not"),
         (sf.ClosedLoop, {"phases": "x"}, "phases: 'x' is not a list"),
-        (sf.ClosedLoop, {"phases": (5,)}, r"phases\[0\]: 5 is not of type Phase"),
+        (sf.ClosedLoop, {"phases": (5,)}, r"phases\[0\]: 5 is not of type TrafficPhase"),
         (OpenLoop, {"rate_per_s": "5", "duration_s": 1}, "rate"),
         (LoadRequest, {"users": "5"}, "users: '5' is not a whole number"),
         (LoadRequest, {"phases": "x"}, "phases: 'x' is not of type ClosedLoop"),

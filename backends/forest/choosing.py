@@ -31,7 +31,7 @@ _PAIR_NS, _JOIN_NS, _SET_NS = 1.8, 2.2, 2.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class HeapChoice:
     """For each tree: how many levels its heap has, whether these are all, whether it is folded up for blocks, and the
     means of a row's steps below the heap and from the root. All (trees,)."""
 
@@ -42,7 +42,7 @@ class Choice:
     steps: np.ndarray
 
 
-def choose(ensemble: Ensemble) -> Choice:
+def choose(ensemble: Ensemble) -> HeapChoice:
     """Return the cheapest ways that there are columns of codes for."""
     foldable = _foldable(ensemble)
     for most in range(MAX_LEVELS, -1, -1):
@@ -61,14 +61,14 @@ def _foldable(ensemble: Ensemble) -> np.ndarray:
     return foldable
 
 
-def coded_tests(ensemble: Ensemble, chosen: Choice) -> np.ndarray:
+def coded_tests(ensemble: Ensemble, chosen: HeapChoice) -> np.ndarray:
     """Return the tests that need codes, (nodes,) booleans."""
     in_heap = ensemble.depth < chosen.levels[ensemble.tree]
     tests: np.ndarray = ~ensemble.is_leaf & (in_heap | chosen.folded[ensemble.tree])
     return tests
 
 
-def _choose(ensemble: Ensemble, most: int, foldable: np.ndarray) -> Choice:
+def _choose(ensemble: Ensemble, most: int, foldable: np.ndarray) -> HeapChoice:
     leaves = np.flatnonzero(ensemble.is_leaf)
     tree, depth = ensemble.tree[leaves], ensemble.depth[leaves]
     trees = len(ensemble.roots)
@@ -84,7 +84,7 @@ def _choose(ensemble: Ensemble, most: int, foldable: np.ndarray) -> Choice:
     folded = foldable & (_fold_ns(ensemble) < way_ns[best, np.arange(trees)])
     # Below a fold nobody walks on, so only a heap that has all levels is of use beside it.
     chosen = np.where(folded & (best < deepest), 0, best)
-    return Choice(
+    return HeapChoice(
         levels=chosen,
         complete=chosen == deepest,
         folded=folded,

@@ -12,7 +12,7 @@ from servefit.backends.forest.choosing import MAX_LEVELS
 from servefit.backends.forest.codes import NEVER
 
 if TYPE_CHECKING:
-    from servefit.backends.forest.choosing import Choice
+    from servefit.backends.forest.choosing import HeapChoice
     from servefit.backends.forest.codes import Ranks
     from servefit.backends.forest.ensemble import Ensemble
 
@@ -30,7 +30,7 @@ class Heaps:
 
 
 def heaps_of(
-    ensemble: Ensemble, ranks: Ranks, chosen: Choice, trees: np.ndarray, place: np.ndarray, payload: np.ndarray
+    ensemble: Ensemble, ranks: Ranks, chosen: HeapChoice, trees: np.ndarray, place: np.ndarray, payload: np.ndarray
 ) -> Heaps:
     """Return the heaps of ``trees`` (tree numbers, in this order). Exits of complete trees hold the ``payload``
     (leaves,) of a leaf, the others the ``place`` (nodes,) of a node."""

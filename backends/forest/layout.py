@@ -16,7 +16,7 @@ from servefit.backends.forest.heaps import heaps_of
 from servefit.backends.forest.walks import WIDE, key_columns, linked_nodes
 
 if TYPE_CHECKING:
-    from servefit.backends.forest.choosing import Choice
+    from servefit.backends.forest.choosing import HeapChoice
     from servefit.backends.forest.ensemble import Ensemble
     from servefit.backends.forest.finish import Finish
 
@@ -57,7 +57,7 @@ def _has_vectors(ensemble: Ensemble) -> bool:
     return bool(ensemble.leaf_values.shape[1] > 1)
 
 
-def _sections(ensemble: Ensemble, chosen: Choice) -> dict[str, np.ndarray]:
+def _sections(ensemble: Ensemble, chosen: HeapChoice) -> dict[str, np.ndarray]:
     """Return the arrays of the trees, by their names in the file."""
     vectors = _has_vectors(ensemble)
     # A leaf is its value, or the number of its vector.

@@ -119,4 +119,4 @@ _ROWS = 16
 """Numbers are of either sign: so many of one sign are drawn once in 65,536 times."""
 
 _DOES_NOT_TAKE = (ValueError, TypeError, AttributeError, KeyError, IndexError)
-"""What transformers raise on rows that are not of their kind."""
+"""Errors that transformers raise on rows that are not of their kind."""

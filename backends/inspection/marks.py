@@ -22,7 +22,7 @@ _KEPT_ROWS = ("_fit_X", "X_train_", "X_fit_", "support_vectors_", "cluster_cente
 support vectors, clusters, and classes."""
 
 _SPREADS = np.linspace(-2.5, 2.5, 11)
-"""What scalers make of usual values: some times the spread of a column to either side of its middle."""
+"""Usual values behind a scaler: some times the spread of a column to either side of its middle."""
 _MAX_OF_COLUMN = 256
 """Of the marks of a column, evenly spaced, so that a forest of a million thresholds is not kept. Chosen."""
 

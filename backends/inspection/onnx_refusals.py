@@ -1,5 +1,5 @@
-"""What ONNX Runtime says of a model that it does not open, in words about the model: it names its own statuses, sources
-and the file again. Runs in the inspection's child process.
+"""ONNX Runtime's refusals of a model, in words about the model: the library's texts name its statuses, its sources and
+the file again. Runs in the inspection's child process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the user says of the inputs of a model: values that never change, what rows are padded by, and, of
+"""The user's statements on the inputs of a model: values that never change, what rows are padded by, and, of
 TorchScript, datatypes and shapes. How it becomes part of the model is in ``onnx_given``."""
 
 from __future__ import annotations

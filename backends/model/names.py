@@ -11,7 +11,7 @@ MAX_NAME = 40
 
 
 _SUFFIXES = re.compile(r"(?<=.)(\.tar)?\.[A-Za-z][A-Za-z0-9]*$")
-"""What tells the kind of a file; the number of a version, as in timer_v0.1.onnx, is part of the name."""
+"""The ending that tells the kind of a file; the number of a version, as in timer_v0.1.onnx, is part of the name."""
 
 
 def name_after(source: Any, *, keep: str = "") -> str:

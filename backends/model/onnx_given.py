@@ -1,5 +1,5 @@
-"""What the user says of the inputs of a model becomes part of it: values that never change, what rows are padded by,
-and the shapes of TorchScript.
+"""Makes the user's statements on inputs part of a model: values that never change, what rows are padded by, and the
+shapes of TorchScript.
 
 Its file is written anew, so that digests, caches, bundles and other hosts tell models apart of which something else was
 said. An ONNX file is rewritten in a child process: what is written is in ``onnx_constants`` and ``onnx_padding``. To a

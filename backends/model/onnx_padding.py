@@ -28,7 +28,7 @@ _STRING = 8
 """``onnx.TensorProto.STRING``, without its import. What would stand for padding among texts is the model's own."""
 
 _SHORT = (1, 2, 3, 4)
-"""What padding changes shows most where little is padded much."""
+"""Sizes at which a change by padding shows most: little is padded much."""
 
 
 def mark_padded(model: onnx.ModelProto, pad: str) -> None:

@@ -83,7 +83,7 @@ class Model(Stored, frozen=True, kw_only=True):
 
     @property
     def given(self) -> Given:
-        """What the user said of its inputs, which makes ``file`` of what ``source`` holds."""
+        """The user's statements on its inputs, which make ``file`` of what ``source`` holds."""
         from servefit.backends.model.given import Given
         from servefit.backends.model.input_shapes import input_shapes
 

@@ -22,7 +22,7 @@ from servefit.backends.model.texts import TEXT, TEXT_SIZE, decoded, encoded, obj
 from servefit.showing import shown
 
 
-class Tensor(Protocol):
+class PackedTensor(Protocol):
     """An input or an output: its ``shape`` is that of a row, where a name stands for a size of the request's own."""
 
     @property
@@ -40,7 +40,7 @@ class Tensor(Protocol):
 class Place:
     """The columns [``start``, ``stop``) of a row that a tensor has, and its ``shape`` there."""
 
-    tensor: Tensor
+    tensor: PackedTensor
     start: int
     stop: int
     shape: tuple[int, ...]
@@ -61,7 +61,7 @@ class Packing:
     """The order in which sizes, by their names, and tensors lie in a row. ``TEXT_SIZE`` is the last of the sizes where
     some tensors hold texts."""
 
-    tensors: Sequence[Tensor]
+    tensors: Sequence[PackedTensor]
     sizes: Sequence[str]
 
     @cached_property

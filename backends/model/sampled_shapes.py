@@ -24,7 +24,7 @@ from servefit.errors import CorruptModel, PayloadMismatch
 from servefit.state import temporary_folder
 
 _ROWS = "rows"
-_MOST_REQUESTS = 10_000
+_MAX_REQUESTS = 10_000
 """As many as a payload has."""
 
 _Request: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]
@@ -119,7 +119,7 @@ def _of_each(sample: Any) -> Iterator[_Request]:
     elif isinstance(sample, Mapping):
         yield {str(name): _told(np.asarray(one).dtype, np.asarray(one).shape) for name, one in sample.items()}
     elif isinstance(sample, Sequence) and not isinstance(sample, str):
-        for request in sample[:_MOST_REQUESTS]:
+        for request in sample[:_MAX_REQUESTS]:
             if not isinstance(request, Mapping):
                 raise ValueError("a table")
             arrays = {str(name): np.asarray(one) for name, one in request.items()}

@@ -40,7 +40,7 @@ _ONLY_TEXT = "text"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """What is known of a column before it is tried.
+    """The facts of a column before it is tried.
 
     ``categories`` are all that an encoder was fitted on, in its order, NaN and None among them; ``closed`` says that it
     refuses others. ``words`` are those of a vectorizer. ``imputed`` is what an imputer puts in the place of a missing
@@ -84,8 +84,8 @@ class Column:
 
     @property
     def missing(self) -> Any:
-        """What a missing text is in a frame: None where the encoder was fitted on None, or the imputer looks for it,
-        else NaN, as pandas has it."""
+        """A missing text in a frame: None where the encoder was fitted on None, or the imputer looks for it, else NaN,
+        as pandas has it."""
         return None if self.imputes_none or any(each is None for each in self.categories) else float("nan")
 
     def as_input(self) -> Input:

@@ -39,7 +39,7 @@ class Frame:
 
     @cached_property
     def signature_parts(self) -> dict[str, Any]:
-        """What a signature says of the columns: features, inputs and sizes."""
+        """The parts of a signature that columns decide: features, inputs and sizes."""
         if self.is_table:
             return {"features": len(self.columns), "table_datatype": "float64"}
         inputs = tuple(column.as_input() for column in self.columns)

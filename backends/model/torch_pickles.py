@@ -1,4 +1,4 @@
-"""What a file of PyTorch's torch.save holds, told without unpickling it: weights alone, or a module with its class."""
+"""Tells files of PyTorch's torch.save apart without unpickling them: weights alone, or a module with its class."""
 
 from __future__ import annotations
 

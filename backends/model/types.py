@@ -56,8 +56,8 @@ class Format(StrEnum):
 
     @property
     def that_runs_code(self) -> str | None:
-        """What a file is, as a noun, of a format that runs whatever code the file holds when it is opened; None for the
-        others."""
+        """A noun for the files of a format that runs whatever code they hold when they are opened; None for other
+        formats."""
         return _THAT_RUN_CODE.get(self)
 
 
@@ -159,12 +159,12 @@ class Size(Stored, frozen=True, kw_only=True):
 
 
 ZEROS = "zeros"
-"""What is said in place of a mask where requests are padded without one."""
+"""The word in place of a mask where requests are padded without one."""
 
 
 @shown()
 class Padding(Stored, frozen=True, kw_only=True):
-    """How requests of different sizes go into one call of a network: padded with zeros to the longest of them.
+    """The padding by which requests of different sizes share a call of a network: zeros, up to the longest of them.
 
     ``mask`` is the input that says which places count: it is 0 where there is padding. None says that padding is known
     by its zeros alone, or does not reach what is predicted. ``sizes`` are those of the mask that are each request's
@@ -182,7 +182,7 @@ class Padding(Stored, frozen=True, kw_only=True):
 
     @property
     def said(self) -> str:
-        """What the user said to have it: the name of the mask, or "zeros"."""
+        """The user's word for it: the name of the mask, or "zeros"."""
         return ZEROS if self.mask is None else self.mask
 
 
@@ -304,8 +304,8 @@ class Signature(Stored, frozen=True, kw_only=True):
 
     @property
     def row_text(self) -> str:
-        """What a row holds, to a person: "30 features", or inputs with their shapes where these are not the same in all
-        requests."""
+        """The content of a row, for people: "30 features", or inputs with their shapes where these are not the same in
+        all requests."""
         if not self.sizes:
             return f"{self.features} features"
         if self.has_columns:
@@ -326,14 +326,14 @@ class Signature(Stored, frozen=True, kw_only=True):
 
     @property
     def packing(self) -> Packing:
-        """How a row of a network with ``sizes`` is read."""
+        """The layout of a row of a network with ``sizes``."""
         from servefit.backends.model.packing import Packing
 
         return Packing(self.inputs, [size.name for size in self.sizes])
 
     @property
     def output_packing(self) -> Packing:
-        """How a prediction of a network is read."""
+        """The layout of a prediction of a network."""
         from servefit.backends.model.packing import Packing
 
         return Packing(self.output_tensors, self.output_sizes)
@@ -341,7 +341,7 @@ class Signature(Stored, frozen=True, kw_only=True):
 
 @shown()
 class Constant(Stored, frozen=True, kw_only=True):
-    """What an input of an ONNX model, or one of PyTorch, is in all requests; see ``Model.load``."""
+    """A value that an input of an ONNX model, or of one of PyTorch, has in all requests; see ``Model.load``."""
 
     name: str
     value: float

@@ -16,8 +16,8 @@ import numpy as np
 
 from servefit.backends.model.input_shapes import is_by_position
 from servefit.backends.payload.exact import joined, whole_array
-from servefit.backends.payload.parts import Part, same_layout
-from servefit.backends.payload.table import MAX_ROWS, Table, no_rows
+from servefit.backends.payload.parts import TensorPart, same_layout
+from servefit.backends.payload.table import MAX_ROWS, PayloadTable, no_rows
 from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def table_of_array(
     names: Sequence[str] | None = None,
     *,
     most_rows: int = MAX_ROWS,
-) -> Table:
+) -> PayloadTable:
     """Return the first ``most_rows`` rows of an array of numbers. One dimension is one row, or one column where the
     model has one feature; more than two are those of the model's input, or whatever they are where no model is known.
     Raises PayloadMismatch."""
@@ -54,21 +54,21 @@ def table_of_array(
     if not array.size:
         raise no_rows(source)
     kept = array[:most_rows]
-    return Table(
+    return PayloadTable(
         values=_numbers(kept.reshape(len(kept), -1)),
         names=None if names is None else tuple(names),
         total_rows=len(array),
     )
 
 
-def _table_of_records(array: np.ndarray, source: str, most_rows: int) -> Table:
+def _table_of_records(array: np.ndarray, source: str, most_rows: int) -> PayloadTable:
     """Return the same for an array whose columns have names, and datatypes of their own."""
     names = array.dtype.names or ()
     if not all(array.dtype[name].kind in "biuf" for name in names):
         raise PayloadMismatch(source, expected="columns of numbers", got=f"columns of {array.dtype}"[:100])
     flat = array.reshape(-1)
     columns = [_numbers(flat[name][:most_rows]).reshape(-1, 1) for name in names]
-    return Table(values=joined(columns, axis=1), names=names, total_rows=len(flat))
+    return PayloadTable(values=joined(columns, axis=1), names=names, total_rows=len(flat))
 
 
 def _is_shaped(row: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
@@ -86,7 +86,7 @@ def _numbers(array: np.ndarray) -> np.ndarray:
         return array.astype(np.float64)
 
 
-def read_npy(path: Path, source: str, signature: Signature | None) -> Table:
+def read_npy(path: Path, source: str, signature: Signature | None) -> PayloadTable:
     """Read an NPY file. Raises PayloadMismatch."""
     return table_of_array(load_npy(path, source), source, signature)
 
@@ -101,7 +101,7 @@ def load_npy(path: Path, source: str) -> np.ndarray:
     return array
 
 
-def read_npz(path: Path, source: str, signature: Signature | None) -> Table:
+def read_npz(path: Path, source: str, signature: Signature | None) -> PayloadTable:
     """Read the one array of an NPZ file, or of several the one called X, rows, features, data or instances; or, where
     the model has several inputs, one array for each of them, by its name, or in their order where the arrays have no
     names. Raises PayloadMismatch."""
@@ -115,7 +115,7 @@ def read_npz(path: Path, source: str, signature: Signature | None) -> Table:
         return table_of_array(arrays[_name_of_rows(arrays.files, source)], source, signature)
 
 
-def _table_of_inputs(arrays: Mapping[str, np.ndarray], source: str) -> Table:
+def _table_of_inputs(arrays: Mapping[str, np.ndarray], source: str) -> PayloadTable:
     """Return the arrays side by side, each as what its input is called."""
     counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     first = next(iter(counts))
@@ -128,10 +128,10 @@ def _table_of_inputs(arrays: Mapping[str, np.ndarray], source: str) -> Table:
     if not counts[first]:
         raise no_rows(source)
     kept = {name: array[:MAX_ROWS] for name, array in arrays.items()}
-    return Table(
+    return PayloadTable(
         values=joined([_numbers(array.reshape(len(array), -1)) for array in kept.values()], axis=1),
         total_rows=counts[first],
-        parts=tuple(Part(name, array.shape[1:]) for name, array in arrays.items()),
+        parts=tuple(TensorPart(name, array.shape[1:]) for name, array in arrays.items()),
     )
 
 

@@ -36,7 +36,7 @@ MAX_PAYLOAD_BYTES = 2**28
 _OTHERWISE = "say what they are with --content-type (sf.Bodies(..., content_type=...))"
 _ARCHIVES = (".tar.gz", ".tgz", ".zip")
 _LINES = {"application/jsonlines": "application/json", "application/x-ndjson": "application/json"}
-"""What one line of such a file is."""
+"""The content type of one line of such a file."""
 
 
 @shown()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _NAMELESS = re.compile(r"text|x[0-9]+")
-"""What columns are called here that have no names in the model."""
+"""Names that columns get here where the model has none for them."""
 
 _TRUTHS = {"true": 1, "false": 0}
 """As pandas reads and writes a column of them, which is one of numbers to scikit-learn."""

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TextIO
 
 from servefit.backends.payload.exact import number
-from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, Table, check_width, matrix, no_rows, not_a_number
+from servefit.backends.payload.table import (
+    MAX_COLUMNS,
+    MAX_ROWS,
+    PayloadTable,
+    check_width,
+    matrix,
+    no_rows,
+    not_a_number,
+)
 from servefit.errors import PayloadMismatch
 
 _MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
@@ -19,7 +27,7 @@ _QUOTED = re.compile(r'(?<![^,;\t])"[^"]*(?:""[^"]*)*"?')
 """A cell in quotes, or the part of one that is in its first line."""
 
 
-def read_delimited(path: Path, source: str, feature_names: Sequence[str]) -> Table:
+def read_delimited(path: Path, source: str, feature_names: Sequence[str]) -> PayloadTable:
     """Read the first rows and count the others. An empty cell, NA, NaN, null or none is a missing value.
 
     The first line is a header when it names the model's features, or when it holds text and no number.
@@ -41,7 +49,7 @@ def delimited_table(
     *,
     most_rows: int = MAX_ROWS,
     most_columns: int = MAX_COLUMNS,
-) -> Table:
+) -> PayloadTable:
     """Read the same from text that is open already, without translation of line ends, keeping ``most_rows`` rows.
     Raises PayloadMismatch, also for a row of more than ``most_columns`` cells."""
     try:
@@ -50,7 +58,7 @@ def delimited_table(
         raise PayloadMismatch(source, expected="CSV", got=f"text that does not parse: {error}") from error
 
 
-def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: int, most_columns: int) -> Table:
+def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: int, most_columns: int) -> PayloadTable:
     first_line = stream.readline()
     while first_line and not first_line.strip():
         first_line = stream.readline()
@@ -73,7 +81,7 @@ def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: 
         check_width(source, len(record), most_columns)
         rows.append(_numbers(record, source, len(rows) + 1, names))
     total_rows = len(rows) + sum(1 for _ in filled)
-    return Table(values=matrix(source, rows), names=names, total_rows=total_rows)
+    return PayloadTable(values=matrix(source, rows), names=names, total_rows=total_rows)
 
 
 def delimiter_of(line: str) -> str:

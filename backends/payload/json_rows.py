@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from servefit.backends.payload.exact import MAX_WHOLE
-from servefit.backends.payload.parts import Part
+from servefit.backends.payload.parts import TensorPart
 from servefit.backends.payload.table import (
     MAX_COLUMNS,
     MAX_DIMENSIONS,
     MAX_ROWS,
-    Table,
+    PayloadTable,
     check_width,
     matrix,
     no_rows,
@@ -59,10 +59,10 @@ class _Rows:
 
     cells: Sequence[Sequence[Any]]
     names: tuple[str, ...] | None = None
-    tensors: tuple[Part, ...] = ()
+    tensors: tuple[TensorPart, ...] = ()
 
 
-def read_json(path: Path, source: str) -> Table:
+def read_json(path: Path, source: str) -> PayloadTable:
     """Read a JSON document, or one a line. ``null`` is a missing value. Raises PayloadMismatch."""
     return json_table(_read_text(path, source), source)
 
@@ -87,7 +87,7 @@ def _read_text(path: Path, source: str) -> str:
 
 def json_table(
     text: str, source: str, *, most_rows: int = MAX_ROWS, most_columns: int = MAX_COLUMNS, booleans: bool = True
-) -> Table:
+) -> PayloadTable:
     """Read the same from ``text``, keeping ``most_rows`` rows. ``true`` and ``false`` are 1 and 0, or no numbers where
     ``booleans`` is False. Raises PayloadMismatch, also for a row of more than ``most_columns`` values."""
     try:
@@ -96,7 +96,7 @@ def json_table(
         raise PayloadMismatch(source, expected="a table of numbers", got="JSON that is nested too deeply") from error
 
 
-def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: bool) -> Table:
+def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: bool) -> PayloadTable:
     parts = [_rows(document, source, most_columns) for document in _each_document(text, source)]
     if any((part.names, part.tensors) != (parts[0].names, parts[0].tensors) for part in parts):
         raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
@@ -105,7 +105,7 @@ def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: b
     check_width(source, max(map(len, cells[:most_rows]), default=0), most_columns)
     rows = [_numbers(row, source, number, names, booleans) for number, row in enumerate(cells[:most_rows], start=1)]
     tensors = parts[0].tensors if parts else ()
-    return Table(values=matrix(source, rows), names=names, total_rows=len(cells), parts=tensors)
+    return PayloadTable(values=matrix(source, rows), names=names, total_rows=len(cells), parts=tensors)
 
 
 def json_documents(text: str, source: str, *, each_name_once: bool = False) -> list[Any]:
@@ -224,7 +224,7 @@ def _rows_of_tensors(tensors: Sequence[Mapping[str, Any]], source: str) -> _Rows
         width = len(flat) // shape[0]
         blocks.append([flat[row * width : (row + 1) * width] for row in range(shape[0])])
         name = tensor.get("name")
-        parts.append(Part(name if isinstance(name, str) else None, tuple(shape[1:])))
+        parts.append(TensorPart(name if isinstance(name, str) else None, tuple(shape[1:])))
     if len({len(block) for block in blocks}) != 1:
         raise PayloadMismatch(source, expected="the same number of rows in every input", got="different ones")
     cells = [[cell for block in row for cell in block] for row in zip(*blocks, strict=True)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from servefit.backends.payload.columns import Columns
 from servefit.backends.payload.exact import joined, of_objects
-from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, Table, check_width, no_rows
+from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, PayloadTable, check_width, no_rows
 from servefit.errors import OutOfMemory, PayloadMismatch, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
 
@@ -43,7 +43,7 @@ def read_parquet(path: Path, source: str) -> Columns:
     return Columns(arrays=dict(zip(names, columns, strict=True)), total_rows=total_rows)
 
 
-def table_of(columns: Columns, source: str) -> Table:
+def table_of(columns: Columns, source: str) -> PayloadTable:
     """Return columns of numbers side by side. Raises PayloadMismatch for a column of anything else."""
     check_width(source, len(columns.arrays), MAX_COLUMNS)
     numbers = []
@@ -53,7 +53,7 @@ def table_of(columns: Columns, source: str) -> Table:
         except (ValueError, TypeError, OverflowError) as error:
             expected = f"numbers in the column {name!r:.60}"
             raise PayloadMismatch(source, expected=expected, got=str(error).splitlines()[0][:100]) from error
-    return Table(values=joined(numbers, axis=1), names=tuple(columns.arrays), total_rows=columns.total_rows)
+    return PayloadTable(values=joined(numbers, axis=1), names=tuple(columns.arrays), total_rows=columns.total_rows)
 
 
 def columns_in(path: str, source: str) -> tuple[list[str], list[np.ndarray], int]:

@@ -22,7 +22,7 @@ _MAX_SIZES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TensorPart:
     """The columns of one tensor: what it is called, if it says so, and the shape of a row of it."""
 
     name: str | None
@@ -33,7 +33,7 @@ class Part:
         return math.prod(self.shape)
 
 
-def in_model_order(values: np.ndarray, parts: Sequence[Part], signature: Signature, source: str) -> np.ndarray:
+def in_model_order(values: np.ndarray, parts: Sequence[TensorPart], signature: Signature, source: str) -> np.ndarray:
     """Return the columns of ``values``, which are those of ``parts`` side by side, as the model has them.
 
     A model of several inputs takes one part for each, of its name and its shape. A model of one takes one part of any
@@ -56,7 +56,7 @@ def same_layout(given: Sequence[int], wanted: Sequence[int]) -> bool:
     return [size for size in given if size != 1] == [size for size in wanted if size != 1]
 
 
-def _by_input(values: np.ndarray, parts: Sequence[Part], inputs: Sequence[Input], source: str) -> np.ndarray:
+def _by_input(values: np.ndarray, parts: Sequence[TensorPart], inputs: Sequence[Input], source: str) -> np.ndarray:
     names = [model_input.name for model_input in inputs]
     _check_names(parts, names, source, "inputs", unknown=[part.name for part in parts if part.name not in names])
     shapes = {part.name: part.shape for part in parts}
@@ -69,7 +69,7 @@ def _by_input(values: np.ndarray, parts: Sequence[Part], inputs: Sequence[Input]
     return values[:, np.concatenate([columns[name] for name in names])]
 
 
-def _by_feature(values: np.ndarray, parts: Sequence[Part], signature: Signature, source: str) -> np.ndarray:
+def _by_feature(values: np.ndarray, parts: Sequence[TensorPart], signature: Signature, source: str) -> np.ndarray:
     names = list(signature.feature_names)
     if not names or any(part.width != 1 for part in parts):
         expected = f"one tensor of {signature.features} columns, as the model has one input"
@@ -83,14 +83,14 @@ def _by_feature(values: np.ndarray, parts: Sequence[Part], signature: Signature,
     return values[:, [columns[name][0] for name in names]]
 
 
-def _columns(parts: Sequence[Part]) -> dict[str | None, np.ndarray]:
+def _columns(parts: Sequence[TensorPart]) -> dict[str | None, np.ndarray]:
     """Return the columns of each part, by its name."""
     begins = np.cumsum([0, *(part.width for part in parts)])
     return {part.name: np.arange(begin, begin + part.width) for part, begin in zip(parts, begins, strict=False)}
 
 
 def _check_names(
-    parts: Sequence[Part], names: Sequence[str], source: str, what: str, *, unknown: Sequence[str | None]
+    parts: Sequence[TensorPart], names: Sequence[str], source: str, what: str, *, unknown: Sequence[str | None]
 ) -> None:
     """Raise PayloadMismatch unless each of ``names`` is there, none twice and none that is ``unknown``."""
     times = Counter(part.name for part in parts)

@@ -27,7 +27,7 @@ from servefit.backends.payload.exact import EXACT, joined, of_objects
 from servefit.backends.payload.json_rows import read_documents, read_json
 from servefit.backends.payload.parquet import MAGIC, read_parquet, table_of
 from servefit.backends.payload.synthetic import synthetic_payload
-from servefit.backends.payload.table import MAX_ROWS, Table, rows_for, unused_columns
+from servefit.backends.payload.table import MAX_ROWS, PayloadTable, rows_for, unused_columns
 from servefit.backends.payload.tensors import holds_tensors, rows_of_arrays, rows_of_documents, rows_of_requests
 from servefit.backends.payload.types import Payload, used_sizes
 from servefit.checks import check_whole
@@ -128,7 +128,7 @@ def _rows_of_cells(columns: Mapping[str, np.ndarray], count: int, signature: Sig
     return rows_of_requests(requests, signature, source)
 
 
-def _payload(table: Table, signature: Signature | None, source: str) -> Payload:
+def _payload(table: PayloadTable, signature: Signature | None, source: str) -> Payload:
     rows = rows_for(table, signature, source)
     return Payload(
         rows=rows,
@@ -194,7 +194,7 @@ def _rows_of_arrays(
     return rows_of_arrays(kept, signature, source), total_rows
 
 
-def _read_table(path: Path, source: str, signature: Signature | None) -> Table:
+def _read_table(path: Path, source: str, signature: Signature | None) -> PayloadTable:
     head = _head(path)
     if head.startswith(b"\x93NUMPY"):
         return read_npy(path, source, signature)
@@ -252,7 +252,9 @@ def _read_archive(path: Path, source: str, signature: Signature | None) -> Paylo
     rows = (join(together) if sized else joined(together, axis=0))[:MAX_ROWS]
     total_rows = sum(part.truncated_from or len(part.rows) for part in parts)
     return Payload(
-        rows=rows if signature is not None else rows_for(Table(values=rows, total_rows=total_rows), None, source),
+        rows=rows
+        if signature is not None
+        else rows_for(PayloadTable(values=rows, total_rows=total_rows), None, source),
         source=source,
         truncated_from=total_rows if total_rows > len(rows) else None,
         unused_columns=tuple(dict.fromkeys(name for part in parts for name in part.unused_columns)),

@@ -12,7 +12,7 @@ import numpy as np
 
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.exact import array_of, converted, narrowest, written_as_floats
-from servefit.backends.payload.parts import Part, in_model_order
+from servefit.backends.payload.parts import TensorPart, in_model_order
 from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _MAX_DIGITS = 10**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class PayloadTable:
     """The first rows of a payload: ``values`` (rows, columns), NaN meaning missing, the columns' ``names`` where the
     file gives them, and ``total_rows``, the number of rows in the file.
 
@@ -45,7 +45,7 @@ class Table:
     values: np.ndarray
     total_rows: int
     names: tuple[str, ...] | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[TensorPart, ...] = ()
 
 
 def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
@@ -79,7 +79,7 @@ def place(row: int, column: int, name: str | None) -> str:
     return f"row {row}, column {column}" + ("" if name is None else f" ({' '.join(name.split()):.60})")
 
 
-def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarray:
+def rows_for(table: PayloadTable, signature: Signature | None, source: str) -> np.ndarray:
     """Return the table as C-contiguous (rows, features) of the datatype that the model's rows have, its columns in the
     model's order.
 
@@ -117,7 +117,7 @@ def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarr
     return np.ascontiguousarray(rows)
 
 
-def _check_size(table: Table, source: str) -> None:
+def _check_size(table: PayloadTable, source: str) -> None:
     rows, columns = table.values.shape
     if not rows:
         raise no_rows(source)
@@ -158,7 +158,7 @@ class _Refusing:
         )
 
 
-def unused_columns(table: Table, signature: Signature | None) -> tuple[str, ...]:
+def unused_columns(table: PayloadTable, signature: Signature | None) -> tuple[str, ...]:
     """Return the names of the columns that :func:`rows_for` leaves out, since the model has none of that name."""
     names = table.names or tuple(part.name or "" for part in table.parts)
     wanted = set(() if signature is None else signature.feature_names)
@@ -199,7 +199,7 @@ def _outside(rows: np.ndarray, model_input: Input) -> tuple[np.ndarray, str, str
     return outside, f"a whole number from {low} to {high}", ""
 
 
-def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def _in_order(table: PayloadTable, signature: Signature, source: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Return the table's values with the columns that the model names picked and ordered, and the names that then
     hold."""
     if table.parts:

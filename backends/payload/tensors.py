@@ -21,7 +21,7 @@ from servefit.backends.model.types import Signature, Task
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.columns import arrays_of_cells, cells_of, checked_names, column_of
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, whole_array
-from servefit.backends.payload.table import MAX_DIMENSIONS, MAX_ROWS, Table, no_rows, rows_for
+from servefit.backends.payload.table import MAX_DIMENSIONS, MAX_ROWS, PayloadTable, no_rows, rows_for
 from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _block(values: np.ndarray, one: Input, source: str, signature: Signature) ->
         integer_features=tuple(range(width)) if one.is_whole else (),
         inputs=(replace(one, shape=(width,), start=0, stop=width),),
     )
-    table = Table(values=_numbers(values, source, one.name), total_rows=len(values))
+    table = PayloadTable(values=_numbers(values, source, one.name), total_rows=len(values))
     return rows_for(table, alone, f"{source}: {one.name:.60}")
 
 

@@ -25,7 +25,7 @@ _BROKEN = (
     ValueError,
     EOFError,
 )
-"""What is raised of an archive that is damaged, has a password, or is compressed in a way that Python does not know."""
+"""Errors of an archive that is damaged, has a password, or is compressed in a way that Python does not know."""
 
 _UNIX_MODE = 16
 """Where the mode of a file begins in the attributes that an archive has of it, in bits."""

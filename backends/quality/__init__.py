@@ -1,1 +1,1 @@
-"""What a user allows of artifacts that predict less exactly than the model's own library, and whether they keep it."""
+"""Limits for artifacts that predict less exactly than the model's own library, and verdicts on them."""

@@ -11,7 +11,7 @@ from math import ceil, exp, lgamma, log, log1p
 ERROR_RATE = 0.05
 """Of every one-sided bound and verdict of this package."""
 
-MOST_ROWS = 10_000_000
+MAX_ROWS = 10_000_000
 """More rows than that are not asked of anybody."""
 
 _HALVINGS = 60
@@ -39,11 +39,11 @@ def lower_bound(count: int, rows: int, error_rate: float = ERROR_RATE) -> float:
 
 def rows_to_show(least: float, share: float) -> int | None:
     """Return how many rows would show that a share is ``least`` at least, if ``share`` of them are counted; None where
-    no number would, or only one above MOST_ROWS."""
+    no number would, or only one above MAX_ROWS."""
     if share <= least or least >= 1:
         return None
     rows = ceil(log(ERROR_RATE) / log(least)) if least > 0 else 1
-    while rows <= MOST_ROWS:
+    while rows <= MAX_ROWS:
         if _at_most(rows - int(share * rows), rows, 1 - least) <= ERROR_RATE:
             return rows
         rows = max(rows + 1, ceil(rows * 1.05))

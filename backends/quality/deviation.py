@@ -1,4 +1,4 @@
-"""How far predictions are from the reference's, without labels: by share of the scale, by cosine, or by the class.
+"""Deviation of predictions from the reference's, without labels: by share of the scale, by cosine, or by the class.
 
 Of a share that must hold, such as rows in the same class, what was counted is not enough: a bound of it is held against
 the limit (``binomial``). A largest deviation is held against the limit on the rows that were seen, and what is shown of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.quality.binomial import MOST_ROWS, upper_bound
+from servefit.backends.quality.binomial import MAX_ROWS, upper_bound
 from servefit.backends.quality.bootstrap import Bounds, bounds
 from servefit.backends.quality.findings import QualityDrop
 from servefit.backends.quality.guesses import best_guess
@@ -149,7 +149,7 @@ def drop_found(
         least=found.least,
         rows=rows,
         way=way,
-        rows_needed=needed if verdict == "UNDECIDED" and (needed or 0) <= MOST_ROWS else None,
+        rows_needed=needed if verdict == "UNDECIDED" and (needed or 0) <= MAX_ROWS else None,
     )
 
 

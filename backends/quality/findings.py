@@ -1,4 +1,4 @@
-"""What was found of an artifact that predicts less exactly: how far it is from the reference, with verdicts."""
+"""Findings on an artifact that predicts less exactly: its deviation from the reference, with verdicts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ QualityVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
 """UNDECIDED: the rows are too few to tell. It is not taken then."""
 
 Way: TypeAlias = Literal["together", "shuffled", "alone"]
-"""How rows were called: several in a call, in the order of the payload or in another one, or one at a time."""
+"""The way of calling rows: several in a call, in the order of the payload or in another one, or one at a time."""
 
 
 @shown()
 class Deviation(Stored, frozen=True, kw_only=True):
-    """How far predictions of ``rows`` rows are from the reference's, in the ``way`` of calling that differs most.
+    """The deviation of predictions of ``rows`` rows from the reference's, in the ``way`` of calling that differs most.
 
     ``found`` is the largest share of a row's scale, the least cosine, or the share of rows of the same class. ``bound``
     is what is shown of rows that were not seen, with an error rate of 5 %: rows of the same class are a share of at
@@ -37,7 +37,7 @@ class Deviation(Stored, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """What was found, in words."""
+        """The finding, in words."""
         limit = f"{self.limit:.12g}"
         if self.measure == "top1":
             shown = f"at least {100 * self.bound:.4g} % are, with 95 % confidence; {limit} is asked"
@@ -52,9 +52,9 @@ class Deviation(Stored, frozen=True, kw_only=True):
 
 @shown()
 class QualityDrop(Stored, frozen=True, kw_only=True):
-    """What a metric says of the ``reference`` and of the ``candidate`` on the same ``rows``, in the ``way`` of calling
-    that is worst. ``drop`` is the difference, in points or relative to the reference; the true one is at most ``bound``
-    and at least ``least``, each with an error rate of 5 %. ``rows_needed`` as for a :class:`Deviation`."""
+    """A metric of the ``reference`` and of the ``candidate`` on the same ``rows``, in the ``way`` of calling that is
+    worst. ``drop`` is the difference, in points or relative to the reference; the true one is at most ``bound`` and at
+    least ``least``, each with an error rate of 5 %. ``rows_needed`` as for a :class:`Deviation`."""
 
     metric: str
     limit: float
@@ -70,7 +70,7 @@ class QualityDrop(Stored, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """What was found, in words."""
+        """The finding, in words."""
         scores = f"{self.metric} {self.candidate:.4g} against {self.reference:.4g}"
         verb = f"{rise_or_drop(self.metric)}s"
         return (
@@ -81,10 +81,10 @@ class QualityDrop(Stored, frozen=True, kw_only=True):
 
 @shown()
 class Quality(Stored, frozen=True, kw_only=True):
-    """What was found of an artifact of that ``precision``. ``batch_dependent`` says that its predictions of a row
-    depend on the rows beside it: then each way of calling was held against the limits. ``largest_deviation`` is a share
-    of the row's scale, whatever the limits are on, and ``largest_error`` the largest difference of a value.
-    ``rows_alone`` of the ``rows`` were called one at a time too."""
+    """The findings on an artifact of that ``precision``. ``batch_dependent`` says that its predictions of a row depend
+    on the rows beside it: then each way of calling was held against the limits. ``largest_deviation`` is a share of the
+    row's scale, whatever the limits are on, and ``largest_error`` the largest difference of a value. ``rows_alone`` of
+    the ``rows`` were called one at a time too."""
 
     precision: str
     rows: int
@@ -105,7 +105,7 @@ class Quality(Stored, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """What was found, in words."""
+        """The findings, in words."""
         return "; ".join(each.text for each in self._parts)
 
     @property

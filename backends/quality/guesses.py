@@ -1,6 +1,6 @@
-"""What a metric says of whatever always predicts the same, the best of all such. Where the model's own library is no
-better, the labels say nothing of it: they are those of other rows, or the metric is no measure of so rare a class. An
-artifact that is ruined would pass.
+"""The score of the best guess that never looks at a row. Where the model's own library is no better, the labels say
+nothing of it: they are those of other rows, or the metric is no measure of so rare a class. An artifact that is ruined
+would pass.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 50_000_000
 """Ten thousand rows take a few hundred kilobytes; what is longer is some other file."""
 
-_MOST_CLASSES = 2**31
+_MAX_CLASSES = 2**31
 """No model tells more of them apart, and every number below is a whole one of 64 bits."""
 
 _NAMES = ("label", "labels", "target", "y", "class")
@@ -97,7 +97,7 @@ def fitting_labels(
         )
     known = 2 if classes is None and metric.labels == "two classes" else classes
     largest = values.max(initial=0)
-    if largest >= (_MOST_CLASSES if known is None else known):
+    if largest >= (_MAX_CLASSES if known is None else known):
         has = f"and the model has {known}" if known is not None else "which is no class number"
         raise SpecError(
             "quality",

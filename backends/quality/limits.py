@@ -19,8 +19,8 @@ from servefit.showing import shown
 from servefit.stored import Stored
 
 Measure: TypeAlias = Literal["share", "cosine", "top1"]
-"""What predictions may differ by: the largest difference of a row, as a share of its scale; the least cosine between
-the two; or the share of rows that are put into the same class."""
+"""A measure of deviation: the largest difference of a row, as a share of its scale; the least cosine between the two;
+or the share of rows that are put into the same class."""
 
 LESS_EXACT = tuple(precision.value for precision in Precision if precision is not Precision.EXACT)
 """The names of the precisions that have to be allowed."""

@@ -25,7 +25,7 @@ TIMEOUT_S = 300.0
 _RESAMPLES, _GROUPS = 1000, 100
 """Fewer than of metrics that are computed of many resamples at once."""
 
-_MOST_UNTOLD = 0.1
+_MAX_UNTOLD_SHARE = 0.1
 """A bound is that of the resamples of which the metric is a number. Where more of them have none, it tells little."""
 
 _OF_A_RESAMPLE = "of rows drawn again from yours, some of them several times, as its bound takes"
@@ -72,7 +72,7 @@ def bounds_here(
 
         told = score(labels, candidate)
         within = bounds(drops, len(labels), resamples=_RESAMPLES, groups=_GROUPS)
-        if sum(untold) > _MOST_UNTOLD * _RESAMPLES:
+        if sum(untold) > _MAX_UNTOLD_SHARE * _RESAMPLES:
             problem = f"is no number, or 0, {_OF_A_RESAMPLE}, {sum(untold):,} times in {_RESAMPLES + _GROUPS + 1:,}"
             raise SpecError("metric", name, problem, remedy=_GIVE_MORE)
         found.append((told, within))

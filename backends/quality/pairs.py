@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import ceil, sqrt
 from statistics import NormalDist
 
-from servefit.backends.quality.binomial import ERROR_RATE, MOST_ROWS, upper_bound
+from servefit.backends.quality.binomial import ERROR_RATE, MAX_ROWS, upper_bound
 
 _HALVINGS = 60
 
@@ -37,11 +37,11 @@ def least_drop(lost: int, won: int, rows: int) -> float:
 
 def rows_to_keep(limit: float, lost: float, won: float, rows: int) -> int | None:
     """Return how many rows would show that a drop is at most ``limit``, if as large a part of them is lost and won;
-    None where no number would, or only one above MOST_ROWS."""
+    None where no number would, or only one above MAX_ROWS."""
     if lost - won >= limit * rows:
         return None
     needed = rows
-    while needed <= MOST_ROWS:
+    while needed <= MAX_ROWS:
         if most_drop(lost * needed / rows, won * needed / rows, needed) <= limit:
             return needed
         needed = ceil(needed * 1.05)

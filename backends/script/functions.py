@@ -40,7 +40,7 @@ _SHOWN = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class ScriptContext:
     """The last argument of functions that take one more: what SageMaker's context says of the model, and no request."""
 
     system_properties: Mapping[str, Any] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def import_functions(model_dir: Path) -> Functions:
     except BaseException as error:
         remedy = "mend the script, install what it needs, or set the variables that it reads"
         raise UnsupportedModel(f"{SCRIPT} does not import: {said(error, file.parent)}", remedy=remedy) from error
-    return _found(module, Context(system_properties={"model_dir": str(model_dir), "gpu_id": None}))
+    return _found(module, ScriptContext(system_properties={"model_dir": str(model_dir), "gpu_id": None}))
 
 
 def said(error: BaseException, code: Path) -> str:
@@ -103,7 +103,7 @@ def said(error: BaseException, code: Path) -> str:
     return f"{last} (line {lines[-1].lineno} of {name})"
 
 
-def _found(module: Any, context: Context) -> Functions:
+def _found(module: Any, context: ScriptContext) -> Functions:
     own = {name: getattr(module, name) for name in ARGUMENTS if hasattr(module, name)}
     for name, function in own.items():
         if not callable(function):
@@ -126,7 +126,7 @@ def _found(module: Any, context: Context) -> Functions:
     return Functions(by_name={name: _called(name, function, context) for name, function in own.items()})
 
 
-def _called(name: str, function: Function, context: Context) -> Function:
+def _called(name: str, function: Function, context: ScriptContext) -> Function:
     """Return ``function`` as it is called with the arguments of the contract alone. Raises UnsupportedModel where it
     takes neither these nor one more."""
     wanted = ARGUMENTS[name]

@@ -38,7 +38,7 @@ from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
 from servefit.isolation import call_isolated
-from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.evidence.intervals import mean_interval
 from servefit.profiler.machine.cpus import choose_cpus
@@ -99,7 +99,7 @@ class Case:
 
     @contextmanager
     def microbenchmark(self) -> Iterator[Measure]:
-        order = TimeCalls(requests_per_call=self.batch, duration_s=TURN_S, warm_up_s=0.03)
+        order = WorkerTimeCalls(requests_per_call=self.batch, duration_s=TURN_S, warm_up_s=0.03)
         with workers_for(self.configuration, self.artifact, self.rows, host=self.host) as workers:
 
             def measure() -> float:

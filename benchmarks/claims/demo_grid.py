@@ -57,7 +57,7 @@ from servefit.search.request.space import BATCH_SIZES
 from servefit.search.results.measure_trial import Durations, run_test
 
 if TYPE_CHECKING:
-    from servefit.profiler.drivers.inprocess.timing import CallTimes, TimeCalls
+    from servefit.profiler.drivers.inprocess.timing import CallTimes, WorkerTimeCalls
     from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.record.types import Configuration, Measurement
     from servefit.search.request.space import Space
@@ -139,7 +139,7 @@ class Stopwatch:
         self.sizes_s: list[tuple[int, float]] = []
         self._workers = workers
 
-    def time_calls(self, order: TimeCalls) -> tuple[CallTimes, ...]:
+    def time_calls(self, order: WorkerTimeCalls) -> tuple[CallTimes, ...]:
         began = time.monotonic()
         found = self._workers.time_calls(order)
         self.sizes_s.append((order.requests_per_call, time.monotonic() - began))

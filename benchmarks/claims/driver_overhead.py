@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.synthetic import Nothing, machine, percentiles, start
-from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
 from servefit.profiler.machine.cpus import choose_cpus
 from servefit.profiler.machine.host import Host, describe_host
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
@@ -36,7 +36,7 @@ PAIR = 2
 
 def microbenchmark(host: Host) -> dict[str, Any]:
     with start({"act": "nothing"}, cpus=choose_cpus(host.cpus, 1)) as workers:
-        (times,) = workers.time_calls(TimeCalls())
+        (times,) = workers.time_calls(WorkerTimeCalls())
     return {"call": percentiles(times.durations_ns() / times.calls_per_duration / 1000), "calls": times.calls}
 
 

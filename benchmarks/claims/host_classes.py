@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 SIZES = (2, 4, 8, 22)
 SLOWER_PERCENT = (0, 5, 10, 14)
 TO_BE_FOUND = (10, 14)
-MOST_SPLIT, LEAST_FOUND = 0.05, 0.95
+MAX_SPLIT, MIN_FOUND = 0.05, 0.95
 TAKEN, PAUSE_S = 0.02, 1.0
-FEWEST = 8
+MIN_HOSTS = 8
 """Fewer calibrations differ too little to stand for a fleet."""
 MISSED, DISTURBED = 1, 2
 
@@ -147,8 +147,8 @@ def missed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         row
         for row in rows
-        if (row["slower_percent"] == 0 and row["told_apart"] > MOST_SPLIT)
-        or (row["slower_percent"] in TO_BE_FOUND and row["told_apart"] < LEAST_FOUND)
+        if (row["slower_percent"] == 0 and row["told_apart"] > MAX_SPLIT)
+        or (row["slower_percent"] in TO_BE_FOUND and row["told_apart"] < MIN_FOUND)
     ]
 
 
@@ -166,7 +166,7 @@ def main() -> int:
         "calibrations": {"alone": len(alone), "disturbed": len(disturbed)},
     }
     for name, known in (("alone", alone), ("disturbed", disturbed)):
-        if len(known) >= FEWEST:
+        if len(known) >= MIN_HOSTS:
             result[name] = {"differ": differing(known), "fleets": simulated(facts, known, given.fleets)}
     enough = len(alone) == given.calibrations
     failed = missed(result["alone"]["fleets"]) if "alone" in result else []

@@ -61,7 +61,7 @@ LOADS = (0.3, 0.5, 0.7, 0.8)
 
 CAPACITY_S = 1.0
 REQUESTS = 10_000
-SHORTEST_S, LONGEST_S = 1.0, 3.0
+MIN_DURATION_S, MAX_DURATION_S = 1.0, 3.0
 HOPELESS = 0.1
 STREAMS = 10
 """Of fresh arrivals, behind which the calls of a measurement are put in order."""
@@ -127,7 +127,7 @@ class Subject(CompiledModel):
             own_per_s = summarize(closed).throughput_per_s
             for load in LOADS:
                 rate = load * (own_per_s if capacity_per_s is None else capacity_per_s)
-                duration_s = min(max(REQUESTS / rate, SHORTEST_S), LONGEST_S)
+                duration_s = min(max(REQUESTS / rate, MIN_DURATION_S), MAX_DURATION_S)
                 traffic = OpenLoop(rate_per_s=rate, duration_s=duration_s, seed=seed + round(10 * load))
                 run, problems = run_valid(workers, traffic)
                 summary = summarize(run)

@@ -21,7 +21,7 @@ from servefit.profiler.machine.profiles import find_profile
 from servefit.search.jobs.compile_candidates import choices
 from servefit.search.request.job_request import Goal, JobRequest
 from servefit.search.request.sla import Sla
-from servefit.search.request.space import Batching, Space
+from servefit.search.request.space import BatchingSpace, Space
 
 if TYPE_CHECKING:
     from typing import Any
@@ -77,7 +77,7 @@ class Fraud:
             offered,
             (),
             self.host.gpus,
-            Batching.of(demo_request(), batch_dependent=self.model.batch_dependent),
+            BatchingSpace.of(demo_request(), batch_dependent=self.model.batch_dependent),
         )
 
     def workers(self, configuration: Configuration) -> AbstractContextManager[Workers]:

@@ -10,7 +10,7 @@ from servefit.profiler.arrivals.contract import NS_PER_S, Arrivals
 
 
 @dataclass(frozen=True, kw_only=True)
-class Constant(Arrivals):
+class ConstantRate(Arrivals):
     """All gaps are the same."""
 
     name = "constant"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = {
     "poisson": "servefit.profiler.arrivals.poisson:Poisson",
-    "constant": "servefit.profiler.arrivals.constant:Constant",
+    "constant": "servefit.profiler.arrivals.constant:ConstantRate",
     "steps": "servefit.profiler.arrivals.steps:Steps",
     "ramp": "servefit.profiler.arrivals.ramp:Ramp",
     "sine": "servefit.profiler.arrivals.sine:Sine",

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MODULE = "servefit.serving"
-"""What is run, with the description of the endpoint and ``--ready-fd N`` as arguments. Tests name another."""
+"""The module to run, with the description of the endpoint and ``--ready-fd N`` as arguments. Tests name another."""
 
 _POLL_MS = 50
 """So much later at most it is noticed that an endpoint died before it was ready."""
 
-_LONGEST_LINE_BYTES = 1 << 16
+_MAX_LINE_BYTES = 1 << 16
 """As much as a pipe holds; the line has some twenty bytes."""
 
 
@@ -205,7 +205,7 @@ class _Endpoint:
             if not poller.poll(_POLL_MS):
                 self.check()
                 continue
-            chunk = os.read(ready, _LONGEST_LINE_BYTES)
+            chunk = os.read(ready, _MAX_LINE_BYTES)
             if not chunk:
                 self._raise_death()
             line += chunk

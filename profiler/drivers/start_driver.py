@@ -29,7 +29,7 @@ MAX_CLIENTS = 8
 """They keep sixteen CPUs of the quickest servers busy (see the next)."""
 
 SERVER_CPUS_PER_CLIENT = 2
-"""What a client does for a request takes a third of what the quickest model and its server do."""
+"""A client takes a third of the time for a request that the quickest model and its server take."""
 
 
 def workers_for(

@@ -1,4 +1,5 @@
-"""How many values of a series tell as much as one independent value: requests that wait in one queue are alike."""
+"""Autocorrelation of a series, as the number of values that tell as much as one independent value: requests that wait
+in one queue are alike."""
 
 from __future__ import annotations
 

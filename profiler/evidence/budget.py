@@ -8,7 +8,7 @@ from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 
 
-class Budget:
+class RunBudget:
     """Requests and seconds that may be spent, and those that have been."""
 
     def __init__(self, *, requests: int | None, seconds: float | None) -> None:

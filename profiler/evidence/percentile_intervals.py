@@ -24,8 +24,8 @@ _MIN_BEYOND = 10
 many as few do: benchmarks/claims/coverage.py."""
 
 _TAIL = 0.1
-"""What fewer requests exceed comes in few bursts, of which a run may have had too few to tell how long they are. There
-the response times themselves, which tell more of the queue, have their say too. By experiment."""
+"""Response times that fewer requests exceed come in few bursts, of which a run may have had too few to tell how long
+they are. There the response times themselves, which tell more of the queue, have their say too. By experiment."""
 
 
 def percentile_intervals(values: np.ndarray, ranks: Mapping[str, float]) -> dict[str, tuple[float, float]]:

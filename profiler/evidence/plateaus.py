@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class UserStep:
     """``users`` users for ``duration_s``: answers a second, percentiles of the response time in ms (None where there
     are too few samples), and the CPU use over all cores, None where the step was too short to be looked at."""
 
@@ -58,7 +58,7 @@ def on_plateau(run: Run, plateau_ns: tuple[int, int]) -> Run:
     )
 
 
-def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Step, ...]:
+def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[UserStep, ...]:
     """Return the plateaus that ``run`` reached, in order; none for an open loop, or whose traffic has only one.
     ``percentiles`` are given beside the usual ones."""
     if not isinstance(run.traffic, ClosedLoop) or len(run.traffic.plateaus()) < 2:
@@ -75,7 +75,7 @@ def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Ste
         answered = int(np.count_nonzero((ended >= begin) & (ended < end)))
         duration_s = (end - begin) / NS_PER_S
         steps.append(
-            Step(
+            UserStep(
                 users=users,
                 duration_s=duration_s,
                 throughput_per_s=answered / duration_s,

@@ -1,4 +1,4 @@
-"""What a run cannot show: disturbances that are so rare that it may have had none by chance."""
+"""Disturbances that a run may have missed by chance, because they are rare."""
 
 from __future__ import annotations
 

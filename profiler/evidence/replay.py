@@ -79,7 +79,7 @@ class ReplayedRate:
     ratio: float
 
 
-class Replay:
+class RunReplay:
     """Replays what ``runs`` recorded, open loops of one configuration whose queue is ``discipline``.
 
     ``seconds`` is how long they took together, and ``arrivals`` names the shape of fresh ones, a steady one. All

@@ -1,5 +1,5 @@
-"""What a replay of recorded calls is worth: how they are divided to tell how much they differ, whether they are even,
-and whether the queue is as it is computed."""
+"""Checks of a replay of recorded calls: whether a single call decides a percentile, and whether the queue is as it is
+computed, section by section."""
 
 from __future__ import annotations
 

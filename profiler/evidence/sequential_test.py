@@ -94,7 +94,7 @@ class Evidence:
 
     @property
     def worth_text(self) -> str:
-        """What makes the requests worth fewer, as the end of a sentence; empty where it does not halve them."""
+        """The reason why the requests are worth fewer, as the end of a sentence; empty where it does not halve them."""
         if self.autocorrelation_time is None or self.autocorrelation_time < _FEWER:
             return ""
         worth = int(self.samples / cautious(self.autocorrelation_time))

@@ -30,7 +30,7 @@ _MEANS = (
     *("throughput_per_s", "offered_per_s", "cpu_percent", "memory_percent", "steal_percent", "gpu_percent"),
     *("gpu_power_w", "package_power_w"),
 )
-_LARGEST = ("backlog", "peak_memory_bytes", "gpu_memory_bytes", "client_cpu_percent", "largest_call")
+_MAXIMA = ("backlog", "peak_memory_bytes", "gpu_memory_bytes", "client_cpu_percent", "largest_call")
 _TIMES = ("service_ms", "lag_ms", "model_latency_ms", "overhead_ms")
 
 
@@ -62,7 +62,7 @@ def summarize_runs(
     pooled = percentiles_of(np.concatenate(times_ms), names)
     changed: dict[str, Any] = {name: sum(getattr(one, name) for one in each) for name in _SUMS}
     changed |= {name: _over(each, name, lambda values: sum(values) / len(values)) for name in _MEANS}
-    changed |= {name: _over(each, name, max) for name in _LARGEST}
+    changed |= {name: _over(each, name, max) for name in _MAXIMA}
     changed |= {name: _mean_times([getattr(one, name) for one in each]) for name in _TIMES}
     return replace(
         each[0],

@@ -13,7 +13,7 @@ Cloud: TypeAlias = Literal["aws", "gcp", "azure"]
 CLOUDS: tuple[Cloud, ...] = ("aws", "gcp", "azure")
 
 LOCAL = "local"
-"""What this host is called where it has a price; the names of profiles made from it begin with this and a dash."""
+"""The name of this host where it has a price; the names of profiles made from it begin with this and a dash."""
 
 USD = "USD"
 """The currency of a price that does not say any."""

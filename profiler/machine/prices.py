@@ -33,7 +33,8 @@ SCHEMA = 1
 
 
 class KnownPrice(Stored, frozen=True, kw_only=True):
-    """What an hour costs, where and when. ``date`` is YYYY-MM-DD, and ``source`` says where the price is from."""
+    """The price of an hour, with its place and time. ``date`` is YYYY-MM-DD, and ``source`` says where the price is
+    from."""
 
     per_hour: Annotated[float, msgspec.Meta(gt=0, lt=1e12)]
     currency: str = USD

@@ -217,7 +217,7 @@ def _catalogue() -> list[InstanceProfile]:
 
 
 _ABOUT_PRICES = ("price_source", "currency", "region", "price_date")
-"""What the catalogue says of all prices of a cloud."""
+"""Fields of the catalogue on all prices of a cloud."""
 
 
 def _with_fields(

@@ -18,8 +18,8 @@ from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.comparing.comparison import (
     MIN_BLOCKS,
+    ComparedFigure,
     Comparison,
-    Figure,
     Outcome,
     TooDisturbed,
     compare,
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.problem import Problem
 
 Metric: TypeAlias = Literal["service time p50", "response time p95", "time per request"]
-"""What is compared, less being better: the median time of one call, the p95 at a rate, or, of users who take turns, the
-time that passes for every request answered."""
+"""The figure to compare, less being better: the median time of one call, the p95 at a rate, or, of users who take
+turns, the time that passes for every request answered."""
 
 MIN_MEASUREMENTS = 8 * MIN_BLOCKS
 """Blocks of four, as many again for the comparison of the one with itself."""
@@ -243,7 +243,7 @@ def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
 
 def _measure(
     prepared: Prepared, traffic: Traffic | None, disturbances: list[Problem], *, allow_noise: bool
-) -> Figure | None:
+) -> ComparedFigure | None:
     """Make one measurement with fresh processes; what got in its way is added to ``disturbances``, and then there is no
     figure, unless with ``allow_noise``.
 
@@ -273,4 +273,4 @@ def _measure(
             f"{backend} cannot be compared: {'it is saturated' if summary.saturated else 'too few requests answered'}",
             remedy="ask for a lower rate" if summary.saturated else "ask for a higher rate",
         )
-    return Figure(value=value, host_fingerprint=prepared.host.fingerprint)
+    return ComparedFigure(value=value, host_fingerprint=prepared.host.fingerprint)

@@ -22,7 +22,7 @@ from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.time_to_spare import is_unhurried
 from servefit.profiler.evidence.undisturbed import counted, left_out_s
 from servefit.profiler.evidence.validity import problems, without_disturbances
-from servefit.profiler.procedures.highest_rate import SHORTEST_S, highest_rate
+from servefit.profiler.procedures.highest_rate import MIN_RUN_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
 from servefit.profiler.procedures.tried_rates import OpenRun
 from servefit.profiler.queueing.recorded_calls import discipline_of, served_requests
@@ -209,7 +209,7 @@ def find_highest_rate(
         thresholds=thresholds,
         budget_s=budget_s - capacity_s,
         seed=seed,
-        shortest_s=max(SHORTEST_S, cycle_s),
+        shortest_s=max(MIN_RUN_S, cycle_s),
         discipline=discipline_of(closed, driver.configuration),
         arrivals=arrivals,
     )

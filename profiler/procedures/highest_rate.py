@@ -19,7 +19,7 @@ from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.defaults import ARRIVALS
-from servefit.profiler.evidence.budget import Budget
+from servefit.profiler.evidence.budget import RunBudget
 from servefit.profiler.evidence.sequential_test import SequentialTest, ThresholdVerdict, combined_verdict
 from servefit.profiler.procedures.fitted_runs import FittedRuns
 from servefit.profiler.procedures.seen_runs import SeenRuns
@@ -54,7 +54,7 @@ _MIN_REQUESTS, _MIN_BEYOND = 200, 20
 _MIN_DECIDED = 100
 """Little more than a p95 takes, which is 90 (``samples_needed``)."""
 
-SHORTEST_S = 0.02
+MIN_RUN_S = 0.02
 """At high rates a run has this long, which is more than so many requests. Chosen, not measured."""
 
 _MAX_DISTURBED = 3
@@ -71,7 +71,7 @@ _TO_SPARE = 1.5
 _WORTHWHILE = 1.01
 """Times a rate that passed: nobody changes anything for less than 1 % more."""
 
-_LOWEST_CONFIRMED = 0.25
+_MIN_CONFIRMED_PART = 0.25
 """Of the root: a promise of less is worth little, so a higher one is tried although it is likely to stay undecided."""
 
 
@@ -89,7 +89,7 @@ def highest_rate(
     budget_s: float | None = None,
     new_test: Callable[[LatencyThreshold], ThresholdTest] = sequential_test,
     seed: int = 0,
-    shortest_s: float = SHORTEST_S,
+    shortest_s: float = MIN_RUN_S,
     discipline: Discipline | None = None,
     arrivals: str = ARRIVALS,
 ) -> HighestRate:
@@ -118,7 +118,7 @@ def highest_rate(
         probe,
         saturation_per_s,
         tuple(thresholds),
-        Budget(requests=budget_requests, seconds=budget_s),
+        RunBudget(requests=budget_requests, seconds=budget_s),
         new_test,
         seed,
         shortest_s=shortest_s,
@@ -137,7 +137,7 @@ class _Search:
         probe: Probe,
         saturation_per_s: float,
         thresholds: tuple[LatencyThreshold, ...],
-        budget: Budget,
+        budget: RunBudget,
         new_test: Callable[[LatencyThreshold], ThresholdTest],
         seed: int,
         *,
@@ -342,7 +342,7 @@ class _Search:
         budget."""
         floor = _FLOOR * self._saturation_per_s
         rate = max(floor, min(highest, STEP * self._fitted.root_per_s()))
-        lowest = max(floor, _LOWEST_CONFIRMED * rate)
+        lowest = max(floor, _MIN_CONFIRMED_PART * rate)
         planned = rate
         while self._fitted.requests_to_pass(planned) > _PLANNED_SHARE * self._budget.left(planned):
             planned *= STEP

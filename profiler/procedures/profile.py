@@ -16,7 +16,7 @@ from servefit.profiler.defaults import ARRIVALS, DURATION_S, ROWS_PER_REQUEST, S
 from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.evidence.plateaus import Step, steps_of
+from servefit.profiler.evidence.plateaus import UserStep, steps_of
 from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.decided_runs import (
@@ -77,7 +77,7 @@ class Profiled:
     measurement: Measurement
     run: Run
     summary: Summary
-    steps: tuple[Step, ...]
+    steps: tuple[UserStep, ...]
     decision: Decision | None
     highest: HighestRate | None
     problems: tuple[Problem, ...]

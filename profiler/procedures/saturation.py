@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.defaults import SATURATION_S
-from servefit.profiler.evidence.plateaus import Step
+from servefit.profiler.evidence.plateaus import UserStep
 from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid, undisturbed_part
@@ -48,7 +48,7 @@ _FINAL_SHARE = 0.25
 _LEVEL_S = 1.0
 """Longer levels say nothing more of most endpoints, and slow ones have them (see below). Chosen, not measured."""
 
-_LEVEL_SHARE, _LONGEST_LEVEL_SHARE = 0.07, 0.15
+_LEVEL_SHARE, _MAX_LEVEL_SHARE = 0.07, 0.15
 """Of the time for levels: eleven of them, from 1 user to 1024, take 77 % of it, and slow ones twice as long each."""
 
 _MAX_DISTURBED = 3
@@ -64,7 +64,7 @@ class TriedUsers:
     were. ``users`` are the fewest who are served within 5 % of the best served. ``problems`` are what kept disturbing
     levels, if that is why no more were tried."""
 
-    levels: tuple[Step, ...]
+    levels: tuple[UserStep, ...]
     users: int
     ended: str
     problems: tuple[Problem, ...] = ()
@@ -107,7 +107,7 @@ def try_users(driver: Driver, *, budget_s: float, allow_noise: bool = False) -> 
     ``allow_noise``. What the load client does to itself is for the last run to say. Raises as ``Driver.run``.
     """
     begin = time.monotonic()
-    levels: list[Step] = []
+    levels: list[UserStep] = []
     disturbed = 0
     flat, duration_s = 0, min(_LEVEL_S, _LEVEL_SHARE * budget_s)
     while True:
@@ -135,7 +135,7 @@ def try_users(driver: Driver, *, budget_s: float, allow_noise: bool = False) -> 
         if ended is not None:
             return TriedUsers(levels=tuple(levels), users=_fewest(levels), ended=ended)
         # Throughput counts whole answers: slow ones take longer to be counted.
-        duration_s = max(duration_s, min(_ANSWERS_A_LEVEL * _response_s(level), _LONGEST_LEVEL_SHARE * budget_s))
+        duration_s = max(duration_s, min(_ANSWERS_A_LEVEL * _response_s(level), _MAX_LEVEL_SHARE * budget_s))
 
 
 def _reason_to_end(users: int, flat: int, *, over: bool) -> str | None:
@@ -147,11 +147,11 @@ def _reason_to_end(users: int, flat: int, *, over: bool) -> str | None:
     return "the time for it is over" if over else None
 
 
-def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int, tuple[Problem, ...]]:
+def _level(driver: Driver, users: int, duration_s: float) -> tuple[UserStep, int, tuple[Problem, ...]]:
     """Measure the figures of ``users`` users, how many of their requests failed, and what of others disturbed them."""
     run, problems = undisturbed_part(driver, driver.run(ClosedLoop.constant(users=users, duration_s=duration_s)))
     summary = summarize(run)
-    step = Step(
+    step = UserStep(
         users=users,
         duration_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
         throughput_per_s=summary.throughput_per_s,
@@ -163,11 +163,11 @@ def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int, tu
     return step, summary.failed, disturbing
 
 
-def _response_s(level: Step) -> float:
+def _response_s(level: UserStep) -> float:
     """Return the mean response time, by Little's law."""
     return level.users / level.throughput_per_s if level.throughput_per_s else level.duration_s
 
 
-def _fewest(levels: list[Step]) -> int:
+def _fewest(levels: list[UserStep]) -> int:
     best = max(level.throughput_per_s for level in levels)
     return next(level.users for level in levels if level.throughput_per_s >= (1 - NEAR) * best)

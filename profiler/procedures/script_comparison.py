@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from servefit.serving.messages import Inference, Request
 
 LIMIT_S = 60.0
-"""How long the whole comparison may take. Chosen, not measured."""
+"""The time for the whole comparison. Chosen, not measured."""
 
 _TRYING = 1 / 3
 """Once this part of the time is over no further backend is tried: the rest is for a busy machine. Chosen."""
@@ -43,10 +43,10 @@ _MAX_REQUESTS = 32
 """Requests of the payload that are used, evenly spaced: each is decoded here, and answered twice. Chosen."""
 
 _TIMED_S = 0.3
-"""How long the calls of each side are timed, after as much of warming up. Chosen."""
+"""The time for timing the calls of each side, after as much of warming up. Chosen."""
 
 _IO_S = 0.1
-"""How long reading requests and writing answers is timed. Chosen."""
+"""The time for timing the reading of requests and the writing of answers. Chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.profiler.evidence.replay import MIN_S, Replay
+from servefit.profiler.evidence.replay import MIN_S, RunReplay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class SeenRuns:
         replay = self._replay(self._runs)
         return None if replay is None else replay.root_per_s()
 
-    def near_root(self) -> Replay | None:
+    def near_root(self) -> RunReplay | None:
         """Return the replay of the runs near the root, or of all where those are too few; None without runs."""
         replay = self._replay(self._runs)
         if replay is None:
@@ -52,10 +52,10 @@ class SeenRuns:
         near = self._replay([run for run in self._runs if abs(run[0] - root) <= NEAR_ROOT * root])
         return replay if near is None or not near.is_enough else near
 
-    def _replay(self, runs: Sequence[tuple[float, ServedRequests, float]]) -> Replay | None:
+    def _replay(self, runs: Sequence[tuple[float, ServedRequests, float]]) -> RunReplay | None:
         if self._discipline is None or not runs:
             return None
-        return Replay(
+        return RunReplay(
             [served for _, served, _ in runs],
             self._discipline,
             self._thresholds,

@@ -1,5 +1,5 @@
-"""What a request takes longer that meets an idle worker: the CPU has to wake up, and caches are cold, the more so the
-longer it was idle. How it was measured is for those who measure it to say."""
+"""Extra time of requests that meet an idle worker: the CPU has to wake up, and caches are cold, the more so the longer
+it was idle. Measuring it is left to others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from servefit.stored import Stored
 
 @shown()
 class AfterIdle(Stored, frozen=True, kw_only=True):
-    """What a request takes longer that meets a worker which was idle for ``idle_ns`` or longer: ``extra_ns`` are the
+    """The extra time of requests that meet a worker which was idle for ``idle_ns`` or longer: ``extra_ns`` are the
     means of equal shares of the sorted times, ascending. Raises SpecError."""
 
     idle_ns: float

@@ -1,6 +1,5 @@
-"""How many times longer calls take among calls of other sizes than among their like, where queues join what is waiting:
-caches hold what another size left, and branches are foretold by it. How it was measured is for those who measure it to
-say."""
+"""Slowdown of calls among calls of other sizes, compared to calls among their like, where queues join waiting requests:
+caches hold what another size left, and branches are foretold by it. Measuring it is left to others."""
 
 from __future__ import annotations
 

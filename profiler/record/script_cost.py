@@ -1,4 +1,4 @@
-"""What a script costs beside the model file that it loads, as it was measured, or why that could not be.
+"""The measured cost of a script beside the model file that it loads, or the reason why there is none.
 
 Measuring is for ``procedures.script_comparison``.
 """
@@ -55,7 +55,7 @@ class ScriptCost(StoredMember, frozen=True, kw_only=True):
 
     @property
     def predictions_text(self) -> str:
-        """How far the predictions of the two differ, or why that is not known."""
+        """The difference between the predictions of the two, or the reason why that is not known."""
         if self.largest_difference is None:
             return f"predictions with and without the script were not compared: {self.not_compared}"
         compared = count_text(self.requests * self.rows, "row")

@@ -16,7 +16,7 @@ from servefit.errors import SpecError
 from servefit.field_types import check_types
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS, STEADY
 from servefit.showing import shown
-from servefit.stored import Stored, StoredMember
+from servefit.stored import StoredMember
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ MAX_DURATION_S = 86_400.0
 """A run longer than a day is a typing error."""
 
 FAILED_NS = round(MAX_DURATION_S * NS_PER_S)
-"""What counts as the response time of a request that failed."""
+"""Counts as the response time of a request that failed."""
 
 MIN_STEP_S = 1.0
 """Shorter times between two users who join are part of a ramp."""
@@ -39,11 +39,11 @@ _ROUNDING_S = 1e-6
 """Sums of times such as 0.1 s are off by less."""
 
 MAX_USERS = 100_000
-"""What still fits in memory; nothing that is measured on one host comes near it."""
+"""As many fit in memory; nothing that is measured on one host comes near it."""
 
 
 @shown()
-class Phase(Stored, frozen=True, kw_only=True):
+class TrafficPhase(StoredMember, frozen=True, kw_only=True, tag="Phase"):
     """``initial_users`` users at once, then ``spawn_per_minute`` more a minute, for ``duration_s`` seconds."""
 
     initial_users: int
@@ -87,11 +87,11 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
             print(sf.profile("model.ubj", traffic=traffic).summary.throughput_per_s)
     """
 
-    phases: tuple[Phase, ...]
+    phases: tuple[TrafficPhase, ...]
 
     @classmethod
     def constant(cls, *, users: int, duration_s: float) -> ClosedLoop:
-        return cls(phases=(Phase(initial_users=users, spawn_per_minute=0, duration_s=duration_s),))
+        return cls(phases=(TrafficPhase(initial_users=users, spawn_per_minute=0, duration_s=duration_s),))
 
     @classmethod
     def stairs(cls, *, steps: int, users_per_step: int, step_duration_s: float) -> ClosedLoop:
@@ -100,7 +100,7 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
         check_whole("users", users_per_step, least=1)
         if steps * users_per_step > MAX_USERS:
             raise SpecError("users", users_per_step, f"makes more than {MAX_USERS} users")
-        step = Phase(initial_users=users_per_step, spawn_per_minute=0, duration_s=step_duration_s)
+        step = TrafficPhase(initial_users=users_per_step, spawn_per_minute=0, duration_s=step_duration_s)
         return cls(phases=(step,) * steps)
 
     def __post_init__(self) -> None:

@@ -56,7 +56,7 @@ _NEARLY_FULL = (0.9, 0.95)
 """Parts of the capacity at which a curve is estimated beyond the highest rate, to show what limits it: nearer to 1 the
 queue is so long that it depends on how long is simulated. Chosen, not measured."""
 
-_LEAST_PART = 0.05
+_MIN_PART = 0.05
 """The part of the highest rate at which a curve begins where nothing was asked of an instance. Chosen, not measured."""
 
 _MAX_ESTIMATES = 100
@@ -252,7 +252,7 @@ def _rates_between(rate: InstanceRate, asked_per_s: float | None, count: int) ->
     if not count:
         return []
     highest = rate.highest_per_s
-    lowest = highest * _LEAST_PART if asked_per_s is None else min(asked_per_s, highest * 0.5)
+    lowest = highest * _MIN_PART if asked_per_s is None else min(asked_per_s, highest * 0.5)
     between = [lowest * (highest / lowest) ** (nth / count) for nth in range(count)]
     beyond = [part * rate.capacity_per_s for part in _NEARLY_FULL]
     return [*between, *(rate_per_s for rate_per_s in beyond if rate_per_s > highest)]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Run
     from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.prediction import Prediction
+    from servefit.search.queueing.prediction import QueuePrediction
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Trial, TrialVerdict
 
@@ -165,7 +165,7 @@ def _later(latency_ms: Mapping[str, float | None], late_ms: Mapping[str, float])
     return later
 
 
-def _summary(measured: Summary, found: Prediction, *, throughput_per_s: float, request: JobRequest) -> Summary:
+def _summary(measured: Summary, found: QueuePrediction, *, throughput_per_s: float, request: JobRequest) -> Summary:
     """Return the predicted figures; of those that nobody predicts, memory stays what was measured."""
     latency_ms = {name: found.latency_ms[f"p{rank_of(name):g}"] for name in percentiles_of(request)}
     return replace(

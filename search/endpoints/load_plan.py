@@ -24,7 +24,7 @@ from servefit.search.results.verdict import judge
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
-    from servefit.profiler.evidence.plateaus import Step
+    from servefit.profiler.evidence.plateaus import UserStep
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.procedures.decided_runs import Decision
@@ -52,7 +52,7 @@ class LoadOutcome:
     most_per_s: float | None = None
     capacity: Summary | None = None
     users: int | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[UserStep, ...] = ()
     ended: str | None = None
     decision: Decision | None = None
     highest: HighestRate | None = None

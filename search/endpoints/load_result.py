@@ -13,7 +13,7 @@ from servefit.search.jobs.document import sla_document
 from servefit.showing import shown
 
 if TYPE_CHECKING:
-    from servefit.profiler.evidence.plateaus import Step
+    from servefit.profiler.evidence.plateaus import UserStep
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.evidence.summary import Summary
@@ -77,7 +77,7 @@ class LoadTest:
     summary: Summary
     capacity: Summary | None
     users: int | None
-    steps: tuple[Step, ...]
+    steps: tuple[UserStep, ...]
     stopped: str | None
     ended: str | None
     decision: Decision | None

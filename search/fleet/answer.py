@@ -29,7 +29,7 @@ _NO_TIME = {
     LEFT_ALONE: "it was not tested under load: more time (--budget) tells what it carries",
     NOT_PLANNED: "it was tested, and not confirmed: more time (--budget) tells what it carries",
 }
-"""What is said of such a class where there is no plan."""
+"""The remark on such a class where there is no plan."""
 
 HOURS_A_YEAR = 8766.0
 """Of 365.25 days."""

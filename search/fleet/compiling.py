@@ -69,7 +69,7 @@ class CompiledBackend(Stored, frozen=True, kw_only=True):
 
 
 class Compiled(Stored, frozen=True, kw_only=True):
-    """What became of compiling: a report for every backend that was tried, with when it began and ended, in seconds
+    """The outcome of compiling: a report for every backend that was tried, with when it began and ended, in seconds
     since 1970 by the clock of the host; those that were left out, and what else there is to say."""
 
     reports: tuple[tuple[CompilationReport, float, float], ...]

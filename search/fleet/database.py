@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from servefit.search.fleet.leases import Leases
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 _T = TypeVar("_T")
 
@@ -36,7 +36,7 @@ class FleetDatabase:
     """An open database of a fleet, to be closed, by one connection: threads take turns. It does not wait for a server
     that is gone: an agent has other things to do meanwhile."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: DatabaseAddress) -> None:
         from sqlalchemy import create_engine
 
         self.address = address
@@ -57,7 +57,7 @@ class FleetDatabase:
         self._engine.dispose()
 
 
-def fleet_address(url: str | None) -> Address:
+def fleet_address(url: str | None) -> DatabaseAddress:
     """Return the address of a database that can hold a fleet. Raises SpecError for one that cannot, or for none, and
     where the packages of fleets are not installed."""
     if url is None:
@@ -82,7 +82,7 @@ def fleet_address(url: str | None) -> Address:
     return address
 
 
-def fleet_leases(database: Transactions, address: Address) -> Leases:
+def fleet_leases(database: Transactions, address: DatabaseAddress) -> Leases:
     """Return the leases of the fleet in ``database``. Raises StorageError where there is none, or one of a servefit
     that this one does not know."""
     found = database.run(tables.schema)

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from servefit.search.fleet.leases import Leases
     from servefit.search.fleet.orders import Answer, Order
     from servefit.search.fleet.queue import Queue
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
 LOOK_S = 1.0
-"""What the database has not told by then is looked for: a notice may be lost with its connection."""
+"""Between two looks for answers that the database has not told of: a notice may be lost with its connection."""
 
 IDLE_LOOKS = 5
 """A host that has an order begins it at once. One that was idle at so many looks has none."""
@@ -55,7 +55,7 @@ PAUSE_S = 0.5
 """Between two attempts to reach the queue."""
 
 USUAL_S = 30.0
-"""What an order is expected to take of which nothing else is known. Chosen, not measured."""
+"""The expected time of an order of which nothing else is known. Chosen, not measured."""
 
 _ENDED = "whoever asks it for this ends"
 
@@ -91,7 +91,7 @@ class _Pending:
 class Dispatcher:
     """Gives orders in the fleet at ``address``, whose tables are in ``database``. Threads may share one."""
 
-    def __init__(self, database: Transactions, address: Address, leases: Leases) -> None:
+    def __init__(self, database: Transactions, address: DatabaseAddress, leases: Leases) -> None:
         self.orders = Orders(database)
         self.registry = Registry(database, address, leases)
         self._address = address

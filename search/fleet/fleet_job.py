@@ -25,7 +25,7 @@ NOT_PLANNED = "the winner was not measured again: the plan does without hosts li
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassJob:
-    """What the job does on one class of hosts, the names of which are ``hosts``, the ``representative`` first."""
+    """The part of a job on one class of hosts, whose names are ``hosts``, the ``representative`` first."""
 
     host_class: str
     hosts: tuple[str, ...]
@@ -62,7 +62,7 @@ class FleetJob:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the job must know beside what its classes say."""
+        """Remarks that a reader of the job needs beside its classes."""
         return self.state.remarks
 
     def of(self, host: str) -> ClassJob:

@@ -37,8 +37,8 @@ class FleetHost(Stored, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostState:
-    """What is known of a host at the moment. ``silent_s`` is how long ago its agent was heard of, ``doing`` what that
-    is at, in words. ``process`` is its agent, in words, and ``token`` that of its claim to the name."""
+    """The state of a host at the moment. ``silent_s`` is how long ago its agent was heard of, ``doing`` what that is
+    at, in words. ``process`` is its agent, in words, and ``token`` that of its claim to the name."""
 
     host: FleetHost
     status: HostStatus

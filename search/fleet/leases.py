@@ -41,7 +41,7 @@ class Leases:
 
     @property
     def late_s(self) -> float:
-        """How long an agent is silent of which one sign of life has failed to come."""
+        """The silence, in seconds, of an agent of which one sign of life has failed to come."""
         return _LATE * self.renew_s
 
     def lost_after_s(self, expected_s: float) -> float:

@@ -71,7 +71,7 @@ class LoadSeconds(Stored, frozen=True, kw_only=True):
 
 
 class LoadPart(Stored, frozen=True, kw_only=True):
-    """What one client sent and measured.
+    """The load that one client sent, and its measurements.
 
     ``began_s`` and ``ended_s`` are by the clock of the database, in seconds since 1970, and right within
     ``clock_within_s``: when arrivals began to be due, and ceased to. The first one was sent ``late_s`` after it was

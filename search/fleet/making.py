@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from servefit.search.fleet.leases import Leases
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 
-def make_fleet(storage: str | None, leases: Leases | None = None) -> Address:
+def make_fleet(storage: str | None, leases: Leases | None = None) -> DatabaseAddress:
     """Make what is not there yet, and return the address of the database. ``leases`` are those of the fleet; None
     leaves those that it has, or gives it the usual ones.
 
@@ -56,6 +56,6 @@ def bind_agents(storage: str | None, roles: Sequence[str]) -> tuple[str, ...]:
         database.close()
 
 
-async def _make_queue(address: Address) -> None:
+async def _make_queue(address: DatabaseAddress) -> None:
     async with open_queue(address) as queue:
         await queue.make()

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 
-class Line:
+class ListeningConnection:
     """One connection to ``address``, which listens to ``channel`` where that is not None. To procrastinate it is a
     pool; a connection that broke is made anew when it is next asked for.
 
@@ -25,7 +25,7 @@ class Line:
     for itself, and wakes up ten times a second.
     """
 
-    def __init__(self, address: Address, channel: str | None) -> None:
+    def __init__(self, address: DatabaseAddress, channel: str | None) -> None:
         self._address = address
         self._channel = channel
         self._connection: AsyncConnection | None = None
@@ -34,7 +34,7 @@ class Line:
         self._said: asyncio.Queue[str | None] = asyncio.Queue()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Line]:
+    async def opened(self) -> AsyncIterator[ListeningConnection]:
         """Keep the connection for as long as the block lasts. Raises psycopg's errors where there is none."""
         async with self.connection():
             pass
@@ -106,7 +106,7 @@ class Line:
             self._watched = None
 
 
-def conninfo(address: Address) -> str:
+def conninfo(address: DatabaseAddress) -> str:
     """Return the address as libpq takes it, with the limits of how long connecting may take."""
     from psycopg.conninfo import make_conninfo
 

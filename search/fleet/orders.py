@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.database import Transactions
 
 CHANNEL = "servefit_answers"
-"""Whoever listens to it is told the token of every order that is over."""
+"""The channel that tells its listeners the token of every order that is over."""
 
 
 class Calibrate(Stored, frozen=True, kw_only=True):
@@ -48,8 +48,8 @@ _Plain: TypeAlias = str | int | float | bool | None
 
 
 class Order(Stored, frozen=True, kw_only=True):
-    """What is ``asked`` of the agent on ``host``, for ``job``. A LoadClient belongs to none, and ``job`` is what it is
-    called. Carrying it out may take ``limit_s`` from when the host is free to measure; None is without a limit.
+    """An order of ``asked`` to the agent on ``host``, for ``job``. A LoadClient belongs to none, and ``job`` is what it
+    is called. Carrying it out may take ``limit_s`` from when the host is free to measure; None is without a limit.
     ``elapsed_s`` of the job's time are over. ``model_digest`` is that of the job's model, which answers name too."""
 
     token: str
@@ -63,7 +63,7 @@ class Order(Stored, frozen=True, kw_only=True):
 
     @property
     def purpose(self) -> str:
-        """What the host is measured for, in words."""
+        """The purpose of the order, in words."""
         return self.job if isinstance(self.asked, LoadClient) else f"job {self.job}"
 
 
@@ -92,7 +92,7 @@ class Failure(Stored, frozen=True, kw_only=True):
 
 
 class Answer(Stored, frozen=True, kw_only=True):
-    """What came of an order: a ``result`` or a ``failure``. ``waited_s`` is how long something else measured on the
+    """The outcome of an order: a ``result`` or a ``failure``. ``waited_s`` is how long something else measured on the
     host before; ``remarks`` are what a reader of the job must know. ``model_digest`` is that of the model that was
     measured, and ``recorded`` what a load recorded: the file that keeps it on the host, in base64."""
 

@@ -52,9 +52,9 @@ class UnderLoad(Stored, frozen=True, kw_only=True):
 
 
 class SideLoaded(Stored, frozen=True, kw_only=True):
-    """What came of one model of a pair: ``alone``, and ``beside`` the other on ``cpus``. ``latency`` is the change of
-    the ``percentile`` of its response time, ``service`` that of the median time that the model itself takes; None
-    where it is not known."""
+    """The results of one model of a pair: ``alone``, and ``beside`` the other on ``cpus``. ``latency`` is the change of
+    the ``percentile`` of its response time, ``service`` that of the median time that the model itself takes; None where
+    it is not known."""
 
     cpus: tuple[int, ...]
     rate_per_s: float
@@ -66,7 +66,8 @@ class SideLoaded(Stored, frozen=True, kw_only=True):
 
 
 class PairLoaded(Stored, frozen=True, kw_only=True):
-    """What came of a pair: its two ``sides``, over as many ``rounds`` as count. ``problems`` are why others do not."""
+    """The results of a pair: its two ``sides``, over as many ``rounds`` as count. ``problems`` are why others do
+    not."""
 
     sides: tuple[SideLoaded, SideLoaded]
     rounds: int

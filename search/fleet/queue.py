@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from servefit.errors import StorageError
-from servefit.search.fleet.notices import Line, reason_of
+from servefit.search.fleet.notices import ListeningConnection, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from procrastinate.jobs import Job
     from psycopg_pool import AsyncConnectionPool
 
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 Carry = Callable[[str], Coroutine[Any, Any, None]]
 """Carries the order of a token out. It is cancelled when the order is withdrawn."""
@@ -41,7 +41,7 @@ _TASK = "servefit.order"
 
 
 @asynccontextmanager
-async def open_queue(address: Address, *, channel: str | None = None) -> AsyncIterator[Queue]:
+async def open_queue(address: DatabaseAddress, *, channel: str | None = None) -> AsyncIterator[Queue]:
     """Connect to the queue in the database at ``address``, and listen to ``channel``, by one connection. Raises
     StorageError where that is not possible."""
     from procrastinate import App, PsycopgConnector
@@ -50,7 +50,7 @@ async def open_queue(address: Address, *, channel: str | None = None) -> AsyncIt
     with _quiet():
         async with AsyncExitStack() as stack:
             with _reporting(address):
-                line = await stack.enter_async_context(Line(address, channel).opened())
+                line = await stack.enter_async_context(ListeningConnection(address, channel).opened())
                 await app.open_async(cast("AsyncConnectionPool", line))
             yield Queue(app, address, line)
 
@@ -58,7 +58,7 @@ async def open_queue(address: Address, *, channel: str | None = None) -> AsyncIt
 class Queue:
     """An open queue. Methods raise StorageError."""
 
-    def __init__(self, app: App, address: Address, line: Line) -> None:
+    def __init__(self, app: App, address: DatabaseAddress, line: ListeningConnection) -> None:
         self._app = app
         self._address = address
         self._line = line
@@ -252,7 +252,7 @@ def _database_errors() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def _reporting(address: Address) -> Iterator[None]:
+def _reporting(address: DatabaseAddress) -> Iterator[None]:
     """Turn what procrastinate and psycopg raise into StorageError."""
     try:
         yield

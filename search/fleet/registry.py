@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.database import Transactions
     from servefit.search.fleet.host import HostStatus
     from servefit.search.fleet.leases import Leases
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 WAITING = "waiting for "
 """Begins what an agent says that it is doing while something else measures on its host."""
@@ -44,7 +44,7 @@ class Claim:
 class Registry:
     """The register of a fleet, in ``database``. Methods raise StorageError."""
 
-    def __init__(self, database: Transactions, address: Address, leases: Leases) -> None:
+    def __init__(self, database: Transactions, address: DatabaseAddress, leases: Leases) -> None:
         self._database = database
         self._address = address
         self._leases = leases

@@ -1,4 +1,4 @@
-"""What the roles of agents may do in the database of a fleet, by PostgreSQL's own grants and row-level security.
+"""Rights of the roles of agents in the database of a fleet, by PostgreSQL's own grants and row-level security.
 
 Such a role takes and answers orders for hosts whose names it has itself registered, and reads jobs. Whoever may delete
 orders, as those who begin jobs, is not bound: agents never may, so a table's rights tell the two apart. Until a role of
@@ -35,7 +35,7 @@ _ROWS = {
     "procrastinate_jobs": f"queue_name IN ({_QUEUES}) AND lock = queue_name AND queueing_lock IS NULL",
     "procrastinate_workers": "role = current_user",
 }
-"""Which rows of a table belong to the role that asks."""
+"""Conditions on the rows of a table that belong to the role that asks."""
 
 _RIGHTS = {
     "servefit_fleet": "SELECT",

@@ -1,4 +1,4 @@
-"""What agents were at when whoever worked on a job was killed: what they answered, or answer now, counts."""
+"""Settling the orders of a job whose owner was killed: their agents' answers count, also those that come now."""
 
 from __future__ import annotations
 

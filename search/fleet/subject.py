@@ -1,4 +1,5 @@
-"""What a job is about, the model and the rows of its payload, as it comes from the host that begins it to all others.
+"""The subject of a job, which is the model and the rows of its payload, as it comes from the host that begins the job
+to all others.
 
 Whoever begins a job publishes both into its database; every other host obtains them from there, or from a path that
 hosts share, and opens the model as any other. What is measured with them is for others.

@@ -1,4 +1,4 @@
-"""What is put under load for a job: workers of its model, or an endpoint with load clients, each to be started.
+"""Deployments of a job to put under load: workers of its model, or an endpoint with load clients, each to be started.
 
 Which of the two a test takes is said here. What is done with it is for ``measurer``.
 """

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from servefit.search.jobs.measurer import Measurer
     from servefit.search.jobs.optuna_trials import StudyOfTrials
     from servefit.search.jobs.orders import Started
-    from servefit.search.jobs.tasks import Task
+    from servefit.search.jobs.tasks import StepTask
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.optimizer.progress import Moment, Progress
@@ -225,7 +225,7 @@ class JobBench:
         attempt = attempt or self.measurer.attempt()
         return self.log.step(kind, configuration.backend, configuration, attempt=attempt)
 
-    def _test(self, configuration: Configuration, task: Task, slot: CpuSlot = ANYWHERE) -> Trial | None:
+    def _test(self, configuration: Configuration, task: StepTask, slot: CpuSlot = ANYWHERE) -> Trial | None:
         """Make a load test, as a step, and return it; None if it could not be made. Raises OutOfTime."""
         with self._lock:
             self.clock.tests += 1
@@ -236,7 +236,7 @@ class JobBench:
     def _carry_out(
         self,
         configuration: Configuration,
-        task: Task,
+        task: StepTask,
         started: Started,
         slot: CpuSlot = ANYWHERE,
         *,
@@ -249,7 +249,7 @@ class JobBench:
     def _put_under_load(
         self,
         configuration: Configuration,
-        task: Task,
+        task: StepTask,
         started: Started,
         slot: CpuSlot,
         begins: Moment | None,
@@ -286,7 +286,7 @@ class JobBench:
         return result
 
     def _load_of(
-        self, configuration: Configuration, task: Task, started: Started, step: Step, costs: EndpointCosts | None
+        self, configuration: Configuration, task: StepTask, started: Started, step: Step, costs: EndpointCosts | None
     ) -> Load:
         """Return the order for what ``step`` is."""
         return Load(
@@ -305,7 +305,7 @@ class JobBench:
             timed=None if costs is None else self._timed(configuration),
         )
 
-    def _seed(self, task: Task, step: Step) -> int:
+    def _seed(self, task: StepTask, step: Step) -> int:
         """Return the seed of the arrivals of ``step``: its own, or that of its round, since those that take turns are
         compared."""
         if task.nth_round is None:

@@ -1,4 +1,4 @@
-"""What a job is about, as far as this host can be it: profiles, and an endpoint beside a load client."""
+"""The part of a job that this host can measure: profiles, and an endpoint beside a load client."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from servefit.search.jobs.compile_candidates import choices, compile_candidates
 from servefit.search.jobs.cpu_slots import ANYWHERE
 from servefit.search.jobs.deployments import Deployments
 from servefit.search.optimizer.call_timing import longest_call_ns, rate_in_process, time_service
-from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
-from servefit.search.results.confirmed_trial import Part, confirmed_trial
+from servefit.search.optimizer.endpoint_survey import MAX_JOINED, survey_endpoint
+from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
 from servefit.search.results.measure_trial import run_test
 from servefit.search.storage.job_folder import keep_measurement
 from servefit.time_limit import time_left_s
@@ -50,7 +50,7 @@ class Measurer(Protocol):
     MeasurementError."""
 
     remarks: list[str]
-    """What a reader of the job must know of how it was measured."""
+    """Remarks on the measurement that a reader of the job must know."""
 
     def attempt(self) -> Attempt | None:
         """Return a new attempt, for a step that is about to begin; None where this process measures itself."""
@@ -114,7 +114,7 @@ class LocalMeasurer:
         """Measure what requests cost in an endpoint; see ``Measurer``."""
         service = order.service
         if service is None:
-            sizes = sorted({1, min(order.max_batch, LARGEST_JOINED)})
+            sizes = sorted({1, min(order.max_batch, MAX_JOINED)})
             with self.deployments.workers(replace(order.subject, max_batch=sizes[-1])) as workers:
                 service = time_service(workers, sizes)
         return survey_endpoint(
@@ -143,9 +143,9 @@ class LocalMeasurer:
         closed = next((run for run in parts[0].measurement.runs if not isinstance(run.traffic, OpenLoop)), None)
         return predicted_endpoint(trial, order.costs, order.request, timed=order.timed, closed=closed)
 
-    def _tested(self, order: Load, slot: CpuSlot) -> Sequence[Part]:
+    def _tested(self, order: Load, slot: CpuSlot) -> Sequence[ConfirmationTest]:
         """Make the tests of ``order``, as many as there is time for, and no more after one that fails."""
-        parts: list[Part] = []
+        parts: list[ConfirmationTest] = []
         for nth in range(order.runs):
             recorded: list[Measurement] = []
             began_s = time.monotonic()
@@ -166,7 +166,7 @@ class LocalMeasurer:
                 if not parts:
                     raise
                 break
-            parts.append(Part(trial=trial, measurement=recorded[0]))
+            parts.append(ConfirmationTest(trial=trial, measurement=recorded[0]))
             if trial.verdict == "FAIL" or time_left_s() < time.monotonic() - began_s:
                 break
         return parts

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
 
 NOTHING = "nothing was measured"
-"""How a reason begins, among the other warnings of a job."""
+"""The beginning of a reason, among the other warnings of a job."""
 
 
 def why_nothing_was_measured(

@@ -1,4 +1,4 @@
-"""What a job has measured on a host, as documents: whoever carries them out may be another process, on another host.
+"""Orders of a job to measure on a host, as documents: whoever carries them out may be another process, on another host.
 
 What there is to measure with, such as artifacts, the host finds itself; what it takes to carry an order out is in it.
 """
@@ -15,7 +15,7 @@ from servefit.search.results.measure_trial import Durations
 from servefit.stored import Stored
 
 Started: TypeAlias = Literal["asked", "other"]
-"""What is put under load: the deployment that the job is about, or the other one."""
+"""The deployment to put under load: the one that the job is about, or the other one."""
 
 
 class TimeCalls(Stored, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.progress import before_search
 from servefit.search.optimizer.service_time_survey import Survey
 from servefit.search.request.job_request import JobRequest
-from servefit.search.request.space import Batching, Space
+from servefit.search.request.space import BatchingSpace, Space
 from servefit.search.storage.jobs import JobStore
 from servefit.state import temporary_folder
 from servefit.time_limit import time_limit
@@ -116,7 +116,7 @@ def _timed(
                 knobs,
                 request.environment,
                 host.gpus,
-                Batching.of(request, batch_dependent=model.batch_dependent, called_singly=model.is_called_singly),
+                BatchingSpace.of(request, batch_dependent=model.batch_dependent, called_singly=model.is_called_singly),
             )
             progress.stage("timing calls", before_search(clock))
             survey = Survey.of(space.grid)

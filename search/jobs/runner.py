@@ -23,7 +23,7 @@ from servefit.search.optimizer.guide import OnItsOwn
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.queueing.endpoint import SURVEY_S, costs_for, usual_costs
-from servefit.search.request.space import Batching, Space
+from servefit.search.request.space import BatchingSpace, Space
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.header import JobState
 from servefit.search.storage.steps import BESIDE, TESTS, endpoint_costs_of
@@ -107,7 +107,7 @@ class JobRunner:
             knobs,
             self.request.environment,
             self.header.host.gpus,
-            Batching.of(
+            BatchingSpace.of(
                 self.request,
                 batch_dependent=self.header.model.batch_dependent,
                 called_singly=self.header.model.is_called_singly,

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptBeside:
-    """What it takes to measure the file beside the script of ``log``'s job. A pickle is opened with ``trust_pickle``,
-    which is not kept: a job that was taken up again does not open one."""
+    """The measurement of the file beside the script of ``log``'s job. A pickle is opened with ``trust_pickle``, which
+    is not kept: a job that was taken up again does not open one."""
 
     log: JobLog
     payload: Payload

@@ -47,7 +47,7 @@ def survey_limit_s(share_s: float, *, before_test_s: float, usual_s: float) -> f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class StepTask:
     """A step of ``kind``; where time cuts it short it is ``called`` so. It may take ``limit_s``, and leaves ``kept_s``
     of the job's time. So many ``instances`` share the rate, as few as keep the limits if not told. ``nth_round`` is the
     round of finalists that it belongs to, if any. It is made of ``runs`` tests, each by fresh processes. A PASS of it
@@ -65,9 +65,9 @@ class Task:
     kept_s: float = 0.0
 
 
-def screening(request: JobRequest, *, limit_s: float, kept_s: float) -> Task:
+def screening(request: JobRequest, *, limit_s: float, kept_s: float) -> StepTask:
     """Return the task of a test of the search, which leaves ``kept_s`` of the job's time."""
-    return Task(
+    return StepTask(
         kind="load_test",
         called="the last test",
         request=request,
@@ -77,11 +77,11 @@ def screening(request: JobRequest, *, limit_s: float, kept_s: float) -> Task:
     )
 
 
-def turn(request: JobRequest, nth_round: int, instances: int, *, kept_s: float) -> Task:
+def turn(request: JobRequest, nth_round: int, instances: int, *, kept_s: float) -> StepTask:
     """Return the task of a finalist in a round: how much they answer, and, where what the job is about depends on it,
     at their share of the rate. It leaves ``kept_s`` of the job's time."""
     rate_per_s = request.sla.rate_per_s if objective_of(request).needs_rate else None
-    return Task(
+    return StepTask(
         kind="confirmation",
         called="the comparison of the best in turns",
         request=replace(request, sla=Sla(rate_per_s=rate_per_s)),
@@ -92,10 +92,10 @@ def turn(request: JobRequest, nth_round: int, instances: int, *, kept_s: float) 
     )
 
 
-def confirmation(request: JobRequest, durations: Durations, *, runs: int, kept_s: float) -> Task:
+def confirmation(request: JobRequest, durations: Durations, *, runs: int, kept_s: float) -> StepTask:
     """Return the task of measuring the winner again, in so many ``runs``, each of ``durations``, which leaves
     ``kept_s`` of the job's time."""
-    return Task(
+    return StepTask(
         kind="confirmation",
         called="the second measurement of the winner",
         request=request,
@@ -106,7 +106,7 @@ def confirmation(request: JobRequest, durations: Durations, *, runs: int, kept_s
     )
 
 
-def at_rate(task: Task, rate_per_s: float) -> Task:
+def at_rate(task: StepTask, rate_per_s: float) -> StepTask:
     """Return ``task`` at ``rate_per_s`` on each instance, of as many as carry the rate of its request together."""
     asked_per_s = task.request.sla.rate_per_s
     instances = 1 if asked_per_s is None else max(1, ceil(asked_per_s / rate_per_s * (1 - _ROUNDING)))
@@ -114,9 +114,9 @@ def at_rate(task: Task, rate_per_s: float) -> Task:
     return replace(task, request=replace(task.request, sla=sla), instances=instances)
 
 
-def spot_check(request: JobRequest, rate_per_s: float) -> Task:
+def spot_check(request: JobRequest, rate_per_s: float) -> StepTask:
     """Return the task of seeing whether a host does at ``rate_per_s`` what one like it did."""
-    task = Task(
+    task = StepTask(
         kind="spot_check",
         called="a spot check",
         request=request,
@@ -126,10 +126,10 @@ def spot_check(request: JobRequest, rate_per_s: float) -> Task:
     return at_rate(task, rate_per_s)
 
 
-def beside(request: JobRequest) -> Task:
+def beside(request: JobRequest) -> StepTask:
     """Return the task of measuring the winner in the other deployment."""
     if request.deployment == "library":
-        return Task(kind="endpoint", called="the measurement over HTTP", request=request, durations=DURATIONS)
-    return Task(
+        return StepTask(kind="endpoint", called="the measurement over HTTP", request=request, durations=DURATIONS)
+    return StepTask(
         kind="model_alone", called="the measurement of the model alone", request=request, durations=DURATIONS_ALONE
     )

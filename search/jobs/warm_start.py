@@ -18,7 +18,7 @@ from servefit.backends.secret import is_hidden
 from servefit.errors import SpecError, StorageError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.optimizer.call_timing import rate_in_process
-from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED
+from servefit.search.optimizer.endpoint_survey import MAX_JOINED
 from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
@@ -83,7 +83,7 @@ def results_of_earlier_jobs(
         # The newest come first, and count.
         found.service_times = {**times, **found.service_times}
         if not found.costs:
-            found.costs = _costs(usable_steps, min(LARGEST_JOINED, largest))
+            found.costs = _costs(usable_steps, min(MAX_JOINED, largest))
         same_deployment = past.request.deployment == header.request.deployment
         if past.request.phases is None and header.request.phases is None and same_deployment:
             found.trials.extend(

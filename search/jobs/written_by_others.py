@@ -1,4 +1,4 @@
-"""What a job that others may have written can have run on this machine: what its user has agreed to, and no more.
+"""Limits on jobs that others may have written: this machine runs what its user has agreed to, and no more.
 
 Who can write to a shared database writes all that is in it: the request of a job, the steps that it is resumed from,
 and the recommendations that are served and exported.

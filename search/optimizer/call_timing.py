@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.errors import TimedOut
-from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
@@ -34,7 +34,7 @@ _MIN_CALLS = 5
 """Calls of a size at least, however long they are. Chosen, not measured."""
 
 TIMING_A_SIZE_S = 2 * _DURATION_S
-"""What timing calls of one size takes, with its warm-up."""
+"""The time that it takes to time calls of one size, with its warm-up."""
 
 IN_TRAFFIC_S = 0.3
 """So long, calls are timed as requests come by themselves. Chosen: a p95 of 500 a second."""
@@ -73,7 +73,9 @@ def time_service(
     for size in sizes:
         if _projected_ns(batches, size) > longest_ns:
             break
-        order = TimeCalls(requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=_MIN_CALLS)
+        order = WorkerTimeCalls(
+            requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=_MIN_CALLS
+        )
         try:
             recorded = workers.time_calls(order)
         except TimedOut:

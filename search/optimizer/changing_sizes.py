@@ -1,5 +1,5 @@
-"""How many times longer calls take among calls of other sizes than among their like, from what an open loop of one
-worker recorded that joined what was waiting."""
+"""Slowdown of calls among calls of other sizes, compared to calls among their like, from an open loop of one worker
+that joined what was waiting."""
 
 from __future__ import annotations
 

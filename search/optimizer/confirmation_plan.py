@@ -1,4 +1,5 @@
-"""How the winner is measured again: in how many runs of fresh processes, and how long each, in the time that is left.
+"""The plan of measuring the winner again: the number of runs of fresh processes, and their durations, in the time that
+is left.
 
 Several runs show how much such runs differ, which no single one does. Where there is no time for as many as an interval
 takes, one run has all of the time.

@@ -49,7 +49,7 @@ _FEW_JOINED = 4
 """Requests a call of the endpoint that joins a few: their rows are copied together, which single ones are spared.
 Chosen, not measured."""
 
-LARGEST_JOINED = 64
+MAX_JOINED = 64
 """Requests a call of the endpoint that joins many, unless the job allows fewer: what a call costs by itself has become
 small by then. Chosen, not measured."""
 
@@ -83,7 +83,7 @@ def survey_endpoint(
     Raises:
         MeasurementError: an endpoint does not start, or nothing is answered.
     """
-    joined = min(LARGEST_JOINED, max_batch)
+    joined = min(MAX_JOINED, max_batch)
     problems: list[Problem] = []
     with start(_serving(subject, 1)) as driver:
         single_per_s, client_ns = _capacity(driver, problems)

@@ -1,5 +1,5 @@
-"""What to test in place of a promising configuration, where latencies decide: what the ranking would prefer to it after
-a test of each, or after rounds of both, if their latencies differ by no more than luck may do, as is expected.
+"""Configurations to test in place of a promising one, where latencies decide: those that the ranking would prefer to it
+after a test of each, or after rounds of both, if their latencies differ by no more than luck may do, as is expected.
 
 Joining requests, and more threads or workers, have to be shown to gain something, and of what is as simple that which
 answers more is preferred. So these are tested first.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
-    from servefit.search.optimizer.gaussian_process import Estimate
+    from servefit.search.optimizer.gaussian_process import LognormalEstimate
     from servefit.search.results.objectives.score import Score
 
 FIRST_IMPROVEMENT, CHEAPER_IMPROVEMENT = 1e6, 1e3
@@ -21,7 +21,7 @@ FIRST_IMPROVEMENT, CHEAPER_IMPROVEMENT = 1e6, 1e3
 each only has to be larger than any improvement of a figure, which is below 1, times any probability worth a test."""
 
 LIKELY = 0.5
-"""What keeps its limits with a higher probability is taken to keep them: it is more likely than not."""
+"""A configuration with a higher probability of keeping its limits is taken to keep them: it is more likely than not."""
 
 _MAX_SDS = 30.0
 """Nothing is expected of what is further behind the best, in standard deviations: by the normal distribution the chance
@@ -40,7 +40,7 @@ class ExpectedScore:
     configuration: Configuration
     score: Score
     sd: float
-    excess: Estimate | None = None
+    excess: LognormalEstimate | None = None
     per_hour: float = 0.0
     min_per_hour: float = 0.0
 

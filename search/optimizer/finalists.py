@@ -43,9 +43,9 @@ _DRAWS = 2000
 """By which probabilities err by 0.5 % at the least chance."""
 
 MAX_ROUNDS = 10
-"""What so many rounds have not told apart is taken for equal. Chosen, not measured."""
+"""Finalists that so many rounds have not told apart are taken for equal. Chosen, not measured."""
 
-_LEAST = 1e-300
+_MIN_FIGURE = 1e-300
 """Objectives may have figures of zero, which have no logarithm."""
 
 
@@ -90,8 +90,8 @@ def finalists(
         comparable = not objective.priced or cheapest(space, measured.configuration) == _price(measured.profile)
         found = expected(measured.configuration) if comparable else None
         if found is not None and isfinite(found.score.figure):
-            return log(max(found.score.figure, _LEAST)), found.sd
-        return log(max(score.figure, _LEAST)), noise
+            return log(max(found.score.figure, _MIN_FIGURE)), found.sd
+        return log(max(score.figure, _MIN_FIGURE)), noise
 
     chances = _chances([estimate(each) for each in one_of_each])
     by_chance = sorted(
@@ -111,7 +111,7 @@ def finalists(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
-    """What was measured of a configuration, with its score on the ``profile`` where it ranks best."""
+    """The tests of a configuration, pooled, with its score on the ``profile`` where it ranks best."""
 
     pooled: PooledTrials
     score: Score

@@ -50,7 +50,7 @@ _MIN_VARIANCE = 1e-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class LognormalEstimate:
     """A positive quantity: the mean of its logarithm and the standard deviation of that."""
 
     log_mean: float
@@ -64,7 +64,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """How far the predictions of ``configuration`` were off where it was measured: the logarithms of measured over
+    """The errors of the predictions of ``configuration`` where it was measured: the logarithms of measured over
     predicted, None where there was nothing to compare."""
 
     configuration: Configuration
@@ -128,11 +128,11 @@ class CorrectedPredictions:
         self._places.append(place)
         self._solved = self._learnt_scale = None
 
-    def estimates(self, configurations: Sequence[Configuration]) -> list[Estimate | None]:
+    def estimates(self, configurations: Sequence[Configuration]) -> list[LognormalEstimate | None]:
         """Return the estimate for each of ``configurations``, None where there is no prediction."""
         predictions = map(self._predict, configurations)
         known = [(nth, prediction) for nth, prediction in enumerate(predictions) if prediction is not None]
-        estimates: list[Estimate | None] = [None] * len(configurations)
+        estimates: list[LognormalEstimate | None] = [None] * len(configurations)
         if not known:
             return estimates
         asked = [configurations[nth] for nth, _ in known]
@@ -144,7 +144,7 @@ class CorrectedPredictions:
             mean = shared @ weights
             variance = np.maximum(own - np.einsum("ij,jk,ik->i", shared, inverse, shared), _MIN_VARIANCE)
         for (nth, prediction), error, spread in zip(known, mean.tolist(), variance.tolist(), strict=True):
-            estimates[nth] = Estimate(log_mean=log(prediction[0]) + error, sd=spread**0.5)
+            estimates[nth] = LognormalEstimate(log_mean=log(prediction[0]) + error, sd=spread**0.5)
         return estimates
 
     def _solve(self) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""How much longer requests take that meet an idle worker, by how long it was idle, from what open loops of one worker
+"""Extra time of requests that meet an idle worker, by how long it was idle, from what open loops of one worker
 recorded: of an endpoint beside what a busy one takes, and of a model alone beside calls that follow each other."""
 
 from __future__ import annotations

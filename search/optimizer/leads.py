@@ -1,4 +1,5 @@
-"""How likely a finalist is to be better than the one that leads the rounds, and when no more rounds are worth it.
+"""The probability that a finalist is better than the one that leads the rounds, and the end of the rounds once no more
+are worth it.
 
 The ratio of two configurations in a round, both measured one after the other, is taken for lognormal. What is known of
 their true ratio after some rounds is a Student distribution around the mean of the logarithms [normal model with
@@ -41,7 +42,7 @@ FAR_BEHIND = 4.0
 measurements of one p95 differed by more than twice (benchmarks/claims/endpoint_prediction.py, again)."""
 
 CAPACITY_SD, LATENCY_SD = 0.04, 0.16
-"""How far the ratios of capacities, and of p95, of two configurations differ from round to round (of logarithms). The
+"""The spread of the ratios of capacities, and of p95, of two configurations from round to round (of logarithms). The
 former is chosen; by the latter one pair in ten of measurements of one p95 differs by 26 %, as it did on a quiet machine
 (docs/adr/0010-what-is-deployed.md)."""
 

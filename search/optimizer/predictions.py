@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import ExpectedScore
-from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedPredictions, Estimate, Lesson
+from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedPredictions, Lesson, LognormalEstimate
 from servefit.search.queueing.endpoint import queue_of
 from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
-from servefit.search.results.objectives.contract import Prediction as Expected
+from servefit.search.results.objectives.contract import Prediction
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import score_of_figure
 from servefit.search.results.pooled_trials import latency_ms
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.service_time_survey import Survey
     from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.prediction import Prediction
+    from servefit.search.queueing.prediction import QueuePrediction
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.objectives.contract import Context
@@ -48,7 +48,7 @@ _COUNTED = 0.85
 """Of the requests that are simulated, no fewer than this part counts: the first tenth, while the queue fills up, does
 not, and the rest is a margin."""
 
-_NEVER = Estimate(log_mean=inf, sd=1.0)
+_NEVER = LognormalEstimate(log_mean=inf, sd=1.0)
 """The excess of what cannot keep its limits: its probability of keeping them is zero."""
 
 
@@ -66,7 +66,7 @@ class Surrogate:
         self._latencies: dict[tuple[Configuration, int | None], dict[str, tuple[float, bool]] | None] = {}
         self._min_ms: dict[Configuration, float] = {}
         self._instances: dict[Configuration, int] = {}
-        self._roomiest: dict[tuple[Configuration, float], Prediction] = {}
+        self._roomiest: dict[tuple[Configuration, float], QueuePrediction] = {}
         self._largest_batch = max((configuration.max_batch for configuration in space.grid), default=1)
         limited = {threshold.percentile: min(threshold.rank, _MAX_RANK) for threshold in request.sla.thresholds}
         self._ranks = {"p95": 95.0} | limited
@@ -149,7 +149,7 @@ class Surrogate:
             if expected is not None:
                 quantity.learn(configuration, expected.value)
 
-    def capacities(self, configurations: Sequence[Configuration]) -> list[Estimate | None]:
+    def capacities(self, configurations: Sequence[Configuration]) -> list[LognormalEstimate | None]:
         """Return the requests a second that each is expected to answer at most."""
         return self._capacity.estimates(configurations)
 
@@ -209,7 +209,12 @@ class Surrogate:
         return self._objective.needs_latency or bool(self._request.sla.thresholds)
 
     def _expected_score(
-        self, configuration: Configuration, capacity: Estimate, latency_ms: float, sd: float, excess: Estimate | None
+        self,
+        configuration: Configuration,
+        capacity: LognormalEstimate,
+        latency_ms: float,
+        sd: float,
+        excess: LognormalEstimate | None,
     ) -> ExpectedScore | None:
         """Return the expected score, None where the objective can tell nothing of it."""
         context = self._contexts[configuration]
@@ -230,16 +235,21 @@ class Surrogate:
         )
 
     def _figure(
-        self, configuration: Configuration, capacity: Estimate, latency_ms: float, instances: int, context: Context
+        self,
+        configuration: Configuration,
+        capacity: LognormalEstimate,
+        latency_ms: float,
+        instances: int,
+        context: Context,
     ) -> float | None:
         """Return the figure of the objective that is expected of ``configuration``, None where it cannot be
         predicted."""
-        expected = Expected(
+        expected = Prediction(
             configuration=configuration, capacity_per_s=capacity.value, p95_ms=latency_ms, instances=max(1, instances)
         )
         return self._objective.predicted(expected, context)
 
-    def _instances_for_capacity(self, capacity: Estimate) -> float:
+    def _instances_for_capacity(self, capacity: LognormalEstimate) -> float:
         """Return the instances that capacity demands, were they divisible."""
         rate_per_s = self._request.sla.rate_per_s
         return 0.0 if rate_per_s is None else rate_per_s / (capacity.value * PLANNED_UTILISATION)
@@ -254,7 +264,7 @@ class Surrogate:
         will_do = capacity is None or looked_at == instances_for(rate_per_s, capacity[0])
         return 1 if will_do else looked_at
 
-    def _excess(self, configuration: Configuration, latency: Estimate) -> Estimate | None:
+    def _excess(self, configuration: Configuration, latency: LognormalEstimate) -> LognormalEstimate | None:
         """Return latency as a multiple of its limit, of the one that is exceeded most; None where there are none. The
         error of p95 is taken for that of other percentiles."""
         thresholds, predicted = self._request.sla.thresholds, self._latency_figures(configuration)
@@ -265,7 +275,7 @@ class Surrogate:
         worst = max(predicted[threshold.percentile][0] / threshold.limit_ms for threshold in thresholds)
         if not isfinite(worst):
             return _NEVER
-        return Estimate(log_mean=log(worst) + latency.log_mean - log(predicted["p95"][0]), sd=latency.sd)
+        return LognormalEstimate(log_mean=log(worst) + latency.log_mean - log(predicted["p95"][0]), sd=latency.sd)
 
     def _predicted_capacity(self, configuration: Configuration) -> tuple[float, bool] | None:
         """Return the simulated requests a second, and whether they rest on a guess; None without service times, and of
@@ -319,7 +329,7 @@ class Surrogate:
             self._latencies[key] = None if found is None else self._by_name(*found)
         return self._latencies[key]
 
-    def _by_name(self, prediction: Prediction, guessed: bool) -> dict[str, tuple[float, bool]]:
+    def _by_name(self, prediction: QueuePrediction, guessed: bool) -> dict[str, tuple[float, bool]]:
         """Return the percentiles of ``prediction`` in ms, by the names in the request."""
         figures = {}
         for name, rank in self._ranks.items():
@@ -327,7 +337,9 @@ class Surrogate:
             figures[name] = (inf if value is None or prediction.saturated else value, guessed)
         return figures
 
-    def _prediction(self, configuration: Configuration, rate_per_s: float | None) -> tuple[Prediction, bool] | None:
+    def _prediction(
+        self, configuration: Configuration, rate_per_s: float | None
+    ) -> tuple[QueuePrediction, bool] | None:
         """Simulate ``configuration`` at a rate, or in a closed loop, and return what came out, and whether it rests on
         a guess; None without service times."""
         known = self._survey.service_times(configuration)
@@ -348,7 +360,9 @@ class Surrogate:
         found = self._at_rate(configuration, service, rate_per_s)
         return found, not timed
 
-    def _at_rate(self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None) -> Prediction:
+    def _at_rate(
+        self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None
+    ) -> QueuePrediction:
         """Simulate ``configuration`` at a rate, unless a simulation of larger batches has shown that no call would join
         more requests than it may."""
         roomiest = replace(configuration, max_batch=self._largest_batch)
@@ -365,7 +379,9 @@ class Surrogate:
         capacity_per_s = self._simulated(configuration, service, None).capacity_per_s
         return replace(found, capacity_per_s=capacity_per_s)
 
-    def _simulated(self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None) -> Prediction:
+    def _simulated(
+        self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None
+    ) -> QueuePrediction:
         ranks = tuple(self._ranks.values())
         return predict(
             service,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 MIN_BETWEEN_S = 2.0
 MAX_COUNTED = 10
-"""What is ended after a time says so every two seconds, or ten times if that is less often: a line in a log should say
-something new. Chosen, not measured."""
+"""A stage that ends after a time says so every two seconds, or ten times if that is less often: a line in a log should
+say something new. Chosen, not measured."""
 
 
 @shown()

@@ -19,7 +19,7 @@ from servefit.search.optimizer.confirmation_plan import (
 from servefit.search.optimizer.importance import importance, naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
-from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING_RUNS, LONGEST_TURN_S, turn_durations
+from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING_RUNS, MAX_TURN_S, turn_durations
 from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
@@ -59,7 +59,7 @@ FAR_BELOW = 0.5
 
 TYPICAL_TEST_S = 2.0
 TYPICAL_ROUND_TEST_S = 1.2
-"""What a test takes with its fresh processes, one in a round without its load at a rate, before anything is known of
+"""The time of a test with its fresh processes, one in a round without its load at a rate, before anything is known of
 it: a guess, which the first tests replace."""
 
 
@@ -185,7 +185,7 @@ class SearchState:
     def takes_turns(self) -> bool:
         """Return whether the best are to be compared in turns: at a low rate a turn would take too long."""
         enough = self.clock.test_limit >= MIN_TESTS_FOR_ROUNDS
-        return enough and self.request.phases is None and turn_durations(self.request).at_rate_s <= LONGEST_TURN_S
+        return enough and self.request.phases is None and turn_durations(self.request).at_rate_s <= MAX_TURN_S
 
     def confirmation_plan(
         self, left_s: float, winner: Configuration | None, *, in_one: bool = False, rate_per_s: float | None = None

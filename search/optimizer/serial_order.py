@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.serial_order import SerialOrder
     from servefit.profiler.record.types import Run
 
-_LEAST = 1000
+_MIN_CALLS = 1000
 """Calls that an order is of at least. Of fewer, which a simulation goes round more than four times, what came together
 by chance comes again and again: with orders of 100 a p95 at 0.8 of capacity is 12 % too low, and scatters twice as
 much."""
@@ -30,7 +30,7 @@ def order_of_calls(run: Run) -> SerialOrder:
     """
     served = served_requests(counted(run))
     calls = RecordedCalls.of([served])
-    if len(calls) < _LEAST:
+    if len(calls) < _MIN_CALLS:
         return ()
     firsts = np.cumsum(served.batches) - served.batches
     idle_ns = served.scheduled_ns[firsts][1:] - np.maximum.accumulate(served.ended_ns[firsts])[:-1]

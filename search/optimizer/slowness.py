@@ -1,4 +1,4 @@
-"""How many times longer than on an idle machine this process takes to compute, as it was seen of late.
+"""Slowdown of this process's own computing, compared to an idle machine, as it was seen of late.
 
 A thread that computes uses CPU time for as long as it has a CPU. What passes beyond that it waited, for a CPU that
 others had or for a disk: that much longer it will take for what it still has to do.
@@ -19,8 +19,8 @@ not measured."""
 
 
 class Slowness:
-    """What was seen of how long computing takes. ``times`` is known from the start where something was seen before.
-    ``now`` gives seconds that only ever advance, ``cpu`` the CPU seconds of the thread that computes."""
+    """The recent slowdown of computing. ``times`` is known from the start where something was seen before. ``now``
+    gives seconds that only ever advance, ``cpu`` the CPU seconds of the thread that computes."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Slowness:
 
     @property
     def times(self) -> float:
-        """How many times longer it takes, 1 on an idle machine."""
+        """The factor by which computing takes longer, 1 on an idle machine."""
         return min(MAX_TIMES, max(1.0, self._passed_s / self._cpu_s))
 
     @contextmanager

@@ -34,7 +34,7 @@ _MAX_TURN_NS = 250_000
 """Calls follow one another for so long before answers are written, as in ``servefit.serving.batching``."""
 
 SURVEY_S = 7.0
-"""What measuring the costs of an endpoint takes on an idle machine, with the start of three endpoints, roughly."""
+"""The time of measuring the costs of an endpoint on an idle machine, with the start of three endpoints, roughly."""
 
 _CLIENT_BUSY = 0.5
 """A process of a load client that is busy for more of the time adds to what it measures. Chosen, not measured."""

@@ -58,7 +58,7 @@ _MIN_TURNS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class QueuePrediction:
     """``latency_ms`` holds percentiles of the response time by name ("p95"), None where there are too few samples.
 
     They are those at the rate that was asked for. ``saturated`` means that it cannot be served: then, and where none
@@ -82,7 +82,7 @@ def predict(
     requests: int = REQUESTS,
     seed: int = 0,
     arrivals: str = "poisson",
-) -> Prediction:
+) -> QueuePrediction:
     """Predict the capacity of a configuration, and ``percentiles`` (0..100, exclusive) of its response time at
     ``rate_per_s``.
 
@@ -98,13 +98,13 @@ def predict(
             runs = _runs(service, discipline, requests=requests, seed=seed, arrivals=arrivals)
             run = runs.at(rate_per_s)
             if not run.saturated:
-                return Prediction(
+                return QueuePrediction(
                     capacity_per_s=capacity_per_s,
                     latency_ms=_percentiles_ms(runs.kept(run), percentiles),
                     saturated=False,
                     largest_call=int(run.batches.max()),
                 )
-    return Prediction(
+    return QueuePrediction(
         capacity_per_s=capacity_per_s,
         latency_ms=_all_percentiles_ms(_own_users_ns(service, discipline, discipline.max_batch), percentiles),
         saturated=rate_per_s is not None,
@@ -118,7 +118,7 @@ def predict_users(
     users: int,
     percentiles: Sequence[float],
     seed: int = 0,
-) -> Prediction:
+) -> QueuePrediction:
     """Predict the throughput of a closed loop of ``users`` users, who may be too few to fill the batches, or so many
     that they queue; and ``percentiles`` (0..100, exclusive) of its response time.
 
@@ -135,7 +135,7 @@ def predict_users(
         response_ns = _own_users_ns(service, discipline, users // workers)
     else:
         response_ns = _users_ns(service, discipline, users, np.random.default_rng(seed))
-    return Prediction(
+    return QueuePrediction(
         capacity_per_s=users / float(np.mean(response_ns)) * NS_PER_S,
         latency_ms=_all_percentiles_ms(response_ns, percentiles),
         saturated=False,

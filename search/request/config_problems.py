@@ -43,7 +43,7 @@ _FORMS = {
     "batch_delay": "500us or 1ms",
     "input": "zeros, a number, or float32[rows,3]",
 }
-"""What a text looks like that both the schema and the parser of its option take."""
+"""Examples of texts that both the schema and the parser of their option take."""
 
 _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "percentile": lambda path, text: percentile_name(text, field=path),
@@ -65,7 +65,7 @@ _CHOICES: dict[str, Callable[[], Sequence[str]]] = {
     "deploy": lambda: get_args(Deployed),
 }
 _TYPES = {**{kind.__name__: words for kind, words in WORDS.items()}, "array": "a list", "object": "a mapping"}
-"""What errors call the types of msgspec's messages."""
+"""The words of errors for the types of msgspec's messages."""
 _PLACE = re.compile(r" - at (`key` in )?`\$[^`]*`$")
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<nth>[0-9]+)\]|\[\.\.\.\]")
 _LIMITS_WITHOUT_PERCENTILE = re.compile(r"sla(\[[0-9]+\])?")

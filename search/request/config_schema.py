@@ -19,7 +19,7 @@ from servefit.option_panels import MACHINE, OUTPUT, SEARCH, TRAFFIC
 from servefit.profiler.arrivals.registry import TYPED
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.instance_profile import CLOUDS
-from servefit.profiler.record.traffic import ClosedLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 from servefit.quantities import parse_duration_ms, parse_duration_s, parse_rate_per_min, parse_rate_per_s
 from servefit.search.request.goals import OBJECTIVES, parse_goal
 from servefit.search.request.job_request import (
@@ -111,7 +111,7 @@ NO_OPTIONS = frozenset({"$schema", "model", "payload", "content_type", "accept",
 
 
 class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to find a deployment for. Every key is an option of servefit recommend, and one given there wins."""
+    """The job to find a deployment for. Every key is an option of servefit recommend, and one given there wins."""
 
     schema: Annotated[_Text | UnsetType, Meta(description="For editors: where this schema is.")] = msgspec.field(
         name="$schema", default=UNSET
@@ -416,7 +416,7 @@ def closed_loop(phases: list[PhaseConfig] | UnsetType, stairs: StairsConfig | Un
     for nth, phase in enumerate(phases):
         with _within(f"phase[{nth}]"):
             found.append(
-                Phase(
+                TrafficPhase(
                     initial_users=phase.users,
                     spawn_per_minute=parse_rate_per_min("spawn", str(phase.spawn)),
                     duration_s=parse_duration_s("duration", phase.duration),

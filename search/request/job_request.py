@@ -37,8 +37,8 @@ FlatInvocations: TypeAlias = Literal["Stop", "Continue"]
 [SageMaker IR]."""
 
 Deployed: TypeAlias = Literal["endpoint", "library"]
-"""What is deployed: the endpoint of ``servefit serve``, which is asked over HTTP, or the model as a library, which an
-application calls in its own processes."""
+"""The form of a deployment: the endpoint of ``servefit serve``, which is asked over HTTP, or the model as a library,
+which an application calls in its own processes."""
 
 SpelledFlatInvocations: TypeAlias = Literal["stop", "continue"]
 """The same, as people spell it."""
@@ -284,7 +284,8 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
     @property
     def deployment(self) -> Deployed:
-        """What is deployed; where nobody says, the endpoint, or the library where nothing may be measured over HTTP."""
+        """The kind of deployment; where nobody says, the endpoint, or the library where nothing may be measured over
+        HTTP."""
         if self.deploy is None:
             return "endpoint" if self.over_http else "library"
         return self.deploy

@@ -17,7 +17,7 @@ from servefit.quantities import given_text, parse_duration_ms
 from servefit.showing import shown
 from servefit.stored import Stored
 
-MOST_PER_S = 1e12
+MAX_RATE_PER_S = 1e12
 """More is a slip of the pen."""
 
 
@@ -50,8 +50,8 @@ class Sla(Stored, frozen=True, kw_only=True):
                 )
         if self.rate_per_s is not None:
             check_above_zero("rate", self.rate_per_s)
-            if self.rate_per_s > MOST_PER_S:
-                raise SpecError("rate", self.rate_per_s, f"is more than {MOST_PER_S:.0e} requests a second")
+            if self.rate_per_s > MAX_RATE_PER_S:
+                raise SpecError("rate", self.rate_per_s, f"is more than {MAX_RATE_PER_S:.0e} requests a second")
 
     @property
     def asks_nothing(self) -> bool:

@@ -43,7 +43,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batching:
+class BatchingSpace:
     """The ways in which requests may be joined: every size with every delay, but single requests wait for nobody."""
 
     sizes: tuple[int, ...] = BATCH_SIZES
@@ -84,11 +84,11 @@ class Space:
         choices: Sequence[Choice],
         ranges: Sequence[EnvironmentRange],
         gpus: Sequence[Gpu],
-        batching: Batching | None = None,
+        batching: BatchingSpace | None = None,
     ) -> Self:
         """Write the space out. A profile takes part with every choice made for its size, those on a GPU only where
         one of the host's ``gpus`` is of its model."""
-        batching = batching or Batching()
+        batching = batching or BatchingSpace()
         members: list[tuple[InstanceProfile, frozenset[Configuration]]] = []
         grid: dict[Configuration, None] = {}
         for profile in profiles:
@@ -121,7 +121,7 @@ class Space:
 
 
 def configurations(
-    choice: Choice, ranges: Sequence[EnvironmentRange], gpu: int | None, batching: Batching
+    choice: Choice, ranges: Sequence[EnvironmentRange], gpu: int | None, batching: BatchingSpace
 ) -> Iterator[Configuration]:
     """Iterate over every configuration of one artifact in one envelope. ``ranges`` replace servefit's own for what they
     name; ``gpu`` is the one that an artifact for a GPU runs on."""

@@ -32,7 +32,7 @@ MIN_VALID = MIN_VALUES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class ConfirmationTest:
     """One test of a confirmation: the trial, and what it recorded."""
 
     trial: Trial
@@ -56,7 +56,7 @@ class Part:
 
 
 def confirmed_trial(
-    parts: Sequence[Part],
+    parts: Sequence[ConfirmationTest],
     request: JobRequest,
     *,
     chances: int = 1,

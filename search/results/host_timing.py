@@ -71,7 +71,7 @@ class CallsTime(Stored, frozen=True, kw_only=True):
 
 @shown("arithmetic", "memory", "calls")
 class HostTiming(Stored, frozen=True, kw_only=True):
-    """What a host took for the fixed work of ``calibration``, and for calls of a model by one worker of one thread.
+    """The times of a host for the fixed work of ``calibration``, and for calls of a model by one worker of one thread.
 
     ``arithmetic`` is a pass of numbers in a core, ``memory`` one of copying more than its own caches hold. ``calls``,
     by ascending numbers of requests, are of ``subject``, which names the model and the backend; where no model was

@@ -14,9 +14,9 @@ from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
 from servefit.profiler.record.traffic import OpenLoop
-from servefit.search.results.confirmed_trial import Part, confirmed_trial
+from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
 from servefit.search.results.instances import instance_counts
-from servefit.search.results.measure_trial import Attempt, best_plateau, percentiles_of, trial_of
+from servefit.search.results.measure_trial import JudgedLoop, best_plateau, percentiles_of, trial_of
 from servefit.search.results.verdict import judge
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ def judged_again(
     """Return the trial that the runs of ``measurement`` make, as ``run_test`` and ``confirmed_trial`` would; the
     arguments by name are theirs. ``chosen`` is the number of instances that it was judged for. ``measurement`` has one
     run or more, and the first is a closed loop."""
-    parts: list[Part] = []
+    parts: list[ConfirmationTest] = []
     for runs in tests_in(measurement.runs):
         given = chosen if parts else instances
         part = replace(measurement, runs=tuple(runs))
         trial = _trial(part, request, chosen, instances=given, nth_round=nth_round, chances=chances)
-        parts.append(Part(trial=trial, measurement=part))
+        parts.append(ConfirmationTest(trial=trial, measurement=part))
     return confirmed_trial(parts, request, chances=chances, instances=instances)
 
 
@@ -92,14 +92,14 @@ def _trial(
 
 def _attempt(
     run: Run, measurement: Measurement, request: JobRequest, capacity: Summary, instances: int, chances: int
-) -> Attempt:
+) -> JudgedLoop:
     thresholds, workers = request.sla.thresholds, measurement.configuration.workers
     evidence = evidence_of_runs([run], thresholds, workers=workers, chances=chances)
     if run.stopped == "verdict" and not run.left_out_ns:
         # A limit was surely broken by then, which more requests do not make untrue.
         evidence = tuple(replace(each, verdict="FAIL") for each in evidence)
     summary = summarize(run, percentiles=percentiles_of(request))
-    return Attempt(
+    return JudgedLoop(
         instances=instances,
         asked_per_s=(request.sla.rate_per_s or 0.0) / instances,
         run=run,

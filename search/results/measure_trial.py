@@ -53,8 +53,8 @@ MAX_BETWEEN_S = 0.7
 off is lost. Chosen, not measured."""
 
 _NEAR = 0.5
-"""What is undecided below this part of its limit lacks requests; more instances would have fewer still. Chosen, not
-measured."""
+"""A run that is undecided below this part of its limit lacks requests; more instances would have fewer still. Chosen,
+not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ _PER_TURN = 1.5
 """Times the requests that a p95 takes, which turns at a rate are compared by: a turn has as many or more. Chosen, not
 measured."""
 
-LONGEST_TURN_S = 4.0
+MAX_TURN_S = 4.0
 """A job of the usual time has no room for rounds of longer turns. Chosen, not measured."""
 
 CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_max_s=30.0)
@@ -160,7 +160,7 @@ def trial_of(
     request: JobRequest,
     capacity: Summary,
     problems: tuple[Problem, ...],
-    attempts: Sequence[Attempt],
+    attempts: Sequence[JudgedLoop],
     *,
     nth_round: int | None = None,
     chances: int = 1,
@@ -240,7 +240,7 @@ def percentiles_of(request: JobRequest) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class JudgedLoop:
     """An open loop, ``run``, at the share of the rate that so many instances leave for one; ``problems`` are what is
     wrong with it."""
 
@@ -260,14 +260,14 @@ def _try_instances(
     seed: int,
     only: int | None,
     chances: int,
-) -> Sequence[Attempt]:
+) -> Sequence[JudgedLoop]:
     """Run open loops at the rate asked, shared out over more and more instances until the limits hold, or over ``only``
     so many; none where no rate was asked, or where the closed loop answered nothing. Each number of instances that may
     be tried is another chance to pass."""
     rate_per_s = request.sla.rate_per_s
     if rate_per_s is None or not capacity.throughput_per_s:
         return ()
-    attempts: list[Attempt] = []
+    attempts: list[JudgedLoop] = []
     least_s = BETWEEN_S + min(durations.at_rate_s, CONFIRMING.at_rate_s)
     counts = instance_counts(rate_per_s, capacity.throughput_per_s) if only is None else [only]
     for instances in counts:
@@ -284,7 +284,7 @@ def _try_instances(
             request.sla, capacity=capacity, at_rate=summary, evidence=decision.evidence, instances=instances
         )
         attempts.append(
-            Attempt(
+            JudgedLoop(
                 instances=instances,
                 asked_per_s=rate_per_s / instances,
                 run=decision.run,
@@ -298,7 +298,7 @@ def _try_instances(
     return attempts
 
 
-def _nearness(attempt: Attempt) -> tuple[int, float, int]:
+def _nearness(attempt: JudgedLoop) -> tuple[int, float, int]:
     """Return a key to sort attempts by: those that meet the SLA come first, then those that may, then those that are
     nearest to it; the fewest instances of those."""
     order = ("PASS", "UNDECIDED", "FAIL").index(attempt.judgement.verdict)

@@ -112,7 +112,7 @@ class Capacity:
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """What became of measuring a recommended configuration again, after it had won.
+    """The outcome of measuring a recommended configuration again, after it had won.
 
     ``outcome`` is "confirmed", "predicted" (the figures are, whatever was measured in process), "disturbed" (the
     machine got in the way of that measurement: ``problem`` is how), or "not made": for lack of time or tests, or

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import TrialVerdict
 
 _MIN_VIOLATION = 0.01
-"""What fails exceeds something by this part at least: figures that do not show it would pass it off as met. Chosen, not
-measured."""
+"""A failing figure exceeds its limit by this part at least: figures that do not show it would pass it off as met.
+Chosen, not measured."""
 
 _FAR = 8.0
 """Times the highest percentile that is known, where a limit is kept although no interval is known: three independent

@@ -45,7 +45,7 @@ _EXAMPLES = "write sqlite:////folder/jobs.db or postgresql://user:password@serve
 _HIDDEN = "***"
 
 _FULL = re.compile("too many (clients|connections)|remaining connection slots")
-"""What PostgreSQL says to one connection too many. Its driver has no code for what is said before one is there."""
+"""PostgreSQL's words to one connection too many. Its driver has no code for what is said before one is there."""
 
 _MORE_CONNECTIONS = (
     "raise max_connections in the server's postgresql.conf and restart it, or end what else is connected: an agent of "
@@ -54,7 +54,7 @@ _MORE_CONNECTIONS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class DatabaseAddress:
     """A database. ``shown`` is its URL without secrets, ``secrets`` what a driver's messages must not repeat."""
 
     url: URL
@@ -99,7 +99,7 @@ class Address:
         return SpecError("storage", self.shown, self.scrubbed(problem), remedy=remedy)
 
 
-def own_address() -> Address:
+def own_address() -> DatabaseAddress:
     """Return the address of the file in the state folder. Raises StateError."""
     from sqlalchemy.engine import URL
 
@@ -108,10 +108,10 @@ def own_address() -> Address:
         # Nobody else's to read, as all that servefit keeps for itself
         path.touch(mode=0o600)
     url = URL.create("sqlite", database=str(path))
-    return Address(url=url, shown=str(path), secrets=())
+    return DatabaseAddress(url=url, shown=str(path), secrets=())
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> DatabaseAddress:
     """Parse any URL that SQLAlchemy takes; psycopg is the driver of PostgreSQL where none is named.
 
     Raises SpecError for what is no such URL, for an unknown kind of database, for one whose driver is not installed,
@@ -127,7 +127,7 @@ def parse_address(text: str) -> Address:
         raise SpecError("storage", _HIDDEN, "is not the URL of a database", remedy=_EXAMPLES) from None
     if "@" in (url.host or ""):
         raise SpecError("storage", _HIDDEN, "has an @ too many", remedy="an @ in a password has to be written as %40")
-    address = Address(url=_with_driver(url), shown=_shown(url), secrets=_secrets(url))
+    address = DatabaseAddress(url=_with_driver(url), shown=_shown(url), secrets=_secrets(url))
     backend = address.url.get_backend_name()
     try:
         address.url.get_dialect().import_dbapi()

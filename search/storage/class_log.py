@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class ClassLog:
-    """What ``log`` keeps of the class of the host of that name, its ``representative``: a state and a study of its own,
-    and the steps that were carried out on hosts of the class. Whoever owns the job writes through it, for several
+    """The log of one class of hosts in ``log``, that of the host named ``representative``: a state and a study of its
+    own, and the steps that were carried out on hosts of the class. Whoever owns the job writes through it, for several
     classes from as many threads. Reading and writing raise as those of the log."""
 
     def __init__(self, log: JobLog, representative: str) -> None:

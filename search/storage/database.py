@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy.engine import Connection
 
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 _T = TypeVar("_T")
 
@@ -34,14 +34,14 @@ UNLOCK = "wait until it is done or end it, or keep jobs elsewhere with --storage
 
 _ATTEMPTS = 20
 _PAUSE_S = 0.1
-"""How often the making of tables is tried, since a failure may mean that another process makes them. There are a dozen,
-and every try finds more of them made."""
+"""Between two attempts to make tables, since a failure may mean that another process makes them. There are a dozen, and
+every try finds more of them made."""
 
 
 class Database:
     """An open database. ``storage`` is Optuna's view of it. ``outages`` are waited out from then on."""
 
-    def __init__(self, address: Address, patience_s: float = 0.0) -> None:
+    def __init__(self, address: DatabaseAddress, patience_s: float = 0.0) -> None:
         """Connect, and make the tables where there are none. Raises StorageError."""
         _load_bars()
         self.address = address
@@ -162,13 +162,13 @@ def silent() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _open_storage(address: Address, outages: Outages) -> RDBStorage:
+def _open_storage(address: DatabaseAddress, outages: Outages) -> RDBStorage:
     _make_tables(address)
     with quiet():
         return patient_storage(outages)(_template(address), address.engine_options, heartbeat_interval=HEARTBEAT_S)
 
 
-def _make_tables(address: Address) -> None:
+def _make_tables(address: DatabaseAddress) -> None:
     """Make the tables that are not there. Several processes may do so at once, and one that finds itself overtaken
     tries again."""
     from optuna.exceptions import StorageInternalError
@@ -200,6 +200,6 @@ def _make_tables(address: Address) -> None:
             return
 
 
-def _template(address: Address) -> str:
+def _template(address: DatabaseAddress) -> str:
     """Return the URL as Optuna takes it, which fills in what stands in braces."""
     return address.text.replace("{", "{{").replace("}", "}}")

@@ -44,13 +44,14 @@ class PayloadFacts(Stored, frozen=True, kw_only=True):
 
 
 PlanGoal: TypeAlias = Literal["cost", "watts", "hosts"]
-"""What the plan of a fleet minimizes: what its hosts cost an hour, the watts that they draw, or their number."""
+"""The goal that the plan of a fleet minimizes: what its hosts cost an hour, the watts that they draw, or their
+number."""
 
 
 @shown()
 class PlanRequest(Stored, frozen=True, kw_only=True):
-    """How a fleet is planned: any ``spare`` hosts may be lost, no more than ``most_hosts`` serve, and what is
-    ``least`` is minimized; None leaves it to what is known of the hosts. With ``every_class``, classes that the plan
+    """The request for a plan of a fleet: any ``spare`` hosts may be lost, no more than ``most_hosts`` serve, and what
+    is ``least`` is minimized; None leaves it to what is known of the hosts. With ``every_class``, classes that the plan
     does without are tested and confirmed too, each at the highest rate that it carries. Raises SpecError."""
 
     spare: int = 0

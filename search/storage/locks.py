@@ -20,7 +20,7 @@ from servefit.processes import all_processes
 from servefit.quantities import span_text
 
 LOCKED_S = 30.0
-"""How long a statement waits for others to leave the file. Each is there for milliseconds."""
+"""The time for which a statement waits for others to leave the file. Each is there for milliseconds."""
 
 LOOK_S = 0.5
 """SQLite's own patience, after which somebody is told, or tries again."""

@@ -24,11 +24,11 @@ _REPEATED = (
     *("get_trial", "get_trial_id_from_study_id_trial_number", "_get_trials", "_get_stale_trial_ids"),
     *("set_trial_param", "_set_trial_param", "set_trial_user_attr", "set_trial_system_attr"),
 )
-"""What reads, or says the same a second time. Optuna's cache calls those that begin with an underscore."""
+"""Methods that read, or say the same a second time. Optuna's cache calls those that begin with an underscore."""
 
 
 _LOOKING = ("get_study_id_from_name", "get_study_name_from_id")
-"""What says with a KeyError that there is no such study."""
+"""Methods that say with a KeyError that there is no such study."""
 
 
 class Damaged(Exception):

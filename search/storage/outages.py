@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
     from sqlalchemy.exc import DBAPIError
 
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 PATIENCE_S = 300.0
-"""How long a job waits for its database. Restarting one takes seconds, a failover a minute or two."""
+"""The time for which a job waits for its database. Restarting one takes seconds, a failover a minute or two."""
 
 PAUSE_S = 0.5
 """Between two attempts to connect."""
@@ -31,7 +31,7 @@ _ATTEMPTS = 20
 """So often something is begun again whose connection broke."""
 
 _PREPARED_FOR_ANOTHER = "0A000"
-"""What PostgreSQL says to a statement that it prepared for a table of that name which was dropped since. It is prepared
+"""PostgreSQL's code for a statement that it prepared for a table of that name which was dropped since. It is prepared
 again after that. Whatever else it says this to fails as often as it is tried."""
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Outages:
     Once it was in vain to wait, nobody waits until there was a connection again. Threads wait together.
     """
 
-    def __init__(self, address: Address, patience_s: float) -> None:
+    def __init__(self, address: DatabaseAddress, patience_s: float) -> None:
         self._address = address
         self._patience_s = patience_s
         self._left_s = patience_s

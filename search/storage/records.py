@@ -48,7 +48,7 @@ STUDY_OBJECTIVES = 2
 
 _MAX_DIGITS = 9
 _TIMES = ("began_at", "ended_at", "created_at", "since", "renewed_at")
-_LATEST = 32_503_680_000
+_MAX_TIME_S = 32_503_680_000
 """The year 3000, in seconds since 1970."""
 
 
@@ -170,6 +170,6 @@ def _from_document(document: Any, kind: Any, key: str, left_out: list[str]) -> A
         raise Unreadable(f"{key} is damaged: {error}") from error
     for name in _TIMES:
         seconds = getattr(value, name, None)
-        if seconds is not None and not 0 <= seconds <= _LATEST:
+        if seconds is not None and not 0 <= seconds <= _MAX_TIME_S:
             raise Unreadable(f"{key} is damaged: {name} is {seconds:.3g} seconds since 1970")
     return value

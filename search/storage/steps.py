@@ -28,11 +28,10 @@ StepKind: TypeAlias = Literal[
     "model_alone",
     "spot_check",
 ]
-"""What was done: a backend compiled the model, a script was timed beside the model file that it loads, calls were timed
-alone, requests to an endpoint were timed beside their
-predictions, a configuration was put under load, one was put under load again because it may be the winner, the winner
-was put under load in the other deployment (as an endpoint, or called in process), or on another host of a fleet, to see
-whether it does the same there."""
+"""The work of a step: a backend compiled the model, a script was timed beside the model file that it loads, calls were
+timed alone, requests to an endpoint were timed beside their predictions, a configuration was put under load, one was
+put under load again because it may be the winner, the winner was put under load in the other deployment (as an
+endpoint, or called in process), or on another host of a fleet, to see whether it does the same there."""
 
 TESTS: tuple[StepKind, ...] = ("load_test", "confirmation")
 """The kinds of steps whose trials the search compares: load tests of the deployment that was asked for."""

@@ -32,7 +32,7 @@ _NOW = {
     "mysql": "SELECT unix_timestamp(sysdate(6))",
     "mariadb": "SELECT unix_timestamp(sysdate(6))",
 }
-"""How servers tell the time, and not that when the transaction began."""
+"""Queries for the time of a server, and not for that when the transaction began."""
 
 _MAX_KEY = 64
 """Letters. The longest key is that of a step, which has a quarter of them."""

@@ -18,7 +18,7 @@ import msgspec
 from servefit.errors import SpecError
 
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-"""What errors call the types of plain values."""
+"""The words of errors for the types of plain values."""
 
 
 def check_types(given: Any, *, hidden: Collection[str] = ()) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from servefit.aws.jobs import own_job as module
-from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.aws.jobs.files import JobFiles, JobOutcome
 from servefit.aws.jobs.own_job import OwnJobs
 
 
@@ -74,14 +74,14 @@ def test_a_job_that_has_ended_is_loaded_at_once(loads: Loads, files: JobFiles) -
     write(files)
     jobs: Any = OwnJobs()
     jobs.of(files)
-    files.write_outcome(Outcome(status="COMPLETED"))
+    files.write_outcome(JobOutcome(status="COMPLETED"))
     assert jobs.of(files) == 2
 
 
 def test_no_more_jobs_are_remembered_than_there_is_room_for(
     loads: Loads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_JOBS", 2)
+    monkeypatch.setattr(module, "_MAX_JOBS", 2)
     jobs: Any = OwnJobs()
     folders = [JobFiles(tmp_path / str(number)) for number in range(3)]
     assert [jobs.of(files) for files in (*folders, folders[2], folders[0])] == [1, 2, 3, 3, 4]

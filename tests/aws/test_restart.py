@@ -12,7 +12,7 @@ from tests.aws.conftest import OPTIONS, ROLE, started
 from tests.aws.test_jobs import IMAGE, asked, waited_for
 
 from servefit.aws.endpoints.hosts import KIND as ENDPOINT
-from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.aws.jobs.files import JobFiles, JobOutcome
 from servefit.aws.jobs.queue import KIND as JOB
 from servefit.aws.state.resources import Resources
 from servefit.processes import living
@@ -139,4 +139,4 @@ def test_a_job_that_ended_without_a_server_was_complete_when_it_ended(tmp_path: 
 
 def test_an_outcome_that_does_not_say_when_can_still_be_read(tmp_path: Path) -> None:
     (tmp_path / "outcome.json").write_text('{"status":"FAILED","reason":"it was too slow"}')
-    assert JobFiles(tmp_path).outcome() == Outcome(status="FAILED", reason="it was too slow")
+    assert JobFiles(tmp_path).outcome() == JobOutcome(status="FAILED", reason="it was too slow")

@@ -77,7 +77,7 @@ def test_the_same_content_is_the_same_data(tmp_path: Path) -> None:
 
 
 def test_large_files_and_folders_are_known_by_sizes_and_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_data, "_MOST_READ_BYTES", 3)
+    monkeypatch.setattr(model_data, "_MAX_READ_BYTES", 3)
     versions, file = DataVersions(), tmp_path / "model"
     file.write_text("model")
     alone, within = versions.of(file), versions.of(tmp_path)

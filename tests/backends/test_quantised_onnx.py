@@ -12,7 +12,7 @@ import pytest
 from tests.onnx_models import FLOAT, node, perceptron, save
 
 from servefit.backends import steps
-from servefit.backends.calibration import MOST_TOGETHER
+from servefit.backends.calibration import MAX_ROWS_TOGETHER
 from servefit.backends.capabilities import backend
 from servefit.backends.compilation import load_predictor
 from servefit.backends.model import Model
@@ -88,10 +88,10 @@ def test_no_call_has_more_rows_than_are_judged_together(tmp_path: Path) -> None:
     rows = ROWS[:100].copy()
     rows[0] *= 1000
     together = predictor.predict(rows)
-    for begin in range(0, 100, MOST_TOGETHER):
-        part = slice(begin, begin + MOST_TOGETHER)
+    for begin in range(0, 100, MAX_ROWS_TOGETHER):
+        part = slice(begin, begin + MAX_ROWS_TOGETHER)
         np.testing.assert_array_equal(together[part], predictor.predict(rows[part]))
-    np.testing.assert_allclose(together[MOST_TOGETHER:], reference(model)(rows[MOST_TOGETHER:]), atol=0.1)
+    np.testing.assert_allclose(together[MAX_ROWS_TOGETHER:], reference(model)(rows[MAX_ROWS_TOGETHER:]), atol=0.1)
     predictor.close()
 
 

@@ -13,7 +13,7 @@ from tests.golden.kept import assert_kept, kept, of_each
 
 import servefit as sf
 from servefit.backends.secret import revealed
-from servefit.profiler.record.traffic import ClosedLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 
 if TYPE_CHECKING:
     from tests.golden.conftest import Servefit
@@ -156,8 +156,8 @@ ASKED: dict[str, dict[str, Any]] = {
         "flat_invocations": "Stop",
         "phases": ClosedLoop(
             phases=(
-                Phase(initial_users=1, spawn_per_minute=60.0, duration_s=1.0),
-                Phase(initial_users=2, spawn_per_minute=0.0, duration_s=1.0),
+                TrafficPhase(initial_users=1, spawn_per_minute=60.0, duration_s=1.0),
+                TrafficPhase(initial_users=2, spawn_per_minute=0.0, duration_s=1.0),
             )
         ),
     },

@@ -21,7 +21,7 @@ from servefit.serving.codec_client import CodecClient
 from servefit.serving.counters import Counters
 from servefit.serving.event_log import FailureLog
 from servefit.serving.messages import Counts, Inference, Refused, Reply
-from servefit.serving.pace import PART_NS, Pace
+from servefit.serving.pace import PART_NS, RowTimes
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -45,7 +45,7 @@ class Queue:
     """A queue whose predictor gives the first value of each row, and keeps the rows of every call."""
 
     def __init__(
-        self, loop: AbstractEventLoop, limits: dict[str, Any], pace: Pace | None = None, **changes: Any
+        self, loop: AbstractEventLoop, limits: dict[str, Any], pace: RowTimes | None = None, **changes: Any
     ) -> None:
         self.calls: list[np.ndarray] = []
         self.act: Callable[[np.ndarray], np.ndarray] = lambda rows: rows[:, 0]
@@ -308,7 +308,7 @@ def test_rows_that_would_be_wide_together_are_not_joined(
     assert [len(call) for call in queue.calls] == [3, 1, 4]
 
 
-class TwoRows(Pace):
+class TwoRows(RowTimes):
     """Two rows take as long as a call may."""
 
     def most_rows(self, values: int) -> int:
@@ -400,7 +400,7 @@ def test_no_part_is_called_for_of_a_request_that_nobody_waits_for_any_more(make_
 
 
 def test_rows_that_depend_on_one_another_are_one_call_or_refused_before_it(make_queue: MakeQueue) -> None:
-    pace = Pace()
+    pace = RowTimes()
     queue = make_queue({"call_timeout_s": 1}, pace=pace, rows_together=True)
     pace.learn(np.zeros((1, 3)), PART_NS)
     refused, whole, taken_since_it_was_quick = queue.ask(1, 2, 3, 4, 5), queue.ask(1, 2), queue.ask(*range(100))
@@ -411,7 +411,7 @@ def test_rows_that_depend_on_one_another_are_one_call_or_refused_before_it(make_
 
 
 def test_the_time_of_a_row_is_learned_for_each_width() -> None:
-    pace = Pace()
+    pace = RowTimes()
     assert pace.most_rows(100) > 1_000_000  # nothing is known
     pace.learn(np.zeros((10, 100)), PART_NS)
     assert [pace.most_rows(values) for values in (100, 127, 200, 400, 50)] == [10, 10, 2, 1, 2**31]

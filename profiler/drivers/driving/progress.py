@@ -31,7 +31,7 @@ class Stoppable(Protocol):
         ...
 
 
-class Progress:
+class RunProgress:
     """Knows when the run ends, and reports to the parent how far child ``number`` is where the run may be stopped
     before that: how many requests it has answered, and how many failed or took longer than each of ``limits_ns`` (None:
     nobody asks)."""

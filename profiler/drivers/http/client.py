@@ -12,23 +12,23 @@ import numpy as np
 import uvloop
 
 from servefit.profiler.drivers.driving.memory import SharedWords
-from servefit.profiler.drivers.driving.progress import Progress
+from servefit.profiler.drivers.driving.progress import RunProgress
 from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import read_setup
 from servefit.profiler.drivers.driving.waiting import sleep_punctually
-from servefit.profiler.drivers.http.closed_loop import ClosedLoop
+from servefit.profiler.drivers.http.closed_loop import ClosedLoopClient
 from servefit.profiler.drivers.http.closed_loop_memory import ClosedLoopMemory
 from servefit.profiler.drivers.http.messages import BeginClosed, BeginOpen, Prepare, Ready, Record, Started
-from servefit.profiler.drivers.http.open_loop import OpenLoop
+from servefit.profiler.drivers.http.open_loop import OpenLoopClient
 from servefit.profiler.drivers.http.pool import Pool
 from servefit.profiler.drivers.http.server_timing import read_timings
 from servefit.profiler.drivers.http.warm_up import WarmUp
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from multiprocessing.connection import Connection as Parent
+    from multiprocessing.connection import Connection
 
-    from servefit.profiler.drivers.http.connection import Connection
+    from servefit.profiler.drivers.http.connection import ClientConnection
     from servefit.profiler.drivers.http.messages import Setup
 
 _CONNECTIONS_PER_BUSY = 4
@@ -38,7 +38,7 @@ _TO_CLOSE_S = 0.001
 """Connections are closed by the event loop, which does not run between runs."""
 
 
-def serve(parent: Parent, memory_fd: int, setup_fd: int, number: int) -> None:
+def serve(parent: Connection, memory_fd: int, setup_fd: int, number: int) -> None:
     """Talk to the parent as ``messages`` describes, until EOFError says that it has hung up."""
     setup: Setup = read_setup(setup_fd)
     _allow_many_files()
@@ -76,7 +76,7 @@ class _Run:
         # Clients begin elsewhere in the payload, each.
         self._first = number * len(setup.requests) // setup.clients
         self._pool = Pool(loop, setup.address, timeout_s=setup.timeout_s)
-        self._connections: list[Connection] = []
+        self._connections: list[ClientConnection] = []
         self._broken: asyncio.Future[Any] | None = None
         loop.set_exception_handler(self._raise)
 
@@ -103,7 +103,7 @@ class _Run:
 
     async def open(self, words: SharedWords, begin: BeginOpen) -> Record:
         with ArrivalSchedule(words) as schedule:
-            part = OpenLoop(
+            part = OpenLoopClient(
                 self._loop, self._pool, self._connections, self._requests, schedule, begin, number=self._number
             )
             await part.run()
@@ -119,8 +119,8 @@ class _Run:
     async def closed(self, words: SharedWords, begin: BeginClosed) -> Record:
         joins_ns = begin.joins_ns[self._number :: self._clients].tolist()
         with ClosedLoopMemory(words) as shared:
-            progress = Progress(shared, self._number, limits_ns=begin.limits_ns, end_ns=begin.end_ns)
-            part = ClosedLoop(
+            progress = RunProgress(shared, self._number, limits_ns=begin.limits_ns, end_ns=begin.end_ns)
+            part = ClosedLoopClient(
                 self._loop, self._pool, self._connections, self._requests, progress, joins_ns, first=self._first
             )
             await part.run()
@@ -135,7 +135,7 @@ class _Run:
             returns=part.returns,
         )
 
-    async def _record(self, part: OpenLoop | ClosedLoop, **recorded: Any) -> Record:
+    async def _record(self, part: OpenLoopClient | ClosedLoopClient, **recorded: Any) -> Record:
         pool = self._pool
         pool.close()
         await asyncio.sleep(_TO_CLOSE_S)

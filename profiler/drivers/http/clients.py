@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.driving.ending import Enough
     from servefit.profiler.drivers.driving.memory import SharedWords
     from servefit.profiler.drivers.http.destination import Destination
-    from servefit.profiler.drivers.http.servers import Server
+    from servefit.profiler.drivers.http.servers import LoadedServer
     from servefit.profiler.evidence.stopping import StoppingConditions
     from servefit.profiler.machine.envelope.types import Envelope
     from servefit.profiler.machine.telemetry import Telemetry
@@ -61,7 +61,7 @@ _MIN_OPEN = 16
 def start_clients(
     destination: Destination,
     rows: np.ndarray,
-    server: Server,
+    server: LoadedServer,
     *,
     cpus: tuple[int, ...],
     own_cpus: tuple[int, ...] = (),
@@ -118,7 +118,7 @@ class HttpDriver:
     def __init__(
         self,
         destination: Destination,
-        server: Server,
+        server: LoadedServer,
         processes: WorkerProcesses,
         *,
         memory_fd: int,

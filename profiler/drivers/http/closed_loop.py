@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from servefit.profiler.drivers.driving.progress import Progress
-    from servefit.profiler.drivers.http.connection import Connection
+    from servefit.profiler.drivers.driving.progress import RunProgress
+    from servefit.profiler.drivers.http.connection import ClientConnection
     from servefit.profiler.drivers.http.pool import Pool
 
 _NS_PER_S = 1_000_000_000
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 1.0
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.001, 1.0
 """Doubled with every failure: a server that restarts is found soon, and one that is gone is not hammered. Chosen."""
 
 _clock = time.monotonic_ns
 
 
-class ClosedLoop:
+class ClosedLoopClient:
     """Users who join at ``joins_ns``, ascending, and send ``requests`` in turn from number ``first`` on, over
     ``connections`` that are open already and others from ``pool``.
 
@@ -42,9 +42,9 @@ class ClosedLoop:
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Pool,
-        connections: Sequence[Connection],
+        connections: Sequence[ClientConnection],
         requests: Sequence[bytes],
-        progress: Progress,
+        progress: RunProgress,
         joins_ns: Sequence[int],
         *,
         first: int,
@@ -55,7 +55,7 @@ class ClosedLoop:
         self.reconnections = 0
         self.between_ns = 0
         self.returns = 0
-        self._ready: list[Connection] = []
+        self._ready: list[ClientConnection] = []
         self._loop = loop
         self._pool = pool
         self._spare = list(reversed(connections))
@@ -80,7 +80,7 @@ class ClosedLoop:
         finally:
             self._timer.close()
 
-    def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
+    def ended(self, connection: ClientConnection, now_ns: int, error: str | None) -> None:
         if error is None:
             self.scheduled.append(connection.due_ns)
             self.ended_at.append(now_ns)
@@ -103,7 +103,7 @@ class ClosedLoop:
                 self._loop.call_soon(self._send_all)
             self._ready.append(connection)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: ClientConnection) -> None:
         """Drop a connection that is nobody's, or of a user who is about to send the next request, and will notice."""
         self._pool.dropped(connection)
 
@@ -116,13 +116,13 @@ class ClosedLoop:
             else:
                 self._return_after(0)
 
-    def _send_again(self, connection: Connection, answered_ns: int) -> None:
+    def _send_again(self, connection: ClientConnection, answered_ns: int) -> None:
         now_ns = _clock()
         self.between_ns += now_ns - answered_ns
         self.returns += 1
         self._send(connection, now_ns, now_ns)
 
-    def _send(self, connection: Connection, due_ns: int, now_ns: int) -> None:
+    def _send(self, connection: ClientConnection, due_ns: int, now_ns: int) -> None:
         self._next = number = (self._next + 1) % self._period
         connection.send(self._requests[number], due_ns, now_ns)
 
@@ -131,7 +131,7 @@ class ClosedLoop:
         if _clock() >= self._end_ns:
             self._leave()
         elif failures:
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**failures)
+            pause_s = min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2**failures)
             self._loop.call_later(pause_s, self._reconnect, failures)
         else:
             self._reconnect(0)
@@ -143,7 +143,7 @@ class ClosedLoop:
             self._leave()
             return
 
-        def then(connection: Connection) -> None:
+        def then(connection: ClientConnection) -> None:
             self.reconnections += 1
             connection.tag = failures
             self._send(connection, due_ns, _clock())

@@ -12,7 +12,7 @@ _STOPPED_NS = 0
 
 
 class ClosedLoopMemory:
-    """A view of ``words``, as ``Progress`` and ``ClosedLoopEnd`` use it. Every client has users of its own."""
+    """A view of ``words``, as ``RunProgress`` and ``ClosedLoopEnd`` use it. Every client has users of its own."""
 
     def __init__(self, words: SharedWords) -> None:
         self.words = words

@@ -26,18 +26,18 @@ REFUSED = "connection refused"
 _clock = time.monotonic_ns
 
 
-class Owner(Protocol):
+class ConnectionUser(Protocol):
     """The user of connections. Times are int64 nanoseconds of ``time.monotonic_ns``."""
 
-    def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
+    def ended(self, connection: ClientConnection, now_ns: int, error: str | None) -> None:
         """Take note that the request on ``connection`` has its answer, or failed, as ``error`` says; the connection may
         be closed by then (``connection.is_open``)."""
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: ClientConnection) -> None:
         """Take note that the server has closed ``connection`` between two requests."""
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """``due_ns`` is when its request was due, ``sent_ns`` when it was sent; ``tag`` is its owner's to use.
     ``timing`` is what the last answer said about its time in the server, as it came.
 
@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
         "_broken", "_raw_send", "_reader", "due_ns", "is_busy", "is_open", "owner", "sent_ns", "tag", "transport",
     )  # fmt: skip
 
-    def __init__(self, heads: Heads, owner: Owner, raw: socket.socket | None) -> None:
+    def __init__(self, heads: Heads, owner: ConnectionUser, raw: socket.socket | None) -> None:
         self.owner = owner
         self.tag: Any = None
         self.due_ns = 0

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
-    from servefit.profiler.drivers.http.connection import Connection
+    from servefit.profiler.drivers.http.connection import ClientConnection
     from servefit.profiler.drivers.http.messages import BeginOpen
     from servefit.profiler.drivers.http.pool import Pool
 
 _POLL_S = 0.02
 """For what no event tells of, such as time-outs, which are of seconds; as often as a closed loop reports."""
 
-_FIRST_PAUSE_NS, _LONGEST_PAUSE_NS = 1_000_000, 1_000_000_000
+_FIRST_PAUSE_NS, _MAX_PAUSE_NS = 1_000_000, 1_000_000_000
 """As in ``closed_loop``."""
 
-_LONGEST_SPIN_NS = 100_000
+_MAX_SPIN_NS = 100_000
 """A turn of the event loop takes a few us. Chosen, not measured."""
 
 _MAX_OPENING = 8
@@ -42,7 +42,7 @@ _NOTHING = -1
 _clock = time.monotonic_ns
 
 
-class OpenLoop:
+class OpenLoopClient:
     """Client ``number`` of those that share ``schedule``, which is written to: when each arrival was sent, and when it
     was answered, or the negative of when it failed.
 
@@ -54,7 +54,7 @@ class OpenLoop:
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Pool,
-        connections: Sequence[Connection],
+        connections: Sequence[ClientConnection],
         requests: Sequence[bytes],
         schedule: ArrivalSchedule,
         begin: BeginOpen,
@@ -94,7 +94,7 @@ class OpenLoop:
         finally:
             self._timer.close()
 
-    def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
+    def ended(self, connection: ClientConnection, now_ns: int, error: str | None) -> None:
         index = connection.tag
         self._spun_at_ns = 0
         self._in_flight -= 1
@@ -112,24 +112,24 @@ class OpenLoop:
         if self._all_claimed:
             self._end_if_over()
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: ClientConnection) -> None:
         self._idle.remove(connection)
         self._discard(connection)
 
-    def _discard(self, connection: Connection) -> None:
+    def _discard(self, connection: ClientConnection) -> None:
         self._pool.dropped(connection)
         self._connections -= 1
         if self._waiting:
             self._connect()
 
-    def _reuse(self, connection: Connection, now_ns: int) -> None:
+    def _reuse(self, connection: ClientConnection, now_ns: int) -> None:
         """Send what has waited for longest, or keep the connection for what comes."""
         if self._waiting:
             self._send(connection, self._waiting.popleft(), now_ns)
         else:
             self._idle.append(connection)
 
-    def _send(self, connection: Connection, index: int, now_ns: int) -> None:
+    def _send(self, connection: ClientConnection, index: int, now_ns: int) -> None:
         self._schedule.started[index] = now_ns
         self._in_flight += 1
         connection.tag = index
@@ -148,7 +148,7 @@ class OpenLoop:
         now_ns = _clock()
         if self._spun_at_ns:
             # Nothing else was done since. What took long was not done by this process: it was kept from its CPU.
-            if now_ns - self._spun_at_ns < _LONGEST_SPIN_NS:
+            if now_ns - self._spun_at_ns < _MAX_SPIN_NS:
                 self._schedule.words.add_waiting(self._number, now_ns - self._spun_at_ns)
             self._spun_at_ns = 0
         due = self._schedule.due
@@ -219,7 +219,7 @@ class OpenLoop:
         self._opening += 1
         self._pool.open(self, self._connected, self._connecting_failed)
 
-    def _connected(self, connection: Connection) -> None:
+    def _connected(self, connection: ClientConnection) -> None:
         self._pause_ns = 0
         self._opening -= 1
         self.reconnections += 1
@@ -230,7 +230,7 @@ class OpenLoop:
         self._connections -= 1
         self._opening -= 1
         now_ns = _clock()
-        self._pause_ns = min(_LONGEST_PAUSE_NS, 2 * self._pause_ns or _FIRST_PAUSE_NS)
+        self._pause_ns = min(_MAX_PAUSE_NS, 2 * self._pause_ns or _FIRST_PAUSE_NS)
         self._connect_again_ns = now_ns + self._pause_ns
         while self._waiting:
             self._fail(self._waiting.popleft(), now_ns, error)

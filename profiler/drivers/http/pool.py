@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from servefit.profiler.drivers.http.answers import Heads
-from servefit.profiler.drivers.http.connection import TIMED_OUT, Connection, Owner, error_kind
+from servefit.profiler.drivers.http.connection import TIMED_OUT, ClientConnection, ConnectionUser, error_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,18 +37,20 @@ class Pool:
         self._timeout_s = timeout_s
         self._look_again_ns = 0
         self._heads = Heads()
-        self._connections: set[Connection] = set()
+        self._connections: set[ClientConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
 
-    def open(self, owner: Owner, then: Callable[[Connection], None], failed: Callable[[str], None]) -> None:
+    def open(
+        self, owner: ConnectionUser, then: Callable[[ClientConnection], None], failed: Callable[[str], None]
+    ) -> None:
         """Open a connection for ``owner`` and hand it to ``then``, or call ``failed`` with the kind of the failure."""
         task = self._loop.create_task(self._open(owner, then, failed))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def open_all(self, owner: Owner, count: int) -> list[Connection]:
+    async def open_all(self, owner: ConnectionUser, count: int) -> list[ClientConnection]:
         """Open ``count`` connections; fewer where that fails, which is counted."""
-        connections: list[Connection] = []
+        connections: list[ClientConnection] = []
         room = asyncio.Semaphore(_AT_ONCE)
 
         async def open_another() -> None:
@@ -61,7 +63,7 @@ class Pool:
     def count(self, error: str) -> None:
         self.errors[error] += 1
 
-    def dropped(self, connection: Connection) -> None:
+    def dropped(self, connection: ClientConnection) -> None:
         """Forget ``connection``, which is no longer open."""
         self._connections.discard(connection)
 
@@ -90,7 +92,9 @@ class Pool:
         self.errors.clear()
         self.opened, self.most = len(self._connections), len(self._connections)
 
-    async def _open(self, owner: Owner, then: Callable[[Connection], None], failed: Callable[[str], None]) -> None:
+    async def _open(
+        self, owner: ConnectionUser, then: Callable[[ClientConnection], None], failed: Callable[[str], None]
+    ) -> None:
         raw = socket.socket(self._family, socket.SOCK_STREAM)
         raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -98,7 +102,7 @@ class Pool:
             async with asyncio.timeout(self._timeout_s):
                 await self._loop.sock_connect(raw, self._place)
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._heads, owner, raw if self._tls is None else None),
+                    lambda: ClientConnection(self._heads, owner, raw if self._tls is None else None),
                     sock=raw,
                     ssl=self._tls,
                     server_hostname=self._server_name,

@@ -47,7 +47,7 @@ class Processes:
     peak_memory_bytes: int
 
 
-class Server(Protocol):
+class LoadedServer(Protocol):
     """As in ``Driver``. ``workers`` is how many requests are served at the same time, at least."""
 
     @property

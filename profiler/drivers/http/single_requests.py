@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.http.address import Address
 
-_LONGEST_ANSWER_BYTES = 1 << 24
+_MAX_ANSWER_BYTES = 1 << 24
 """Metadata of a model have a few kilobytes, or megabytes where they name 100,000 columns, and what is wrong with a
 request has a line. Chosen, not measured."""
 
-_LONGEST_SENTENCE = 200
+_MAX_SENTENCE = 200
 """Characters: two lines of a terminal."""
 
 _WHERE_ERRORS_ARE = ("error", "message", "detail")
@@ -35,7 +35,7 @@ _REDIRECTS = range(300, 400)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class SingleAnswer:
     """A server's answer to a single request. ``location`` is where a redirect leads."""
 
     status: int
@@ -61,7 +61,7 @@ class Answer:
         return f"status {self.status}" + (f", {said!r}" if said else "")
 
 
-def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answer:
+def send_request(address: Address, request: bytes, *, timeout_s: float) -> SingleAnswer:
     """Send ``request``, a whole one, to the server at ``address``, and give its answer.
 
     Raises MeasurementError where there is none, or not all of it is there after ``timeout_s``.
@@ -80,17 +80,17 @@ def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answe
             answer = http.client.HTTPResponse(cast("socket.socket", _Until(connection, until_s)), method=method)
             stack.callback(answer.close)
             answer.begin()
-            body = answer.read(_LONGEST_ANSWER_BYTES)
+            body = answer.read(_MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise MeasurementError(
                 f"{address.url} does not answer: {_reason(error)}", remedy="start the server, or correct the URL"
             ) from error
-        return Answer(status=answer.status, body=body, location=answer.getheader("location"))
+        return SingleAnswer(status=answer.status, body=body, location=answer.getheader("location"))
 
 
 class _Until(io.RawIOBase):
-    """What ``connection`` receives until ``until_s`` of the monotonic clock. A limit on each read bounds nothing: a
-    server may send a byte now and then, or announce its answer again and again."""
+    """The bytes that ``connection`` receives until ``until_s`` of the monotonic clock. A limit on each read bounds
+    nothing: a server may send a byte now and then, or announce its answer again and again."""
 
     def __init__(self, connection: socket.socket, until_s: float) -> None:
         self._connection = connection
@@ -110,12 +110,12 @@ class _Until(io.RawIOBase):
         return self._connection.recv_into(buffer)
 
 
-def get(address: Address, *, timeout_s: float) -> Answer:
+def get(address: Address, *, timeout_s: float) -> SingleAnswer:
     """Get what the server has at ``address``. Raises MeasurementError where it does not answer."""
     return send_request(address, _head("GET", address).encode() + b"\r\n", timeout_s=timeout_s)
 
 
-def post(address: Address, document: bytes, *, timeout_s: float) -> Answer:
+def post(address: Address, document: bytes, *, timeout_s: float) -> SingleAnswer:
     """Post a JSON ``document``. Raises MeasurementError where it does not answer."""
     head = f"{_head('POST', address)}content-type: application/json\r\ncontent-length: {len(document)}\r\n\r\n"
     return send_request(address, head.encode() + document, timeout_s=timeout_s)
@@ -145,5 +145,5 @@ def _said(value: Any) -> str | None:
 
 def _printable(text: str) -> str:
     """Return one line, not too long, and without what a terminal would take for an order."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 10 * _LONGEST_SENTENCE]).split())
-    return line if len(line) <= _LONGEST_SENTENCE else f"{line[:_LONGEST_SENTENCE]}..."
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 10 * _MAX_SENTENCE]).split())
+    return line if len(line) <= _MAX_SENTENCE else f"{line[:_MAX_SENTENCE]}..."

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from servefit.profiler.drivers.http.connection import Connection
+    from servefit.profiler.drivers.http.connection import ClientConnection
     from servefit.profiler.drivers.http.pool import Pool
 
-_BLOCK_S, _LONGEST_S, _ALIKE = 0.05, 0.5, 0.1
+_BLOCK_S, _MAX_WARM_UP_S, _ALIKE = 0.05, 0.5, 0.1
 """See :class:`WarmUp`. As in process, with blocks that hold answers of slower servers. Chosen, not measured."""
 
 
@@ -39,10 +39,10 @@ class WarmUp:
         self._waiting = 0
         self._enough = False
 
-    async def run(self, connections: Sequence[Connection]) -> None:
+    async def run(self, connections: Sequence[ClientConnection]) -> None:
         """Warm up over ``connections``, which are open."""
         now_ns = time.monotonic_ns()
-        self._loop.call_later(_BLOCK_S, self._end_block, 0, 0, now_ns + round(1e9 * _LONGEST_S))
+        self._loop.call_later(_BLOCK_S, self._end_block, 0, 0, now_ns + round(1e9 * _MAX_WARM_UP_S))
         for connection in connections:
             if connection.is_open:
                 self._waiting += 1
@@ -50,7 +50,7 @@ class WarmUp:
         if self._waiting:
             await self._over
 
-    def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
+    def ended(self, connection: ClientConnection, now_ns: int, error: str | None) -> None:
         if error is None:
             self.answered += 1
             self.response_ns += now_ns - connection.sent_ns
@@ -65,10 +65,10 @@ class WarmUp:
         if not self._waiting and not self._over.done():
             self._over.set_result(None)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: ClientConnection) -> None:
         self._pool.dropped(connection)
 
-    def _send(self, connection: Connection, now_ns: int) -> None:
+    def _send(self, connection: ClientConnection, now_ns: int) -> None:
         self._next += 1
         connection.send(self._requests[self._next % len(self._requests)], now_ns, now_ns)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from servefit.profiler.drivers.driving.progress import Progress
+    from servefit.profiler.drivers.driving.progress import RunProgress
     from servefit.profiler.drivers.driving.waiting import Waiting
     from servefit.profiler.drivers.inprocess.requests import Requests
     from servefit.profiler.drivers.inprocess.users import WaitingUsers
@@ -37,7 +37,7 @@ def serve_users(
     predict: Callable[[np.ndarray], np.ndarray],
     requests: Requests,
     waiting: Waiting,
-    progress: Progress,
+    progress: RunProgress,
     *,
     first: int,
     on_plateau: Callable[[], None],

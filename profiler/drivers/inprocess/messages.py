@@ -1,8 +1,9 @@
 """The messages between a measurement worker and its parent, pickled over one socket.
 
-The Setup is too big for that: see ``driving.setup``. The order is always the same. Worker: Loaded. Then for every run,
-parent: Prepare, worker: Ready, parent: BeginOpen or BeginClosed, worker: Record. Or, between runs, parent: TimeCalls,
-worker: CallTimes. Instead of any answer a worker may send a ServefitError, after which it ends.
+The WorkerSetup is too big for that: see ``driving.setup``. The order is always the same. Worker: Loaded. Then for every
+run, parent: WorkerPrepare, worker: WorkerReady, parent: WorkerBeginOpen or WorkerBeginClosed, worker: WorkerRecord. Or,
+between runs, parent: WorkerTimeCalls, worker: CallTimes. Instead of any answer a worker may send a ServefitError, after
+which it ends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class WorkerSetup:
     """``loader`` ("package.module:function") is called with ``artifact`` and ``settings`` and gives a Predictor.
 
     ``import_path`` is where the parent imports from; a model may need modules that its user keeps there.
@@ -38,17 +39,17 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepare:
+class WorkerPrepare:
     """Warm up for a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class WorkerReady:
     """The worker is warm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeginOpen:
+class WorkerBeginOpen:
     """The shared memory holds a schedule: serve it from ``start_ns`` on, times of the monotonic clock.
 
     ``spin_ns`` is how long before an arrival a waiting worker stops sleeping and spins, ``delay_ns`` how long the first
@@ -63,8 +64,9 @@ class BeginOpen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeginClosed:
-    """The shared memory holds users: serve them from ``start_ns`` to the end of ``plateau_ns``. Otherwise as BeginOpen.
+class WorkerBeginClosed:
+    """The shared memory holds users: serve them from ``start_ns`` to the end of ``plateau_ns``. Otherwise as
+    WorkerBeginOpen.
 
     ``workers`` is how many share the run, so that each can begin elsewhere in the payload. With ``limits_ns`` the run
     may be stopped: then they tell now and then how many requests they have answered, and how many took longer than each
@@ -80,7 +82,7 @@ class BeginClosed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class WorkerRecord:
     """The record of a worker's part in a run. ``requests`` is an int64 array (3, n) of scheduled, started and ended in
     a closed loop; in an open one it is None, and they are in the schedule. ``lags`` are as in ``Run``."""
 

@@ -14,15 +14,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.profiler.drivers.driving.memory import SharedWords
-from servefit.profiler.drivers.driving.progress import Progress
+from servefit.profiler.drivers.driving.progress import RunProgress
 from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import read_setup
 from servefit.profiler.drivers.driving.waiting import Waiting, sleep_punctually
 from servefit.profiler.drivers.inprocess.closed_loop import Recorded, serve_users
-from servefit.profiler.drivers.inprocess.messages import BeginClosed, BeginOpen, Loaded, Prepare, Ready, Record
+from servefit.profiler.drivers.inprocess.messages import (
+    Loaded,
+    WorkerBeginClosed,
+    WorkerBeginOpen,
+    WorkerPrepare,
+    WorkerReady,
+    WorkerRecord,
+)
 from servefit.profiler.drivers.inprocess.open_loop import serve_batches, serve_singly
 from servefit.profiler.drivers.inprocess.requests import Requests
-from servefit.profiler.drivers.inprocess.timing import TimeCalls, time_calls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls, time_calls
 from servefit.profiler.drivers.inprocess.users import WaitingUsers
 from servefit.profiler.drivers.inprocess.warm_up import warm_up
 
@@ -30,13 +37,13 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from servefit.backends.types import Predictor
-    from servefit.profiler.drivers.inprocess.messages import Setup
+    from servefit.profiler.drivers.inprocess.messages import WorkerSetup
 
 
 def serve(parent: Connection, memory_fd: int, setup_fd: int, number: int) -> None:
     """Talk to the parent as ``messages`` describes, until EOFError says that it has hung up."""
     envelope = os.sched_getaffinity(0)
-    setup: Setup = read_setup(setup_fd)
+    setup: WorkerSetup = read_setup(setup_fd)
     # At the end, so that nothing there stands in for a library.
     sys.path.extend(entry for entry in setup.import_path if entry not in sys.path)
     began = time.monotonic_ns()
@@ -50,13 +57,13 @@ def serve(parent: Connection, memory_fd: int, setup_fd: int, number: int) -> Non
     loaded_bytes = peak_memory_bytes()
     while True:
         match parent.recv():
-            case TimeCalls() as order:
+            case WorkerTimeCalls() as order:
                 parent.send(time_calls(predictor.predict, requests.batches(order.requests_per_call), order))
-            case Prepare():
+            case WorkerPrepare():
                 warm_up(predictor.predict, requests, max_batch)
                 gc.collect()
-                parent.send(Ready())
-                begin: BeginOpen | BeginClosed = parent.recv()
+                parent.send(WorkerReady())
+                begin: WorkerBeginOpen | WorkerBeginClosed = parent.recv()
                 run = _Run(SharedWords(memory_fd), number, max_batch, predictor, requests)
                 parent.send(run.carry_out(begin, envelope, loaded_bytes))
 
@@ -77,12 +84,14 @@ class _Run:
         self._lags = array("q")
         self._busy_cpu_ns = 0
 
-    def carry_out(self, begin: BeginOpen | BeginClosed, envelope: set[int], loaded_bytes: int) -> Record:
+    def carry_out(
+        self, begin: WorkerBeginOpen | WorkerBeginClosed, envelope: set[int], loaded_bytes: int
+    ) -> WorkerRecord:
         """Serve until the run is over. ``envelope`` is where threads are allowed to be, ``loaded_bytes`` the peak
         memory before the first run."""
         gc.disable()
         recorded: Recorded | None = None
-        if isinstance(begin, BeginOpen):
+        if isinstance(begin, WorkerBeginOpen):
             recorded_bytes = self._open(begin)
         else:
             recorded = self._closed(begin)
@@ -91,7 +100,7 @@ class _Run:
         peak_bytes = max(loaded_bytes, peak_memory_bytes() - recorded_bytes)
         gc.enable()
         masks = _thread_masks()
-        return Record(
+        return WorkerRecord(
             requests=None if recorded is None else np.array(recorded, dtype=np.int64),
             lags=np.array(self._lags, dtype=np.int64),
             busy_cpu_ns=self._busy_cpu_ns,
@@ -100,7 +109,7 @@ class _Run:
             peak_memory_bytes=peak_bytes,
         )
 
-    def _open(self, begin: BeginOpen) -> int:
+    def _open(self, begin: WorkerBeginOpen) -> int:
         """Serve the arrivals of a schedule; what is recorded is in there. Gives the size of the schedule in bytes."""
         with ArrivalSchedule(self._words) as schedule:
             waiting = self._wait_for_start(begin)
@@ -116,7 +125,7 @@ class _Run:
             self._sum_up(begin.plateau_ns[0], min(schedule.stopped_ns or begin.plateau_ns[1], begin.plateau_ns[1]))
             return self._words.body.nbytes
 
-    def _closed(self, begin: BeginClosed) -> Recorded:
+    def _closed(self, begin: WorkerBeginClosed) -> Recorded:
         """Serve users until the end of the run."""
         with WaitingUsers(self._words, most=self._max_batch, delay_ns=begin.delay_ns) as users:
             self._wait_for_start(begin)
@@ -126,7 +135,7 @@ class _Run:
                 self._requests,
                 # Nobody knows when a user returns, so there is no moment to spin for.
                 Waiting(self._words, self._number, spin_ns=0),
-                Progress(users, self._number, limits_ns=begin.limits_ns, end_ns=begin.plateau_ns[1]),
+                RunProgress(users, self._number, limits_ns=begin.limits_ns, end_ns=begin.plateau_ns[1]),
                 first=self._number * len(self._requests.singles) // begin.workers,
                 plateau_ns=begin.plateau_ns[0],
                 on_plateau=self._count_cpu,
@@ -134,7 +143,7 @@ class _Run:
             self._sum_up(*begin.plateau_ns)
         return recorded
 
-    def _wait_for_start(self, begin: BeginOpen | BeginClosed) -> Waiting:
+    def _wait_for_start(self, begin: WorkerBeginOpen | WorkerBeginClosed) -> Waiting:
         waiting = Waiting(self._words, self._number, spin_ns=begin.spin_ns)
         waiting.until(begin.start_ns)
         return waiting

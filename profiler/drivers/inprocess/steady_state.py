@@ -15,7 +15,7 @@ _MSER_BATCH = 5
 _MIN_BATCHES_LEFT = 8
 """See ``mser_5_cut``."""
 
-_LARGEST_CHANGE = 0.05
+_MAX_CHANGE = 0.05
 """pyperf's limit; see ``_change``."""
 
 _STANDARD_ERRORS = 3.5
@@ -79,7 +79,7 @@ def _change(series: np.ndarray) -> str | None:
     by_chance = _STANDARD_ERRORS * 1.36 * spread * np.sqrt(2 / half)
     changes = second - first
     largest = float(changes[np.argmax(np.abs(changes))])
-    if abs(largest) <= max(_LARGEST_CHANGE * first[1], by_chance):
+    if abs(largest) <= max(_MAX_CHANGE * first[1], by_chance):
         return None
     return f"is {percent_text(abs(largest) / first[1])} {'slower' if largest > 0 else 'faster'} than"
 

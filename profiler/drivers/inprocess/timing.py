@@ -31,7 +31,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimeCalls:
+class WorkerTimeCalls:
     """The order to time calls of ``requests_per_call`` requests each, for ``duration_s`` seconds after a warm-up.
 
     The warm-up ends when the times have settled, and after ``warm_up_s`` at the latest. ``least_calls`` are timed even
@@ -73,7 +73,7 @@ class CallTimes:
         return len(self.durations_ns()) * self.calls_per_duration
 
 
-def time_calls(predict: Predict, batches: Sequence[np.ndarray], order: TimeCalls) -> CallTimes:
+def time_calls(predict: Predict, batches: Sequence[np.ndarray], order: WorkerTimeCalls) -> CallTimes:
     """Time calls of ``predict`` with one of ``batches`` after the other, round and round.
 
     ``batches`` are C-contiguous arrays of one shape, made beforehand. Garbage is not collected meanwhile.

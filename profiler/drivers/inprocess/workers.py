@@ -26,15 +26,15 @@ from servefit.profiler.drivers.driving.processes import WorkerProcesses
 from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import write_setup
 from servefit.profiler.drivers.inprocess.messages import (
-    BeginClosed,
-    BeginOpen,
     Loaded,
-    Prepare,
-    Ready,
-    Record,
-    Setup,
+    WorkerBeginClosed,
+    WorkerBeginOpen,
+    WorkerPrepare,
+    WorkerReady,
+    WorkerRecord,
+    WorkerSetup,
 )
-from servefit.profiler.drivers.inprocess.timing import CallTimes, TimeCalls
+from servefit.profiler.drivers.inprocess.timing import CallTimes, WorkerTimeCalls
 from servefit.profiler.drivers.inprocess.users import WaitingUsers
 from servefit.profiler.evidence.backlog import offered_and_backlog
 from servefit.profiler.evidence.plateaus import on_plateau
@@ -101,7 +101,7 @@ def start_workers(
     """
     check_configuration(configuration, rows_per_request)
     # Facts may be any mapping, and not every one can be pickled.
-    setup = Setup(
+    setup = WorkerSetup(
         import_path=tuple(sys.path),
         loader=loader,
         artifact=replace(artifact, facts=dict(artifact.facts)),
@@ -193,13 +193,13 @@ class Workers:
         (at most 1), and ends it by giving True. A closed loop ends when one of the conditions of ``stopping`` is
         reached; requests that were due by then still get their answer.
         """
-        self._processes.send(Prepare())
-        self._processes.answers(Ready, f"the warm-up of {self.configuration.backend}", self._grace_s)
+        self._processes.send(WorkerPrepare())
+        self._processes.answers(WorkerReady, f"the warm-up of {self.configuration.backend}", self._grace_s)
         if isinstance(traffic, OpenLoop):
             return self._run_open(traffic, enough)
         return self._run_closed(traffic, stopping)
 
-    def time_calls(self, order: TimeCalls) -> tuple[CallTimes, ...]:
+    def time_calls(self, order: WorkerTimeCalls) -> tuple[CallTimes, ...]:
         """Have every worker time its predictor by itself, all at the same time. Raises as :func:`start_workers` does,
         and SpecError for calls of more requests than the configuration's batches hold."""
         check_whole("batch", order.requests_per_call, least=1, most=self.configuration.max_batch)
@@ -215,7 +215,7 @@ class Workers:
             start_ns = time.monotonic_ns() + _LEAD_NS
             end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
             schedule.begin_at(start_ns, end_ns)
-            begin = BeginOpen(
+            begin = WorkerBeginOpen(
                 start_ns=start_ns,
                 plateau_ns=(start_ns, end_ns),
                 spin_ns=self._spin_ns(),
@@ -252,7 +252,7 @@ class Workers:
         plateau_ns = (int(joins_ns[-1]), start_ns + round(traffic.duration_s * NS_PER_S))
         most = self.configuration.max_batch
         with WaitingUsers.write(self._memory_fd, joins_ns, workers=workers, most=most, delay_ns=delay_ns) as users:
-            begin = BeginClosed(
+            begin = WorkerBeginClosed(
                 start_ns=start_ns,
                 plateau_ns=plateau_ns,
                 spin_ns=self._spin_ns(),
@@ -290,11 +290,11 @@ class Workers:
 
     def _carry_out(
         self,
-        begin: BeginOpen | BeginClosed,
+        begin: WorkerBeginOpen | WorkerBeginClosed,
         words: SharedWords,
         duration_s: float,
         meanwhile: Callable[[], None],
-    ) -> tuple[list[Record], tuple[TelemetryPoint, ...]]:
+    ) -> tuple[list[WorkerRecord], tuple[TelemetryPoint, ...]]:
         """Let the workers begin, watch them, and wait for their records, calling ``meanwhile`` every now and then."""
         cpus, gpu = self.envelope.cpus, self.configuration.gpu
         with (
@@ -303,7 +303,7 @@ class Workers:
         ):
             self._processes.send(begin)
             limit_s, what = duration_s + self._grace_s, f"the run of {self.configuration.backend}"
-            records = self._processes.answers(Record, what, limit_s, meanwhile)
+            records = self._processes.answers(WorkerRecord, what, limit_s, meanwhile)
         _log.debug("threads of each worker: %s", ", ".join(str(record.threads) for record in records))
         return records, telemetry.points()
 
@@ -331,7 +331,7 @@ def backlog_cap(traffic: OpenLoop, configuration: Configuration) -> int:
 def _assemble(
     traffic: Traffic,
     samples: Samples,
-    records: list[Record],
+    records: list[WorkerRecord],
     telemetry: tuple[TelemetryPoint, ...],
     *,
     plateau_ns: tuple[int, int],

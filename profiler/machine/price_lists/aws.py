@@ -18,7 +18,7 @@ from servefit.profiler.machine.price_lists.types import (
     Amount,
     Object,
     PriceList,
-    Unreadable,
+    UnreadablePriceList,
     amount_of,
     object_of,
     objects_of,
@@ -73,7 +73,7 @@ def read_answers(stream: JsonStream, wanted: Collection[str], into: PriceList) -
             try:
                 entry = json.loads(entry)
             except ValueError as error:
-                raise Unreadable("has an entry in its PriceList that is no JSON") from error
+                raise UnreadablePriceList("has an entry in its PriceList that is no JSON") from error
         document = object_of(entry)
         known = _region_and_name(_plain(object_of(object_of(document.get("product")).get("attributes"))), wanted)
         if known is not None:
@@ -87,7 +87,7 @@ def is_csv(first: Sequence[str]) -> bool:
 
 
 def read_csv(first: Sequence[str], rows: Iterator[list[str]], wanted: Collection[str]) -> PriceList:
-    """Read an offer file in CSV, of which ``first`` is the first row. Raises Unreadable."""
+    """Read an offer file in CSV, of which ``first`` is the first row. Raises UnreadablePriceList."""
     about: dict[str, str] = {}
     header: list[str] = []
     for row in chain([list(first)], rows):
@@ -99,7 +99,7 @@ def read_csv(first: Sequence[str], rows: Iterator[list[str]], wanted: Collection
         if len(about) > 20:
             break
     if missing := [name for name in ("termtype", "unit", "priceperunit", "currency") if name not in header]:
-        raise Unreadable(f"begins as a price list of AWS does, and has no columns {', '.join(missing)}")
+        raise UnreadablePriceList(f"begins as a price list of AWS does, and has no columns {', '.join(missing)}")
     found = new_list(about.get("offercode"))
     found.date = about.get("publicationdate", "")[:10] or None
     for cells in rows:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.price_lists.json_stream import JsonStream
 
 _Part: TypeAlias = tuple[str, str]
-"""What is paid for: a family with "core" or "ram", or "gpu" with a model."""
+"""The subject of a price: a family with "core" or "ram", or "gpu" with a model."""
 
 _INSTANCE = re.compile(r"(?P<family>[A-Z][0-9]) Instance (?P<part>Core|Ram) running in .+")
 _OPTIMISED = re.compile(r"Compute optimized (?P<part>Core|Ram) running in .+")

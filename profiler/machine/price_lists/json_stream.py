@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from servefit.profiler.machine.price_lists.types import Unreadable
+from servefit.profiler.machine.price_lists.types import UnreadablePriceList
 
 CHUNK_CHARACTERS = 2**20
 """As much is read at once. Chosen: many times what a piece has, and little of a machine's memory."""
@@ -22,12 +22,13 @@ MAX_PIECE_CHARACTERS = 2**24
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-class TooLarge(Unreadable):
+class TooLarge(UnreadablePriceList):
     """A piece is larger than is decoded as a whole."""
 
 
 class JsonStream:
-    """The document in ``file``, from its beginning. Methods raise Unreadable for what is no JSON, or ends too early.
+    """The document in ``file``, from its beginning. Methods raise UnreadablePriceList for what is no JSON, or ends too
+    early.
 
     Iterating over :meth:`members` or :meth:`elements`, each value is read by one call of :meth:`value`, :meth:`skip`,
     :meth:`members` or :meth:`elements` before the next.
@@ -89,7 +90,7 @@ class JsonStream:
                     raise self._malformed() from error
                 continue
             except RecursionError as error:
-                raise Unreadable("is nested too deeply for a price list") from error
+                raise UnreadablePriceList("is nested too deeply for a price list") from error
             # A number that ends where the buffer ends may go on behind it.
             if end == len(self._buffer) and self._buffer[-1] not in '"}]' and self._read_more():
                 continue
@@ -129,12 +130,12 @@ class JsonStream:
             # A piece that has to be tried again is tried with twice as much.
             read = self._file.read(max(CHUNK_CHARACTERS, left))
         except UnicodeDecodeError as error:
-            raise Unreadable("is not UTF-8 text") from error
+            raise UnreadablePriceList("is not UTF-8 text") from error
         self._ended = not read
         self._buffer, self._at = self._buffer[self._at :] + read, 0
         return bool(read)
 
-    def _malformed(self) -> Unreadable:
+    def _malformed(self) -> UnreadablePriceList:
         if self.peek() == "":
-            return Unreadable("is cut off: it ends within its JSON")
-        return Unreadable(f"is no JSON from {self._buffer[self._at : self._at + 20]!r} on")
+            return UnreadablePriceList("is cut off: it ends within its JSON")
+        return UnreadablePriceList(f"is no JSON from {self._buffer[self._at : self._at + 20]!r} on")

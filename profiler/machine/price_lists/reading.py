@@ -17,7 +17,7 @@ from servefit.errors import SpecError
 from servefit.profiler.machine.price_lists import aws, azure, gcp
 from servefit.profiler.machine.price_lists.csv_rows import csv_rows
 from servefit.profiler.machine.price_lists.json_stream import JsonStream
-from servefit.profiler.machine.price_lists.types import PriceList, Unreadable, object_of, text_of
+from servefit.profiler.machine.price_lists.types import PriceList, UnreadablePriceList, object_of, text_of
 from servefit.profiler.machine.prices import KnownPrice
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ LAYOUTS = (
 """The layouts that are looked for, for people."""
 
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK": "unzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"\x28\xb5": "unzstd"}
-"""What compressed files begin with, and what unpacks them."""
+"""First bytes of compressed files, and the programs that unpack them."""
 
 _MAX_NAMED = 5
 """Regions that are named as examples."""
@@ -57,7 +57,7 @@ def read_price_list(path: Path, profiles: Sequence[InstanceProfile]) -> PriceLis
             found = _read(file, profiles)
     except OSError as error:
         raise SpecError("price list", str(path), f"cannot be read: {error.strerror}") from error
-    except Unreadable as error:
+    except UnreadablePriceList as error:
         raise SpecError("price list", str(path), str(error)) from error
     if found is None:
         raise SpecError("price list", str(path), "has none of the layouts that are read", remedy=f"known are {LAYOUTS}")
@@ -97,11 +97,11 @@ def prices_in(found: PriceList, region: str | None) -> dict[str, KnownPrice]:
 
 
 def _read(file: TextIO, profiles: Sequence[InstanceProfile]) -> PriceList | None:
-    """Return what the list in ``file`` says, None where it is none. Raises Unreadable."""
+    """Return what the list in ``file`` says, None where it is none. Raises UnreadablePriceList."""
     stream = JsonStream(file)
     opening = stream.peek()
     if opening == "":
-        raise Unreadable("is empty")
+        raise UnreadablePriceList("is empty")
     if opening == "{":
         return _read_object(stream, profiles)
     if opening == "[":
@@ -110,7 +110,7 @@ def _read(file: TextIO, profiles: Sequence[InstanceProfile]) -> PriceList | None
     rows = csv_rows(file)
     try:
         first = next(rows, [])
-    except Unreadable:
+    except UnreadablePriceList:
         return None
     return aws.read_csv(first, rows, _names(profiles, "aws")) if aws.is_csv(first) else None
 
@@ -164,7 +164,9 @@ def _read_elements(stream: JsonStream, profiles: Sequence[InstanceProfile]) -> P
             for item in element.get("Items", [element]):
                 azure.add_item(object_of(item), wanted, items)
     if len(seen) > 1:
-        raise Unreadable("has prices of Google Cloud and of Azure in one list; import them one after the other")
+        raise UnreadablePriceList(
+            "has prices of Google Cloud and of Azure in one list; import them one after the other"
+        )
     if seen == {"azure"}:
         return items
     if not seen:

@@ -1,4 +1,4 @@
-"""What is read from a price list, whoever publishes it."""
+"""The content of a price list, the same for every publisher, and its parsing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 
 _CURRENCY = re.compile("[A-Z]{3}")
 _MAX_PER_HOUR = 1e12
-"""What is kept as a price is below this."""
+"""Prices are kept below this."""
 
 Object: TypeAlias = Mapping[str, Any]
 """An object of a JSON document."""
 
 
-class Unreadable(Exception):
+class UnreadablePriceList(Exception):
     """The file is not what it seemed to be; the message says why, as the end of a sentence."""
 
 
@@ -29,9 +29,9 @@ class Amount:
 
 @dataclass(slots=True, kw_only=True)
 class PriceList:
-    """What a list says of shapes that are known here. ``prices`` are by region and name of the profile; ``publisher``
-    names the list, ``date`` is when it was published, None where it does not say, and ``remarks`` are for whoever reads
-    the file."""
+    """The prices of known shapes, as a price list gives them. ``prices`` are by region and name of the profile;
+    ``publisher`` names the list, ``date`` is when it was published, None where it does not say, and ``remarks`` are for
+    whoever reads the file."""
 
     publisher: str
     date: str | None = None

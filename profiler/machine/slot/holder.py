@@ -31,10 +31,10 @@ _SCHEMA = 1
 _MAX_OF_JOB, _MAX_OF_HOST = 100, 40
 """Characters; with both in full, and all of them escaped, a record still fits."""
 
-_LATEST_S = 2**33
+_MAX_TIME_S = 2**33
 """The year 2242: a later time is none of ours, and a date far beyond cannot be printed."""
 
-_HIGHEST_PID = 2**22
+_MAX_PID = 2**22
 """PID_MAX_LIMIT of 64-bit Linux [include/linux/threads.h]."""
 
 _MAX_NAMED = 4
@@ -97,7 +97,7 @@ def parse_holder(content: bytes) -> Holder:
     job, pid, mark, since, host = (found.get(name) for name in ("job", "pid", "mark", "since", "host"))
     if not (isinstance(job, str) and isinstance(mark, str) and isinstance(host, str)):
         return Holder()
-    if not (isinstance(pid, int) and 0 < pid <= _HIGHEST_PID and isinstance(since, float) and 0 < since < _LATEST_S):
+    if not (isinstance(pid, int) and 0 < pid <= _MAX_PID and isinstance(since, float) and 0 < since < _MAX_TIME_S):
         return Holder()
     here = _plain(socket.gethostname(), _MAX_OF_HOST)
     return Holder(

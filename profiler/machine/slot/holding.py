@@ -27,8 +27,8 @@ from servefit.quantities import span_text
 _log = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 0.2
-"""Whoever waits wakes up so often on a machine that is being measured, for a few microseconds. Nobody can give up
-waiting for a lock in the kernel."""
+"""Between two looks of a waiting process, each of which takes a few microseconds on a machine that is being measured.
+Nobody can give up waiting for a lock in the kernel."""
 
 LOG_INTERVAL_S = 30.0
 """Often enough to show that it still waits, and seldom enough to fill no log. Chosen, not measured."""
@@ -43,7 +43,7 @@ class Slot:
 
 
 _PLAIN = {"plain": True}
-"""What is logged with this is for the person at the terminal: a command prints it as a sentence."""
+"""Marks log entries for the person at the terminal: a command prints them as sentences."""
 
 
 @contextmanager

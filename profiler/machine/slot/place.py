@@ -25,10 +25,11 @@ HOST_FOLDER = Path("/run/lock")
 _NAME = "servefit-measuring"
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOR_EVERYBODY = 0o666
-"""Whoever has it open for reading and writing may take the lock, and every user of the host is to take turns."""
+"""Every user of the host takes turns, and a user who has it open for reading and writing may take the lock."""
 
 _PATIENCE_S = 0.2
-"""How long there may be a file that cannot be opened: another user has just made it, and not yet for everybody."""
+"""The time for which a file may be there that cannot be opened: another user has just made it, and not yet for
+everybody."""
 
 _PAUSE_S = 0.01
 """Twenty tries within the patience. Chosen, not measured."""

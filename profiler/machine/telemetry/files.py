@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-_LONGEST_BYTES = 1 << 17
+_MAX_BYTES = 1 << 17
 """The longest of them is /proc/stat, with about 100 bytes a CPU at its beginning: enough for a thousand CPUs."""
 
 
@@ -21,7 +21,7 @@ class CounterFile:
     def text(self) -> str | None:
         """Return what it holds now (128 KiB of it at most); None where the kernel does not say after all."""
         try:
-            return os.pread(self._descriptor, _LONGEST_BYTES, 0).decode(errors="replace")
+            return os.pread(self._descriptor, _MAX_BYTES, 0).decode(errors="replace")
         except OSError:
             return None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FIELDS = re.compile(rb"^(RssAnon|RssFile|voluntary_ctxt_switches|nonvoluntary_ctxt_switches):\s+(\d+)", re.MULTILINE)
-_LONGEST_BYTES = 1 << 13
+_MAX_BYTES = 1 << 13
 """A thread's status file, the longer of the two that are read, has 1.5 KB or so, and its masks grow with the CPUs."""
 
 
@@ -99,6 +99,6 @@ def _read(path: str) -> bytes:
     """Read a file in one call: a snapshot of a process reads two files a thread, and must stay cheap."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(descriptor, _LONGEST_BYTES)
+        return os.read(descriptor, _MAX_BYTES)
     finally:
         os.close(descriptor)

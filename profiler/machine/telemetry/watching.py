@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SAMPLE_INTERVAL_S = 0.1
 """Ten of the steps in which the kernel counts idle time, so that one step more or less is a tenth of a point."""
 
-_SHORTEST_NS = 50_000_000
+_MIN_INTERVAL_NS = 50_000_000
 """The last snapshot of a run is taken if it comes this long, half an interval, after the one before."""
 
 
@@ -81,7 +81,7 @@ class Telemetry:
             stopped = False
             while not stopped:
                 stopped = self._stop.wait(SAMPLE_INTERVAL_S)
-                if stopped and time.monotonic_ns() - before.at_ns < _SHORTEST_NS:
+                if stopped and time.monotonic_ns() - before.at_ns < _MIN_INTERVAL_NS:
                     return
                 now = self._sampler.snapshot()
                 self._points.append(self._sampler.between(before, now))

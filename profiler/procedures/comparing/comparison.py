@@ -42,14 +42,14 @@ Stop: TypeAlias = Literal["decided", "blocks", "time", "noise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class ComparedFigure:
     """The result of a measurement, say a p50 in nanoseconds, and the host that it was made on."""
 
     value: float
     host_fingerprint: str
 
 
-Measure: TypeAlias = Callable[[int], float | Figure | None]
+Measure: TypeAlias = Callable[[int], float | ComparedFigure | None]
 """Makes one measurement in a fresh process and gives a figure above zero, of which less is better; None where the
 machine got in the way of it. It is given the number of the pair that the measurement is of: what is random about the
 load may differ from pair to pair, but not within one."""
@@ -267,8 +267,8 @@ class _Figures:
     def __init__(self) -> None:
         self._host: str | None = None
 
-    def value(self, figure: float | Figure) -> float:
-        if isinstance(figure, Figure):
+    def value(self, figure: float | ComparedFigure) -> float:
+        if isinstance(figure, ComparedFigure):
             self._host = self._host or figure.host_fingerprint
             require_same_host(self._host, figure.host_fingerprint)
             figure = figure.value

@@ -21,7 +21,7 @@ _BLOCKS = 2 * MIN_BLOCKS
 _MEASUREMENTS_A_BLOCK = 4
 """A B B A."""
 
-_SHORTEST_WALK_MS = 20
+_MIN_WALK_MS = 20
 """A thousand walks or so, for a median. Chosen, not measured."""
 
 _GRACE_S = 10.0
@@ -40,10 +40,10 @@ def noise_floor(cpus: tuple[int, ...], *, seconds: float = 4.0, seed: int = 0) -
     check_above_zero("seconds", seconds)
     with measuring_slot("noise floor") as slot:
         began = time.monotonic()
-        _walks_ns(cpus, _SHORTEST_WALK_MS, slot)
-        start_s = time.monotonic() - began - _SHORTEST_WALK_MS / 1000
+        _walks_ns(cpus, _MIN_WALK_MS, slot)
+        start_s = time.monotonic() - began - _MIN_WALK_MS / 1000
         share_ms = 1000 * (seconds / (_BLOCKS * _MEASUREMENTS_A_BLOCK) - start_s)
-        walk_ms = max(_SHORTEST_WALK_MS, round(share_ms))
+        walk_ms = max(_MIN_WALK_MS, round(share_ms))
         return compare_with_itself(
             lambda _: fmean(_walks_ns(cpus, walk_ms, slot)),
             blocks=_BLOCKS,

@@ -15,12 +15,12 @@ import numpy as np
 
 from servefit.checks import check_whole
 from servefit.profiler.drivers.inprocess.steady_state import why_unsteady
-from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.evidence.intervals import MIN_VALUES, geometric_mean_interval
 from servefit.profiler.evidence.summary import PERCENTILES, percentiles_of
 from servefit.profiler.machine.slot.holding import measuring_slot
-from servefit.profiler.procedures.comparing.comparison import Figure
+from servefit.profiler.procedures.comparing.comparison import ComparedFigure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,7 +105,7 @@ def measure_service_time(
     Raises SpecError for fewer than three processes, and as ``start_workers`` does.
     """
     check_whole("processes", processes, least=MIN_PROCESSES)
-    order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
+    order = WorkerTimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
     recorded: list[Sequence[CallTimes]] = []
     with measuring_slot(f"service time of {configuration.backend}"):
         for _ in range(processes):
@@ -126,18 +126,18 @@ def measure_p50_once(
     rows_per_request: int = 1,
     duration_s: float = 0.5,
     warm_up_s: float = 0.5,
-) -> Figure:
+) -> ComparedFigure:
     """Make one measurement for ``comparing``: the median service time in a fresh process, in nanoseconds a call.
 
     Arguments and errors are those of :func:`measure_service_time`; it is the mean over several workers.
     """
-    order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
+    order = WorkerTimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
     with workers_for(
         configuration, artifact, rows, host=host, memory_bytes=memory_bytes, rows_per_request=rows_per_request
     ) as workers:
         recorded = workers.time_calls(order)
     p50_ns = geometric_mean([_process_time(times).p50_ns for times in recorded])
-    return Figure(value=p50_ns, host_fingerprint=host.fingerprint)
+    return ComparedFigure(value=p50_ns, host_fingerprint=host.fingerprint)
 
 
 def service_time(

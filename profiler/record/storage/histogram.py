@@ -36,13 +36,13 @@ _COOKIE, _COMPRESSED_COOKIE = 0x1C849303 | 0x10, 0x1C849304 | 0x10
 _HEADER = struct.Struct(">iiiiqqd")
 _OUTER_HEADER = struct.Struct(">ii")
 
-_MOST_BUCKETS = (len(_BUCKET_BEGINS) + 2) * _HALF
+_MAX_BUCKETS = (len(_BUCKET_BEGINS) + 2) * _HALF
 """Those of all int64 values that are not below zero."""
 
 _LAST_SHIFT = 56
 """Of the ninth and last byte of a count."""
 
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 """Of counts, uncompressed. A histogram of int64 has 55,296 buckets, each of which takes nine bytes at most."""
 
 
@@ -79,7 +79,7 @@ class Histogram:
             if cookie != _COMPRESSED_COOKIE or length != len(packed) - _OUTER_HEADER.size:
                 raise ValueError("this is no compressed histogram of version 2")
             inflating = zlib.decompressobj()
-            content = inflating.decompress(packed[_OUTER_HEADER.size :], _MOST_BYTES)
+            content = inflating.decompress(packed[_OUTER_HEADER.size :], _MAX_BYTES)
             inner, counts_bytes, offset, digits, _, _, ratio = _HEADER.unpack_from(content)
         except (struct.error, zlib.error) as error:
             raise ValueError(f"this is no histogram: {error}") from error
@@ -199,8 +199,8 @@ def _counts_of(content: bytes) -> np.ndarray:
             continue
         signed = (number >> 1) ^ -(number & 1)
         number = shift = 0
-        if len(counts) + max(1, -signed) > _MOST_BUCKETS:
-            raise ValueError(f"this histogram has more than {_MOST_BUCKETS} buckets")
+        if len(counts) + max(1, -signed) > _MAX_BUCKETS:
+            raise ValueError(f"this histogram has more than {_MAX_BUCKETS} buckets")
         counts += [signed] if signed >= 0 else [0] * -signed
     if shift:
         raise ValueError("this histogram ends within a count")

@@ -11,8 +11,8 @@ CHECKED = ("artifact", "lib", "model")
 """The folders whose files have to be as they were exported before an endpoint starts."""
 
 _EDITABLE = ("endpoint.json", "requirements.lock", "run")
-"""What else says how the endpoint runs, and may be edited. Manifests and descriptions are not among the sums: they name
-the digest of these."""
+"""Files that say how the endpoint runs, too, and may be edited. Manifests and descriptions are not among the sums: they
+name the digest of these."""
 
 _DIGITS = 12
 """Of the digest of the sums, in names: as many as Docker and git show at first."""

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from servefit.search.fleet.orders import Order
     from servefit.search.fleet.queue import Queue
     from servefit.search.fleet.registry import Claim
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 _log = logging.getLogger(__name__)
 
-LOWEST_PRIORITY = 19
+MAX_NICENESS = 19
 
 PAUSE_S = 1.0
 """Between two attempts to reach a database that is gone."""
@@ -58,7 +58,7 @@ class Agent:
     """The agent of ``host`` in the fleet at ``address``. It ends after ``idle_exit_s`` without an order (None: never),
     and when :meth:`stop` is called."""
 
-    address: Address
+    address: DatabaseAddress
     host: FleetHost
     idle_exit_s: float | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -343,5 +343,5 @@ class Agent:
 def _step_back(host: FleetHost) -> None:
     """Have this thread, and those that it starts, run where and when nothing is measured."""
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), MAX_NICENESS)
     work_in_background(host.host.cpus)

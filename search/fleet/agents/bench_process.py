@@ -76,7 +76,7 @@ class Hello(Stored, frozen=True, kw_only=True):
     allows: tuple[str, ...]
 
 
-class Bench:
+class HostBench:
     """The job, opened on this host, and what measures for it."""
 
     def __init__(self, hello: Hello) -> None:
@@ -174,7 +174,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     lines = iter(sys.stdin.readline, "")
     hello: Hello = records.read(next(lines), Hello, "hello")
-    bench: Bench | None = None
+    bench: HostBench | None = None
     for line in lines:
         order: Order = records.read(line, Order, "order")
         waited_s = 0.0
@@ -188,7 +188,7 @@ def main() -> None:
                     with time_limit(_counting_down(order.limit_s)):
                         answer = Answer(result=_load_pair(order.asked, hello), waited_s=waited_s)
                 else:
-                    bench = bench or Bench(hello)
+                    bench = bench or HostBench(hello)
                     with time_limit(_counting_down(order.limit_s)):
                         answer = bench.answer(order, slot)
         except ServefitError as error:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from servefit.search.fleet.orders import Order
 
 GRACE_S = 30.0
-"""What measures has so long to start and to say what it waits for, and so much longer than its limit to end by itself
-what it is at, on a busy host. Chosen, not measured."""
+"""A process that measures has so long to start and to say what it waits for, and so much longer than its limit to end
+by itself what it is at, on a busy host. Chosen, not measured."""
 
 
 class Overdue:

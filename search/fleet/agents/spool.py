@@ -1,4 +1,4 @@
-"""What an agent has on its disk of its orders, so that neither a database that is gone nor the death of the agent loses
+"""An agent's orders and answers on its disk, so that neither a database that is gone nor the death of the agent loses
 what was measured, nor has it measured twice.
 
 There are answers that could not be delivered yet, answers that the database refuses, and for a day all that was begun,
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _SUFFIX = ".json"
 
 KEPT_S = 24 * 3600.0
-"""What was begun is known for so long. Backups are mostly made once a day. Chosen, not measured."""
+"""Orders that were begun are known for so long. Backups are mostly made once a day. Chosen, not measured."""
 
 
 class Spooled(Stored, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What is raised of an answer that does not fit its order, and the names that are held against each other."""
+"""The refusal of an answer that does not fit its order, raised where the two differ in a name."""
 
 from __future__ import annotations
 

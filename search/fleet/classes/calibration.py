@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from servefit.backends.types import Settings
 from servefit.errors import MeasurementError, TimedOut, WorkerCrashed
 from servefit.profiler.drivers.driving.pinning import pinned_to
-from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 from servefit.profiler.record.types import Configuration
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.slot.holding import Slot
 
 BATCH_SIZES = (1, 64)
-"""What a call costs by itself, and what its rows cost."""
+"""The sizes that give the cost of a call by itself, and of its rows."""
 
 _WORK_MS, _WORK_BESIDE_CALLS_MS = 190, 60
 """Of fixed work in each round, besides the 40 ms or so in which a process starts: three seconds in all, and half a
@@ -45,7 +45,7 @@ second more beside calls."""
 _CALLS_S, _CALLS_WARM_UP_S = 0.03, 0.01
 """Of each size in each round: 1 s in all, and as much again for finding how long calls are. Chosen, not measured."""
 
-_LEAST_CALLS = 3
+_MIN_CALLS = 3
 """Of a size in a round, however long they are. Chosen, not measured."""
 
 _GRACE_S = 10.0
@@ -56,7 +56,7 @@ _FIXED_WORK = Path(__file__).with_name("fixed_work.py")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedModel:
-    """What calls are timed of: an ``artifact``, mostly the model's own library's, and its payload ``rows`` (n,
+    """The subject of timed calls: an ``artifact``, mostly the model's own library's, and its payload ``rows`` (n,
     features)."""
 
     artifact: Artifact
@@ -99,7 +99,7 @@ def calibrate_host(host: Host, *, slot: Slot, model: TimedModel | None = None) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FixedWork:
-    """What ``fixed_work`` printed in one round."""
+    """The output of ``fixed_work`` in one round."""
 
     arithmetic_ns: float
     memory_ns: float
@@ -121,7 +121,9 @@ def _worker_of(model: TimedModel, host: Host) -> AbstractContextManager[Workers]
 def _call_ns(worker: Workers, requests: int) -> float:
     """Return what a call of so many ``requests`` takes on average, in one round."""
     (times,) = worker.time_calls(
-        TimeCalls(requests_per_call=requests, duration_s=_CALLS_S, warm_up_s=_CALLS_WARM_UP_S, least_calls=_LEAST_CALLS)
+        WorkerTimeCalls(
+            requests_per_call=requests, duration_s=_CALLS_S, warm_up_s=_CALLS_WARM_UP_S, least_calls=_MIN_CALLS
+        )
     )
     return float(times.durations_ns().mean()) / times.calls_per_duration
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _TRADE_MARK = re.compile(r"\((?:r|tm|c)\)", re.IGNORECASE)
 _SPEED = re.compile(r"@.*|\bwith\b.*", re.IGNORECASE)
 _SAYS_NOTHING = re.compile(r"\d+-core|\d+th|gen|intel|amd|cpu|processor|implementer|part", re.IGNORECASE)
-_LONGEST = 24
+_MAX_CHARACTERS = 24
 """With the number of cores it is a column of a table that others fit beside."""
 
 
@@ -40,5 +40,5 @@ def class_names(classes: Sequence[tuple[HostFacts, Sequence[str]]]) -> tuple[str
 def _plain_name(facts: HostFacts) -> str:
     model = _SPEED.sub("", _TRADE_MARK.sub(" ", facts.cpu_model)).lower()
     told = [word for word in model.split() if not _SAYS_NOTHING.fullmatch(word)]
-    text = re.sub("[^a-z0-9]+", "-", " ".join(told)).strip("-")[:_LONGEST].strip("-") or "cpu"
+    text = re.sub("[^a-z0-9]+", "-", " ".join(told)).strip("-")[:_MAX_CHARACTERS].strip("-") or "cpu"
     return text if facts.cores is None else f"{text}-{facts.cores}c"

@@ -20,7 +20,7 @@ _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LISTS = ("caches", "mitigations")
 
 _ABSENT = "none"
-"""What a host has of something that others have and it has not: a cache, a library, a vulnerability."""
+"""Stands for something that others have and the host has not: a cache, a library, a vulnerability."""
 
 
 def described(facts: HostFacts, *, as_wholes: Collection[str] = ()) -> Mapping[str, str]:

@@ -66,7 +66,7 @@ class ClassGpu(Stored, frozen=True, kw_only=True):
 
 @shown("cpu_model", "sockets", "memory_bytes")
 class HostFacts(Stored, frozen=True, kw_only=True):
-    """What hosts of one class have in common. None is what cannot be read.
+    """The facts that hosts of one class have in common. None is what cannot be read.
 
     ``sockets`` are sorted by size, and ``caches`` by level. ``memory_bytes`` is what is installed, or what a
     control group allows of it, and ``cpu_quota`` the number of CPUs whose time one allows. ``governors`` are those of

@@ -1,4 +1,4 @@
-"""How much memory a machine has: the same for twins, which have not quite the same left for programs."""
+"""The installed memory of a machine: the same for twins, which have not quite the same left for programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MEMORY_STEPS = 8
 12 % of the memory. Firmware and kernel take 2 to 4 % of it, and some megabytes more from one machine than from its
 twin, so a step hardly ever lies between twins. A module of 16 or more may be missing and not be noticed."""
 
-_LEAST_LEFT = 0.75
+_MIN_USABLE_PART = 0.75
 """Of what is installed, programs have more than that; a container may have less. Chosen, not measured."""
 
 
@@ -23,7 +23,7 @@ def installed_bytes(usable_bytes: int, *, sys: Path = Path("/sys")) -> int:
     folder = sys / "devices/system/memory"
     blocks = sum(1 for _ in folder.glob("memory[0-9]*"))
     in_blocks = blocks * _block_bytes(folder)
-    if _LEAST_LEFT * in_blocks <= usable_bytes <= in_blocks:
+    if _MIN_USABLE_PART * in_blocks <= usable_bytes <= in_blocks:
         return in_blocks
     step = max(1, (1 << usable_bytes.bit_length() - 1) // _MEMORY_STEPS)
     return -(-usable_bytes // step) * step

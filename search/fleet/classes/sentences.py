@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
-_MOST_NAMES = 4
+_MAX_NAMES = 4
 """More names than that are counted: a sentence is to be read at once."""
 
 _TAKEN = 0.02
@@ -89,7 +89,7 @@ def _number(count: int) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Return "a", "a and b", "a, b and c"; of many, the first and how many more."""
-    if len(names) > _MOST_NAMES:
-        told = names[: _MOST_NAMES - 1]
+    if len(names) > _MAX_NAMES:
+        told = names[: _MAX_NAMES - 1]
         return f"{', '.join(told)} and {_number(len(names) - len(told))} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

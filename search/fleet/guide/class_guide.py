@@ -35,7 +35,7 @@ _PATIENCE, _PATIENCE_S = 0.1, 30.0
 """The part of the time of a job, or the seconds where it has no limit, for which a class waits for others whose calls
 were not timed yet: somebody may be measuring on their hosts. Chosen, not measured."""
 
-_MOST_LESSONS = 200
+_MAX_LESSONS = 200
 """More would take long to learn, and say nothing new. Chosen, not measured."""
 
 _LATE = 0.6
@@ -49,7 +49,7 @@ _LOWER = {"FAIL": 0.75, "UNDECIDED": 0.9}
 instances are planned for (``results.instances``), and a little less where it could not be told. Chosen, not
 measured."""
 
-_MOST_REFUTED = 2
+_MAX_REFUTALS = 2
 """Confirmations of a configuration that failed at ever lower rates, before another is looked at. Chosen, not
 measured."""
 
@@ -154,7 +154,7 @@ class ClassGuide:
         asked = self._asked
         if asked is None or asked.configuration in search.failed:
             return search.best()
-        return asked.configuration if self._refuted.get(asked.configuration, 0) <= _MOST_REFUTED else search.best()
+        return asked.configuration if self._refuted.get(asked.configuration, 0) <= _MAX_REFUTALS else search.best()
 
     def _standing(self, search: SearchState, best: Configuration | None) -> Standing:
         if best is None:
@@ -169,7 +169,7 @@ class ClassGuide:
         return self._known[1]
 
     def _learn(self, search: SearchState) -> None:
-        for place, lesson in self.fleet.lessons[self._learnt : _MOST_LESSONS]:
+        for place, lesson in self.fleet.lessons[self._learnt : _MAX_LESSONS]:
             self._learnt += 1
             if place != self.host_class:
                 search.surrogate.learn_from_elsewhere(lesson, place=place)

@@ -1,4 +1,5 @@
-"""What the classes of a fleet know of each other while they are searched side by side, and what follows from it.
+"""Searches of all classes of a fleet side by side: what each has shown of itself decides how long the others are
+searched.
 
 A class is tested for as long as what it may turn out to carry changes the plan: the searches end when the cheapest plan
 by the most that all classes may carry and the one by the least cost the same. Then the plan is made, by what is likely;
@@ -21,7 +22,7 @@ from servefit.search.fleet.guide.rate_range import NOTHING_KNOWN, RateRange
 from servefit.search.fleet.guide.spot_checks import spot_checked
 from servefit.search.fleet.plan.fleet_plan import FleetPlan
 from servefit.search.fleet.plan.mix import plan_fleet
-from servefit.search.fleet.plan.offer import SMALLEST_RATE_PER_S, HostOffer
+from servefit.search.fleet.plan.offer import MIN_RATE_PER_S, HostOffer
 
 if TYPE_CHECKING:
     from servefit.search.optimizer.gaussian_process import Lesson
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 SAME_COST = 0.01
 """Plans whose costs differ by 1 % at most cost the same."""
 
-MOST_PLANS = 6
+MAX_PLANS = 6
 """One is made to be confirmed, one to be checked, and others where these refute it: this is where that ends. Chosen,
 not measured."""
 
@@ -39,7 +40,8 @@ _MANY_CLASSES, _SOON_S = 50, 1.0
 second at most: it takes a part of that. Chosen, not measured."""
 
 _SAME_RATE = 1e-3
-"""Whoever was confirmed at a rate holds one that is larger by less: as much is lost in whole-number weights."""
+"""A rate that is larger than the confirmed one by a smaller part counts as confirmed: as much is lost in whole-number
+weights."""
 
 _At: TypeAlias = Literal["timing", "testing", "waiting", "tested", "ready", "confirming", "ended"]
 
@@ -54,8 +56,8 @@ class ToCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a class has come to when its search is over: the rate that a host is likely to carry, and the highest at
-    which one was confirmed, 0.0 for none."""
+    """The result of the search of a class: the rate that a host is likely to carry, and the highest at which one was
+    confirmed, 0.0 for none."""
 
     likely_per_s: float
     confirmed_per_s: float = 0.0
@@ -279,13 +281,13 @@ class FleetGuide:
 
     def _plan_anew(self) -> None:
         """Plan by what is likely now, and say what is to be confirmed for that, or checked where all of it is."""
-        if self._is_stale and self._plans < MOST_PLANS:
+        if self._is_stale and self._plans < MAX_PLANS:
             self._plans += 1
             self._to_confirm, self._to_check = {}, {}
             rates, hosts = self._planned()
             for name, rate_per_s in rates.items():
                 mine = self._classes[name]
-                if mine.at == "ended" or rate_per_s < SMALLEST_RATE_PER_S:
+                if mine.at == "ended" or rate_per_s < MIN_RATE_PER_S:
                     continue
                 if mine.confirmed_per_s < rate_per_s * (1 - _SAME_RATE):
                     self._to_confirm[name] = rate_per_s
@@ -323,7 +325,7 @@ class FleetGuide:
                 configuration="",
             )
             for name, each in self._classes.items()
-            if each.hosts and rates_per_s[name] >= SMALLEST_RATE_PER_S
+            if each.hosts and rates_per_s[name] >= MIN_RATE_PER_S
         ]
         spare, most_hosts = self.wanted.spare, self.wanted.most_hosts
         if sum(offer.hosts for offer in offers) <= spare:

@@ -1,5 +1,4 @@
-"""What the cheapest fleet would cost if each class carried so much: asked for many such cases, to say which of them
-matter.
+"""Costs of the cheapest fleet by what each class may carry, for many such cases, to say which of them matter.
 
 Small fleets are gone through whole. Of large ones hosts are taken for divisible, by which the cost is off by less than
 a host. The plan of a job is made by ``fleet.plan``, and not here.
@@ -13,10 +12,10 @@ from math import ceil, prod
 
 import numpy as np
 
-MOST_MIXES = 50_000
+MAX_MIXES = 50_000
 """As many mixes of hosts are gone through in ten milliseconds."""
 
-_MOST_FASTEST = 10
+_MAX_FASTEST = 10
 """Of many classes so many, evenly among all, are tried as the fastest that is used."""
 
 _ROUNDING = 1e-9
@@ -48,7 +47,7 @@ class PlanCosts:
         # More than all of the rate makes no difference, and infinity is no number to add up.
         rates = np.minimum(np.array(rates_per_s, dtype=float), self.rate_per_s)
         useful = [self._useful(count, rate) for count, rate in zip(self.available, rates, strict=True)]
-        mixes = self._whole(rates, useful) if prod(each + 1 for each in useful) <= MOST_MIXES else self._parts(rates)
+        mixes = self._whole(rates, useful) if prod(each + 1 for each in useful) <= MAX_MIXES else self._parts(rates)
         if mixes is not None:
             return mixes
         carried_per_s = float(self._carried(rates, np.array([self.available], dtype=float))[0])
@@ -91,8 +90,8 @@ class PlanCosts:
         most = np.inf if self.most_hosts is None else float(self.most_hosts)
         best: Mix | None = None
         tried = np.unique(rates[rates > 0])
-        if len(tried) > _MOST_FASTEST:
-            tried = tried[np.linspace(0, len(tried) - 1, _MOST_FASTEST).round().astype(int)]
+        if len(tried) > _MAX_FASTEST:
+            tried = tried[np.linspace(0, len(tried) - 1, _MAX_FASTEST).round().astype(int)]
         for fastest in tried:
             used = (rates > 0) & (rates <= fastest * (1 + _ROUNDING))
             needed = self.rate_per_s + self.spare * fastest

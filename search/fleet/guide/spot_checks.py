@@ -1,4 +1,5 @@
-"""Which hosts of a class are tested besides the one that stands for it, and what tells one that is not like it."""
+"""Spot checks: the hosts of a class that are tested besides its representative, and the sign of one that is not like
+it."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from servefit.search.optimizer.gaussian_process import CAPACITY_NOISE
 if TYPE_CHECKING:
     from servefit.search.results.recommendation import Trial
 
-_FEWEST = 2
+_MIN_CHECKED = 2
 """One host that agrees may be luck."""
 
 _SIGMAS = 2.0
 """Of the difference of two measurements, of which one in forty is as far below by chance."""
 
-LEAST_PART = exp(-(ALIKE + _SIGMAS * 2**0.5 * CAPACITY_NOISE))
+MIN_PART = exp(-(ALIKE + _SIGMAS * 2**0.5 * CAPACITY_NOISE))
 """A host that answers less than this part of what its class did is not like it: what hosts of a class may differ in,
 and what two measurements do."""
 
@@ -35,7 +36,7 @@ def spot_checks(hosts: int) -> int:
     """
     check_whole("hosts", hosts, least=1)
     root = isqrt(hosts - 1) + 1  # of the next square
-    return min(hosts, max(_FEWEST, root))
+    return min(hosts, max(_MIN_CHECKED, root))
 
 
 def spot_checked(chosen: Sequence[str], *, representative: str, seed: int = 0) -> tuple[str, ...]:
@@ -52,6 +53,6 @@ def unlike(checked: Trial, confirmed: Trial, *, rate_per_s: float) -> str | None
     if checked.verdict == "FAIL":
         return f"does not hold the SLA at {number_text(rate_per_s)} requests/s: {checked.reason}"
     part = checked.capacity.throughput_per_s / confirmed.capacity.throughput_per_s
-    if part < LEAST_PART:
+    if part < MIN_PART:
         return f"answers {percent_text(1 - part)} less than hosts like it"
     return None

@@ -1,4 +1,4 @@
-"""What an agent is told on its command line, whoever starts it: OpenSSH, systemd, SLURM or Kubernetes.
+"""Command line options of an agent, for every starter: OpenSSH, systemd, SLURM or Kubernetes.
 
 The database is never among it: a command line can be read by every user of a host, and a URL may hold a password. It is
 handed over in an environment variable (``handover``).

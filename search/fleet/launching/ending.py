@@ -30,7 +30,7 @@ _REFUSALS = (
     ("Unable to negotiate with", "it has no algorithms in common with ssh here", "set them in options"),
     ("Bad configuration option", "ssh here does not know an option", "update OpenSSH's client"),
 )
-"""What ssh says of refusals that time does not cure, what that means, and a remedy."""
+"""Refusals of ssh that time does not cure: its words, their meaning, and a remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

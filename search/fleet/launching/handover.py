@@ -1,4 +1,4 @@
-"""What passes between an agent and its starter beside the command line. The tether imports it: it imports nothing."""
+"""Messages between an agent and its starter, beside the command line. The tether imports it: it imports nothing."""
 
 from __future__ import annotations
 

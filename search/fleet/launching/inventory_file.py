@@ -69,7 +69,7 @@ _KEYS: Mapping[str, tuple[type, _Check | None]] = {
     "trust_pickle": (bool, None),
     "trust_code": (bool, None),
 }
-"""What a table may say: the type of each key, and what checks its value."""
+"""The keys of a table: the type of each, and the check of its value."""
 
 _FORMS = {dict: ("table", '{name = "value"}'), list: ("list", '["NAME"]')}
 

@@ -29,7 +29,7 @@ END_S = 5.0
 """A host that was told to end its agent has so long; then the connection is cut, which the host notices by itself."""
 
 _READ_S = 1.0
-"""What ssh has written before it ended is there at once."""
+"""The time for reading the last lines of ssh, which are there at once when it has ended."""
 
 _LINES_KEPT = 20
 _MAX_LINE = 300
@@ -38,7 +38,7 @@ _MAX_LINE = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnd:
-    """How a connection ended.
+    """The end of a connection.
 
     Args:
         status: The exit status of ssh: that of the remote command, or ``ssh.OWN_STATUS``.
@@ -57,7 +57,7 @@ class SessionEnd:
         return self.lines[-1] if self.lines else ""
 
 
-class Session:
+class SshSession:
     """A connection to ``host``. ``on_ready`` is called once the agent takes orders, with its process id there."""
 
     def __init__(

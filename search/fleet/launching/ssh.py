@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.launching.tunnel import TunnelledDatabase
 
 ALLOCATED_PORT = r"Allocated port (\d+) for remote forward to "
-"""What ssh says, at the log level INFO, of a port that the server chose."""
+"""Ssh's words, at the log level INFO, on a port that the server chose."""
 
 OWN_STATUS = 255
 """The exit status of ssh where the connection failed or was lost, in place of that of the command."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from servefit.errors import SpecError
 from servefit.quantities import span_text
 from servefit.search.fleet.launching.ending import Ending, ending_of
-from servefit.search.fleet.launching.session import Session
+from servefit.search.fleet.launching.session import SshSession
 
 if TYPE_CHECKING:
     from servefit.search.fleet.launching.inventory import InventoryHost
@@ -34,8 +34,8 @@ _TOLD = (0, 128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How fast attempts follow each other.
+class StartPauses:
+    """The pauses between attempts to start an agent.
 
     Args:
         first_pause_s: The pause before the second attempt; each further one is twice as long.
@@ -52,7 +52,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOutcome:
-    """What became of a host.
+    """The outcome of starting agents on a host.
 
     Args:
         name: The host.
@@ -80,14 +80,14 @@ async def keep_agents(
     *,
     stop: asyncio.Event,
     tell: Tell,
-    pace: Pace | None = None,
+    pace: StartPauses | None = None,
     program: str = "ssh",
 ) -> tuple[HostOutcome, ...]:
     """Start an agent on each of ``hosts``, all at once, and keep them until all have ended or ``stop`` is set. Raises
     SpecError for no hosts, MeasurementError where there is no ssh here."""
     if not hosts:
         raise SpecError("hosts", None, "are none")
-    keepers = [_Keeper(host, database, stop, tell, pace or Pace(), program) for host in hosts]
+    keepers = [_Keeper(host, database, stop, tell, pace or StartPauses(), program) for host in hosts]
     tasks = [asyncio.create_task(keeper.keep()) for keeper in keepers]
     try:
         return tuple(await asyncio.gather(*tasks))
@@ -109,7 +109,7 @@ class _Keeper:
         database: TunnelledDatabase,
         stop: asyncio.Event,
         tell: Tell,
-        pace: Pace,
+        pace: StartPauses,
         program: str,
     ) -> None:
         self._host, self._database, self._program = host, database, program
@@ -140,7 +140,7 @@ class _Keeper:
             pause_s = min(2 * pause_s, self._pace.longest_pause_s)
 
     async def _attempt(self) -> SessionEnd:
-        session = Session(
+        session = SshSession(
             self._host,
             self._database,
             on_ready=self._ready,

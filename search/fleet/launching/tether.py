@@ -1,4 +1,4 @@
-"""What SSH starts on a host: it starts the agent, and ends it when the connection is gone.
+"""The program that SSH starts on a host: it starts the agent, and ends it when the connection is gone.
 
 Run as ``python -m servefit.search.fleet.launching.tether COMMAND...``, with the URL of the database as the first line
 of stdin, so that it stands in no command line. Each later line is a sign of life of the starter. Where stdin ends, or

@@ -17,7 +17,7 @@ from servefit.search.fleet.database import FleetDatabase, fleet_address, fleet_l
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-    from servefit.search.storage.addresses import Address
+    from servefit.search.storage.addresses import DatabaseAddress
 
 LOOPBACK = "127.0.0.1"
 
@@ -35,7 +35,7 @@ class TunnelledDatabase:
     """The database at ``address``, as the starter reaches it. ``target`` is what ssh connects the tunnel to, in its own
     notation: "db.lan:5432", "[::1]:5432", or the path of a socket."""
 
-    address: Address
+    address: DatabaseAddress
     target: str
 
     def url_through(self, port: int) -> str:
@@ -67,7 +67,7 @@ def tunnelled(storage: str | None) -> TunnelledDatabase:
     return TunnelledDatabase(address=address, target=_target(address))
 
 
-def _target(address: Address) -> str:
+def _target(address: DatabaseAddress) -> str:
     url = address.url
     host = _option(url, "hostaddr") or _host(url)
     port = _port(address)
@@ -88,7 +88,7 @@ def _host(url: URL) -> str:
     return _option(url, "host") or url.host or _option(url, "hostaddr") or _SOCKET_FOLDER
 
 
-def _port(address: Address) -> int:
+def _port(address: DatabaseAddress) -> int:
     text = _option(address.url, "port") or str(address.url.port or PORT)
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise address.refused(f"has the port {text!r}, which is none", remedy="write a number such as 5432")

@@ -28,7 +28,7 @@ DISTANCE = 0.1
 by as much moves the merged percentile by less than that."""
 
 MIN_P95_MS = 4.0
-"""What stands in for a limit, at least, as for the lag of a client: two hosts differ by 0.1 ms of their own."""
+"""The least p95 that stands in for a limit, as for the lag of a client: two hosts differ by 0.1 ms of their own."""
 
 
 @shown()

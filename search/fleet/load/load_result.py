@@ -36,7 +36,7 @@ class LoadClientResult:
 
     @property
     def answered(self) -> int:
-        """How many requests the endpoint answered it while they were due."""
+        """The number of its requests that the endpoint answered while they were due."""
         return 0 if self.part is None else sum(self.part.seconds.answered)
 
 

@@ -1,4 +1,4 @@
-"""What a client answers with, from the run that it recorded: histograms and sums in the place of samples.
+"""A client's answer, made of the run that it recorded: histograms and sums in the place of samples.
 
 The samples stay on the client's host, and are gone with it. All times in them are of its own monotonic clock.
 """

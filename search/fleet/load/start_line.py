@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.1
 """Between two looks for the start: twenty within the lead, so that most of it may be lost with a cable. Chosen."""
 
-_LEAST_LEAD_NS = 50_000_000
+_MIN_LEAD_NS = 50_000_000
 """For the start to reach the processes that send. Chosen: more than a run on one host leaves for that."""
 
 
@@ -56,7 +56,7 @@ class StartLine:
                 time.sleep(LOOK_S)
         start_ns = self.clock.here_ns(start_s)
         early_ns = start_ns - time.monotonic_ns()
-        if early_ns < _LEAST_LEAD_NS:
+        if early_ns < _MIN_LEAD_NS:
             late = f"{-early_ns / NS_PER_S:.1f} s late" if early_ns < 0 else "too late"
             raise MeasurementError(
                 f"it heard of the start {late}", remedy="see how this host reaches the database of the fleet"

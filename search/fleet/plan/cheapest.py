@@ -160,12 +160,12 @@ class _Search:
 
     @property
     def _least_costs(self) -> np.ndarray:
-        """What a host of each class costs at the lowest load that there may be."""
+        """The cost of a host of each class at the lowest load that there may be."""
         return np.asarray(self._constant + (self._demand.rate_per_s / self._highest_per_s) * self._dearer)
 
     @property
     def _enough(self) -> float:
-        """What bounds need not be above."""
+        """The cost that a bound has to reach to prove that no fleet is cheaper by more than the gap."""
         return self._best_cost * (1 - self._gap)
 
     def _cost(self, hosts: tuple[int, ...]) -> float:

@@ -34,13 +34,14 @@ _ROW = 1000.0
 """Rows are scaled to this right side: HiGHS keeps rows within 1e-6, so that it keeps them within 1e-9 of themselves."""
 
 _ROW_WITHIN = 1e-9
-"""What HiGHS keeps rows within, as a part of the right side."""
+"""The tolerance of HiGHS for rows, as a part of the right side."""
 
 INFEASIBLE = 2
 """The status of scipy.optimize's programs that nothing meets."""
 
 _ROUNDS = 2
-"""How often prices of the side conditions are asked of the relaxation. More did not leave out more programs."""
+"""The number of times that prices of the side conditions are asked of the relaxation. More did not leave out more
+programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What is asked of the solver of a plan. A column is a number of hosts of one class that cost the same."""
+"""The problem that the solver of a plan gets. A column is a number of hosts of one class that cost the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What is asked of the solver: the numbers of all columns, of which those of a class are together, the cheapest
+    """The problem of the solver: the numbers of all columns, of which those of a class are together, the cheapest
     first. ``classes`` are those of the columns; empty where each has a class of its own.
 
     ``limit_s`` is its CPU time, and ``gap`` the part of the cost by which the answer may be off the best; None leaves

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.plan.offer import HostOffer
 
 
-LEAST_GAP = 2e-4
+MIN_GAP = 2e-4
 """A plan of a smaller gap is the cheapest: with many classes a search leaves half of that, and what is less is lost in
 the digits that costs are shown with."""
 
@@ -60,15 +60,15 @@ class Fleet:
 
     @property
     def hosts(self) -> int:
-        """How many there are."""
+        """The number of its hosts."""
         return sum(row.hosts for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What the loss of hosts leaves: ``lost`` is the names of classes and how many of each, ``left_rate_per_s`` what
-    the others were confirmed to carry, and ``highest_load`` the largest part of its confirmed rate that one of them
-    gets under the weights: above 1 it is overloaded."""
+    """The remains of a fleet after a loss of hosts: ``lost`` is the names of classes and how many of each,
+    ``left_rate_per_s`` what the others were confirmed to carry, and ``highest_load`` the largest part of its confirmed
+    rate that one of them gets under the weights: above 1 it is overloaded."""
 
     lost: tuple[tuple[str, int], ...]
     left_rate_per_s: float

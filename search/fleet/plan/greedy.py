@@ -27,8 +27,8 @@ _MAX_THRESHOLDS = 10
 """Of more rates so many are tried as thresholds, evenly among all: a thousand classes take a quarter of a second."""
 
 _PRICES = (0.0, 0.5, 1.0, 2.0, 5.0, 20.0)
-"""What a host costs more, as a part of the mean cost, where the number of hosts is limited: fast ones are taken then.
-Chosen, not measured."""
+"""Additional prices of a host, as parts of the mean cost, where the number of hosts is limited: fast ones are taken
+then. Chosen, not measured."""
 
 
 def greedy_hosts(demand: Demand) -> tuple[int, ...]:

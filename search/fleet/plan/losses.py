@@ -1,4 +1,4 @@
-"""What is left of a fleet when hosts are lost.
+"""Losses of hosts, and the rates that the others carry.
 
 A fleet is how many ``hosts`` of each class it has, and what a host of each class carries, in ``rates_per_s`` of the
 same order. The worst loss of a number of hosts is that of the fastest ones.

@@ -17,7 +17,7 @@ from servefit.isolation import call_isolated
 from servefit.search.fleet.plan.assignment.problem import Assigned, Assignment
 from servefit.search.fleet.plan.balancers.kinds import parse_balancer
 from servefit.search.fleet.plan.mix import fleet_of
-from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_offers
+from servefit.search.fleet.plan.offer import MAX_NUMBER, HostOffer, check_offers
 from servefit.search.fleet.plan.plan_warnings import gap_warnings, weight_warnings
 from servefit.search.fleet.plan.shared_hosts import SharedHosts, SharedOffer, check_once, parts_of, shared_column
 from servefit.search.fleet.plan.solver_clock import MAX_SLOWDOWN
@@ -49,7 +49,7 @@ class ModelDemand:
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model.strip():
             raise SpecError("model", self.model, "is not a name")
-        check_above_zero(f"rate of {self.model}", self.rate_per_s, most=LARGEST)
+        check_above_zero(f"rate of {self.model}", self.rate_per_s, most=MAX_NUMBER)
         check_offers(self.offers)
 
 
@@ -116,7 +116,7 @@ def plan_models(
             shared offer twice, or of a model or a class that is not on offer.
     """
     kind = parse_balancer(balancer)
-    check_above_zero("time limit", limit_s, most=LARGEST)
+    check_above_zero("time limit", limit_s, most=MAX_NUMBER)
     available = _checked(models, spare)
     check_once(shared)
     classes, names = list(available), [demand.model for demand in models]

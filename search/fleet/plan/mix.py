@@ -1,4 +1,4 @@
-"""Which hosts: the cheapest fleet that carries a rate after the loss of any few of them.
+"""The numbers of hosts of a plan: the cheapest fleet that carries a rate after the loss of any few of them.
 
 The numbers of hosts are found by ``cheapest``, in a process of its own. Every other figure of the plan is worked out
 from them here.
@@ -31,7 +31,7 @@ from servefit.search.fleet.plan.losses import (
     total_per_s,
     worst_loss,
 )
-from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_demand, check_offers
+from servefit.search.fleet.plan.offer import MAX_NUMBER, HostOffer, check_demand, check_offers
 from servefit.search.fleet.plan.one_class import cheapest_of_one_class
 from servefit.search.fleet.plan.plan_warnings import gap_warnings, weight_warnings
 from servefit.search.fleet.plan.solver_clock import MAX_SLOWDOWN
@@ -79,7 +79,7 @@ def plan_fleet(
     """
     check_offers(offers)
     check_demand(offers, rate_per_s=rate_per_s, spare=spare, most_hosts=most_hosts)
-    check_above_zero("time limit", limit_s, most=LARGEST)
+    check_above_zero("time limit", limit_s, most=MAX_NUMBER)
     kind = parse_balancer(balancer)
     rates, available = [offer.rate_per_s for offer in offers], [offer.hosts for offer in offers]
     strongest = fastest(rates, available, most_hosts)

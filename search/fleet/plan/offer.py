@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
 
-MOST_HOSTS = 10_000_000
+MAX_HOSTS = 10_000_000
 """More hosts of a class than this are a slip of the pen: the largest fleets that are known of have a few million."""
 
-LARGEST = 1e12
+MAX_NUMBER = 1e12
 """Rates and costs above this are a slip of the pen, and below it none of their sums is infinite."""
 
-SMALLEST_RATE_PER_S = 1e-6
+MIN_RATE_PER_S = 1e-6
 """A request in twelve days. What is slower serves nobody, and would be lost in the rounding of sums."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOffer:
-    """What a host class offers: ``hosts`` hosts, each of which carries ``rate_per_s`` requests a second within the SLA.
+    """The offer of a host class: ``hosts`` hosts, each of which carries ``rate_per_s`` requests a second within the
+    SLA.
 
     ``rate_per_s`` is the rate that was confirmed, and not the capacity. ``cost_idle`` and ``cost_full`` are what a host
     costs without requests and at ``rate_per_s``, in the unit of the goal: a price per hour, watts, or 1 for a host.
@@ -44,10 +45,10 @@ class HostOffer:
         if not isinstance(self.host_class, str) or not self.host_class.strip():
             raise SpecError("host class", self.host_class, "is not a name")
         of = f"of host class {self.host_class}"
-        check_whole(f"hosts {of}", self.hosts, least=1, most=MOST_HOSTS)
-        check_at_least(f"rate {of}", self.rate_per_s, SMALLEST_RATE_PER_S, most=LARGEST)
-        check_at_least(f"idle cost {of}", self.cost_idle, 0, most=LARGEST)
-        check_at_least(f"cost at full load {of}", self.cost_full, 0, most=LARGEST)
+        check_whole(f"hosts {of}", self.hosts, least=1, most=MAX_HOSTS)
+        check_at_least(f"rate {of}", self.rate_per_s, MIN_RATE_PER_S, most=MAX_NUMBER)
+        check_at_least(f"idle cost {of}", self.cost_idle, 0, most=MAX_NUMBER)
+        check_at_least(f"cost at full load {of}", self.cost_full, 0, most=MAX_NUMBER)
         if self.cost_full < self.cost_idle:
             raise SpecError(
                 f"cost at full load {of}",
@@ -61,7 +62,7 @@ class HostOffer:
 
     @property
     def prices(self) -> tuple[tuple[float, int], ...]:
-        """What hosts cost idle, ascending, and how many cost so much."""
+        """The costs of idle hosts, ascending, and the number of hosts of each cost."""
         if not self.costs_idle:
             return ((self.cost_idle, self.hosts),)
         return tuple(sorted(Counter(self.costs_idle).items()))
@@ -72,7 +73,7 @@ class HostOffer:
 
     @property
     def cost_dynamic(self) -> float:
-        """What full load adds to the cost of an idle host."""
+        """The cost that full load adds to that of an idle host."""
         return self.cost_full - self.cost_idle
 
 
@@ -92,7 +93,7 @@ def check_demand(offers: Sequence[HostOffer], *, rate_per_s: float, spare: int, 
 
     One host at least must be left, of those that are offered and of ``most_hosts``.
     """
-    check_above_zero("rate", rate_per_s, most=LARGEST)
+    check_above_zero("rate", rate_per_s, most=MAX_NUMBER)
     check_whole("spare", spare, least=0)
     hosts = sum(offer.hosts for offer in offers)
     if most_hosts is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from servefit.quantities import percent_text
 from servefit.search.fleet.plan.balancers.kinds import BALANCERS
-from servefit.search.fleet.plan.fleet_plan import LEAST_GAP
+from servefit.search.fleet.plan.fleet_plan import MIN_GAP
 from servefit.search.fleet.plan.weights import MAX_OFF
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def gap_warnings(gap: float) -> Iterator[str]:
     """Yield a warning where a plan was not proven to be the cheapest."""
-    if gap >= LEAST_GAP:
+    if gap >= MIN_GAP:
         yield (
             f"this plan was not proven to be the cheapest: another one may be cheaper by {percent_text(gap)} at most"
         )

@@ -1,4 +1,4 @@
-"""What fleets cost by the rate that they are to carry, around the rate of a plan: the cheapest, and of one class.
+"""Costs of fleets by the rate that they are to carry, around the rate of a plan: the cheapest, and of one class.
 
 The hosts are found by ``rate_range``, in a process of its own for all rates together.
 """
@@ -14,7 +14,7 @@ from servefit.search.fleet.plan.cheapest import FEW_CLASSES
 from servefit.search.fleet.plan.demand import Demand, demand_of
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.losses import fastest, kept_per_s
-from servefit.search.fleet.plan.offer import LARGEST, HostOffer, check_offers
+from servefit.search.fleet.plan.offer import MAX_NUMBER, HostOffer, check_offers
 from servefit.search.fleet.plan.rate_range import AskedRates, Hosts, RateSolution, in_steps
 from servefit.search.fleet.plan.solver_clock import MAX_SLOWDOWN
 from servefit.showing import shown
@@ -25,7 +25,7 @@ LIMIT_S = 2.0
 LONGER_LIMIT_S = 5.0
 """The same with more classes than FEW_CLASSES, and where load has a cost: a thousand classes take a second or two."""
 
-LOWEST_PART = 0.1
+MIN_PART = 0.1
 """The lowest rate is this part of the one of the plan. Chosen: what a reader may want to know of less traffic."""
 
 _STARTING_S = 60.0
@@ -85,13 +85,13 @@ def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, lim
     if limit_s is None:
         quick = len(offers) <= FEW_CLASSES and not any(offer.cost_dynamic for offer in offers)
         limit_s = LIMIT_S if quick else LONGER_LIMIT_S
-    check_above_zero("time limit", limit_s, most=LARGEST)
+    check_above_zero("time limit", limit_s, most=MAX_NUMBER)
     rates, available = tuple(offer.rate_per_s for offer in offers), tuple(offer.hosts for offer in offers)
     highest_per_s = kept_per_s(rates, fastest(rates, available, plan.most_hosts), plan.spare)
     if isinstance(plan, FleetPlan):
         # It may be above by rounding.
         highest_per_s = max(highest_per_s, plan.rate_per_s)
-    lowest_per_s = LOWEST_PART * min(plan.rate_per_s, highest_per_s)
+    lowest_per_s = MIN_PART * min(plan.rate_per_s, highest_per_s)
     demand = demand_of(offers, rate_per_s=lowest_per_s, spare=plan.spare, most_hosts=plan.most_hosts, limit_s=limit_s)
     if not highest_per_s:
         return RateCosts(points=(), in_steps=in_steps(demand), gap=0.0)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Hosts = tuple[int, ...]
 
-MOST_STEPS = 100
+MAX_STEPS = 100
 """With no more possible fleets, every step of the cost is found. Chosen: what a plot has room for."""
 
 RATES = 30
@@ -108,7 +108,7 @@ class _Walk:
         # Rates that take less leave their part to those that take more.
         self._share_s = 2 * asked.demand.limit_s / rates
         self._gap = None if self._in_steps else LOOSE
-        every_step = self._in_steps and prod(count + 1 for count in asked.demand.available) <= MOST_STEPS
+        every_step = self._in_steps and prod(count + 1 for count in asked.demand.available) <= MAX_STEPS
         self._factor = 1.0 if every_step else (asked.highest_per_s / asked.demand.rate_per_s) ** (1 / rates)
 
     def solutions(self) -> Iterator[RateSolution]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from servefit.checks import check_at_least
 from servefit.errors import SpecError
 from servefit.search.fleet.plan.assignment.problem import SharedColumn
-from servefit.search.fleet.plan.offer import LARGEST, SMALLEST_RATE_PER_S
+from servefit.search.fleet.plan.offer import MAX_NUMBER, MIN_RATE_PER_S
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SharedOffer:
             raise SpecError("model", self.models[0], "cannot share a host with itself")
         for model, rate_per_s in zip(self.models, self.rates_per_s, strict=True):
             of = f"rate of {model} on a shared host of class {self.host_class}"
-            check_at_least(of, rate_per_s, SMALLEST_RATE_PER_S, most=LARGEST)
+            check_at_least(of, rate_per_s, MIN_RATE_PER_S, most=MAX_NUMBER)
 
 
 @shown("host_class", "models", "hosts")

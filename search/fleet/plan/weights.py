@@ -42,10 +42,10 @@ hosts are known to about as much."""
 LITTLE = 0.001
 """Where no weights are within MAX_OFF, so much of the rate is given for the proportion."""
 
-MOST_ROWS = 2000
+MAX_ROWS = 2000
 """As many sets of weights are tried at most, twice. Fifty times as many carried less than 0.001 % more."""
 
-MOST_TRIED = 200_000
+MAX_WEIGHTS_TRIED = 200_000
 """As many weights are tried at most, in all sets together, twice, which takes a tenth of a second."""
 
 
@@ -123,7 +123,7 @@ def carried_per_s(weights: Numbers, rates_per_s: Numbers, hosts: Numbers, spare:
 
 def _candidates(rates: Numbers, most_weight: int) -> Numbers:
     """Return rows of weights worth trying, by ascending size: as many as there is room for, evenly among all."""
-    rows = max(1, min(MOST_ROWS, MOST_TRIED // len(rates)))
+    rows = max(1, min(MAX_ROWS, MAX_WEIGHTS_TRIED // len(rates)))
     of_class = max(1, rows // (2 * len(rates)))
     sizes = np.unique(np.linspace(1, most_weight, min(rows, most_weight)).round())
     # Where the weight of the fastest hosts grows by one, and where that of any other class does. Beyond the largest

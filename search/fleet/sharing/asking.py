@@ -50,7 +50,7 @@ twice that, so more would be waited for in vain. Chosen, not measured."""
 @shown("models", "host_class", "holds", "reason")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredPair:
-    """What came of a pair on ``host``, of ``host_class``: ``found``, or why there is nothing, which is ``lost``.
+    """The outcome of a pair on ``host``, of ``host_class``: ``found``, or why there is nothing, which is ``lost``.
     ``before`` says that it was measured for an earlier plan."""
 
     models: tuple[str, str]

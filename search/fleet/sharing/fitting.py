@@ -1,5 +1,5 @@
-"""Which two models fit side by side on which hosts, by what their jobs confirmed there, and what is asked of an agent
-to find out whether they hold their SLAs beside each other."""
+"""Pairs of models that fit side by side on a host, by what their jobs confirmed there, and the order to an agent that
+finds out whether they hold their SLAs beside each other."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TO_DECIDE = 8
 _OF_A_TURN = 1.5
 """Times the samples that the percentile which turns are compared by takes, in every one."""
 
-MOST_PAIRS = 5000
+MAX_PAIRS = 5000
 """Of models on classes of hosts: above it a program is too large to be solved while somebody waits. Chosen, not
 measured."""
 
@@ -93,9 +93,9 @@ def _check(jobs: Mapping[str, FleetJob], *, classes: int) -> None:
                 f"has the job of {other}, {job.name}: what a model costs itself on a host is in its own job",
                 remedy="name another job",
             )
-    if (pairs := classes * len(jobs) * (len(jobs) - 1) // 2) > MOST_PAIRS:
+    if (pairs := classes * len(jobs) * (len(jobs) - 1) // 2) > MAX_PAIRS:
         raise SpecError(
-            "share", None, f"makes {pairs:,} pairs of models on classes of hosts, and {MOST_PAIRS:,} can be planned",
+            "share", None, f"makes {pairs:,} pairs of models on classes of hosts, and {MAX_PAIRS:,} can be planned",
             remedy="name fewer models",
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What was measured of pairs before: the orders of a fleet are kept with their answers, and say it.
+"""Earlier measurements of pairs: the orders of a fleet are kept with their answers, and say it.
 
 So a pair that was measured once is not measured again for another plan, and nothing is kept in a second place.
 """

@@ -42,7 +42,7 @@ MIN_TOGETHER = 0.75
 take less than the other; what is not of both counts for neither."""
 
 BETWEEN_S = 1.5
-"""What a turn takes beside its load at most, to warm up and to keep what was recorded. Chosen, not measured."""
+"""A turn takes no more time beside its load, to warm up and to keep what was recorded. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,7 +144,7 @@ _SAID_ELSEWHERE = {
         for name in ("content_type", "accept", "each_line")
     },
 }
-"""What a job file and the command line have beside the options, and Python has where it belongs."""
+"""Keys of a job file and of the command line beside the options, and the place that Python has for them."""
 
 
 def job_config(options: Mapping[str, Any]) -> JobConfig:

@@ -1,4 +1,4 @@
-"""What a client has to know to reach the server: variables of its environment, and a configuration of the SDK."""
+"""Settings by which a client reaches the server: variables of its environment, and a configuration of the SDK."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from servefit.aws.wire.destination import REGION
 from servefit.state import write_atomically
 
 if TYPE_CHECKING:
-    from servefit.aws.wire.signatures import Secret
+    from servefit.aws.wire.signatures import SigningSecret
 
 _CONFIGURATION = """\
 # Written by servefit api, for the SageMaker Python SDK: without a bucket of its own it asks AWS which account it is in.
@@ -30,7 +30,9 @@ def default_bucket(account: str, region: str = REGION) -> str:
     return f"sagemaker-{region}-{account}"
 
 
-def client_environment(address: str, *, folder: Path, account: str, secret: Secret | None = None) -> dict[str, str]:
+def client_environment(
+    address: str, *, folder: Path, account: str, secret: SigningSecret | None = None
+) -> dict[str, str]:
     """Write the configuration of the SDK into ``folder``, and return the variables for clients of the server at
     ``address``. A secret is not among them. Raises StateError."""
     write_atomically(_configuration(folder), _CONFIGURATION.format(bucket=default_bucket(account)).encode())

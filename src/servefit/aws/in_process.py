@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from servefit.aws.http.application import Application
 
 _ADDRESS = "http://127.0.0.1"
-"""What clients are told that they send to. Nothing listens there: it has them put buckets into the path."""
+"""The address that clients are told to send to. Nothing listens there: it has them put buckets into the path."""
 
 _CHUNK_BYTES = 2**20
 

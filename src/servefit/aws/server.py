@@ -42,26 +42,26 @@ from servefit.profiler.machine.profiles import all_profiles, find_profile
 from servefit.state import state_folder
 
 if TYPE_CHECKING:
-    from servefit.aws.wire.signatures import Secret
+    from servefit.aws.wire.signatures import SigningSecret
 
-_MOST_PORT = 65535
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """What a server is told. ``port`` 0 is any that is free."""
+    """The options of a server. ``port`` 0 is any that is free."""
 
     host: str = "127.0.0.1"
     port: int = 8181
     s3_root: Path | None = None
     account: str = ACCOUNT
-    secret: Secret | None = None
+    secret: SigningSecret | None = None
     jobs: JobSettings = JobSettings()
 
     def __post_init__(self) -> None:
         """Raise SpecError for an account that is none, and a port."""
-        if not 0 <= self.port <= _MOST_PORT:
-            raise SpecError("port", self.port, f"is not between 0 and {_MOST_PORT}")
+        if not 0 <= self.port <= _MAX_PORT:
+            raise SpecError("port", self.port, f"is not between 0 and {_MAX_PORT}")
         if len(self.account) != 12 or not self.account.isascii() or not self.account.isdecimal():
             raise SpecError("account", self.account, "is not 12 digits")
 
@@ -143,7 +143,7 @@ def objects_folder() -> Path:
 
 
 class Extensions:
-    """What is taken that AWS's service model does not have: servefit's own profiles of ``host`` as instance types,
+    """Values that are taken beside those of AWS's service model: servefit's own profiles of ``host`` as instance types,
     those that are measured as ``profiles``, and files as the places of models and payloads."""
 
     def __init__(self, profiles: Mapping[str, str], host: Host) -> None:
@@ -154,7 +154,7 @@ class Extensions:
         """Return whether a value of a shape is taken besides."""
         if shape == "ProductionVariantInstanceType":
             return value in self._known_types
-        return shape in _URLS and isinstance(value, str) and value.startswith("file://") and len(value) <= _MOST_URL
+        return shape in _URLS and isinstance(value, str) and value.startswith("file://") and len(value) <= _MAX_URL
 
     def check_types(self, field: str, names: Iterable[str]) -> None:
         """Raise SpecError for the name of no instance type."""
@@ -173,7 +173,7 @@ class Extensions:
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _URLS = frozenset({"Url", "S3Uri", "RecommendationJobSupportedUrl"})
-_MOST_URL = 1024
+_MAX_URL = 1024
 
 
 def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callable[[], None] | None = None) -> None:

@@ -97,7 +97,7 @@ PadOption = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class SaidOfInputs:
-    """What is said of a model's inputs; nothing where all are empty."""
+    """The user's statements on a model's inputs; nothing where all are empty."""
 
     inputs: Mapping[str, float | str]
     sizes: Mapping[str, Sequence[int]]

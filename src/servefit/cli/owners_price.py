@@ -1,4 +1,4 @@
-"""What a machine costs its owner by the hour, from the options of ``servefit prices set``."""
+"""The price of an hour of a machine to its owner, from the options of ``servefit prices set``."""
 
 from __future__ import annotations
 

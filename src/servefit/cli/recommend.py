@@ -46,7 +46,7 @@ from servefit.cli.options import (
     TrustCodeOption,
     TrustOption,
 )
-from servefit.cli.output import Format, FormatOption, WideOption
+from servefit.cli.output import FormatOption, OutputFormat, WideOption
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def recommend(
     trust_code: TrustCodeOption = False,
     storage: StorageOption = None,
     allow_env: AllowEnvOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
     config: ConfigOption = None,

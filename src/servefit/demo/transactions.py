@@ -27,7 +27,7 @@ _UNDETECTABLE_FRAUDS = 0.05
 _SUSPICIOUS_PAYMENTS = 0.0008
 """Share of the legitimate payments that look like fraud. Chosen: about half of the number of frauds."""
 
-_LARGEST_AMOUNT = 25_000.0
+_MAX_AMOUNT = 25_000.0
 """Largest amount. Chosen: about the largest of the public data set."""
 
 # The shift of each component by a fraud of average degree, in standard deviations of the legitimate payments.
@@ -90,4 +90,4 @@ def _amounts(random: np.random.Generator, testing: np.ndarray) -> np.ndarray:
     """Draw amounts rounded to cents, with a median of 22, and small amounts for card testing."""
     amounts = random.lognormal(np.log(22), 1.6, testing.size)
     amounts[testing] = random.lognormal(0, 0.4, int(testing.sum()))
-    return np.asarray(np.round(np.minimum(amounts, _LARGEST_AMOUNT), 2))
+    return np.asarray(np.round(np.minimum(amounts, _MAX_AMOUNT), 2))

@@ -26,7 +26,7 @@ maximum length of titles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
+class FigureColumns:
     """Figures side by side. ``hidden`` are the names of the figures that are shown as unknown in this table, even if
     they were measured."""
 
@@ -54,7 +54,7 @@ class Columns:
         return Table(title=title, columns=self.titles, rows=list(map(self.cells, subjects)), digits=self.digits)
 
 
-def columns_for(usual: Sequence[Figure], subjects: Sequence[Subject], *, hidden: Collection[str] = ()) -> Columns:
+def columns_for(usual: Sequence[Figure], subjects: Sequence[Subject], *, hidden: Collection[str] = ()) -> FigureColumns:
     """Return the columns of a table about ``subjects``.
 
     Args:
@@ -69,7 +69,7 @@ def columns_for(usual: Sequence[Figure], subjects: Sequence[Subject], *, hidden:
         ``columns_for(figures(["id", "samples"]), job.recommendations).table("Samples", job.recommendations)``
     """
     added = added_columns(usual, subjects, beside=[figure.title for figure in usual])
-    return Columns(figures=(*usual, *added.figures), hidden=frozenset(hidden))
+    return FigureColumns(figures=(*usual, *added.figures), hidden=frozenset(hidden))
 
 
 def table_of_tests(
@@ -91,7 +91,7 @@ def table_of_tests(
         after: The heads of the columns to the right of the usual figures.
         title: The title of the table.
     """
-    shown, trials = Columns(figures=tuple(usual)), [trial for _, trial, _ in rows if trial is not None]
+    shown, trials = FigureColumns(figures=tuple(usual)), [trial for _, trial, _ in rows if trial is not None]
     added = added_columns(usual, trials, beside=(*before, *shown.titles, *after), of_trials=True)
     return Table(
         title=title,
@@ -103,7 +103,7 @@ def table_of_tests(
 
 def added_columns(
     usual: Collection[Figure], subjects: Sequence[Subject], *, beside: Collection[str], of_trials: bool = False
-) -> Columns:
+) -> FigureColumns:
     """Return the columns to the right of the ``usual`` columns: known figures of servefit that are
     ``only_where_known``, then the figures of other packages.
 
@@ -120,7 +120,7 @@ def added_columns(
     )
     fitting = (figure for figure in offered if figure.reads_trials or not of_trials)
     known = (figure for figure in fitting if not figure.only_where_known or _is_known(figure, subjects))
-    return Columns(figures=tuple(_titled_apart(known, {*beside})))
+    return FigureColumns(figures=tuple(_titled_apart(known, {*beside})))
 
 
 def _is_known(figure: Figure, subjects: Sequence[Subject]) -> bool:

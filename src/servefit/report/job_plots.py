@@ -10,7 +10,7 @@ from servefit.backends.model.types import Library
 from servefit.quantities import currency_sign, duration_text
 from servefit.report.job_tables import compilation_table
 from servefit.report.measured_tables import configurations_table, finite
-from servefit.report.plot import Axis, Guide, Plot, Series
+from servefit.report.plot import Axis, Plot, ReferenceLine, Series
 from servefit.report.points import by_backend, limits, series_of
 from servefit.report.sentences import shape
 from servefit.report.table import Table
@@ -217,7 +217,7 @@ def compilation_plot(job: RecommendationJob) -> Plot:
             ),
         ),
         table=compilation_table(job),
-        guides=(Guide(along="x", at=1.0, label=""),) if timed else (),
+        guides=(ReferenceLine(along="x", at=1.0, label=""),) if timed else (),
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.profiles import GIB
 from servefit.quantities import size_text
-from servefit.report.figure_columns import Columns, columns_for, table_of_tests
+from servefit.report.figure_columns import FigureColumns, columns_for, table_of_tests
 from servefit.report.job_tables import unasked
 from servefit.report.local_paths import local_path
 from servefit.report.sentences import shape
@@ -59,10 +59,10 @@ _OVER_HTTP = (
 
 def endpoint_table(job: RecommendationJob) -> Table:
     """Return the table of the winner as an endpoint, over HTTP or predicted, and as the model alone, in process."""
-    response = Columns(
+    response = FigureColumns(
         figures=tuple(figure(f"model_latency_ms.{name}").titled(f"response {name} ms") for name in _PERCENTILES)
     )
-    others = Columns(figures=figures(_OVER_HTTP))
+    others = FigureColumns(figures=figures(_OVER_HTTP))
     profile = figure("instance_profile")
     rows: list[tuple[object, ...]] = []
     for found in job.recommendations:

@@ -57,7 +57,7 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guide:
+class ReferenceLine:
     """A straight reference line: at a value of an axis, or through the points with equal values on both axes. ``kind``
     says whether it is a limit, which must not be crossed, or only marks a value."""
 
@@ -79,7 +79,7 @@ class Plot:
     y: Axis
     series: tuple[Series, ...]
     table: Table
-    guides: tuple[Guide, ...] = ()
+    guides: tuple[ReferenceLine, ...] = ()
     bands: tuple[Band, ...] = ()
     horizontal: bool = False
     small: bool = False

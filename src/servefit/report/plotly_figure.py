@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
-    from servefit.report.plot import Axis, Guide, Plot, Series
+    from servefit.report.plot import Axis, Plot, ReferenceLine, Series
 
 _SYMBOLS = {"filled": "circle", "hollow": "circle-open", "star": "star"}
 _LINES = {"straight": "linear", "stairs": "vh"}
@@ -86,7 +86,7 @@ def _intervals(series: Series) -> dict[str, Any]:
     }
 
 
-def _add_guide(figure: Any, guide: Guide) -> None:
+def _add_guide(figure: Any, guide: ReferenceLine) -> None:
     if guide.along == "x":
         figure.add_vline(x=guide.at, line_dash="dash", annotation_text=guide.label)
     elif guide.along == "y":

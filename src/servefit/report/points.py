@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from servefit.report.plot import Guide, Series, Value
+from servefit.report.plot import ReferenceLine, Series, Value
 
 if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
@@ -59,12 +59,12 @@ def _is_known(value: Value) -> bool:
     return value is not None and (isinstance(value, str) or value > 0)
 
 
-def limits(job: RecommendationJob, along: str) -> tuple[Guide, ...]:
+def limits(job: RecommendationJob, along: str) -> tuple[ReferenceLine, ...]:
     """Return lines at the SLA's limits on p95, or, if there are none, on other percentiles, with their labels."""
     thresholds = job.request.sla.thresholds
     drawn = [threshold for threshold in thresholds if threshold.percentile == "p95"] or thresholds
     return tuple(
-        Guide(
+        ReferenceLine(
             along="x" if along == "x" else "y",
             at=threshold.limit_ms,
             label=f"SLA {threshold.percentile} {threshold.limit_text}",

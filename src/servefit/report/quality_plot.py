@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from servefit.quantities import currency_sign
 from servefit.report.measured_tables import finite
-from servefit.report.plot import Axis, Guide, Plot, Series
+from servefit.report.plot import Axis, Plot, ReferenceLine, Series
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.jobs.job import space_of
@@ -108,7 +108,7 @@ def _plot(job: RecommendationJob, points: list[_Point], currency: str | None, *,
                 for point in points
             ],
         ),
-        guides=() if limit is None else (Guide(along="x", at=limit, label="allowed"),),
+        guides=() if limit is None else (ReferenceLine(along="x", at=limit, label="allowed"),),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
 from servefit.quantities import given_text, number_text, percent_text
-from servefit.report.plot import Axis, Band, Guide, Plot, Series
+from servefit.report.plot import Axis, Band, Plot, ReferenceLine, Series
 from servefit.report.points import limits, series_of
 from servefit.report.table import Table
 from servefit.search.autoscaling.scale import scale
@@ -140,16 +140,16 @@ def _table(points: Sequence[CurvePoint], percentile: str) -> Table:
     )
 
 
-def _rates(best: Recommendation, asked_per_s: float | None, rate: InstanceRate | None) -> list[Guide]:
+def _rates(best: Recommendation, asked_per_s: float | None, rate: InstanceRate | None) -> list[ReferenceLine]:
     """Return lines at the rate asked of an instance and at the highest, with their labels."""
     lines = []
     if asked_per_s is not None:
         each = "" if best.trial.instance_count == 1 else " of each"
         asked = f"asked{each}: {number_text(float(asked_per_s))}/s"
-        lines.append(Guide(along="x", at=asked_per_s, label=asked, kind="mark"))
+        lines.append(ReferenceLine(along="x", at=asked_per_s, label=asked, kind="mark"))
     if rate is not None:
         highest = f"highest, {rate.source}: {number_text(rate.highest_per_s)}/s"
-        lines.append(Guide(along="x", at=rate.highest_per_s, label=highest, kind="mark"))
+        lines.append(ReferenceLine(along="x", at=rate.highest_per_s, label=highest, kind="mark"))
     return lines
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from servefit.report.measured_tables import finite
-from servefit.report.plot import Axis, Guide, Plot, Series
+from servefit.report.plot import Axis, Plot, ReferenceLine, Series
 from servefit.report.points import by_backend, series_of
 from servefit.report.sentences import shape
 from servefit.report.table import Table
@@ -114,7 +114,7 @@ def expectation_plot(job: RecommendationJob) -> Plot:
                 for expectation in found
             ],
         ),
-        guides=(Guide(along="diagonal", at=1.0, label="as expected"),),
+        guides=(ReferenceLine(along="diagonal", at=1.0, label="as expected"),),
     )
 
 

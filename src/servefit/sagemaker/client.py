@@ -13,7 +13,7 @@ from typing import Any
 from servefit.errors import SpecError
 
 NEEDED = ("botocore", "boto3", "moto")
-"""What ``servefit[aws]`` installs for it."""
+"""Packages that it needs, all of which ``servefit[aws]`` installs."""
 
 
 class Client:

@@ -14,8 +14,7 @@ from servefit.backends.secret import is_secret
 from servefit.checks import check_finite
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.record.traffic import ClosedLoop
-from servefit.profiler.record.traffic import Phase as TrafficPhase
+from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 from servefit.search.request.job_request import EnvironmentRange, plain_name
 from servefit.showing import shown
 

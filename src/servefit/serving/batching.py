@@ -19,7 +19,7 @@ from msgspec import structs
 from servefit.backends.model.packing import join
 from servefit.errors import RowsRefused
 from servefit.serving.messages import Inference, PendingReply, Refused
-from servefit.serving.pace import Pace, Parts, refuse_slow
+from servefit.serving.pace import Parts, RowTimes, refuse_slow
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.timer import Timer
 
@@ -63,10 +63,10 @@ class Batching:
         loop: AbstractEventLoop,
         codec: CodecClient,
         failures: FailureLog,
-        pace: Pace | None = None,
+        pace: RowTimes | None = None,
     ) -> None:
         self._predict = predict
-        self._pace = Pace() if pace is None else pace
+        self._pace = RowTimes() if pace is None else pace
         self._failures = failures
         self._rows_together = config.rows_together
         self._most_ns = 1e9 * config.limits.call_timeout_s

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.processes import die_with_parent
-from servefit.serving.codec_tasks import LENGTHS, Ready, RefusedTask, frame
+from servefit.serving.codec_tasks import LENGTHS, CodecReady, RefusedTask, frame
 from servefit.serving.messages import Refused
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def main() -> None:
         gc.collect()
         gc.freeze()
         gc.disable()
-        worker.sendall(frame(Ready()))
+        worker.sendall(frame(CodecReady()))
         while True:
             answer, content = _answer(*_receive(worker), config, limit)
             worker.sendall(frame(answer, len(content)))

@@ -17,13 +17,13 @@ import numpy as np
 
 from servefit.serving.codec_process import CodecProcess
 from servefit.serving.codec_tasks import (
+    CodecReady,
     CodecTask,
     Content,
     DecodeBody,
     DecodedRows,
     EncodedReply,
     EncodePredictions,
-    Ready,
     RefusedTask,
     TaskResult,
 )
@@ -190,7 +190,7 @@ class CodecClient:
     def _answered(self, answer: TaskResult, content: memoryview) -> None:
         self._stop_waiting()
         job = self._current
-        if isinstance(answer, Ready):
+        if isinstance(answer, CodecReady):
             self._ready = True
             if job is not None and self._process is not None:
                 self._send(job, self._process)

@@ -67,7 +67,7 @@ CodecTask: TypeAlias = DecodeBody | EncodePredictions
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class CodecReady:
     """Tasks are taken from now on."""
 
 
@@ -112,7 +112,7 @@ class RefusedTask:
         return Refused(self.status, self.reason, headers=self.headers)
 
 
-TaskResult: TypeAlias = Ready | DecodedRows | EncodedReply | RefusedTask
+TaskResult: TypeAlias = CodecReady | DecodedRows | EncodedReply | RefusedTask
 
 
 def frame(message: Any, content_bytes: int = 0) -> bytes:

@@ -46,7 +46,7 @@ class Responder(Protocol):
         ...
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """The owner of all connections: it has what they share, and is told when one came or went."""
 
     draining: bool
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
     """Speaks on a socket, for ``connections``, which also look at the times below, in seconds of the event loop's
     clock; 0 where something is not the case."""
 
-    def __init__(self, connections: Owner, accepted: socket.socket) -> None:
+    def __init__(self, connections: ConnectionOwner, accepted: socket.socket) -> None:
         self._connections = connections
         self._respond: Callable[[Request, Exchange], None] = connections.responder.respond
         self._counters = connections.counters

@@ -35,8 +35,8 @@ def write_log(content: bytes) -> None:
 
 
 class FailureLog:
-    """What requests made a script raise in the worker called ``name``. ``time_s`` is the clock. Where the environment
-    is given in which secrets are ``hidden``, clients are told what was raised, without these."""
+    """The log of errors that requests made a script raise, in the worker called ``name``. ``time_s`` is the clock.
+    Where the environment is given in which secrets are ``hidden``, clients are told what was raised, without these."""
 
     def __init__(
         self, name: str, *, hidden: Mapping[str, str] | None = None, time_s: Callable[[], float] = time.monotonic

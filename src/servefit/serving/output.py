@@ -1,5 +1,5 @@
-"""What a worker prints, on its way to the log of the endpoint: without the values of secrets, and no more of it than a
-log can keep. A script may print a line for each request, and a library a warning."""
+"""The output of a worker, on its way to the log of the endpoint: without the values of secrets, and no more of it than
+a log can keep. A script may print a line for each request, and a library a warning."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _WIDTHS = 64
 """Powers of two."""
 
 
-class Pace:
+class RowTimes:
     """The time a row takes, for each power of two of its values: a row of a network with open sizes takes more time
     the longer it is. Of rows that are longer than all before it is assumed that time grows with the square."""
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from servefit.backends.model.texts import TEXT_SIZE
 from servefit.backends.model.width import MAX_FEATURES
-from servefit.backends.payload.table import Table, rows_for
+from servefit.backends.payload.table import PayloadTable, rows_for
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
 
@@ -160,7 +160,7 @@ def raise_for_long_body(body: bytes, *, at_once: bool) -> None:
         raise TakesLong
 
 
-def checked_rows(table: Table, signature: Signature, limits: Limits, source: str) -> np.ndarray:
+def checked_rows(table: PayloadTable, signature: Signature, limits: Limits, source: str) -> np.ndarray:
     """Return the rows of ``table`` as the model takes them. Raises Refused, naming ``source``."""
     check_row_count(table.total_rows, limits)
     try:

@@ -28,7 +28,7 @@ from servefit.serving.counters import Counters
 from servefit.serving.endpoint import Endpoint
 from servefit.serving.event_log import FailureLog, log_event
 from servefit.serving.output import hidden_in_output
-from servefit.serving.pace import Pace
+from servefit.serving.pace import RowTimes
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -152,11 +152,11 @@ def _load(config: EndpointConfig) -> Predictor:
     return predictor
 
 
-def _warm_up(predictor: Predictor, config: EndpointConfig) -> Pace:
+def _warm_up(predictor: Predictor, config: EndpointConfig) -> RowTimes:
     """Predict once, and then, for two seconds at most, three times each number of rows that is a power of two, and rows
     of each class of sizes, since libraries keep plans and buffers per shape; return how long that took. A script is not
     called: nobody else knows what it takes."""
-    pace = Pace()
+    pace = RowTimes()
     if config.signature.opaque:
         return pace
     deadline = time.monotonic_ns() + _WARM_UP_NS

@@ -43,7 +43,7 @@ def test_variants_are_apart(tmp_path: Path) -> None:
 
 
 def test_the_newest_are_kept_in_two_files_of_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invocations, "MOST_BYTES", 18 * 10)
+    monkeypatch.setattr(invocations, "MAX_BYTES", 18 * 10)
     logs = InvocationLogs(tmp_path)
     for number in range(35):
         add(logs, number)
@@ -66,7 +66,7 @@ def test_half_a_record_is_left_out_and_does_not_spoil_what_follows(tmp_path: Pat
 
 
 def test_threads_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invocations, "MOST_BYTES", 18 * 500)
+    monkeypatch.setattr(invocations, "MAX_BYTES", 18 * 500)
     logs = InvocationLogs(tmp_path)
 
     def add_some(first: int) -> None:

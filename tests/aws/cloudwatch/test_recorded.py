@@ -12,7 +12,7 @@ from tests.recorded_runs import S, recorded_run
 from servefit.aws.services.cloudwatch import recorded as module
 from servefit.aws.services.cloudwatch.metrics import of_invocations
 from servefit.aws.services.cloudwatch.recorded import Recorded, Recordings, recorded
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase
 from servefit.profiler.record.types import ClientRecord, Run, TelemetryPoint
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_a_load_begins_when_it_is_said_to_and_ends_within_its_step(
 
 def test_no_more_is_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run = recorded_run(OPEN, times(0, 1000, 2000), times(5, 1005, 2005), until_ns=5 * S)
-    monkeypatch.setattr(module, "MOST_BYTES", 2 * recorded([run], first_s=FIRST_S).nbytes)
+    monkeypatch.setattr(module, "MAX_BYTES", 2 * recorded([run], first_s=FIRST_S).nbytes)
     recordings = Recordings()
     found = [
         recordings.of(tmp_path / f"{number}.servefit", lambda: (run,), first_s=FIRST_S, ended_s=FIRST_S + 9)
@@ -120,8 +120,8 @@ def test_no_more_errors_are_told_than_requests_failed() -> None:
 def test_users_are_told_every_second_of_a_closed_loop() -> None:
     traffic = ClosedLoop(
         phases=(
-            Phase(initial_users=2, spawn_per_minute=0, duration_s=2),
-            Phase(initial_users=3, spawn_per_minute=0, duration_s=1.5),
+            TrafficPhase(initial_users=2, spawn_per_minute=0, duration_s=2),
+            TrafficPhase(initial_users=3, spawn_per_minute=0, duration_s=1.5),
         )
     )
     run = recorded_run(traffic, times(0, 1000), times(1000, 3500), until_ns=5 * S)

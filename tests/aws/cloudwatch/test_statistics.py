@@ -7,7 +7,7 @@ import pytest
 
 from servefit.aws.services.cloudwatch.periods import Periods, is_period
 from servefit.aws.services.cloudwatch.points import points
-from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.cloudwatch.series import SampleSeries
 from servefit.aws.services.cloudwatch.statistics import is_extended, statistic
 
 HUNDRED = np.arange(1.0, 101.0)
@@ -68,7 +68,9 @@ def test_periods_are_those_that_cloudwatch_takes(seconds: int) -> None:
 
 
 def test_points_are_at_whole_periods_from_the_one_on_that_the_start_is_in() -> None:
-    series = Series(np.array([100.0, 119.9, 120.0, 179.9, 180.0, 300.0]), np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0]))
+    series = SampleSeries(
+        np.array([100.0, 119.9, 120.0, 179.9, 180.0, 300.0]), np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    )
     total = statistic("Sum")
     assert total is not None
     periods = Periods(period_s=60, begin_s=110.0, end_s=181.0)
@@ -77,7 +79,7 @@ def test_points_are_at_whole_periods_from_the_one_on_that_the_start_is_in() -> N
 
 
 def test_a_long_period_ends_with_the_minute_that_the_end_is_in() -> None:
-    series = Series(np.array([10.0, 95.0, 130.0]), np.ones(3))
+    series = SampleSeries(np.array([10.0, 95.0, 130.0]), np.ones(3))
     count = statistic("SampleCount")
     assert count is not None
     assert [*points(series, Periods(period_s=3600, begin_s=0.0, end_s=91.0), [count])] == [(0, [2.0])]
@@ -86,11 +88,14 @@ def test_a_long_period_ends_with_the_minute_that_the_end_is_in() -> None:
 def test_no_samples_make_no_points() -> None:
     count = statistic("SampleCount")
     assert count is not None
-    assert not [*points(Series.joined([]), Periods(period_s=1, begin_s=0.0, end_s=9.0), [count])]
+    assert not [*points(SampleSeries.joined([]), Periods(period_s=1, begin_s=0.0, end_s=9.0), [count])]
 
 
 def test_series_of_several_sources_are_one_in_the_order_of_time() -> None:
-    first, second = Series(np.array([1.0, 4.0]), np.array([10, 40])), Series(np.array([2.0]), np.array([20]))
-    joined = Series.joined([first, second])
+    first, second = (
+        SampleSeries(np.array([1.0, 4.0]), np.array([10, 40])),
+        SampleSeries(np.array([2.0]), np.array([20])),
+    )
+    joined = SampleSeries.joined([first, second])
     assert (joined.at_s.tolist(), joined.values.tolist()) == ([1.0, 2.0, 4.0], [10, 20, 40])
     assert joined.between(2.0, 4.0).values.tolist() == [20]

@@ -14,7 +14,7 @@ from tests.aws.wire.test_signatures import signed
 from servefit.aws.application_thread import ApplicationThread
 from servefit.aws.http import application as limits
 from servefit.aws.server import ServerOptions
-from servefit.aws.wire.signatures import Secret
+from servefit.aws.wire.signatures import SigningSecret
 
 if TYPE_CHECKING:
     from servefit.aws.http.application import Application
@@ -29,7 +29,7 @@ def thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApplicationThre
     """An application that takes signed requests alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERVEFIT_HOME", str(tmp_path_factory.mktemp("home")))
-        running = ApplicationThread(ServerOptions(secret=Secret("key", "secret")))
+        running = ApplicationThread(ServerOptions(secret=SigningSecret("key", "secret")))
         try:
             yield running
         finally:

@@ -16,7 +16,7 @@ from tests.aws.s3.test_over_boto3 import code_of
 
 from servefit.aws.s3.objects import Objects
 from servefit.aws.s3.places import Places
-from servefit.aws.s3.uploads import Completion, Part, Uploads
+from servefit.aws.s3.uploads import Completion, UploadPart, Uploads
 from servefit.aws.wire.errors import ApiError
 
 MEGABYTE = 2**20
@@ -78,7 +78,7 @@ class Root:
         (self.own / "part").write_bytes(b"content")
         upload = self.uploads.find(self.identifier, "bucket", "key")
         found = self.uploads.keep_part(upload, self.own / "part", 1)
-        self.completion = Completion(parts=[Part(number=1, tag=found.etag)])
+        self.completion = Completion(parts=[UploadPart(number=1, tag=found.etag)])
 
     def complete(self, **options: Any) -> str:
         return self.uploads.complete(self.identifier, "bucket", "key", self.completion, **options)

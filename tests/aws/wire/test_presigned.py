@@ -16,9 +16,9 @@ from servefit.aws.wire.destination import destination
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.messages import HttpRequest
 from servefit.aws.wire.presigned import presigned
-from servefit.aws.wire.signatures import Secret
+from servefit.aws.wire.signatures import SigningSecret
 
-SECRET = Secret("key", "secret")
+SECRET = SigningSecret("key", "secret")
 URL = "http://127.0.0.1:8181/bucket/a%20key/b%2Bc?response-content-type=text%2Fcsv"
 OTHERS = {"x-amz-meta-k": "v w", "content-type": "text/csv"}
 

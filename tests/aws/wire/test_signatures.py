@@ -16,9 +16,9 @@ from botocore.credentials import Credentials
 
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.messages import HttpRequest
-from servefit.aws.wire.signatures import Secret
+from servefit.aws.wire.signatures import SigningSecret
 
-SECRET = Secret("key", "secret")
+SECRET = SigningSecret("key", "secret")
 
 
 def signed(

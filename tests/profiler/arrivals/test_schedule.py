@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from servefit.errors import SpecError
-from servefit.profiler.arrivals.constant import Constant
+from servefit.profiler.arrivals.constant import ConstantRate
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS, Arrivals
 from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 
@@ -65,11 +65,11 @@ def test_what_is_wrong_with_arrivals_is_said_with_the_name_of_their_shape(
 
 def test_too_many_are_refused_before_they_are_drawn() -> None:
     with pytest.raises(SpecError, match=r"^rate: .* makes more than 50,000,000 arrivals in 1000 s"):
-        draw_arrivals_ns(Constant(), rate_per_s=1e5, duration_s=1000, seed=0)
+        draw_arrivals_ns(ConstantRate(), rate_per_s=1e5, duration_s=1000, seed=0)
 
 
 def test_a_short_run_may_have_none() -> None:
-    assert len(draw_arrivals_ns(Constant(), rate_per_s=1, duration_s=0.5, seed=0)) == 0
+    assert len(draw_arrivals_ns(ConstantRate(), rate_per_s=1, duration_s=0.5, seed=0)) == 0
 
 
 def test_a_shape_may_refuse_a_run_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:

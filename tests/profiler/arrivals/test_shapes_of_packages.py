@@ -9,7 +9,7 @@ import pytest
 from tests.shape_packages import EVENLY, shape_source
 
 from servefit.errors import SpecError
-from servefit.profiler.arrivals.constant import Constant
+from servefit.profiler.arrivals.constant import ConstantRate
 from servefit.profiler.arrivals.mean_rate import check_mean_rate
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.arrivals.schedule import draw_arrivals_ns
@@ -145,7 +145,7 @@ def test_ctrl_c_is_no_error_of_the_shape(install: Install) -> None:
 
 
 def test_a_shape_of_servefit_is_what_it_is() -> None:
-    assert type(arrivals_named("constant")) is Constant
+    assert type(arrivals_named("constant")) is ConstantRate
 
 
 def test_shapes_of_packages_are_equal_where_their_parameters_are(install: Install) -> None:

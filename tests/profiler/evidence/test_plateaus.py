@@ -11,7 +11,7 @@ import pytest
 from servefit.profiler.evidence.backlog import offered_and_backlog
 from servefit.profiler.evidence.plateaus import on_plateau, plateaus_of, steps_of, users_of
 from servefit.profiler.evidence.validity import problems
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase
 from servefit.profiler.record.types import Run, Samples, TelemetryPoint
 
 S, MS = 1_000_000_000, 1_000_000
@@ -95,8 +95,8 @@ def test_a_step_that_had_hardly_begun_when_the_run_was_stopped_is_none() -> None
 def test_the_first_user_may_come_late() -> None:
     late = ClosedLoop(
         phases=(
-            Phase(initial_users=0, spawn_per_minute=30, duration_s=2.5),
-            Phase(initial_users=1, spawn_per_minute=0, duration_s=3),
+            TrafficPhase(initial_users=0, spawn_per_minute=30, duration_s=2.5),
+            TrafficPhase(initial_users=1, spawn_per_minute=0, duration_s=3),
         )
     )
     stopped = make_run(late, until_s=5, stopped="rate", plateau_ns=edges(2.5, 5))

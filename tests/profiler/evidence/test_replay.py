@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import queues
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.evidence.replay import Replay
+from servefit.profiler.evidence.replay import RunReplay
 from servefit.profiler.queueing.discipline import Discipline, ServedRequests
 
 MS = 1e6
@@ -48,8 +48,8 @@ def run_of(
     )
 
 
-def replay_of(*runs: ServedRequests, seconds: float = SECONDS, discipline: Discipline = DISCIPLINE) -> Replay:
-    return Replay(runs, discipline, [P95_IN_10_MS], seconds=seconds * len(runs), seed=1)
+def replay_of(*runs: ServedRequests, seconds: float = SECONDS, discipline: Discipline = DISCIPLINE) -> RunReplay:
+    return RunReplay(runs, discipline, [P95_IN_10_MS], seconds=seconds * len(runs), seed=1)
 
 
 def test_the_root_of_exponential_services_is_that_of_theory() -> None:
@@ -113,7 +113,7 @@ def test_batches_of_two_workers_are_replayed_with_the_times_of_their_sizes() -> 
     )
     discipline = Discipline(workers=2, max_batch=4, call_overhead_ns=0, request_overhead_ns=0)
     limit = LatencyThreshold(percentile="p95", limit_ms=5)
-    found = Replay([run], discipline, [limit], seconds=SECONDS, seed=1).highest_rate()
+    found = RunReplay([run], discipline, [limit], seconds=SECONDS, seed=1).highest_rate()
     assert found is not None
     assert found.ratio == pytest.approx(1, abs=0.02)
     later = np.sort(np.random.default_rng(4).uniform(0, 200_000, round(200 * found.rate_per_s)))
@@ -138,14 +138,14 @@ def test_runs_of_few_seconds_or_requests_give_no_rate(seconds: float, rate_per_s
 
 def test_a_limit_below_every_service_is_reached_at_any_rate() -> None:
     impossible = LatencyThreshold(percentile="p95", limit_ms=0.5)
-    replay = Replay([run_of(constant)], DISCIPLINE, [impossible], seconds=SECONDS, seed=1)
+    replay = RunReplay([run_of(constant)], DISCIPLINE, [impossible], seconds=SECONDS, seed=1)
     assert replay.root_per_s() < 1
     assert replay.highest_rate() is None
 
 
 def test_the_limit_that_is_reached_first_counts() -> None:
     median = LatencyThreshold(percentile="p50", limit_ms=1.5)
-    found = Replay([run_of(exponential)], DISCIPLINE, [P95_IN_10_MS, median], seconds=SECONDS, seed=1).highest_rate()
+    found = RunReplay([run_of(exponential)], DISCIPLINE, [P95_IN_10_MS, median], seconds=SECONDS, seed=1).highest_rate()
     assert found is not None
     assert found.rate_per_s == pytest.approx(1000 - 1000 * math.log(2) / 1.5, rel=0.04)
 

@@ -11,7 +11,7 @@ import pytest
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.stopping import StoppingCondition, StoppingConditions, StoppingRule
-from servefit.profiler.record.traffic import ClosedLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +72,8 @@ def test_without_that_condition_a_flat_run_goes_on() -> None:
 def test_throughput_that_still_grows_is_not_flat(noise: float) -> None:
     many = ClosedLoop(
         phases=(
-            Phase(initial_users=100, spawn_per_minute=0, duration_s=1),
-            *(Phase(initial_users=1, spawn_per_minute=0, duration_s=1) for _ in range(30)),
+            TrafficPhase(initial_users=100, spawn_per_minute=0, duration_s=1),
+            *(TrafficPhase(initial_users=1, spawn_per_minute=0, duration_s=1) for _ in range(30)),
         )
     )
     for seed in range(20):
@@ -97,8 +97,8 @@ def test_few_answers_that_come_at_random_are_not_flat_while_they_grow() -> None:
 def test_ramps_are_not_judged() -> None:
     ramp = ClosedLoop(
         phases=(
-            Phase(initial_users=1, spawn_per_minute=120, duration_s=20),
-            Phase(initial_users=0, spawn_per_minute=0, duration_s=5),
+            TrafficPhase(initial_users=1, spawn_per_minute=120, duration_s=20),
+            TrafficPhase(initial_users=0, spawn_per_minute=0, duration_s=5),
         )
     )
     everything = StoppingConditions(flat=True, most_per_s=100, thresholds=P95)

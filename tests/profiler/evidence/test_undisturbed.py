@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.undisturbed import counted, disturbed_stretches
 from servefit.profiler.evidence.validity import problems, without_disturbances
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase
 from servefit.profiler.record.types import ClientRecord, Run, Samples, TelemetryPoint
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
@@ -147,7 +147,9 @@ def test_nothing_is_left_out_where_too_little_would_be_left() -> None:
 
 
 def test_nothing_is_left_out_of_what_is_not_alike_throughout() -> None:
-    phases = ClosedLoop(phases=tuple(Phase(initial_users=users, spawn_per_minute=0, duration_s=2) for users in (1, 4)))
+    phases = ClosedLoop(
+        phases=tuple(TrafficPhase(initial_users=users, spawn_per_minute=0, duration_s=2) for users in (1, 4))
+    )
     points = looks()[:3]
     assert disturbed_stretches(closed_run(), points) == (SLOW[0],)
     assert disturbed_stretches(replace(closed_run(), traffic=phases), points) == ()

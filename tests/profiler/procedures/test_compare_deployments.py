@@ -13,7 +13,7 @@ from servefit.cli.profiling_output import comparison_document, comparison_table
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.procedures.compare_deployments import compare_deployments
-from servefit.profiler.procedures.comparing.comparison import Figure
+from servefit.profiler.procedures.comparing.comparison import ComparedFigure
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.procedures.prepare import Deployment
 
@@ -40,11 +40,11 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Configuration, Artifact
 
     def measure(
         configuration: Configuration, artifact: Artifact, rows: np.ndarray, *, host: Host, **limits: Any
-    ) -> Figure:
+    ) -> ComparedFigure:
         assert limits["memory_bytes"]
         calls.append((configuration, artifact, rows))
         noise = 1 + 0.001 * (len(calls) % 3)
-        return Figure(
+        return ComparedFigure(
             value=noise * (50.0 if configuration.backend == "onnxruntime" else 100.0), host_fingerprint=host.fingerprint
         )
 

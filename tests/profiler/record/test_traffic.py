@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from servefit.errors import SpecError
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase, Plateau
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Plateau, TrafficPhase
 
 
 def test_users_of_a_phase_join_at_its_beginning_and_then_at_the_spawn_rate() -> None:
     loop = ClosedLoop(
         phases=(
-            Phase(initial_users=2, spawn_per_minute=60, duration_s=3),
-            Phase(initial_users=1, spawn_per_minute=0, duration_s=5),
+            TrafficPhase(initial_users=2, spawn_per_minute=60, duration_s=3),
+            TrafficPhase(initial_users=1, spawn_per_minute=0, duration_s=5),
         )
     )
     assert loop.joins_s() == (0, 0, 1, 2, 3, 3)
@@ -59,7 +59,7 @@ def test_an_impossible_duration_is_refused(duration: float) -> None:
 
 def test_users_who_spawn_until_the_very_end_leave_nothing_to_measure() -> None:
     with pytest.raises(SpecError, match="after the last user has joined; lengthen the last phase"):
-        ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=60_000, duration_s=0.5),))
+        ClosedLoop(phases=(TrafficPhase(initial_users=1, spawn_per_minute=60_000, duration_s=0.5),))
 
 
 @pytest.mark.parametrize("users", [0, -1, 10**9, True])
@@ -71,7 +71,7 @@ def test_an_impossible_number_of_users_is_refused(users: int) -> None:
 @pytest.mark.parametrize("spawn", [-1, math.nan, math.inf])
 def test_an_impossible_spawn_rate_is_refused(spawn: float) -> None:
     with pytest.raises(SpecError, match=r"^spawn: "):
-        Phase(initial_users=1, spawn_per_minute=spawn, duration_s=1)
+        TrafficPhase(initial_users=1, spawn_per_minute=spawn, duration_s=1)
 
 
 def test_stairs_add_the_same_number_of_users_at_every_step() -> None:
@@ -86,7 +86,7 @@ def test_stairs_add_the_same_number_of_users_at_every_step() -> None:
 
 
 def test_a_ramp_has_one_plateau_after_it() -> None:
-    ramp = ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=600, duration_s=0.45),))
+    ramp = ClosedLoop(phases=(TrafficPhase(initial_users=1, spawn_per_minute=600, duration_s=0.45),))
     (plateau,) = ramp.plateaus()
     assert (plateau.users, plateau.end_s) == (5, 0.45)
     assert plateau.begin_s == pytest.approx(0.4)
@@ -101,7 +101,7 @@ def test_a_loop_that_is_stopped_has_the_plateaus_that_lasted_a_second_by_then() 
     assert stairs.plateaus(until_s=30.9) == (Plateau(users=2, begin_s=0, end_s=30),)
     assert stairs.plateaus(until_s=0.5) == ()
     assert stairs.plateaus(until_s=1000) == stairs.plateaus()
-    tenths = ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=0, duration_s=0.1),) * 2)
+    tenths = ClosedLoop(phases=(TrafficPhase(initial_users=1, spawn_per_minute=0, duration_s=0.1),) * 2)
     assert len(tenths.plateaus()) == 1
 
 

@@ -34,7 +34,7 @@ from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
-from servefit.search.results.confirmed_trial import Part, confirmed_trial
+from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
 from servefit.search.results.measure_trial import SCREENING, Durations, run_test
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage import records
@@ -94,7 +94,7 @@ def fleet(open_job: MakeJob, fleet_host: MakeHost, fleet_url: str, tmp_path: Pat
 def measured(asked: Load, folder: Path, service_us: float = 500, **changes: Any) -> Answer:
     """An honest answer of a host whose calls take so long, to ``asked``, or to something else."""
     done = replace(asked, **changes)
-    parts: list[Part] = []
+    parts: list[ConfirmationTest] = []
     for nth in range(done.runs):
         recorded: list[Measurement] = []
         trial = run_test(
@@ -107,7 +107,7 @@ def measured(asked: Load, folder: Path, service_us: float = 500, **changes: Any)
             chances=done.chances,
             keep=recorded.append,
         )
-        parts.append(Part(trial=trial, measurement=recorded[0]))
+        parts.append(ConfirmationTest(trial=trial, measurement=recorded[0]))
     whole: list[Measurement] = []
     trial = confirmed_trial(parts, done.request, chances=done.chances, instances=done.instances, keep=whole.append)
     return Answer(

@@ -22,7 +22,7 @@ from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
-    from servefit.profiler.drivers.inprocess.timing import TimeCalls
+    from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
     from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.record.traffic import OpenLoop
     from servefit.profiler.record.types import Run
@@ -43,7 +43,7 @@ class Calls:
         self.sizes: list[int] = []
         self._means_ms = means_ms
 
-    def time_calls(self, order: TimeCalls) -> list[Calls.Recorded]:
+    def time_calls(self, order: WorkerTimeCalls) -> list[Calls.Recorded]:
         self.sizes.append(order.requests_per_call)
         mean_ns = MS * self._means_ms[order.requests_per_call]
         return [Calls.Recorded(mean_ns), Calls.Recorded(2 * mean_ns)]
@@ -101,7 +101,7 @@ class CallsInTraffic(Calls):
         self.traffic: list[OpenLoop] = []
         self._over = over
 
-    def time_calls(self, order: TimeCalls) -> list[Calls.Recorded]:
+    def time_calls(self, order: WorkerTimeCalls) -> list[Calls.Recorded]:
         return super().time_calls(order)[:1]
 
     def run(self, traffic: OpenLoop, **_: Any) -> Run:

@@ -17,7 +17,7 @@ from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import ClientRecord, Configuration
-from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
+from servefit.search.optimizer.endpoint_survey import MAX_JOINED, survey_endpoint
 from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts, EndpointQueue, serve_connections
 from servefit.time_limit import time_limit
 
@@ -109,7 +109,7 @@ def test_the_costs_of_a_request_and_of_a_call_are_told_apart() -> None:
     found, _ = surveyed(KNOWN)
     assert found.request_ns == pytest.approx(KNOWN.request_ns, rel=0.03)
     assert found.call_ns == pytest.approx(KNOWN.call_ns, rel=0.1)
-    assert (found.rows, found.request_bytes, found.joined, found.problems) == (1, 200, LARGEST_JOINED, ())
+    assert (found.rows, found.request_bytes, found.joined, found.problems) == (1, 200, MAX_JOINED, ())
 
 
 def test_what_an_idle_worker_takes_longer_is_found_by_how_long_it_was_idle() -> None:
@@ -121,7 +121,7 @@ def test_what_an_idle_worker_takes_longer_is_found_by_how_long_it_was_idle() -> 
 
 def test_endpoints_of_one_worker_are_loaded_that_join_no_few_and_many_requests() -> None:
     _, started = surveyed(KNOWN)
-    assert [each.max_batch for each in started] == [1, 4, LARGEST_JOINED]
+    assert [each.max_batch for each in started] == [1, 4, MAX_JOINED]
     assert {(each.vcpus, each.workers, each.batch_delay_us) for each in started} == {(1, 1, 0)}
     assert [each.max_batch for each in surveyed(KNOWN, max_batch=8)[1]] == [1, 4, 8]
     assert [each.max_batch for each in surveyed(KNOWN, max_batch=2)[1]] == [1, 2]

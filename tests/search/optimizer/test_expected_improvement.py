@@ -16,7 +16,7 @@ from servefit.search.optimizer.expected_improvement import (
     ExpectedScore,
     improvement,
 )
-from servefit.search.optimizer.gaussian_process import Estimate
+from servefit.search.optimizer.gaussian_process import LognormalEstimate
 from servefit.search.results.objectives.score import Score
 
 
@@ -28,7 +28,7 @@ def expected_score(
     figure: float,
     sd: float = 0.1,
     *,
-    excess: Estimate | None = None,
+    excess: LognormalEstimate | None = None,
     per_hour: float = 0.0,
     needed: float = 0.0,
     least: float = 0.0,
@@ -45,8 +45,8 @@ def expected_score(
     )
 
 
-def times_the_limit(value: float, sd: float = 0.1) -> Estimate:
-    return Estimate(log_mean=log(value), sd=sd)
+def times_the_limit(value: float, sd: float = 0.1) -> LognormalEstimate:
+    return LognormalEstimate(log_mean=log(value), sd=sd)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 0.9, 1.0, 1.1, 1.5])
@@ -91,7 +91,7 @@ def test_limits_are_kept_as_likely_as_latency_is_below_them(excess: float, likel
 
 def test_without_limits_everything_is_feasible_and_beyond_all_of_them_nothing() -> None:
     assert expected_score(1.0).feasible == 1.0
-    assert expected_score(1.0, excess=Estimate(log_mean=inf, sd=1.0)).feasible == 0.0
+    assert expected_score(1.0, excess=LognormalEstimate(log_mean=inf, sd=1.0)).feasible == 0.0
 
 
 def test_where_nothing_keeps_the_limits_what_is_likely_to_counts_whatever_it_costs() -> None:
@@ -104,7 +104,7 @@ def test_where_nothing_can_keep_the_limits_what_may_come_closest_counts() -> Non
     assert improvement(near, None, 5.0) == pytest.approx(0.4, abs=0.01)
     assert 0 < improvement(far, None, 5.0) < 0.05
     assert improvement(beyond, None, 5.0) == 0.0
-    assert improvement(expected_score(1.0, excess=Estimate(log_mean=inf, sd=1.0)), None, 5.0) == 0.0
+    assert improvement(expected_score(1.0, excess=LognormalEstimate(log_mean=inf, sd=1.0)), None, 5.0) == 0.0
     assert improvement(near, None, None) < 1e-6
 
 

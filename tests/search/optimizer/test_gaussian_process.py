@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from servefit.backends.types import Settings
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.gaussian_process import CorrectedPredictions, Estimate, similarity
+from servefit.search.optimizer.gaussian_process import CorrectedPredictions, LognormalEstimate, similarity
 
 TESTED = Configuration(vcpus=4, backend="a", workers=2, max_batch=8)
 NEIGHBOUR = replace(TESTED, max_batch=16)
@@ -40,7 +40,7 @@ def predict(configuration: Configuration) -> tuple[float, bool] | None:
     )
 
 
-def estimate(corrected: CorrectedPredictions, configuration: Configuration) -> Estimate:
+def estimate(corrected: CorrectedPredictions, configuration: Configuration) -> LognormalEstimate:
     (found,) = corrected.estimates([configuration])
     assert found is not None
     return found
@@ -104,7 +104,7 @@ def test_nothing_is_estimated_or_learnt_where_there_is_no_prediction() -> None:
     corrected = CorrectedPredictions(predict)
     unknown = replace(TESTED, backend="unknown")
     corrected.learn(unknown, 1e6)
-    assert corrected.estimates([unknown, TESTED]) == [None, Estimate(log_mean=log(200.0), sd=0.12)]
+    assert corrected.estimates([unknown, TESTED]) == [None, LognormalEstimate(log_mean=log(200.0), sd=0.12)]
     assert corrected.estimates([]) == []
     assert corrected.estimates([unknown]) == [None]
 
@@ -113,7 +113,7 @@ def test_nothing_is_estimated_or_learnt_where_there_is_no_prediction() -> None:
 def test_what_is_no_measurement_is_not_learnt(value: float) -> None:
     corrected = CorrectedPredictions(predict)
     corrected.learn(TESTED, value)
-    assert estimate(corrected, TESTED) == Estimate(log_mean=log(200.0), sd=0.12)
+    assert estimate(corrected, TESTED) == LognormalEstimate(log_mean=log(200.0), sd=0.12)
 
 
 def test_how_far_predictions_are_off_is_learnt_from_those_that_were_measured() -> None:

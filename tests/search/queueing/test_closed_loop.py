@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
-from servefit.profiler.record.traffic import ClosedLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 from servefit.search.queueing.simulation import SimulatedRun, simulate
 
 MS = 1e6
@@ -99,7 +99,7 @@ def test_a_run_that_has_its_answers_ends_after_the_last_of_them_whichever_worker
         workers=3,
         contention=2.723998785177366,
     )
-    phase = Phase(initial_users=5, spawn_per_minute=0, duration_s=0.015)
+    phase = TrafficPhase(initial_users=5, spawn_per_minute=0, duration_s=0.015)
     found = simulate(
         service,
         ClosedLoop(phases=(phase, phase)),

@@ -12,7 +12,7 @@ from servefit.errors import SpecError
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
-from servefit.search.queueing.prediction import Prediction, highest_rate_per_s, predict, predict_users
+from servefit.search.queueing.prediction import QueuePrediction, highest_rate_per_s, predict, predict_users
 from servefit.search.queueing.simulation import simulate
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def test_a_percentile_of_too_few_requests_is_not_given(constant_ms: ServiceTimes
 
 
 def test_batching_serves_a_rate_that_single_requests_cannot(batching_ms: ServiceTimes) -> None:
-    def at_batch(max_batch: int) -> Prediction:
+    def at_batch(max_batch: int) -> QueuePrediction:
         return predict(batching_ms, Discipline(workers=1, max_batch=max_batch), rate_per_s=1500, percentiles=(95,))
 
     assert at_batch(1).saturated

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase
 from servefit.search.queueing.simulation import SimulatedRun, simulate, simulate_arrivals
 
 ROUNDING_NS = 1e-3
@@ -39,7 +39,7 @@ DISCIPLINES = st.builds(
 ARRIVALS = st.lists(st.integers(0, 2_000_000), min_size=1, max_size=60).map(lambda times: np.array(sorted(times)))
 PHASES = st.lists(
     st.builds(
-        Phase,
+        TrafficPhase,
         initial_users=st.integers(1, 6),
         spawn_per_minute=st.just(0),
         duration_s=st.integers(11, 20).map(lambda ms: ms / 1000),
@@ -76,7 +76,7 @@ def test_a_batch_that_is_not_full_leaves_when_its_first_request_is_due_to_or_whe
 
 @given(services(), DISCIPLINES, PHASES, st.integers(0, 3))
 def test_users_send_one_request_at_a_time_and_none_after_the_end(
-    service: ServiceTimes, discipline: Discipline, phases: list[Phase], seed: int
+    service: ServiceTimes, discipline: Discipline, phases: list[TrafficPhase], seed: int
 ) -> None:
     traffic = ClosedLoop(phases=tuple(phases))
     run = simulate(

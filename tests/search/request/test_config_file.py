@@ -21,7 +21,7 @@ from servefit.backends.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.instance_profile import CLOUDS
-from servefit.profiler.record.traffic import ClosedLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 from servefit.search.request.config_file import MAX_BYTES, config_text, parse_config, read_config
 from servefit.search.request.config_problems import checked_config
 from servefit.search.request.job_request import GOALS, EnvironmentRange, JobRequest, plain_name
@@ -95,8 +95,8 @@ def test_every_key_means_what_its_option_means() -> None:
         cost_weight=1,
         phases=ClosedLoop(
             phases=(
-                Phase(initial_users=2, spawn_per_minute=2, duration_s=120),
-                Phase(initial_users=1, spawn_per_minute=0, duration_s=60),
+                TrafficPhase(initial_users=2, spawn_per_minute=2, duration_s=120),
+                TrafficPhase(initial_users=1, spawn_per_minute=0, duration_s=60),
             )
         ),
         flat_invocations="Continue",
@@ -183,17 +183,17 @@ def ranges(draw: st.DrawFn) -> tuple[EnvironmentRange, ...]:
     return tuple(found)
 
 
-def phase(initial_users: int) -> st.SearchStrategy[Phase]:
+def phase(initial_users: int) -> st.SearchStrategy[TrafficPhase]:
     return st.builds(
-        Phase,
+        TrafficPhase,
         initial_users=st.just(initial_users) | st.integers(0, 9),
         spawn_per_minute=st.just(0.0) | st.floats(0.01, 5),
         duration_s=st.floats(0.1, 100),
     )
 
 
-def closed_loop(phases: tuple[Phase, ...]) -> ClosedLoop:
-    resting = Phase(initial_users=1, spawn_per_minute=0, duration_s=1.5)
+def closed_loop(phases: tuple[TrafficPhase, ...]) -> ClosedLoop:
+    resting = TrafficPhase(initial_users=1, spawn_per_minute=0, duration_s=1.5)
     return ClosedLoop(phases=(*phases, resting))
 
 

@@ -15,7 +15,7 @@ from servefit.search.request.sla import Sla
 from servefit.search.request.space import (
     BATCH_DELAYS_US,
     BATCH_SIZES,
-    Batching,
+    BatchingSpace,
     Choice,
     Space,
     admits,
@@ -124,16 +124,16 @@ def test_every_backend_is_first_tried_plainly_with_a_worker_a_cpu_in_the_largest
 
 def test_what_the_users_ranges_leave_out_is_replaced_by_what_is_plainest() -> None:
     ranges = [EnvironmentRange.parse("OMP_NUM_THREADS=2"), EnvironmentRange.parse("MODEL_SERVER_WORKERS=1,2")]
-    space = Space.of([profile("four", 4)], [choice("xgboost", 4, THREADS)], ranges, [], Batching(sizes=(16, 8)))
+    space = Space.of([profile("four", 4)], [choice("xgboost", 4, THREADS)], ranges, [], BatchingSpace(sizes=(16, 8)))
     (first,) = starting_points(space.grid)
     assert (first.settings.threads, first.workers, first.max_batch, first.batch_delay_us) == (2, 2, 8, 0)
     assert starting_points([]) == []
 
 
 def test_requests_that_are_not_joined_wait_for_nobody() -> None:
-    pairs = list(Batching(sizes=(1, 8), delays_us=(0, 1000)).pairs())
+    pairs = list(BatchingSpace(sizes=(1, 8), delays_us=(0, 1000)).pairs())
     assert pairs == [(1, 0), (8, 0), (8, 1000)]
-    assert list(Batching(sizes=(1,), delays_us=(1000,)).pairs()) == [(1, 0)]
+    assert list(BatchingSpace(sizes=(1,), delays_us=(1000,)).pairs()) == [(1, 0)]
 
 
 @pytest.mark.parametrize(("limit_ms", "delays_us"), [(0.5, (0,)), (1.9, (0,)), (2.0, (0, 1000)), (100.0, (0, 1000))])
@@ -142,7 +142,7 @@ def test_a_delay_that_would_use_up_the_tightest_limit_is_not_tried(limit_ms: flo
         LatencyThreshold(percentile=name, limit_ms=one) for name, one in (("p50", limit_ms), ("p99", 1000.0))
     )
     assert (
-        Batching.of(JobRequest(name="job", sla=Sla(thresholds=thresholds)), batch_dependent=False).delays_us
+        BatchingSpace.of(JobRequest(name="job", sla=Sla(thresholds=thresholds)), batch_dependent=False).delays_us
         == delays_us
     )
 
@@ -150,11 +150,11 @@ def test_a_delay_that_would_use_up_the_tightest_limit_is_not_tried(limit_ms: flo
 def test_batch_sizes_and_delays_that_were_asked_for_are_the_ones_that_are_tried() -> None:
     sla = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=1.0),))
     request = JobRequest(name="job", sla=sla, batch_sizes=(3, 5), batch_delays_us=(5000,))
-    asked = Batching.of(request, batch_dependent=False)
-    assert asked == Batching(sizes=(3, 5), delays_us=(5000,))
+    asked = BatchingSpace.of(request, batch_dependent=False)
+    assert asked == BatchingSpace(sizes=(3, 5), delays_us=(5000,))
     space = Space.of([profile("one", 1)], [choice("sklearn", 1)], [], [], asked)
     assert {(one.max_batch, one.batch_delay_us) for one in space.grid} == {(3, 5000), (5, 5000)}
-    assert Batching.of(JobRequest(name="job"), batch_dependent=False) == Batching()
+    assert BatchingSpace.of(JobRequest(name="job"), batch_dependent=False) == BatchingSpace()
 
 
 def test_a_profile_larger_than_any_artifact_was_made_for_has_no_configurations() -> None:
@@ -193,7 +193,7 @@ def test_which_profiles_may_have_a_configuration_can_be_told_without_the_artifac
         choice("xgboost", 4, THREADS, target=Target.CUDA),
     ]
     gpus = [gpu(0)]
-    space = Space.of(profiles, choices, ranges, gpus, Batching(sizes=(1, 8), delays_us=(0,)))
+    space = Space.of(profiles, choices, ranges, gpus, BatchingSpace(sizes=(1, 8), delays_us=(0,)))
     for one, fitting in space.profiles:
         admitted = {each for each in space.grid if admits(one, each, ranges, gpus)}
         assert admitted == fitting
@@ -201,7 +201,7 @@ def test_which_profiles_may_have_a_configuration_can_be_told_without_the_artifac
 
 def test_requests_that_change_each_others_predictions_are_joined_only_where_that_is_allowed() -> None:
     request = JobRequest(name="job")
-    assert Batching.of(request, batch_dependent=True).sizes == (1,)
-    assert list(Batching.of(request, batch_dependent=True).pairs()) == [(1, 0)]
+    assert BatchingSpace.of(request, batch_dependent=True).sizes == (1,)
+    assert list(BatchingSpace.of(request, batch_dependent=True).pairs()) == [(1, 0)]
     allowed = replace(request, allow_batch_dependence=True)
-    assert Batching.of(allowed, batch_dependent=True) == Batching()
+    assert BatchingSpace.of(allowed, batch_dependent=True) == BatchingSpace()

@@ -13,7 +13,7 @@ from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
-from servefit.search.results.confirmed_trial import Part, confirmed_trial
+from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
 from servefit.search.results.measure_trial import Durations, run_test
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ def request_of(limit: str = "p95=20ms", *, allow_noise: bool = False) -> JobRequ
     return JobRequest(name="job", sla=Sla(thresholds=parse_sla(limit), rate_per_s=500.0), allow_noise=allow_noise)
 
 
-def parts_of(request: JobRequest, *slower: float) -> list[Part]:
+def parts_of(request: JobRequest, *slower: float) -> list[ConfirmationTest]:
     """A test each, with calls that take so many times what is usual."""
     found = []
     for nth, times in enumerate(slower):
         recorded: list[Measurement] = []
         driver = SimulatedDriver(configuration=configuration("forest"), service_us=100.0 * times)
         trial = run_test(driver, request, simulated_host(), SHORT, seed=nth, keep=recorded.append)
-        found.append(Part(trial=trial, measurement=recorded[0]))
+        found.append(ConfirmationTest(trial=trial, measurement=recorded[0]))
     return found
 
 
-def disturbed(part: Part) -> Part:
+def disturbed(part: ConfirmationTest) -> ConfirmationTest:
     problem = Problem(kind="competing load", reason="others used 40 % of the CPUs", remedy="stop them")
     return replace(part, trial=replace(part.trial, verdict="INVALID", problems=(problem,)))
 

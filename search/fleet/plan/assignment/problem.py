@@ -1,4 +1,4 @@
-"""What is asked of the solver, and what is worked out of it and of the hosts that it gives."""
+"""The problem that the solver of assignments gets, as fields and as arrays, and figures of the hosts that it gives."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class SharedColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What is asked: column ``i`` is ``classes[i]`` for ``models[i]``, of a rate, and costs at that class for it. The
-    ``shared`` columns come after these. ``asked_per_s`` are of models, and ``available`` of classes. ``limit_s`` is the
-    solver's time."""
+    """An assignment to solve: column ``i`` is ``classes[i]`` for ``models[i]``, of a rate, and costs at that class for
+    it. The ``shared`` columns come after these. ``asked_per_s`` are of models, and ``available`` of classes.
+    ``limit_s`` is the solver's time."""
 
     models: tuple[int, ...]
     classes: tuple[int, ...]
@@ -61,7 +61,7 @@ class Assigned:
     part_at_most: float
 
 
-class Problem:
+class AssignmentProblem:
     """An assignment as arrays.
 
     A column is a number of hosts: of ``host_class``, each ``idle`` without requests and ``full`` at all rates. A

@@ -17,7 +17,7 @@ from servefit.search.fleet.plan.losses import ROUNDING
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from servefit.search.fleet.plan.assignment.problem import Problem
+    from servefit.search.fleet.plan.assignment.problem import AssignmentProblem
     from servefit.search.fleet.plan.solver_clock import SolverClock
 
     Numbers = NDArray[np.float64]
@@ -41,7 +41,7 @@ _INFEASIBLE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
+class ModelThresholds:
     """Thresholds and the model of each. ``complete``: no better ones are missing."""
 
     models: Places
@@ -49,12 +49,12 @@ class Thresholds:
     complete: bool
 
     @classmethod
-    def one_each(cls, problem: Problem, values: Numbers) -> Self:
+    def one_each(cls, problem: AssignmentProblem, values: Numbers) -> Self:
         """Return one for each model."""
         return cls(models=np.arange(len(values)), values=values, complete=not problem.spare)
 
     @classmethod
-    def all_of(cls, problem: Problem) -> Self:
+    def all_of(cls, problem: AssignmentProblem) -> Self:
         """Return all rates of every model, or without spare hosts the fastest, which is enough."""
         if not problem.spare:
             return cls.one_each(problem, problem.fastest)
@@ -62,7 +62,7 @@ class Thresholds:
         return cls(models=pairs[:, 0].astype(np.intp), values=pairs[:, 1], complete=True)
 
     @classmethod
-    def fastest_and_slowest(cls, problem: Problem) -> Self:
+    def fastest_and_slowest(cls, problem: AssignmentProblem) -> Self:
         """Return two for each model."""
         models = np.arange(len(problem.asked))
         return cls(
@@ -71,11 +71,11 @@ class Thresholds:
             complete=not problem.spare,
         )
 
-    def need(self, problem: Problem) -> Numbers:
+    def need(self, problem: AssignmentProblem) -> Numbers:
         """Return what hosts must carry by each, all counted at the threshold at most."""
         return problem.asked[self.models] + problem.spare * self.values
 
-    def counted(self, problem: Problem) -> Any:
+    def counted(self, problem: AssignmentProblem) -> Any:
         """Return what a host of each column counts in each row."""
         from scipy.sparse import csr_array
 
@@ -86,7 +86,7 @@ class Thresholds:
         shape = len(self.models), len(problem.host_class)
         return csr_array((counted, (rows, problem.column[places])), shape=shape)
 
-    def of_models(self, problem: Problem) -> Any:
+    def of_models(self, problem: AssignmentProblem) -> Any:
         """Return which ones are of which model."""
         from scipy.sparse import csr_array
 
@@ -95,14 +95,14 @@ class Thresholds:
 
 
 def cheapest(
-    problem: Problem, costs: Numbers, thresholds: Thresholds, *, clock: SolverClock, limit_s: float
+    problem: AssignmentProblem, costs: Numbers, thresholds: ModelThresholds, *, clock: SolverClock, limit_s: float
 ) -> Numbers | None:
     """Return the whole numbers of hosts that are cheapest at fixed ``costs`` of a host, None if none were found."""
     kept = np.arange(len(costs)) if problem.is_small else cheap_columns(problem, costs, thresholds)
     return _cheapest_of(problem, costs, thresholds, kept, clock, limit_s) if len(kept) else None
 
 
-def cheap_columns(problem: Problem, costs: Numbers, thresholds: Thresholds) -> Places:
+def cheap_columns(problem: AssignmentProblem, costs: Numbers, thresholds: ModelThresholds) -> Places:
     """Return the columns of low reduced cost, none where the relaxation has no answer."""
     from scipy.optimize import linprog
     from scipy.sparse import diags, vstack
@@ -118,7 +118,12 @@ def cheap_columns(problem: Problem, costs: Numbers, thresholds: Thresholds) -> P
 
 
 def _cheapest_of(
-    problem: Problem, costs: Numbers, thresholds: Thresholds, kept: Places, clock: SolverClock, limit_s: float
+    problem: AssignmentProblem,
+    costs: Numbers,
+    thresholds: ModelThresholds,
+    kept: Places,
+    clock: SolverClock,
+    limit_s: float,
 ) -> Numbers | None:
     from scipy.optimize import Bounds, LinearConstraint
     from scipy.sparse import bmat, diags
@@ -149,7 +154,7 @@ def _cheapest_of(
     return hosts if problem.carried(hosts) else None
 
 
-def cost_bound(problem: Problem, *, whole: bool, clock: SolverClock, limit_s: float) -> float | None:
+def cost_bound(problem: AssignmentProblem, *, whole: bool, clock: SolverClock, limit_s: float) -> float | None:
     """Return what no assignment costs less than; None where not even parts of hosts carry all rates.
 
     Variables are hosts, ``whole`` or parts, and the part of its model's requests that each serving has, wherever that
@@ -188,7 +193,7 @@ def cost_bound(problem: Problem, *, whole: bool, clock: SolverClock, limit_s: fl
 
 
 def largest_part(
-    problem: Problem, thresholds: Thresholds, *, clock: SolverClock, limit_s: float
+    problem: AssignmentProblem, thresholds: ModelThresholds, *, clock: SolverClock, limit_s: float
 ) -> tuple[float, Numbers | None, float]:
     """Return the largest part of all rates, up to 1, for which hosts were found, these, and the part that no hosts
     carry more than."""

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.search.fleet.plan.assignment.problem import Assigned, Assignment, Problem
-from servefit.search.fleet.plan.assignment.programs import CLOSE, Thresholds, cheapest, cost_bound, largest_part
+from servefit.search.fleet.plan.assignment.problem import Assigned, Assignment, AssignmentProblem
+from servefit.search.fleet.plan.assignment.programs import CLOSE, ModelThresholds, cheapest, cost_bound, largest_part
 from servefit.search.fleet.plan.demand import Demand
 from servefit.search.fleet.plan.greedy import greedy_hosts
 from servefit.search.fleet.plan.losses import carries
@@ -41,7 +41,7 @@ _AFTERWARDS = 0.2
 
 def assign(asked: Assignment) -> Assigned:
     """Return the cheapest assignment that was found in time, or which part of all rates can be carried."""
-    problem, clock = Problem(asked), SolverClock()
+    problem, clock = AssignmentProblem(asked), SolverClock()
     bound = cost_bound(problem, whole=False, clock=clock, limit_s=asked.limit_s)
     if bound is None:
         return _part(problem, None, clock, asked.limit_s)
@@ -67,7 +67,7 @@ def assign(asked: Assignment) -> Assigned:
     )
 
 
-def _one_after_the_other(asked: Assignment, problem: Problem) -> Numbers | None:
+def _one_after_the_other(asked: Assignment, problem: AssignmentProblem) -> Numbers | None:
     """Return hosts of one model each, found without a solver: the model that needs the largest part of the fleet
     chooses first. None where they do not carry all rates."""
     columns: list[list[int]] = [[] for _ in asked.asked_per_s]
@@ -98,13 +98,15 @@ def _one_after_the_other(asked: Assignment, problem: Problem) -> Numbers | None:
     return hosts if problem.carried(hosts) else None
 
 
-def _rounds(problem: Problem, start: float, clock: SolverClock, ends_s: float, *, complete: bool) -> Iterator[Numbers]:
+def _rounds(
+    problem: AssignmentProblem, start: float, clock: SolverClock, ends_s: float, *, complete: bool
+) -> Iterator[Numbers]:
     """Yield the hosts that are cheapest at the load ``start``, and then at the loads of those before, by all thresholds
     where that is to be ``complete``."""
     loads = np.full_like(problem.asked, start)
-    thresholds = Thresholds.all_of(problem)
+    thresholds = ModelThresholds.all_of(problem)
     if not complete:
-        thresholds = Thresholds.one_each(problem, np.clip(problem.asked, problem.slowest, problem.fastest))
+        thresholds = ModelThresholds.one_each(problem, np.clip(problem.asked, problem.slowest, problem.fastest))
     for rounds_left in range(_ROUNDS, 0, -1):
         limit_s = (ends_s - clock.now_s()) / rounds_left
         costs = problem.column_costs(loads)
@@ -116,12 +118,12 @@ def _rounds(problem: Problem, start: float, clock: SolverClock, ends_s: float, *
             return  # the next program would be the same
         loads = np.minimum(1.0, problem.asked / problem.totals(found))
         if not complete:
-            thresholds = Thresholds.one_each(problem, problem.last_lost(found))
+            thresholds = ModelThresholds.one_each(problem, problem.last_lost(found))
 
 
-def _part(problem: Problem, bound: float | None, clock: SolverClock, ends_s: float) -> Assigned:
+def _part(problem: AssignmentProblem, bound: float | None, clock: SolverClock, ends_s: float) -> Assigned:
     """Return which part of the rates can be carried, and the hosts if it is all of them after all."""
-    thresholds = Thresholds.all_of(problem) if problem.is_small else Thresholds.fastest_and_slowest(problem)
+    thresholds = ModelThresholds.all_of(problem) if problem.is_small else ModelThresholds.fastest_and_slowest(problem)
     part, hosts, at_most = largest_part(problem, thresholds, clock=clock, limit_s=ends_s - clock.now_s())
     carried = hosts is not None and bound is not None and problem.carried(hosts)
     return Assigned(

@@ -8,7 +8,7 @@ from typing import Any
 from servefit.search.fleet.plan.balancers import patience
 from servefit.search.fleet.plan.balancers.servers import Server, check_name, check_port, check_servers
 
-MOST_WEIGHT = 100_000
+MAX_WEIGHT = 100_000
 """Envoy's API has a weight of one at least, and weights that add up to less than 2**32 (``LbEndpoint``, API v3); up
 to 1.7 its limit was 128. With this the weights of forty thousand hosts do."""
 
@@ -95,7 +95,7 @@ def envoy_configuration(name: str, servers: Sequence[Server], *, port: int, answ
 
     check_name("name", name)
     check_port(port)
-    check_servers(servers, most_weight=MOST_WEIGHT, balancer="envoy")
+    check_servers(servers, most_weight=MAX_WEIGHT, balancer="envoy")
     document = {
         "static_resources": {
             "listeners": [_listener(name, port, answer_s)],

@@ -8,10 +8,10 @@ from servefit.errors import SpecError
 from servefit.search.fleet.plan.balancers import patience
 from servefit.search.fleet.plan.balancers.servers import Server, check_name, check_port, check_servers
 
-MOST_WEIGHT = 256
+MAX_WEIGHT = 256
 """The largest weight that HAProxy takes."""
 
-MOST_SERVERS = 4095
+MAX_SERVERS = 4095
 """As many servers take turns by ``roundrobin`` at most, says its manual. With ``static-rr`` it has no limit, and took
 seven minutes to start with ten thousand."""
 
@@ -56,12 +56,12 @@ def haproxy_configuration(name: str, servers: Sequence[Server], *, port: int, an
     """
     check_name("name", name)
     check_port(port)
-    check_servers(servers, most_weight=MOST_WEIGHT, balancer="haproxy")
-    if len(servers) > MOST_SERVERS:
+    check_servers(servers, most_weight=MAX_WEIGHT, balancer="haproxy")
+    if len(servers) > MAX_SERVERS:
         raise SpecError(
             "servers",
             len(servers),
-            f"are more than the {MOST_SERVERS} that HAProxy gives turns to",
+            f"are more than the {MAX_SERVERS} that HAProxy gives turns to",
             remedy="take nginx or envoy, or put several HAProxy side by side",
         )
     return _FILE.format(

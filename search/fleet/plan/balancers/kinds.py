@@ -31,11 +31,11 @@ class Balancer:
 
 
 BALANCERS: Mapping[BalancerName, Balancer] = {
-    "nginx": Balancer(file_name="nginx.conf", most_weight=nginx.MOST_WEIGHT, configure=nginx.nginx_configuration),
+    "nginx": Balancer(file_name="nginx.conf", most_weight=nginx.MAX_WEIGHT, configure=nginx.nginx_configuration),
     "haproxy": Balancer(
-        file_name="haproxy.cfg", most_weight=haproxy.MOST_WEIGHT, configure=haproxy.haproxy_configuration
+        file_name="haproxy.cfg", most_weight=haproxy.MAX_WEIGHT, configure=haproxy.haproxy_configuration
     ),
-    "envoy": Balancer(file_name="envoy.yaml", most_weight=envoy.MOST_WEIGHT, configure=envoy.envoy_configuration),
+    "envoy": Balancer(file_name="envoy.yaml", most_weight=envoy.MAX_WEIGHT, configure=envoy.envoy_configuration),
 }
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from servefit.search.fleet.plan.balancers import patience
 from servefit.search.fleet.plan.balancers.servers import Server, check_name, check_port, check_servers
 
-MOST_WEIGHT = 100_000
+MAX_WEIGHT = 100_000
 """nginx names no largest weight; it counts in whole numbers as long as a pointer. With this, the weights of twenty
 thousand servers add up to less than 2**31, and a share is exact to 0.001 % of the largest."""
 
@@ -91,7 +91,7 @@ def nginx_configuration(name: str, servers: Sequence[Server], *, port: int, answ
     """
     check_name("name", name)
     check_port(port)
-    check_servers(servers, most_weight=MOST_WEIGHT, balancer="nginx")
+    check_servers(servers, most_weight=MAX_WEIGHT, balancer="nginx")
     connections = max(_CONNECTIONS, _CONNECTIONS_PER_SERVER * len(servers))
     return _FILE.format(
         name=name,

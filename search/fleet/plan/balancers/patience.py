@@ -1,4 +1,5 @@
-"""How long every kind of balancer waits for a host, and which requests it sends to another one.
+"""Patience of balancers of every kind: the time that they wait for a host, and the requests that they send to another
+one.
 
 Predictions are idempotent, so a request whose connection broke before an answer began is sent to another host. One that
 is only slow is never sent again: its host is predicting it.
@@ -36,7 +37,7 @@ CHECK_S = 1
 """Hosts are asked so often whether they are ready. Chosen, not measured."""
 
 READY_PATH = "/v2/health/ready"
-"""What they are asked: an endpoint that is about to stop says no, and finishes what it has."""
+"""The path of their health checks: an endpoint that is about to stop says no, and finishes what it has."""
 
 MAX_BODY_BYTES = Limits().body_bytes
 """The longest body that an endpoint takes, unless it was given other limits."""

@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, ip_address
 from servefit.checks import check_whole
 from servefit.errors import SpecError
 
-HIGHEST_PORT = 65535
+MAX_PORT = 65535
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST_NAME = re.compile(
@@ -55,7 +55,7 @@ class Server:
 
 def check_address(field: str, address: str) -> None:
     """Raise SpecError for what is no address of a host, with or without a port."""
-    with_port(address, HIGHEST_PORT, field=field)
+    with_port(address, MAX_PORT, field=field)
 
 
 def with_port(address: str, port: int, *, field: str = "address") -> str:
@@ -98,7 +98,7 @@ def check_servers(servers: Sequence[Server], *, most_weight: int, balancer: str)
 
 def check_port(port: int) -> None:
     """Raise SpecError for a port that cannot be listened on."""
-    check_whole("port", port, least=1, most=HIGHEST_PORT)
+    check_whole("port", port, least=1, most=MAX_PORT)
 
 
 def _parsed(address: str) -> tuple[str, int]:
@@ -109,7 +109,7 @@ def _parsed(address: str) -> tuple[str, int]:
         raise SpecError("address", address, wanted)
     host, port = match["bracketed"] or match["plain"] or "", int(match["port"])
     known = _is_ipv6(host) if match["bracketed"] is not None else is_host_name(host)
-    if not known or not 1 <= port <= HIGHEST_PORT:
+    if not known or not 1 <= port <= MAX_PORT:
         raise SpecError("address", address, wanted)
     return host, port
 

@@ -17,7 +17,7 @@ from servefit.errors import SpecError
 from servefit.option_panels import MACHINE, SEARCH
 
 if TYPE_CHECKING:
-    from servefit.aws.wire.signatures import Secret
+    from servefit.aws.wire.signatures import SigningSecret
 
 _NEEDED = ("botocore", "matplotlib", "moto", "uvicorn")
 
@@ -173,16 +173,16 @@ def check_installed() -> None:
         )
 
 
-def secret_of(variable: str | None) -> Secret | None:
+def secret_of(variable: str | None) -> SigningSecret | None:
     """Return what requests are signed with, by the variable with the secret. Raises SpecError where that is empty."""
     from servefit.aws.environment import ANY_KEY
-    from servefit.aws.wire.signatures import Secret
+    from servefit.aws.wire.signatures import SigningSecret
 
     if variable is None:
         return None
     if not (value := os.environ.get(variable)):
         raise SpecError("secret_env", variable, "has no value", remedy="set the variable where servefit runs")
-    return Secret(ANY_KEY, value)
+    return SigningSecret(ANY_KEY, value)
 
 
 def _pair(option: str, text: str, example: str) -> tuple[str, str]:

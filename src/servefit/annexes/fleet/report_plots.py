@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from servefit.annexes.fleet.report_tables import UNITS
 from servefit.quantities import count_text, given_text, number_text
-from servefit.report.plot import Axis, Guide, Plot, Series
+from servefit.report.plot import Axis, Plot, ReferenceLine, Series
 from servefit.report.table import Table
-from servefit.search.fleet.plan.fleet_plan import LEAST_GAP, FleetPlan
+from servefit.search.fleet.plan.fleet_plan import MIN_GAP, FleetPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,10 +101,10 @@ def _cheapest(name: str, points: Sequence[RateCost], **style: Any) -> Series:
     )
 
 
-def _guides(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[Guide]:
+def _guides(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[ReferenceLine]:
     if not costs.points or plan.rate_per_s > _FAR * costs.points[-1].rate_per_s:
         return []
-    return [Guide(along="x", at=plan.rate_per_s, label=f"asked: {given_text(plan.rate_per_s)}/s", kind="mark")]
+    return [ReferenceLine(along="x", at=plan.rate_per_s, label=f"asked: {given_text(plan.rate_per_s)}/s", kind="mark")]
 
 
 def _caption(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[str]:
@@ -122,7 +122,7 @@ def _caption(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[str]:
     elif alone[-1] < highest_per_s:
         found.append(f"Above {number_text(alone[-1])}/s no class that was confirmed carries the rate by itself.")
     found.append(f"The hosts that were confirmed carry {number_text(highest_per_s)}/s at most.")
-    if costs.gap >= LEAST_GAP:
+    if costs.gap >= MIN_GAP:
         found.append(f"Others may be cheaper by {100 * costs.gap:.2g} % at most.")
     return found
 

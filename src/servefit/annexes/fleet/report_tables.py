@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.header import PlanGoal
 
 UNITS: dict[PlanGoal, str] = {"cost": "an hour", "watts": "W", "hosts": "hosts"}
-"""What follows a figure of a cost."""
+"""The text behind a figure of a cost."""
 
 
 def plan_table(plan: FleetPlan, least: PlanGoal) -> Table:

@@ -13,14 +13,14 @@ import typer
 
 from servefit.annexes.fleet.hosts import FleetStorageOption
 from servefit.cli.options import QuietOption
-from servefit.cli.output import Format, FormatOption, emit, print_note
+from servefit.cli.output import FormatOption, OutputFormat, emit, print_note
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
 from servefit.option_panels import MACHINE
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
     from servefit.search.fleet.launching.inventory import InventoryHost
-    from servefit.search.fleet.launching.starting import HostOutcome, Pace
+    from servefit.search.fleet.launching.starting import HostOutcome, StartPauses
     from servefit.search.fleet.launching.tunnel import TunnelledDatabase
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -41,7 +41,7 @@ def start(
         ),
     ] = None,
     storage: FleetStorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Start an agent on each host over SSH, with keys alone, and keep them until Ctrl-C.
@@ -57,14 +57,14 @@ def start(
     """
     from servefit.quantities import parse_duration_s
     from servefit.search.fleet.launching.inventory_file import read_inventory
-    from servefit.search.fleet.launching.starting import Pace
+    from servefit.search.fleet.launching.starting import StartPauses
     from servefit.search.fleet.launching.tunnel import tunnelled
 
     within_s = None if start_within is None else parse_duration_s("start_within", start_within)
     inventory = read_inventory(hosts)
     database = tunnelled(storage)
     database.check()
-    outcomes = asyncio.run(_keep(inventory, database, Pace(within_s=within_s), quiet=quiet))
+    outcomes = asyncio.run(_keep(inventory, database, StartPauses(within_s=within_s), quiet=quiet))
     if outcomes is None:
         print_note("servefit: interrupted")
         raise typer.Exit(INTERRUPTED)
@@ -74,7 +74,7 @@ def start(
 
 
 async def _keep(
-    inventory: Sequence[InventoryHost], database: TunnelledDatabase, pace: Pace, *, quiet: bool
+    inventory: Sequence[InventoryHost], database: TunnelledDatabase, pace: StartPauses, *, quiet: bool
 ) -> tuple[HostOutcome, ...] | None:
     """Keep the agents until a signal says stop; None where a second one does not wait for their end."""
     from servefit.search.fleet.launching.starting import keep_agents
@@ -111,7 +111,7 @@ def _silent(_: str, __: str) -> None:
     """Without progress."""
 
 
-def _print_outcomes(outcomes: Sequence[HostOutcome], form: Format) -> None:
+def _print_outcomes(outcomes: Sequence[HostOutcome], form: OutputFormat) -> None:
     from servefit.quantities import span_text
 
     table = Table(

@@ -32,7 +32,7 @@ _LOOK_S = 0.1
 _GRACE_S = 30.0
 """An endpoint that was told to end is killed after this."""
 
-_MOST_REASON_CHARACTERS = 1024
+_MAX_REASON_CHARACTERS = 1024
 """Of a FailureReason."""
 
 _SERVED = re.compile(r"is served at http://[^ ]*:(\d+)")
@@ -173,7 +173,7 @@ class _Host:
         self.failed((self._read("stderr.txt").strip().splitlines() or ["its process ended"])[-1])
 
     def failed(self, reason: str) -> None:
-        self.state = State(status="Failed", reason=reason[:_MOST_REASON_CHARACTERS])
+        self.state = State(status="Failed", reason=reason[:_MAX_REASON_CHARACTERS])
 
     def end(self) -> None:
         """End the process; one that has not been begun is ended then."""

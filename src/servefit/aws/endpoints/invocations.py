@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _RECORD = struct.Struct("<qIIH")
 _FIELDS = np.dtype([("at_us", "<i8"), ("model_us", "<u4"), ("overhead_us", "<u4"), ("status", "<u2")])
 
-MOST_BYTES = 2**24
+MAX_BYTES = 2**24
 """Of a file: 932,067 invocations, half an hour of clients that do nothing else. Chosen, not measured."""
 
 _SUFFIX = ".invocations"
@@ -34,7 +34,7 @@ _OLDER = ".older"
 NO_ANSWER = 0
 """The status of a request that got none: it took too long, or its connection broke."""
 
-_LONGEST_US = 2**32 - 1
+_MAX_US = 2**32 - 1
 
 _NAME = re.compile(r"[a-zA-Z0-9-]{1,63}", re.ASCII)
 """Of endpoints and variants, which are files here."""
@@ -79,12 +79,12 @@ class InvocationLogs:
     def add(self, variant: Variant, *, at_s: float, model_us: float, overhead_us: float, status: int) -> None:
         """Keep an invocation. Where that is not possible, as on a full disk, the log of the server says so: whoever
         invoked the endpoint gets its answer."""
-        times = [min(max(0, round(value)), _LONGEST_US) for value in (model_us, overhead_us)]
+        times = [min(max(0, round(value)), _MAX_US) for value in (model_us, overhead_us)]
         path = self._path(variant)
         try:
             with self._adding:
                 size = _append(path, _RECORD.pack(round(at_s * 1e6), *times, status))
-                if size >= MOST_BYTES:
+                if size >= MAX_BYTES:
                     path.replace(_older(path))
         except OSError as error:
             _log.warning("an invocation of %s was not kept: %s", variant.endpoint, error)

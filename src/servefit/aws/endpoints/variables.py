@@ -19,7 +19,7 @@ BACKEND, MAX_BATCH, BATCH_DELAY = ("SERVEFIT_BACKEND", "SERVEFIT_MAX_BATCH", "SE
 """servefit's own choices among the variables of a recommendation, which come back in the model that is deployed."""
 
 MEASURED_AS, BASIS = ("SERVEFIT_MEASURED_AS", "SERVEFIT_BASIS")
-"""What is said of the figures of a recommendation, where AWS has no place for it: which profile they are of, unless it
+"""Remarks on the figures of a recommendation, where AWS has no place for them: the profile that they are of, unless it
 is that of the instance type, and that they are predicted, unless they were measured."""
 
 _NAME = Values(r"[a-z0-9][a-z0-9 ._-]{0,127}", "a name that begins with a letter or a digit")
@@ -41,7 +41,7 @@ _OF_JOBS: Mapping[str, AllowedVariable] = {
     **ALLOWED,
     **{f"SAGEMAKER_{name}": ALLOWED[name] for name in (THREADS_VARIABLE, WORKERS_VARIABLE)},
 }
-"""What a job may vary: each value is tried in the environment of workers."""
+"""Variables that a job may vary: each value is tried in the environment of workers."""
 
 _LISTED: Mapping[str, AllowedVariable] = {
     **_OF_JOBS,

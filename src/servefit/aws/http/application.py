@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from servefit.aws.s3.documents import error_document
 from servefit.aws.services.call import Call
 from servefit.aws.state.resources import Missing, Taken
-from servefit.aws.wire.destination import Destination, destination, signed_for
+from servefit.aws.wire.destination import ServiceOperation, destination, signed_for
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.formats import protocol_of, read_request, write_answer, write_error
 from servefit.aws.wire.messages import FileAnswer, HttpAnswer, HttpRequest
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from servefit.aws.s3.service import S3
     from servefit.aws.services.call import Operations
     from servefit.aws.services.runtime import Runtime
-    from servefit.aws.wire.signatures import Secret
+    from servefit.aws.wire.signatures import SigningSecret
     from servefit.aws.wire.validation import Extension
 
 _log = logging.getLogger(__name__)
 
-MOST_BODY_BYTES = 6 * 2**20
+MAX_BODY_BYTES = 6 * 2**20
 """More than any request of the JSON and query protocols needs. Chosen, not measured."""
 
-MOST_INVOCATION_BYTES = 25 * 2**20
+MAX_INVOCATION_BYTES = 25 * 2**20
 """Of SageMaker's InvokeEndpoint, since 2024."""
 
 MAX_ARRIVING_BYTES = 2**26
@@ -57,7 +57,7 @@ _THREADS = 64
 
 _FILE_BYTES = 2**18
 
-_MOST_SKIPPED_BYTES = 2**24
+_MAX_SKIPPED_BYTES = 2**24
 """Of a body that nobody wants any more: two parts of an upload by boto3. Chosen, not measured."""
 
 _LINGER_S = 5.0
@@ -85,7 +85,7 @@ class Application:
         runtime: Runtime,
         account: str,
         extension: Extension,
-        secret: Secret | None = None,
+        secret: SigningSecret | None = None,
         hosts: frozenset[str] | None = None,
     ) -> None:
         self._operations = operations
@@ -162,7 +162,7 @@ class Application:
             text = str(error) if isinstance(error, ServefitError) else "the server failed; its log says how"
             return _error(ApiError("InternalFailure", text, status=500), request, where, request_id)
 
-    def _check(self, request: HttpRequest, where: Destination, *, head_alone: bool = False) -> None:
+    def _check(self, request: HttpRequest, where: ServiceOperation, *, head_alone: bool = False) -> None:
         """Raise ApiError for a request that is not signed, where the server has a secret."""
         if self._secret is not None:
             self._secret.check(request, signed_for(where.service), head_alone=head_alone)
@@ -175,7 +175,7 @@ class Application:
         if "origin" in request.headers or "sec-fetch-site" in request.headers or foreign:
             raise ApiError("AccessDenied", "requests of web pages are not answered", status=403)
 
-    def _carry_out(self, request: HttpRequest, where: Destination, request_id: str) -> HttpAnswer:
+    def _carry_out(self, request: HttpRequest, where: ServiceOperation, request_id: str) -> HttpAnswer:
         service, name = where.service, where.operation or ""
         operation = self._operations.get(service, {}).get(name)
         model = None if operation is None else operation_model(service, name)
@@ -187,10 +187,12 @@ class Application:
         result = operation(Call(given=given, region=where.region, account=self._account))
         return write_answer(service, model, result, request, request_id=request_id)
 
-    async def _with_body(self, request: HttpRequest, chunks: AsyncIterator[bytes], where: Destination) -> HttpRequest:
+    async def _with_body(
+        self, request: HttpRequest, chunks: AsyncIterator[bytes], where: ServiceOperation
+    ) -> HttpRequest:
         """Return a request with its body. Raises ApiError for one that is too long or too slow, and while the bodies of
         others take all the memory that there is for them."""
-        most = MOST_INVOCATION_BYTES if where.service == "sagemaker-runtime" else MOST_BODY_BYTES
+        most = MAX_INVOCATION_BYTES if where.service == "sagemaker-runtime" else MAX_BODY_BYTES
         body = bytearray()
         try:
             async with asyncio.timeout(MAX_BODY_S):
@@ -211,7 +213,7 @@ class Application:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
 
-def _error(error: ApiError, request: HttpRequest, where: Destination, request_id: str) -> HttpAnswer:
+def _error(error: ApiError, request: HttpRequest, where: ServiceOperation, request_id: str) -> HttpAnswer:
     if where.service == "s3":
         return error_document(error, resource=request.path, request_id=request_id)
     protocol = protocol_of(where.service, request)
@@ -265,7 +267,7 @@ class _Body:
                 async with asyncio.timeout(_LINGER_S):
                     async for chunk in self:
                         skipped += len(chunk)
-                        if skipped >= _MOST_SKIPPED_BYTES:
+                        if skipped >= _MAX_SKIPPED_BYTES:
                             return
 
     async def skip_all(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from servefit.aws.jobs.files import Outcome
+from servefit.aws.jobs.files import JobOutcome
 from servefit.errors import ServefitError
 from servefit.processes import living, mark_of
 
@@ -49,13 +49,13 @@ class JobProcess:
             )
         return cls(files, mark_of(begun.pid), begun)
 
-    def wait(self, is_closing: Callable[[], bool]) -> Outcome | None:
+    def wait(self, is_closing: Callable[[], bool]) -> JobOutcome | None:
         """Return how the job ended, once its process has; None where that was told to end by the server."""
         while self._lives:
             time.sleep(LOOK_S)
         found = self._files.outcome()
         if found is None and not is_closing():
-            return Outcome(status="FAILED", reason="its process was ended from outside, or failed")
+            return JobOutcome(status="FAILED", reason="its process was ended from outside, or failed")
         return found
 
     def stop(self, name: str) -> None:
@@ -68,7 +68,7 @@ class JobProcess:
                 return
         is_over = self._files.outcome() is not None
         if not is_over:
-            self._files.write_outcome(Outcome(status="STOPPED"))
+            self._files.write_outcome(JobOutcome(status="STOPPED"))
         self.end()
         if not is_over:
             self._files.journal.write("the job is over: STOPPED")

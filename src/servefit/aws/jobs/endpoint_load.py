@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class EndpointLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the load of the endpoint at ``url`` is, and what it found, None for what is not known.
+    """The progress and the findings of the load of the endpoint at ``url``, None for what is not known.
 
     Times are in seconds since 1970, ``max_invocations`` a minute, and ``model_latency_ms`` is the p95 of the response
     time. ``cpu_percent`` is summed over CPUs. ``reason`` says why it FAILED.

@@ -17,8 +17,8 @@ from servefit.state import write_atomically
 Ended: TypeAlias = Literal["COMPLETED", "FAILED", "STOPPED"]
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended; ``reason`` why it FAILED, None otherwise. ``ended_at`` is when, in seconds since 1970, None
+class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a job; ``reason`` why it FAILED, None otherwise. ``ended_at`` is when, in seconds since 1970, None
     until the outcome is written. ``blames_data`` says that it FAILED for what its data is, and would again."""
 
     status: Ended
@@ -55,16 +55,16 @@ class JobFiles:
         except FileNotFoundError:
             return None
 
-    def write_outcome(self, outcome: Outcome) -> None:
+    def write_outcome(self, outcome: JobOutcome) -> None:
         """Keep how the job ended, now unless the outcome says when."""
         if outcome.ended_at is None:
             outcome = msgspec.structs.replace(outcome, ended_at=time.time())
         write_atomically(self._outcome, msgspec.json.encode(outcome))
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> JobOutcome | None:
         """Return how the job ended, None where it has not."""
         try:
-            return msgspec.json.decode(self._outcome.read_bytes(), type=Outcome)
+            return msgspec.json.decode(self._outcome.read_bytes(), type=JobOutcome)
         except FileNotFoundError:
             return None
 

@@ -1,4 +1,4 @@
-"""What is told of a job, line by line: what the SDK shows while it waits. A line is JSON, with its time.
+"""The journal of a job, line by line, which the SDK shows while it waits. A line is JSON, with its time.
 
 The server writes in it and so does the process of the job, each line at once.
 """

@@ -17,7 +17,7 @@ from servefit.backends.model.archive import visible_files
 from servefit.backends.model.keeping import file_digest
 from servefit.errors import CorruptModel
 
-_MOST_READ_BYTES = 2**28
+_MAX_READ_BYTES = 2**28
 """A quarter of a second of SHA-256 on a machine of 2023. Whoever describes a model waits for it, once."""
 
 
@@ -41,7 +41,7 @@ class DataVersions:
             if not stat.S_ISREG(seen.st_mode) or not seen.st_size or not os.access(path, os.R_OK):
                 return None
             facts = _facts(path, seen)
-            if seen.st_size > _MOST_READ_BYTES:
+            if seen.st_size > _MAX_READ_BYTES:
                 return _digest(facts)
             with self._lock:
                 known = self._known.get(path)

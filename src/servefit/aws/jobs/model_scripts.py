@@ -14,7 +14,7 @@ from servefit.backends.model.tar import BrokenArchive, TarReader
 from servefit.backends.payload.bodies import Bodies
 from servefit.errors import ModelError
 
-_MOST_TOLD = 3
+_MAX_NAMED = 3
 _BUDGET_BYTES = 2**32
 """An archive is looked through so far: reading one of 10 MB takes a tenth of a second. Chosen, not measured."""
 
@@ -48,7 +48,7 @@ def script_warning(model: Path, *, trust_code: bool = False) -> str | None:
         return None
     consent = f"; {SCRIPT} is run by a server that was started with --trust-code" if runnable else ""
     return (
-        f"the model comes with {', '.join(scripts[:_MOST_TOLD])}: no script is run, and figures and predictions are "
+        f"the model comes with {', '.join(scripts[:_MAX_NAMED])}: no script is run, and figures and predictions are "
         f"those of the model file alone{consent}"
     )
 

@@ -1,5 +1,5 @@
-"""Which job of servefit a job behind the API is carried out by: one of the command line may have taken its name while
-it waited."""
+"""The job of servefit that carries out a job behind the API: one of the command line may have taken its name while it
+waited."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def own_job(files: JobFiles, read: Callable[[str], RecommendationJob] = load_job
 
 
 _SETTLED_S = 1.0
-"""What the process of a job has kept is read again at most so often. A step is kept about when its line is written:
+"""The results of the process of a job are read again at most so often. A step is kept about when its line is written:
 chosen, not measured."""
 
-_MOST_JOBS = 32
+_MAX_JOBS = 32
 """Jobs that are remembered: a large one takes some megabytes. Chosen, not measured."""
 
 
@@ -73,7 +73,7 @@ class OwnJobs:
                 known = _Loaded(at_s=time.time(), version=version, job=own_job(files, self._reader.job))
                 self._known[files.folder] = known
             self._known.move_to_end(files.folder)
-            while len(self._known) > _MOST_JOBS:
+            while len(self._known) > _MAX_JOBS:
                 self._known.popitem(last=False)
             return known.job
 

@@ -1,4 +1,4 @@
-"""What a request for a recommendation job asks for, in servefit's words.
+"""The plan of a recommendation job, which is its request in servefit's words.
 
 The plan is settled when the job is made: later changes of the model package do not change it. It is kept as JSON, and
 the process that carries it out makes its request of it.
@@ -16,7 +16,7 @@ import msgspec
 from servefit.checks import check_above_zero
 from servefit.profiler.defaults import TIMEOUT_S
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.record.traffic import ClosedLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 from servefit.search.request.job_request import (
     EnvironmentRange,
     JobRequest,
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
-    """How all jobs of a server are carried out: with these ``profiles`` in place of instance types, these ``prices`` of
-    instance types, durations multiplied by ``time_scale``, models that may be pickles with ``trust_pickle`` and scripts
-    that may be run with ``trust_code``, disturbed measurements that count with ``allow_noise``, and ``allow_env`` as
-    variables that requests may set beside those of the list."""
+    """The settings of all jobs of a server: ``profiles`` in place of instance types, ``prices`` of instance types,
+    durations multiplied by ``time_scale``, models that may be pickles with ``trust_pickle`` and scripts that may be run
+    with ``trust_code``, disturbed measurements that count with ``allow_noise``, and ``allow_env`` as variables that
+    requests may set beside those of the list."""
 
     profiles: Mapping[str, str] = field(default_factory=dict)
     prices: Mapping[str, KnownPrice] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def scale_note(self) -> str:
-        """What is to be said after a sentence with durations: those of the request are others where it is scaled."""
+        """A note behind a sentence with durations: those of the request are others where it is scaled."""
         if self.time_scale == 1:
             return ""
         return f" (JobDurationInSeconds and phases are multiplied by {self.time_scale:g} here: --time-scale)"
@@ -182,7 +182,7 @@ def _traffic(given: Mapping[str, Any], scale: float) -> ClosedLoop | None:
     if phases := given.get("Phases"):
         return ClosedLoop(
             phases=tuple(
-                Phase(
+                TrafficPhase(
                     initial_users=each["InitialNumberOfUsers"],
                     # The number of users is what is asked for: in a shorter time they come as much faster.
                     spawn_per_minute=each["SpawnRate"] / scale,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit.aws.jobs.endpoint_load import carry_out_load
-from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.aws.jobs.files import JobFiles, JobOutcome
 from servefit.aws.jobs.plan import is_told
 from servefit.errors import ServefitError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Moment, Progress
     from servefit.search.results.recommendation import FailedTrial, Trial
 
-MOST_REASON_CHARACTERS = 1024
+MAX_REASON_CHARACTERS = 1024
 """Of a FailureReason."""
 
 
@@ -115,7 +115,7 @@ def carry_out(files: JobFiles, plan: Plan, progress: Progress) -> Recommendation
     return resume_job(plan.name, progress=progress)
 
 
-def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> Outcome:
+def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> JobOutcome:
     """Carry out a plan, whose files these are, and say how it ended. Where its endpoint cannot be loaded, nothing else
     is measured."""
     if plan.endpoint is not None:
@@ -123,7 +123,7 @@ def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> Outcome:
         if load.status == "FAILED":
             return _failed(f"endpoint {plan.endpoint.name}: {load.reason}")
         if plan.model is None:
-            return Outcome(status="COMPLETED")
+            return JobOutcome(status="COMPLETED")
     if all(each.reason is not None for each in plan.measured):
         types = "; ".join(f"{each.instance_type}: {each.reason}" for each in plan.measured)
         return _failed(f"no instance type can be measured here: {types}")
@@ -132,9 +132,9 @@ def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> Outcome:
     except ServefitError as error:
         return _failed(plan.with_urls(str(error)))
     if job.status == "STOPPED":
-        return Outcome(status="STOPPED")
+        return JobOutcome(status="STOPPED")
     if any(is_told(job, each) for each in job.recommendations):
-        return Outcome(status="COMPLETED")
+        return JobOutcome(status="COMPLETED")
     if job.recommendations:
         best = job.recommendations[0].trial
         because = "" if best.reason is None else f": {best.reason}"
@@ -153,8 +153,8 @@ def _why_nothing(job: RecommendationJob) -> str:
     return "; ".join(dict.fromkeys(reasons)) or "nothing could be measured"
 
 
-def _failed(reason: str) -> Outcome:
-    return Outcome(status="FAILED", reason=reason[:MOST_REASON_CHARACTERS])
+def _failed(reason: str) -> JobOutcome:
+    return JobOutcome(status="FAILED", reason=reason[:MAX_REASON_CHARACTERS])
 
 
 def main() -> None:

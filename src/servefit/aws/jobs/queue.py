@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from servefit.aws.jobs.child import GRACE_S, JobProcess
-from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.aws.jobs.files import JobFiles, JobOutcome
 from servefit.aws.jobs.survey import SurveyFiles
 from servefit.aws.jobs.turns import DATA_VERSION, JOB, SURVEY, next_turn
 from servefit.errors import ServefitError
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 KIND = JOB
 
 _MODULES = {KIND: "servefit.aws.jobs.process", SURVEY: "servefit.aws.jobs.survey_process"}
-"""What carries out each kind."""
+"""The module that carries out each kind."""
 
 NEWS_S = 0.5
 """Between two looks at whether a job is over, for those that wait for it. A look reads the database."""
@@ -42,7 +42,7 @@ ENDED = ("COMPLETED", "FAILED", "STOPPED")
 
 Prepare: TypeAlias = Callable[[JobFiles, Callable[[], bool]], None]
 
-_CHANGED = Outcome(status="FAILED", reason="the model data has changed meanwhile")
+_CHANGED = JobOutcome(status="FAILED", reason="the model data has changed meanwhile")
 """Of a survey: what it found is of nobody knows what."""
 
 _AFTER_FAILURE_S = 5.0
@@ -92,7 +92,7 @@ class JobQueue:
         with self._wake:
             status = self._resources.get(KIND, name).document["Status"]
             if status == "PENDING":
-                self._end(KIND, name, Outcome(status="STOPPED"))
+                self._end(KIND, name, JobOutcome(status="STOPPED"))
                 return True
             if status != "IN_PROGRESS":
                 return False
@@ -121,7 +121,7 @@ class JobQueue:
         """End a job that the server failed at. Where not even that can be kept, as on a full disk, it is tried again
         after a while."""
         try:
-            self._end(kind, name, Outcome(status="FAILED", reason=f"the server failed: {error}"))
+            self._end(kind, name, JobOutcome(status="FAILED", reason=f"the server failed: {error}"))
         except (ServefitError, OSError):
             _log.exception("%s %s", kind, name)
             time.sleep(_AFTER_FAILURE_S)
@@ -171,7 +171,7 @@ class JobQueue:
         Where its process ended while there was no server that is noted."""
         status, outcome = self._resources.get(kind, name).document["Status"], files.outcome()
         if outcome is None and status == "STOPPING":
-            outcome = Outcome(status="STOPPED")
+            outcome = JobOutcome(status="STOPPED")
         if outcome is not None and status not in ENDED:
             self._end(kind, name, outcome)
         return outcome is not None or status in ENDED or self._closing
@@ -185,7 +185,7 @@ class JobQueue:
         model = SurveyFiles(files.folder).plan().model if kind == SURVEY else files.plan().model
         return None if model is None else self._versions.of(Path(model))
 
-    def _end(self, kind: str, name: str, outcome: Outcome) -> None:
+    def _end(self, kind: str, name: str, outcome: JobOutcome) -> None:
         files = self.files(name, kind)
         ended_at = outcome.ended_at or time.time()
         changes: dict[str, Any] = {}

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 from servefit.aws.endpoints.commands import variables_of
-from servefit.aws.jobs.files import JobFiles, Outcome
+from servefit.aws.jobs.files import JobFiles, JobOutcome
 from servefit.aws.jobs.process import JournalProgress, write_waits
 from servefit.aws.jobs.survey import Expected, SurveyFiles
 from servefit.errors import ModelError, OutOfMemory, ServefitError
 
 
-def carry_out(files: SurveyFiles, progress: JournalProgress) -> Outcome:
+def carry_out(files: SurveyFiles, progress: JournalProgress) -> JobOutcome:
     """Carry out a survey, keep what it found, and say how it ended."""
     from servefit.search.jobs.prospects import prospects_of
 
@@ -24,7 +24,7 @@ def carry_out(files: SurveyFiles, progress: JournalProgress) -> Outcome:
     try:
         found = prospects_of(plan.model, trust_pickle=plan.trust_pickle, trust_code=plan.trust_code, progress=progress)
     except ServefitError as error:
-        return Outcome(
+        return JobOutcome(
             status="FAILED",
             reason=str(error).replace(plan.model, plan.model_url),
             blames_data=_blames_data(error),
@@ -39,7 +39,7 @@ def carry_out(files: SurveyFiles, progress: JournalProgress) -> Outcome:
             for each in found
         ]
     )
-    return Outcome(status="COMPLETED")
+    return JobOutcome(status="COMPLETED")
 
 
 def _blames_data(error: ServefitError) -> bool:

@@ -1,5 +1,4 @@
-"""Which of all that waits for the machine has its turn: jobs in the order in which they were made, and surveys between
-them.
+"""Turns of all that waits for the machine: jobs in the order in which they were made, and surveys between them.
 
 A survey takes some seconds, and is promised within a minute; a job may take hours. So a survey goes before the jobs
 that wait, but after a survey it is a job's turn: however many models are asked for, no job waits for more than one.

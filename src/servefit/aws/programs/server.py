@@ -36,8 +36,8 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerUse:
-    """What a program needs to use a server: the ``variables`` that point clients at it, and a ``handle`` to inherit,
-    for as long as which is open the server goes on."""
+    """A program's use of a server: the ``variables`` that point clients at it, and a ``handle`` to inherit, for as long
+    as which is open the server goes on."""
 
     variables: Mapping[str, str]
     handle: int

@@ -1,4 +1,4 @@
-"""What is on its way to be an object: a file that is checked while it comes, and removed unless it is kept."""
+"""Arrival of an object: its file is checked while it comes, and removed unless it is kept."""
 
 from __future__ import annotations
 

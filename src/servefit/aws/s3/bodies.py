@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 _WRITE_BYTES = 2**20
 """So much is gathered before a thread writes it."""
 
-_MOST_XML_BYTES = 2 * 2**20
+_MAX_XML_BYTES = 2 * 2**20
 
 _T = TypeVar("_T")
 
 
-class Bodies:
+class RequestBodies:
     """Reads bodies into files of ``places``. With ``checks_signatures`` a signature in the headers of a request has to
     cover its body."""
 
@@ -70,8 +70,8 @@ class Bodies:
         body = bytearray()
         async for chunk in chunks:
             body += chunk
-            if len(body) > _MOST_XML_BYTES:
-                raise ApiError("MalformedXML", f"the body has more than {_MOST_XML_BYTES} bytes")
+            if len(body) > _MAX_XML_BYTES:
+                raise ApiError("MalformedXML", f"the body has more than {_MAX_XML_BYTES} bytes")
         whole = bytes(body)
         await asyncio.to_thread(checksums.update, whole)
         checksums.check()

@@ -1,4 +1,4 @@
-"""What S3 answers of buckets: which there are, and what is in them."""
+"""S3's operations on buckets: their list, and the list of their objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LISTING_QUERY = frozenset(
         "fetch-owner",
     }
 )  # fmt: skip
-"""What may be in the query of a listing."""
+"""Members of the query of a listing."""
 
 _SETTINGS = {"location": "LocationConstraint", "versioning": "VersioningConfiguration"}
 """The elements of the settings that are answered, by their names in a query."""
@@ -72,7 +72,7 @@ class Buckets:
         second = query.get("list-type") == "2"
         token = query.get("continuation-token")
         after = listing.after_token(token) if token else query.get("start-after" if second else "marker", "")
-        most = number("max-keys", query.get("max-keys", str(listing.MOST_KEYS)))
+        most = number("max-keys", query.get("max-keys", str(listing.MAX_KEYS)))
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         found = listing.page(self._places, bucket, prefix=prefix, delimiter=delimiter, after=after, most=most)
         known = [(key, fact) for key in found.keys if (fact := self._facts_or_none(bucket, key)) is not None]

@@ -24,10 +24,10 @@ PREFIX = "x-amz-checksum-"
 UNSIGNED = "UNSIGNED-PAYLOAD"
 UNSIGNED_CHUNKS = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 SIGNED_CHUNKS = frozenset({"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"})
-"""What x-amz-content-sha256 may be instead of a digest."""
+"""Values of x-amz-content-sha256 that are no digest."""
 
 _NOT_CHECKSUMS = frozenset({"mode", "type", "algorithm"})
-"""What other headers have behind that prefix."""
+"""Endings of other headers with that prefix."""
 
 _READ_BYTES = 2**20
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """What has to hold of an object; None for what a request does not say."""
+class Preconditions:
+    """The conditions of a request on an object; None for those that it does not have."""
 
     match: str | None = None
     none_match: str | None = None
@@ -24,7 +24,7 @@ class Conditions:
     unmodified_since: datetime | None = None
 
     @classmethod
-    def of(cls, headers: Mapping[str, str], *, prefix: str = "") -> Conditions:
+    def of(cls, headers: Mapping[str, str], *, prefix: str = "") -> Preconditions:
         """Return the conditions in headers whose names begin with ``prefix``. A time that is none is no condition."""
         return cls(
             match=headers.get(f"{prefix}if-match"),

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from servefit.aws.s3.checksums import PREFIX
-from servefit.aws.s3.uploads import Part
+from servefit.aws.s3.uploads import UploadPart
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.messages import HttpAnswer
 
@@ -79,11 +79,11 @@ def listing_document(
     return document("ListBucketResult", "".join(element(name, value) for name, value in about) + objects + prefixes)
 
 
-def parts_of(body: bytes) -> list[Part]:
+def parts_of(body: bytes) -> list[UploadPart]:
     """Return the parts in the body of CompleteMultipartUpload. Raises ApiError, MalformedXML."""
     try:
         return [
-            Part(
+            UploadPart(
                 number=int(_text(part, "PartNumber")),
                 tag=_text(part, "ETag"),
                 checksums={

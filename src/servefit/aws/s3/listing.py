@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.aws.s3.places import FOLDER_MARK, MOST_KEY_BYTES
+from servefit.aws.s3.places import FOLDER_MARK, MAX_KEY_BYTES
 from servefit.aws.wire.errors import ApiError
 
 if TYPE_CHECKING:
     from servefit.aws.s3.places import Places
 
-MOST_KEYS = 1000
+MAX_KEYS = 1000
 """Of S3: a page has no more."""
 
 
@@ -30,7 +30,7 @@ class Page:
 
 
 def page(
-    places: Places, bucket: str, *, prefix: str = "", delimiter: str = "", after: str = "", most: int = MOST_KEYS
+    places: Places, bucket: str, *, prefix: str = "", delimiter: str = "", after: str = "", most: int = MAX_KEYS
 ) -> Page:
     """Return the first ``most`` keys and prefixes that come behind ``after``."""
     folder = places.bucket(bucket)
@@ -43,7 +43,7 @@ def page(
             entry, is_prefix = key[: end + len(delimiter)], True
         if entry.encode() <= after.encode() or (is_prefix and prefixes and prefixes[-1] == entry):
             continue
-        if len(keys) + len(prefixes) >= min(most, MOST_KEYS):
+        if len(keys) + len(prefixes) >= min(most, MAX_KEYS):
             return Page(keys=tuple(keys), prefixes=tuple(prefixes), after=last)
         (prefixes if is_prefix else keys).append(entry)
         last = entry
@@ -65,7 +65,7 @@ def after_token(token: str) -> str:
 def _keys(places: Places, bucket: Path, prefix: str) -> list[str]:
     """Return all keys with a prefix. Of folders only those are entered that may have some."""
     parts = prefix.split("/")[:-1]
-    if any(part in ("", ".", "..") for part in parts) or "\0" in prefix or len(prefix.encode()) > MOST_KEY_BYTES:
+    if any(part in ("", ".", "..") for part in parts) or "\0" in prefix or len(prefix.encode()) > MAX_KEY_BYTES:
         return []
     begin = bucket.joinpath(*parts)
     if not places.is_inside(begin):

@@ -1,4 +1,4 @@
-"""What a client says of an object beside its content: its headers, and metadata of the client's own.
+"""A client's statements on an object beside its content: headers, and metadata of the client's own.
 
 They lie in a file of their own, outside of the buckets, so that folders have nothing but objects. The file is of one
 version of the object, and is there before that is: whoever kills the server in between leaves the earlier version with

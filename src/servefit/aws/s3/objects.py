@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is told of an object without its content. ``metadata`` are headers that its client put it with."""
+    """The facts of an object without its content. ``metadata`` are headers that its client put it with."""
 
     size: int
     modified: datetime

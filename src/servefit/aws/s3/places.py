@@ -1,4 +1,4 @@
-"""Which file an object is. Nothing outside the root is reached: not by dots, absolute paths, escapes or links."""
+"""The files of objects. Nothing outside the root is reached: not by dots, absolute paths, escapes or links."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from servefit.aws.wire.errors import ApiError
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
-MOST_KEY_BYTES, _MOST_PART_BYTES = 1024, 255
+MAX_KEY_BYTES, _MAX_PART_BYTES = 1024, 255
 """Of S3, and of a name in a folder on Linux."""
 
 OWN_FOLDER = ".servefit"
-"""What is on its way lies in this folder of the root, whose name no bucket can have."""
+"""The folder of the root for objects that are on their way; no bucket can have its name."""
 
 FOLDER_MARK = ".servefit-folder"
 """The file in a folder that is the object whose key is the folder's, with a slash at its end: clients put such objects,
@@ -94,5 +94,5 @@ class Places:
 
 def _check_length(key: str) -> None:
     parts = key.split("/")
-    if len(key.encode()) > MOST_KEY_BYTES or any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
+    if len(key.encode()) > MAX_KEY_BYTES or any(len(part.encode()) > _MAX_PART_BYTES for part in parts):
         raise ApiError("KeyTooLongError", "Your key is too long")

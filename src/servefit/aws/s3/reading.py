@@ -1,4 +1,4 @@
-"""What S3 answers to whoever reads an object: the object, a part of it, or that the client has it already."""
+"""S3's answers to readers of an object: the object, a part of it, or that the client has it already."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-from servefit.aws.s3.conditions import Conditions, is_current
+from servefit.aws.s3.conditions import Preconditions, is_current
 from servefit.aws.s3.metadata import ANSWERED, TAGGING
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.messages import FileAnswer, HttpAnswer
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 _HEADER_VALUE = re.compile(r"([!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")
-"""What a header may be [RFC 9110, 5.5]."""
+"""The form of a header's value [RFC 9110, 5.5]."""
 
 _ANSWERED_AS = {f"response-{name}": name for name in ANSWERED}
 
 READING_QUERY = frozenset(_ANSWERED_AS)
-"""What may be in the query of a request that reads: headers of the answer, instead of those of the object."""
+"""Members of the query of a request that reads: headers of the answer, instead of those of the object."""
 
 
 def read_object(
@@ -37,7 +37,7 @@ def read_object(
     reader, found = objects.open(file)
     try:
         told = _headers_of(found) | asked
-        if not Conditions.of(headers).check(found):
+        if not Preconditions.of(headers).check(found):
             reader.close()
             return HttpAnswer(status=304, headers=told)
         wanted = headers.get("range") if is_current(found, headers.get("if-range")) else None

@@ -14,10 +14,10 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 
 from servefit.aws.s3 import documents, unfinished
 from servefit.aws.s3.arrivals import arriving, copy_bytes, sweep
-from servefit.aws.s3.bodies import Bodies
+from servefit.aws.s3.bodies import RequestBodies
 from servefit.aws.s3.buckets import LISTING_QUERY, Buckets
 from servefit.aws.s3.checksums import declared
-from servefit.aws.s3.conditions import Conditions
+from servefit.aws.s3.conditions import Preconditions
 from servefit.aws.s3.documents import document, element, time_of
 from servefit.aws.s3.metadata import TAGGING, metadata_of
 from servefit.aws.s3.objects import Facts, Objects
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Answer: TypeAlias = HttpAnswer | FileAnswer
 
 _IGNORED = frozenset({"x-id", "partNumber", "versionId"})
-"""What clients add to the query of an object, which changes nothing here."""
+"""Members that clients add to the query of an object, which change nothing here."""
 
 _SOURCE = "x-amz-copy-source"
 
@@ -49,7 +49,7 @@ class S3:
         self._objects = Objects(self._places)
         self._buckets = Buckets(self._places, self._objects)
         self._uploads = Uploads(self._places, self._objects)
-        self._bodies = Bodies(self._places, checks_signatures=checks_signatures)
+        self._bodies = RequestBodies(self._places, checks_signatures=checks_signatures)
         sweep(self._places)
         self._uploads.put_back()
 
@@ -159,7 +159,7 @@ class S3:
         return document("Tagging", f"<TagSet>{tags}</TagSet>")
 
     def _delete(self, bucket: str, key: str, headers: Mapping[str, str]) -> Answer:
-        allow = Conditions(match=headers.get("if-match")).check_write
+        allow = Preconditions(match=headers.get("if-match")).check_write
         self._objects.remove(bucket, self._places.file(bucket, key), allow=allow)
         return HttpAnswer(status=204)
 
@@ -168,7 +168,7 @@ class S3:
         is_new = {kind: _is_new(headers, kind) for kind in ("metadata", "tagging")}
 
         def metadata(found: Facts) -> Mapping[str, str]:
-            Conditions.of(headers, prefix=f"{_SOURCE}-").check_copy(found)
+            Preconditions.of(headers, prefix=f"{_SOURCE}-").check_copy(found)
             given = metadata_of(headers)
             kept = dict(given if is_new["metadata"] else found.metadata)
             kept[TAGGING] = (given if is_new["tagging"] else found.metadata).get(TAGGING, "")
@@ -186,7 +186,7 @@ class S3:
         upload = self._uploads.find(query["uploadId"], bucket, key)
         reader, whole = self._objects.open(self._source(headers))
         with reader:
-            Conditions.of(headers, prefix=f"{_SOURCE}-").check_copy(whole)
+            Preconditions.of(headers, prefix=f"{_SOURCE}-").check_copy(whole)
             start, end = range_to_copy(headers.get(f"{_SOURCE}-range"), whole.size)
             with arriving(self._places) as (file, path):
                 copy_bytes(reader, file, start=start, length=end - start)
@@ -248,8 +248,8 @@ class S3:
         return HttpAnswer(status=204)
 
 
-def _write_conditions(headers: Mapping[str, str]) -> Conditions:
-    return Conditions(match=headers.get("if-match"), none_match=headers.get("if-none-match"))
+def _write_conditions(headers: Mapping[str, str]) -> Preconditions:
+    return Preconditions(match=headers.get("if-match"), none_match=headers.get("if-none-match"))
 
 
 def _is_new(headers: Mapping[str, str], kind: str) -> bool:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from servefit.aws.s3.uploads import Upload, Uploads
     from servefit.aws.wire.messages import HttpAnswer
 
-_MOST = 1000
+_MAX_LISTED = 1000
 """Of S3, in a page."""
 
 UPLOADS_QUERY = frozenset({"uploads", "prefix", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"})
 PARTS_QUERY = frozenset({"uploadId", "part-number-marker", "max-parts", "x-id"})
-"""What may be in the queries of the two."""
+"""Members of the queries of the two."""
 
 _T = TypeVar("_T")
 
@@ -26,7 +26,7 @@ def list_uploads(uploads: Uploads, bucket: str, query: Mapping[str, str]) -> Htt
     """Return a page of the uploads to a bucket that were begun and neither completed nor aborted, by key and
     identifier. Raises ApiError."""
     shown = url_encoded if query.get("encoding-type") == "url" else str
-    most = min(_MOST, number("max-uploads", query.get("max-uploads", str(_MOST))))
+    most = min(_MAX_LISTED, number("max-uploads", query.get("max-uploads", str(_MAX_LISTED))))
     prefix, key_marker, marker = (query.get(name, "") for name in ("prefix", "key-marker", "upload-id-marker"))
     # Without an identifier the marker is behind all uploads of its key.
     after = (key_marker, marker or "\U0010ffff")
@@ -50,7 +50,7 @@ def list_uploads(uploads: Uploads, bucket: str, query: Mapping[str, str]) -> Htt
 
 def list_parts(uploads: Uploads, upload: Upload, query: Mapping[str, str]) -> HttpAnswer:
     """Return a page of the parts of an upload that are there, by number. Raises ApiError."""
-    most = min(_MOST, number("max-parts", query.get("max-parts", str(_MOST))))
+    most = min(_MAX_LISTED, number("max-parts", query.get("max-parts", str(_MAX_LISTED))))
     marker = number("part-number-marker", query.get("part-number-marker", "0"))
     found = [(each, facts) for each, facts in uploads.parts(upload) if each > marker]
     page, is_truncated = _page(found, most)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.aws.s3.objects import Objects
     from servefit.aws.s3.places import Places
 
-MOST_PARTS = 10_000
+MAX_PARTS = 10_000
 """Of S3."""
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
@@ -42,11 +42,12 @@ _TAKEN = ".taken"
 """Ends the name of the folder of an upload that is being completed."""
 
 _KEPT_S = 24 * 3600
-"""What an upload was completed with is kept for so long. Clients try again within minutes. Chosen, not measured."""
+"""The parts that an upload was completed with are kept for so long. Clients try again within minutes. Chosen, not
+measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class UploadPart:
     """A part as the client names it that completes an upload, with its checksums by the names of headers."""
 
     number: int
@@ -56,9 +57,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a client says that completes an upload: the parts, and, where it says so, what the whole object is."""
+    """A client's completion of an upload: the parts, and, where it says so, what the whole object is."""
 
-    parts: Sequence[Part]
+    parts: Sequence[UploadPart]
     checksums: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
 
@@ -79,8 +80,8 @@ class Upload:
 
     def part(self, number: int) -> Path:
         """Return the file of a part. Raises ApiError, InvalidArgument."""
-        if not 1 <= number <= MOST_PARTS:
-            raise ApiError("InvalidArgument", f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive")
+        if not 1 <= number <= MAX_PARTS:
+            raise ApiError("InvalidArgument", f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive")
         return self.folder / f"{number:05d}"
 
 
@@ -257,7 +258,7 @@ class Uploads:
         return folder
 
 
-def _check_part(file: Path, part: Part) -> None:
+def _check_part(file: Path, part: UploadPart) -> None:
     """Raise ApiError where a part is not there, or is another one."""
     if file.is_file() and etag(file.stat()).strip('"') == part.tag.strip('"'):
         digests = {name: base64.b64encode(digest_of_file(name, file)).decode() for name in part.checksums}

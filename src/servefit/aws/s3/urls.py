@@ -1,4 +1,4 @@
-"""Which file of this machine a URL is of: an object's, or one that is named itself. Nothing is fetched."""
+"""Files of this machine by URL: an object's, or one that is named itself. Nothing is fetched."""
 
 from __future__ import annotations
 

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 GROUP = "/aws/sagemaker/InferenceRecommendationsJobs"
 _STREAM = "/execution"
 
-LONGEST_WAIT_S = 55.0
+MAX_WAIT_S = 55.0
 """A call may wait so long: a default job takes about 45 s, with what comes before and after it, and botocore gives up
 after 60 s."""
 
-MOST_WAITING = 16
+MAX_WAITING = 16
 """Calls that may wait at once; others are answered at once. The server has some more threads than that."""
 
-_MOST_EVENTS = 10_000
-_MOST_STREAMS = 50
+_MAX_EVENTS = 10_000
+_MAX_STREAMS = 50
 """Of AWS, in an answer."""
 
 
@@ -41,7 +41,7 @@ class Logs:
     def __init__(self, resources: Resources, queue: JobQueue) -> None:
         self._resources = resources
         self._queue = queue
-        self._waiting = threading.Semaphore(MOST_WAITING)
+        self._waiting = threading.Semaphore(MAX_WAITING)
 
     @property
     def operations(self) -> Operations:
@@ -58,13 +58,13 @@ class Logs:
         name = self._job_of(given)
         journal = self._queue.files(name).journal
         token = given.get("nextToken")
-        most = given.get("limit", _MOST_EVENTS)
+        most = given.get("limit", _MAX_EVENTS)
         start = 0 if token is None else _number(token)
         if token is None and not given.get("startFromHead", False):
             start = max(0, journal.length() - most)
         if token is not None and self._waiting.acquire(blocking=False):
             try:
-                self._queue.wait_for_news(LONGEST_WAIT_S, lambda: self._is_over(name))
+                self._queue.wait_for_news(MAX_WAIT_S, lambda: self._is_over(name))
             finally:
                 self._waiting.release()
         found, after = journal.read(start, most)
@@ -87,7 +87,7 @@ class Logs:
         prefix = call.given.get("logStreamNamePrefix", "")
         names = [f"{each.name}{_STREAM}" for each in self._resources.all(KIND)]
         kept = sorted(name for name in names if name.startswith(prefix))
-        paging = {"MaxResults": call.given.get("limit", _MOST_STREAMS), "NextToken": call.given.get("nextToken")}
+        paging = {"MaxResults": call.given.get("limit", _MAX_STREAMS), "NextToken": call.given.get("nextToken")}
         page, after = one_page({"prefix": prefix, **paging}, "DescribeLogStreams", kept)
         return {"logStreams": [{"logStreamName": name} for name in page], "nextToken": after}
 

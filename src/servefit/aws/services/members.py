@@ -1,5 +1,5 @@
-"""Which members of a request are taken: all others are refused by their names, since whoever sends one counts on what
-it does. The lists are in ``taken``."""
+"""Members of a request: those that are not listed are refused by their names, since whoever sends one counts on what it
+does. The lists are in ``taken``."""
 
 from __future__ import annotations
 

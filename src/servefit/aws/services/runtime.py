@@ -44,7 +44,7 @@ _NS_PER_US = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Exchange:
-    """What an endpoint answered. ``model_us`` is the time that it says it had the request, None where it does not."""
+    """The answer of an endpoint. ``model_us`` is the time that it says it had the request, None where it does not."""
 
     status: int
     content: bytes

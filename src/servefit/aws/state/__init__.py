@@ -1,1 +1,1 @@
-"""What the server keeps: resources by kind and name, and the one server that a folder has."""
+"""The server's state: resources by kind and name, and the one server that a folder has."""

@@ -13,7 +13,7 @@ from servefit.errors import SpecError
 from servefit.state import writing
 
 FOLDER = "api"
-"""What a server keeps is in this folder of the state folder."""
+"""The folder of the state folder that a server keeps everything in."""
 
 _FILE = "server.address"
 

@@ -1,4 +1,4 @@
-"""Which service and which operation a request is for.
+"""The service and the operation that a request is for.
 
 All services are at one address, so the name of the host does not tell them apart, as it does at AWS. The signature
 says for which service it was made, headers and the body which operation.
@@ -46,7 +46,7 @@ REGION = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
+class ServiceOperation:
     """``service`` is botocore's name, ``operation`` None where the protocol has it in method and path. ``is_sure`` says
     that the headers tell the service, and not the body."""
 
@@ -56,7 +56,7 @@ class Destination:
     is_sure: bool = True
 
 
-def destination(request: HttpRequest) -> Destination:
+def destination(request: HttpRequest) -> ServiceOperation:
     """Return where a request is to go, which may be a service that is not answered here. One that says nothing of any
     service is for S3, whose requests need not be signed."""
     region, scope = _scope(request)
@@ -64,11 +64,11 @@ def destination(request: HttpRequest) -> Destination:
     prefix, _, operation = target.partition(".")
     form = request.form
     if scope != "s3" and _INVOCATION.fullmatch(request.path):
-        return Destination(service="sagemaker-runtime", operation="InvokeEndpoint", region=region)
+        return ServiceOperation(service="sagemaker-runtime", operation="InvokeEndpoint", region=region)
     # A service that is not answered here goes by the name that the signature has for it.
     told = _OF_TARGETS.get(prefix) or _OF_SCOPES.get(scope) or scope or None
     service = told or _OF_VERSIONS.get(form.get("Version", "")) or "s3"
-    return Destination(
+    return ServiceOperation(
         service=service, operation=operation or form.get("Action"), region=region, is_sure=told is not None
     )
 

@@ -38,7 +38,7 @@ _ONLY_JSON = frozenset({"sagemaker", "sagemaker-runtime", "logs", "application-a
 """The services that do not take forms, which any web page can send."""
 
 _CODES = {"ValidationException": "ValidationError"}
-"""What these services call errors that others call otherwise."""
+"""Names of errors that these services have in place of the usual ones."""
 
 
 def protocol_of(service: str, request: HttpRequest) -> Protocol:

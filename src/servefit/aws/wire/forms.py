@@ -16,7 +16,7 @@ _MAX_DOTS = 16
 """In the name of a field; those of GetMetricData, the longest, have eight. Chosen, not measured."""
 
 _Node: TypeAlias = dict[str | None, Any]
-"""What fields whose names begin alike have: under None the text of the field of just that name, else the rest."""
+"""Fields whose names begin alike: under None the text of the field of just that name, else the rest."""
 
 
 def read_form(shape: Shape, form: Mapping[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 from urllib.parse import parse_qsl
 
-MOST_FIELDS = 5000
+MAX_FIELDS = 5000
 """Of a form. GetMetricData, the longest, has some hundreds. Chosen, not measured."""
 
 
@@ -33,7 +33,7 @@ class HttpRequest:
             return {}
         try:
             text = self.body.decode("utf-8", "replace")
-            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
         except ValueError:
             return {}
 

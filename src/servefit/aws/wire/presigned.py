@@ -46,8 +46,8 @@ _SIGNED_QUERY = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presigned:
-    """What a presigned URL says. ``request`` is the request without what signs it, and with the headers that its query
-    has; ``begin`` and ``end`` are when it is good, ``begin`` None for any time before.
+    """The content of a presigned URL. ``request`` is the request without what signs it, and with the headers that its
+    query has; ``begin`` and ``end`` are when it is good, ``begin`` None for any time before.
 
     Of version 4: ``stamp`` and ``scope`` are of its signature, ``signed`` are the headers that it covers, and ``query``
     what of the query it covers. They are empty for version 2.
@@ -72,7 +72,7 @@ class Presigned:
 
     @property
     def text_of_version_2(self) -> str:
-        """What version 2 signs."""
+        """The text that version 2 signs."""
         headers = self.request.headers
         own = sorted((name, " ".join(value.split())) for name, value in headers.items() if name.startswith("x-amz-"))
         query = sorted(

@@ -30,7 +30,7 @@ _HEADER = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class SigningSecret:
     """The key that clients have to name, and the secret that they have to sign with."""
 
     key: str

@@ -17,10 +17,10 @@ from servefit.aws.wire.errors import ApiError, invalid
 if TYPE_CHECKING:
     from botocore.model import Shape
 
-_MOST_SHOWN = 10
+_MAX_SHOWN = 10
 """Problems that are named; a request may have thousands."""
 
-_MOST_COUNTED = 1000
+_MAX_COUNTED = 1000
 """No more are looked for: each is some hundred bytes, and a request has room for millions. Chosen, not measured."""
 
 _VALUE_CHARACTERS = 256
@@ -38,13 +38,13 @@ def check(shape: Shape, value: Mapping[str, Any], *, extension: Extension = lamb
         value: What was sent, as ``values.read`` or the parser of the query protocol gives it.
         extension: What is taken besides.
     """
-    problems = list(islice(_problems(shape, value, "", extension), _MOST_COUNTED))
+    problems = list(islice(_problems(shape, value, "", extension), _MAX_COUNTED))
     if not problems:
         return
-    shown = "; ".join(problems[:_MOST_SHOWN])
+    shown = "; ".join(problems[:_MAX_SHOWN])
     count = len(problems)
     counted = f"{count} validation error{'s' if count > 1 else ''}"
-    raise invalid(f"{counted}{' or more' if count == _MOST_COUNTED else ''} detected: {shown}")
+    raise invalid(f"{counted}{' or more' if count == _MAX_COUNTED else ''} detected: {shown}")
 
 
 def _problems(shape: Any, value: Any, where: str, extension: Extension) -> Iterator[str]:
@@ -114,7 +114,7 @@ _JAVA = (
     ("${", "{"),
     ("\\w-_", "\\w\\-_"),
 )
-"""What patterns of service models have that Python does not know, and what stands for it: the same, or more."""
+"""Parts of patterns of service models that Python does not know, and their replacements: the same, or more."""
 
 
 @cache

@@ -17,8 +17,8 @@ import numpy as np
 
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, joined, whole_array
 from servefit.backends.payload.json_rows import put_values
-from servefit.backends.payload.parts import Part
-from servefit.backends.payload.table import MAX_DIMENSIONS, Table, no_rows, not_a_number, place
+from servefit.backends.payload.parts import TensorPart
+from servefit.backends.payload.table import MAX_DIMENSIONS, PayloadTable, no_rows, not_a_number, place
 from servefit.backends.payload.tensors import rows_of_arrays
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
@@ -149,7 +149,7 @@ def _any_rows(
         begin += tensor.size_bytes or 0
         width = math.prod(row_shape)
         blocks.append(_values(tensor, content, where, width).reshape(rows, width))
-        parts.append(Part(tensor.name, row_shape))
+        parts.append(TensorPart(tensor.name, row_shape))
     if begin != len(binary):
         raise Refused(400, f"body: {len(binary)} bytes follow the JSON, and the inputs name {begin}")
     return checked_rows(_side_by_side(blocks, parts), signature, limits, "inputs")
@@ -184,12 +184,12 @@ def _rows_with_sizes(
         raise mismatch(error) from error
 
 
-def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[Part]) -> Table:
+def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[TensorPart]) -> PayloadTable:
     rows = len(blocks[0])
     for index, block in enumerate(blocks):
         if len(block) != rows:
             raise Refused(400, f"inputs[{index}].shape: expected {rows} rows, as in inputs[0], got {len(block)}")
-    return Table(values=joined(blocks, axis=1), parts=tuple(parts), total_rows=rows)
+    return PayloadTable(values=joined(blocks, axis=1), parts=tuple(parts), total_rows=rows)
 
 
 def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: bool) -> tuple[int, tuple[int, ...]]:

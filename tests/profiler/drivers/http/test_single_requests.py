@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from servefit.errors import MeasurementError
 from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.destination import Destination
-from servefit.profiler.drivers.http.single_requests import Answer, get, send_request
+from servefit.profiler.drivers.http.single_requests import SingleAnswer, get, send_request
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,18 +50,18 @@ def test_an_answer_comes_with_its_status_and_body(host_small: HostSmall, payload
     ],
 )
 def test_the_sentence_in_an_answer_is_found(body: Any, said: str) -> None:
-    assert said in Answer(status=400, body=json.dumps(body).encode()).described()
+    assert said in SingleAnswer(status=400, body=json.dumps(body).encode()).described()
 
 
 def test_an_answer_without_a_body_and_a_redirect_are_described_too() -> None:
-    assert Answer(status=404, body=b"").described() == "status 404"
-    moved = Answer(status=307, body=b"moved", location="http://elsewhere.example/x")
+    assert SingleAnswer(status=404, body=b"").described() == "status 404"
+    moved = SingleAnswer(status=307, body=b"moved", location="http://elsewhere.example/x")
     assert moved.described() == "status 307, a redirect to http://elsewhere.example/x that is not followed"
 
 
 @given(st.binary(max_size=3000))
 def test_whatever_a_server_says_is_one_short_line_of_printable_text(body: bytes) -> None:
-    described = Answer(status=500, body=body).described()
+    described = SingleAnswer(status=500, body=body).described()
     assert described.isprintable()
     assert len(described) < 1000  # what is quoted may take four characters for each
 

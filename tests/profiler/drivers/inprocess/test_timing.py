@@ -14,7 +14,7 @@ import pytest
 
 from servefit.errors import SpecError
 from servefit.profiler.drivers.inprocess import timing
-from servefit.profiler.drivers.inprocess.timing import SINGLE_CALLS_FROM, TimeCalls, clock_cost_ns, time_calls
+from servefit.profiler.drivers.inprocess.timing import SINGLE_CALLS_FROM, WorkerTimeCalls, clock_cost_ns, time_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timed
 
 US = 1000
-BRIEF = TimeCalls(duration_s=0.1, warm_up_s=0.1)
+BRIEF = WorkerTimeCalls(duration_s=0.1, warm_up_s=0.1)
 
 
 READING_NS = 50
@@ -132,7 +132,7 @@ def test_calls_over_twenty_times_the_clock_s_cost_are_timed_one_by_one(
     made_up_clock: MadeUpClock, call_ns: int, singly: bool
 ) -> None:
     times = time_calls(
-        made_up_clock.predictor(lambda nth: call_ns), batches(), TimeCalls(duration_s=0.02, warm_up_s=0.02)
+        made_up_clock.predictor(lambda nth: call_ns), batches(), WorkerTimeCalls(duration_s=0.02, warm_up_s=0.02)
     )
     assert times.clock_ns == pytest.approx(READING_NS, rel=0.01)
     assert (times.calls_per_duration == 1) == singly
@@ -142,7 +142,7 @@ def test_calls_over_twenty_times_the_clock_s_cost_are_timed_one_by_one(
 
 def test_what_is_slow_at_first_is_over_before_anything_is_recorded(made_up_clock: MadeUpClock) -> None:
     falling = made_up_clock.predictor(lambda nth: max(400, 4000 - 100 * nth) * US)
-    times = time_calls(falling, batches(), TimeCalls(duration_s=0.1, warm_up_s=10))
+    times = time_calls(falling, batches(), WorkerTimeCalls(duration_s=0.1, warm_up_s=10))
     assert times.warm_up_calls > 40
     assert np.all(times.durations_ns() == 400 * US + READING_NS)
 
@@ -150,14 +150,14 @@ def test_what_is_slow_at_first_is_over_before_anything_is_recorded(made_up_clock
 def test_the_warm_up_ends_even_if_nothing_ever_settles(made_up_clock: MadeUpClock) -> None:
     climbing = made_up_clock.predictor(lambda nth: (1000 + 10 * nth) * US)
     began = made_up_clock.now_ns
-    times = time_calls(climbing, batches(), TimeCalls(duration_s=1, warm_up_s=2))
+    times = time_calls(climbing, batches(), WorkerTimeCalls(duration_s=1, warm_up_s=2))
     assert 2e9 < sum(range(1000, 1000 + 10 * times.warm_up_calls, 10)) * US < 2.1e9
     assert 3e9 < made_up_clock.now_ns - began < 3.2e9
 
 
 def test_a_block_that_was_only_interrupted_does_not_pass_for_long(made_up_clock: MadeUpClock) -> None:
     interrupted = made_up_clock.predictor(lambda nth: 4_000_000 if nth in (3, 40) else 100)
-    times = time_calls(interrupted, batches(), TimeCalls(duration_s=0.02, warm_up_s=0.02))
+    times = time_calls(interrupted, batches(), WorkerTimeCalls(duration_s=0.02, warm_up_s=0.02))
     assert times.calls_per_duration > 1
 
 
@@ -166,7 +166,7 @@ def test_a_least_number_of_calls_is_made_even_if_that_takes_longer() -> None:
         spin(5000)
         return rows
 
-    times = time_calls(predict, batches(), TimeCalls(duration_s=0.001, warm_up_s=0.001, least_calls=12))
+    times = time_calls(predict, batches(), WorkerTimeCalls(duration_s=0.001, warm_up_s=0.001, least_calls=12))
     assert times.calls == 12
 
 
@@ -175,7 +175,7 @@ def test_reading_the_clock_costs_something() -> None:
 
 
 def test_orders_and_times_cross_process_boundaries() -> None:
-    times = time_calls(lambda rows: rows, batches(), TimeCalls(duration_s=0.01, warm_up_s=0.01))
+    times = time_calls(lambda rows: rows, batches(), WorkerTimeCalls(duration_s=0.01, warm_up_s=0.01))
     assert pickle.loads(pickle.dumps(times)) == times
     assert pickle.loads(pickle.dumps(BRIEF)) == BRIEF
 
@@ -185,5 +185,5 @@ def test_orders_and_times_cross_process_boundaries() -> None:
 def test_orders_of_nothing_are_refused(field: str, value: float) -> None:
     wrong: dict[str, Any] = {field: value}
     with pytest.raises(SpecError) as caught:
-        TimeCalls(**wrong)
+        WorkerTimeCalls(**wrong)
     assert caught.value.field == field

@@ -13,8 +13,8 @@ import pytest
 
 from servefit.backends.secret import hidden_environment
 from servefit.errors import SpecError
-from servefit.profiler.drivers.inprocess.timing import TimeCalls
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase
 
 if TYPE_CHECKING:
     from tests.profiler.conftest import StartSynthetic
@@ -229,7 +229,7 @@ def test_rows_of_every_datatype_reach_the_predictor_as_they_are(
     facts = {"act": "log rows", "log": str(log), "datatype": datatype}
     with start_synthetic(facts, rows=rows, cpus=ONE_CPU, max_batch=2) as workers:
         workers.run(ClosedLoop.constant(users=2, duration_s=0.1))
-        workers.time_calls(TimeCalls(requests_per_call=2, duration_s=0.02, warm_up_s=0.01))
+        workers.time_calls(WorkerTimeCalls(requests_per_call=2, duration_s=0.02, warm_up_s=0.01))
     assert {int(value) for line in log.read_text().splitlines() for value in line.split()} == {largest, -7}
 
 
@@ -250,7 +250,7 @@ def test_a_worker_that_spins_for_its_arrivals_reads_as_idle(start_synthetic: Sta
 
 
 def test_ramps_are_left_out_of_the_plateau(start_synthetic: StartSynthetic) -> None:
-    ramp = ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=600, duration_s=0.45),))
+    ramp = ClosedLoop(phases=(TrafficPhase(initial_users=1, spawn_per_minute=600, duration_s=0.45),))
     with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU) as workers:
         run = workers.run(ramp)
     begin, end = run.plateau_ns
@@ -363,7 +363,7 @@ def test_counts_that_make_no_sense_are_refused(start_synthetic: StartSynthetic, 
 
 
 def test_workers_time_their_predictor_by_themselves(start_synthetic: StartSynthetic) -> None:
-    order = TimeCalls(requests_per_call=2, duration_s=0.1, warm_up_s=0.1)
+    order = WorkerTimeCalls(requests_per_call=2, duration_s=0.1, warm_up_s=0.1)
     with start_synthetic({"act": "spin", "us": 500}, cpus=ONE_CPU, max_batch=4, rows_per_request=3) as workers:
         (times,) = workers.time_calls(order)
         run = workers.run(ClosedLoop.constant(users=1, duration_s=0.05))
@@ -375,4 +375,4 @@ def test_workers_time_their_predictor_by_themselves(start_synthetic: StartSynthe
 
 def test_calls_of_more_requests_than_a_batch_holds_are_refused(start_synthetic: StartSynthetic) -> None:
     with start_synthetic({}, cpus=ONE_CPU, max_batch=4) as workers, pytest.raises(SpecError, match="above 4"):
-        workers.time_calls(TimeCalls(requests_per_call=5))
+        workers.time_calls(WorkerTimeCalls(requests_per_call=5))

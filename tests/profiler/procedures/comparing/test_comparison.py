@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from servefit.errors import HostMismatch, MeasurementError, SpecError
 from servefit.profiler.procedures.comparing.comparison import (
+    ComparedFigure,
     Comparison,
-    Figure,
     Outcome,
     TooDisturbed,
     compare,
@@ -220,7 +220,7 @@ def test_the_noise_floor_is_the_far_end_of_what_a_shows_against_itself() -> None
 
 
 def test_figures_of_two_hosts_are_refused() -> None:
-    here, there = (Figure(value=1.0, host_fingerprint=host) for host in ("aaaa", "bbbb"))
+    here, there = (ComparedFigure(value=1.0, host_fingerprint=host) for host in ("aaaa", "bbbb"))
     with pytest.raises(HostMismatch, match=r"(aaaa and host bbbb|bbbb and host aaaa)"):
         compare(lambda _: here, lambda _: there)
     assert compare(lambda _: here, lambda _: here).outcome == "no difference"

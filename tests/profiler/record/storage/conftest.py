@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 from servefit.backends.types import Settings
-from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase
 from servefit.profiler.record.types import Configuration, Measurement
 
 if TYPE_CHECKING:
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 Anything = Callable[[Any], st.SearchStrategy[Any]]
 
 PHASES = st.builds(
-    Phase,
+    TrafficPhase,
     initial_users=st.integers(1, 9),
     spawn_per_minute=st.just(0) | st.floats(0, 1000),
     duration_s=st.floats(61, 1000),
 )
-LAST_PHASE = st.builds(Phase, initial_users=st.integers(1, 9), spawn_per_minute=st.just(0), duration_s=st.floats(1, 9))
+LAST_PHASE = st.builds(
+    TrafficPhase, initial_users=st.integers(1, 9), spawn_per_minute=st.just(0), duration_s=st.floats(1, 9)
+)
 SPECIAL = {
     bytes: st.lists(st.integers(-(2**63), 2**63 - 1)).map(lambda times: np.array(times, dtype=np.int64).tobytes()),
     OpenLoop: st.builds(

@@ -66,7 +66,7 @@ def test_divisible_hosts_cost_what_whole_ones_do_but_for_a_host_and_the_spare_on
     assume(expected is not None)
     assert expected is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan_costs, "MOST_MIXES", 0)
+        patch.setattr(plan_costs, "MAX_MIXES", 0)
         found = asked.cheapest(rates)
     if found.cost <= sum(cost * count for cost, count in zip(asked.costs, asked.available, strict=True)):
         assert found.cost <= expected + (1 + asked.spare) * max(asked.costs) + 1e-9
@@ -90,7 +90,7 @@ def test_fleets_that_carry_less_cost_more() -> None:
 
 def test_many_classes_are_no_matter_of_seconds() -> None:
     asked = PlanCosts(available=(20,) * 300, costs=tuple(1 + nth / 100 for nth in range(300)), rate_per_s=1e5, spare=2)
-    assert prod(each + 1 for each in asked.available) > plan_costs.MOST_MIXES
+    assert prod(each + 1 for each in asked.available) > plan_costs.MAX_MIXES
     found = asked.cheapest([100.0] * 300)
     assert sum(found.hosts) == pytest.approx(1002)
 

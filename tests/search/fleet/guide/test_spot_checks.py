@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from servefit.errors import SpecError
 from servefit.profiler.record.types import Configuration
-from servefit.search.fleet.guide.spot_checks import LEAST_PART, spot_checked, spot_checks, unlike
+from servefit.search.fleet.guide.spot_checks import MIN_PART, spot_checked, spot_checks, unlike
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -53,7 +53,7 @@ def test_no_host_that_was_not_chosen_is_checked() -> None:
 
 def test_a_host_that_answers_as_much_as_two_measurements_differ_by_is_like_its_class(trial: MakeTrial) -> None:
     confirmed = trial(CONFIGURATION, throughput_per_s=1000.0, at_rate=True)
-    for part in (LEAST_PART + 0.01, 1.0, 1.3):
+    for part in (MIN_PART + 0.01, 1.0, 1.3):
         checked = trial(CONFIGURATION, throughput_per_s=1000.0 * part, at_rate=True)
         assert unlike(checked, confirmed, rate_per_s=500) is None
 

@@ -15,7 +15,7 @@ from tests.search.fleet.launching.conftest import GREETING, PASSWORD
 from tests.search.fleet.launching.ssh_server import free_port, ssh_server
 
 from servefit.processes import process_start
-from servefit.search.fleet.launching.starting import HostOutcome, Pace, keep_agents
+from servefit.search.fleet.launching.starting import HostOutcome, StartPauses, keep_agents
 
 if TYPE_CHECKING:
     from tests.search.fleet.launching.conftest import MakeAgent, MakeHost
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.launching.tunnel import TunnelledDatabase
 
 PATIENCE_S = 20.0
-FAST = Pace(first_pause_s=0.1, longest_pause_s=0.4)
+FAST = StartPauses(first_pause_s=0.1, longest_pause_s=0.4)
 
 CONNECT = """
 import socket, urllib.parse
@@ -62,7 +62,7 @@ def start(
     database: TunnelledDatabase,
     *,
     enough: Callable[[list[str]], bool] = lambda lines: False,
-    pace: Pace = FAST,
+    pace: StartPauses = FAST,
 ) -> tuple[dict[str, HostOutcome], list[str]]:
     """Start agents until all have ended, or what was told is ``enough``."""
 
@@ -174,7 +174,7 @@ def test_a_server_that_forwards_no_ports_is_named_as_the_reason(
 def test_a_host_that_is_not_there_is_tried_again_and_given_up_after_the_time_that_was_given(
     make_agent: MakeAgent, make_host: MakeHost, database: TunnelledDatabase
 ) -> None:
-    pace = Pace(first_pause_s=0.1, longest_pause_s=0.2, within_s=0.6)
+    pace = StartPauses(first_pause_s=0.1, longest_pause_s=0.2, within_s=0.6)
     outcomes, lines = start([make_host(make_agent(), port=free_port())], database, pace=pace)
     assert outcomes["rack3-07"].state == "given up"
     assert "Connection refused" in outcomes["rack3-07"].reason
@@ -187,7 +187,7 @@ def test_an_agent_that_fails_at_once_is_started_again_after_pauses_that_grow(
 ) -> None:
     end = "sys.exit('the database: ' + os.environ['SERVEFIT_STORAGE'])"
     agent = make_agent("record['at'] = time.monotonic()", end, ready=False)
-    pace = Pace(first_pause_s=0.2, longest_pause_s=2)
+    pace = StartPauses(first_pause_s=0.2, longest_pause_s=2)
     outcomes, lines = start([make_host(agent)], database, enough=lambda lines: len(lines) == 3, pace=pace)
     assert outcomes["rack3-07"].state == "not started"
     assert outcomes["rack3-07"].failed

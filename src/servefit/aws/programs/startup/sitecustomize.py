@@ -1,5 +1,5 @@
-"""What a Python runs first whose PYTHONPATH has this folder: botocore is kept from the one address that the SageMaker
-SDK writes down itself, that of STS, so that ``get_execution_role()`` asks AWS_ENDPOINT_URL too.
+"""The first module that a Python runs whose PYTHONPATH has this folder: botocore is kept from the one address that the
+SageMaker SDK writes down itself, that of STS, so that ``get_execution_role()`` asks AWS_ENDPOINT_URL too.
 
 Such a Python need not have servefit, and may be of any version from 3.6 on. So this module imports nothing that Python
 has not imported by then, not even ``typing``. The ``sitecustomize`` that would have been found without it is run too.

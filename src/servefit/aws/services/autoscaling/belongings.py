@@ -1,4 +1,4 @@
-"""What belongs to scalable targets: documents of one kind, each under its target and its name."""
+"""Documents that belong to scalable targets, of one kind, each under its target and its name."""
 
 from __future__ import annotations
 

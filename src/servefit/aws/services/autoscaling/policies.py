@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from servefit.aws.services.call import Call
     from servefit.aws.state.resources import Resource, Resources
 
-MOST_LISTED = 10
+MAX_LISTED = 10
 """Of AWS, in an answer."""
 
-MOST_POLICIES = 50
+MAX_POLICIES = 50
 """Of AWS, for a target."""
 
 _CONFIGURATIONS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], None]]] = {
@@ -52,8 +52,8 @@ class Policies:
             raise invalid(f"{member} must be given for the policy type {kind}.")
         check(configuration)
         others = [each.document for each in self._kept.of(target.name) if each.document["PolicyName"] != name]
-        if len(others) >= MOST_POLICIES:
-            raise ApiError("LimitExceededException", f"A scalable target has at most {MOST_POLICIES} scaling policies.")
+        if len(others) >= MAX_POLICIES:
+            raise ApiError("LimitExceededException", f"A scalable target has at most {MAX_POLICIES} scaling policies.")
         if kind == "TargetTrackingScaling" and _metric(configuration) in [_metric(each.get(member)) for each in others]:
             raise invalid("Only one TargetTrackingScaling policy for a given metric specification is allowed.")
         resource = f"scalingPolicy:{uuid.uuid4()}:resource/{NAMESPACE}/{target.name}:policyName/{name}"
@@ -62,7 +62,7 @@ class Policies:
         return {"PolicyARN": arn}
 
     def describe(self, call: Call) -> dict[str, Any]:
-        return self._kept.listed(call.given, "DescribeScalingPolicies", into="ScalingPolicies", most=MOST_LISTED)
+        return self._kept.listed(call.given, "DescribeScalingPolicies", into="ScalingPolicies", most=MAX_LISTED)
 
     def delete(self, call: Call) -> dict[str, Any]:
         self._kept.delete(call.given, "scaling policy")

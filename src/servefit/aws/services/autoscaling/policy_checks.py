@@ -1,4 +1,4 @@
-"""What the service model allows in a scaling policy, and Application Auto Scaling does not."""
+"""Checks of a scaling policy that Application Auto Scaling makes beyond those of its service model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from servefit.aws.wire.errors import invalid
 _PREDEFINED = ("SageMakerVariantInvocationsPerInstance", "SageMakerVariantConcurrentRequestsPerModelHighResolution")
 """The metrics that AWS has for the number of instances of a variant."""
 
-_MOST_STEPS = 20
+_MAX_STEPS = 20
 """Of AWS, in a policy."""
 
 
@@ -40,8 +40,8 @@ def check_step_scaling(given: Mapping[str, Any]) -> None:
     kind, steps = given.get("AdjustmentType"), given.get("StepAdjustments", ())
     if kind is None or not steps:
         raise invalid("AdjustmentType and StepAdjustments must be given for step scaling.")
-    if len(steps) > _MOST_STEPS:
-        raise invalid(f"A step scaling policy has at most {_MOST_STEPS} step adjustments.")
+    if len(steps) > _MAX_STEPS:
+        raise invalid(f"A step scaling policy has at most {_MAX_STEPS} step adjustments.")
     if "MinAdjustmentMagnitude" in given and kind != "PercentChangeInCapacity":
         raise invalid("MinAdjustmentMagnitude is for the adjustment type PercentChangeInCapacity.")
     if kind == "ExactCapacity" and any(step["ScalingAdjustment"] < 0 for step in steps):

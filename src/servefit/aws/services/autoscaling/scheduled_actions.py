@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.aws.services.autoscaling.belongings import Belongings
 from servefit.aws.services.autoscaling.schedules import check_schedule, check_time_zone
-from servefit.aws.services.autoscaling.targets import MOST_LISTED, NAMESPACE, check_capacities
+from servefit.aws.services.autoscaling.targets import MAX_LISTED, NAMESPACE, check_capacities
 from servefit.aws.wire.errors import ApiError, invalid
 
 if TYPE_CHECKING:
     from servefit.aws.services.call import Call
     from servefit.aws.state.resources import Resource, Resources
 
-MOST_ACTIONS = 200
+MAX_ACTIONS = 200
 """Of AWS, for a target."""
 
 _KEPT = ("Schedule", "Timezone", "ScalableTargetAction")
-"""What stays as it was where a later request leaves it out. The times of beginning and end do not."""
+"""Members that stay as they were where a later request leaves them out. The times of beginning and end do not."""
 
 _TIMES = ("StartTime", "EndTime")
 
@@ -34,8 +34,8 @@ class ScheduledActions:
         """Keep an action of a target, in place of one of that name. Raises ApiError."""
         given, name = call.given, call.given["ScheduledActionName"]
         known = self._kept.get(target.name, name)
-        if not known and len(self._kept.of(target.name)) >= MOST_ACTIONS:
-            raise ApiError("LimitExceededException", f"A scalable target has at most {MOST_ACTIONS} scheduled actions.")
+        if not known and len(self._kept.of(target.name)) >= MAX_ACTIONS:
+            raise ApiError("LimitExceededException", f"A scalable target has at most {MAX_ACTIONS} scheduled actions.")
         resource = f"scheduledAction:{uuid.uuid4()}:resource/{NAMESPACE}/{target.name}:scheduledActionName/{name}"
         document = {
             "ScheduledActionARN": known.get("ScheduledActionARN") or call.arn(resource, service="autoscaling"),
@@ -48,7 +48,7 @@ class ScheduledActions:
         return {}
 
     def describe(self, call: Call) -> dict[str, Any]:
-        return self._kept.listed(call.given, "DescribeScheduledActions", into="ScheduledActions", most=MOST_LISTED)
+        return self._kept.listed(call.given, "DescribeScheduledActions", into="ScheduledActions", most=MAX_LISTED)
 
     def delete(self, call: Call) -> dict[str, Any]:
         self._kept.delete(call.given, "scheduled action")

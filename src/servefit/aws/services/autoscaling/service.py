@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from servefit.aws.services.autoscaling.pages import page_of
 from servefit.aws.services.autoscaling.policies import Policies
 from servefit.aws.services.autoscaling.scheduled_actions import ScheduledActions
-from servefit.aws.services.autoscaling.targets import MOST_LISTED, Targets
-from servefit.aws.services.sagemaker.tags import MOST_TAGS, keep_tags, tags_of
+from servefit.aws.services.autoscaling.targets import MAX_LISTED, Targets
+from servefit.aws.services.sagemaker.tags import MAX_TAGS, keep_tags, tags_of
 from servefit.aws.wire.errors import ApiError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class AutoScaling:
     def activities(self, call: Call) -> dict[str, Any]:
         """Return none: nothing is ever scaled."""
         none: list[Mapping[str, Any]] = []
-        page, _ = page_of(call.given, "DescribeScalingActivities", none, most=MOST_LISTED)
+        page, _ = page_of(call.given, "DescribeScalingActivities", none, most=MAX_LISTED)
         return {"ScalingActivities": page}
 
     def tags(self, call: Call) -> dict[str, Any]:
@@ -98,9 +98,9 @@ class AutoScaling:
 
     def _add_tags(self, target: Resource, added: Mapping[str, str]) -> None:
         found = {**self._tags_of(target), **added}
-        if len(found) > MOST_TAGS:
+        if len(found) > MAX_TAGS:
             fields: dict[str, object] = {"ResourceName": target.document["ScalableTargetARN"]}
-            raise ApiError("TooManyTagsException", f"A resource has at most {MOST_TAGS} tags.", fields=fields)
+            raise ApiError("TooManyTagsException", f"A resource has at most {MAX_TAGS} tags.", fields=fields)
         self._keep_tags(target, found)
 
     def _tags_of(self, target: Resource) -> dict[str, str]:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 KIND = "scalable-target"
 
 NAMESPACE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
-"""What can be registered here: the number of instances of a variant."""
+"""The only dimension that can be registered here: the number of instances of a variant."""
 
-MOST_LISTED = 50
+MAX_LISTED = 50
 """Of AWS, in an answer."""
 
 _VARIANT = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
@@ -69,7 +69,7 @@ class Targets:
         given = call.given
         asked = given.get("ResourceIds", ())
         kept = [each for each in self._resources.all(KIND) if is_asked_for(given) and (not asked or each.name in asked)]
-        page, token = page_of(given, "DescribeScalableTargets", kept, most=MOST_LISTED)
+        page, token = page_of(given, "DescribeScalableTargets", kept, most=MAX_LISTED)
         return {"ScalableTargets": [_told(each) for each in page], "NextToken": token}
 
     def find(self, given: Mapping[str, Any], *, missing: str = "No scalable target registered") -> Resource:

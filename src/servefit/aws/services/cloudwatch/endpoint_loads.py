@@ -18,9 +18,9 @@ from servefit.aws.services.cloudwatch.metrics import (
     OF_INSTANCES,
     OF_INVOCATIONS,
     UNITS,
-    Metric,
+    CloudWatchMetric,
 )
-from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.cloudwatch.series import SampleSeries
 from servefit.errors import UnreadableMeasurement
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class EndpointLoadMetrics:
         self._queue = queue
         self._recordings = recordings
 
-    def metrics(self) -> Iterator[tuple[Metric, float]]:
+    def metrics(self) -> Iterator[tuple[CloudWatchMetric, float]]:
         for load in self._loads():
             for metric in _metrics_of(load):
                 yield metric, load.ended_s
 
-    def series(self, metric: Metric, begin_s: float, end_s: float) -> Series:
-        return Series.joined(
+    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> SampleSeries:
+        return SampleSeries.joined(
             [
                 self._recorded(load).series(metric.name).between(begin_s, end_s)
                 for load in self._loads()
@@ -98,10 +98,10 @@ def _runs_in(file: Path) -> Sequence[Run]:
         return ()
 
 
-def _metrics_of(load: _Load) -> Iterator[Metric]:
+def _metrics_of(load: _Load) -> Iterator[CloudWatchMetric]:
     for name in UNITS[OF_INVOCATIONS]:
-        yield Metric.of_variant(OF_INVOCATIONS, name, load.variant)
+        yield CloudWatchMetric.of_variant(OF_INVOCATIONS, name, load.variant)
     if load.knows_cpu:
-        yield Metric.of_variant(OF_INSTANCES, "CPUUtilization", load.variant)
+        yield CloudWatchMetric.of_variant(OF_INSTANCES, "CPUUtilization", load.variant)
     for name in UNITS[OF_CLIENTS]:
-        yield Metric.of_clients(name, job=load.job, endpoint=load.variant.endpoint)
+        yield CloudWatchMetric.of_clients(name, job=load.job, endpoint=load.variant.endpoint)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from servefit.aws.services.cloudwatch.metrics import OF_INVOCATIONS, UNITS, Metric, of_invocations
-from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.cloudwatch.metrics import OF_INVOCATIONS, UNITS, CloudWatchMetric, of_invocations
+from servefit.aws.services.cloudwatch.series import SampleSeries
 
 if TYPE_CHECKING:
     from servefit.aws.endpoints.invocations import InvocationLogs
@@ -24,13 +24,13 @@ class EndpointMetrics:
     def __init__(self, logs: InvocationLogs) -> None:
         self._logs = logs
 
-    def metrics(self) -> Iterator[tuple[Metric, float]]:
+    def metrics(self) -> Iterator[tuple[CloudWatchMetric, float]]:
         for variant, last_s in self._logs.variants():
             for name in UNITS[OF_INVOCATIONS]:
-                yield Metric.of_variant(OF_INVOCATIONS, name, variant), last_s
+                yield CloudWatchMetric.of_variant(OF_INVOCATIONS, name, variant), last_s
 
-    def series(self, metric: Metric, begin_s: float, end_s: float) -> Series:
+    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> SampleSeries:
         variant = metric.variant
         if metric.namespace != OF_INVOCATIONS or metric.unit is None or variant is None:
-            return Series.joined([])
+            return SampleSeries.joined([])
         return of_invocations(metric.name, self._logs.read(variant)).between(begin_s, end_s)

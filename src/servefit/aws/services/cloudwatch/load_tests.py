@@ -18,9 +18,9 @@ from servefit.aws.services.cloudwatch.metrics import (
     OF_INSTANCES,
     OF_INVOCATIONS,
     UNITS,
-    Metric,
+    CloudWatchMetric,
 )
-from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.cloudwatch.series import SampleSeries
 from servefit.aws.services.sagemaker.recommendations import endpoint_of
 from servefit.search.capacity.latency_curve import kept_runs
 from servefit.search.jobs.job import space_of
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from servefit.aws.state.resources import Resource, Resources
     from servefit.search.jobs.job import RecommendationJob
 
-_MOST_JOBS = 256
+_MAX_JOBS = 256
 """Jobs whose tests are remembered: some kilobytes each. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTest:
+class EndedLoadTest:
     """A load test that is over, under the name of an endpoint of an instance with so much memory. Times are in seconds
     since 1970."""
 
@@ -62,20 +62,20 @@ class LoadTestMetrics:
         self._queue = queue
         self._recordings = recordings
         self._own_jobs = own_jobs
-        self._over: OrderedDict[str, tuple[LoadTest, ...]] = OrderedDict()
+        self._over: OrderedDict[str, tuple[EndedLoadTest, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def metrics(self) -> Iterator[tuple[Metric, float]]:
-        newest: dict[Metric, float] = {}
+    def metrics(self) -> Iterator[tuple[CloudWatchMetric, float]]:
+        newest: dict[CloudWatchMetric, float] = {}
         for job in self._resources.all(KIND):
             for test in self._tests_of(job):
                 for metric in _metrics_of(test):
                     newest[metric] = max(test.ended_s, newest.get(metric, 0.0))
         yield from newest.items()
 
-    def series(self, metric: Metric, begin_s: float, end_s: float) -> Series:
+    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> SampleSeries:
         if metric.unit is None:
-            return Series.joined([])
+            return SampleSeries.joined([])
         tests = [
             test
             for job in self._resources.all(KIND)
@@ -84,9 +84,9 @@ class LoadTestMetrics:
             if metric in _metrics_of(test)
         ]
         found = [self._recorded(test).series(metric.name, memory_bytes=test.memory_bytes) for test in tests]
-        return Series.joined([each.between(begin_s, end_s) for each in found])
+        return SampleSeries.joined([each.between(begin_s, end_s) for each in found])
 
-    def _recorded(self, test: LoadTest) -> Recorded:
+    def _recorded(self, test: EndedLoadTest) -> Recorded:
         folder, trial = job_folder(test.job), test.trial
         return self._recordings.of(
             folder / (trial.kept_in or ""),
@@ -95,7 +95,7 @@ class LoadTestMetrics:
             ended_s=test.ended_s,
         )
 
-    def _tests_of(self, job: Resource) -> tuple[LoadTest, ...]:
+    def _tests_of(self, job: Resource) -> tuple[EndedLoadTest, ...]:
         """Return the load tests of a job that are over. Those of a job that is over do not change any more."""
         with self._lock:
             if job.name in self._over:
@@ -107,12 +107,12 @@ class LoadTestMetrics:
         if job.document["Status"] in ENDED:
             with self._lock:
                 self._over[job.name] = tests
-                while len(self._over) > _MOST_JOBS:
+                while len(self._over) > _MAX_JOBS:
                     self._over.popitem(last=False)
         return tests
 
 
-def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[LoadTest]:
+def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[EndedLoadTest]:
     """Yield the load tests of a job that are over, under each instance type that they stand for."""
     for step in job.steps:
         trial, ended_s = step.result, step.ended_at
@@ -122,7 +122,7 @@ def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[LoadTest]:
             if trial.configuration not in points:
                 continue
             for instance_type in (each.instance_type for each in plan.types_of(profile.name)):
-                yield LoadTest(
+                yield EndedLoadTest(
                     job=job.name,
                     endpoint=endpoint_of(job.name, instance_type, trial.configuration),
                     memory_bytes=profile.memory_bytes,
@@ -132,15 +132,15 @@ def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[LoadTest]:
                 )
 
 
-def _metrics_of(test: LoadTest) -> Iterator[Metric]:
+def _metrics_of(test: EndedLoadTest) -> Iterator[CloudWatchMetric]:
     """Yield the metrics that a test has samples of. Where an endpoint was predicted there are those of the model in
     process, beside which there is no overhead."""
     variant = Variant(test.endpoint, test.endpoint)
     over_http = (test.trial.driver, test.trial.basis) == ("http", "measured")
     for name in UNITS[OF_INVOCATIONS]:
         if name != "OverheadLatency" or over_http:
-            yield Metric.of_variant(OF_INVOCATIONS, name, variant)
+            yield CloudWatchMetric.of_variant(OF_INVOCATIONS, name, variant)
     for name in UNITS[OF_INSTANCES]:
-        yield Metric.of_variant(OF_INSTANCES, name, variant)
+        yield CloudWatchMetric.of_variant(OF_INSTANCES, name, variant)
     for name in UNITS[OF_CLIENTS]:
-        yield Metric.of_clients(name, job=test.job, endpoint=test.endpoint)
+        yield CloudWatchMetric.of_clients(name, job=test.job, endpoint=test.endpoint)

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from servefit.aws.services.cloudwatch.errors import bad_request
-from servefit.aws.services.cloudwatch.metrics import Metric
+from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
 from servefit.aws.services.cloudwatch.pages import page
 from servefit.aws.services.cloudwatch.periods import PERIODS, Periods, is_period, wrong_way_round
 from servefit.aws.services.cloudwatch.points import points
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from servefit.aws.services.cloudwatch.sources import Source
     from servefit.aws.services.cloudwatch.statistics import Statistic
 
-MOST_QUERIES = 500
+MAX_QUERIES = 500
 """Of AWS, in a call."""
 
-MOST_POINTS = 100_800
+MAX_POINTS = 100_800
 """Of AWS, in an answer."""
 
 _ID = re.compile(r"[a-z][a-zA-Z0-9_]*", re.ASCII)
@@ -31,11 +31,11 @@ _ID = re.compile(r"[a-z][a-zA-Z0-9_]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Query:
-    """What one query asks for. ``unit`` is the only one that it takes, None where it takes any."""
+    """One query of a request. ``unit`` is the only one that it takes, None where it takes any."""
 
     id: str
     label: str
-    metric: Metric
+    metric: CloudWatchMetric
     statistic: Statistic
     period_s: int
     unit: str | None
@@ -62,11 +62,11 @@ class _Entry(NamedTuple):
 def metric_data(call: Call, source: Source) -> dict[str, Any]:
     """Return a page of the points that are asked for. Raises ApiError, ValidationError."""
     given = call.given
-    most = given.get("MaxDatapoints", MOST_POINTS)
+    most = given.get("MaxDatapoints", MAX_POINTS)
     if wrong := wrong_way_round(given["StartTime"], given["EndTime"]):
         raise bad_request(wrong)
-    if not 1 <= most <= MOST_POINTS:
-        raise bad_request(f"The parameter MaxDatapoints must be between 1 and {MOST_POINTS}.")
+    if not 1 <= most <= MAX_POINTS:
+        raise bad_request(f"The parameter MaxDatapoints must be between 1 and {MAX_POINTS}.")
     queries = [each for each in _queries(given["MetricDataQueries"]) if each.returned]
     entries = [entry for query in queries for entry in _entries(query, query.points(given, source))]
     shown, token = page(given, "GetMetricData", entries, most=most, code="InvalidNextToken")
@@ -94,8 +94,8 @@ def _result(query: _Query, entries: Sequence[_Entry]) -> dict[str, Any]:
 
 def _queries(given: Sequence[Mapping[str, Any]]) -> list[_Query]:
     """Return the queries of a call. Raises ApiError, with the words that AWS has."""
-    if not 1 <= len(given) <= MOST_QUERIES:
-        raise bad_request(f"The collection MetricDataQueries must have between 1 and {MOST_QUERIES} members.")
+    if not 1 <= len(given) <= MAX_QUERIES:
+        raise bad_request(f"The collection MetricDataQueries must have between 1 and {MAX_QUERIES} members.")
     found = [_query(each, f"MetricDataQueries.member.{nth}") for nth, each in enumerate(given, start=1)]
     if len({each.id for each in found}) < len(found):
         raise bad_request("The values for parameter id in MetricDataQueries are not unique.")
@@ -124,7 +124,7 @@ def _query(given: Mapping[str, Any], where: str) -> _Query:
         raise bad_request(f"The value {asked['Stat']} for parameter {where}.MetricStat.Stat is not a valid statistic.")
     if not is_period(asked["Period"]):
         raise bad_request(f"The parameter {where}.MetricStat.Period must be {PERIODS}.")
-    metric = Metric.asked_for(asked["Metric"])
+    metric = CloudWatchMetric.asked_for(asked["Metric"])
     return _Query(
         id=name,
         label=given.get("Label", metric.name),

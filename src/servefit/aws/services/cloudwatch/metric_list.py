@@ -10,14 +10,14 @@ from servefit.aws.services.cloudwatch.pages import page
 
 if TYPE_CHECKING:
     from servefit.aws.services.call import Call
-    from servefit.aws.services.cloudwatch.metrics import Metric
+    from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
     from servefit.aws.services.cloudwatch.sources import Source
 
-MOST_METRICS = 500
+MAX_METRICS = 500
 """Of AWS, in an answer."""
 
 _RECENT_S = 3 * 3600
-"""What RecentlyActive PT3H, its only value, says."""
+"""The meaning of RecentlyActive PT3H, its only value."""
 
 
 def metric_list(call: Call, source: Source) -> dict[str, Any]:
@@ -28,11 +28,11 @@ def metric_list(call: Call, source: Source) -> dict[str, Any]:
     if given.get("OwningAccount", call.account) != call.account:
         found = set()
     kept = sorted(found, key=lambda metric: (metric.namespace, metric.dimensions, metric.name))
-    metrics, token = page(given, "ListMetrics", kept, most=MOST_METRICS, code="InvalidParameterValue")
+    metrics, token = page(given, "ListMetrics", kept, most=MAX_METRICS, code="InvalidParameterValue")
     return {"Metrics": [metric.document for metric in metrics], "NextToken": token}
 
 
-def _is_asked_for(given: Mapping[str, Any], metric: Metric) -> bool:
+def _is_asked_for(given: Mapping[str, Any], metric: CloudWatchMetric) -> bool:
     names = dict(metric.dimensions)
     return (
         given.get("Namespace", metric.namespace) == metric.namespace

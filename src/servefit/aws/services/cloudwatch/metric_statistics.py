@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.services.cloudwatch.errors import bad_combination, bad_value
-from servefit.aws.services.cloudwatch.metrics import Metric
-from servefit.aws.services.cloudwatch.periods import MOST_POINTS, PERIODS, Periods, is_period, wrong_way_round
+from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
+from servefit.aws.services.cloudwatch.periods import MAX_POINTS, PERIODS, Periods, is_period, wrong_way_round
 from servefit.aws.services.cloudwatch.points import points
 from servefit.aws.services.cloudwatch.statistics import is_extended, statistic
 
@@ -23,7 +23,7 @@ def metric_statistics(call: Call, source: Source) -> dict[str, Any]:
     given = call.given
     basic, extended = _statistics(given)
     periods = _periods(given)
-    metric = Metric.asked_for(given)
+    metric = CloudWatchMetric.asked_for(given)
     told: dict[str, Any] = {"Label": metric.name, "Datapoints": []}
     if metric.unit is None or given.get("Unit", metric.unit) != metric.unit:
         return told
@@ -59,9 +59,9 @@ def _periods(given: Mapping[str, Any]) -> Periods:
     if not is_period(period_s):
         raise bad_value(f"The parameter Period must be {PERIODS}.")
     periods = Periods.between(begin, end, period_s)
-    if periods.count > MOST_POINTS:
+    if periods.count > MAX_POINTS:
         raise bad_combination(
-            f"You have requested up to {periods.count} datapoints, which exceeds the limit of {MOST_POINTS}. "
+            f"You have requested up to {periods.count} datapoints, which exceeds the limit of {MAX_POINTS}. "
             "You may reduce the datapoints requested by increasing Period, or decreasing the time range."
         )
     return periods

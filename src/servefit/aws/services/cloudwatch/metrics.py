@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from servefit.aws.endpoints.invocations import Invocations, Variant
-from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.cloudwatch.series import SampleSeries
 
 OF_INVOCATIONS = "AWS/SageMaker"
 OF_INSTANCES = "/aws/sagemaker/Endpoints"
@@ -43,7 +43,7 @@ _ENDPOINT, _VARIANT, _JOB = "EndpointName", "VariantName", "JobName"
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class CloudWatchMetric:
     """A metric. ``dimensions`` are names and values in the order of names: however they are sent, they are the same."""
 
     namespace: str
@@ -88,11 +88,11 @@ class Metric:
         return {"Namespace": self.namespace, "MetricName": self.name, "Dimensions": dimensions}
 
 
-def of_invocations(name: str, invocations: Invocations) -> Series:
+def of_invocations(name: str, invocations: Invocations) -> SampleSeries:
     """Return the samples of a metric of invocations, one for each of them. What is not known has none."""
     values = _VALUES[name](invocations)
     known = ~np.isnan(values)
-    return Series(invocations.at_s[known], values[known])
+    return SampleSeries(invocations.at_s[known], values[known])
 
 
 def _is(hundreds: int) -> Callable[[Invocations], np.ndarray]:

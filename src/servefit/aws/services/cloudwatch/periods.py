@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _SHORT_S = (1, 5, 10, 20, 30)
 _MINUTE_S = 60
 
-MOST_POINTS = 1440
+MAX_POINTS = 1440
 """Of a call of GetMetricStatistics, and of a line in a picture."""
 
 
@@ -41,7 +41,7 @@ class Periods:
 
     @property
     def count(self) -> int:
-        """How many there are, as CloudWatch counts what is asked for."""
+        """The number of periods, as CloudWatch counts what is asked for."""
         return ceil((self.end_s - self.begin_s) / self.period_s)
 
 

@@ -9,11 +9,13 @@ import numpy as np
 
 if TYPE_CHECKING:
     from servefit.aws.services.cloudwatch.periods import Periods
-    from servefit.aws.services.cloudwatch.series import Series
+    from servefit.aws.services.cloudwatch.series import SampleSeries
     from servefit.aws.services.cloudwatch.statistics import Statistic
 
 
-def points(series: Series, periods: Periods, statistics: Sequence[Statistic]) -> Iterator[tuple[int, list[float]]]:
+def points(
+    series: SampleSeries, periods: Periods, statistics: Sequence[Statistic]
+) -> Iterator[tuple[int, list[float]]]:
     """Yield the beginning of each period that has samples, and the value of each statistic, the earliest first."""
     known = series.between(periods.first_s, periods.last_s)
     if not len(known.at_s):

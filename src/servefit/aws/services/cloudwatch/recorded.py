@@ -1,4 +1,4 @@
-"""What the raw samples of a load test say, by the time of day.
+"""Metrics of the raw samples of a load test, by the time of day.
 
 ModelLatency of a request to an endpoint is what the server says of its own time; the rest of the response time, as the
 client saw it, is overhead. Where it does not say, and in process, the whole response time is the model's, and nothing
@@ -25,7 +25,7 @@ import numpy as np
 
 from servefit.aws.endpoints.invocations import NO_ANSWER, Invocations
 from servefit.aws.services.cloudwatch.metrics import of_invocations
-from servefit.aws.services.cloudwatch.series import Series
+from servefit.aws.services.cloudwatch.series import SampleSeries
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 _NS_PER_US = 1000
 
 _STATUS = re.compile(r"status (\d{3})")
-"""What the load client calls an answer that is no success."""
+"""The load client's words for an answer that is no success."""
 
 _SUCCESS = 200
 
-MOST_BYTES = 2**28
+MAX_BYTES = 2**28
 """Of the samples that are kept in memory: those of fifteen million requests. Chosen, not measured."""
 
 
@@ -47,11 +47,11 @@ class Recorded:
     """Requests, how many users sent them, and the CPU, in per cent of one CPU, and memory that workers used."""
 
     invocations: Invocations
-    users: Series
-    cpu_percent: Series
-    memory_bytes: Series
+    users: SampleSeries
+    cpu_percent: SampleSeries
+    memory_bytes: SampleSeries
 
-    def series(self, name: str, *, memory_bytes: int | None = None) -> Series:
+    def series(self, name: str, *, memory_bytes: int | None = None) -> SampleSeries:
         """Return the samples of the metric of that name. MemoryUtilization is of an instance with ``memory_bytes``."""
         if name == "NumberOfUsers":
             return self.users
@@ -59,8 +59,8 @@ class Recorded:
             return self.cpu_percent
         if name == "MemoryUtilization":
             if memory_bytes is None:
-                return Series.joined([])
-            return Series(self.memory_bytes.at_s, self.memory_bytes.values * (100 / memory_bytes))
+                return SampleSeries.joined([])
+            return SampleSeries(self.memory_bytes.at_s, self.memory_bytes.values * (100 / memory_bytes))
         return of_invocations(name, self.invocations)
 
     @property
@@ -85,7 +85,7 @@ class Recordings:
                 runs = read()
                 self._known[key] = recorded(runs, first_s=min(first_s, ended_s - _span_s(runs)))
             self._known.move_to_end(key)
-            while len(self._known) > 1 and sum(each.nbytes for each in self._known.values()) > MOST_BYTES:
+            while len(self._known) > 1 and sum(each.nbytes for each in self._known.values()) > MAX_BYTES:
                 self._known.popitem(last=False)
             return self._known[key]
 
@@ -94,9 +94,9 @@ def recorded(runs: Sequence[Run], *, first_s: float) -> Recorded:
     """Return what runs of one clock recorded, whose first request was due at ``first_s``."""
     first_ns = _first_ns(runs)
 
-    def series(points: Iterable[tuple[int, float]]) -> Series:
+    def series(points: Iterable[tuple[int, float]]) -> SampleSeries:
         at_ns, values = np.array([*points], dtype=np.float64).reshape(-1, 2).T
-        return Series(first_s + (at_ns - first_ns) / NS_PER_S, values)
+        return SampleSeries(first_s + (at_ns - first_ns) / NS_PER_S, values)
 
     requests = np.concatenate([np.array([], _REQUEST), *(_requests(run) for run in runs)])
     requests = requests[np.argsort(requests["at_ns"], kind="stable")]

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class SampleSeries:
     """Samples by the time at which they were taken, ascending: ``at_s`` in seconds since 1970, float64, and
     ``values``, numbers, an entry each."""
 
@@ -17,7 +17,7 @@ class Series:
     values: np.ndarray
 
     @classmethod
-    def joined(cls, parts: Sequence[Series]) -> Series:
+    def joined(cls, parts: Sequence[SampleSeries]) -> SampleSeries:
         """Return the samples of all parts."""
         if len(parts) == 1:
             return parts[0]
@@ -27,7 +27,7 @@ class Series:
         order = np.argsort(at_s, kind="stable")
         return cls(at_s[order], np.concatenate([part.values for part in parts])[order])
 
-    def between(self, begin_s: float, end_s: float) -> Series:
+    def between(self, begin_s: float, end_s: float) -> SampleSeries:
         """Return the samples from ``begin_s`` on and before ``end_s``."""
         first, last = np.searchsorted(self.at_s, [begin_s, end_s])
-        return Series(self.at_s[first:last], self.values[first:last])
+        return SampleSeries(self.at_s[first:last], self.values[first:last])

@@ -1,5 +1,5 @@
-"""What the load of an endpoint found, under the names and in the units of Inference Recommender: as the performance of
-the endpoint, and as a step of the job."""
+"""The load of an endpoint, under the names and in the units of Inference Recommender: as the performance of the
+endpoint, and as a step of the job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.jobs.endpoint_load import EndpointLoad, KeptLoad
-from servefit.aws.jobs.process import MOST_REASON_CHARACTERS
+from servefit.aws.jobs.process import MAX_REASON_CHARACTERS
 from servefit.aws.jobs.queue import ENDED
 from servefit.aws.services.sagemaker.prices import cost_metrics
 
@@ -49,7 +49,7 @@ def endpoint_steps(job: Resource, files: JobFiles) -> list[dict[str, Any]]:
         if len(figures) == len(_REQUIRED):
             benchmark["EndpointMetrics"] = figures
     if reason is not None:
-        benchmark["FailureReason"] = reason[:MOST_REASON_CHARACTERS]
+        benchmark["FailureReason"] = reason[:MAX_REASON_CHARACTERS]
     return [
         {
             "StepType": "BENCHMARK",

@@ -34,7 +34,7 @@ _ACCELERATORS = {
     "p3": "NVIDIA V100 GPUs",
     "p6e-gb200": "NVIDIA GB200 GPUs",
 }
-"""What families have that moto does not list, by the documentation of SageMaker's instances."""
+"""Accelerators of families that moto does not list, by the documentation of SageMaker's instances."""
 
 SERVERLESS = "serverless"
 """Stands among the instance types of a job for all its configurations that are serverless, which have no type."""
@@ -119,7 +119,8 @@ class InstanceTypes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shape:
-    """What an instance has, as a profile. ``accelerators`` are those that are no GPUs, None where it has none."""
+    """The hardware of an instance, as a profile. ``accelerators`` are those that are no GPUs, None where it has
+    none."""
 
     profile: InstanceProfile
     accelerators: str | None

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_MOST_RECOMMENDATIONS = 3
+_MAX_RECOMMENDATIONS = 3
 """Of AWS, for a model."""
 
 _AGAIN_AFTER_S = 60.0
@@ -205,7 +205,7 @@ class InstantRecommendations:
 def _completed(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "RecommendationStatus": "COMPLETED",
-        "RealTimeInferenceRecommendations": found[:_MOST_RECOMMENDATIONS],
+        "RealTimeInferenceRecommendations": found[:_MAX_RECOMMENDATIONS],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.aws.jobs.files import Outcome
+from servefit.aws.jobs.files import JobOutcome
 from servefit.aws.s3.urls import missing_bucket
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def refuse_missing_buckets(files: JobFiles) -> bool:
             f"{url}: there is no bucket {bucket}: objects are files below the server's own S3 root (--s3-root), not "
             "AWS's; make the bucket and upload the object to this server"
         )
-        files.write_outcome(Outcome(status="FAILED", reason=reason))
+        files.write_outcome(JobOutcome(status="FAILED", reason=reason))
         files.journal.write(f"the job is over: FAILED: {reason}")
         return True
     return False

@@ -1,4 +1,4 @@
-"""What the service model allows in a request for a recommendation job, and the operation does not."""
+"""Checks of a request for a recommendation job beyond those of the service model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from servefit.aws.wire.errors import invalid
 from servefit.errors import SpecError
 from servefit.search.request.job_request import check_name
 
-_MOST_USERS = 10_000
+_MAX_USERS = 10_000
 """Of all phases together: what fits in one request would keep the server busy for minutes. Chosen, not measured."""
 
 _CONTENT = {"PHASES": "Phases", "STAIRS": "Stairs"}
@@ -50,8 +50,8 @@ def _check_traffic(traffic: Mapping[str, Any]) -> None:
     if (stairs := traffic.get("Stairs")) is not None:
         _require(stairs, "DurationInSeconds", "NumberOfSteps", "UsersPerStep")
         users = stairs["NumberOfSteps"] * stairs["UsersPerStep"]
-    if users > _MOST_USERS:
-        raise invalid(f"TrafficPattern makes more than {_MOST_USERS} users.")
+    if users > _MAX_USERS:
+        raise invalid(f"TrafficPattern makes more than {_MAX_USERS} users.")
 
 
 def _check_content(traffic: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a recommendation job is about besides an endpoint: a model or a model package, with what the job says in its
+"""The source of a recommendation job besides an endpoint: a model or a model package, with what the job says in its
 place."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Which endpoint a recommendation job loads: one of this server, or, by a tag of the job, what answers at a URL of this
-machine."""
+"""The endpoint that a recommendation job loads: one of this server, or, by a tag of the job, what answers at a URL of
+this machine."""
 
 from __future__ import annotations
 

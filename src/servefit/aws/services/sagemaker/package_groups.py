@@ -20,7 +20,7 @@ PACKAGE = "model-package"
 """The kind of what a group holds."""
 
 _NOT_SEARCHED = {"Endpoint": "ListEndpoints", "ModelPackage": "ListModelPackages"}
-"""What there is here of what Search finds at AWS, and what lists it."""
+"""Resources that Search finds at AWS and not here, and the operations that list them."""
 
 _BY_NAME = ("ModelPackageGroupName", "Equals")
 

@@ -1,4 +1,4 @@
-"""What an hour of an instance type costs, and what Inference Recommender tells of it."""
+"""The price of an hour of an instance type, and the cost metrics that Inference Recommender tells."""
 
 from __future__ import annotations
 

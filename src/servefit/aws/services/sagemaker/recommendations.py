@@ -1,4 +1,4 @@
-"""What servefit measured, under the names and in the units of Inference Recommender.
+"""Recommendations and steps of a job, under the names and in the units of Inference Recommender.
 
 Invocations are a minute, latencies whole milliseconds, rounded up, and utilisations per cent of one CPU, summed up. A
 figure that is not known is left out.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.aws.endpoints.commands import variables_of
 from servefit.aws.jobs.plan import is_told
-from servefit.aws.jobs.process import MOST_REASON_CHARACTERS
+from servefit.aws.jobs.process import MAX_REASON_CHARACTERS
 from servefit.aws.services.sagemaker.instance_types import SERVERLESS, serverless_configurations
 from servefit.aws.services.sagemaker.prices import cost_metrics
 from servefit.search.figures.registry import values
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Basis, Recommendation
     from servefit.search.storage.steps import Step
 
-MOST_RECOMMENDATIONS = 10
+MAX_RECOMMENDATIONS = 10
 
 
 def recommendations(job: RecommendationJob, plan: Plan) -> list[dict[str, Any]]:
@@ -39,7 +39,7 @@ def recommendations(job: RecommendationJob, plan: Plan) -> list[dict[str, Any]]:
     if any(measured.priced_as not in (None, measured.profile) for measured in plan.measured):
         # The job knew other prices, or none, of what it measured.
         told.sort(key=_cost_of(job))
-    return told[:MOST_RECOMMENDATIONS]
+    return told[:MAX_RECOMMENDATIONS]
 
 
 def recommended(job: RecommendationJob, plan: Plan) -> dict[str, Recommendation]:
@@ -173,7 +173,7 @@ def _step(
     if trial is not None:
         benchmark["Metrics"] = _metrics(trial, _per_hour(measured, profile, instances))
     if reason := step.reason or (None if trial is None else trial.reason):
-        benchmark["FailureReason"] = reason[:MOST_REASON_CHARACTERS]
+        benchmark["FailureReason"] = reason[:MAX_REASON_CHARACTERS]
     return {
         "StepType": "BENCHMARK",
         "JobName": job.name,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KIND = "tags"
 
-MOST_TAGS = 50
+MAX_TAGS = 50
 """Of AWS, for a resource."""
 
 
@@ -34,8 +34,8 @@ class Tags:
 
         def merged(known: Mapping[str, Any]) -> dict[str, Any]:
             found = {**known, **added}
-            if len(found) > MOST_TAGS:
-                raise invalid(f"A resource has at most {MOST_TAGS} tags.")
+            if len(found) > MAX_TAGS:
+                raise invalid(f"A resource has at most {MAX_TAGS} tags.")
             return found
 
         found = self._resources.put(KIND, call.given["ResourceArn"], merged)
@@ -43,7 +43,7 @@ class Tags:
 
     def list(self, call: Call) -> dict[str, Any]:
         found = _as_list(tags_of(self._resources, call.given["ResourceArn"]))
-        page, token = one_page({"MaxResults": MOST_TAGS, **call.given}, "ListTags", found)
+        page, token = one_page({"MaxResults": MAX_TAGS, **call.given}, "ListTags", found)
         return {"Tags": page, "NextToken": token}
 
     def delete(self, call: Call) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from servefit.aws.services.cloudwatch.widgets.given import Given, refused
+from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
 from servefit.aws.services.cloudwatch.widgets.lines import COLOR
 
-_MOST = 100
+_MAX_ANNOTATIONS = 100
 """Of each kind. Chosen, not measured."""
 
 _DEFAULT_COLOR = "#d62728"
@@ -28,10 +28,10 @@ class Annotation:
     axis: str
 
 
-def horizontal(given: Given) -> list[Annotation]:
+def horizontal(given: WidgetObject) -> list[Annotation]:
     """Return the lines at values. Raises ApiError, ValidationError."""
 
-    def value(each: Given) -> float:
+    def value(each: WidgetObject) -> float:
         found = each.number("value")
         if found is None:
             raise refused(each.where, "Should have required property 'value'")
@@ -40,10 +40,10 @@ def horizontal(given: Given) -> list[Annotation]:
     return _annotations(given, "horizontal", value, fills=("none", "above", "below"))
 
 
-def vertical(given: Given, seconds_of: Callable[[str, str], float]) -> list[Annotation]:
+def vertical(given: WidgetObject, seconds_of: Callable[[str, str], float]) -> list[Annotation]:
     """Return the lines at times, which ``seconds_of`` reads. Raises ApiError, ValidationError."""
 
-    def time(each: Given) -> float:
+    def time(each: WidgetObject) -> float:
         if each.values.get("value") is None:
             raise refused(each.where, "Should have required property 'value'")
         return seconds_of(each.text("value"), each.at("value"))
@@ -52,10 +52,10 @@ def vertical(given: Given, seconds_of: Callable[[str, str], float]) -> list[Anno
 
 
 def _annotations(
-    given: Given, name: str, value: Callable[[Given], float], *, fills: tuple[str, ...]
+    given: WidgetObject, name: str, value: Callable[[WidgetObject], float], *, fills: tuple[str, ...]
 ) -> list[Annotation]:
     found = []
-    for each, where in given.items(name, most=_MOST):
+    for each, where in given.items(name, most=_MAX_ANNOTATIONS):
         first, second = _ends(each, where)
         if not first.flag("visible", default=True):
             continue
@@ -72,11 +72,11 @@ def _annotations(
     return found
 
 
-def _ends(each: Any, where: str) -> tuple[Given, Given | None]:
+def _ends(each: Any, where: str) -> tuple[WidgetObject, WidgetObject | None]:
     """Return the line of an annotation, and the other end of a band."""
     if not isinstance(each, list):
-        return Given.of(each, where), None
+        return WidgetObject.of(each, where), None
     if len(each) != 2:
         raise refused(where, "Should have 2 items")
-    first, second = (Given.of(end, f"{where}/{nth}") for nth, end in enumerate(each))
+    first, second = (WidgetObject.of(end, f"{where}/{nth}") for nth, end in enumerate(each))
     return first, second

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-LARGEST = 2.0**360
+MAX_NUMBER = 2.0**360
 """Of AWS: the largest value of a sample. Nothing larger can be put into a picture of samples."""
 
 
@@ -27,14 +27,14 @@ def refused(where: str, message: str) -> ApiError:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class WidgetObject:
     """An object of a widget, and where it is in it. Methods raise ApiError, ValidationError."""
 
     values: Mapping[str, Any]
     where: str
 
     @classmethod
-    def of(cls, value: Any, where: str) -> Given:
+    def of(cls, value: Any, where: str) -> WidgetObject:
         if not isinstance(value, dict):
             raise refused(where, "Should be object")
         return cls(value, where)
@@ -72,13 +72,13 @@ class Given:
             return None
         if isinstance(found, bool) or not isinstance(found, int | float):
             raise refused(self.at(name), "Should be number")
-        if not -LARGEST <= found <= LARGEST:
+        if not -MAX_NUMBER <= found <= MAX_NUMBER:
             raise refused(self.at(name), "Should be between -2^360 and 2^360")
         return float(found)
 
-    def inner(self, name: str) -> Given:
+    def inner(self, name: str) -> WidgetObject:
         """Return an object, an empty one where there is none."""
-        return Given.of({} if self.values.get(name) is None else self.values[name], self.at(name))
+        return WidgetObject.of({} if self.values.get(name) is None else self.values[name], self.at(name))
 
     def items(self, name: str, *, most: int) -> list[tuple[Any, str]]:
         """Return the members of an array, each with its place; none where there is none."""

@@ -7,30 +7,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.services.cloudwatch.metrics import Metric
+from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
 from servefit.aws.services.cloudwatch.periods import PERIODS, is_period
 from servefit.aws.services.cloudwatch.statistics import statistic
-from servefit.aws.services.cloudwatch.widgets.given import Given, refused
+from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
 
 if TYPE_CHECKING:
     from servefit.aws.services.cloudwatch.statistics import Statistic
 
-MOST_LINES = 100
+MAX_LINES = 100
 """Of AWS."""
 
-_MOST_NAMES = 62
+_MAX_NAMES = 62
 """Namespace, name, and 30 dimensions, which AWS allows."""
 
 COLOR = "#(?:[0-9a-fA-F]{3}){1,2}"
 
-_LONGEST_S = 2**31
+_MAX_PERIOD_S = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """A metric to draw. ``label`` and ``color`` are empty where the picture chooses; ``axis`` is left or right."""
 
-    metric: Metric
+    metric: CloudWatchMetric
     statistic: Statistic
     period_s: int
     label: str
@@ -39,12 +39,12 @@ class Line:
     visible: bool
 
 
-def lines_of(widget: Given) -> list[Line]:
+def lines_of(widget: WidgetObject) -> list[Line]:
     """Return the metrics of a widget. Raises ApiError, ValidationError."""
     if widget.values.get("metrics") is None:
         raise refused(widget.where, "Should have required property 'metrics'")
     found, before = [], list[str]()
-    for value, where in widget.items("metrics", most=MOST_LINES):
+    for value, where in widget.items("metrics", most=MAX_LINES):
         names, options = _parts(value, where)
         before = _written_out(names, before, where)
         found.append(_line(before, options, widget))
@@ -53,12 +53,12 @@ def lines_of(widget: Given) -> list[Line]:
     return found
 
 
-def _parts(value: Any, where: str) -> tuple[Sequence[str], Given]:
+def _parts(value: Any, where: str) -> tuple[Sequence[str], WidgetObject]:
     """Return the names of a metric, and its options."""
     if not isinstance(value, list):
         raise refused(where, "Should be array")
     has_options = bool(value) and isinstance(value[-1], dict)
-    options = Given.of(value[-1] if has_options else {}, where)
+    options = WidgetObject.of(value[-1] if has_options else {}, where)
     if "expression" in options.values:
         raise refused(where, f"Error in expression '{options.text('id')}': metric math is not computed here")
     names = value[:-1] if has_options else value
@@ -79,22 +79,22 @@ def _written_out(names: Sequence[str], before: Sequence[str], where: str) -> lis
         if name == "." and nth >= len(before):
             raise refused(f"{where}/{nth}", "There is no metric before that has something in this place")
         found.append(before[nth] if name == "." else name)
-    if "..." in found or not 2 <= len(found) <= _MOST_NAMES or len(found) % 2:
+    if "..." in found or not 2 <= len(found) <= _MAX_NAMES or len(found) % 2:
         raise refused(where, "Should be a namespace, a metric name, and names and values of dimensions")
     return found
 
 
-def _line(names: Sequence[str], options: Given, widget: Given) -> Line:
+def _line(names: Sequence[str], options: WidgetObject, widget: WidgetObject) -> Line:
     namespace, name, *dimensions = names
     asked = options.text("stat", widget.text("stat", "Average"))
     known = statistic(asked)
     if known is None:
         raise refused(options.at("stat"), f"The value {asked} is not a valid statistic")
-    period_s = options.whole("period", widget.whole("period", 300, most=_LONGEST_S), most=_LONGEST_S)
+    period_s = options.whole("period", widget.whole("period", 300, most=_MAX_PERIOD_S), most=_MAX_PERIOD_S)
     if not is_period(period_s):
         raise refused(options.at("period"), f"Should be {PERIODS}")
     return Line(
-        metric=Metric.of(namespace, name, zip(dimensions[::2], dimensions[1::2], strict=True)),
+        metric=CloudWatchMetric.of(namespace, name, zip(dimensions[::2], dimensions[1::2], strict=True)),
         statistic=known,
         period_s=period_s,
         label=options.text("label"),

@@ -28,7 +28,7 @@ _WEEK_S = 604_800
 _LEGEND_PIXELS, _ROW_PIXELS = 200, 18
 """Of a label in the legend: its width and its height."""
 
-_MOST_MARKED = 60
+_MAX_MARKED = 60
 """Points of a curve that are marked one by one."""
 
 
@@ -98,7 +98,7 @@ def _draw_stacked(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def _marker(times: Sequence[float]) -> str:
-    return "." if len(times) <= _MOST_MARKED else ""
+    return "." if len(times) <= _MAX_MARKED else ""
 
 
 def _draw_values(axes: Axes, widget: Widget, side: str) -> None:

@@ -11,9 +11,9 @@ _DAY_S = 86_400
 
 _DURATION = re.compile(r"-?P(?:(\d+)W)?(?:(\d+)M)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", re.ASCII)
 _SECONDS = (7 * _DAY_S, 30 * _DAY_S, _DAY_S, 3600, 60, 1)
-"""What its parts stand for; a month has 30 days."""
+"""The seconds of its parts; a month has 30 days."""
 
-_LATEST_S = 32_503_680_000
+_MAX_TIME_S = 32_503_680_000
 """The year 3000, in seconds since 1970."""
 
 TIMEZONE = r"[+-](?:0\d|1[0-4])[0-5]\d"
@@ -35,7 +35,7 @@ def seconds_of(text: str, now_s: float, where: str) -> float:
         except ValueError as error:
             raise refused(where, "Should be a time of ISO 8601, or a duration such as -PT3H") from error
         found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not 0 <= found <= _LATEST_S:
+    if not 0 <= found <= _MAX_TIME_S:
         raise refused(where, "Should be between the years 1970 and 3000")
     return found
 

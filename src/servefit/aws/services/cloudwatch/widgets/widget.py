@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.services.cloudwatch.periods import MOST_POINTS, Periods
+from servefit.aws.services.cloudwatch.periods import MAX_POINTS, Periods
 from servefit.aws.services.cloudwatch.widgets.annotations import Annotation, horizontal, vertical
-from servefit.aws.services.cloudwatch.widgets.given import Given, refused
+from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
 from servefit.aws.services.cloudwatch.widgets.lines import Line, lines_of
 from servefit.aws.services.cloudwatch.widgets.times import TIMEZONE, seconds_of, zone
 
 if TYPE_CHECKING:
     from datetime import timezone
 
-MOST_CHARACTERS = 100 * 1024
+MAX_CHARACTERS = 100 * 1024
 """Of AWS, in a description."""
 
-_MOST_PIXELS = 2000
+_MAX_PIXELS = 2000
 _USUAL_PIXELS = (600, 400)
 _USUAL_START = "-PT3H"
 _USUAL_END = "P0D"
@@ -28,7 +28,7 @@ _USUAL_END = "P0D"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
+class WidgetAxis:
     """A vertical axis; None leaves an end to the picture."""
 
     least: float | None
@@ -49,21 +49,21 @@ class Widget:
     view: str
     stacked: bool
     legend: str
-    axes: dict[str, Axis]
+    axes: dict[str, WidgetAxis]
     horizontal: tuple[Annotation, ...]
     vertical: tuple[Annotation, ...]
     timezone: timezone
 
     def periods(self, line: Line) -> Periods:
         """Return the periods of a line: longer ones than it says where these would be too many, as CloudWatch does."""
-        least_s = (self.end_s - self.begin_s) / MOST_POINTS
+        least_s = (self.end_s - self.begin_s) / MAX_POINTS
         period_s = line.period_s if line.period_s >= least_s else ceil(least_s / 60) * 60
         return Periods(period_s=period_s, begin_s=self.begin_s, end_s=self.end_s)
 
 
 def widget_of(text: str, *, now_s: float) -> Widget:
     """Read a description. Raises ApiError, ValidationError, for whatever is wrong with it."""
-    given = Given.of(_document(text), "")
+    given = WidgetObject.of(_document(text), "")
     begin_s = seconds_of(given.text("start", _USUAL_START), now_s, given.at("start"))
     end_s = seconds_of(given.text("end", _USUAL_END), now_s, given.at("end"))
     if begin_s >= end_s:
@@ -74,8 +74,8 @@ def widget_of(text: str, *, now_s: float) -> Widget:
         lines=tuple(lines_of(given)),
         begin_s=begin_s,
         end_s=end_s,
-        width=given.whole("width", width, most=_MOST_PIXELS),
-        height=given.whole("height", height, most=_MOST_PIXELS),
+        width=given.whole("width", width, most=_MAX_PIXELS),
+        height=given.whole("height", height, most=_MAX_PIXELS),
         title=given.text("title"),
         view=given.choice("view", ("timeSeries", "singleValue")),
         stacked=given.flag("stacked", default=False),
@@ -87,16 +87,16 @@ def widget_of(text: str, *, now_s: float) -> Widget:
     )
 
 
-def _axis(given: Given) -> Axis:
+def _axis(given: WidgetObject) -> WidgetAxis:
     least, most = given.number("min"), given.number("max")
     if least is not None and most is not None and least >= most:
         raise refused(given.at("min"), "Should be below max")
-    return Axis(least=least, most=most, label=given.text("label"))
+    return WidgetAxis(least=least, most=most, label=given.text("label"))
 
 
 def _document(text: str) -> Any:
-    if len(text) > MOST_CHARACTERS:
-        raise refused("", f"Should NOT be longer than {MOST_CHARACTERS} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise refused("", f"Should NOT be longer than {MAX_CHARACTERS} characters")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

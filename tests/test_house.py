@@ -1,0 +1,60 @@
+"""Rules of names that hold for the whole package, counted in its source."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("backends", "profiler", "search", "src/servefit")
+OPENINGS = ("What", "Which", "How", "Whoever")
+SUPERLATIVES = re.compile(r"_?(MOST|LEAST|LARGEST|SMALLEST|HIGHEST|LOWEST|LONGEST|SHORTEST|FEWEST)(_\w+)?")
+
+Modules = dict[Path, ast.Module]
+
+
+@pytest.fixture(scope="module")
+def modules() -> Modules:
+    # Symlinks make the first three folders part of the package; a set has each file once.
+    paths = {path.resolve() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in sorted(paths)}
+
+
+def test_a_public_class_has_a_name_of_its_own(modules: Modules) -> None:
+    places = defaultdict(list)
+    for path, module in modules.items():
+        for node in module.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not _extends_its_namesake(node):
+                places[node.name].append(str(path))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def test_constants_that_bound_something_begin_with_max_or_min(modules: Modules) -> None:
+    names = {(str(path), name) for path, module in modules.items() for name in _assigned(module)}
+    assert [(path, name) for path, name in names if SUPERLATIVES.fullmatch(name)] == []
+
+
+def test_no_docstring_begins_with_a_question_word(modules: Modules) -> None:
+    found = [(str(path), *each) for path, module in modules.items() for each in _docstrings(module)]
+    assert [(path, line) for path, line, first in found if first.rstrip(",:") in OPENINGS] == []
+
+
+def _extends_its_namesake(node: ast.ClassDef) -> bool:
+    """Return whether it is the same thing with more methods, as ``servefit.Recommendation`` is."""
+    return any(isinstance(base, ast.Attribute) and base.attr == node.name for base in node.bases)
+
+
+def _assigned(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def _docstrings(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the line and the first word of all docstrings, also those of constants and fields."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value.split()[0]
