@@ -17,8 +17,8 @@ SAYS: dict[str, tuple[str, ...]] = {
 """What some block of a page has to say: what the page shows of its output."""
 
 ON_TWO_CPUS = ("README.md", "docs/api.md", "docs/fleet.md", "docs/moving/sagemaker.md", "docs/tutorial.md")
-"""Pages that name an instance of two CPUs, or whose Python measures endpoints, and so want them for themselves. They are
-thorough, as the other pages with jobs are; ``test_blocks.py`` has the command line read all commands daily."""
+"""Pages that name an instance of two CPUs, or whose Python measures endpoints, and so want them for themselves. They
+are thorough, as the other pages with jobs are; ``test_blocks.py`` has the command line read all commands daily."""
 
 RUN = {page: [block for block in blocks(page) if block.language in ("bash", "python")] for page in pages()}
 
