@@ -9,7 +9,7 @@ import typer
 
 from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
 from servefit.cli.options import TrustCodeOption, TrustOption
-from servefit.cli.output import Format, FormatOption, emit
+from servefit.cli.output import FormatOption, OutputFormat, emit
 from servefit.errors import SpecError
 from servefit.report.table import Table
 
@@ -20,7 +20,7 @@ def backends(
     pad: PadOption = None,
     trust_pickle: TrustOption = False,
     trust_code: TrustCodeOption = False,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """List the backends that run here (and take MODEL), or why not and what would change it.
 

@@ -30,7 +30,7 @@ from servefit.cli.options import (
     TrustCodeOption,
     TrustOption,
 )
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import showing_stage
 from servefit.option_panels import OUTPUT, SEARCH
 from servefit.report.table import Table
@@ -86,7 +86,7 @@ def compile_(
     ] = None,
     trust_pickle: TrustOption = False,
     trust_code: TrustCodeOption = False,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Compile MODEL with one backend, check its predictions against the model's own library, and write the artifact.

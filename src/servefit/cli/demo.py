@@ -17,7 +17,7 @@ from servefit.cli.options import (
     WaitOption,
     parse_wait_s,
 )
-from servefit.cli.output import Format, FormatOption, WideOption
+from servefit.cli.output import FormatOption, OutputFormat, WideOption
 from servefit.option_panels import SEARCH
 from servefit.profiler.defaults import SEED
 from servefit.profiler.machine.instance_profile import CLOUDS
@@ -54,7 +54,7 @@ def demo(
     allow_noise: NoiseOption = False,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -11,7 +11,7 @@ from servefit.cli.balancing import DEFAULT_PORT, export_balancer
 from servefit.cli.completion import one_of
 from servefit.cli.deployments import DeploymentOptions, NameOption, with_deployment
 from servefit.cli.options import QuietOption
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import showing_stage
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
@@ -64,7 +64,7 @@ def export(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Write a folder that serves what JOB recommends: artifact, model, versions, and how to run it by hand, by systemd,

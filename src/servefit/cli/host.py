@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.cli.options import NoWaitOption, QuietOption, WaitOption, parse_wait_s
-from servefit.cli.output import Format, FormatOption, emit
+from servefit.cli.output import FormatOption, OutputFormat, emit
 from servefit.cli.progress import showing_stage
 from servefit.option_panels import MACHINE
 from servefit.quantities import given_text, number_text, percent_text, size_text
@@ -39,7 +39,7 @@ def host(
     ] = False,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Say what this machine is, what it can hold a worker to, and how quiet it is (which takes five seconds).

@@ -17,7 +17,7 @@ from servefit.cli.options import (
     WaitOption,
     parse_wait_s,
 )
-from servefit.cli.output import Format, FormatOption, WideOption, emit, print_line, print_note, warn
+from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, print_line, print_note, warn
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 from servefit.quantities import duration_text, span_text
@@ -64,7 +64,7 @@ def jobs(
     ] = None,
     most: Annotated[int, typer.Option("--most", metavar="N", help="The newest N.", min=1, rich_help_panel=OUTPUT)] = 50,
     storage: StorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """List jobs, the newest first.
@@ -164,7 +164,7 @@ def show(
         ),
     ] = None,
     storage: StorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """Print what a job found, as ``servefit recommend`` does, whether it is over or not.
@@ -222,7 +222,7 @@ def steps(
         ),
     ] = None,
     storage: StorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """List the steps of a job: what was compiled and measured, when, and what came of it.
@@ -245,7 +245,7 @@ def steps(
     documents = [step_document(step) for step in found]
     document = {"schema": 1, "job": job, "steps": documents}
     emit(_steps_table(found, documents), document, form, brief=None if wide else _brief_steps(found, documents))
-    if form is Format.TABLE and not wide:
+    if form is OutputFormat.TABLE and not wide:
         for step, reason in _reasons(found, documents):
             print_line(f"Step {step}: {reason}")
     if not found:
@@ -337,7 +337,7 @@ def resume(
     allow_env: AllowEnvOption = None,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
 ) -> None:

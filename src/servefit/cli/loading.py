@@ -36,7 +36,7 @@ from servefit.cli.options import (
     parse_arrivals,
     parse_wait_s,
 )
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.option_panels import MACHINE, OUTPUT, TRAFFIC
@@ -145,7 +145,7 @@ def load(
     from_: FromOption = None,
     label: FromLabelsOption = None,
     storage: LoadStorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Load the endpoint at URL: the most requests that it answers, or how fast it is at the traffic asked for.
@@ -224,7 +224,7 @@ def load(
             progress=progress,
         )
     emit(loading_output.load_table(found), found.to_dict(), form)
-    if found.steps and form is Format.TABLE:
+    if found.steps and form is OutputFormat.TABLE:
         emit(loading_output.steps_table(found), {}, form)
     _save(found, save, histogram)
     for caution in (*found.warnings, *deprecations(constant=constant)):

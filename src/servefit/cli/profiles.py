@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.output import Format, FormatOption, WideOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, warn
 from servefit.option_panels import OUTPUT
 from servefit.report.table import Table, without_column
 
@@ -18,7 +18,7 @@ def profiles(
         bool,
         typer.Option("--all", help="Also those that cannot be measured here, with the reason.", rich_help_panel=OUTPUT),
     ] = False,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """List instance profiles: shape, price, and whether this host can measure them.

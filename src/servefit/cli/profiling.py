@@ -48,7 +48,7 @@ from servefit.cli.options import (
     parse_arrivals,
     parse_wait_s,
 )
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.errors import SpecError
@@ -233,7 +233,7 @@ def profile(
     no_wait: NoWaitOption = False,
     trust_pickle: TrustOption = False,
     trust_code: TrustCodeOption = False,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Measure MODEL in one configuration: throughput, and latency percentiles with their sample counts.
@@ -347,7 +347,7 @@ def profile(
             **requests,
         )
     emit(profiling_output.profiled_table(found), profiling_output.profiled_document(found), form)
-    if found.steps and form is Format.TABLE:
+    if found.steps and form is OutputFormat.TABLE:
         emit(profiling_output.steps_table(found), {}, form)
     _save(found, save, histogram)
     for caution in (*found.warnings, *deprecations(constant=constant)):
@@ -367,7 +367,7 @@ def _check_mode(against: str | None, budget: str | None, *, traffic: bool, other
         raise SpecError(field, given, "takes no traffic: calls are timed alone")
 
 
-def _print_comparison(compared: Compared, form: Format) -> None:
+def _print_comparison(compared: Compared, form: OutputFormat) -> None:
     from servefit.cli.profiling_output import comparison_document, comparison_table
 
     emit(comparison_table(compared), comparison_document(compared), form)
@@ -378,7 +378,7 @@ def _print_comparison(compared: Compared, form: Format) -> None:
 
 
 def _print_service_time(
-    examined: Callable[[], Examined], duration_s: float | None, form: Format, *, quiet: bool
+    examined: Callable[[], Examined], duration_s: float | None, form: OutputFormat, *, quiet: bool
 ) -> None:
     from servefit.cli.profiling_output import service_time_document, service_time_table
     from servefit.profiler.procedures.microbenchmark.service_time import PUBLISHED_PROCESSES, measure_service_time

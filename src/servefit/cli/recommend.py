@@ -45,7 +45,7 @@ from servefit.cli.options import (
     TrustCodeOption,
     TrustOption,
 )
-from servefit.cli.output import Format, FormatOption, WideOption
+from servefit.cli.output import FormatOption, OutputFormat, WideOption
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def recommend(
     trust_code: TrustCodeOption = False,
     storage: StorageOption = None,
     allow_env: AllowEnvOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
     config: ConfigOption = None,
@@ -177,7 +177,7 @@ def _recommend_on_fleet(
     trust_pickle: bool,
     trust_code: bool = False,
     storage: str | None,
-    form: Format,
+    form: OutputFormat,
     wide: bool,
     quiet: bool,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from servefit.cli.completion import job_names, one_of
 from servefit.cli.options import StorageOption
-from servefit.cli.output import Format, FormatOption, WideOption, emit, print_line, print_text, warn
+from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, print_line, print_text, warn
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT, TRAFFIC
 from servefit.quantities import currency_sign, given_text, ms_text, number_text, percent_text, rate_text
@@ -63,7 +63,7 @@ def scale(
         ),
     ] = None,
     storage: StorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """Say how many instances a rate takes within the SLA of JOB, and give a target-tracking scaling policy.
@@ -97,8 +97,8 @@ def scale(
         warn(note)
 
 
-def _print_plan(plan: ScalingPlan, form: Format, *, wide: bool) -> None:
-    if form is Format.TABLE:
+def _print_plan(plan: ScalingPlan, form: OutputFormat, *, wide: bool) -> None:
+    if form is OutputFormat.TABLE:
         print_line("", headline(plan), "")
         emit(policy_table(plan), {}, form)
         emit(curve_table(plan), {}, form, brief=None if wide else _brief_curve(plan))
