@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.driving.progress import RunProgress
     from servefit.profiler.drivers.driving.waiting import Waiting
-    from servefit.profiler.drivers.inprocess.requests import Requests
+    from servefit.profiler.drivers.inprocess.requests import RotatingRequests
     from servefit.profiler.drivers.inprocess.users import WaitingUsers
 
 _POLL_NS = 100_000
@@ -35,7 +35,7 @@ Recorded: TypeAlias = "tuple[array[int], array[int], array[int]]"
 def serve_users(
     users: WaitingUsers,
     predict: Callable[[np.ndarray], np.ndarray],
-    requests: Requests,
+    requests: RotatingRequests,
     waiting: Waiting,
     progress: RunProgress,
     *,

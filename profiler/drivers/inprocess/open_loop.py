@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
     from servefit.profiler.drivers.driving.waiting import Waiting
-    from servefit.profiler.drivers.inprocess.requests import Requests
+    from servefit.profiler.drivers.inprocess.requests import RotatingRequests
 
     Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def serve_singly(
-    schedule: ArrivalSchedule, predict: Predict, requests: Requests, waiting: Waiting, *, backlog_cap: int
+    schedule: ArrivalSchedule, predict: Predict, requests: RotatingRequests, waiting: Waiting, *, backlog_cap: int
 ) -> array[int]:
     """Serve one arrival a call until there are no more, more than ``backlog_cap`` wait, or it takes too long to serve
     those that do.
@@ -67,7 +67,7 @@ def serve_singly(
 def serve_batches(
     schedule: ArrivalSchedule,
     predict: Predict,
-    requests: Requests,
+    requests: RotatingRequests,
     waiting: Waiting,
     *,
     backlog_cap: int,

@@ -14,7 +14,7 @@ MAX_VIEWS = 65_536
 """Batches of a row each then take megabytes: what comes first has left the caches by the time that it comes again."""
 
 
-class Requests:
+class RotatingRequests:
     """The payload cut into requests, which rotate through it.
 
     Request ``k`` holds ``rows_per_request`` rows from row ``k * rows_per_request``, modulo the payload. The rows are

@@ -28,7 +28,7 @@ from servefit.profiler.drivers.inprocess.messages import (
     WorkerRecord,
 )
 from servefit.profiler.drivers.inprocess.open_loop import serve_batches, serve_singly
-from servefit.profiler.drivers.inprocess.requests import Requests
+from servefit.profiler.drivers.inprocess.requests import RotatingRequests
 from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls, time_calls
 from servefit.profiler.drivers.inprocess.users import WaitingUsers
 from servefit.profiler.drivers.inprocess.warm_up import warm_up
@@ -51,7 +51,7 @@ def serve(parent: Connection, memory_fd: int, setup_fd: int, number: int) -> Non
     predictor: Predictor = getattr(import_module(module), name)(setup.artifact, setup.settings)
     parent.send(Loaded(load_ns=time.monotonic_ns() - began))
     max_batch = setup.max_batch
-    requests = Requests(setup.rows, rows_per_request=setup.rows_per_request, max_batch=max_batch)
+    requests = RotatingRequests(setup.rows, rows_per_request=setup.rows_per_request, max_batch=max_batch)
     del setup  # one copy of the payload is enough
     sleep_punctually()
     loaded_bytes = peak_memory_bytes()
@@ -72,7 +72,7 @@ class _Run:
     """One worker's part in one run."""
 
     def __init__(
-        self, words: SharedWords, number: int, max_batch: int, predictor: Predictor, requests: Requests
+        self, words: SharedWords, number: int, max_batch: int, predictor: Predictor, requests: RotatingRequests
     ) -> None:
         self._words = words
         self._number = number

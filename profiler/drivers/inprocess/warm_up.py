@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from servefit.profiler.drivers.inprocess.requests import Requests
+    from servefit.profiler.drivers.inprocess.requests import RotatingRequests
 
 _WARM_UP_NS, _WARM_UP_BLOCK_NS = 500_000_000, 5_000_000
 """Most predictors are warm after their first calls; a block holds many calls of a quick one, and four of a slow one.
 Chosen, not measured."""
 
 
-def warm_up(predict: Callable[[np.ndarray], np.ndarray], requests: Requests, max_batch: int) -> None:
+def warm_up(predict: Callable[[np.ndarray], np.ndarray], requests: RotatingRequests, max_batch: int) -> None:
     """Predict until two consecutive blocks of calls take the same within 10 %, for half a second at most.
 
     Before that, every batch size that is a power of two, and the largest, is predicted three times (once where that
