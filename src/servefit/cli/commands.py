@@ -152,9 +152,11 @@ def _command_with_others(name: str, place: str) -> Any:
 
 def _function(place: str) -> Any:
     from servefit.cli.numbers import with_parsed_numbers
+    from servefit.cli.signatures import with_option_sets
 
-    module, _, function = place.partition(":")
-    return with_parsed_numbers(with_log_level(getattr(import_module(f"servefit.cli.{module}"), function)))
+    module, _, name = place.partition(":")
+    function = getattr(import_module(f"servefit.cli.{module}"), name)
+    return with_parsed_numbers(with_log_level(with_option_sets(function)))
 
 
 class _Subgroup(TyperGroup):

@@ -14,11 +14,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any
 
-import typer
-
 from servefit.cli.completion import one_of
 from servefit.cli.output import print_note
-from servefit.cli.signatures import with_parameters
+from servefit.cli.signatures import option, with_parameters
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 from servefit.showing import one_line, printable
@@ -28,12 +26,8 @@ DEFAULT = "warning"
 
 LogLevelOption = Annotated[
     str | None,
-    typer.Option(
-        "--log-level",
-        metavar="LEVEL",
-        autocompletion=one_of(*LEVELS),
-        help=f"What is logged on stderr: {', '.join(LEVELS)}. Default {DEFAULT}.",
-        rich_help_panel=OUTPUT,
+    option(
+        f"What is logged on stderr: {', '.join(LEVELS)}. Default {DEFAULT}.", OUTPUT, "LEVEL", complete=one_of(*LEVELS)
     ),
 ]
 

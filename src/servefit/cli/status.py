@@ -3,6 +3,8 @@ are servefit's own, and a part of its interface."""
 
 from __future__ import annotations
 
+import typer
+
 from servefit.errors import BackendError, MeasurementError, ObjectiveError, ServefitError, StateError, StorageError
 
 USAGE = 2
@@ -17,3 +19,9 @@ def status_of(error: ServefitError) -> int:
     all the same."""
     fine = (BackendError, MeasurementError, ObjectiveError, StateError, StorageError)
     return NOTHING_MEASURED if isinstance(error, fine) else USAGE
+
+
+def check_verdict(verdict: str | None) -> None:
+    """End the command with an exit status, unless the SLA and the rate were kept or none was asked."""
+    if verdict not in (None, "PASS"):
+        raise typer.Exit(TOO_NOISY if verdict == "INVALID" else SLA_UNMET)
