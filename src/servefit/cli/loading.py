@@ -32,7 +32,7 @@ from servefit.cli.options import QuietOption, WaitOptions
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import job_progress
 from servefit.cli.signatures import option
-from servefit.cli.status import check_verdict
+from servefit.cli.status import status_of_verdict
 from servefit.option_panels import MACHINE, TRAFFIC
 from servefit.profiler.defaults import (
     DURATION_S,
@@ -192,4 +192,5 @@ def load(
     files.write(found.recorded(), found.run)
     for caution in (*found.warnings, *loop.deprecations()):
         warn(caution)
-    check_verdict(found.verdict)
+    if status := status_of_verdict(found.verdict):
+        raise typer.Exit(status)

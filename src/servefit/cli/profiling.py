@@ -28,7 +28,7 @@ from servefit.cli.options import ModelArgument, QuietOption, TrustOptions, WaitO
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import option
-from servefit.cli.status import TOO_NOISY, check_verdict
+from servefit.cli.status import TOO_NOISY, status_of_verdict
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT, SEARCH, TRAFFIC
 from servefit.profiler.defaults import (
@@ -265,7 +265,8 @@ def profile(
     files.write(found.measurement, found.run)
     for caution in (*found.warnings, *loop.deprecations()):
         warn(caution)
-    check_verdict(found.verdict)
+    if status := status_of_verdict(found.verdict):
+        raise typer.Exit(status)
 
 
 def _check_mode(profiled: ProfiledOptions, measuring: MeasuringOptions, files: FileOptions) -> None:

@@ -3,8 +3,6 @@ are servefit's own, and a part of its interface."""
 
 from __future__ import annotations
 
-import typer
-
 from servefit.errors import BackendError, MeasurementError, ObjectiveError, ServefitError, StateError, StorageError
 
 USAGE = 2
@@ -21,7 +19,8 @@ def status_of(error: ServefitError) -> int:
     return NOTHING_MEASURED if isinstance(error, fine) else USAGE
 
 
-def check_verdict(verdict: str | None) -> None:
-    """End the command with an exit status, unless the SLA and the rate were kept or none was asked."""
-    if verdict not in (None, "PASS"):
-        raise typer.Exit(TOO_NOISY if verdict == "INVALID" else SLA_UNMET)
+def status_of_verdict(verdict: str | None) -> int:
+    """Return the exit status of a measurement: 0 where the SLA and the rate were kept, or none was asked."""
+    if verdict in (None, "PASS"):
+        return 0
+    return TOO_NOISY if verdict == "INVALID" else SLA_UNMET
