@@ -68,7 +68,8 @@ def config_with_options(
 
 
 def of_job(key: str, about: str | None = None) -> Any:
-    """Declare the option that a job has for ``key``, for other commands too; ``about`` it is where it means more."""
+    """Declare the option of another command that a job has for its ``key``, with a line ``about`` it where it means
+    something else there."""
     described = _described(key)
     form = described["form"]
     usual = f"{described['help']} Repeatable." if key in REPEATABLE else described["help"]
