@@ -13,7 +13,7 @@ from tests.report.probes import OVERFLOW, PLOTS
 from tests.report.reading import Page
 
 from servefit.cli.fleet_output import print_fleet_job
-from servefit.cli.output import Format
+from servefit.cli.output import OutputFormat
 from servefit.report.fleet_contents import fleet_report_of
 from servefit.report.fleet_plots import cost_plot
 from servefit.report.page import to_html
@@ -137,7 +137,7 @@ def test_a_plan_that_was_not_proven_to_be_the_cheapest_is_printed_with_a_warning
 ) -> None:
     job = fleet_job(reports)
     with time_limit(lambda: 0.0):
-        print_fleet_job(job, Format.JSON, wide=False)
+        print_fleet_job(job, OutputFormat.JSON, wide=False)
     printed = capsys.readouterr()
     plan = json.loads(printed.out)["plan"]
     (warning,) = plan["warnings"]

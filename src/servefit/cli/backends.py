@@ -10,7 +10,7 @@ import typer
 
 from servefit.cli.opening import FixedInputOptions
 from servefit.cli.options import TrustOptions
-from servefit.cli.output import Format, FormatOption, emit
+from servefit.cli.output import FormatOption, OutputFormat, emit
 from servefit.errors import SpecError
 from servefit.report.table import Table
 
@@ -20,7 +20,7 @@ def backends(
     *,
     fixed: FixedInputOptions,
     trust: TrustOptions,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """List the backends that run here (and take MODEL), or why not and what would change it.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.cli.output import Format, emit, warn
+from servefit.cli.output import OutputFormat, emit, warn
 from servefit.errors import SpecError
 from servefit.report.table import Table
 
@@ -27,7 +27,7 @@ def export_balancer(
     port: int,
     addresses: Sequence[str],
     storage: str | None,
-    form: Format,
+    form: OutputFormat,
 ) -> None:
     """Write the configuration of ``balancer`` into ``folder``, which is new or empty, and say what is in it.
     ``addresses`` are texts such as "rack3-07=10.0.3.7:8000", for hosts whose agents were given none, or another one.
@@ -86,7 +86,7 @@ def _addresses_of_agents(store: JobStore, storage: str | None) -> dict[str, str]
     return {state.host.name: state.host.address for state in hosts if state.host.address}
 
 
-def _tell(plan: FleetPlan, servers: Sequence[Server], *, path: Path, form: Format) -> None:
+def _tell(plan: FleetPlan, servers: Sequence[Server], *, path: Path, form: OutputFormat) -> None:
     document = {
         "schema": 1,
         "output": str(path),

@@ -10,7 +10,7 @@ from servefit.cli.job_options import of_job
 from servefit.cli.measuring import PrecisionOptions, parse_duration
 from servefit.cli.opening import FixedInputOptions, PayloadOptions
 from servefit.cli.options import ModelArgument, OutputOption, QuietOption, TrustOptions
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import option
 from servefit.option_panels import SEARCH
@@ -34,7 +34,7 @@ def compile_(
         option("Most time for all of it. Whatever hangs is named. Default: 10m for compiling.", SEARCH, "2m"),
     ] = None,
     trust: TrustOptions,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Compile MODEL with one backend, check its predictions against the model's own library, and write the artifact.

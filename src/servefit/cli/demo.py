@@ -8,7 +8,7 @@ from typing import Annotated
 from servefit.cli.job_options import of_job
 from servefit.cli.measuring import NoiseOption, SeedOption
 from servefit.cli.options import QuietOption, StorageOption, WaitOptions
-from servefit.cli.output import Format, FormatOption, WideOption
+from servefit.cli.output import FormatOption, OutputFormat, WideOption
 from servefit.cli.signatures import option
 from servefit.option_panels import SEARCH
 from servefit.profiler.defaults import SEED
@@ -40,7 +40,7 @@ def demo(
     allow_noise: NoiseOption = False,
     *,
     waiting: WaitOptions,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from servefit.cli.balancing import DEFAULT_PORT, export_balancer
 from servefit.cli.deployments import DeploymentOptions, NameOption
 from servefit.cli.options import OutputOption, QuietOption
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import option
 from servefit.errors import SpecError
@@ -49,7 +49,7 @@ def export(
             "HOST=ADDRESS",
         ),
     ] = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Write a folder that serves what JOB recommends: artifact, model, versions, and how to run it by hand, by systemd,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from servefit.cli.output import Format, FormatOption, WideOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, warn
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from servefit.search.figures.contract import Figure
 
 
-def figures(form: FormatOption = Format.TABLE, wide: WideOption = False) -> None:
+def figures(form: FormatOption = OutputFormat.TABLE, wide: WideOption = False) -> None:
     """List the figures of tests and recommendations: the columns of tables, and fields of JSON documents.
 
     Example: servefit figures --format json

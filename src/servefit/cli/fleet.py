@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from servefit.cli.output import Format, FormatOption, emit, print_line, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, print_line, warn
 from servefit.option_panels import MACHINE, OUTPUT
 from servefit.quantities import size_text, span_text
 from servefit.report.table import Table
@@ -77,7 +77,7 @@ def init(
 
 def hosts(
     storage: FleetStorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """List the hosts of a fleet, and what their agents are at.
 
@@ -87,7 +87,7 @@ def hosts(
         found = registry.hosts()
         for unreadable in registry.unreadable():
             warn(unreadable)
-    if not found and form is Format.TABLE:
+    if not found and form is OutputFormat.TABLE:
         print_line("no agent was ever here: start one on each host with servefit agent --storage URL")
         return
     columns = (

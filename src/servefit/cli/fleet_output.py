@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from servefit.cli.job_output import exit_status, print_job
-from servefit.cli.output import Format, emit, print_line, warn
+from servefit.cli.output import OutputFormat, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 from servefit.report.fleet_contents import no_plan
 from servefit.report.fleet_tables import (
@@ -34,7 +34,7 @@ _BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED)
 """Exit statuses of classes: the job has the first of them that a class has."""
 
 
-def print_fleet_and_exit(run: Callable[[Progress], FleetJob], *, form: Format, wide: bool, quiet: bool) -> None:
+def print_fleet_and_exit(run: Callable[[Progress], FleetJob], *, form: OutputFormat, wide: bool, quiet: bool) -> None:
     """Call ``run`` with its progress shown, print the job that it returns, and exit with its status: the best of those
     that jobs on its classes alone would have."""
     from servefit.cli.progress import job_progress
@@ -60,25 +60,25 @@ def _status_of(job: FleetJob) -> int:
     return SLA_UNMET if plan is None and asks_for_plan(job) and not status else status
 
 
-def print_fleet_job(job: FleetJob, form: Format, *, wide: bool) -> None:
+def print_fleet_job(job: FleetJob, form: OutputFormat, *, wide: bool) -> None:
     """Print the plan, and what the job found on each class of hosts, one after the other. As CSV there is one table,
     the plan where there is one, else the recommendations on all classes; in Markdown both."""
     from servefit.search.fleet.document import fleet_document
 
     plan, least = plan_of(job), goal_of(job.header.plan or PlanRequest(), job.header.hosts)
-    if form is Format.TABLE:
+    if form is OutputFormat.TABLE:
         _print_for_people(job, plan, least, wide=wide)
     else:
         planned = isinstance(plan, FleetPlan)
-        if isinstance(plan, FleetPlan) and form is not Format.JSON:
+        if isinstance(plan, FleetPlan) and form is not OutputFormat.JSON:
             emit(plan_table(plan, least), {}, form)
-        if not planned or form is not Format.CSV:
+        if not planned or form is not OutputFormat.CSV:
             emit(_table(job), fleet_document(job, plan, least), form)
     if isinstance(plan, FleetPlan):
         for warning in plan.warnings:
             warn(warning)
     for warning in job.warnings:
-        if form is not Format.TABLE or not any(warning in each.job.warnings for each in job.classes):
+        if form is not OutputFormat.TABLE or not any(warning in each.job.warnings for each in job.classes):
             warn(warning)
 
 
@@ -86,7 +86,7 @@ def _print_for_people(job: FleetJob, plan: FleetPlan | NotCarried | None, least:
     if asks_for_plan(job):
         print_line("", no_plan(job) if plan is None else plan_headline(plan, least))
         if isinstance(plan, FleetPlan):
-            emit(plan_table(plan, least), {}, Format.TABLE)
+            emit(plan_table(plan, least), {}, OutputFormat.TABLE)
             for line in plan_sentences(plan, least):
                 print_line(line)
         for line in left_out_sentences(job, plan):
@@ -95,7 +95,7 @@ def _print_for_people(job: FleetJob, plan: FleetPlan | NotCarried | None, least:
         print_line(f"The job was stopped: servefit resume {job.name} goes on.")
     for each in job.classes:
         print_line("", _title(each))
-        print_job(each.job, Format.TABLE, wide=wide, answer=class_sentences(job, each))
+        print_job(each.job, OutputFormat.TABLE, wide=wide, answer=class_sentences(job, each))
 
 
 def _table(job: FleetJob) -> Table:

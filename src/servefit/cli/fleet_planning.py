@@ -10,7 +10,7 @@ import typer
 from servefit.cli.fleet import FleetStorageOption
 from servefit.cli.fleet_sharing import plan_sharing, print_sharing, sharing_document
 from servefit.cli.options import QuietOption
-from servefit.cli.output import Format, FormatOption, emit, print_line, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, print_line, warn
 from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET
 from servefit.errors import SpecError
@@ -62,7 +62,7 @@ def plan(
         typer.Option("--again", help="With --share: measure again what was before.", rich_help_panel=MACHINE),
     ] = False,
     storage: FleetStorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Plan which hosts of a fleet serve which of several models, from jobs that measured each of them there.
@@ -93,7 +93,7 @@ def plan(
         warn(line)
     document = {"schema": 1, "goal": least, **asdict(found), **({} if shared is None else sharing_document(shared))}
     carried = _print(found, least, document, form)
-    if shared is not None and form is Format.TABLE:
+    if shared is not None and form is OutputFormat.TABLE:
         print_sharing(shared)
     if not carried:
         raise typer.Exit(SLA_UNMET)
@@ -110,14 +110,14 @@ def _read(store: JobStore, named: Mapping[str, str]) -> dict[str, FleetJob]:
 
 
 def _print(
-    found: ManyModelsPlan | ModelsNotCarried, least: PlanGoal, document: Mapping[str, Any], form: Format
+    found: ManyModelsPlan | ModelsNotCarried, least: PlanGoal, document: Mapping[str, Any], form: OutputFormat
 ) -> bool:
     """Print a plan, and return whether the rates are carried."""
     from servefit.search.fleet.plan.many_models import ModelsNotCarried
 
     if isinstance(found, ModelsNotCarried):
         told = f"{100 * found.part_carried:.0f} % of every rate" if found.part_carried else "nothing"
-        if form is Format.TABLE:
+        if form is OutputFormat.TABLE:
             print_line(f"The rates are not carried by {found.hosts} hosts: they carry {told}.")
         else:
             emit(Table(columns=("carried",), rows=[[found.part_carried]]), document, form)
@@ -125,7 +125,7 @@ def _print(
     for warning in found.warnings:
         warn(warning)
     emit(_table(found, least), document, form)
-    if form is Format.TABLE:
+    if form is OutputFormat.TABLE:
         left = ", ".join(f"{count} x {name}" for name, count in found.hosts_left)
         print_line(f"Cost: {number_text(found.cost)}. " + (f"Left: {left}." if left else "No host is left."))
     return True

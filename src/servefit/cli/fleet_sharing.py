@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from servefit.cli.output import Format, emit, print_line, warn
+from servefit.cli.output import OutputFormat, emit, print_line, warn
 from servefit.quantities import number_text
 from servefit.report.table import Table
 
@@ -65,7 +65,7 @@ def print_sharing(found: SharedPlan) -> None:
         )
         print_line(f"{each.hosts} x {each.host_class}: serves {rates} at the same time.")
     if found.measured:
-        emit(_pairs_table(found.measured), {}, Format.TABLE)
+        emit(_pairs_table(found.measured), {}, OutputFormat.TABLE)
     for pair in found.measured:
         if pair.reason is not None:
             warn(f"{' and '.join(pair.models)} do not share {pair.host_class}: {pair.reason}")

@@ -14,7 +14,7 @@ import typer
 from servefit.cli.fleet import FleetStorageOption
 from servefit.cli.fleet_manifest import manifest
 from servefit.cli.options import QuietOption
-from servefit.cli.output import Format, FormatOption, emit, print_note
+from servefit.cli.output import FormatOption, OutputFormat, emit, print_note
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
 from servefit.option_panels import MACHINE
 from servefit.report.table import Table
@@ -44,7 +44,7 @@ def start(
         ),
     ] = None,
     storage: FleetStorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Start an agent on each host over SSH, with keys alone, and keep them until Ctrl-C.
@@ -114,7 +114,7 @@ def _silent(_: str, __: str) -> None:
     """Without progress."""
 
 
-def _print_outcomes(outcomes: Sequence[HostOutcome], form: Format) -> None:
+def _print_outcomes(outcomes: Sequence[HostOutcome], form: OutputFormat) -> None:
     from servefit.quantities import span_text
 
     table = Table(

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 from servefit.cli.options import QuietOption, WaitOptions
-from servefit.cli.output import Format, FormatOption, emit
+from servefit.cli.output import FormatOption, OutputFormat, emit
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import option
 from servefit.option_panels import MACHINE
@@ -31,7 +31,7 @@ def host(
     facts: Annotated[bool, option("Only what can be read at once: do not measure how quiet it is.", MACHINE)] = False,
     *,
     waiting: WaitOptions,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Say what this machine is, what it can hold a worker to, and how quiet it is (which takes five seconds).

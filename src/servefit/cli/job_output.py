@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from servefit.cli.output import Format, emit, print_line, warn
+from servefit.cli.output import OutputFormat, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 from servefit.report.at_a_glance import glance_table
 from servefit.report.job_tables import compilation_table, recommendations_table
@@ -40,7 +40,7 @@ def run_and_print(
     trust_code: bool = False,
     storage: str | None,
     wait_s: float | None,
-    form: Format,
+    form: OutputFormat,
     wide: bool,
     quiet: bool,
     began_s: float | None = None,
@@ -68,7 +68,9 @@ def run_and_print(
     )
 
 
-def print_and_exit(run: Callable[[Progress], RecommendationJob], *, form: Format, wide: bool, quiet: bool) -> None:
+def print_and_exit(
+    run: Callable[[Progress], RecommendationJob], *, form: OutputFormat, wide: bool, quiet: bool
+) -> None:
     """Call ``run`` with its progress shown, print the job that it returns, and exit with its status."""
     from servefit.cli.progress import job_progress
     from servefit.search.jobs.job import JobInterrupted
@@ -96,12 +98,12 @@ def exit_status(job: RecommendationJob) -> int:
     return 0 if job.best.trial.verdict == "PASS" else SLA_UNMET
 
 
-def print_job(job: RecommendationJob, form: Format, *, wide: bool, answer: Sequence[str] | None = None) -> None:
+def print_job(job: RecommendationJob, form: OutputFormat, *, wide: bool, answer: Sequence[str] | None = None) -> None:
     """Print the recommendation in sentences, or ``answer`` in their place, and tables, with all columns if ``wide``, or
     in the form asked for."""
     from servefit.search.jobs.document import job_document
 
-    if form is not Format.TABLE:
+    if form is not OutputFormat.TABLE:
         emit(recommendations_table(job), job_document(job), form)
         if job.best is None:
             known = hindrances(job) or (["the job was cut short"] if job.status == "STOPPED" else [])

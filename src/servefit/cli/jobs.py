@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from servefit.cli.completion import backend_names, one_of
 from servefit.cli.options import AllowEnvOption, HostOption, JobArgument, QuietOption, StorageOption, WaitOptions
-from servefit.cli.output import Format, FormatOption, WideOption, emit, print_line, print_note, warn
+from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, print_line, print_note, warn
 from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
@@ -52,7 +52,7 @@ def jobs(
     ] = None,
     most: Annotated[int, option("The newest N.", OUTPUT, "N", least=1)] = 50,
     storage: StorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """List jobs, the newest first.
@@ -147,7 +147,7 @@ def show(
     job: JobArgument,
     host: HostOption = None,
     storage: StorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """Print what a job found, as ``servefit recommend`` does, whether it is over or not.
@@ -198,7 +198,7 @@ def steps(
         option("Only those about this backend.", OUTPUT, "NAME", "--backend", "-b", complete=backend_names),
     ] = None,
     storage: StorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """List the steps of a job: what was compiled and measured, when, and what came of it.
@@ -221,7 +221,7 @@ def steps(
     documents = [step_document(step) for step in found]
     document = {"schema": 1, "job": job, "steps": documents}
     emit(_steps_table(found, documents), document, form, brief=None if wide else _brief_steps(found, documents))
-    if form is Format.TABLE and not wide:
+    if form is OutputFormat.TABLE and not wide:
         for step, reason in _reasons(found, documents):
             print_line(f"Step {step}: {reason}")
     if not found:
@@ -313,7 +313,7 @@ def resume(
     allow_env: AllowEnvOption = None,
     *,
     waiting: WaitOptions,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -29,7 +29,7 @@ from servefit.cli.measuring import (
 )
 from servefit.cli.opening import PayloadOptions
 from servefit.cli.options import QuietOption, WaitOptions
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import job_progress
 from servefit.cli.signatures import option
 from servefit.cli.status import status_of_verdict
@@ -122,7 +122,7 @@ def load(
     files: FileOptions,
     seed: SeedOption = SEED,
     clients: ClientsOptions,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Load the endpoint at URL: the most requests that it answers, or how fast it is at the traffic asked for.
@@ -187,7 +187,7 @@ def load(
             **usual,
         )
     emit(loading_output.load_table(found), found.to_dict(), form)
-    if found.steps and form is Format.TABLE:
+    if found.steps and form is OutputFormat.TABLE:
         emit(loading_output.steps_table(found), {}, form)
     files.write(found.recorded(), found.run)
     for caution in (*found.warnings, *loop.deprecations()):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servefit.cli.choosing_hosts import fleet_storage
-from servefit.cli.output import Format, emit, warn
+from servefit.cli.output import OutputFormat, emit, warn
 from servefit.cli.profiling_output import latency_rows, verdict_rows
 from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
@@ -77,7 +77,7 @@ def load_from(
     labels: list[str],
     storage: str | None,
     wait_s: float | None,
-    form: Format,
+    form: OutputFormat,
     quiet: bool,
 ) -> None:
     """Load the endpoint from the chosen hosts, print what came of it, and exit with its status."""
@@ -96,7 +96,7 @@ def load_from(
             progress=progress,
         )
     emit(_table(found), found.to_dict(), form)
-    if form is Format.TABLE:
+    if form is OutputFormat.TABLE:
         emit(_clients_table(found), {}, form)
     for caution in found.warnings:
         warn(caution)

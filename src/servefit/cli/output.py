@@ -27,21 +27,21 @@ _INDENT = "  "
 """Stands before the further lines of a warning or a note, so that the next one is seen to begin."""
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
     MARKDOWN = "markdown"
 
 
-FormatOption = Annotated[Format, option("How to print the result.", OUTPUT, None, "--format")]
+FormatOption = Annotated[OutputFormat, option("How to print the result.", OUTPUT, None, "--format")]
 WideOption = Annotated[bool, option("All columns, as the other formats have them.", OUTPUT)]
 
 
 def emit(
     table: Table,
     document: Mapping[str, Any] | Sequence[Any],
-    form: Format,
+    form: OutputFormat,
     *,
     brief: Table | None = None,
 ) -> None:
@@ -70,15 +70,15 @@ def _printing() -> Iterator[None]:
         raise StateError(Path("standard output"), error.strerror or str(error), variable=None) from error
 
 
-def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format, brief: Table | None) -> None:
+def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: OutputFormat, brief: Table | None) -> None:
     match form:
-        case Format.JSON:
+        case OutputFormat.JSON:
             sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-        case Format.CSV:
+        case OutputFormat.CSV:
             write_csv(table, sys.stdout)
-        case Format.MARKDOWN:
+        case OutputFormat.MARKDOWN:
             sys.stdout.writelines(f"{line}\n" for line in markdown_lines(readable(table)))
-        case Format.TABLE:
+        case OutputFormat.TABLE:
             from servefit.cli.tables import print_table
 
             print_table(table if brief is None else brief)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.cli.completion import priced_names
-from servefit.cli.output import Format, FormatOption, emit, print_note, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, print_note, warn
 from servefit.cli.owners_price import OwnersCosts, owners_price
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import option
@@ -77,7 +77,7 @@ def import_list(
         str | None,
         option("Keep the prices of this region. Default: the only one of the list.", MACHINE, "us-east-1"),
     ] = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Keep the prices on demand of the known shapes that FILE has, as AWS, Google Cloud or Azure publish it. Nothing is
     downloaded.
@@ -106,7 +106,7 @@ def import_list(
 
 
 def list_prices(
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """List the prices of all instance profiles that have one, with their currency, region, date and source.
 
@@ -119,7 +119,7 @@ def list_prices(
     _print_prices(priced, form)
 
 
-def _print_prices(profiles: list[InstanceProfile], form: Format) -> None:
+def _print_prices(profiles: list[InstanceProfile], form: OutputFormat) -> None:
     from servefit.profiler.machine.prices import old_prices
 
     fields = ("price_per_hour", "currency", "region", "price_date", "price_source")

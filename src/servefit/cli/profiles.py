@@ -6,7 +6,7 @@ import dataclasses
 from datetime import date
 from typing import Annotated
 
-from servefit.cli.output import Format, FormatOption, WideOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, warn
 from servefit.cli.signatures import option
 from servefit.option_panels import OUTPUT
 from servefit.report.table import Table, without_column
@@ -16,7 +16,7 @@ def profiles(
     every: Annotated[
         bool, option("Also those that cannot be measured here, with the reason.", OUTPUT, None, "--all")
     ] = False,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """List instance profiles: shape, price, and whether this host can measure them.

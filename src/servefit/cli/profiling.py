@@ -25,7 +25,7 @@ from servefit.cli.measuring import (
 )
 from servefit.cli.opening import OpeningOptions
 from servefit.cli.options import ModelArgument, QuietOption, TrustOptions, WaitOptions
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import option
 from servefit.cli.status import TOO_NOISY, status_of_verdict
@@ -170,7 +170,7 @@ def profile(
     allow_noise: NoiseOption = False,
     waiting: WaitOptions,
     trust: TrustOptions,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Measure MODEL in one configuration: throughput, and latency percentiles with their sample counts.
@@ -260,7 +260,7 @@ def profile(
             **requests,
         )
     emit(profiling_output.profiled_table(found), profiling_output.profiled_document(found), form)
-    if found.steps and form is Format.TABLE:
+    if found.steps and form is OutputFormat.TABLE:
         emit(profiling_output.steps_table(found), {}, form)
     files.write(found.measurement, found.run)
     for caution in (*found.warnings, *loop.deprecations()):
@@ -286,7 +286,7 @@ def _check_mode(profiled: ProfiledOptions, measuring: MeasuringOptions, files: F
         raise SpecError(field, given, "takes no traffic: calls are timed alone")
 
 
-def _print_comparison(compared: Compared, form: Format) -> None:
+def _print_comparison(compared: Compared, form: OutputFormat) -> None:
     from servefit.cli.profiling_output import comparison_document, comparison_table
 
     emit(comparison_table(compared), comparison_document(compared), form)
@@ -297,7 +297,7 @@ def _print_comparison(compared: Compared, form: Format) -> None:
 
 
 def _print_service_time(
-    examined: Callable[[], Examined], duration_s: float | None, form: Format, *, quiet: bool
+    examined: Callable[[], Examined], duration_s: float | None, form: OutputFormat, *, quiet: bool
 ) -> None:
     from servefit.cli.profiling_output import service_time_document, service_time_table
     from servefit.profiler.procedures.microbenchmark.service_time import PUBLISHED_PROCESSES, measure_service_time

@@ -22,7 +22,7 @@ from servefit.cli.config import ConfigOptions, check_variables_of_file, given_op
 from servefit.cli.job_options import config_with_options, with_job_options
 from servefit.cli.opening import OpeningOptions
 from servefit.cli.options import AllowEnvOption, NoWaitOption, QuietOption, StorageOption, TrustOptions
-from servefit.cli.output import Format, FormatOption, WideOption
+from servefit.cli.output import FormatOption, OutputFormat, WideOption
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def recommend(
     trust: TrustOptions,
     storage: StorageOption = None,
     allow_env: AllowEnvOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
     files: ConfigOptions,
@@ -149,7 +149,7 @@ def _recommend_on_fleet(
     trust: TrustOptions,
     *,
     storage: str | None,
-    form: Format,
+    form: OutputFormat,
     wide: bool,
     quiet: bool,
 ) -> None:

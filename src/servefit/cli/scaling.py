@@ -8,7 +8,7 @@ import typer
 
 from servefit.cli.completion import job_names
 from servefit.cli.options import StorageOption
-from servefit.cli.output import Format, FormatOption, WideOption, emit, print_line, print_text, warn
+from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, print_line, print_text, warn
 from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT, TRAFFIC
@@ -44,7 +44,7 @@ def scale(
         option("With --policy: the name that was given to servefit export.", OUTPUT, "NAME", "--name"),
     ] = None,
     storage: StorageOption = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
 ) -> None:
     """Say how many instances a rate takes within the SLA of JOB, and give a target-tracking scaling policy.
@@ -78,8 +78,8 @@ def scale(
         warn(note)
 
 
-def _print_plan(plan: ScalingPlan, form: Format, *, wide: bool) -> None:
-    if form is Format.TABLE:
+def _print_plan(plan: ScalingPlan, form: OutputFormat, *, wide: bool) -> None:
+    if form is OutputFormat.TABLE:
         print_line("", headline(plan), "")
         emit(policy_table(plan), {}, form)
         emit(curve_table(plan), {}, form, brief=None if wide else _brief_curve(plan))

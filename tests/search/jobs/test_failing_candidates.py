@@ -8,7 +8,7 @@ import pytest
 
 import servefit
 from servefit.cli.job_output import print_job
-from servefit.cli.output import Format
+from servefit.cli.output import OutputFormat
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def test_it_is_told_in_the_output_the_warnings_and_the_document(
 ) -> None:
     assert job.best is not None
     assert job.best.trial.configuration.backend == "xgboost"
-    print_job(job, Format.TABLE, wide=False)
+    print_job(job, OutputFormat.TABLE, wide=False)
     left_out = capsys.readouterr().out.partition("Backends left out")[2].splitlines()
     for backend, reason in (("crashing", "crashed with SIGSEGV"), ("raising", "ZeroDivisionError")):
         assert any(line.startswith(backend) and reason in line for line in left_out), left_out
