@@ -7,10 +7,11 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
 
 from servefit.checks import check_above_zero, check_between
 from servefit.errors import MeasurementError, SpecError
+from servefit.keywords import with_keywords
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import COMPARISON_S, MARGIN
 from servefit.profiler.evidence.problem import one_of_each_kind
@@ -27,9 +28,11 @@ from servefit.profiler.procedures.comparing.comparison import (
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.procedures.microbenchmark.service_time import measure_p50_once
 from servefit.profiler.procedures.prepare import (
+    REQUEST_DEFAULTS,
     Deployment,
     Examined,
     Prepared,
+    Requests,
     check_there,
     examine,
     model_name,
@@ -78,23 +81,20 @@ class Compared:
         return "INVALID" if self.comparison is None else self.comparison.outcome
 
 
+@with_keywords(Requests, REQUEST_DEFAULTS)
 def compare_deployments(
     model: Any,
     deployment: Deployment,
     against: Mapping[str, Any],
     *,
-    payload: Any = None,
     rate: float | None = None,
     users: int | None = None,
     budget_s: float = COMPARISON_S,
     margin: float = MARGIN,
-    rows_per_request: int = 1,
-    seed: int = 0,
-    trust_pickle: bool = False,
-    trust_code: bool = False,
     allow_noise: bool = False,
     wait_s: float | None = None,
     on_prepared: Callable[[], None] | None = None,
+    **requests: Unpack[Requests],
 ) -> Compared:
     """Compare two deployments by measuring them in turns.
 
@@ -139,6 +139,7 @@ def compare_deployments(
         raise SpecError("users", users, "cannot be combined with a rate", remedy="give one of them")
     check_above_zero("budget", budget_s)
     check_between("margin", margin, 0, 1)
+    payload, rows_per_request, seed = requests["payload"], requests["rows_per_request"], requests["seed"]
     traffic = _traffic(rate, users, budget_s, seed)
     from servefit.backends.model import Model
 
@@ -152,7 +153,9 @@ def compare_deployments(
         first, second = (
             given
             if isinstance(given, Model)
-            else Model.load(given, trust_pickle=trust_pickle, trust_code=trust_code, sample=payload)
+            else Model.load(
+                given, trust_pickle=requests["trust_pickle"], trust_code=requests["trust_code"], sample=payload
+            )
             for given in (model, against.get("model", model))
         )
         one = examine(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)

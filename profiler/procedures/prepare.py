@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import ceil, isinf
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from servefit.backends.quality.limits import PrecisionLimits
 from servefit.backends.secret import hidden_environment
@@ -17,7 +17,7 @@ from servefit.backends.types import Knob, KnobValue, Settings, Target
 from servefit.checks import check_local
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
 from servefit.field_types import check_types
-from servefit.profiler.defaults import MIN_COMPILING_S
+from servefit.profiler.defaults import MIN_COMPILING_S, ROWS_PER_REQUEST, SEED
 from servefit.profiler.drivers.inprocess.workers import check_calls, check_configuration, check_counts
 from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
@@ -80,6 +80,36 @@ class Deployment:
         check_counts(self.workers, self.threads)
         check_calls(1, self.batch, self.batch_delay_us)
         object.__setattr__(self, "environment", hidden_environment(self.environment, self.secret_env))
+
+
+class DeploymentFields(TypedDict, total=False):
+    """The fields of a Deployment, as keywords of functions."""
+
+    backend: str | None
+    profile: str | None
+    threads: int
+    workers: int
+    batch: int
+    batch_delay_us: int
+    allow_batch_dependence: bool
+    environment: Mapping[str, str] | None
+    secret_env: Collection[str]
+    options: Mapping[str, KnobValue] | None
+    target: Target | str
+    precision: PrecisionLimits | None
+
+
+class Requests(TypedDict, total=False):
+    """Keywords about the requests that are sent, and about what may be run of a model to answer them."""
+
+    payload: Any
+    rows_per_request: int
+    seed: int
+    trust_pickle: bool
+    trust_code: bool
+
+
+REQUEST_DEFAULTS = {"rows_per_request": ROWS_PER_REQUEST, "seed": SEED, "trust_pickle": False, "trust_code": False}
 
 
 @shown("model", "configuration", "profile")

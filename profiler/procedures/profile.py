@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from servefit.backends.quality.limits import held_against_nothing
-from servefit.backends.types import Target
 from servefit.errors import SpecError
 from servefit.field_types import check_type
+from servefit.keywords import part_of, with_keywords
 from servefit.profiler.arrivals.registry import arrivals_named
-from servefit.profiler.defaults import ARRIVALS, DURATION_S, ROWS_PER_REQUEST, SEARCH_S, SEED
+from servefit.profiler.defaults import DURATION_S, SEARCH_S
 from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
@@ -29,9 +29,25 @@ from servefit.profiler.procedures.decided_runs import (
     run_valid,
 )
 from servefit.profiler.procedures.open_loops import open_loop, remarks_on
-from servefit.profiler.procedures.prepare import Deployment, Examined, Prepared, check_there, examine, model_name
+from servefit.profiler.procedures.prepare import (
+    REQUEST_DEFAULTS,
+    Deployment,
+    DeploymentFields,
+    Examined,
+    Prepared,
+    Requests,
+    check_there,
+    examine,
+    model_name,
+)
 from servefit.profiler.procedures.script_comparison import script_cost
-from servefit.profiler.procedures.traffic_rules import given_traffic, limits_without_rate, rate_where_none_is_asked
+from servefit.profiler.procedures.traffic_rules import (
+    TRAFFIC_DEFAULTS,
+    TrafficOptions,
+    given_traffic,
+    limits_without_rate,
+    rate_where_none_is_asked,
+)
 from servefit.profiler.record.script_cost import ScriptCost, answered
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.quantities import count_text
@@ -39,13 +55,11 @@ from servefit.showing import shown
 from servefit.time_limit import budget_of, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
     from servefit.backends.payload import UsedSizes
-    from servefit.backends.quality.limits import PrecisionLimits
-    from servefit.backends.types import KnobValue
     from servefit.profiler.drivers.driver import Driver
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.summary import Summary
@@ -87,38 +101,29 @@ class Profiled:
     script_cost: ScriptCost | None = None
 
 
+class ProfileOptions(DeploymentFields, TrafficOptions, Requests, total=False):
+    """The keywords of :func:`profile` that other functions and classes have too."""
+
+
+_DEFAULTS = {
+    **{field.name: field.default for field in fields(Deployment) if field.default is not MISSING},
+    "precision": None,
+    **TRAFFIC_DEFAULTS,
+    **REQUEST_DEFAULTS,
+}
+
+
+@with_keywords(ProfileOptions, _DEFAULTS)
 def profile(
     model: Any,
     deployment: Deployment | None = None,
     *,
-    payload: Any = None,
-    backend: str | None = None,
-    profile: str | None = None,
-    threads: int = 1,
-    workers: int = 1,
-    batch: int = 1,
-    batch_delay_us: int = 0,
-    allow_batch_dependence: bool = False,
-    rate: float | None = None,
-    arrivals: str = ARRIVALS,
-    users: int | None = None,
-    traffic: ClosedLoop | None = None,
-    thresholds: Sequence[LatencyThreshold] = (),
-    duration_s: float | None = None,
-    rows_per_request: int = ROWS_PER_REQUEST,
-    environment: Mapping[str, str] | None = None,
-    secret_env: Collection[str] = (),
-    options: Mapping[str, KnobValue] | None = None,
-    target: Target | str = Target.CPU,
-    precision: PrecisionLimits | None = None,
-    seed: int = SEED,
-    trust_pickle: bool = False,
-    trust_code: bool = False,
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
     wait_s: float | None = None,
     budget_s: float | None = None,
     on_prepared: Callable[[], None] | None = None,
+    **options: Unpack[ProfileOptions],
 ) -> Profiled:
     """Measure one configuration of a model.
 
@@ -180,46 +185,31 @@ def profile(
     from servefit.backends.payload.reading import check_seed
 
     described = Deployment(
-        backend=backend,
-        profile=profile,
-        threads=threads,
-        workers=workers,
-        batch=batch,
-        batch_delay_us=batch_delay_us,
-        allow_batch_dependence=allow_batch_dependence,
-        environment=environment or {},
-        secret_env=secret_env,
-        options=options or {},
-        target=target,
-        precision=precision or Deployment().precision,
+        **{
+            **part_of(options, DeploymentFields),
+            "environment": options["environment"] or {},
+            "options": options["options"] or {},
+            "precision": options["precision"] or Deployment().precision,
+        }
     )
     if deployment is None:
         deployment = described
     elif described != Deployment():
         raise SpecError("deployment", None, "cannot be combined with its own fields", remedy="give either")
+    seed, duration_s = options["seed"], options["duration_s"]
     check_seed(seed)
-    check_type("thresholds", thresholds, Collection[LatencyThreshold])
-    requested = _TrafficRequest(
-        rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
-    )
+    check_type("thresholds", options["thresholds"], Collection[LatencyThreshold])
+    thresholds = tuple(options["thresholds"])
+    requested = _TrafficRequest(**{**part_of(options, TrafficOptions), "thresholds": thresholds})
     # What makes no sense is refused before anything is compiled; how many users are usual is known later.
     requested.loop(1, seed)
-    check_there(model, payload)
+    check_there(model, options["payload"])
     budget = budget_of(budget_s)
     decision, highest = None, None
 
     @cache
     def examined() -> Examined:
-        return examine(
-            model,
-            deployment,
-            payload=payload,
-            rows_per_request=rows_per_request,
-            seed=seed,
-            trust_pickle=trust_pickle,
-            trust_code=trust_code,
-            driver=driver,
-        )
+        return examine(model, deployment, driver=driver, **part_of(options, Requests))
 
     # Compiling takes all CPUs: it would spoil what others measure.
     with (
@@ -233,7 +223,7 @@ def profile(
             prepared.compilation.artifact,
             host=prepared.host,
             memory_bytes=prepared.profile.memory_bytes,
-            trust_pickle=trust_pickle,
+            trust_pickle=options["trust_pickle"],
         )
         if on_prepared is not None:
             on_prepared()

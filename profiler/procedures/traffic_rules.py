@@ -5,7 +5,7 @@ They are the same for a model (``profile``) and for a running endpoint (``search
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from servefit.errors import SpecError
 from servefit.profiler.defaults import ARRIVALS
@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from servefit.profiler.arrivals.contract import Arrivals
     from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.record.traffic import ClosedLoop
+
+
+class TrafficOptions(TypedDict, total=False):
+    """Keywords about the traffic of a measurement: an open loop, a closed loop, or the search for the highest rate."""
+
+    rate: float | None
+    arrivals: str
+    users: int | None
+    traffic: ClosedLoop | None
+    thresholds: Sequence[LatencyThreshold]
+    duration_s: float | None
+
+
+TRAFFIC_DEFAULTS = {"arrivals": ARRIVALS, "thresholds": ()}
 
 
 def given_traffic(

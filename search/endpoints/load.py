@@ -7,12 +7,13 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from servefit.backends.payload.types import unused_warning
 from servefit.checks import check_above_zero
 from servefit.errors import MeasurementError
 from servefit.field_types import check_type
+from servefit.keywords import with_keywords
 from servefit.profiler.defaults import TIMEOUT_S
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
@@ -27,7 +28,7 @@ from servefit.profiler.procedures.load_clients import (
 )
 from servefit.profiler.procedures.open_loops import remarks_on
 from servefit.profiler.procedures.target_endpoint import resolve_target
-from servefit.profiler.procedures.traffic_rules import given_traffic
+from servefit.profiler.procedures.traffic_rules import TRAFFIC_DEFAULTS, TrafficOptions, given_traffic
 from servefit.search.endpoints.load_plan import measure
 from servefit.search.endpoints.load_result import LoadTest, SeenServer
 from servefit.search.optimizer.progress import Moment, Progress, SilentProgress
@@ -40,22 +41,16 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.target_endpoint import LoadTarget
-    from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.endpoints.load_plan import LoadOutcome
 
 
+@with_keywords(TrafficOptions, TRAFFIC_DEFAULTS)
 def load_endpoint(
     url: str,
     *,
     payload: Any = None,
     protocol: str = "auto",
     model: str | None = None,
-    rate: float | None = None,
-    arrivals: str = USUAL.arrivals,
-    users: int | None = None,
-    traffic: ClosedLoop | None = None,
-    thresholds: Sequence[LatencyThreshold] = (),
-    duration_s: float | None = None,
     rows_per_request: int = USUAL.rows_per_request,
     connections: int | None = None,
     timeout_s: float = TIMEOUT_S,
@@ -64,6 +59,7 @@ def load_endpoint(
     allow_noise: bool = USUAL.allow_noise,
     wait_s: float | None = None,
     progress: Progress | None = None,
+    **asked: Unpack[TrafficOptions],
 ) -> LoadTest:
     """Load a running endpoint, and measure how many requests it answers, how fast, and whether that is within limits.
 
@@ -112,15 +108,16 @@ def load_endpoint(
     """
     check_type("url", url, str)
     check_type("model", model, str | None)
-    check_type("thresholds", thresholds, Collection[LatencyThreshold])
+    check_type("thresholds", asked["thresholds"], Collection[LatencyThreshold])
+    rate, users, phases, duration_s = asked["rate"], asked["users"], asked["traffic"], asked["duration_s"]
     if rate is not None:
         check_above_zero("rate", rate)
-    given_traffic(rate=rate, users=users, phases=traffic, duration_s=duration_s)
+    given_traffic(rate=rate, users=users, phases=phases, duration_s=duration_s)
     request = LoadRequest(
-        sla=Sla(thresholds=tuple(thresholds), rate_per_s=rate),
-        arrivals=arrivals,
+        sla=Sla(thresholds=tuple(asked["thresholds"]), rate_per_s=rate),
+        arrivals=asked["arrivals"],
         users=users,
-        phases=traffic,
+        phases=phases,
         duration_s=duration_s,
         rows_per_request=rows_per_request,
         connections=connections,

@@ -58,6 +58,29 @@ def test_help_shows_no_object_without_a_name(name: str) -> None:
     assert " at 0x" not in str(inspect.signature(getattr(sf, name)))
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_shows_all_its_keywords_by_name(name: str) -> None:
+    parameters = inspect.signature(getattr(sf, name)).parameters.values()
+    assert [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.VAR_KEYWORD] == []
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"recommend"}))
+def test_a_keyword_is_none_by_default_only_where_its_type_says_that_it_may(name: str) -> None:
+    """Of recommend every option may be None, which is as if it were not given."""
+    parameters = inspect.signature(getattr(sf, name)).parameters.values()
+    annotations = {own.name: own.annotation for own in parameters if own.default is None and own.annotation != "Any"}
+    assert [name for name, annotation in annotations.items() if not re.search(r"\bNone\b", annotation)] == []
+
+
+def test_defaults_of_right_size_are_those_of_a_request() -> None:
+    parameters = inspect.signature(sf.right_size).parameters
+    usual = sf.JobRequest(name="usual")
+    shared = [name for name in sf.JobRequest.__struct_fields__ if name in parameters]
+    assert {"goal", "seed", "arrivals", "over_http"} < set(shared)
+    said = {name: parameters[name].default for name in shared if parameters[name].default is not None}
+    assert said == {name: getattr(usual, name) for name in said}
+
+
 def test_options_of_recommend_are_the_keys_of_a_job_file() -> None:
     from servefit.api.recommend import JobOptions
     from servefit.search.request.config_schema import NO_OPTIONS, JobConfig

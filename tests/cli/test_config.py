@@ -170,7 +170,7 @@ def both(config: JobConfig, *given: str) -> JobRequest:
 
 def test_every_option_that_is_given_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE", "secret")
-    every = {parameter.name for parameter in inspect.signature(recommend).parameters.values()} & TYPED.keys()
+    every = inspect.signature(recommend).parameters.keys() & TYPED.keys()
     assert every == TYPED.keys()
     assert both(FILE, *every) == COMMAND_LINE
     assert both(FILE) == FILE.request("job")

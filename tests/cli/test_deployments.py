@@ -12,14 +12,13 @@ from tests.tiny_model import tiny_model
 
 from servefit.backends.secret import revealed
 from servefit.cli.deployments import DeploymentOptions
+from servefit.cli.options import TrustOptions
 from servefit.errors import CorruptModel, ServefitError, SpecError
 from servefit.profiler.procedures.prepare import Deployment
 
 
 def options_for(**options: Any) -> DeploymentOptions:
-    nothing: dict[str, Any] = dict.fromkeys(DeploymentOptions.__dataclass_fields__)
-    flags = dict.fromkeys(("trust_pickle", "trust_code", "allow_batch_dependence"), False)
-    return DeploymentOptions(**nothing | flags | options)
+    return DeploymentOptions(**{"trust": TrustOptions(), **options})
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def test_a_model_that_is_not_there_is_refused() -> None:
         options_for(model=Path("/no/model.ubj")).deployable(quiet=True)
 
 
-@pytest.mark.parametrize("options", [{}, {"backend": "forest"}, {"trust_pickle": True}])
+@pytest.mark.parametrize("options", [{}, {"backend": "forest"}, {"trust": TrustOptions(trust_pickle=True)}])
 def test_a_model_file_in_the_place_of_a_job_is_told_where_it_belongs(model: Path, options: dict[str, Any]) -> None:
     with pytest.raises(SpecError) as raised:
         options_for(job=str(model), **options).deployable(quiet=True)

@@ -16,6 +16,7 @@ from msgspec import UNSET
 from servefit.api.job import Job
 from servefit.api.notebook_progress import default_progress
 from servefit.errors import SpecError
+from servefit.keywords import with_named_keywords
 from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
 from servefit.search.request.config_problems import checked_config
@@ -175,22 +176,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _with_options(signature: inspect.Signature) -> inspect.Signature:
-    """Return ``signature`` with the options by name and with their defaults, for ``help()`` and notebooks. A key of
-    ``JobConfig`` that ``JobOptions`` lacks is a KeyError: ``servefit.recommend`` cannot be imported then."""
-    hints = JobOptions.__annotations__
-    named = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None if field.default is UNSET else field.default,
-            annotation=hints[field.name].__forward_arg__,
-        )
-        for field in msgspec.structs.fields(JobConfig)
-        if field.encode_name not in NO_OPTIONS
-    ]
-    own = [own for own in signature.parameters.values() if own.kind is not inspect.Parameter.VAR_KEYWORD]
-    return signature.replace(parameters=[*own, *named])
+_DEFAULTS = {
+    field.name: None if field.default is UNSET else field.default for field in msgspec.structs.fields(JobConfig)
+}
 
-
-recommend.__signature__ = _with_options(inspect.signature(recommend))  # type: ignore[attr-defined]
+recommend.__signature__ = with_named_keywords(inspect.signature(recommend), JobOptions, _DEFAULTS)  # type: ignore[attr-defined]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
-from servefit.cli.options import TrustCodeOption, TrustOption
+from servefit.cli.opening import FixedInputOptions
+from servefit.cli.options import TrustOptions
 from servefit.cli.output import FormatOption, OutputFormat, emit
 from servefit.errors import SpecError
 from servefit.report.table import Table
@@ -16,10 +17,9 @@ from servefit.report.table import Table
 
 def backends(
     model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="Also say which take this model.")] = None,
-    inputs: InputsOption = None,
-    pad: PadOption = None,
-    trust_pickle: TrustOption = False,
-    trust_code: TrustCodeOption = False,
+    *,
+    fixed: FixedInputOptions,
+    trust: TrustOptions,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """List the backends that run here (and take MODEL), or why not and what would change it.
@@ -28,14 +28,14 @@ def backends(
     """
     from servefit.backends.model import Model
 
-    said = SaidOfInputs.typed(inputs, pad=pad)
-    if model is None and (inputs or pad):
+    said = fixed.said()
+    if model is None and (fixed.inputs or fixed.pad):
         raise SpecError(
             "model", None, "is missing, of which inputs are said", remedy="name it: servefit backends MODEL"
         )
     opened = None
     if model is not None:
-        opened = Model.load(model, trust_pickle=trust_pickle, trust_code=trust_code, inputs=said.inputs, pad=said.pad)
+        opened = Model.load(model, **asdict(trust), inputs=said.inputs, pad=said.pad)
     found = _backend_documents(opened)
     columns = ["backend", "version", "precision", "CPU", "CUDA"]
     columns += [] if opened is None else ["takes MODEL", "compile s"]

@@ -206,8 +206,9 @@ def _function(place: str) -> Callable[..., None]:
 
 def _with_options(function: Callable[..., None]) -> Callable[..., None]:
     from servefit.cli.numbers import with_parsed_numbers
+    from servefit.cli.signatures import with_option_sets
 
-    return with_parsed_numbers(with_log_level(function))
+    return with_parsed_numbers(with_log_level(with_option_sets(function)))
 
 
 class _Subgroup(TyperGroup):

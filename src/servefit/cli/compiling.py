@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import isinf
-from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from servefit.cli.completion import backend_names, one_of
-from servefit.cli.opening import (
-    AcceptOption,
-    ContentTypeOption,
-    EachLineOption,
-    InputsOption,
-    PadOption,
-    SaidOfInputs,
-    with_headers,
-)
-from servefit.cli.options import (
-    DeviationOption,
-    DropOption,
-    MetricOption,
-    ModelArgument,
-    PayloadOption,
-    PrecisionOption,
-    QualityOption,
-    QuietOption,
-    TrustCodeOption,
-    TrustOption,
-)
+from servefit.cli.job_options import of_job
+from servefit.cli.measuring import PrecisionOptions, parse_duration
+from servefit.cli.opening import FixedInputOptions, PayloadOptions
+from servefit.cli.options import ModelArgument, OutputOption, QuietOption, TrustOptions
 from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import showing_stage
-from servefit.option_panels import OUTPUT, SEARCH
+from servefit.cli.signatures import option
+from servefit.option_panels import SEARCH
 from servefit.report.table import Table
 
 CHECKS_S = 2.0
@@ -41,51 +22,18 @@ CHECKS_S = 2.0
 
 def compile_(
     model: ModelArgument,
-    backend: Annotated[
-        str,
-        typer.Option(
-            "--backend",
-            "-b",
-            metavar="NAME",
-            autocompletion=backend_names,
-            help="Backend to compile with.",
-            rich_help_panel=SEARCH,
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.", rich_help_panel=OUTPUT),
-    ],
-    payload: PayloadOption = None,
-    content_type: ContentTypeOption = None,
-    accept: AcceptOption = None,
-    each_line: EachLineOption = False,
-    inputs: InputsOption = None,
-    pad: PadOption = None,
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="cpu|cuda",
-            autocompletion=one_of("cpu", "cuda"),
-            help="Processor: cpu or cuda.",
-            rich_help_panel=SEARCH,
-        ),
-    ] = "cpu",
-    allow_precision: PrecisionOption = None,
-    max_deviation: DeviationOption = None,
-    quality: QualityOption = None,
-    metric: MetricOption = None,
-    quality_drop: DropOption = None,
+    backend: Annotated[str, of_job("backend", "Backend to compile with.")],
+    output: OutputOption,
+    payload: PayloadOptions,
+    fixed: FixedInputOptions,
+    target: Annotated[str, option("Processor: cpu or cuda.", SEARCH, "cpu|cuda")] = "cpu",
+    *,
+    precision: PrecisionOptions,
     budget: Annotated[
         str | None,
-        typer.Option(
-            metavar="2m",
-            help="Most time for all of it. Whatever hangs is named. Default: 10m for compiling.",
-            rich_help_panel=SEARCH,
-        ),
+        option("Most time for all of it. Whatever hangs is named. Default: 10m for compiling.", SEARCH, "2m"),
     ] = None,
-    trust_pickle: TrustOption = False,
-    trust_code: TrustCodeOption = False,
+    trust: TrustOptions,
     form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -98,33 +46,20 @@ def compile_(
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import unused_warning
-    from servefit.backends.quality.limits import PrecisionLimits, held_against_nothing
+    from servefit.backends.quality.limits import held_against_nothing
     from servefit.backends.types import Target
     from servefit.backends.verification import check_batch_dependence
-    from servefit.quantities import parse_duration_s
     from servefit.search.jobs.document import quality_document
     from servefit.time_limit import budget_of, within
 
-    allowed = budget_of(None if budget is None else parse_duration_s("budget", budget))
+    allowed = budget_of(parse_duration("budget", budget))
     find_backend(backend)
-    limits = PrecisionLimits.of(
-        allow_precision=() if allow_precision is None else allow_precision,
-        max_deviation=max_deviation,
-        quality=quality,
-        metric=metric,
-        quality_drop=quality_drop,
-    )
-    given = with_headers(payload, content_type, accept, each_line=each_line)
+    limits, source = precision.limits(), payload.sample()
     processor = Target.named(target)
     with within(allowed), showing_stage(f"compiling with {backend}", quiet=quiet) as show_stage:
-        said = SaidOfInputs.typed(inputs, pad=pad)
-        subject = said.opened(model, given, trust_pickle=trust_pickle, trust_code=trust_code)
-        opened = (
-            subject
-            if isinstance(subject, Model)
-            else Model.load(subject, trust_pickle=trust_pickle, trust_code=trust_code, sample=given)
-        )
-        sample = None if given is None else payload_for(opened, given)
+        subject = fixed.said().opened(model, source, trust)
+        opened = subject if isinstance(subject, Model) else Model.load(subject, **asdict(trust), sample=source)
+        sample = None if source is None else payload_for(opened, source)
         if sample is not None:
             opened = check_batch_dependence(opened, sample)
         cached = is_cached(opened, backend, processor, sample)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 
@@ -18,24 +20,23 @@ if TYPE_CHECKING:
     from servefit.search.request.config_schema import JobConfig
     from servefit.search.request.job_request import JobRequest
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE.yaml",
-        help="Read options that are not given here from FILE.yaml, which servefit schema describes. Paths in it are "
-        "relative to its folder.",
-    ),
-]
-SaveConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--save-config",
-        metavar="FILE.yaml",
-        help="First write all that is asked to FILE.yaml, for --config.",
-        rich_help_panel=OUTPUT,
-    ),
-]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigOptions:
+    """The files that a job is read from and written to."""
+
+    config: Annotated[
+        Path | None,
+        option(
+            "Read options that are not given here from FILE.yaml, which servefit schema describes. Paths in it are "
+            "relative to its folder.",
+            None,
+            "FILE.yaml",
+        ),
+    ] = None
+    save_config: Annotated[
+        Path | None, option("First write all that is asked to FILE.yaml, for --config.", OUTPUT, "FILE.yaml")
+    ] = None
 
 
 def given_options(context: typer.Context) -> frozenset[str]:
@@ -56,15 +57,13 @@ def check_variables_of_file(config: JobConfig, allowed: Collection[str]) -> None
     )
 
 
-def sources(config: JobConfig, model: Path | None, payload: Path | None) -> tuple[Path, Path | None]:
-    """Return model and payload, those of ``config`` where none are given. Raises SpecError where no model is named."""
-    if model is None and config.model:
-        model = Path(config.model)
-    if payload is None and config.payload:
-        payload = Path(config.payload)
-    if model is None:
+def model_of(config: JobConfig, model: Path | None) -> Path:
+    """Return ``model``, or that of ``config`` where there is none. Raises SpecError where no model is named."""
+    if model is not None:
+        return model
+    if not config.model:
         raise SpecError("model", None, "is missing", remedy="name one, or a file that names it with --config")
-    return model, payload
+    return Path(config.model)
 
 
 def write_config(

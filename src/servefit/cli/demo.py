@@ -5,22 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-
-from servefit.cli.completion import one_of
-from servefit.cli.options import (
-    NoiseOption,
-    NoWaitOption,
-    QuietOption,
-    SeedOption,
-    StorageOption,
-    WaitOption,
-    parse_wait_s,
-)
+from servefit.cli.job_options import of_job
+from servefit.cli.measuring import NoiseOption, SeedOption
+from servefit.cli.options import QuietOption, StorageOption, WaitOptions
 from servefit.cli.output import FormatOption, OutputFormat, WideOption
+from servefit.cli.signatures import option
 from servefit.option_panels import SEARCH
 from servefit.profiler.defaults import SEED
-from servefit.profiler.machine.instance_profile import CLOUDS
 from servefit.search.request.defaults import BUDGET_S
 
 RATE_PER_S = 500.0
@@ -35,25 +26,20 @@ LIMIT_MS = 100.0
 
 def demo(
     budget: Annotated[
-        str,
-        typer.Option(
-            metavar=f"{BUDGET_S:g}s", help="Time for the job, once the model is there.", rich_help_panel=SEARCH
-        ),
+        str, option("Time for the job, once the model is there.", SEARCH, f"{BUDGET_S:g}s")
     ] = f"{BUDGET_S:g}s",
     cloud: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="|".join(CLOUDS),
-            help="Answer for the shapes of a cloud that fit this machine, in place of the machine itself. Repeatable.",
-            autocompletion=one_of(*CLOUDS),
-            rich_help_panel=SEARCH,
+        of_job(
+            "cloud",
+            "Answer for the shapes of a cloud that fit this machine, in place of the machine itself. Repeatable.",
         ),
     ] = None,
     storage: StorageOption = None,
     seed: SeedOption = SEED,
     allow_noise: NoiseOption = False,
-    wait: WaitOption = None,
-    no_wait: NoWaitOption = False,
+    *,
+    waiting: WaitOptions,
     form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
@@ -88,7 +74,7 @@ def demo(
     )
     # What can be wrong with the profiles is told before a model is trained for half a minute.
     measurable_profiles(asked, describe_host())
-    wait_s = parse_wait_s(wait, no_wait)
+    wait_s = waiting.wait_s()
     with measuring_slot("servefit demo", wait_s=wait_s):
         with showing_stage("making the fraud model (the first time takes half a minute)", quiet=quiet):
             model, payload = fraud_model(), fraud_payload()

@@ -2,122 +2,31 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.completion import backend_names, job_names, one_of, profile_names
+from servefit.cli.completion import job_names
+from servefit.cli.job_options import of_job
+from servefit.cli.measuring import BatchDependenceOption
 from servefit.cli.opening import InputsOption, PadOption, SaidOfInputs
-from servefit.cli.options import (
-    AllowEnvOption,
-    BatchDependenceOption,
-    SecretOption,
-    StorageOption,
-    TrustCodeOption,
-    TrustOption,
-)
+from servefit.cli.options import AllowEnvOption, StorageOption, TrustOptions
 from servefit.cli.output import warn
 from servefit.cli.progress import showing_stage
-from servefit.cli.signatures import with_parameters
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT, SEARCH
 
 if TYPE_CHECKING:
     from servefit.search.deployment.deployable import Deployable
 
-DeployedJob = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[JOB[/ID]]",
-        autocompletion=job_names,
-        help="A job, and one of its recommendations; the first without ID.",
-    ),
-]
-DeployedModel = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        metavar="MODEL",
-        help="A file, a folder or a .tar.gz, in place of a job.",
-        rich_help_panel=SEARCH,
-    ),
-]
-BackendOption = Annotated[
-    str | None,
-    typer.Option(
-        "--backend",
-        "-b",
-        metavar="NAME",
-        autocompletion=backend_names,
-        help="With --model. Default: the library of the model.",
-        rich_help_panel=SEARCH,
-    ),
-]
-ProfileOption = Annotated[
-    str | None,
-    typer.Option(
-        "--profile",
-        metavar="NAME",
-        autocompletion=profile_names,
-        help="With --model: instance profile. Default: all of this host.",
-        rich_help_panel=SEARCH,
-    ),
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="With --model: worker processes. Default 1.", rich_help_panel=SEARCH),
-]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="With --model: threads a worker. Default 1.", rich_help_panel=SEARCH),
-]
-BatchOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", help="With --model: most requests joined into one call. Default 1.", rich_help_panel=SEARCH
-    ),
-]
-DelayOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="500us",
-        help="With --model: how long the first request of a batch waits for others.",
-        rich_help_panel=SEARCH,
-    ),
-]
-EnvOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--env",
-        metavar="NAME=VALUE",
-        help="With --model: a variable for the workers. Repeatable.",
-        rich_help_panel=SEARCH,
-    ),
-]
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="cpu|cuda",
-        autocompletion=one_of("cpu", "cuda"),
-        help="With --model: cpu or cuda. Default cpu.",
-        rich_help_panel=SEARCH,
-    ),
-]
 NameOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Name of the model in URLs. Default: like its file, without the suffix.",
-        rich_help_panel=OUTPUT,
-    ),
+    str | None, option("Name of the model in URLs. Default: like its file, without the suffix.", OUTPUT, "NAME")
 ]
-
 
 _OF_MODELS = (
     "model", "inputs", "pad", "backend", "profile", "workers", "threads", "batch", "batch_delay", "env",
@@ -134,26 +43,41 @@ def _check_no_path(job: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentOptions:
-    """The options of what is deployed, None where they are not given. Each field is an option of the commands."""
+    """The options of what is deployed, None where they are not given."""
 
-    job: DeployedJob = None
-    model: DeployedModel = None
+    job: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[JOB[/ID]]",
+            autocompletion=job_names,
+            help="A job, and one of its recommendations; the first without ID.",
+        ),
+    ] = None
+    model: Annotated[Path | None, option("A file, a folder or a .tar.gz, in place of a job.", SEARCH, "MODEL")] = None
     inputs: InputsOption = None
     pad: PadOption = None
-    backend: BackendOption = None
-    profile: ProfileOption = None
-    workers: WorkersOption = None
-    threads: ThreadsOption = None
-    batch: BatchOption = None
-    batch_delay: DelayOption = None
-    env: EnvOption = None
-    secret_env: SecretOption = None
-    target: TargetOption = None
+    backend: Annotated[str | None, of_job("backend", "With --model. Default: the library of the model.")] = None
+    profile: Annotated[str | None, of_job("profile", "With --model: instance profile. Default: all of this host.")] = (
+        None
+    )
+    workers: Annotated[int | None, option("With --model: worker processes. Default 1.", SEARCH, "N")] = None
+    threads: Annotated[int | None, option("With --model: threads a worker. Default 1.", SEARCH, "N")] = None
+    batch: Annotated[
+        int | None, option("With --model: most requests joined into one call. Default 1.", SEARCH, "N")
+    ] = None
+    batch_delay: Annotated[
+        str | None,
+        option("With --model: how long the first request of a batch waits for others.", SEARCH, "500us"),
+    ] = None
+    env: Annotated[
+        list[str] | None, option("With --model: a variable for the workers. Repeatable.", SEARCH, "NAME=VALUE")
+    ] = None
+    secret_env: Annotated[list[str] | None, of_job("secret_env")] = None
+    target: Annotated[str | None, option("With --model: cpu or cuda. Default cpu.", SEARCH, "cpu|cuda")] = None
     storage: StorageOption = None
     allow_env: AllowEnvOption = None
     allow_batch_dependence: BatchDependenceOption = False
-    trust_pickle: TrustOption = False
-    trust_code: TrustCodeOption = False
+    trust: TrustOptions
 
     def deployable(self, *, quiet: bool) -> Deployable:
         """Return the deployment that the options ask for, compiled. Raises SpecError for options that contradict each
@@ -208,28 +132,8 @@ class DeploymentOptions:
             allow_batch_dependence=self.allow_batch_dependence,
         )
         with showing_stage(f"compiling {self.model.name}", quiet=quiet):
-            trust = {"trust_pickle": self.trust_pickle, "trust_code": self.trust_code}
-            model = SaidOfInputs.typed(self.inputs, pad=self.pad).opened(self.model, None, **trust)
-            return deployable_of_model(model, deployment, **trust)
-
-
-def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command`` the options of what is deployed, in place of its ``deployment``, which is made of them."""
-    names = [field.name for field in fields(DeploymentOptions)]
-
-    @functools.wraps(command)
-    def run(**options: Any) -> None:
-        deployment = DeploymentOptions(**{name: options.pop(name) for name in names})
-        command(deployment=deployment, **options)
-
-    hints = get_type_hints(DeploymentOptions, include_extras=True)
-    parameters = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(DeploymentOptions)
-    ]
-    return with_parameters(run, command, added=parameters, in_place_of="deployment")
+            model = SaidOfInputs.typed(self.inputs, pad=self.pad).opened(self.model, None, self.trust)
+            return deployable_of_model(model, deployment, **asdict(self.trust))
 
 
 def _environment(texts: Sequence[str], secret: Sequence[str]) -> dict[str, str]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from servefit.annexed import from_annex
-from servefit.cli.completion import one_of
-from servefit.cli.deployments import DeploymentOptions, NameOption, with_deployment
-from servefit.cli.options import QuietOption
+from servefit.cli.deployments import DeploymentOptions, NameOption
+from servefit.cli.options import OutputOption, QuietOption
 from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import showing_stage
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 from servefit.report.table import Table
@@ -21,50 +18,38 @@ DEFAULT_PORT = 8080
 """The port of the endpoints, and of the balancer: that of ``servefit serve``."""
 
 
-@with_deployment
 def export(
-    *,
     deployment: DeploymentOptions,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.", rich_help_panel=OUTPUT),
-    ],
+    output: OutputOption,
     name: NameOption = None,
     wheels: Annotated[
-        bool,
-        typer.Option(
-            "--wheels",
-            help="Download the Python packages too: the bundle then needs no network.",
-            rich_help_panel=OUTPUT,
-        ),
+        bool, option("Download the Python packages too: the bundle then needs no network.", OUTPUT)
     ] = False,
     balancer: Annotated[
         str | None,
-        typer.Option(
-            metavar="nginx|haproxy|envoy",
-            autocompletion=one_of("nginx", "haproxy", "envoy"),
-            help="Of a job on a fleet: write the configuration of that balancer in front of it instead.",
-            rich_help_panel=OUTPUT,
+        option(
+            "Of a job on a fleet: write the configuration of that balancer in front of it instead.",
+            OUTPUT,
+            "nginx|haproxy|envoy",
         ),
     ] = None,
     port: Annotated[
         int,
-        typer.Option(
-            metavar="PORT",
-            min=1,
-            max=65535,
-            help="With --balancer: the port of the balancer and of the endpoints behind it.",
-            rich_help_panel=OUTPUT,
+        option(
+            "With --balancer: the port of the balancer and of the endpoints behind it.",
+            OUTPUT,
+            "PORT",
+            least=1,
+            most=65535,
         ),
     ] = DEFAULT_PORT,
     address: Annotated[
         list[str] | None,
-        typer.Option(
-            "--address",
-            metavar="HOST=ADDRESS",
-            help="With --balancer: where the endpoint of a host is, as in rack3-07=10.0.3.7:8000; else where its agent "
+        option(
+            "With --balancer: where the endpoint of a host is, as in rack3-07=10.0.3.7:8000; else where its agent "
             "says. Repeatable.",
-            rich_help_panel=OUTPUT,
+            OUTPUT,
+            "HOST=ADDRESS",
         ),
     ] = None,
     form: FormatOption = OutputFormat.TABLE,

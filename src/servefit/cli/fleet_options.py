@@ -3,97 +3,85 @@ for is in the annex ``fleet``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from typing import Annotated
 
-import typer
-
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE
 
 FleetOption = Annotated[
     bool,
-    typer.Option("--fleet", help="Measure on the hosts of the fleet in --storage.", rich_help_panel=MACHINE),
+    option("Measure on the hosts of the fleet in --storage.", MACHINE, None, "--fleet"),
 ]
 HostsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--host",
-        metavar="PATTERN",
-        help="With --fleet: only hosts of that name, which may have a *; repeat it.",
-        rich_help_panel=MACHINE,
-    ),
+    option("With --fleet: only hosts of that name, which may have a *; repeat it.", MACHINE, "PATTERN", "--host"),
 ]
 LabelsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--label",
-        metavar="KEY=VALUE",
-        help="With --fleet: only hosts with that label; repeat it.",
-        rich_help_panel=MACHINE,
-    ),
+    option("With --fleet: only hosts with that label; repeat it.", MACHINE, "KEY=VALUE", "--label"),
 ]
 SpareOption = Annotated[
     int,
-    typer.Option("--spare", metavar="N", min=0, help="With --fleet: any N hosts may be lost.", rich_help_panel=MACHINE),
+    option("With --fleet: any N hosts may be lost.", MACHINE, "N", "--spare", least=0),
 ]
 MostHostsOption = Annotated[
     int | None,
-    typer.Option(
-        "--most-hosts", metavar="N", min=1, help="With --fleet: no more hosts serve.", rich_help_panel=MACHINE
-    ),
+    option("With --fleet: no more hosts serve.", MACHINE, "N", "--most-hosts", least=1),
 ]
 EveryClassOption = Annotated[
     bool,
-    typer.Option(
+    option(
+        "With --fleet: test and confirm hosts that the plan does without, too, for servefit fleet plan.",
+        MACHINE,
+        None,
         "--every-class",
-        help="With --fleet: test and confirm hosts that the plan does without, too, for servefit fleet plan.",
-        rich_help_panel=MACHINE,
     ),
 ]
 FromOption = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
+        "Send --rate from the hosts of a fleet of that name, which may have a *, each an equal part; repeat it.",
+        MACHINE,
+        "PATTERN",
         "--from",
-        metavar="PATTERN",
-        help="Send --rate from the hosts of a fleet of that name, which may have a *, each an equal part; repeat it.",
-        rich_help_panel=MACHINE,
     ),
 ]
 FromLabelsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--label",
-        metavar="KEY=VALUE",
-        help="With --from, or instead of it: from hosts with that label; repeat it.",
-        rich_help_panel=MACHINE,
-    ),
+    option("With --from, or instead of it: from hosts with that label; repeat it.", MACHINE, "KEY=VALUE", "--label"),
 ]
 LoadStorageOption = Annotated[
     str | None,
-    typer.Option(
-        "--storage",
-        metavar="URL",
-        help="With --from: database of the fleet. Default: what SERVEFIT_STORAGE says.",
-        rich_help_panel=MACHINE,
-    ),
+    option("With --from: database of the fleet. Default: what SERVEFIT_STORAGE says.", MACHINE, "URL", "--storage"),
 ]
 
 PLAN_GOALS = ("watts", "hosts")
 """Goals of ``--goal`` that a plan has and a job on one host has not. By cost both are ranked."""
 
 
-def is_on_fleet(*, fleet: bool, chosen: Iterable[object]) -> bool:
-    """Return whether a job measures on a fleet. Raises SpecError where something is ``chosen`` of a fleet, and no
-    ``fleet`` is asked for."""
-    if not fleet and any(chosen):
-        raise SpecError(
-            "fleet",
-            None,
-            "is what --host, --label, --spare, --most-hosts and --every-class are about",
-            remedy="add --fleet",
-        )
-    return fleet
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnFleetOptions:
+    """The hosts of a fleet that measure in place of this one, and what is planned of them."""
+
+    fleet: FleetOption = False
+    host: HostsOption = None
+    label: LabelsOption = None
+    spare: SpareOption = 0
+    most_hosts: MostHostsOption = None
+    every_class: EveryClassOption = False
+
+    def asked_for(self) -> bool:
+        """Return whether a job measures on a fleet. Raises SpecError where others are given without ``--fleet``."""
+        if not self.fleet and any(astuple(self)):
+            raise SpecError(
+                "fleet",
+                None,
+                "is what --host, --label, --spare, --most-hosts and --every-class are about",
+                remedy="add --fleet",
+            )
+        return self.fleet
 
 
 def check_one_client(storage: str | None) -> None:

@@ -6,11 +6,10 @@ import dataclasses
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from servefit.cli.options import NoWaitOption, QuietOption, WaitOption, parse_wait_s
+from servefit.cli.options import QuietOption, WaitOptions
 from servefit.cli.output import FormatOption, OutputFormat, emit
 from servefit.cli.progress import showing_stage
+from servefit.cli.signatures import option
 from servefit.option_panels import MACHINE
 from servefit.quantities import given_text, number_text, percent_text, size_text
 from servefit.report.table import Table, cell_text
@@ -29,16 +28,9 @@ UNREADABLE = "not readable"
 
 
 def host(
-    facts: Annotated[
-        bool,
-        typer.Option(
-            "--facts",
-            help="Only what can be read at once: do not measure how quiet it is.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = False,
-    wait: WaitOption = None,
-    no_wait: NoWaitOption = False,
+    facts: Annotated[bool, option("Only what can be read at once: do not measure how quiet it is.", MACHINE)] = False,
+    *,
+    waiting: WaitOptions,
     form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -51,7 +43,7 @@ def host(
     from servefit.profiler.machine.slot.holding import measuring_slot, slot_state
     from servefit.profiler.procedures.noise.preflight import preflight
 
-    wait_s = parse_wait_s(wait, no_wait)
+    wait_s = waiting.wait_s()
     with nullcontext() if facts else measuring_slot("servefit host", wait_s=wait_s):
         described = describe_host()
         methods = available_methods()

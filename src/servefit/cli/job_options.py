@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import msgspec
-import typer
 from msgspec import UNSET, Meta
 
-from servefit.cli.completion import backend_names, goal_names, one_of, profile_names, shape_names
+from servefit.cli.completion import backend_names, goal_names, profile_names, shape_names
 from servefit.cli.phases import parse_phase, parse_stairs, zero_or_text
-from servefit.cli.signatures import with_parameters
+from servefit.cli.signatures import option, with_parameters
 from servefit.errors import SpecError
 from servefit.search.request.config_problems import checked_config
 from servefit.search.request.config_schema import NO_OPTIONS, JobConfig
@@ -67,32 +67,41 @@ def config_with_options(
     return msgspec.structs.replace(config, **changes)
 
 
+def of_job(key: str, about: str | None = None) -> Any:
+    """Declare the option of another command that a job has for its ``key``, with a line ``about`` it where it means
+    something else there."""
+    described = _described(key)
+    form = described["form"]
+    usual = f"{described['help']} Repeatable." if key in REPEATABLE else described["help"]
+    names = _OTHERWISE_NAMED.get(key, (f"--{key.replace('_', '-')}", *_SHORT.get(key, ())))
+    return option(about or usual, described["panel"], form, *names, complete=_COMPLETED.get(key))
+
+
+@cache
+def _hints() -> Mapping[str, Any]:
+    return get_type_hints(JobConfig, include_extras=True)
+
+
+def _described(key: str) -> Mapping[str, Any]:
+    return next(meta.extra for meta in _hints()[key].__metadata__ if isinstance(meta, Meta) and meta.extra)
+
+
 def _parameters() -> Iterator[inspect.Parameter]:
-    hints = get_type_hints(JobConfig, include_extras=True)
     for field in msgspec.structs.fields(JobConfig):
         if field.encode_name in NO_OPTIONS:
             continue
         key = field.name
-        about = next(meta.extra for meta in hints[key].__metadata__ if isinstance(meta, Meta) and meta.extra)
         default = None if field.default is UNSET else field.default
         kind: Any = type(default) if isinstance(default, int | float) else str
         if key in REPEATABLE:
             kind = list[str]
-        elif about["form"] in ("TESTS",):
+        elif _described(key)["form"] == "TESTS":
             kind = int
-        choices = about["form"].split("|") if "|" in (about["form"] or "") else None
-        option = typer.Option(
-            *_OTHERWISE_NAMED.get(key, (f"--{key.replace('_', '-')}", *_SHORT.get(key, ()))),
-            metavar=about["form"],
-            help=f"{about['help']} Repeatable." if key in REPEATABLE else about["help"],
-            autocompletion=_COMPLETED.get(key) or (one_of(*choices) if choices else None),
-            rich_help_panel=about["panel"],
-        )
         yield inspect.Parameter(
             key,
             inspect.Parameter.KEYWORD_ONLY,
             default=default,
-            annotation=Annotated[kind if default is not None else kind | None, option],
+            annotation=Annotated[kind if default is not None else kind | None, of_job(key)],
         )
 
 

@@ -5,20 +5,11 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from servefit.annexed import from_annex
 from servefit.cli.completion import backend_names, one_of
-from servefit.cli.options import (
-    AllowEnvOption,
-    JobArgument,
-    NoWaitOption,
-    QuietOption,
-    StorageOption,
-    WaitOption,
-    parse_wait_s,
-)
+from servefit.cli.options import AllowEnvOption, HostOption, JobArgument, QuietOption, StorageOption, WaitOptions
 from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, print_line, print_note, warn
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 from servefit.quantities import duration_text, span_text
@@ -50,20 +41,17 @@ STEP_KINDS = (
 def jobs(
     status: Annotated[
         str | None,
-        typer.Option(
-            metavar="STATUS",
-            autocompletion=one_of(*map(str.lower, _STATUSES)),
-            help="Only these: in_progress, completed, failed or stopped.",
-            rich_help_panel=OUTPUT,
+        option(
+            "Only these: in_progress, completed, failed or stopped.",
+            OUTPUT,
+            "STATUS",
+            complete=one_of(*map(str.lower, _STATUSES)),
         ),
     ] = None,
     model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", help="Only those on a model whose source or digest holds TEXT.", rich_help_panel=OUTPUT
-        ),
+        str | None, option("Only those on a model whose source or digest holds TEXT.", OUTPUT, "TEXT")
     ] = None,
-    most: Annotated[int, typer.Option("--most", metavar="N", help="The newest N.", min=1, rich_help_panel=OUTPUT)] = 50,
+    most: Annotated[int, option("The newest N.", OUTPUT, "N", least=1)] = 50,
     storage: StorageOption = None,
     form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
@@ -158,12 +146,7 @@ def _checked_word(field: str, text: str, known: tuple[str, ...]) -> str:
 
 def show(
     job: JobArgument,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST", help="Of a job on a fleet: only what it found on hosts like that.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
+    host: HostOption = None,
     storage: StorageOption = None,
     form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
@@ -193,32 +176,25 @@ def steps(
     job: JobArgument,
     status: Annotated[
         str | None,
-        typer.Option(
-            metavar="STATUS",
-            autocompletion=one_of(*map(str.lower, _STEP_STATUSES)),
-            help="Only these: running, completed or failed.",
-            rich_help_panel=OUTPUT,
+        option(
+            "Only these: running, completed or failed.",
+            OUTPUT,
+            "STATUS",
+            complete=one_of(*map(str.lower, _STEP_STATUSES)),
         ),
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(
-            metavar="KIND",
-            autocompletion=one_of(*STEP_KINDS),
-            help=f"Only these: {', '.join(STEP_KINDS[:-1])} or {STEP_KINDS[-1]}.",
-            rich_help_panel=OUTPUT,
+        option(
+            f"Only these: {', '.join(STEP_KINDS[:-1])} or {STEP_KINDS[-1]}.",
+            OUTPUT,
+            "KIND",
+            complete=one_of(*STEP_KINDS),
         ),
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(
-            "--backend",
-            "-b",
-            metavar="NAME",
-            autocompletion=backend_names,
-            help="Only those about this backend.",
-            rich_help_panel=OUTPUT,
-        ),
+        option("Only those about this backend.", OUTPUT, "NAME", "--backend", "-b", complete=backend_names),
     ] = None,
     storage: StorageOption = None,
     form: FormatOption = OutputFormat.TABLE,
@@ -334,8 +310,8 @@ def resume(
     job: JobArgument,
     storage: StorageOption = None,
     allow_env: AllowEnvOption = None,
-    wait: WaitOption = None,
-    no_wait: NoWaitOption = False,
+    *,
+    waiting: WaitOptions,
     form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
@@ -347,7 +323,7 @@ def resume(
     from servefit.cli.job_output import print_and_exit
     from servefit.search.jobs.lifecycle import resume_job
 
-    wait_s = parse_wait_s(wait, no_wait)
+    wait_s = waiting.wait_s()
     if _is_on_fleet(job, storage):
         if allow_env is not None:
             raise SpecError("allow_env", allow_env[0], "is for the agents of the hosts to say, which measure")

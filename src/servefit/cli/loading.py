@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from servefit.annexed import from_annex
-from servefit.cli.files import check_files
+from servefit.cli.files import FileOptions
 from servefit.cli.fleet_options import FromLabelsOption, FromOption, LoadStorageOption, check_one_client
-from servefit.cli.opening import AcceptOption, ContentTypeOption, EachLineOption, with_headers
-from servefit.cli.options import (
-    ArrivalsOption,
-    ConstantOption,
-    HistogramOption,
+from servefit.cli.job_options import of_job
+from servefit.cli.measuring import (
+    LoopOptions,
     NoiseOption,
-    NoWaitOption,
-    PayloadOption,
-    PhaseOption,
-    QuietOption,
-    RateOption,
     RowsOption,
     SeedOption,
-    StairsOption,
-    WaitOption,
-    deprecations,
-    parse_arrivals,
-    parse_wait_s,
+    parse_duration,
+    parse_thresholds,
 )
+from servefit.cli.opening import PayloadOptions
+from servefit.cli.options import QuietOption, WaitOptions
 from servefit.cli.output import FormatOption, OutputFormat, emit, warn
 from servefit.cli.progress import job_progress
-from servefit.cli.status import SLA_UNMET, TOO_NOISY
-from servefit.option_panels import MACHINE, OUTPUT, TRAFFIC
+from servefit.cli.signatures import option
+from servefit.cli.status import status_of_verdict
+from servefit.option_panels import MACHINE, TRAFFIC
 from servefit.profiler.defaults import (
     DURATION_S,
     MAX_CONNECTIONS,
@@ -43,9 +37,6 @@ from servefit.profiler.defaults import (
     SEED,
     TIMEOUT_S,
 )
-
-if TYPE_CHECKING:
-    from servefit.search.endpoints.load_result import LoadTest
 
 
 class ProtocolChoice(StrEnum):
@@ -58,87 +49,73 @@ class ProtocolChoice(StrEnum):
     JSON = "json"
 
 
-def load(
-    url: Annotated[str, typer.Argument(metavar="URL", help="The endpoint, such as http://127.0.0.1:8080.")],
-    payload: PayloadOption = None,
-    content_type: ContentTypeOption = None,
-    accept: AcceptOption = None,
-    each_line: EachLineOption = False,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentOptions(PayloadOptions):
+    """The requests, their form, and the model that answers them."""
+
     protocol: Annotated[
         ProtocolChoice,
-        typer.Option(
-            metavar="PROTOCOL",
-            help="How rows are sent: open-inference, open-inference-binary, sagemaker-csv, sagemaker-json or json; "
-            "auto asks the server. json is a plain POST of rows, or of the JSON objects of the payload as they stand; "
+        option(
+            "How rows are sent: open-inference, open-inference-binary, sagemaker-csv, sagemaker-json or json; auto "
+            "asks the server. json is a plain POST of rows, or of the JSON objects of the payload as they stand; "
             "sagemaker-opaque sends files as they are, to a script.",
-            rich_help_panel=TRAFFIC,
+            TRAFFIC,
+            "PROTOCOL",
         ),
-    ] = ProtocolChoice.AUTO,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The model, where the server has several.", rich_help_panel=TRAFFIC),
-    ] = None,
-    rate: RateOption = None,
-    arrivals: ArrivalsOption = None,
-    constant: ConstantOption = False,
-    users: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Closed loop: users who take turns.", rich_help_panel=TRAFFIC),
-    ] = None,
-    phase: PhaseOption = None,
-    stairs: StairsOption = None,
+    ] = ProtocolChoice.AUTO
+    model: Annotated[str | None, option("The model, where the server has several.", TRAFFIC, "NAME")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """The load, and what it is held against."""
+
+    loop: LoopOptions
     sla: Annotated[
         list[str] | None,
-        typer.Option(
-            "--sla",
-            metavar="p95=10ms",
-            help="Limit on the response time at the client. Decide whether it holds at --rate, or in phases; without, "
-            "find the highest rate at which it does.",
-            rich_help_panel=TRAFFIC,
+        of_job(
+            "sla",
+            "Limit on the response time at the client. Decide whether it holds at --rate, or in phases; without, find "
+            "the highest rate at which it does.",
         ),
-    ] = None,
+    ] = None
     duration: Annotated[
         str | None,
-        typer.Option(
-            metavar=f"{DURATION_S:g}s",
-            help=f"How long: {DURATION_S:g}s; {SATURATION_S:g}s for the most requests, {SEARCH_S:g}s for the highest "
-            "rate.",
-            rich_help_panel=TRAFFIC,
+        option(
+            f"How long: {DURATION_S:g}s; {SATURATION_S:g}s for the most requests, {SEARCH_S:g}s for the highest rate.",
+            TRAFFIC,
+            f"{DURATION_S:g}s",
         ),
-    ] = None,
-    rows_per_request: RowsOption = ROWS_PER_REQUEST,
-    timeout: Annotated[
-        str,
-        typer.Option(
-            metavar=f"{TIMEOUT_S:g}s", help="A request without an answer by then has failed.", rich_help_panel=TRAFFIC
-        ),
-    ] = f"{TIMEOUT_S:g}s",
+    ] = None
+    rows_per_request: RowsOption = ROWS_PER_REQUEST
+    timeout: Annotated[str, option("A request without an answer by then has failed.", TRAFFIC, f"{TIMEOUT_S:g}s")] = (
+        f"{TIMEOUT_S:g}s"
+    )
     connections: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help=f"Most connections of an open loop. Default {MAX_CONNECTIONS}.", rich_help_panel=TRAFFIC
-        ),
-    ] = None,
-    allow_remote: Annotated[
-        bool,
-        typer.Option(
-            "--allow-remote",
-            help="Send load to another machine, whose owner knows of it.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = False,
+        int | None, option(f"Most connections of an open loop. Default {MAX_CONNECTIONS}.", TRAFFIC, "N")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientsOptions:
+    """The hosts of a fleet that send the load, in place of this one."""
+
+    from_: FromOption = None
+    label: FromLabelsOption = None
+    storage: LoadStorageOption = None
+
+
+def load(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The endpoint, such as http://127.0.0.1:8080.")],
+    sent: SentOptions,
+    asked: LoadOptions,
+    *,
+    allow_remote: Annotated[bool, option("Send load to another machine, whose owner knows of it.", MACHINE)] = False,
     allow_noise: NoiseOption = False,
-    wait: WaitOption = None,
-    no_wait: NoWaitOption = False,
-    save: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keep the raw samples in FILE.", rich_help_panel=OUTPUT),
-    ] = None,
-    histogram: HistogramOption = None,
+    waiting: WaitOptions,
+    files: FileOptions,
     seed: SeedOption = SEED,
-    from_: FromOption = None,
-    label: FromLabelsOption = None,
-    storage: LoadStorageOption = None,
+    clients: ClientsOptions,
     form: FormatOption = OutputFormat.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -154,93 +131,62 @@ def load(
     """
     from servefit.backends.payload.bodies import Bodies
     from servefit.cli import loading_output
-    from servefit.cli.phases import parse_traffic
-    from servefit.quantities import parse_duration_s, parse_rate_per_s
     from servefit.search.endpoints.load import load_endpoint
     from servefit.search.request.load_request import LoadRequest
-    from servefit.search.request.sla import Sla, parse_sla
+    from servefit.search.request.sla import Sla
 
-    rate_per_s = None if rate is None else parse_rate_per_s(rate)
-    shape = parse_arrivals(arrivals, constant=constant)
-    traffic = parse_traffic(phase or (), stairs)
-    limits = Sla(thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))).thresholds
-    duration_s = None if duration is None else parse_duration_s("duration", duration)
-    timeout_s, wait_s = parse_duration_s("timeout", timeout), parse_wait_s(wait, no_wait)
-    sample = with_headers(payload, content_type, accept, each_line=each_line)
-    if from_ or label:
-        clients = from_annex("fleet", "loading", field="from")
-        if protocol is ProtocolChoice.SAGEMAKER_OPAQUE and isinstance(sample, Path):
+    loop, wait_s = asked.loop, waiting.wait_s()
+    rate_per_s, traffic, limits = loop.rate_per_s(), loop.traffic(), parse_thresholds(asked.sla)
+    usual: dict[str, Any] = {
+        "arrivals": loop.shape(),
+        "users": loop.users,
+        "duration_s": parse_duration("duration", asked.duration),
+        "rows_per_request": asked.rows_per_request,
+        "connections": asked.connections,
+        "timeout_s": parse_duration("timeout", asked.timeout),
+        "seed": seed,
+        "allow_noise": allow_noise,
+    }
+    sample, protocol = sent.sample(), sent.protocol.value
+    if clients.from_ or clients.label:
+        if sent.protocol is ProtocolChoice.SAGEMAKER_OPAQUE and isinstance(sample, Path):
             sample = Bodies(source=sample)
-        clients.check_several_clients({"save": save, "histogram": histogram})
-        clients.load_from(
-            clients.LoadSubject(
-                url=url, payload=sample, protocol=protocol.value, model=model, allow_remote=allow_remote
+        from_hosts = from_annex("fleet", "loading", field="from")
+        from_hosts.check_several_clients({"save": files.save, "histogram": files.histogram})
+        from_hosts.load_from(
+            from_hosts.LoadSubject(
+                url=url, payload=sample, protocol=protocol, model=sent.model, allow_remote=allow_remote
             ),
-            LoadRequest(
-                sla=Sla(thresholds=limits, rate_per_s=rate_per_s),
-                arrivals=shape,
-                users=users,
-                phases=traffic,
-                duration_s=duration_s,
-                rows_per_request=rows_per_request,
-                connections=connections,
-                timeout_s=timeout_s,
-                seed=seed,
-                allow_noise=allow_noise,
-            ),
-            patterns=from_ or [],
-            labels=label or [],
-            storage=storage,
+            LoadRequest(sla=Sla(thresholds=limits, rate_per_s=rate_per_s), phases=traffic, **usual),
+            patterns=clients.from_ or [],
+            labels=clients.label or [],
+            storage=clients.storage,
             wait_s=wait_s,
             form=form,
             quiet=quiet,
         )
         return
-    check_one_client(storage)
-    check_files(save, histogram)
+    check_one_client(clients.storage)
+    files.check()
     with job_progress(quiet=quiet) as progress:
         found = load_endpoint(
             url,
             payload=sample,
-            protocol=protocol.value,
-            model=model,
+            protocol=protocol,
+            model=sent.model,
             rate=rate_per_s,
-            arrivals=shape,
-            users=users,
             traffic=traffic,
             thresholds=limits,
-            duration_s=duration_s,
-            rows_per_request=rows_per_request,
-            connections=connections,
-            timeout_s=timeout_s,
-            seed=seed,
             allow_remote=allow_remote,
-            allow_noise=allow_noise,
             wait_s=wait_s,
             progress=progress,
+            **usual,
         )
     emit(loading_output.load_table(found), found.to_dict(), form)
     if found.steps and form is OutputFormat.TABLE:
         emit(loading_output.steps_table(found), {}, form)
-    _save(found, save, histogram)
-    for caution in (*found.warnings, *deprecations(constant=constant)):
+    files.write(found.recorded(), found.run)
+    for caution in (*found.warnings, *loop.deprecations()):
         warn(caution)
-    if status := _exit_status(found):
+    if status := status_of_verdict(found.verdict):
         raise typer.Exit(status)
-
-
-def _save(found: LoadTest, save: Path | None, histogram: Path | None) -> None:
-    from servefit.profiler.evidence.hdr_export import save_histogram
-    from servefit.profiler.record.storage.measurements import save_measurement
-
-    if save is not None:
-        save_measurement(found.recorded(), save)
-    if histogram is not None:
-        save_histogram(found.run, histogram)
-
-
-def _exit_status(found: LoadTest) -> int:
-    """Return the exit status: 0 when the SLA and the rate were kept, or none was asked."""
-    if found.verdict == "INVALID":
-        return TOO_NOISY
-    return 0 if found.verdict in (None, "PASS") else SLA_UNMET

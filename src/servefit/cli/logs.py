@@ -14,10 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any
 
-import typer
-
 from servefit.cli.completion import one_of
-from servefit.cli.signatures import with_parameters
+from servefit.cli.signatures import option, with_parameters
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 from servefit.showing import one_line, printable
@@ -27,12 +25,8 @@ DEFAULT = "warning"
 
 LogLevelOption = Annotated[
     str | None,
-    typer.Option(
-        "--log-level",
-        metavar="LEVEL",
-        autocompletion=one_of(*LEVELS),
-        help=f"What is logged on stderr: {', '.join(LEVELS)}. Default {DEFAULT}.",
-        rich_help_panel=OUTPUT,
+    option(
+        f"What is logged on stderr: {', '.join(LEVELS)}. Default {DEFAULT}.", OUTPUT, "LEVEL", complete=one_of(*LEVELS)
     ),
 ]
 

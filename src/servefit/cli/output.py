@@ -16,8 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from servefit.cli.signatures import option
 from servefit.cli.terminal import shown_line, width_of, wrapped
 from servefit.errors import StateError
 from servefit.option_panels import OUTPUT
@@ -35,12 +34,8 @@ class OutputFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
-FormatOption = Annotated[
-    OutputFormat, typer.Option("--format", help="How to print the result.", rich_help_panel=OUTPUT)
-]
-WideOption = Annotated[
-    bool, typer.Option("--wide", help="All columns, as the other formats have them.", rich_help_panel=OUTPUT)
-]
+FormatOption = Annotated[OutputFormat, option("How to print the result.", OUTPUT, None, "--format")]
+WideOption = Annotated[bool, option("All columns, as the other formats have them.", OUTPUT)]
 
 
 def emit(

@@ -12,6 +12,7 @@ from servefit.cli.completion import priced_names
 from servefit.cli.output import FormatOption, OutputFormat, emit, print_note, warn
 from servefit.cli.owners_price import OwnersCosts, owners_price
 from servefit.cli.progress import showing_stage
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE
 from servefit.report.table import Table
@@ -34,25 +35,11 @@ def set_price(
         str | None,
         typer.Argument(metavar="PRICE", help="The price of an hour: 0.21/h, or 0.21EUR/h. Default currency USD."),
     ] = None,
-    purchase_price: Annotated[
-        str | None,
-        typer.Option(metavar="4200", help="In place of PRICE: what the machine cost.", rich_help_panel=MACHINE),
-    ] = None,
-    years: Annotated[
-        float | None,
-        typer.Option(metavar="3", help="How many years it is used for.", rich_help_panel=MACHINE),
-    ] = None,
-    watts: Annotated[
-        float | None, typer.Option(metavar="180", help="The power that it draws.", rich_help_panel=MACHINE)
-    ] = None,
-    per_kwh: Annotated[
-        str | None,
-        typer.Option("--per-kwh", metavar="0.30", help="The price of a kWh.", rich_help_panel=MACHINE),
-    ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(metavar="us-east-1", help="Where that is the price.", rich_help_panel=MACHINE),
-    ] = None,
+    purchase_price: Annotated[str | None, option("In place of PRICE: what the machine cost.", MACHINE, "4200")] = None,
+    years: Annotated[float | None, option("How many years it is used for.", MACHINE, "3")] = None,
+    watts: Annotated[float | None, option("The power that it draws.", MACHINE, "180")] = None,
+    per_kwh: Annotated[str | None, option("The price of a kWh.", MACHINE, "0.30")] = None,
+    region: Annotated[str | None, option("Where that is the price.", MACHINE, "us-east-1")] = None,
 ) -> None:
     """Set the price of PROFILE, or what this machine costs its owner. It is kept with today's date.
 
@@ -88,11 +75,7 @@ def import_list(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A price list of AWS, Google Cloud or Azure.")],
     region: Annotated[
         str | None,
-        typer.Option(
-            metavar="us-east-1",
-            help="Keep the prices of this region. Default: the only one of the list.",
-            rich_help_panel=MACHINE,
-        ),
+        option("Keep the prices of this region. Default: the only one of the list.", MACHINE, "us-east-1"),
     ] = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:

@@ -6,17 +6,15 @@ import dataclasses
 from datetime import date
 from typing import Annotated
 
-import typer
-
 from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, warn
+from servefit.cli.signatures import option
 from servefit.option_panels import OUTPUT
 from servefit.report.table import Table, without_column
 
 
 def profiles(
     every: Annotated[
-        bool,
-        typer.Option("--all", help="Also those that cannot be measured here, with the reason.", rich_help_panel=OUTPUT),
+        bool, option("Also those that cannot be measured here, with the reason.", OUTPUT, None, "--all")
     ] = False,
     form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,

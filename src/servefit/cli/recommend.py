@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from servefit.annexed import from_annex
-from servefit.cli.config import (
-    ConfigOption,
-    SaveConfigOption,
-    check_variables_of_file,
-    given_options,
-    sources,
-    write_config,
-)
-from servefit.cli.fleet_options import (
-    PLAN_GOALS,
-    EveryClassOption,
-    FleetOption,
-    HostsOption,
-    LabelsOption,
-    MostHostsOption,
-    SpareOption,
-    is_on_fleet,
-)
+from servefit.cli.config import ConfigOptions, check_variables_of_file, given_options, model_of, write_config
+from servefit.cli.fleet_options import PLAN_GOALS, OnFleetOptions
 from servefit.cli.job_options import config_with_options, with_job_options
-from servefit.cli.opening import (
-    AcceptOption,
-    ContentTypeOption,
-    EachLineOption,
-    InputsOption,
-    PadOption,
-    SaidOfInputs,
-    SizesOption,
-    with_headers,
-)
-from servefit.cli.options import (
-    AllowEnvOption,
-    NoWaitOption,
-    PayloadOption,
-    QuietOption,
-    StorageOption,
-    TrustCodeOption,
-    TrustOption,
-)
+from servefit.cli.opening import OpeningOptions
+from servefit.cli.options import AllowEnvOption, NoWaitOption, QuietOption, StorageOption, TrustOptions
 from servefit.cli.output import FormatOption, OutputFormat, WideOption
 from servefit.errors import SpecError
 
@@ -61,29 +29,16 @@ def recommend(
         typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz; with --config, that file may name it."),
     ] = None,
     *,
-    payload: PayloadOption = None,
-    content_type: ContentTypeOption = None,
-    accept: AcceptOption = None,
-    each_line: EachLineOption = False,
-    inputs: InputsOption = None,
-    sizes: SizesOption = None,
-    pad: PadOption = None,
+    opening: OpeningOptions,
     no_wait: NoWaitOption = False,
-    fleet: FleetOption = False,
-    host: HostsOption = None,
-    label: LabelsOption = None,
-    spare: SpareOption = 0,
-    most_hosts: MostHostsOption = None,
-    every_class: EveryClassOption = False,
-    trust_pickle: TrustOption = False,
-    trust_code: TrustCodeOption = False,
+    on_fleet: OnFleetOptions,
+    trust: TrustOptions,
     storage: StorageOption = None,
     allow_env: AllowEnvOption = None,
     form: FormatOption = OutputFormat.TABLE,
     wide: WideOption = False,
     quiet: QuietOption = False,
-    config: ConfigOption = None,
-    save_config: SaveConfigOption = None,
+    files: ConfigOptions,
     **job: Any,
 ) -> None:
     """Find what to deploy MODEL on: measure it with every backend in every instance profile that fits this host, or,
@@ -99,50 +54,48 @@ def recommend(
     from servefit.search.request.arrivals import resolve_arrivals
     from servefit.search.request.config_file import read_config
     from servefit.search.request.config_schema import JobConfig
-    from servefit.search.storage.header import PlanRequest
 
-    from_file = JobConfig() if config is None else read_config(config)
-    model, payload = sources(from_file, model, payload)
-    said = SaidOfInputs.typed(inputs, sizes, pad).before(from_file)
+    from_file = JobConfig() if files.config is None else read_config(files.config)
+    model = model_of(from_file, model)
+    opening = opening.before(from_file)
+    said = opening.said().before(from_file)
     given = set(given_options(context))
     asked_for = job["goal"] if "goal" in given else None
-    plan_goal = asked_for if fleet and asked_for in (*PLAN_GOALS, "cost") else None
-    if not fleet and asked_for in PLAN_GOALS:
+    plan_goal = asked_for if on_fleet.fleet and asked_for in (*PLAN_GOALS, "cost") else None
+    if not on_fleet.fleet and asked_for in PLAN_GOALS:
         raise SpecError("goal", asked_for, "is that of a fleet", remedy="add --fleet")
     if plan_goal in PLAN_GOALS:
         given.discard("goal")
     wanted = config_with_options(from_file, job, given, no_wait=no_wait)
     asked = wanted.request(wanted.name or default_name(model))
-    if config is None and allow_env is not None:
+    if files.config is None and allow_env is not None:
         raise SpecError("allow_env", allow_env[0], "is for what a job file sets, and none is given", remedy="use --env")
     if "env" not in given:
         check_variables_of_file(from_file, allow_env or ())
     request = resolve_arrivals(asked)
     SHAPES.warn_of_ignored()
-    sample = with_headers(payload, content_type, accept, each_line=each_line, config=from_file)
-    if save_config is not None:
+    payload, sample = opening.payload, opening.sample()
+    if files.save_config is not None:
         # A rate that nobody asked for is left to the arrivals.
         write_config(
             asked,
             model,
             payload,
-            save_config,
+            files.save_config,
             bodies=None if sample is payload else cast("Bodies", sample),
             given=said.given(),
             sizes=said.sizes,
             wait_s=wanted.wait_s,
         )
-    subject = said.opened(model, sample, trust_pickle=trust_pickle, trust_code=trust_code)
-    if is_on_fleet(fleet=fleet, chosen=(host, label, spare, most_hosts, every_class)):
+    subject = said.opened(model, sample, trust)
+    if on_fleet.asked_for():
         from_annex("fleet", "jobs", field="fleet").recommend(
             subject,
             sample,
             request,
-            PlanRequest(spare=spare, most_hosts=most_hosts, least=plan_goal, every_class=every_class),
-            hosts=host or (),
-            labels=label or (),
-            trust_pickle=trust_pickle,
-            trust_code=trust_code,
+            on_fleet,
+            plan_goal,
+            **asdict(trust),
             storage=storage,
             form=form,
             wide=wide,
@@ -153,8 +106,7 @@ def recommend(
         subject,
         sample,
         request,
-        trust_pickle=trust_pickle,
-        trust_code=trust_code,
+        **asdict(trust),
         storage=storage,
         wait_s=wanted.wait_s,
         form=form,

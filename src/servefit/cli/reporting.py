@@ -6,11 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from servefit.annexed import from_annex
-from servefit.cli.options import JobArgument, StorageOption
+from servefit.cli.options import HostOption, JobArgument, StorageOption
 from servefit.cli.output import print_text
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
 
@@ -28,25 +27,12 @@ class Form(StrEnum):
 def report(
     job: JobArgument,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="The file: .html, .json, .csv or .md. Or stdout.",
-            rich_help_panel=OUTPUT,
-        ),
+        Path | None, option("The file: .html, .json, .csv or .md. Or stdout.", OUTPUT, "FILE", "--output", "-o")
     ] = None,
     form: Annotated[
-        Form | None,
-        typer.Option("--format", help="The form, if not the one that FILE ends in.", rich_help_panel=OUTPUT),
+        Form | None, option("The form, if not the one that FILE ends in.", OUTPUT, None, "--format")
     ] = None,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST", help="Of a job on a fleet: only what it found on hosts like that.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
+    host: HostOption = None,
     storage: StorageOption = None,
 ) -> None:
     """Write all that a job found: the answer, its evidence, every test, the machine, and how to repeat it.

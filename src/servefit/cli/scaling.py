@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from servefit.cli.completion import job_names, one_of
+from servefit.cli.completion import job_names
 from servefit.cli.options import StorageOption
 from servefit.cli.output import FormatOption, OutputFormat, WideOption, emit, print_line, print_text, warn
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT, TRAFFIC
 from servefit.quantities import currency_sign, given_text, ms_text, number_text, percent_text, rate_text
@@ -24,43 +25,23 @@ def scale(
         str,
         typer.Argument(metavar="JOB[/ID]", autocompletion=job_names, help="A job, and one of its recommendations."),
     ],
-    rate: Annotated[
-        str,
-        typer.Option("--rate", metavar="500/s", help="Rate to plan for: 500/s or 30000/min.", rich_help_panel=TRAFFIC),
-    ],
-    headroom: Annotated[
-        str,
-        typer.Option(
-            metavar="20%", help="Part of the highest rate of an instance to keep free.", rich_help_panel=TRAFFIC
-        ),
-    ] = "20%",
+    rate: Annotated[str, option("Rate to plan for: 500/s or 30000/min.", TRAFFIC, "500/s")],
+    headroom: Annotated[str, option("Part of the highest rate of an instance to keep free.", TRAFFIC, "20%")] = "20%",
     min_rate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="50/s", help="Lowest rate expected. Default: one instance at least.", rich_help_panel=TRAFFIC
-        ),
+        str | None, option("Lowest rate expected. Default: one instance at least.", TRAFFIC, "50/s")
     ] = None,
-    max_rate: Annotated[
-        str | None,
-        typer.Option(metavar="2000/s", help="Highest rate expected. Default: twice --rate.", rich_help_panel=TRAFFIC),
-    ] = None,
+    max_rate: Annotated[str | None, option("Highest rate expected. Default: twice --rate.", TRAFFIC, "2000/s")] = None,
     policy: Annotated[
         str | None,
-        typer.Option(
-            metavar="hpa|keda",
-            help="Print the policy as a manifest instead: a HorizontalPodAutoscaler, or a ScaledObject of KEDA.",
-            autocompletion=one_of("hpa", "keda"),
-            rich_help_panel=OUTPUT,
+        option(
+            "Print the policy as a manifest instead: a HorizontalPodAutoscaler, or a ScaledObject of KEDA.",
+            OUTPUT,
+            "hpa|keda",
         ),
     ] = None,
     deployment_name: Annotated[
         str | None,
-        typer.Option(
-            "--name",
-            metavar="NAME",
-            help="With --policy: the name that was given to servefit export.",
-            rich_help_panel=OUTPUT,
-        ),
+        option("With --policy: the name that was given to servefit export.", OUTPUT, "NAME", "--name"),
     ] = None,
     storage: StorageOption = None,
     form: FormatOption = OutputFormat.TABLE,

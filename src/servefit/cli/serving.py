@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.deployments import DeploymentOptions, NameOption, with_deployment
+from servefit.cli.deployments import DeploymentOptions, NameOption
 from servefit.cli.options import QuietOption
 from servefit.cli.output import print_line, warn
 from servefit.cli.progress import showing_stage
+from servefit.cli.signatures import option
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
 from servefit.option_panels import MACHINE, TRAFFIC
 from servefit.quantities import size_text
@@ -31,58 +32,37 @@ _BYTES_PER_MIB = 2**20
 _USUAL = Limits()
 
 
-@with_deployment
 def serve(
-    *,
     deployment: DeploymentOptions,
     name: NameOption = None,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on.", rich_help_panel=MACHINE)
-    ] = "127.0.0.1",
+    host: Annotated[str, option("Address to listen on.", MACHINE, "ADDRESS")] = "127.0.0.1",
     port: Annotated[
-        int,
-        typer.Option(
-            metavar="PORT",
-            min=0,
-            max=65535,
-            help="Port to listen on; 0 is any that is free.",
-            rich_help_panel=MACHINE,
-        ),
+        int, option("Port to listen on; 0 is any that is free.", MACHINE, "PORT", least=0, most=65535)
     ] = 8080,
     max_body: Annotated[
         int | None,
-        typer.Option(
-            metavar="MIB",
-            min=1,
-            help=f"Largest body taken. Default {_USUAL.body_bytes // _BYTES_PER_MIB}.",
-            rich_help_panel=TRAFFIC,
-        ),
+        option(f"Largest body taken. Default {_USUAL.body_bytes // _BYTES_PER_MIB}.", TRAFFIC, "MIB", least=1),
     ] = None,
     max_queue: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help=f"Most requests that wait for a worker. Default {_USUAL.queued_requests}.",
-            rich_help_panel=TRAFFIC,
-        ),
+        option(f"Most requests that wait for a worker. Default {_USUAL.queued_requests}.", TRAFFIC, "N", least=1),
     ] = None,
     max_size: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Largest product of the sizes that a row has for itself, such as the length of a text. Default: 4096, "
-            "or four times that of the payload.",
-            rich_help_panel=TRAFFIC,
+        option(
+            "Largest product of the sizes that a row has for itself, such as the length of a text. Default: 4096, or "
+            "four times that of the payload.",
+            TRAFFIC,
+            "N",
+            least=1,
         ),
     ] = None,
     call_timeout: Annotated[
         str | None,
-        typer.Option(
-            metavar=f"{_USUAL.call_timeout_s:g}s",
-            help=f"A worker whose call takes longer is killed and replaced. Default {_USUAL.call_timeout_s:g}s.",
-            rich_help_panel=TRAFFIC,
+        option(
+            f"A worker whose call takes longer is killed and replaced. Default {_USUAL.call_timeout_s:g}s.",
+            TRAFFIC,
+            f"{_USUAL.call_timeout_s:g}s",
         ),
     ] = None,
     quiet: QuietOption = False,

@@ -17,3 +17,10 @@ def status_of(error: ServefitError) -> int:
     all the same."""
     fine = (BackendError, MeasurementError, ObjectiveError, StateError, StorageError)
     return NOTHING_MEASURED if isinstance(error, fine) else USAGE
+
+
+def status_of_verdict(verdict: str | None) -> int:
+    """Return the exit status of a measurement: 0 where the SLA and the rate were kept, or none was asked."""
+    if verdict in (None, "PASS"):
+        return 0
+    return TOO_NOISY if verdict == "INVALID" else SLA_UNMET

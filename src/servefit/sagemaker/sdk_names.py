@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from servefit.api.notebook_progress import default_progress
@@ -40,26 +41,20 @@ def payload_of(sample_payload: Any, sample_payload_url: str | None) -> Any:
     return located("sample_payload_url", sample_payload_url)
 
 
-def check_told(
-    *,
-    supported_content_types: Any,
-    framework: Any,
-    traffic_type: Any,
-    phases: Any,
-    stairs: Any,
-) -> None:
+def check_told(options: Mapping[str, Any]) -> None:
     """Raise SpecError for what makes no sense in parameters that change nothing: the content of model and payload tells
     what they are, and phases and stairs what the traffic is."""
-    listed("supported_content_types", supported_content_types, str)
-    if framework is not None:
-        check_type("framework", framework, str)
+    listed("supported_content_types", options["supported_content_types"], str)
+    if options["framework"] is not None:
+        check_type("framework", options["framework"], str)
+    traffic_type = options["traffic_type"]
     if traffic_type is None:
         return
     check_type("traffic_type", traffic_type, str)
-    given = {"PHASES": phases, "STAIRS": stairs}
+    given = {"PHASES": options["phases"], "STAIRS": options["stairs"]}
     if traffic_type not in given:
         raise SpecError("traffic_type", traffic_type, "is not known; known: PHASES, STAIRS")
-    if given[traffic_type] is None and (phases is not None or stairs is not None):
+    if given[traffic_type] is None and any(traffic is not None for traffic in given.values()):
         raise SpecError("traffic_type", traffic_type, "is not the traffic that is given")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,46 +14,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.cli.output import print_text, warn
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE, SEARCH
 
 if TYPE_CHECKING:
+    from servefit.aws.jobs.plan import JobSettings
     from servefit.aws.wire.signatures import SigningSecret
 
 _NEEDED = ("botocore", "matplotlib", "moto", "uvicorn")
 
 
-def api(
-    ctx: typer.Context,
-    *,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on.", rich_help_panel=MACHINE)
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            metavar="PORT", min=0, max=65535, help="Port to listen on; 0 is any that is free.", rich_help_panel=MACHINE
-        ),
-    ] = 8181,
-    s3_root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of the objects: a folder in it is a bucket. Default: in the state folder.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
-    account: Annotated[
-        str, typer.Option(metavar="ID", help="Account of all resources, 12 digits.", rich_help_panel=MACHINE)
-    ] = "123456789012",
-    secret_env: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Variable with the secret that requests have to be signed with. Default: none is needed.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """The conditions under which jobs of clients run."""
+
     time_scale: Annotated[
         float,
         typer.Option(
@@ -61,52 +37,72 @@ def api(
             help="Multiply the durations of phases, stairs and jobs.",
             rich_help_panel=SEARCH,
         ),
-    ] = 1.0,
+    ] = 1.0
     map_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="TYPE=PROFILE",
-            help="Measure an instance type as another profile. Repeatable.",
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
+        option("Measure an instance type as another profile. Repeatable.", SEARCH, "TYPE=PROFILE", "--map"),
+    ] = None
     price: Annotated[
         list[str] | None,
-        typer.Option(
-            "--price",
-            metavar="TYPE=PRICE",
-            help="Price of an hour of an instance type, such as ml.c5.large=0.102/h. Repeatable.",
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
+        option("Price of an hour of an instance type, such as ml.c5.large=0.102/h. Repeatable.", SEARCH, "TYPE=PRICE"),
+    ] = None
     trust_pickle: Annotated[
         bool,
-        typer.Option(
-            "--trust-pickle",
-            help="Open pickles and modules of PyTorch. That runs their code: do it if you know who made them.",
-        ),
-    ] = False,
+        option("Open pickles and modules of PyTorch. That runs their code: do it if you know who made them."),
+    ] = False
     trust_code: Annotated[
         bool,
-        typer.Option(
-            "--trust-code", help="Run the scripts of models (code/inference.py): do it if you know who made them."
-        ),
-    ] = False,
+        option("Run the scripts of models (code/inference.py): do it if you know who made them."),
+    ] = False
     allow_env: Annotated[
         list[str] | None,
-        typer.Option(
-            "--allow-env",
-            metavar="NAME",
-            help="A variable that requests may set in endpoints and tests, beside those that tune runtimes. "
-            "Repeatable.",
-            rich_help_panel=MACHINE,
+        option(
+            "A variable that requests may set in endpoints and tests, beside those that tune runtimes. Repeatable.",
+            MACHINE,
+            "NAME",
         ),
-    ] = None,
+    ] = None
     allow_noise: Annotated[
         bool,
-        typer.Option("--allow-noise", help="Give disturbed measurements a verdict too.", rich_help_panel=MACHINE),
-    ] = False,
+        option("Give disturbed measurements a verdict too.", MACHINE),
+    ] = False
+
+    def settings(self) -> JobSettings:
+        """Return the settings that the options make. Raises SpecError."""
+        from servefit.aws.jobs.plan import JobSettings
+        from servefit.aws.services.sagemaker.prices import parse_prices
+
+        return JobSettings(
+            profiles=dict(_pair("map", text, "ml.m5.4xlarge=local-2c") for text in self.map_ or ()),
+            prices=parse_prices(dict(_pair("price", text, "ml.c5.large=0.102/h") for text in self.price or ())),
+            time_scale=self.time_scale,
+            trust_pickle=self.trust_pickle,
+            trust_code=self.trust_code,
+            allow_noise=self.allow_noise,
+            allow_env=tuple(self.allow_env or ()),
+        )
+
+
+def api(
+    ctx: typer.Context,
+    *,
+    host: Annotated[str, option("Address to listen on.", MACHINE, "ADDRESS")] = "127.0.0.1",
+    port: Annotated[
+        int,
+        option("Port to listen on; 0 is any that is free.", MACHINE, "PORT", least=0, most=65535),
+    ] = 8181,
+    s3_root: Annotated[
+        Path | None,
+        option("Folder of the objects: a folder in it is a bucket. Default: in the state folder.", MACHINE, "DIR"),
+    ] = None,
+    account: Annotated[str, option("Account of all resources, 12 digits.", MACHINE, "ID")] = "123456789012",
+    secret_env: Annotated[
+        str | None,
+        option(
+            "Variable with the secret that requests have to be signed with. Default: none is needed.", MACHINE, "NAME"
+        ),
+    ] = None,
+    jobs: JobOptions,
     until_unused: Annotated[bool, typer.Option("--until-unused", hidden=True)] = False,
 ) -> None:
     """Answer boto3 and the SageMaker SDK as AWS does, from this machine, until Ctrl-C.
@@ -119,10 +115,8 @@ def api(
         return
     check_installed()
     from servefit.aws.environment import client_environment
-    from servefit.aws.jobs.plan import JobSettings
     from servefit.aws.programs.use import wait_until_unused
     from servefit.aws.server import ServerOptions, serve
-    from servefit.aws.services.sagemaker.prices import parse_prices
     from servefit.aws.state.claim import FOLDER
     from servefit.state import state_folder
 
@@ -136,15 +130,7 @@ def api(
         s3_root=s3_root,
         account=account,
         secret=secret,
-        jobs=JobSettings(
-            profiles=dict(_pair("map", each, "ml.m5.4xlarge=local-2c") for each in map_ or ()),
-            prices=parse_prices(dict(_pair("price", each, "ml.c5.large=0.102/h") for each in price or ())),
-            time_scale=time_scale,
-            trust_pickle=trust_pickle,
-            trust_code=trust_code,
-            allow_noise=allow_noise,
-            allow_env=tuple(allow_env or ()),
-        ),
+        jobs=jobs.settings(),
     )
     if host not in ("127.0.0.1", "::1", "localhost"):
         if secret is None:

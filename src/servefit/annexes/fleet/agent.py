@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from servefit.cli.options import TrustCodeOption, TrustOption
+from servefit.cli.options import TrustOptions
 from servefit.cli.output import print_line
+from servefit.cli.signatures import option
 from servefit.option_panels import MACHINE, OUTPUT
 from servefit.search.fleet.launching.handover import READY
 
@@ -22,54 +22,35 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def agent(
     *,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Name of this host. Default: its host name.", rich_help_panel=MACHINE),
-    ] = None,
+    name: Annotated[str | None, option("Name of this host. Default: its host name.", MACHINE, "NAME")] = None,
     address: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Where a balancer reaches the endpoint of this host: 10.0.3.7, or 10.0.3.7:8000.",
-            rich_help_panel=MACHINE,
-        ),
+        option("Where a balancer reaches the endpoint of this host: 10.0.3.7, or 10.0.3.7:8000.", MACHINE, "ADDRESS"),
     ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Label to choose this host by; repeat it.", rich_help_panel=MACHINE),
-    ] = None,
+    label: Annotated[list[str] | None, option("Label to choose this host by; repeat it.", MACHINE, "KEY=VALUE")] = None,
     cost: Annotated[
         str | None,
-        typer.Option(
-            metavar="COST",
-            help="What this host costs: per_hour=0.21, or capex=4200,years=4,watts=180.",
-            rich_help_panel=MACHINE,
-        ),
+        option("What this host costs: per_hour=0.21, or capex=4200,years=4,watts=180.", MACHINE, "COST"),
     ] = None,
     idle_exit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="120s", help="End after so long without an order. Default: never.", rich_help_panel=MACHINE
-        ),
+        str | None, option("End after so long without an order. Default: never.", MACHINE, "120s")
     ] = None,
     allow_env: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="VARIABLE",
-            help="Environment variable that jobs may set here, beside those that tune libraries; repeat it.",
-            rich_help_panel=MACHINE,
+        option(
+            "Environment variable that jobs may set here, beside those that tune libraries; repeat it.",
+            MACHINE,
+            "VARIABLE",
         ),
     ] = None,
-    trust_pickle: TrustOption = False,
-    trust_code: TrustCodeOption = False,
+    trust: TrustOptions,
     storage: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="SERVEFIT_STORAGE",
-            show_envvar=False,
-            help="Database of the fleet, such as postgresql://user@server/jobs. Default: what SERVEFIT_STORAGE says.",
-            rich_help_panel=OUTPUT,
+        option(
+            "Database of the fleet, such as postgresql://user@server/jobs. Default: what SERVEFIT_STORAGE says.",
+            OUTPUT,
+            "URL",
+            variable="SERVEFIT_STORAGE",
         ),
     ] = None,
 ) -> None:
@@ -104,8 +85,7 @@ def agent(
         labels=parse_labels("label", label or ()),
         cost={} if cost is None else parse_cost("cost", cost),
         idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),
-        trust_pickle=trust_pickle,
-        trust_code=trust_code,
+        **asdict(trust),
     )
     database = fleet_address(storage)
     slot_state()  # a host on which nothing can be measured is not offered
@@ -117,8 +97,7 @@ def agent(
         address=options.address or "",
         labels=tuple(options.labels.items()),
         cost=tuple(options.cost.items()),
-        trust_pickle=trust_pickle,
-        trust_code=trust_code,
+        **asdict(trust),
         allows=tuple(dict.fromkeys(allow_env or ())),
         servefit=__version__,
         schema=SCHEMA,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servefit.cli.output import FormatOption, OutputFormat, emit, print_line, warn
+from servefit.cli.signatures import option
 from servefit.option_panels import MACHINE, OUTPUT
 from servefit.quantities import size_text, span_text
 from servefit.report.table import Table
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 
 FleetStorageOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Database of the fleet, such as postgresql://user@server/jobs. Default: what SERVEFIT_STORAGE says.",
+        OUTPUT,
+        "URL",
         "--storage",
-        metavar="URL",
-        envvar="SERVEFIT_STORAGE",
-        show_envvar=False,
-        help="Database of the fleet, such as postgresql://user@server/jobs. Default: what SERVEFIT_STORAGE says.",
-        rich_help_panel=OUTPUT,
+        variable="SERVEFIT_STORAGE",
     ),
 ]
 HostArgument = Annotated[str, typer.Argument(metavar="HOST", help="The name of its agent.")]
@@ -35,21 +35,19 @@ def init(
     storage: FleetStorageOption = None,
     silent_after: Annotated[
         str | None,
-        typer.Option(
-            metavar="60s", help="A host whose agent says nothing for so long gets no orders.", rich_help_panel=MACHINE
-        ),
+        option("A host whose agent says nothing for so long gets no orders.", MACHINE, "60s"),
     ] = None,
     lost_after: Annotated[
         str | None,
-        typer.Option(metavar="120s", help="What it was asked for is given up after so long.", rich_help_panel=MACHINE),
+        option("What it was asked for is given up after so long.", MACHINE, "120s"),
     ] = None,
     agent_role: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="ROLE",
-            help="A role of the database that gets the rights of agents and no others: it answers for hosts that it "
+        option(
+            "A role of the database that gets the rights of agents and no others: it answers for hosts that it "
             "has registered itself. Repeat it, one for each host.",
-            rich_help_panel=MACHINE,
+            MACHINE,
+            "ROLE",
         ),
     ] = None,
 ) -> None:
@@ -108,7 +106,7 @@ def hosts(
 
 def drain(
     host: HostArgument,
-    back: Annotated[bool, typer.Option("--back", help="Give it orders again.", rich_help_panel=MACHINE)] = False,
+    back: Annotated[bool, option("Give it orders again.", MACHINE)] = False,
     storage: FleetStorageOption = None,
 ) -> None:
     """Give a host no more orders. What it is at is carried out to its end.

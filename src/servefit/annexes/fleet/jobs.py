@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from servefit.search.storage.header import PlanRequest
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload.bodies import Bodies
+    from servefit.cli.fleet_options import OnFleetOptions
     from servefit.report.contents import Report
     from servefit.search.fleet.fleet_job import ClassJob, FleetJob
     from servefit.search.optimizer.progress import Progress
@@ -46,10 +47,9 @@ def recommend(
     model: Path | Model,
     payload: Path | Bodies | None,
     request: JobRequest,
-    plan: PlanRequest,
+    asked: OnFleetOptions,
+    plan_goal: PlanGoal | None,
     *,
-    hosts: Iterable[str],
-    labels: Iterable[str],
     trust_pickle: bool,
     trust_code: bool,
     storage: str | None,
@@ -57,7 +57,7 @@ def recommend(
     wide: bool,
     quiet: bool,
 ) -> None:
-    """Run a job on the hosts that ``hosts`` and ``labels`` choose, print what it found, and exit with its status.
+    """Run a job on the hosts that ``asked`` chooses, print what it found, and exit with its status.
 
     Raises SpecError for what is no label.
     """
@@ -65,7 +65,9 @@ def recommend(
     from servefit.search.fleet.running import run_fleet_job
     from servefit.search.fleet.selection import Selection
 
-    chosen = Selection(patterns=tuple(hosts), labels=tuple(parse_labels("label", labels).items()))
+    labels = parse_labels("label", asked.label or ())
+    chosen = Selection(patterns=tuple(asked.host or ()), labels=tuple(labels.items()))
+    plan = PlanRequest(spare=asked.spare, most_hosts=asked.most_hosts, least=plan_goal, every_class=asked.every_class)
     _print_and_exit(
         lambda progress: run_fleet_job(
             model,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
 from servefit.cli.completion import one_of
 from servefit.cli.output import print_text
+from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE, OUTPUT
 
@@ -26,6 +28,35 @@ _FITS: Mapping[str, tuple[str, ...]] = {
 """The manifests that an option is for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceOptions:
+    """The place of the agents, as some of the manifests describe it."""
+
+    python: Annotated[
+        str | None,
+        option("systemd, slurm: the Python with servefit, there. Default: this one.", MACHINE, "PATH"),
+    ] = None
+    nodes: Annotated[
+        int | None,
+        option(
+            "slurm, kubernetes: agents on so many nodes. Default: 1 with slurm, all nodes with kubernetes.",
+            MACHINE,
+            "N",
+            least=1,
+        ),
+    ] = None
+    partition: Annotated[str | None, option("slurm: the partition.", MACHINE, "NAME")] = None
+    image: Annotated[
+        str | None,
+        option("kubernetes: a container image with servefit.", MACHINE, "IMAGE"),
+    ] = None
+    cpus: Annotated[
+        int | None,
+        option("kubernetes: CPUs of a pod, for it alone.", MACHINE, "N", least=1),
+    ] = None
+    memory: Annotated[str | None, option("kubernetes: memory of a pod.", MACHINE, "16Gi")] = None
+
+
 def manifest(
     kind: Annotated[
         str,
@@ -35,90 +66,51 @@ def manifest(
     ],
     name: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="systemd: name of the agent, that of the host by default. Otherwise of the job; its agents are called "
+        option(
+            "systemd: name of the agent, that of the host by default. Otherwise of the job; its agents are called "
             "as their nodes.",
-            rich_help_panel=OUTPUT,
+            OUTPUT,
+            "NAME",
         ),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="systemd: where a balancer reaches the endpoint of the host: 10.0.3.7, or 10.0.3.7:8000.",
-            rich_help_panel=MACHINE,
+        option(
+            "systemd: where a balancer reaches the endpoint of the host: 10.0.3.7, or 10.0.3.7:8000.",
+            MACHINE,
+            "ADDRESS",
         ),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", metavar="k=v", help="A label of the hosts. Repeatable.", rich_help_panel=MACHINE),
+        option("A label of the hosts. Repeatable.", MACHINE, "k=v"),
     ] = None,
     cost: Annotated[
         str | None,
-        typer.Option(
-            metavar="per_hour=0.21",
-            help="What a host costs: that, or capex=4200,years=4,watts=auto.",
-            rich_help_panel=MACHINE,
-        ),
+        option("What a host costs: that, or capex=4200,years=4,watts=auto.", MACHINE, "per_hour=0.21"),
     ] = None,
     idle_exit: Annotated[
         str | None,
-        typer.Option(
-            "--idle-exit",
-            metavar="120s",
-            help="Agents end once they had nothing to do for so long. Default: 120s where nodes are lent, else never.",
-            rich_help_panel=MACHINE,
+        option(
+            "Agents end once they had nothing to do for so long. Default: 120s where nodes are lent, else never.",
+            MACHINE,
+            "120s",
         ),
     ] = None,
     allow_env: Annotated[
         list[str] | None,
-        typer.Option(
-            "--allow-env",
-            metavar="VARIABLE",
-            help="Environment variable that jobs may set there. Repeatable.",
-            rich_help_panel=MACHINE,
-        ),
+        option("Environment variable that jobs may set there. Repeatable.", MACHINE, "VARIABLE"),
     ] = None,
+    *,
     trust_pickle: Annotated[
         bool,
-        typer.Option("--trust-pickle", help="Let agents open pickles and modules of PyTorch, which run their code."),
+        option("Let agents open pickles and modules of PyTorch, which run their code."),
     ] = False,
     trust_code: Annotated[
         bool,
-        typer.Option("--trust-code", help="Let agents run the scripts of models (code/inference.py)."),
+        option("Let agents run the scripts of models (code/inference.py)."),
     ] = False,
-    python: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="systemd, slurm: the Python with servefit, there. Default: this one.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
-    nodes: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="slurm, kubernetes: agents on so many nodes. Default: 1 with slurm, all nodes with kubernetes.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
-    partition: Annotated[
-        str | None, typer.Option(metavar="NAME", help="slurm: the partition.", rich_help_panel=MACHINE)
-    ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option(metavar="IMAGE", help="kubernetes: a container image with servefit.", rich_help_panel=MACHINE),
-    ] = None,
-    cpus: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="kubernetes: CPUs of a pod, for it alone.", rich_help_panel=MACHINE),
-    ] = None,
-    memory: Annotated[
-        str | None, typer.Option(metavar="16Gi", help="kubernetes: memory of a pod.", rich_help_panel=MACHINE)
-    ] = None,
+    place: PlaceOptions,
 ) -> None:
     """Print what starts agents: a unit of systemd, a script for sbatch, or manifests for kubectl.
 
@@ -133,11 +125,8 @@ def manifest(
 
     if kind not in _MANIFESTS:
         raise SpecError.unknown("manifest", kind, _MANIFESTS)
-    given = {
-        "address": address, "python": python, "nodes": nodes, "partition": partition, "image": image, "cpus": cpus,
-        "memory": memory,
-    }  # fmt: skip
-    _check_fits(kind, [option for option, value in given.items() if value is not None])
+    said = {"address": address, **asdict(place)}
+    _check_fits(kind, [name for name, value in said.items() if value is not None])
     agent = AgentOptions(
         name=name if kind == "systemd" else None,
         address=address,
@@ -150,18 +139,20 @@ def manifest(
     )
     match kind:
         case "systemd":
-            text = systemd.unit(agent, python=python)
+            text = systemd.unit(agent, python=place.python)
         case "slurm":
-            nodes = 1 if nodes is None else nodes
-            text = slurm.script(agent, name=name, nodes=nodes, partition=partition, python=python)
+            nodes = 1 if place.nodes is None else place.nodes
+            text = slurm.script(agent, name=name, nodes=nodes, partition=place.partition, python=place.python)
         case _:
-            text = kubernetes.manifests(agent, name=name, image=image, nodes=nodes, cpus=cpus, memory=memory)
+            text = kubernetes.manifests(
+                agent, name=name, image=place.image, nodes=place.nodes, cpus=place.cpus, memory=place.memory
+            )
     print_text(text)
 
 
 def _check_fits(kind: str, given: Iterable[str]) -> None:
     """Raise SpecError for an option that the manifest of ``kind`` has no use for."""
-    for option in given:
-        kinds = _FITS[option]
+    for name in given:
+        kinds = _FITS[name]
         if kind not in kinds:
-            raise SpecError(option, None, f"is for {' and '.join(kinds)} alone", remedy="leave it out")
+            raise SpecError(name, None, f"is for {' and '.join(kinds)} alone", remedy="leave it out")

@@ -12,6 +12,7 @@ from servefit.annexes.fleet.sharing import plan_sharing, print_sharing, sharing_
 from servefit.cli.options import QuietOption
 from servefit.cli.output import FormatOption, OutputFormat, emit, print_line, warn
 from servefit.cli.progress import job_progress
+from servefit.cli.signatures import option
 from servefit.cli.status import SLA_UNMET
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE
@@ -30,36 +31,29 @@ if TYPE_CHECKING:
 def plan(
     model: Annotated[
         list[str],
-        typer.Option(
-            metavar="NAME=JOB",
-            help="A model, and the job on the fleet that measured it at its rate; repeat it.",
-            rich_help_panel=MACHINE,
-        ),
+        option("A model, and the job on the fleet that measured it at its rate; repeat it.", MACHINE, "NAME=JOB"),
     ],
     spare: Annotated[
         int,
-        typer.Option(metavar="N", min=0, help="Any N hosts of each model may be lost.", rich_help_panel=MACHINE),
+        option("Any N hosts of each model may be lost.", MACHINE, "N", least=0),
     ] = 0,
     goal: Annotated[
         str | None,
-        typer.Option(
-            metavar="cost|watts|hosts",
-            help="What is least. Default: cost where all hosts have one, else their number.",
-            rich_help_panel=MACHINE,
+        option(
+            "What is least. Default: cost where all hosts have one, else their number.", MACHINE, "cost|watts|hosts"
         ),
     ] = None,
     share: Annotated[
         bool,
-        typer.Option(
-            "--share",
-            help="Hosts with CPUs to spare may serve two models, if both hold their SLAs side by side: agents put them "
+        option(
+            "Hosts with CPUs to spare may serve two models, if both hold their SLAs side by side: agents put them "
             "under load.",
-            rich_help_panel=MACHINE,
+            MACHINE,
         ),
     ] = False,
     again: Annotated[
         bool,
-        typer.Option("--again", help="With --share: measure again what was before.", rich_help_panel=MACHINE),
+        option("With --share: measure again what was before.", MACHINE),
     ] = False,
     storage: FleetStorageOption = None,
     form: FormatOption = OutputFormat.TABLE,

@@ -14,6 +14,7 @@ import typer
 from servefit.annexes.fleet.hosts import FleetStorageOption
 from servefit.cli.options import QuietOption
 from servefit.cli.output import FormatOption, OutputFormat, emit, print_note
+from servefit.cli.signatures import option
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
 from servefit.option_panels import MACHINE
 from servefit.report.table import Table
@@ -29,16 +30,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def start(
     hosts: Annotated[
         Path,
-        typer.Option("--hosts", metavar="hosts.toml", help="The hosts, as TOML.", rich_help_panel=MACHINE),
+        option("The hosts, as TOML.", MACHINE, "hosts.toml"),
     ],
     start_within: Annotated[
         str | None,
-        typer.Option(
-            "--start-within",
-            metavar="10m",
-            help="Give a host up that was not started by then. Default: try again until Ctrl-C.",
-            rich_help_panel=MACHINE,
-        ),
+        option("Give a host up that was not started by then. Default: try again until Ctrl-C.", MACHINE, "10m"),
     ] = None,
     storage: FleetStorageOption = None,
     form: FormatOption = OutputFormat.TABLE,
