@@ -26,7 +26,7 @@ _NEEDED = ("botocore", "matplotlib", "moto", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobOptions:
+class ClientJobOptions:
     """The conditions under which jobs of clients run."""
 
     time_scale: Annotated[
@@ -102,7 +102,7 @@ def api(
             "Variable with the secret that requests have to be signed with. Default: none is needed.", MACHINE, "NAME"
         ),
     ] = None,
-    jobs: JobOptions,
+    jobs: ClientJobOptions,
     until_unused: Annotated[bool, typer.Option("--until-unused", hidden=True)] = False,
 ) -> None:
     """Answer boto3 and the SageMaker SDK as AWS does, from this machine, until Ctrl-C.
