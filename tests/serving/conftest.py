@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.serving.obedient_predictor import Gate
 
 from servefit.backends.model.types import Signature, Task
 from servefit.backends.types import Settings, Target
@@ -181,6 +182,11 @@ def described(facts: dict[str, Any], limits: dict[str, Any], **changes: Any) -> 
         loader="obedient_predictor:load",
     )
     return replace(config, **changes)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
 
 
 @pytest.fixture(scope="session")
