@@ -72,16 +72,17 @@ def run_job(
     storage: str | None = None,
     wait_s: float | None = None,
     spent_s: float = 0.0,
+    now: Callable[[], float] = time.monotonic,
 ) -> RecommendationJob:
     """Run a new job to its end, and keep it in the database at ``storage``, the one in the state folder if None. Where
     something else measures on this machine it waits, for ``wait_s`` at most (None: until that is done).
-    ``spent_s`` of its time were over before.
+    ``spent_s`` of its time were over before. Its budget is one of seconds of the clock ``now``.
 
     Raises SpecError, StorageError, ModelError or StateError before anything is measured, and SlotTaken after
     ``wait_s``; StorageError also where the database goes away meanwhile; ObjectiveError where nothing can be ranked by
     the objective of another package: what was measured is kept, and can be taken up; JobInterrupted.
     """
-    began_s = time.monotonic() - spent_s
+    began_s = now() - spent_s
     from servefit.backends.capabilities import backend
     from servefit.profiler.machine.host import describe_host
 
@@ -91,10 +92,10 @@ def run_job(
         store.wait_until_writable()
         clock = Clock.of(
             request,
-            elapsed_before_s=time.monotonic() - began_s,
+            elapsed_before_s=now() - began_s,
             # What it took this process to come this far.
             slowness=Slowness(spent_s / time.process_time()),
-            now=working_s(store),
+            now=working_s(store, now),
         )
         stack.enter_context(time_limit(lambda: clock.left_s, clock.budget))
         host = describe_host()
@@ -220,10 +221,10 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
     return runner
 
 
-def working_s(store: JobStore) -> Callable[[], float]:
-    """Return a clock, in seconds, that advances while there is a database: a job's time is not used up by waiting for
-    it."""
-    return lambda: time.monotonic() - store.waited_s
+def working_s(store: JobStore, now: Callable[[], float] = time.monotonic) -> Callable[[], float]:
+    """Return a clock, in seconds, that advances as ``now`` does while there is a database: a job's time is not used up
+    by waiting for it."""
+    return lambda: now() - store.waited_s
 
 
 def load_job(

@@ -38,21 +38,22 @@ class FileLocked(sqlite3.OperationalError):
 
 
 class Patience:
-    """The time that statements on the file at ``path`` wait for it."""
+    """The time that statements on the file at ``path`` wait for it, by the clock ``now``."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, now: Callable[[], float] = time.monotonic) -> None:
         self._path = Path(path)
+        self._now = now
         self._limit_s = LOCKED_S
 
     def with_it(self, statement: Callable[[], _T]) -> _T:
         """Return the result of ``statement``, as soon as the file is free. Raises FileLocked."""
-        began_s, told = time.monotonic(), False
+        began_s, told = self._now(), False
         while True:
-            tried_s = time.monotonic()
+            tried_s = self._now()
             try:
                 return statement()
             except sqlite3.OperationalError as error:
-                now_s = time.monotonic()
+                now_s = self._now()
                 # What SQLite does not wait for is a deadlock, which only the end of the transaction resolves.
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or now_s - tried_s < LOOK_S / 2:
                     raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,7 +106,7 @@ def test_an_ensemble_of_fifty_thousand_nodes_is_converted_in_seconds() -> None:
     parameters = {"max_depth": 8, "min_child_weight": 0, "nthread": 1, "num_parallel_tree": 150, "eta": 0.1}
     forest = xgboost.train(parameters, xgboost.DMatrix(rows, rows.sum(axis=1)), 1)
     trees = treelite.frontend.from_xgboost(forest)
-    begin = perf_counter()
+    begin = thread_time()
     proto = onnx_model(trees, column=None, outlier_offset=None)
-    assert perf_counter() - begin < 5
+    assert thread_time() - begin < 5
     assert sum(len(each.ints) for each in proto.graph.node[0].attribute if each.name == "nodes_nodeids") > 50_000

@@ -23,8 +23,10 @@ import pytest
 import xgboost
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
+from tests.report.story import PROFILES, Story, configuration
 
 from servefit.backends.model.keeping import file_digest
+from servefit.search.request.job_request import JobRequest
 
 COMMAND = (sys.executable, "-m", "servefit")
 
@@ -153,3 +155,16 @@ def kept(servefit: Servefit, sources: Sources) -> dict[str, Any]:
     assert ended.status == 0, ended.stderr
     document: dict[str, Any] = ended.document
     return document
+
+
+@pytest.fixture(scope="session")
+def simulated(state: Path) -> str:
+    """The name of a job that was measured on simulated workers, for what is only looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(state))
+        story = Story.of(JobRequest(name="simulated", max_tests=2), profiles=PROFILES[:1])
+        story.compiles("xgboost")
+        for workers in (1, 2):
+            story.tests(configuration("xgboost", workers=workers))
+        story.keep()
+    return "simulated"

@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 ALONE = ("--backend", "xgboost", "--profile", "local-1c", "--no-http", "--allow-noise")
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("simulated")
 def test_jobs_are_listed_and_can_be_filtered(servefit: Servefit) -> None:
-    (job,) = [job for job in servefit("jobs", "--format", "json").document["jobs"] if job["job"] == "listed"]
+    (job,) = [job for job in servefit("jobs", "--format", "json").document["jobs"] if job["job"] == "simulated"]
     assert (job["status"], job["job_type"], job["owner"]) == ("COMPLETED", "Advanced", None)
 
     def names(*filters: str) -> list[str]:
         return [job["job"] for job in servefit("jobs", *filters, "--format", "json").document["jobs"]]
 
-    assert "listed" in names("--status", "completed", "--model", "booster")
-    assert "listed" not in names("--status", "failed")
-    assert "listed" not in names("--model", "nothing-like-it")
+    assert "simulated" in names("--status", "completed", "--model", "fraud")
+    assert "simulated" not in names("--status", "failed")
+    assert "simulated" not in names("--model", "nothing-like-it")
     assert len(names("--most", "1")) == 1
-    assert "listed" in servefit("jobs").stdout
+    assert "simulated" in servefit("jobs").stdout
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("simulated")
 def test_an_empty_list_says_that_it_is_empty(servefit: Servefit, tmp_path: Path) -> None:
     fresh = servefit("jobs", SERVEFIT_HOME=str(tmp_path))
     assert fresh.stderr == "there are no jobs yet; servefit recommend begins one\n"
     assert servefit("jobs", "--model", "nothing-like-it").stderr == "no job is like that\n"
-    none = servefit("steps", "listed", "--status", "failed", "--format", "json")
-    assert (none.document["steps"], none.stderr) == ([], "job listed has no step like that\n")
+    none = servefit("steps", "simulated", "--status", "failed", "--format", "json")
+    assert (none.document["steps"], none.stderr) == ([], "job simulated has no step like that\n")
 
 
 def test_a_kept_job_is_shown_as_it_was_printed(servefit: Servefit, kept: dict[str, Any]) -> None:
@@ -79,14 +79,14 @@ def test_every_kind_of_step_that_a_job_may_have_can_be_asked_for() -> None:
     ("arguments", "said"),
     [
         (("show", "nothing"), "job: 'nothing' is not known"),
-        (("steps", "listed", "--status", "done"), "status: 'done' is not known"),
-        (("steps", "listed", "--kind", "loadtest"), "did you mean 'load_test'"),
+        (("steps", "simulated", "--status", "done"), "status: 'done' is not known"),
+        (("steps", "simulated", "--kind", "loadtest"), "did you mean 'load_test'"),
         (("jobs", "--status", "over"), "status: 'over' is not known"),
-        (("resume", "listed"), "is over: COMPLETED"),
+        (("resume", "simulated"), "is over: COMPLETED"),
         (("jobs", "--storage", "nonsense"), "storage: '***' is not the URL of a database"),
     ],
 )
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("simulated")
 def test_what_cannot_be_done_is_said_in_one_line(servefit: Servefit, arguments: tuple[str, ...], said: str) -> None:
     ended = servefit(*arguments)
     assert ended.status == 2
@@ -101,10 +101,10 @@ def test_a_database_that_cannot_be_opened_is_no_mistake_in_what_was_asked(servef
     assert len(ended.stderr.splitlines()) == 1
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("simulated")
 def test_stopping_a_job_that_nobody_works_on_says_so(servefit: Servefit) -> None:
-    ended = servefit("stop", "listed")
-    assert (ended.status, ended.stdout.strip()) == (0, "nobody works on job listed")
+    ended = servefit("stop", "simulated")
+    assert (ended.status, ended.stdout.strip()) == (0, "nobody works on job simulated")
 
 
 def _started(state: Path, *arguments: str | Path) -> subprocess.Popen[str]:

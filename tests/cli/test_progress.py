@@ -218,7 +218,7 @@ def test_what_nobody_knows_is_not_said() -> None:
     assert best_so_far(Moment(elapsed_s=1.0)) == ""
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("simulated")
 @pytest.mark.parametrize(
     ("goal", "price", "said"),
     [
@@ -233,7 +233,7 @@ def test_the_best_so_far_is_told_by_what_the_job_is_about(
     state: Path, monkeypatch: pytest.MonkeyPatch, goal: Any, price: float | None, said: str
 ) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(state))
-    job = load_job("listed")
+    job = load_job("simulated")
     best = job.best
     assert best is not None
     recommendation = replace(best, cost_per_inference=price, trial=replace(best.trial, verdict="PASS"))

@@ -9,7 +9,6 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,19 +27,10 @@ MAKES_IT_ALL = "docs/tutorial.md"
 ReaderOf = Callable[[str], Reader]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Belongings:
-    """``files`` are what a reader works with, ``state`` is the state folder with the job "fraud"."""
-
-    files: Path
-    state: Path
-
-
 @pytest.fixture(scope="session")
-def belongings(tmp_path_factory: pytest.TempPathFactory) -> Belongings:
-    root = tmp_path_factory.mktemp("reader")
-    files, state = root / "files", root / "state"
-    files.mkdir()
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a reader works with."""
+    files = tmp_path_factory.mktemp("files")
     random = np.random.default_rng(0)
     rows = random.standard_normal((2000, 12), dtype=np.float32)
     labels = rows[:, 0] * rows[:, 1] + rows[:, 2] > 0.3
@@ -50,6 +40,13 @@ def belongings(tmp_path_factory: pytest.TempPathFactory) -> Belongings:
         archive.add(files / "model.ubj", "xgboost-model")
     np.savetxt(files / "payload.csv", rows[:500], delimiter=",", fmt="%.6g")
     np.savetxt(files / "rows.csv", rows[:3], delimiter=",", fmt="%.6g")
+    return files
+
+
+@pytest.fixture(scope="session")
+def fraud(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with the job "fraud"."""
+    state = tmp_path_factory.mktemp("fraud") / "state"
     command = [sys.executable, "-m", "servefit", "recommend", "model.ubj", "--payload", "payload.csv"]
     asked = ["--sla", "p95=10ms", "--rate", "500/s", "--max-tests", "1", "--budget", "20s", "--name", "fraud"]
     # A CPU is left to clients, and little is compiled.
@@ -63,11 +60,11 @@ def belongings(tmp_path_factory: pytest.TempPathFactory) -> Belongings:
         check=False,
     )
     assert ended.returncode in (0, 3), ended.stderr
-    return Belongings(files=files, state=state)
+    return state
 
 
 @pytest.fixture
-def reader_of(belongings: Belongings, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ReaderOf]:
+def reader_of(files: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ReaderOf]:
     """Somebody who reads the page of that name, in a folder and with a state folder of their own. Who reads of fleets
     has a database on a server."""
     with ExitStack() as stack:
@@ -77,9 +74,10 @@ def reader_of(belongings: Belongings, tmp_path: Path, request: pytest.FixtureReq
             if page == MAKES_IT_ALL:
                 folder.mkdir()
             else:
-                shutil.copytree(belongings.files, folder)
-            if "--name fraud" not in (ROOT / page).read_text(encoding="utf-8"):
-                shutil.copytree(belongings.state, state)
+                shutil.copytree(files, folder)
+            text = (ROOT / page).read_text(encoding="utf-8")
+            if "fraud" in text and "--name fraud" not in text:
+                shutil.copytree(request.getfixturevalue("fraud"), state)
             storage = request.getfixturevalue("postgresql_url") if page == "docs/fleet.md" else None
             return stack.enter_context(reading(folder, state, storage=storage))
 

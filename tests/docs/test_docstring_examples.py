@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.docs.pages import Block
 from tests.docs.running import Reader, reading
+from tests.report.story import Story, configuration
 
 import servefit as sf
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.machine.profiles import local_profiles
+from servefit.search.request.job_request import JobRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.docs.conftest import Belongings
+    from pathlib import Path
 
 PRELUDE = "import servefit as sf\njob = sf.load_job('fraud')\n"
 NEEDS = {
@@ -68,12 +71,25 @@ def test_what_people_call_make_or_hold_has_an_example() -> None:
 
 
 @pytest.fixture(scope="module")
-def reader(belongings: Belongings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """Somebody who tries all examples in one folder, and in one Python: most take less time than a start of it."""
+def reader(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """Somebody who tries all examples in one folder, and in one Python: most take less time than a start of it. Their
+    job "fraud" was measured on simulated workers."""
     place = tmp_path_factory.mktemp("examples")
-    shutil.copytree(belongings.files, place / "folder")
-    shutil.copytree(belongings.state, place / "state")
-    with reading(place / "folder", place / "state") as found:
+    folder, state = place / "folder", place / "state"
+    shutil.copytree(files, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(state))
+        host = describe_host()
+        story = Story.of(
+            JobRequest(name="fraud"),
+            model=sf.Model.load(folder / "model.ubj"),
+            host=host,
+            profiles=local_profiles(host)[:1],
+        )
+        story.compiles("xgboost")
+        story.tests(configuration("xgboost"))
+        story.keep()
+    with reading(folder, state) as found:
         yield found
 
 

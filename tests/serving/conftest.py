@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.serving.obedient_predictor import Gate
 
 from servefit.backends.model.types import Signature, Task
 from servefit.backends.types import Settings, Target
@@ -26,7 +27,8 @@ from servefit.serving.config import ArtifactFacts, EndpointConfig, Limits
 
 Start = Callable[..., AbstractContextManager["Running"]]
 NAME = "obedient"
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
+"""More than anything here takes on a machine that does ten other things, and less than an idle connection is kept."""
 
 
 @dataclass(kw_only=True)
@@ -154,9 +156,9 @@ def ask_on(
     return Answer(status=response.status, headers=names, body=response.read())
 
 
-def eventually(holds: Callable[[], bool], within_s: float = 10.0) -> bool:
-    """Whether ``holds`` within that time."""
-    until_s = time.monotonic() + within_s
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Whether ``holds`` before patience ends."""
+    until_s = time.monotonic() + _PATIENCE_S
     while not (held := holds()) and time.monotonic() < until_s:
         time.sleep(0.02)
     return held
@@ -181,6 +183,11 @@ def described(facts: dict[str, Any], limits: dict[str, Any], **changes: Any) -> 
         loader="obedient_predictor:load",
     )
     return replace(config, **changes)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
 
 
 @pytest.fixture(scope="session")

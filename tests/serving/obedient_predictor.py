@@ -21,9 +21,35 @@ if TYPE_CHECKING:
 
     from servefit.backends.types import Artifact, Settings
 
-RAISE, DIE, SLEEP, TELL_PROCESS, TELL_CALL = -1.0, -2.0, -3.0, -4.0, -5.0
+RAISE, DIE, SLEEP, TELL_PROCESS, TELL_CALL, WAIT = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
 """Raise an exception; die; sleep for as many seconds as the second value says; predict the process id, or how many rows
-the call has."""
+the call has; wait until the gate is opened (see ``Gate``)."""
+
+
+class Gate:
+    """A folder where calls of predictors that have it as their ``gate`` wait until it is opened."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self._open = self._folder / "open"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {"gate": str(self._folder)}
+
+    @property
+    def waiting(self) -> int:
+        """How many calls have come to wait here."""
+        return sum(1 for _ in self._folder.glob("call of *"))
+
+    def open(self) -> None:
+        self._open.touch()
+
+    def wait(self) -> None:
+        time.sleep(0.01)  # by when the supervisor takes it for a long call
+        (self._folder / f"call of {os.getpid()}").touch()
+        while not self._open.exists():
+            time.sleep(0.002)
 
 
 class Obedient:
@@ -31,6 +57,7 @@ class Obedient:
         self._us = facts.get("us", 0)
         self._outputs = facts.get("outputs", 1)
         self._refused_rows = facts.get("refused_rows")
+        self._gate = Gate(facts.get("gate", "/nonexistent"))
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         if not rows.flags.c_contiguous or rows.dtype != np.float32:
@@ -45,6 +72,8 @@ class Obedient:
             os.kill(os.getpid(), signal.SIGKILL)
         if SLEEP in orders:
             time.sleep(float(rows[predictions == SLEEP, 1].max()))
+        if WAIT in orders:
+            self._gate.wait()
         predictions[predictions == TELL_PROCESS] = os.getpid()
         predictions[predictions == TELL_CALL] = len(rows)
         end_ns = time.perf_counter_ns() + 1000 * self._us

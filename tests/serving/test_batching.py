@@ -1,8 +1,9 @@
-"""The queue of a worker, on a real event loop, with predictors that note how they were called."""
+"""The queue of a worker, on a real event loop and a simulated clock, with predictors that note how they were called."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from servefit.serving.counters import Counters
 from servefit.serving.event_log import FailureLog
 from servefit.serving.messages import Counts, Inference, Refused, Reply
 from servefit.serving.pace import PART_NS, RowTimes
+from servefit.serving.timer import Timer
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -34,20 +36,33 @@ class Asking:
         self.gone = False
         self.reply: Reply | None = None
         self.timing = b""
-        self.answered_s = 0.0
 
     def answer(self, reply: Reply, timing: bytes = b"") -> None:
         assert self.reply is None
-        self.reply, self.timing, self.answered_s = reply, timing, time.monotonic()
+        self.reply, self.timing = reply, timing
+
+
+class SimulatedTimer(Timer):
+    """Expires when the clock of its queue says so."""
+
+    def __init__(self, _: AbstractEventLoop, expired: Callable[[], None]) -> None:
+        self.expire = expired
+        self.at_ns = math.inf
+
+    def set(self, at_ns: int) -> None:
+        self.at_ns = at_ns
 
 
 class Queue:
-    """A queue whose predictor gives the first value of each row, and keeps the rows of every call."""
+    """A queue whose predictor gives the first value of each row, takes a microsecond for it, and keeps the rows of
+    every call."""
 
     def __init__(
         self, loop: AbstractEventLoop, limits: dict[str, Any], pace: RowTimes | None = None, **changes: Any
     ) -> None:
+        self.now_ns = 10**12
         self.calls: list[np.ndarray] = []
+        self._timer: SimulatedTimer | None = None
         self.act: Callable[[np.ndarray], np.ndarray] = lambda rows: rows[:, 0]
         self._loop = loop
         config = described({}, limits, **changes)
@@ -56,7 +71,11 @@ class Queue:
         os.close(memory)
         own = self._counters.of_worker(0)
         codec = CodecClient(config, loop, "worker 1", own)
-        self.batching = Batching(config, self._predict, own, loop, codec, FailureLog("worker 1"), pace)
+        self.batching = Batching(
+            *(config, self._predict, own, loop, codec, FailureLog("worker 1"), pace),
+            now_ns=lambda: self.now_ns,
+            make_timer=self._make_timer,
+        )
         self.errors: list[BaseException] = []
         loop.set_exception_handler(self._failed)
 
@@ -84,12 +103,35 @@ class Queue:
         self._loop.run_forever()
         assert all(asking.reply for asking in until)
 
+    def go_on(self, us: int) -> None:
+        """Have so much time pass, and the event loop do what is due by then."""
+        self.now_ns += 1000 * us
+        if self._timer is not None and self._timer.at_ns <= self.now_ns:
+            self._timer.at_ns = math.inf
+            self._timer.expire()
+        self._loop.call_soon(self._loop.stop)
+        self._loop.run_forever()
+
+    def taking(self, us: int) -> Callable[[np.ndarray], np.ndarray]:
+        """What a predictor does whose calls take so much longer."""
+
+        def act(rows: np.ndarray) -> np.ndarray:
+            self.now_ns += 1000 * us
+            return rows[:, 0]
+
+        return act
+
     def counts(self) -> Counts:
         return self._counters.total()
 
     def _predict(self, rows: np.ndarray) -> np.ndarray:
         self.calls.append(rows)
+        self.now_ns += 1000
         return self.act(rows)
+
+    def _make_timer(self, loop: AbstractEventLoop, expired: Callable[[], None]) -> Timer:
+        self._timer = SimulatedTimer(loop, expired)
+        return self._timer
 
     def _failed(self, _: AbstractEventLoop, context: dict[str, Any]) -> None:
         self.errors.append(context["exception"])
@@ -147,39 +189,39 @@ def test_a_request_alone_is_not_copied(make_queue: MakeQueue) -> None:
 
 
 @pytest.mark.parametrize("delay_us", [300, 3000])
-def test_the_first_of_few_waits_for_the_delay_and_not_for_the_next_millisecond(
-    make_queue: MakeQueue, delay_us: int
-) -> None:
+def test_the_first_of_few_waits_for_the_delay_to_the_microsecond(make_queue: MakeQueue, delay_us: int) -> None:
     queue = make_queue(max_batch=8, batch_delay_us=delay_us)
-    waits_s = []
-    for _ in range(20):
-        began_s = time.monotonic()
+    for calls in range(3):
         asking = queue.ask(1)
-        queue.run(asking)
-        waits_s.append(asking.answered_s - began_s)
-    assert min(waits_s) >= delay_us / 1e6
-    assert min(waits_s) < (delay_us + 600) / 1e6
+        queue.go_on(delay_us - 1)
+        assert len(queue.calls) == calls
+        queue.go_on(1)
+        assert len(queue.calls) == calls + 1
+        assert asking.reply is not None
 
 
 def test_whoever_comes_within_the_delay_joins_and_a_full_call_waits_no_longer(make_queue: MakeQueue) -> None:
     queue = make_queue(max_batch=3, batch_delay_us=200_000)
-    began_s = time.monotonic()
-    first, second = queue.ask(1), queue.ask(2)
-    queue._loop.call_later(0.02, lambda: late.append(queue.ask(3)))
-    late: list[Asking] = []
-    queue.run(first, second)
+    queue.ask(1)
+    queue.ask(2)
+    queue.go_on(20_000)
+    assert queue.calls == []
+    queue.ask(3)
+    queue.go_on(0)
     assert [len(rows) for rows in queue.calls] == [3]
-    assert 0.01 < first.answered_s - began_s < 0.15
 
 
 def test_what_is_left_after_a_full_call_waits_from_when_it_came(make_queue: MakeQueue) -> None:
     queue = make_queue(max_batch=2, batch_delay_us=50_000)
-    began_s = time.monotonic()
-    asking = [queue.ask(value) for value in range(3)]
-    queue.run(*asking)
+    queue.act = queue.taking(9_999)
+    for value in range(3):
+        queue.ask(value)
+    queue.go_on(0)
+    assert [len(rows) for rows in queue.calls] == [2]
+    queue.go_on(39_999)
+    assert [len(rows) for rows in queue.calls] == [2]
+    queue.go_on(1)
     assert [len(rows) for rows in queue.calls] == [2, 1]
-    assert asking[0].answered_s - began_s < 0.04
-    assert 0.05 <= asking[2].answered_s - began_s < 0.2
 
 
 def test_more_requests_than_may_wait_are_refused_for_now(make_queue: MakeQueue) -> None:
@@ -240,29 +282,16 @@ def test_predictions_that_are_fewer_than_rows_are_a_failure(make_queue: MakeQueu
 
 def test_waiting_and_predicting_are_told_apart(make_queue: MakeQueue) -> None:
     queue = make_queue()
-
-    def act(rows: np.ndarray) -> np.ndarray:
-        time.sleep(0.02)
-        return rows[:, 0]
-
-    queue.act = act
+    queue.act = queue.taking(19_999)
     first, second = queue.ask(1), queue.ask(2)
+    queue.now_ns += 5_000_000
     queue.run(first, second)
-    queued_ms, predicted_ms = _timing(second)
-    assert 20 <= predicted_ms < 40
-    assert 20 <= queued_ms < 45
-    assert _timing(first)[0] < 15
+    assert first.timing == b"server-timing: queue;dur=5.000, predict;dur=20.000\r\n"
+    assert second.timing == b"server-timing: queue;dur=25.000, predict;dur=20.000\r\n"
     counts = queue.counts()
     assert counts.requests == counts.calls == counts.rows == 2
-    assert counts.queued_ns / 1e6 == pytest.approx(_timing(first)[0] + queued_ms, abs=0.01)
-    assert counts.predicting_ns / 1e6 == pytest.approx(_timing(first)[1] + predicted_ms, abs=0.01)
+    assert (counts.queued_ns, counts.predicting_ns) == (30_000_000, 40_000_000)
     assert counts.batches == ((1, 2, counts.calling_ns),)
-
-
-def _timing(asking: Asking) -> tuple[float, float]:
-    name, queued, predicted = asking.timing.decode().strip().replace(",", "").replace(";dur", "").split()
-    assert name == "server-timing:"
-    return float(queued.removeprefix("queue=")), float(predicted.removeprefix("predict="))
 
 
 def test_rows_that_the_model_refuses_are_found_by_halves_and_refused_alone(make_queue: MakeQueue) -> None:
@@ -315,14 +344,6 @@ class TwoRows(RowTimes):
         return 2
 
 
-def sleeping(duration_s: float) -> Callable[[np.ndarray], np.ndarray]:
-    def act(rows: np.ndarray) -> np.ndarray:
-        time.sleep(duration_s)
-        return rows[:, 0]
-
-    return act
-
-
 def called(queue: Queue) -> list[list[float]]:
     return [rows[:, 0].tolist() for rows in queue.calls]
 
@@ -334,7 +355,6 @@ def test_a_long_request_is_called_for_in_parts_and_others_have_their_turn_betwee
     assert called(queue) == [[1, 2], [6, 7], [3, 4], [5]]
     assert long.reply is not None
     assert long.reply.body == b"[1.0, 2.0, 3.0, 4.0, 5.0]"
-    assert another.answered_s <= long.answered_s
     counts = queue.counts()
     assert (counts.requests, counts.rows, counts.calls) == (3, 7, 2)
     assert long.timing.startswith(b"server-timing: queue;dur=")
@@ -342,7 +362,7 @@ def test_a_long_request_is_called_for_in_parts_and_others_have_their_turn_betwee
 
 def test_the_event_loop_reads_and_writes_between_the_parts_of_a_long_request(make_queue: MakeQueue) -> None:
     queue = make_queue(pace=TwoRows())
-    queue.act = sleeping(batching._MAX_TURN_NS / 1e9)
+    queue.act = queue.taking(batching._MAX_TURN_NS // 1000)
     long = queue.ask(1, 2, 3, 4, 5, 6)
     seen: list[int] = []
 
@@ -357,7 +377,7 @@ def test_the_event_loop_reads_and_writes_between_the_parts_of_a_long_request(mak
 
 def test_a_request_that_takes_longer_than_a_call_may_is_413_before_it_has_taken_that(make_queue: MakeQueue) -> None:
     queue = make_queue({"call_timeout_s": 0.1}, pace=TwoRows())
-    queue.act = sleeping(0.02)
+    queue.act = queue.taking(20_000)
     long, short = queue.ask(*range(1000)), queue.ask(1)
     queue.run(long, short)
     assert long.reply is not None

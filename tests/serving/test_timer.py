@@ -31,6 +31,11 @@ def test_a_timer_expires_once_when_its_moment_has_come() -> None:
     assert at_us >= 1500
 
 
+@pytest.mark.timed
+def test_a_timer_does_not_wait_for_the_next_millisecond() -> None:
+    assert min(expirations(300, then_wait_s=0.005)[0] for _ in range(20)) < 900
+
+
 def test_a_moment_that_is_past_is_now() -> None:
     assert len(expirations(-1_000_000)) == 1
 

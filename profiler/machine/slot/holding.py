@@ -48,21 +48,27 @@ _PLAIN = {"plain": True}
 
 @contextmanager
 def measuring_slot(
-    job: str, *, wait_s: float | None = None, before_waiting: Callable[[], object] | None = None
+    job: str,
+    *,
+    wait_s: float | None = None,
+    before_waiting: Callable[[], object] | None = None,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[Slot]:
     """Hold the measuring slot of this host for as long as the block lasts, and whatever it started lives.
 
     ``job`` tells others who has it ("job fraud"). Where another process has it this waits, for ``wait_s`` at most
     (None: for as long as it takes), and logs at once for whom, and again now and then. ``before_waiting`` is called
     once if it has to wait: nobody waits for a request that turns out to be wrong. The slot belongs to a process: while
-    one of its threads has it others enter at once, under the ``job`` of the first.
+    one of its threads has it others enter at once, under the ``job`` of the first. It waits by the clock ``now`` and
+    ``sleep``.
 
     Raises SlotTaken after ``wait_s``, SpecError for less than nothing, StateError and MeasurementError where there is
     no file to lock.
     """
     if wait_s is not None:
         check_at_least("wait", wait_s, 0)
-    waiting = _SlotWait(inf if wait_s is None else wait_s, before_waiting)
+    waiting = _SlotWait(inf if wait_s is None else wait_s, before_waiting, now, sleep)
     while (descriptor := _OWN_HOLD.enter(job, waiting.pause)) is None:
         pass
     try:
@@ -93,7 +99,15 @@ def slot_state() -> SlotState:
 class _SlotWait:
     """Waits for whoever has the slot, for ``most_s``."""
 
-    def __init__(self, most_s: float, before_waiting: Callable[[], object] | None) -> None:
+    def __init__(
+        self,
+        most_s: float,
+        before_waiting: Callable[[], object] | None,
+        now: Callable[[], float],
+        sleep: Callable[[float], object],
+    ) -> None:
+        self._now = now
+        self._sleep = sleep
         self._most_s = most_s
         self._before_waiting = before_waiting
         self._began_s: float | None = None
@@ -105,7 +119,7 @@ class _SlotWait:
         if self._before_waiting is not None and self._most_s > 0:
             check, self._before_waiting = self._before_waiting, None
             check()
-        now_s = time.monotonic()
+        now_s = self._now()
         if self._began_s is None:
             self._began_s = self._say_at_s = now_s
         left_s = self._began_s + self._most_s - now_s
@@ -122,13 +136,13 @@ class _SlotWait:
                 )
             _log.warning("%s", _told(holder), extra=_PLAIN)
             self._say_at_s, self._swept = now_s + LOG_INTERVAL_S, False
-        time.sleep(min(POLL_INTERVAL_S, left_s))
+        self._sleep(min(POLL_INTERVAL_S, left_s))
 
     def end(self) -> float:
         """Return how long it took, in seconds, and log that."""
         if self._began_s is None:
             return 0.0
-        waited_s = time.monotonic() - self._began_s
+        waited_s = self._now() - self._began_s
         _log.info("waited for %.1f s to measure", waited_s)
         return waited_s
 

@@ -53,7 +53,7 @@ _Waiting: TypeAlias = "tuple[int, Inference, PendingReply, Parts | None]"
 
 class Batching:
     """Calls ``predict`` on the event loop's own thread: predictors are for one thread, and handing rows to another and
-    back takes longer than most calls."""
+    back takes longer than most calls. ``now_ns`` and ``make_timer`` have one clock."""
 
     def __init__(
         self,
@@ -64,6 +64,9 @@ class Batching:
         codec: CodecClient,
         failures: FailureLog,
         pace: RowTimes | None = None,
+        *,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        make_timer: Callable[[AbstractEventLoop, Callable[[], None]], Timer] = Timer,
     ) -> None:
         self._predict = predict
         self._pace = RowTimes() if pace is None else pace
@@ -82,7 +85,8 @@ class Batching:
         self._most_bytes = config.limits.buffered_bytes
         self._most_waiting = config.limits.queued_requests
         self._delay_ns = 1000 * config.batch_delay_us if config.max_batch > 1 else 0
-        self._timer = Timer(loop, self._expired) if self._delay_ns else None
+        self._now_ns = now_ns
+        self._timer = make_timer(loop, self._expired) if self._delay_ns else None
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._due = False
@@ -113,7 +117,7 @@ class Batching:
 
     def submit(self, inference: Inference, pending: PendingReply) -> None:
         """Have ``pending`` answered with predictions. There must be room, as :meth:`check_room` says."""
-        now = time.monotonic_ns()
+        now = self._now_ns()
         self._waiting.append((now, inference, pending, None))
         self._waiting_bytes += inference.rows.nbytes
         if self._due:
@@ -136,7 +140,7 @@ class Batching:
     def _flush(self) -> None:
         """Call the predictor until the queue is empty, or for as long as the loop was busy with other things before:
         refusing must not leave too little time for what was let in."""
-        began = time.monotonic_ns()
+        began = self._now_ns()
         turn_ns = min(max(_MIN_TURN_NS, began - self._turn_ended), _MAX_TURN_NS)
         while batch := self._take():
             self._turn_ended = self._call(batch)
@@ -155,13 +159,13 @@ class Batching:
                 rows = self._first_part(rows)
             except Refused as refused:
                 return self._refuse(batch[0][2], refused)
-        began = time.monotonic_ns()
+        began = self._now_ns()
         self._counters.calling(began)
         try:
             predictions = self._predict(rows)
         except RowsRefused as error:
             return self._rows_refused(batch, error)
-        ended = time.monotonic_ns()
+        ended = self._now_ns()
         if len(predictions) != len(rows):
             raise ValueError(f"{len(predictions)} predictions for {len(rows)} rows")
         taken_ns = ended - began
@@ -238,7 +242,7 @@ class Batching:
         self._calling = []
         self._counters.failed(1)
         pending.answer(refusal(refused))
-        return time.monotonic_ns()
+        return self._now_ns()
 
     def _rows_refused(self, batch: list[_Waiting], error: RowsRefused) -> int:
         """Answer a request whose rows the model refuses. Where several were joined they are called for in two halves:
@@ -253,7 +257,7 @@ class Batching:
             if error.is_private:
                 told = self._failures.answer(told, error.told_in_public)
             self._refuse(batch[0][2], Refused(error.status, " ".join(told.split())))
-        return time.monotonic_ns()
+        return self._now_ns()
 
     def _may_wait(self) -> bool:
         """Return whether there is nothing to call for yet."""
@@ -304,7 +308,7 @@ class Batching:
     def _expired(self) -> None:
         """Call for what waits, if it is due: the timer is never set for later than the first in the queue may wait."""
         if not self._due and self._waiting:
-            if time.monotonic_ns() >= self._waiting[0][0] + self._delay_ns:
+            if self._now_ns() >= self._waiting[0][0] + self._delay_ns:
                 self._flush()
             elif self._timer is not None:
                 self._timer.set(self._waiting[0][0] + self._delay_ns)

@@ -8,7 +8,7 @@ of it was frozen, traced or suspended, that time counts as little more than one 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,18 +28,19 @@ _MAX_LOAD_S = 600.0
 class HangDetector:
     """Checks workers, of which none may be without a sign of life for ``limit_s`` once it is ready."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._limit_s = limit_s
         self._interval_s = min(HEARTBEAT_INTERVAL_S, limit_s / CHECKS_PER_TIMEOUT)
-        self._checked_s = time.monotonic()
+        self._checked_s = now()
 
     def next_check_s(self) -> float:
         """Return the time until they are to be checked again."""
-        return max(0.0, self._checked_s + self._interval_s - time.monotonic())
+        return max(0.0, self._checked_s + self._interval_s - self._now())
 
     def hung_workers(self, workers: Iterable[WorkerProcess]) -> list[tuple[WorkerProcess, str]]:
         """Return the workers that hang, and how, if it is time to check; none otherwise."""
-        now_s = time.monotonic()
+        now_s = self._now()
         passed_s = now_s - self._checked_s
         if passed_s < self._interval_s:
             return []

@@ -114,8 +114,6 @@ class ProbeAnswerer:
 
     def _look(self, connection: socket.socket) -> None:
         """Answer the check that has come on ``connection``, or hand it over."""
-        if connection not in self._waiting:
-            return  # it was handed over since the selector told of it
         self._leave(connection)
         try:
             head = connection.recv(_MAX_PROBE_BYTES, socket.MSG_PEEK)

@@ -73,6 +73,14 @@ def supervise(config: EndpointConfig, signals: Signals, *, ready_fd: int | None 
         supervisor.end()
 
 
+def handle_events(selector: selectors.BaseSelector, timeout_s: float) -> None:
+    """Wait until something happens, for ``timeout_s`` at most, and call what is registered for it, unless that was
+    unregistered by what was called before."""
+    for key, _ in selector.select(timeout_s):
+        if selector.get_map().get(key.fd) is key:
+            key.data()
+
+
 class _Supervisor:
     def __init__(self, config: EndpointConfig, signals: Signals) -> None:
         connections, warning = allow_descriptors(config.limits.connections)
@@ -132,8 +140,7 @@ class _Supervisor:
     def _handle_events(self, timeout_s: float | None) -> None:
         """Wait until something happens or is to be done, for ``timeout_s`` at most, and do that."""
         next_s = self._hang_detector.next_check_s()
-        for key, _ in self._selector.select(next_s if timeout_s is None else min(timeout_s, next_s)):
-            key.data()
+        handle_events(self._selector, next_s if timeout_s is None else min(timeout_s, next_s))
         if self._hang_detector.next_check_s() > 0:
             return
         # There may be one of whose end no signal has come.

@@ -21,14 +21,15 @@ _SLICE_NS = 10_000_000
 class TimeSlices:
     """A slice begins when it is first asked whether it is over, and ends with that turn of the event loop."""
 
-    def __init__(self, loop: AbstractEventLoop) -> None:
+    def __init__(self, loop: AbstractEventLoop, *, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._now_ns = now_ns
         self._call_soon = loop.call_soon
         self._began_ns = 0
         self._late: deque[Callable[[], None]] = deque()
 
     def is_over(self) -> bool:
         """Return whether what can wait has to."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._now_ns()
         if self._began_ns:
             return now_ns - self._began_ns > _SLICE_NS
         self._began_ns = now_ns

@@ -11,11 +11,14 @@ from tests.delegating_backends import delegating_backend
 from tests.installed_packages import write_package
 from tests.tiny_model import tiny_model
 
+from servefit.search.jobs.lifecycle import run_job
 from servefit.search.optimizer.progress import SilentProgress
+from servefit.search.request.job_request import JobRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.progress import Moment
 
 QUICK: dict[str, Any] = {
@@ -64,12 +67,31 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 class Slow(SilentProgress):
-    """Takes its time when a stage begins."""
+    """Has ``seconds`` pass on the job's clock ``now`` when a stage first begins, or the time until ``until_s`` of the
+    job."""
 
-    def __init__(self, stage: str, seconds: float) -> None:
+    def __init__(self, stage: str, *, seconds: float = 0.0, until_s: float = 0.0) -> None:
         self._stage = stage
         self._seconds = seconds
+        self._until_s = until_s
+        self._passed_s = 0.0
+
+    def now(self) -> float:
+        return time.monotonic() + self._passed_s
 
     def stage(self, text: str, at: Moment | None = None) -> None:
-        if text.startswith(self._stage):
-            time.sleep(self._seconds)
+        if not self._passed_s and text.startswith(self._stage) and at is not None:
+            self._passed_s = max(self._seconds, self._until_s - at.elapsed_s)
+
+
+def slow_job(model: Path, slow: Slow, **asked: Any) -> RecommendationJob:
+    """A job by the clock of ``slow``; ``asked`` are fields of its request."""
+    usual: dict[str, Any] = {
+        "name": "job",
+        "profiles": ("local-1c",),
+        "batch_sizes": (1,),
+        "max_tests": 2,
+        "allow_noise": True,
+        "over_http": False,
+    }
+    return run_job(model, None, JobRequest(**usual | asked), trust_pickle=False, progress=slow, now=slow.now)

@@ -61,7 +61,7 @@ def job_on(
             progress=progress,
         )
     finally:
-        assert time.monotonic() - began < budget_s + 1
+        assert time.monotonic() - began < 1.5 * budget_s
 
 
 @pytest.mark.thorough
@@ -166,9 +166,9 @@ def test_a_model_that_cannot_be_opened_within_the_time_is_given_up_then(tmp_path
 
 
 def test_a_time_in_which_nothing_can_be_measured_is_refused_with_one_that_is_enough(model: Path) -> None:
-    began = time.monotonic()
+    heard = Heard()
     with pytest.raises(
         SpecError, match=r"budget: '1s' is too little: .* a single test takes 1\.4 s, .*; give 8s or more"
     ):
-        servefit.right_size(model, job_duration_in_seconds=1)
-    assert time.monotonic() - began < 1
+        servefit.right_size(model, job_duration_in_seconds=1, progress=heard)
+    assert not any(stage.startswith("compiling") for stage in heard.stages)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.search.jobs.conftest import Slow
+from tests.search.jobs.conftest import Slow, slow_job
 
 import servefit
 from servefit.search.jobs.job import JobInterrupted
 from servefit.search.jobs.lifecycle import resume_job
 from servefit.search.optimizer.progress import SilentProgress
+from servefit.search.request.sla import Sla
 from servefit.search.storage.steps import OUT_OF_TIME
 
 if TYPE_CHECKING:
@@ -37,18 +37,6 @@ ASKED: dict[str, Any] = {
 }
 
 
-class Until(SilentProgress):
-    """Goes on with a stage when the job has taken so long."""
-
-    def __init__(self, stage: str, *, elapsed_s: float) -> None:
-        self._stage = stage
-        self._elapsed_s = elapsed_s
-
-    def stage(self, text: str, at: Moment | None = None) -> None:
-        if text.startswith(self._stage) and at is not None:
-            time.sleep(max(0.0, self._elapsed_s - at.elapsed_s))
-
-
 class Interrupting(SilentProgress):
     """Interrupts the job when a stage begins."""
 
@@ -70,7 +58,7 @@ def reason(job: RecommendationJob) -> str:
 @pytest.mark.thorough
 @pytest.mark.usefixtures("install")
 def test_a_time_that_turns_out_too_little_is_kept_and_the_job_says_what_is_enough(model: Path) -> None:
-    job = servefit.right_size(model, progress=Slow("compiling", 4.0), job_duration_in_seconds=6, **ASKED)
+    job = slow_job(model, Slow("compiling", seconds=4.0), backends=("xgboost",), budget_s=6.0)
     assert job.trials == ()
     assert job.status == "FAILED"
     assert re.fullmatch(
@@ -84,13 +72,13 @@ def test_a_time_that_turns_out_too_little_is_kept_and_the_job_says_what_is_enoug
 @pytest.mark.usefixtures("install")
 def test_a_time_that_is_too_little_for_the_cycle_of_arrivals_alone_is_told(model: Path) -> None:
     # With 2.25 s left there is time for a test, but not for one that takes in a whole cycle.
-    job = servefit.right_size(
+    job = slow_job(
         model,
-        progress=Until("measuring", elapsed_s=5.45),
-        job_duration_in_seconds=8,
-        max_invocations=6000,
+        Slow("measuring", until_s=5.45),
+        backends=("xgboost",),
+        budget_s=8.0,
+        sla=Sla(rate_per_s=100.0),
         arrivals="sine:period=1s",
-        **ASKED,
     )
     assert re.match(
         r"nothing was measured: opening the model and compiling took \d(\.\d)? s of the budget of 8 s; use --budget",

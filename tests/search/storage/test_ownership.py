@@ -154,7 +154,7 @@ def test_the_time_of_a_job_counts_on_while_its_owner_lives_and_to_its_last_sign_
 ) -> None:
     def elapsed_s() -> float:
         (listed,) = [listed for listed in store.overview() if listed.name == job.name]
-        assert listed.elapsed_s == pytest.approx(job.state_now().elapsed_s, abs=1.0)
+        assert listed.elapsed_s == pytest.approx(job.state_now().elapsed_s, abs=5.0)
         return listed.elapsed_s
 
     now = time.time()
@@ -162,7 +162,7 @@ def test_the_time_of_a_job_counts_on_while_its_owner_lives_and_to_its_last_sign_
     job.set_state(JobState(status="IN_PROGRESS", elapsed_s=40.0))
     assert elapsed_s() == 40.0
     _put_owner(job, replace(owner, since=now - 100.0, renewed_at=now - 90.0))
-    assert elapsed_s() == pytest.approx(140.0, abs=2.0)
+    assert elapsed_s() == pytest.approx(140.0, abs=5.0)
     _put_owner(job, replace(owner, started=owner.started - 1, since=now - 100.0, renewed_at=now - 90.0))
     assert elapsed_s() == pytest.approx(50.0)
     job.set_state(JobState(status="STOPPED", elapsed_s=60.0))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.serving.conftest import Exchange
+from tests.serving.obedient_predictor import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,12 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def endpoint(start: Start) -> Iterator[Running]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    return Gate(tmp_path_factory.mktemp("gate"))
+
+
+@pytest.fixture(scope="module")
+def endpoint(start: Start, gate: Gate) -> Iterator[Running]:
     limits = {
         "body_bytes": 100_000,
         "buffered_bytes": 250_000,
@@ -27,7 +33,7 @@ def endpoint(start: Start) -> Iterator[Running]:
         "idle_timeout_s": 1.0,
         "queued_requests": 2000,
     }
-    with start(limits=limits, max_batch=8) as running:
+    with start(gate.facts, limits=limits, max_batch=8) as running:
         yield running
         assert running.metric("servefit_worker_restarts_total") == 0
         assert "failed with" not in running.says()

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tests.serving.conftest import Exchange, eventually, invocation, row
-from tests.serving.obedient_predictor import SLEEP
+from tests.serving.obedient_predictor import SLEEP, WAIT
 from tests.serving.over_http.conftest import PING, POST, READ_TIMEOUT_S
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Running
+    from tests.serving.obedient_predictor import Gate
 
 
 def test_clients_that_send_too_slowly_are_refused_and_others_are_served_meanwhile(endpoint: Running) -> None:
@@ -37,7 +38,7 @@ def test_clients_that_send_too_slowly_are_refused_and_others_are_served_meanwhil
             assert endpoint.invoke(1.0).predictions == [1.0]
     for status, took_s in (head.result(), body.result()):
         assert status == 408
-        assert READ_TIMEOUT_S <= took_s < 4 * READ_TIMEOUT_S
+        assert took_s >= READ_TIMEOUT_S
 
 
 def test_a_connection_without_requests_is_closed_without_a_word(exchange: Exchange) -> None:
@@ -45,7 +46,7 @@ def test_a_connection_without_requests_is_closed_without_a_word(exchange: Exchan
     exchange.send(PING)
     exchange.answer()
     assert exchange.is_closed()
-    assert 0.9 < time.monotonic() - began_s < 8
+    assert time.monotonic() - began_s > 0.9
 
 
 def test_a_client_that_does_not_read_its_answers_is_let_go(endpoint: Running) -> None:
@@ -58,7 +59,7 @@ def test_a_client_that_does_not_read_its_answers_is_let_go(endpoint: Running) ->
                 connection.sendall(b"GET /v2/models/obedient/config HTTP/1.1\r\nHost: a\r\n\r\n" * 500)
         except (TimeoutError, ConnectionError):
             pass
-        assert eventually(lambda: endpoint.metric("servefit_connections") < open_before, within_s=8)
+        assert eventually(lambda: endpoint.metric("servefit_connections") < open_before)
 
 
 def test_bodies_that_come_together_are_bounded_together(endpoint: Running) -> None:
@@ -76,16 +77,17 @@ def test_bodies_that_come_together_are_bounded_together(endpoint: Running) -> No
     assert answer.predictions == [1.5]
 
 
-def test_requests_whose_clients_are_gone_are_not_predicted(endpoint: Running) -> None:
+def test_requests_whose_clients_are_gone_are_not_predicted(endpoint: Running, gate: Gate) -> None:
     """While a call goes on, twenty clients ask and leave. Those that a next call does not take at once are dropped."""
     before = endpoint.metric("servefit_requests_total")
     leaving = [endpoint.connect() for _ in range(20)]
     with endpoint.connect() as slow:
-        slow.sendall(invocation(SLEEP, 0.3))
-        time.sleep(0.1)
+        slow.sendall(invocation(WAIT))
+        assert eventually(lambda: gate.waiting == 1)
         for connection in leaving:
             connection.sendall(invocation(SLEEP, 0.05))
             connection.close()
-        assert Exchange(socket=slow).answer().predictions == [SLEEP]
+        gate.open()
+        assert Exchange(socket=slow).answer().predictions == [WAIT]
     assert endpoint.invoke(2.0).predictions == [2.0]
     assert 2 <= endpoint.metric("servefit_requests_total") - before < 20

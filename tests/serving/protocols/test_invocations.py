@@ -231,6 +231,7 @@ def test_as_many_rows_as_are_allowed_are_read_however_wide_they_are(invoke: Deco
     assert invoke(f'{{"instances": [{",".join([f"[{row}]"] * 20)}]}}', **wide).rows.shape == (20, 50_000)
 
 
+@pytest.mark.timed
 def test_the_usual_shape_is_read_several_times_faster_than_the_unusual(invoke: Decode, config: EndpointConfig) -> None:
     rows = np.random.default_rng(0).normal(size=(20, 30)).tolist()
     content = json.dumps({"instances": rows})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -15,8 +16,7 @@ import pytest
 
 from servefit.errors import SlotTaken, SpecError
 from servefit.processes import process_start
-from servefit.profiler.machine.slot import holding
-from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.machine.slot.holding import LOG_INTERVAL_S, measuring_slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,24 @@ for _ in range(20):
 """
 
 
+class Clock:
+    """A time that goes on when somebody sleeps, and what is to happen while they do."""
+
+    def __init__(self) -> None:
+        self.slept_s: list[float] = []
+        self.at_s = math.inf
+        self.act: Callable[[], object] = lambda: None
+
+    def now(self) -> float:
+        return sum(self.slept_s)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        if sum(self.slept_s) >= self.at_s:
+            self.at_s = math.inf
+            self.act()
+
+
 def taken_by_another() -> SlotTaken:
     with pytest.raises(SlotTaken) as caught, measuring_slot("another", wait_s=0):
         pass
@@ -62,8 +80,8 @@ def test_a_killed_holder_frees_it(hold: Hold) -> None:
     taken_by_another()
     holder.kill()
     holder.wait()
-    with measuring_slot("another", wait_s=5) as slot:
-        assert slot.waited_s < 1
+    with measuring_slot("another", wait_s=0) as slot:
+        assert slot.waited_s == 0
 
 
 def test_what_a_killed_holder_started_keeps_it(hold: Hold, is_free: IsFree) -> None:
@@ -84,33 +102,32 @@ def test_what_a_killed_holder_started_keeps_it(hold: Hold, is_free: IsFree) -> N
 def test_who_gives_up_says_for_whom_it_waited(hold: Hold) -> None:
     before = time.time()
     holder, _ = hold()
-    began = time.monotonic()
-    with pytest.raises(SlotTaken) as caught, measuring_slot("another", wait_s=0.5):
+    clock = Clock()
+    with (
+        pytest.raises(SlotTaken) as caught,
+        measuring_slot("another", wait_s=0.5, now=clock.now, sleep=clock.sleep),
+    ):
         pass
-    assert 0.5 <= time.monotonic() - began < 5
+    assert clock.slept_s == pytest.approx([0.2, 0.2, 0.1])
     error = caught.value
     assert (error.job, error.pid) == ("job fraud", holder.pid)
     assert error.since is not None
     assert before <= error.since <= time.time()
-    assert str(error).startswith("this machine is still being measured on after 0.5")
-    assert f" s, by job fraud (process {holder.pid}, since 2" in str(error)
+    begin = f"this machine is still being measured on after 0.5 s, by job fraud (process {holder.pid}, since 2"
+    assert str(error).startswith(begin)
     assert str(error).endswith("; wait until that is done, or for longer with --wait (wait_s)")
 
 
-def test_who_waits_says_for_whom_at_once_and_again_now_and_then(
-    hold: Hold, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(holding, "LOG_INTERVAL_S", 0.5)
+def test_who_waits_says_for_whom_at_once_and_again_now_and_then(hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
     holder, _ = hold()
-    assert holder.stdin is not None
-    threading.Timer(1.2, holder.stdin.close).start()
-    with measuring_slot("another") as slot:
-        assert 1 < slot.waited_s < 10
+    clock = Clock()
+    clock.at_s, clock.act = 2.5 * LOG_INTERVAL_S, holder.communicate
+    with measuring_slot("another", now=clock.now, sleep=clock.sleep) as slot:
+        assert slot.waited_s == pytest.approx(2.5 * LOG_INTERVAL_S, abs=0.3)
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert len(said) >= 2
+    assert len(said) == 3
     begin = f"Waiting for another servefit command (job fraud, pid {holder.pid}, for "
     assert all(message.startswith(begin) and "--no-wait" in message for message in said)
-    assert caplog.records[0].created - caplog.records[-1].created < 1.2
 
 
 def test_what_is_to_be_checked_before_the_wait_is_checked_once_and_only_where_there_is_one(hold: Hold) -> None:
@@ -120,7 +137,7 @@ def test_what_is_to_be_checked_before_the_wait_is_checked_once_and_only_where_th
     holder, _ = hold()
     with pytest.raises(SlotTaken), measuring_slot("one", wait_s=0, before_waiting=lambda: checked.append(1)):
         pass
-    with pytest.raises(SlotTaken), measuring_slot("one", wait_s=0.5, before_waiting=lambda: checked.append(2)):
+    with pytest.raises(SlotTaken), measuring_slot("one", wait_s=0.05, before_waiting=lambda: checked.append(2)):
         pass
     assert checked == [2]
     with pytest.raises(ZeroDivisionError), measuring_slot("one", before_waiting=lambda: 1 // 0):
@@ -130,9 +147,10 @@ def test_what_is_to_be_checked_before_the_wait_is_checked_once_and_only_where_th
 
 def test_who_does_not_wait_says_nothing_but_the_error(hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
     hold()
-    began = time.monotonic()
-    taken_by_another()
-    assert time.monotonic() - began < 1
+    clock = Clock()
+    with pytest.raises(SlotTaken), measuring_slot("another", wait_s=0, now=clock.now, sleep=clock.sleep):
+        pass
+    assert clock.slept_s == []
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.process_limits import NOBODY, as_user
 
 from servefit.errors import MeasurementError, StateError
+from servefit.profiler.machine.slot import place
 from servefit.profiler.machine.slot.place import SlotFile, open_slot_file
 
 if TYPE_CHECKING:
@@ -82,14 +83,13 @@ def test_a_file_with_a_second_name_is_refused(own_slot: Path) -> None:
         open_slot_file()
 
 
+@pytest.mark.timeout(10)
 @pytest.mark.parametrize("kind", ["a pipe", "a folder"])
 def test_nobody_waits_at_what_is_no_file(own_slot: Path, kind: str) -> None:
     path = own_slot / "servefit-measuring"
     os.mkfifo(path) if kind == "a pipe" else path.mkdir()
-    began = time.monotonic()
     with pytest.raises(MeasurementError, match="cannot be used: "):
         open_slot_file()
-    assert time.monotonic() - began < 2
 
 
 def test_a_file_that_another_user_keeps_to_themselves_is_told_and_not_passed_over(own_slot: Path) -> None:
@@ -100,7 +100,10 @@ def test_a_file_that_another_user_keeps_to_themselves_is_told_and_not_passed_ove
         open_slot_file()
 
 
-def test_a_file_that_becomes_everybodys_in_a_moment_is_waited_for(own_slot: Path) -> None:
+def test_a_file_that_becomes_everybodys_in_a_moment_is_waited_for(
+    own_slot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "_PATIENCE_S", 60)
     path = own_slot / "servefit-measuring"
     path.touch()
     path.chmod(0o000)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 import pytest
-from tests.search.jobs.conftest import QUICK
+from tests.search.jobs.conftest import QUICK, Slow, slow_job
 from tests.search.jobs.lifecycle.conftest import ONE_TEST, KeptJob, Listener
 
 import servefit
@@ -19,6 +18,7 @@ from servefit.api.job import Job
 from servefit.errors import SpecError, StorageError
 from servefit.search.jobs.document import job_document
 from servefit.search.jobs.lifecycle import load_job, stop_job
+from servefit.search.request.job_request import EnvironmentRange
 from servefit.search.storage.log import JobLog
 
 if TYPE_CHECKING:
@@ -118,11 +118,14 @@ def test_a_slow_start_on_variables_that_no_earlier_job_had_is_followed_by_tests(
     model: Path, kept_job: KeptJob, state: Path
 ) -> None:
     shutil.copytree(kept_job.state, state, dirs_exist_ok=True)
-    second = servefit.right_size(
+    second = slow_job(
         model,
-        progress=Listener("compiling", lambda: time.sleep(3)),
-        hyperparameter_ranges=[{"MODE": servefit.CategoricalParameter(["a", "b"])}],
-        **{**QUICK, "job_name": "again", "max_tests": 3},
+        Slow("compiling", seconds=3.0),
+        name="again",
+        backends=("xgboost",),
+        batch_sizes=(1, 2),
+        max_tests=3,
+        environment=(EnvironmentRange(variable="MODE", values=("a", "b")),),
     )
     assert second.status == "COMPLETED"
     assert second.tests == 3

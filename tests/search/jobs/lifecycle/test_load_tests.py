@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.search.jobs.conftest import QUICK
-from tests.search.jobs.lifecycle.conftest import ONE_TEST, Listener
+from tests.search.jobs.conftest import QUICK, Slow, slow_job
+from tests.search.jobs.lifecycle.conftest import ONE_TEST
 
 import servefit
 from servefit.profiler.machine.host import describe_host
@@ -46,8 +45,7 @@ def test_tests_that_would_share_cpus_run_one_by_one_and_the_job_says_so(model: P
 
 
 def test_when_much_of_the_time_is_over_only_the_first_backend_is_compiled(model: Path) -> None:
-    slow = Listener("compiling with xgboost", lambda: time.sleep(6))
-    job = servefit.right_size(model, progress=slow, **{**QUICK, "backends": None, "job_duration_in_seconds": 12})
+    job = slow_job(model, Slow("compiling with xgboost", seconds=6.0), budget_s=12.0)
     assert [report.backend for report in job.compilation] == ["xgboost"]
     assert any(
         skipped.name == "onnxruntime" and "were used before it was its turn" in skipped.reason
