@@ -185,7 +185,10 @@ def _run_tests(tests: Sequence[str], mutant: Mutant | None, limit_s: int, output
     os.dup2(output, 1)
     os.dup2(output, 2)
     if mutant is not None:
-        sys.meta_path.insert(0, FromMemory(mutant))
+        changed = FromMemory(mutant)
+        sys.meta_path.insert(0, changed)
+        # Before pytest, which has its own way of importing what is called like a test.
+        importlib.import_module(changed.name)
     # hypothesis is a plug-in too, and imported already
     options = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider", "--timeout=0"]
     sys.exit(pytest.main(["-x", "-q", *options, *tests]))

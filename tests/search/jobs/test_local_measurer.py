@@ -131,10 +131,10 @@ def test_the_rate_is_that_of_the_order_shared_by_its_instances(carried_out: Carr
 
 
 def test_the_runs_after_the_first_have_the_number_of_instances_that_the_first_chose(carried_out: CarryOut) -> None:
-    busy = JobRequest(name="job", sla=Sla(thresholds=parse_sla("p95=20ms"), rate_per_s=9000.0), deploy="library")
+    busy = JobRequest(name="job", sla=Sla(thresholds=parse_sla("p95=300us"), rate_per_s=9000.0), deploy="library")
     trial, deployments = carried_out(runs=3, instances=None, request=busy)
-    assert trial.instance_count == 2
-    assert [loop.rate_per_s for loop in deployments.loops] == [4500.0] * 3
+    assert trial.instance_count == 3
+    assert [loop.rate_per_s for loop in deployments.loops] == [4500.0, 3000.0, 3000.0, 3000.0]
 
 
 def test_each_run_has_processes_of_its_own_in_the_memory_of_the_order(carried_out: CarryOut) -> None:
