@@ -66,6 +66,15 @@ def test_one_busy_run_is_enough_for_a_growing_queue() -> None:
     assert told == ["PASS", "UNDECIDED"]
 
 
+def test_where_servers_had_time_to_spare_stricter_limits_give_a_pass_too() -> None:
+    """Of the limit alone, 170 requests do not say so much as a pass of a million chances takes."""
+    idle = run_of(170, rate_per_s=300)
+    for unhurried, expected in ((True, "PASS"), (False, "UNDECIDED")):
+        tests = start_tests(P95_10_MS, chances=10**6)
+        assert evidence_of(idle, tests, P95_10_MS, unhurried=unhurried)[0].verdict == expected
+    assert evidence_of_runs([idle], P95_10_MS, workers=1, chances=10**6)[0].verdict == "PASS"
+
+
 def test_a_growing_queue_takes_twenty_times_the_largest_limit_to_show() -> None:
     limits = [LatencyThreshold(percentile="p95", limit_ms=limit_ms) for limit_ms in (10.0, 50.0, 20.0)]
     assert growth_seen_s(limits) == pytest.approx(1.0)

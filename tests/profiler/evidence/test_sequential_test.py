@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import bdtr
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.autocorrelation import autocorrelation_time
@@ -279,6 +280,30 @@ def test_the_probability_of_so_few_is_that_of_the_binomial_distribution(
     )
     found = p_of_so_few(samples, violations, boundary)
     assert found == pytest.approx(expected, rel=5e-3, abs=1e-12) or (found == 1 and expected > 0.4)
+
+
+@pytest.mark.parametrize(
+    ("samples", "violations", "boundary"),
+    [
+        (3000, 1450, 0.5),
+        (3000, 1490, 0.5),
+        (3000, 140, 0.05),
+        (200, 1, 0.05),
+        (5000, 30, 0.01),
+        (60, 0, 0.05),
+        (10, 1, 0.5),
+    ],
+)
+def test_the_probability_of_so_few_is_within_half_a_per_cent(samples: int, violations: int, boundary: float) -> None:
+    expected = float(bdtr(violations, samples, boundary))
+    assert p_of_so_few(samples, violations, boundary) == pytest.approx(expected, rel=5e-3)
+
+
+def test_as_many_as_are_expected_are_not_few_and_neither_is_one_that_is_met() -> None:
+    assert p_of_so_few(100, 4.99, 0.05) < 1
+    assert p_of_so_few(100, 5, 0.05) == 1
+    assert p_of_so_few(2, 1, 0.6) == 1
+    assert p_of_so_few(2.1, 1, 0.6) < 1
 
 
 @given(samples=st.integers(2, 5000), data=st.data(), boundary=st.sampled_from([0.01, 0.05, 0.1]))

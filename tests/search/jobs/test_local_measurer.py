@@ -135,6 +135,7 @@ def test_the_runs_after_the_first_have_the_number_of_instances_that_the_first_ch
     trial, deployments = carried_out(runs=3, instances=None, request=busy)
     assert trial.instance_count == 3
     assert [loop.rate_per_s for loop in deployments.loops] == [4500.0, 3000.0, 3000.0, 3000.0]
+    assert len({loop.seed for loop in deployments.loops}) == 4
 
 
 def test_each_run_has_processes_of_its_own_in_the_memory_of_the_order(carried_out: CarryOut) -> None:

@@ -227,10 +227,11 @@ def test_luck_makes_latencies_differ_by_half_and_never_prices(other: Score, by_l
 @pytest.mark.parametrize(("violation", "ties"), [(0.51, True), (0.52, False), (0.2, True)])
 def test_what_fails_ties_within_a_fiftieth_of_the_violation(trial: MakeTrial, violation: float, ties: bool) -> None:
     (best,), (other,) = (pool_trials([trial(FAST, verdict="FAIL", violation=each)]) for each in (0.5, violation))
-    keys = [ranking_key(each, profile("a", price_per_hour=9.0), request_of()) for each in (best, other)]
-    assert keys[0] == (VERDICT_ORDER["FAIL"], Score(unpriced=False, per_hour=0.0, figure=0.5))
-    assert is_tie(keys[0], keys[1], request_of()) == ties
-    assert not is_tie(keys[0], (VERDICT_ORDER["PASS"], keys[0][1]), request_of())
+    for request in (request_of(), request_of(at_rate=True)):
+        keys = [ranking_key(each, profile("a", price_per_hour=9.0), request) for each in (best, other)]
+        assert keys[0] == (VERDICT_ORDER["FAIL"], Score(unpriced=False, per_hour=0.0, figure=0.5))
+        assert is_tie(keys[0], keys[1], request) == ties
+        assert not is_tie(keys[0], (VERDICT_ORDER["PASS"], keys[0][1]), request)
 
 
 @pytest.mark.parametrize(
@@ -275,6 +276,14 @@ def test_rounds_make_sure_of_a_hundredth_and_leave_a_tie_open(
     assert not is_surely_better(FAST, BATCHED, request_of("latency"), fewer)
     assert rounds_leave_open(FAST, BATCHED, request_of("latency"), fewer) is None
     assert rounds_leave_open(FAST, BATCHED, request_of("latency"), []) is None
+
+
+def test_at_a_rate_20_us_are_a_tie_however_surely_rounds_tell_them_apart(trial: MakeTrial) -> None:
+    tests = [trial(FAST, p95_ms=0.11), trial(BATCHED, p95_ms=0.1)]
+    rounds = rounds_of(trial, {FAST: [0.11] * 4, BATCHED: [0.1] * 4})
+    assert is_surely_better(BATCHED, FAST, request_of(at_rate=True), rounds)
+    assert best([*tests, *rounds], request_of(at_rate=True)) == FAST
+    assert best([*tests, *rounds], request_of("latency")) == BATCHED
 
 
 @pytest.mark.parametrize(("rounds_of_best", "expected"), [(0, FAST), (2, FAST), (3, BATCHED)])
