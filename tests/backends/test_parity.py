@@ -203,6 +203,64 @@ def test_the_same_infinities_and_gaps_agree() -> None:
     assert agreement(REGRESSION, odd, [*odd[:4], float("inf")]).max_abs_error == 0
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("model", [REGRESSION, network()])
+def test_infinities_and_gaps_allow_other_rows_nothing(model: Model, odd: float) -> None:
+    assert agreement(model, [odd, 1.0], [odd, 1.0]).max_rel_error == 0
+    with pytest.raises(OutputMismatch) as raised:
+        agreement(model, [odd, 1.0], [odd, 1.1])
+    assert raised.value.rows_wrong == 1
+    assert raised.value.max_abs_error == pytest.approx(0.1)
+
+
+def test_a_sum_may_be_off_by_a_share_of_itself_and_of_the_largest() -> None:
+    # 1000 trees: half an epsilon each, 6e-5
+    assert agreement(REGRESSION, [100.0, 1.0], [100.0118, 1.0]).max_abs_error == pytest.approx(0.0118, rel=1e-3)
+    with pytest.raises(OutputMismatch):
+        agreement(REGRESSION, [100.0, 1.0], [100.0122, 1.0])
+    with pytest.raises(OutputMismatch):
+        agreement(REGRESSION, [100.0, 1.0], [100.0, 1.0062])
+
+
+@pytest.mark.parametrize("trees", [1, 100])
+def test_few_trees_may_be_off_by_as_many_roundings_as_a_hundred(trees: int) -> None:
+    rounding = float(np.finfo(np.float32).eps)
+    few = ensemble(Task.REGRESSION, "reg:squarederror", trees)
+    assert agreement(few, [1.0], [1 + 100 * rounding]).max_abs_error == 100 * rounding
+    with pytest.raises(OutputMismatch):
+        agreement(few, [1.0], [1 + 101 * rounding])
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_a_rounding_that_makes_no_number_excuses_nothing(odd: float) -> None:
+    expected, nudged = np.array([[1.0, odd], [1.0, 0.5]]), np.array([[odd, odd], [1.0, 0.501]])
+    kinds = np.full(2, "payload rows")
+    sensitive, other = np.array([[0, 0], [0, 7e-3]]), np.array([[7e-3, 0], [0, 0]])
+    assert compare(network(), "b", expected, expected + sensitive, kinds, nudged=nudged).rows == 2
+    with pytest.raises(OutputMismatch):
+        compare(network(), "b", expected, expected + other, kinds, nudged=nudged)
+
+
+@pytest.mark.parametrize("odd", [float("inf"), float("-inf")])
+def test_no_infinity_is_the_largest_value_that_a_rounding_excuses_a_part_of(odd: float) -> None:
+    expected, nudged = np.array([[odd], [1e-3]]), np.array([[odd], [0.5]])
+    with pytest.raises(OutputMismatch):
+        compare(network(), "b", expected, np.array([[odd], [2e-3]]), np.full(2, "payload rows"), nudged=nudged)
+
+
+def test_a_rounding_excuses_packed_predictions_too() -> None:
+    expected, nudged = np.array([[1, 1.0, 0.5, 0]]), np.array([[1, 1.0, 0.501]])
+    kinds = np.full(1, "payload rows")
+    assert compare(PACKED, "b", expected, np.array([[1, 1.0, 0.505]]), kinds, nudged=nudged).rows == 1
+    with pytest.raises(OutputMismatch):
+        compare(PACKED, "b", expected, np.array([[1, 1.005, 0.5]]), kinds, nudged=nudged)
+
+
+def test_small_sums_may_be_off_by_no_more_than_a_share_of_the_largest_of_them() -> None:
+    with pytest.raises(OutputMismatch):
+        agreement(REGRESSION, [1e-3, 5e-4], [1e-3, 5e-4 + 1e-6])
+
+
 def test_another_shape_fails_on_every_row() -> None:
     with pytest.raises(OutputMismatch, match=r"shape \(3, 2\) instead of \(3,\)") as raised:
         compare(BINARY, "b", np.zeros(3), np.zeros((3, 2)), np.full(3, "payload rows"))
