@@ -95,6 +95,20 @@ def test_a_network_that_makes_much_of_little_may_differ_by_some_times_what_a_rou
         assert raised.value.rows_wrong == 1
 
 
+def test_a_value_of_a_tensor_may_be_off_by_a_share_of_itself_and_of_its_row() -> None:
+    expected, kinds = np.array([[1.0, 0.5]]), np.full(1, "payload rows")
+    assert compare(network(), "b", expected, expected + np.array([[1.9e-4, 1.4e-4]]), kinds).rows == 1
+    for wrong in ([[2.1e-4, 0]], [[0, 1.6e-4]]):
+        with pytest.raises(OutputMismatch):
+            compare(network(), "b", expected, expected + np.array(wrong), kinds)
+
+
+def test_large_values_do_not_make_a_rounding_larger_than_that_of_one() -> None:
+    expected, kinds = np.array([[10.0], [1e-8]]), np.full(2, "payload rows")
+    with pytest.raises(OutputMismatch):
+        compare(network(), "b", expected, expected + np.array([[0], [2e-7]]), kinds)
+
+
 def test_a_probability_may_be_off_by_a_rounding_of_one() -> None:
     expected, kinds = np.array([[1.0], [1e-8]]), np.full(2, "payload rows")
     assert compare(network(), "b", expected, expected + 1e-7 * np.array([[0], [1]]), kinds).rows == 2
