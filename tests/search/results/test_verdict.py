@@ -192,7 +192,8 @@ def test_a_violation_is_by_how_much_a_limit_is_exceeded_and_never_contradicts_th
     found = judge(
         LIMIT_AT_RATE, capacity=summary(), at_rate=summary(p95_ms=p95_ms), evidence=[evidence(verdict)], instances=1
     )
-    assert (found.verdict, found.violation) == (verdict, pytest.approx(violation))
+    assert found.verdict == verdict
+    assert found.violation == pytest.approx(violation)
 
 
 def test_the_reason_is_that_of_the_worst_limit_of_the_verdict(summary: MakeSummary, evidence: MakeEvidence) -> None:
