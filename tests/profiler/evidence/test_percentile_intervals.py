@@ -106,7 +106,7 @@ def test_eighty_values_say_how_many_independent_ones_they_are_worth() -> None:
 def test_what_a_tenth_or_less_exceed_is_worth_no_more_than_the_queue_itself() -> None:
     random = np.random.default_rng(4)
     values = np.repeat(random.exponential(size=200), 20) + random.exponential(2.0, size=4000)
-    ranks = {"p50": 50.0, "p89": 89.0, "p90": 90.0, "p99": 99.0}
+    ranks = {"p50": 50.0, "p89.5": 89.5, "p90": 90.0, "p99": 99.0}
     found = independent_values(values, ranks)
     alone = {name: 4000 / autocorrelation_time(values > np.percentile(values, rank)) for name, rank in ranks.items()}
     of_queue = 4000 / autocorrelation_time(clipped(values))
@@ -119,6 +119,12 @@ def test_an_interval_that_reaches_among_requests_without_an_answer_is_not_given(
     values[::22] = np.inf
     assert set(percentile_intervals(values, RANKS)) == {"p50"}
     assert percentile_intervals(np.full(500, np.inf), RANKS) == {}
+
+
+def test_requests_without_an_answer_took_longest_in_whatever_unit() -> None:
+    values = np.random.default_rng(1).exponential(size=2000)
+    values[::22] = np.inf
+    assert independent_values(values / 1000, RANKS) == independent_values(values, RANKS)
 
 
 def test_where_all_take_the_same_time_the_interval_is_that_time() -> None:
