@@ -106,17 +106,16 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What the tests of ``module`` made of ``tested`` mutants of ``changes`` that there are."""
+    """What the tests of ``module`` made of ``tested`` mutants."""
 
     module: str
-    changes: int
     tested: int
-    survivors: tuple[Mutant, ...]
+    survivors: int
 
     @property
     def killed(self) -> float:
         """The share that was killed; 1.0 where none was tested."""
-        return 1 - len(self.survivors) / self.tested if self.tested else 1.0
+        return 1 - self.survivors / self.tested if self.tested else 1.0
 
 
 def changes_of(source: str) -> list[tuple[Operator, int]]:
@@ -179,22 +178,24 @@ class FromMemory(SourceFileLoader):
         return compile(self._source, self.path, "exec")
 
 
-def _run_tests(tests: Sequence[str], mutant: Mutant | None, limit_s: int, output: int) -> None:
+def _run_tests(tests: Sequence[str], mutant: Mutant, limit_s: int, output: int) -> None:
     """Run ``tests`` in this process, which ends with the status of pytest, or by SIGALRM after ``limit_s``."""
     signal.alarm(limit_s)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    if mutant is not None:
-        changed = FromMemory(mutant)
-        sys.meta_path.insert(0, changed)
-        # Before pytest, which has its own way of importing what is called like a test.
-        importlib.import_module(changed.name)
+    changed = FromMemory(mutant)
+    sys.meta_path.insert(0, changed)
+    # Before pytest, which has a way of its own to import what is called like a test.
+    module = importlib.import_module(changed.name)
     # hypothesis is a plug-in too, and imported already
     options = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider", "--timeout=0"]
-    sys.exit(pytest.main(["-x", "-q", *options, *tests]))
+    status = pytest.main(["-x", "-q", *options, *tests])
+    if sys.modules[changed.name] is not module:
+        sys.exit(f"{changed.name} was imported again, so nothing is known of the change")
+    sys.exit(status)
 
 
-def _started(tests: Sequence[str], mutant: Mutant | None, limit_s: int, output: int) -> Any:
+def _started(tests: Sequence[str], mutant: Mutant, limit_s: int, output: int) -> Any:
     process = multiprocessing.get_context("fork").Process(
         target=_run_tests, args=(tests, mutant, limit_s, output), daemon=True
     )
@@ -202,11 +203,11 @@ def _started(tests: Sequence[str], mutant: Mutant | None, limit_s: int, output: 
     return process
 
 
-def usual_s(tests: Sequence[str]) -> float:
-    """Return how long ``tests`` take without any change. Exits where they fail."""
+def usual_s(tests: Sequence[str], unchanged: Mutant) -> float:
+    """Return how long ``tests`` take where nothing is changed. Exits where they fail."""
     began_s = time.monotonic()
     with tempfile.TemporaryFile() as output:
-        process = _started(tests, None, 0, output.fileno())
+        process = _started(tests, unchanged, 0, output.fileno())
         process.join()
         if process.exitcode != 0:
             output.seek(0)
@@ -214,10 +215,11 @@ def usual_s(tests: Sequence[str]) -> float:
     return time.monotonic() - began_s
 
 
-def tested(mutants: Iterator[Mutant], tests: Sequence[str], until_s: float) -> Iterator[tuple[Mutant, bool]]:
+def tested(
+    mutants: Iterator[Mutant], tests: Sequence[str], limit_s: int, until_s: float
+) -> Iterator[tuple[Mutant, bool]]:
     """Yield ``mutants`` with whether ``tests`` kill them, as many as can be begun until then, on every CPU."""
-    limit_s = MIN_LIMIT_S + round(TIMES_USUAL * usual_s(tests))
-    running: dict[int, tuple[Any, Mutant]] = {}
+    running: dict[Any, tuple[Any, Mutant]] = {}
     with Path(os.devnull).open("wb") as nowhere:
         while True:
             while len(running) < len(os.sched_getaffinity(0)) and time.monotonic() < until_s:
@@ -228,7 +230,7 @@ def tested(mutants: Iterator[Mutant], tests: Sequence[str], until_s: float) -> I
             if not running:
                 return
             for ended in wait(list(running)):
-                process, mutant = running.pop(int(ended))  # type: ignore[call-overload]
+                process, mutant = running.pop(ended)
                 process.join()
                 yield mutant, process.exitcode != 0
 
@@ -240,7 +242,7 @@ def _say(text: str) -> None:
 
 def score_of(module: str, table: Mapping[str, Any], seed: int, until_s: float) -> Score:
     """Try the changes of ``module`` in an order that comes from ``seed``, and print those that survive."""
-    source = (ROOT / module).read_text()
+    source, tests = (ROOT / module).read_text(), table["modules"][module]
     equivalent = {(each["before"], each["after"]) for each in table["equivalent"] if each["module"] == module}
     changes = changes_of(source)
     random.Random(f"{seed} {module}").shuffle(changes)
@@ -249,13 +251,15 @@ def score_of(module: str, table: Mapping[str, Any], seed: int, until_s: float) -
         for change in changes
         if (mutant := mutant_of(module, source, change)) and (mutant.before, mutant.after) not in equivalent
     )
-    count, survivors = 0, []
-    for mutant, killed in tested(mutants, table["modules"][module], until_s):
+    unchanged = Mutant(module=module, line=0, before="", after="", source=source)
+    limit_s = MIN_LIMIT_S + round(TIMES_USUAL * usual_s(tests, unchanged))
+    count = survivors = 0
+    for mutant, killed in tested(mutants, tests, limit_s, until_s):
         count += 1
         if not killed:
-            survivors.append(mutant)
+            survivors += 1
             _say(f"{module}:{mutant.line} survives\n  - {mutant.before}\n  + {mutant.after}")
-    score = Score(module=module, changes=len(changes), tested=count, survivors=tuple(survivors))
+    score = Score(module=module, tested=count, survivors=survivors)
     _say(f"{module}: {score.killed:.0%} of {count} mutants killed, of {len(changes)} changes\n")
     return score
 

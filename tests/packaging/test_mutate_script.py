@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -17,18 +18,21 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TABLE: dict[str, Any] = tomllib.loads((ROOT / "scripts/mutations.toml").read_text())
 
+PATH = "src/servefit/sizes_test.py"
+"""pytest has a way of its own to import what is called so, and would import it unchanged."""
+
 MODULE = """
 def is_large(number: int | None) -> bool:
     return number is not None and number >= 10
 """
 THOROUGH = """
-from servefit.small import is_large
+from servefit.sizes_test import is_large
 
 def test_ten_is_large() -> None:
     assert [is_large(number) for number in (None, 9, 10, 11)] == [False, False, True, True]
 """
 CARELESS = """
-from servefit.small import is_large
+from servefit.sizes_test import is_large
 
 def test_a_hundred_is_large() -> None:
     assert is_large(100) and not is_large(1) and not is_large(None)
@@ -49,13 +53,13 @@ def script() -> Any:
 
 @dataclass(frozen=True)
 class Repository:
-    """One that has the script, a package of one module, and a test of that."""
+    """One that has the script, a package of one module, and tests of that."""
 
     folder: Path
 
     def mutate(self, test: str, *arguments: str, equivalent: str = "") -> subprocess.CompletedProcess[str]:
-        (self.folder / "tests/test_small.py").write_text(test)
-        table = f'equivalent = [{equivalent}]\n[modules]\n"src/servefit/small.py" = ["tests/test_small.py"]\n'
+        (self.folder / "tests/test_sizes.py").write_text(test)
+        table = f'equivalent = [{equivalent}]\n[modules]\n"{PATH}" = ["tests/test_sizes.py"]\n'
         (self.folder / "scripts/mutations.toml").write_text(table)
         return subprocess.run(
             [sys.executable, self.folder / "scripts/mutate.py", *arguments],
@@ -71,7 +75,7 @@ def repository(tmp_path: Path) -> Repository:
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy2(ROOT / "scripts/mutate.py", tmp_path / "scripts")
     (tmp_path / "src/servefit/__init__.py").touch()
-    (tmp_path / "src/servefit/small.py").write_text(MODULE)
+    (tmp_path / PATH).write_text(MODULE)
     return Repository(tmp_path)
 
 
@@ -108,19 +112,18 @@ def test_changes_that_no_test_finds_are_told_with_their_place(repository: Reposi
     assert ran.returncode == 1
     for survivor in SURVIVORS:
         assert f"return number is not None and {survivor}" in " ".join(ran.stdout.split())
-    assert "src/servefit/small.py:3 survives\n  - return number is not None and number >= 10\n" in ran.stdout
-    assert "below the aim of 90%: src/servefit/small.py" in ran.stderr
+    assert f"{PATH}:3 survives\n  - return number is not None and number >= 10\n" in ran.stdout
+    assert f"below the aim of 90%: {PATH}" in ran.stderr
 
 
 def test_tests_that_find_every_change_but_those_that_change_nothing_reach_the_aim(repository: Repository) -> None:
-    line = "return number is not None and number >= 10"
-    equivalent = f"""
-        {{module = "src/servefit/small.py", reason = "told", before = "{line}", after = "{line.replace(">=", ">")}"}}
-    """
-    ran = repository.mutate(THOROUGH, equivalent=equivalent.strip())
+    before = "return number is not None and number >= 10"
+    change = {"module": PATH, "reason": "told", "before": before, "after": before.replace(">=", ">")}
+    equivalent = ", ".join(f"{name} = {json.dumps(value)}" for name, value in change.items())
+    ran = repository.mutate(THOROUGH, equivalent=f"{{{equivalent}}}")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "src/servefit/small.py: 100% of 5 mutants killed, of 7 changes" in ran.stdout
-    assert (repository.folder / "src/servefit/small.py").read_text() == MODULE
+    assert f"{PATH}: 100% of 5 mutants killed, of 7 changes" in ran.stdout
+    assert (repository.folder / PATH).read_text() == MODULE
 
 
 def test_time_that_is_over_leaves_changes_untried(repository: Repository) -> None:
