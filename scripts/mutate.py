@@ -70,7 +70,7 @@ class DroppedArgument(Operator):
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:  # noqa: ARG002
-        return Name(" **{}", node.start_pos)
+        return Name("**{}", node.start_pos, prefix=node.get_first_leaf().prefix)
 
     @classmethod
     def examples(cls) -> tuple[()]:
@@ -243,7 +243,9 @@ def _say(text: str) -> None:
 def score_of(module: str, table: Mapping[str, Any], seed: int, until_s: float) -> Score:
     """Try the changes of ``module`` in an order that comes from ``seed``, and print those that survive."""
     source, tests = (ROOT / module).read_text(), table["modules"][module]
-    equivalent = {(each["before"], each["after"]) for each in table["equivalent"] if each["module"] == module}
+    equivalent = {
+        (line["before"], after) for line in table["equivalent"] if line["module"] == module for after in line["after"]
+    }
     changes = changes_of(source)
     random.Random(f"{seed} {module}").shuffle(changes)
     mutants = (

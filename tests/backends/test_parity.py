@@ -220,11 +220,38 @@ def test_the_same_infinities_and_gaps_agree() -> None:
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("model", [REGRESSION, network()])
 def test_infinities_and_gaps_allow_other_rows_nothing(model: Model, odd: float) -> None:
-    assert agreement(model, [odd, 1.0], [odd, 1.0]).max_rel_error == 0
+    assert agreement(model, [odd, 1e-3], [odd, 1e-3]).max_rel_error == 0
     with pytest.raises(OutputMismatch) as raised:
-        agreement(model, [odd, 1.0], [odd, 1.1])
+        agreement(model, [odd, 1e-3], [odd, 1.05e-3])
     assert raised.value.rows_wrong == 1
-    assert raised.value.max_abs_error == pytest.approx(0.1)
+    assert raised.value.max_abs_error == pytest.approx(5e-5, rel=1e-3)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_where_the_reference_has_none_is_infinitely_off_and_has_no_relative_error(odd: float) -> None:
+    with pytest.raises(OutputMismatch) as raised:
+        agreement(REGRESSION, [1.0, odd], [1.0, 2.0])
+    assert (raised.value.max_abs_error, raised.value.max_rel_error) == (float("inf"), 0)
+
+
+def test_a_relative_error_is_told_of_what_is_a_thousand_times_what_is_allowed() -> None:
+    # Of sums of 1000 trees up to 100, 0.00596 are.
+    assert agreement(REGRESSION, [100.0, 5.957], [100.0, 5.957 + 1e-5]).max_rel_error == 0
+    assert agreement(REGRESSION, [100.0, 5.963], [100.0, 5.963 + 1e-5]).max_rel_error == pytest.approx(1.7e-6, rel=0.1)
+
+
+def test_a_probability_may_be_off_by_the_roundings_of_its_trees_and_of_its_logarithm() -> None:
+    assert agreement(BINARY, [0.5], [0.5 * (1 + 9e-5)]).max_rel_error == pytest.approx(9e-5, rel=0.01)
+    with pytest.raises(OutputMismatch):
+        agreement(BINARY, [0.5], [0.5 * (1 + 1.1e-4)])
+    assert agreement(BINARY, [1e-31], [0.0]).rows == 1
+
+
+@pytest.mark.parametrize("got", [np.zeros((2, 2)), np.array([1.0, 9.0])])
+def test_a_difference_is_told_with_the_remedy(got: np.ndarray) -> None:
+    with pytest.raises(OutputMismatch) as raised:
+        compare(REGRESSION, "b", np.array([1.0, 2.0]), got, np.full(2, "payload rows"), remedy="leave it out")
+    assert raised.value.remedy == "leave it out"
 
 
 def test_a_sum_may_be_off_by_a_share_of_itself_and_of_the_largest() -> None:
@@ -292,3 +319,9 @@ def test_two_agreements_join_to_the_larger_errors() -> None:
     first = Agreement(max_abs_error=1, max_rel_error=4, rows=10)
     second = Agreement(max_abs_error=2, max_rel_error=3, rows=5)
     assert first | second == Agreement(max_abs_error=2, max_rel_error=4, rows=15)
+
+
+def test_what_functions_took_is_that_of_the_rows_that_they_were_timed_on() -> None:
+    timed = Agreement(max_abs_error=0, max_rel_error=0, rows=1, function_s={"predict": 0.5})
+    plain = Agreement(max_abs_error=0, max_rel_error=0, rows=1)
+    assert (timed | plain).function_s == (plain | timed).function_s == {"predict": 0.5}

@@ -118,7 +118,7 @@ def test_changes_that_no_test_finds_are_told_with_their_place(repository: Reposi
 
 def test_tests_that_find_every_change_but_those_that_change_nothing_reach_the_aim(repository: Repository) -> None:
     before = "return number is not None and number >= 10"
-    change = {"module": PATH, "reason": "told", "before": before, "after": before.replace(">=", ">")}
+    change = {"module": PATH, "reason": "told", "before": before, "after": [before.replace(">=", ">")]}
     equivalent = ", ".join(f"{name} = {json.dumps(value)}" for name, value in change.items())
     ran = repository.mutate(THOROUGH, equivalent=f"{{{equivalent}}}")
     assert (ran.returncode, ran.stderr) == (0, "")
