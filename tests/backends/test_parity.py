@@ -302,6 +302,11 @@ def test_small_sums_may_be_off_by_no_more_than_a_share_of_the_largest_of_them() 
         agreement(REGRESSION, [1e-3, 5e-4], [1e-3, 5e-4 + 1e-6])
 
 
+def test_zeros_agree_and_have_no_relative_error() -> None:
+    for model in (REGRESSION, BINARY, network()):
+        assert agreement(model, [0.0, 0.0], [0.0, 0.0]) == Agreement(max_abs_error=0, max_rel_error=0, rows=2)
+
+
 def test_another_shape_fails_on_every_row() -> None:
     with pytest.raises(OutputMismatch, match=r"shape \(3, 2\) instead of \(3,\)") as raised:
         compare(BINARY, "b", np.zeros(3), np.zeros((3, 2)), np.full(3, "payload rows"))
