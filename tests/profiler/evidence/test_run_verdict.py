@@ -62,8 +62,8 @@ def test_a_pass_of_several_runs_takes_as_much_of_each_of_them(requests: tuple[in
 
 def test_one_busy_run_is_enough_for_a_growing_queue() -> None:
     idle, busy = run_of(170, rate_per_s=500), run_of(170)
-    told = [evidence_of_runs(runs, P95_10_MS, workers=1)[0].verdict for runs in ((idle, idle), (idle, busy))]
-    assert told == ["PASS", "UNDECIDED"]
+    verdicts = [evidence_of_runs(runs, P95_10_MS, workers=1)[0].verdict for runs in ((idle, idle), (idle, busy))]
+    assert verdicts == ["PASS", "UNDECIDED"]
 
 
 def test_where_servers_had_time_to_spare_stricter_limits_give_a_pass_too() -> None:
@@ -104,7 +104,7 @@ def test_several_limits_share_the_error_rate_of_a_fail() -> None:
 
 
 def every(nth: int, *, requests: int) -> Run:
-    """A run of which every so-manieth request takes longer than the limit, and the others come near it."""
+    """A run of which each ``nth`` request takes longer than the limit, and the others come near it."""
     due = S + (np.arange(requests) * S / 50).astype(np.int64)
     return _recorded(due, due + np.where(np.arange(requests) % nth == 0, 20 * MS, 6 * MS), 50)
 

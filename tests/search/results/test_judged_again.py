@@ -56,7 +56,9 @@ def test_samples_that_are_judged_again_make_the_same_trial(limit: str, runs: int
         parts.append(Part(trial=trial, measurement=measurement))
     whole = confirmed_trial(parts, request, keep=recorded.append)
     again = judged_again(recorded[0], request, whole.instance_count, nth_round=2)
-    facts = [(each.verdict, each.reason, each.violation, each.instance_count, each.round) for each in (again, whole)]
+    facts = [
+        (trial.verdict, trial.reason, trial.violation, trial.instance_count, trial.round) for trial in (again, whole)
+    ]
     assert facts[0] == facts[1]
     assert again.at_rate == whole.at_rate is not None
 

@@ -202,8 +202,8 @@ def test_the_reason_is_that_of_the_worst_limit_of_the_verdict(summary: MakeSumma
     at_rate = replace(sla, rate_per_s=100.0)
 
     def found(*verdicts: ThresholdVerdict) -> tuple[str, str | None, float]:
-        told = [evidence(verdict) for verdict in verdicts]
-        judged = judge(at_rate, capacity=summary(), at_rate=summary(p95_ms=3.0), evidence=told, instances=1)
+        seen = [evidence(verdict) for verdict in verdicts]
+        judged = judge(at_rate, capacity=summary(), at_rate=summary(p95_ms=3.0), evidence=seen, instances=1)
         return judged.verdict, (judged.reason or "").partition(",")[0], round(judged.violation, 6)
 
     assert found("FAIL", "FAIL", "PASS") == ("FAIL", "p90 is 900 us", 0.8)
