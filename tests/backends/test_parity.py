@@ -95,6 +95,20 @@ def test_a_network_that_makes_much_of_little_may_differ_by_some_times_what_a_rou
         assert raised.value.rows_wrong == 1
 
 
+def test_a_value_of_a_tensor_may_be_off_by_a_share_of_itself_and_of_its_row() -> None:
+    expected, kinds = np.array([[1.0, 0.5]]), np.full(1, "payload rows")
+    assert compare(network(), "b", expected, expected + np.array([[1.9e-4, 1.4e-4]]), kinds).rows == 1
+    for wrong in ([[2.1e-4, 0]], [[0, 1.6e-4]]):
+        with pytest.raises(OutputMismatch):
+            compare(network(), "b", expected, expected + np.array(wrong), kinds)
+
+
+def test_large_values_do_not_make_a_rounding_larger_than_that_of_one() -> None:
+    expected, kinds = np.array([[10.0], [1e-8]]), np.full(2, "payload rows")
+    with pytest.raises(OutputMismatch):
+        compare(network(), "b", expected, expected + np.array([[0], [2e-7]]), kinds)
+
+
 def test_a_probability_may_be_off_by_a_rounding_of_one() -> None:
     expected, kinds = np.array([[1.0], [1e-8]]), np.full(2, "payload rows")
     assert compare(network(), "b", expected, expected + 1e-7 * np.array([[0], [1]]), kinds).rows == 2
@@ -203,6 +217,96 @@ def test_the_same_infinities_and_gaps_agree() -> None:
     assert agreement(REGRESSION, odd, [*odd[:4], float("inf")]).max_abs_error == 0
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("model", [REGRESSION, network()])
+def test_infinities_and_gaps_allow_other_rows_nothing(model: Model, odd: float) -> None:
+    assert agreement(model, [odd, 1e-3], [odd, 1e-3]).max_rel_error == 0
+    with pytest.raises(OutputMismatch) as raised:
+        agreement(model, [odd, 1e-3], [odd, 1.05e-3])
+    assert raised.value.rows_wrong == 1
+    assert raised.value.max_abs_error == pytest.approx(5e-5, rel=1e-3)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_where_the_reference_has_none_is_infinitely_off_and_has_no_relative_error(odd: float) -> None:
+    with pytest.raises(OutputMismatch) as raised:
+        agreement(REGRESSION, [1.0, odd], [1.0, 2.0])
+    assert (raised.value.max_abs_error, raised.value.max_rel_error) == (float("inf"), 0)
+
+
+def test_a_relative_error_is_told_of_what_is_a_thousand_times_what_is_allowed() -> None:
+    # Of sums of 1000 trees up to 100, 0.00596 are.
+    assert agreement(REGRESSION, [100.0, 5.957], [100.0, 5.957 + 1e-5]).max_rel_error == 0
+    assert agreement(REGRESSION, [100.0, 5.963], [100.0, 5.963 + 1e-5]).max_rel_error == pytest.approx(1.7e-6, rel=0.1)
+
+
+def test_a_probability_may_be_off_by_the_roundings_of_its_trees_and_of_its_logarithm() -> None:
+    assert agreement(BINARY, [0.5], [0.5 * (1 + 9e-5)]).max_rel_error == pytest.approx(9e-5, rel=0.01)
+    with pytest.raises(OutputMismatch):
+        agreement(BINARY, [0.5], [0.5 * (1 + 1.1e-4)])
+    assert agreement(BINARY, [1e-31], [0.0]).rows == 1
+
+
+@pytest.mark.parametrize("got", [np.zeros((2, 2)), np.array([1.0, 9.0])])
+def test_a_difference_is_told_with_the_remedy(got: np.ndarray) -> None:
+    with pytest.raises(OutputMismatch) as raised:
+        compare(REGRESSION, "b", np.array([1.0, 2.0]), got, np.full(2, "payload rows"), remedy="leave it out")
+    assert raised.value.remedy == "leave it out"
+
+
+def test_a_sum_may_be_off_by_a_share_of_itself_and_of_the_largest() -> None:
+    # 1000 trees: half an epsilon each, 6e-5
+    assert agreement(REGRESSION, [100.0, 1.0], [100.0118, 1.0]).max_abs_error == pytest.approx(0.0118, rel=1e-3)
+    with pytest.raises(OutputMismatch):
+        agreement(REGRESSION, [100.0, 1.0], [100.0122, 1.0])
+    with pytest.raises(OutputMismatch):
+        agreement(REGRESSION, [100.0, 1.0], [100.0, 1.0062])
+
+
+@pytest.mark.parametrize("trees", [1, 100])
+def test_few_trees_may_be_off_by_as_many_roundings_as_a_hundred(trees: int) -> None:
+    rounding = float(np.finfo(np.float32).eps)
+    few = ensemble(Task.REGRESSION, "reg:squarederror", trees)
+    assert agreement(few, [1.0], [1 + 100 * rounding]).max_abs_error == 100 * rounding
+    with pytest.raises(OutputMismatch):
+        agreement(few, [1.0], [1 + 101 * rounding])
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_a_rounding_that_makes_no_number_excuses_nothing(odd: float) -> None:
+    expected, nudged = np.array([[1.0, odd], [1.0, 0.5]]), np.array([[odd, odd], [1.0, 0.501]])
+    kinds = np.full(2, "payload rows")
+    sensitive, other = np.array([[0, 0], [0, 7e-3]]), np.array([[7e-3, 0], [0, 0]])
+    assert compare(network(), "b", expected, expected + sensitive, kinds, nudged=nudged).rows == 2
+    with pytest.raises(OutputMismatch):
+        compare(network(), "b", expected, expected + other, kinds, nudged=nudged)
+
+
+@pytest.mark.parametrize("odd", [float("inf"), float("-inf")])
+def test_no_infinity_is_the_largest_value_that_a_rounding_excuses_a_part_of(odd: float) -> None:
+    expected, nudged = np.array([[odd], [1e-3]]), np.array([[odd], [0.5]])
+    with pytest.raises(OutputMismatch):
+        compare(network(), "b", expected, np.array([[odd], [2e-3]]), np.full(2, "payload rows"), nudged=nudged)
+
+
+def test_a_rounding_excuses_packed_predictions_too() -> None:
+    expected, nudged = np.array([[1, 1.0, 0.5, 0]]), np.array([[1, 1.0, 0.501]])
+    kinds = np.full(1, "payload rows")
+    assert compare(PACKED, "b", expected, np.array([[1, 1.0, 0.505]]), kinds, nudged=nudged).rows == 1
+    with pytest.raises(OutputMismatch):
+        compare(PACKED, "b", expected, np.array([[1, 1.005, 0.5]]), kinds, nudged=nudged)
+
+
+def test_small_sums_may_be_off_by_no_more_than_a_share_of_the_largest_of_them() -> None:
+    with pytest.raises(OutputMismatch):
+        agreement(REGRESSION, [1e-3, 5e-4], [1e-3, 5e-4 + 1e-6])
+
+
+def test_zeros_agree_and_have_no_relative_error() -> None:
+    for model in (REGRESSION, BINARY, network()):
+        assert agreement(model, [0.0, 0.0], [0.0, 0.0]) == Agreement(max_abs_error=0, max_rel_error=0, rows=2)
+
+
 def test_another_shape_fails_on_every_row() -> None:
     with pytest.raises(OutputMismatch, match=r"shape \(3, 2\) instead of \(3,\)") as raised:
         compare(BINARY, "b", np.zeros(3), np.zeros((3, 2)), np.full(3, "payload rows"))
@@ -220,3 +324,9 @@ def test_two_agreements_join_to_the_larger_errors() -> None:
     first = Agreement(max_abs_error=1, max_rel_error=4, rows=10)
     second = Agreement(max_abs_error=2, max_rel_error=3, rows=5)
     assert first | second == Agreement(max_abs_error=2, max_rel_error=4, rows=15)
+
+
+def test_what_functions_took_is_that_of_the_rows_that_they_were_timed_on() -> None:
+    timed = Agreement(max_abs_error=0, max_rel_error=0, rows=1, function_s={"predict": 0.5})
+    plain = Agreement(max_abs_error=0, max_rel_error=0, rows=1)
+    assert (timed | plain).function_s == (plain | timed).function_s == {"predict": 0.5}

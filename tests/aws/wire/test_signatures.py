@@ -37,6 +37,7 @@ def signed(
     [
         ("http://127.0.0.1:8181/", "sagemaker"),
         ("http://127.0.0.1:8181/endpoints/fraud/invocations", "sagemaker"),
+        ("http://127.0.0.1:8181/endpoints/a%20b/invocations?a%2Fb=c%2Fd&empty=", "sagemaker"),
         ("http://127.0.0.1:8181/bucket/a%20key/b%2Bc", "s3"),
         ("http://127.0.0.1:8181/bucket?list-type=2&prefix=a%2Fb&delimiter=%2F", "s3"),
     ],
@@ -111,8 +112,15 @@ def test_headers_that_aws_reads_cannot_be_added() -> None:
         SECRET.check(added, "s3")
 
 
+@pytest.mark.parametrize("stamp", ["yesterday", "", "20261301T000000Z"])
+def test_what_was_signed_at_no_time_is_refused(stamp: str) -> None:
+    request = signed("http://127.0.0.1:8181/")
+    assert code_of(replace(request, headers={**request.headers, "x-amz-date": stamp})) == "InvalidSignatureException"
+
+
 def test_a_signature_is_good_for_a_quarter_of_an_hour() -> None:
     request = signed("http://127.0.0.1:8181/")
-    SECRET.check(request, "sagemaker", now=datetime.now(UTC) + timedelta(minutes=14))
-    assert code_of(request, now=datetime.now(UTC) + timedelta(minutes=16)) == "InvalidSignatureException"
-    assert code_of(request, now=datetime.now(UTC) - timedelta(minutes=16)) == "InvalidSignatureException"
+    at = datetime.strptime(request.headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    for minutes in (-15, 15):
+        SECRET.check(request, "sagemaker", now=at + timedelta(minutes=minutes))
+        assert code_of(request, now=at + timedelta(minutes=1.001 * minutes)) == "InvalidSignatureException"

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
-from servefit.profiler.evidence.intervals import geometric_mean_interval, mean_interval, t_quantile
+from servefit.profiler.evidence.intervals import (
+    geometric_mean_interval,
+    mean_interval,
+    sectioned_interval,
+    t_quantile,
+)
 
 VALUES = st.lists(st.floats(-100, 100), min_size=3, max_size=30)
 
@@ -32,7 +39,17 @@ def test_quantiles_of_student_s_t_are_those_of_the_tables(probability: float, de
     assert t_quantile(1 - probability, degrees) == pytest.approx(-tabulated, rel=0.01)
 
 
-def test_one_degree_of_freedom_is_too_few() -> None:
+@pytest.mark.parametrize("probability", [0.6, 0.7, 0.8, 0.9, 0.975, 0.999])
+def test_quantiles_of_student_s_t_lack_no_more_than_the_next_term_of_the_expansion(probability: float) -> None:
+    """The fifth term [Fisher and Cornish 1960], so that the four before it are right in every coefficient."""
+    degrees, z = 150, NormalDist().inv_cdf(probability)
+    fifth = (27 * z**11 + 339 * z**9 + 930 * z**7 - 1782 * z**5 - 765 * z**3 + 17955 * z) / 368640
+    lacking = float(stdtrit(degrees, probability)) - t_quantile(probability, degrees)
+    assert lacking == pytest.approx(fifth / degrees**5, rel=0.012, abs=0)
+
+
+def test_two_degrees_of_freedom_are_enough_and_one_is_too_few() -> None:
+    assert t_quantile(0.975, 2) == pytest.approx(4.303, rel=0.01)
     with pytest.raises(ValueError, match="too few"):
         mean_interval([1.0, 2.0])
 
@@ -58,6 +75,13 @@ def test_95_of_100_intervals_hold_the_truth_even_of_three_values() -> None:
     draws = np.random.default_rng(1).normal(7, 2, size=(4000, 3)).tolist()
     held = sum(low <= 7 <= high for low, high in map(mean_interval, draws))
     assert 0.93 <= held / len(draws) <= 0.97
+
+
+def test_an_interval_by_parts_is_that_of_their_mean_where_this_is_the_whole_and_else_wider() -> None:
+    parts = [1.0, 2.0, 2.5, 4.5]
+    assert sectioned_interval(2.5, parts) == pytest.approx(mean_interval(parts))
+    half = t_quantile(0.975, 3) / math.sqrt(3)
+    assert sectioned_interval(7.0, [6.0, 6.0, 6.0, 6.0]) == pytest.approx((7.0 - half, 7.0 + half))
 
 
 @given(st.lists(st.floats(1, 1e9), min_size=3, max_size=8), st.floats(0.001, 1000))

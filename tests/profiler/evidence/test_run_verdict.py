@@ -10,7 +10,13 @@ import pytest
 from tests.recorded_runs import S, recorded_run
 
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.evidence.run_verdict import evidence_of, growth_seen_s, start_tests, was_unhurried
+from servefit.profiler.evidence.run_verdict import (
+    evidence_of,
+    evidence_of_runs,
+    growth_seen_s,
+    start_tests,
+    was_unhurried,
+)
 from servefit.profiler.record.traffic import OpenLoop
 
 if TYPE_CHECKING:
@@ -44,6 +50,37 @@ def test_a_pass_takes_time_to_spare_or_a_run_in_which_a_growing_queue_would_show
     assert verdict(long, unhurried=False) == "PASS"
 
 
+@pytest.mark.parametrize(
+    ("requests", "verdict"), [((190, 170), "UNDECIDED"), ((170, 190), "UNDECIDED"), ((180, 190), "PASS")]
+)
+def test_a_pass_of_several_runs_takes_as_much_of_each_of_them(requests: tuple[int, int], verdict: str) -> None:
+    """Their servers are busy, and 180 requests take just as long as a growing queue takes to show."""
+    runs = [run_of(number) for number in requests]
+    (evidence,) = evidence_of_runs(runs, P95_10_MS, workers=1)
+    assert (evidence.verdict, evidence.samples) == (verdict, sum(requests))
+
+
+def test_one_busy_run_is_enough_for_a_growing_queue() -> None:
+    idle, busy = run_of(170, rate_per_s=500), run_of(170)
+    verdicts = [evidence_of_runs(runs, P95_10_MS, workers=1)[0].verdict for runs in ((idle, idle), (idle, busy))]
+    assert verdicts == ["PASS", "UNDECIDED"]
+
+
+def test_where_servers_had_time_to_spare_stricter_limits_give_a_pass_too() -> None:
+    """Of the limit alone, 170 requests do not say so much as a pass of a million chances takes."""
+    idle = run_of(170, rate_per_s=300)
+    for unhurried, expected in ((True, "PASS"), (False, "UNDECIDED")):
+        tests = start_tests(P95_10_MS, chances=10**6)
+        assert evidence_of(idle, tests, P95_10_MS, unhurried=unhurried)[0].verdict == expected
+    assert evidence_of_runs([idle], P95_10_MS, workers=1, chances=10**6)[0].verdict == "PASS"
+
+
+def test_a_growing_queue_takes_twenty_times_the_largest_limit_to_show() -> None:
+    limits = [LatencyThreshold(percentile="p95", limit_ms=limit_ms) for limit_ms in (10.0, 50.0, 20.0)]
+    assert growth_seen_s(limits) == pytest.approx(1.0)
+    assert verdict(run_of(180), unhurried=False) == "PASS"
+
+
 def test_a_fail_takes_neither() -> None:
     assert verdict(run_of(170, response_ms=20.0), unhurried=False) == "FAIL"
 
@@ -66,10 +103,36 @@ def test_several_limits_share_the_error_rate_of_a_fail() -> None:
     assert [each.verdict for each in found] == ["FAIL", "UNDECIDED"]
 
 
+def every(nth: int, *, requests: int) -> Run:
+    """A run of which each ``nth`` request takes longer than the limit, and the others come near it."""
+    due = S + (np.arange(requests) * S / 50).astype(np.int64)
+    return _recorded(due, due + np.where(np.arange(requests) % nth == 0, 20 * MS, 6 * MS), 50)
+
+
+@pytest.mark.parametrize(("nth", "requests", "verdict"), [(10, 260, "FAIL"), (41, 280, "PASS")])
+def test_one_limit_and_one_chance_have_all_of_their_error_rates(nth: int, requests: int, verdict: str) -> None:
+    """With half of them, neither run is decided."""
+    run = every(nth, requests=requests)
+    assert evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=True)[0].verdict == verdict
+    assert evidence_of_runs([run], P95_10_MS, workers=1)[0].verdict == verdict
+    halved = evidence_of_runs([run], P95_10_MS * 2, workers=1, chances=2)
+    assert [evidence.verdict for evidence in halved] == ["UNDECIDED", "UNDECIDED"]
+
+
+def test_several_chances_share_the_error_rate_of_a_pass() -> None:
+    """Of a server that breaks the limit, one run in 6,100 has 170 requests without a violation."""
+    run = run_of(170, rate_per_s=50, response_ms=6.0)
+    for chances, expected in ((1, "PASS"), (300, "PASS"), (320, "UNDECIDED")):
+        tests = start_tests(P95_10_MS, chances=chances)
+        (alone,) = evidence_of(run, tests, P95_10_MS, unhurried=True)
+        (of_runs,) = evidence_of_runs([run], P95_10_MS, workers=1, chances=chances)
+        assert (alone.verdict, of_runs.verdict) == (expected, expected)
+
+
 def test_what_comes_after_a_request_without_an_answer_is_not_known() -> None:
     run = run_of(1000)
     ended = run.samples.ended_ns().copy()
-    ended[300] = 0
+    ended[[300, 500]] = 0
     run = replace(run, samples=replace(run.samples, ended=ended.tobytes()))
     (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=True)
     assert evidence.samples == 300

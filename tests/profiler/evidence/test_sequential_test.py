@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import bdtr
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.autocorrelation import autocorrelation_time
@@ -16,6 +17,7 @@ from servefit.profiler.evidence.sequential_test import (
     Evidence,
     SequentialTest,
     ThresholdVerdict,
+    cautious,
     combined_verdict,
     log_e_fail,
     p_of_so_few,
@@ -138,18 +140,38 @@ def test_one_response_near_a_far_limit_takes_the_short_cut_away() -> None:
     assert with_one.violations == 0
 
 
-@pytest.mark.parametrize(("part", "verdict"), [(0.6, "UNDECIDED"), (0.25, "PASS"), (0.1, "PASS")])
-def test_requests_that_are_worth_few_decide_a_limit_that_none_has_come_near(part: float, verdict: str) -> None:
-    """Response times drift up and down, as beside neighbours: 600 requests are worth some thirty."""
-    random, level, drifting = np.random.default_rng(11), 0.0, []
+def drifting(part: float) -> np.ndarray:
+    """Response times that drift up and down, up to this part of the limit, as beside neighbours: 600 requests are worth
+    some thirty."""
+    random, level, drifted = np.random.default_rng(11), 0.0, []
     for _ in range(600):
         level = 0.9 * level + random.normal()
-        drifting.append(LIMIT_NS * part * (0.5 + 0.5 * np.tanh(level / 4)))
-    found = concluded(np.array(drifting), unhurried=True)
+        drifted.append(LIMIT_NS * part * (0.5 + 0.5 * np.tanh(level / 4)))
+    return np.array(drifted)
+
+
+@pytest.mark.parametrize(("part", "verdict"), [(0.6, "UNDECIDED"), (0.25, "PASS"), (0.1, "PASS")])
+def test_requests_that_are_worth_few_decide_a_limit_that_none_has_come_near(part: float, verdict: str) -> None:
+    found = concluded(drifting(part), unhurried=True)
     assert found.autocorrelation_time is not None
     assert 10 < found.samples / found.autocorrelation_time < 80
     assert found.violations == 0
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("room", "limits", "strictest"),
+    [(1.9, 1, 1), (2.0, 2, 2), (3.9, 2, 2), (4.0, 3, 4), (7.9, 3, 4), (8.0, 5, 8), (32.0, 5, 32)],
+)
+def test_the_more_stricter_limits_may_give_a_pass_the_less_probable_a_wrong_one_has_to_be(
+    room: float, limits: int, strictest: float
+) -> None:
+    """Of several probabilities the least is as small by chance as their number says [Bonferroni]."""
+    response_ns = drifting(1.0)
+    found = concluded(response_ns * (LIMIT_NS / room / response_ns.max()), unhurried=True)
+    assert found.autocorrelation_time is not None
+    worth = found.samples / cautious(found.autocorrelation_time)
+    assert found.p_pass == pytest.approx(limits * p_of_so_few(worth, 0, 0.05 ** (1 / strictest)))
 
 
 def test_a_few_stalls_do_not_hide_that_the_other_requests_wait_for_each_other() -> None:
@@ -190,6 +212,30 @@ def test_one_fail_decides_and_a_pass_takes_all() -> None:
     assert combined_verdict(["PASS", "FAIL", "UNDECIDED"]) == "FAIL"
     assert combined_verdict(["PASS", "UNDECIDED"]) == "UNDECIDED"
     assert combined_verdict(["PASS", "PASS"]) == "PASS"
+
+
+def test_requests_that_take_just_as_long_as_the_limit_keep_it() -> None:
+    found = concluded(np.full(200, LIMIT_NS))
+    assert (found.verdict, found.violations) == ("PASS", 0)
+
+
+def test_requests_that_take_no_time_are_requests_and_no_requests_are_no_evidence() -> None:
+    assert concluded(np.zeros(200), unhurried=True).verdict == "PASS"
+    nothing = concluded(np.array([]), unhurried=True)
+    assert (nothing.verdict, nothing.samples, nothing.autocorrelation_time) == ("UNDECIDED", 0, None)
+
+
+def test_a_run_that_is_worth_two_requests_makes_nothing_probable() -> None:
+    found = concluded(np.linspace(0, LIMIT_NS / 3, 300), unhurried=True)
+    assert found.autocorrelation_time is not None
+    assert isinf(found.autocorrelation_time)
+    assert (found.verdict, found.p_pass) == ("UNDECIDED", 1.0)
+
+
+@pytest.mark.parametrize(("samples", "violations", "log_e"), [(300, 30, 4.017180), (2000, 140, 4.847924)])
+def test_the_evidence_for_a_fail_is_as_strong_as_it_always_was(samples: int, violations: int, log_e: float) -> None:
+    """Any mixture of rates keeps to the error rate; verdicts that are stored rest on this one."""
+    assert log_e_fail(samples, violations, 0.05) == pytest.approx(log_e, abs=1e-5)
 
 
 @pytest.mark.parametrize("boundary", [0.01, 0.05, 0.5])
@@ -234,6 +280,30 @@ def test_the_probability_of_so_few_is_that_of_the_binomial_distribution(
     )
     found = p_of_so_few(samples, violations, boundary)
     assert found == pytest.approx(expected, rel=5e-3, abs=1e-12) or (found == 1 and expected > 0.4)
+
+
+@pytest.mark.parametrize(
+    ("samples", "violations", "boundary"),
+    [
+        (3000, 1450, 0.5),
+        (3000, 1490, 0.5),
+        (3000, 140, 0.05),
+        (200, 1, 0.05),
+        (5000, 30, 0.01),
+        (60, 0, 0.05),
+        (10, 1, 0.5),
+    ],
+)
+def test_the_probability_of_so_few_is_within_half_a_per_cent(samples: int, violations: int, boundary: float) -> None:
+    expected = float(bdtr(violations, samples, boundary))
+    assert p_of_so_few(samples, violations, boundary) == pytest.approx(expected, rel=5e-3)
+
+
+def test_as_many_as_are_expected_are_not_few_and_neither_is_one_that_is_met() -> None:
+    assert p_of_so_few(100, 4.99, 0.05) < 1
+    assert p_of_so_few(100, 5, 0.05) == 1
+    assert p_of_so_few(2, 1, 0.6) == 1
+    assert p_of_so_few(2.1, 1, 0.6) < 1
 
 
 @given(samples=st.integers(2, 5000), data=st.data(), boundary=st.sampled_from([0.01, 0.05, 0.1]))
@@ -289,6 +359,8 @@ def test_too_few_values_for_batches_are_refused() -> None:
         ({"limit_ns": inf}, "limit"),
         ({"limit_ns": nan}, "limit"),
         ({"alpha_pass": 0}, "alpha"),
+        ({"alpha_pass": 1}, "alpha"),
+        ({"alpha_fail": 0}, "alpha"),
         ({"alpha_fail": 1}, "alpha"),
     ],
 )
@@ -298,7 +370,12 @@ def test_a_test_that_makes_no_sense_is_refused(changed: dict[str, float], field:
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("wrong", [nan, inf, -1.0])
+def test_a_percentile_may_be_any_between_0_and_100() -> None:
+    assert concluded(np.ones(100), 0.5).verdict == "PASS"
+    assert concluded(np.ones(100), 99.5).verdict == "UNDECIDED"
+
+
+@pytest.mark.parametrize("wrong", [nan, inf, -0.5])
 def test_a_response_time_that_is_none_is_refused(wrong: float) -> None:
     response_ns = np.ones(100)
     response_ns[50] = wrong
@@ -320,6 +397,7 @@ def test_response_times_that_do_not_continue_the_last_ones_are_refused() -> None
     [
         (None, ""),
         (1.5, ""),
+        (2.0, ", and response times went up and down slowly: for a PASS they are worth 703 independent ones"),
         (12.9, ", and response times went up and down slowly: for a PASS they are worth 80 independent ones"),
         (inf, ", and response times went up and down more slowly than the run can tell"),
     ],

@@ -17,6 +17,7 @@ from tests.search.results.ranking_cases import (
     request_of,
 )
 
+from servefit.backends.types import Settings
 from servefit.profiler.record.types import Configuration
 from servefit.search.request.space import Space
 from servefit.search.results.objectives.score import Score
@@ -108,6 +109,7 @@ def test_the_mean_of_all_measurements_decides_and_not_the_luckiest_of_them(trial
         (BATCHED, replace(BATCHED, max_batch=2, batch_delay_us=1000)),
         (replace(FAST, workers=1), FAST),
         (FAST, THREADED),
+        (replace(FAST, workers=5), replace(FAST, settings=Settings(threads=3))),
         (FAST, replace(FAST, environment=(("FLAG", "on"),))),
     ],
 )

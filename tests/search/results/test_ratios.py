@@ -108,6 +108,12 @@ def test_a_latency_that_is_not_known_makes_no_round(trial: MakeTrial) -> None:
     assert ratio(trials, FIRST, SECOND, about("cost")) is not None
 
 
+def test_what_takes_no_time_makes_no_round(trial: MakeTrial) -> None:
+    trials = [trial(FIRST, p95_ms=0.0, nth_round=0), trial(SECOND, p95_ms=1.0, nth_round=0)]
+    assert ratio(trials, FIRST, SECOND, about("latency")) is None
+    assert ratio(trials, SECOND, FIRST, about("latency")) is None
+
+
 @pytest.mark.parametrize(("weight", "better"), [(0.0, 2.0), (0.5, (2.0 * 0.8) ** 0.5), (1.0, 0.8)])
 def test_a_balance_weighs_throughput_against_latency(trial: MakeTrial, weight: float, better: float) -> None:
     trials = [

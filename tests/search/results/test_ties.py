@@ -9,6 +9,7 @@ import pytest
 from tests.search.results.ranking_cases import (
     BATCHED,
     FAST,
+    SLOW,
     THREADED,
     best,
     in_turns,
@@ -23,10 +24,19 @@ from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
 from servefit.search.results.choices import choices
+from servefit.search.results.objectives.score import Score
+from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.ranking import (
+    best_for,
+    costs_less,
+    differs_by_luck,
     is_surely_better,
+    is_tie,
+    ranking_key,
     recommend,
+    rounds_leave_open,
 )
+from servefit.search.results.unranked import VERDICT_ORDER
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -199,3 +209,98 @@ def test_rounds_in_which_the_machine_got_in_the_way_make_nothing_better_known(tr
     tests = [trial(FAST, p95_ms=0.2), trial(BATCHED, p95_ms=0.15)]
     rounds = [replace(each, verdict="INVALID") for each in rounds_of(trial, {FAST: [0.2, 0.2, 0.2]})]
     assert best([*tests, *rounds], request_of("latency")) == BATCHED
+
+
+@pytest.mark.parametrize(
+    ("other", "by_luck"),
+    [
+        (Score(unpriced=False, per_hour=0.1, figure=1.52), True),
+        (Score(unpriced=False, per_hour=0.1, figure=1.53), False),
+        (Score(unpriced=False, per_hour=0.2, figure=1.0), False),
+        (Score(unpriced=True, per_hour=0.1, figure=1.0), False),
+    ],
+)
+def test_luck_makes_latencies_differ_by_half_and_never_prices(other: Score, by_luck: bool) -> None:
+    assert differs_by_luck(Score(unpriced=False, per_hour=0.1, figure=1.0), other) == by_luck
+
+
+@pytest.mark.parametrize(("violation", "ties"), [(0.51, True), (0.52, False), (0.2, True)])
+def test_what_fails_ties_within_a_fiftieth_of_the_violation(trial: MakeTrial, violation: float, ties: bool) -> None:
+    (best,), (other,) = (pool_trials([trial(FAST, verdict="FAIL", violation=each)]) for each in (0.5, violation))
+    for request in (request_of(), request_of(at_rate=True)):
+        keys = [ranking_key(each, profile("a", price_per_hour=9.0), request) for each in (best, other)]
+        assert keys[0] == (VERDICT_ORDER["FAIL"], Score(unpriced=False, per_hour=0.0, figure=0.5))
+        assert is_tie(keys[0], keys[1], request) == ties
+        assert not is_tie(keys[0], (VERDICT_ORDER["PASS"], keys[0][1]), request)
+
+
+@pytest.mark.parametrize(
+    ("goal", "instances", "less"),
+    [("latency", 1, True), ("latency", 4, False), ("latency", 5, False), ("cost", 1, False)],
+)
+def test_cpus_decide_between_what_has_a_price_and_what_has_none_unless_the_price_counts(
+    trial: MakeTrial, goal: Goal, instances: int, less: bool
+) -> None:
+    (unpriced,), (priced,) = (pool_trials([trial(FAST, instances=number)]) for number in (instances, 2))
+    one, other = (profile("local", 1), unpriced), (profile("large", 2, price_per_hour=0.1), priced)
+    assert costs_less(one, other, request_of(goal)) == less
+    assert costs_less(other, one, request_of(goal)) == (goal == "cost" or instances == 5)
+
+
+@pytest.mark.parametrize(("instances", "less"), [(2, True), (3, False)])
+def test_all_instances_count_in_what_costs_less(trial: MakeTrial, instances: int, less: bool) -> None:
+    (several,), (single,) = (pool_trials([trial(FAST, instances=number)]) for number in (instances, 1))
+    one, other = (profile("a", price_per_hour=0.1), several), (profile("b", price_per_hour=0.3), single)
+    assert costs_less(one, other, request_of()) == less
+
+
+@pytest.mark.parametrize(("per_s", "expected"), [(1099.0, FAST), (1101.0, SLOW)])
+@pytest.mark.parametrize("goal", ["latency", "cost"])
+def test_of_what_is_as_simple_and_as_good_at_a_rate_more_than_a_tenth_of_capacity_decides(
+    trial: MakeTrial, goal: Goal, per_s: float, expected: Configuration
+) -> None:
+    tests = [trial(FAST, p95_ms=1.0), trial(SLOW, p95_ms=1.01, throughput_per_s=per_s)]
+    assert best(tests, request_of(goal, at_rate=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "sure", "left_open"), [(1.009, False, True), (1.011, True, True), (1.021, True, False)]
+)
+def test_rounds_make_sure_of_a_hundredth_and_leave_a_tie_open(
+    trial: MakeTrial, times: float, sure: bool, left_open: bool
+) -> None:
+    rounds = rounds_of(trial, {FAST: [1.0] * 3, BATCHED: [times] * 3})
+    assert is_surely_better(FAST, BATCHED, request_of("latency"), rounds) == sure
+    assert rounds_leave_open(FAST, BATCHED, request_of("latency"), rounds) == left_open
+    fewer = [each for each in rounds if each.round != 0]
+    assert not is_surely_better(FAST, BATCHED, request_of("latency"), fewer)
+    assert rounds_leave_open(FAST, BATCHED, request_of("latency"), fewer) is None
+    assert rounds_leave_open(FAST, BATCHED, request_of("latency"), []) is None
+
+
+def test_at_a_rate_20_us_are_a_tie_however_surely_rounds_tell_them_apart(trial: MakeTrial) -> None:
+    tests = [trial(FAST, p95_ms=0.11), trial(BATCHED, p95_ms=0.1)]
+    rounds = rounds_of(trial, {FAST: [0.11] * 4, BATCHED: [0.1] * 4})
+    assert is_surely_better(BATCHED, FAST, request_of(at_rate=True), rounds)
+    assert best([*tests, *rounds], request_of(at_rate=True)) == FAST
+    assert best([*tests, *rounds], request_of("latency")) == BATCHED
+
+
+@pytest.mark.parametrize(("rounds_of_best", "expected"), [(0, FAST), (2, FAST), (3, BATCHED)])
+def test_what_was_in_fewer_rounds_than_an_interval_takes_is_ahead_by_luck(
+    trial: MakeTrial, rounds_of_best: int, expected: Configuration
+) -> None:
+    tests = [trial(FAST, p95_ms=0.2), trial(BATCHED, p95_ms=0.15)]
+    of_rival = rounds_of(trial, {FAST: [0.2] * 3})
+    # Rounds of its own, which compare it with nothing.
+    of_best = [replace(each, round=10 + nth) for nth, each in enumerate([tests[1]] * rounds_of_best)]
+    assert best([*tests, *of_rival, *of_best], request_of("latency")) == expected
+
+
+def test_what_is_less_exact_is_taken_where_it_is_better_and_where_there_is_nothing_else(trial: MakeTrial) -> None:
+    def found(*tests: Trial) -> Configuration | None:
+        one = best_for(profile("a"), pool_trials(tests), request_of("throughput"), tests, less_exact={"fast"})
+        return None if one is None else one.configuration
+
+    exact, tie, better = (trial(SLOW), trial(FAST, throughput_per_s=1010.0), trial(FAST, throughput_per_s=2000.0))
+    assert [found(exact, tie), found(exact, better), found(tie)] == [SLOW, FAST, FAST]

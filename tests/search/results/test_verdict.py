@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from servefit.profiler.evidence.intervals import t_quantile
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.search.request.sla import Sla
-from servefit.search.results.verdict import judge
+from servefit.search.results.verdict import judge, widening
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeEvidence, MakeSummary
@@ -116,3 +117,131 @@ def test_a_saturated_instance_fails_whatever_its_latency(summary: MakeSummary, e
 
 def test_an_sla_that_asks_nothing_is_met(summary: MakeSummary) -> None:
     assert judge(Sla(), capacity=summary(p95_ms=None), at_rate=None, instances=1).verdict == "PASS"
+
+
+@pytest.mark.parametrize(("interval", "verdict"), [((4.0, 10.0), "PASS"), ((10.0, 12.0), "UNDECIDED")])
+def test_an_interval_that_ends_at_the_limit_keeps_it_and_one_that_begins_there_does_not_break_it(
+    summary: MakeSummary, interval: tuple[float, float], verdict: str
+) -> None:
+    judged = summary(p95_ms=sum(interval) / 2, interval=interval)
+    found = judge(LIMIT, capacity=judged, at_rate=None, instances=1)
+    assert (found.verdict, found.violation) == (verdict, sum(interval) / 20 - 1)
+
+
+def test_an_interval_is_widened_as_far_as_the_chances_and_the_runs_ask_and_never_narrowed() -> None:
+    assert widening(1, 5) == 1.0
+    assert widening(4, 5) == pytest.approx(t_quantile(0.9875, 4) / t_quantile(0.975, 4))
+    assert widening(4, 3) == pytest.approx(t_quantile(0.9875, 2) / t_quantile(0.975, 2))
+    # Of one run or two it is by Student over forty parts.
+    assert widening(4, 1) == widening(4, 2) == pytest.approx(t_quantile(0.9875, 39) / t_quantile(0.975, 39))
+
+
+def test_an_interval_within_the_limit_that_is_not_sure_enough_says_so(summary: MakeSummary) -> None:
+    found = judge(LIMIT, capacity=summary(p95_ms=9.0, interval=(8.0, 10.0)), at_rate=None, instances=1, chances=4)
+    assert found.verdict == "UNDECIDED"
+    assert found.reason == (
+        "p95 is 9 ms (8 ms to 10 ms), limit 10 ms, which is not sure enough for one of several measurements that may "
+        "pass"
+    )
+
+
+@pytest.mark.parametrize(("p95_ms", "verdict"), [(1.25, "PASS"), (1.26, "UNDECIDED")])
+def test_a_limit_is_far_away_at_eight_times_all_that_was_measured(
+    summary: MakeSummary, p95_ms: float, verdict: str
+) -> None:
+    assert judge(LIMIT, capacity=summary(p95_ms=p95_ms), at_rate=None, instances=1).verdict == verdict
+
+
+@pytest.mark.parametrize(("largest_call", "verdict"), [(None, "PASS"), (100, "PASS"), (101, "UNDECIDED")])
+def test_a_limit_that_is_far_away_takes_ten_calls(summary: MakeSummary, largest_call: int | None, verdict: str) -> None:
+    of_calls = replace(summary(p95_ms=1.0), largest_call=largest_call)
+    assert judge(LIMIT, capacity=of_calls, at_rate=None, instances=1).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("percentile", "median_ms", "verdict"),
+    [("p90", 10.5, "FAIL"), ("p89", 10.5, "UNDECIDED"), ("p90", 10.0, "UNDECIDED"), ("p90", None, "UNDECIDED")],
+)
+def test_the_median_breaks_limits_on_what_a_tenth_or_less_may_exceed(
+    summary: MakeSummary, percentile: str, median_ms: float | None, verdict: str
+) -> None:
+    sla = Sla(thresholds=(LatencyThreshold(percentile=percentile, limit_ms=10.0),))
+    slow = replace(summary(), latency_ms={"p50": median_ms, percentile: 9.0})
+    found = judge(sla, capacity=slow, at_rate=None, instances=1)
+    assert found.verdict == verdict
+    # The percentile itself does not show it.
+    assert found.violation == pytest.approx(0.01 if verdict == "FAIL" else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "p95_ms", "violation"),
+    [
+        ("FAIL", 15.0, 0.5),
+        ("FAIL", 9.0, 0.01),
+        ("FAIL", None, 1.0),
+        ("PASS", 15.0, 0.0),
+        ("PASS", 5.0, -0.5),
+        ("UNDECIDED", 5.0, 0.0),
+        ("UNDECIDED", 15.0, 0.5),
+        ("UNDECIDED", None, 0.0),
+    ],
+)
+def test_a_violation_is_by_how_much_a_limit_is_exceeded_and_never_contradicts_the_verdict(
+    summary: MakeSummary, evidence: MakeEvidence, verdict: ThresholdVerdict, p95_ms: float | None, violation: float
+) -> None:
+    found = judge(
+        LIMIT_AT_RATE, capacity=summary(), at_rate=summary(p95_ms=p95_ms), evidence=[evidence(verdict)], instances=1
+    )
+    assert found.verdict == verdict
+    assert found.violation == pytest.approx(violation)
+
+
+def test_the_reason_is_that_of_the_worst_limit_of_the_verdict(summary: MakeSummary, evidence: MakeEvidence) -> None:
+    limits = [("p50", 0.4), ("p90", 0.5), ("p95", 0.9)]
+    sla = Sla(thresholds=tuple(LatencyThreshold(percentile=name, limit_ms=limit_ms) for name, limit_ms in limits))
+    at_rate = replace(sla, rate_per_s=100.0)
+
+    def found(*verdicts: ThresholdVerdict) -> tuple[str, str | None, float]:
+        seen = [evidence(verdict) for verdict in verdicts]
+        judged = judge(at_rate, capacity=summary(), at_rate=summary(p95_ms=3.0), evidence=seen, instances=1)
+        return judged.verdict, (judged.reason or "").partition(",")[0], round(judged.violation, 6)
+
+    assert found("FAIL", "FAIL", "PASS") == ("FAIL", "p90 is 900 us", 0.8)
+    assert found("FAIL", "UNDECIDED", "UNDECIDED") == ("FAIL", "p50 is 500 us", 2.333333)
+    assert found("PASS", "UNDECIDED", "UNDECIDED") == ("UNDECIDED", "p95 is 3 ms", 2.333333)
+    assert found("PASS", "PASS", "PASS") == ("PASS", "", 0.0)
+
+
+def test_what_makes_requests_worth_fewer_is_said_of_what_is_undecided_alone(
+    summary: MakeSummary, evidence: MakeEvidence
+) -> None:
+    def reason(verdict: ThresholdVerdict) -> str | None:
+        slow = replace(evidence(verdict), autocorrelation_time=5.0)
+        return judge(LIMIT_AT_RATE, capacity=summary(), at_rate=summary(), evidence=[slow], instances=1).reason
+
+    assert reason("FAIL") == "p95 is 1 ms, limit 10 ms: 7 of 100 requests took longer than 10 ms"
+    assert "worth 9 independent ones" in (reason("UNDECIDED") or "")
+
+
+@pytest.mark.parametrize(
+    ("throughput_per_s", "saturated", "violation"),
+    [(200.0, False, -0.75), (40.0, False, 0.0), (40.0, True, 0.25), (200.0, True, 0.01), (0.0, True, 1.0)],
+)
+def test_a_rate_is_violated_by_how_much_of_its_share_an_instance_does_not_answer(
+    summary: MakeSummary, throughput_per_s: float, saturated: bool, violation: float
+) -> None:
+    asked, capacity = Sla(rate_per_s=100.0), summary(throughput_per_s=throughput_per_s)
+    at_rate = summary(throughput_per_s=45.0, saturated=saturated)
+    found = judge(asked, capacity=capacity, at_rate=at_rate, instances=2)
+    assert found.violation == pytest.approx(violation)
+    assert found.reason == ("saturated: 45 of 50 requests/s were answered" if saturated else None)
+
+
+def test_an_endpoint_that_answers_nothing_violates_all_of_a_rate(summary: MakeSummary) -> None:
+    found = judge(Sla(rate_per_s=100.0), capacity=summary(), at_rate=None, instances=1)
+    assert (found.verdict, found.violation) == ("FAIL", 1.0)
+    assert found.reason == "not one request was answered while it was measured"
+
+
+def test_an_sla_that_asks_nothing_is_not_violated(summary: MakeSummary) -> None:
+    assert judge(Sla(), capacity=summary(), at_rate=None, instances=1).violation == 0.0

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servefit.errors import HostMismatch, MeasurementError, SpecError
+from servefit.profiler.evidence.intervals import mean_interval
 from servefit.profiler.procedures.comparing.comparison import (
     ComparedFigure,
     Comparison,
@@ -58,6 +59,16 @@ def test_what_differs_by_four_times_the_margin_is_hardly_ever_called_equal_howev
 ) -> None:
     outcomes = [simulated(difference=0.08, spread=spread, seed=seed).outcome for seed in range(60)]
     assert outcomes.count("no difference") <= 1
+
+
+@pytest.mark.parametrize(("blocks", "looks"), [(4, 1), (8, 2), (16, 3), (20, 4)])
+def test_all_looks_at_the_interval_together_have_the_error_rate_that_it_promises(blocks: int, looks: int) -> None:
+    """After 4 blocks, 8, 16, and the last [Bonferroni]."""
+    rng = np.random.default_rng(3)
+    result = compare(*[noisy(1000, spread=0.3, rng=rng) for _ in "ab"], blocks=blocks)
+    assert len(result.log_ratios) == blocks
+    low, high = mean_interval(result.log_ratios, confidence=1 - 0.05 / looks)
+    assert result.ci95 == pytest.approx((exp(low), exp(high)))
 
 
 def test_whether_things_that_scatter_much_are_equal_stays_undecided() -> None:
