@@ -18,7 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import pytest
 
@@ -59,7 +59,7 @@ class Kinds:
         sys.addaudithook(self._on_event)
         sleep = time.sleep
 
-        def watched_sleep(seconds: float) -> None:
+        def watched_sleep(seconds: float | SupportsIndex) -> None:
             self._note("sleeps")
             sleep(seconds)
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -147,18 +147,18 @@ def tell(durations: Sequence[Timed]) -> None:
     """Print the dearest tests, and the minutes of each kind and folder."""
     for timed in sorted(durations, key=lambda timed: -timed.seconds)[:DEAREST]:
         print(f"{timed.seconds:7.1f} s  {timed.kind:11}  {timed.name}")
-    by_kind = Counter[str]()
+    by_kind: defaultdict[str, float] = defaultdict(float)
     for timed in durations:
         by_kind[timed.kind] += timed.seconds
     counted = Counter(timed.kind for timed in durations)
-    for kind, seconds in by_kind.most_common():
+    for kind, seconds in by_kind.items():
         print(f"{seconds / 60:6.1f} min in {counted[kind]} {kind} tests")
 
 
 def over_budget(durations: Sequence[Timed]) -> list[str]:
     """The kinds and folders whose tests took more seconds, all together, than ``tests/budgets.toml`` gives them."""
     budgets = tomllib.loads(BUDGETS.read_text(encoding="utf-8"))
-    spent = Counter[str]()
+    spent: defaultdict[str, float] = defaultdict(float)
     for timed in durations:
         spent[f"kind {timed.kind}"] += timed.seconds
         folders = [folder for folder in budgets["folders"] if timed.name.startswith(f"tests.{folder}.")]

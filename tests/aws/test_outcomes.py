@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.search.jobs.conftest import Slow
 from tests.tiny_model import ROWS, tiny_model
 
 from servefit.aws.jobs.files import JobFiles
 from servefit.aws.jobs.plan import Measured, Plan
 from servefit.aws.jobs.process import outcome_of
+from servefit.search.optimizer.progress import Moment, SilentProgress
 
 pytestmark = [pytest.mark.timed, pytest.mark.thorough]
+
+
+class SlowToCompile(SilentProgress):
+    """Takes the time of the job when compiling begins."""
+
+    def stage(self, text: str, at: Moment | None = None) -> None:
+        if text.startswith("compiling"):
+            time.sleep(5.0)
 
 
 def test_a_job_whose_time_was_over_before_a_test_says_so_and_how_much_would_do(
@@ -34,7 +43,7 @@ def test_a_job_whose_time_was_over_before_a_test_says_so_and_how_much_would_do(
     )
     files = JobFiles(tmp_path / "short")
     files.write_plan(plan)
-    outcome = outcome_of(files, plan, Slow("compiling", 5.0))
+    outcome = outcome_of(files, plan, SlowToCompile())
     assert outcome.status == "FAILED"
     assert (outcome.reason or "").startswith("nothing was measured: ")
     assert "; use --budget " in (outcome.reason or "")

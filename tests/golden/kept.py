@@ -151,7 +151,7 @@ def _says_the_same(new: Any, old: Any, name: str) -> bool:
     if name in SENTENCES or (name in NAMES and new):
         return type(new) is type(old)
     if isinstance(old, str) and old.startswith("/") and name == "value":
-        return new == Path(old).name  # reports name files without their folders
+        return bool(new == Path(old).name)  # reports name files without their folders
     return bool(new == (pytest.approx(old, rel=ROUNDING) if isinstance(old, float) else old))
 
 

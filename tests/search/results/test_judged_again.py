@@ -11,7 +11,7 @@ from tests.report.story import configuration, simulated_host
 from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
-from servefit.search.results.confirmed_trial import Part, confirmed_trial
+from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
 from servefit.search.results.judged_again import judged_again
 from servefit.search.results.measure_trial import Durations, run_test
 
@@ -50,10 +50,10 @@ def measured(
 def test_samples_that_are_judged_again_make_the_same_trial(limit: str, runs: int) -> None:
     request = request_of(limit)
     recorded: list[Measurement] = []
-    parts: list[Part] = []
+    parts: list[ConfirmationTest] = []
     for nth in range(runs):
         trial, measurement = measured(request, instances=parts[0].trial.instance_count if parts else None, seed=nth)
-        parts.append(Part(trial=trial, measurement=measurement))
+        parts.append(ConfirmationTest(trial=trial, measurement=measurement))
     whole = confirmed_trial(parts, request, keep=recorded.append)
     again = judged_again(recorded[0], request, whole.instance_count, nth_round=2)
     facts = [
