@@ -168,6 +168,7 @@ def profiled(tmp_path_factory: pytest.TempPathFactory) -> Profiled:
         return servefit.profile(folder / "booster.ubj", payload=rows, duration_s=0.5, allow_noise=True)
 
 
+@pytest.mark.integration
 def test_a_measurement_is_a_line_and_so_is_all_that_it_holds(profiled: Profiled) -> None:
     seen: set[str] = set()
 
@@ -186,6 +187,7 @@ def test_a_measurement_is_a_line_and_so_is_all_that_it_holds(profiled: Profiled)
     assert len(pickle.dumps(profiled)) > 20 * MAX_LETTERS
 
 
+@pytest.mark.integration
 def test_the_figures_are_in_it_and_the_samples_are_counted(profiled: Profiled) -> None:
     summary: Any = profiled.summary
     assert repr(summary).startswith("Summary(loop='closed', throughput_per_s=")
@@ -194,6 +196,7 @@ def test_the_figures_are_in_it_and_the_samples_are_counted(profiled: Profiled) -
     assert ">throughput_per_s</th>" in summary._repr_html_()
 
 
+@pytest.mark.integration
 def test_a_shown_result_is_otherwise_unchanged(profiled: Profiled) -> None:
     measurement = profiled.measurement
     assert pickle.loads(pickle.dumps(measurement)) == measurement
@@ -238,6 +241,7 @@ def test_a_table_has_every_field_those_named_first() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.integration
 def test_a_cell_of_a_notebook_stays_small(profiled: Profiled) -> None:
     """As Jupyter keeps it: the text and the table, as JSON."""
     result: Any = profiled

@@ -208,6 +208,7 @@ def leave(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
         yield start
 
 
+@pytest.mark.integration
 def test_the_next_process_removes_what_a_killed_one_left_and_nothing_that_is_in_use(
     tmp_path: Path, leave: Callable[[], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +228,7 @@ def test_the_next_process_removes_what_a_killed_one_left_and_nothing_that_is_in_
         assert [path for path in tmp_path.iterdir() if path.name != "a2"] == [folder]
 
 
+@pytest.mark.integration
 def test_a_write_that_was_killed_is_swept_by_the_next_one_in_the_state_folder(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass
@@ -238,6 +240,7 @@ def test_a_write_that_was_killed_is_swept_by_the_next_one_in_the_state_folder(tm
     assert not left.exists()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "name",
     [
@@ -261,6 +264,7 @@ def test_what_is_not_known_to_be_of_a_dead_process_stays(tmp_path: Path, name: s
     assert folder.is_dir()
 
 
+@pytest.mark.integration
 def test_what_another_user_left_stays_and_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass

@@ -67,6 +67,7 @@ def test_a_thread_has_the_limit_in_a_copy_of_the_context() -> None:
     assert seen == [inf, 7]
 
 
+@pytest.mark.integration
 def test_a_call_in_a_child_process_ends_with_the_limit_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
     begin = time.monotonic()
@@ -76,6 +77,7 @@ def test_a_call_in_a_child_process_ends_with_the_limit_around_it(monkeypatch: py
     assert caught.value.limit_s <= 0.5
 
 
+@pytest.mark.integration
 def test_what_a_budget_cuts_short_is_told_as_that_and_which_budget_would_do() -> None:
     with time_limit(lambda: 0.0, Budget(limit_s=42.0, given=False)), pytest.raises(TimedOut) as caught:
         call_isolated("time:sleep", 60, timeout_s=60)

@@ -20,6 +20,7 @@ FUNCTIONS: Any = sf
 """The functions, as nobody checks the types of their arguments."""
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("function", "arguments", "said"),
     [

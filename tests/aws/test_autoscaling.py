@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 NEXT_YEARS = (datetime(2030, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC))
 PREDEFINED = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}

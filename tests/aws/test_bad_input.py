@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 JSON_TYPE = "application/x-amz-json-1.1"
 
 

@@ -32,6 +32,7 @@ def uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return told
 
 
+@pytest.mark.integration
 def test_an_endpoint_runs_no_code_that_was_uploaded(uploaded: Path) -> None:
     serving = serving_command("m.ubj", "local-1c", {}, name="m", trust_pickle=False)
     ended = subprocess.run([*serving.arguments, "--help"], capture_output=True, text=True, check=False)
@@ -39,6 +40,7 @@ def test_an_endpoint_runs_no_code_that_was_uploaded(uploaded: Path) -> None:
     assert not uploaded.exists()
 
 
+@pytest.mark.integration
 def test_a_job_runs_no_code_that_was_uploaded(uploaded: Path, tmp_path: Path) -> None:
     files = JobFiles(tmp_path / "job")
     files.folder.mkdir()
@@ -47,6 +49,7 @@ def test_a_job_runs_no_code_that_was_uploaded(uploaded: Path, tmp_path: Path) ->
     assert not uploaded.exists()
 
 
+@pytest.mark.integration
 def test_a_server_for_programs_runs_no_code_that_was_uploaded(uploaded: Path) -> None:
     with server_for_programs({}, secret=None) as use:
         assert use.variables["AWS_ENDPOINT_URL"]

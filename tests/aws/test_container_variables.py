@@ -117,6 +117,7 @@ def test_what_the_server_was_started_to_allow_reaches_the_process() -> None:
     assert serving_command("m", "p", own, name="m", trust_pickle=False, allowed=tuple(own)).environment == own
 
 
+@pytest.mark.integration
 def test_code_that_was_uploaded_is_not_loaded_by_a_configuration_of_openssl(server: Server) -> None:
     s3, client = server.client("s3"), server.client("sagemaker")
     s3.create_bucket(Bucket="loaders")
@@ -132,6 +133,7 @@ def test_code_that_was_uploaded_is_not_loaded_by_a_configuration_of_openssl(serv
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
+@pytest.mark.integration
 def test_a_model_that_was_made_before_there_was_a_list_is_not_served(tmp_path: Path) -> None:
     with started(tmp_path) as server:
         client = server.client("sagemaker")

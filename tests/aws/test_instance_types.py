@@ -99,6 +99,7 @@ def test_the_shape_of_no_family_of_sagemaker_is_unknown() -> None:
         assert "shape that is not known" not in (known.find(name).reason or "")
 
 
+@pytest.mark.integration
 def test_an_endpoint_on_a_type_that_this_machine_cannot_be_is_refused(server: Server) -> None:
     client = server.client("sagemaker")
     container = {"Image": "i", "ModelDataUrl": "s3://nowhere/model"}

@@ -12,6 +12,8 @@ from tests.aws.conftest import ROLE
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 GROUP = "/aws/sagemaker/InferenceRecommendationsJobs"
 JOBS = ("logged-a", "logged-b", "logged-c")
 

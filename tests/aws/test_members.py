@@ -61,6 +61,7 @@ def with_member(path: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+@pytest.mark.integration
 def test_every_operation_that_is_answered_says_which_members_it_takes(server: Server) -> None:
     # The server does not start otherwise.
     assert server.client("sagemaker").list_models()["Models"] == []
@@ -131,6 +132,7 @@ def test_members_are_refused_at_every_depth_and_once() -> None:
     ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("member", "words"),
     [
@@ -150,6 +152,7 @@ def test_an_invocation_of_something_else_than_the_model_of_an_endpoint_is_refuse
     assert error.message.startswith(words)
 
 
+@pytest.mark.integration
 def test_every_header_of_an_invocation_is_passed_on_or_documented_or_refused(tmp_path: Path) -> None:
     model = operation_model("sagemaker-runtime", "InvokeEndpoint")
     assert model is not None
@@ -194,6 +197,7 @@ def refused(call: Any) -> tuple[str, str]:
     return error["Code"], error["Message"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("member", "value"),
     [
@@ -223,6 +227,7 @@ def test_an_endpoint_configuration_with_what_is_not_done_is_refused_and_not_kept
     assert client.list_endpoint_configs()["EndpointConfigs"] == []
 
 
+@pytest.mark.integration
 def test_a_package_of_several_containers_is_no_source_of_a_model(server: Server) -> None:
     client = server.client("sagemaker")
     specification = {"Containers": [CONTAINER, CONTAINER], "SupportedContentTypes": ["text/csv"]}
@@ -234,6 +239,7 @@ def test_a_package_of_several_containers_is_no_source_of_a_model(server: Server)
     assert (code, "has 2 containers" in message) == ("ValidationException", True)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 
 def make_model(client: Any, name: str, **given: Any) -> Any:
     return client.create_model(ModelName=name, PrimaryContainer=CONTAINER, ExecutionRoleArn=ROLE, **given)

@@ -62,6 +62,7 @@ def test_a_job_that_runs_is_loaded_once_a_second_at_most(
     assert jobs.of(files) == 2
 
 
+@pytest.mark.integration
 def test_what_is_kept_just_after_a_line_was_written_is_seen(loads: Loads, files: JobFiles) -> None:
     write(files)
     jobs: Any = OwnJobs()

@@ -68,6 +68,7 @@ def test_the_cost_of_an_inference_is_that_of_an_hour_over_the_invocations_of_an_
     assert cost_metrics(0.18, 30_000) == {"CostPerHour": 0.18, "CostPerInference": pytest.approx(1e-7, rel=1e-12)}
 
 
+@pytest.mark.integration
 def test_a_recommendation_and_its_step_tell_what_an_inference_costs() -> None:
     (measured,) = priced(("ml.m5.large", "local-1c"))
     job = job_of_tests(LOCAL)
@@ -118,6 +119,7 @@ def test_that_nobody_knows_a_price_is_said_with_the_remedy(instance_type: str, r
     assert remedy in note
 
 
+@pytest.mark.integration
 def test_where_nobody_knows_a_price_the_costs_are_nan() -> None:
     (measured,) = priced(("ml.c5.large", "local-1c"))
     job = job_of_tests(LOCAL)
@@ -129,6 +131,7 @@ def test_where_nobody_knows_a_price_the_costs_are_nan() -> None:
         assert metrics["MaxInvocations"] > 0
 
 
+@pytest.mark.integration
 def test_the_first_recommendation_is_the_cheapest_as_it_is_told() -> None:
     # Two workers answer twice as much for five times as much.
     measured = priced(
@@ -157,6 +160,7 @@ def test_what_is_no_price_of_an_hour_is_refused(text: str) -> None:
         parse_prices({"ml.c5.large": text})
 
 
+@pytest.mark.integration
 def test_a_plan_of_an_earlier_version_costs_what_its_profile_did() -> None:
     plan = msgspec.json.decode(
         b'{"name": "costs", "measured": [{"instance_type": "ml.c5.large", "profile": "local-1c"}], "asked": {}}',
@@ -204,6 +208,7 @@ def job(**config: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.integration
 def test_the_log_of_a_job_says_at_once_which_type_has_no_price(tmp_path: Path) -> None:
     options = ("--map", "ml.c5.large=local-1c", "--map", "ml.c5.xlarge=local-1c", "--price", "ml.c5.xlarge=0.2/h")
     with started(tmp_path / "api", *options) as server:

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.integration
+
 
 def test_each_is_one_line_also_in_a_narrow_terminal(tmp_path: Path) -> None:
     home = tmp_path / "a folder with a name that is longer than the line of a narrow terminal"

@@ -13,6 +13,8 @@ from tests.aws.conftest import ROLE
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/xgboost:1.7-1"
 CONTAINER = {"Image": IMAGE, "ModelDataUrl": "s3://models/tiny/model.ubj"}
 SPECIFICATION = {"Containers": [CONTAINER], "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": []}

@@ -19,6 +19,8 @@ from servefit.aws.state.claim import claimed, holder_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.integration
+
 ACCOUNT = "123456789012"
 
 STS = """

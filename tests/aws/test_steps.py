@@ -59,6 +59,7 @@ def types_in(told: list[dict[str, Any]]) -> list[str]:
     return [each["EndpointConfiguration"]["InstanceType"] for each in told]
 
 
+@pytest.mark.integration
 def test_a_test_that_stands_for_two_types_is_one_step_of_the_first() -> None:
     steps = told(plan_of(("ml.c5.xlarge", "local-1c"), ("ml.c5.large", "local-1c")))
     assert types_in(steps) == ["ml.c5.xlarge"] * 3
@@ -66,6 +67,7 @@ def test_a_test_that_stands_for_two_types_is_one_step_of_the_first() -> None:
     assert all(end is not None and end <= begin for (_, end), (begin, _) in pairwise(spans))
 
 
+@pytest.mark.integration
 def test_a_test_that_two_profiles_of_its_size_admit_is_one_step_too() -> None:
     other = replace(PROFILES[0], name="t3-half")
     story = Story.of(JobRequest(name="steps"), profiles=(PROFILES[0], other))
@@ -76,6 +78,7 @@ def test_a_test_that_two_profiles_of_its_size_admit_is_one_step_too() -> None:
     assert step["InferenceBenchmark"]["EndpointConfiguration"]["InstanceType"] == "ml.t3.small"
 
 
+@pytest.mark.integration
 def test_each_type_has_its_recommendation_all_the_same() -> None:
     plan = plan_of(("ml.c5.xlarge", "local-1c"), ("ml.c5.large", "local-1c"))
     found = recommendations(job_of_two_tests(), plan)

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from tests.tiny_model import ROWS, tiny_model
 
 from servefit.aws.jobs.files import JobFiles
@@ -17,7 +18,8 @@ from servefit.aws.jobs.plan import Measured, Plan
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+
+pytestmark = pytest.mark.integration
 
 HOLDS_THE_SLOT = """
 import sys

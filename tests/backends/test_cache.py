@@ -117,6 +117,7 @@ def test_the_manifest_names_every_file_with_its_size() -> None:
     assert manifest["files"]["sub/weights"]["bytes"] == 5
 
 
+@pytest.mark.integration
 def test_the_key_depends_on_all_that_determines_the_artifact(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = backend("tl2cgen")
     keys = {

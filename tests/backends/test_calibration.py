@@ -71,6 +71,7 @@ def test_a_backend_that_does_not_calibrate_is_given_no_rows() -> None:
     assert calibration_rows(backend("onnxruntime"), payload(drawn(500))) is None
 
 
+@pytest.mark.integration
 def test_other_rows_make_another_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
     model, chosen = Model.load(perceptron(tmp_path / "m.onnx", 4, 8, 2)), backend("openvino/int8")

@@ -39,6 +39,7 @@ def test_onnx_runtime_predicts_what_scikit_learn_does_on_hard_rows(kind: str, tm
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.integration
 def test_the_artifact_is_compared_with_scikit_learn(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(mixed()))

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from servefit.backends.model import Model
 
+pytestmark = pytest.mark.integration
+
 Install = Callable[[str, str, str], None]
 
 METHODS = {

@@ -27,6 +27,7 @@ def test_a_backend_without_a_gpu_says_why(name: str) -> None:
     assert found.available or found.reason
 
 
+@pytest.mark.integration
 def test_asking_for_a_gpu_where_none_is_imports_no_runtime() -> None:
     if cuda_device().available:
         assert cuda_device().version
@@ -44,6 +45,7 @@ print(sorted({"xgboost", "onnxruntime"} & set(sys.modules)))
     assert imported == "[]"
 
 
+@pytest.mark.integration
 def test_trees_are_not_sent_to_a_gpu_that_onnxruntime_has_no_kernel_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,6 +199,7 @@ def test_where_that_is_not_known_of_a_column_the_numbers_are_told(tmp_path: Path
         opened(estimator, tmp_path)
 
 
+@pytest.mark.integration
 def test_rows_that_the_reference_refuses_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
     path = tmp_path / "closed.pkl"

@@ -78,6 +78,7 @@ def test_a_float64_threshold_decides_alike_for_the_float32_values_around_it(thre
     np.testing.assert_array_equal(run(proto, rows)[:, 0], expected.astype(np.float32))
 
 
+@pytest.mark.integration
 def test_small_probabilities_keep_their_digits_and_the_sigmoid_operator_would_not(
     model: Model, booster: Any, training_rows: np.ndarray
 ) -> None:

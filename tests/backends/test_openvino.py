@@ -38,6 +38,8 @@ from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Precision, Settings, Target
 from servefit.errors import BackendError, CompileFailed, RowsRefused
 
+pytestmark = pytest.mark.integration
+
 WIDE = 1024
 
 

@@ -27,7 +27,7 @@ from servefit.isolation import call_isolated
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = [pytest.mark.usefixtures("own_home"), pytest.mark.integration]
 
 TREES = (5, 8)
 

@@ -83,6 +83,7 @@ def test_thresholds_that_lie_on_rows_decide_as_scikit_learn_does(tmp_path: Path)
     np.testing.assert_allclose(predictor(model, "forest").predict(rows), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.integration
 def test_its_predictions_are_compared_before_it_is_used(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     opened(PIPELINES["histograms of columns"](), tmp_path)

@@ -47,6 +47,7 @@ def test_a_name_that_two_packages_offer_is_not_available_and_both_are_named(inst
     assert refused.remedy == "uninstall all but one of them"
 
 
+@pytest.mark.integration
 def test_finding_a_backend_imports_no_runtime() -> None:
     script = """
 import sys

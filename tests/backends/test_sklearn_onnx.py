@@ -106,6 +106,7 @@ def test_rows_that_a_step_in_float32_cannot_compute_are_refused_and_not_answered
     np.testing.assert_allclose(predictor.predict(skewed), reference(model)(skewed), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.integration
 def test_the_artifact_is_compared_with_scikit_learn_and_served(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(ESTIMATORS["probabilities of two classes"]()))

@@ -31,6 +31,7 @@ def command(folder: Path, name: str, script: str) -> Path:
     return path
 
 
+@pytest.mark.integration
 def test_without_a_compiler_the_backend_is_unavailable_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Model
 ) -> None:
@@ -55,6 +56,7 @@ def test_the_compiler_in_the_environment_is_used_with_its_options(
     assert compiler() == (str(path), "-m64")
 
 
+@pytest.mark.integration
 def test_a_compiler_that_fails_is_reported_with_its_command_and_its_last_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Model
 ) -> None:
@@ -66,6 +68,7 @@ def test_a_compiler_that_fails_is_reported_with_its_command_and_its_last_words(
     assert raised.value.stderr == "first line\ninternal compiler error: Killed"
 
 
+@pytest.mark.integration
 def test_a_compiler_that_hangs_is_stopped_in_time_and_leaves_nothing_running(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Model
 ) -> None:
@@ -85,6 +88,7 @@ compile_model(pickle.loads(sys.stdin.buffer.read()), "tl2cgen")
 """
 
 
+@pytest.mark.integration
 def test_a_command_that_is_killed_takes_the_compiler_along_and_the_next_removes_what_was_half_compiled(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Model, own_home: Path
 ) -> None:
@@ -113,6 +117,7 @@ def test_a_command_that_is_killed_takes_the_compiler_along_and_the_next_removes_
     assert list((own_home / "artifacts").iterdir()) == [compiled]
 
 
+@pytest.mark.integration
 def test_what_was_compiled_is_one_shared_library(model: Model) -> None:
     folder = compile_model(model, "tl2cgen").artifact.folder
     assert sorted(path.name for path in folder.iterdir()) == ["artifact.json", "model.so"]

@@ -6,16 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 import xgboost
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.integration
 
 PROGRAM = """
 import os

@@ -21,6 +21,8 @@ from servefit.isolation import call_isolated
 if TYPE_CHECKING:
     from servefit.backends.model import Model
 
+pytestmark = pytest.mark.integration
+
 Pretend = Callable[..., None]
 
 

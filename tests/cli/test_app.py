@@ -6,6 +6,10 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.integration
+
 INTERRUPTED_WHILE_IMPORTING = """
 import os, signal, sys
 from servefit.cli.app import main

@@ -16,6 +16,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.cli.conftest import Finished, Servefit, Sources
 
+pytestmark = pytest.mark.integration
+
 COMMAND = (sys.executable, "-m", "servefit")
 
 

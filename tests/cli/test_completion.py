@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def state_with_jobs(tmp_path: Path) -> Path:

@@ -48,6 +48,7 @@ def project(sources: Sources, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_a_job_of_a_file_is_run_with_what_the_command_line_says_in_its_place_and_saved(
     servefit: Servefit, project: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_job_of_a_file_is_run_with_what_the_command_line_says_in_its_place_and
     assert parse_config(saved, "saved.yaml").payload == "payload.csv"
 
 
+@pytest.mark.integration
 def test_paths_elsewhere_are_saved_in_full(servefit: Servefit, project: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     ended = servefit(
@@ -80,6 +82,7 @@ def test_paths_elsewhere_are_saved_in_full(servefit: Servefit, project: Path, tm
     assert (config.model, config.payload) == (str(tmp_path / "gone.ubj"), str(project / "payload.csv"))
 
 
+@pytest.mark.integration
 def test_a_trace_is_saved_relative_to_the_file_and_without_a_rate_that_nobody_asked_for(
     servefit: Servefit, project: Path
 ) -> None:
@@ -197,6 +200,7 @@ def test_a_file_and_options_that_contradict_each_other_are_refused() -> None:
         both(FILE, "max_tests")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -226,6 +230,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(
     assert words in line
 
 
+@pytest.mark.integration
 def test_a_variable_of_a_file_is_on_the_list_or_named_on_the_command_line(
     servefit: Servefit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,12 +247,14 @@ def test_a_variable_of_a_file_is_on_the_list_or_named_on_the_command_line(
     assert "'MY_MODE' is for what a job file sets, and none is given; use --env" in nothing
 
 
+@pytest.mark.integration
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(servefit: Servefit, project: Path) -> None:
     ended = servefit("recommend", "--config", project / "job.yaml", "--quiet", "--save-config", project)
     assert (ended.status, ended.stdout) == (4, "")
     assert ended.stderr.startswith(f"servefit: cannot write {project}: Is a directory")
 
 
+@pytest.mark.integration
 def test_the_schema_is_printed_and_nothing_else(servefit: Servefit) -> None:
     ended = servefit("schema")
     assert (ended.status, ended.stderr) == (0, "")

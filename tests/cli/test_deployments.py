@@ -70,6 +70,7 @@ def test_a_model_that_is_not_there_is_refused() -> None:
         options_for(model=Path("/no/model.ubj")).deployable(quiet=True)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("options", [{}, {"backend": "forest"}, {"trust": TrustOptions(trust_pickle=True)}])
 def test_a_model_file_in_the_place_of_a_job_is_told_where_it_belongs(model: Path, options: dict[str, Any]) -> None:
     with pytest.raises(SpecError) as raised:
@@ -87,11 +88,13 @@ def test_a_url_in_the_place_of_a_model_keeps_its_slashes() -> None:
     )
 
 
+@pytest.mark.integration
 def test_an_unknown_job_is_refused() -> None:
     with pytest.raises(ServefitError, match="'x' is not known"):
         options_for(job="x").deployable(quiet=True)
 
 
+@pytest.mark.integration
 def test_what_is_said_of_a_model_is_what_is_deployed(model: Path) -> None:
     found = options_for(
         model=model,
@@ -120,6 +123,7 @@ def test_what_is_wrong_with_a_secret_is_said_without_it(model: Path, options: di
     assert "hunter2" not in str(raised.value)
 
 
+@pytest.mark.integration
 def test_secrets_are_given_marked_or_left_to_the_environment(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE", "of the environment")
     given = ["API_TOKEN=given", "COLOUR=marked", "PLAIN=shown"]
@@ -140,6 +144,7 @@ def test_a_deployment_does_not_show_its_secrets() -> None:
     assert "green" not in repr(replace(deployment, threads=2))
 
 
+@pytest.mark.integration
 def test_requests_that_change_each_others_predictions_are_joined_where_that_is_said(tmp_path: Path) -> None:
     network = quantised(tmp_path / "model.onnx")
     with pytest.raises(SpecError, match="allow that with --allow-batch-dependence"):

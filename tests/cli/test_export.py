@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit, Sources
 
+pytestmark = pytest.mark.integration
+
 # Where pip finds packages, and what it has fetched before; everything else stays behind.
 _FOR_PIP = ("PIP_CACHE_DIR", "PIP_CERT", "PIP_CONFIG_FILE", "PIP_INDEX_URL", "SSL_CERT_FILE", "XDG_CACHE_HOME")
 _FOR_PIP_TOO = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")

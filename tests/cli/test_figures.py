@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Sources
 
+pytestmark = pytest.mark.integration
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 DECLARED = """from servefit.search.figures.contract import Figure

@@ -25,6 +25,8 @@ from servefit.search.fleet.making import make_fleet
 if TYPE_CHECKING:
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 HOST = """
 [host.{name}]
 ssh = "127.0.0.1"

@@ -12,6 +12,8 @@ from servefit.cli.commands import COMMANDS, GROUPS, SUBCOMMANDS
 if TYPE_CHECKING:
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 COLUMNS = 80
 LEAVES = [
     *((name,) for name in COMMANDS if name not in GROUPS),

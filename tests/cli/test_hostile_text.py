@@ -87,6 +87,7 @@ def _printed(ended: Finished) -> str:
     return ended.stdout + ended.stderr
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", ["show", "show --wide", "steps", "steps --wide", "jobs"])
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_told_of_a_job_is_harmless(servefit: Servefit, home: Path, command: str, form: str) -> None:
@@ -98,6 +99,7 @@ def test_what_is_told_of_a_job_is_harmless(servefit: Servefit, home: Path, comma
         assert_no_formula(ended.stdout)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("suffix", ["html", "json", "csv", "md"])
 def test_reports_are_harmless_in_every_form(servefit: Servefit, home: Path, tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"report.{suffix}"
@@ -112,6 +114,7 @@ def test_reports_are_harmless_in_every_form(servefit: Servefit, home: Path, tmp_
         assert_no_formula(text)
 
 
+@pytest.mark.integration
 def test_a_terminal_is_sent_no_order_but_styles(forks: Path, home: Path) -> None:
     for command in ("show", "steps"):
         ended = in_terminal(forks, 2000, (command, JOB), {"SERVEFIT_HOME": str(home)})
@@ -119,6 +122,7 @@ def test_a_terminal_is_sent_no_order_but_styles(forks: Path, home: Path) -> None
         assert_harmless(_STYLES.sub("", ended.stdout + ended.stderr))
 
 
+@pytest.mark.integration
 def test_files_columns_profiles_and_variables_that_are_given_are_harmless(servefit: Servefit, tmp_path: Path) -> None:
     name = HOSTILE.replace("/", "|")
     columns = [f"column {nth}" for nth in range(4)]
@@ -146,6 +150,7 @@ def test_files_columns_profiles_and_variables_that_are_given_are_harmless(servef
         assert_harmless(refused.stderr)
 
 
+@pytest.mark.integration
 def test_what_a_server_answers_is_harmless(servefit: Servefit, sources: Sources, http_server: HttpServer) -> None:
     with http_server(lambda path, body: (500, HOSTILE.encode(), {})) as url:
         ended = servefit("load", url, "--protocol", "json", "--payload", sources.payload, "--users", "1")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 
 SHORT = ("--rate", "50/s", "--max-tests", "1", "--batch", "1", "--deploy", "library", "--no-http", "--allow-noise")
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit, Sources
 
+pytestmark = pytest.mark.integration
+
 ALONE = ("--backend", "xgboost", "--profile", "local-1c", "--no-http", "--allow-noise")
 
 

@@ -9,6 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),

@@ -30,6 +30,7 @@ def logger() -> Iterator[logging.Logger]:
     logger.handlers[:] = before
 
 
+@pytest.mark.integration
 def test_debug_tells_the_steps_of_a_job_its_processes_and_why_something_was_tried(
     servefit: Servefit, sources: Sources
 ) -> None:
@@ -52,12 +53,14 @@ def test_debug_tells_the_steps_of_a_job_its_processes_and_why_something_was_trie
         assert part in said
 
 
+@pytest.mark.integration
 def test_the_level_may_stand_before_the_command_and_the_nearer_one_counts(servefit: Servefit) -> None:
     assert "jobs are kept in" in servefit("--log-level", "info", "jobs").stderr
     assert servefit("--log-level", "info", "jobs", "--log-level", "error").stderr == ""
     assert servefit("jobs").stderr == ""
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("arguments", [("--log-level", "loud", "jobs"), ("jobs", "--log-level", "loud")])
 def test_an_unknown_level_is_refused_in_one_line(servefit: Servefit, arguments: tuple[str, ...]) -> None:
     ended = servefit(*arguments)
@@ -65,6 +68,7 @@ def test_an_unknown_level_is_refused_in_one_line(servefit: Servefit, arguments: 
     assert ended.stderr == "servefit: log-level: 'loud' is not known; known: debug, error, info, warning\n"
 
 
+@pytest.mark.integration
 def test_every_command_has_the_option(servefit: Servefit) -> None:
     commands = re.findall(r"^  ([a-z]+) ", servefit("--help").stdout.partition("Commands:")[2], re.MULTILINE)
     assert {"recommend", "load", "jobs", "host"} <= set(commands)
@@ -72,6 +76,7 @@ def test_every_command_has_the_option(servefit: Servefit) -> None:
         assert "--log-level" in servefit(command, "--help").stdout
 
 
+@pytest.mark.integration
 def test_a_program_that_uses_servefit_configures_logging_itself() -> None:
     code = (
         "import logging, servefit, servefit.search.jobs.lifecycle, servefit.profiler.procedures.profile; "

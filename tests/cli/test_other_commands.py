@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit, Sources
 
+pytestmark = pytest.mark.integration
+
 
 def test_help_is_quick_and_names_every_command(servefit: Servefit) -> None:
     ended = servefit("--help")

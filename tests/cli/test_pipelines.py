@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Sources
 
+pytestmark = pytest.mark.integration
+
 IMPORTS = {
     "raises": "raise ZeroDivisionError",
     "exits": "import sys; sys.exit(3)",

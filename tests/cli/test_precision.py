@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 INT8 = "onnxruntime/int8-dynamic"
 ALLOWED = ("--allow-precision", "int8", "--max-deviation", "20%")
 ROWS = np.random.default_rng(3).standard_normal((450, 8)).astype(np.float32)

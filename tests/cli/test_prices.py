@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Prices = Callable[..., Finished]
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def prices(servefit: Servefit, tmp_path: Path) -> Prices:

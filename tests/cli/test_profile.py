@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Profile = Callable[..., Finished]
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def profile(servefit: Servefit, sources: Sources) -> Profile:

@@ -87,6 +87,7 @@ def shown(terminal: str) -> list[str]:
     return [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal)) if line.strip()]
 
 
+@pytest.mark.integration
 def test_a_narrow_terminal_shows_what_is_measured_the_best_so_far_and_the_time_left(
     state: Path, sources: Sources
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_narrow_terminal_shows_what_is_measured_the_best_so_far_and_the_time_l
     assert seen.terminal.rfind(SHOWN_CURSOR) > seen.terminal.rfind(HIDDEN_CURSOR)
 
 
+@pytest.mark.integration
 def test_ctrl_c_leaves_the_terminal_as_it_was(state: Path, sources: Sources) -> None:
     asked = ("recommend", sources.xgboost, *JOB, "--log-level", "info")
     seen = in_a_terminal(state, *asked, interrupt_at="1 test", NO_COLOR="1", PYTHONIOENCODING="ascii")
@@ -114,6 +116,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(state: Path, sources: Sources) -> 
     assert any(re.match(r"\d\d:\d\d:\d\d\.\d{3} INFO servefit\.search\.storage\.log: step 1", line) for line in lines)
 
 
+@pytest.mark.integration
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(state: Path, sources: Sources) -> None:
     seen = in_a_terminal(state, "recommend", sources.xgboost, *ONE_TEST, TERM="dumb")
     assert seen.status == 0
@@ -121,6 +124,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(state: Path, so
     assert re.search(r"\[\d+ s, about \d+ s left\] step \d+ begins \(1 of 1 tests\): 1 vCPU, xgboost", seen.terminal)
 
 
+@pytest.mark.integration
 def test_without_a_terminal_every_event_is_a_plain_line_with_its_times(servefit: Servefit, sources: Sources) -> None:
     ended = servefit("recommend", sources.xgboost, *ONE_TEST)
     assert ended.status == 0
@@ -133,6 +137,7 @@ def test_without_a_terminal_every_event_is_a_plain_line_with_its_times(servefit:
     assert "left" in lines[0], "even the first says how long it takes at most"
 
 
+@pytest.mark.integration
 def test_quiet_leaves_warnings_of_the_result(servefit: Servefit, sources: Sources) -> None:
     ended = servefit("recommend", sources.xgboost, *ONE_TEST, "--quiet")
     assert ended.status == 0
@@ -141,6 +146,7 @@ def test_quiet_leaves_warnings_of_the_result(servefit: Servefit, sources: Source
     assert all(line.startswith("warning: ") for line in lines)
 
 
+@pytest.mark.integration
 def test_profile_says_how_long_it_will_take(servefit: Servefit, sources: Sources) -> None:
     ended = servefit("profile", sources.xgboost, "--duration", "1s", "--allow-noise")
     assert ended.status == 0, ended.stderr
@@ -218,6 +224,7 @@ def test_what_nobody_knows_is_not_said() -> None:
     assert best_so_far(Moment(elapsed_s=1.0)) == ""
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("simulated")
 @pytest.mark.parametrize(
     ("goal", "price", "said"),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Servefit, Sources
     from tests.conftest import Hog
 
+pytestmark = pytest.mark.integration
+
 ALONE = ("--profile", "local-1c", "--no-http", "--allow-noise", "--format", "json")
 SHORT = ("--budget", "15s", "--max-tests", "2", "--batch", "1", *ALONE)
 QUICK = ("--backend", "xgboost", "--max-tests", "1", "--batch", "1", *ALONE)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 MISTAKES: list[tuple[list[str], dict[str, Any]]] = [
     (["--rate", "500"], {"rate": "500"}),
     (["--rate", "-5/s"], {"rate": "-5/s"}),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Finished, Servefit, Sources
 
+pytestmark = pytest.mark.integration
+
 QUICK = ("--duration", "1s", "--rate", "50/s", "--allow-noise", "--format", "json")
 NOT_COMPARED = "what code/inference.py answers was not compared with anything"
 

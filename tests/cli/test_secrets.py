@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Finished, Servefit, Sources
 
+pytestmark = pytest.mark.integration
+
 SECRETS = ("hunter2-of-the-first", "hunter2-of-the-second", "s3kr1t-w1thout-a-name")
 """Two values of a variable whose name says it, and one of a variable that is marked."""
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit, Sources
 
+pytestmark = pytest.mark.integration
+
 Serve = Callable[..., AbstractContextManager["Serving"]]
 
 

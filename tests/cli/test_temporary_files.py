@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Sources
 
+pytestmark = pytest.mark.integration
+
 LEFT = """
 import os, signal
 from servefit.serving.private_folders import own_folder

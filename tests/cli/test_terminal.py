@@ -64,6 +64,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_whatever_is_printed_fits_the_terminal_and_breaks_no_word(run: Run, command: str, columns: int) -> None:
@@ -75,6 +76,7 @@ def test_whatever_is_printed_fits_the_terminal_and_breaks_no_word(run: Run, comm
         assert words(whole) - words(fitted) <= HEADS_OF_LISTS
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_no_number_is_parted_from_its_unit(run: Run, columns: int) -> None:
     for command in ("show two-profiles", "show sla-unmet", "scale two-profiles --rate 1000/s"):
@@ -83,6 +85,7 @@ def test_no_number_is_parted_from_its_unit(run: Run, columns: int) -> None:
         assert re.findall(rf"\d\n *(?:{UNITS})(?!\w)", lines) == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("columns", [80, 120])
 def test_recommendations_have_six_columns(run: Run, columns: int) -> None:
     lines = plain(run(columns, "show", "two-profiles").stdout).splitlines()
@@ -95,6 +98,7 @@ def test_recommendations_have_six_columns(run: Run, columns: int) -> None:
     )
 
 
+@pytest.mark.integration
 def test_a_narrow_terminal_is_shown_the_same_six_figures_below_each_other(run: Run) -> None:
     shown = plain(run(40, "show", "two-profiles").stdout)
     lists = shown.partition("best first\n\n")[2].partition("\n\nOver HTTP")[0].split("\n\n")
@@ -104,6 +108,7 @@ def test_a_narrow_terminal_is_shown_the_same_six_figures_below_each_other(run: R
     assert all(each[-1] == ("SLA", "PASS") for each in figures)
 
 
+@pytest.mark.integration
 def test_profiles_that_share_a_measurement_are_one_row_and_named_below(
     forks: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -118,6 +123,7 @@ def test_profiles_that_share_a_measurement_are_one_row_and_named_below(
     assert re.search(r" ml\.m5\.large .* 0\.115 ", wide)
 
 
+@pytest.mark.integration
 def test_wide_tables_have_all_columns_where_there_is_room_and_lists_where_there_is_none(run: Run) -> None:
     columns = ("id", "$/million", "max a minute", "p50 ms", "memory %", "step")
     head = next(line for line in plain(run(220, "show", "two-profiles", "--wide").stdout).splitlines() if "id" in line)
@@ -126,6 +132,7 @@ def test_wide_tables_have_all_columns_where_there_is_room_and_lists_where_there_
     assert all(len(re.findall(rf"^{re.escape(column)} ", listed, re.M)) == 2 for column in columns)
 
 
+@pytest.mark.integration
 def test_text_in_a_pipe_is_not_wrapped(run: Run) -> None:
     shown = run(None, "show", "two-profiles", COLUMNS="40")
     sentences = [line for line in shown.stdout.splitlines() if line.startswith(("P95", "Measured", "Over HTTP"))]
@@ -135,18 +142,21 @@ def test_text_in_a_pipe_is_not_wrapped(run: Run) -> None:
     assert run(None, "steps", "rounds", "--wide").stdout.count("\n") < 25
 
 
+@pytest.mark.integration
 def test_the_variable_columns_overrides_the_width_of_the_terminal(run: Run) -> None:
     assert too_long(run(200, "show", "two-profiles", COLUMNS="60").stdout, 60) == []
     assert too_long(run(0, "show", "two-profiles").stdout, 80) == []
     assert too_long(run(100, "show", "two-profiles", COLUMNS="wide").stdout, 100) == []
 
 
+@pytest.mark.integration
 def test_the_further_lines_of_a_warning_are_indented(run: Run) -> None:
     lines = run(60, "show", "two-profiles").stderr.splitlines()
     assert len(lines) > len([line for line in lines if line.startswith("warning: ")]) > 2
     assert all(line.startswith(("warning: ", "  ")) for line in lines)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("term", ["dumb", "xterm"])
 def test_a_dumb_terminal_gets_no_escapes_and_no_colour_means_none(run: Run, term: str) -> None:
     shown = run(80, "show", "two-profiles", TERM=term, NO_COLOR="1")
@@ -173,6 +183,7 @@ POOR: tuple[dict[str, str], ...] = (
 )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("variables", POOR, ids=lambda variables: "-".join(variables.values()))
 @pytest.mark.parametrize("command", ["show two-profiles", "jobs", "jobs --wide", "jobs --format csv"])
 def test_a_terminal_without_unicode_is_written_nothing_that_it_cannot_take(
@@ -191,6 +202,7 @@ def test_a_terminal_without_unicode_is_written_nothing_that_it_cannot_take(
         assert too_long(written, 80) == []
 
 
+@pytest.mark.integration
 def test_wide_characters_take_two_columns(foreign: Path, forks: Path) -> None:
     listed = in_terminal(forks, 80, ["jobs"], {"SERVEFIT_HOME": str(foreign)})
     assert "modèle-模型.ubj" in listed.stdout

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 QUICK = ("--duration", "1s", "--rate", "50/s", "--allow-noise", "--format", "json")
 ALONE = ("--profile", "local-1c", "--no-http", "--allow-noise", "--batch", "1", "--format", "json")
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Servefit, Sources
     from tests.conftest import HttpServer
 
+pytestmark = pytest.mark.integration
+
 QUICK = ("--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--no-http", "--allow-noise", "--quiet")
 HELD_BY_US = re.compile(rf"job fraud \(process {os.getpid()}, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\)")
 WAITING = re.compile(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 PROMPT = "ready> "
 
 ZSHRC = f"""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.verification import RowSet
 
+pytestmark = pytest.mark.integration
+
 XGBOOST_TREES = (
     *("xgboost binary", "xgboost multi-class", "xgboost regression", "xgboost poisson", "xgboost ranking"),
     *("xgboost random forest", "xgboost dart", "xgboost cox", "xgboost aft", "xgboost hinge", "xgboost logitraw"),

@@ -23,6 +23,8 @@ from servefit.search.figures.registry import BUILT_IN, FIGURES, figure_names
 from servefit.search.jobs.document import job_document
 from servefit.search.results.recommendation import Recommendation
 
+pytestmark = pytest.mark.integration
+
 MAX_MEANING_CHARACTERS = 200
 """Of the sentence that says what a figure is: two lines of a terminal."""
 

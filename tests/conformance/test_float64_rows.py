@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("steps_in_this_process")
+pytestmark = [pytest.mark.usefixtures("steps_in_this_process"), pytest.mark.integration]
 
 FEATURES = 6
 BACKENDS = ("sklearn", "lightgbm", "forest", "treelite", "tl2cgen", "onnxruntime", "onedal")

@@ -48,6 +48,7 @@ def answers(model: Model, rows: np.ndarray) -> list[tuple[str, bytes]]:
     return [(answer.content_type, answer.body) for answer in map(answer_in, predictions)]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("case", ALL)
 def test_a_model_of_rows_is_refused_with_a_reason(case: str, models: dict[str, Model]) -> None:
     supported = ScriptBackend().supports(models[case])
@@ -56,6 +57,7 @@ def test_a_model_of_rows_is_refused_with_a_reason(case: str, models: dict[str, M
     assert "script" not in candidate_names(models[case].library)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "script"])
 def test_no_other_backend_takes_a_script(name: str, script: Model) -> None:
     supported = imported(name).supports(script)
@@ -64,12 +66,14 @@ def test_no_other_backend_takes_a_script(name: str, script: Model) -> None:
         compile_model(script, name)
 
 
+@pytest.mark.integration
 def test_a_script_is_tried_with_its_own_backend_alone(script: Model) -> None:
     assert candidate_names(script.library)[0] == "script"
     assert not set(candidate_names(script.library)) & (BUILT_IN.keys() - {"script"})
     assert ScriptBackend().supports(script).available
 
 
+@pytest.mark.integration
 def test_rows_in_one_call_are_answered_one_by_one_and_not_modified(script: Model) -> None:
     rows = requests(b"one", b"", b"longer text")
     before = rows.copy()
@@ -77,6 +81,7 @@ def test_rows_in_one_call_are_answered_one_by_one_and_not_modified(script: Model
     np.testing.assert_array_equal(rows, before)
 
 
+@pytest.mark.integration
 def test_a_request_that_the_script_refuses_is_a_failure_of_rows(script: Model) -> None:
     with pytest.raises(ScriptFailed) as failed:
         answers(script, requests(b"none"))
@@ -84,6 +89,7 @@ def test_a_request_that_the_script_refuses_is_a_failure_of_rows(script: Model) -
     assert "ValueError: no such text (line 7 of inference.py)" in str(failed.value)
 
 
+@pytest.mark.integration
 def test_nothing_is_compared_and_no_rows_are_said_to_be(script: Model) -> None:
     compilation = compile_model(script, "script")
     assert compilation.rows_checked == 0

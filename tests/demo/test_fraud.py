@@ -18,6 +18,8 @@ from servefit.profiler.drivers.http.bodies import bodies
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 
 def test_the_model_has_the_size_of_a_real_one(model_file: Path, facts: FraudFacts) -> None:
     assert 9e6 < model_file.stat().st_size < 11e6

@@ -10,6 +10,8 @@ from tests.docs.pages import Block, blocks, pages
 if TYPE_CHECKING:
     from tests.docs.conftest import ReaderOf
 
+pytestmark = pytest.mark.integration
+
 SAYS: dict[str, tuple[str, ...]] = {
     "README.md": ("met: deploy",),
     "docs/tutorial.md": ("met: deploy", "is served at", "predictions"),

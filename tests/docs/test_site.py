@@ -16,6 +16,8 @@ from typer.main import get_command
 import servefit
 from servefit.cli.commands import app
 
+pytestmark = pytest.mark.integration
+
 CHROMIUM = "/usr/bin/chromium"
 """scripts/test installs it."""
 

@@ -88,6 +88,7 @@ def training(*, trees: int) -> str:
     return text.replace("TREES = 50\n", f"TREES = {trees}\n")
 
 
+@pytest.mark.integration
 def test_a_model_that_meets_its_sla_passes(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(training(trees=10))
     ended = build(tmp_path)
@@ -97,6 +98,7 @@ def test_a_model_that_meets_its_sla_passes(tmp_path: Path) -> None:
     assert "<html" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.integration
 def test_a_model_that_has_become_slow_fails_the_build_with_status_3(tmp_path: Path) -> None:
     # Of xgboost a tree takes some 0.4 us, so this is over 100 us a row.
     (tmp_path / "train.py").write_text(training(trees=400))
@@ -113,6 +115,7 @@ def test_a_model_that_has_become_slow_fails_the_build_with_status_3(tmp_path: Pa
     assert "<html" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.integration
 def test_a_model_that_cannot_be_read_fails_the_build_with_status_2_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("open('model.ubj', 'w').write('nonsense'); open('payload.csv', 'w').write('1')")
     ended = build(tmp_path)
@@ -120,6 +123,7 @@ def test_a_model_that_cannot_be_read_fails_the_build_with_status_2_and_says_why(
     assert re.search(r"Nothing was measured:\*\* .*model\.ubj", ended.summary)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("statuses", "status", "said"),
     [
@@ -148,6 +152,7 @@ def test_noise_is_given_a_second_chance_and_then_a_warning(
     assert (tmp_path / "statuses").read_text() == ""
 
 
+@pytest.mark.integration
 def test_gitlab_tells_noise_from_a_failure(tmp_path: Path) -> None:
     (tmp_path / "model.ubj").write_text("nonsense")
     (tmp_path / "payload.csv").write_text("1")

@@ -28,6 +28,7 @@ def profile(home: Path, packages: Path, model: Path, *arguments: str) -> subproc
     return run_servefit(home, packages, "profile", model, *asked)
 
 
+@pytest.mark.integration
 def test_a_model_is_measured_under_the_shape_and_a_measurement_read_without_its_package(
     installed: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -45,12 +46,14 @@ def test_a_model_is_measured_under_the_shape_and_a_measurement_read_without_its_
     assert servefit.summarize(run).latency_ms_ci95 == {}
 
 
+@pytest.mark.integration
 def test_without_its_package_the_shape_is_not_known(model: Path, tmp_path: Path) -> None:
     ended = profile(tmp_path, tmp_path, model, "--arrivals", "cosine")
     assert ended.returncode == 2
     assert "arrivals: 'cosine' is not known" in ended.stderr
 
 
+@pytest.mark.integration
 def test_the_shape_keeps_the_promises_of_arrivals(installed: Path, tmp_path: Path) -> None:
     assert passed_of_contract(EXAMPLE / "test_arrivals_contract.py", installed, tmp_path) > 50
 

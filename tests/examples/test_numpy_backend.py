@@ -35,6 +35,7 @@ def document(ended: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(ended.stdout)
 
 
+@pytest.mark.integration
 def test_the_plug_in_is_listed_and_takes_a_model(installed: Path, model: Path, tmp_path: Path) -> None:
     said = document(servefit(tmp_path, installed, "backends", model))
     [listed] = [backend for backend in said["backends"] if backend["name"] == "numpy"]
@@ -44,6 +45,7 @@ def test_the_plug_in_is_listed_and_takes_a_model(installed: Path, model: Path, t
     assert listed["takes_model"]["available"]
 
 
+@pytest.mark.integration
 def test_the_plug_in_is_recommended(installed: Path, model: Path, tmp_path: Path) -> None:
     said = document(servefit(tmp_path, installed, "recommend", model, "--backend", "numpy", *QUICK))
     [recommended] = said["recommendations"]
@@ -51,6 +53,7 @@ def test_the_plug_in_is_recommended(installed: Path, model: Path, tmp_path: Path
     assert recommended["environment"] == {"OMP_NUM_THREADS": "1", "MODEL_SERVER_WORKERS": "1"}
 
 
+@pytest.mark.integration
 def test_the_plug_in_keeps_the_promises_of_a_backend(installed: Path, tmp_path: Path) -> None:
     assert (
         passed_of_contract(EXAMPLE / "test_contract.py", installed, tmp_path, fixtures="tests.conformance.conftest")
@@ -58,6 +61,7 @@ def test_the_plug_in_keeps_the_promises_of_a_backend(installed: Path, tmp_path: 
     )
 
 
+@pytest.mark.integration
 def test_a_plug_in_that_predicts_something_else_is_found_out(installed: Path, model: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "plugins"
     shutil.copytree(installed, wrong, ignore=shutil.ignore_patterns("__pycache__"))
@@ -72,6 +76,7 @@ def test_a_plug_in_that_predicts_something_else_is_found_out(installed: Path, mo
     assert not (tmp_path / "compiled").exists()
 
 
+@pytest.mark.integration
 def test_a_plug_in_that_cannot_be_imported_stops_nothing_else(model: Path, tmp_path: Path) -> None:
     write_package(
         tmp_path / "plugins",

@@ -73,6 +73,7 @@ def document(ended: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(ended.stdout)
 
 
+@pytest.mark.integration
 def test_a_job_is_about_what_the_plug_in_says(installed: Path, model: Path, tmp_path: Path) -> None:
     asked = ("recommend", model, "--goal", "p95-per-watt", "--rate", "200/s", *QUICK, "--format", "json")
     said = document(powered(tmp_path, installed, *asked))
@@ -83,6 +84,7 @@ def test_a_job_is_about_what_the_plug_in_says(installed: Path, model: Path, tmp_
     assert not any("no test shows" in warning for warning in said["warnings"])
 
 
+@pytest.mark.integration
 def test_the_plug_in_is_completed_and_part_of_the_schema(installed: Path, tmp_path: Path) -> None:
     schema = document(servefit(tmp_path, installed, "schema"))
     assert "p95-per-watt" in schema["properties"]["goal"]["enum"]
@@ -93,10 +95,12 @@ def test_the_plug_in_is_completed_and_part_of_the_schema(installed: Path, tmp_pa
     assert "goal: 'p95-per-watt' is not known" in refused.stderr
 
 
+@pytest.mark.integration
 def test_the_plug_in_keeps_the_promises_of_an_objective(installed: Path, tmp_path: Path) -> None:
     assert passed_of_contract(EXAMPLE / "test_objective.py", installed, tmp_path) >= 14
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("instead", "said"),
     [("float('nan')", r"of_trial\(\) gave nan, which cannot be ranked"), ("1 / 0", "raised ZeroDivisionError")],
@@ -121,6 +125,7 @@ def test_a_plug_in_that_fails_ends_the_job_with_its_name_and_its_package(
     assert mended["status"] == "COMPLETED"
 
 
+@pytest.mark.integration
 def test_a_job_whose_plug_in_is_gone_is_listed_and_shown_and_says_what_is_missing(
     installed: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def run(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.mark.integration
 def test_the_figure_is_listed_with_its_package(run: Run) -> None:
     listed = json.loads(run("figures", "--format", "json"))["figures"]
     [found] = [figure for figure in listed if figure["name"] == "tail_ratio"]
@@ -51,6 +52,7 @@ def test_the_figure_is_listed_with_its_package(run: Run) -> None:
     assert "servefit-tail-ratio 1.0" in run("figures")
 
 
+@pytest.mark.integration
 def test_json_csv_and_markdown_of_a_job_have_it(run: Run) -> None:
     document = json.loads(run("show", "over-http", "--format", "json"))
     ratios = [recommendation["figures"]["tail_ratio"] for recommendation in document["recommendations"]]
@@ -67,6 +69,7 @@ def test_json_csv_and_markdown_of_a_job_have_it(run: Run) -> None:
         assert line.endswith(" - |" if ratio is None else f" {ratio:.2g} |"), "two digits are declared"
 
 
+@pytest.mark.integration
 def test_the_report_has_it(run: Run) -> None:
     tables = json.loads(run("report", "over-http", "--format", "json"))["tables"]
     for name in ("recommendations_best_first", "all_tests"):
@@ -74,10 +77,12 @@ def test_the_report_has_it(run: Run) -> None:
     assert ">p99 / p50</button>" in run("report", "over-http", "--format", "html")
 
 
+@pytest.mark.integration
 def test_the_plug_in_keeps_the_promises_of_a_figure(installed: Path, tmp_path: Path) -> None:
     assert passed_of_contract(EXAMPLE / "test_figure_contract.py", installed, tmp_path) >= 7
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -22,6 +22,8 @@ import servefit as sf
 if TYPE_CHECKING:
     from tests.golden.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 TOLERANCE = 1e-5
 """What float32 and libraries of other versions may change in a probability."""
 

@@ -11,6 +11,8 @@ from tests.golden.kept import kept, move_to_host, of_each
 if TYPE_CHECKING:
     from tests.golden.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 ANSWERED = (0, 3)
 """The status of a command whose job came to its end. Whether this machine keeps the SLA is not tested here."""
 

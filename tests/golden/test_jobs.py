@@ -18,6 +18,8 @@ from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 if TYPE_CHECKING:
     from tests.golden.conftest import Servefit
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def opened(copy: Path) -> dict[str, Any]:

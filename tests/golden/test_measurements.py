@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.golden.kept import differences, kept, of_each
 
 import servefit as sf
+
+pytestmark = pytest.mark.integration
 
 FIGURES = (
     *("loop", "throughput_per_s", "offered_per_s", "samples", "latency_ms", "service_ms", "lag_ms"),

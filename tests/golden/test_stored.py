@@ -19,6 +19,8 @@ from servefit.stored import Stored
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 NOT_IN_JOBS_OR_MEASUREMENTS = {"StoredMember", "Artifact", "EndpointConfig", "ArtifactFacts", "Limits"}
 """A base class, and the types of the files that ``test_artifacts`` reads."""
 

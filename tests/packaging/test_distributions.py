@@ -23,6 +23,8 @@ import servefit
 if TYPE_CHECKING:
     from email.message import Message
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 LAYERS = ("backends", "profiler", "search")
 INFO = f"servefit-{servefit.__version__}.dist-info"

@@ -11,6 +11,8 @@ from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.prepare import Deployment, prepare
 from servefit.profiler.record.traffic import ClosedLoop
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"vad_ifless"}))
 def test_it_is_profiled_and_recommended(name: str) -> None:

@@ -14,6 +14,8 @@ from tests.real_models.files import real_file
 from tests.serving.asked_model import AskedModel
 from tests.serving.conftest import Running, launch
 
+pytestmark = pytest.mark.integration
+
 POSITIONS = 512
 JSON = {"content-type": "application/json"}
 

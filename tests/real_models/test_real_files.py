@@ -14,6 +14,8 @@ from tests.serving.asked_model import AskedModel
 
 from servefit.serving.protocols.datatypes import datatype_of
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module", params=NAMES)
 def real(request: pytest.FixtureRequest) -> RealFile:

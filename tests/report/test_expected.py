@@ -12,6 +12,8 @@ from servefit.search.results.recommendation import Trial
 if TYPE_CHECKING:
     from tests.report.conftest import Reports
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("kind", ["unmet", "one-profile", "large"])
 def test_every_first_test_of_a_configuration_whose_calls_were_timed_has_an_expectation(

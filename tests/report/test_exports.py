@@ -40,6 +40,7 @@ def page(reports: Reports, kind: str) -> Page:
     return Page.read(reports.html(kind))
 
 
+@pytest.mark.integration
 def test_json_has_the_figures_of_all_tables_of_the_page(page: Page, reports: Reports, kind: str) -> None:
     tables = json.loads(to_json(reports.report(kind)))["tables"]
     assert page.tables
@@ -52,6 +53,7 @@ def test_json_has_the_figures_of_all_tables_of_the_page(page: Page, reports: Rep
                 assert cell.value == (value if _is_number(value) else None), name
 
 
+@pytest.mark.integration
 def test_csv_has_every_digit_of_them(page: Page, reports: Reports, kind: str) -> None:
     lines = list(csv.reader(io.StringIO(to_csv(reports.report(kind)))))
     assert lines[0] == ["table", "row", "column", "value"]
@@ -68,6 +70,7 @@ def test_csv_has_every_digit_of_them(page: Page, reports: Reports, kind: str) ->
                     assert (value is None) == (cell.text == "-"), (name, column, value)
 
 
+@pytest.mark.integration
 def test_markdown_shows_the_same_as_the_page(page: Page, reports: Reports, kind: str) -> None:
     text = to_markdown(reports.report(kind))
     lines = [_markdown_cells(line) for line in text.split("\n") if line.startswith("|")]
@@ -78,6 +81,7 @@ def test_markdown_shows_the_same_as_the_page(page: Page, reports: Reports, kind:
     assert not re.search("<[a-z/!]", re.sub("(?s)\n```.*?\n```\n", "", text))
 
 
+@pytest.mark.integration
 def test_the_figures_of_every_test_over_time_are_in_the_page(page: Page, reports: Reports, kind: str) -> None:
     kept, report = json.loads(page.documents["timelines"])["tests"], reports.report(kind)
     assert [timeline["rows"] for timeline in kept] == [
@@ -129,6 +133,7 @@ def test_raw_samples_that_were_deleted_are_missed_and_nothing_else(reports: Repo
     assert whole.tables.keys() - page.tables.keys() == {name for name in whole.tables if name.endswith("over_time")}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("step", ["first", "last"])
 def test_a_single_test_without_raw_samples_is_counted(reports: Reports, step: str) -> None:
     job = reports.job("over-http")
@@ -146,6 +151,7 @@ def test_a_single_test_without_raw_samples_is_counted(reports: Reports, step: st
     assert "The raw samples of 1 test are not here." in section.text
 
 
+@pytest.mark.integration
 def test_an_unknown_job_is_refused_in_one_line(reports: Reports, tmp_path: Path) -> None:
     reports.job("unmeasurable")
     ended = _servefit(reports, "report", "unmeasurible", "-o", str(tmp_path / "report.html"))
@@ -154,6 +160,7 @@ def test_an_unknown_job_is_refused_in_one_line(reports: Reports, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_a_report_that_cannot_be_written_is_told_in_one_line(reports: Reports, tmp_path: Path) -> None:
     reports.job("unmeasurable")
     (tmp_path / "file").write_text("in the way")
@@ -163,6 +170,7 @@ def test_a_report_that_cannot_be_written_is_told_in_one_line(reports: Reports, t
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.integration
 def test_a_name_that_says_no_form_is_refused_in_one_line(reports: Reports, tmp_path: Path) -> None:
     ended = _servefit(reports, "report", "unmeasurable", "-o", str(tmp_path / "report.pdf"))
     assert ended.returncode == 2
@@ -170,6 +178,7 @@ def test_a_name_that_says_no_form_is_refused_in_one_line(reports: Reports, tmp_p
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.integration
 def test_a_job_writes_the_report_that_the_command_line_writes(reports: Reports, tmp_path: Path) -> None:
     job = Job.from_results(reports.job("unmeasurable"))
     with reports.at_home():
@@ -179,6 +188,7 @@ def test_a_job_writes_the_report_that_the_command_line_writes(reports: Reports, 
     assert (tmp_path / "own.md").read_text() == (tmp_path / "command.md").read_text()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("form", ["html", "csv", "markdown"])
 def test_a_report_says_nothing_of_the_folders_of_whoever_made_it(
     reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str

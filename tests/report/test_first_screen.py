@@ -35,6 +35,7 @@ SEEN = """selector => {
 """Where the visible elements are that a selector finds: left, top, right and bottom."""
 
 
+@pytest.mark.integration
 def test_the_first_screen_has_the_sentence_the_curve_the_bars_the_cards_and_the_command(
     open_report: OpenReport, reports: Reports
 ) -> None:
@@ -68,6 +69,7 @@ def test_the_cards_describe_the_model_and_the_host(reports: Reports) -> None:
     assert "Imaginary 9000" in answer
 
 
+@pytest.mark.integration
 def test_the_file_of_a_model_is_dated_unless_it_was_changed_since(reports: Reports) -> None:
     job = reports.job("measured")
     facts = dict(reports.report("measured").cards[0].facts)
@@ -77,6 +79,7 @@ def test_the_file_of_a_model_is_dated_unless_it_was_changed_since(reports: Repor
     assert "saved" not in dict(reports.report("over-http").cards[0].facts)
 
 
+@pytest.mark.integration
 def test_the_curve_marks_the_limit_the_rate_asked_and_the_room_above_it(reports: Reports) -> None:
     job = reports.job("over-http")
     with reports.at_home():
@@ -90,6 +93,7 @@ def test_the_curve_marks_the_limit_the_rate_asked_and_the_room_above_it(reports:
     assert headroom_text(asked.at, highest.at) in plot.caption
 
 
+@pytest.mark.integration
 def test_what_is_estimated_is_apart_from_what_was_measured(reports: Reports) -> None:
     with reports.at_home():
         plot = rate_plot(reports.job("over-http"))
@@ -104,6 +108,7 @@ def test_what_is_estimated_is_apart_from_what_was_measured(reports: Reports) -> 
     assert [row["requests per s"] for row in rows if row["from"] == "estimated"] == list(estimated.x)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", ["unmet", "without-prices", "in-phases", "without-samples", "unfinished"])
 def test_every_recommendation_has_a_curve(reports: Reports, kind: str) -> None:
     with reports.at_home():
@@ -112,6 +117,7 @@ def test_every_recommendation_has_a_curve(reports: Reports, kind: str) -> None:
     assert plot.has_points
 
 
+@pytest.mark.integration
 def test_where_the_limit_is_broken_the_curve_has_what_was_measured_alone(reports: Reports) -> None:
     with reports.at_home():
         plot = rate_plot(reports.job("unmet"))
@@ -121,6 +127,7 @@ def test_where_the_limit_is_broken_the_curve_has_what_was_measured_alone(reports
     assert plot.bands == ()
 
 
+@pytest.mark.integration
 def test_disturbed_measurements_are_told_from_the_others(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
     job = reports.job("one-profile")
     assert job.best is not None
@@ -138,6 +145,7 @@ def test_without_a_recommendation_there_is_neither_a_curve_nor_a_command(reports
     assert [card.title for card in report.cards] == ["Model", "Measured on"]
 
 
+@pytest.mark.integration
 def test_bars_are_means_of_the_rounds_that_were_measured_in_turns(reports: Reports) -> None:
     job = reports.job("over-http")
     found = {rival.name: rival for rival in rivals(job)}
@@ -159,6 +167,7 @@ def test_bars_are_means_of_the_rounds_that_were_measured_in_turns(reports: Repor
     assert naive.ratio.metric == "p95 latency"
 
 
+@pytest.mark.integration
 def test_a_recommendation_that_was_measured_alone_has_no_bars(reports: Reports) -> None:
     assert against_plots(reports.job("one-profile")) == ()
 
@@ -175,6 +184,7 @@ def test_headroom_is_told_in_per_cent_or_in_times(asked: float, highest: float, 
     assert headroom_text(asked, highest) == text
 
 
+@pytest.mark.integration
 def test_predicted_bars_are_hatched_and_named(browser: Browser, reports: Reports, tmp_path: Path) -> None:
     bars = Plot(
         name="against-throughput",
@@ -217,6 +227,7 @@ def test_a_report_is_smaller_than_one_and_a_half_megabytes(reports: Reports, kin
     assert reports.html(kind).stat().st_size < MAX_BYTES
 
 
+@pytest.mark.integration
 def test_the_page_may_not_turn_text_into_code_and_draws_all_the_same(open_report: OpenReport, reports: Reports) -> None:
     assert "unsafe-eval" not in reports.html("over-http").read_text().partition("</head>")[0]
     assert all(plot["traces"] for plot in open_report("over-http").page.evaluate(PLOTS))
@@ -228,6 +239,7 @@ def test_the_page_has_the_licence_of_what_draws(reports: Reports) -> None:
     assert "Copyright (c) 2016-2024 Plotly Technologies Inc." in html
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", ["over-http", "with-failures", "without-prices"])
 def test_a_phone_shows_sla_cost_rate_and_p95_without_scrolling_sideways(open_report: OpenReport, kind: str) -> None:
     page = open_report(kind, width=PHONE_PX).page
@@ -239,6 +251,7 @@ def test_a_phone_shows_sla_cost_rate_and_p95_without_scrolling_sideways(open_rep
     assert {*([] if kind == "without-prices" else ["SLA", "rate asked"]), cost, "max a minute", "p95"} <= set(names)
 
 
+@pytest.mark.integration
 def test_a_phone_shows_them_of_every_recommendation_too(open_report: OpenReport) -> None:
     page = open_report("over-http", width=PHONE_PX).page
     table = "#recommendations table[data-table=recommendations_best_first]"
@@ -251,6 +264,7 @@ def test_a_phone_shows_them_of_every_recommendation_too(open_report: OpenReport)
             assert box["x"] + box["width"] <= PHONE_PX, cell.inner_text()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("width", [1440, PHONE_PX])
 def test_the_first_column_stays_when_a_table_is_scrolled_sideways(open_report: OpenReport, width: int) -> None:
     page = open_report("over-http", width=width).page

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from servefit.report.contents import Report
     from servefit.report.plot import Series
 
+pytestmark = pytest.mark.integration
+
 PAGE = "fleet"
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from tests.report.conftest import Opened, OpenReport, Reports
 
+pytestmark = pytest.mark.integration
+
 MIN_CONTRAST = 4.5
 
 

@@ -10,6 +10,8 @@ from tests.report.jobs import HOSTILE
 if TYPE_CHECKING:
     from tests.report.conftest import Opened, OpenReport
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def opened(open_report: OpenReport) -> Opened:

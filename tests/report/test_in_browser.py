@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator
     from tests.report.conftest import Opened, OpenReport
 
+pytestmark = pytest.mark.integration
+
 TESTED = {"compilation-seconds", "latency-throughput", "pareto-cost", "search-order", "timeline-plot"}
 SEARCHED = TESTED - {"compilation-seconds"} | {"compilation-speedup", "search-expected", "search-importance"}
 

@@ -15,6 +15,8 @@ from servefit.showing import MAX_LETTERS
 if TYPE_CHECKING:
     from tests.report.conftest import Reports
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("kind", ["measured", "unmet", "unmeasurable", "without-prices"])
 def test_a_job_is_shown_as_its_answer_with_a_table_of_the_recommendations(reports: Reports, kind: str) -> None:

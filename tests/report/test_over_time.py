@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from servefit.profiler.record.types import Run
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(params=["measured", "in-phases", "over-http"])
 def tests(request: pytest.FixtureRequest, reports: Reports) -> Tests:

@@ -29,6 +29,7 @@ def test_a_report_is_written_without_it(reports: Reports) -> None:
     assert "window.Plotly" in to_html(reports.report("one-profile"))
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("_without_plotly")
 def test_a_plot_for_a_notebook_says_which_extra_to_install(reports: Reports) -> None:
     job = Job.from_results(reports.job("one-profile"))
@@ -37,6 +38,7 @@ def test_a_plot_for_a_notebook_says_which_extra_to_install(reports: Reports) -> 
     assert raised.value.remedy == "pip install 'servefit[plot]'"
 
 
+@pytest.mark.integration
 def test_a_notebook_draws_what_is_estimated_as_a_dotted_line_and_the_headroom(reports: Reports) -> None:
     with reports.at_home():
         plot = rate_plot(reports.job("over-http"))
@@ -48,12 +50,14 @@ def test_a_notebook_draws_what_is_estimated_as_a_dotted_line_and_the_headroom(re
     assert "headroom" in [annotation.text for annotation in figure.layout.annotations]
 
 
+@pytest.mark.integration
 def test_a_figure_in_a_notebook_has_no_button_that_sends_it_anywhere(reports: Reports) -> None:
     with reports.at_home():
         figure = Job.from_results(reports.job("over-http")).plot()
     assert figure.layout.modebar.remove == ("sendChartToCloud",)
 
 
+@pytest.mark.integration
 def test_every_plot_of_a_job_can_be_drawn_in_a_notebook(reports: Reports) -> None:
     job = Job.from_results(reports.job("over-http"))
     with reports.at_home():

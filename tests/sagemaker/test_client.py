@@ -22,6 +22,8 @@ from servefit.errors import SpecError
 from servefit.sagemaker import Client, session
 from servefit.search.jobs.lifecycle import load_job
 
+pytestmark = pytest.mark.integration
+
 SETTINGS: dict[str, Any] = {"allow_noise": True, "profiles": {"ml.c5.large": "local-1c"}}
 
 

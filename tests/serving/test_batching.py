@@ -280,6 +280,7 @@ def test_predictions_that_are_fewer_than_rows_are_a_failure(make_queue: MakeQueu
     assert [pending.reply.status for pending in asking if pending.reply] == [500, 500]
 
 
+@pytest.mark.integration
 def test_waiting_and_predicting_are_told_apart(make_queue: MakeQueue) -> None:
     queue = make_queue()
     queue.act = queue.taking(19_999)
@@ -360,6 +361,7 @@ def test_a_long_request_is_called_for_in_parts_and_others_have_their_turn_betwee
     assert long.timing.startswith(b"server-timing: queue;dur=")
 
 
+@pytest.mark.integration
 def test_the_event_loop_reads_and_writes_between_the_parts_of_a_long_request(make_queue: MakeQueue) -> None:
     queue = make_queue(pace=TwoRows())
     queue.act = queue.taking(batching._MAX_TURN_NS // 1000)
@@ -375,6 +377,7 @@ def test_the_event_loop_reads_and_writes_between_the_parts_of_a_long_request(mak
     assert {1, 2, 3} <= set(seen)
 
 
+@pytest.mark.integration
 def test_a_request_that_takes_longer_than_a_call_may_is_413_before_it_has_taken_that(make_queue: MakeQueue) -> None:
     queue = make_queue({"call_timeout_s": 0.1}, pace=TwoRows())
     queue.act = queue.taking(20_000)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.serving.conftest import Answer, Running, Start
 
+pytestmark = pytest.mark.integration
+
 ROWS = 20_000
 INVOCATIONS, INFER = "/invocations", f"/v2/models/{NAME}/infer"
 CSV = {"content-type": "text/csv"}

@@ -7,12 +7,15 @@ import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.serving.conftest import Exchange, eventually, invocation
 
 from servefit.serving.admission import SPARE_CONNECTIONS
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Running, Start
+
+pytestmark = pytest.mark.integration
 
 BEGUN = b"GET /ping HTTP/1.1\r\nHost: a\r\n"
 PING = BEGUN + b"\r\n"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from servefit.serving.counters import WorkerCounters
 
+pytestmark = pytest.mark.integration
+
 CALL_TIMEOUT_S = 1.0
 
 

@@ -9,6 +9,8 @@ import pytest
 from servefit.errors import SpecError
 from servefit.serving.listening import bind, listen, refuse_more
 
+pytestmark = pytest.mark.integration
+
 
 def test_after_the_last_call_no_connection_is_begun_and_those_that_were_are_accepted() -> None:
     [listening] = bind("127.0.0.1", 0)

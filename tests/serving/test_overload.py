@@ -6,10 +6,13 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.serving.conftest import invocation
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Running, Start
+
+pytestmark = pytest.mark.integration
 
 CALL_MS = 4
 QUEUED = 16

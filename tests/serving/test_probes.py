@@ -34,6 +34,7 @@ def checked(endpoint: Running, path: str, method: str = "GET", *, within_s: floa
     return answer.status, answer.body
 
 
+@pytest.mark.integration
 def test_health_checks_are_answered_while_all_workers_are_in_a_call(start: Start, gate: Gate) -> None:
     with start(gate.facts, workers=2) as endpoint, ExitStack() as stack:
         busy = [Exchange(socket=stack.enter_context(endpoint.connect())) for _ in range(2)]
@@ -67,6 +68,7 @@ def test_while_all_workers_are_in_a_call_a_health_check_takes_less_than_the_seco
         assert busy.answer().status == 200
 
 
+@pytest.mark.integration
 def test_what_is_no_health_check_waits_for_a_worker(start: Start, gate: Gate) -> None:
     with start(gate.facts) as endpoint, ExitStack() as stack:
         busy = Exchange(socket=stack.enter_context(endpoint.connect()))
@@ -90,6 +92,7 @@ def test_what_is_no_health_check_waits_for_a_worker(start: Start, gate: Gate) ->
         assert waiting[4].answer().status == 400
 
 
+@pytest.mark.integration
 def test_an_endpoint_whose_workers_cannot_be_started_goes_on_trying_says_so_and_serves_again(
     start: Start, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_bytes_texts_and_tables_have_no_such_size(signature: Signature) -> None:
     assert refusal(signature, rows((2**23,))) is None
 
 
+@pytest.mark.integration
 def test_no_call_is_made_for_a_row_that_is_too_large_however_it_is_sent(start: Start) -> None:
     with start({"us": 1}, signature=TEXT) as endpoint:
         long = [0.5] * 5000

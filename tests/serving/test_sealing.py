@@ -149,6 +149,7 @@ def copied(artifact: Path, backend: str = "forest") -> Iterator[PrivateCopy]:
         copy.close()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("backend", RUN_HERE)
 def test_every_backend_opens_a_copy_and_predicts_as_before_when_the_files_are_gone(
     backend: str, models: Callable[[str], Model], tmp_path: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
@@ -254,6 +255,7 @@ def test_where_memory_cannot_be_sealed_private_files_are_served_and_that_is_said
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_folders_of_processes_that_were_killed_are_swept_and_those_of_others_stay(artifact: Path, folder: Path) -> None:
     abandoned, taken = folder / f"{FOLDERS_BEGIN}abandoned", folder / f"{FOLDERS_BEGIN}taken"
     for left in (abandoned, taken):
@@ -278,6 +280,7 @@ def serve(artifact: Artifact, model: Model, folder: Path) -> tuple[subprocess.Po
     return launch(replace(config, port=0), folder)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("backend", ["forest", "tl2cgen", "xgboost"])
 def test_an_endpoint_answers_the_same_while_its_artifact_is_changed_truncated_and_gone(
     backend: str, models: Callable[[str], Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -321,6 +324,7 @@ def test_an_endpoint_answers_the_same_while_its_artifact_is_changed_truncated_an
         process.wait()
 
 
+@pytest.mark.integration
 def test_a_damaged_artifact_ends_the_endpoint_with_one_line(models: Callable[[str], Model], tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))

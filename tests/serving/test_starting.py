@@ -17,6 +17,8 @@ from tests.serving.conftest import Exchange, described, eventually, launch
 if TYPE_CHECKING:
     from tests.serving.conftest import Start
 
+pytestmark = pytest.mark.integration
+
 
 def test_an_endpoint_is_ready_when_every_worker_has_loaded_and_not_before(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.serving.conftest import Answer, Start
     from tests.serving.obedient_predictor import Gate
 
+pytestmark = pytest.mark.integration
+
 
 def test_sigterm_under_load_loses_nothing_that_was_accepted(start: Start, gate: Gate) -> None:
     with start({"us": 300, **gate.facts}, workers=2, max_batch=4) as endpoint:

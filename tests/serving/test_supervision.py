@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.serving.busy_clients import Clients
 from tests.serving.conftest import Exchange, eventually, invocation, is_gone
 from tests.serving.obedient_predictor import DIE, RAISE, SLEEP, TELL_CALL, TELL_PROCESS, WAIT
@@ -21,6 +22,8 @@ from servefit.serving.supervisor import handle_events
 if TYPE_CHECKING:
     from tests.serving.conftest import Start
     from tests.serving.obedient_predictor import Gate
+
+pytestmark = pytest.mark.integration
 
 
 def test_what_was_closed_on_account_of_one_event_is_not_called_for_another() -> None:

@@ -13,6 +13,8 @@ from servefit.serving.time_slices import TimeSlices
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.integration
+
 STEP_NS = 4_000_000
 STEPS = 6
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 CALLS = 24
 DIMENSIONS = [{"Name": "EndpointName", "Value": "scored"}, {"Name": "VariantName", "Value": "first"}]
 

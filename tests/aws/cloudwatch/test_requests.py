@@ -11,6 +11,8 @@ from tests.aws.cloudwatch.forms import send_form
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 ENDPOINT = [{"Name": "EndpointName", "Value": "fraud"}, {"Name": "VariantName", "Value": "AllTraffic"}]
 STATISTICS = {
     "Namespace": "AWS/SageMaker",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from servefit.aws.http.application import Application
     from servefit.aws.wire.messages import HttpRequest
 
+pytestmark = pytest.mark.integration
+
 ADDRESS = "http://127.0.0.1:8181/"
 Receive = Callable[[], Any]
 

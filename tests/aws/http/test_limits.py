@@ -15,6 +15,8 @@ import pytest
 from servefit.aws.http import server as limits
 from servefit.aws.http.server import limited_server
 
+pytestmark = pytest.mark.integration
+
 BEGIN = b"GET / HTTP/1.1\r\nHost: a\r\nX-Long: "
 WHOLE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 SLOW = WHOLE.replace(b"/ ", b"/slow ", 1)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.aws.conftest import OPTIONS, started
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.integration
 
 
 def test_an_upload_that_was_being_completed_is_completed_after_the_next_start(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def text_of(checksum: bytes) -> str:
     return base64.b64encode(checksum).decode()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", CHECKSUMS)
 def test_a_checksum_in_a_header_is_checked_and_answered(server: Server, s3: Any, name: str) -> None:
     url, header = f"{server.address}/objects/{name}", f"x-amz-checksum-{name.lower()}"
@@ -87,6 +88,7 @@ def test_a_checksum_in_a_header_is_checked_and_answered(server: Server, s3: Any,
     assert s3.get_object(Bucket="objects", Key=name)["Body"].read() == CONTENT
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
@@ -113,6 +115,7 @@ def test_digests_of_bodies_are_checked(
         assert "x-amz-checksum-xxhash3" in body.decode()
 
 
+@pytest.mark.integration
 def test_the_list_of_what_is_to_be_deleted_is_checked_too(server: Server, s3: Any) -> None:
     s3.put_object(Bucket="objects", Key="kept", Body=b"x")
     body = b"<Delete><Object><Key>kept</Key></Object></Delete>"
@@ -122,6 +125,7 @@ def test_the_list_of_what_is_to_be_deleted_is_checked_too(server: Server, s3: An
     s3.head_object(Bucket="objects", Key="kept")
 
 
+@pytest.mark.integration
 def test_a_body_of_chunks_is_its_content_and_its_trailer_is_checked(server: Server, s3: Any) -> None:
     content = os.urandom(300_000)
     headers = {
@@ -156,6 +160,7 @@ def test_a_body_of_chunks_is_its_content_and_its_trailer_is_checked(server: Serv
     assert put(b"1\r\na\r\n" * 1000 + b"0\r\n\r\n") == (400, "InvalidChunkSizeError")
 
 
+@pytest.mark.integration
 def test_signatures_of_chunks_are_left_out_where_nobody_checks_signatures(server: Server, s3: Any) -> None:
     signature = b";chunk-signature=" + b"0" * 64
     body = b"3" + signature + b"\r\nabc\r\n0" + signature + b"\r\n\r\n"
@@ -167,6 +172,7 @@ def test_signatures_of_chunks_are_left_out_where_nobody_checks_signatures(server
     assert s3.get_object(Bucket="objects", Key="signed")["Body"].read() == b"abc"
 
 
+@pytest.mark.integration
 def test_checksums_of_parts_and_of_the_whole_are_checked_when_they_are_joined(s3: Any) -> None:
     key, contents = {"Bucket": "objects", "Key": "joined"}, [os.urandom(5 * 2**20), b"end"]
     of_parts = [CHECKSUMS["SHA256"](content) for content in contents]

@@ -16,6 +16,8 @@ from tests.aws.sdk.environments import OBJECTS, sdk_python
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = Path(__file__).parents[1] / "sdk" / "objects_run.py"
 LARGE_BYTES = 100 * 2**20
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OTHER = '"0-0"'
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("operation", ["get_object", "head_object"])
 def test_an_object_is_read_if_it_is_the_version_that_is_meant(s3: Any, operation: str) -> None:
     s3.put_object(Bucket="objects", Key="read", Body=b"content")
@@ -44,12 +45,14 @@ def test_an_object_is_read_if_it_is_the_version_that_is_meant(s3: Any, operation
     assert status(IfNoneMatch=OTHER, IfModifiedSince=later) == 200
 
 
+@pytest.mark.integration
 def test_what_a_client_has_already_is_not_sent_again(server: Server, s3: Any) -> None:
     tag = s3.put_object(Bucket="objects", Key="known", Body=b"content")["ETag"]
     status, headers, body = sent(f"{server.address}/objects/known", headers={"If-None-Match": tag})
     assert (status, headers["etag"], body) == (304, tag, b"")
 
 
+@pytest.mark.integration
 def test_a_range_of_another_version_is_answered_whole(server: Server, s3: Any) -> None:
     tag = s3.put_object(Bucket="objects", Key="range", Body=b"content")["ETag"]
     url, part = f"{server.address}/objects/range", {"Range": "bytes=0-1"}
@@ -57,6 +60,7 @@ def test_a_range_of_another_version_is_answered_whole(server: Server, s3: Any) -
     assert sent(url, headers={**part, "If-Range": OTHER})[::2] == (200, b"content")
 
 
+@pytest.mark.integration
 def test_an_object_is_copied_if_it_is_the_version_that_is_meant(s3: Any) -> None:
     tag = s3.put_object(Bucket="objects", Key="copied", Body=b"content")["ETag"]
     copy = {"Bucket": "objects", "Key": "copy", "CopySource": "objects/copied"}
@@ -66,6 +70,7 @@ def test_an_object_is_copied_if_it_is_the_version_that_is_meant(s3: Any) -> None
     s3.copy_object(**copy, CopySourceIfMatch=tag)
 
 
+@pytest.mark.integration
 def test_an_object_is_overwritten_if_it_is_the_version_that_is_meant(s3: Any) -> None:
     key = {"Bucket": "objects", "Key": "written"}
     s3.delete_object(**key)
@@ -84,6 +89,7 @@ def test_an_object_is_overwritten_if_it_is_the_version_that_is_meant(s3: Any) ->
     assert s3.get_object(**key)["Body"].read() == b"5"
 
 
+@pytest.mark.integration
 def test_of_several_that_create_one_object_one_does(server: Server, s3: Any) -> None:
     codes, begin = [], Barrier(8)
 

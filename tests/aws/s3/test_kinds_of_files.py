@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tests.aws.s3.test_over_boto3 import code_of
 
+pytestmark = pytest.mark.integration
+
 
 def listed(s3: Any, **about: Any) -> tuple[list[str], list[str]]:
     found = s3.list_objects_v2(Bucket="marked", **about)

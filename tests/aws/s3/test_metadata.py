@@ -16,6 +16,8 @@ from servefit.aws.wire.messages import HttpRequest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.integration
+
 TOLD = {
     "Metadata": {"made-by": "a test", "rows": "3"},
     "ContentType": "application/x-own",

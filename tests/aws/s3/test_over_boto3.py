@@ -16,6 +16,8 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 
 def code_of(call: Any) -> str:
     with pytest.raises(ClientError) as caught:

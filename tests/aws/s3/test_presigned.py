@@ -21,6 +21,8 @@ from servefit.aws.s3.service import S3
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.messages import HttpRequest
 
+pytestmark = pytest.mark.integration
+
 KEY = {"Bucket": "objects", "Key": "a folder/käse+brot.csv"}
 
 

@@ -10,6 +10,8 @@ from tests.aws.s3.test_over_boto3 import code_of
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 BUCKET = "unfinished"
 
 

@@ -22,6 +22,7 @@ from servefit.aws.wire.errors import ApiError
 MEGABYTE = 2**20
 
 
+@pytest.mark.integration
 def test_an_object_of_20_megabytes_is_copied_in_parts(s3: Any, folder: Path) -> None:
     (folder / "source").write_bytes(os.urandom(20 * MEGABYTE))
     s3.create_bucket(Bucket="copies")
@@ -29,6 +30,7 @@ def test_an_object_of_20_megabytes_is_copied_in_parts(s3: Any, folder: Path) -> 
     assert (folder.parent / "copies" / "a" / "copy").read_bytes() == (folder / "source").read_bytes()
 
 
+@pytest.mark.integration
 def test_a_part_is_copied_of_the_bytes_that_are_named(s3: Any) -> None:
     s3.put_object(Bucket="objects", Key="digits", Body=b"0123456789")
     upload = {"Bucket": "objects", "Key": "some"}
@@ -48,6 +50,7 @@ def test_a_part_is_copied_of_the_bytes_that_are_named(s3: Any) -> None:
     assert s3.get_object(Bucket="objects", Key="some")["Body"].read() == b"2340123456789"
 
 
+@pytest.mark.integration
 def test_an_upload_that_is_completed_again_has_the_same_answer(s3: Any) -> None:
     key = {"Bucket": "objects", "Key": "again"}
     upload = s3.create_multipart_upload(**key)["UploadId"]

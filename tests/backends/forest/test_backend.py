@@ -27,6 +27,7 @@ def artifact(model: Model, session_home: Path) -> Artifact:
         return compile_model(model, "forest").artifact
 
 
+@pytest.mark.integration
 def test_an_artifact_is_one_file_and_what_is_known_about_it(artifact: Artifact) -> None:
     assert sorted(path.name for path in artifact.folder.iterdir()) == ["artifact.json", "model.forest"]
     facts = dict(artifact.facts)
@@ -36,6 +37,7 @@ def test_an_artifact_is_one_file_and_what_is_known_about_it(artifact: Artifact) 
     assert facts == {"trees": 100, "complete_heaps": 100, "linked_nodes": 0, "outputs": 1, "column": None}
 
 
+@pytest.mark.integration
 def test_predictions_stay_what_they_are_after_the_next_call(artifact: Artifact, training_rows: np.ndarray) -> None:
     predictor = imported("forest").load(artifact, Settings())
     first = predictor.predict(training_rows[:100])
@@ -51,6 +53,7 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(found, expected, rtol=3e-5)
 
 
+@pytest.mark.integration
 def test_predictors_of_one_artifact_do_not_disturb_each_other(artifact: Artifact, training_rows: np.ndarray) -> None:
     single, double = (imported("forest").load(artifact, Settings(threads=threads)) for threads in (1, 2))
     expected = single.predict(training_rows)
@@ -62,6 +65,7 @@ def test_predictors_of_one_artifact_do_not_disturb_each_other(artifact: Artifact
     double.close()
 
 
+@pytest.mark.integration
 def test_without_its_kernel_the_backend_is_unavailable_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, model: Model
 ) -> None:
@@ -86,6 +90,7 @@ def test_a_kernel_that_cannot_be_loaded_makes_the_backend_unavailable(monkeypatc
     assert found.remedy == "pip install --force-reinstall servefit"
 
 
+@pytest.mark.integration
 def test_the_backend_predicts_on_the_cpu_only_with_as_many_threads_as_there_are_cpus(model: Model) -> None:
     assert backend("forest").probe(Target.CUDA).reason == "its kernel is for CPUs only"
     assert [knob.name for knob in backend("forest").knobs(model, 4)] == ["threads"]

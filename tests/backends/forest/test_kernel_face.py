@@ -188,6 +188,7 @@ def test_memory_that_could_still_be_written_to_is_refused(small_forest: bytes) -
         Forest(bytearray(small_forest))
 
 
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:This process")  # Python 3.12 warns of forks of processes with threads
 def test_a_fork_predicts_without_the_threads_that_it_does_not_have(mapped: mmap.mmap) -> None:
     forest, many = Forest(mapped, threads=3), rows(4000)

@@ -160,6 +160,7 @@ def test_threads_share_the_trees_of_a_big_forest(file: Path) -> None:
         np.testing.assert_array_equal(found, expected[: len(found)], err_msg=what)
 
 
+@pytest.mark.integration
 def test_threads_that_help_or_do_not_change_nothing_about_a_prediction(file: Path) -> None:
     """They help with small calls that follow each other closely, and are not woken for others."""
     ensemble = random_ensemble(replace(RECIPE, trees=1500, dtype="float32"))

@@ -190,6 +190,7 @@ def pickled(estimator: Any, folder: Path) -> Inspection:
     return inspect(path, Format.PICKLE, folder)
 
 
+@pytest.mark.integration
 def test_scikit_learn_trees(rows: np.ndarray, labels: np.ndarray, tmp_path: Path) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestRegressor
     from sklearn.tree import DecisionTreeClassifier
@@ -404,6 +405,7 @@ def ensemble_of_onnx_ml_5(path: Path) -> Path:
     return save(path, {"x": (FLOAT, ["n", 3])}, [ensemble], {"y": FLOAT}, onnx_ml=5)
 
 
+@pytest.mark.integration
 def test_the_ensemble_of_onnx_ml_5_is_one(tmp_path: Path) -> None:
     path = ensemble_of_onnx_ml_5(tmp_path / "trees.onnx")
     found = inspect(path, Format.ONNX, tmp_path)

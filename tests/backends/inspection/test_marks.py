@@ -73,6 +73,7 @@ def test_thresholds_behind_scalers_are_told_as_values_of_requests(steps: tuple[o
         assert np.abs(scaled - threshold).min() < 1e-6 * max(1, abs(threshold))
 
 
+@pytest.mark.integration
 def test_a_test_of_what_is_missing_behind_a_scaler_has_no_mark() -> None:
     rows = ROWS.copy()
     rows[::3, 0] = np.nan
@@ -110,6 +111,7 @@ def test_edges_of_bins_and_limits_are_marks() -> None:
     assert marks_of(make_pipeline(Binarizer(threshold=50), Ridge()).fit(ROWS, VALUES), 3)[1].tolist() == [50]
 
 
+@pytest.mark.integration
 def test_the_columns_of_a_table_are_told_apart_by_those_that_take_them() -> None:
     table = pd.DataFrame(ROWS, columns=["a", "b", "c"]).assign(city=np.where(VALUES > 50, "Rome", "Oslo"))
     chosen = ColumnTransformer(

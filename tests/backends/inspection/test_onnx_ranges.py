@@ -183,6 +183,7 @@ def test_a_number_of_turns_does_not_go_on_for_ever(tmp_path: Path, monkeypatch: 
     assert highest < 2**31
 
 
+@pytest.mark.integration
 def test_rows_hold_both_ends_of_a_range_and_all_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
     words = Model.load(encoder(tmp_path / "encoder.onnx"))
@@ -203,6 +204,7 @@ def test_rows_hold_both_ends_of_a_range_and_all_between(tmp_path: Path, monkeypa
         assert ((drawn < -smallest) & (drawn > -largest)).any()
 
 
+@pytest.mark.integration
 def test_floats_of_64_bits_are_drawn_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
     nodes = [node("Cast", ["x"], ["y"], to=FLOAT)]

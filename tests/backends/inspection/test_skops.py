@@ -38,6 +38,7 @@ def saved(estimator: Any, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "estimator", [make_pipeline(StandardScaler(), LogisticRegression()), RandomForestClassifier(5, random_state=0)]
 )
@@ -47,6 +48,7 @@ def test_it_is_opened_without_consent_and_predicts_the_same(estimator: Any, tmp_
     np.testing.assert_allclose(reference(model)(ROWS), estimator.predict_proba(ROWS)[:, 1], rtol=1e-6)
 
 
+@pytest.mark.integration
 def test_so_are_pipelines_of_columns(tmp_path: Path) -> None:
     imputed = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
     numbers = make_pipeline(SimpleImputer(), StandardScaler(), SelectKBest(k=1))

@@ -282,6 +282,7 @@ def test_whatever_a_file_begins_with_its_format_is_told_or_it_is_refused(content
         assert_refused_or(lambda: model_in_file(path, "0" * 64, Path(folder, "out")).format)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("change", range(2))
 def test_a_model_with_some_bytes_changed_is_opened_or_refused(
     change: int, xgboost_ubjson: Path, lightgbm_text: Path, tmp_path: Path
@@ -316,6 +317,7 @@ def test_a_field_that_is_longer_than_a_file_can_be_is_refused(value: bytes, tmp_
         model_in_file(path, "", tmp_path / "out")
 
 
+@pytest.mark.integration
 def test_an_xgboost_model_that_claims_very_many_features_is_refused(xgboost_json: Path, tmp_path: Path) -> None:
     features = 2**31
     path = tmp_path / "model.json"
@@ -324,6 +326,7 @@ def test_an_xgboost_model_that_claims_very_many_features_is_refused(xgboost_json
         Model.load(path)
 
 
+@pytest.mark.integration
 def test_a_lightgbm_model_that_claims_very_many_features_is_refused(lightgbm_text: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.txt"
     path.write_text(lightgbm_text.read_text().replace("max_feature_idx=4", f"max_feature_idx={2**31 - 2}"))
@@ -331,6 +334,7 @@ def test_a_lightgbm_model_that_claims_very_many_features_is_refused(lightgbm_tex
         Model.load(path)
 
 
+@pytest.mark.integration
 def test_a_network_that_claims_very_many_features_is_refused(tmp_path: Path) -> None:
     import onnx
 
@@ -342,6 +346,7 @@ def test_a_network_that_claims_very_many_features_is_refused(tmp_path: Path) -> 
         Model.load(tmp_path / "model.onnx")
 
 
+@pytest.mark.integration
 def test_telling_a_file_is_bounded_in_memory_and_time(
     tmp_path: Path, xgboost_json: Path, monkeypatch: pytest.MonkeyPatch, write_archive: Any
 ) -> None:

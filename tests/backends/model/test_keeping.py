@@ -50,12 +50,14 @@ def after_each_copy(monkeypatch: pytest.MonkeyPatch, *actions: Any) -> None:
     monkeypatch.setattr(keeping, "_copied", copied)
 
 
+@pytest.mark.integration
 def test_what_is_read_is_copied_under_its_digest(source: Path, tmp_path: Path) -> None:
     digest = read_once(source, tmp_path / "copy")
     assert digest == hashlib.sha256(source.read_bytes()).hexdigest()
     assert (tmp_path / "copy").read_bytes() == source.read_bytes()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "change",
     [
@@ -74,6 +76,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
     assert digest == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
+@pytest.mark.integration
 def test_a_file_that_does_not_stop_changing_is_refused(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +85,7 @@ def test_a_file_that_does_not_stop_changing_is_refused(
         read_once(source, tmp_path / "copy")
 
 
+@pytest.mark.integration
 def test_a_copy_is_never_a_mixture_of_two_contents(source: Path, tmp_path: Path) -> None:
     over = threading.Event()
 
@@ -103,6 +107,7 @@ def test_a_copy_is_never_a_mixture_of_two_contents(source: Path, tmp_path: Path)
         thread.join()
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(10)
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -125,6 +130,7 @@ def test_a_kept_file_is_found_by_its_digest_until_it_is_damaged(source: Path, tm
     assert kept.file.read_bytes() == content
 
 
+@pytest.mark.integration
 def test_of_several_that_keep_the_same_file_at_once_one_does(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

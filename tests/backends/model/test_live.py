@@ -15,6 +15,7 @@ from servefit.backends.model.live import library_of, save_live
 from servefit.errors import UnsupportedModel
 
 
+@pytest.mark.integration
 def test_a_live_booster_is_kept_in_the_state_folder(booster: Any, rows: np.ndarray, home: Any) -> None:
     import xgboost
 
@@ -25,6 +26,7 @@ def test_a_live_booster_is_kept_in_the_state_folder(booster: Any, rows: np.ndarr
     np.testing.assert_array_equal(kept.inplace_predict(rows), booster.inplace_predict(rows))
 
 
+@pytest.mark.integration
 def test_a_live_scikit_learn_estimator_needs_no_trust(rows: np.ndarray, labels: np.ndarray) -> None:
     from sklearn.linear_model import LogisticRegression
 
@@ -86,6 +88,7 @@ def test_an_object_of_no_library_is_refused() -> None:
         Model.load(3)
 
 
+@pytest.mark.integration
 def test_loading_a_file_imports_no_model_library_here(xgboost_json: Any) -> None:
     code = (
         "import sys; from servefit.backends.model import Model; Model.load(sys.argv[1]); "

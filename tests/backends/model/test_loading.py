@@ -27,6 +27,8 @@ from servefit.errors import (
     UntrustedModel,
 )
 
+pytestmark = pytest.mark.integration
+
 WriteArchive = Callable[[Path, dict[str, bytes]], Path]
 Edit = Callable[[Callable[[dict[str, Any]], None]], Path]
 

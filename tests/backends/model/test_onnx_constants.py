@@ -18,6 +18,8 @@ from servefit.errors import SpecError
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 ROWS = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 
 

@@ -145,6 +145,7 @@ def test_weights_in_other_files_are_refused_wherever_they_stand(place: str, tmp_
     assert refused.value.remedy == "save it as one file"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("place", PLACES)
 def test_of_weights_in_other_files_one_file_is_made_wherever_they_stand(place: str, tmp_path: Path) -> None:
     (tmp_path / "secret.bin").write_bytes(SECRET.tobytes())
@@ -155,6 +156,7 @@ def test_of_weights_in_other_files_one_file_is_made_wherever_they_stand(place: s
     assert SECRET.tobytes() in whole.file.read_bytes()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("place", ["a constant", "a branch"])
 def test_a_file_elsewhere_does_not_come_out_as_a_prediction(place: str, tmp_path: Path) -> None:
     (tmp_path / "secret.bin").write_bytes(SECRET.tobytes())
@@ -167,6 +169,7 @@ def test_a_file_elsewhere_does_not_come_out_as_a_prediction(place: str, tmp_path
         Model.load(path)
 
 
+@pytest.mark.integration
 def test_graphs_that_are_nested_without_end_are_refused(tmp_path: Path) -> None:
     inner = helper.make_graph([], "inner", [], [])
     for _ in range(25):
@@ -177,6 +180,7 @@ def test_graphs_that_are_nested_without_end_are_refused(tmp_path: Path) -> None:
         Model.load(path)
 
 
+@pytest.mark.integration
 def test_a_model_whose_weights_are_in_its_file_is_taken(tmp_path: Path) -> None:
     path = save(
         tmp_path / "model.onnx", {"x": (FLOAT, ["n", 4])}, [node("Add", ["x", "w"], ["y"])], {"y": FLOAT}, {"w": SECRET}

@@ -36,6 +36,7 @@ def test_an_array_alone_is_the_first_input(tmp_path: Path) -> None:
         assert told(sample) == {"arr_0": "float32[rows,3,4]"}
 
 
+@pytest.mark.integration
 def test_sizes_that_differ_are_free_and_equal_ones_have_one_name(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "rows.tar.gz", "w:gz") as archive:
         for length in (3, 8):
@@ -50,6 +51,7 @@ def test_sizes_that_differ_are_free_and_equal_ones_have_one_name(tmp_path: Path)
     assert told([{name: each[0] for name, each in text(length).items()} for length in (3, 8)]) == expected
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"PK\x03\x04 cut off", b"\x93NUMPY", b"\x1f\x8b", b""])
 def test_what_tells_no_shapes_is_left_to_the_payload(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(content)

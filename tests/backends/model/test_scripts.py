@@ -16,6 +16,8 @@ from servefit.backends.model import Format, Model
 from servefit.backends.model.kept import as_kept, check_kept
 from servefit.errors import CorruptModel, SpecError, UnsupportedModel, UntrustedModel
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,8 @@ from servefit.errors import CompileFailed, RowsRefused, SpecError, UnsupportedMo
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

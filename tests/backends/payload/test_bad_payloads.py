@@ -169,6 +169,7 @@ def test_several_arrays_of_which_none_is_called_x_are_named(tmp_path: Path) -> N
     assert "left, right" in refusal(tmp_path / "payload.npz")
 
 
+@pytest.mark.integration
 def test_an_error_in_an_archive_names_the_file_in_it(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "payload.tar.gz", "w:gz") as archive:
         member = tarfile.TarInfo("day1.csv")
@@ -177,6 +178,7 @@ def test_an_error_in_an_archive_names_the_file_in_it(tmp_path: Path) -> None:
     assert "payload.tar.gz:day1.csv: expected 3 columns" in refusal(tmp_path / "payload.tar.gz")
 
 
+@pytest.mark.integration
 def test_an_empty_and_a_broken_archive_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "payload.tar.gz"
     tarfile.open(path, "w:gz").close()
@@ -230,6 +232,7 @@ def test_a_column_may_be_called_as_other_files_begin(name: str, tmp_path: Path) 
     assert read_payload(tmp_path / "rows.csv", None).rows.tolist() == [[1.0], [2.0]]
 
 
+@pytest.mark.integration
 def test_a_compressed_table_is_to_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b"1,2,3\n"))
     assert "a gzip file that holds no archive; unpack it with gunzip" in refusal(tmp_path / "rows.csv.gz")

@@ -60,6 +60,7 @@ def test_a_folder_is_a_request_a_file_in_the_order_of_names(tmp_path: Path) -> N
     assert [str(size) for size in payload.sizes] == ["bytes 3 to 214, median 14"]
 
 
+@pytest.mark.integration
 def test_archives_hold_what_folders_do(tmp_path: Path) -> None:
     files = {f"{path.name}": path.read_bytes() for path in photos(tmp_path / "photos").iterdir()}
     archive(tmp_path / "photos.tar.gz", files)
@@ -110,6 +111,7 @@ def test_a_payload_is_needed_since_nothing_can_be_drawn() -> None:
         bodies_payload(None, SIGNATURE)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("make", "said"),
     [

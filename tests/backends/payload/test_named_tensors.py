@@ -41,6 +41,7 @@ def tensor(name: str | None, values: np.ndarray) -> dict[str, Any]:
     return described if name is None else {"name": name, **described}
 
 
+@pytest.mark.integration
 def test_inputs_are_read_by_name_whatever_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
     path, feeds = encoder(tmp_path / "encoder.onnx"), sentences()

@@ -43,6 +43,7 @@ def refusal(path: Path, signature: Signature | None = NAMED) -> PayloadMismatch:
     return refused.value
 
 
+@pytest.mark.integration
 def test_columns_are_picked_by_name_and_null_is_missing(tmp_path: Path) -> None:
     path = written(tmp_path, {"c": [3, 6], "a": [1.0, None], "other": [0, 0], "b": [True, False]})
     payload = read_payload(path, NAMED)
@@ -51,11 +52,13 @@ def test_columns_are_picked_by_name_and_null_is_missing(tmp_path: Path) -> None:
     assert read_payload(path, None).rows.shape == (2, 4)
 
 
+@pytest.mark.integration
 def test_columns_of_different_kinds_are_as_in_a_data_frame(tmp_path: Path) -> None:
     model = opened(mixed(), tmp_path)
     np.testing.assert_array_equal(payload_for(model, written(tmp_path, TABLE)).rows, payload_for(model, TABLE).rows)
 
 
+@pytest.mark.integration
 def test_lists_are_the_tensors_of_a_network(tmp_path: Path) -> None:
     path = written(tmp_path, {"ids": [[5, 6, 7], [8]]})
     payload = payload_of(path, TEXTS)
@@ -63,6 +66,7 @@ def test_lists_are_the_tensors_of_a_network(tmp_path: Path) -> None:
     assert [(size.least, size.most) for size in payload.sizes] == [(1, 3)]
 
 
+@pytest.mark.integration
 def test_only_the_first_rows_of_a_large_file_are_kept(tmp_path: Path) -> None:
     values = np.arange(MAX_ROWS + 5)
     payload = read_payload(written(tmp_path, dict.fromkeys("abc", values)), NAMED)
@@ -70,6 +74,7 @@ def test_only_the_first_rows_of_a_large_file_are_kept(tmp_path: Path) -> None:
     assert payload.truncated_from == MAX_ROWS + 5
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
@@ -82,6 +87,7 @@ def test_tables_that_do_not_fit_are_refused(columns: dict[str, Any], reason: str
     assert reason in str(refusal(written(tmp_path, columns)))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("content", [b"PAR1\x15\x04\x15 \x15$L\x15\x04", b"PAR1" + b"\0" * 100 + b"PAR1"])
 def test_a_damaged_file_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "payload.parquet"

@@ -93,6 +93,7 @@ def test_every_float32_comes_back_bit_for_bit(form: str, rows: np.ndarray) -> No
     np.testing.assert_array_equal(found.view(np.uint32)[~missing], rows.view(np.uint32)[~missing])
 
 
+@pytest.mark.integration
 @given(
     content=st.binary(max_size=300),
     prefix=st.sampled_from([b"", b"\x93NUMPY\x01\0", b"PK\x03\x04", b"\x1f\x8b\x08", b"[", b"{"]),

@@ -123,6 +123,7 @@ def test_one_dimension_is_a_row_or_the_column_of_a_model_with_one_feature(tmp_pa
     assert read_payload(tmp_path / "payload.npy", signature(1)).rows.shape == (3, 1)
 
 
+@pytest.mark.integration
 def test_an_archive_is_read_in_the_order_of_names(tmp_path: Path) -> None:
     members = {"b/2.json": b"[[4, 5, 6]]", "b/10.csv": b"1,2,3\n", "._b": b"junk"}
     with tarfile.open(tmp_path / "payload.tar.gz", "w:gz") as archive:

@@ -111,6 +111,7 @@ def test_where_there_is_one_input_its_name_need_not_be_said(tmp_path: Path) -> N
     assert tensors(payload_of(tmp_path / "image.npy", IMAGES).rows, IMAGES) == expected[1:]
 
 
+@pytest.mark.integration
 def test_files_of_an_archive_may_have_other_sizes(tmp_path: Path) -> None:
     for number, item in enumerate(OBJECTS):
         (tmp_path / f"{number}.json").write_text(json.dumps(item))
@@ -129,6 +130,7 @@ def test_two_thousand_shapes_of_images_are_kept_and_told(tmp_path: Path) -> None
     assert list(map(str, payload.sizes)) == ["height 1 to 100, median 50", "width 1 to 20, median 10"]
 
 
+@pytest.mark.integration
 def test_what_is_drawn_is_what_the_model_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
     model = Model.load(texts(tmp_path / "texts.onnx"))
@@ -276,6 +278,7 @@ def test_several_inputs_of_fixed_sizes_are_read_from_an_array_each(tmp_path: Pat
     assert payload_of(tmp_path / "payload.npz", fixed).rows.tolist() == [[1, 2, 1, 1], [3, 4, 1, 1]]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("lengths", "drawn"),
     [

@@ -56,6 +56,7 @@ def test_what_is_no_table_of_numbers_is_refused(tmp_path: Path, content: str, ex
         payload_of(path)
 
 
+@pytest.mark.integration
 def test_files_of_an_archive_have_to_be_equally_wide(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "payload.tar.gz", "w:gz") as tar:
         for name, content in (("a.csv", b"1,2\n"), ("b.csv", b"1,2,3\n")):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 INT8 = "onnxruntime/int8-dynamic"
 FEATURES, CLASSES = 16, 3
 ROWS = np.random.default_rng(3).standard_normal((600, FEATURES)).astype(np.float32)

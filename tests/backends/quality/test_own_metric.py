@@ -15,6 +15,8 @@ from servefit.errors import SpecError
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 LABELS = np.arange(300) % 3
 PREDICTIONS = np.eye(3)[LABELS]
 

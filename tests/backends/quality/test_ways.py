@@ -16,6 +16,8 @@ from servefit.backends.verification import in_child
 from servefit.errors import CompileFailed
 from servefit.time_limit import time_limit
 
+pytestmark = pytest.mark.integration
+
 ROWS = np.random.default_rng(0).standard_normal((400, 32)).astype(np.float32)
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from tests.backends.script.conftest import Ask
 
+pytestmark = pytest.mark.integration
+
 MODEL = """
 class Model:
     def predict(self, data):

@@ -26,6 +26,8 @@ from servefit.backends.payload.reading import payload_of
 from servefit.backends.types import Settings, Target
 from servefit.errors import CorruptModel, UnsupportedModel
 
+pytestmark = pytest.mark.integration
+
 WORDS = 60
 SMALL = {
     "vocab_size": WORDS,

@@ -13,6 +13,8 @@ from tests.backends.torch.modules import mlp, save_script
 from servefit.backends.model import Model, loading
 from servefit.errors import CorruptModel, ModelError, TimedOut, UnsupportedModel, UntrustedModel
 
+pytestmark = pytest.mark.integration
+
 
 class Touching:
     """Makes a file where it is unpickled."""

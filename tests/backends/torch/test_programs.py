@@ -17,6 +17,8 @@ from servefit.backends.payload.reading import payload_of
 from servefit.backends.types import Settings
 from servefit.errors import OutputMismatch, SpecError, UnsupportedModel, UntrustedModel
 
+pytestmark = pytest.mark.integration
+
 
 def predicted(model: Model, backend: str, given: dict[str, np.ndarray], threads: int = 1) -> np.ndarray:
     # A row of one fixed size is a row of a table.

@@ -39,6 +39,7 @@ def opened(path: Path, shapes: dict[str, str], folder: Path) -> list[str]:
     return list(inspect(shaped.file, Format.TORCHSCRIPT, folder / "found").warnings)
 
 
+@pytest.mark.integration
 def test_a_scripted_module_is_served_at_any_length_as_pytorch_predicts(scripted: Path) -> None:
     model = Model.load(scripted, trust_pickle=True, inputs=TEXTS)
     assert model.format is Format.TORCHSCRIPT
@@ -60,11 +61,13 @@ def test_the_shapes_are_part_of_the_model(scripted: Path, tmp_path: Path) -> Non
     assert digests[0] != digests[1] == digests[2]
 
 
+@pytest.mark.integration
 def test_a_module_waits_for_consent(scripted: Path) -> None:
     with pytest.raises(UntrustedModel, match="a TorchScript module of PyTorch, and opening it runs whatever code"):
         Model.load(scripted, inputs=TEXTS)
 
 
+@pytest.mark.integration
 def test_without_shapes_it_is_said_how_to_give_them(scripted: Path) -> None:
     with pytest.raises(
         UnsupportedModel, match=r"does not tell the shapes of its inputs \(input_ids, attention_mask\)"
@@ -74,6 +77,7 @@ def test_without_shapes_it_is_said_how_to_give_them(scripted: Path) -> None:
     assert "--input 'input_ids=float32[rows," in (caught.value.remedy or "")
 
 
+@pytest.mark.integration
 def test_a_request_that_it_refuses_has_its_reason_without_a_trace(scripted: Path) -> None:
     model = Model.load(scripted, trust_pickle=True, inputs=TEXTS)
     unknown = {"input_ids": np.full((1, 4), WORDS), "attention_mask": np.ones((1, 4), np.float32)}
@@ -83,6 +87,7 @@ def test_a_request_that_it_refuses_has_its_reason_without_a_trace(scripted: Path
     assert "Traceback" not in str(caught.value)
 
 
+@pytest.mark.integration
 def test_without_words_the_shapes_are_those_of_the_payload(scripted: Path, tmp_path: Path) -> None:
     arrays: dict[str, Any] = feeds("encoder", 4, length=6)
     np.savez(tmp_path / "rows.npz", **arrays)
@@ -100,6 +105,7 @@ def test_without_words_the_shapes_are_those_of_the_payload(scripted: Path, tmp_p
     assert Model.load(model.file, trust_pickle=True).digest == model.digest
 
 
+@pytest.mark.integration
 def test_arrays_without_names_are_inputs_in_their_order(scripted: Path, tmp_path: Path) -> None:
     given = feeds("encoder", 4, length=6)
     np.savez(tmp_path / "rows.npz", *given.values())
@@ -108,6 +114,7 @@ def test_arrays_without_names_are_inputs_in_their_order(scripted: Path, tmp_path
     np.testing.assert_array_equal(payload.rows, named.rows)
 
 
+@pytest.mark.integration
 def test_payloads_of_several_sizes_leave_these_open(scripted: Path) -> None:
     requests = [{name: each[0] for name, each in feeds("encoder", 1, length).items()} for length in (4, 9)]
     model = Model.load(scripted, trust_pickle=True, sample=requests)
@@ -115,12 +122,14 @@ def test_payloads_of_several_sizes_leave_these_open(scripted: Path) -> None:
     assert payload_of(requests, model.signature).sizes
 
 
+@pytest.mark.integration
 def test_texts_of_all_lengths_go_into_one_call_where_a_mask_is_named(scripted: Path) -> None:
     model = Model.load(scripted, trust_pickle=True, inputs=TEXTS, pad="attention_mask")
     assert model.signature.padding is not None
     assert model.digest != Model.load(scripted, trust_pickle=True, inputs=TEXTS).digest
 
 
+@pytest.mark.integration
 def test_a_mask_that_it_does_not_have_is_refused(scripted: Path) -> None:
     with pytest.raises(SpecError, match="mask"):
         Model.load(scripted, trust_pickle=True, inputs=TEXTS, pad="mask")
@@ -170,6 +179,7 @@ def test_an_export_that_holds_for_one_row_alone_is_called_with_one(tmp_path: Pat
     assert set(warnings) <= {ROWS_FIXED}
 
 
+@pytest.mark.integration
 def test_shapes_are_for_torchscript_alone(scripted: Path, tmp_path: Path) -> None:
     (tmp_path / "model.txt").write_text("tree\nversion=v4\n")
     with pytest.raises(SpecError, match="has a shape, which models other than TorchScript tell"):

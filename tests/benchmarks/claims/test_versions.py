@@ -12,6 +12,8 @@ import pytest
 from benchmarks.claims.versions import MOVED, NOT_MEASURED, main
 from benchmarks.versions.figures import MEASURES
 
+pytestmark = pytest.mark.integration
+
 REPOSITORY = Path(__file__).parents[3]
 ALL_BUT_HELP = [f"--skip={name}" for name in MEASURES if name != "help"]
 WASTE_TIME = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"

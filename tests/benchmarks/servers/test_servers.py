@@ -166,12 +166,14 @@ def test_servers_are_pinned_with_the_same_xgboost_and_the_same_http_stack(name: 
         assert pinned[package] == reference[package]
 
 
+@pytest.mark.integration
 def test_a_port_that_somebody_listens_on_is_passed_over() -> None:
     port = next(free_ports())
     with socket.create_server(("127.0.0.1", port)):
         assert next(free_ports(port)) > port
 
 
+@pytest.mark.integration
 def test_processes_are_ended_in_whatever_session_they_are() -> None:
     child = "import subprocess; subprocess.run(['sleep', '60'], start_new_session=True)"
     started = subprocess.Popen([sys.executable, "-c", child])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.conftest import HttpServer
     from tests.profiler.conftest import HostSmall
 
+pytestmark = pytest.mark.integration
+
 ROWS = [[1.5, 2, 3], [4, 5, 6]]
 ANSWER: tuple[int, bytes, dict[str, str]] = (200, b'{"predictions": [0.5]}', {})
 

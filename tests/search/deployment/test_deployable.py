@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Trial
     from servefit.search.storage.header import JobStatus
 
+pytestmark = pytest.mark.integration
+
 PROFILE = InstanceProfile(name="small", vcpus=6, memory_bytes=2**30, price_per_hour=0.1)
 TWO = Configuration(
     vcpus=6,

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from servefit.search.fleet.orders import Order
     from servefit.search.fleet.registry import Claim
 
+pytestmark = pytest.mark.integration
+
 MINE, OTHERS = "rack3-07", "rack3-08"
 
 

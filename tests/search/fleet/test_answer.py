@@ -29,6 +29,7 @@ def made(trial: MakeTrial, summary: MakeSummary, fleet_host: MakeHost) -> Made:
     return Made(trial, summary, fleet_host)
 
 
+@pytest.mark.integration
 def test_a_host_counts_for_the_rate_at_which_the_sla_was_held(made: Made) -> None:
     job = made.job(PlanRequest(), 5000, epyc=(2, 2000, "PASS", FREE), xeon=(2, 1000, "PASS", FREE))
     plan = plan_of(job)
@@ -59,6 +60,7 @@ def test_what_was_predicted_or_measured_once_is_no_part_of_a_plan_and_is_told(ma
     assert left_out(job, plan_of(job)) == [("epyc", "it was not confirmed by a second measurement")]
 
 
+@pytest.mark.integration
 def test_a_job_for_one_model_leaves_out_what_another_may_need_and_says_how_to_begin_it(made: Made) -> None:
     fraud = made.job(PlanRequest(), 1000, epyc=(1, 1000, "PASS", FREE), xeon=(1, 900, "FAIL", FREE))
     whole = made.job(PlanRequest(every_class=True), 1000, epyc=(1, 1000, "PASS", FREE), xeon=(1, 900, "FAIL", FREE))
@@ -68,6 +70,7 @@ def test_a_job_for_one_model_leaves_out_what_another_may_need_and_says_how_to_be
     assert sentences == [reason, "job fraud measured only what its own plan needs: begin it with --every-class"]
 
 
+@pytest.mark.integration
 def test_classes_that_the_plan_does_without_say_so(made: Made) -> None:
     plan = plan_of(made.job(PlanRequest(), 1000, xeon=(2, 1000, "PASS", FREE)))
     for remark in (LEFT_ALONE, NOT_PLANNED):
@@ -123,6 +126,7 @@ def test_more_spare_hosts_than_hold_the_sla_are_no_error_of_whoever_asked(made: 
     assert (plan.hosts, plan.carries_per_s) == (2, 0.0)
 
 
+@pytest.mark.integration
 def test_the_cheapest_hosts_are_chosen_where_all_have_a_cost(made: Made) -> None:
     job = made.job(
         PlanRequest(),
@@ -138,6 +142,7 @@ def test_the_cheapest_hosts_are_chosen_where_all_have_a_cost(made: Made) -> None
     assert plan_headline(plan, "cost") == "2,000 requests/s are carried by 2 x xeon: 2 an hour, 2 hosts."
 
 
+@pytest.mark.integration
 def test_hosts_of_a_class_have_their_own_prices_and_the_cheapest_serve(made: Made) -> None:
     made.hosts = {"epyc": ("dear", "cheap")}
     job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", (("per_hour", 1.0),)))
@@ -152,6 +157,7 @@ def test_hosts_of_a_class_have_their_own_prices_and_the_cheapest_serve(made: Mad
     assert several.cost == 0.25
 
 
+@pytest.mark.integration
 def test_without_costs_the_fewest_hosts_are_chosen_and_a_loss_is_told(made: Made) -> None:
     job = made.job(PlanRequest(spare=1), 2000, epyc=(3, 2000, "PASS", FREE), xeon=(4, 1000, "PASS", FREE))
     plan = plan_of(job)
@@ -187,6 +193,7 @@ def test_a_plan_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
         PlanRequest(**fields)
 
 
+@pytest.mark.integration
 def test_each_host_serves_one_of_several_models(made: Made) -> None:
     fraud = made.job(None, 3000, epyc=(2, 2000, "PASS", FREE), xeon=(4, 1000, "PASS", FREE))
     churn = made.job(None, 900, epyc=(2, 500, "PASS", FREE), xeon=(4, 450, "PASS", FREE))
@@ -199,6 +206,7 @@ def test_each_host_serves_one_of_several_models(made: Made) -> None:
     assert sum(count for _, count in plan.hosts_left) == 2
 
 
+@pytest.mark.integration
 def test_hosts_are_alike_where_every_job_says_so(made: Made) -> None:
     made.hosts = {"slow": ("a",), "fast": ("b", "c")}
     fraud = made.job(None, 1000, slow=(1, 500, "PASS", FREE), fast=(2, 1000, "PASS", FREE))
@@ -213,6 +221,7 @@ def test_hosts_are_alike_where_every_job_says_so(made: Made) -> None:
     assert plan.hosts_left == (("a", 1),)
 
 
+@pytest.mark.integration
 def test_models_that_the_fleet_does_not_carry_are_told_with_the_part_that_it_does(made: Made) -> None:
     fraud = made.job(None, 4000, epyc=(2, 2000, "PASS", FREE))
     churn = made.job(None, 4000, epyc=(2, 2000, "PASS", FREE))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from servefit.search.optimizer.progress import Moment
 
+pytestmark = pytest.mark.integration
+
 
 class Opened(Exception):
     """The model was opened."""

@@ -22,6 +22,8 @@ from servefit.search.fleet.making import make_fleet
 if TYPE_CHECKING:
     from tests.search.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 ROLE = "fleet"
 
 

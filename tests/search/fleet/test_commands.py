@@ -16,6 +16,8 @@ from servefit.cli.commands import app
 from servefit.search.fleet.database import FleetDatabase, fleet_address
 from servefit.search.fleet.registry import Registry
 
+pytestmark = pytest.mark.integration
+
 Servefit = Callable[..., Result]
 
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from servefit.search.fleet.orders import Order, Ordered
     from servefit.search.fleet.registry import Claim
 
+pytestmark = pytest.mark.integration
+
 HOST = "rack3-07"
 RUNS = 3
 

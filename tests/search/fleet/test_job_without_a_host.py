@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from tests.search.fleet.conftest import in_thread
 from tests.search.fleet.forged_results import timing
 
@@ -14,6 +15,8 @@ from servefit.search.optimizer.clock import Clock
 
 if TYPE_CHECKING:
     from tests.search.fleet.conftest import MakeHost, MakeJob
+
+pytestmark = pytest.mark.integration
 
 
 def test_a_host_whose_answer_is_refused_is_named_and_the_others_are_classified(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from servefit.search.fleet.leases import Leases
     from servefit.search.fleet.orders import Order
 
+pytestmark = pytest.mark.integration
+
 HERE = Attempt(token="token", host="rack3-07", agent="its process")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.search.fleet.conftest import MakeHost, MakeJob, eventually, in_thread, rows
 
 from servefit.errors import AgentLost
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tests.search.fleet.conftest import OpenJob
 
     from servefit.search.fleet.orders import Order
+
+pytestmark = pytest.mark.integration
 
 
 def test_orders_of_jobs_that_are_over_are_deleted_after_a_day_and_no_others(open_job: MakeJob) -> None:

@@ -21,6 +21,8 @@ from servefit.search.fleet.subject import delete_unneeded
 from servefit.search.storage import records
 from servefit.search.storage.blobs import Blobs
 
+pytestmark = pytest.mark.integration
+
 MINE, ANOTHERS = "token of an agent", "token of another"
 
 

@@ -16,6 +16,8 @@ from servefit.search.fleet.making import make_fleet
 from servefit.search.fleet.registry import WAITING, Registry
 from servefit.search.storage.ownership import Owner
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def database(fleet_url: str) -> Iterator[FleetDatabase]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from servefit.search.fleet.answer import left_out
 from servefit.search.fleet.fleet_job import read_fleet_job
 from servefit.search.fleet.splitting import split_off
 
 if TYPE_CHECKING:
     from tests.search.fleet.conftest import MakeJob
+
+pytestmark = pytest.mark.integration
 
 
 def test_a_host_that_is_unlike_its_class_is_one_of_its_own_of_which_nothing_is_known(open_job: MakeJob) -> None:

@@ -15,6 +15,8 @@ from servefit.search.deployment.deployable import deployable_of_model
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 REFUSED = "joins requests, and what this model predicts of one depends on the others"
 ONE_TEST: dict[str, Any] = {
     "supported_instance_types": ["local-1c"],

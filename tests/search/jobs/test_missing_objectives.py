@@ -46,6 +46,7 @@ def job(*, over_http: bool = True, status: str = "COMPLETED") -> RecommendationJ
     return load_job("fraud")
 
 
+@pytest.mark.integration
 def test_it_is_read_with_a_warning_that_names_the_goal_and_what_to_do() -> None:
     told = [warning for warning in job().warnings if "'tail-gap'" in warning]
     assert told == [
@@ -54,6 +55,7 @@ def test_it_is_read_with_a_warning_that_names_the_goal_and_what_to_do() -> None:
     ]
 
 
+@pytest.mark.integration
 def test_what_it_measured_over_http_comes_first() -> None:
     found = job()
     assert found.best is not None
@@ -62,12 +64,14 @@ def test_what_it_measured_over_http_comes_first() -> None:
     assert found.why.runner_up is None
 
 
+@pytest.mark.integration
 def test_what_was_measured_first_comes_first_where_nothing_was_measured_over_http() -> None:
     found = job(over_http=False)
     assert found.best is not None
     assert found.best.trial.configuration == EARLIER
 
 
+@pytest.mark.integration
 def test_it_is_reported_scaled_and_written_down() -> None:
     found = job()
     assert json.loads(json.dumps(job_document(found)))["goal"] == "tail-gap"
@@ -78,6 +82,7 @@ def test_it_is_reported_scaled_and_written_down() -> None:
     assert sf.scale(found, rate_per_s=500).instances >= 1
 
 
+@pytest.mark.integration
 def test_it_is_not_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
     host = job(status="STOPPED").host
     monkeypatch.setattr("servefit.profiler.machine.host.describe_host", lambda: host)

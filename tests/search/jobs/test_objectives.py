@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import InstallObjective
 
+pytestmark = pytest.mark.integration
+
 WATTS = 40
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from servefit.search.jobs.job import RecommendationJob
 
+pytestmark = pytest.mark.integration
+
 INT8 = "onnxruntime/int8-dynamic"
 ROWS = np.random.default_rng(3).standard_normal((500, 8)).astype(np.float32)
 WEIGHTS = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)

@@ -53,6 +53,7 @@ def test_a_model_that_is_not_there_has_none(tmp_path: Path) -> None:
         prospects_of(tmp_path / "none.ubj", trust_pickle=False, progress=Stages())
 
 
+@pytest.mark.integration
 def test_a_pickle_is_not_opened_unasked(tmp_path: Path) -> None:
     (tmp_path / "model.pkl").write_bytes(b"\x80\x04}\x94.")
     with pytest.raises(ServefitError, match="pickle"):

@@ -22,6 +22,8 @@ from servefit.search.storage.jobs import JobStore
 if TYPE_CHECKING:
     from servefit.search.queueing.endpoint import EndpointCosts
 
+pytestmark = pytest.mark.integration
+
 TESTED = configuration("forest")
 NUMBERS = count()
 LARGE = replace(TESTED, max_batch=64)

@@ -428,6 +428,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
             read_config(path)
 
 
+@pytest.mark.integration
 def test_reading_does_not_damage_memory() -> None:
     """msgspec 0.22 does for some types: with Python's own checks of what is freed the process would die."""
     program = (

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import Server
 
+pytestmark = pytest.mark.integration
+
 CONTENT = os.urandom(2 * CHUNK_BYTES + 1000)
 """Two chunks and a part of one."""
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.storage.log import JobLog
 
+pytestmark = pytest.mark.integration
+
 MakeHeader = Callable[[str], JobHeader]
 
 WRITE = """

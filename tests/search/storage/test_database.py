@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from servefit.search.storage.log import JobLog
 
-pytestmark = pytest.mark.timeout(60)  # only jobs that were begun wait for a database
+pytestmark = [pytest.mark.timeout(60), pytest.mark.integration]  # only jobs that were begun wait for a database
 
 MakeHeader = Callable[[str], JobHeader]
 

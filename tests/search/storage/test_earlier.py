@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from servefit.profiler.record.types import Configuration
 
+pytestmark = pytest.mark.integration
+
 MakeHeader = Callable[[str], JobHeader]
 
 STEP = Step(

@@ -115,6 +115,7 @@ def test_another_thread_leaves_the_handler_alone() -> None:
     assert seen == [signal.default_int_handler]
 
 
+@pytest.mark.integration
 def test_what_an_interrupt_finds_in_a_transaction_is_written(
     header: MakeHeader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +134,7 @@ def test_what_an_interrupt_finds_in_a_transaction_is_written(
         assert store.job("cut").state.status == "STOPPED"
 
 
+@pytest.mark.integration
 def test_an_interrupt_while_a_job_is_made_leaves_no_study_without_its_job(
     header: MakeHeader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.search.storage.conftest import MakeHeader
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from servefit.search.storage.log import JobLog
 
+pytestmark = pytest.mark.integration
+
 MakeHeader = Callable[[str], JobHeader]
 
 HOLD = """

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Step
 
+pytestmark = pytest.mark.integration
+
 MakeTrial = Callable[..., Trial]
 
 TIMES = ServiceTimes(batches=(BatchTimes(requests=1, strata_ns=(1e4, 2e4)), BatchTimes(requests=8, strata_ns=(9e4,))))

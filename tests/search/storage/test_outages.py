@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Moment
     from servefit.search.results.recommendation import FailedTrial, Trial
 
+pytestmark = pytest.mark.integration
+
 MakeHeader = Callable[[str], JobHeader]
 
 

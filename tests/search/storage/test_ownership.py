@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from servefit.search.storage.log import JobLog
 
+pytestmark = pytest.mark.integration
+
 Holding = Callable[[str, str], AbstractContextManager["subprocess.Popen[str]"]]
 
 ELSEWHERE = "another boot/4026531836"

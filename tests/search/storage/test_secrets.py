@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import MakeTrial
 
+pytestmark = pytest.mark.integration
+
 MakeHeader = Callable[[str], JobHeader]
 
 

@@ -40,6 +40,7 @@ def csv(rows: np.ndarray) -> str:
     return "".join(",".join("" if np.isnan(value) else repr(float(value)) for value in row) + "\n" for row in rows)
 
 
+@pytest.mark.integration
 def test_csv_is_answered_with_a_prediction_a_line(client: Any, fraud: Served) -> None:
     answer = client.invoke_endpoint(EndpointName="fraud", ContentType="text/csv", Body=csv(fraud.rows))
 
@@ -60,6 +61,7 @@ def test_json_is_answered_with_json(client: Any, fraud: Served) -> None:
     assert np.array_equal(np.array(predictions, dtype=np.float32), fraud.predictions)
 
 
+@pytest.mark.integration
 def test_accept_chooses_the_form_of_the_answer(client: Any, fraud: Served) -> None:
     asked = {"EndpointName": "fraud", "ContentType": "text/csv", "Body": csv(fraud.rows)}
 
@@ -89,6 +91,7 @@ def test_a_body_of_many_rows_is_taken(client: Any, fraud: Served) -> None:
     assert np.array_equal(predictions, np.tile(fraud.predictions, 1000))
 
 
+@pytest.mark.integration
 def test_each_class_has_its_column(species: Served) -> None:
     client = boto3.client("sagemaker-runtime", endpoint_url=species.url)
 

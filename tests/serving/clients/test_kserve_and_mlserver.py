@@ -16,6 +16,8 @@ from tests.packages_apart import packages_apart
 if TYPE_CHECKING:
     from tests.serving.clients.conftest import Served
 
+pytestmark = pytest.mark.integration
+
 _ASKING = Path(__file__).with_name("asking.py")
 
 

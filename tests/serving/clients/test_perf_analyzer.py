@@ -16,6 +16,8 @@ from tritonclient.http import InferenceServerClient
 if TYPE_CHECKING:
     from tests.serving.clients.conftest import Served
 
+pytestmark = pytest.mark.integration
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = shutil.which("perf_analyzer", path=Path(sys.executable).parent)

@@ -23,6 +23,8 @@ from servefit.profiler.record.types import Configuration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.integration
+
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
 Endpoint = tuple[str, Path]
 

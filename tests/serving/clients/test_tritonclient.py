@@ -46,6 +46,7 @@ def predictions_in(result: Any) -> np.ndarray:
     return predictions
 
 
+@pytest.mark.integration
 @FORMS
 def test_rows_are_predicted_as_xgboost_does_in_json_and_in_binary(
     client: Any, fraud: Served, binary_in: bool, binary_out: bool
@@ -61,6 +62,7 @@ def test_rows_are_predicted_as_xgboost_does_in_json_and_in_binary(
     assert (response["id"], response["model_name"], response["model_version"]) == ("first/7", "fraud", "1")
 
 
+@pytest.mark.integration
 @FORMS
 def test_each_class_has_its_column(client_of_species: Any, species: Served, binary_in: bool, binary_out: bool) -> None:
     wanted = InferRequestedOutput("predictions", binary_data=binary_out)
@@ -108,6 +110,7 @@ def test_requests_under_way_together_get_their_own_answers(client: Any, fraud: S
     assert np.array_equal([predictions_in(result)[0, 0] for result in results], fraud.predictions)
 
 
+@pytest.mark.integration
 def test_the_client_makes_requests_that_others_send_and_reads_their_answers(fraud: Served) -> None:
     import urllib.request
 
@@ -135,6 +138,7 @@ def test_the_server_tells_what_it_is(client: Any, fraud: Served) -> None:
     assert (told["name"], told["version"]) == ("servefit", servefit.__version__)
 
 
+@pytest.mark.integration
 def test_metadata_and_configuration_describe_what_is_taken_and_given(client_of_species: Any, species: Served) -> None:
     (listed,) = client_of_species.get_model_repository_index()
     assert (listed["name"], listed["state"]) == (species.name, "READY")
@@ -148,6 +152,7 @@ def test_metadata_and_configuration_describe_what_is_taken_and_given(client_of_s
     assert config["max_batch_size"] >= len(species.rows)
 
 
+@pytest.mark.integration
 def test_statistics_count_what_all_workers_did(client_of_species: Any, species: Served) -> None:
     def counted() -> tuple[int, int, int]:
         (stats,) = client_of_species.get_inference_statistics(species.name)["model_stats"]
@@ -212,6 +217,7 @@ def test_text_is_no_number(client: Any, fraud: Served) -> None:
         client.infer(fraud.name, [words])
 
 
+@pytest.mark.integration
 def test_the_asyncio_client_is_served_too(fraud: Served) -> None:
     async def ask() -> tuple[bool, list[np.ndarray], str]:
         async with tritonclient.http.aio.InferenceServerClient(fraud.address) as client:

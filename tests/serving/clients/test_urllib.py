@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 if TYPE_CHECKING:
     from tests.serving.clients.conftest import Served
 
+pytestmark = pytest.mark.integration
+
 
 def ask(url: str, body: bytes | None = None, **headers: str) -> bytes:
     request = urllib.request.Request(url, body, {name.replace("_", "-"): value for name, value in headers.items()})

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.serving.conftest import Exchange, eventually, invocation, row
 from tests.serving.obedient_predictor import SLEEP, WAIT
 from tests.serving.over_http.conftest import PING, POST, READ_TIMEOUT_S
@@ -13,6 +14,8 @@ from tests.serving.over_http.conftest import PING, POST, READ_TIMEOUT_S
 if TYPE_CHECKING:
     from tests.serving.conftest import Running
     from tests.serving.obedient_predictor import Gate
+
+pytestmark = pytest.mark.integration
 
 
 def test_clients_that_send_too_slowly_are_refused_and_others_are_served_meanwhile(endpoint: Running) -> None:

@@ -14,6 +14,8 @@ from tests.serving.over_http.conftest import CHUNKED, PING, POST
 if TYPE_CHECKING:
     from tests.serving.conftest import Running
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("name", [b"Connection", b"transfer-encoding", b"Content-Length", b"Host", b"Upgrade"])
 def test_what_says_where_a_request_ends_is_refused_behind_its_body(name: bytes, exchange: Exchange) -> None:

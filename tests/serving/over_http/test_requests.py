@@ -14,6 +14,8 @@ from tests.serving.over_http.conftest import CHUNKED, PING
 if TYPE_CHECKING:
     from tests.serving.conftest import Running
 
+pytestmark = pytest.mark.integration
+
 
 def test_a_connection_is_kept_for_the_next_request(exchange: Exchange) -> None:
     for value in (1.0, 2.0, 3.0):

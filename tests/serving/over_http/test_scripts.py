@@ -19,6 +19,8 @@ from tests.serving.conftest import Running, described, eventually, launch
 from servefit.backends.model.opaque import MAX_BODY_BYTES, SIGNATURE
 from servefit.serving.config import BACKEND_LOADER
 
+pytestmark = pytest.mark.integration
+
 Serve = Callable[..., AbstractContextManager[Running]]
 
 ODD = """

@@ -21,6 +21,8 @@ from servefit.serving.protocols import metadata
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 Refusal = Callable[..., Refused]
 OUTPUTS = {"int64": (INT64, "INT64"), "float64": (DOUBLE, "FP64"), "float32": (FLOAT, "FP32")}
 ROWS = arrays(np.int64, st.tuples(st.integers(1, 4), st.just(4)))

@@ -46,6 +46,7 @@ def announced(model: AskedModel) -> tuple[list[int], int, list[int]]:
     return described["outputs"][0]["shape"], configured["max_batch_size"], configured["output"][0]["dims"]
 
 
+@pytest.mark.integration
 def test_rows_that_are_the_second_dimension_come_first_in_the_answer(tmp_path: Path) -> None:
     path = frames_first(tmp_path / "speech.onnx", frames="frames")
     model = AskedModel(path)
@@ -54,6 +55,7 @@ def test_rows_that_are_the_second_dimension_come_first_in_the_answer(tmp_path: P
     np.testing.assert_allclose(values(asked(model, ROWS)), expected, rtol=1e-5)
 
 
+@pytest.mark.integration
 def test_an_output_of_a_model_that_takes_one_row_has_the_shape_that_the_model_gives_it(tmp_path: Path) -> None:
     path = frames_first(tmp_path / "speech.onnx", batch=1)
     model = AskedModel(path)

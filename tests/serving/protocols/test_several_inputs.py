@@ -16,6 +16,8 @@ from tests.serving.asked_model import AskedModel
 from servefit.serving.messages import Refused
 from servefit.serving.protocols import metadata
 
+pytestmark = pytest.mark.integration
+
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
 Refusal = Callable[..., Refused]
 

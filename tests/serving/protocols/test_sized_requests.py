@@ -16,6 +16,8 @@ from tests.serving.asked_model import AskedModel
 from servefit.serving.messages import Inference, Refused, Request
 from servefit.serving.protocols import metadata, sagemaker
 
+pytestmark = pytest.mark.integration
+
 Refusal = Callable[..., Refused]
 
 

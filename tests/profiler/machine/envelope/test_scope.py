@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from servefit.profiler.machine.envelope.groups import GroupEnvelope
 
+pytestmark = pytest.mark.integration
+
 MIB = 2**20
 WHOSE = "--system" if os.geteuid() == 0 else "--user"
 SYSTEMCTL = """#!/bin/sh

@@ -60,6 +60,7 @@ def record(**fields: Any) -> bytes:
     return json.dumps(usual | fields).encode()
 
 
+@pytest.mark.integration
 def test_a_dead_holder_is_described_as_dead() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass

@@ -68,6 +68,7 @@ def taken_by_another() -> SlotTaken:
     return caught.value
 
 
+@pytest.mark.integration
 def test_of_twenty_jobs_started_at_once_no_two_overlap() -> None:
     ran = subprocess.run([sys.executable, "-c", TWENTY_JOBS], capture_output=True, text=True, timeout=120, check=True)
     times = sorted(tuple(map(int, line.split())) for line in ran.stdout.splitlines())
@@ -75,6 +76,7 @@ def test_of_twenty_jobs_started_at_once_no_two_overlap() -> None:
     assert all(ended_ns <= next_ns for (_, ended_ns), (next_ns, _) in pairwise(times))
 
 
+@pytest.mark.integration
 def test_a_killed_holder_frees_it(hold: Hold) -> None:
     holder, _ = hold()
     taken_by_another()
@@ -84,6 +86,7 @@ def test_a_killed_holder_frees_it(hold: Hold) -> None:
         assert slot.waited_s == 0
 
 
+@pytest.mark.integration
 def test_what_a_killed_holder_started_keeps_it(hold: Hold, is_free: IsFree) -> None:
     holder, started = hold("starts one")
     holder.kill()
@@ -99,6 +102,7 @@ def test_what_a_killed_holder_started_keeps_it(hold: Hold, is_free: IsFree) -> N
     assert is_free()
 
 
+@pytest.mark.integration
 def test_who_gives_up_says_for_whom_it_waited(hold: Hold) -> None:
     before = time.time()
     holder, _ = hold()
@@ -118,6 +122,7 @@ def test_who_gives_up_says_for_whom_it_waited(hold: Hold) -> None:
     assert str(error).endswith("; wait until that is done, or for longer with --wait (wait_s)")
 
 
+@pytest.mark.integration
 def test_who_waits_says_for_whom_at_once_and_again_now_and_then(hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
     holder, _ = hold()
     clock = Clock()
@@ -130,6 +135,7 @@ def test_who_waits_says_for_whom_at_once_and_again_now_and_then(hold: Hold, capl
     assert all(message.startswith(begin) and "--no-wait" in message for message in said)
 
 
+@pytest.mark.integration
 def test_what_is_to_be_checked_before_the_wait_is_checked_once_and_only_where_there_is_one(hold: Hold) -> None:
     checked: list[int] = []
     with measuring_slot("one", before_waiting=lambda: checked.append(0)):
@@ -145,6 +151,7 @@ def test_what_is_to_be_checked_before_the_wait_is_checked_once_and_only_where_th
     assert holder.poll() is None
 
 
+@pytest.mark.integration
 def test_who_does_not_wait_says_nothing_but_the_error(hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
     hold()
     clock = Clock()
@@ -190,6 +197,7 @@ def test_the_slot_stays_taken_until_the_last_thread_has_left(is_free: IsFree) ->
     assert is_free()
 
 
+@pytest.mark.integration
 def test_a_fork_of_the_program_that_goes_on_does_not_keep_it(is_free: IsFree) -> None:
     reading, writing = os.pipe()
     with measuring_slot("one"):
@@ -248,6 +256,7 @@ with start_workers(configuration, artifact, np.zeros((1, 1)), cpus=cpus, loader=
 """
 
 
+@pytest.mark.integration
 def test_what_a_worker_of_a_killed_job_has_daemonised_keeps_it_and_is_ended_by_the_next_job(
     tmp_path: Path, request: pytest.FixtureRequest, is_free: IsFree
 ) -> None:
@@ -268,11 +277,13 @@ def test_what_a_worker_of_a_killed_job_has_daemonised_keeps_it_and_is_ended_by_t
         assert process_start(daemon) is None
 
 
+@pytest.mark.integration
 def test_an_endpoint_that_serves_takes_nothing(host_small: HostSmall, is_free: IsFree) -> None:
     with host_small({}):
         assert is_free()
 
 
+@pytest.mark.integration
 def test_an_endpoint_that_is_measured_keeps_it(host_small: HostSmall, own_slot: Path) -> None:
     with measuring_slot("one") as slot, host_small({}, slot=slot) as hosted:
         assert keeps_slot(hosted.pids[0], own_slot)

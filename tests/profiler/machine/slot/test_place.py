@@ -92,6 +92,7 @@ def test_nobody_waits_at_what_is_no_file(own_slot: Path, kind: str) -> None:
         open_slot_file()
 
 
+@pytest.mark.integration
 def test_a_file_that_another_user_keeps_to_themselves_is_told_and_not_passed_over(own_slot: Path) -> None:
     path = own_slot / "servefit-measuring"
     path.touch()
@@ -100,6 +101,7 @@ def test_a_file_that_another_user_keeps_to_themselves_is_told_and_not_passed_ove
         open_slot_file()
 
 
+@pytest.mark.integration
 def test_a_file_that_becomes_everybodys_in_a_moment_is_waited_for(
     own_slot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,7 @@ def test_the_two_of_a_pair_are_given_the_same_number_and_no_pair_that_of_another
     assert set(pairs.values()) <= {"AB", "BA"}
 
 
+@pytest.mark.integration
 def test_time_runs_out_after_whole_blocks() -> None:
     rng = np.random.default_rng(1)
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.search.deployment.bundle.conftest import Export
 
+pytestmark = pytest.mark.integration
+
 JSON = "application/vnd.pypi.simple.v1+json"
 PIN = "small-thing==1.2"
 DIGESTS = {

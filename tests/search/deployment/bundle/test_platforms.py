@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from servefit.search.deployment.bundle.writing import Bundle
     from servefit.search.deployment.deployable import Deployable
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def export(plain: Bundle, deployable: Deployable, tmp_path: Path) -> Export:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.search.deployment.deployable import Deployable
 
+pytestmark = pytest.mark.integration
+
 OWN = sys.version_info.minor
 OTHERS = (OWN + 1, OWN + 2)
 PLATFORM = f"manylinux_2_17_{platform.machine()}"

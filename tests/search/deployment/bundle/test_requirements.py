@@ -89,6 +89,7 @@ def names(pins: tuple[str, ...]) -> set[str]:
     return {pin.partition("==")[0] for pin in pins}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("backend", ["xgboost", "treelite", "tl2cgen"])
 def test_an_artifact_is_served_with_nothing_but_what_the_lock_lists(
     export: Export, deployable: Deployable, compiled_with: CompiledWith, backend: str
@@ -105,6 +106,7 @@ def reference_of_zeros(deployable: Deployable) -> list[float]:
     return found
 
 
+@pytest.mark.integration
 def test_models_of_lightgbm_are_too(export: Export, deployable: Deployable, tmp_path: Path) -> None:
     artifact = replace(artifact_of("lightgbm", tmp_path / "artifact"), facts={"features": 2, "outputs": 1})
     artifact.folder.mkdir()
@@ -116,6 +118,7 @@ def test_models_of_lightgbm_are_too(export: Export, deployable: Deployable, tmp_
     assert served_with_the_lock_alone(bundle) == pytest.approx(booster.predict(np.zeros((3, 2))))
 
 
+@pytest.mark.integration
 def test_pickles_of_scikit_learn_are_too(export: Export, deployable: Deployable, tmp_path: Path) -> None:
     forest = RandomForestRegressor(3, random_state=0).fit(ROWS, ROWS[:, 0])
     artifact = replace(artifact_of("sklearn", tmp_path / "artifact"), facts={"task": "regression"})
@@ -155,6 +158,7 @@ def test_on_a_gpu_nothing_is_left_out(tmp_path: Path) -> None:
     assert names(pins) >= {"xgboost", "scipy"}
 
 
+@pytest.mark.integration
 def test_pip_takes_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "requirements.lock"
     path.write_text(Lock(pins=requirements(artifact_of("onnxruntime", tmp_path)), reason="nobody was asked").text)

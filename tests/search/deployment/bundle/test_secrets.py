@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from servefit.search.deployment.bundle.writing import Bundle
     from servefit.search.deployment.deployable import Deployable
 
+pytestmark = pytest.mark.integration
+
 VALUES = {"API_TOKEN": "hunter2 'of' \"the\" \\first\\ $HOME `id` #", "MINE": "line one\nline two"}
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from servefit.search.deployment.bundle.writing import Bundle
     from servefit.search.deployment.deployable import Deployable
 
+pytestmark = pytest.mark.integration
+
 PACKAGE = Path(servefit.__file__).parent
 
 

@@ -23,6 +23,8 @@ from servefit.search.fleet.classes.host_facts import host_facts
 if TYPE_CHECKING:
     from tests.conftest import Hog
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def fixed_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -49,6 +49,7 @@ def fleet(
     return Fleet(request, trial, UNLIKE, hosts, **fields)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("times", "planned"), [(0.8, {"fast"}), (1.3, {"fast", "middle"}), (1.6, {"fast", "middle", "slow"})]
 )
@@ -68,6 +69,7 @@ def test_what_is_in_the_plan_is_confirmed_at_the_rate_that_the_plan_gives_it(
         assert rate_per_s == pytest.approx(found.guide.rate_per_s * share, rel=0.25)
 
 
+@pytest.mark.integration
 def test_three_classes_take_at_most_half_as_many_tests_again_as_one_host(trial: MakeTrial) -> None:
     found = fleet(trial, times=1.3)
     found.search()
@@ -79,6 +81,7 @@ def test_three_classes_take_at_most_half_as_many_tests_again_as_one_host(trial: 
     assert saving <= SAME_COST
 
 
+@pytest.mark.integration
 def test_a_class_that_no_plan_has_is_not_tested_and_says_so(trial: MakeTrial) -> None:
     found = fleet(trial, times=0.7, costs={"fast": 1.0, "middle": 5.0, "slow": 5.0})
     searches = found.search()
@@ -89,6 +92,7 @@ def test_a_class_that_no_plan_has_is_not_tested_and_says_so(trial: MakeTrial) ->
         assert found.guides[name].left_alone
 
 
+@pytest.mark.integration
 def test_a_class_that_was_tested_in_vain_is_not_confirmed_and_says_so(trial: MakeTrial) -> None:
     # Nobody knows before the tests which of two is cheaper for what it carries.
     found = fleet(trial, times=0.45, costs={"fast": 1.0, "middle": 0.97, "slow": 5.0})
@@ -101,6 +105,7 @@ def test_a_class_that_was_tested_in_vain_is_not_confirmed_and_says_so(trial: Mak
         assert not found.tables[name].of_kind("confirmation")
 
 
+@pytest.mark.integration
 def test_spare_hosts_raise_the_rate_that_the_others_are_confirmed_at(trial: MakeTrial) -> None:
     hosts = {"fast": 4, "middle": 1, "slow": 1}
     without = fleet(trial, times=2.0, hosts=hosts)
@@ -113,6 +118,7 @@ def test_spare_hosts_raise_the_rate_that_the_others_are_confirmed_at(trial: Make
     assert with_spare.confirmed()["fast"] >= rate_per_s / 3 * 0.9
 
 
+@pytest.mark.integration
 def test_more_hosts_of_a_class_are_checked_at_its_rate(trial: MakeTrial) -> None:
     found = fleet(trial, times=9.5, hosts={"fast": 12})
     found.search()
@@ -124,6 +130,7 @@ def test_more_hosts_of_a_class_are_checked_at_its_rate(trial: MakeTrial) -> None
     assert any("spot-checked at" in remark for remark in found.guides["fast"].remarks)
 
 
+@pytest.mark.integration
 def test_a_host_that_is_not_like_its_class_is_left_out_and_the_rest_is_planned_again(trial: MakeTrial) -> None:
     def check(_: Configuration, rate_per_s: float, host: str) -> Trial:
         slower = 0.75 if host == "fast-01" else 1.0
@@ -142,6 +149,7 @@ def test_a_host_that_is_not_like_its_class_is_left_out_and_the_rest_is_planned_a
     assert confirmed["fast"] + 2 * confirmed["middle"] >= found.guide.rate_per_s * 0.999
 
 
+@pytest.mark.integration
 def test_a_host_that_cannot_be_checked_stays_and_is_named(trial: MakeTrial) -> None:
     def check(_: Configuration, __: float, host: str) -> Trial | None:
         raise AgentLost(host, "its agent is not there")
@@ -152,6 +160,7 @@ def test_a_host_that_cannot_be_checked_stays_and_is_named(trial: MakeTrial) -> N
     assert any(remark.startswith("fast-01 could not be checked") for remark in found.guides["fast"].remarks)
 
 
+@pytest.mark.integration
 def test_a_class_that_does_not_hold_its_planned_rate_is_confirmed_at_a_lower_one(trial: MakeTrial) -> None:
     class LateWhenBusy(Table):
         """Beyond 60 % of its capacity, nothing holds the limit."""
@@ -180,6 +189,7 @@ def test_a_fleet_that_does_not_carry_the_rate_is_confirmed_at_what_it_carries(tr
     assert found.guide.saving() is None
 
 
+@pytest.mark.integration
 def test_a_job_that_runs_out_of_time_says_how_much_cheaper_its_plan_may_be(trial: MakeTrial) -> None:
     found = fleet(trial, times=100.5, hosts={"fast": 150}, budget_s=25)
     found.search()
@@ -210,6 +220,7 @@ def test_every_class_is_tested_and_confirmed_at_the_highest_rate_where_that_is_a
         assert rate_per_s == pytest.approx(found.most_per_s(name), rel=0.15)
 
 
+@pytest.mark.integration
 def test_a_class_whose_calls_are_not_timed_in_time_does_not_keep_the_others_from_being_tested(
     trial: MakeTrial,
 ) -> None:
@@ -241,6 +252,7 @@ def test_a_stop_ends_all_classes(trial: MakeTrial) -> None:
     assert found.tests == 0
 
 
+@pytest.mark.integration
 def test_what_was_learnt_elsewhere_is_never_a_measurement(trial: MakeTrial) -> None:
     found = fleet(trial, times=1.6)
     searches = found.search()

@@ -68,6 +68,7 @@ def test_what_ended_counts_for_what_was_confirmed_of_it() -> None:
     assert fleet.saving() == 0.0
 
 
+@pytest.mark.integration
 def test_what_is_lost_while_it_is_confirmed_is_planned_again_without_it() -> None:
     fleet = guide(100, epyc=1.0, xeon=9.0)
     ready = {"epyc": Standing(likely_per_s=120), "xeon": Standing(likely_per_s=120)}

@@ -22,6 +22,7 @@ ARGUMENTS = ["--label", "rack=3", "--cost", "capex=4200,years=4,watts=auto"]
 WRITTEN: dict[str, Any] = {"image": "registry.lan/servefit:1", "cpus": 8, "memory": "16Gi"}
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd to ask")
 @pytest.mark.parametrize("folder", ["plain", "100% of $it"])
 def test_systemd_takes_the_unit_without_a_word(tmp_path: Path, folder: str) -> None:
@@ -65,6 +66,7 @@ def python(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.integration
 def test_slurm_lends_whole_nodes_once_each_to_an_agent_that_ends_when_idle(tmp_path: Path, python: Path) -> None:
     script = slurm.script(AGENT, nodes=4, partition="gpu", python=str(python))
     options = [line for line in script.splitlines() if line.startswith("#SBATCH")]
@@ -80,6 +82,7 @@ def test_slurm_lends_whole_nodes_once_each_to_an_agent_that_ends_when_idle(tmp_p
     assert ended.stdout == expected
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("content", "mode", "said"),
     [
@@ -97,6 +100,7 @@ def test_the_script_of_slurm_starts_nothing_without_a_database_of_its_owners_alo
     assert ended.stdout == ""
 
 
+@pytest.mark.integration
 def test_bash_reads_the_script_of_slurm_whatever_the_python_is_called() -> None:
     script = slurm.script(AGENT, python="/opt/it's $(here)/python")
     assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
@@ -123,6 +127,7 @@ def test_a_pod_of_kubernetes_is_guaranteed_its_cpus_and_has_the_database_from_a_
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("nodes", [None, 3])
 def test_what_a_pod_of_kubernetes_could_not_deliver_stays_on_its_node_for_the_next_one(
     nodes: int | None, tmp_path: Path

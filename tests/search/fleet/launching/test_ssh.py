@@ -30,6 +30,7 @@ def settings(command: list[str]) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in shown.stdout.splitlines() if " " in line)
 
 
+@pytest.mark.integration
 def test_ssh_takes_keys_alone_asks_nothing_and_runs_in_the_foreground(sshd: SshServer, tmp_path: Path) -> None:
     database = tunnelled("postgresql://fleet:secret@db.lan:6543/servefit")
     (tmp_path / "key").touch()

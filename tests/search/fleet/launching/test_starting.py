@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from servefit.search.fleet.launching.inventory import InventoryHost
     from servefit.search.fleet.launching.tunnel import TunnelledDatabase
 
+pytestmark = pytest.mark.integration
+
 PATIENCE_S = 20.0
 FAST = StartPauses(first_pause_s=0.1, longest_pause_s=0.4)
 

@@ -16,6 +16,8 @@ import pytest
 from servefit.processes import process_start
 from servefit.search.fleet.launching.tether import NO_URL, NOT_STARTED, STARTED
 
+pytestmark = pytest.mark.integration
+
 URL = "postgresql://fleet:secret@db.lan/servefit"
 TETHER = "import sys\nfrom servefit.search.fleet.launching import tether\n{change}\nsys.exit(tether.main(sys.argv[1:]))"
 Tethered = Callable[..., subprocess.Popen[str]]

@@ -91,6 +91,7 @@ def test_a_rate_that_makes_more_arrivals_than_there_may_be_is_refused() -> None:
         client_orders(SUBJECT, LoadRequest(sla=Sla(rate_per_s=1e12)), 2, None, start_within_s=60)
 
 
+@pytest.mark.integration
 def test_a_small_payload_goes_with_the_order_and_a_large_one_through_the_database(
     fleet_url: str, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_small_payload_goes_with_the_order_and_a_large_one_through_the_databas
         assert blobs.exists(kept.digest)
 
 
+@pytest.mark.integration
 def test_bodies_of_a_folder_go_as_an_archive_with_what_was_said_of_them(fleet_url: str, tmp_path: Path) -> None:
     given = Bodies(source=photos(tmp_path / "photos", count=3), content_type="image/jpeg", accept="text/csv")
     with JobStore.open(fleet_url) as store:
@@ -120,6 +122,7 @@ def test_bodies_of_a_folder_go_as_an_archive_with_what_was_said_of_them(fleet_ur
     assert (sent.bodies, first.tolist()) == (True, second.tolist())
 
 
+@pytest.mark.integration
 def test_a_link_out_of_a_folder_of_bodies_is_refused(fleet_url: str, tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", count=1)
     (tmp_path / "secret.jpg").write_bytes(b"secret")
@@ -128,6 +131,7 @@ def test_a_link_out_of_a_folder_of_bodies_is_refused(fleet_url: str, tmp_path: P
         sent_payload(Bodies(source=folder), Blobs.of(store))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["nowhere.csv", ""])
 def test_a_payload_that_cannot_be_read_is_refused(name: str, fleet_url: str, tmp_path: Path) -> None:
     with JobStore.open(fleet_url) as store, pytest.raises(SpecError, match="payload"):
@@ -138,6 +142,7 @@ def _load(fleet_url: str, selection: Selection) -> ClientsLoadTest:
     return load_from_clients(SUBJECT, LoadRequest(sla=RATE), selection, storage=fleet_url, progress=SilentProgress())
 
 
+@pytest.mark.integration
 def test_where_no_client_fits_near_names_are_shown(fleet_url: str, fleet_host: MakeHost) -> None:
     with pytest.raises(SpecError, match="has no hosts"):
         _load(fleet_url, Selection(patterns=("client-*",)))
@@ -153,6 +158,7 @@ def test_where_no_client_fits_near_names_are_shown(fleet_url: str, fleet_host: M
     database.close()
 
 
+@pytest.mark.integration
 def test_a_client_that_does_not_get_ready_in_time_makes_the_load_invalid(
     fleet_url: str, fleet_host: MakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:

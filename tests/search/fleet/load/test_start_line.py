@@ -16,6 +16,8 @@ from servefit.search.fleet.load.database_clock import read_clock
 from servefit.search.fleet.load.start_line import StartLine
 from servefit.search.fleet.load.starts import Starts
 
+pytestmark = pytest.mark.integration
+
 BOTH = ("first", "second")
 
 _T = TypeVar("_T")

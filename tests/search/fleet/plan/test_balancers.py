@@ -48,12 +48,14 @@ def checked(balancer: BalancerName, configuration: str, folder: Path) -> None:
     assert "warn" not in (done.stdout + done.stderr).lower()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("balancer", NAMES)
 @pytest.mark.parametrize("count", [1, 3, 1000])
 def test_the_balancer_takes_its_configuration(balancer: BalancerName, count: int, balancer_programs: Check) -> None:
     balancer_programs(balancer, text(balancer, servers(count)))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("balancer", NAMES)
 def test_it_takes_the_largest_weight_and_any_kind_of_address(balancer: BalancerName, balancer_programs: Check) -> None:
     chosen = [
@@ -64,6 +66,7 @@ def test_it_takes_the_largest_weight_and_any_kind_of_address(balancer: BalancerN
     balancer_programs(balancer, text(balancer, chosen))
 
 
+@pytest.mark.integration
 def test_nginx_has_room_in_its_zone_for_ten_thousand_hosts(balancer_programs: Check) -> None:
     configuration = text("nginx", servers(10_000))
     assert "zone fraud" in configuration

@@ -89,6 +89,7 @@ def test_the_bound_holds_and_the_answer_is_within_its_gap_of_the_best(spare: int
     assert answered > 5
 
 
+@pytest.mark.integration
 def test_each_model_gets_the_hosts_that_are_fast_for_it() -> None:
     """The classes are alike but for what they are fast at."""
     models = [
@@ -110,6 +111,7 @@ def test_each_model_gets_the_hosts_that_are_fast_for_it() -> None:
     assert found.gap < 0.001
 
 
+@pytest.mark.integration
 def test_spare_hosts_are_those_of_each_model() -> None:
     models = [ModelDemand(model=name, rate_per_s=900, offers=(make_offer(hosts=4),)) for name in "ab"]
     found = plan_models(models, spare=1)
@@ -141,6 +143,7 @@ def test_a_spare_host_for_each_of_many_models_with_little_to_do_is_found_in_litt
     assert np.dot(found.hosts, asked.costs_idle) <= 1.1 * found.bound
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("spare", [0, 1])
 def test_rates_that_are_too_high_are_a_result_that_says_which_part_is_carried(spare: int) -> None:
     models = [
@@ -154,6 +157,7 @@ def test_rates_that_are_too_high_are_a_result_that_says_which_part_is_carried(sp
     assert found.hosts == 2 + 2 * spare
 
 
+@pytest.mark.integration
 def test_whole_hosts_that_do_not_carry_what_parts_of_them_would_are_told() -> None:
     """One host for two models that each need half of it."""
     models = [ModelDemand(model=name, rate_per_s=500, offers=(make_offer(hosts=1),)) for name in "ab"]

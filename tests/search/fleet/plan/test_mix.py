@@ -24,6 +24,8 @@ from servefit.time_limit import time_limit
 if TYPE_CHECKING:
     from servefit.search.fleet.plan.offer import HostOffer
 
+pytestmark = pytest.mark.integration
+
 SAME = 2e-6
 """What the search leaves undecided with few classes."""
 

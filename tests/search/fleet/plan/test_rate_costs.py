@@ -98,6 +98,7 @@ def at(found: RateCosts, rate_per_s: float) -> RateCost:
     return point
 
 
+@pytest.mark.integration
 def test_a_mixed_fleet_is_shown_beside_the_best_of_one_class_at_the_rate_of_the_plan(found: RateCosts) -> None:
     asked = at(found, 2200)
     assert asked.hosts == (("large", 2), ("small", 1))
@@ -106,6 +107,7 @@ def test_a_mixed_fleet_is_shown_beside_the_best_of_one_class_at_the_rate_of_the_
     assert found.gap < 1e-5
 
 
+@pytest.mark.integration
 def test_the_rates_end_where_all_hosts_are_needed_and_no_class_alone_is_enough(found: RateCosts) -> None:
     assert found.points[0].rate_per_s == pytest.approx(220)
     last = found.points[-1]
@@ -114,6 +116,7 @@ def test_the_rates_end_where_all_hosts_are_needed_and_no_class_alone_is_enough(f
     assert at(found, 3000).one_class == ("large", 3)
 
 
+@pytest.mark.integration
 def test_hosts_of_a_class_that_cost_different_amounts_are_taken_by_their_price() -> None:
     offers = (make_offer("uneven", hosts=3, cost_idle=30, cost_full=30, costs_idle=(30.0, 10.0, 20.0)),)
     found = costs(offers, rate_per_s=2000)
@@ -124,6 +127,7 @@ def test_hosts_of_a_class_that_cost_different_amounts_are_taken_by_their_price()
     ]
 
 
+@pytest.mark.integration
 def test_spare_hosts_are_paid_for_at_every_rate() -> None:
     found = costs(rate_per_s=1000, spare=1)
     assert found.points[-1].rate_per_s == 3200
@@ -131,12 +135,14 @@ def test_spare_hosts_are_paid_for_at_every_rate() -> None:
     assert all(sum(count for _, count in each.hosts) > 1 for each in found.points)
 
 
+@pytest.mark.integration
 def test_no_rate_has_more_hosts_than_may_serve() -> None:
     found = costs(rate_per_s=500, most_hosts=2)
     assert found.points[-1].rate_per_s == 2000
     assert max(sum(count for _, count in each.hosts) for each in found.points) == 2
 
 
+@pytest.mark.integration
 def test_a_rate_that_is_not_carried_has_the_costs_up_to_what_is() -> None:
     found = rate_costs(OFFERS, replace(PLANNED, rate_per_s=90_000))
     assert found.points[-1].rate_per_s == 4200
@@ -149,6 +155,7 @@ def planned(offers: Sequence[HostOffer], **asked: Any) -> FleetPlan:
     return plan
 
 
+@pytest.mark.integration
 def test_where_load_has_a_cost_the_curve_meets_the_plan() -> None:
     offers = tuple(replace(each, cost_full=1.5 * each.cost_idle) for each in OFFERS)
     plan = planned(offers, rate_per_s=2200)
@@ -157,6 +164,7 @@ def test_where_load_has_a_cost_the_curve_meets_the_plan() -> None:
     assert at(found, 2200).cost <= plan.fleet.cost * (1 + 1e-3)
 
 
+@pytest.mark.integration
 def test_a_search_that_has_no_time_is_over_soon_and_says_how_far_off_it_may_be() -> None:
     rng = np.random.default_rng(3)
     offers = [

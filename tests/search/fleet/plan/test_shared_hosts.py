@@ -133,6 +133,7 @@ def both(rate_per_s: float = 1000.0, **changed: Any) -> SharedOffer:
     )
 
 
+@pytest.mark.integration
 def test_two_models_share_the_hosts_that_carry_both() -> None:
     alone = plan_models(demands(900))
     found = plan_models(demands(900), shared=[both()])
@@ -152,6 +153,7 @@ def test_two_models_share_the_hosts_that_carry_both() -> None:
     assert found.cost == pytest.approx(alone.cost - 40)
 
 
+@pytest.mark.integration
 def test_each_model_keeps_its_rate_after_the_loss_of_any_shared_host() -> None:
     found = plan_models(demands(1900), shared=[both()], spare=1)
     assert isinstance(found, ManyModelsPlan)
@@ -159,6 +161,7 @@ def test_each_model_keeps_its_rate_after_the_loss_of_any_shared_host() -> None:
     assert [each.fleet.kept_rate_per_s for each in found.models] == [2000, 2000]
 
 
+@pytest.mark.integration
 def test_a_model_may_have_shared_hosts_and_some_of_its_own() -> None:
     models = [replace(each, rate_per_s=rate) for each, rate in zip(demands(1), (2500, 600), strict=True)]
     found = plan_models(models, shared=[both(600)])
@@ -171,6 +174,7 @@ def test_a_model_may_have_shared_hosts_and_some_of_its_own() -> None:
     assert found.hosts_left == (("old", 1),)
 
 
+@pytest.mark.integration
 def test_one_host_carries_two_models_that_would_need_two() -> None:
     assert isinstance(plan_models(demands(500, hosts=1)), ModelsNotCarried)
     found = plan_models(demands(500, hosts=1), shared=[both()])
@@ -178,6 +182,7 @@ def test_one_host_carries_two_models_that_would_need_two() -> None:
     assert found.hosts_left == ()
 
 
+@pytest.mark.integration
 def test_rates_that_shared_hosts_do_not_carry_either_are_told_with_the_part_that_is() -> None:
     found = plan_models(demands(2000, hosts=1), shared=[both()])
     assert isinstance(found, ModelsNotCarried)

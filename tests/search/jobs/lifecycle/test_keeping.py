@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.storage.header import JobState
 
+pytestmark = pytest.mark.integration
+
 
 def test_a_job_is_kept_and_read_back_as_it_was(finished: RecommendationJob) -> None:
     job = finished

@@ -16,6 +16,8 @@ from servefit.profiler.machine.profiles import local_profiles
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.timed
 def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Path) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from servefit.search.jobs.job import RecommendationJob
 
+pytestmark = pytest.mark.integration
+
 
 def test_an_interrupted_job_goes_on_and_measures_nothing_twice(model: Path) -> None:
     with pytest.raises(JobInterrupted) as caught:
