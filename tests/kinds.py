@@ -2,8 +2,9 @@
 
 A test without a mark is a unit test. Of the others a mark says the kind, ``pytestmark`` that of a whole module:
 
-- unit: no process, no socket, no database, no sleep. A unit test that does one of these fails.
-- integration: real libraries, processes and servers. Where a lease, a budget or a time-out is waited for, the test has
+- unit: no process, no socket, no database, no sleep, and no more than a second or two. A unit test that does one of the
+  first four fails.
+- integration: real libraries, processes and servers, and what computes for longer. Where a lease, a budget or a time-out is waited for, the test has
   a clock of its own.
 - timed: asserts on real time, or needs two CPUs. Has the machine for itself.
 - thorough: journeys, other versions, sanitizers, many hosts. ``scripts/test --thorough`` alone runs these.
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MARKED = {
-    "integration": "starts processes, opens sockets or databases, or waits",
+    "integration": "starts processes, opens sockets or databases, waits, or computes for long",
     "timed": "asserts on real time, or needs two CPUs: has the machine for itself",
     "thorough": "runs in scripts/test --thorough alone",
 }

@@ -115,6 +115,7 @@ def test_a_duration_is_above_zero(text: str) -> None:
         parse_duration_s("budget", text)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
 @given(text=st.one_of(st.text(max_size=20), st.from_regex(r"\A[0-9.eE+-]{1,12}(us|ms|s|m|h|/s|/min)?\Z")))
 def test_any_text_is_a_quantity_or_refused(parse: Parse, text: str) -> None:

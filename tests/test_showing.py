@@ -126,6 +126,7 @@ def check_bounded(result: Any) -> None:
     assert Table(table).tags <= {"table", "caption", "tbody", "tr", "th", "td"}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("result_type", OTHERS, ids=lambda shown: f"{shown.__module__}.{shown.__name__}")
 def test_whatever_a_result_holds_it_stays_short_and_is_escaped(result_type: type, values: tuple[object, ...]) -> None:
     for value in values:

@@ -173,6 +173,7 @@ def test_a_sitecustomize_of_the_user_that_fails_says_so_as_ever(tmp_path: Path) 
     assert "No module named 'nothing_of_that_name'" in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("command", "status", "words"),
     [
@@ -208,6 +209,7 @@ PROXY = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0
 """Nothing listens there."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -292,6 +294,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_program_once_and_not_the_server(tmp_pa
     assert b"[2]" in shown
 
 
+@pytest.mark.thorough
 def test_a_server_that_runs_is_used(tmp_path: Path) -> None:
     with started(tmp_path, "--account", "111122223333") as server:
         address, account = said(tmp_path, "import os; print(os.environ['AWS_ENDPOINT_URL'])\n" + STS)
@@ -328,6 +331,7 @@ def test_without_a_server_the_program_is_not_started(tmp_path: Path, options: tu
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.thorough
 def test_with_a_secret_the_program_signs_with_it(tmp_path: Path) -> None:
     options = ("--secret-env", "SECRET")
     assert said(tmp_path, STS, options=options, SECRET="deep") == [ACCOUNT]
@@ -373,6 +377,7 @@ def waiting(home: Path, code: str = "") -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.thorough
 def test_programs_share_a_server_which_ends_with_the_last(tmp_path: Path) -> None:
     with waiting(tmp_path) as first, waiting(tmp_path, STS) as second:
         address = holder_of(tmp_path / "api")

@@ -30,6 +30,7 @@ def texts_of(model: Model, rows: np.ndarray, name: str) -> list[str | None]:
     return next(block.tolist() for one, block in zip(model.signature.inputs, values, strict=True) if one.name == name)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", PIPELINES)
 def test_onnx_runtime_predicts_what_scikit_learn_does_on_hard_rows(kind: str, tmp_path: Path) -> None:
     model = opened(PIPELINES[kind](), tmp_path)

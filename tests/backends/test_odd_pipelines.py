@@ -171,6 +171,7 @@ def test_true_and_false_are_numbers(tmp_path: Path) -> None:
     np.testing.assert_allclose(agree_with_file, estimator.predict_proba(table)[:, 1], rtol=1e-5)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("beside", [("city",), ("zip",)])
 def test_numbers_may_be_missing_where_they_are_imputed(beside: tuple[str, ...], tmp_path: Path) -> None:
     table = TABLE.assign(income=TABLE["income"].where(TABLE.index % 3 > 0))
@@ -243,6 +244,7 @@ def test_labels_of_which_a_row_has_several_are_no_classes(last: Any, tmp_path: P
         opened(several, tmp_path)
 
 
+@pytest.mark.integration
 def test_steps_that_open_in_float32_alone_are_refused_before_trees(tmp_path: Path) -> None:
     columns = (
         ("binned", KBinsDiscretizer(5, encode="ordinal", quantile_method="averaged_inverted_cdf"), ["income"]),

@@ -345,6 +345,7 @@ print(any("openvino_telemetry" in name and module for name, module in list(sys.m
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("imported", [[], ["nncf"]])
 def test_nothing_is_reported_and_no_file_is_made_in_the_users_home(tmp_path: Path, imported: list[str]) -> None:
     home, state = tmp_path / "home", tmp_path / "state"

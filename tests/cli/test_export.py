@@ -128,6 +128,7 @@ def started(bundle: Path, port: int, *arguments: str, environment: dict[str, str
             process.terminate()
 
 
+@pytest.mark.thorough
 def test_run_serves_the_models_own_predictions_with_nothing_but_the_bundle_and_python(
     installed: Path, sources: Sources, environment: dict[str, str]
 ) -> None:

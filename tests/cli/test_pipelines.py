@@ -43,6 +43,7 @@ def test_it_is_profiled_with_the_rows_of_a_table(servefit: Servefit, pipeline: P
     assert "a column that the model does not have, left out of every request: unused" in " ".join(ended.stderr.split())
 
 
+@pytest.mark.thorough
 def test_rows_are_drawn_without_a_payload(servefit: Servefit, pipeline: Path) -> None:
     ended = servefit("profile", pipeline, "--trust-pickle", "--service-time", "--allow-noise", "--format", "json")
     assert ended.status == 0, ended.stderr

@@ -83,6 +83,7 @@ def test_a_configuration_is_measured_within_limits(servefit: Servefit, files: tu
     assert "largest deviation" in ended.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("given", "place"),
     [

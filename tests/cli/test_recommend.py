@@ -71,6 +71,7 @@ def check_document(document: dict[str, Any]) -> None:
         assert {"backend", "status", "seconds", "speedup", "reason"} <= compilation.keys()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["xgboost", "lightgbm", "sklearn", "onnx"])
 def test_a_model_of_every_library_gets_a_recommendation(servefit: Servefit, sources: Sources, kind: str) -> None:
     # scikit-learn takes seconds to import, and does so in every process that opens a model of it.

@@ -131,6 +131,7 @@ def test_text_is_a_request_a_line(servefit: Servefit, tmp_path: Path) -> None:
     assert ended.document["sizes"] == [{"name": "bytes", "least": 10, "median": 11, "most": 16}]
 
 
+@pytest.mark.thorough
 def test_a_joblib_with_a_script_is_measured_with_or_without_it(
     servefit: Servefit, sources: Sources, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def xgboost_with_script(sources: Sources, tmp_path: Path) -> Path:
     return archive(tmp_path / "xgboost.tar.gz", files)
 
 
+@pytest.mark.thorough
 def test_the_cost_of_a_script_is_said(
     servefit: Servefit, sources: Sources, xgboost_with_script: Path, tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def test_the_cost_of_a_script_is_said(
     assert NOT_COMPARED in said(ended)
 
 
+@pytest.mark.thorough
 def test_a_job_says_the_cost_of_a_script_and_so_does_its_report(
     servefit: Servefit, sources: Sources, xgboost_with_script: Path, tmp_path: Path
 ) -> None:

@@ -115,6 +115,7 @@ class ObjectiveContract:
             assert len(text) < 60
             assert text.isprintable()
 
+    @pytest.mark.integration
     def test_whatever_was_recorded_has_words(self) -> None:
         @given(trial=TRIALS, context=CONTEXTS)
         def holds(trial: Trial, context: Context) -> None:

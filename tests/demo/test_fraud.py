@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.thorough
 def test_the_model_has_the_size_of_a_real_one(model_file: Path, facts: FraudFacts) -> None:
     assert 9e6 < model_file.stat().st_size < 11e6
     assert facts.size_bytes == model_file.stat().st_size

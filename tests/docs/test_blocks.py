@@ -125,6 +125,7 @@ def _parse(arguments: list[str]) -> None:
         name, command = found, following
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("page", [page for page in PAGES if "servefit " in (ROOT / page).read_text(encoding="utf-8")])
 def test_the_command_line_takes_every_command_of_a_page(page: str) -> None:
     """Also those of pages that only ``scripts/test --thorough`` runs, and those that no test runs."""

@@ -16,7 +16,7 @@ from typer.main import get_command
 import servefit
 from servefit.cli.commands import app
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 CHROMIUM = "/usr/bin/chromium"
 """scripts/test installs it."""

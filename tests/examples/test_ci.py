@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "ci"
 WORKFLOW = yaml.safe_load((EXAMPLE / "servefit.yml").read_text())

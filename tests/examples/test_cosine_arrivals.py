@@ -14,6 +14,8 @@ from tests.examples.conftest import EXAMPLES, ROOT, passed_of_contract, run_serv
 if TYPE_CHECKING:
     from tests.examples.conftest import Installed
 
+pytestmark = pytest.mark.thorough
+
 EXAMPLE = EXAMPLES / "cosine-arrivals"
 
 

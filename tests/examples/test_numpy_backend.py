@@ -45,6 +45,7 @@ def test_the_plug_in_is_listed_and_takes_a_model(installed: Path, model: Path, t
     assert listed["takes_model"]["available"]
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_plug_in_is_recommended(installed: Path, model: Path, tmp_path: Path) -> None:
     said = document(servefit(tmp_path, installed, "recommend", model, "--backend", "numpy", *QUICK))
@@ -53,6 +54,7 @@ def test_the_plug_in_is_recommended(installed: Path, model: Path, tmp_path: Path
     assert recommended["environment"] == {"OMP_NUM_THREADS": "1", "MODEL_SERVER_WORKERS": "1"}
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_plug_in_keeps_the_promises_of_a_backend(installed: Path, tmp_path: Path) -> None:
     assert (
@@ -76,6 +78,7 @@ def test_a_plug_in_that_predicts_something_else_is_found_out(installed: Path, mo
     assert not (tmp_path / "compiled").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_plug_in_that_cannot_be_imported_stops_nothing_else(model: Path, tmp_path: Path) -> None:
     write_package(

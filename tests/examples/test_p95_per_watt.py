@@ -15,6 +15,8 @@ from tests.examples.conftest import EXAMPLES, ROOT, passed_of_contract, run_serv
 if TYPE_CHECKING:
     from tests.examples.conftest import Installed
 
+pytestmark = pytest.mark.thorough
+
 EXAMPLE = EXAMPLES / "p95-per-watt"
 QUICK = ("--max-tests", "2", "--profile", "local-1c", "--backend", "xgboost", "--no-http", "--allow-noise", "--quiet")
 

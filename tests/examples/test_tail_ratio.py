@@ -18,6 +18,8 @@ from tests.report.jobs import KINDS
 if TYPE_CHECKING:
     from tests.examples.conftest import Installed
 
+pytestmark = pytest.mark.thorough
+
 EXAMPLE = EXAMPLES / "tail-ratio"
 
 Run = Callable[..., str]

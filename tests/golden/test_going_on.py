@@ -25,6 +25,7 @@ def _here(servefit: Servefit, copy: Path) -> None:
     move_to_host(copy, described.document)
 
 
+@pytest.mark.thorough
 @of_each("show/*.json", names=("interrupted", "killed"))
 def test_a_job_is_resumed_to_its_end_and_measures_nothing_twice(servefit: Servefit, copy: Path, name: str) -> None:
     before = kept(copy, "steps", name)["steps"]

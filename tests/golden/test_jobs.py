@@ -63,6 +63,7 @@ def test_the_steps_of_a_job_are_listed_with_every_field_and_figure(servefit: Ser
     assert_kept(listed.document, kept(copy, "steps", name))
 
 
+@pytest.mark.thorough
 @of_each("show/*.json")
 def test_a_job_is_opened_from_python(opened: dict[str, Any], copy: Path, name: str) -> None:
     assert_kept(json.loads(json.dumps(opened[name].to_dict())), kept(copy, "show", name))

@@ -200,6 +200,7 @@ def test_the_installed_profiles_are_those_of_the_catalogue(installed: Path, tmp_
     assert "ml.m5.large" in done.stdout
 
 
+@pytest.mark.thorough
 def test_without_a_compiler_the_source_distribution_installs_and_says_that_forest_is_missing(
     dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

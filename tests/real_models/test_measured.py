@@ -11,7 +11,7 @@ from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.prepare import Deployment, prepare
 from servefit.profiler.record.traffic import ClosedLoop
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"vad_ifless"}))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.report.conftest import Opened, OpenReport, Reports
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 MIN_CONTRAST = 4.5
 

@@ -87,6 +87,7 @@ def test_no_button_of_a_plot_sends_it_anywhere(opened: Opened) -> None:
     assert {toolbar["server"] for toolbar in toolbars} <= {""}
 
 
+@pytest.mark.thorough
 def test_every_plot_has_a_table_of_its_figures(opened: Opened) -> None:
     for plot in opened.page.evaluate(PLOTS):
         drawn = {number for trace in plot["traces"] for number in trace["numbers"]}
@@ -97,6 +98,7 @@ def test_every_plot_has_a_table_of_its_figures(opened: Opened) -> None:
         assert not missing, plot["id"]
 
 
+@pytest.mark.thorough
 def test_every_load_test_can_be_seen_over_time(opened: Opened, kind: str) -> None:
     chooser, figures = opened.page.locator("#timeline select"), opened.page.locator("#timeline tbody tr")
     seen: set[str] = set()
@@ -118,6 +120,7 @@ def test_a_load_test_that_is_chosen_again_is_written_as_it_was(opened: Opened, k
         assert figures.all_text_contents() == before
 
 
+@pytest.mark.thorough
 def test_a_report_fits_into_a_phone_and_a_desktop_and_its_text_can_be_read(
     opened: Opened, kind: str, screenshots: Path
 ) -> None:

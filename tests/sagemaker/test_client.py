@@ -172,6 +172,7 @@ def test_another_program_is_told_who_has_the_folder(client: Client, home: Path) 
     assert f"process {os.getpid()}" in done.stderr
 
 
+@pytest.mark.thorough
 def test_the_folder_is_free_once_nobody_has_the_client_or_one_of_its_methods(home: Path) -> None:
     operation = Client().list_models
     gc.collect()
@@ -251,6 +252,7 @@ def told(code: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.thorough
 def test_nothing_ends_with_a_process_that_is_forked(home: Path, tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model.ubj")
     code = f"""

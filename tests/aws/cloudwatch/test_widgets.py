@@ -147,6 +147,7 @@ def test_a_single_value_is_the_newest() -> None:
     assert (first != other).any()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("extreme", [0.0, 1e-300, 2.0**359, -(2.0**359)])
 def test_any_values_can_be_drawn(extreme: float) -> None:
     both = [LATENCY, ["...", {"yAxis": "right"}]]

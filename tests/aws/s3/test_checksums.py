@@ -40,6 +40,7 @@ def crc(found: Crc, content: bytes) -> bytes:
     return found.digest(found.extended(found.start, content))
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(content=st.binary(max_size=2000), cut=st.integers(0, 2000))
 def test_crcs_are_those_of_their_definition_however_the_content_comes(content: bytes, cut: int) -> None:

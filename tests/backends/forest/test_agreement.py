@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.backends.forest.compiling import ROWS, assert_same_leaves, compiled, predictions_of_every_way
@@ -46,12 +47,14 @@ def assert_close(found: np.ndarray, expected: np.ndarray, form: Form, what: str)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=atol, err_msg=what)
 
 
+@pytest.mark.integration
 @few_examples
 @given(recipe=recipes())
 def test_a_row_ends_in_the_same_leaf_of_every_tree(recipe: Recipe, tmp_path: Path) -> None:
     assert_same_leaves(recipe, tmp_path / "model.forest", ROWS)
 
 
+@pytest.mark.integration
 @few_examples
 @given(recipe=recipes(), form=forms(), column=st.none() | st.integers(0, 30))
 def test_predictions_are_the_same(recipe: Recipe, form: Form, column: int | None, tmp_path: Path) -> None:

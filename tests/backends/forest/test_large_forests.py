@@ -79,6 +79,7 @@ def check(trees: list[Tree], features: int, rows: np.ndarray, file: Path) -> Non
         np.testing.assert_array_equal(found, expected[: len(found)], err_msg=what)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("thresholds", [255, 256, 257, 2000])
 def test_a_feature_has_more_thresholds_than_a_byte_has_values(thresholds: int, file: Path) -> None:
     assert_same_leaves(replace(RECIPE, features=3, tested=1, thresholds=thresholds), file)
@@ -114,11 +115,13 @@ def test_trees_are_folded_as_long_as_a_byte_tells_their_categories_apart(known: 
     assert len(ForestFile.read(file).array("fold_sets")) == (1 if known == MAX_CATEGORIES else 0)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("categorical", [0.0, 0.5])
 def test_rows_have_65000_features(categorical: float, file: Path) -> None:
     assert_same_leaves(replace(RECIPE, features=65_000, tested=300, depth=6, categorical=categorical), file, count=130)
 
 
+@pytest.mark.integration
 def test_more_features_are_tested_than_a_small_node_can_name(file: Path) -> None:
     features = 33_000
     splits = iter(range(features))
@@ -133,6 +136,7 @@ def test_more_features_are_tested_than_a_small_node_can_name(file: Path) -> None
     assert ForestFile.read(file).header["wide_nodes"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("wide", [False, True])
 def test_a_step_of_65536_nodes_needs_large_nodes(wide: bool, file: Path) -> None:
     generator = np.random.default_rng(3)
@@ -147,6 +151,7 @@ def test_a_step_of_65536_nodes_needs_large_nodes(wide: bool, file: Path) -> None
     assert bool(ForestFile.read(file).header["wide_nodes"]) == wide
 
 
+@pytest.mark.integration
 def test_threads_share_the_trees_of_a_big_forest(file: Path) -> None:
     import treelite
 
@@ -160,6 +165,7 @@ def test_threads_share_the_trees_of_a_big_forest(file: Path) -> None:
         np.testing.assert_array_equal(found, expected[: len(found)], err_msg=what)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_threads_that_help_or_do_not_change_nothing_about_a_prediction(file: Path) -> None:
     """They help with small calls that follow each other closely, and are not woken for others."""

@@ -64,6 +64,7 @@ def counted(thresholds: Sequence[float], values: np.ndarray, file: Path) -> np.n
     return in_blocks
 
 
+@pytest.mark.integration
 @settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     thresholds=arrays(np.float32, st.integers(1, 600), elements=FLOATS, unique=True),
@@ -75,6 +76,7 @@ def test_a_rank_is_the_number_of_thresholds_below(thresholds: np.ndarray, others
     np.testing.assert_array_equal(counted(thresholds.tolist(), values, file), expected)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 254, 255, 256, 257, 510, 511, 4096, 4097])
 def test_ranks_are_right_where_levels_of_search_and_columns_of_codes_begin(count: int, file: Path) -> None:
     thresholds = np.arange(count, dtype=np.float32)

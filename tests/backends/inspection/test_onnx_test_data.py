@@ -80,6 +80,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(DATA).with_suffix("")).removesuffix("/model")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("path", ANSWERED, ids=name_of)
 def test_a_model_is_taken_and_answers_as_it_should_or_is_refused_in_one_line(path: Path, tmp_path: Path) -> None:
     model = opened_or_refused(path, tmp_path)
@@ -99,6 +100,8 @@ def test_a_model_is_taken_and_answers_as_it_should_or_is_refused_in_one_line(pat
         np.testing.assert_allclose(found[:, output.start : output.stop], told, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", LARGE, ids=name_of)
 def test_a_large_model_is_taken_and_answers_as_it_should(path: Path, tmp_path: Path) -> None:
     model = opened(path, tmp_path)

@@ -91,6 +91,7 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
     return refused
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"], ids=["long name", "long link", "pax", "global pax"])
 def test_a_header_of_many_megabytes_is_not_taken_into_memory(kind: bytes, refusal: Callable[..., str]) -> None:
     size = 50 * 2**20
@@ -102,6 +103,7 @@ def test_many_headers_that_are_each_as_long_as_may_be_are_not_read_to_their_end(
     assert "far more than names take" in refusal(*[extra] * (MAX_ALL_EXTRA_BYTES // MAX_EXTRA_BYTES + 1))
 
 
+@pytest.mark.integration
 def test_very_many_headers_are_not_read_to_their_end(refusal: Callable[..., str]) -> None:
     assert "more than 30000 headers" in refusal(*[header("x", 0, b"g")] * 30_001)
     assert "more than 10000 members" in refusal(*[header("x/", 0, b"5")] * 10_001)

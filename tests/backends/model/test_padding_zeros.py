@@ -187,6 +187,7 @@ def test_requests_of_all_sizes_are_one_call_with_the_predictions_of_each_alone(m
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", [mean, softmax, maximum, backwards, looks_ahead])
 def test_where_padding_changes_predictions_the_artifact_is_refused_with_a_remedy(make: Any, tmp_path: Path) -> None:
     path = make(tmp_path / f"{make.__name__}.onnx")

@@ -256,6 +256,7 @@ def test_what_the_model_refuses_of_a_payload_is_told_with_its_reason(tmp_path: P
     assert "leave out of the payload" in e.value.remedy
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pad", [None, "zeros"])
 def test_ten_thousand_shapes_in_one_call_get_what_each_gets_alone(pad: str | None, tmp_path: Path) -> None:
     nodes = [
@@ -324,6 +325,7 @@ def test_labels_of_every_token_are_no_label_of_a_row(tmp_path: Path) -> None:
         assert found["logits"].shape == (request.shape[1], 3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "size"), [(BOOL, 40), (10, 2049), (UINT8, 300), (INT8, 200)])
 def test_sizes_of_outputs_are_kept_beside_values_of_any_datatype(kind: int, size: int, tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", "s"])}, [node("Cast", ["x"], ["y"], to=kind)], {"y": kind})

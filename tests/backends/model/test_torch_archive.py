@@ -56,6 +56,7 @@ def test_what_somebody_else_wrote_there_is_refused(content: bytes, tmp_path: Pat
         said_in(path)
 
 
+@pytest.mark.integration
 def test_a_bomb_is_refused_before_pytorch_sees_it(tmp_path: Path) -> None:
     path = archive(tmp_path / "model.pt", **{"data/0": bytes(200 * 2**20)})
     with pytest.raises(CorruptModel, match=r"unpacks to 209,715,\d+, as a bomb does"):

@@ -80,6 +80,8 @@ def test_bytes_that_are_no_text_are_refused(content: bytes, tmp_path: Path) -> N
         payload_of(path, PAIRS)
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 def test_ten_thousand_shapes_are_kept_and_told(tmp_path: Path) -> None:
     lines = [json.dumps({"query": [1] * (1 + nth % 100), "document": [2] * (1 + nth // 100)}) for nth in range(10_000)]
     path = tmp_path / "payload.jsonl"

@@ -82,6 +82,7 @@ def read_bytes(content: bytes, features: int) -> np.ndarray:
         return read_payload(Path(file.name), signature(features)).rows
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("form", WRITERS)
 @given(rows=MATRICES)
 @settings(max_examples=60, deadline=None)
@@ -103,6 +104,7 @@ def test_junk_is_read_or_refused_and_nothing_else(content: bytes, prefix: bytes)
     read_or_refuse(prefix + content)
 
 
+@pytest.mark.integration
 @given(rows=MATRICES, form=st.sampled_from(sorted(WRITERS)), edits=st.data())
 @settings(max_examples=200, deadline=None)
 def test_a_damaged_file_is_read_or_refused_and_nothing_else(rows: np.ndarray, form: str, edits: st.DataObject) -> None:
@@ -124,6 +126,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@pytest.mark.integration
 @given(document=st.lists(JSON_VALUES, max_size=3) | st.dictionaries(st.sampled_from(["inputs", "data"]), JSON_VALUES))
 @settings(max_examples=300, deadline=None)
 def test_json_of_any_shape_is_read_or_refused_and_nothing_else(document: object) -> None:

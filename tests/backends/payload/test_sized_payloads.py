@@ -121,6 +121,8 @@ def test_files_of_an_archive_may_have_other_sizes(tmp_path: Path) -> None:
     assert tensors(payload_of(tmp_path / "payload.tar.gz", TEXTS).rows) == OBJECTS
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 def test_two_thousand_shapes_of_images_are_kept_and_told(tmp_path: Path) -> None:
     lines = "\n".join(
         json.dumps({"image": np.zeros((3, 1 + nth % 100, 1 + nth // 100)).tolist()}) for nth in range(2000)

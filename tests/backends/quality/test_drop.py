@@ -37,6 +37,8 @@ def metric_of(kind: str) -> Metric:
     return metric
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kind", "rows", "noise", "flipped"),
     [

@@ -87,7 +87,13 @@ def texts(names: list[str], rows: int, length: int) -> dict[str, np.ndarray]:
     return {name: every[name] for name in names}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+DAILY = {"BertForSequenceClassification", "DistilBertForQuestionAnswering"}
+"""Two families that take other inputs; the others are thorough."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in DAILY else pytest.mark.thorough) for name in CONFIGS]
+)
 def test_an_encoder_predicts_what_transformers_does_at_every_length(name: str, tmp_path: Path) -> None:
     module = save_encoder(tmp_path / "model", name)
     config = tmp_path / "model/config.json"
@@ -121,6 +127,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_a_folder_is_served_by_both_without_a_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as asked:
         asked.settimeout(0.1)
@@ -204,6 +211,7 @@ def test_weights_that_are_missing_or_damaged_are_named(damage: Any, reason: str,
         Model.load(tmp_path / "bert")
 
 
+@pytest.mark.thorough
 def test_a_model_in_several_files_is_one(folder: Path, tmp_path: Path) -> None:
     transformers.BertForSequenceClassification.from_pretrained(folder).save_pretrained(
         tmp_path / "m", max_shard_size="8KB"
@@ -212,6 +220,7 @@ def test_a_model_in_several_files_is_one(folder: Path, tmp_path: Path) -> None:
     assert Model.load(tmp_path / "m").signature.outputs == Model.load(folder).signature.outputs
 
 
+@pytest.mark.thorough
 def test_inputs_that_never_change_and_a_mask_are_said_of_a_folder(folder: Path) -> None:
     model = Model.load(folder, inputs={"token_type_ids": "zeros"}, pad="attention_mask")
     assert [each.name for each in model.signature.inputs] == ["input_ids", "attention_mask"]

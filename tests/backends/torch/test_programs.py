@@ -58,6 +58,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_program_is_served_as_pytorch_predicts(name: str, programs: dict[str, Path]) -> None:
     model, given = Model.load(programs[name], trust_pickle=True), feeds(name, 4)
@@ -84,6 +85,7 @@ def test_a_program_waits_for_consent(programs: dict[str, Path]) -> None:
         Model.load(programs["mlp"])
 
 
+@pytest.mark.thorough
 def test_a_program_of_a_fixed_number_of_rows_is_called_with_so_many(tmp_path: Path) -> None:
     path = save_program(tmp_path / "m.pt2", mlp(), (torch.zeros(2, 6),))
     model, given = Model.load(path, trust_pickle=True), feeds("mlp", 5)
@@ -91,6 +93,7 @@ def test_a_program_of_a_fixed_number_of_rows_is_called_with_so_many(tmp_path: Pa
         np.testing.assert_allclose(predicted(model, backend, given), expected(mlp(), given)[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_mask_is_drawn_as_ones_and_that_of_a_payload_compared_as_it_is(tmp_path: Path) -> None:
     texts = torch.ones(2, 7, dtype=torch.int64)
     path = save_program(tmp_path / "m.pt2", Masked().eval(), (texts, texts), ({0: DYNAMIC, 1: DYNAMIC},) * 2)
@@ -129,6 +132,7 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_program(path, Sampled(), example, ({0: DYNAMIC}, {0: DYNAMIC}, {}))
 
 
+@pytest.mark.thorough
 def test_inputs_that_never_change_become_part_of_the_model(sampled: Path) -> None:
     model = Model.load(sampled, trust_pickle=True, inputs={"rate": 8000, "state": "zeros"})
     assert [each.name for each in model.signature.inputs] == ["sound"]
@@ -137,6 +141,7 @@ def test_inputs_that_never_change_become_part_of_the_model(sampled: Path) -> Non
         np.testing.assert_allclose(predicted(model, backend, given), given["sound"] * 8, rtol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("inputs", "reason"),
     [
@@ -156,6 +161,7 @@ def test_an_input_without_rows_is_refused_with_the_option_that_helps(sampled: Pa
     assert "--input rate=NUMBER" in (caught.value.remedy or "")
 
 
+@pytest.mark.thorough
 def test_a_mask_joins_texts_of_all_lengths_and_predictions_stay_their_own(tmp_path: Path) -> None:
     texts = torch.ones(2, 7, dtype=torch.int64)
     path = save_program(tmp_path / "m.pt2", Masked().eval(), (texts, texts), ({0: DYNAMIC, 1: DYNAMIC},) * 2)

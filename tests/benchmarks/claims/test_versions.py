@@ -46,6 +46,7 @@ def test_a_tree_beside_itself_has_not_moved(checkout: MakeCheckout, capsys: pyte
     assert line.endswith("undecided")
 
 
+@pytest.mark.thorough
 def test_a_version_that_starts_more_slowly_is_told_by_the_exit_status(
     checkout: MakeCheckout, capsys: pytest.CaptureFixture[str]
 ) -> None:

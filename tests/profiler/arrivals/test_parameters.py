@@ -52,6 +52,7 @@ def test_whatever_a_shape_is_its_text_reads_back_as_the_same(shape: Arrivals) ->
     assert arrivals_named(str(shape)) == shape
 
 
+@pytest.mark.integration
 @given(st.text(max_size=60))
 def test_any_text_is_a_shape_or_refused(text: str) -> None:
     for asked in (text, f"sine:{text}", f"steps:{text}", f"replay:{text}"):

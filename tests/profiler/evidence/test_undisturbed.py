@@ -224,6 +224,7 @@ def test_a_run_without_disturbances_has_none_to_leave_out() -> None:
     assert rest_of(open_run(slowed=1, telemetry=looks(()))) is None
 
 
+@pytest.mark.integration
 @given(
     st.lists(st.tuples(st.integers(0, 3800), st.integers(1, 400)), min_size=1, max_size=6),
     st.sampled_from(["open", "closed"]),

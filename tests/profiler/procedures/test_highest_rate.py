@@ -78,6 +78,7 @@ def test_more_budget_gives_a_higher_claim() -> None:
     assert little.rate_per_s < much.rate_per_s < true_rate_per_s(95, 10)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("percentile", "limit_ms"), [(50, 2.5), (75, 4), (90, 8), (97.5, 12), (99, 20)])
 def test_any_percentile_may_be_limited(percentile: float, limit_ms: float) -> None:
     found = find(SimulatedQueue(), LatencyThreshold(percentile=f"p{percentile}", limit_ms=limit_ms), requests=48_000)
@@ -302,6 +303,7 @@ def test_where_calls_are_seen_the_claim_is_just_below_the_truth_and_a_run_at_it_
     assert found.interval_per_s[0] < truth < found.interval_per_s[1]
 
 
+@pytest.mark.integration
 def test_more_calls_give_a_narrower_interval_and_a_higher_claim() -> None:
     little, much = (find_seen(SeenQueue(), requests=budget) for budget in (16_000, 160_000))
     assert little.interval_per_s is not None
@@ -312,6 +314,7 @@ def test_more_calls_give_a_narrower_interval_and_a_higher_claim() -> None:
     assert little.rate_per_s < much.rate_per_s
 
 
+@pytest.mark.integration
 def test_a_claim_that_fails_where_it_is_made_is_lowered() -> None:
     as_usual = find_seen(SeenQueue(), requests=60_000)
     approach = sum(run.purpose == "approach" for run in as_usual.tried)

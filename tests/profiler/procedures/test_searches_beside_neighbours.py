@@ -19,6 +19,7 @@ def driver_of(neighbour_in: int, *, workers: int = 1) -> SimulatedDriver:
     return SimulatedDriver(configuration=configuration, service_us=1000.0, neighbour_in=neighbour_in)
 
 
+@pytest.mark.integration
 def test_the_highest_rate_is_that_without_the_neighbour() -> None:
     found = {}
     for neighbour_in in (0, 4):

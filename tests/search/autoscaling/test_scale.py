@@ -309,6 +309,7 @@ def test_a_plan_of_an_endpoint_that_was_predicted_says_so(trial: MakeTrial) -> N
     assert plan.notes[0].startswith("the endpoint's figures are predicted")
 
 
+@pytest.mark.integration
 def test_the_costs_of_requests_to_an_endpoint_lower_the_rate_at_which_its_limits_are_expected_to_hold(
     trial: MakeTrial,
 ) -> None:
@@ -341,6 +342,7 @@ def limited(trial: MakeTrial) -> RecommendationJob:
     return job(trial(CONFIGURATION), sla=Sla(thresholds=P95_10_MS), service=EXPONENTIAL_1_MS)
 
 
+@pytest.mark.integration
 @MANY
 @given(rates=st.tuples(RATES, RATES), headrooms=st.tuples(HEADROOMS, HEADROOMS))
 def test_more_requests_or_more_headroom_never_take_fewer_instances(
@@ -353,6 +355,7 @@ def test_more_requests_or_more_headroom_never_take_fewer_instances(
     assert fewer.target.rate_per_s >= more.target.rate_per_s
 
 
+@pytest.mark.integration
 @MANY
 @given(rate_per_s=RATES, headroom=HEADROOMS)
 def test_every_instance_gets_its_target_at_most_and_one_fewer_would_not_do(
@@ -366,6 +369,7 @@ def test_every_instance_gets_its_target_at_most_and_one_fewer_would_not_do(
     assert plan.target.rate_per_s <= 0.8 * plan.rate.capacity_per_s
 
 
+@pytest.mark.integration
 @MANY
 @given(instances=st.integers(1, 10_000), headroom=HEADROOMS)
 def test_a_multiple_of_the_target_takes_as_many_instances(

@@ -124,6 +124,7 @@ def test_no_percentile_is_before_one_below_it(measured: Trial) -> None:
     assert found == sorted(found, key=lambda value: value or 0.0)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("times", "verdict"),
     [(1.05 * MARGIN, "PASS"), (0.95 * MARGIN, "UNDECIDED"), (1.05 / MARGIN, "UNDECIDED"), (0.95 / MARGIN, "FAIL")],

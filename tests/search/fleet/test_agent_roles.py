@@ -307,6 +307,7 @@ def test_what_nothing_binds_is_refused_as_a_role_of_agents(
         bind_agents(fleet_url, [member])
 
 
+@pytest.mark.thorough
 def test_init_says_what_one_role_for_all_risks_until_there_are_others(
     servefit: Servefit, make_role: MakeRole, fleet_url: str
 ) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from servefit.backends.payload import Payload
     from servefit.search.storage.jobs import JobStore
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 on_a_file = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 """For what does not depend on the kind of database."""

@@ -78,11 +78,13 @@ def test_only_what_is_left_is_proposed(numbers: set[int], seed: int) -> None:
     assert ParzenEstimator(everything, objectives=1, seed=seed).next(left) in left
 
 
+@pytest.mark.integration
 def test_the_same_seed_proposes_in_the_same_order_and_another_seed_does_not() -> None:
     orders = [measured(grid(), 30, seed=seed) for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
 
 
+@pytest.mark.integration
 def test_the_best_point_is_found_sooner_than_by_chance() -> None:
     everything = grid(backends=6, sizes=(1, 2, 3, 4, 6, 8))
     found = sum(min(map(cost, measured(everything, 54, seed=seed))) == 0 for seed in range(4))

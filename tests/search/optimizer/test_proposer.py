@@ -68,6 +68,7 @@ def test_the_parzen_estimator_gets_one_test_in_five_once_predictions_promise_no_
     assert len(seen) == 5
 
 
+@pytest.mark.integration
 def test_without_predictions_the_plainest_of_every_backend_and_size_come_before_the_parzen_estimator(
     trial: MakeTrial,
 ) -> None:
@@ -103,6 +104,7 @@ def test_an_exhaustive_search_measures_everything_once(trial: MakeTrial, predict
     assert (seen[0].backend, seen[0].max_batch) == (("fast", 8) if predicted else ("slow", 1))
 
 
+@pytest.mark.integration
 @given(
     predicted=st.booleans(),
     exhaustive=st.booleans(),
@@ -124,6 +126,7 @@ def test_nothing_is_proposed_twice_whatever_is_measured_or_fails(
     assert seen
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("predicted", [True, False])
 def test_a_seed_reproduces_the_order_and_another_seed_has_another(trial: MakeTrial, predicted: bool) -> None:
     orders = [searched(proposer_of(timed=SPEEDS if predicted else (), seed=seed), trial) for seed in (1, 1, 2)]
@@ -324,6 +327,7 @@ def searched_by_energy(trial: MakeTrial, watts: Callable[[Configuration], float 
     return seen
 
 
+@pytest.mark.integration
 def test_where_nobody_can_tell_the_figure_every_backend_is_tried_plainly_and_then_whatever_is_left(
     trial: MakeTrial,
 ) -> None:

@@ -39,6 +39,7 @@ def test_capacity_and_latency_without_a_rate_are_those_of_the_closed_loop_that_f
     assert not found.saturated
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("users", [1, 2, 3, 5, 12, 40])
 @pytest.mark.parametrize(
     ("workers", "max_batch", "delay_us"), [(1, 1, 0), (3, 1, 0), (1, 8, 0), (3, 4, 0), (2, 4, 900)]
@@ -206,6 +207,7 @@ def test_latency_under_any_arrivals_is_that_of_a_run_of_them(arrivals: str, expo
     assert found.latency_ms["p95"] == pytest.approx(run.percentile_ms(95), rel=0.15)
 
 
+@pytest.mark.integration
 def test_the_highest_rate_is_lower_the_more_arrivals_vary(exponential_ms: ServiceTimes) -> None:
     def highest(arrivals: str) -> float:
         return highest_rate_per_s(exponential_ms, Discipline(workers=2), limits=[(95, 10.0)], arrivals=arrivals)
@@ -217,6 +219,7 @@ def test_the_highest_rate_is_lower_the_more_arrivals_vary(exponential_ms: Servic
     assert sine * 1.8 > poisson
 
 
+@pytest.mark.integration
 def test_of_a_cycle_of_too_many_requests_a_part_is_simulated(constant_ms: ServiceTimes) -> None:
     found = predict(
         constant_ms, Discipline(workers=4), rate_per_s=3000, percentiles=(50,), arrivals="steps:rates=0+1/s,each=1h"

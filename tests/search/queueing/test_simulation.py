@@ -27,6 +27,7 @@ def without_overhead(service: ServiceTimes, traffic: Traffic, **options: int) ->
     return simulate(service, traffic, overhead_ns=0.0, overhead_per_request_ns=0.0, **options)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("utilisation", [0.3, 0.6, 0.8])
 @pytest.mark.parametrize(("workers", "duration_s"), [(1, 600), (2, 60), (4, 30)])
 def test_exponential_services_give_the_response_times_of_m_m_c(
@@ -42,6 +43,7 @@ def test_exponential_services_give_the_response_times_of_m_m_c(
     assert not found.saturated
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("utilisation", [0.3, 0.6, 0.9])
 def test_constant_services_give_the_response_times_of_m_d_1(utilisation: float, constant_ms: ServiceTimes) -> None:
     found = without_overhead(constant_ms, poisson(1000 * utilisation, 2400), workers=1)

@@ -284,6 +284,7 @@ def test_what_is_said_of_inputs_reads_back_the_same(
     assert (config.size or {}) == sizes
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=60)
 @given(requests, st.text(min_size=1), st.none() | st.text(min_size=1))
 def test_what_is_written_reads_back_the_same(request: JobRequest, model: str, payload: str | None) -> None:

@@ -6,6 +6,8 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from servefit.search.request.goals import OBJECTIVES
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def is_goal(node: ast.expr) -> bool:
     )
 
 
+@pytest.mark.integration
 def test_no_module_but_an_objective_depends_on_which_goal_a_job_has() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"

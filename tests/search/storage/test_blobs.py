@@ -304,6 +304,7 @@ def test_a_folder_that_cannot_be_written_is_told(kept: Blobs, tmp_path: Path) ->
         kept.fetch(DIGEST, tmp_path / "missing" / "fetched")
 
 
+@pytest.mark.thorough
 def test_memory_stays_flat_however_large_the_content_is(url: str, tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as stream:
         for _ in range(64):

@@ -252,6 +252,7 @@ def kept_store(kept: Path) -> Iterator[JobStore]:
         yield store
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_whatever_becomes_of_the_bytes_of_a_job_no_command_ends_in_a_traceback(
@@ -299,6 +300,7 @@ def test_a_name_that_is_no_text_is_not_known(store: JobStore, job: JobLog) -> No
         store.job("caf\udce9")
 
 
+@pytest.mark.thorough
 def test_an_owner_that_is_killed_while_it_writes_leaves_whole_steps(url: str, store: JobStore, job: JobLog) -> None:
     for round_ in range(3):
         with subprocess.Popen([sys.executable, "-c", WRITE, url], stdout=subprocess.PIPE, text=True) as process:

@@ -141,6 +141,7 @@ def test_a_plain_postgresql_url_needs_no_driver_named(postgresql: Server, postgr
             assert store.url == f"{scheme}://fit:***@127.0.0.1:{postgresql.port}/postgres"
 
 
+@pytest.mark.thorough
 def test_several_processes_may_open_a_new_database_at_once(url: str) -> None:
     command = [sys.executable, "-W", "error", "-c", OPEN, url]
     with ExitStack() as stack:

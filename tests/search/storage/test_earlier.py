@@ -170,6 +170,7 @@ def test_a_job_that_an_earlier_servefit_has_begun_since_is_found_by_its_name(url
         assert [job.name for job in store.jobs()] == ["late"]
 
 
+@pytest.mark.integration
 def test_one_that_it_has_begun_since_is_listed(url: str, header: MakeHeader) -> None:
     JobStore.open(url).close()
     keep(url, header("late"))

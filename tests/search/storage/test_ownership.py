@@ -88,6 +88,7 @@ def test_a_job_is_free_at_once_when_its_owner_was_killed(url: str, job: JobLog, 
             assert job.begin("compilation", "treelite", None).number == 2
 
 
+@pytest.mark.thorough
 def test_of_processes_that_start_at_the_same_moment_one_wins(url: str, job: JobLog) -> None:
     command = [sys.executable, "-c", WANT, url, "fraud"]
     with ExitStack() as stack:

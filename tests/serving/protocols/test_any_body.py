@@ -18,6 +18,7 @@ def test_any_body_gives_rows_or_a_refusal_in_a_time_that_its_length_bounds(body:
     assert decode(body.request()).broken_promises() == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("body", list(hostile_bodies(3, SIZE)), ids=lambda body: f"{body.format}: {body.name}")
 def test_a_body_that_is_hard_to_read_gives_rows_or_a_refusal_in_a_time_that_its_length_bounds(body: Body) -> None:
     headers = {name.encode(): value.encode() for name, value in body.headers.items()}

@@ -257,6 +257,7 @@ def edited(content: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
     return content
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("form", WRITERS)
 @given(rows=ROWS, edits=EDITS)
 @settings(max_examples=60, deadline=None)
@@ -312,6 +313,7 @@ DOCUMENTS = st.recursive(
 )
 
 
+@pytest.mark.integration
 @given(document=DOCUMENTS, content_type=st.sampled_from(["application/json", "application/jsonlines", "text/csv"]))
 @settings(max_examples=200, deadline=None)
 def test_json_of_any_shape_is_read_as_the_payload_reader_would(
@@ -338,6 +340,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.integration
 @given(inputs=st.lists(FIELDS, max_size=3), others=st.dictionaries(st.sampled_from(["id", "outputs"]), DOCUMENTS))
 @settings(max_examples=200, deadline=None)
 def test_tensors_of_any_shape_are_understood_or_refused_and_nothing_else(

@@ -266,6 +266,8 @@ def test_five_gigabytes_of_nothing_are_refused_at_once(path: Path, make_host: Ma
     assert len(str(caught.value)) < 600
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 def test_a_long_list_is_read_in_little_memory(path: Path, make_host: MakeHost) -> None:
     one = json.dumps({f"U{nth}": ec2_product(f"u{nth}.large") for nth in range(200)})[1:-1]
     reserved = json.dumps({"Z": {"a": ["0.1"] * 50_000}})[1:-1]

@@ -59,6 +59,7 @@ def read(document: Any, kind: Any) -> Any:
     return from_document(document, kind, [], "it")
 
 
+@pytest.mark.integration
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @pytest.mark.parametrize(
     "kind", [Host, Summary, Model, Settings, Problem, Evidence, InstanceProfile, Drawer, Mapping[str, Path | None]]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.search.deployment.deployable import Deployable
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 OWN = sys.version_info.minor
 OTHERS = (OWN + 1, OWN + 2)

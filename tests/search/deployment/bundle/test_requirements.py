@@ -89,6 +89,7 @@ def names(pins: tuple[str, ...]) -> set[str]:
     return {pin.partition("==")[0] for pin in pins}
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.parametrize("backend", ["xgboost", "treelite", "tl2cgen"])
 def test_an_artifact_is_served_with_nothing_but_what_the_lock_lists(
@@ -129,6 +130,7 @@ def test_pickles_of_scikit_learn_are_too(export: Export, deployable: Deployable,
     assert served_with_the_lock_alone(bundle) == pytest.approx(forest.predict(np.zeros((3, 2))))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("backend", "listed", "left_out"),
     [
@@ -168,6 +170,7 @@ def test_pip_takes_the_lock(tmp_path: Path) -> None:
     assert json.loads(ended.stdout)["install"] == [], "every pin is what is installed here"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("backend", "listed"), [("sklearn", "pandas"), ("forest", "onnxruntime")])
 def test_the_lock_of_a_pipeline_holds_what_it_is_called_through(backend: str, listed: str, tmp_path: Path) -> None:
     columns = [
@@ -206,6 +209,7 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: p
         requirements(artifact_of("tl2cgen", tmp_path))
 
 
+@pytest.mark.integration
 def test_the_lock_of_a_script_holds_what_its_code_imports_and_what_it_requires(tmp_path: Path) -> None:
     code = tmp_path / "model" / "code"
     (code / "own").mkdir(parents=True)

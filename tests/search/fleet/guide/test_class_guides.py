@@ -49,6 +49,7 @@ def fleet(
     return Fleet(request, trial, UNLIKE, hosts, **fields)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("times", "planned"), [(0.8, {"fast"}), (1.3, {"fast", "middle"}), (1.6, {"fast", "middle", "slow"})]
@@ -105,6 +106,7 @@ def test_a_class_that_was_tested_in_vain_is_not_confirmed_and_says_so(trial: Mak
         assert not found.tables[name].of_kind("confirmation")
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_spare_hosts_raise_the_rate_that_the_others_are_confirmed_at(trial: MakeTrial) -> None:
     hosts = {"fast": 4, "middle": 1, "slow": 1}
@@ -178,6 +180,7 @@ def test_a_class_that_does_not_hold_its_planned_rate_is_confirmed_at_a_lower_one
     assert len(table.of_kind("confirmation")) > 1
 
 
+@pytest.mark.integration
 def test_a_fleet_that_does_not_carry_the_rate_is_confirmed_at_what_it_carries(trial: MakeTrial) -> None:
     found = fleet(trial, times=5.0)
     found.search()

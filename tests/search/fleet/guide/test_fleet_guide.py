@@ -49,6 +49,8 @@ def test_what_was_not_measured_and_is_in_a_plan_is_tested_once() -> None:
     assert fleet.goes_on("xeon", between(200, 210, 220, measured=False)) is False
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 def test_a_thousand_classes_are_told_in_seconds_what_is_worth_a_test() -> None:
     names = {f"class-{nth}": 1.0 + nth % 7 for nth in range(1000)}
     fleet = guide(50_000.0, **names)

@@ -56,6 +56,8 @@ def test_intervals_hold_the_percentile_and_narrow_with_more_requests() -> None:
     assert "p99" not in few.latency_ms_ci95  # a tenth of 800 requests does not know it
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     covered = 0
     for seed in range(100):

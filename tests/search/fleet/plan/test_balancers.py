@@ -156,6 +156,7 @@ def test_a_weight_that_is_none_is_refused(weight: Any) -> None:
         Server(name="a", address="10.0.0.7:80", weight=weight)
 
 
+@pytest.mark.integration
 def test_haproxy_is_not_given_more_servers_than_take_turns() -> None:
     with pytest.raises(SpecError, match="more than the 4095"):
         text("haproxy", servers(4096))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from tests.search.fleet.plan.every_fleet import cheapest_cost, demands, survives
 
@@ -22,6 +23,7 @@ def test_a_fleet_that_is_found_at_once_carries_the_rate_and_is_not_below_its_bou
     assert found.bound <= least * (1 + 1e-9)
 
 
+@pytest.mark.integration
 @given(demand=demands())
 def test_a_search_without_time_is_never_dearer_than_what_is_found_at_once(demand: Demand) -> None:
     if cheapest_cost(demand) is None:

@@ -71,6 +71,7 @@ def cheapest_cost(asked: Assignment) -> float | None:
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("spare", [0, 1])
 def test_the_bound_holds_and_the_answer_is_within_its_gap_of_the_best(spare: int) -> None:
     answered = 0
@@ -121,6 +122,7 @@ def test_spare_hosts_are_those_of_each_model() -> None:
     assert found.hosts_left == ()
 
 
+@pytest.mark.integration
 def test_a_spare_host_for_each_of_many_models_with_little_to_do_is_found_in_little_time() -> None:
     """Ten models on twenty classes of unlike hosts, most of which carry far more than is asked for."""
     rng = np.random.default_rng(1)

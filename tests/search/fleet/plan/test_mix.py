@@ -30,6 +30,8 @@ SAME = 2e-6
 """What the search leaves undecided with few classes."""
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 @settings(max_examples=60)
 @given(demand=demands())
 def test_no_other_fleet_is_cheaper(demand: Demand) -> None:

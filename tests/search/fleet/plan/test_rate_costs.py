@@ -42,6 +42,8 @@ def ranged(demand: Demand) -> tuple[RateSolution, ...]:
     return found
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 @settings(max_examples=12)
 @given(demand=demands())
 def test_the_cost_never_falls_as_the_rate_rises_and_is_never_above_that_of_one_class(demand: Demand) -> None:
@@ -54,6 +56,7 @@ def test_the_cost_never_falls_as_the_rate_rises_and_is_never_above_that_of_one_c
         assert each.bound <= each.cost
 
 
+@pytest.mark.integration
 @settings(max_examples=10)
 @given(demand=demands())
 def test_the_hosts_of_every_rate_carry_it_after_any_loss_and_no_others_are_cheaper(demand: Demand) -> None:

@@ -91,6 +91,8 @@ def all_hosts(asked: Assignment) -> Iterator[Hosts]:
             yield hosts
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
 def test_shared_hosts_are_assigned_as_cheaply_as_by_trying_all_of_them() -> None:
     answered = sharing = 0
     for seed in range(100):

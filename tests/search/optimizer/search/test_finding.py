@@ -43,6 +43,7 @@ def by_chance(table: Table, seed: int) -> Configuration:
     return recommend(table.space, trials, table.request)[0].trial.configuration
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("goal", ["cost", "throughput"])
 def test_a_tenth_of_the_grid_finds_what_is_within_three_per_cent_of_the_best(
     table: MakeTable, search: MakeSearch, goal: Goal
@@ -59,6 +60,7 @@ def test_a_tenth_of_the_grid_finds_what_is_within_three_per_cent_of_the_best(
     assert mean(regrets) < mean(regrets_by_chance) / 20
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("sla", "within"),
     [
@@ -82,6 +84,7 @@ def test_limits_and_a_rate_are_kept_at_the_least_cost(
     assert sum(regret <= within for regret in regrets) >= 3
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("rate_per_s", [None, 20_000.0])
 def test_the_least_latency_is_found_with_a_rate_and_without(
     table: MakeTable, search: MakeSearch, rate_per_s: float | None
@@ -94,6 +97,7 @@ def test_the_least_latency_is_found_with_a_rate_and_without(
         assert bench.regret(winner(found)) < 0.05
 
 
+@pytest.mark.integration
 def test_where_nothing_can_keep_the_limits_the_nearest_is_looked_for(table: MakeTable, search: MakeSearch) -> None:
     for seed in range(2):
         bench = table(request_of(seed, sla=limited(0.002)), seed=seed)
@@ -179,6 +183,7 @@ def test_the_importance_of_parameters_is_that_of_the_whole_space(table: MakeTabl
     assert all(0 <= share <= 1 for share in importance.values())
 
 
+@pytest.mark.integration
 def test_at_a_rate_what_joins_no_requests_is_tried_beside_the_best_that_does(
     table: MakeTable, search: MakeSearch
 ) -> None:

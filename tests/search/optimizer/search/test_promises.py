@@ -39,6 +39,7 @@ def error(moment: Moment, took_s: float) -> float:
     return abs(moment.elapsed_s + moment.left_s - took_s) / took_s
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("asked", [{}, {"max_tests": 3, "phases": ClosedLoop.constant(users=4, duration_s=10)}])
 def test_a_promise_is_kept_within_a_tenth(
@@ -65,6 +66,7 @@ def test_a_space_that_is_too_large_to_rehearse_is_expected_to_take_the_usual_tes
     assert error(heard[-1], took_s) <= 0.05
 
 
+@pytest.mark.integration
 def test_the_tests_and_the_best_so_far_are_told(table: MakeTable, search: MakeSearch) -> None:
     heard, _ = promises(table, search, max_tests=10)
     assert {moment.most_tests for moment in heard} == {10}

@@ -58,6 +58,7 @@ def off(found: Search, measured: list[Configuration]) -> float:
     return mean(abs(estimate.log_mean - log(truth)) for estimate, truth in expected if estimate is not None)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 0.8, 0.95])
 def test_a_search_that_goes_on_measures_nothing_twice_and_finds_as_much(
     table: MakeTable, search: MakeSearch, share: float

@@ -148,6 +148,7 @@ def test_tests_run_at_once_where_they_fit_and_are_counted_one_by_one(table: Make
     assert bench.regret(found.recommendations()[0].trial.configuration) < 0.03
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("most", [9, 10, 12, 20])
 def test_few_tests_suffice_for_a_round_and_the_confirmation(table: MakeTable, search: MakeSearch, most: int) -> None:
     bench = table(request_of(max_tests=most, goal="latency", sla=Sla(rate_per_s=5000.0)))
@@ -157,6 +158,7 @@ def test_few_tests_suffice_for_a_round_and_the_confirmation(table: MakeTable, se
     assert bench.measured[-1][0] == "confirmation"
 
 
+@pytest.mark.integration
 def test_at_a_low_rate_the_best_take_no_turns_and_the_job_says_so(table: MakeTable, search: MakeSearch) -> None:
     found = search(table(request_of(goal="latency", sla=Sla(rate_per_s=20.0))))
     found.carry_out()
@@ -209,6 +211,7 @@ def test_a_disturbed_measurement_does_not_win_over_a_good_one(table: MakeTable, 
     assert bench.figure(best.configuration) < 1.03 * bench.figure(ranked[1])
 
 
+@pytest.mark.integration
 def test_a_winner_that_fails_when_it_is_confirmed_gives_way(table: MakeTable, search: MakeSearch) -> None:
     calm = table(request_of())
     search(calm).carry_out()
@@ -358,6 +361,7 @@ def test_tests_that_all_fail_go_on_no_longer_than_there_is_time(table: MakeTable
     assert bench.now_s <= 20.0 + 2.0
 
 
+@pytest.mark.integration
 def test_where_a_round_of_all_takes_too_long_the_best_is_compared_with_the_naive_default(
     table: MakeTable, search: MakeSearch
 ) -> None:
