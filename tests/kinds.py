@@ -4,8 +4,8 @@ A test without a mark is a unit test. Of the others a mark says the kind, ``pyte
 
 - unit: no process, no socket, no database, no sleep, and no more than a second or two. A unit test that does one of the
   first four fails.
-- integration: real libraries, processes and servers, and what computes for longer. Where a lease, a budget or a time-out is waited for, the test has
-  a clock of its own.
+- integration: real libraries, processes and servers, and what computes for longer. Where a lease, a budget or a
+  time-out is waited for, the test has a clock of its own.
 - timed: asserts on real time, or needs two CPUs. Has the machine for itself.
 - thorough: journeys, other versions, sanitizers, many hosts. ``scripts/test --thorough`` alone runs these.
 

@@ -85,7 +85,10 @@ def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Par
             drawing = ("--hypothesis-profile=drawing", *rest)
             together = tests("together", "not timed", drawing, together=True)
             timed = tests("timed", "timed", drawing, together=False)
-            return style(), beside(60) if not rest else [], [together, timed]
+            if rest:
+                return style(), [], [together, timed]
+            mutations = Part(name="mutations", command=("scripts/mutate", "--minutes", "10"))
+            return style(), beside(60), [together, timed, mutations]
         case []:
             together = tests("together", "not timed and not thorough", (), together=True)
             return style(), beside(30), [together, tests("timed", "timed and not thorough", (), together=False)]

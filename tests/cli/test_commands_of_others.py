@@ -105,6 +105,7 @@ def test_a_name_that_nobody_offers_is_no_command(install: Install) -> None:
     assert (status, "No such command 'gret'." in text) == (2, True)
 
 
+@pytest.mark.integration
 def test_the_list_does_not_import_what_reads_the_metadata_of_packages() -> None:
     program = (
         "import sys; from servefit.cli.commands import app; app(['--help'], standalone_mode=False)\n"

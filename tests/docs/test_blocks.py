@@ -61,7 +61,7 @@ NOT_RUN = {
     r"servefit \S+ (model\.(pt2|pth)|\./all-MiniLM-L6-v2) .+": "takes a module: tests/backends/torch has some",
     r"optuna-dashboard .+": "is another package",
     r"scripts/(demo|docs|pictures)( serve)?": "makes an environment first",
-    r"scripts/(test|check_kernel)( .+)?": "is what runs this, or takes long",
+    r"scripts/(test|check_kernel|mutate)( .+)?": "is what runs this, or takes long",
     r"\S+/run( .+)?": "installs packages from an index first; tests/cli/test_export.py does that",
 }
 """What may be fenced as ``sh``, which is not run, and why not. Anything else belongs into ``bash``."""

@@ -71,6 +71,7 @@ def commands(core: Core) -> set[str]:
     return {line.split()[0] for line in listed.splitlines()}
 
 
+@pytest.mark.integration
 def test_the_commands_of_an_annex_are_gone_with_it(core: Core) -> None:
     left = commands(core)
     assert len(left) > 15
@@ -78,6 +79,7 @@ def test_the_commands_of_an_annex_are_gone_with_it(core: Core) -> None:
     assert "No such command 'fleet'" in core.servefit("fleet", "hosts").stderr
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("folder", ALL)
 def test_an_annex_of_which_one_folder_is_deleted_is_gone(tmp_path: Path, folder: str) -> None:
     left = commands(Core.copied(tmp_path, [folder]))
@@ -85,6 +87,7 @@ def test_an_annex_of_which_one_folder_is_deleted_is_gone(tmp_path: Path, folder:
     assert OF_ANNEXES - left == gone
 
 
+@pytest.mark.integration
 def test_python_has_all_names_but_those_of_the_annex(core: Core) -> None:
     program = "from servefit import *; import servefit; print(*dir(servefit), hasattr(servefit, 'sagemaker'))"
     *names, has_sagemaker = core.python("-c", program).stdout.split()
@@ -93,6 +96,7 @@ def test_python_has_all_names_but_those_of_the_annex(core: Core) -> None:
     assert has_sagemaker == "False"
 
 
+@pytest.mark.integration
 def test_a_job_is_run_shown_and_reported(core: Core) -> None:
     model = tiny_model(core.folder / "tiny.ubj")
     quick = ("--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--no-http", "--allow-noise")
@@ -104,6 +108,7 @@ def test_a_job_is_run_shown_and_reported(core: Core) -> None:
     assert (core.folder / "tiny.html").read_text().startswith("<!DOCTYPE html>")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "arguments",
     [

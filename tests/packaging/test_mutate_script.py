@@ -107,6 +107,8 @@ def judged(values: list[float] | None, *, most: int = 3) -> float | None:
     assert not [line for line in made if line.startswith("@")]
 
 
+@pytest.mark.thorough
+@pytest.mark.integration
 def test_changes_that_no_test_finds_are_told_with_their_place(repository: Repository) -> None:
     ran = repository.mutate(CARELESS)
     assert ran.returncode == 1
@@ -116,6 +118,8 @@ def test_changes_that_no_test_finds_are_told_with_their_place(repository: Reposi
     assert f"below the aim of 90%: {PATH}" in ran.stderr
 
 
+@pytest.mark.thorough
+@pytest.mark.integration
 def test_tests_that_find_every_change_but_those_that_change_nothing_reach_the_aim(repository: Repository) -> None:
     before = "return number is not None and number >= 10"
     change = {"module": PATH, "reason": "told", "before": before, "after": [before.replace(">=", ">")]}
@@ -126,18 +130,24 @@ def test_tests_that_find_every_change_but_those_that_change_nothing_reach_the_ai
     assert (repository.folder / PATH).read_text() == MODULE
 
 
+@pytest.mark.thorough
+@pytest.mark.integration
 def test_time_that_is_over_leaves_changes_untried(repository: Repository) -> None:
     ran = repository.mutate(THOROUGH, "--minutes", "0", "--seed", "7")
     assert ran.stdout.startswith("--seed 7\n")
     assert "100% of 0 mutants killed" in ran.stdout
 
 
+@pytest.mark.thorough
+@pytest.mark.integration
 def test_tests_that_fail_without_any_change_are_told(repository: Repository) -> None:
     ran = repository.mutate(CARELESS.replace("100", "5"))
     assert ran.returncode == 1
     assert "these tests fail without any change" in ran.stderr
 
 
+@pytest.mark.thorough
+@pytest.mark.integration
 def test_a_module_that_is_not_in_the_table_is_refused(repository: Repository) -> None:
     ran = repository.mutate(THOROUGH, "src/servefit/other.py")
     assert ran.returncode == 2

@@ -35,6 +35,7 @@ def changed(found: Recommendation, *, per_s: float = 700_000.0, p95_ms: float = 
     return {"trial": trial, "max_invocations": 60 * per_s}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", JOBS)
 def test_every_job_has_six_columns(name: str) -> None:
     table = glance_table(job(name))
@@ -44,6 +45,7 @@ def test_every_job_has_six_columns(name: str) -> None:
     assert all(cell is None or isinstance(cell, str) for row in table.rows for cell in row)
 
 
+@pytest.mark.integration
 def test_figures_are_of_all_instances_in_units_that_fit_with_the_digits_that_they_are_worth() -> None:
     asked = job("over-http")
     found = asked.recommendations[0]
@@ -53,6 +55,7 @@ def test_figures_are_of_all_instances_in_units_that_fit_with_the_digits_that_the
     assert (profile, cost, rate, p95, verdict) == (f"3 x {found.profile.name}", "4.5 cents", "0.7 M/s", "59 us", "PASS")
 
 
+@pytest.mark.integration
 def test_where_a_profile_has_no_price_a_million_inferences_cost_vcpu_seconds() -> None:
     asked = job("over-http")
     found = asked.recommendations[0]
@@ -65,6 +68,7 @@ def test_where_a_profile_has_no_price_a_million_inferences_cost_vcpu_seconds() -
     assert priced.rows[0][2] == "0.0062 cents"
 
 
+@pytest.mark.integration
 def test_profiles_that_share_a_measurement_are_one_row_that_of_the_cheapest_in_its_currency() -> None:
     asked = job("over-http")
     found = asked.recommendations[0]
@@ -79,11 +83,13 @@ def test_profiles_that_share_a_measurement_are_one_row_that_of_the_cheapest_in_i
     assert (profile, cost) == ("3 x c5.large", "0.24 EUR")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("deployment", "said"), [("endpoint", "as an endpoint"), ("library", "as a library")])
 def test_the_title_says_what_is_deployed(deployment: str, said: str) -> None:
     assert of_the_first(job("over-http"), deployment=deployment).title == f"Recommendations {said}, best first"
 
 
+@pytest.mark.integration
 def test_what_was_predicted_is_marked_and_the_title_says_so() -> None:
     asked = job("over-http")
     fields = changed(asked.recommendations[0])
@@ -93,6 +99,7 @@ def test_what_was_predicted_is_marked_and_the_title_says_so() -> None:
     assert table.title.endswith("best first (~ predicted)")
 
 
+@pytest.mark.integration
 def test_what_is_not_known_is_no_text() -> None:
     asked = job("over-http")
     nothing = replace(asked, recommendations=(with_nothing_known(asked.recommendations[0]),))
@@ -100,6 +107,7 @@ def test_what_is_not_known_is_no_text() -> None:
     assert (cost, rate, p95) == (None, "0/s", None)
 
 
+@pytest.mark.integration
 def test_a_job_without_limits_has_no_verdicts() -> None:
     asked = [each for each in measured().jobs if each.request.sla.asks_nothing]
     assert all(row[-1] is None for each in asked for row in glance_table(each).rows)

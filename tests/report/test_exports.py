@@ -89,6 +89,7 @@ def test_the_figures_of_every_test_over_time_are_in_the_page(page: Page, reports
     ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
@@ -108,6 +109,7 @@ def test_the_answer_is_a_sentence_in_every_form(reports: Reports, kind: str, sen
     assert sentence in to_markdown(report)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("kind", "endpoint"), [("over-http", "over HTTP"), ("endpoint", "over HTTP"), ("predicted", "predicted")]
 )
@@ -121,12 +123,14 @@ def test_the_winner_as_an_endpoint_stands_beside_the_model_alone(reports: Report
     assert served["max a minute"] < alone["max a minute"]
 
 
+@pytest.mark.integration
 def test_where_nothing_could_be_measured_the_report_says_why(reports: Reports) -> None:
     page = Page.read(reports.html("unmeasurable"))
     assert "no kernel was built for this machine" in page.sections["answer"]
     assert [cell.text for cell in page.tables["compilation"].rows[0]][:2] == ["xgboost", "FAILED"]
 
 
+@pytest.mark.integration
 def test_raw_samples_that_were_deleted_are_missed_and_nothing_else(reports: Reports) -> None:
     page, whole = (Page.read(reports.html(kind)) for kind in ("without-samples", "one-profile"))
     assert "raw samples of the tests are not on this host" in page.sections["timeline"]

@@ -52,6 +52,7 @@ def test_the_first_screen_has_the_sentence_the_curve_the_bars_the_cards_and_the_
     assert best.profile.name in page.locator(".sentence").inner_text()
 
 
+@pytest.mark.integration
 def test_the_cards_describe_the_model_and_the_host(reports: Reports) -> None:
     cards = {card.title: dict(card.facts) for card in reports.report("over-http").cards}
     assert (
@@ -139,6 +140,7 @@ def test_disturbed_measurements_are_told_from_the_others(reports: Reports, monke
     assert [series.name for series in plot.series] == ["measured, but disturbed", "measured at full load"]
 
 
+@pytest.mark.integration
 def test_without_a_recommendation_there_is_neither_a_curve_nor_a_command(reports: Reports) -> None:
     report = reports.report("unmeasurable")
     assert (report.glance.plots, report.command, report.key_figures) == ((), None, ())
@@ -222,6 +224,7 @@ def test_predicted_bars_are_hatched_and_named(browser: Browser, reports: Reports
     assert "predicted" in shown
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", ["measured", "over-http"])
 def test_a_report_is_smaller_than_one_and_a_half_megabytes(reports: Reports, kind: str) -> None:
     assert reports.html(kind).stat().st_size < MAX_BYTES
@@ -233,6 +236,7 @@ def test_the_page_may_not_turn_text_into_code_and_draws_all_the_same(open_report
     assert all(plot["traces"] for plot in open_report("over-http").page.evaluate(PLOTS))
 
 
+@pytest.mark.integration
 def test_the_page_has_the_licence_of_what_draws(reports: Reports) -> None:
     html = reports.html("unmeasurable").read_text()
     assert "Permission is hereby granted, free of charge" in html

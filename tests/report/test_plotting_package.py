@@ -24,6 +24,7 @@ def _without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("_without_plotly")
 def test_a_report_is_written_without_it(reports: Reports) -> None:
     assert "window.Plotly" in to_html(reports.report("one-profile"))

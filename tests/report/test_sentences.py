@@ -103,6 +103,7 @@ def test_a_price_is_said_with_its_currency_where_and_when_it_is_that() -> None:
     assert hourly_text(0.17, abroad) == "0.17 EUR an hour, in eu-west-1, as of 2026-11-02"
 
 
+@pytest.mark.integration
 def test_what_has_no_price_costs_vcpu_seconds_and_energy_where_it_is_known() -> None:
     best = next(job.best for job in measured().jobs if job.best is not None and job.best.cost_per_hour is None)
     assert cost_text(best).partition(" a million")[0].endswith(" vCPU-s")

@@ -52,6 +52,7 @@ def at(document: Mapping[str, Any], name: str) -> Any:
     return found
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_json_holds_every_figure_under_its_name(tested: Measured, name: str) -> None:
     held = [
@@ -72,6 +73,7 @@ def test_titles_are_told_apart() -> None:
     assert len(set(titles)) == len(titles)
 
 
+@pytest.mark.integration
 def test_energy_and_power_are_columns_where_they_are_known_and_nowhere_else(tested: Measured) -> None:
     for job in tested.jobs:
         on_gpu = job.name == "on-a-gpu"

@@ -67,6 +67,7 @@ def column(table: Table, title: str) -> list[object]:
     return [row[nth] for row in table.rows]
 
 
+@pytest.mark.integration
 def test_a_figure_of_another_package_is_the_last_column_and_a_field_of_json(install: Install, tested: Measured) -> None:
     install("busy", "violation_points", declared("violation_points", "lambda trial: 100 * trial.violation"))
     job = read_again(tested.jobs[0])
@@ -81,12 +82,14 @@ def test_a_figure_of_another_package_is_the_last_column_and_a_field_of_json(inst
     assert job.warnings == tested.jobs[0].warnings
 
 
+@pytest.mark.integration
 def test_without_other_packages_nothing_is_added(tested: Measured) -> None:
     assert outside_figures() == ()
     assert outside_values(tested.subjects[0]) == {}
     assert outside_problems(tested.subjects) == ()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("read", "said"),
     [
@@ -120,6 +123,7 @@ def test_a_figure_that_raises_or_gives_nonsense_is_unknown_and_a_warning_names_i
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -148,6 +152,7 @@ def test_a_figure_that_cannot_be_used_is_unknown(install: Install, tested: Measu
     assert set(column(recommendations_table(job), "oddity")) == {None}
 
 
+@pytest.mark.integration
 def test_a_figure_that_two_packages_offer_is_unknown_and_both_are_named(install: Install, tested: Measured) -> None:
     install("left", "oddity", declared("oddity", "lambda trial: 1"))
     install("right", "oddity", declared("oddity", "lambda trial: 2"))
@@ -157,6 +162,7 @@ def test_a_figure_that_two_packages_offer_is_unknown_and_both_are_named(install:
     assert set(column(recommendations_table(job), "oddity")) == {None}
 
 
+@pytest.mark.integration
 def test_a_broken_one_costs_the_others_nothing(install: Install, tested: Measured) -> None:
     install("broken", "oddity", declared("oddity", "lambda trial: 1 / 0"))
     install("sound", "points", declared("points", "lambda trial: 7"))
@@ -167,12 +173,14 @@ def test_a_broken_one_costs_the_others_nothing(install: Install, tested: Measure
         assert column(recommendations_table(job), title) == column(plain, title)
 
 
+@pytest.mark.integration
 def test_another_package_cannot_take_over_a_figure_of_servefit(install: Install, tested: Measured) -> None:
     install("thief", "samples", declared("samples", "lambda trial: 0"))
     assert outside_figures() == ()
     assert figure_names().count("samples") == 1
 
 
+@pytest.mark.integration
 def test_text_is_one_line_without_control_sequences(install: Install, tested: Measured) -> None:
     install(
         "painter",
@@ -186,6 +194,7 @@ def test_text_is_one_line_without_control_sequences(install: Install, tested: Me
     assert {row["colour"] for row in csv.DictReader(io.StringIO(written.getvalue()))} == {"red and blue"}
 
 
+@pytest.mark.integration
 def test_columns_of_one_title_are_told_apart_by_name(install: Install, tested: Measured) -> None:
     install("left", "first", declared("first", "lambda trial: 1", title="CPU %"))
     install("right", "second", declared("second", "lambda trial: 2", title="CPU %"))
@@ -194,6 +203,7 @@ def test_columns_of_one_title_are_told_apart_by_name(install: Install, tested: M
     assert len(set(table.columns)) == len(table.columns)
 
 
+@pytest.mark.integration
 def test_numbers_of_numpy_are_plain_ones(install: Install, tested: Measured) -> None:
     source = declared("points", "lambda trial: numpy.float32(0.5)").replace("import math", "import numpy")
     install("sound", "points", source)
@@ -201,6 +211,7 @@ def test_numbers_of_numpy_are_plain_ones(install: Install, tested: Measured) -> 
     assert (type(value), value) == (float, 0.5)
 
 
+@pytest.mark.integration
 def test_a_column_that_is_only_for_what_is_known_stays_away_from_the_rest(install: Install, tested: Measured) -> None:
     install("sound", "points", declared("points", "lambda trial: None", only_where_known=True))
     assert "points" not in recommendations_table(tested.jobs[0]).columns

@@ -50,6 +50,7 @@ def test_csv_is_answered_with_a_prediction_a_line(client: Any, fraud: Served) ->
     assert np.array_equal(np.array(lines, dtype=np.float32), fraud.predictions)
 
 
+@pytest.mark.integration
 def test_json_is_answered_with_json(client: Any, fraud: Served) -> None:
     # Missing values as Python writes them, NaN.
     body = json.dumps({"instances": fraud.rows.tolist()}).encode()
@@ -75,6 +76,7 @@ def test_accept_chooses_the_form_of_the_answer(client: Any, fraud: Served) -> No
     assert np.array_equal(np.load(io.BytesIO(as_array["Body"].read())), fraud.predictions)
 
 
+@pytest.mark.integration
 def test_a_body_without_a_type_and_a_stream_are_read(client: Any, fraud: Served) -> None:
     answer = client.invoke_endpoint(EndpointName="fraud", Body=io.BytesIO(csv(fraud.rows).encode()))
 
@@ -82,6 +84,7 @@ def test_a_body_without_a_type_and_a_stream_are_read(client: Any, fraud: Served)
     assert np.array_equal(np.array(lines, dtype=np.float32), fraud.predictions)
 
 
+@pytest.mark.integration
 def test_a_body_of_many_rows_is_taken(client: Any, fraud: Served) -> None:
     rows = np.tile(fraud.rows, (1000, 1))
 
@@ -102,6 +105,7 @@ def test_each_class_has_its_column(species: Served) -> None:
     client.close()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("asked", "status", "sentence"),
     [

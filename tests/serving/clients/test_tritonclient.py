@@ -73,6 +73,7 @@ def test_each_class_has_its_column(client_of_species: Any, species: Served, bina
     assert np.array_equal(predictions_in(result), species.predictions)
 
 
+@pytest.mark.integration
 def test_all_outputs_are_given_where_none_is_named(client: Any, fraud: Served) -> None:
     result = client.infer(fraud.name, [tensor(fraud.rows[:1])])
 
@@ -80,12 +81,14 @@ def test_all_outputs_are_given_where_none_is_named(client: Any, fraud: Served) -
     assert predictions_in(result).tolist() == [[fraud.predictions[0]]]
 
 
+@pytest.mark.integration
 def test_numbers_of_other_types_are_taken(client: Any, fraud: Served) -> None:
     wide = tensor(fraud.rows.astype(np.float64), datatype="FP64")
 
     assert np.array_equal(predictions_in(client.infer(fraud.name, [wide])), fraud.predictions[:, None])
 
 
+@pytest.mark.integration
 def test_options_that_change_no_prediction_are_taken(client: Any, fraud: Served) -> None:
     result = client.infer(
         fraud.name,
@@ -101,6 +104,7 @@ def test_options_that_change_no_prediction_are_taken(client: Any, fraud: Served)
     assert np.array_equal(predictions_in(result), fraud.predictions[:, None])
 
 
+@pytest.mark.integration
 def test_requests_under_way_together_get_their_own_answers(client: Any, fraud: Served) -> None:
     asked = [client.async_infer(fraud.name, [tensor(row[None])], request_id=f"{n}") for n, row in enumerate(fraud.rows)]
 
@@ -124,6 +128,7 @@ def test_the_client_makes_requests_that_others_send_and_reads_their_answers(frau
     assert np.array_equal(predictions_in(result), fraud.predictions[:, None])
 
 
+@pytest.mark.integration
 def test_health_is_told(client: Any, fraud: Served) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -133,6 +138,7 @@ def test_health_is_told(client: Any, fraud: Served) -> None:
     assert not client.is_model_ready(fraud.name, "2")
 
 
+@pytest.mark.integration
 def test_the_server_tells_what_it_is(client: Any, fraud: Served) -> None:
     told = client.get_server_metadata()
     assert (told["name"], told["version"]) == ("servefit", servefit.__version__)
@@ -170,6 +176,7 @@ def test_statistics_count_what_all_workers_did(client_of_species: Any, species: 
     assert busy_ns_then > busy_ns
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("binary", [False, True])
 def test_rows_of_another_width_are_refused(client: Any, fraud: Served, binary: bool) -> None:
     with pytest.raises(InferenceServerException, match="expected 5 columns") as caught:
@@ -178,6 +185,7 @@ def test_rows_of_another_width_are_refused(client: Any, fraud: Served, binary: b
     assert caught.value.status() == "400"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("asked", "status", "sentence"),
     [
@@ -210,6 +218,7 @@ def test_what_is_not_served_is_refused_in_a_sentence(
     assert client.is_server_live()
 
 
+@pytest.mark.integration
 def test_text_is_no_number(client: Any, fraud: Served) -> None:
     words = tensor(np.full((1, 5), b"many", dtype=object), datatype="BYTES")
 

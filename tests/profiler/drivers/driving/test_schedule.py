@@ -130,6 +130,7 @@ def test_waiting_time_is_counted_for_each_worker(memory: int) -> None:
         assert words.body.tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.integration
 def test_what_a_worker_holds_when_it_dies_stays_held(memory: int) -> None:
     with SharedWords.create(memory, workers=1, body_words=1) as words:
         child = os.fork()
@@ -141,6 +142,7 @@ def test_what_a_worker_holds_when_it_dies_stays_held(memory: int) -> None:
         assert not words.acquire_within(0.1)
 
 
+@pytest.mark.integration
 def test_a_lock_that_is_gone_takes_no_other_semaphore_with_it() -> None:
     """The C library closes semaphores by address, and the next one made may have the address of the last."""
     program = (
