@@ -102,9 +102,10 @@ def _own_slot(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ctrl_c_interrupts() -> None:
-    """A suite that is started in the background inherits an ignored SIGINT, and so would every command it tests."""
+def _signals_are_heard() -> None:
+    """A suite that is started in the background, or by nohup, ignores signals, and so would every command it tests."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

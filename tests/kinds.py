@@ -15,6 +15,7 @@ A test is of the last of these kinds that it is marked with: a thorough one that
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -49,9 +50,9 @@ class Kinds:
 
     def __init__(self) -> None:
         self._unit = False
-        self._settings_up: list[str] = []
-        self._dear: dict[str, str] = {}
-        """What fixtures did that were set up for other tests, by their names."""
+        self._setting_up: list[pytest.FixtureDef[Any]] = []
+        self._dear: dict[pytest.FixtureDef[Any], str] = {}
+        """Fixtures that did what a unit test may not, when they were set up for another test."""
         self._process = os.getpid()
 
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -60,10 +61,12 @@ class Kinds:
         sys.addaudithook(self._on_event)
         sleep = time.sleep
 
+        @functools.wraps(sleep)  # so that it can be pickled, by its name
         def watched_sleep(seconds: float | SupportsIndex) -> None:
             self._note("sleeps")
             sleep(seconds)
 
+        watched_sleep.__module__ = sleep.__module__ or "time"
         time.sleep = watched_sleep
 
     @pytest.hookimpl(trylast=True)
@@ -82,17 +85,18 @@ class Kinds:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         if self._unit and isinstance(item, pytest.Function):
-            for name in self._dear.keys() & {*item.fixturenames}:
-                pytest.fail(f"a unit test uses the fixture {name}, which {self._dear[name]}: mark it (tests/kinds.py)")
+            for name, fixtures in item._fixtureinfo.name2fixturedefs.items():
+                if does := self._dear.get(fixtures[-1]):
+                    pytest.fail(f"a unit test uses the fixture {name}, which {does}: mark it (tests/kinds.py)")
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
-        self._settings_up.append(fixturedef.argname)
+        self._setting_up.append(fixturedef)
         try:
             return (yield)
         finally:
-            self._settings_up.pop()
+            self._setting_up.pop()
 
     def _on_event(self, event: str, _: tuple[Any, ...]) -> None:
         if event in FORBIDDEN:
@@ -103,4 +107,4 @@ class Kinds:
             return
         if self._unit:
             pytest.fail(f"a unit test {does}: mark it (tests/kinds.py)")
-        self._dear.update(dict.fromkeys(self._settings_up, does))
+        self._dear.update(dict.fromkeys(self._setting_up, does))

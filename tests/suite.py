@@ -4,8 +4,8 @@ Every part runs, also after another one failed; all failures are told at the end
 each part of the tests, in JUnit's format, and the output of what runs beside them. ``tests/kinds.py`` says which
 kinds of tests there are.
 
-All that the parts start ends with this program, however it ends: two processes watch each other, either of which ends
-what the other leaves behind when it is killed.
+All that the parts start ends with this program, however it ends: two processes watch each other, and each ends what the
+other leaves behind when that is killed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ RESULTS = ROOT / "test-results"
 BUDGETS = ROOT / "tests/budgets.toml"
 DEAREST = 20
 """So many tests are printed, by what they took."""
+_MARK = "SUITE_RUN"
+"""The variable that all have which the suite starts."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
@@ -183,11 +185,11 @@ def kept_together(program: Callable[[], int]) -> int:
     Returns:
         The status of ``program``.
     """
-    parent = os.getpid()
+    parent, os.environ[_MARK] = os.getpid(), f"{os.getpid()}-{time.monotonic_ns()}"
+    # Processes that lose their parent become this one's children, and are waited for below.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     child = os.fork()
     if child == 0:
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.signal(signal.SIGTERM, _leave)
         status = 1
@@ -196,27 +198,41 @@ def kept_together(program: Callable[[], int]) -> int:
         except KeyboardInterrupt:
             status = 130
         finally:
-            end_descendants()
+            end_others(but=parent)
             sys.stdout.flush()
             os._exit(status)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: os.kill(child, signal.SIGTERM))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child too
-    _, status = os.waitpid(child, 0)
-    end_descendants()
+    ended = status = 0
+    while ended != child:
+        ended, status = os.waitpid(-1, 0)
+    end_others(but=child)
     return os.waitstatus_to_exitcode(status)
 
 
-def end_descendants() -> None:
-    """Kill all processes below this one; as it is their reaper, what ended parents left is among them."""
-    while left := psutil.Process().children(recursive=True):
+def end_others(*, but: int) -> None:
+    """Kill the processes below this one, and those that have its mark in their environment, ``but`` for one."""
+    while left := [
+        process for process in psutil.process_iter() if process.pid not in (os.getpid(), but) and _is_ours(process)
+    ]:
         for process in left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(left, timeout=10)
+        psutil.wait_procs(left, timeout=1)
         with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG) != (0, 0):
                 pass
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        below = any(above.pid == os.getpid() for above in process.parents())
+        return below or process.environ().get(_MARK) == os.environ[_MARK]
+    except psutil.Error:
+        return False
 
 
 def _prctl(option: int, value: int) -> None:

@@ -97,3 +97,21 @@ def test_nothing_stays_behind_when_the_suite_is_killed(killed: str) -> None:
         os.kill(outer.pid if killed == "outer" else inner.pid, signal.SIGKILL)
         _, left = psutil.wait_procs([inner, *others], timeout=10)
         assert left == []
+
+
+@pytest.mark.integration
+def test_nothing_stays_behind_of_parents_that_ended_before() -> None:
+    orphan = ["sh", "-c", "setsid sleep 600 & echo $!"]
+    program = f"""
+import subprocess, sys
+from tests.suite import kept_together
+sys.exit(kept_together(lambda: subprocess.run({orphan!r}).returncode))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=suite.ROOT, check=True)
+    assert not psutil.pid_exists(int(ended.stdout))
+
+
+@pytest.mark.integration
+def test_the_status_is_that_of_the_program() -> None:
+    program = "import sys; from tests.suite import kept_together; sys.exit(kept_together(lambda: 3))"
+    assert subprocess.run([sys.executable, "-c", program], cwd=suite.ROOT, check=False).returncode == 3
