@@ -51,7 +51,7 @@ class Kinds:
     def __init__(self) -> None:
         self._unit = False
         self._setting_up: list[pytest.FixtureDef[Any]] = []
-        self._dear: dict[pytest.FixtureDef[Any], str] = {}
+        self._did: dict[pytest.FixtureDef[Any], str] = {}
         """Fixtures that did what a unit test may not, when they were set up for another test."""
         self._process = os.getpid()
 
@@ -74,19 +74,19 @@ class Kinds:
         for item in items:
             item.user_properties.append(("kind", kind_of(item)))
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self._unit = kind_of(item) == "unit"
-        try:
-            return (yield)
-        finally:
-            self._unit = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self._unit = False  # fixtures of other tests may end here
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         if self._unit and isinstance(item, pytest.Function):
             for name, fixtures in item._fixtureinfo.name2fixturedefs.items():
-                if does := self._dear.get(fixtures[-1]):
+                if does := self._did.get(fixtures[-1]):
                     pytest.fail(f"a unit test uses the fixture {name}, which {does}: mark it (tests/kinds.py)")
         return (yield)
 
@@ -107,4 +107,4 @@ class Kinds:
             return
         if self._unit:
             pytest.fail(f"a unit test {does}: mark it (tests/kinds.py)")
-        self._dear.update(dict.fromkeys(self._setting_up, does))
+        self._did.update(dict.fromkeys(self._setting_up, does))
