@@ -97,6 +97,7 @@ FIRST_OF_EACH = {code: name for name, code in reversed(EXAMPLES.items())}
 """A result may have the example of the function that returns it, which is run once."""
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.parametrize("name", sorted(FIRST_OF_EACH.values()))
 def test_the_example_of_a_docstring_runs(name: str, reader: Reader) -> None:
