@@ -70,7 +70,7 @@ def test_a_job_whose_coordinator_is_killed_goes_on_from_another_host_with_nothin
     ended = servefit("resume", "fraud", "--storage", fleet_url, SERVEFIT_HOME=str(tmp_path / "elsewhere"))
     assert ended.returncode == 0, ended.stderr
     steps = [json.loads(str(text)) for (text,) in rows(fleet_url, _STEPS)]
-    assert {step["status"] for step in steps} == {"COMPLETED"}
+    assert [step for step in steps if step["status"] != "COMPLETED"] == []
     begun = rows(fleet_url, "SELECT token FROM servefit_orders WHERE began_at IS NOT NULL AND state <> 'ANSWERED'")
     assert begun == []
     tested = [json.dumps(step["configuration"]) for step in steps if step["kind"] == "load_test"]
