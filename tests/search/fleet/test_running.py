@@ -13,7 +13,7 @@ import pytest
 from tests.search.fleet.conftest import Servefit, StartAgent, eventually, rows
 from tests.tiny_model import tiny_model
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 _JOB = ("--backend", "xgboost", "--deploy", "library", "--no-http", "--allow-noise", "--max-tests", "2")
 
@@ -23,7 +23,6 @@ def model(tmp_path: Path) -> Path:
     return tiny_model(tmp_path / "model.ubj")
 
 
-@pytest.mark.thorough
 def test_a_job_measures_on_every_host_that_is_chosen_and_nowhere_else(
     start_agent: StartAgent, servefit: Servefit, model: Path, fleet_url: str
 ) -> None:
@@ -77,7 +76,6 @@ def test_a_job_whose_coordinator_is_killed_goes_on_from_another_host_with_nothin
     assert len(tested) == len(set(tested))
 
 
-@pytest.mark.thorough
 def test_ctrl_c_ends_a_job_and_the_tests_on_its_hosts_and_it_can_be_taken_up(
     start_agent: StartAgent, servefit: Servefit, environment: dict[str, str], model: Path, fleet_url: str
 ) -> None:
@@ -91,7 +89,6 @@ def test_ctrl_c_ends_a_job_and_the_tests_on_its_hosts_and_it_can_be_taken_up(
     assert servefit("resume", "fraud", "--storage", fleet_url).returncode == 0
 
 
-@pytest.mark.thorough
 def test_a_class_that_loses_its_agent_for_good_is_named_and_the_others_go_on(
     start_agent: StartAgent, environment: dict[str, str], model: Path, fleet_url: str
 ) -> None:
@@ -119,7 +116,6 @@ def test_a_class_that_loses_its_agent_for_good_is_named_and_the_others_go_on(
     assert len(failed) <= 2
 
 
-@pytest.mark.thorough
 def test_hosts_of_a_plan_are_confirmed_at_their_planned_rate_and_spot_checked_there(
     start_agent: StartAgent, servefit: Servefit, model: Path, fleet_url: str
 ) -> None:
