@@ -33,6 +33,16 @@ def test_thorough_tests_are_of_the_paths_that_are_named_and_draw_their_examples(
         assert part.command[-2:] == ("--hypothesis-profile=drawing", "tests/aws")
 
 
+@pytest.mark.integration
+def test_paths_without_timed_tests_are_no_failure_and_a_path_that_is_not_there_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(suite, "RESULTS", tmp_path)
+    monkeypatch.setattr(suite, "style", list)
+    assert run_suite(["--thorough", "tests/test_quantities.py", "-q"]) == 0
+    assert run_suite(["--thorough", "tests/nowhere.py", "-q"]) == 1
+
+
 def test_unit_tests_and_tests_by_name_run_by_themselves() -> None:
     assert names("--unit") == ["unit"]
     assert names("tests/aws", "-k", "jobs") == ["ruff", "format", "contracts", "types", "tests"]
