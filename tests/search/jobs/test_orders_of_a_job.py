@@ -69,7 +69,7 @@ class Refusing:
     def attempt(self) -> None: ...
 
     def compile(self, clock: Clock, progress: Any) -> NoReturn:
-        raise NotImplementedError
+        raise AssertionError("nothing is compiled here")
 
     def time_calls(self, order: TimeCalls, attempt: Attempt | None, /) -> NoReturn:
         self._refuse(order)
