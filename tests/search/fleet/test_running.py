@@ -66,7 +66,7 @@ def test_a_job_whose_coordinator_is_killed_goes_on_from_another_host_with_nothin
     command = [sys.executable, "-m", "servefit", "recommend", str(model), *_JOB, "--fleet", "--name", "fraud"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         # An order that no agent had begun yet is lost with its coordinator, and its step begins again.
-        eventually(lambda: _running(fleet_url, "load_test") and rows(fleet_url, _BEGUN), within_s=60)
+        eventually(lambda: _running(fleet_url, "load_test") and bool(rows(fleet_url, _BEGUN)), within_s=60)
         process.send_signal(signal.SIGKILL)
     ended = servefit("resume", "fraud", "--storage", fleet_url, SERVEFIT_HOME=str(tmp_path / "elsewhere"))
     assert ended.returncode == 0, ended.stderr
