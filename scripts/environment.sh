@@ -73,9 +73,12 @@ install_servefit() {
         "$python" -m venv --clear "$environment"
     fi
     echo "Installing servefit into $environment; this happens once and takes about a minute" >&2
-    if ! install_with_uv "$environment" "${options[@]}" "${pinned[@]}" --editable "$requirement"; then
-        ((!${#options[@]})) || return 1
-        "$environment/bin/python" -m pip install --quiet --no-compile "${pinned[@]}" --editable "$requirement"
+    if ! install_with_uv "$environment" "${options[@]}" "${pinned[@]}" --editable "$requirement" && {
+        ((${#options[@]})) ||
+            ! "$environment/bin/python" -m pip install --quiet --no-compile "${pinned[@]}" --editable "$requirement"
+    }; then
+        echo "servefit was not installed, for the reason above. It takes packages from where pip does: is the network there?" >&2
+        return 1
     fi
     compile_modules "$environment"
     echo "$requirement $state" >>"$installed"

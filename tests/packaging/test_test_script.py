@@ -97,7 +97,7 @@ def test_the_suite_is_run_in_an_environment_of_pinned_versions(
 
 
 def test_the_newest_versions_are_tested_thoroughly(run_script: RunScript) -> None:
-    run = run_script("--newest", "tests/serving")
+    run = run_script("--thorough", "--newest", "tests/serving")
     assert run.status == 0, run.stderr
     assert run.calls[0] == "install the newest .[dev]"
     assert run.calls[-1] == "python -m tests.suite --thorough tests/serving"

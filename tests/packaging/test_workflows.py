@@ -59,7 +59,9 @@ def test_the_classifiers_name_the_pythons_that_the_tests_have_passed_with() -> N
 
 @pytest.mark.parametrize("forge", COMMANDS)
 def test_each_way_of_testing_and_each_python_is_run_once(forge: str) -> None:
-    expected = [f"scripts/test{option}" for option in ("", " --coverage", " --lowest", " --newest", " --thorough")]
+    expected = [
+        f"scripts/test{option}" for option in ("", " --coverage", " --lowest", " --thorough", " --thorough --newest")
+    ]
     assert COMMANDS[forge] == sorted([*expected, *(f"scripts/test --python {python}" for python in PYTHONS)])
 
 
