@@ -117,7 +117,7 @@ class Simulation:
 
     def point(self, rate_per_s: float, ranks: Sequence[float]) -> CurvePoint | None:
         """Return the percentiles at a rate; None for a rate that cannot be served."""
-        found = predict(
+        prediction = predict(
             self.service,
             queue_of(self.configuration, self.costs),
             rate_per_s=rate_per_s,
@@ -126,13 +126,13 @@ class Simulation:
             seed=self.seed,
             arrivals=self.arrivals,
         )
-        if found.saturated:
+        if prediction.saturated:
             return None
         return CurvePoint(
             rate_per_s=rate_per_s,
             loop="open",
             source="estimated",
-            latency_ms=found.latency_ms,
+            latency_ms=prediction.latency_ms,
             latency_ms_ci95={},
             samples=None,
             verdict=None,
