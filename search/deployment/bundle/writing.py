@@ -158,10 +158,10 @@ def _write_files(contents: Contents, folder: Path, *, wheels: bool) -> tuple[Con
     _copy_servefit(folder / "lib" / "servefit")
     _write(folder, {"run": run_script(contents.secrets, contents.pythons), "requirements.lock": lock.text})
     (folder / _DESCRIPTION).write_bytes(contents.config.document())
-    found = sums(folder)
-    contents = replace(contents, version=version_of(found))
+    checksums = sums(folder)
+    contents = replace(contents, version=version_of(checksums))
     texts = {
-        SUMS: found,
+        SUMS: checksums,
         "README.md": readme(contents, with_wheels=wheels),
         f"{contents.label}.service": unit(contents),
         "Dockerfile": container.dockerfile(contents, with_wheels=wheels),
