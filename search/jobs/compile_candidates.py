@@ -116,25 +116,27 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
     names = request.backends or of_precision(candidate_names(model.library), allowed)
     offered = ask_backends(names, model, timeout_s=clock.share_s(MIN_S))
     gone = dict.fromkeys(name for name, _ in before if name not in offered)
-    found, nothing_to_compare = CompiledCandidates(skipped=[_gone(name) for name in gone]), ""
-    rules = _CompilationRules(offered=offered, model=model, request=request, payload=payload, clock=clock, found=found)
+    candidates, nothing_to_compare = CompiledCandidates(skipped=[_gone(name) for name in gone]), ""
+    rules = _CompilationRules(
+        offered=offered, model=model, request=request, payload=payload, clock=clock, found=candidates
+    )
     for name, target in rules.candidates(log.header.profiles, progress):
         if log.stop_requested():
             raise JobStopped
         label = name if target is Target.CPU else f"{name} ({target.value})"
-        if (known := before.get((name, target))) is not None:
-            if known.status == "COMPLETED":
+        if (earlier := before.get((name, target))) is not None:
+            if earlier.status == "COMPLETED":
                 limits = request.precision
-                _, outcome = _compile(model, name, target, payload, limits, DEFAULT_TIMEOUT_S, known.quality)
+                _, outcome = _compile(model, name, target, payload, limits, DEFAULT_TIMEOUT_S, earlier.quality)
                 if isinstance(outcome, ServefitError):
-                    found.remarks.append(
+                    candidates.remarks.append(
                         f"{label} was compiled before the job was taken up again, and cannot be now: {outcome}"
                     )
                 else:
-                    found.artifacts.append(outcome)
+                    candidates.artifacts.append(outcome)
             continue
         if reason := rules.why_not(name, target) or nothing_to_compare:
-            found.skipped.append(Skipped(kind="backend", name=label, reason=reason))
+            candidates.skipped.append(Skipped(kind="backend", name=label, reason=reason))
             continue
         limit_s = min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S)
         doing = f"compiling with {label}"
@@ -146,13 +148,13 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
         if isinstance(outcome, NoReference):
             nothing_to_compare = f"{model.reference} did not say what it predicts, which is what backends are held to"
         if not isinstance(outcome, ServefitError):
-            found.artifacts.append(outcome)
+            candidates.artifacts.append(outcome)
         elif _timed_out(outcome):
-            found.remarks.append(
+            candidates.remarks.append(
                 f"{label} was not compiled and checked within the {duration_text(limit_s, digits=2)} that it had: "
                 f"{outcome.message}; use {clock.budget.option()} or more"
             )
-    return found
+    return candidates
 
 
 def _gone(name: str) -> Skipped:

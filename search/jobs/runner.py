@@ -190,14 +190,14 @@ class JobRunner:
         of that, or from an earlier one. Those are kept as steps, so that all of this job is read with the same
         costs."""
         own = endpoint_costs_of(self.steps_before)
-        known = {backend: costs for backend, costs in own.items() if self.request.allow_noise or not costs.problems}
-        if known:
-            return known
+        usable = {backend: costs for backend, costs in own.items() if self.request.allow_noise or not costs.problems}
+        if usable:
+            return usable
         for subject, costs in earlier.costs.items():
             with self.log.step("endpoint_costs", subject.backend, subject, attempt=self.measurer.attempt()) as step:
                 self.log.finish(step, status="COMPLETED", result=costs)
-            known[subject.backend] = costs
-        return known
+            usable[subject.backend] = costs
+        return usable
 
     def state(self, status: JobStatus) -> JobState:
         """Return how far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
