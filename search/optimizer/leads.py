@@ -64,7 +64,7 @@ class Lead:
         """Return the lead by its logarithms in one round or more."""
         mean = fsum(logs) / len(logs)
         degrees = PRIOR_ROUNDS + len(logs) - 1
-        variance = (PRIOR_ROUNDS * usual_sd**2 + fsum((each - mean) ** 2 for each in logs)) / degrees
+        variance = (PRIOR_ROUNDS * usual_sd**2 + fsum((logarithm - mean) ** 2 for logarithm in logs)) / degrees
         return cls(mean=mean, scale=sqrt(variance / len(logs)), degrees=degrees)
 
     def chance_behind(self, by: float = 0.0) -> float:

@@ -136,8 +136,8 @@ class Search(SearchState):
     def moment(self, ended: Trial | None = None) -> Moment:
         """Return the progress of the job; ``ended`` is a test that ended only now, and is not among the trials."""
         trials = self.trials if ended is None else [*self.trials, ended]
-        known = [trial for trial in trials if trial.configuration not in self.failed]
-        best = next(iter(recommend(self.space, known, self.request)), None)
+        measured = [trial for trial in trials if trial.configuration not in self.failed]
+        best = next(iter(recommend(self.space, measured, self.request)), None)
         limit, elapsed_s = self.clock.test_limit, self.clock.elapsed_s
         left_s = self.time_left.end_s - elapsed_s
         return Moment(

@@ -147,8 +147,8 @@ class Turns:
             return naive
         if any(trial.round is None for trial in self.search.trials if trial.configuration == naive):
             return naive
-        found = ratio(self.search.trials, naive, chosen[0], self.search.request)
-        if found is not None and found.ratio > 1 and self._round_fits(1):
+        lead = ratio(self.search.trials, naive, chosen[0], self.search.request)
+        if lead is not None and lead.ratio > 1 and self._round_fits(1):
             self.keep(naive, self.bench.load_tests([naive])[naive])
         return None if naive in self.search.failed else naive
 
