@@ -152,8 +152,8 @@ def _parser_error(kind: str, path: str, value: Any) -> SpecError | None:
 def _type_error(problem: str, path: str, shown: Any) -> SpecError:
     """Return the error for a value of the wrong type or size."""
     if "of length >= 1" in problem:
-        given = "give it a value" if "`str`" in problem else "name at least one"
-        return SpecError(path, shown, "is empty", remedy=f"leave it out, or {given}")
+        advice = "give it a value" if "`str`" in problem else "name at least one"
+        return SpecError(path, shown, "is empty", remedy=f"leave it out, or {advice}")
     if isinstance(shown, float) and not isfinite(shown):
         return SpecError(path, shown, "is not finite")
     if bound := re.fullmatch(r"Expected `\w+` (>=|<=) (\S+)", problem):
@@ -176,6 +176,6 @@ def _unknown(path: str, key: str) -> SpecError:
         option = f"--{key.replace('_', '-')}"
         return SpecError(path, key, "is for the command line alone", remedy=f"say {option} there")
     structs = {"": JobConfig, "phase": PhaseConfig, "stairs": StairsConfig, "env": RangeConfig}
-    known = structs[path.partition("[")[0]].__struct_encode_fields__
+    fields = structs[path.partition("[")[0]].__struct_encode_fields__
     # "$schema" is for editors, and Python does not take it: only somebody who wrote a "$" can have meant it.
-    return SpecError.unknown(path, key, [name for name in known if key.startswith("$") or not name.startswith("$")])
+    return SpecError.unknown(path, key, [name for name in fields if key.startswith("$") or not name.startswith("$")])
