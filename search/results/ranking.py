@@ -63,7 +63,7 @@ def recommend(
         )
     chosen, unbeaten = [], []
     for profile, fitting in space.profiles:
-        rivals = [(profile, each) for each in _fitting(profile, ranked) if each.configuration in fitting]
+        rivals = [(profile, candidate) for candidate in _fitting(profile, ranked) if candidate.configuration in fitting]
         if rivals:
             unbeaten.append(_not_beaten(rivals, request, trials))
             chosen.append((profile, _simplest_as_good(unbeaten[-1], rivals, request, trials, space.less_exact)))
@@ -196,10 +196,10 @@ def rounds_leave_open(
 ) -> bool | None:
     """Return whether rounds among ``trials``, as many as an interval takes, leave open that the two are equal; None
     where there were fewer."""
-    found = ratio(trials, best, rival, request)
-    if found is None or found.ci95 is None:
+    lead = ratio(trials, best, rival, request)
+    if lead is None or lead.ci95 is None:
         return None
-    return found.ci95[0] <= 1 + objective_of(request).tie
+    return lead.ci95[0] <= 1 + objective_of(request).tie
 
 
 def differs_by_luck(best: Score, other: Score) -> bool:
@@ -244,8 +244,8 @@ def _same_but_for_figure(best: tuple[int, Score], other: tuple[int, Score]) -> b
 
 def is_surely_better(better: Configuration, worse: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
     """Return whether rounds among ``trials`` show for certain that ``better`` is better than ``worse``."""
-    found = ratio(trials, better, worse, request)
-    return found is not None and found.ci95 is not None and found.ci95[0] > 1 + MIN_DIFFERENCE
+    lead = ratio(trials, better, worse, request)
+    return lead is not None and lead.ci95 is not None and lead.ci95[0] > 1 + MIN_DIFFERENCE
 
 
 def _break_ties(
@@ -298,7 +298,7 @@ def _cpus(pair: tuple[InstanceProfile, PooledTrials]) -> int:
 
 def _fitting(profile: InstanceProfile, pooled: Iterable[PooledTrials]) -> list[PooledTrials]:
     """Return those that the memory of ``profile`` is enough for."""
-    return [each for each in pooled if each.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
+    return [candidate for candidate in pooled if candidate.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
 
 
 def simplicity(configuration: Configuration) -> tuple[int, int, int, int, int]:
