@@ -123,8 +123,8 @@ def complete(connection: Connection, digest: str, *, chunks: int, size_bytes: in
         return False
     connection.execute(delete(tables.chunks).where(mine, tables.chunks.c.nth >= chunks))
     query = select(func.count(), func.coalesce(func.sum(func.length(tables.chunks.c.bytes)), 0)).where(mine)
-    found, length = connection.execute(query).one()
-    if (found, length) == (chunks, size_bytes):
+    count, length = connection.execute(query).one()
+    if (count, length) == (chunks, size_bytes):
         return True
     connection.execute(mark.values(complete=0))
     return False

@@ -30,10 +30,10 @@ class ClassLog:
         self.header: JobHeader = log.header.on(representative)
         self.representative = representative
         hosts = log.header.hosts
-        (nth,) = (nth for nth, each in log.header.representatives.items() if each.name == representative)
-        alike = [each for each in hosts if each.host_class == hosts[nth].host_class]
-        self._fingerprints = {each.name: each.host.fingerprint for each in alike}
-        self._timings = {each.name: each.timing for each in alike}
+        (nth,) = (nth for nth, host in log.header.representatives.items() if host.name == representative)
+        alike = [host for host in hosts if host.host_class == hosts[nth].host_class]
+        self._fingerprints = {host.name: host.host.fingerprint for host in alike}
+        self._timings = {host.name: host.timing for host in alike}
         self._state_key = records.state_key(nth)
         self._log = log
 

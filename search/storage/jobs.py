@@ -139,10 +139,10 @@ class JobStore:
             rows = self._rows(name)
         if rows:
             return self._log(rows[0])
-        known = [job.name for job in self.jobs()]
-        if not known:
+        names = [job.name for job in self.jobs()]
+        if not names:
             raise SpecError("job", name, "is not known", remedy=f"there are no jobs in {self.url}")
-        raise SpecError.unknown("job", name, known)
+        raise SpecError.unknown("job", name, names)
 
     def jobs(self) -> tuple[JobLog, ...]:
         """Return all jobs, the newest first, read in a few queries. Those that an earlier servefit has begun since the

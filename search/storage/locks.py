@@ -47,7 +47,7 @@ class Patience:
 
     def with_it(self, statement: Callable[[], _T]) -> _T:
         """Return the result of ``statement``, as soon as the file is free. Raises FileLocked."""
-        began_s, told = self._now(), False
+        began_s, warned = self._now(), False
         while True:
             tried_s = self._now()
             try:
@@ -61,8 +61,8 @@ class Patience:
                     holder = holder_of(self._path)
                     self._limit_s = AFTERWARDS_S
                     raise FileLocked(f"it is locked by {holder}, and was for {span_text(now_s - began_s)}") from error
-                if not told:
-                    told, holder = True, holder_of(self._path)
+                if not warned:
+                    warned, holder = True, holder_of(self._path)
                     _log.warning("%s is locked by %s: waiting for it, %g s at most", self._path, holder, self._limit_s)
             except UnicodeError as error:
                 # Not even what SQLite says of the file can be read.
@@ -109,8 +109,8 @@ def holder_of(path: Path) -> str:
         status = path.stat()
         others = {pid for pid in _locking(status) if pid != os.getpid()}
         open_by = {pid for pid in others or all_processes() if pid != os.getpid() and _has_open(pid, status)}
-        if found := sorted(open_by or others):
-            return f"process{'es' if len(found) > 1 else ''} {', '.join(map(_called, found))}"
+        if holders := sorted(open_by or others):
+            return f"process{'es' if len(holders) > 1 else ''} {', '.join(map(_called, holders))}"
     return "another process"
 
 

@@ -124,8 +124,8 @@ class JobLog:
                     tables.add(connection, self._number, {key: state})
 
         with self.reporting():
-            for each in header.representatives.values():
-                self._studies.make(each.name)
+            for host in header.representatives.values():
+                self._studies.make(host.name)
         self._write(keep, owned=True)
         self._header = text
         self.header = header_with_secrets(header)
@@ -177,8 +177,8 @@ class JobLog:
 
         def add(connection: Connection) -> Step:
             last = tables.last_key(connection, self._number, STEPS)
-            known = None if last is None else tables.read(connection, self._number, last)
-            if made and known == records.write(made[-1], Step):
+            stored = None if last is None else tables.read(connection, self._number, last)
+            if made and stored == records.write(made[-1], Step):
                 # The server went away when this was done.
                 return made[-1]
             with self._readable():
@@ -282,7 +282,7 @@ class JobLog:
         left = [step for step in self.steps() if step.status == "RUNNING" and step.number not in self._running]
         failed = tuple(self._end(replace(step, status="FAILED", reason=INTERRUPTED)) for step in left)
         with self.reporting(), self._readable():
-            for host in (None, *(each.name for each in self.header.representatives.values())):
+            for host in (None, *(representative.name for representative in self.header.representatives.values())):
                 self._studies.fail_unfinished(host)
         return failed
 

@@ -111,7 +111,7 @@ class Outages:
         _log.warning("%s is gone: waiting for it, %.0f min at most: %s", self._address.shown, minutes, reason)
 
     def _wait(self, connect: Callable[[], Any], failure: type[Exception]) -> Any:
-        began_s, told = time.monotonic(), False
+        began_s, warned = time.monotonic(), False
         self._since_s = began_s
         try:
             while True:
@@ -121,14 +121,14 @@ class Outages:
                     if time.monotonic() - began_s >= self._left_s:
                         self._left_s = 0.0
                         raise
-                    if not told:
-                        told = True
+                    if not warned:
+                        warned = True
                         self._say_that_it_is_gone(error)
                     self.interrupts.let_through()
                     time.sleep(PAUSE_S)
                 else:
                     self._left_s = self._patience_s
-                    if told:
+                    if warned:
                         _log.warning("%s is back after %.0f s", self._address.shown, time.monotonic() - began_s)
                     return connection
         finally:

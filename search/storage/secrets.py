@@ -43,9 +43,9 @@ def header_with_secrets(header: JobHeader) -> JobHeader:
     """Return ``header`` as it was before it was kept, where this host has the secrets. Raises StateError."""
     if not any(varied.holds_secrets for varied in header.request.environment):
         return header
-    known = _kept(job_folder(header.request.name) / FILE)
+    kept = _kept(job_folder(header.request.name) / FILE)
     ranges = tuple(
-        replace(varied, values=tuple(_known(known.get(varied.variable, {}), value) for value in varied.values))
+        replace(varied, values=tuple(_known(kept.get(varied.variable, {}), value) for value in varied.values))
         for varied in header.request.environment
     )
     return replace(header, request=replace(header.request, environment=ranges))
