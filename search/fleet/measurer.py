@@ -101,15 +101,15 @@ class FleetMeasurer:
         before = tuple(step.result for step in self.log.steps() if isinstance(step.result, CompilationReport))
         attempt = self.attempt()
         progress.stage("compiling", before_search(clock))
-        found = self._ask(Compile(before=before), attempt, Compiled)
-        for report, began_at, ended_at in found.reports:
+        compiled = self._ask(Compile(before=before), attempt, Compiled)
+        for report, began_at, ended_at in compiled.reports:
             with self.log.step("compilation", report.backend, None, attempt=attempt) as step:
                 took = replace(step, began_at=step.began_at - (ended_at - began_at))
                 self.log.finish(took, status=report.status, result=report, reason=report.reason)
-        choices = tuple(each.as_choice() for each in found.choices)
-        artifacts = {(each.artifact.backend, each.artifact.target): each.artifact for each in choices}
+        choices = tuple(choice.as_choice() for choice in compiled.choices)
+        artifacts = {(choice.artifact.backend, choice.artifact.target): choice.artifact for choice in choices}
         candidates = CompiledCandidates(
-            artifacts=list(artifacts.values()), skipped=list(found.skipped), remarks=list(found.remarks)
+            artifacts=list(artifacts.values()), skipped=list(compiled.skipped), remarks=list(compiled.remarks)
         )
         return candidates, choices
 
@@ -147,7 +147,7 @@ class FleetMeasurer:
                 order,
                 expected_s=_expected_s(asked),
                 left_s=lambda: self.clock.left_s,
-                told=self._tell,
+                on_state=self._tell,
                 calls=lambda: timed_calls(self.log, attempt.host),
             )
         except AgentLost as lost:

@@ -76,7 +76,7 @@ class Failure(Stored, frozen=True, kw_only=True):
     @classmethod
     def of(cls, error: ServefitError) -> Failure:
         """Return ``error`` as a document. One of another package becomes that of ours that it derives from."""
-        kind = next(each for each in type(error).__mro__ if each.__module__ == errors.__name__)
+        kind = next(ancestor for ancestor in type(error).__mro__ if ancestor.__module__ == errors.__name__)
         fields = {name: value for name, value in error.__dict__.items() if isinstance(value, _Plain)}
         return cls(error=kind.__name__, fields={**fields, "message": error.message, "remedy": error.remedy})
 
@@ -224,8 +224,8 @@ class Orders:
 
             orders = fleet_tables().orders
             agent = orders.c.agent.is_not(None) if begun else orders.c.agent.is_(None)
-            found = select(orders.c.token).where(orders.c.host == host, orders.c.state == OPEN, agent)
-            return tuple(connection.execute(found).scalars())
+            query = select(orders.c.token).where(orders.c.host == host, orders.c.state == OPEN, agent)
+            return tuple(connection.execute(query).scalars())
 
         return self._database.run(read)
 

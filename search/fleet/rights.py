@@ -77,7 +77,7 @@ def bind_agents(connection: Connection, roles: Sequence[str]) -> tuple[str, ...]
         connection.execute(text(statement))
     schema = connection.execute(text("SELECT current_schema()")).scalar_one()
     quote = connection.dialect.identifier_preparer.quote
-    told = []
+    remarks = []
     for role in roles:
         for statement in _granting(quote(role), quote(schema), _own_tables(connection)):
             # A colon in a name begins no parameter.
@@ -88,11 +88,11 @@ def bind_agents(connection: Connection, roles: Sequence[str]) -> tuple[str, ...]
                 remedy="REVOKE them, or name another role",
             )  # fmt: skip
         if _has(connection, "has_schema_privilege(:role, current_schema(), 'CREATE')", role):
-            told.append(
+            remarks.append(
                 f"{role} may make tables and functions in the schema {schema}, which others might use by mistake: "
                 f"REVOKE CREATE ON SCHEMA {quote(schema)} FROM PUBLIC"
             )
-    return tuple(told)
+    return tuple(remarks)
 
 
 def is_bound(connection: Connection) -> bool:

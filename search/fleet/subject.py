@@ -136,11 +136,11 @@ def check_publishable(header: JobHeader) -> None:
             "is a function of this host, and others run no code that a job names",
             remedy="name one of servefit's own metrics, or let this host alone measure",
         )
-    for given in header.request.environment:
-        if given.holds_secrets:
+    for varied in header.request.environment:
+        if varied.holds_secrets:
             raise SpecError(
                 "env",
-                given.variable,
+                varied.variable,
                 "is a secret, which stays on the host that began the job",
                 remedy="leave it out, or let this host alone measure",
             )
@@ -188,11 +188,11 @@ def _model(blobs: Blobs, wanted: Model, *, trust_pickle: bool, trust_code: bool 
         raise _untrusted_script(wanted)
     problem = None
     with ExitStack() as stack:
-        for found in _places(blobs, wanted, stack):
-            if found.format.that_runs_code and not trust_pickle:
+        for file in _places(blobs, wanted, stack):
+            if file.format.that_runs_code and not trust_pickle:
                 problem = _untrusted(wanted)
                 continue
-            opened = Model.of(inspect_and_keep(found, wanted.source))
+            opened = Model.of(inspect_and_keep(file, wanted.source))
             if opened.digest == wanted.digest:
                 return _as_described(opened, wanted)
             problem = _opens_as_another(wanted)
@@ -222,10 +222,10 @@ def _places(blobs: Blobs, wanted: Model, stack: ExitStack) -> Iterator[ModelFile
         copy = folder / "file"
         blobs.fetch(wanted.digest, copy)
         blamed = Path(wanted.source)
-        found = find_in_file(copy, wanted.digest, folder / "unpacked", blamed=blamed, trust_code=trusted)
-        if found.digest != wanted.digest:  # it holds another file
+        file = find_in_file(copy, wanted.digest, folder / "unpacked", blamed=blamed, trust_code=trusted)
+        if file.digest != wanted.digest:  # it holds another file
             raise _opens_as_another(wanted)
-        yield named_by_format(found)
+        yield named_by_format(file)
 
 
 def _as_described(opened: Model, wanted: Model) -> Model:

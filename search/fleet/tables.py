@@ -99,8 +99,8 @@ def make(connection: Connection, leases: Leases | None = None) -> None:
     tables = fleet_tables()
     tables.metadata.create_all(connection)
     if schema(connection) is None:
-        given = leases or USUAL
-        values = {"schema": SCHEMA, "silent_s": given.silent_s, "lost_s": given.lost_s}
+        kept = leases or USUAL
+        values = {"schema": SCHEMA, "silent_s": kept.silent_s, "lost_s": kept.lost_s}
         connection.execute(insert(tables.fleet).values(**values))
     elif leases is not None:
         connection.execute(update(tables.fleet).values(silent_s=leases.silent_s, lost_s=leases.lost_s))
@@ -122,5 +122,5 @@ def schema(connection: Connection) -> int | None:
     tables = fleet_tables()
     if not inspect(connection).has_table(tables.fleet.name):
         return None
-    found: int | None = connection.execute(select(func.max(tables.fleet.c.schema))).scalar_one()
-    return found
+    number: int | None = connection.execute(select(func.max(tables.fleet.c.schema))).scalar_one()
+    return number

@@ -78,9 +78,9 @@ def _mitigations(mitigations: Iterable[tuple[str, str]]) -> Iterator[tuple[str, 
 
 def _sockets(sockets: Iterable[Socket]) -> str:
     return _counted(
-        f"socket of {count_text(each.cores, 'core')}, {count_text(each.cpus, 'CPU')} and "
-        f"{count_text(each.nodes, 'NUMA node')}"
-        for each in sockets
+        f"socket of {count_text(socket.cores, 'core')}, {count_text(socket.cpus, 'CPU')} and "
+        f"{count_text(socket.nodes, 'NUMA node')}"
+        for socket in sockets
     )
 
 

@@ -196,17 +196,17 @@ class ClassGuide:
 
     def _checked(self, best: Configuration, rate_per_s: float, host: str) -> Trial | str:
         """Return what came of the test of a host, or why there is nothing. A disturbed one is made again."""
-        found: Trial | None = None
+        trial: Trial | None = None
         for _ in range(2):
             try:
-                found = self.check(best, rate_per_s, host)
+                trial = self.check(best, rate_per_s, host)
             except AgentLost as error:
                 return error.message
-            if found is None:
+            if trial is None:
                 return "the test failed"
-            if found.verdict != "INVALID":
-                return found
-        return "the machine got in the way" if found is None or found.reason is None else found.reason
+            if trial.verdict != "INVALID":
+                return trial
+        return "the machine got in the way" if trial is None or trial.reason is None else trial.reason
 
     def _check_stopped(self) -> None:
         if self.stopped():
@@ -216,8 +216,8 @@ class ClassGuide:
 def confirmed_before(trials: Sequence[Trial]) -> Mapping[Configuration, float]:
     """Return the highest rate at which each configuration was confirmed by one of ``trials``, which are confirmations
     of an earlier run of the job."""
-    found: dict[Configuration, float] = {}
+    rates_per_s: dict[Configuration, float] = {}
     for trial in trials:
         if trial.round is None and trial.verdict == "PASS":
-            found[trial.configuration] = max(found.get(trial.configuration, 0.0), trial.asked_per_s or 0.0)
-    return found
+            rates_per_s[trial.configuration] = max(rates_per_s.get(trial.configuration, 0.0), trial.asked_per_s or 0.0)
+    return rates_per_s

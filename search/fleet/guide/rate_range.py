@@ -50,16 +50,16 @@ class RateRanges:
         find, while the search goes on. No rate is above the planned part of a capacity, nor above where the simulation
         reaches a limit of the SLA.
         """
-        known = self._measured(search)
+        measured = self._measured(search)
         untested = self._untested(search)
-        if known is None:
+        if measured is None:
             return untested or NOTHING_KNOWN
         if search.searched or untested is None:
-            return known
+            return measured
         return RateRange(
-            low_per_s=known.low_per_s,
-            likely_per_s=known.likely_per_s,
-            high_per_s=max(known.high_per_s, untested.high_per_s),
+            low_per_s=measured.low_per_s,
+            likely_per_s=measured.likely_per_s,
+            high_per_s=max(measured.high_per_s, untested.high_per_s),
         )
 
     def _measured(self, search: SearchState) -> RateRange | None:
@@ -123,16 +123,16 @@ class RateRanges:
         tried = {trial.configuration for trial in search.trials} | search.failed | search.given_up
         left = [configuration for configuration in search.space.grid if configuration not in tried]
         expected = [
-            (found, configuration)
-            for found, configuration in zip(search.surrogate.capacities(left), left, strict=True)
-            if found is not None
+            (estimate, configuration)
+            for estimate, configuration in zip(search.surrogate.capacities(left), left, strict=True)
+            if estimate is not None
         ]
         if not expected:
             return None
         likeliest, configuration = max(expected, key=lambda pair: pair[0].log_mean)
         within_per_s = self._within_limits_per_s(search, configuration, likeliest.value)
         likely_per_s = min(PLANNED_UTILISATION * likeliest.value, inf if within_per_s is None else within_per_s)
-        most = max(exp(found.log_mean + SIGMAS * found.sd) for found, _ in expected)
+        most = max(exp(estimate.log_mean + SIGMAS * estimate.sd) for estimate, _ in expected)
         return RateRange(
             low_per_s=likely_per_s * exp(-SIGMAS * likeliest.sd),
             likely_per_s=likely_per_s,

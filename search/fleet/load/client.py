@@ -60,10 +60,10 @@ def send_load(asked: LoadClient, token: str, storage: str) -> LoadPart:
             timeout_s=asked.timeout_s,
         ) as driver:
             run = driver.run(traffic, begins_at=line.wait)
-            found = problems_of(driver, run, asked.limit_ms)
+            problems = problems_of(driver, run, asked.limit_ms)
     finally:
         database.close()
-    seen = found if busy is None else (*found, busy)
+    seen = problems if busy is None else (*problems, busy)
     began_ns, ended_ns = run.plateau_ns
     return LoadPart(
         endpoint=target.destination.address.url,
