@@ -139,15 +139,15 @@ _Files: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 def _files(path: Path) -> _Files:
     """Return what tells the contents of the older file and of the other one from others; None of one that is not
     there."""
-    found: list[tuple[int, int, int] | None] = []
-    for each in (_older(path), path):
+    marks: list[tuple[int, int, int] | None] = []
+    for file in (_older(path), path):
         try:
-            facts = each.stat()
+            facts = file.stat()
         except FileNotFoundError:
-            found.append(None)
+            marks.append(None)
         else:
-            found.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
-    return tuple(found)
+            marks.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(marks)
 
 
 def _content(path: Path) -> bytes:
@@ -169,11 +169,11 @@ def _whole_records(path: Path) -> bytes:
 
 
 def _invocations(content: bytes) -> Invocations:
-    found = np.frombuffer(content, _FIELDS)
-    found = found[np.argsort(found["at_us"], kind="stable")]
+    records = np.frombuffer(content, _FIELDS)
+    records = records[np.argsort(records["at_us"], kind="stable")]
     return Invocations(
-        at_s=found["at_us"] / 1e6,
-        model_us=found["model_us"].astype(np.float64),
-        overhead_us=found["overhead_us"].astype(np.float64),
-        status=found["status"].astype(np.int16),
+        at_s=records["at_us"] / 1e6,
+        model_us=records["model_us"].astype(np.float64),
+        overhead_us=records["overhead_us"].astype(np.float64),
+        status=records["status"].astype(np.int16),
     )
