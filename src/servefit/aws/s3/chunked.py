@@ -78,10 +78,10 @@ class _Reader:
 
 
 def _size(line: str) -> int:
-    found = _SIZE.fullmatch(line)
-    if found is None:
+    match = _SIZE.fullmatch(line)
+    if match is None:
         raise _malformed()
-    return int(found[1], 16)
+    return int(match[1], 16)
 
 
 def _malformed() -> ApiError:

@@ -44,8 +44,8 @@ def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
     own = sum(len(name) - len(_OWN) + len(value) for name, value in kept.items() if name.startswith(_OWN))
     if own > _MAX_OWN_BYTES:
         raise ApiError("MetadataTooLarge", f"Your metadata headers have {own} bytes: {_MAX_OWN_BYTES} are allowed")
-    codings = [each.strip() for each in kept.pop("content-encoding", "").split(",")]
-    if coding := ", ".join(each for each in codings if each not in ("", _CODING)):
+    codings = [name.strip() for name in kept.pop("content-encoding", "").split(",")]
+    if coding := ", ".join(name for name in codings if name not in ("", _CODING)):
         kept["content-encoding"] = coding
     return kept
 
