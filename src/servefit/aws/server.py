@@ -119,7 +119,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
             "application-autoscaling": AutoScaling(resources, sagemaker.endpoints).operations,
         }
         app = Application(
-            operations={service: refusing_others(found, TAKEN[service]) for service, found in operations.items()},
+            operations={service: refusing_others(answered, TAKEN[service]) for service, answered in operations.items()},
             s3=s3,
             runtime=Runtime(sagemaker.endpoints.served_by, logs),
             account=options.account,
@@ -160,9 +160,9 @@ class Extensions:
         """Raise SpecError for the name of no instance type."""
         for name in names:
             if not self("ProductionVariantInstanceType", name):
-                known = service_model("sagemaker").shape_for("ProductionVariantInstanceType").enum
-                if name not in known:
-                    raise SpecError.unknown(field, name, [*known, *self._known_types])
+                enum = service_model("sagemaker").shape_for("ProductionVariantInstanceType").enum
+                if name not in enum:
+                    raise SpecError.unknown(field, name, [*enum, *self._known_types])
 
     @cached_property
     def _known_types(self) -> frozenset[str]:

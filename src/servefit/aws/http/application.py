@@ -181,10 +181,10 @@ class Application:
         model = None if operation is None else operation_model(service, name)
         if operation is None or model is None:
             raise refuse_unknown(f"{service}:{name or request.path}")
-        given = read_request(service, model, request)
+        parameters = read_request(service, model, request)
         if model.input_shape is not None:
-            check(model.input_shape, given, extension=self._extension)
-        result = operation(Call(given=given, region=where.region, account=self._account))
+            check(model.input_shape, parameters, extension=self._extension)
+        result = operation(Call(given=parameters, region=where.region, account=self._account))
         return write_answer(service, model, result, request, request_id=request_id)
 
     async def _with_body(

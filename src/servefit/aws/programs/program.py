@@ -41,12 +41,12 @@ def _no_proxy(host: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of ``environment`` that say what no proxy is for, with this machine among it. Programs read
     the one or the other first, so both say it."""
     here = dict.fromkeys((host, "127.0.0.1", "localhost"))
-    found = {}
+    variables = {}
     for name, other in (("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")):
         before = environment.get(name, environment.get(other, "")).strip()
         # A star means all hosts where it stands alone, and none beside others.
-        found[name] = before if before == "*" else ",".join(dict.fromkeys(filter(None, (before, *here))))
-    return found
+        variables[name] = before if before == "*" else ",".join(dict.fromkeys(filter(None, (before, *here))))
+    return variables
 
 
 def check_program(command: Sequence[str], environment: Mapping[str, str]) -> None:

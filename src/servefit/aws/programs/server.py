@@ -100,7 +100,7 @@ def _running(holder: str | None, options: Mapping[str, Sequence[str]]) -> str:
 def _begin(options: Mapping[str, Sequence[str]]) -> tuple[subprocess.Popen[str], str]:
     """Start a server, and return it with its address once it answers. It is in a session of its own: Ctrl-C is for the
     program. Raises NotStarted."""
-    words = [word for given in ({"--port": ["--port=0"]} | dict(options)).values() for word in given]
+    words = [word for option_words in ({"--port": ["--port=0"]} | dict(options)).values() for word in option_words]
     server = subprocess.Popen(
         [sys.executable, "-P", "-m", "servefit", "api", *words, "--until-unused"],
         stdin=subprocess.DEVNULL,
