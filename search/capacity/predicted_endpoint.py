@@ -76,7 +76,7 @@ def predicted_endpoint(
         at_full_load = predict(simulation.service, queue, rate_per_s=None, percentiles=ranks)
     else:
         users = max(1, request.phases.users)
-        # So few users keep no worker busy: their throughput says how long calls take, and not what could be answered.
+        # So few users keep no worker busy: their throughput says how long calls take, and is no capacity.
         discipline = Discipline.of(trial.configuration)
         expected = predict_users(simulation.service, discipline, users=users, percentiles=ranks)
         slower = expected.capacity_per_s / trial.capacity.throughput_per_s
@@ -129,8 +129,8 @@ def predicted_endpoint(
 
 def _late_ms(trial: Trial, service: ServiceTimes, request: JobRequest) -> Mapping[str, float]:
     """Return by how much each percentile was above that of the simulation when ``trial`` was measured in process at its
-    share of the rate: calls that follow each other slowly take longer than those that were timed alone. One that too
-    few requests were measured for is as late as the one below it."""
+    share of the rate: calls that follow each other slowly take longer than those that were timed alone. A percentile of
+    too few requests is as late as the one below it."""
     if trial.at_rate is None or trial.at_rate.saturated or request.sla.rate_per_s is None:
         return {}
     prediction = predict(
@@ -168,7 +168,7 @@ def _later(latency_ms: Mapping[str, float | None], late_ms: Mapping[str, float])
 def _summary(
     measured: Summary, prediction: QueuePrediction, *, throughput_per_s: float, request: JobRequest
 ) -> Summary:
-    """Return the predicted figures; of those that nobody predicts, memory stays what was measured."""
+    """Return the predicted figures. Memory stays as measured, and other figures that are not predicted are left out."""
     latency_ms = {name: prediction.latency_ms[f"p{rank_of(name):g}"] for name in percentiles_of(request)}
     return replace(
         measured,

@@ -165,7 +165,7 @@ def _judged_payload(recommendation: Recommendation) -> Payload | None:
         return None
     file = job_folder(recommendation.request.name) / PAYLOAD_FILE
     rows, quality = payload_rows(file, recommendation.payload_digest), recommendation.request.precision.quality
-    # Of a payload whose first rows were taken there may be a label for each row.
+    # There may be a label for each row of a payload of which only the first rows were taken.
     labels = 0 if quality is None else len(quality.labels)
     return Payload(rows=rows, source="the job's payload", truncated_from=labels if labels > len(rows) else None)
 

@@ -46,7 +46,7 @@ def plan_of(job: FleetJob, *, balancer: str = "nginx") -> FleetPlan | NotCarried
         return None
     hosts = sum(offer.hosts for offer in offers)
     if wanted.spare >= hosts:
-        # Of those that were asked for, too few hold the SLA.
+        # Too few of the hosts that were asked for hold the SLA.
         plan: FleetPlan | NotCarried = NotCarried(
             rate_per_s=rate_per_s, spare=wanted.spare, most_hosts=wanted.most_hosts, hosts=hosts, carries_per_s=0.0
         )
@@ -58,7 +58,7 @@ def plan_of(job: FleetJob, *, balancer: str = "nginx") -> FleetPlan | NotCarried
 
 
 def _unconfirmed(job: FleetJob) -> int:
-    """Return how many hosts may hold the SLA, which was not confirmed of them."""
+    """Return how many hosts may hold the SLA but were not confirmed to."""
     open_classes = [class_job for class_job in job.classes if confirmed(class_job, job.header.request) is None]
     return sum(
         len(class_job.hosts)
@@ -83,8 +83,8 @@ def check_costs(wanted: PlanRequest, hosts: Iterable[tuple[str, Mapping[str, flo
 
 
 def cost_of(least: PlanGoal, name: str, cost: Mapping[str, float | str]) -> float:
-    """Return what the host of that ``name`` costs by what is to be ``least``. Raises SpecError where its agent was not
-    told."""
+    """Return the cost of the host of that ``name``, in the unit of ``least``. Raises SpecError where its agent was
+    given none."""
     if least == "hosts":
         return 1.0
     if least == "watts":
@@ -102,9 +102,8 @@ def cost_of(least: PlanGoal, name: str, cost: Mapping[str, float | str]) -> floa
 
 
 def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
-    """Return what each class offers on which the SLA is held: the rate at which it was, of the configuration of which
-    that is highest, with what each of its hosts costs. Load does not add to a cost: what a host draws or costs idle is
-    not told apart."""
+    """Return an offer of each class that holds the SLA: the highest rate at which a configuration was confirmed, and
+    the cost of a host. Idle hosts cost as much as loaded ones, since the costs of hosts do not tell these apart."""
     offers = []
     for class_job in job.classes:
         best = confirmed(class_job, job.header.request)
@@ -145,22 +144,21 @@ def label_of(recommendation: Recommendation) -> str:
 
 
 def confirmed(class_job: ClassJob, request: JobRequest) -> Recommendation | None:
-    """Return the recommendation of a class of which it was confirmed that it holds the SLA of ``request``, at the
-    highest rate; None where there is none."""
+    """Return the recommendation of a class that was confirmed to hold the SLA of ``request`` at the highest rate, None
+    where there is none."""
     holding = [recommendation for recommendation in class_job.job.recommendations if _why_not(recommendation) is None]
     return max(holding, key=lambda recommendation: confirmed_rate_per_s(recommendation, request), default=None)
 
 
 def left_out(job: FleetJob, plan: FleetPlan | NotCarried | None) -> Sequence[tuple[str, str]]:
-    """Return the classes that were not confirmed, so that no plan has them, each with the reason; ``plan`` is the one
-    that there is, if there is one."""
+    """Return the classes that were not confirmed, so that ``plan`` leaves them out, each with the reason."""
     reasons = []
     for class_job in job.classes:
         if confirmed(class_job, job.header.request) is None:
             remarks = [remark for remark in class_job.job.state.remarks if not remark.startswith(SEARCH_BEGAN)]
             unplanned = [remark for remark in remarks if remark in (LEFT_ALONE, NOT_PLANNED)]
             if unplanned:
-                # Without a plan there is nothing that does without it.
+                # A remark about the plan makes no sense where there is none.
                 reason = unplanned[0] if isinstance(plan, FleetPlan) else _NO_TIME[unplanned[0]]
             elif class_job.job.best is None:
                 reason = next(iter(remarks), "nothing was measured")

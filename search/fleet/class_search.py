@@ -80,7 +80,7 @@ class ClassSearch:
         except (StorageError, StateError):
             raise
         except ServefitError as error:
-            # Of an agent that is lost, or that cannot have the model: other classes go on.
+            # The agent is lost, or cannot have the model: other classes go on.
             remark = f"{BROKE_OFF}{self.host.name} and hosts like it: {error}"
             runner.remarks.append(remark)
         log.set_state(runner.state(status))

@@ -1,5 +1,5 @@
-"""Orders and their answers as whoever works on a job sees them: gives an order, waits for its answer, and gives it up
-where its agent is silent for too long.
+"""Orders and their answers as seen by the process that works on a job: it gives an order, waits for the answer, and
+gives the order up where its agent is silent for too long.
 
 The database decides what counts (``orders``), so a dispatcher may be killed at any time: agents go on, and the next one
 finds what they answered.
@@ -218,7 +218,7 @@ class Dispatcher:
             except StorageError as error:
                 if time.monotonic() > ends_s:
                     raise
-                # Whoever holds the queue says that it cannot be reached.
+                # The task that holds the queue logs that it cannot be reached.
                 if not warned and self._queue is not None:
                     _log.warning("an order for %s waits: %s", host, error)
                     warned = True

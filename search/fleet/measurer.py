@@ -97,7 +97,7 @@ class FleetMeasurer:
         return [there[name] for name in self.hosts if name in there and there[name].status not in AWAY]
 
     def compile(self, clock: Clock, progress: Progress) -> tuple[CompiledCandidates, tuple[Choice, ...]]:
-        """Compile; see ``Measurer``. Every host of the class that measures later finds its artifacts by itself."""
+        """Compile, as ``Measurer`` says. Hosts of the class that measure later find artifacts in caches of their own."""
         before = tuple(step.result for step in self.log.steps() if isinstance(step.result, CompilationReport))
         attempt = self.attempt()
         progress.stage("compiling", before_search(clock))
@@ -161,7 +161,7 @@ class FleetMeasurer:
             error = answer.failure.as_error()
             if isinstance(error, BackendError | MeasurementError):
                 raise error
-            # Of its disk, its database or its copy of the model, and not of what was measured.
+            # The error is of its disk, its database or its copy of the model, not of the measurement.
             raise AgentLost(attempt.host, error.message)
         if not isinstance(answer.result, kind):
             raise AgentLost(attempt.host, f"its agent answered with something else: {type(answer.result).__name__}")

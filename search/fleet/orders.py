@@ -154,7 +154,7 @@ class Orders:
         return None if text is None else records.read(text, Order, f"order {token}")
 
     def answer(self, token: str, agent: str, answer: Answer) -> bool:
-        """Keep what came of an order, and tell whoever listens. Return whether it counts: an answer to an order that
+        """Keep the answer to an order, and notify listeners. Return whether it counts: an answer to an order that
         was given up, or that another agent began, is kept beside it."""
         text = records.write(answer, Answer)
 
@@ -259,7 +259,7 @@ _MAX_REASON = 64
 
 
 def _tell(connection: Connection, token: str) -> None:
-    """Tell whoever listens that the order is over, once the transaction is through."""
+    """Notify listeners that the order is over, once the transaction is committed."""
     from sqlalchemy import text
 
     connection.execute(text("SELECT pg_notify(:channel, :token)"), {"channel": CHANNEL, "token": token})

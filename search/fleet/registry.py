@@ -60,7 +60,7 @@ class Registry:
             agents = fleet_tables().agents
             at = now(connection)
             owner = replace(Owner.this_process(at), token=token)
-            # Of two that come at once the second waits for the first, and then sees it.
+            # The second of two that come at once waits for the first, and then sees its row.
             row = connection.execute(select(agents).where(agents.c.name == host.name).with_for_update()).one_or_none()
             values = {
                 "token": token,

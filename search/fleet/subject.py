@@ -1,8 +1,8 @@
 """The subject of a job, which is the model and the rows of its payload, as it comes from the host that begins the job
 to all others.
 
-Whoever begins a job publishes both into its database; every other host obtains them from there, or from a path that
-hosts share, and opens the model as any other. What is measured with them is for others.
+The process that begins a job publishes both into its database; every other host gets them from there, or from a path
+that hosts share, and opens the model as any other. What is measured with them is for others.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def _places(blobs: Blobs, wanted: Model, stack: ExitStack) -> Iterator[ModelFile
     # What the user said of its inputs is in the copy of the database already.
     if Path(wanted.source).is_absolute() and (is_shared or not wanted.given):
         shared = None
-        # That it is not there, or not to be read, is no error: it comes from the database then.
+        # A path that is missing or unreadable is no error: the model comes from the database then.
         with suppress(ServefitError, OSError):
             source = file_of(Path(wanted.source), trust_code=trusted)
             shared = stack.enter_context(reading(source, wanted.given, trust_code=trusted))
@@ -234,7 +234,7 @@ def _as_described(opened: Model, wanted: Model) -> Model:
     depends = opened.batch_dependent and not wanted.batch_dependent
     signature = opened.signature
     if signature.sizes:
-        # Which sizes rows are drawn of was said, or seen in the payload, where the job began.
+        # The sizes of the rows that are drawn were given, or seen in the payload, where the job began.
         usual = {size.name: size.usual for size in wanted.signature.sizes}
         signature = replace(signature.of_sizes(usual), sizes=wanted.signature.sizes)
     if depends or (opened.format, signature) != (wanted.format, wanted.signature):

@@ -1,7 +1,7 @@
 """The tables of a fleet, beside those of jobs in the same database: its agents, and the orders that they are given.
 
-They are made by ``servefit fleet init``, and not by whoever opens the database: a role that may measure need not be one
-that may make tables. What is in their texts is for ``registry`` and ``orders``. The queue has tables of its own.
+``servefit fleet init`` makes them, and opening the database does not: a role that may measure need not be one that may
+make tables. What is in their texts is for ``registry`` and ``orders``. The queue has tables of its own.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def fleet_tables() -> FleetTables:
         # What came when nobody waited for it any more
         Column("late", Text),
     )
-    # Of the orders that begin together
+    # The orders that begin together
     starts = Table(
         "servefit_starts",
         metadata,

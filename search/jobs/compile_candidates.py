@@ -92,7 +92,7 @@ class CompilationLog(Protocol):
         ...
 
     def stop_requested(self) -> bool:
-        """Return whether whoever works on the job is asked to end it."""
+        """Return whether the process that works on the job is asked to end it."""
         ...
 
 

@@ -282,7 +282,7 @@ def compilation_document(report: CompilationReport) -> dict[str, Any]:
 
 
 def script_cost_document(cost: ScriptCost | None) -> dict[str, Any] | None:
-    """Return what a script costs beside the model file that it loads, None where nobody asked."""
+    """Return the cost of a script compared with the model file that it loads, None where it was not measured."""
     if cost is None:
         return None
     text = None if cost.reason is not None else f"script: {cost.text}"
@@ -290,8 +290,8 @@ def script_cost_document(cost: ScriptCost | None) -> dict[str, Any] | None:
 
 
 def quality_document(quality: Quality | None) -> dict[str, Any] | None:
-    """Return what was found of an artifact that predicts less exactly, None of an exact one. A deviation from a row of
-    zeros is no share of it, and has no number."""
+    """Return what was found of an artifact that predicts less exactly, None of an exact one. A deviation from a row
+    of zeros is no share of it, and has no number."""
     if quality is None:
         return None
     document = dataclasses.asdict(quality)

@@ -354,7 +354,7 @@ class JobBench:
             return measure()
 
     def _check_lost(self, step: Step, error: MeasurementError | BackendError) -> None:
-        """Raise AgentLost where ``step`` failed for want of whoever was to carry it out."""
+        """Raise AgentLost where ``step`` failed because the agent that was to carry it out is lost."""
         if isinstance(error, AgentLost):
             self.log.finish(step, status="FAILED", reason=f"{LOST}{error.message}")
             raise error

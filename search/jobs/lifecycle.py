@@ -263,7 +263,7 @@ def read_job(
 
 
 def stop_job(name: str, *, storage: str | None = None) -> bool:
-    """Ask whoever works on the job to stop after the test that runs, and give True; False where nobody works on it.
+    """Ask the process that works on the job to stop after the current test. Return False where none works on it.
 
     Raises SpecError for an unknown job, StorageError, StateError.
     """
@@ -304,8 +304,8 @@ def _run_to_the_end(runner: JobRunner) -> RecommendationJob:
 
 
 def _finish(runner: JobRunner, status: JobStatus) -> RecommendationJob:
-    """Keep how the job ended, and return it. An answer that took a minute to find is not lost to a database that is
-    gone: it says so instead."""
+    """Keep how the job ended, and return it. Where the database is gone by now the answer is returned all the same,
+    with a remark."""
     state = runner.state(status)
     _log.info("job %s: %s after %.1f s", runner.request.name, status, state.elapsed_s)
     try:

@@ -141,7 +141,7 @@ def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[
 
 
 def _of_endpoints(recommendations: Sequence[Recommendation], trials: Sequence[Trial]) -> Iterator[str]:
-    """Yield what there is to say of endpoints: that figures were predicted, and requests that failed."""
+    """Yield the notes on endpoints: predicted figures, and requests that failed."""
     predicted = [
         recommendation.profile.name for recommendation in recommendations if recommendation.trial.basis == "predicted"
     ]

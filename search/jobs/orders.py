@@ -1,4 +1,4 @@
-"""Orders of a job to measure on a host, as documents: whoever carries them out may be another process, on another host.
+"""Orders of a job to measure on a host, as documents: another process, on another host, may carry them out.
 
 What there is to measure with, such as artifacts, the host finds itself; what it takes to carry an order out is in it.
 """

@@ -200,7 +200,7 @@ class JobRunner:
         return usable
 
     def state(self, status: JobStatus) -> JobState:
-        """Return how far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
+        """Return the state of the job, to be kept. While the job goes on, its readers compute the elapsed time."""
         search = self.search
         if search is None:
             return self.state_without_answer(status)

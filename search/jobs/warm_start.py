@@ -131,8 +131,8 @@ def _costs(steps: Sequence[Step], joined: int) -> dict[Configuration, EndpointCo
 
 
 def _similar_jobs(store: JobStore, header: JobHeader) -> Iterator[tuple[JobHeader, tuple[Step, ...]]]:
-    """Yield the jobs that are over and share their subject with ``header``, the newest first. What cannot be read is no
-    reason for a new job to fail."""
+    """Yield the jobs that are over and share their subject with ``header``, the newest first. A job that cannot be
+    read is left out."""
     for entry in store.overview()[:_MAX_JOBS_READ]:
         past = entry.header
         if past is None or entry.state is None or entry.name == header.request.name:

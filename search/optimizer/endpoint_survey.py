@@ -148,7 +148,7 @@ def _capacity(driver: MeasuredDriver, problems: list[Problem]) -> tuple[float, f
 
 def _run(driver: MeasuredDriver, traffic: ClosedLoop | OpenLoop, problems: list[Problem]) -> Run:
     """Carry out ``traffic``, again if the machine got in the way and there is time for a whole survey after that, and
-    add to ``problems`` what is wrong with it: costs from a disturbed run, which say so, tell more than none."""
+    add to ``problems`` what is wrong with it: costs from a disturbed run, which say so, are better than none."""
     run, disturbances = run_valid(driver, traffic, kept_s=SURVEY_S)
     problems.extend(disturbances)
     return run

@@ -58,17 +58,16 @@ def finalists(
     expected: Callable[[Configuration], ExpectedScore | None],
     most: int = MAX_FINALISTS,
 ) -> list[Configuration]:
-    """Return up to ``most`` configurations that may turn out to be the best: the one recommended so far, which may be
-    the simplest of those that tie, then the others that meet the SLA as well and cost the same, or, where the price
-    does not count, of all profiles, the likeliest first. Where there is no other, the runner-up is there to be compared
-    with. Configurations that do the same are one.
+    """Return up to ``most`` configurations that may turn out to be the best. The one recommended so far comes first,
+    which may be the simplest of those that tie. The others meet the SLA as well and cost the same, or are of any
+    profile where the price does not count; the likeliest come first. Without any, the runner-up stands in, to have
+    something to compare with. Configurations of one arm count as one.
 
-    ``expected`` says what a configuration is expected to score by all that was measured, None where that is not
-    known."""
+    ``expected`` gives the score that is expected of a configuration given all measurements, None if unknown."""
     if not recommendations:
         return []
     recommended, objective = recommendations[0].trial.configuration, objective_of(request)
-    # Rounds compare what two do, and not what instances cost.
+    # Rounds compare performance, and not the cost of instances.
     price = _price(recommendations[0].profile) if objective.priced else None
     ranked = sorted(_ranked(space, trials, request, price), key=lambda entry: entry[0])
     (verdict, best), *_ = ranked[0]
@@ -143,7 +142,7 @@ def _price(profile: InstanceProfile) -> Price:
 
 
 def _one_of_each_arm(alike: Sequence[_Measured], recommended: Configuration) -> list[_Measured]:
-    """Return the first of each arm, of its own the one ``recommended``: those of one arm do the same."""
+    """Return the first of each arm, and of its arm the one ``recommended``: configurations of one arm do the same."""
     firsts: dict[Configuration, _Measured] = {}
     for measured in alike:
         if measured.pooled.arm not in firsts or measured.configuration == recommended:

@@ -114,7 +114,7 @@ class Surrogate:
             self._latency.learn(configuration, p95_ms)
 
     def _learn_for_predictions(self) -> None:
-        """Tell the objective of all trials; most make nothing of them."""
+        """Let the objective learn from all trials; most objectives learn nothing."""
         learnt = self._objective.learn(self._measured)
         if learnt is not None:
             self._contexts = {
@@ -176,7 +176,7 @@ class Surrogate:
 
     def figures(self, configurations: Sequence[Configuration]) -> dict[Configuration, float]:
         """Return the figure of the objective that is expected of each, less being better, if all limits held; with
-        vCPUs in place of prices, some of which may be unknown. What nothing is expected of is left out."""
+        vCPUs in place of prices, some of which may be unknown. Configurations without a prediction are left out."""
         figures = {}
         for configuration, capacity in zip(configurations, self.capacities(configurations), strict=True):
             if capacity is not None:
@@ -396,8 +396,8 @@ class Surrogate:
         )
 
     def _min_latency_ms(self, configuration: Configuration) -> float:
-        """Return what a call of a single request takes: none is answered sooner. Infinite where the objective does not
-        ask."""
+        """Return the time of a call of a single request, the lowest possible latency; infinite where the objective does
+        not need it."""
         if not self._objective.needs_latency:
             return inf
         if configuration not in self._min_ms:

@@ -176,7 +176,7 @@ class Proposer:
         difference how many more requests might have been joined, or how many fewer down to the largest call."""
         configuration = trial.configuration
         largest = None if trial.at_rate is None else trial.at_rate.largest_call
-        # Of several instances larger calls might save some, and other goals depend on capacity.
+        # Larger calls might save instances where there are several, and other goals depend on capacity.
         by_latency = trial.instance_count == 1 and isinstance(self._objective, Latency)
         if (
             by_latency
@@ -247,8 +247,8 @@ class Proposer:
         return self._settled.keys() | self._running
 
     def _most_promising(self, left: Sequence[Configuration]) -> Configuration:
-        """Return what is expected to be best at its best. In an exhaustive search the order only matters to whoever
-        interrupts it."""
+        """Return the configuration with the best optimistic score. In an exhaustive search the order only matters if
+        it is interrupted."""
         expected_scores = self._surrogate.optimistic_scores(left)
         if expected_scores:
             return min(expected_scores, key=lambda expected: expected.score).configuration
@@ -281,7 +281,7 @@ class Proposer:
         if not missing:
             return None
         if self._objective.paid_by_the_hour and self._request.sla.rate_per_s is not None:
-            # What carries the rate for the least is the answer, if it carries it.
+            # The cheapest that carries the rate is the answer.
             return next(
                 expected.configuration for expected in expected_scores if expected.configuration.vcpus in missing
             )

@@ -196,8 +196,8 @@ class Survey:
         return replace(nearest, batches=tuple(times.stretched(1 / speed) for times in nearest.batches)), False
 
     def _in_traffic(self, timed: ServiceTimes, configuration: Configuration) -> ServiceTimes:
-        """Return ``timed`` with what a single-threaded worker takes longer in traffic, where that of its own was not
-        timed: without it, it would be taken for quicker than what was."""
+        """Return ``timed`` with the extra time of a single-threaded worker in traffic, where its own was not measured:
+        without it the configuration would seem quicker than those that were measured in traffic."""
         simple = self._simple(configuration)
         if simple is None:
             return timed
@@ -210,9 +210,9 @@ class Survey:
         )
 
     def _extended(self, timed: ServiceTimes, configuration: Configuration) -> ServiceTimes:
-        """Return ``timed`` with sizes beyond those that were timed. They take what a single-threaded worker takes,
-        times what more threads made of it at the last size that both were timed at: a library that spreads two rows
-        over two threads at no cost does not go on like that."""
+        """Return ``timed`` with sizes beyond those that were timed. Their time is that of a single-threaded worker,
+        times the ratio of both at the last size that was timed: a library that spreads two rows over two threads at no
+        cost does not do so with more rows."""
         simple = self._simple(configuration)
         if simple is None:
             return timed

@@ -181,8 +181,8 @@ def _from_folder(path: str, folder: Path | None) -> str:
 
 
 def _is_left_out(values: EnvironmentRange) -> bool:
-    """Return whether ``values`` is one secret, which the environment of whoever runs the file has to hold. Of several
-    there are none to be had there: what stands for them is written, which nobody can run until it is replaced."""
+    """Return whether ``values`` is one secret, which the environment has to hold when the file is run. An environment
+    cannot hold several: placeholders are written for them, and must be replaced before the file can be run."""
     return values.holds_secrets and len(values.values) == 1 and not values.profiles
 
 

@@ -30,7 +30,7 @@ from servefit.search.request.goals import OBJECTIVES
 from servefit.search.request.job_request import Deployed, SpelledFlatInvocations, check_name, check_variable
 
 _COMMAND_LINE_ALONE = ("trust_pickle", "trust_code", "storage", "format", "quiet", "log_level")
-"""Options for whoever runs a job to give, and not for whoever wrote the file."""
+"""Options that the command line alone accepts: who runs a job decides them, not who wrote its file."""
 
 _FORMS = {
     "percentile": "p95",

@@ -83,7 +83,7 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
             continue
         other = ranking_key(rival, profile, request)
         by: DecidedBy = "figure"
-        # What does not meet it is compared by how far it is from that alone.
+        # Configurations that do not meet the SLA are compared by their distance to it alone.
         if key[0] != other[0] or mine.trial.verdict == "FAIL":
             by = "sla"
         elif (key[1].unpriced, key[1].per_hour) != (other[1].unpriced, other[1].per_hour):

@@ -1,4 +1,4 @@
-"""A test judged once more, by whoever did not make it: its trial worked out again from what was recorded.
+"""A test judged once more, by a process that did not make it: its trial is computed again from what was recorded.
 
 Of what was said of the test only the number of instances goes in, which says by which of the runs it was judged. What
 telemetry shows of a disturbance is held against the same rules as where the test was made (``evidence.validity``).

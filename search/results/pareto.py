@@ -49,7 +49,7 @@ def candidates(space: Space, trials: Sequence[Trial]) -> tuple[Candidate, ...]:
 
 
 def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation, ...]:
-    """Return what nothing else that keeps the SLA beats in one of the three figures without losing in another, the
+    """Return the recommendations that meet the SLA and that no other such one dominates in the three figures, the
     cheapest first. Each configuration stands for the cheapest profile that has the memory for it; profiles without a
     price are compared by vCPUs, and only with each other."""
     points = [

@@ -61,8 +61,8 @@ def pool_trials(trials: Iterable[Trial]) -> tuple[PooledTrials, ...]:
 
 
 def without_disturbed_rounds(trials: Iterable[Trial]) -> list[Trial]:
-    """Return ``trials`` without the rounds in which the machine got in the way of any: whoever was disturbed a little
-    less than that was disturbed too."""
+    """Return ``trials`` without the rounds in which any of them was disturbed: the others of such a round
+    were disturbed too, if less."""
     trials = list(trials)
     disturbed = {trial.round for trial in trials if trial.round is not None and trial.verdict == "INVALID"}
     return [trial for trial in trials if trial.round not in disturbed]

@@ -174,8 +174,8 @@ def as_good(
         return alike
     if not isinstance(objective_of(request), Latency):
         return alike and not is_surely_better(best.configuration, rival.configuration, request, trials)
-    # Of latencies that nobody can feel the difference of, it does not matter how surely they differ. What differs by
-    # more may do so by luck, and whatever is less simple has to be shown to be better.
+    # A difference in latency below the tie does not matter, however certain it is. A larger one may be luck, so the
+    # less simple configuration has to be shown to be better.
     either_way = alike and is_tie(keys[1], keys[0], request)
     if either_way or keys[0][0] == VERDICT_ORDER["FAIL"] or not _same_but_for_figure(*keys):
         return alike

@@ -79,8 +79,8 @@ class Blobs:
         return digest
 
     def fetch(self, digest: str, path: Path) -> None:
-        """Write the content of that SHA-256 to ``path``, in an existing folder. Whoever reads there sees all of it or
-        nothing, and it has that digest.
+        """Write the content of that SHA-256 to ``path``, in an existing folder. Readers of ``path`` see all of it
+        or nothing, and it has that digest.
 
         Raises StorageError also where the content is not there or is damaged, StateError where ``path`` cannot be
         written.

@@ -110,7 +110,7 @@ def _copy_all(database: Database) -> None:
     try:
         database.run(copy)
     except StorageError:
-        # Another process may have been quicker.
+        # Another process may have copied them first.
         if database.run(tables.layout) is None:
             raise
     if studies:
@@ -121,7 +121,7 @@ def _copy(database: Database, name: str, texts: Mapping[str, str]) -> None:
     try:
         database.run(lambda connection: _add(connection, name, texts))
     except StorageError:
-        # Another process may have been quicker.
+        # Another process may have copied them first.
         if not database.run(partial(tables.rows_of_all, keys=[HEADER], name=name)):
             raise
 

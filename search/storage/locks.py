@@ -1,7 +1,7 @@
 """Waits for an SQLite file that another process keeps to itself, and says at once which process that is.
 
 SQLite's own patience is silent. Here a statement that finds the file locked is tried again, up to a limit, with a
-warning that names whoever holds the file, as far as Linux tells: by its list of locks, or by who has the file open.
+warning that names the process that holds the file, as far as Linux tells: by its list of locks, or by open files.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class PatientConnection(sqlite3.Connection):
     def __init__(self, *arguments: Any, patience: Patience, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.patience = patience
-        # SQLite gives an error for the whole of a query in which a text is no UTF-8. Whoever reads one finds out.
+        # SQLite fails a whole query for one text that is no UTF-8. The reader of such a text reports it.
         self.text_factory = lambda raw: raw.decode(errors="surrogateescape")
 
     def cursor(self, factory: Any = _Cursor) -> Any:

@@ -223,8 +223,8 @@ class JobLog:
             return self._studies.choices(host)
 
     def study(self, sampler: BaseSampler | None = None, *, host: str | None = None) -> Study:
-        """Return the Optuna study of the job's load tests, or of those on ``host``; its trials belong to whoever
-        searches."""
+        """Return the Optuna study of the job's load tests, or of those on ``host``; its trials belong to
+        the search."""
         with self.reporting(), self._readable():
             return self._studies.load(sampler, host=host)
 
@@ -233,7 +233,7 @@ class JobLog:
         return self._database.reporting(job=self.name)
 
     def request_stop(self) -> None:
-        """Ask whoever works on the job to end it. The next owner will not know of it."""
+        """Ask the process that works on the job to end it. The next owner does not see the request."""
         if self._copied and self.owner() is not None:
             earlier.ask_to_stop(self._database, self.name, time.time())
             return
@@ -340,7 +340,7 @@ class JobLog:
     def _renew_until(self, ended: threading.Event) -> None:
         """Renew the claim now and then until ``ended`` is set: steps may take longer than a claim lasts."""
         while not ended.wait(RENEW_S):
-            # Whoever begins or finishes a step is told.
+            # An error is raised where the next step begins or ends.
             with suppress(StorageError, JobInUse):
                 self._write(lambda _: None)
 

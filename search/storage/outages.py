@@ -1,7 +1,7 @@
 """Waits for a database server that was there and has gone, as one that is restarted, and says so.
 
-What was begun before it went is lost with its connection, or it happened and nobody was told. So whoever repeats it has
-to find out first whether it is there.
+A statement that was under way when the database went may or may not have taken effect. So code that repeats one checks
+first whether it has.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ _MAX_TIME_S = 32_503_680_000
 
 
 class Unreadable(ServefitError):
-    """A text is damaged, or of another schema. Whoever knows which job it is of turns this into a StorageError."""
+    """A text is damaged, or of another schema. Callers that know its job turn this into a StorageError."""
 
 
 def missing(key: str) -> Unreadable:

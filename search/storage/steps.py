@@ -42,7 +42,7 @@ BESIDE: tuple[StepKind, ...] = ("endpoint", "model_alone")
 StepStatus: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
 
 INTERRUPTED = "interrupted"
-"""The reason of a step that ran when whoever worked on the job was killed."""
+"""The reason of a step that ran when the process that worked on the job was killed."""
 
 OUT_OF_TIME = "the job's budget ran out"
 """The reason of a step that ran when it did."""

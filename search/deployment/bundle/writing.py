@@ -174,7 +174,7 @@ def _write_files(contents: Contents, folder: Path, *, wheels: bool) -> tuple[Con
         texts[MANIFEST] = secret_manifest(contents.secrets, contents.secret)
     _write(folder, texts)
     for path in folder.rglob("*"):
-        # For whoever runs it, and not only for whoever exported it; the folder itself keeps what the umask says.
+        # Users other than the one who exports may run it; the folder itself keeps what the umask says.
         path.chmod(_RUNNABLE if path.is_dir() or path.name in _EXECUTABLE else _READABLE)
     for name in (VARIABLES, MANIFEST) if contents.secrets else ():
         (folder / name).chmod(_OWN)

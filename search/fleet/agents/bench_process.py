@@ -170,7 +170,7 @@ def main() -> None:
     die_with_parent(int(sys.argv[1]))
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    # What libraries print is for whoever looks after the agent.
+    # The output of libraries goes to the log of the agent.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     lines = iter(sys.stdin.readline, "")
     hello: Hello = records.read(next(lines), Hello, "hello")

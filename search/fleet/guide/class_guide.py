@@ -195,7 +195,7 @@ class ClassGuide:
             self.remarks.append(f"spot-checked at {at}: {', '.join(agree)}")
 
     def _checked(self, best: Configuration, rate_per_s: float, host: str) -> Trial | str:
-        """Return what came of the test of a host, or why there is nothing. A disturbed one is made again."""
+        """Return the trial of a host, or the reason why there is none. A disturbed test is made again."""
         trial: Trial | None = None
         for _ in range(2):
             try:

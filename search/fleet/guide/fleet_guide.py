@@ -128,9 +128,9 @@ class FleetGuide:
             self._changed.notify_all()
 
     def goes_on(self, host_class: str, rates: RateRange, *, patient: bool = True) -> bool | None:
-        """Return whether ``host_class``, of which so much is known now, is tested next; None as long as that depends
-        on what others are at. Who is not ``patient`` does not wait for those whose calls were not timed yet, which may
-        turn out to carry anything."""
+        """Return whether ``host_class``, which is now expected to carry ``rates``, is tested next; None as long as that
+        depends on other classes. One that is not ``patient`` does not wait for classes whose calls were not timed yet,
+        which may turn out to carry any rate."""
         with self._changed:
             mine = self._classes[host_class]
             if (mine.known, mine.at) != (rates, "waiting"):
@@ -165,7 +165,7 @@ class FleetGuide:
 
     def next_task(self, host_class: str, standing: Standing, *, late: bool) -> float | ToCheck | Literal["wait"] | None:
         """Return the rate to confirm ``host_class`` at, the hosts of it to check, "wait" as long as that depends on
-        others, or None where all is done. Who is ``late`` does not wait for those who still test."""
+        other classes, or None where all is done. One that is ``late`` does not wait for classes that still test."""
         with self._changed:
             mine = self._classes[host_class]
             if mine.standing != standing:
@@ -196,8 +196,8 @@ class FleetGuide:
             self._is_stale = self._is_stale or bool(hosts)
 
     def saving(self) -> float | None:
-        """Return the part by which the plan may turn out to be cheaper, by what is not known of the classes; None where
-        what was confirmed does not carry the rate."""
+        """Return the part of its cost that the plan may still save, given what the classes may carry; None where the
+        confirmed rates do not carry the rate."""
         with self._changed:
             costs = self._plan_costs()
             confirmed = self._cheapest(costs, {name: state.confirmed_per_s for name, state in self._classes.items()})
@@ -207,7 +207,7 @@ class FleetGuide:
             return max(0.0, 1 - self._cheapest(costs, most).cost / confirmed.cost) if confirmed.carries else None
 
     def _forget_worth(self) -> None:
-        # Of many classes it takes a while to say, and one does not change much.
+        # Planning many classes takes a while, and one of them does not change much.
         if self._worth is not None and (
             len(self._classes) <= _MANY_CLASSES or time.monotonic() - self._worth[0] > _SOON_S
         ):
@@ -243,7 +243,7 @@ class FleetGuide:
         lows = {name: likely[name] if self._is_over(name) else rates.low_per_s for name, rates in expected.items()}
         highs = {name: likely[name] if self._is_over(name) else rates.high_per_s for name, rates in expected.items()}
         dearest, cheapest, usual = (self._cheapest(costs, rates) for rates in (lows, highs, likely))
-        # What no plan has, by whatever is known of all, changes none.
+        # A class that is in none of the plans changes none.
         planned = {
             name for nth, name in enumerate(self._classes) if any(mix.hosts[nth] for mix in (dearest, cheapest, usual))
         }
@@ -334,7 +334,7 @@ class FleetGuide:
         spare, most_hosts = self.wanted.spare, self.wanted.most_hosts
         if sum(offer.hosts for offer in offers) <= spare:
             return None
-        # In a context of its own: the time that a class has left is no limit of a plan for all.
+        # In a context of its own: the time limit of one class is no limit of a plan for all.
         plan = Context().run(plan_fleet, offers, rate_per_s=self.rate_per_s, spare=spare, most_hosts=most_hosts)
         return plan if isinstance(plan, FleetPlan) else None
 

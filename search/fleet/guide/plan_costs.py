@@ -44,7 +44,7 @@ class PlanCosts:
 
     def cheapest(self, rates_per_s: Sequence[float]) -> Mix:
         """Return the cheapest mix where a host of each class carries so much."""
-        # More than all of the rate makes no difference, and infinity is no number to add up.
+        # A rate above the one asked makes no difference, and infinite rates cannot be added up.
         rates = np.minimum(np.array(rates_per_s, dtype=float), self.rate_per_s)
         useful = [self._useful(count, rate) for count, rate in zip(self.available, rates, strict=True)]
         mixes = self._whole(rates, useful) if prod(count + 1 for count in useful) <= MAX_MIXES else self._parts(rates)

@@ -46,9 +46,9 @@ class RateRanges:
     def of(self, search: SearchState) -> RateRange:
         """Return the range of the hosts that ``search`` is of.
 
-        What was measured of the best configuration counts; and, for the most, what measuring another one may still
-        find, while the search goes on. No rate is above the planned part of a capacity, nor above where the simulation
-        reaches a limit of the SLA.
+        The measurements of the best configuration count; while the search goes on, another configuration may still
+        raise the highest rate. No rate is above the planned part of a capacity, nor above the rate at which the
+        simulation reaches a limit of the SLA.
         """
         measured = self._measured(search)
         untested = self._untested(search)
@@ -118,8 +118,8 @@ class RateRanges:
         return self._simulated[key]
 
     def _untested(self, search: SearchState) -> RateRange | None:
-        """Return what the configuration may carry that promises most of those that were not measured, None where
-        nothing is expected of any."""
+        """Return the range of the most promising configuration that was not measured, None where nothing is expected of
+        any."""
         tried = {trial.configuration for trial in search.trials} | search.failed | search.given_up
         left = [configuration for configuration in search.space.grid if configuration not in tried]
         expected = [

@@ -122,8 +122,7 @@ def _write(payload: LoadPayload, path: Path, storage: str) -> None:
 
 
 def _check_loopback(target: LoadTarget, asked: LoadClient) -> None:
-    """Raise SpecError for an address that means another endpoint on every host, where this is not the host of whoever
-    gave it."""
+    """Raise SpecError for an address that means another endpoint on every host, unless it was given on this host."""
     ip = target.destination.address.ip
     if ip is not None and ip_address(ip.partition("%")[0]).is_loopback and boot_id() != asked.boot:
         raise SpecError(

@@ -58,7 +58,7 @@ def problems_together(
             kind=flaw.kind,
             reason=flaw.reason,
             remedy=flaw.remedy,
-            # Who could not send what was due was no load client, however quiet its machine.
+            # A client that fell behind its schedule produced another load, however quiet its machine.
             noise=not flaw.is_of_the_client or flaw.kind == "client on the server's CPUs",
         )
         for host, part in parts
@@ -109,13 +109,13 @@ def _farther_away(
     if len(medians) < 2:
         return None
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
-    # As with the lag of a client: very fast endpoints are not held against a part of their own noise.
+    # As with the lag of a client: the bound is not below the noise of very fast endpoints.
     allowed_ms = DISTANCE * (max(merged.latency_ms["p95"] or 0.0, MIN_P95_MS) if limit_ms is None else limit_ms)
 
     def from_others_ms(nth: int) -> float:
         return medians[nth][1] - median(p50_ms for other, (_, p50_ms, _) in enumerate(medians) if other != nth)
 
-    # Of two that differ from each other by as much it is the farther one.
+    # Two clients differ from each other by the same amount: the slower one counts.
     farthest = max(range(len(medians)), key=lambda nth: (abs(from_others_ms(nth)), from_others_ms(nth)))
     away_ms = from_others_ms(farthest)
     host, p50_ms, (low_ms, high_ms) = medians[farthest]

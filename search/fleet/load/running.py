@@ -79,7 +79,7 @@ def load_from_clients(
         ]
         dispatcher = Dispatcher(store.database, address, leases)
         load = _Load(dispatcher, Starts(store.database), clients, progress)
-        # Whoever waits in the pool is told when the dispatcher ends.
+        # The threads of the pool get an error when the dispatcher ends.
         with ThreadPoolExecutor(len(clients)) as pool, dispatcher.running():
             try:
                 load.ask(pool)

@@ -124,7 +124,7 @@ def _pairs(jobs: Mapping[str, FleetJob], alike: Mapping[str, tuple[str, ...]]) -
 
 
 def _confirmed_on_hosts(job: FleetJob) -> dict[str, Recommendation]:
-    """Return what the job confirmed, by the name of the host."""
+    """Return the confirmed recommendation of each host by its name."""
     confirmed_on = {}
     for class_job in job.classes:
         best = confirmed(class_job, job.header.request)

@@ -105,7 +105,7 @@ def _opened(side: LoadSide, here: Here) -> Deployments:
             raise MeasurementError(f"job {side.job} is about another model, or payload, than was asked for")
         subject = obtain(Blobs.of(store), header, trust_pickle=here.trust_pickle, trust_code=here.trust_code)
     backend = side.configuration.backend
-    # It has been compiled for the job, and is in the cache; here it is not the job's time that it takes.
+    # It was compiled for the job and is in the cache; the budget of the job does not count here.
     request = replace(header.request, backends=(backend,), budget_s=None)
     notes = CompilationNotes(header=replace(header, model=subject.model, request=request), before=())
     compiled = compile_candidates(notes, subject.payload, Clock.of(request), SilentProgress())

@@ -116,7 +116,7 @@ class Objective(ABC):
         """
 
     def of_pooled_trials(self, pooled: PooledTrials, context: Context) -> float | None:
-        """Return the figure that all measurements of a configuration amount to: unless an objective knows better, the
+        """Return the figure that all measurements of a configuration amount to: unless an objective overrides it, the
         geometric mean over those under the load that counts."""
         figures = (self.of_trial(trial, context) for trial in pooled.alike)
         numbers = [figure for figure in figures if figure is not None]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Recommendation, Trial
 
 TIE_MS = 0.02
-"""Latencies that differ by 20 us are equal to whoever is at the other end of a network. Chosen, not measured."""
+"""Latencies that differ by 20 us are equal to a client behind a network. Chosen, not measured."""
 
 S_PER_HOUR = 3600  # prices are by the hour, and capacities by the second
 
