@@ -193,9 +193,9 @@ def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callab
         app = stack.enter_context(application(options))
         server = limited_server(app)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        # Who starts the server may ignore it; then nobody would learn how a process ended.
+        # A parent process may ignore it; then the exit status of processes would be lost.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # It comes from whoever ends the server as soon as it is ready, and from uvicorn once what was in flight is
+        # It comes from a user who ends the server as soon as it is ready, and from uvicorn once requests in flight are
         # answered.
         with suppress(KeyboardInterrupt):
             ready(address)

@@ -1,5 +1,5 @@
 """Paths in reports: as they lie from the current folder, or else by the name of the file. A report is handed on, and
-says nothing of the folders of whoever made it."""
+says nothing of the folders of its author."""
 
 from __future__ import annotations
 

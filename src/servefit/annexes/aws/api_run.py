@@ -38,7 +38,7 @@ def run(
     before: Any = ctx.parent
     options, secret = _options_before(before), secret_of(before.params["secret_env"])
     signed_with = None if secret is None else secret.secret
-    # Who started this may ignore it, and then the kernel keeps no exit status, neither here nor for the server.
+    # A parent process may ignore it, and then the kernel keeps no exit status, neither here nor for the server.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         check_program(command, os.environ)

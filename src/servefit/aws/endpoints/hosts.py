@@ -135,8 +135,8 @@ class EndpointHosts:
 
 
 class _Host:
-    """One process of an endpoint. Its headline, which says where it listens, is in a file: whoever takes it up reads
-    it there."""
+    """One process of an endpoint. Its headline, which says where it listens, is in a file, from which
+    a later server reads it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -77,8 +77,8 @@ class InvocationLogs:
         self._read: tuple[tuple[Path, _Files], Invocations] | None = None
 
     def add(self, variant: Variant, *, at_s: float, model_us: float, overhead_us: float, status: int) -> None:
-        """Keep an invocation. Where that is not possible, as on a full disk, the log of the server says so: whoever
-        invoked the endpoint gets its answer."""
+        """Keep an invocation. Where that is not possible, as on a full disk, the log of the server says so: the
+        client gets its answer all the same."""
         times = [min(max(0, round(value)), _MAX_US) for value in (model_us, overhead_us)]
         path = self._path(variant)
         try:

@@ -2,7 +2,7 @@
 
 Those on the list of runtimes' knobs reach the process that serves. servefit's own, with which a recommendation comes
 back, and two of SageMaker's choose options of it. Those that tell a container of SageMaker how it is to run its script
-reach nothing here. All others are refused, unless whoever started the server named them with ``--allow-env``.
+reach nothing here. All others are refused, unless the server was started with ``--allow-env`` for them.
 """
 
 from __future__ import annotations

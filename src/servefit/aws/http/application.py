@@ -233,7 +233,7 @@ def _too_slow() -> ApiError:
 
 
 class _Body:
-    """The body of a request as it comes. Whoever iterates over it gets Disconnected where the client goes away, and
+    """The body of a request as it comes. Iterating over it raises Disconnected where the client goes away, and
     ApiError where it sends nothing for too long.
 
     Where an answer is sent before it is over, what is left of it would be taken for the next request.

@@ -18,7 +18,7 @@ from servefit.backends.model.keeping import file_digest
 from servefit.errors import CorruptModel
 
 _MAX_READ_BYTES = 2**28
-"""A quarter of a second of SHA-256 on a machine of 2023. Whoever describes a model waits for it, once."""
+"""A quarter of a second of SHA-256 on a machine of 2023. DescribeModel waits for it, once."""
 
 
 class DataVersions:

@@ -143,7 +143,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Return a message with files named as they were asked for."""
         for file, url in ((self.model, self.model_url), (self.payload, self.payload_url)):
             if file is not None and url is not None:
-                # Of a payload some messages have the name alone.
+                # Some messages have the name of a payload alone.
                 text = text.replace(file, url).replace(f"payload {Path(file).name}:", f"payload {url}:")
         return text
 

@@ -1,7 +1,7 @@
 """Bodies in the coding aws-chunked: chunks with their lengths, then trailers, which may be checksums of the content.
 
 The form is that of the S3 API Reference, "Signature Calculations for the Authorization Header: Transferring Payload in
-Multiple Chunks". Signatures of chunks are left out: whoever checks signatures refuses such a body.
+Multiple Chunks". Signatures of chunks are left out: where signatures are checked such a body is refused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A client's statements on an object beside its content: headers, and metadata of the client's own.
 
 They lie in a file of their own, outside of the buckets, so that folders have nothing but objects. The file is of one
-version of the object, and is there before that is: whoever kills the server in between leaves the earlier version with
-its own. An object that was put or changed by hand has none, and gets its content type by its name.
+version of the object, and is written before that is: if the server is killed in between, the earlier version keeps its
+own. An object that was put or changed by hand has none, and gets its content type by its name.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class Uploads:
     def _join(self, upload: Upload, completion: Completion, asked: str, allow: Callable[[Facts | None], None]) -> str:
         target = self._places.file(upload.bucket, upload.key)
         names = [upload.part(part.number).name for part in completion.parts]
-        # Whoever takes the folder joins its parts: no part comes or goes meanwhile.
+        # The thread that takes the folder joins its parts: no part comes or goes meanwhile.
         taken = upload.folder.with_name(f"{upload.identifier}{_TAKEN}")
         try:
             upload.folder.rename(taken)

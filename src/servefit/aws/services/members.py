@@ -1,5 +1,7 @@
-"""Members of a request: those that are not listed are refused by their names, since whoever sends one counts on what it
-does. The lists are in ``taken``."""
+"""Members of a request: those that are not listed are refused by their names, since clients count on their effect.
+
+The lists are in ``taken``.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Resources, such as models and endpoints: documents by kind and name, in a file of SQLite.
 
-Each change is one transaction: whoever kills the server loses none that was answered. What a document means is for the
+Each change is one transaction: killing the server loses none that was answered. What a document means is for the
 services.
 """
 

@@ -42,8 +42,8 @@ class SigningSecret:
         """Raise ApiError, 403, for a request that is not signed with the secret, for ``service``, with all headers that
         AWS reads.
 
-        For S3, whose bodies are long, the digest of the body is the one that the client sent: whoever reads the body
-        holds it against that. With ``head_alone`` the signature itself is not looked at, which for other services needs
+        For S3, whose bodies are long, the digest of the body is the one that the client sent: the reader of the body
+        compares it with that. With ``head_alone`` the signature itself is not looked at, which for other services needs
         the digest of a body that has not come yet.
         """
         if service == "s3" and (url := presigned(request)) is not None:
