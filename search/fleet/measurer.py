@@ -97,7 +97,7 @@ class FleetMeasurer:
         return [there[name] for name in self.hosts if name in there and there[name].status not in AWAY]
 
     def compile(self, clock: Clock, progress: Progress) -> tuple[CompiledCandidates, tuple[Choice, ...]]:
-        """Compile, as ``Measurer`` says. Hosts of the class that measure later find artifacts in caches of their own."""
+        """Compile, as ``Measurer`` says. Hosts of the class that measure later find artifacts in their own caches."""
         before = tuple(step.result for step in self.log.steps() if isinstance(step.result, CompilationReport))
         attempt = self.attempt()
         progress.stage("compiling", before_search(clock))
