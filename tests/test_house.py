@@ -41,7 +41,7 @@ def test_constants_that_bound_something_begin_with_max_or_min(modules: Modules) 
 
 def test_variables_are_named_by_nouns(modules: Modules) -> None:
     """Each folder has at most so many that are not: a change may only lower the number."""
-    places = defaultdict(list)
+    places: dict[str, list[str]] = defaultdict(list)
     for path, module in modules.items():
         folder = next(folder for folder in FOLDERS if path.is_relative_to(folder))
         places[folder] += [f"{path}:{line}: {name}" for line, name in _variables(module) if name in EMPTY_NAMES]
