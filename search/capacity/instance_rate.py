@@ -17,9 +17,9 @@ import numpy as np
 from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.capacity.latency_curve import CurvePoint
-from servefit.search.queueing.endpoint import EndpointCosts, queue_of
-from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, highest_rate_per_s, predict
 from servefit.search.results.instances import PLANNED_UTILISATION
+from servefit.search.simulation.endpoint import EndpointCosts, queue_of
+from servefit.search.simulation.prediction import REQUESTS_TO_SEARCH, highest_rate_per_s, predict
 from servefit.showing import shown
 
 if TYPE_CHECKING:

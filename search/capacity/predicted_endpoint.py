@@ -14,11 +14,11 @@ from servefit.profiler.evidence.summary import rank_of
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.quantities import ms_text, number_text
 from servefit.search.capacity.instance_rate import Simulation, stretched
-from servefit.search.queueing.endpoint import EndpointQueue
-from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, predict, predict_users
 from servefit.search.results.instances import instance_counts
 from servefit.search.results.measure_trial import percentiles_of
 from servefit.search.results.recommendation import ModelAlone
+from servefit.search.simulation.endpoint import EndpointQueue
+from servefit.search.simulation.prediction import REQUESTS_TO_SEARCH, predict, predict_users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Run
-    from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.prediction import QueuePrediction
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Trial, TrialVerdict
+    from servefit.search.simulation.endpoint import EndpointCosts
+    from servefit.search.simulation.prediction import QueuePrediction
 
 MARGIN = 1.25
 """A limit is predicted to hold where the predicted percentile times this is below it, and to be broken where the

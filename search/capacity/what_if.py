@@ -15,9 +15,9 @@ from servefit.search.capacity.instance_rate import Simulation
 if TYPE_CHECKING:
     from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.queueing.service import ServiceTimes
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Recommendation, Trial
+    from servefit.search.simulation.endpoint import EndpointCosts
 
 
 def changes(

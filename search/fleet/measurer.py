@@ -20,8 +20,8 @@ from servefit.search.jobs.compile_candidates import CompiledCandidates
 from servefit.search.jobs.cpu_slots import ANYWHERE
 from servefit.search.jobs.orders import Load
 from servefit.search.optimizer.progress import before_search
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage.steps import Attempt
 from servefit.time_limit import time_left_s
 

@@ -18,9 +18,9 @@ from servefit.search.fleet.load_orders import LoadClient, LoadPart
 from servefit.search.fleet.pair_orders import LoadPair, PairLoaded
 from servefit.search.fleet.tables import ANSWERED, OPEN, SCHEMA, fleet_tables
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.host_timing import HostTiming
 from servefit.search.results.recommendation import Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage import records
 from servefit.search.storage.records import Unreadable
 from servefit.search.storage.tables import now

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from servefit.search.jobs.job import space_of, trials_of
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey, service_times_of
-from servefit.search.queueing.endpoint import usual_costs
 from servefit.search.results.recommendation import Trial
+from servefit.search.simulation.endpoint import usual_costs
 from servefit.search.storage.steps import TESTS, endpoint_costs_of
 
 if TYPE_CHECKING:

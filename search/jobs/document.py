@@ -11,8 +11,8 @@ from servefit.profiler.queueing.service import ServiceTimes
 from servefit.profiler.record.script_cost import ScriptCost
 from servefit.search.figures.outside import outside_values
 from servefit.search.figures.registry import values
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model

@@ -21,9 +21,9 @@ from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
-from servefit.search.queueing.endpoint import SURVEY_S, costs_for
 from servefit.search.results.measure_trial import kept_for_rate_s
 from servefit.search.results.recommendation import FailedTrial, Trial
+from servefit.search.simulation.endpoint import SURVEY_S, costs_for
 from servefit.search.storage.steps import LOST, OUT_OF_TIME, TESTS
 from servefit.time_limit import time_limit
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.optimizer.progress import Moment, Progress
     from servefit.search.optimizer.search import Search
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
+    from servefit.search.simulation.endpoint import EndpointCosts
     from servefit.search.storage.class_log import ClassLog
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.log import JobLog

@@ -9,9 +9,9 @@ from typing import Literal, TypeAlias
 
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.profiler.record.types import Configuration
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.results.measure_trial import Durations
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.stored import Stored
 
 Started: TypeAlias = Literal["asked", "other"]

@@ -22,9 +22,9 @@ from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.guide import OnItsOwn
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import service_times_of
-from servefit.search.queueing.endpoint import SURVEY_S, costs_for, usual_costs
 from servefit.search.request.space import BatchingSpace, Space
 from servefit.search.results.recommendation import FailedTrial, Trial
+from servefit.search.simulation.endpoint import SURVEY_S, costs_for, usual_costs
 from servefit.search.storage.header import JobState
 from servefit.search.storage.steps import BESIDE, TESTS, endpoint_costs_of
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.guide import Guide
     from servefit.search.optimizer.progress import Progress
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Skipped
+    from servefit.search.simulation.endpoint import EndpointCosts
     from servefit.search.storage.class_log import ClassLog
     from servefit.search.storage.header import JobHeader, JobStatus
     from servefit.search.storage.jobs import JobStore

@@ -20,8 +20,8 @@ from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.optimizer.call_timing import rate_in_process
 from servefit.search.optimizer.endpoint_survey import MAX_JOINED
 from servefit.search.optimizer.service_time_survey import service_times_of
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage.steps import TESTS
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 Endpoints of one worker are loaded over HTTP, one that joins no requests, one that joins a few and one that joins many,
 on the smallest envelope, beside which a client has a CPU. What the predictor takes by itself is known from calls timed
 alone; the rest of what a request takes is the endpoint's. How that is used is said in
-:mod:`servefit.search.queueing.endpoint`.
+:mod:`servefit.search.simulation.endpoint`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.optimizer.idle_times import longer_than
-from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts
+from servefit.search.simulation.endpoint import SURVEY_S, EndpointCosts
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver

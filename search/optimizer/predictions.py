@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import ExpectedScore
 from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedPredictions, Lesson, LognormalEstimate
-from servefit.search.queueing.endpoint import queue_of
-from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
 from servefit.search.results.objectives.contract import Prediction
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import score_of_figure
 from servefit.search.results.pooled_trials import latency_ms
 from servefit.search.results.price import Price, cheapest
+from servefit.search.simulation.endpoint import queue_of
+from servefit.search.simulation.prediction import REQUESTS, predict, predict_users
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.service_time_survey import Survey
-    from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.prediction import QueuePrediction
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.objectives.contract import Context
     from servefit.search.results.recommendation import Trial
+    from servefit.search.simulation.endpoint import EndpointCosts
+    from servefit.search.simulation.prediction import QueuePrediction
 
 _EARLIER_NOISE = 0.1
 """A measurement of an earlier job may be off by 10 % today. Chosen, not measured."""

@@ -24,11 +24,11 @@ from servefit.search.optimizer.search_state import (
 )
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.optimizer.turns import Turns
-from servefit.search.queueing.endpoint import SURVEY_S
 from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
+from servefit.search.simulation.endpoint import SURVEY_S
 
 if TYPE_CHECKING:
     from servefit.backends.types import Target

@@ -4,7 +4,7 @@ The time of a call depends on the backend, its threads and knobs, the requests i
 busy, and on nothing else, so a few short microbenchmarks speak for many configurations. Every backend is timed with
 one worker first. What is far behind at every batch size is not looked at any further: more threads or workers cannot
 gain more than their number. How calls are timed is in ``call_timing``; what service times mean for capacity and latency
-is computed in ``queueing``.
+is computed in ``search.simulation``.
 """
 
 from __future__ import annotations

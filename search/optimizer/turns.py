@@ -12,9 +12,9 @@ from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.search.optimizer.finalists import MAX_FINALISTS, MAX_ROUNDS, finalists, remaining_finalists
 from servefit.search.optimizer.leads import is_far_behind
 from servefit.search.optimizer.search_state import MIN_TESTS_FOR_ROUNDS
-from servefit.search.queueing.endpoint import SURVEY_S
 from servefit.search.results.measure_trial import CONFIRMING_RUNS
 from servefit.search.results.ratios import MIN_ROUNDS, ratio
+from servefit.search.simulation.endpoint import SURVEY_S
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration

@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.profiler.record.script_cost import ScriptCost
 from servefit.profiler.record.types import Configuration
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.showing import shown
 from servefit.stored import Stored
 

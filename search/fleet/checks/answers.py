@@ -19,9 +19,9 @@ from servefit.search.fleet.load_orders import LoadClient, LoadPart
 from servefit.search.fleet.orders import Calibrate
 from servefit.search.fleet.pair_orders import LoadPair, PairLoaded
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.host_timing import HostTiming
 from servefit.search.results.recommendation import Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 
 if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host

@@ -21,14 +21,14 @@ from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 from servefit.profiler.evidence.rate_fit import after_warm_up
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.record.traffic import NS_PER_S
-from servefit.search.queueing.closed_loop import serve_users
-from servefit.search.queueing.endpoint import EndpointQueue
-from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
+from servefit.search.simulation.closed_loop import serve_users
+from servefit.search.simulation.endpoint import EndpointQueue
+from servefit.search.simulation.simulated_run import SimulatedRun, simulate_arrivals
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.discipline import Discipline
     from servefit.profiler.queueing.service import ServiceTimes
-    from servefit.search.queueing.endpoint import Queue
+    from servefit.search.simulation.endpoint import Queue
 
 _PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**halved for halved in range(1, 8)))
 """Parts of the capacity at which the highest rate is first looked for, from above: down to a thousandth, below which no
