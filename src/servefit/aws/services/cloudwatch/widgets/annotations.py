@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
 from servefit.aws.services.cloudwatch.widgets.lines import COLOR
+from servefit.aws.services.cloudwatch.widgets.widget_object import WidgetObject, refused
 
 _MAX_ANNOTATIONS = 100
 """Of each kind. Chosen, not measured."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
 from servefit.aws.services.cloudwatch.periods import PERIODS, is_period
 from servefit.aws.services.cloudwatch.statistics import statistic
-from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
+from servefit.aws.services.cloudwatch.widgets.widget_object import WidgetObject, refused
 
 if TYPE_CHECKING:
     from servefit.aws.services.cloudwatch.statistics import Statistic

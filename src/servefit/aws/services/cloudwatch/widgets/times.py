@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
-from servefit.aws.services.cloudwatch.widgets.given import refused
+from servefit.aws.services.cloudwatch.widgets.widget_object import refused
 
 _DAY_S = 86_400
 

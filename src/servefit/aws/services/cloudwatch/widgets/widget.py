@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.aws.services.cloudwatch.periods import MAX_POINTS, Periods
 from servefit.aws.services.cloudwatch.widgets.annotations import Annotation, horizontal, vertical
-from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
 from servefit.aws.services.cloudwatch.widgets.lines import Line, lines_of
 from servefit.aws.services.cloudwatch.widgets.times import TIMEZONE, seconds_of, zone
+from servefit.aws.services.cloudwatch.widgets.widget_object import WidgetObject, refused
 
 if TYPE_CHECKING:
     from datetime import timezone
