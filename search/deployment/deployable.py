@@ -51,7 +51,7 @@ class Deployable:
 
     @property
     def name(self) -> str:
-        """The name of the model in URLs unless somebody gives another: that of its file."""
+        """The name of the model in URLs, by default that of its file."""
         return name_after(self.model.source.removeprefix("a live "), keep="_")
 
     def endpoint(

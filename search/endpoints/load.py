@@ -163,7 +163,7 @@ def run_load(
         timeout_s=request.timeout_s,
         allow_remote=allow_remote,
     )
-    # What is wrong with the endpoint or the payload has been found out by now, before anybody waits.
+    # Errors in the endpoint or the payload have been raised by now, before the wait for the slot.
     with measuring_slot(f"load on {target.destination.address.authority}", wait_s=wait_s) as slot:
         begin += slot.waited_s
         host = describe_host()

@@ -69,7 +69,7 @@ Told = Callable[["HostState"], None]
 
 @dataclass(slots=True)
 class _Pending:
-    """An order that somebody waits for. ``on_state`` gets the state of its host while that does not work on it.
+    """An order that a thread waits for. ``on_state`` gets the state of its host while that does not work on it.
     ``calls`` gives the calls that were timed on the host, once it has answered. ``claims`` are the tokens of the agents
     that had its name since the order was given; None where it was given by an earlier dispatcher, which may have met
     others."""
@@ -150,7 +150,7 @@ class Dispatcher:
             return self._held(order, self._wait(pending), pending)
         finally:
             if not pending.over.is_set():
-                # Interrupted: nobody waits for it any more.
+                # Interrupted: no thread waits for it any more.
                 with suppress(StorageError):
                     self.withdraw(order.token)
             with self._lock:
@@ -192,7 +192,7 @@ class Dispatcher:
         self.withdraw(*tokens)
 
     def withdraw(self, *tokens: str, hosts: Mapping[str, str] | None = None) -> None:
-        """Give orders up: their agents end them. ``hosts`` says whose those are that nobody waits for. Raises
+        """Give orders up: their agents end them. ``hosts`` has the hosts of those without a waiting thread. Raises
         StorageError."""
         with self._lock:
             waited_for = {token: self._pending[token].host for token in tokens if token in self._pending}

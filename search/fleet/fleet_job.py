@@ -57,7 +57,7 @@ class FleetJob:
 
     @property
     def broke_off(self) -> bool:
-        """Whether a class was not measured to its end, without anybody having stopped it."""
+        """Whether a class was not measured to its end, though the job was not stopped."""
         return any(remark.startswith(BROKE_OFF) for remark in self.state.remarks)
 
     @property

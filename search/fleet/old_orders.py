@@ -1,4 +1,4 @@
-"""Deletes the orders that nobody will ask for any more."""
+"""Deletes orders that are over, once they are old."""
 
 from __future__ import annotations
 

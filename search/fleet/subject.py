@@ -53,7 +53,7 @@ def publish(blobs: Blobs, header: JobHeader, payload_file: Path) -> None:
     """Put the model of a job, and its payload, which is in the NPY file ``payload_file``, where other hosts find them.
 
     A model that is larger than ``blobs`` takes stays where it is: at a path that all hosts share. The job is kept in
-    the database before this is called, so that nobody deletes what it needs.
+    the database before this is called, so that its contents are not deleted.
 
     Raises SpecError for a job with secrets, which stay on this host, for a model that is too large and was not named by
     an absolute path, and for a payload that is too large or cannot be read; CorruptModel for a model that is not what
@@ -92,7 +92,7 @@ def obtain(blobs: Blobs, header: JobHeader, *, trust_pickle: bool, trust_code: b
 def delete_unneeded(store: JobStore) -> int:
     """Delete the models and payloads in ``store`` that neither a job nor an open order needs any more, and return how
     many those were: a job that is over needs none. None of them is deleted while there is a job that cannot be read.
-    Orders that nobody needs are deleted too. Raises StorageError."""
+    Orders that are not needed any more are deleted too. Raises StorageError."""
     delete_old_orders(store)
     return Blobs.of(store).delete_all_but(lambda: _needed(store))
 

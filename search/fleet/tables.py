@@ -77,7 +77,7 @@ def fleet_tables() -> FleetTables:
         Column("given_at", Float, nullable=False),
         Column("began_at", Float),
         Column("answer", Text),
-        # What came when nobody waited for it any more
+        # Answers that came after the order was given up
         Column("late", Text),
     )
     # The orders that begin together

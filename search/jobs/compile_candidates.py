@@ -56,7 +56,7 @@ TIMES_ESTIMATE = 10
 time, or more than that where it was asked for by name."""
 
 WORTH_SAYING_S = 5.0
-"""An estimate below that is not reported: the compilation is over before anybody wonders. Chosen, not measured."""
+"""An estimate below that is not reported: the compilation is over before a user wonders. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +271,7 @@ class _CompilationRules:
         if not self._is_asked_for(name) and capabilities.precision not in allowed:
             return f"it computes in {capabilities.precision}; allow that with --allow-precision and a limit"
         asked = [capabilities.probe(target), capabilities.supports(self.model)]
-        # Nobody is told to install what serves no such model. What another package offers may not be there to say so.
+        # No library is named that cannot serve such a model. What another package offers may not be there to say so.
         for availability in reversed(asked) if name in BUILT_IN else asked:
             if not availability.available:
                 return "; ".join(part for part in (availability.reason, availability.remedy) if part)

@@ -217,7 +217,7 @@ class RecommendationJob:
         return match
 
     def __repr__(self) -> str:
-        """Return the job on a line: all that it holds is more than anybody reads."""
+        """Return the job on one line, without its contents."""
         return f"<{type(self).__name__} {self.name}, {self.status}>"
 
 

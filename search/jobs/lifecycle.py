@@ -146,7 +146,7 @@ def resume_job(
             _check_written_by_others(log, allowed)
         spent_s = log.state_now().elapsed_s
         with log.owned():
-            # What keeps it from going on is told before anybody waits.
+            # Errors that keep it from going on are raised before the wait.
             _check_goes_on(log)
             with measuring_slot(f"job {name}", wait_s=wait_s):
                 runner = _resumed(log, store, progress, spent_s=spent_s)

@@ -58,8 +58,8 @@ class Explanation:
 
 
 def naive_default(grid: Iterable[Configuration], vcpus: int, reference: str) -> Configuration | None:
-    """Return what somebody deploys without measuring: one worker of the model's own library with a thread a vCPU, and
-    one request a call. None where the space has nothing like it."""
+    """Return the configuration that is deployed without measuring: one worker of the model's own library with a thread
+    a vCPU, and one request a call. None where the space has nothing like it."""
     plain = [
         configuration
         for configuration in grid

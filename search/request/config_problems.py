@@ -100,7 +100,7 @@ def _config_error(document: Mapping[str, Any], message: str) -> SpecError:
 
 
 def _is_secret_value(document: Mapping[str, Any], path: str) -> bool:
-    """Return whether the value at ``path`` is that of a variable that nobody is to read."""
+    """Return whether the value at ``path`` is that of a secret variable."""
     place = re.match(r"env(?:\.(?P<name>[^.\[]+)|\[(?P<nth>[0-9]+)\]\.values)", path)
     if place is None:
         return False
@@ -177,5 +177,5 @@ def _unknown(path: str, key: str) -> SpecError:
         return SpecError(path, key, "is for the command line alone", remedy=f"say {option} there")
     structs = {"": JobConfig, "phase": PhaseConfig, "stairs": StairsConfig, "env": RangeConfig}
     fields = structs[path.partition("[")[0]].__struct_encode_fields__
-    # "$schema" is for editors, and Python does not take it: only somebody who wrote a "$" can have meant it.
+    # "$schema" is for editors, and Python does not take it: it is suggested only for a key with "$".
     return SpecError.unknown(path, key, [name for name in fields if key.startswith("$") or not name.startswith("$")])

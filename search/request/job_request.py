@@ -284,7 +284,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
     @property
     def deployment(self) -> Deployed:
-        """The kind of deployment; where nobody says, the endpoint, or the library where nothing may be measured over
+        """The kind of deployment; by default the endpoint, or the library where nothing may be measured over
         HTTP."""
         if self.deploy is None:
             return "endpoint" if self.over_http else "library"
@@ -306,14 +306,14 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
     @property
     def time_limit_s(self) -> float | None:
-        """The seconds that the job may take; where nobody says, BUDGET_S, or None for a job with phases."""
+        """The seconds that the job may take; by default BUDGET_S, or None for a job with phases."""
         if self.budget_s is None and self.phases is None:
             return BUDGET_S
         return self.budget_s
 
     @property
     def test_limit(self) -> int | None:
-        """The load tests that the job may make; where nobody says, None, or for a job with phases and without a budget
+        """The load tests that the job may make; by default None, or for a job with phases and without a budget
         TESTS_WITH_PHASES."""
         if self.max_tests is None and self.phases is not None and self.budget_s is None:
             return TESTS_WITH_PHASES

@@ -48,7 +48,7 @@ MORE_CAPACITY = 1.1
 differ by half of that (benchmarks/README.md, what a search misses)."""
 
 MIN_DIFFERENCE = 0.01
-"""Nobody changes a deployment for less than 1 %. Chosen, not measured."""
+"""A gain below 1 % is no reason to change a deployment. Chosen, not measured."""
 
 
 def recommend(
@@ -229,7 +229,7 @@ def score_of(trial: Trial, price: Price, request: JobRequest) -> Score:
 
 
 def is_tie(best: tuple[int, Score], other: tuple[int, Score], request: JobRequest) -> bool:
-    """Return whether ``other`` differs from ``best`` in the figure alone, and too little for anybody to care."""
+    """Return whether ``other`` differs from ``best`` in the figure alone, and by too little to matter."""
     (verdict, mine), (_, theirs) = best, other
     same = _same_but_for_figure(best, other)
     if verdict == VERDICT_ORDER["FAIL"]:  # figures are by which part limits were exceeded

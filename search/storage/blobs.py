@@ -1,7 +1,7 @@
 """Contents that every host of a fleet needs, as the model and the payload of a job, by their SHA-256 in the database.
 
 They are cut into chunks, each of which is a transaction of its own: a server that goes away costs the chunk that was
-under way, and nobody ever holds a whole content in memory. What is not complete counts as not there.
+under way, and no process ever holds a whole content in memory. What is not complete counts as not there.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ LOCKED_S = 30.0
 """The time for which a statement waits for others to leave the file. Each is there for milliseconds."""
 
 LOOK_S = 0.5
-"""SQLite's own patience, after which somebody is told, or tries again."""
+"""SQLite's own patience, after which the caller warns, or tries again."""
 
 AFTERWARDS_S = 1.0
 """Once it was in vain to wait, so long: whatever follows would wait as long for nothing."""
@@ -117,7 +117,7 @@ def holder_of(path: Path) -> str:
 def _locking(status: os.stat_result) -> Iterator[int]:
     """Yield processes with a lock on the file, by inode: the device in /proc/locks is not always that of stat."""
     for line in Path("/proc/locks").read_text().splitlines():
-        # 1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF, and with -> where somebody waits
+        # 1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF, and with -> where a process waits
         fields = line.split()
         if "->" not in fields and len(fields) >= 6 and fields[5].rpartition(":")[2] == str(status.st_ino):
             pid = int(fields[4])

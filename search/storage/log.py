@@ -1,6 +1,6 @@
 """One job: its header, its state, its steps, and who works on it.
 
-A job is read by anybody and worked on by one process at a time. Every write of its owner also renews the claim, in the
+Any process may read a job, and one at a time works on it. Every write of its owner also renews the claim, in the
 same transaction: an owner that lost the job to another, as one that was suspended for long, finds out and writes
 nothing.
 """
@@ -244,7 +244,7 @@ class JobLog:
         return self._read(STOP, float | None) is not None
 
     def owner(self) -> Owner | None:
-        """Return the process that works on the job. None where nobody does, or a process that is dead."""
+        """Return the process that works on the job. None where none does, or one that is dead."""
         owner, now = self._last_owner()
         return owner if owner is not None and owner.lives(now) else None
 

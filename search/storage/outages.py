@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 class Outages:
     """Those of the database at ``address``, each of which is waited out for ``patience_s`` at most; 0: not at all.
 
-    Once it was in vain to wait, nobody waits until there was a connection again. Threads wait together.
+    After a wait in vain no thread waits again until there has been a connection. Threads wait together.
     """
 
     def __init__(self, address: DatabaseAddress, patience_s: float) -> None:
@@ -56,7 +56,7 @@ class Outages:
 
     @property
     def waited_s(self) -> float:
-        """The seconds that anybody has waited so far, by the clock on the wall."""
+        """The seconds that threads have waited so far, by the clock on the wall."""
         since_s = self._since_s
         return self._waited_s + (0.0 if since_s is None else time.monotonic() - since_s)
 

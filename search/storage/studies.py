@@ -64,7 +64,7 @@ class Studies:
 
         number = self._number(host)
         for trial in self.load(host=host).get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
-            # Study.tell refuses one that nobody began.
+            # Study.tell refuses a trial that was not begun.
             trial_id = self.storage.get_trial_id_from_study_id_trial_number(number, trial.number)
             self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
 

@@ -33,13 +33,13 @@ SPOT_CHECKS_S = 6.0
 
 _PATIENCE, _PATIENCE_S = 0.1, 30.0
 """The part of the time of a job, or the seconds where it has no limit, for which a class waits for others whose calls
-were not timed yet: somebody may be measuring on their hosts. Chosen, not measured."""
+were not timed yet: another job may be measuring on their hosts. Chosen, not measured."""
 
 _MAX_LESSONS = 200
 """More would take long to learn, and say nothing new. Chosen, not measured."""
 
 _LATE = 0.6
-"""Of the time that is kept for the confirmation: when no more is left, nobody is waited for. Chosen, not measured."""
+"""Of the time that is kept for the confirmation: when no more is left, no class is waited for. Chosen, not measured."""
 
 _PART_OF_FIRST = 0.7
 """Of the time that is left, for the first confirmation. Chosen, not measured."""

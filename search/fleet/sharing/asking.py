@@ -114,7 +114,7 @@ class PairsAsked:
         return tuple(results[nth] for nth in range(len(pairs)))
 
     def clean_up(self) -> None:
-        """Delete what was put into the database for agents, as far as nobody else needs it."""
+        """Delete what was put into the database for agents, unless others need it."""
         try:
             delete_unneeded(self.store)
         except StorageError as error:  # the next one cleans up

@@ -125,7 +125,7 @@ class Objective(ABC):
         return exp(fsum(map(log, numbers)) / len(numbers))
 
     def ties(self, best: float, other: float) -> bool:
-        """Return whether the figure ``other`` differs too little from the ``best`` for anybody to care; both as
+        """Return whether the figure ``other`` differs too little from the ``best`` to matter; both as
         :meth:`lower` gives them."""
         return other <= best + abs(best) * self.tie
 

@@ -1,7 +1,7 @@
 """``--goal cost``: the price of an inference; where a rate is asked, the price of carrying it.
 
 All instances that a rate takes are paid for, used or not. So what costs the same to carry the rate is told apart by its
-latency there, and not by what it would answer at full load, which nobody asked for. Where nobody stated a price, vCPUs
+latency there, and not by what it would answer at full load, which was not asked. Without a price, vCPUs
 stand for it.
 """
 

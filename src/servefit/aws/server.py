@@ -138,7 +138,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
 
 
 def objects_folder() -> Path:
-    """Return the folder of the objects of S3 where nobody named another one. Raises StateError."""
+    """Return the default folder of the objects of S3. Raises StateError."""
     return state_folder(FOLDER, "s3")
 
 

@@ -59,7 +59,7 @@ def check_told(options: Mapping[str, Any]) -> None:
 
 
 def listener(log_level: str | None, progress: Progress | None) -> Progress:
-    """Return who is told of events: nobody for "Quiet". Raises SpecError."""
+    """Return the receivers of events, none for "Quiet". Raises SpecError."""
     if log_level not in (None, "Verbose", "Quiet"):
         raise SpecError("log_level", log_level, "is not known; known: Verbose, Quiet")
     if progress is not None:

@@ -151,7 +151,7 @@ def _files(path: Path) -> _Files:
 
 
 def _content(path: Path) -> bytes:
-    """Return all whole records. Nobody is kept from adding others: where the file becomes the older one in between,
+    """Return all whole records. Others may be added meanwhile: where the file becomes the older one in between,
     both are read again."""
     while True:
         before = _files(path)[0]

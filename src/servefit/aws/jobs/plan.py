@@ -59,7 +59,7 @@ class JobSettings:
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """An instance type that a job is about, and the profile of servefit that is measured for it: of the same name,
     unless the server maps it to another. ``reason`` says why it cannot be measured here, None where it can.
-    ``price_per_hour`` is that of one instance, as ``priced_as`` has it, None where nobody knows one."""
+    ``price_per_hour`` is that of one instance, as ``priced_as`` has it, None if unknown."""
 
     instance_type: str
     profile: str

@@ -50,7 +50,7 @@ def _no_proxy(host: str, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_program(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Raise NotRun for a program that is not there, or that nobody may execute."""
+    """Raise NotRun for a program that is not there, or that is not executable."""
     name = command[0]
     if shutil.which(name, path=environment.get("PATH", os.defpath)) is None:
         is_there = os.sep in name and Path(name).exists()

@@ -50,7 +50,7 @@ def server_for_programs(options: Mapping[str, Sequence[str]], *, secret: str | N
 
     Args:
         options: The options of ``servefit api`` for a server that is started, each with its words.
-        secret: What requests are signed with, None where nobody said.
+        secret: The secret that requests are signed with, if any.
 
     Raises SpecError for a server that runs and is to have ``options``, that takes signed requests alone and there is no
     secret, or that does not answer; NotStarted; and StateError.
@@ -117,7 +117,7 @@ def _begin(options: Mapping[str, Sequence[str]]) -> tuple[subprocess.Popen[str],
 
 
 def _is_signed(address: str) -> bool:
-    """Return whether a server refuses requests that nobody has signed. Raises SpecError where it does not answer."""
+    """Return whether a server refuses unsigned requests. Raises SpecError where it does not answer."""
     connection = HTTPConnection(urlsplit(address).netloc, timeout=_ANSWERS_S)
     try:
         connection.request("GET", "/")

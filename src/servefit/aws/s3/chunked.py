@@ -16,7 +16,7 @@ _MAX_TRAILERS = 16
 """Far above what clients send: a signature, and the checksum with another one. Chosen, not measured."""
 
 _MAX_SHORT_CHUNKS, _MIN_CHUNK_BYTES = 256, 256
-"""Chunks beyond the first have so many bytes on average: each takes some 5 us in which nobody else is answered. S3
+"""Chunks beyond the first have so many bytes on average: each takes some 5 us in which no other client is answered. S3
 wants 8 KiB in each but the last. Chosen, not measured."""
 
 _SIZE = re.compile(r"([0-9a-fA-F]{1,8})(;.*)?")

@@ -51,7 +51,7 @@ def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def type_by_name(file: Path) -> str:
-    """Return the content type of an object that nobody told one of."""
+    """Return the content type of an object that was put without one."""
     return mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 

@@ -41,8 +41,8 @@ _SOURCE = "x-amz-copy-source"
 
 
 class S3:
-    """The buckets and objects below a folder. ``checks_signatures`` says that somebody does so before: then a body has
-    to be covered by them."""
+    """The buckets and objects below a folder. ``checks_signatures`` says that signatures were checked before: then a
+    body has to be covered by them."""
 
     def __init__(self, root: Path, *, checks_signatures: bool = False) -> None:
         self._places = Places(root)

@@ -118,7 +118,7 @@ _REQUEST = np.dtype([("at_ns", np.int64), ("model_us", np.float32), ("overhead_u
 
 
 def _requests(run: Run) -> np.ndarray:
-    """Return the requests of a run that were sent: those that nobody had begun to serve by its end were not."""
+    """Return the requests of a run that were sent: those that were still queued at its end were not."""
     samples = run.samples
     ended_ns = samples.ended_ns()
     sent = ended_ns != 0

@@ -64,7 +64,7 @@ def _configuration(endpoint: LoadedEndpoint) -> dict[str, Any]:
     inputs = {"InstanceType": endpoint.instance_type, "InitialInstanceCount": endpoint.instance_count}
     return {
         "EndpointName": endpoint.name,
-        # It is required, and nobody knows that of an endpoint that is not the server's own.
+        # It is required, and unknown of an endpoint that is not the server's own.
         "VariantName": endpoint.variant or endpoint.name,
         **{name: value for name, value in inputs.items() if value is not None},
     }

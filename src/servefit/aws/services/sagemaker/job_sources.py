@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSource:
-    """Model and payload by their URLs, and the instance types that the model is meant for, none where nobody said. A
+    """Model and payload by their URLs, and the instance types that the model is meant for, if it names any. A
     job on an endpoint alone has no model, and may have no payload. ``content_types`` are those that requests may have,
     where they are told."""
 

@@ -80,7 +80,7 @@ class LoadedEndpoints:
             kept.write(load)
 
     def _found(self, name: str) -> EndpointLoad | None:
-        """Return the load of an endpoint that can begin, or has failed; None while nobody knows."""
+        """Return the load of an endpoint that can begin, or has failed; None while that is open."""
         try:
             self._resources.get(KIND, name)
         except Missing:

@@ -189,7 +189,7 @@ def _step(
 
 
 def _per_hour(measured: Measured, profile: InstanceProfile, instances: int) -> float | None:
-    """Return the price of an hour of so many instances of a type, None where nobody knows one. Plans of earlier
+    """Return the price of an hour of so many instances of a type, None if unknown. Plans of earlier
     versions have none: theirs was that of the profile."""
     price = measured.price_per_hour
     if price is None and (measured.instance_type == profile.name or profile.is_local):
