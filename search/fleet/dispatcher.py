@@ -64,7 +64,7 @@ _GONE = "the order is not in the database any more"
 REFUSED = "the answer of "
 """Begins the reason of an AgentLost whose agent answered something that does not fit the order."""
 
-Told = Callable[["HostState"], None]
+OnState = Callable[["HostState"], None]
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class _Pending:
     limit_s: float | None
     lost_after_s: float
     left_s: Callable[[], float]
-    on_state: Told
+    on_state: OnState
     calls: Callable[[], TimedCalls]
     claims: set[str] | None
     over: threading.Event = field(default_factory=threading.Event)
@@ -126,7 +126,7 @@ class Dispatcher:
         *,
         expected_s: float | None = None,
         left_s: Callable[[], float] = lambda: inf,
-        on_state: Told = lambda _: None,
+        on_state: OnState = lambda _: None,
         calls: Callable[[], TimedCalls] = TimedCalls,
     ) -> Answer:
         """Give ``order`` to the agent of its host, and return what it answers, however long that takes.
@@ -161,7 +161,7 @@ class Dispatcher:
         token: str,
         host: str,
         *,
-        on_state: Told = lambda _: None,
+        on_state: OnState = lambda _: None,
         calls: Callable[[], TimedCalls] = TimedCalls,
     ) -> Answer:
         """Return the answer to an order that was given before, as by a dispatcher that was killed; otherwise as
