@@ -79,11 +79,7 @@ PRICE_DATE = Figure(
 def in_their_currency(figures: Iterable[Figure], recommendations: Iterable[Recommendation]) -> tuple[Figure, ...]:
     """Return ``figures`` with the currency of ``recommendations``, which have one, in the titles of those that are
     money."""
-    priced = (
-        recommendation.profile.currency
-        for recommendation in recommendations
-        if recommendation.profile.price_per_hour is not None
-    )
+    priced = (chosen.profile.currency for chosen in recommendations if chosen.profile.price_per_hour is not None)
     sign = currency_sign(next(priced, USD))
     in_money = (COST_PER_HOUR.name, COST_PER_INFERENCE.name)
     return tuple(

@@ -27,7 +27,7 @@ def preferred_equal(promising: Configuration, left: Sequence[Configuration], sur
 
 def _simplest_like(promising: Configuration, left: Sequence[Configuration], surrogate: Surrogate) -> Configuration:
     """Return the simplest of those that have the backend and the size of ``promising``, and do as well."""
-    alike = [configuration for configuration in left if _kind(configuration) == _kind(promising)]
+    alike = [other for other in left if _kind(other) == _kind(promising)]
     for simpler in sorted(alike, key=simplicity):
         if simplicity(simpler) >= simplicity(promising):
             break
@@ -39,21 +39,13 @@ def _simplest_like(promising: Configuration, left: Sequence[Configuration], surr
 def _roomiest_like(promising: Configuration, left: Sequence[Configuration], surrogate: Surrogate) -> Configuration:
     """Return what is expected to answer most of those that are as simple as ``promising``, and do as well."""
     as_simple = [
-        configuration
-        for configuration in left
-        if (configuration.vcpus, simplicity(configuration)) == (promising.vcpus, simplicity(promising))
+        other for other in left if (other.vcpus, simplicity(other)) == (promising.vcpus, simplicity(promising))
     ]
     estimates = zip(as_simple, surrogate.capacities(as_simple), strict=True)
-    capacities = {configuration: estimate.value for configuration, estimate in estimates if estimate is not None}
+    capacities = {other: estimate.value for other, estimate in estimates if estimate is not None}
     least = MORE_CAPACITY * capacities.get(promising, float("inf"))
-    roomier = [
-        configuration
-        for configuration in sorted(capacities, key=lambda configuration: -capacities[configuration])
-        if capacities[configuration] > least
-    ]
-    return next(
-        (configuration for configuration in roomier if _does_as_well(configuration, promising, surrogate)), promising
-    )
+    roomier = [other for other in sorted(capacities, key=lambda other: -capacities[other]) if capacities[other] > least]
+    return next((other for other in roomier if _does_as_well(other, promising, surrogate)), promising)
 
 
 def _kind(configuration: Configuration) -> tuple[int, str, str, object]:

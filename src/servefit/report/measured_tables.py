@@ -65,21 +65,15 @@ def endpoint_table(job: RecommendationJob) -> Table:
     others = FigureColumns(figures=figures(_OVER_HTTP))
     profile = figure("instance_profile")
     rows: list[tuple[object, ...]] = []
-    for recommendation in job.recommendations:
-        alone, endpoint = recommendation.model_alone, recommendation.endpoint
+    for chosen in job.recommendations:
+        alone, endpoint = chosen.model_alone, chosen.endpoint
         if alone is None or endpoint is None:
             continue
         over_http = "over HTTP" if endpoint.basis == "measured" else "predicted"
         for measured, trial in (("in process", alone), (over_http, endpoint)):
             inside = trial.judged.latency_ms if trial is alone else trial.judged.model_latency_ms or {}
             rows.append(
-                (
-                    profile.cell(recommendation),
-                    measured,
-                    *response.cells(trial),
-                    inside.get("p50"),
-                    *others.cells(trial),
-                )
+                (profile.cell(chosen), measured, *response.cells(trial), inside.get("p50"), *others.cells(trial))
             )
     return Table(
         title="The winner as an endpoint",

@@ -189,13 +189,9 @@ def over_http(endpoint: Trial) -> str:
     judged = endpoint.judged
     kinds = (("response", judged.latency_ms), ("model", judged.model_latency_ms), ("overhead", judged.overhead_ms))
     parts = [
-        f"{kind} {' and '.join(f'{name} {ms_text(value)}' for name, value in percentiles)}"
+        f"{kind} {' and '.join(f'{name} {ms_text(value)}' for name, value in pairs)}"
         for kind, figures in kinds
-        if (
-            percentiles := [
-                (name, value) for name in ("p50", "p95") if (value := (figures or {}).get(name)) is not None
-            ]
-        )
+        if (pairs := [(name, value) for name in ("p50", "p95") if (value := (figures or {}).get(name)) is not None])
     ]
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     return (

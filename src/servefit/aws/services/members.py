@@ -1,7 +1,5 @@
-"""Members of a request: those that are not listed are refused by their names, since clients count on their effect.
-
-The lists are in ``taken``.
-"""
+"""Members of a request: those that are not listed in ``taken`` are refused by their names, since clients count on
+their effect."""
 
 from __future__ import annotations
 
