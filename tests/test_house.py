@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("backends", "profiler", "search", "src/servefit")
 OPENINGS = ("What", "Which", "How", "Whoever")
+EMPTY_NAMES = {"each", "found", "given", "known", "told"}
+ALLOWED_EMPTY_NAMES = {"backends": 340, "profiler": 145, "search": 81, "src/servefit": 123}
 SUPERLATIVES = re.compile(r"_?(MOST|LEAST|LARGEST|SMALLEST|HIGHEST|LOWEST|LONGEST|SHORTEST|FEWEST)(_\w+)?")
 
 Modules = dict[Path, ast.Module]
@@ -37,9 +39,18 @@ def test_constants_that_bound_something_begin_with_max_or_min(modules: Modules) 
     assert [(path, name) for path, name in names if SUPERLATIVES.fullmatch(name)] == []
 
 
+def test_variables_are_named_by_nouns(modules: Modules) -> None:
+    """Each folder has at most so many that are not: a change may only lower the number."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for path, module in modules.items():
+        folder = next(folder for folder in FOLDERS if path.is_relative_to(folder))
+        places[folder] += [f"{path}:{line}: {name}" for line, name in _variables(module) if name in EMPTY_NAMES]
+    assert {folder: lines for folder, lines in places.items() if len(lines) > ALLOWED_EMPTY_NAMES[folder]} == {}
+
+
 def test_no_docstring_begins_with_a_question_word(modules: Modules) -> None:
-    found = [(str(path), *each) for path, module in modules.items() for each in _docstrings(module)]
-    assert [(path, line) for path, line, first in found if first.rstrip(",:") in OPENINGS] == []
+    docstrings = [(path, *docstring) for path, module in modules.items() for docstring in _docstrings(module)]
+    assert [(str(path), line) for path, line, first in docstrings if first.rstrip(",:") in OPENINGS] == []
 
 
 def _extends_its_namesake(node: ast.ClassDef) -> bool:
@@ -51,6 +62,19 @@ def _assigned(module: ast.Module) -> Iterator[str]:
     for node in ast.walk(module):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
+
+
+def _variables(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and name of all parameters and variables below ``node``; fields of classes are none."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            yield child.lineno, child.id
+        elif isinstance(child, ast.arg):
+            yield child.lineno, child.arg
+        elif isinstance(child, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and child.name:
+            yield child.lineno, child.name
+        if not (isinstance(node, ast.ClassDef) and isinstance(child, ast.Assign | ast.AnnAssign)):
+            yield from _variables(child)
 
 
 def _docstrings(module: ast.Module) -> Iterator[tuple[int, str]]:

@@ -38,16 +38,16 @@ from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.endpoint_survey import survey_endpoint
-from servefit.search.queueing.endpoint import EndpointQueue
-from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, predict
 from servefit.search.request.space import BATCH_DELAYS_US, BATCH_SIZES
+from servefit.search.simulation.endpoint import EndpointQueue
+from servefit.search.simulation.prediction import REQUESTS_TO_SEARCH, predict
 
 if TYPE_CHECKING:
     from benchmarks.models.forest_models import BenchmarkModel
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.machine.host import Host
     from servefit.profiler.queueing.service import ServiceTimes
-    from servefit.search.queueing.endpoint import EndpointCosts
+    from servefit.search.simulation.endpoint import EndpointCosts
 
 MODELS = ("xgb-100x4", "fraud", "lgb-1000x31")
 CLOSED_S, OPEN_S = 1.0, 2.0

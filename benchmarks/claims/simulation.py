@@ -49,8 +49,8 @@ from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
-from servefit.search.queueing.prediction import predict
 from servefit.search.request.space import BATCH_DELAYS_US, BATCH_SIZES
+from servefit.search.simulation.prediction import predict
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Run

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.replay import Noise
 from servefit.search.optimizer.service_time_survey import Survey
-from servefit.search.queueing.endpoint import queue_of
-from servefit.search.queueing.prediction import predict
 from servefit.search.request.space import BATCH_SIZES
 from servefit.search.results.instances import instance_counts
+from servefit.search.simulation.endpoint import queue_of
+from servefit.search.simulation.prediction import predict
 
 if TYPE_CHECKING:
     from benchmarks.data.grid import Figures, Grid, Timing

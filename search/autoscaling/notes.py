@@ -100,8 +100,8 @@ def _evidence(
             "instance; what was measured at a rate is believed"
         )
     if limited and plan.rate.highest_per_s > curve.passed_per_s:
-        known = (
+        untested_rates = (
             f"above {number_text(curve.passed_per_s)} requests/s on an instance" if curve.passed_per_s else "at a rate"
         )
         command = "load" if plan.recommendation.deployment == "endpoint" else "profile"
-        yield f"no PASS was measured {known}: confirm the target with servefit {command} --rate and --sla"
+        yield f"no PASS was measured {untested_rates}: confirm the target with servefit {command} --rate and --sla"

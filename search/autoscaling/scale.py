@@ -23,8 +23,8 @@ from servefit.search.capacity.latency_curve import CurvePoint, MeasuredCurve, ra
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.jobs.lifecycle import load_job
 from servefit.search.optimizer.service_time_survey import Survey
-from servefit.search.queueing.endpoint import costs_for
 from servefit.search.results.measure_trial import percentiles_of
+from servefit.search.simulation.endpoint import costs_for
 from servefit.search.storage.job_folder import job_folder
 from servefit.search.storage.steps import endpoint_costs_of
 

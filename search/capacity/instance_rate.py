@@ -17,9 +17,9 @@ import numpy as np
 from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.capacity.latency_curve import CurvePoint
-from servefit.search.queueing.endpoint import EndpointCosts, queue_of
-from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, highest_rate_per_s, predict
 from servefit.search.results.instances import PLANNED_UTILISATION
+from servefit.search.simulation.endpoint import EndpointCosts, queue_of
+from servefit.search.simulation.prediction import REQUESTS_TO_SEARCH, highest_rate_per_s, predict
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Simulation:
 
     def point(self, rate_per_s: float, ranks: Sequence[float]) -> CurvePoint | None:
         """Return the percentiles at a rate; None for a rate that cannot be served."""
-        found = predict(
+        prediction = predict(
             self.service,
             queue_of(self.configuration, self.costs),
             rate_per_s=rate_per_s,
@@ -126,13 +126,13 @@ class Simulation:
             seed=self.seed,
             arrivals=self.arrivals,
         )
-        if found.saturated:
+        if prediction.saturated:
             return None
         return CurvePoint(
             rate_per_s=rate_per_s,
             loop="open",
             source="estimated",
-            latency_ms=found.latency_ms,
+            latency_ms=prediction.latency_ms,
             latency_ms_ci95={},
             samples=None,
             verdict=None,

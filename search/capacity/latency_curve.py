@@ -173,4 +173,4 @@ def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> T
         return "FAIL"
     unhurried = was_unhurried(run, trial.configuration.workers)
     evidence = evidence_of(run, start_tests(thresholds), thresholds, unhurried=unhurried)
-    return combined_verdict([each.verdict for each in evidence])
+    return combined_verdict([part.verdict for part in evidence])

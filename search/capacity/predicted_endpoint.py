@@ -14,11 +14,11 @@ from servefit.profiler.evidence.summary import rank_of
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.quantities import ms_text, number_text
 from servefit.search.capacity.instance_rate import Simulation, stretched
-from servefit.search.queueing.endpoint import EndpointQueue
-from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, predict, predict_users
 from servefit.search.results.instances import instance_counts
 from servefit.search.results.measure_trial import percentiles_of
 from servefit.search.results.recommendation import ModelAlone
+from servefit.search.simulation.endpoint import EndpointQueue
+from servefit.search.simulation.prediction import REQUESTS_TO_SEARCH, predict, predict_users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Run
-    from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.prediction import QueuePrediction
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Trial, TrialVerdict
+    from servefit.search.simulation.endpoint import EndpointCosts
+    from servefit.search.simulation.prediction import QueuePrediction
 
 MARGIN = 1.25
 """A limit is predicted to hold where the predicted percentile times this is below it, and to be broken where the
@@ -73,21 +73,21 @@ def predicted_endpoint(
     queue = EndpointQueue.of(trial.configuration, costs)
     ranks = [rank_of(name) for name in percentiles_of(request)]
     if request.phases is None:
-        found = predict(simulation.service, queue, rate_per_s=None, percentiles=ranks)
+        at_full_load = predict(simulation.service, queue, rate_per_s=None, percentiles=ranks)
     else:
         users = max(1, request.phases.users)
-        # So few users keep no worker busy: their throughput says how long calls take, and not what could be answered.
+        # So few users keep no worker busy: their throughput says how long calls take, and is no capacity.
         discipline = Discipline.of(trial.configuration)
         expected = predict_users(simulation.service, discipline, users=users, percentiles=ranks)
         slower = expected.capacity_per_s / trial.capacity.throughput_per_s
         simulation = replace(simulation, service=stretched(simulation.service, slower))
-        found = predict_users(simulation.service, queue, users=users, percentiles=ranks)
-    capacity = _summary(trial.capacity, found, throughput_per_s=found.capacity_per_s, request=request)
+        at_full_load = predict_users(simulation.service, queue, users=users, percentiles=ranks)
+    capacity = _summary(trial.capacity, at_full_load, throughput_per_s=at_full_load.capacity_per_s, request=request)
     instances, at_rate = 1, None
     late_ms = _late_ms(trial, simulation.service, request)
     if request.sla.rate_per_s is not None:
         # A turn is made with as many as the test before it.
-        counts = instance_counts(request.sla.rate_per_s, found.capacity_per_s)
+        counts = instance_counts(request.sla.rate_per_s, at_full_load.capacity_per_s)
         for instances in counts if trial.round is None else [trial.instance_count]:
             share_per_s = request.sla.rate_per_s / instances
             reached = predict(
@@ -129,11 +129,11 @@ def predicted_endpoint(
 
 def _late_ms(trial: Trial, service: ServiceTimes, request: JobRequest) -> Mapping[str, float]:
     """Return by how much each percentile was above that of the simulation when ``trial`` was measured in process at its
-    share of the rate: calls that follow each other slowly take longer than those that were timed alone. One that too
-    few requests were measured for is as late as the one below it."""
+    share of the rate: calls that follow each other slowly take longer than those that were timed alone. A percentile of
+    too few requests is as late as the one below it."""
     if trial.at_rate is None or trial.at_rate.saturated or request.sla.rate_per_s is None:
         return {}
-    found = predict(
+    prediction = predict(
         service,
         Discipline.of(trial.configuration),
         rate_per_s=request.sla.rate_per_s / trial.instance_count,
@@ -142,11 +142,11 @@ def _late_ms(trial: Trial, service: ServiceTimes, request: JobRequest) -> Mappin
         seed=request.seed,
         arrivals=request.arrivals,
     )
-    if found.saturated:
+    if prediction.saturated:
         return {}
     late_ms, last_ms = {}, 0.0
     for name in sorted(percentiles_of(request), key=rank_of):
-        measured_ms, expected_ms = trial.at_rate.latency_ms.get(name), found.latency_ms[f"p{rank_of(name):g}"]
+        measured_ms, expected_ms = trial.at_rate.latency_ms.get(name), prediction.latency_ms[f"p{rank_of(name):g}"]
         if measured_ms is not None and expected_ms is not None:
             last_ms = max(0.0, measured_ms - expected_ms)
         late_ms[name] = last_ms
@@ -165,9 +165,11 @@ def _later(latency_ms: Mapping[str, float | None], late_ms: Mapping[str, float])
     return later
 
 
-def _summary(measured: Summary, found: QueuePrediction, *, throughput_per_s: float, request: JobRequest) -> Summary:
-    """Return the predicted figures; of those that nobody predicts, memory stays what was measured."""
-    latency_ms = {name: found.latency_ms[f"p{rank_of(name):g}"] for name in percentiles_of(request)}
+def _summary(
+    measured: Summary, prediction: QueuePrediction, *, throughput_per_s: float, request: JobRequest
+) -> Summary:
+    """Return the predicted figures. Memory stays as measured, and other figures that are not predicted are left out."""
+    latency_ms = {name: prediction.latency_ms[f"p{rank_of(name):g}"] for name in percentiles_of(request)}
     return replace(
         measured,
         throughput_per_s=throughput_per_s,
@@ -175,8 +177,8 @@ def _summary(measured: Summary, found: QueuePrediction, *, throughput_per_s: flo
         latency_ms=latency_ms,
         latency_ms_ci95={},
         lag_ms=dict.fromkeys(measured.lag_ms),
-        saturated=found.saturated,
-        largest_call=found.largest_call,
+        saturated=prediction.saturated,
+        largest_call=prediction.largest_call,
         backlog=0,
         cpu_percent=None,
         steal_percent=None,
@@ -188,19 +190,21 @@ def _summary(measured: Summary, found: QueuePrediction, *, throughput_per_s: flo
 
 def _exceeded(latency_ms: Mapping[str, float | None], request: JobRequest, *, by: float) -> list[tuple[float, str]]:
     """Return the limits that predicted percentiles exceed ``by`` this factor: by how much, and in words."""
-    found = []
+    exceeded = []
     for threshold in request.sla.thresholds:
         value_ms = latency_ms[threshold.percentile]
         if value_ms is not None and value_ms > by * threshold.limit_ms:
             reason = f"{threshold.percentile} is predicted to be {ms_text(value_ms)}, limit {threshold.limit_text}"
-            found.append((value_ms / threshold.limit_ms, reason))
-    return found
+            exceeded.append((value_ms / threshold.limit_ms, reason))
+    return exceeded
 
 
 def _judged(judged: Summary, request: JobRequest) -> tuple[TrialVerdict, str | None, float]:
     """Return the verdict on predicted figures, its reason, and by which part the worst limit is exceeded."""
-    known = [(judged.latency_ms[threshold.percentile], threshold) for threshold in request.sla.thresholds]
-    violation = max((value / threshold.limit_ms - 1 for value, threshold in known if value is not None), default=0.0)
+    predicted = [(judged.latency_ms[threshold.percentile], threshold) for threshold in request.sla.thresholds]
+    violation = max(
+        (value / threshold.limit_ms - 1 for value, threshold in predicted if value is not None), default=0.0
+    )
     if judged.saturated:
         rate = number_text(judged.offered_per_s or 0.0)
         return "FAIL", f"{rate} requests/s are predicted to be more than it answers", max(violation, 0.01)
@@ -208,6 +212,6 @@ def _judged(judged: Summary, request: JobRequest) -> tuple[TrialVerdict, str | N
         return "FAIL", max(broken)[1], violation
     if near := _exceeded(judged.latency_ms, request, by=1 / MARGIN):
         return "UNDECIDED", f"{max(near)[1]}: too near to tell without a measurement", max(violation, 0.0)
-    if rare := [threshold.percentile for value, threshold in known if value is None]:
+    if rare := [threshold.percentile for value, threshold in predicted if value is None]:
         return "UNDECIDED", f"{rare[0]} is of too few requests to be predicted", max(violation, 0.0)
     return "PASS", None, min(violation, 0.0)

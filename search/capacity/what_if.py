@@ -15,9 +15,9 @@ from servefit.search.capacity.instance_rate import Simulation
 if TYPE_CHECKING:
     from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.queueing.service import ServiceTimes
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Recommendation, Trial
+    from servefit.search.simulation.endpoint import EndpointCosts
 
 
 def changes(
@@ -26,10 +26,10 @@ def changes(
     """Return sentences that each say what would make ``best``, which does not meet the SLA, meet it; ``service`` are
     its service times if known, and ``costs`` those of an endpoint where that is deployed."""
     trial, sla = best.trial, request.sla
-    found = _other_limits(trial, sla.thresholds)
+    sentences = _other_limits(trial, sla.thresholds)
     capacity_per_s = trial.capacity.throughput_per_s
     if service is None or sla.asks_nothing or not capacity_per_s:
-        return found
+        return sentences
     simulation = Simulation(
         configuration=trial.configuration,
         service=service,
@@ -40,19 +40,19 @@ def changes(
     ).with_capacity(capacity_per_s)
     rate_per_s = min(capacity_per_s, simulation.highest_rate_per_s(sla.thresholds))
     if not rate_per_s:
-        return (*found, _other_model(simulation.service, sla.thresholds))
+        return (*sentences, _other_model(simulation.service, sla.thresholds))
     if sla.rate_per_s is None:
         users = (
             f"fewer users: the limits hold up to about {number_text(rate_per_s)} requests/s on an instance (estimated)"
         )
-        return (*found, users)
+        return (*sentences, users)
     if rate_per_s < sla.rate_per_s / trial.instance_count:
         shared = (
             f"at most {number_text(rate_per_s)} requests/s on each instance, which is "
             f"{ceil(sla.rate_per_s / rate_per_s):,} instances for {given_text(sla.rate_per_s)} requests/s (estimated)"
         )
-        return (*found, shared)
-    return found
+        return (*sentences, shared)
+    return sentences
 
 
 def _other_limits(trial: Trial, thresholds: tuple[LatencyThreshold, ...]) -> tuple[str, ...]:

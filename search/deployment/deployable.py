@@ -51,7 +51,7 @@ class Deployable:
 
     @property
     def name(self) -> str:
-        """The name of the model in URLs unless somebody gives another: that of its file."""
+        """The name of the model in URLs, by default that of its file."""
         return name_after(self.model.source.removeprefix("a live "), keep="_")
 
     def endpoint(
@@ -86,15 +86,17 @@ def deployable_of_job(address: str, *, storage: str | None = None, allowed: Coll
     parts = load_parts(name, storage=storage, allowed=allowed)
     if len(parts) == 1:
         return deployable_of_recommendation(parts[0], chosen if slash else None)
-    known = {found.id: part for part in reversed(parts) for found in (*part.pareto, *part.recommendations)}
-    if chosen not in known:
+    parts_by_id = {
+        recommendation.id: part for part in reversed(parts) for recommendation in (*part.pareto, *part.recommendations)
+    }
+    if chosen not in parts_by_id:
         raise SpecError(
             "job",
             address,
             "measures on several classes of hosts, each with recommendations of its own",
-            remedy=f"name one of them, such as {name}/{next(iter(known), 'ID')}; servefit show {name} has them",
+            remedy=f"name one of them, such as {name}/{next(iter(parts_by_id), 'ID')}; servefit show {name} has them",
         )
-    return deployable_of_recommendation(known[chosen], chosen)
+    return deployable_of_recommendation(parts_by_id[chosen], chosen)
 
 
 def deployable_of_recommendation(job: RecommendationJob, recommendation_id: str | None = None) -> Deployable:
@@ -105,11 +107,11 @@ def deployable_of_recommendation(job: RecommendationJob, recommendation_id: str 
     :func:`deployable`.
     """
     recommendation = job.recommendation(recommendation_id)
-    found = deployable(recommendation, job.model, job.host)
+    bare = deployable(recommendation, job.model, job.host)
     return replace(
-        found,
+        bare,
         job=f"{job.name}/{recommendation.id}",
-        notes=tuple(_notes(job, recommendation, found.artifact)),
+        notes=tuple(_notes(job, recommendation, bare.artifact)),
     )
 
 
@@ -163,7 +165,7 @@ def _judged_payload(recommendation: Recommendation) -> Payload | None:
         return None
     file = job_folder(recommendation.request.name) / PAYLOAD_FILE
     rows, quality = payload_rows(file, recommendation.payload_digest), recommendation.request.precision.quality
-    # Of a payload whose first rows were taken there may be a label for each row.
+    # There may be a label for each row of a payload of which only the first rows were taken.
     labels = 0 if quality is None else len(quality.labels)
     return Payload(rows=rows, source="the job's payload", truncated_from=labels if labels > len(rows) else None)
 
@@ -177,12 +179,12 @@ def deployable_of_model(
     from servefit.backends.types import Precision
     from servefit.profiler.procedures.prepare import prepare
 
-    if deployment.backend is not None and (found := backend(deployment.backend)).precision is not Precision.EXACT:
+    if deployment.backend is not None and (library := backend(deployment.backend)).precision is not Precision.EXACT:
         raise SpecError(
             "backend",
             deployment.backend,
-            f"computes in {found.precision}, and without rows nobody knows what that changes",
-            remedy=f"servefit recommend MODEL --payload FILE --allow-precision {found.precision} "
+            f"computes in {library.precision}, and without rows nobody knows what that changes",
+            remedy=f"servefit recommend MODEL --payload FILE --allow-precision {library.precision} "
             "--max-deviation 0.01 --name JOB, then servefit serve JOB",
         )
     prepared = prepare(model, deployment, trust_pickle=trust_pickle, trust_code=trust_code, served=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from servefit.serving.config import EndpointConfig
 
 LOAD_TIMEOUT_S = 600.0
-"""The largest models take minutes to load, and whoever waits can interrupt. Chosen, not measured."""
+"""The largest models take minutes to load, and a user who waits can interrupt. Chosen, not measured."""
 
 
 @contextmanager

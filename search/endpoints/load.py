@@ -163,7 +163,7 @@ def run_load(
         timeout_s=request.timeout_s,
         allow_remote=allow_remote,
     )
-    # What is wrong with the endpoint or the payload has been found out by now, before anybody waits.
+    # Errors in the endpoint or the payload have been raised by now, before the wait for the slot.
     with measuring_slot(f"load on {target.destination.address.authority}", wait_s=wait_s) as slot:
         begin += slot.waited_s
         host = describe_host()
@@ -178,13 +178,13 @@ def run_load(
             connections=request.connections,
             timeout_s=request.timeout_s,
         )
-        found = measure(clients, request, _Timed(progress, request, begin))
-    if not found.summary.throughput_per_s and not any((run.samples.ended_ns() > 0).any() for run in found.runs):
-        kinds = ", ".join(found.summary.errors) or "no answer"
+        outcome = measure(clients, request, _Timed(progress, request, begin))
+    if not outcome.summary.throughput_per_s and not any((run.samples.ended_ns() > 0).any() for run in outcome.runs):
+        kinds = ", ".join(outcome.summary.errors) or "no answer"
         raise MeasurementError(f"{target.destination.address.url} answered nothing: {kinds}", remedy="see what it logs")
     if busy is not None:
-        found = replace(found, problems=one_of_each_kind((*found.problems, busy)))
-    return _load_test(target, host, placement, request, found, elapsed_s=time.monotonic() - begin)
+        outcome = replace(outcome, problems=one_of_each_kind((*outcome.problems, busy)))
+    return _load_test(target, host, placement, request, outcome, elapsed_s=time.monotonic() - begin)
 
 
 class _Timed(SilentProgress):
@@ -203,11 +203,17 @@ class _Timed(SilentProgress):
 
 
 def _load_test(
-    target: LoadTarget, host: Host, placement: Placement, request: LoadRequest, found: LoadOutcome, *, elapsed_s: float
+    target: LoadTarget,
+    host: Host,
+    placement: Placement,
+    request: LoadRequest,
+    outcome: LoadOutcome,
+    *,
+    elapsed_s: float,
 ) -> LoadTest:
-    problems = tuple(with_own_remedy(problem, placement) for problem in found.problems)
+    problems = tuple(with_own_remedy(problem, placement) for problem in outcome.problems)
     invalid = bool(problems) and not request.allow_noise
-    server, decision = placement.server, found.decision
+    server, decision = placement.server, outcome.decision
     if decision is not None:
         decision = replace(decision, problems=problems, verdict="INVALID" if invalid else decision.verdict)
     return LoadTest(
@@ -222,25 +228,25 @@ def _load_test(
         server=None
         if server is None
         else SeenServer(name=server.name, pid=server.listening[0], cpus=tuple(sorted(server.cpus))),
-        runs=found.runs,
-        summary=found.summary,
-        capacity=found.capacity,
-        users=found.users,
-        steps=found.steps,
-        stopped=found.runs[0].stopped if request.phases is not None else None,
-        ended=found.ended,
+        runs=outcome.runs,
+        summary=outcome.summary,
+        capacity=outcome.capacity,
+        users=outcome.users,
+        steps=outcome.steps,
+        stopped=outcome.runs[0].stopped if request.phases is not None else None,
+        ended=outcome.ended,
         decision=decision,
-        highest=found.highest,
-        max_invocations=None if found.most_per_s is None else round(per_minute(found.most_per_s)),
-        verdict="INVALID" if invalid else found.verdict,
-        reason=problems[0].reason if invalid else found.reason,
+        highest=outcome.highest,
+        max_invocations=None if outcome.most_per_s is None else round(per_minute(outcome.most_per_s)),
+        verdict="INVALID" if invalid else outcome.verdict,
+        reason=problems[0].reason if invalid else outcome.reason,
         problems=problems,
-        warnings=tuple(_warnings(target, placement, found, problems)),
+        warnings=tuple(_warnings(target, placement, outcome, problems)),
         elapsed_s=elapsed_s,
     )
 
 
-def _warnings(target: LoadTarget, placement: Placement, found: LoadOutcome, problems: Sequence[Problem]) -> list[str]:
+def _warnings(target: LoadTarget, placement: Placement, outcome: LoadOutcome, problems: Sequence[Problem]) -> list[str]:
     lines = [f"{problem.reason}; {problem.remedy}" for problem in one_of_each_kind(problems)]
     if target.synthetic:
         lines.append("synthetic payload: rows are random numbers, not your traffic; give one with --payload")
@@ -249,5 +255,5 @@ def _warnings(target: LoadTarget, placement: Placement, found: LoadOutcome, prob
     lines += unused_warning(target.payload, target.unused_columns)
     if placement.caution is not None:
         lines.append(placement.caution)
-    lines += [line for run in found.runs for line in remarks_on(run.traffic)]
-    return [*dict.fromkeys(lines), *cautions_of(found.summary)]
+    lines += [line for run in outcome.runs for line in remarks_on(run.traffic)]
+    return [*dict.fromkeys(lines), *cautions_of(outcome.summary)]

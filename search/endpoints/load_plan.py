@@ -114,17 +114,17 @@ def _load_users(driver: EndpointDriver, request: LoadRequest, progress: Progress
 def _find_saturation(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> LoadOutcome:
     """Find the most requests that are answered."""
     progress.stage("more and more users, until more are not served more")
-    found = find_saturation(driver, budget_s=request.search_s, allow_noise=request.allow_noise)
-    summary = summarize(found.run)
+    saturation = find_saturation(driver, budget_s=request.search_s, allow_noise=request.allow_noise)
+    summary = summarize(saturation.run)
     return LoadOutcome(
-        runs=(found.run,),
+        runs=(saturation.run,),
         summary=summary,
-        problems=found.problems,
+        problems=saturation.problems,
         most_per_s=summary.throughput_per_s,
         capacity=summary,
-        users=found.tried.users,
-        steps=found.tried.levels,
-        ended=found.tried.ended,
+        users=saturation.tried.users,
+        steps=saturation.tried.levels,
+        ended=saturation.tried.ended,
     )
 
 
@@ -169,7 +169,7 @@ def _load_at_rate(
     reason = decision.reason
     if not thresholds and summary.failed > MAX_FAILED * summary.samples:
         verdict, reason = "FAIL", f"{summary.failed:,} of {summary.samples:,} requests failed"
-    found = LoadOutcome(
+    outcome = LoadOutcome(
         runs=(decision.run,),
         summary=summary,
         problems=decision.problems,
@@ -178,11 +178,11 @@ def _load_at_rate(
         reason=reason,
     )
     if before is None:
-        return found
+        return outcome
     return replace(
-        found,
-        runs=(*before.runs, *found.runs),
-        problems=(*before.problems, *found.problems),
+        outcome,
+        runs=(*before.runs, *outcome.runs),
+        problems=(*before.problems, *outcome.problems),
         most_per_s=before.most_per_s,
         capacity=before.capacity or before.summary,
         users=before.users,

@@ -79,10 +79,12 @@ PRICE_DATE = Figure(
 def in_their_currency(figures: Iterable[Figure], recommendations: Iterable[Recommendation]) -> tuple[Figure, ...]:
     """Return ``figures`` with the currency of ``recommendations``, which have one, in the titles of those that are
     money."""
-    priced = (each.profile.currency for each in recommendations if each.profile.price_per_hour is not None)
+    priced = (chosen.profile.currency for chosen in recommendations if chosen.profile.price_per_hour is not None)
     sign = currency_sign(next(priced, USD))
     in_money = (COST_PER_HOUR.name, COST_PER_INFERENCE.name)
-    return tuple(each.titled(each.title.replace("$", sign)) if each.name in in_money else each for each in figures)
+    return tuple(
+        figure.titled(figure.title.replace("$", sign)) if figure.name in in_money else figure for figure in figures
+    )
 
 
 def _of_price(recommendation: Recommendation, value: str | None) -> str | None:

@@ -84,24 +84,24 @@ def _load(name: str) -> OutsideFigure:
     except SpecError as error:
         return _unusable(name, error)
     try:
-        found = FIGURES.imported(name)
-        _check(found, name, package)
+        declared = FIGURES.imported(name)
+        _check(declared, name, package)
     except SpecError as error:
         return _unusable(name, error, package)
     guards = {
-        field: None if reader is None else _guarded_reader(found, str(package))
+        field: None if reader is None else _guarded_reader(declared, str(package))
         for field in ("of_summary", "of_trial", "of_recommendation")
-        for reader in (getattr(found, field),)
+        for reader in (getattr(declared, field),)
     }
-    return OutsideFigure(name=name, package=str(package), declared=found, figure=replace(found, **guards))
+    return OutsideFigure(name=name, package=str(package), declared=declared, figure=replace(declared, **guards))
 
 
-def _check(found: Any, name: str, package: Package) -> None:
+def _check(declared: Any, name: str, package: Package) -> None:
     """Make sure that what a package offers is a figure, under its own name, with a field of JSON to itself."""
-    if not isinstance(found, Figure):
-        raise _refusal(name, package, f"of {package} is no Figure but of the type {type(found).__name__}")
-    if found.name != name:
-        raise _refusal(name, package, f"of {package} calls itself {found.name!r}")
+    if not isinstance(declared, Figure):
+        raise _refusal(name, package, f"of {package} is no Figure but of the type {type(declared).__name__}")
+    if declared.name != name:
+        raise _refusal(name, package, f"of {package} calls itself {declared.name!r}")
     if not name.isidentifier() or len(name) > MAX_TITLE_CHARACTERS:
         raise _refusal(name, package, f"of {package} is not called like a field, such as tail_ratio")
 

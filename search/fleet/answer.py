@@ -46,22 +46,24 @@ def plan_of(job: FleetJob, *, balancer: str = "nginx") -> FleetPlan | NotCarried
         return None
     hosts = sum(offer.hosts for offer in offers)
     if wanted.spare >= hosts:
-        # Of those that were asked for, too few hold the SLA.
-        found: FleetPlan | NotCarried = NotCarried(
+        # Too few of the hosts that were asked for hold the SLA.
+        plan: FleetPlan | NotCarried = NotCarried(
             rate_per_s=rate_per_s, spare=wanted.spare, most_hosts=wanted.most_hosts, hosts=hosts, carries_per_s=0.0
         )
     else:
-        found = plan_fleet(
+        plan = plan_fleet(
             offers, rate_per_s=rate_per_s, spare=wanted.spare, most_hosts=wanted.most_hosts, balancer=balancer
         )
-    return replace(found, unconfirmed=_unconfirmed(job)) if isinstance(found, NotCarried) else found
+    return replace(plan, unconfirmed=_unconfirmed(job)) if isinstance(plan, NotCarried) else plan
 
 
 def _unconfirmed(job: FleetJob) -> int:
-    """Return how many hosts may hold the SLA, which was not confirmed of them."""
-    open_classes = [each for each in job.classes if confirmed(each, job.header.request) is None]
+    """Return how many hosts may hold the SLA but were not confirmed to."""
+    open_classes = [class_job for class_job in job.classes if confirmed(class_job, job.header.request) is None]
     return sum(
-        len(each.hosts) for each in open_classes if each.job.best is None or each.job.best.trial.verdict != "FAIL"
+        len(class_job.hosts)
+        for class_job in open_classes
+        if class_job.job.best is None or class_job.job.best.trial.verdict != "FAIL"
     )
 
 
@@ -70,7 +72,7 @@ def goal_of(wanted: PlanRequest, hosts: Iterable[JobHost]) -> PlanGoal:
     number."""
     if wanted.least is not None:
         return wanted.least
-    return "cost" if all(_cost_per_hour(dict(each.cost)) is not None for each in hosts) else "hosts"
+    return "cost" if all(_cost_per_hour(dict(host.cost)) is not None for host in hosts) else "hosts"
 
 
 def check_costs(wanted: PlanRequest, hosts: Iterable[tuple[str, Mapping[str, float | str]]]) -> None:
@@ -81,8 +83,8 @@ def check_costs(wanted: PlanRequest, hosts: Iterable[tuple[str, Mapping[str, flo
 
 
 def cost_of(least: PlanGoal, name: str, cost: Mapping[str, float | str]) -> float:
-    """Return what the host of that ``name`` costs by what is to be ``least``. Raises SpecError where its agent was not
-    told."""
+    """Return the cost of the host of that ``name``, in the unit of ``least``. Raises SpecError where its agent was
+    given none."""
     if least == "hosts":
         return 1.0
     if least == "watts":
@@ -91,32 +93,31 @@ def cost_of(least: PlanGoal, name: str, cost: Mapping[str, float | str]) -> floa
             raise SpecError(
                 "cost", f"watts={watts}", f"of {name} is not known", remedy="give the watts as a number, from a meter"
             )
-        known, remedy = watts, "start its agent with --cost watts=180"
+        cost_of_host, remedy = watts, "start its agent with --cost watts=180"
     else:
-        known, remedy = _cost_per_hour(cost), "start its agent with --cost per_hour=0.21, or capex=4200,years=4"
-    if known is None:
+        cost_of_host, remedy = _cost_per_hour(cost), "start its agent with --cost per_hour=0.21, or capex=4200,years=4"
+    if cost_of_host is None:
         raise SpecError("goal", least, f"needs what {name} costs, which its agent was not told", remedy=remedy)
-    return known
+    return cost_of_host
 
 
 def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
-    """Return what each class offers on which the SLA is held: the rate at which it was, of the configuration of which
-    that is highest, with what each of its hosts costs. Load does not add to a cost: what a host draws or costs idle is
-    not told apart."""
+    """Return an offer of each class that holds the SLA: the highest rate at which a configuration was confirmed, and
+    the cost of a host. Idle hosts cost as much as loaded ones, since the costs of hosts do not tell these apart."""
     offers = []
-    for each in job.classes:
-        best = confirmed(each, job.header.request)
+    for class_job in job.classes:
+        best = confirmed(class_job, job.header.request)
         if best is None:
             continue
         costs = [
             cost_of(least, host.name, dict(host.cost))
             for host in job.header.hosts
-            if host.host_class == each.host_class
+            if host.host_class == class_job.host_class
         ]
         offers.append(
             HostOffer(
-                host_class=each.host_class,
-                hosts=len(each.hosts),
+                host_class=class_job.host_class,
+                hosts=len(class_job.hosts),
                 rate_per_s=confirmed_rate_per_s(best, job.header.request),
                 cost_idle=max(costs),
                 cost_full=max(costs),
@@ -133,48 +134,47 @@ def cheapest_first(job: FleetJob) -> Mapping[str, Sequence[str]]:
 
     least = goal_of(job.header.plan or PlanRequest(), job.header.hosts)
     costs = {host.name: cost_of(least, host.name, dict(host.cost)) for host in job.header.hosts}
-    return {each.host_class: sorted(each.hosts, key=lambda name: costs[name]) for each in job.classes}
+    return {class_job.host_class: sorted(class_job.hosts, key=lambda name: costs[name]) for class_job in job.classes}
 
 
-def label_of(found: Recommendation) -> str:
+def label_of(recommendation: Recommendation) -> str:
     """Return what runs on a host in short: "local-8c, xgboost 8 x 1, batch 4" has eight workers of one thread."""
-    of = found.trial.configuration
-    return f"{found.profile.name}, {of.backend} {of.workers} x {of.settings.threads}, batch {of.max_batch}"
+    of = recommendation.trial.configuration
+    return f"{recommendation.profile.name}, {of.backend} {of.workers} x {of.settings.threads}, batch {of.max_batch}"
 
 
-def confirmed(each: ClassJob, request: JobRequest) -> Recommendation | None:
-    """Return the recommendation of a class of which it was confirmed that it holds the SLA of ``request``, at the
-    highest rate; None where there is none."""
-    holding = [found for found in each.job.recommendations if _why_not(found) is None]
-    return max(holding, key=lambda found: confirmed_rate_per_s(found, request), default=None)
+def confirmed(class_job: ClassJob, request: JobRequest) -> Recommendation | None:
+    """Return the recommendation of a class that was confirmed to hold the SLA of ``request`` at the highest rate, None
+    where there is none."""
+    holding = [recommendation for recommendation in class_job.job.recommendations if _why_not(recommendation) is None]
+    return max(holding, key=lambda recommendation: confirmed_rate_per_s(recommendation, request), default=None)
 
 
 def left_out(job: FleetJob, plan: FleetPlan | NotCarried | None) -> Sequence[tuple[str, str]]:
-    """Return the classes that were not confirmed, so that no plan has them, each with the reason; ``plan`` is the one
-    that there is, if there is one."""
-    found = []
-    for each in job.classes:
-        if confirmed(each, job.header.request) is None:
-            remarks = [remark for remark in each.job.state.remarks if not remark.startswith(SEARCH_BEGAN)]
-            told = [remark for remark in remarks if remark in (LEFT_ALONE, NOT_PLANNED)]
-            if told:
-                # Without a plan there is nothing that does without it.
-                reason = told[0] if isinstance(plan, FleetPlan) else _NO_TIME[told[0]]
-            elif each.job.best is None:
+    """Return the classes that were not confirmed, so that ``plan`` leaves them out, each with the reason."""
+    reasons = []
+    for class_job in job.classes:
+        if confirmed(class_job, job.header.request) is None:
+            remarks = [remark for remark in class_job.job.state.remarks if not remark.startswith(SEARCH_BEGAN)]
+            unplanned = [remark for remark in remarks if remark in (LEFT_ALONE, NOT_PLANNED)]
+            if unplanned:
+                # A remark about the plan makes no sense where there is none.
+                reason = unplanned[0] if isinstance(plan, FleetPlan) else _NO_TIME[unplanned[0]]
+            elif class_job.job.best is None:
                 reason = next(iter(remarks), "nothing was measured")
             else:
-                reason = _why_not(each.job.best) or ""
-            found.append((each.host_class, reason))
-    return found
+                reason = _why_not(class_job.job.best) or ""
+            reasons.append((class_job.host_class, reason))
+    return reasons
 
 
-def _why_not(found: Recommendation) -> str | None:
+def _why_not(recommendation: Recommendation) -> str | None:
     """Return why a recommendation is no part of a plan, None where it is."""
-    if found.trial.verdict != "PASS":
-        return f"its verdict is {found.trial.verdict}"
-    if found.trial.basis != "measured":
+    if recommendation.trial.verdict != "PASS":
+        return f"its verdict is {recommendation.trial.verdict}"
+    if recommendation.trial.basis != "measured":
         return "it was predicted, as no CPU was left to load the endpoint from"
-    if found.confirmation is None or not found.confirmation.is_confirmed:
+    if recommendation.confirmation is None or not recommendation.confirmation.is_confirmed:
         return "it was not confirmed by a second measurement"
     return None
 

@@ -73,14 +73,14 @@ class ClassSearch:
         try:
             with time_limit(lambda: runner.clock.left_s, runner.clock.budget):
                 runner.carry_out()
-            found = runner.search is not None and bool(runner.search.recommendations())
-            status = "COMPLETED" if found or runner.guide.left_alone else "FAILED"
+            has_answer = runner.search is not None and bool(runner.search.recommendations())
+            status = "COMPLETED" if has_answer or runner.guide.left_alone else "FAILED"
         except JobStopped:
             pass
         except (StorageError, StateError):
             raise
         except ServefitError as error:
-            # Of an agent that is lost, or that cannot have the model: other classes go on.
+            # The agent is lost, or cannot have the model: other classes go on.
             remark = f"{BROKE_OFF}{self.host.name} and hosts like it: {error}"
             runner.remarks.append(remark)
         log.set_state(runner.state(status))
@@ -94,7 +94,7 @@ class ClassSearch:
             tests=tests_in(steps),
             now=working_s(self.store),
         )
-        twins = tuple(each.name for each in self.job.header.hosts if each.host_class == self.host.host_class)
+        twins = tuple(twin.name for twin in self.job.header.hosts if twin.host_class == self.host.host_class)
         measurer = FleetMeasurer(log=log, dispatcher=self.dispatcher, hosts=twins, clock=clock, progress=self.progress)
         runner = JobRunner(log=log, store=self.store, measurer=measurer, clock=clock, progress=self.progress)
         runner.skipped.extend(self.skipped)

@@ -35,10 +35,10 @@ def classify(
     Hosts that are in doubt are timed again, since a disturbance is seldom there twice, while no more than a part of the
     time of the job, by ``clock``, is over. Raises StorageError, and what the first host says where none can be timed.
     """
-    known = {each.name: each for each in hosts}
-    timings: dict[str, HostTiming | None] = dict.fromkeys(known)
+    hosts_by_name = {host.name: host for host in hosts}
+    timings: dict[str, HostTiming | None] = dict.fromkeys(hosts_by_name)
     failures: dict[str, ServefitError] = {}
-    again: tuple[str, ...] = tuple(known)
+    again: tuple[str, ...] = tuple(hosts_by_name)
     until_s = clock.elapsed_s + clock.share_s(0.0)
     over_s = clock.elapsed_s + clock.share_s(LIMIT_S)
     for _ in range(1 + FURTHER_TIMINGS):
@@ -49,20 +49,21 @@ def classify(
                 failures.setdefault(name, timing)
             elif timing is not None:
                 timings[name] = timing if earlier is None else earlier.or_quicker(timing)
-        classes = host_classes({name: (facts[name], timings[name]) for name in known})
+        classes = host_classes({name: (facts[name], timings[name]) for name in hosts_by_name})
         again = classes.doubtful()
         if not again or 2 * clock.elapsed_s - began_s > until_s:
             break
     ordered = []
-    for each in classes.classes:
-        twins = [name for name in each.hosts if name != each.representative]
+    for host_class in classes.classes:
+        twins = [name for name in host_class.hosts if name != host_class.representative]
         ordered += [
-            replace(known[name], host_class=each.name, timing=timings[name]) for name in (each.representative, *twins)
+            replace(hosts_by_name[name], host_class=host_class.name, timing=timings[name])
+            for name in (host_class.representative, *twins)
         ]
     if not ordered and failures:
         raise next(iter(failures.values()))
-    told = tuple(f"{name} could not be timed: {error.message}" for name, error in failures.items())
-    return tuple(ordered), replace(classes, remarks=(*classes.remarks, *told))
+    untimed = tuple(f"{name} could not be timed: {error.message}" for name, error in failures.items())
+    return tuple(ordered), replace(classes, remarks=(*classes.remarks, *untimed))
 
 
 def _timed(

@@ -107,7 +107,7 @@ class CompilationNotes:
         return ended
 
     def stop_requested(self) -> bool:
-        """Return that nobody asked to stop: who wants that ends this process."""
+        """Return False: the compilation is stopped by ending this process."""
         return False
 
     def _step(self, number: int, backend: str, *, result: Result | None = None, status: StepStatus = "RUNNING") -> Step:

@@ -85,14 +85,14 @@ def fleet_address(url: str | None) -> DatabaseAddress:
 def fleet_leases(database: Transactions, address: DatabaseAddress) -> Leases:
     """Return the leases of the fleet in ``database``. Raises StorageError where there is none, or one of a servefit
     that this one does not know."""
-    found = database.run(tables.schema)
-    if found is None:
+    schema = database.run(tables.schema)
+    if schema is None:
         raise address.error("it has no fleet", remedy=_INIT)
-    if found != tables.SCHEMA:
-        newer = found > tables.SCHEMA
+    if schema != tables.SCHEMA:
+        newer = schema > tables.SCHEMA
         raise StorageError(
             address.shown,
-            f"its fleet is of schema {found}, and this servefit knows {tables.SCHEMA}",
+            f"its fleet is of schema {schema}, and this servefit knows {tables.SCHEMA}",
             remedy="update servefit on this host"
             if newer
             else "update servefit on the hosts that use it, and " + _INIT,

@@ -1,5 +1,5 @@
-"""Orders and their answers as whoever works on a job sees them: gives an order, waits for its answer, and gives it up
-where its agent is silent for too long.
+"""Orders and their answers as seen by the process that works on a job: it gives an order, waits for the answer, and
+gives the order up where its agent is silent for too long.
 
 The database decides what counts (``orders``), so a dispatcher may be killed at any time: agents go on, and the next one
 finds what they answered.
@@ -64,20 +64,21 @@ _GONE = "the order is not in the database any more"
 REFUSED = "the answer of "
 """Begins the reason of an AgentLost whose agent answered something that does not fit the order."""
 
-Told = Callable[["HostState"], None]
+OnState = Callable[["HostState"], None]
 
 
 @dataclass(slots=True)
 class _Pending:
-    """An order that somebody waits for. ``told`` is told of its host, where that is not at work on it. ``calls`` are
-    asked for what is known of the host once it has answered. ``claims`` are the tokens of the agents that had its name
-    since the order was given; None where it was given by an earlier dispatcher, which may have met others."""
+    """An order that a thread waits for. ``on_state`` gets the state of its host while that does not work on it.
+    ``calls`` gives the calls that were timed on the host, once it has answered. ``claims`` are the tokens of the agents
+    that had its name since the order was given; None where it was given by an earlier dispatcher, which may have met
+    others."""
 
     host: str
     limit_s: float | None
     lost_after_s: float
     left_s: Callable[[], float]
-    told: Told
+    on_state: OnState
     calls: Callable[[], TimedCalls]
     claims: set[str] | None
     over: threading.Event = field(default_factory=threading.Event)
@@ -125,22 +126,22 @@ class Dispatcher:
         *,
         expected_s: float | None = None,
         left_s: Callable[[], float] = lambda: inf,
-        told: Told = lambda _: None,
+        on_state: OnState = lambda _: None,
         calls: Callable[[], TimedCalls] = TimedCalls,
     ) -> Answer:
         """Give ``order`` to the agent of its host, and return what it answers, however long that takes.
 
-        It is expected to take ``expected_s``, or its limit where that is None. ``left_s`` gives the time that whoever
-        asks still has: once that is over, an agent is not waited for of which a sign of life has failed to come.
-        ``told`` is told of the state of the host now and then, while it is not at work on it; ``calls`` gives those
-        that are known of it once it has answered. Raises AgentLost where the agent is silent for too long, or ends what
-        it was asked for, or answers something that does not fit the order (REFUSED), and StorageError.
+        It is expected to take ``expected_s``, or its limit where that is None. ``left_s`` gives the time that the asker
+        has left: once that is over, a silent agent is given up. ``on_state`` gets the state of the host now and then
+        while the host does not work on the order; ``calls`` gives the calls that were timed on the host, once it has
+        answered. Raises AgentLost where the agent is silent for too long, or ends the order, or answers something that
+        does not fit it (REFUSED), and StorageError.
         """
         self._check_open(order.host)
         if expected_s is None:
             expected_s = USUAL_S if order.limit_s is None else order.limit_s
         lost_after_s = self.leases.lost_after_s(expected_s)
-        pending = _Pending(order.host, order.limit_s, lost_after_s, left_s, told, calls, set())
+        pending = _Pending(order.host, order.limit_s, lost_after_s, left_s, on_state, calls, set())
         self.orders.give(order)
         with self._lock:
             self._pending[order.token] = pending
@@ -149,7 +150,7 @@ class Dispatcher:
             return self._held(order, self._wait(pending), pending)
         finally:
             if not pending.over.is_set():
-                # Interrupted: nobody waits for it any more.
+                # Interrupted: no thread waits for it any more.
                 with suppress(StorageError):
                     self.withdraw(order.token)
             with self._lock:
@@ -160,12 +161,12 @@ class Dispatcher:
         token: str,
         host: str,
         *,
-        told: Told = lambda _: None,
+        on_state: OnState = lambda _: None,
         calls: Callable[[], TimedCalls] = TimedCalls,
     ) -> Answer:
         """Return the answer to an order that was given before, as by a dispatcher that was killed; otherwise as
         :meth:`ask`."""
-        pending = _Pending(host, None, self.leases.lost_after_s(USUAL_S), lambda: inf, told, calls, None)
+        pending = _Pending(host, None, self.leases.lost_after_s(USUAL_S), lambda: inf, on_state, calls, None)
         with self._lock:
             self._pending[token] = pending
         self._loop.call_soon_threadsafe(self._look.set)
@@ -191,7 +192,7 @@ class Dispatcher:
         self.withdraw(*tokens)
 
     def withdraw(self, *tokens: str, hosts: Mapping[str, str] | None = None) -> None:
-        """Give orders up: their agents end them. ``hosts`` says whose those are that nobody waits for. Raises
+        """Give orders up: their agents end them. ``hosts`` has the hosts of those without a waiting thread. Raises
         StorageError."""
         with self._lock:
             waited_for = {token: self._pending[token].host for token in tokens if token in self._pending}
@@ -209,7 +210,7 @@ class Dispatcher:
 
     def _put(self, host: str, token: str) -> None:
         """Queue an order, unless it is queued; waits for a database that is gone, or has no room for it."""
-        ends_s, told = time.monotonic() + PATIENCE_S, False
+        ends_s, warned = time.monotonic() + PATIENCE_S, False
         while True:
             self._check_open(host)
             try:
@@ -217,10 +218,10 @@ class Dispatcher:
             except StorageError as error:
                 if time.monotonic() > ends_s:
                     raise
-                # Whoever holds the queue says that it cannot be reached.
-                if not told and self._queue is not None:
+                # The task that holds the queue logs that it cannot be reached.
+                if not warned and self._queue is not None:
                     _log.warning("an order for %s waits: %s", host, error)
-                    told = True
+                    warned = True
                 time.sleep(PAUSE_S)
             else:
                 return
@@ -237,7 +238,7 @@ class Dispatcher:
         """Return ``answer`` as it counts. Raises AgentLost where it does not fit ``order``; it is kept beside it."""
         try:
             same("host", order.host, pending.host)
-            host = next((each for each in self.registry.hosts() if each.host.name == order.host), None)
+            host = next((state for state in self.registry.hosts() if state.host.name == order.host), None)
             if host is None:
                 raise Unfit("its host is not registered")
             if pending.claims is not None and pending.agent not in pending.claims | {host.token}:
@@ -263,7 +264,7 @@ class Dispatcher:
             runner.run(self._work())
 
     async def _work(self) -> None:
-        self._tasks = [asyncio.create_task(each) for each in (self._hold_queue(), self._watch())]
+        self._tasks = [asyncio.create_task(coroutine) for coroutine in (self._hold_queue(), self._watch())]
         try:
             await asyncio.gather(*self._tasks)
         except asyncio.CancelledError:
@@ -287,19 +288,19 @@ class Dispatcher:
     async def _hold_queue(self) -> None:
         """Keep the queue open, and open it again where it is lost; look at the orders that are waited for when one is
         over."""
-        told = False
+        warned = False
         while True:
             try:
                 async with open_queue(self._address, channel=CHANNEL) as self._queue:
-                    told = False
+                    warned = False
                     self._look.set()
                     async for token in self._queue.notices():
                         if token in self._pending:
                             self._look.set()
             except StorageError as error:
-                if not told:
+                if not warned:
                     _log.warning("waiting for the queue of the fleet: %s", error)
-                    told = True
+                    warned = True
                 await asyncio.sleep(PAUSE_S)
             finally:
                 self._queue = None
@@ -318,21 +319,23 @@ class Dispatcher:
     def _look_at(self, pending: Mapping[str, _Pending]) -> None:
         states = self.orders.states(pending)
         waiting = {}
-        for token, each in pending.items():
+        for token, pending_order in pending.items():
             state = states.get(token)
             if state is None:
-                each.lost = _GONE
+                pending_order.lost = _GONE
             elif state.state == ANSWERED:
                 # What came before it on its host is as little of the job's time as what else measures there.
-                answer, each.agent = state.answer, state.agent
-                each.answer = None if answer is None else replace(answer, waited_s=answer.waited_s + state.queued_s)
-                each.lost = "its agent answered nothing"
+                answer, pending_order.agent = state.answer, state.agent
+                pending_order.answer = (
+                    None if answer is None else replace(answer, waited_s=answer.waited_s + state.queued_s)
+                )
+                pending_order.lost = "its agent answered nothing"
             elif state.state == OPEN:
-                waiting[token] = each
+                waiting[token] = pending_order
                 continue
             else:
-                each.lost = state.state
-            each.over.set()
+                pending_order.lost = state.state
+            pending_order.over.set()
         if waiting:
             self._look_at_hosts(waiting, {token for token in waiting if states[token].agent is not None})
 
@@ -340,48 +343,50 @@ class Dispatcher:
         """Give up what agents were asked for that are silent for too long, or have ``begun`` it and do not end it, and
         tell of those that do not measure."""
         hosts = {state.host.name: state for state in self.registry.hosts()}
-        for token, each in waiting.items():
-            state = hosts.get(each.host)
-            if state is not None and each.claims is not None:
-                each.claims.add(state.token)
+        for token, pending_order in waiting.items():
+            state = hosts.get(pending_order.host)
+            if state is not None and pending_order.claims is not None:
+                pending_order.claims.add(state.token)
             if state is None:
-                self._give_up(token, each, "it was forgotten")
+                self._give_up(token, pending_order, "it was forgotten")
             elif state.status == "gone" and not state.process:
-                self._give_up(token, each, "its agent ended")
-            elif state.silent_s >= each.lost_after_s:
-                self._give_up(token, each, f"its agent was silent for {span_text(state.silent_s)}")
-            elif state.silent_s >= self.leases.late_s and each.left_s() <= 0:
-                self._give_up(token, each, f"its agent was silent for {span_text(state.silent_s)}, and time is over")
+                self._give_up(token, pending_order, "its agent ended")
+            elif state.silent_s >= pending_order.lost_after_s:
+                self._give_up(token, pending_order, f"its agent was silent for {span_text(state.silent_s)}")
+            elif state.silent_s >= self.leases.late_s and pending_order.left_s() <= 0:
+                self._give_up(
+                    token, pending_order, f"its agent was silent for {span_text(state.silent_s)}, and time is over"
+                )
             elif state.status != "measuring":
-                each.measured_since_s = None
-                each.told(state)
-                self._queue_again(token, each, state)
-            elif token in begun and self._is_overdue(each):
-                self._give_up(token, each, "its agent did not end it in time")
+                pending_order.measured_since_s = None
+                pending_order.on_state(state)
+                self._queue_again(token, pending_order, state)
+            elif token in begun and self._is_overdue(pending_order):
+                self._give_up(token, pending_order, "its agent did not end it in time")
 
-    def _is_overdue(self, each: _Pending) -> bool:
+    def _is_overdue(self, pending: _Pending) -> bool:
         """Return whether an agent has measured for so long that it should have ended what hangs itself."""
         now_s = time.monotonic()
-        each.measured_since_s = now_s if each.measured_since_s is None else each.measured_since_s
-        return each.limit_s is not None and now_s - each.measured_since_s > each.limit_s + OVERDUE_S
+        pending.measured_since_s = now_s if pending.measured_since_s is None else pending.measured_since_s
+        return pending.limit_s is not None and now_s - pending.measured_since_s > pending.limit_s + OVERDUE_S
 
-    def _queue_again(self, token: str, each: _Pending, state: HostState) -> None:
+    def _queue_again(self, token: str, pending: _Pending, state: HostState) -> None:
         """Queue an order again whose host has had nothing to do for a while: it is in the queue no more."""
-        each.idle_looks = each.idle_looks + 1 if state.status == "idle" else 0
-        if each.idle_looks >= IDLE_LOOKS:
-            each.idle_looks = 0
-            asyncio.run_coroutine_threadsafe(self._put_again(each.host, token), self._loop)
+        pending.idle_looks = pending.idle_looks + 1 if state.status == "idle" else 0
+        if pending.idle_looks >= IDLE_LOOKS:
+            pending.idle_looks = 0
+            asyncio.run_coroutine_threadsafe(self._put_again(pending.host, token), self._loop)
 
     async def _put_again(self, host: str, token: str) -> None:
         with suppress(StorageError):
             await self._with_queue(lambda queue: queue.put_again(host, [token]))
 
-    def _give_up(self, token: str, each: _Pending, reason: str) -> None:
+    def _give_up(self, token: str, pending: _Pending, reason: str) -> None:
         if token not in self.orders.give_up([token], reason):
             return  # it was answered just now, which is seen next
-        each.lost = reason
-        each.over.set()
-        asyncio.run_coroutine_threadsafe(self._withdraw(each.host, token), self._loop)
+        pending.lost = reason
+        pending.over.set()
+        asyncio.run_coroutine_threadsafe(self._withdraw(pending.host, token), self._loop)
 
     async def _withdraw(self, host: str, token: str) -> None:
         """Take an order that was given up out of the queue. Where that is not possible its agent finds out itself."""

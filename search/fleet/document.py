@@ -23,16 +23,17 @@ def fleet_document(job: FleetJob, plan: FleetPlan | NotCarried | None, least: Pl
         "plan": None if plan is None else {"goal": least, **asdict(plan), "left_out": dict(left_out(job, plan))},
         "hosts": [
             {
-                "name": each.name,
-                "class": each.host_class,
-                "fingerprint": each.host.fingerprint,
-                "labels": dict(each.labels),
-                "timing": _timing(each),
+                "name": host.name,
+                "class": host.host_class,
+                "fingerprint": host.host.fingerprint,
+                "labels": dict(host.labels),
+                "timing": _timing(host),
             }
-            for each in job.header.hosts
+            for host in job.header.hosts
         ],
         "classes": [
-            {"name": each.host_class, "hosts": list(each.hosts), "job": job_document(each.job)} for each in job.classes
+            {"name": class_job.host_class, "hosts": list(class_job.hosts), "job": job_document(class_job.job)}
+            for class_job in job.classes
         ],
         "warnings": list(job.warnings),
     }
@@ -45,5 +46,5 @@ def _timing(host: JobHost) -> dict[str, Any] | None:
     return {
         "arithmetic_ns": host.timing.arithmetic.time_ns,
         "memory_ns": host.timing.memory.time_ns,
-        "calls_ns": {str(each.requests): each.time.time_ns for each in host.timing.calls},
+        "calls_ns": {str(call.requests): call.time.time_ns for call in host.timing.calls},
     }

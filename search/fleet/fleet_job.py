@@ -57,7 +57,7 @@ class FleetJob:
 
     @property
     def broke_off(self) -> bool:
-        """Whether a class was not measured to its end, without anybody having stopped it."""
+        """Whether a class was not measured to its end, though the job was not stopped."""
         return any(remark.startswith(BROKE_OFF) for remark in self.state.remarks)
 
     @property
@@ -68,7 +68,7 @@ class FleetJob:
     def of(self, host: str) -> ClassJob:
         """Return what the job does on hosts like that. Raises SpecError for one that it does not measure on."""
         representative = self.header.representative_of(host)
-        return next(each for each in self.classes if each.host_class == representative.host_class)
+        return next(class_job for class_job in self.classes if class_job.host_class == representative.host_class)
 
 
 def read_fleet_job(store: JobStore, name: str) -> FleetJob:
@@ -82,7 +82,7 @@ def read_fleet_job(store: JobStore, name: str) -> FleetJob:
         classes=tuple(
             ClassJob(
                 host_class=first.host_class,
-                hosts=tuple(each.name for each in header.hosts if each.host_class == first.host_class),
+                hosts=tuple(host.name for host in header.hosts if host.host_class == first.host_class),
                 job=read_job(store, name, host=first.name),
             )
             for first in header.representatives.values()

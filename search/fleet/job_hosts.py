@@ -40,7 +40,7 @@ def check_hosts(request: JobRequest, plan: PlanRequest, chosen: Sequence[HostSta
         )
     for state in chosen:
         check_variables(
-            ((each.variable, value) for each in request.environment for value in each.values),
+            ((varied.variable, value) for varied in request.environment for value in varied.values),
             state.host.allows,
             remedy=CONSENT,
         )
@@ -66,14 +66,14 @@ def job_hosts(request: JobRequest, chosen: Iterable[HostState]) -> tuple[tuple[J
                 cost=state.host.cost,
             )
         )
-    told = {each.name: each for each in skipped if each.name not in possible}
-    return tuple(hosts), tuple(told.values())
+    impossible = {profile.name: profile for profile in skipped if profile.name not in possible}
+    return tuple(hosts), tuple(impossible.values())
 
 
 def _whole_host(profiles: Sequence[InstanceProfile], request: JobRequest, host: Host) -> tuple[InstanceProfile, ...]:
     """Return what a host that serves one model is: of its CPUs as many as can be measured, which leaves those of a load
     client where an endpoint is; its GPUs; and those of ``profiles`` that variables vary on."""
-    varied = {name for each in request.environment for name in each.profiles}
+    varied = {name for variable in request.environment for name in variable.profiles}
     kept = tuple(profile for profile in profiles if profile.gpus or profile.name in varied)
     most = max(profile.vcpus for profile in profiles)
     if request.deployment == "endpoint":

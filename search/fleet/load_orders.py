@@ -26,7 +26,7 @@ class LoadPayload(Stored, frozen=True, kw_only=True):
 
 class LoadClient(Stored, frozen=True, kw_only=True):
     """Send Poisson arrivals at ``rate_per_s``, drawn from ``seed``, to the endpoint at ``url`` for ``duration_s``, from
-    the moment that whoever asks for it names once all clients are ready (see ``load.starts``).
+    the moment that the coordinator names once all clients are ready (see ``load.starts``).
 
     ``protocol``, ``model``, ``connections``, ``timeout_s`` and ``allow_remote`` are as in ``load_endpoint``. Without a
     ``payload`` rows are drawn from ``rows_seed``. ``percentiles`` are given beside the usual ones, and lateness is held

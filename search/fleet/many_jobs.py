@@ -95,8 +95,8 @@ def _alike(jobs: Mapping[str, FleetJob], costs: Mapping[str, float]) -> dict[str
     """Return the hosts that are of one class in every job and cost the same, by a name for them."""
     classes = [{host.name: host.host_class for host in job.header.hosts} for job in jobs.values()]
     alike: dict[tuple[tuple[str | None, ...], float | None], list[str]] = {}
-    for name in sorted({name for each in classes for name in each}):
-        alike.setdefault((tuple(each.get(name) for each in classes), costs.get(name)), []).append(name)
+    for name in sorted({name for in_job in classes for name in in_job}):
+        alike.setdefault((tuple(in_job.get(name) for in_job in classes), costs.get(name)), []).append(name)
     groups = [(key, hosts) for (key, _), hosts in alike.items()]
     return {
         (key[0] if len(set(key)) == 1 and key[0] and _is_only(key[0], groups) else hosts[0]): tuple(hosts)

@@ -20,8 +20,8 @@ from servefit.search.jobs.compile_candidates import CompiledCandidates
 from servefit.search.jobs.cpu_slots import ANYWHERE
 from servefit.search.jobs.orders import Load
 from servefit.search.optimizer.progress import before_search
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage.steps import Attempt
 from servefit.time_limit import time_left_s
 
@@ -97,19 +97,19 @@ class FleetMeasurer:
         return [there[name] for name in self.hosts if name in there and there[name].status not in AWAY]
 
     def compile(self, clock: Clock, progress: Progress) -> tuple[CompiledCandidates, tuple[Choice, ...]]:
-        """Compile; see ``Measurer``. Every host of the class that measures later finds its artifacts by itself."""
+        """Compile, as ``Measurer`` says. Hosts of the class that measure later find artifacts in their own caches."""
         before = tuple(step.result for step in self.log.steps() if isinstance(step.result, CompilationReport))
         attempt = self.attempt()
         progress.stage("compiling", before_search(clock))
-        found = self._ask(Compile(before=before), attempt, Compiled)
-        for report, began_at, ended_at in found.reports:
+        compiled = self._ask(Compile(before=before), attempt, Compiled)
+        for report, began_at, ended_at in compiled.reports:
             with self.log.step("compilation", report.backend, None, attempt=attempt) as step:
                 took = replace(step, began_at=step.began_at - (ended_at - began_at))
                 self.log.finish(took, status=report.status, result=report, reason=report.reason)
-        choices = tuple(each.as_choice() for each in found.choices)
-        artifacts = {(each.artifact.backend, each.artifact.target): each.artifact for each in choices}
+        choices = tuple(choice.as_choice() for choice in compiled.choices)
+        artifacts = {(choice.artifact.backend, choice.artifact.target): choice.artifact for choice in choices}
         candidates = CompiledCandidates(
-            artifacts=list(artifacts.values()), skipped=list(found.skipped), remarks=list(found.remarks)
+            artifacts=list(artifacts.values()), skipped=list(compiled.skipped), remarks=list(compiled.remarks)
         )
         return candidates, choices
 
@@ -147,7 +147,7 @@ class FleetMeasurer:
                 order,
                 expected_s=_expected_s(asked),
                 left_s=lambda: self.clock.left_s,
-                told=self._tell,
+                on_state=self._tell,
                 calls=lambda: timed_calls(self.log, attempt.host),
             )
         except AgentLost as lost:
@@ -161,7 +161,7 @@ class FleetMeasurer:
             error = answer.failure.as_error()
             if isinstance(error, BackendError | MeasurementError):
                 raise error
-            # Of its disk, its database or its copy of the model, and not of what was measured.
+            # The error is of its disk, its database or its copy of the model, not of the measurement.
             raise AgentLost(attempt.host, error.message)
         if not isinstance(answer.result, kind):
             raise AgentLost(attempt.host, f"its agent answered with something else: {type(answer.result).__name__}")

@@ -21,7 +21,7 @@ class ListeningConnection:
     """One connection to ``address``, which listens to ``channel`` where that is not None. To procrastinate it is a
     pool; a connection that broke is made anew when it is next asked for.
 
-    While nobody asks, the socket is watched for notices. ``AsyncConnection.notifies`` of psycopg 3.3 has the connection
+    Between queries the socket is watched for notices. ``AsyncConnection.notifies`` of psycopg 3.3 has the connection
     for itself, and wakes up ten times a second.
     """
 

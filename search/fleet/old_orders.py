@@ -1,4 +1,4 @@
-"""Deletes the orders that nobody will ask for any more."""
+"""Deletes orders that are over, once they are old."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.jobs import JobStore
 
 KEPT_S = 24 * 3600.0
-"""They are there for so long, for whoever wants to know how a job went. Chosen, not measured."""
+"""Old orders are kept for so long, to look up how a job went. Chosen, not measured."""
 
 
 RESULT = "pair-"

@@ -18,9 +18,9 @@ from servefit.search.fleet.load_orders import LoadClient, LoadPart
 from servefit.search.fleet.pair_orders import LoadPair, PairLoaded
 from servefit.search.fleet.tables import ANSWERED, OPEN, SCHEMA, fleet_tables
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.host_timing import HostTiming
 from servefit.search.results.recommendation import Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage import records
 from servefit.search.storage.records import Unreadable
 from servefit.search.storage.tables import now
@@ -76,7 +76,7 @@ class Failure(Stored, frozen=True, kw_only=True):
     @classmethod
     def of(cls, error: ServefitError) -> Failure:
         """Return ``error`` as a document. One of another package becomes that of ours that it derives from."""
-        kind = next(each for each in type(error).__mro__ if each.__module__ == errors.__name__)
+        kind = next(ancestor for ancestor in type(error).__mro__ if ancestor.__module__ == errors.__name__)
         fields = {name: value for name, value in error.__dict__.items() if isinstance(value, _Plain)}
         return cls(error=kind.__name__, fields={**fields, "message": error.message, "remedy": error.remedy})
 
@@ -154,7 +154,7 @@ class Orders:
         return None if text is None else records.read(text, Order, f"order {token}")
 
     def answer(self, token: str, agent: str, answer: Answer) -> bool:
-        """Keep what came of an order, and tell whoever listens. Return whether it counts: an answer to an order that
+        """Keep the answer to an order, and notify listeners. Return whether it counts: an answer to an order that
         was given up, or that another agent began, is kept beside it."""
         text = records.write(answer, Answer)
 
@@ -224,8 +224,8 @@ class Orders:
 
             orders = fleet_tables().orders
             agent = orders.c.agent.is_not(None) if begun else orders.c.agent.is_(None)
-            found = select(orders.c.token).where(orders.c.host == host, orders.c.state == OPEN, agent)
-            return tuple(connection.execute(found).scalars())
+            query = select(orders.c.token).where(orders.c.host == host, orders.c.state == OPEN, agent)
+            return tuple(connection.execute(query).scalars())
 
         return self._database.run(read)
 
@@ -259,7 +259,7 @@ _MAX_REASON = 64
 
 
 def _tell(connection: Connection, token: str) -> None:
-    """Tell whoever listens that the order is over, once the transaction is through."""
+    """Notify listeners that the order is over, once the transaction is committed."""
     from sqlalchemy import text
 
     connection.execute(text("SELECT pg_notify(:channel, :token)"), {"channel": CHANNEL, "token": token})

@@ -60,7 +60,7 @@ class Registry:
             agents = fleet_tables().agents
             at = now(connection)
             owner = replace(Owner.this_process(at), token=token)
-            # Of two that come at once the second waits for the first, and then sees it.
+            # The second of two that come at once waits for the first, and then sees its row.
             row = connection.execute(select(agents).where(agents.c.name == host.name).with_for_update()).one_or_none()
             values = {
                 "token": token,
@@ -129,11 +129,11 @@ class Registry:
 
     def hosts(self) -> tuple[HostState, ...]:
         """Return the hosts that were ever there and not forgotten, by name, without those that cannot be read."""
-        return tuple(each for each in self._read() if isinstance(each, HostState))
+        return tuple(host for host in self._read() if isinstance(host, HostState))
 
     def unreadable(self) -> tuple[str, ...]:
         """Say which hosts cannot be read, and why."""
-        return tuple(str(each) for each in self._read() if isinstance(each, Unreadable))
+        return tuple(str(row) for row in self._read() if isinstance(row, Unreadable))
 
     def _read(self) -> list[HostState | Unreadable]:
         def read(connection: Connection) -> list[HostState | Unreadable]:
@@ -178,10 +178,10 @@ class Registry:
             raise self._unknown(name)
 
     def _unknown(self, name: str) -> SpecError:
-        known = [each.host.name for each in self.hosts()]
-        if not known:
+        names = [state.host.name for state in self.hosts()]
+        if not names:
             return SpecError("host", name, "is not known", remedy="start an agent there: servefit agent --storage URL")
-        return SpecError.unknown("host", name, known)
+        return SpecError.unknown("host", name, names)
 
     def _state(self, row: Any, at: float) -> HostState | Unreadable:
         try:

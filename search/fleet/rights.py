@@ -1,8 +1,8 @@
 """Rights of the roles of agents in the database of a fleet, by PostgreSQL's own grants and row-level security.
 
-Such a role takes and answers orders for hosts whose names it has itself registered, and reads jobs. Whoever may delete
-orders, as those who begin jobs, is not bound: agents never may, so a table's rights tell the two apart. Until a role of
-agents is named nobody is bound, and all who use the fleet may do everything.
+Such a role takes and answers orders for hosts whose names it has itself registered, and reads jobs. Roles that may
+delete orders, such as those who begin jobs, are not bound: agents never may, so the rights on that table tell the two
+apart. Until a role of agents is named no role is bound, and all who use the fleet may do everything.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def bind_agents(connection: Connection, roles: Sequence[str]) -> tuple[str, ...]
         connection.execute(text(statement))
     schema = connection.execute(text("SELECT current_schema()")).scalar_one()
     quote = connection.dialect.identifier_preparer.quote
-    told = []
+    remarks = []
     for role in roles:
         for statement in _granting(quote(role), quote(schema), _own_tables(connection)):
             # A colon in a name begins no parameter.
@@ -88,11 +88,11 @@ def bind_agents(connection: Connection, roles: Sequence[str]) -> tuple[str, ...]
                 remedy="REVOKE them, or name another role",
             )  # fmt: skip
         if _has(connection, "has_schema_privilege(:role, current_schema(), 'CREATE')", role):
-            told.append(
+            remarks.append(
                 f"{role} may make tables and functions in the schema {schema}, which others might use by mistake: "
                 f"REVOKE CREATE ON SCHEMA {quote(schema)} FROM PUBLIC"
             )
-    return tuple(told)
+    return tuple(remarks)
 
 
 def is_bound(connection: Connection) -> bool:
@@ -123,7 +123,7 @@ def _check_role(connection: Connection, role: str) -> None:
 
 
 def _binding() -> Iterator[str]:
-    """Yield what binds roles of agents, whichever these are. What was registered before belongs to whoever binds
+    """Yield the statements that bind the roles of agents. Rows from before belong to the role that executes
     them."""
     for table in ("servefit_agents", "procrastinate_workers"):
         yield f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS role name NOT NULL DEFAULT current_user"

@@ -190,7 +190,7 @@ class _FleetRun:
         hosts = self.log.header.hosts
         self.progress.stage(f"timing {len(hosts)} hosts", before_search(self.clock))
         facts = {state.host.name: state.host.facts for state in self.dispatcher.registry.hosts()}
-        there = [each for each in hosts if each.name in facts]
+        there = [host for host in hosts if host.name in facts]
         classified, classes = classify(there, facts, self.log.header, self.dispatcher, self.clock)
         if not classified:
             raise AgentLost(hosts[0].name, "none of the hosts could be timed")
@@ -219,19 +219,19 @@ class _FleetRun:
             len(representatives), "servefit class", initializer=partial(work_in_background, own.cpus)
         )
         with silent(), pool:
-            searches = [self._search_of(each, guide) for each in representatives]
-            running = [pool.submit(each.carry_out) for each in searches]
+            searches = [self._search_of(representative, guide) for representative in representatives]
+            running = [pool.submit(search.carry_out) for search in searches]
             try:
-                outcomes = [each.result() for each in running]
+                outcomes = [future.result() for future in running]
             except KeyboardInterrupt:
                 interrupted = True
                 self.log.request_stop()
                 self.dispatcher.close()
-                outcomes = [each.result() for each in running]
+                outcomes = [future.result() for future in running]
         if guide is not None and (saving := guide.saving()) is not None:
             self.remarks.append(_saving(saving))
         self.remarks.extend(self._away())
-        unlike = {name: why for each in searches for name, why in each.unlike.items()}
+        unlike = {name: why for search in searches for name, why in search.unlike.items()}
         self.remarks.extend(split_off(self.log, unlike))
         self.log.set_state(self._state(outcomes, interrupted=interrupted))
         self._clean_up()
@@ -242,11 +242,11 @@ class _FleetRun:
 
     def _away(self) -> Iterator[str]:
         """Yield which hosts of the job are not there for a plan any more."""
-        known = {state.host.name: state.status for state in self.dispatcher.registry.hosts()}
-        for each in self.log.header.hosts:
-            status = known.get(each.name, "gone")
+        statuses = {state.host.name: state.status for state in self.dispatcher.registry.hosts()}
+        for host in self.log.header.hosts:
+            status = statuses.get(host.name, "gone")
             if status in AWAY:
-                yield f"{each.name} is {status}{_AWAY} rests on what it was"
+                yield f"{host.name} is {status}{_AWAY} rests on what it was"
 
     def _clean_up(self) -> None:
         """Delete models and payloads that no job needs any more."""
@@ -264,15 +264,15 @@ class _FleetRun:
             return None
         least = goal_of(wanted, header.hosts)
         classes: dict[str, list[JobHost]] = {}
-        for each in header.hosts:
-            if each.host_class:
-                classes.setdefault(each.host_class, []).append(each)
+        for host in header.hosts:
+            if host.host_class:
+                classes.setdefault(host.host_class, []).append(host)
         return FleetGuide(
             rate_per_s=rate_per_s,
             wanted=wanted,
-            hosts={name: tuple(each.name for each in alike) for name, alike in classes.items()},
+            hosts={name: tuple(twin.name for twin in alike) for name, alike in classes.items()},
             costs={
-                name: fmean(cost_of(least, each.name, dict(each.cost)) for each in alike)
+                name: fmean(cost_of(least, twin.name, dict(twin.cost)) for twin in alike)
                 for name, alike in classes.items()
             },
             seed=header.request.seed,

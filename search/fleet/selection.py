@@ -35,17 +35,17 @@ class Selection:
                 "fleet", None, "has no hosts", remedy="start an agent on each: servefit agent --storage URL --name NAME"
             )
         for pattern in self.patterns:
-            if not any(fnmatchcase(each.host.name, pattern) for each in hosts):
-                raise SpecError.unknown("host", pattern, [each.host.name for each in hosts])
+            if not any(fnmatchcase(state.host.name, pattern) for state in hosts):
+                raise SpecError.unknown("host", pattern, [state.host.name for state in hosts])
         self._check_labels(hosts)
-        chosen = [each for each in hosts if self._is_chosen(each)]
+        chosen = [state for state in hosts if self._is_chosen(state)]
         if not chosen:
             raise SpecError("host", self._asked(), "is what no host of the fleet is", remedy="see servefit fleet hosts")
         there = tuple(filter(_takes_orders, chosen))
         if not there:
             raise SpecError(
                 "host",
-                ", ".join(each.host.name for each in chosen),
+                ", ".join(state.host.name for state in chosen),
                 f"takes no orders: {'; '.join(map(_why_not, chosen))}",
                 remedy="see servefit fleet hosts",
             )
@@ -54,20 +54,20 @@ class Selection:
     def left_out(self, hosts: Sequence[HostState]) -> tuple[str, ...]:
         """Return, in words, which of ``hosts`` are chosen and take no orders."""
         chosen = filter(self._is_chosen, hosts)
-        return tuple(_why_not(each) for each in chosen if not _takes_orders(each))
+        return tuple(_why_not(state) for state in chosen if not _takes_orders(state))
 
     def _is_chosen(self, state: HostState) -> bool:
         named = not self.patterns or any(fnmatchcase(state.host.name, pattern) for pattern in self.patterns)
         return named and set(self.labels) <= set(state.host.labels)
 
     def _check_labels(self, hosts: Sequence[HostState]) -> None:
-        known = sorted({label for each in hosts for label in each.host.labels})
+        labels = sorted({label for state in hosts for label in state.host.labels})
         for key, value in self.labels:
-            if not known:
+            if not labels:
                 remedy = f"start agents with --label {key}={value}"
                 raise SpecError("label", f"{key}={value}", "is no host's: none has a label", remedy=remedy)
-            if (key, value) not in known:
-                raise SpecError.unknown("label", f"{key}={value}", [f"{name}={value}" for name, value in known])
+            if (key, value) not in labels:
+                raise SpecError.unknown("label", f"{key}={value}", [f"{name}={value}" for name, value in labels])
 
     def _asked(self) -> str:
         return " ".join([*self.patterns, *(f"{key}={value}" for key, value in self.labels)])

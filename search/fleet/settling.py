@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from servefit.errors import AgentLost, StorageError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.fleet.measurer import timed_calls
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage.class_log import ClassLog
 from servefit.search.storage.steps import LOST
 

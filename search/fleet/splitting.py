@@ -21,9 +21,9 @@ def split_off(job: JobLog, unlike: Mapping[str, str]) -> tuple[str, ...]:
     if not unlike:
         return ()
     hosts = job.header.hosts
-    taken = {each.host_class for each in hosts}
-    names = {each.name: _free(f"{each.host_class}-{each.name}", taken) for each in hosts if each.name in unlike}
-    job.classify(tuple(replace(each, host_class=names.get(each.name, each.host_class)) for each in hosts))
+    taken = {host.host_class for host in hosts}
+    names = {host.name: _free(f"{host.host_class}-{host.name}", taken) for host in hosts if host.name in unlike}
+    job.classify(tuple(replace(host, host_class=names.get(host.name, host.host_class)) for host in hosts))
     for name in names:
         ClassLog(job, name).set_state(JobState(status="COMPLETED", remarks=(f"{name} {unlike[name]}",)))
     return tuple(f"{name} {unlike[name]}: it is a class of its own, of which no more was measured" for name in names)
@@ -31,8 +31,8 @@ def split_off(job: JobLog, unlike: Mapping[str, str]) -> tuple[str, ...]:
 
 def _free(name: str, taken: set[str]) -> str:
     """Return ``name``, or that with a number, so that it is not among those ``taken``, and take it."""
-    nth, found = 2, name
-    while found in taken:
-        found, nth = f"{name}-{nth}", nth + 1
-    taken.add(found)
-    return found
+    nth, candidate = 2, name
+    while candidate in taken:
+        candidate, nth = f"{name}-{nth}", nth + 1
+    taken.add(candidate)
+    return candidate

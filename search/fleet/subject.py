@@ -1,8 +1,8 @@
 """The subject of a job, which is the model and the rows of its payload, as it comes from the host that begins the job
 to all others.
 
-Whoever begins a job publishes both into its database; every other host obtains them from there, or from a path that
-hosts share, and opens the model as any other. What is measured with them is for others.
+The process that begins a job publishes both into its database; every other host gets them from there, or from a path
+that hosts share, and opens the model as any other. What is measured with them is for others.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def publish(blobs: Blobs, header: JobHeader, payload_file: Path) -> None:
     """Put the model of a job, and its payload, which is in the NPY file ``payload_file``, where other hosts find them.
 
     A model that is larger than ``blobs`` takes stays where it is: at a path that all hosts share. The job is kept in
-    the database before this is called, so that nobody deletes what it needs.
+    the database before this is called, so that its contents are not deleted.
 
     Raises SpecError for a job with secrets, which stay on this host, for a model that is too large and was not named by
     an absolute path, and for a payload that is too large or cannot be read; CorruptModel for a model that is not what
@@ -92,7 +92,7 @@ def obtain(blobs: Blobs, header: JobHeader, *, trust_pickle: bool, trust_code: b
 def delete_unneeded(store: JobStore) -> int:
     """Delete the models and payloads in ``store`` that neither a job nor an open order needs any more, and return how
     many those were: a job that is over needs none. None of them is deleted while there is a job that cannot be read.
-    Orders that nobody needs are deleted too. Raises StorageError."""
+    Orders that are not needed any more are deleted too. Raises StorageError."""
     delete_old_orders(store)
     return Blobs.of(store).delete_all_but(lambda: _needed(store))
 
@@ -136,11 +136,11 @@ def check_publishable(header: JobHeader) -> None:
             "is a function of this host, and others run no code that a job names",
             remedy="name one of servefit's own metrics, or let this host alone measure",
         )
-    for given in header.request.environment:
-        if given.holds_secrets:
+    for varied in header.request.environment:
+        if varied.holds_secrets:
             raise SpecError(
                 "env",
-                given.variable,
+                varied.variable,
                 "is a secret, which stays on the host that began the job",
                 remedy="leave it out, or let this host alone measure",
             )
@@ -188,11 +188,11 @@ def _model(blobs: Blobs, wanted: Model, *, trust_pickle: bool, trust_code: bool 
         raise _untrusted_script(wanted)
     problem = None
     with ExitStack() as stack:
-        for found in _places(blobs, wanted, stack):
-            if found.format.that_runs_code and not trust_pickle:
+        for file in _places(blobs, wanted, stack):
+            if file.format.that_runs_code and not trust_pickle:
                 problem = _untrusted(wanted)
                 continue
-            opened = Model.of(inspect_and_keep(found, wanted.source))
+            opened = Model.of(inspect_and_keep(file, wanted.source))
             if opened.digest == wanted.digest:
                 return _as_described(opened, wanted)
             problem = _opens_as_another(wanted)
@@ -211,7 +211,7 @@ def _places(blobs: Blobs, wanted: Model, stack: ExitStack) -> Iterator[ModelFile
     # What the user said of its inputs is in the copy of the database already.
     if Path(wanted.source).is_absolute() and (is_shared or not wanted.given):
         shared = None
-        # That it is not there, or not to be read, is no error: it comes from the database then.
+        # A path that is missing or unreadable is no error: the model comes from the database then.
         with suppress(ServefitError, OSError):
             source = file_of(Path(wanted.source), trust_code=trusted)
             shared = stack.enter_context(reading(source, wanted.given, trust_code=trusted))
@@ -222,10 +222,10 @@ def _places(blobs: Blobs, wanted: Model, stack: ExitStack) -> Iterator[ModelFile
         copy = folder / "file"
         blobs.fetch(wanted.digest, copy)
         blamed = Path(wanted.source)
-        found = find_in_file(copy, wanted.digest, folder / "unpacked", blamed=blamed, trust_code=trusted)
-        if found.digest != wanted.digest:  # it holds another file
+        file = find_in_file(copy, wanted.digest, folder / "unpacked", blamed=blamed, trust_code=trusted)
+        if file.digest != wanted.digest:  # it holds another file
             raise _opens_as_another(wanted)
-        yield named_by_format(found)
+        yield named_by_format(file)
 
 
 def _as_described(opened: Model, wanted: Model) -> Model:
@@ -234,7 +234,7 @@ def _as_described(opened: Model, wanted: Model) -> Model:
     depends = opened.batch_dependent and not wanted.batch_dependent
     signature = opened.signature
     if signature.sizes:
-        # Which sizes rows are drawn of was said, or seen in the payload, where the job began.
+        # The sizes of the rows that are drawn were given, or seen in the payload, where the job began.
         usual = {size.name: size.usual for size in wanted.signature.sizes}
         signature = replace(signature.of_sizes(usual), sizes=wanted.signature.sizes)
     if depends or (opened.format, signature) != (wanted.format, wanted.signature):

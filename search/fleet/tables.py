@@ -1,7 +1,7 @@
 """The tables of a fleet, beside those of jobs in the same database: its agents, and the orders that they are given.
 
-They are made by ``servefit fleet init``, and not by whoever opens the database: a role that may measure need not be one
-that may make tables. What is in their texts is for ``registry`` and ``orders``. The queue has tables of its own.
+``servefit fleet init`` makes them, and opening the database does not: a role that may measure need not be one that may
+make tables. What is in their texts is for ``registry`` and ``orders``. The queue has tables of its own.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def fleet_tables() -> FleetTables:
         Column("given_at", Float, nullable=False),
         Column("began_at", Float),
         Column("answer", Text),
-        # What came when nobody waited for it any more
+        # Answers that came after the order was given up
         Column("late", Text),
     )
-    # Of the orders that begin together
+    # The orders that begin together
     starts = Table(
         "servefit_starts",
         metadata,
@@ -99,8 +99,8 @@ def make(connection: Connection, leases: Leases | None = None) -> None:
     tables = fleet_tables()
     tables.metadata.create_all(connection)
     if schema(connection) is None:
-        given = leases or USUAL
-        values = {"schema": SCHEMA, "silent_s": given.silent_s, "lost_s": given.lost_s}
+        kept = leases or USUAL
+        values = {"schema": SCHEMA, "silent_s": kept.silent_s, "lost_s": kept.lost_s}
         connection.execute(insert(tables.fleet).values(**values))
     elif leases is not None:
         connection.execute(update(tables.fleet).values(silent_s=leases.silent_s, lost_s=leases.lost_s))
@@ -122,5 +122,5 @@ def schema(connection: Connection) -> int | None:
     tables = fleet_tables()
     if not inspect(connection).has_table(tables.fleet.name):
         return None
-    found: int | None = connection.execute(select(func.max(tables.fleet.c.schema))).scalar_one()
-    return found
+    number: int | None = connection.execute(select(func.max(tables.fleet.c.schema))).scalar_one()
+    return number

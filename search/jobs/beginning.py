@@ -48,8 +48,8 @@ def checked_request(request: JobRequest) -> JobRequest:
 
 
 def _with_labels(request: JobRequest) -> JobRequest:
-    """Return ``request`` with the labels that its limits on quality need, and where they are from, for whoever writes
-    the job down in another folder. Raises SpecError."""
+    """Return ``request`` with the labels that its limits on quality need and the absolute path of their file, since the
+    job may be written to another folder. Raises SpecError."""
     quality = request.precision.quality
     if quality is None:
         return request

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from servefit.search.jobs.job import space_of, trials_of
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey, service_times_of
-from servefit.search.queueing.endpoint import usual_costs
 from servefit.search.results.recommendation import Trial
+from servefit.search.simulation.endpoint import usual_costs
 from servefit.search.storage.steps import TESTS, endpoint_costs_of
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def expectations(job: RecommendationJob) -> tuple[Expectation, ...]:
     costs = usual_costs(endpoint_costs_of(job.steps))
     if costs is not None:
         surrogate.predict_endpoints(costs)
-    found: dict[object, Expectation] = {}
+    first_expectations: dict[object, Expectation] = {}
     for step in job.steps:
         trial = step.result
         if step.kind != "load_test" or not isinstance(trial, Trial) or trial.configuration not in space.grid:
             continue
         (estimate,) = surrogate.capacities([trial.configuration])
-        if estimate is not None and trial.configuration not in found and trial.capacity.throughput_per_s:
-            found[trial.configuration] = Expectation(
+        if estimate is not None and trial.configuration not in first_expectations and trial.capacity.throughput_per_s:
+            first_expectations[trial.configuration] = Expectation(
                 step=step.number,
                 trial=trial,
                 expected_per_s=estimate.value,
@@ -69,7 +69,7 @@ def expectations(job: RecommendationJob) -> tuple[Expectation, ...]:
                 high_per_s=exp(estimate.log_mean + _SDS_95 * estimate.sd),
             )
         surrogate.learn_capacity(trial)
-    return tuple(found.values())
+    return tuple(first_expectations.values())
 
 
 def _of_profiles(space: Space) -> Space:

@@ -56,7 +56,7 @@ TIMES_ESTIMATE = 10
 time, or more than that where it was asked for by name."""
 
 WORTH_SAYING_S = 5.0
-"""An estimate below that is not reported: the compilation is over before anybody wonders. Chosen, not measured."""
+"""An estimate below that is not reported: the compilation is over before a user wonders. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class CompilationLog(Protocol):
         ...
 
     def stop_requested(self) -> bool:
-        """Return whether whoever works on the job is asked to end it."""
+        """Return whether the process that works on the job is asked to end it."""
         ...
 
 
@@ -116,25 +116,27 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
     names = request.backends or of_precision(candidate_names(model.library), allowed)
     offered = ask_backends(names, model, timeout_s=clock.share_s(MIN_S))
     gone = dict.fromkeys(name for name, _ in before if name not in offered)
-    found, nothing_to_compare = CompiledCandidates(skipped=[_gone(name) for name in gone]), ""
-    rules = _CompilationRules(offered=offered, model=model, request=request, payload=payload, clock=clock, found=found)
+    candidates, nothing_to_compare = CompiledCandidates(skipped=[_gone(name) for name in gone]), ""
+    rules = _CompilationRules(
+        offered=offered, model=model, request=request, payload=payload, clock=clock, found=candidates
+    )
     for name, target in rules.candidates(log.header.profiles, progress):
         if log.stop_requested():
             raise JobStopped
         label = name if target is Target.CPU else f"{name} ({target.value})"
-        if (known := before.get((name, target))) is not None:
-            if known.status == "COMPLETED":
+        if (earlier := before.get((name, target))) is not None:
+            if earlier.status == "COMPLETED":
                 limits = request.precision
-                _, outcome = _compile(model, name, target, payload, limits, DEFAULT_TIMEOUT_S, known.quality)
+                _, outcome = _compile(model, name, target, payload, limits, DEFAULT_TIMEOUT_S, earlier.quality)
                 if isinstance(outcome, ServefitError):
-                    found.remarks.append(
+                    candidates.remarks.append(
                         f"{label} was compiled before the job was taken up again, and cannot be now: {outcome}"
                     )
                 else:
-                    found.artifacts.append(outcome)
+                    candidates.artifacts.append(outcome)
             continue
         if reason := rules.why_not(name, target) or nothing_to_compare:
-            found.skipped.append(Skipped(kind="backend", name=label, reason=reason))
+            candidates.skipped.append(Skipped(kind="backend", name=label, reason=reason))
             continue
         limit_s = min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S)
         doing = f"compiling with {label}"
@@ -146,13 +148,13 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
         if isinstance(outcome, NoReference):
             nothing_to_compare = f"{model.reference} did not say what it predicts, which is what backends are held to"
         if not isinstance(outcome, ServefitError):
-            found.artifacts.append(outcome)
+            candidates.artifacts.append(outcome)
         elif _timed_out(outcome):
-            found.remarks.append(
+            candidates.remarks.append(
                 f"{label} was not compiled and checked within the {duration_text(limit_s, digits=2)} that it had: "
                 f"{outcome.message}; use {clock.budget.option()} or more"
             )
-    return found
+    return candidates
 
 
 def _gone(name: str) -> Skipped:
@@ -269,7 +271,7 @@ class _CompilationRules:
         if not self._is_asked_for(name) and capabilities.precision not in allowed:
             return f"it computes in {capabilities.precision}; allow that with --allow-precision and a limit"
         asked = [capabilities.probe(target), capabilities.supports(self.model)]
-        # Nobody is told to install what serves no such model. What another package offers may not be there to say so.
+        # No library is named that cannot serve such a model. What another package offers may not be there to say so.
         for availability in reversed(asked) if name in BUILT_IN else asked:
             if not availability.available:
                 return "; ".join(part for part in (availability.reason, availability.remedy) if part)

@@ -11,8 +11,8 @@ from servefit.profiler.queueing.service import ServiceTimes
 from servefit.profiler.record.script_cost import ScriptCost
 from servefit.search.figures.outside import outside_values
 from servefit.search.figures.registry import values
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -47,7 +47,7 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
             "rows": job.payload.rows,
             "rows_per_request": job.request.rows_per_request,
             "synthetic": job.payload.synthetic,
-            "sizes": [dataclasses.asdict(each) for each in job.payload.sizes],
+            "sizes": [dataclasses.asdict(size) for size in job.payload.sizes],
         },
         "host": dataclasses.asdict(job.host),
         "sla": None if job.request.sla.asks_nothing else sla_document(job.request.sla),
@@ -282,21 +282,21 @@ def compilation_document(report: CompilationReport) -> dict[str, Any]:
 
 
 def script_cost_document(cost: ScriptCost | None) -> dict[str, Any] | None:
-    """Return what a script costs beside the model file that it loads, None where nobody asked."""
+    """Return the cost of a script compared with the model file that it loads, None where it was not measured."""
     if cost is None:
         return None
-    told = None if cost.reason is not None else f"script: {cost.text}"
-    return {**dataclasses.asdict(cost), "tried_s": dict(cost.tried_s), "text": told}
+    text = None if cost.reason is not None else f"script: {cost.text}"
+    return {**dataclasses.asdict(cost), "tried_s": dict(cost.tried_s), "text": text}
 
 
 def quality_document(quality: Quality | None) -> dict[str, Any] | None:
-    """Return what was found of an artifact that predicts less exactly, None of an exact one. A deviation from a row of
-    zeros is no share of it, and has no number."""
+    """Return what was found of an artifact that predicts less exactly, None of an exact one. A deviation from a row
+    of zeros is no share of it, and has no number."""
     if quality is None:
         return None
-    found = dataclasses.asdict(quality)
+    document = dataclasses.asdict(quality)
     largest = quality.largest_deviation if isfinite(quality.largest_deviation) else None
-    return {**found, "largest_deviation": largest, "verdict": quality.verdict, "text": quality.text}
+    return {**document, "largest_deviation": largest, "verdict": quality.verdict, "text": quality.text}
 
 
 def skipped_document(skipped: Skipped) -> dict[str, Any]:

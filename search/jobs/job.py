@@ -206,18 +206,18 @@ class RecommendationJob:
             raise SpecError("job", self.name, "has no recommendation: nothing was measured")
         if recommendation_id is None:
             return self.best
-        known = {recommendation.id: recommendation for recommendation in (*self.pareto, *self.recommendations)}
+        current = {recommendation.id: recommendation for recommendation in (*self.pareto, *self.recommendations)}
         former = {
             former_id(recommendation.profile.name, recommendation.trial.configuration): recommendation
-            for recommendation in known.values()
+            for recommendation in current.values()
         }
-        found = known.get(recommendation_id) or former.get(recommendation_id)
-        if found is None:
-            raise SpecError.unknown("recommendation", recommendation_id, list(known))
-        return found
+        match = current.get(recommendation_id) or former.get(recommendation_id)
+        if match is None:
+            raise SpecError.unknown("recommendation", recommendation_id, list(current))
+        return match
 
     def __repr__(self) -> str:
-        """Return the job on a line: all that it holds is more than anybody reads."""
+        """Return the job on one line, without its contents."""
         return f"<{type(self).__name__} {self.name}, {self.status}>"
 
 
@@ -264,8 +264,8 @@ def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
 def beside_of(trial: Trial, measured: Mapping[Configuration, Trial]) -> Trial | None:
     """Return ``trial`` in the other deployment: as it was ``measured`` there, or what it was predicted from; None where
     there is neither."""
-    found = measured.get(trial.configuration)
-    if found is None and trial.alone is not None:
+    measured_trial = measured.get(trial.configuration)
+    if measured_trial is None and trial.alone is not None:
         return replace(
             trial,
             capacity=trial.alone.capacity,
@@ -275,7 +275,7 @@ def beside_of(trial: Trial, measured: Mapping[Configuration, Trial]) -> Trial | 
             basis="measured",
             alone=None,
         )
-    return found
+    return measured_trial
 
 
 def less_exact_of(steps: Iterable[Step]) -> frozenset[str]:

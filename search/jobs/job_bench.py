@@ -21,9 +21,9 @@ from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
-from servefit.search.queueing.endpoint import SURVEY_S, costs_for
 from servefit.search.results.measure_trial import kept_for_rate_s
 from servefit.search.results.recommendation import FailedTrial, Trial
+from servefit.search.simulation.endpoint import SURVEY_S, costs_for
 from servefit.search.storage.steps import LOST, OUT_OF_TIME, TESTS
 from servefit.time_limit import time_limit
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.optimizer.progress import Moment, Progress
     from servefit.search.optimizer.search import Search
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
+    from servefit.search.simulation.endpoint import EndpointCosts
     from servefit.search.storage.class_log import ClassLog
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.log import JobLog
@@ -106,15 +106,15 @@ class JobBench:
                     subject=subject, sizes=tuple(sizes), memory_bytes=memory_bytes, seed=self._seed_of(step)
                 )
                 with self._at_most(limit_s):
-                    found = self.measurer.time_calls(order, step.attempt)
+                    service_times = self.measurer.time_calls(order, step.attempt)
             except (MeasurementError, BackendError) as error:
                 self._check_lost(step, error)
                 self._check_time(step, error, "the timing of calls", over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 self._give_up_if_it_hangs(replace(subject, max_batch=1), error)
                 return None
-            self.log.finish(step, status="COMPLETED", result=found)
-        return found
+            self.log.finish(step, status="COMPLETED", result=service_times)
+        return service_times
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
         """Put ``batch`` under load, each as a step and a trial of the study; see ``Bench``. Raises JobStopped."""
@@ -197,20 +197,22 @@ class JobBench:
         ):
             try:
                 with self._at_most(limit_s):
-                    found = self.measurer.survey_endpoint(self._survey_of(subject), step.attempt)
+                    costs = self.measurer.survey_endpoint(self._survey_of(subject), step.attempt)
             except (MeasurementError, BackendError) as error:
                 self._check_lost(step, error)
                 self._check_time(step, error, doing, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 self._without_costs.add(subject.backend)
                 return None
-            self.log.finish(step, status="COMPLETED", result=found)
-        self.costs[subject.backend] = found
-        return found
+            self.log.finish(step, status="COMPLETED", result=costs)
+        self.costs[subject.backend] = costs
+        return costs
 
     def _survey_of(self, subject: Configuration) -> SurveyEndpoint:
         """Return the order for a survey of an endpoint of ``subject``."""
-        most = max((each.max_batch for each in (self.search.space.grid if self.search else ())), default=1)
+        most = max(
+            (configuration.max_batch for configuration in (self.search.space.grid if self.search else ())), default=1
+        )
         timed = self._timed(subject)
         return SurveyEndpoint(subject=subject, max_batch=most, service=None if timed is None else timed[0])
 
@@ -352,7 +354,7 @@ class JobBench:
             return measure()
 
     def _check_lost(self, step: Step, error: MeasurementError | BackendError) -> None:
-        """Raise AgentLost where ``step`` failed for want of whoever was to carry it out."""
+        """Raise AgentLost where ``step`` failed because the agent that was to carry it out is lost."""
         if isinstance(error, AgentLost):
             self.log.finish(step, status="FAILED", reason=f"{LOST}{error.message}")
             raise error

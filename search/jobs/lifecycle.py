@@ -146,7 +146,7 @@ def resume_job(
             _check_written_by_others(log, allowed)
         spent_s = log.state_now().elapsed_s
         with log.owned():
-            # What keeps it from going on is told before anybody waits.
+            # Errors that keep it from going on are raised before the wait.
             _check_goes_on(log)
             with measuring_slot(f"job {name}", wait_s=wait_s):
                 runner = _resumed(log, store, progress, spent_s=spent_s)
@@ -157,7 +157,7 @@ def resume_job(
 def _check_written_by_others(log: JobLog, allowed: Collection[str]) -> None:
     """Raise as :func:`check_written_by_others`. What a job has measured may be measured again."""
     header = log.header
-    asked = ((each.variable, value) for each in header.request.environment for value in each.values)
+    asked = ((varied.variable, value) for varied in header.request.environment for value in varied.values)
     measured = (step.configuration.environment for step in log.steps() if step.configuration is not None)
     variables = chain(asked, *measured)
     check_written_by_others(header.model, header.request, variables, allowed=allowed)
@@ -246,7 +246,7 @@ def read_job(
     """Read the job of that name, as :func:`load_job`, from a database that is open."""
     log = store.job(name)
     may_set = None if store.is_own else frozenset(allowed)
-    representatives = [each.name for each in log.header.representatives.values()]
+    representatives = [representative.name for representative in log.header.representatives.values()]
     if host is None and len(representatives) == 1:
         (host,) = representatives
     if host is not None:
@@ -263,7 +263,7 @@ def read_job(
 
 
 def stop_job(name: str, *, storage: str | None = None) -> bool:
-    """Ask whoever works on the job to stop after the test that runs, and give True; False where nobody works on it.
+    """Ask the process that works on the job to stop after the current test. Return False where none works on it.
 
     Raises SpecError for an unknown job, StorageError, StateError.
     """
@@ -304,8 +304,8 @@ def _run_to_the_end(runner: JobRunner) -> RecommendationJob:
 
 
 def _finish(runner: JobRunner, status: JobStatus) -> RecommendationJob:
-    """Keep how the job ended, and return it. An answer that took a minute to find is not lost to a database that is
-    gone: it says so instead."""
+    """Keep how the job ended, and return it. Where the database is gone by now the answer is returned all the same,
+    with a remark."""
     state = runner.state(status)
     _log.info("job %s: %s after %.1f s", runner.request.name, status, state.elapsed_s)
     try:
@@ -313,10 +313,10 @@ def _finish(runner: JobRunner, status: JobStatus) -> RecommendationJob:
         steps = runner.log.steps()
     except StorageError as error:
         state = replace(state, remarks=(*state.remarks, f"that the job ended was not kept: {error}"))
-        known = {step.number: step for step in runner.steps_before} | runner.log.written
-        steps = tuple(known[number] for number in sorted(known))
+        steps_by_number = {step.number: step for step in runner.steps_before} | runner.log.written
+        steps = tuple(steps_by_number[number] for number in sorted(steps_by_number))
     # The steps were read from the database again: others may have written them, and not what was asked for.
-    asked = frozenset(each.variable for each in runner.request.environment)
+    asked = frozenset(varied.variable for varied in runner.request.environment)
     return RecommendationJob.of(runner.log.header, state, steps, allowed=None if runner.store.is_own else asked)
 
 
@@ -327,7 +327,7 @@ def load_parts(
     hosts; else the job alone."""
     with JobStore.open(storage) as store:
         log = store.job(name)
-        hosts = [each.name for each in log.header.representatives.values()]
+        hosts = [representative.name for representative in log.header.representatives.values()]
         parts = tuple(read_job(store, name, host=host, allowed=allowed) for host in hosts)
         return parts or (read_job(store, name, allowed=allowed),)
 

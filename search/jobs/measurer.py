@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.progress import Progress
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.space import Choice
     from servefit.search.results.recommendation import Trial
+    from servefit.search.simulation.endpoint import EndpointCosts
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.steps import Attempt
 

@@ -85,7 +85,7 @@ def _warnings(
             f"{crowded.workers} workers of {crowded.settings.threads} threads were asked for on {crowded.vcpus} vCPUs: "
             f"they take turns, and latency suffers"
         )
-    for (backend, reason), times in Counter((each.configuration.backend, each.reason) for each in failed).items():
+    for (backend, reason), times in Counter((trial.configuration.backend, trial.reason) for trial in failed).items():
         yield f"{backend} could not be measured ({count_text(times, 'measurement')} failed): {reason}"
 
 
@@ -141,15 +141,17 @@ def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[
 
 
 def _of_endpoints(recommendations: Sequence[Recommendation], trials: Sequence[Trial]) -> Iterator[str]:
-    """Yield what there is to say of endpoints: that figures were predicted, and requests that failed."""
-    predicted = [each.profile.name for each in recommendations if each.trial.basis == "predicted"]
+    """Yield the notes on endpoints: predicted figures, and requests that failed."""
+    predicted = [
+        recommendation.profile.name for recommendation in recommendations if recommendation.trial.basis == "predicted"
+    ]
     if predicted:
         yield (
             f"the endpoint's figures on {', '.join(dict.fromkeys(predicted))} are predicted: such an instance is the "
             "whole host, and leaves no CPU to a load client"
         )
     kinds: Counter[str] = Counter()
-    for trial in (each for each in trials if each.basis == "measured"):
+    for trial in (measured for measured in trials if measured.basis == "measured"):
         kinds.update(trial.capacity.errors)
         if trial.at_rate is not None:
             kinds.update(trial.at_rate.errors)
@@ -203,9 +205,11 @@ def with_speedups(
 ) -> tuple[CompilationReport, ...]:
     """Return the reports with each backend's speed over the reference's: of calls timed alone, where there are any,
     else of ``trials`` in the same shape. A compilation that did not pay says so."""
-    known = _measured_speedups(trials, reference)
-    known.update({(backend, target): speedup for backend, target, speedup in speedups})
-    return tuple(_with_speedup(report, known.get((report.backend, report.target)), reference) for report in reports)
+    speedup_of = _measured_speedups(trials, reference)
+    speedup_of.update({(backend, target): speedup for backend, target, speedup in speedups})
+    return tuple(
+        _with_speedup(report, speedup_of.get((report.backend, report.target)), reference) for report in reports
+    )
 
 
 def _measured_speedups(trials: Sequence[Trial], reference: str) -> dict[tuple[str, Target], float]:
@@ -216,11 +220,11 @@ def _measured_speedups(trials: Sequence[Trial], reference: str) -> dict[tuple[st
         configuration = pooled.configuration
         plainest = (configuration.workers, configuration.settings.threads, configuration.max_batch) == (1, 1, 1)
         if plainest and pooled.capacity_per_s:
-            found = per_s[configuration.backend, configuration.target]
+            fastest = per_s[configuration.backend, configuration.target]
             shape = configuration.vcpus, configuration.environment
-            found[shape] = max(found.get(shape, 0.0), pooled.capacity_per_s)
+            fastest[shape] = max(fastest.get(shape, 0.0), pooled.capacity_per_s)
     plain = per_s[reference, Target.CPU]
-    shared = {backend: found.keys() & plain.keys() for backend, found in per_s.items()}
+    shared = {backend: shapes.keys() & plain.keys() for backend, shapes in per_s.items()}
     largest = {backend: max(shapes) for backend, shapes in shared.items() if shapes}
     return {backend: per_s[backend][shape] / plain[shape] for backend, shape in largest.items()}
 

@@ -42,10 +42,10 @@ class StudyOfTrials:
         # Every trial is enqueued with all its parameters, so nothing is ever sampled.
         self._study = log.study(optuna.samplers.RandomSampler(seed=seed))
         with log.reporting(), quiet():
-            known = log.choices()
+            stored = log.choices()
             # Optuna keeps the values of a parameter that a study began with.
-            self._choices: dict[str, list[KnobValue | None]] = known or choices(list(map(parameters, grid)))
-            if known is None:
+            self._choices: dict[str, list[KnobValue | None]] = stored or choices(list(map(parameters, grid)))
+            if stored is None:
                 self._study.set_user_attr(CHOICES, self._choices)
             self._study.set_metric_names(["vcpu_seconds_per_inference", "p95_ms"])
 

@@ -1,4 +1,4 @@
-"""Orders of a job to measure on a host, as documents: whoever carries them out may be another process, on another host.
+"""Orders of a job to measure on a host, as documents: another process, on another host, may carry them out.
 
 What there is to measure with, such as artifacts, the host finds itself; what it takes to carry an order out is in it.
 """
@@ -9,9 +9,9 @@ from typing import Literal, TypeAlias
 
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.profiler.record.types import Configuration
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.results.measure_trial import Durations
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.stored import Stored
 
 Started: TypeAlias = Literal["asked", "other"]

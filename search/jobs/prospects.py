@@ -121,25 +121,29 @@ def _timed(
             progress.stage("timing calls", before_search(clock))
             survey = Survey.of(space.grid)
             survey.carry_out(bench.time, lambda: clock.elapsed_s < _TIMING_UNTIL * clock.limit_s)
-            reasons = [step.reason for step in log.steps() if step.reason] + [each.reason for each in compiled.skipped]
-    found = _foretold(space, Surrogate(space, survey, request))
-    if not found:
+            reasons = [step.reason for step in log.steps() if step.reason] + [
+                skipped.reason for skipped in compiled.skipped
+            ]
+    prospects = _foretold(space, Surrogate(space, survey, request))
+    if not prospects:
         raise MeasurementError(f"no call could be timed: {'; '.join(dict.fromkeys(reasons)) or clock.budget.ran_out()}")
-    return found
+    return prospects
 
 
 def _foretold(space: Space, surrogate: Surrogate) -> tuple[Prospect, ...]:
     """Return what is expected to be the best on each profile, or what is simpler and expected to do as well."""
-    found: list[tuple[Score, Prospect]] = []
+    scored: list[tuple[Score, Prospect]] = []
     for profile, fitting in space.profiles:
-        expected = surrogate.optimistic_scores([each for each in space.grid if each in fitting])
+        expected = surrogate.optimistic_scores(
+            [configuration for configuration in space.grid if configuration in fitting]
+        )
         if not expected:
             continue
-        best = min(expected, key=lambda each: each.score)
-        scores = {each.configuration: each.score for each in expected}
+        best = min(expected, key=lambda outlook: outlook.score)
+        scores = {outlook.configuration: outlook.score for outlook in expected}
         chosen = preferred_equal(best.configuration, list(scores), surrogate)
         (capacity,) = surrogate.capacities([chosen])
         if capacity is not None:
             prospect = Prospect(profile=profile, configuration=chosen, capacity_per_s=capacity.value)
-            found.append((scores[chosen], prospect))
-    return tuple(prospect for _, prospect in sorted(found, key=lambda each: each[0]))
+            scored.append((scores[chosen], prospect))
+    return tuple(prospect for _, prospect in sorted(scored, key=lambda entry: entry[0]))

@@ -22,9 +22,9 @@ from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.guide import OnItsOwn
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import service_times_of
-from servefit.search.queueing.endpoint import SURVEY_S, costs_for, usual_costs
 from servefit.search.request.space import BatchingSpace, Space
 from servefit.search.results.recommendation import FailedTrial, Trial
+from servefit.search.simulation.endpoint import SURVEY_S, costs_for, usual_costs
 from servefit.search.storage.header import JobState
 from servefit.search.storage.steps import BESIDE, TESTS, endpoint_costs_of
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.guide import Guide
     from servefit.search.optimizer.progress import Progress
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Skipped
+    from servefit.search.simulation.endpoint import EndpointCosts
     from servefit.search.storage.class_log import ClassLog
     from servefit.search.storage.header import JobHeader, JobStatus
     from servefit.search.storage.jobs import JobStore
@@ -190,17 +190,17 @@ class JobRunner:
         of that, or from an earlier one. Those are kept as steps, so that all of this job is read with the same
         costs."""
         own = endpoint_costs_of(self.steps_before)
-        known = {backend: costs for backend, costs in own.items() if self.request.allow_noise or not costs.problems}
-        if known:
-            return known
+        usable = {backend: costs for backend, costs in own.items() if self.request.allow_noise or not costs.problems}
+        if usable:
+            return usable
         for subject, costs in earlier.costs.items():
             with self.log.step("endpoint_costs", subject.backend, subject, attempt=self.measurer.attempt()) as step:
                 self.log.finish(step, status="COMPLETED", result=costs)
-            known[subject.backend] = costs
-        return known
+            usable[subject.backend] = costs
+        return usable
 
     def state(self, status: JobStatus) -> JobState:
-        """Return how far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
+        """Return the state of the job, to be kept. While the job goes on, its readers compute the elapsed time."""
         search = self.search
         if search is None:
             return self.state_without_answer(status)

@@ -36,7 +36,7 @@ class ScriptBeside:
         """Measure, and keep it as a step, unless the job has. Raises StateError and StorageError."""
         header = self.log.header
         model = header.model
-        script = next((each for each in artifacts if each.backend == model.reference), None)
+        script = next((artifact for artifact in artifacts if artifact.backend == model.reference), None)
         if script is None or not any(BESIDE in warning for warning in model.warnings):
             return
         if script_cost_of(self.log.steps()) is not None:

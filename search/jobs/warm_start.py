@@ -20,8 +20,8 @@ from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.optimizer.call_timing import rate_in_process
 from servefit.search.optimizer.endpoint_survey import MAX_JOINED
 from servefit.search.optimizer.service_time_survey import service_times_of
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage.steps import TESTS
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def results_of_earlier_jobs(
     grid = set(grid)
     largest = max((configuration.max_batch for configuration in grid), default=1)
     versions = {(artifact.backend, artifact.target): artifact.backend_version for artifact in artifacts}
-    found = EarlierResults()
+    results = EarlierResults()
     jobs = 0
     for past, steps in _similar_jobs(store, header):
         usable = {
@@ -81,12 +81,12 @@ def results_of_earlier_jobs(
         in_traffic = rate_in_process(header.request) is not None
         times = _service_times(usable_steps, largest, in_traffic=in_traffic)
         # The newest come first, and count.
-        found.service_times = {**times, **found.service_times}
-        if not found.costs:
-            found.costs = _costs(usable_steps, min(MAX_JOINED, largest))
+        results.service_times = {**times, **results.service_times}
+        if not results.costs:
+            results.costs = _costs(usable_steps, min(MAX_JOINED, largest))
         same_deployment = past.request.deployment == header.request.deployment
         if past.request.phases is None and header.request.phases is None and same_deployment:
-            found.trials.extend(
+            results.trials.extend(
                 step.result
                 for step in usable_steps
                 if step.kind in TESTS
@@ -95,11 +95,11 @@ def results_of_earlier_jobs(
                 and step.configuration in grid
             )
         if _same_load(past.request, header.request):
-            found.usual_s = {**_usual_s(steps), **found.usual_s}
+            results.usual_s = {**_usual_s(steps), **results.usual_s}
         jobs += bool(times)
         if jobs == MAX_JOBS:
             break
-    return found
+    return results
 
 
 def _service_times(steps: Sequence[Step], largest: int, *, in_traffic: bool) -> Mapping[Configuration, ServiceTimes]:
@@ -131,15 +131,15 @@ def _costs(steps: Sequence[Step], joined: int) -> dict[Configuration, EndpointCo
 
 
 def _similar_jobs(store: JobStore, header: JobHeader) -> Iterator[tuple[JobHeader, tuple[Step, ...]]]:
-    """Yield the jobs that are over and share their subject with ``header``, the newest first. What cannot be read is no
-    reason for a new job to fail."""
+    """Yield the jobs that are over and share their subject with ``header``, the newest first. A job that cannot be
+    read is left out."""
     for entry in store.overview()[:_MAX_JOBS_READ]:
         past = entry.header
         if past is None or entry.state is None or entry.name == header.request.name:
             continue
         if entry.state.status == "IN_PROGRESS":
             continue
-        alike = [each for each in _by_host(past) if _subject(each[1]) == _subject(header)]
+        alike = [past_subject for past_subject in _by_host(past) if _subject(past_subject[1]) == _subject(header)]
         try:
             for host, there in alike:
                 steps = store.job(entry.name).steps()
@@ -152,8 +152,8 @@ def _by_host(header: JobHeader) -> Iterator[tuple[str | None, JobHeader]]:
     """Yield what a job does on each host of a fleet that it measures on, with its name; else the job, and None."""
     if not header.hosts:
         yield None, header
-    for each in header.hosts:
-        yield each.name, header.on(each.name)
+    for host in header.hosts:
+        yield host.name, header.on(host.name)
 
 
 def _same_load(first: JobRequest, second: JobRequest) -> bool:

@@ -43,7 +43,7 @@ def check_written_by_others(
 
 
 def check_metric_is_known(request: JobRequest) -> None:
-    """Raise SpecError for a job whose metric is a function of whoever began it."""
+    """Raise SpecError for a job whose metric is a Python function of the program that began it."""
     quality = request.precision.quality
     if quality is not None and quality.is_own_function:
         raise SpecError(

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.results.recommendation import Trial
+    from servefit.search.simulation.endpoint import EndpointCosts
 
 
 class OutOfTime(Exception):

@@ -24,7 +24,7 @@ def longer_among_others(alone: ServiceTimes, run: Run) -> ChangingSizes:
     joined = calls.requests > 1
     requests, service_ns = calls.requests[joined], calls.service_ns[joined]
     powers = np.rint(np.log2(requests)).astype(np.int64)
-    found = []
+    factors = []
     for power in np.unique(powers).tolist():
         alike = powers == power
         if alike.sum() >= MIN_SEEN:
@@ -32,5 +32,5 @@ def longer_among_others(alone: ServiceTimes, run: Run) -> ChangingSizes:
             usual_ns = sum(
                 count * alone.mean_ns(size) for size, count in zip(sizes.tolist(), counts.tolist(), strict=True)
             )
-            found.append((2**power, float(service_ns[alike].sum() / usual_ns)))
-    return tuple(found)
+            factors.append((2**power, float(service_ns[alike].sum() / usual_ns)))
+    return tuple(factors)

@@ -108,7 +108,7 @@ def shortest_run(request: JobRequest) -> Durations:
     """Return the durations of a run that has the samples for every percentile that is limited, and for p95."""
     at_rate_s, rate_per_s = 0.0, request.sla.rate_per_s
     if rate_per_s is not None:
-        needed = max(samples_needed(rank) for rank in (95.0, *(each.rank for each in request.sla.thresholds)))
+        needed = max(samples_needed(rank) for rank in (95.0, *(threshold.rank for threshold in request.sla.thresholds)))
         at_rate_s = max(CONFIRMING.at_rate_s / CONFIRMING_RUNS, _PER_PERCENTILE * needed / rate_per_s)
     return replace(
         CONFIRMING,

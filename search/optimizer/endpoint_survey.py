@@ -3,7 +3,7 @@
 Endpoints of one worker are loaded over HTTP, one that joins no requests, one that joins a few and one that joins many,
 on the smallest envelope, beside which a client has a CPU. What the predictor takes by itself is known from calls timed
 alone; the rest of what a request takes is the endpoint's. How that is used is said in
-:mod:`servefit.search.queueing.endpoint`.
+:mod:`servefit.search.simulation.endpoint`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.optimizer.idle_times import longer_than
-from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts
+from servefit.search.simulation.endpoint import SURVEY_S, EndpointCosts
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver
@@ -139,16 +139,16 @@ def _capacity(driver: MeasuredDriver, problems: list[Problem]) -> tuple[float, f
     CPU time that each takes the busiest process of the client; 0 where that is not known."""
     traffic = ClosedLoop.constant(users=driver.usual_users, duration_s=_CLOSED_S)
     runs = [_run(driver, traffic, problems) for _ in range(_CLOSED_LOOPS)]
-    found = fmean(summarize(run).throughput_per_s for run in runs)
-    if not found:
+    capacity_per_s = fmean(summarize(run).throughput_per_s for run in runs)
+    if not capacity_per_s:
         raise MeasurementError("not one request was answered while the endpoint's costs were measured")
     percents = [0.0 if run.client is None else run.client.cpu_percent or 0.0 for run in runs]
-    return found, fmean(percents) / 100 * NS_PER_S / found
+    return capacity_per_s, fmean(percents) / 100 * NS_PER_S / capacity_per_s
 
 
 def _run(driver: MeasuredDriver, traffic: ClosedLoop | OpenLoop, problems: list[Problem]) -> Run:
     """Carry out ``traffic``, again if the machine got in the way and there is time for a whole survey after that, and
-    add to ``problems`` what is wrong with it: costs from a disturbed run, which say so, tell more than none."""
-    run, found = run_valid(driver, traffic, kept_s=SURVEY_S)
-    problems.extend(found)
+    add to ``problems`` what is wrong with it: costs from a disturbed run, which say so, are better than none."""
+    run, disturbances = run_valid(driver, traffic, kept_s=SURVEY_S)
+    problems.extend(disturbances)
     return run

@@ -27,7 +27,7 @@ def preferred_equal(promising: Configuration, left: Sequence[Configuration], sur
 
 def _simplest_like(promising: Configuration, left: Sequence[Configuration], surrogate: Surrogate) -> Configuration:
     """Return the simplest of those that have the backend and the size of ``promising``, and do as well."""
-    alike = [each for each in left if _kind(each) == _kind(promising)]
+    alike = [other for other in left if _kind(other) == _kind(promising)]
     for simpler in sorted(alike, key=simplicity):
         if simplicity(simpler) >= simplicity(promising):
             break
@@ -38,12 +38,14 @@ def _simplest_like(promising: Configuration, left: Sequence[Configuration], surr
 
 def _roomiest_like(promising: Configuration, left: Sequence[Configuration], surrogate: Surrogate) -> Configuration:
     """Return what is expected to answer most of those that are as simple as ``promising``, and do as well."""
-    as_simple = [each for each in left if (each.vcpus, simplicity(each)) == (promising.vcpus, simplicity(promising))]
+    as_simple = [
+        other for other in left if (other.vcpus, simplicity(other)) == (promising.vcpus, simplicity(promising))
+    ]
     estimates = zip(as_simple, surrogate.capacities(as_simple), strict=True)
-    capacities = {each: estimate.value for each, estimate in estimates if estimate is not None}
+    capacities = {other: estimate.value for other, estimate in estimates if estimate is not None}
     least = MORE_CAPACITY * capacities.get(promising, float("inf"))
-    roomier = [each for each in sorted(capacities, key=lambda each: -capacities[each]) if capacities[each] > least]
-    return next((each for each in roomier if _does_as_well(each, promising, surrogate)), promising)
+    roomier = [other for other in sorted(capacities, key=lambda other: -capacities[other]) if capacities[other] > least]
+    return next((other for other in roomier if _does_as_well(other, promising, surrogate)), promising)
 
 
 def _kind(configuration: Configuration) -> tuple[int, str, str, object]:
@@ -51,7 +53,7 @@ def _kind(configuration: Configuration) -> tuple[int, str, str, object]:
 
 
 def _does_as_well(other: Configuration, promising: Configuration, surrogate: Surrogate) -> bool:
-    best, found = surrogate.expected_score(promising), surrogate.expected_score(other)
-    if best is None or found is None or found.feasible < min(best.feasible, LIKELY):
+    best, expected = surrogate.expected_score(promising), surrogate.expected_score(other)
+    if best is None or expected is None or expected.feasible < min(best.feasible, LIKELY):
         return False
-    return differs_by_luck(best.score, found.score)
+    return differs_by_luck(best.score, expected.score)

@@ -34,7 +34,7 @@ class ExpectedScore:
 
     ``excess`` is latency as a multiple of the limits, the worst of them; None where there are none.
     ``per_hour`` is the price of the instances that capacity demands, were they divisible, and ``min_per_hour`` of
-    those that latency demands; both are 0 where nobody asked what a rate costs.
+    those that latency demands; both are 0 where the cost of a rate does not count.
     """
 
     configuration: Configuration

@@ -58,19 +58,18 @@ def finalists(
     expected: Callable[[Configuration], ExpectedScore | None],
     most: int = MAX_FINALISTS,
 ) -> list[Configuration]:
-    """Return up to ``most`` configurations that may turn out to be the best: the one recommended so far, which may be
-    the simplest of those that tie, then the others that meet the SLA as well and cost the same, or, where the price
-    does not count, of all profiles, the likeliest first. Where there is no other, the runner-up is there to be compared
-    with. Configurations that do the same are one.
+    """Return up to ``most`` configurations that may turn out to be the best. The one recommended so far comes first,
+    which may be the simplest of those that tie. The others meet the SLA as well and cost the same, or are of any
+    profile where the price does not count; the likeliest come first. Without any, the runner-up stands in, to have
+    something to compare with. Configurations of one arm count as one.
 
-    ``expected`` says what a configuration is expected to score by all that was measured, None where that is not
-    known."""
+    ``expected`` gives the score that is expected of a configuration given all measurements, None if unknown."""
     if not recommendations:
         return []
     recommended, objective = recommendations[0].trial.configuration, objective_of(request)
-    # Rounds compare what two do, and not what instances cost.
+    # Rounds compare performance, and not the cost of instances.
     price = _price(recommendations[0].profile) if objective.priced else None
-    ranked = sorted(_ranked(space, trials, request, price), key=lambda each: each[0])
+    ranked = sorted(_ranked(space, trials, request, price), key=lambda entry: entry[0])
     (verdict, best), *_ = ranked[0]
     alike = [
         _Measured(pooled=pooled, score=score, profile=profile)
@@ -78,7 +77,7 @@ def finalists(
         if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
     ]
     arms = {pooled.configuration: pooled.arm for _, pooled, _ in ranked}
-    one_of_each = [each for each in _one_of_each_arm(alike, recommended) if isfinite(each.score.figure)]
+    one_of_each = [measured for measured in _one_of_each_arm(alike, recommended) if isfinite(measured.score.figure)]
 
     def estimate(measured: _Measured) -> tuple[float, float]:
         """Return the logarithm of a figure, and its standard deviation."""
@@ -88,23 +87,23 @@ def finalists(
             return log1p(score.figure), LATENCY_NOISE / sqrt(measurements)
         # What is expected is of the cheapest profile that a configuration fits.
         comparable = not objective.priced or cheapest(space, measured.configuration) == _price(measured.profile)
-        found = expected(measured.configuration) if comparable else None
-        if found is not None and isfinite(found.score.figure):
-            return log(max(found.score.figure, _MIN_FIGURE)), found.sd
+        outlook = expected(measured.configuration) if comparable else None
+        if outlook is not None and isfinite(outlook.score.figure):
+            return log(max(outlook.score.figure, _MIN_FIGURE)), outlook.sd
         return log(max(score.figure, _MIN_FIGURE)), noise
 
-    chances = _chances([estimate(each) for each in one_of_each])
+    chances = _chances([estimate(candidate) for candidate in one_of_each])
     by_chance = sorted(
-        zip(chances, (each.configuration for each in one_of_each), strict=True), key=lambda pair: -pair[0]
+        zip(chances, (candidate.configuration for candidate in one_of_each), strict=True), key=lambda pair: -pair[0]
     )
     others, missing = [], 1.0
     for chance, configuration in by_chance:
         if missing > MAX_MISSED and chance:
             others.append(configuration)
         missing -= chance
-    chosen = [recommended, *(each for each in others if arms[each] != arms[recommended])][: max(2, most)]
+    chosen = [recommended, *(other for other in others if arms[other] != arms[recommended])][: max(2, most)]
     if len(chosen) == 1:
-        rivals = [each.configuration for each in alike]
+        rivals = [rival.configuration for rival in alike]
         chosen += [rival for rival in rivals if arms[rival] != arms[recommended]][:1]
     return chosen
 
@@ -135,7 +134,7 @@ def _ranked(
             if pooled.configuration in fitting and pooled.trial.measurement.peak_memory_bytes <= profile.memory_bytes
         ]
         if ranks:
-            yield min(ranks, key=lambda each: each[0])
+            yield min(ranks, key=lambda entry: entry[0])
 
 
 def _price(profile: InstanceProfile) -> Price:
@@ -143,11 +142,11 @@ def _price(profile: InstanceProfile) -> Price:
 
 
 def _one_of_each_arm(alike: Sequence[_Measured], recommended: Configuration) -> list[_Measured]:
-    """Return the first of each arm, of its own the one ``recommended``: those of one arm do the same."""
+    """Return the first of each arm, and of its arm the one ``recommended``: configurations of one arm do the same."""
     firsts: dict[Configuration, _Measured] = {}
-    for each in alike:
-        if each.pooled.arm not in firsts or each.configuration == recommended:
-            firsts[each.pooled.arm] = each
+    for measured in alike:
+        if measured.pooled.arm not in firsts or measured.configuration == recommended:
+            firsts[measured.pooled.arm] = measured
     return list(firsts.values())
 
 
@@ -175,8 +174,8 @@ def remaining_finalists(
         return [], None
     leader = alive[0]
     for finalist in alive[1:]:
-        found = ratio(trials, finalist, leader, request)
-        if found is not None and found.ratio > 1:
+        lead = ratio(trials, finalist, leader, request)
+        if lead is not None and lead.ratio > 1:
             leader = finalist
 
     rivals = [finalist for finalist in alive if finalist != leader]

@@ -131,19 +131,19 @@ class CorrectedPredictions:
     def estimates(self, configurations: Sequence[Configuration]) -> list[LognormalEstimate | None]:
         """Return the estimate for each of ``configurations``, None where there is no prediction."""
         predictions = map(self._predict, configurations)
-        known = [(nth, prediction) for nth, prediction in enumerate(predictions) if prediction is not None]
+        predicted = [(nth, prediction) for nth, prediction in enumerate(predictions) if prediction is not None]
         estimates: list[LognormalEstimate | None] = [None] * len(configurations)
-        if not known:
+        if not predicted:
             return estimates
-        asked = [configurations[nth] for nth, _ in known]
+        asked = [configurations[nth] for nth, _ in predicted]
         own = self._learnt_sds(asked) ** 2
-        mean, variance = np.zeros(len(known)), own
+        mean, variance = np.zeros(len(predicted)), own
         if self._measured:
             inverse, weights = self._solve()
             shared = self._covariance(asked, self._measured) * _same_place([""] * len(asked), self._places)
             mean = shared @ weights
             variance = np.maximum(own - np.einsum("ij,jk,ik->i", shared, inverse, shared), _MIN_VARIANCE)
-        for (nth, prediction), error, spread in zip(known, mean.tolist(), variance.tolist(), strict=True):
+        for (nth, prediction), error, spread in zip(predicted, mean.tolist(), variance.tolist(), strict=True):
             estimates[nth] = LognormalEstimate(log_mean=log(prediction[0]) + error, sd=spread**0.5)
         return estimates
 

@@ -31,21 +31,21 @@ NO_LONGER = (AfterIdle(idle_ns=0.0, extra_ns=(0.0,)),)
 
 def longer_than(usual_ns: float, runs: Sequence[Run]) -> tuple[AfterIdle, ...]:
     """Return what requests of ``runs`` that met an idle worker took longer than ``usual_ns``; 0 where none did."""
-    found = [
+    after_idle = [
         AfterIdle(idle_ns=low, extra_ns=strata_of(np.maximum(0.0, seen_ns - usual_ns)))
         for low, seen_ns in _by_idle_time(runs, least=1)
     ]
-    return tuple(found) or NO_LONGER
+    return tuple(after_idle) or NO_LONGER
 
 
 def longer_than_calls(calls: BatchTimes, runs: Sequence[Run]) -> tuple[AfterIdle, ...]:
     """Return what requests of ``runs`` that met an idle worker took longer than ``calls`` of one request that follow
     each other: the shortest than the shortest, and so on; 0 where too few met one."""
-    found = [
+    after_idle = [
         AfterIdle(idle_ns=low, extra_ns=_beyond(strata_of(seen_ns), calls.strata_ns))
         for low, seen_ns in _by_idle_time(runs, least=MIN_SEEN)
     ]
-    return tuple(found) or NO_LONGER
+    return tuple(after_idle) or NO_LONGER
 
 
 def _beyond(seen_ns: Sequence[float], usual_ns: Sequence[float]) -> tuple[float, ...]:
@@ -59,12 +59,12 @@ def _by_idle_time(runs: Sequence[Run], *, least: int) -> Iterator[tuple[float, n
     """Yield how long the requests of ``runs`` took that met an idle worker, by how long it had been idle, from 0 on.
     Idle times that too few met are taken together with shorter ones, the shortest with longer ones; none where not even
     ``least`` met any."""
-    idle_ns, took_ns = (np.concatenate(each) for each in zip(*map(_met_idle, runs), strict=True))
+    idle_ns, took_ns = (np.concatenate(parts) for parts in zip(*map(_met_idle, runs), strict=True))
     if len(took_ns) < least:
         return
     groups = [(low, took_ns[(idle_ns >= low) & (idle_ns < high)]) for low, high in pairwise([*IDLE_BOUNDS_NS, np.inf])]
-    known = [(low, seen) for low, seen in groups if len(seen) >= MIN_SEEN] or [(0.0, took_ns)]
-    for nth, (low, seen) in enumerate(known):
+    enough = [(low, seen) for low, seen in groups if len(seen) >= MIN_SEEN] or [(0.0, took_ns)]
+    for nth, (low, seen) in enumerate(enough):
         yield low if nth else 0.0, seen
 
 

@@ -58,8 +58,8 @@ class Explanation:
 
 
 def naive_default(grid: Iterable[Configuration], vcpus: int, reference: str) -> Configuration | None:
-    """Return what somebody deploys without measuring: one worker of the model's own library with a thread a vCPU, and
-    one request a call. None where the space has nothing like it."""
+    """Return the configuration that is deployed without measuring: one worker of the model's own library with a thread
+    a vCPU, and one request a call. None where the space has nothing like it."""
     plain = [
         configuration
         for configuration in grid
@@ -87,9 +87,9 @@ def explain(
     winner = best.trial.configuration
     in_rounds = dict.fromkeys(trial.configuration for trial in trials if trial.round is not None)
     comparisons = [
-        PairedComparison(configuration=rival, ratio=found, answered_per_s=_answered_per_s(trials, rival))
+        PairedComparison(configuration=rival, ratio=paired_ratio, answered_per_s=_answered_per_s(trials, rival))
         for rival in in_rounds
-        if rival != winner and (found := ratio(trials, winner, rival, request)) is not None
+        if rival != winner and (paired_ratio := ratio(trials, winner, rival, request)) is not None
     ]
     return Explanation(
         runner_up=min(
@@ -125,12 +125,12 @@ def importance(figures: Mapping[Configuration, float]) -> dict[str, float]:
     if total <= len(figures) * _MIN_DIFFERENCE**2:
         return {}
     points = {configuration: parameters(configuration) for configuration in figures}
-    found = {}
+    shares = {}
     for name in dict.fromkeys(name for point in points.values() for name in point):
         groups: dict[object, list[float]] = defaultdict(list)
         for configuration, point in points.items():
             groups[point.get(name)].append(figures[configuration])
         explained = fsum(len(group) * (fsum(group) / len(group) - mean) ** 2 for group in groups.values())
         if len(groups) > 1:
-            found[name] = explained / total
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+            shares[name] = explained / total
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))

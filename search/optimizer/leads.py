@@ -6,7 +6,7 @@ their true ratio after some rounds is a Student distribution around the mean of 
 unknown variance, Gelman et al. 2013, Bayesian Data Analysis, 3.2]; the variance is that of the rounds and, as so many
 further rounds, the usual one of such ratios, since two rounds that happen to agree do not show that there is no noise.
 
-A rival that is unlikely to be better by more than anybody cares leaves the rounds, so the time goes to those that may
+A rival that is unlikely to be better by a margin that matters leaves the rounds, so the time goes to those that may
 be: a race [Maron and Moore 1997]. Those that stay have the same number of turns: unequal numbers [OCBA, Chen and Lee
 2010] would leave turns without the one beside them, which has the same arrivals in the same minute, and that is worth
 more. A smaller or simpler rival, which would win a tie, stays until it is told whether there is one. The rounds are
@@ -64,7 +64,7 @@ class Lead:
         """Return the lead by its logarithms in one round or more."""
         mean = fsum(logs) / len(logs)
         degrees = PRIOR_ROUNDS + len(logs) - 1
-        variance = (PRIOR_ROUNDS * usual_sd**2 + fsum((each - mean) ** 2 for each in logs)) / degrees
+        variance = (PRIOR_ROUNDS * usual_sd**2 + fsum((logarithm - mean) ** 2 for logarithm in logs)) / degrees
         return cls(mean=mean, scale=sqrt(variance / len(logs)), degrees=degrees)
 
     def chance_behind(self, by: float = 0.0) -> float:

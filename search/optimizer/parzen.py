@@ -74,8 +74,8 @@ class ParzenEstimator:
         """Take the ``outcome`` of measuring ``configuration`` into account, None where it could not be measured."""
         from optuna.trial import TrialState
 
-        known = self._parameters[configuration]
-        self._study.enqueue_trial({name: known.get(name) for name in self._choices})
+        values_of_knobs = self._parameters[configuration]
+        self._study.enqueue_trial({name: values_of_knobs.get(name) for name in self._choices})
         trial = self._study.ask()
         for name, values in self._choices.items():
             trial.suggest_categorical(name, values)

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import ExpectedScore
 from servefit.search.optimizer.gaussian_process import LATENCY_NOISE, CorrectedPredictions, Lesson, LognormalEstimate
-from servefit.search.queueing.endpoint import queue_of
-from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
 from servefit.search.results.objectives.contract import Prediction
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import score_of_figure
 from servefit.search.results.pooled_trials import latency_ms
 from servefit.search.results.price import Price, cheapest
+from servefit.search.simulation.endpoint import queue_of
+from servefit.search.simulation.prediction import REQUESTS, predict, predict_users
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.service_time_survey import Survey
-    from servefit.search.queueing.endpoint import EndpointCosts
-    from servefit.search.queueing.prediction import QueuePrediction
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.objectives.contract import Context
     from servefit.search.results.recommendation import Trial
+    from servefit.search.simulation.endpoint import EndpointCosts
+    from servefit.search.simulation.prediction import QueuePrediction
 
 _EARLIER_NOISE = 0.1
 """A measurement of an earlier job may be off by 10 % today. Chosen, not measured."""
@@ -79,8 +79,8 @@ class Surrogate:
     def predict_endpoints(self, costs: EndpointCosts) -> None:
         """Predict endpoints with these ``costs`` from now on, in place of the model in process."""
         self.costs = costs
-        for known in (self._capacities, self._latencies, self._instances, self._roomiest, self._min_ms):
-            known.clear()
+        for cache in (self._capacities, self._latencies, self._instances, self._roomiest, self._min_ms):
+            cache.clear()
 
     def copy(self) -> Surrogate:
         """Return a copy that has learnt the same and goes on to learn by itself. Predictions are computed once for
@@ -114,11 +114,11 @@ class Surrogate:
             self._latency.learn(configuration, p95_ms)
 
     def _learn_for_predictions(self) -> None:
-        """Tell the objective of all trials; most make nothing of them."""
-        found = self._objective.learn(self._measured)
-        if found is not None:
+        """Let the objective learn from all trials; most objectives learn nothing."""
+        learnt = self._objective.learn(self._measured)
+        if learnt is not None:
             self._contexts = {
-                configuration: replace(context, learnt=found) for configuration, context in self._contexts.items()
+                configuration: replace(context, learnt=learnt) for configuration, context in self._contexts.items()
             }
 
     def learn_capacity(self, trial: Trial) -> None:
@@ -176,8 +176,8 @@ class Surrogate:
 
     def figures(self, configurations: Sequence[Configuration]) -> dict[Configuration, float]:
         """Return the figure of the objective that is expected of each, less being better, if all limits held; with
-        vCPUs in place of prices, some of which may be unknown. What nothing is expected of is left out."""
-        found = {}
+        vCPUs in place of prices, some of which may be unknown. Configurations without a prediction are left out."""
+        figures = {}
         for configuration, capacity in zip(configurations, self.capacities(configurations), strict=True):
             if capacity is not None:
                 for_latency = self._instances_for_latency(configuration)
@@ -186,8 +186,8 @@ class Surrogate:
                 min_ms = self._min_latency_ms(configuration)
                 figure = self._figure(configuration, capacity, min_ms, instances, context)
                 if figure is not None:
-                    found[configuration] = self._objective.lower(figure)
-        return found
+                    figures[configuration] = self._objective.lower(figure)
+        return figures
 
     def expected_score(self, configuration: Configuration) -> ExpectedScore | None:
         """Return what ``configuration`` is expected to score, and how likely it keeps the limits; None if nothing is
@@ -283,8 +283,10 @@ class Surrogate:
         if configuration not in self._contexts:
             return None
         if configuration not in self._capacities:
-            found = self._prediction(configuration, None)
-            self._capacities[configuration] = None if found is None else (found[0].capacity_per_s, found[1])
+            prediction = self._prediction(configuration, None)
+            self._capacities[configuration] = (
+                None if prediction is None else (prediction[0].capacity_per_s, prediction[1])
+            )
         return self._capacities[configuration]
 
     def _predicted_p95(self, configuration: Configuration) -> tuple[float, bool] | None:
@@ -306,13 +308,13 @@ class Surrogate:
             return None
         if configuration in self._instances:
             return self._percentiles(configuration, self._instances[configuration])
-        found: dict[str, tuple[float, bool]] | None = None
+        percentiles: dict[str, tuple[float, bool]] | None = None
         for count in instance_counts(rate_per_s, capacity[0]):
-            found = self._percentiles(configuration, count)
+            percentiles = self._percentiles(configuration, count)
             self._instances[configuration] = count
-            if found is None or self._keeps_limits(found):
+            if percentiles is None or self._keeps_limits(percentiles):
                 break
-        return found
+        return percentiles
 
     def _keeps_limits(self, figures: dict[str, tuple[float, bool]]) -> bool:
         """Return whether percentiles in ms are within all limits."""
@@ -325,8 +327,8 @@ class Surrogate:
         if key not in self._latencies:
             rate_per_s = self._request.sla.rate_per_s
             share_per_s = None if instances is None or rate_per_s is None else rate_per_s / instances
-            found = self._prediction(configuration, share_per_s)
-            self._latencies[key] = None if found is None else self._by_name(*found)
+            prediction = self._prediction(configuration, share_per_s)
+            self._latencies[key] = None if prediction is None else self._by_name(*prediction)
         return self._latencies[key]
 
     def _by_name(self, prediction: QueuePrediction, guessed: bool) -> dict[str, tuple[float, bool]]:
@@ -342,10 +344,10 @@ class Surrogate:
     ) -> tuple[QueuePrediction, bool] | None:
         """Simulate ``configuration`` at a rate, or in a closed loop, and return what came out, and whether it rests on
         a guess; None without service times."""
-        known = self._survey.service_times(configuration)
-        if known is None:
+        timing = self._survey.service_times(configuration)
+        if timing is None:
             return None
-        service, timed = known
+        service, timed = timing
         ranks = tuple(self._ranks.values())
         phases = self._request.phases
         if rate_per_s is None and phases is not None:
@@ -357,8 +359,8 @@ class Surrogate:
                 seed=self._request.seed,
             )
             return prediction, not timed
-        found = self._at_rate(configuration, service, rate_per_s)
-        return found, not timed
+        simulated = self._at_rate(configuration, service, rate_per_s)
+        return simulated, not timed
 
     def _at_rate(
         self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None
@@ -371,13 +373,13 @@ class Surrogate:
         key = roomiest, rate_per_s
         if key not in self._roomiest:
             self._roomiest[key] = self._simulated(roomiest, service, rate_per_s)
-        found = self._roomiest[key]
+        prediction = self._roomiest[key]
         # With a delay a call that is exactly full leaves at once, and one with more room waits on.
         most = configuration.max_batch - (configuration.batch_delay_us > 0)
-        if found.largest_call is None or found.largest_call > most:
+        if prediction.largest_call is None or prediction.largest_call > most:
             return self._simulated(configuration, service, rate_per_s)
         capacity_per_s = self._simulated(configuration, service, None).capacity_per_s
-        return replace(found, capacity_per_s=capacity_per_s)
+        return replace(prediction, capacity_per_s=capacity_per_s)
 
     def _simulated(
         self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None
@@ -394,12 +396,12 @@ class Surrogate:
         )
 
     def _min_latency_ms(self, configuration: Configuration) -> float:
-        """Return what a call of a single request takes: none is answered sooner. Infinite where the objective does not
-        ask."""
+        """Return the time of a call of a single request, the lowest possible latency; infinite where the objective does
+        not need it."""
         if not self._objective.needs_latency:
             return inf
         if configuration not in self._min_ms:
-            known = self._survey.service_times(configuration)
+            timing = self._survey.service_times(configuration)
             beside_ns = 0.0 if self.costs is None else self.costs.of_call_ns(1)
-            self._min_ms[configuration] = inf if known is None else (known[0].mean_ns(1) + beside_ns) / 1e6
+            self._min_ms[configuration] = inf if timing is None else (timing[0].mean_ns(1) + beside_ns) / 1e6
         return self._min_ms[configuration]

@@ -96,10 +96,10 @@ class Proposer:
         other._surrogate = self._surrogate.copy()
         for running in self._running:
             other._assume(running)
-        found: list[ExpectedScore | None] = []
-        while len(found) < max_proposals and (proposed := other._rehearsed()) is not None:
-            found.append(other._assume(proposed))
-        return found
+        rehearsed: list[ExpectedScore | None] = []
+        while len(rehearsed) < max_proposals and (proposed := other._rehearsed()) is not None:
+            rehearsed.append(other._assume(proposed))
+        return rehearsed
 
     def _assume(self, configuration: Configuration) -> ExpectedScore | None:
         """Take ``configuration`` for measured, with the figures that are expected of it, and return its expected
@@ -119,8 +119,8 @@ class Proposer:
         expected_scores, unpredictable = self._split_by_predictability(left)
         if (plain := self._plainest_of(unpredictable)) is not None:
             return plain
-        if (found := self._predicted(expected_scores)) is not None:
-            return found[0]
+        if (best := self._predicted(expected_scores)) is not None:
+            return best[0]
         if self._by_parzen * PARZEN_EVERY >= len(self._taken()) and not (unpredictable and not expected_scores):
             return None
         # Asking the estimator would change what it says next.
@@ -176,7 +176,7 @@ class Proposer:
         difference how many more requests might have been joined, or how many fewer down to the largest call."""
         configuration = trial.configuration
         largest = None if trial.at_rate is None else trial.at_rate.largest_call
-        # Of several instances larger calls might save some, and other goals depend on capacity.
+        # Larger calls might save instances where there are several, and other goals depend on capacity.
         by_latency = trial.instance_count == 1 and isinstance(self._objective, Latency)
         if (
             by_latency
@@ -202,8 +202,8 @@ class Proposer:
         expected_scores, unpredictable = self._split_by_predictability(left)
         if (plain := self._plainest_of(unpredictable)) is not None:
             return Proposal(configuration=plain, source="grid")
-        if (found := self._predicted(expected_scores)) is not None:
-            chosen, gain = found
+        if (best := self._predicted(expected_scores)) is not None:
+            chosen, gain = best
             if isinstance(self._objective, Latency):
                 chosen = preferred_equal(chosen, left, self._surrogate)
             return Proposal(configuration=chosen, source="prediction", gain=gain)
@@ -247,8 +247,8 @@ class Proposer:
         return self._settled.keys() | self._running
 
     def _most_promising(self, left: Sequence[Configuration]) -> Configuration:
-        """Return what is expected to be best at its best. In an exhaustive search the order only matters to whoever
-        interrupts it."""
+        """Return the configuration with the best optimistic score. In an exhaustive search the order only matters if
+        it is interrupted."""
         expected_scores = self._surrogate.optimistic_scores(left)
         if expected_scores:
             return min(expected_scores, key=lambda expected: expected.score).configuration
@@ -281,8 +281,10 @@ class Proposer:
         if not missing:
             return None
         if self._objective.paid_by_the_hour and self._request.sla.rate_per_s is not None:
-            # What carries the rate for the least is the answer, if it carries it.
-            return next(each.configuration for each in expected_scores if each.configuration.vcpus in missing)
+            # The cheapest that carries the rate is the answer.
+            return next(
+                expected.configuration for expected in expected_scores if expected.configuration.vcpus in missing
+            )
         return next(
             expected.configuration for expected in expected_scores if expected.configuration.vcpus == missing[0]
         )

@@ -24,11 +24,11 @@ from servefit.search.optimizer.search_state import (
 )
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.optimizer.turns import Turns
-from servefit.search.queueing.endpoint import SURVEY_S
 from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
+from servefit.search.simulation.endpoint import SURVEY_S
 
 if TYPE_CHECKING:
     from servefit.backends.types import Target
@@ -136,8 +136,8 @@ class Search(SearchState):
     def moment(self, ended: Trial | None = None) -> Moment:
         """Return the progress of the job; ``ended`` is a test that ended only now, and is not among the trials."""
         trials = self.trials if ended is None else [*self.trials, ended]
-        known = [trial for trial in trials if trial.configuration not in self.failed]
-        best = next(iter(recommend(self.space, known, self.request)), None)
+        measured = [trial for trial in trials if trial.configuration not in self.failed]
+        best = next(iter(recommend(self.space, measured, self.request)), None)
         limit, elapsed_s = self.clock.test_limit, self.clock.elapsed_s
         left_s = self.time_left.end_s - elapsed_s
         return Moment(

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.optimizer.pace import Activity
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.recommendation import Recommendation, Trial
+    from servefit.search.simulation.endpoint import EndpointCosts
 
 TIMING_SHARE = 0.45
 SEARCH_SHARE = 0.55

@@ -4,7 +4,7 @@ The time of a call depends on the backend, its threads and knobs, the requests i
 busy, and on nothing else, so a few short microbenchmarks speak for many configurations. Every backend is timed with
 one worker first. What is far behind at every batch size is not looked at any further: more threads or workers cannot
 gain more than their number. How calls are timed is in ``call_timing``; what service times mean for capacity and latency
-is computed in ``queueing``.
+is computed in ``search.simulation``.
 """
 
 from __future__ import annotations
@@ -112,11 +112,11 @@ class Survey:
     def _time(self, subject: Configuration, sizes: Sequence[int], time: Time) -> None:
         """Time ``subject``, and keep its service times, or that it failed."""
         # The workers' largest batch is what they allocate for.
-        found = time(replace(subject, max_batch=sizes[-1]), sizes)
-        if found is None:
+        service = time(replace(subject, max_batch=sizes[-1]), sizes)
+        if service is None:
             self.failed.add(subject)
         else:
-            self.known[subject] = found
+            self.known[subject] = service
 
     def _sizes_worth_it(self, subject: Configuration) -> tuple[int, ...]:
         """Return some of the batch sizes at which one worker of the backend is not far behind the best, the smallest
@@ -176,8 +176,8 @@ class Survey:
         """Return the calls of one worker, and whether they were timed. Where those of so many threads were not timed,
         the nearest fewer threads that were stand in, as if twice the threads took a call 1.5 times as fast."""
         threads = configuration.settings.threads
-        if found := self.known.get(timed_as(configuration, 1)):
-            return self._extended(self._in_traffic(found, configuration), configuration), True
+        if timed := self.known.get(timed_as(configuration, 1)):
+            return self._extended(self._in_traffic(timed, configuration), configuration), True
         nearest: ServiceTimes | None = None
         nearest_threads = 0
         for key, service in self.known.items():
@@ -195,37 +195,37 @@ class Survey:
         speed = (threads / nearest_threads) ** _THREADS_EXPONENT
         return replace(nearest, batches=tuple(times.stretched(1 / speed) for times in nearest.batches)), False
 
-    def _in_traffic(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
-        """Return ``found`` with what a single-threaded worker takes longer in traffic, where that of its own was not
-        timed: without it, it would be taken for quicker than what was."""
+    def _in_traffic(self, timed: ServiceTimes, configuration: Configuration) -> ServiceTimes:
+        """Return ``timed`` with the extra time of a single-threaded worker in traffic, where its own was not measured:
+        without it the configuration would seem quicker than those that were measured in traffic."""
         simple = self._simple(configuration)
         if simple is None:
-            return found
+            return timed
         plain = self.known[simple]
         return replace(
-            found,
-            after_idle=found.after_idle or plain.after_idle,
-            changing_sizes=found.changing_sizes or plain.changing_sizes,
-            serial_order=found.serial_order or plain.serial_order,
+            timed,
+            after_idle=timed.after_idle or plain.after_idle,
+            changing_sizes=timed.changing_sizes or plain.changing_sizes,
+            serial_order=timed.serial_order or plain.serial_order,
         )
 
-    def _extended(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
-        """Return ``found`` with sizes beyond those that were timed. They take what a single-threaded worker takes,
-        times what more threads made of it at the last size that both were timed at: a library that spreads two rows
-        over two threads at no cost does not go on like that."""
+    def _extended(self, timed: ServiceTimes, configuration: Configuration) -> ServiceTimes:
+        """Return ``timed`` with sizes beyond those that were timed. Their time is that of a single-threaded worker,
+        times the ratio of both at the last size that was timed: a library that spreads two rows over two threads at no
+        cost does not do so with more rows."""
         simple = self._simple(configuration)
         if simple is None:
-            return found
-        plain, last = self.known[simple], found.batches[-1]
+            return timed
+        plain, last = self.known[simple], timed.batches[-1]
         factor = max(last.mean_ns / plain.mean_ns(last.requests), 1 / configuration.settings.threads)
         beyond = tuple(times.stretched(factor) for times in plain.batches if times.requests > last.requests)
-        return replace(found, batches=(*found.batches, *beyond))
+        return replace(timed, batches=(*timed.batches, *beyond))
 
     def _crowded(self, configuration: Configuration) -> ServiceTimes | None:
         """Return the calls of the fewest workers that were timed at once and are no fewer, else of the most; None where
         none were."""
-        if found := self.known.get(timed_as(configuration, configuration.workers)):
-            return found
+        if crowded := self.known.get(timed_as(configuration, configuration.workers)):
+            return crowded
         settings = timed_as(configuration, 1).settings
         alike = [
             service
@@ -261,9 +261,9 @@ class Survey:
                 continue
             for size in (times.requests for times in service.batches):
                 rival_ns, rival = min((times.mean_ns(size), backend) for backend, times in exact)
-                found = service.mean_ns(size) / rival_ns, rival
+                slowdown = service.mean_ns(size) / rival_ns, rival
                 same = key.backend, key.target
-                least[same] = min(least.get(same, found), found)
+                least[same] = min(least.get(same, slowdown), slowdown)
         for (backend, target), (times_as_long, rival) in least.items():
             if times_as_long >= 1:
                 yield backend, target, rival, times_as_long

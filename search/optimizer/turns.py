@@ -12,9 +12,9 @@ from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.search.optimizer.finalists import MAX_FINALISTS, MAX_ROUNDS, finalists, remaining_finalists
 from servefit.search.optimizer.leads import is_far_behind
 from servefit.search.optimizer.search_state import MIN_TESTS_FOR_ROUNDS
-from servefit.search.queueing.endpoint import SURVEY_S
 from servefit.search.results.measure_trial import CONFIRMING_RUNS
 from servefit.search.results.ratios import MIN_ROUNDS, ratio
+from servefit.search.simulation.endpoint import SURVEY_S
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -147,8 +147,8 @@ class Turns:
             return naive
         if any(trial.round is None for trial in self.search.trials if trial.configuration == naive):
             return naive
-        found = ratio(self.search.trials, naive, chosen[0], self.search.request)
-        if found is not None and found.ratio > 1 and self._round_fits(1):
+        lead = ratio(self.search.trials, naive, chosen[0], self.search.request)
+        if lead is not None and lead.ratio > 1 and self._round_fits(1):
             self.keep(naive, self.bench.load_tests([naive])[naive])
         return None if naive in self.search.failed else naive
 

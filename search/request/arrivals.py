@@ -80,9 +80,9 @@ def resolve_arrivals(request: JobRequest) -> JobRequest:
     arrivals, sla = with_own_rate(request.arrivals, request.sla)
     if request.time_limit_s is not None:
         check_search(arrivals, request.time_limit_s)
-    found = replace(request, arrivals=arrivals, sla=sla)
-    check_arrivals(found)
-    return found
+    resolved = replace(request, arrivals=arrivals, sla=sla)
+    check_arrivals(resolved)
+    return resolved
 
 
 def cycle_s(request: JobRequest) -> float:

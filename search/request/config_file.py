@@ -46,12 +46,12 @@ def read_config(path: Path) -> JobConfig:
         raise SpecError("config", str(path), f"is no job: it has more than {MAX_BYTES:,} bytes")
     config = parse_config(content, str(path))
     places = {"model": config.model, "payload": config.payload, "quality": config.quality}
-    found = {name: str(path.parent / place) for name, place in places.items() if isinstance(place, str)}
+    located = {name: str(path.parent / place) for name, place in places.items() if isinstance(place, str)}
     try:
-        found["arrivals"] = canonical_text(config.arrivals, folder=path.parent)
+        located["arrivals"] = canonical_text(config.arrivals, folder=path.parent)
     except SpecError as error:
         raise _in_file(str(path), error) from error
-    return msgspec.structs.replace(config, **found)
+    return msgspec.structs.replace(config, **located)
 
 
 def parse_config(content: bytes, source: str) -> JobConfig:
@@ -165,14 +165,14 @@ def _config_of(request: JobRequest, wait_s: float | None, folder: Path | None) -
 def _precision(limits: PrecisionLimits, folder: Path | None) -> dict[str, Any]:
     """Return the keys that say ``limits``. A file of labels becomes relative to ``folder``."""
     quality = limits.quality
-    found: dict[str, Any] = {"allow_precision": list(limits.allowed) or UNSET}
+    keys: dict[str, Any] = {"allow_precision": list(limits.allowed) or UNSET}
     if limits.deviations:
-        found["max_deviation"] = ",".join(map(str, limits.deviations))
+        keys["max_deviation"] = ",".join(map(str, limits.deviations))
     if quality is not None:
         place = _from_folder(quality.source, folder)
-        found["quality"] = list(quality.labels) if quality.source == "array" else place
-        found |= {"metric": quality.metric, "quality_drop": quality.drop}
-    return found
+        keys["quality"] = list(quality.labels) if quality.source == "array" else place
+        keys |= {"metric": quality.metric, "quality_drop": quality.drop}
+    return keys
 
 
 def _from_folder(path: str, folder: Path | None) -> str:
@@ -181,8 +181,8 @@ def _from_folder(path: str, folder: Path | None) -> str:
 
 
 def _is_left_out(values: EnvironmentRange) -> bool:
-    """Return whether ``values`` is one secret, which the environment of whoever runs the file has to hold. Of several
-    there are none to be had there: what stands for them is written, which nobody can run until it is replaced."""
+    """Return whether ``values`` is one secret, which the environment has to hold when the file is run. An environment
+    cannot hold several: placeholders are written for them, and must be replaced before the file can be run."""
     return values.holds_secrets and len(values.values) == 1 and not values.profiles
 
 

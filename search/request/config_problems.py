@@ -30,7 +30,7 @@ from servefit.search.request.goals import OBJECTIVES
 from servefit.search.request.job_request import Deployed, SpelledFlatInvocations, check_name, check_variable
 
 _COMMAND_LINE_ALONE = ("trust_pickle", "trust_code", "storage", "format", "quiet", "log_level")
-"""Options for whoever runs a job to give, and not for whoever wrote the file."""
+"""Options that the command line alone accepts: who runs a job decides them, not who wrote its file."""
 
 _FORMS = {
     "percentile": "p95",
@@ -100,7 +100,7 @@ def _config_error(document: Mapping[str, Any], message: str) -> SpecError:
 
 
 def _is_secret_value(document: Mapping[str, Any], path: str) -> bool:
-    """Return whether the value at ``path`` is that of a variable that nobody is to read."""
+    """Return whether the value at ``path`` is that of a secret variable."""
     place = re.match(r"env(?:\.(?P<name>[^.\[]+)|\[(?P<nth>[0-9]+)\]\.values)", path)
     if place is None:
         return False
@@ -152,8 +152,8 @@ def _parser_error(kind: str, path: str, value: Any) -> SpecError | None:
 def _type_error(problem: str, path: str, shown: Any) -> SpecError:
     """Return the error for a value of the wrong type or size."""
     if "of length >= 1" in problem:
-        given = "give it a value" if "`str`" in problem else "name at least one"
-        return SpecError(path, shown, "is empty", remedy=f"leave it out, or {given}")
+        advice = "give it a value" if "`str`" in problem else "name at least one"
+        return SpecError(path, shown, "is empty", remedy=f"leave it out, or {advice}")
     if isinstance(shown, float) and not isfinite(shown):
         return SpecError(path, shown, "is not finite")
     if bound := re.fullmatch(r"Expected `\w+` (>=|<=) (\S+)", problem):
@@ -176,6 +176,6 @@ def _unknown(path: str, key: str) -> SpecError:
         option = f"--{key.replace('_', '-')}"
         return SpecError(path, key, "is for the command line alone", remedy=f"say {option} there")
     structs = {"": JobConfig, "phase": PhaseConfig, "stairs": StairsConfig, "env": RangeConfig}
-    known = structs[path.partition("[")[0]].__struct_encode_fields__
-    # "$schema" is for editors, and Python does not take it: only somebody who wrote a "$" can have meant it.
-    return SpecError.unknown(path, key, [name for name in known if key.startswith("$") or not name.startswith("$")])
+    fields = structs[path.partition("[")[0]].__struct_encode_fields__
+    # "$schema" is for editors, and Python does not take it: it is suggested only for a key with "$".
+    return SpecError.unknown(path, key, [name for name in fields if key.startswith("$") or not name.startswith("$")])

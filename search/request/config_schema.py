@@ -412,10 +412,10 @@ def closed_loop(phases: list[PhaseConfig] | UnsetType, stairs: StairsConfig | Un
             )
     if phases is UNSET:
         return None
-    found = []
+    traffic_phases = []
     for nth, phase in enumerate(phases):
         with _within(f"phase[{nth}]"):
-            found.append(
+            traffic_phases.append(
                 TrafficPhase(
                     initial_users=phase.users,
                     spawn_per_minute=parse_rate_per_min("spawn", str(phase.spawn)),
@@ -423,7 +423,7 @@ def closed_loop(phases: list[PhaseConfig] | UnsetType, stairs: StairsConfig | Un
                 )
             )
     with _within("phase"):
-        return ClosedLoop(phases=tuple(found))
+        return ClosedLoop(phases=tuple(traffic_phases))
 
 
 def config_schema() -> dict[str, Any]:
@@ -438,11 +438,11 @@ def config_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **job, "title": "A job for servefit recommend --config", "$defs": definitions}
 
 
-def _listed(given: Any) -> tuple[Any, ...]:
+def _listed(value: Any) -> tuple[Any, ...]:
     """Return a list or a lone value as a tuple, empty where nothing was given."""
-    if given is UNSET:
+    if value is UNSET:
         return ()
-    return tuple(given) if isinstance(given, list) else (given,)
+    return tuple(value) if isinstance(value, list) else (value,)
 
 
 def _range(variable: str, values: Any, profiles: tuple[str, ...] = ()) -> EnvironmentRange:

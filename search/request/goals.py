@@ -29,7 +29,7 @@ def parse_goal(text: str) -> str:
     """Return ``text`` if it names an objective. Nothing is imported for that.
 
     Raises:
-        SpecError: nobody offers an objective of that name, or several packages do.
+        SpecError: no package offers an objective of that name, or several do.
     """
     if text not in OBJECTIVES.built_in:
         OBJECTIVES.entry_point(text)

@@ -132,19 +132,19 @@ def shown_variable(text: str) -> str:
 def with_secrets(ranges: Collection[EnvironmentRange], names: Collection[str]) -> tuple[EnvironmentRange, ...]:
     """Return ``ranges`` with the values of those variables hidden that are among ``names``, whose values are those that
     this process has where none are given. Raises SpecError for one that has none."""
-    variables = {given.variable for given in ranges}
+    variables = {varied.variable for varied in ranges}
     missing = [name for name in dict.fromkeys(names) if name not in variables]
     return (
-        *(replace(given, values=hidden(given.values)) if given.variable in names else given for given in ranges),
+        *(replace(varied, values=hidden(varied.values)) if varied.variable in names else varied for varied in ranges),
         *(EnvironmentRange(variable=name, values=hidden([own_value(name)])) for name in missing),
     )
 
 
 def check_known(ranges: Iterable[EnvironmentRange]) -> None:
     """Raise SpecError for a secret among ``ranges`` whose value is not known here."""
-    for given in ranges:
-        if given.holds_secrets and not all(isinstance(value, Secret) for value in given.values):
-            raise unknown(given.variable)
+    for varied in ranges:
+        if varied.holds_secrets and not all(isinstance(value, Secret) for value in varied.values):
+            raise unknown(varied.variable)
 
 
 def own_value(variable: str) -> str:
@@ -158,13 +158,13 @@ def own_value(variable: str) -> str:
 
 def _numbered_together(ranges: tuple[EnvironmentRange, ...]) -> tuple[EnvironmentRange, ...]:
     """Return ``ranges`` with the secrets of one variable told apart over all the profiles that it is given for."""
-    found = list(ranges)
-    for variable in {given.variable for given in ranges if given.holds_secrets}:
-        nths = [nth for nth, given in enumerate(ranges) if given.variable == variable]
+    numbered = list(ranges)
+    for variable in {varied.variable for varied in ranges if varied.holds_secrets}:
+        nths = [nth for nth, varied in enumerate(ranges) if varied.variable == variable]
         together = iter(hidden([value for nth in nths for value in ranges[nth].values]))
         for nth in nths:
-            found[nth] = replace(ranges[nth], values=tuple(itertools.islice(together, len(ranges[nth].values))))
-    return tuple(found)
+            numbered[nth] = replace(ranges[nth], values=tuple(itertools.islice(together, len(ranges[nth].values))))
+    return tuple(numbered)
 
 
 @shown()
@@ -284,7 +284,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
     @property
     def deployment(self) -> Deployed:
-        """The kind of deployment; where nobody says, the endpoint, or the library where nothing may be measured over
+        """The kind of deployment; by default the endpoint, or the library where nothing may be measured over
         HTTP."""
         if self.deploy is None:
             return "endpoint" if self.over_http else "library"
@@ -306,14 +306,14 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
     @property
     def time_limit_s(self) -> float | None:
-        """The seconds that the job may take; where nobody says, BUDGET_S, or None for a job with phases."""
+        """The seconds that the job may take; by default BUDGET_S, or None for a job with phases."""
         if self.budget_s is None and self.phases is None:
             return BUDGET_S
         return self.budget_s
 
     @property
     def test_limit(self) -> int | None:
-        """The load tests that the job may make; where nobody says, None, or for a job with phases and without a budget
+        """The load tests that the job may make; by default None, or for a job with phases and without a budget
         TESTS_WITH_PHASES."""
         if self.max_tests is None and self.phases is not None and self.budget_s is None:
             return TESTS_WITH_PHASES
@@ -329,8 +329,8 @@ def parse_flat_invocations(text: str) -> FlatInvocations:
     check_type("flat_invocations", text, str)
     for name in get_args(FlatInvocations):
         if name.lower() == text.lower():
-            known: FlatInvocations = name
-            return known
+            policy: FlatInvocations = name
+            return policy
     raise SpecError.unknown("flat_invocations", text, get_args(SpelledFlatInvocations))
 
 
@@ -342,13 +342,13 @@ def spell_flat_invocations(choice: FlatInvocations) -> SpelledFlatInvocations:
 def parse_clouds(texts: Iterable[str]) -> tuple[Cloud, ...]:
     """Parse names of clouds, each text one or several with commas, in any case. Raises SpecError."""
     names = [name.strip().lower() for text in texts for name in text.split(",")]
-    known: list[Cloud] = []
+    clouds: list[Cloud] = []
     for name in names:
         cloud = next((cloud for cloud in CLOUDS if cloud == name), None)
         if cloud is None:
             raise SpecError.unknown("cloud", name, CLOUDS)
-        known.append(cloud)
-    return tuple(known)
+        clouds.append(cloud)
+    return tuple(clouds)
 
 
 def parse_batch_sizes(text: str) -> tuple[int, ...]:

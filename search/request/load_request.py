@@ -112,8 +112,8 @@ class LoadRequest:
     @property
     def searches(self) -> bool:
         """True if more and more users are tried."""
-        given = self.users is not None or self.phases is not None
-        return not given and (self.finds_most or self.sla.rate_per_s is None)
+        fixed = self.users is not None or self.phases is not None
+        return not fixed and (self.finds_most or self.sla.rate_per_s is None)
 
     @property
     def search_s(self) -> float:

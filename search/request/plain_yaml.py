@@ -95,16 +95,16 @@ def _value(node: yaml.Node, path: str) -> Any:
 
 
 def _mapping(node: yaml.MappingNode, path: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.tag not in _PLAIN_TAGS:
             raise _refused(path, key, "has a key that is no text", "write one")
         place = f"{path}.{key.value}" if path else key.value
-        if key.value in found:
+        if key.value in mapping:
             problem = f"is given twice (line {key.start_mark.line + 1})"
             raise SpecError(place, None, problem, remedy="leave one out")
-        found[key.value] = _value(value, place)
-    return found
+        mapping[key.value] = _value(value, place)
+    return mapping
 
 
 def _scalar(node: yaml.Node) -> Any:

@@ -44,7 +44,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchingSpace:
-    """The ways in which requests may be joined: every size with every delay, but single requests wait for nobody."""
+    """The ways in which requests may be joined: every size with every delay, but single requests do not wait."""
 
     sizes: tuple[int, ...] = BATCH_SIZES
     delays_us: tuple[int, ...] = BATCH_DELAYS_US

@@ -55,17 +55,17 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
     if isinstance(objective, MissingObjective):
         return ()
     together = pool_trials(trials)
-    mine = next(each for each in together if each.configuration == best.trial.configuration)
+    mine = next(pooled for pooled in together if pooled.configuration == best.trial.configuration)
     rivals = []
     members = dict(space.profiles)
-    others = [each for each in together if each.configuration in members[best.profile] and each.arm != mine.arm]
+    others = [pooled for pooled in together if pooled.configuration in members[best.profile] and pooled.arm != mine.arm]
     rivals.append((best.profile, best_for(best.profile, others, request, trials, space.less_exact)))
     sizes = [
         (
             profile,
             best_for(
                 profile,
-                [each for each in together if each.configuration in fitting],
+                [pooled for pooled in together if pooled.configuration in fitting],
                 request,
                 trials,
                 space.less_exact,
@@ -74,7 +74,7 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
         for profile, fitting in space.profiles
         if profile.vcpus != best.profile.vcpus
     ]
-    measured = [(profile, found) for profile, found in sizes if found is not None]
+    measured = [(profile, winner) for profile, winner in sizes if winner is not None]
     rivals.append(min(measured, key=lambda pair: ranking_key(pair[1], pair[0], request), default=(best.profile, None)))
     chosen = []
     key = ranking_key(mine, best.profile, request)
@@ -83,7 +83,7 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
             continue
         other = ranking_key(rival, profile, request)
         by: DecidedBy = "figure"
-        # What does not meet it is compared by how far it is from that alone.
+        # Configurations that do not meet the SLA are compared by their distance to it alone.
         if key[0] != other[0] or mine.trial.verdict == "FAIL":
             by = "sla"
         elif (key[1].unpriced, key[1].per_hour) != (other[1].unpriced, other[1].per_hour):

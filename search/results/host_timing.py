@@ -89,7 +89,7 @@ class HostTiming(Stored, frozen=True, kw_only=True):
         if bool(self.subject) != bool(self.calls):
             raise SpecError("subject", self.subject, "does not go with the calls", remedy="name what they are of")
         if not all(few.requests < more.requests for few, more in pairwise(self.calls)):
-            raise SpecError("calls", [each.requests for each in self.calls], "is not ascending")
+            raise SpecError("calls", [call.requests for call in self.calls], "is not ascending")
 
     @property
     def kernel_ns(self) -> float:
@@ -101,7 +101,7 @@ class HostTiming(Stored, frozen=True, kw_only=True):
         return {
             "arithmetic": self.arithmetic,
             "memory": self.memory,
-            **{f"calls of {each.requests}": each.time for each in self.calls},
+            **{f"calls of {call.requests}": call.time for call in self.calls},
         }
 
     def or_quicker(self, again: HostTiming) -> HostTiming:

@@ -100,10 +100,10 @@ def _line(kind: str, written: Sequence[tuple[str, str]], room: int) -> str:
 def _text(value: Any, room: int) -> str:
     if isinstance(value, tuple):
         few = value[:_MAX_MEMBERS]
-        text = f"({', '.join(_cut(_text(each, room), room) for each in few)}{',' if len(few) == 1 else ''})"
+        text = f"({', '.join(_cut(_text(member, room), room) for member in few)}{',' if len(few) == 1 else ''})"
         if len(value) <= _MAX_MEMBERS and len(text) <= room:
             return text
-        return f"<{len(value):,} x {' or '.join(sorted({type(each).__name__ for each in few}))}>"
+        return f"<{len(value):,} x {' or '.join(sorted({type(member).__name__ for member in few}))}>"
     return repr(str(value)[: room + 1]) if isinstance(value, str) else repr(value)
 
 

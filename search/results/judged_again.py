@@ -1,4 +1,4 @@
-"""A test judged once more, by whoever did not make it: its trial worked out again from what was recorded.
+"""A test judged once more, by a process that did not make it: its trial is computed again from what was recorded.
 
 Of what was said of the test only the number of instances goes in, which says by which of the runs it was judged. What
 telemetry shows of a disturbance is held against the same rules as where the test was made (``evidence.validity``).
@@ -41,9 +41,9 @@ def judged_again(
     run or more, and the first is a closed loop."""
     parts: list[ConfirmationTest] = []
     for runs in tests_in(measurement.runs):
-        given = chosen if parts else instances
+        count = chosen if parts else instances
         part = replace(measurement, runs=tuple(runs))
-        trial = _trial(part, request, chosen, instances=given, nth_round=nth_round, chances=chances)
+        trial = _trial(part, request, chosen, instances=count, nth_round=nth_round, chances=chances)
         parts.append(ConfirmationTest(trial=trial, measurement=part))
     return confirmed_trial(parts, request, chances=chances, instances=instances)
 
@@ -97,13 +97,13 @@ def _attempt(
     evidence = evidence_of_runs([run], thresholds, workers=workers, chances=chances)
     if run.stopped == "verdict" and not run.left_out_ns:
         # A limit was surely broken by then, which more requests do not make untrue.
-        evidence = tuple(replace(each, verdict="FAIL") for each in evidence)
+        evidence = tuple(replace(part, verdict="FAIL") for part in evidence)
     summary = summarize(run, percentiles=percentiles_of(request))
     return JudgedLoop(
         instances=instances,
         asked_per_s=(request.sla.rate_per_s or 0.0) / instances,
         run=run,
-        problems=_problems(run, measurement, min((each.limit_ms for each in thresholds), default=None)),
+        problems=_problems(run, measurement, min((threshold.limit_ms for threshold in thresholds), default=None)),
         summary=summary,
         judgement=judge(request.sla, capacity=capacity, at_rate=summary, evidence=evidence, instances=instances),
     )

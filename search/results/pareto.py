@@ -32,7 +32,7 @@ class Candidate:
 def candidates(space: Space, trials: Sequence[Trial]) -> tuple[Candidate, ...]:
     """Return every configuration that was held against the SLA and that some profile of ``space`` has the memory
     for."""
-    found: list[Candidate] = []
+    measured: list[Candidate] = []
     for pooled in pool_trials(trials):
         needed_bytes = pooled.trial.measurement.peak_memory_bytes
         fitting = [
@@ -44,12 +44,12 @@ def candidates(space: Space, trials: Sequence[Trial]) -> tuple[Candidate, ...]:
             prices = [(Price.of(profile.price_per_hour, profile.vcpus), profile) for profile in fitting]
             price, profile = min(prices, key=lambda pair: pair[0])
             chosen = recommendation(profile, pooled.trial)
-            found.append(Candidate(pooled=pooled, price=price, recommendation=chosen))
-    return tuple(found)
+            measured.append(Candidate(pooled=pooled, price=price, recommendation=chosen))
+    return tuple(measured)
 
 
 def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation, ...]:
-    """Return what nothing else that keeps the SLA beats in one of the three figures without losing in another, the
+    """Return the recommendations that meet the SLA and that no other such one dominates in the three figures, the
     cheapest first. Each configuration stands for the cheapest profile that has the memory for it; profiles without a
     price are compared by vCPUs, and only with each other."""
     points = [
@@ -58,11 +58,11 @@ def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation,
         if candidate.pooled.trial.verdict == "PASS" and candidate.pooled.capacity_per_s
     ]
     front = [
-        (unpriced, point, found)
-        for unpriced, point, found in points
+        (unpriced, point, member)
+        for unpriced, point, member in points
         if not any(unpriced == other and _beats(rival, point) for other, rival, _ in points)
     ]
-    return tuple(found for _, _, found in sorted(front, key=lambda member: member[:2]))
+    return tuple(member for _, _, member in sorted(front, key=lambda member: member[:2]))
 
 
 def _point(pooled: PooledTrials, price: Price) -> Point:

@@ -49,20 +49,20 @@ def pool_trials(trials: Iterable[Trial]) -> tuple[PooledTrials, ...]:
         by_configuration[trial.configuration].append(trial)
     pooled = [_pool(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike)]
     largest: dict[tuple[Configuration, _Load], int | None] = {}
-    for each in pooled:
-        group = replace(each.configuration, max_batch=1), _load(each.trial)
-        largest[group] = _larger(largest.get(group, 0), [trial.at_rate for trial in each.alike])
+    for pool in pooled:
+        group = replace(pool.configuration, max_batch=1), _load(pool.trial)
+        largest[group] = _larger(largest.get(group, 0), [trial.at_rate for trial in pool.alike])
     arms: dict[tuple[Configuration, _Load], list[Trial]] = defaultdict(list)
-    for nth, each in enumerate(pooled):
-        load = _load(each.trial)
-        pooled[nth] = each = replace(each, arm=arm_of(each.configuration, largest[each.arm, load]))
-        arms[each.arm, load].extend(each.alike)
-    return tuple(_with_alike(each, arms[each.arm, _load(each.trial)]) for each in pooled)
+    for nth, pool in enumerate(pooled):
+        load = _load(pool.trial)
+        pooled[nth] = pool = replace(pool, arm=arm_of(pool.configuration, largest[pool.arm, load]))
+        arms[pool.arm, load].extend(pool.alike)
+    return tuple(_with_alike(pool, arms[pool.arm, _load(pool.trial)]) for pool in pooled)
 
 
 def without_disturbed_rounds(trials: Iterable[Trial]) -> list[Trial]:
-    """Return ``trials`` without the rounds in which the machine got in the way of any: whoever was disturbed a little
-    less than that was disturbed too."""
+    """Return ``trials`` without the rounds in which any of them was disturbed: the others of such a round
+    were disturbed too, if less."""
     trials = list(trials)
     disturbed = {trial.round for trial in trials if trial.round is not None and trial.verdict == "INVALID"}
     return [trial for trial in trials if trial.round not in disturbed]
@@ -79,8 +79,8 @@ def arm_of(configuration: Configuration, largest: int | None) -> Configuration:
 def _larger(largest: int | None, summaries: Iterable[Summary | None]) -> int | None:
     """Return the largest call of ``summaries`` and before, None if that of any is not known."""
     sizes = [None if summary is None else summary.largest_call for summary in summaries]
-    known = [size for size in (largest, *sizes) if size is not None]
-    return max(known) if len(known) == len(sizes) + 1 else None
+    measured = [size for size in (largest, *sizes) if size is not None]
+    return max(measured) if len(measured) == len(sizes) + 1 else None
 
 
 def _with_alike(pooled: PooledTrials, alike: Sequence[Trial]) -> PooledTrials:
@@ -131,5 +131,5 @@ def vcpu_s_and_p95_ms(trial: Trial) -> tuple[float, float]:
 
 def _geometric_mean(values: Iterable[float], *, empty: float) -> float:
     """Return the geometric mean of the values that are finite and above zero; ``empty`` where there are none."""
-    known = [value for value in values if 0 < value < inf]
-    return exp(fsum(map(log, known)) / len(known)) if known else empty
+    usable = [value for value in values if 0 < value < inf]
+    return exp(fsum(map(log, usable)) / len(usable)) if usable else empty

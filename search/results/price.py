@@ -1,4 +1,4 @@
-"""The price of an instance, and its vCPUs where nobody stated one."""
+"""The price of an instance, and its vCPUs where it has none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ than a millijoule."""
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Price:
-    """The price of one instance, by the hour: in the currency of the job's prices, or, where nobody stated one, in
+    """The price of one instance, by the hour: in the currency of the job's prices, or, without prices, in
     vCPUs, which stand for it.
 
     Prices are ordered: what has none comes behind what has.
@@ -31,7 +31,7 @@ class Price:
 
     @classmethod
     def in_vcpus(cls, vcpus: int) -> Price:
-        """Return the price that ``vcpus`` stand for, whatever anybody asks for them."""
+        """Return the price that ``vcpus`` stand for, whatever they cost in money."""
         return cls.of(None, vcpus)
 
 

@@ -48,7 +48,7 @@ MORE_CAPACITY = 1.1
 differ by half of that (benchmarks/README.md, what a search misses)."""
 
 MIN_DIFFERENCE = 0.01
-"""Nobody changes a deployment for less than 1 %. Chosen, not measured."""
+"""A gain below 1 % is no reason to change a deployment. Chosen, not measured."""
 
 
 def recommend(
@@ -63,7 +63,7 @@ def recommend(
         )
     chosen, unbeaten = [], []
     for profile, fitting in space.profiles:
-        rivals = [(profile, each) for each in _fitting(profile, ranked) if each.configuration in fitting]
+        rivals = [(profile, candidate) for candidate in _fitting(profile, ranked) if candidate.configuration in fitting]
         if rivals:
             unbeaten.append(_not_beaten(rivals, request, trials))
             chosen.append((profile, _simplest_as_good(unbeaten[-1], rivals, request, trials, space.less_exact)))
@@ -174,8 +174,8 @@ def as_good(
         return alike
     if not isinstance(objective_of(request), Latency):
         return alike and not is_surely_better(best.configuration, rival.configuration, request, trials)
-    # Of latencies that nobody can feel the difference of, it does not matter how surely they differ. What differs by
-    # more may do so by luck, and whatever is less simple has to be shown to be better.
+    # A difference in latency below the tie does not matter, however certain it is. A larger one may be luck, so the
+    # less simple configuration has to be shown to be better.
     either_way = alike and is_tie(keys[1], keys[0], request)
     if either_way or keys[0][0] == VERDICT_ORDER["FAIL"] or not _same_but_for_figure(*keys):
         return alike
@@ -196,10 +196,10 @@ def rounds_leave_open(
 ) -> bool | None:
     """Return whether rounds among ``trials``, as many as an interval takes, leave open that the two are equal; None
     where there were fewer."""
-    found = ratio(trials, best, rival, request)
-    if found is None or found.ci95 is None:
+    lead = ratio(trials, best, rival, request)
+    if lead is None or lead.ci95 is None:
         return None
-    return found.ci95[0] <= 1 + objective_of(request).tie
+    return lead.ci95[0] <= 1 + objective_of(request).tie
 
 
 def differs_by_luck(best: Score, other: Score) -> bool:
@@ -229,7 +229,7 @@ def score_of(trial: Trial, price: Price, request: JobRequest) -> Score:
 
 
 def is_tie(best: tuple[int, Score], other: tuple[int, Score], request: JobRequest) -> bool:
-    """Return whether ``other`` differs from ``best`` in the figure alone, and too little for anybody to care."""
+    """Return whether ``other`` differs from ``best`` in the figure alone, and by too little to matter."""
     (verdict, mine), (_, theirs) = best, other
     same = _same_but_for_figure(best, other)
     if verdict == VERDICT_ORDER["FAIL"]:  # figures are by which part limits were exceeded
@@ -244,8 +244,8 @@ def _same_but_for_figure(best: tuple[int, Score], other: tuple[int, Score]) -> b
 
 def is_surely_better(better: Configuration, worse: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
     """Return whether rounds among ``trials`` show for certain that ``better`` is better than ``worse``."""
-    found = ratio(trials, better, worse, request)
-    return found is not None and found.ci95 is not None and found.ci95[0] > 1 + MIN_DIFFERENCE
+    lead = ratio(trials, better, worse, request)
+    return lead is not None and lead.ci95 is not None and lead.ci95[0] > 1 + MIN_DIFFERENCE
 
 
 def _break_ties(
@@ -298,7 +298,7 @@ def _cpus(pair: tuple[InstanceProfile, PooledTrials]) -> int:
 
 def _fitting(profile: InstanceProfile, pooled: Iterable[PooledTrials]) -> list[PooledTrials]:
     """Return those that the memory of ``profile`` is enough for."""
-    return [each for each in pooled if each.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
+    return [candidate for candidate in pooled if candidate.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
 
 
 def simplicity(configuration: Configuration) -> tuple[int, int, int, int, int]:

@@ -55,7 +55,7 @@ def folded(recommendations: Iterable[Recommendation]) -> tuple[Recommendation, .
     sharing: dict[Configuration, list[Recommendation]] = defaultdict(list)
     for recommendation in recommendations:
         sharing[recommendation.trial.configuration].append(recommendation)
-    return tuple(min(alike, key=lambda each: _price(each.profile)) for alike in sharing.values())
+    return tuple(min(alike, key=lambda row: _price(row.profile)) for alike in sharing.values())
 
 
 def _price(profile: InstanceProfile) -> Price:

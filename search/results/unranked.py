@@ -26,7 +26,7 @@ def unranked(
 ) -> list[tuple[InstanceProfile, PooledTrials]]:
     """Return what to name for every profile that has any of ``measured``, which are in the order of the tests.
     ``answers`` are the configurations that were measured over HTTP."""
-    found = []
+    named = []
     for profile, fitting in space.profiles:
         price = Price.of(profile.price_per_hour, profile.vcpus)
         keyed = [
@@ -42,6 +42,6 @@ def unranked(
             if pooled.configuration in fitting and pooled.trial.measurement.peak_memory_bytes <= profile.memory_bytes
         ]
         if keyed:
-            found.append((min(keyed), profile))
-    found.sort(key=lambda pair: pair[0])
-    return [(profile, measured[key[3]]) for key, profile in found]
+            named.append((min(keyed), profile))
+    named.sort(key=lambda pair: pair[0])
+    return [(profile, measured[key[3]]) for key, profile in named]

@@ -75,8 +75,7 @@ def judge(
         findings = [_judge_interval(threshold, capacity, wider) for threshold in sla.thresholds]
     else:
         findings = [
-            _judge_evidence(threshold, at_rate, found)
-            for threshold, found in zip(sla.thresholds, evidence, strict=True)
+            _judge_evidence(threshold, at_rate, part) for threshold, part in zip(sla.thresholds, evidence, strict=True)
         ]
     if sla.rate_per_s is not None:
         findings.append(_judge_rate(sla.rate_per_s / instances, capacity, at_rate))
@@ -84,8 +83,8 @@ def judge(
         return Judgement(verdict="PASS", reason=None, violation=0.0)
     violation = max(finding.violation for finding in findings)
     for verdict in ("FAIL", "UNDECIDED"):
-        if found := [finding for finding in findings if finding.verdict == verdict]:
-            worst = max(found, key=lambda finding: finding.violation)
+        if unmet := [finding for finding in findings if finding.verdict == verdict]:
+            worst = max(unmet, key=lambda finding: finding.violation)
             return Judgement(verdict=worst.verdict, reason=worst.reason, violation=max(violation, 0.0))
     return Judgement(verdict="PASS", reason=None, violation=violation)
 
@@ -139,7 +138,7 @@ def _judge_from_afar(threshold: LatencyThreshold, summary: Summary, violation: f
     undecided = Judgement(verdict="UNDECIDED", reason=reason, violation=violation)
     if summary.samples < _MIN_CALLS * (summary.largest_call or 1):
         return undecided
-    slowest = max(known for known in summary.latency_ms.values() if known is not None)
+    slowest = max(value_ms for value_ms in summary.latency_ms.values() if value_ms is not None)
     if _FAR * slowest <= threshold.limit_ms:
         return Judgement(verdict="PASS", reason=None, violation=violation)
     median = summary.latency_ms.get("p50")

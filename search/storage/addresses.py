@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FILE_NAME = "jobs.db"
 
 CONNECT_S = 5
-"""A server that has not let anybody in by then does not count as there."""
+"""A server that has accepted no connection by then counts as absent."""
 
 _SILENCE_MS = 30_000
 """A server that acknowledges nothing for so long is gone; without a limit, TCP takes a quarter of an hour."""
@@ -105,7 +105,7 @@ def own_address() -> DatabaseAddress:
 
     path = state_folder() / FILE_NAME
     with writing(path):
-        # Nobody else's to read, as all that servefit keeps for itself
+        # Readable by its user alone, as all that servefit keeps for itself
         path.touch(mode=0o600)
     url = URL.create("sqlite", database=str(path))
     return DatabaseAddress(url=url, shown=str(path), secrets=())

@@ -24,7 +24,7 @@ _MAX_CHUNK_BYTES = 2**24 - 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobRow:
     """A content. ``puts`` counts how often somebody put it: it tells one who saw it before whether it was put again
-    since. Whoever puts it has marked it ``complete`` once all of its chunks were there."""
+    since. The writer marks it ``complete`` once all of its chunks are there."""
 
     size_bytes: int
     complete: bool
@@ -117,21 +117,21 @@ def complete(connection: Connection, digest: str, *, chunks: int, size_bytes: in
 
     tables = _tables()
     mine = tables.chunks.c.digest == digest
-    # The row first: whoever deletes the content waits for it, or is waited for.
+    # Update the row first: its lock makes this and a deletion of the content wait for each other.
     mark = update(tables.blobs).where(tables.blobs.c.digest == digest)
     if not connection.execute(mark.values(complete=1, size_bytes=size_bytes)).rowcount:
         return False
     connection.execute(delete(tables.chunks).where(mine, tables.chunks.c.nth >= chunks))
     query = select(func.count(), func.coalesce(func.sum(func.length(tables.chunks.c.bytes)), 0)).where(mine)
-    found, length = connection.execute(query).one()
-    if (found, length) == (chunks, size_bytes):
+    count, length = connection.execute(query).one()
+    if (count, length) == (chunks, size_bytes):
         return True
     connection.execute(mark.values(complete=0))
     return False
 
 
 def spoil(connection: Connection, digest: str, *, puts: int) -> None:
-    """Mark a content as incomplete, unless it was put again since: whoever puts it next writes all of it."""
+    """Mark a content as incomplete, unless it was put again since: the next put writes all of it."""
     from sqlalchemy import update
 
     blobs = _tables().blobs

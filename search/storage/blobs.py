@@ -1,7 +1,7 @@
 """Contents that every host of a fleet needs, as the model and the payload of a job, by their SHA-256 in the database.
 
 They are cut into chunks, each of which is a transaction of its own: a server that goes away costs the chunk that was
-under way, and nobody ever holds a whole content in memory. What is not complete counts as not there.
+under way, and no process ever holds a whole content in memory. What is not complete counts as not there.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Blobs:
 
     def exists(self, digest: str) -> bool:
         """Return whether the content of that SHA-256 is there, and complete."""
-        found = self._find(digest)
-        return found is not None and found.complete
+        row = self._find(digest)
+        return row is not None and row.complete
 
     def put(self, content: Path | bytes | memoryview) -> str:
         """Keep a file or bytes, and return the SHA-256. Nothing is written where the content is there already.
@@ -79,20 +79,20 @@ class Blobs:
         return digest
 
     def fetch(self, digest: str, path: Path) -> None:
-        """Write the content of that SHA-256 to ``path``, in an existing folder. Whoever reads there sees all of it or
-        nothing, and it has that digest.
+        """Write the content of that SHA-256 to ``path``, in an existing folder. Readers of ``path`` see all of it
+        or nothing, and it has that digest.
 
         Raises StorageError also where the content is not there or is damaged, StateError where ``path`` cannot be
         written.
         """
-        found = self._find(digest)
-        if found is None or not found.complete:
+        row = self._find(digest)
+        if row is None or not row.complete:
             raise self._database.address.error(f"the content {digest:.12} is not there", remedy=_AGAIN)
         with temporary_folder("fetching", path.parent) as folder, writing(path):
             part = folder / "content"
             with part.open("wb") as stream:
                 os.fchmod(stream.fileno(), 0o600)
-                for chunk in self._chunks(digest, found):
+                for chunk in self._chunks(digest, row):
                     stream.write(chunk)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -138,27 +138,27 @@ class Blobs:
             reason = f"the content {measured.digest:.12} was deleted while it was put"
             raise self._database.address.error(reason, remedy="try again")
 
-    def _chunks(self, digest: str, found: BlobRow) -> Iterator[bytes]:
+    def _chunks(self, digest: str, row: BlobRow) -> Iterator[bytes]:
         """Yield the chunks of a content. Raises StorageError as soon as it turns out to be damaged, at the end if not
         before, and has it put again in full."""
         hashed, read_bytes, nth = sha256(), 0, 0
-        if found.size_bytes > MAX_BYTES:
-            raise self._damaged(digest, found, "it is larger than any that is put")
-        while read_bytes < found.size_bytes:
+        if row.size_bytes > MAX_BYTES:
+            raise self._damaged(digest, row, "it is larger than any that is put")
+        while read_bytes < row.size_bytes:
             chunk = self._database.run(partial(blob_tables.read_chunk, digest=digest, nth=nth))
             if chunk is None:
-                raise self._damaged(digest, found, f"its chunk {nth} is missing")
-            if not isinstance(chunk, bytes) or not 0 < len(chunk) <= found.size_bytes - read_bytes:
-                raise self._damaged(digest, found, f"its chunk {nth} is not what was put")
+                raise self._damaged(digest, row, f"its chunk {nth} is missing")
+            if not isinstance(chunk, bytes) or not 0 < len(chunk) <= row.size_bytes - read_bytes:
+                raise self._damaged(digest, row, f"its chunk {nth} is not what was put")
             hashed.update(chunk)
             yield chunk
             read_bytes, nth = read_bytes + len(chunk), nth + 1
         if hashed.hexdigest() != digest:
-            raise self._damaged(digest, found, "it has another digest")
+            raise self._damaged(digest, row, "it has another digest")
 
-    def _damaged(self, digest: str, found: BlobRow, reason: str) -> StorageError:
+    def _damaged(self, digest: str, row: BlobRow, reason: str) -> StorageError:
         with suppress(StorageError):  # that it may not be written, say, comes second
-            self._database.run(partial(blob_tables.spoil, digest=digest, puts=found.puts))
+            self._database.run(partial(blob_tables.spoil, digest=digest, puts=row.puts))
         return self._database.address.error(f"the content {digest:.12} is damaged: {reason}", remedy=_AGAIN)
 
     def _write(self, statements: Callable[[Connection], _T]) -> _T:

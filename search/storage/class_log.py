@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class ClassLog:
     """The log of one class of hosts in ``log``, that of the host named ``representative``: a state and a study of its
-    own, and the steps that were carried out on hosts of the class. Whoever owns the job writes through it, for several
+    own, and the steps that were carried out on hosts of the class. The owner of the job writes through it, for several
     classes from as many threads. Reading and writing raise as those of the log."""
 
     def __init__(self, log: JobLog, representative: str) -> None:
@@ -30,10 +30,10 @@ class ClassLog:
         self.header: JobHeader = log.header.on(representative)
         self.representative = representative
         hosts = log.header.hosts
-        (nth,) = (nth for nth, each in log.header.representatives.items() if each.name == representative)
-        alike = [each for each in hosts if each.host_class == hosts[nth].host_class]
-        self._fingerprints = {each.name: each.host.fingerprint for each in alike}
-        self._timings = {each.name: each.timing for each in alike}
+        (nth,) = (nth for nth, host in log.header.representatives.items() if host.name == representative)
+        alike = [host for host in hosts if host.host_class == hosts[nth].host_class]
+        self._fingerprints = {host.name: host.host.fingerprint for host in alike}
+        self._timings = {host.name: host.timing for host in alike}
         self._state_key = records.state_key(nth)
         self._log = log
 
@@ -98,7 +98,7 @@ class ClassLog:
         return self._log.reporting()
 
     def stop_requested(self) -> bool:
-        """Return whether whoever works on the job is asked to end it."""
+        """Return whether the process that works on the job is asked to end it."""
         return self._log.stop_requested()
 
     def _is_here(self, step: Step) -> bool:

@@ -63,7 +63,7 @@ class Database:
             yield connection
 
     def wait_until_writable(self) -> None:
-        """Wait for whoever reads or writes a file that only one process can write. Raises StorageError."""
+        """Wait until this process may write a file that only one process can write. Raises StorageError."""
         if self.address.is_file:
             with self.transaction() as connection:
                 connection.exec_driver_sql("BEGIN EXCLUSIVE")

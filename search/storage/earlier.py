@@ -57,11 +57,11 @@ def find(database: Database, name: str) -> bool:
 def find_all(database: Database) -> None:
     """Copy all jobs that an earlier servefit has begun since. Raises StorageError."""
     with database.reporting():
-        found = [(name, texts) for name, texts in _studies(database) if HEADER in texts and is_whole(name)]
-    if found:
-        known = {name for _, name, *_ in database.run(partial(tables.rows_of_all, keys=[]))}
-        for name, texts in found:
-            if name not in known:
+        studies = [(name, texts) for name, texts in _studies(database) if HEADER in texts and is_whole(name)]
+    if studies:
+        names = {name for _, name, *_ in database.run(partial(tables.rows_of_all, keys=[]))}
+        for name, texts in studies:
+            if name not in names:
                 _copy(database, name, texts)
 
 
@@ -99,29 +99,29 @@ def ask_to_stop(database: Database, name: str, now: float) -> None:
 
 def _copy_all(database: Database) -> None:
     with database.reporting():
-        found = [(name, texts) for name, texts in _studies(database) if HEADER in texts and is_whole(name)]
+        studies = [(name, texts) for name, texts in _studies(database) if HEADER in texts and is_whole(name)]
 
     def copy(connection: Connection) -> None:
         if tables.layout(connection) is None:
             tables.set_layout(connection)
-            for name, texts in found:
+            for name, texts in studies:
                 _add(connection, name, texts)
 
     try:
         database.run(copy)
     except StorageError:
-        # Another process may have been quicker.
+        # Another process may have copied them first.
         if database.run(tables.layout) is None:
             raise
-    if found:
-        _log.info("%d jobs of an earlier servefit were taken over", len(found))
+    if studies:
+        _log.info("%d jobs of an earlier servefit were taken over", len(studies))
 
 
 def _copy(database: Database, name: str, texts: Mapping[str, str]) -> None:
     try:
         database.run(lambda connection: _add(connection, name, texts))
     except StorageError:
-        # Another process may have been quicker.
+        # Another process may have copied them first.
         if not database.run(partial(tables.rows_of_all, keys=[HEADER], name=name)):
             raise
 

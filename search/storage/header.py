@@ -103,9 +103,9 @@ class JobHeader(Stored, frozen=True, kw_only=True):
     def on(self, name: str) -> JobHeader:
         """Return the header of what the job does on the host of that ``name``, as if it were all of the job. Raises
         SpecError for a host that the job does not measure on."""
-        for each in self.hosts:
-            if each.name == name:
-                return replace(self, host=each.host, profiles=each.profiles, hosts=())
+        for host in self.hosts:
+            if host.name == name:
+                return replace(self, host=host.host, profiles=host.profiles, hosts=())
         raise self._unknown(name)
 
     @property
@@ -113,23 +113,23 @@ class JobHeader(Stored, frozen=True, kw_only=True):
         """The first host of each class, with its place among the hosts, in their order. Empty until they have been
         timed."""
         first: dict[str, tuple[int, JobHost]] = {}
-        for nth, each in enumerate(self.hosts):
-            if each.host_class:
-                first.setdefault(each.host_class, (nth, each))
+        for nth, host in enumerate(self.hosts):
+            if host.host_class:
+                first.setdefault(host.host_class, (nth, host))
         return dict(first.values())
 
     def representative_of(self, name: str) -> JobHost:
         """Return the representative of the class that the host of that ``name`` belongs to. Raises SpecError for a host
         that the job does not measure on."""
-        classes = {each.name: each.host_class for each in self.hosts}
+        classes = {host.name: host.host_class for host in self.hosts}
         if name not in classes:
             raise self._unknown(name)
-        return next(each for each in self.representatives.values() if each.host_class == classes[name])
+        return next(host for host in self.representatives.values() if host.host_class == classes[name])
 
     def _unknown(self, host: str) -> SpecError:
         if not self.hosts:
             return SpecError("host", host, "is not one of the job's: it measures on the host that it was begun on")
-        return SpecError.unknown("host", host, [each.name for each in self.hosts])
+        return SpecError.unknown("host", host, [member.name for member in self.hosts])
 
 
 @shown()

@@ -1,7 +1,7 @@
 """Ctrl-C while the database is written: it counts once what was begun is written.
 
 Python raises KeyboardInterrupt between any two instructions. Within SQLAlchemy or a driver that leaves connections that
-nobody gives back, which lock a file for whoever writes next, and a traceback in the log.
+nobody gives back, which lock a file for the next writer, and a traceback in the log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 class Interrupts:
     """Holds the SIGINT of this process back, in its main thread; others are not interrupted.
 
-    A second one is not held back: whoever presses Ctrl-C twice does not want to wait.
+    A second one is not held back: a user who presses Ctrl-C twice does not want to wait.
     """
 
     def __init__(self) -> None:

@@ -64,7 +64,7 @@ class JobStore:
 
     @property
     def is_own(self) -> bool:
-        """True if it is the file in the state folder, to which nobody else may write."""
+        """True if it is the file in the state folder, to which no other user may write."""
         return self._database.address.url == own_address().url
 
     @property
@@ -91,7 +91,7 @@ class JobStore:
         self._database.wait_until_writable()
 
     def create(self, header: JobHeader) -> JobLog:
-        """Keep a new job, IN_PROGRESS, that nobody owns. Raises SpecError where its name is in use."""
+        """Keep a new job, IN_PROGRESS, without an owner. Raises SpecError where its name is in use."""
         name = header.request.name
         texts = {
             HEADER: records.write_header(header),
@@ -139,10 +139,10 @@ class JobStore:
             rows = self._rows(name)
         if rows:
             return self._log(rows[0])
-        known = [job.name for job in self.jobs()]
-        if not known:
+        names = [job.name for job in self.jobs()]
+        if not names:
             raise SpecError("job", name, "is not known", remedy=f"there are no jobs in {self.url}")
-        raise SpecError.unknown("job", name, known)
+        raise SpecError.unknown("job", name, names)
 
     def jobs(self) -> tuple[JobLog, ...]:
         """Return all jobs, the newest first, read in a few queries. Those that an earlier servefit has begun since the

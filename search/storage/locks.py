@@ -1,7 +1,7 @@
 """Waits for an SQLite file that another process keeps to itself, and says at once which process that is.
 
 SQLite's own patience is silent. Here a statement that finds the file locked is tried again, up to a limit, with a
-warning that names whoever holds the file, as far as Linux tells: by its list of locks, or by who has the file open.
+warning that names the process that holds the file, as far as Linux tells: by its list of locks, or by open files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOCKED_S = 30.0
 """The time for which a statement waits for others to leave the file. Each is there for milliseconds."""
 
 LOOK_S = 0.5
-"""SQLite's own patience, after which somebody is told, or tries again."""
+"""SQLite's own patience, after which the caller warns, or tries again."""
 
 AFTERWARDS_S = 1.0
 """Once it was in vain to wait, so long: whatever follows would wait as long for nothing."""
@@ -47,7 +47,7 @@ class Patience:
 
     def with_it(self, statement: Callable[[], _T]) -> _T:
         """Return the result of ``statement``, as soon as the file is free. Raises FileLocked."""
-        began_s, told = self._now(), False
+        began_s, warned = self._now(), False
         while True:
             tried_s = self._now()
             try:
@@ -61,8 +61,8 @@ class Patience:
                     holder = holder_of(self._path)
                     self._limit_s = AFTERWARDS_S
                     raise FileLocked(f"it is locked by {holder}, and was for {span_text(now_s - began_s)}") from error
-                if not told:
-                    told, holder = True, holder_of(self._path)
+                if not warned:
+                    warned, holder = True, holder_of(self._path)
                     _log.warning("%s is locked by %s: waiting for it, %g s at most", self._path, holder, self._limit_s)
             except UnicodeError as error:
                 # Not even what SQLite says of the file can be read.
@@ -89,7 +89,7 @@ class PatientConnection(sqlite3.Connection):
     def __init__(self, *arguments: Any, patience: Patience, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.patience = patience
-        # SQLite gives an error for the whole of a query in which a text is no UTF-8. Whoever reads one finds out.
+        # SQLite fails a whole query for one text that is no UTF-8. The reader of such a text reports it.
         self.text_factory = lambda raw: raw.decode(errors="surrogateescape")
 
     def cursor(self, factory: Any = _Cursor) -> Any:
@@ -109,15 +109,15 @@ def holder_of(path: Path) -> str:
         status = path.stat()
         others = {pid for pid in _locking(status) if pid != os.getpid()}
         open_by = {pid for pid in others or all_processes() if pid != os.getpid() and _has_open(pid, status)}
-        if found := sorted(open_by or others):
-            return f"process{'es' if len(found) > 1 else ''} {', '.join(map(_called, found))}"
+        if holders := sorted(open_by or others):
+            return f"process{'es' if len(holders) > 1 else ''} {', '.join(map(_called, holders))}"
     return "another process"
 
 
 def _locking(status: os.stat_result) -> Iterator[int]:
     """Yield processes with a lock on the file, by inode: the device in /proc/locks is not always that of stat."""
     for line in Path("/proc/locks").read_text().splitlines():
-        # 1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF, and with -> where somebody waits
+        # 1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF, and with -> where a process waits
         fields = line.split()
         if "->" not in fields and len(fields) >= 6 and fields[5].rpartition(":")[2] == str(status.st_ino):
             pid = int(fields[4])

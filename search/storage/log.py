@@ -1,6 +1,6 @@
 """One job: its header, its state, its steps, and who works on it.
 
-A job is read by anybody and worked on by one process at a time. Every write of its owner also renews the claim, in the
+Any process may read a job, and one at a time works on it. Every write of its owner also renews the claim, in the
 same transaction: an owner that lost the job to another, as one that was suspended for long, finds out and writes
 nothing.
 """
@@ -124,8 +124,8 @@ class JobLog:
                     tables.add(connection, self._number, {key: state})
 
         with self.reporting():
-            for each in header.representatives.values():
-                self._studies.make(each.name)
+            for host in header.representatives.values():
+                self._studies.make(host.name)
         self._write(keep, owned=True)
         self._header = text
         self.header = header_with_secrets(header)
@@ -177,8 +177,8 @@ class JobLog:
 
         def add(connection: Connection) -> Step:
             last = tables.last_key(connection, self._number, STEPS)
-            known = None if last is None else tables.read(connection, self._number, last)
-            if made and known == records.write(made[-1], Step):
+            stored = None if last is None else tables.read(connection, self._number, last)
+            if made and stored == records.write(made[-1], Step):
                 # The server went away when this was done.
                 return made[-1]
             with self._readable():
@@ -223,8 +223,8 @@ class JobLog:
             return self._studies.choices(host)
 
     def study(self, sampler: BaseSampler | None = None, *, host: str | None = None) -> Study:
-        """Return the Optuna study of the job's load tests, or of those on ``host``; its trials belong to whoever
-        searches."""
+        """Return the Optuna study of the job's load tests, or of those on ``host``; its trials belong to
+        the search."""
         with self.reporting(), self._readable():
             return self._studies.load(sampler, host=host)
 
@@ -233,7 +233,7 @@ class JobLog:
         return self._database.reporting(job=self.name)
 
     def request_stop(self) -> None:
-        """Ask whoever works on the job to end it. The next owner will not know of it."""
+        """Ask the process that works on the job to end it. The next owner does not see the request."""
         if self._copied and self.owner() is not None:
             earlier.ask_to_stop(self._database, self.name, time.time())
             return
@@ -244,7 +244,7 @@ class JobLog:
         return self._read(STOP, float | None) is not None
 
     def owner(self) -> Owner | None:
-        """Return the process that works on the job. None where nobody does, or a process that is dead."""
+        """Return the process that works on the job. None where none does, or one that is dead."""
         owner, now = self._last_owner()
         return owner if owner is not None and owner.lives(now) else None
 
@@ -282,7 +282,7 @@ class JobLog:
         left = [step for step in self.steps() if step.status == "RUNNING" and step.number not in self._running]
         failed = tuple(self._end(replace(step, status="FAILED", reason=INTERRUPTED)) for step in left)
         with self.reporting(), self._readable():
-            for host in (None, *(each.name for each in self.header.representatives.values())):
+            for host in (None, *(representative.name for representative in self.header.representatives.values())):
                 self._studies.fail_unfinished(host)
         return failed
 
@@ -340,7 +340,7 @@ class JobLog:
     def _renew_until(self, ended: threading.Event) -> None:
         """Renew the claim now and then until ``ended`` is set: steps may take longer than a claim lasts."""
         while not ended.wait(RENEW_S):
-            # Whoever begins or finishes a step is told.
+            # An error is raised where the next step begins or ends.
             with suppress(StorageError, JobInUse):
                 self._write(lambda _: None)
 

@@ -42,8 +42,7 @@ def patient_storage(outages: Outages) -> type[RDBStorage]:
 
     class Storage(RDBStorage):
         def record_heartbeat(self, trial_id: int) -> None:
-            """Give a sign of life. That it cannot be given is no reason to break a trial off: whoever writes next is
-            told."""
+            """Give a sign of life. A failure is no reason to break a trial off: the next writer gets the error."""
             with suppress(StorageInternalError):
                 super().record_heartbeat(trial_id)
 

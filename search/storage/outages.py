@@ -1,7 +1,7 @@
 """Waits for a database server that was there and has gone, as one that is restarted, and says so.
 
-What was begun before it went is lost with its connection, or it happened and nobody was told. So whoever repeats it has
-to find out first whether it is there.
+A statement that was under way when the database went may or may not have taken effect. So code that repeats one checks
+first whether it has.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 class Outages:
     """Those of the database at ``address``, each of which is waited out for ``patience_s`` at most; 0: not at all.
 
-    Once it was in vain to wait, nobody waits until there was a connection again. Threads wait together.
+    After a wait in vain no thread waits again until there has been a connection. Threads wait together.
     """
 
     def __init__(self, address: DatabaseAddress, patience_s: float) -> None:
@@ -56,7 +56,7 @@ class Outages:
 
     @property
     def waited_s(self) -> float:
-        """The seconds that anybody has waited so far, by the clock on the wall."""
+        """The seconds that threads have waited so far, by the clock on the wall."""
         since_s = self._since_s
         return self._waited_s + (0.0 if since_s is None else time.monotonic() - since_s)
 
@@ -111,7 +111,7 @@ class Outages:
         _log.warning("%s is gone: waiting for it, %.0f min at most: %s", self._address.shown, minutes, reason)
 
     def _wait(self, connect: Callable[[], Any], failure: type[Exception]) -> Any:
-        began_s, told = time.monotonic(), False
+        began_s, warned = time.monotonic(), False
         self._since_s = began_s
         try:
             while True:
@@ -121,14 +121,14 @@ class Outages:
                     if time.monotonic() - began_s >= self._left_s:
                         self._left_s = 0.0
                         raise
-                    if not told:
-                        told = True
+                    if not warned:
+                        warned = True
                         self._say_that_it_is_gone(error)
                     self.interrupts.let_through()
                     time.sleep(PAUSE_S)
                 else:
                     self._left_s = self._patience_s
-                    if told:
+                    if warned:
                         _log.warning("%s is back after %.0f s", self._address.shown, time.monotonic() - began_s)
                     return connection
         finally:

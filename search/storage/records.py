@@ -53,7 +53,7 @@ _MAX_TIME_S = 32_503_680_000
 
 
 class Unreadable(ServefitError):
-    """A text is damaged, or of another schema. Whoever knows which job it is of turns this into a StorageError."""
+    """A text is damaged, or of another schema. Callers that know its job turn this into a StorageError."""
 
 
 def missing(key: str) -> Unreadable:
@@ -131,7 +131,7 @@ def read_header(text: str | None, left_out: list[str] | None = None) -> tuple[Jo
 def checked_choices(document: Any) -> dict[str, list[KnobValue | None]]:
     """Return the values of every parameter that a study has, as its attribute says. Raises Unreadable."""
     values = document.values() if isinstance(document, dict) else [None]
-    if all(isinstance(row, list) and all(isinstance(each, str | int | None) for each in row) for row in values):
+    if all(isinstance(row, list) and all(isinstance(value, str | int | None) for value in row) for row in values):
         choices: dict[str, list[KnobValue | None]] = document
         return choices
     raise Unreadable(f"{CHOICES} is damaged: it holds no lists of values by name")

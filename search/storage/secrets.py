@@ -1,7 +1,7 @@
 """The secrets of a job: their values lie in a file of its folder that is its owner's alone, and nowhere else.
 
-The database of jobs, which several people may share, has what stands for them. Whoever reads a job on the host that
-measured it gets them back from here.
+The database of jobs, which several people may share, has placeholders for them. Reading a job on the host that
+measured it puts them back from here.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def header_with_secrets(header: JobHeader) -> JobHeader:
     """Return ``header`` as it was before it was kept, where this host has the secrets. Raises StateError."""
     if not any(varied.holds_secrets for varied in header.request.environment):
         return header
-    known = _kept(job_folder(header.request.name) / FILE)
+    kept = _kept(job_folder(header.request.name) / FILE)
     ranges = tuple(
-        replace(varied, values=tuple(_known(known.get(varied.variable, {}), value) for value in varied.values))
+        replace(varied, values=tuple(_known(kept.get(varied.variable, {}), value) for value in varied.values))
         for varied in header.request.environment
     )
     return replace(header, request=replace(header.request, environment=ranges))
@@ -55,7 +55,7 @@ def _kept(path: Path) -> dict[str, dict[str, str]]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Of another host or user, or damaged: whoever needs a value is told that it is not known.
+        # It is of another host or user, or damaged: a value that is needed counts as unknown.
         return {}
 
 

@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.profiler.record.script_cost import ScriptCost
 from servefit.profiler.record.types import Configuration
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.showing import shown
 from servefit.stored import Stored
 
@@ -42,7 +42,7 @@ BESIDE: tuple[StepKind, ...] = ("endpoint", "model_alone")
 StepStatus: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
 
 INTERRUPTED = "interrupted"
-"""The reason of a step that ran when whoever worked on the job was killed."""
+"""The reason of a step that ran when the process that worked on the job was killed."""
 
 OUT_OF_TIME = "the job's budget ran out"
 """The reason of a step that ran when it did."""

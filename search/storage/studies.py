@@ -1,6 +1,6 @@
 """The Optuna studies of a job: one of its load tests, or one for each class of hosts that it measures on.
 
-Whoever calls turns what Optuna raises for want of the database into StorageError.
+Callers turn the errors of Optuna about a database that is gone into StorageError.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Studies:
             )
 
     def load(self, sampler: BaseSampler | None = None, *, host: str | None = None) -> Study:
-        """Return a study; its trials belong to whoever searches."""
+        """Return a study; its trials belong to the search."""
         import optuna
 
         try:
@@ -64,7 +64,7 @@ class Studies:
 
         number = self._number(host)
         for trial in self.load(host=host).get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
-            # Study.tell refuses one that nobody began.
+            # Study.tell refuses a trial that was not begun.
             trial_id = self.storage.get_trial_id_from_study_id_trial_number(number, trial.number)
             self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
 

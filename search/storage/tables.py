@@ -82,8 +82,8 @@ def layout(connection: Connection) -> int | None:
     """Return the layout that was written down, None where none was."""
     from sqlalchemy import func, select
 
-    found: int | None = connection.execute(select(func.max(_tables().layout.c.number))).scalar_one()
-    return found
+    number: int | None = connection.execute(select(func.max(_tables().layout.c.number))).scalar_one()
+    return number
 
 
 def set_layout(connection: Connection) -> None:

@@ -20,9 +20,9 @@ from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
-from servefit.search.queueing.prediction import predict
 from servefit.search.request.space import BATCH_SIZES
 from servefit.search.results.instances import instances_for
+from servefit.search.simulation.prediction import predict
 
 GIB = 2**30
 RATE_PER_S = 500.0

@@ -20,7 +20,7 @@ from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import OpenLoop
-from servefit.search.queueing.prediction import predict
+from servefit.search.simulation.prediction import predict
 
 TRACE = Path(__file__).parent / "trace.csv"
 SEEDS = range(40)

@@ -23,9 +23,9 @@ from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration, Measurement, Samples
 from servefit.search.capacity.predicted_endpoint import predicted_endpoint
 from servefit.search.jobs.closing import DURATIONS, DURATIONS_ALONE
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.results.measure_trial import CONFIRMING, ROUND, SCREENING, run_test
 from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage import records, tables
 from servefit.search.storage.addresses import own_address
 from servefit.search.storage.database import Database

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from servefit.search.deployment.bundle.contents import Contents
 
 USER = 10001
-"""The user and the group of the container: anybody but root. Chosen, not measured."""
+"""The user and the group of the container: not root. Chosen, not measured."""
 
 _NEED_OPENMP = frozenset({"lightgbm", "tl2cgen"})
 """Backends whose libraries bring no OpenMP of their own."""
@@ -43,7 +43,7 @@ USER {user}:{user}
 ENV SERVEFIT_HOST=0.0.0.0
 EXPOSE {port}
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD ["{folder}/run", "health"]
-# SageMaker says "serve", and so does everybody who says nothing
+# SageMaker runs it with "serve", which is also the default
 ENTRYPOINT ["{folder}/run"]
 CMD ["serve"]
 """

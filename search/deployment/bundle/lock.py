@@ -43,10 +43,10 @@ class Lock:
                 return cls(pins=pins, reason="pip is told to ask no package index")
             index = PackageIndex(settings)
             linked = list(index.linked_files())
-            found = [[*linked, *index.files(pin.partition("==")[0])] for pin in pins]
+            candidates = [[*linked, *index.files(pin.partition("==")[0])] for pin in pins]
         except (PipUnknown, IndexUnreachable) as error:
             return cls(pins=pins, reason=error.message)
-        return cls._of_files(pins, found)
+        return cls._of_files(pins, candidates)
 
     @classmethod
     def of_wheels(cls, pins: tuple[str, ...], folder: Path) -> Self:
@@ -55,8 +55,8 @@ class Lock:
         return cls._of_files(pins, [list(index.linked_files())] * len(pins))
 
     @classmethod
-    def _of_files(cls, pins: tuple[str, ...], found: Iterable[Sequence[PackageFile]]) -> Self:
-        of_pins = {pin: _distributions(pin, files) for pin, files in zip(pins, found, strict=True)}
+    def _of_files(cls, pins: tuple[str, ...], candidates: Iterable[Sequence[PackageFile]]) -> Self:
+        of_pins = {pin: _distributions(pin, files) for pin, files in zip(pins, candidates, strict=True)}
         hashes = {pin: tuple(sorted({file.sha256 for file in files if file.sha256})) for pin, files in of_pins.items()}
         if missing := [pin for pin, digests in hashes.items() if not digests]:
             return cls(pins=pins, reason=f"no package index has the digest of a file of {', '.join(missing)}")
@@ -98,7 +98,7 @@ def _is_distribution(file: str, name: str, wanted: SpecifierSet) -> bool:
     from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
     try:
-        found, version = parse_wheel_filename(file)[:2] if file.endswith(".whl") else parse_sdist_filename(file)
+        project, version = parse_wheel_filename(file)[:2] if file.endswith(".whl") else parse_sdist_filename(file)
     except (InvalidSdistFilename, InvalidWheelFilename):
         return False
-    return found == name and wanted.contains(version, prereleases=True)
+    return project == name and wanted.contains(version, prereleases=True)

@@ -122,8 +122,8 @@ def _user(parts: SplitResult) -> str | None:
     if parts.username is not None:
         return f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     with suppress(OSError, netrc.NetrcParseError):
-        if known := netrc.netrc().authenticators(parts.hostname or ""):
-            return f"{known[0]}:{known[2]}"
+        if credentials := netrc.netrc().authenticators(parts.hostname or ""):
+            return f"{credentials[0]}:{credentials[2]}"
     return None
 
 

@@ -56,10 +56,10 @@ class PipSettings:
 
 def _install_options(listing: str) -> Mapping[str, str]:
     """Return the options that hold for ``pip install``, by name, from the output of ``pip config list``."""
-    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    options: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
     for section, name, value in _lines(listing):
-        found.setdefault(section, {})[name] = value
-    return {name: value for section in _SECTIONS for name, value in found[section].items()}
+        options.setdefault(section, {})[name] = value
+    return {name: value for section in _SECTIONS for name, value in options[section].items()}
 
 
 def _lines(listing: str) -> Iterator[tuple[str, str, str]]:

@@ -76,8 +76,8 @@ def _bound_to(artifact: Artifact) -> str | None:
         return None
     if artifact.backend != "sklearn":
         return f"what {artifact.backend} keeps of a model was tried with Python {own} alone"
-    if found := sorted(modules_of_pickle(artifact.folder / "model.pkl") & _BYTECODE):
-        return f"its pickle may hold bytecode of Python {own}, which {found[0]} writes"
+    if writers := sorted(modules_of_pickle(artifact.folder / "model.pkl") & _BYTECODE):
+        return f"its pickle may hold bytecode of Python {own}, which {writers[0]} writes"
     return None
 
 
@@ -86,7 +86,7 @@ def _against(minor: int, artifact: Artifact, pins: Sequence[str], wheels: Mappin
     from packaging.specifiers import SpecifierSet
 
     version, tags = f"3.{minor}", _tags(minor)
-    pinned = {name: found for name, _, found in (pin.partition("==") for pin in pins)}
+    pinned = {name: pinned_version for name, _, pinned_version in (pin.partition("==") for pin in pins)}
     for pin, name in zip(pins, pinned, strict=True):
         if not any(_tags_of(file) & tags for file in wheels[pin]):
             return f"{pin} has no wheel for Python {version} on this platform"

@@ -168,33 +168,33 @@ def _canonical(name: str) -> str:
 def modules_of_pickle(path: Path) -> set[str]:
     """Return the top-level modules whose names a pickle refers to, found without importing or running anything of
     theirs."""
-    found: set[str] = set()
+    modules: set[str] = set()
 
     class Reader(pickle.Unpickler):
         def find_class(self, module: str, _name: str) -> type[_Anything]:
-            found.add(module.partition(".")[0])
+            modules.add(module.partition(".")[0])
             return _Anything
 
     with path.open("rb") as stream:
         Reader(stream).load()
-    return found
+    return modules
 
 
 def modules_of_code(model_dir: Path) -> set[str]:
     """Return the top-level modules that the code beside a script imports, found without running it, and the packages of
     its requirements.txt that are installed, by the modules that they bring."""
-    found: set[str] = set()
+    modules: set[str] = set()
     for file in (model_dir / SCRIPT).parent.rglob("*.py"):
         for node in _nodes(file):
             if isinstance(node, ast.Import):
-                found.update(alias.name.partition(".")[0] for alias in node.names)
+                modules.update(alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module.partition(".")[0])
+                modules.add(node.module.partition(".")[0])
     wanted = {_canonical(name) for name in required_packages(model_dir)}
     for module, distributions in metadata.packages_distributions().items():
         if any(_canonical(distribution) in wanted for distribution in distributions):
-            found.add(module)
-    return found
+            modules.add(module)
+    return modules
 
 
 def _nodes(file: Path) -> Iterator[ast.AST]:

@@ -158,10 +158,10 @@ def _write_files(contents: Contents, folder: Path, *, wheels: bool) -> tuple[Con
     _copy_servefit(folder / "lib" / "servefit")
     _write(folder, {"run": run_script(contents.secrets, contents.pythons), "requirements.lock": lock.text})
     (folder / _DESCRIPTION).write_bytes(contents.config.document())
-    found = sums(folder)
-    contents = replace(contents, version=version_of(found))
+    checksums = sums(folder)
+    contents = replace(contents, version=version_of(checksums))
     texts = {
-        SUMS: found,
+        SUMS: checksums,
         "README.md": readme(contents, with_wheels=wheels),
         f"{contents.label}.service": unit(contents),
         "Dockerfile": container.dockerfile(contents, with_wheels=wheels),
@@ -174,7 +174,7 @@ def _write_files(contents: Contents, folder: Path, *, wheels: bool) -> tuple[Con
         texts[MANIFEST] = secret_manifest(contents.secrets, contents.secret)
     _write(folder, texts)
     for path in folder.rglob("*"):
-        # For whoever runs it, and not only for whoever exported it; the folder itself keeps what the umask says.
+        # Users other than the one who exports may run it; the folder itself keeps what the umask says.
         path.chmod(_RUNNABLE if path.is_dir() or path.name in _EXECUTABLE else _READABLE)
     for name in (VARIABLES, MANIFEST) if contents.secrets else ():
         (folder / name).chmod(_OWN)

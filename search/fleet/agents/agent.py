@@ -94,7 +94,7 @@ class Agent:
             self._leases = fleet_leases(self._database, self.address)
             self._registry = Registry(self._database, self.address, self._leases)
             async with AsyncExitStack() as stack:
-                # Whoever cannot have orders has no name.
+                # An agent without the queue has no name: it cannot get orders.
                 queue = await stack.enter_async_context(self._open_queue())
                 self._claim = self._registry.claim(self.host)
                 ready()
@@ -136,7 +136,7 @@ class Agent:
         """Say that the agent lives, now and then. Returns when it has been idle for long enough."""
         while True:
             await asyncio.sleep(self._leases.renew_s if self.idle_exit_s is None else self._until_idle_s())
-            # Whoever cannot have orders is silent, and gets none.
+            # An agent without the queue stays silent, so that it gets no orders.
             if self._has_queue:
                 await self._say()
             idle_s = 0.0 if self._carrying else time.monotonic() - self._busy_until_s
@@ -153,7 +153,7 @@ class Agent:
     async def _say(self) -> None:
         """Renew the claim, or make it again where the database has lost it. Raises SpecError where another agent has
         the name now."""
-        # Whoever waits for orders says that there is no database, once.
+        # The task that waits for orders logs, once, that the database is gone.
         with suppress(StorageError):
             # One after the other: the last says what holds.
             async with self._saying_it:
@@ -313,7 +313,7 @@ class Agent:
             if spooled.token != self._kept_back:
                 _log.warning("the answer to order %s waits: %s", spooled.token, error)
             self._kept_back = spooled.token
-            # The database may take that, and whoever asked knows why nothing comes.
+            # The database may accept that, and then the asker sees why no answer comes.
             self._doing = f"{WAITING}{awaited(error)}"
             await self._say()
             return False

@@ -76,7 +76,7 @@ class BenchClient:
         process.wait()
 
     def kill(self) -> None:
-        """End the process by force, if there is one. Whoever waits for its answer is told."""
+        """End the process by force, if there is one. The thread that waits for its answer gets an error."""
         with self._lock:
             running = self._running
         if running is not None:

@@ -152,7 +152,7 @@ class HostBench:
     def _compile(self, asked: Compile, order: Order) -> Compiled:
         self._log.before, self._log.ended = asked.before, []
         clock = Clock.of(self._log.header.request, elapsed_before_s=order.elapsed_s)
-        found, choices = self._measurer.compile(clock, SilentProgress())
+        candidates, choices = self._measurer.compile(clock, SilentProgress())
         return Compiled(
             reports=tuple(
                 (step.result, step.began_at, step.ended_at or step.began_at)
@@ -160,8 +160,8 @@ class HostBench:
                 if isinstance(step.result, CompilationReport)
             ),
             choices=tuple(map(CompiledBackend.of, choices)),
-            skipped=tuple(found.skipped),
-            remarks=tuple(found.remarks),
+            skipped=tuple(candidates.skipped),
+            remarks=tuple(candidates.remarks),
         )
 
 
@@ -170,7 +170,7 @@ def main() -> None:
     die_with_parent(int(sys.argv[1]))
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    # What libraries print is for whoever looks after the agent.
+    # The output of libraries goes to the log of the agent.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     lines = iter(sys.stdin.readline, "")
     hello: Hello = records.read(next(lines), Hello, "hello")

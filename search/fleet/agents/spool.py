@@ -104,8 +104,8 @@ class Spool:
 def _read(path: Path) -> Spooled | None:
     """Return what is in a file; None where it is damaged, which is told."""
     try:
-        found: Spooled = records.read(path.read_text(), Spooled, path.name)
+        spooled: Spooled = records.read(path.read_text(), Spooled, path.name)
     except (Unreadable, UnicodeDecodeError) as error:
         _log.warning("%s is not delivered: %s", path, error)
         return None
-    return found
+    return spooled

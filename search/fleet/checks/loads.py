@@ -51,22 +51,22 @@ MIN_PLATEAU = 0.9
 """Of a run that nothing ended, figures are of so much at least. Chosen, not measured."""
 
 
-def checked_load(asked: Load, found: Trial, recorded: str | None, host: Host, calls: TimedCalls) -> Trial:
-    """Return what ``asked`` came to by what was ``recorded`` on ``host``, in the place of what was ``found``. Raises
-    Unfit where the two are not about what was asked for, or not possible there."""
-    same("configuration", found.configuration, asked.configuration)
-    same("round", found.round, asked.nth_round)
-    same("basis", found.basis, "measured" if asked.costs is None else "predicted")
-    if found.kept_in not in (None, f"measurements/{asked.step:04}.servefit"):
+def checked_load(asked: Load, trial: Trial, recorded: str | None, host: Host, calls: TimedCalls) -> Trial:
+    """Return the trial that the samples ``recorded`` on ``host`` make, in place of ``trial``, which the host says.
+    Raises Unfit where the two are not about what was ``asked``, or not possible there."""
+    same("configuration", trial.configuration, asked.configuration)
+    same("round", trial.round, asked.nth_round)
+    same("basis", trial.basis, "measured" if asked.costs is None else "predicted")
+    if trial.kept_in not in (None, f"measurements/{asked.step:04}.servefit"):
         raise Unfit("its samples are said to be kept where no step has them")
-    rate_per_s, instances = asked.request.sla.rate_per_s, found.instance_count
+    rate_per_s, instances = asked.request.sla.rate_per_s, trial.instance_count
     if instances < 1 or (asked.instances is not None and asked.costs is None and instances != asked.instances):
         raise Unfit(f"its figures are of {instances} instances")
     measurement = _measurement(recorded)
     _check_measured(asked, measurement, host)
     for nth, runs in enumerate(tests_in(measurement.runs)):
         _check_test(asked, nth, runs, host)
-    alone = _alone(found)
+    alone = _alone(trial)
     try:
         again = judged_again(
             measurement,
@@ -88,15 +88,15 @@ def checked_load(asked: Load, found: Trial, recorded: str | None, host: Host, ca
     for summary in (again.capacity, again.at_rate):
         if summary is not None:
             check_rate(asked.configuration, summary.throughput_per_s, calls)
-    return replace(predicted, kept_in=found.kept_in)
+    return replace(predicted, kept_in=trial.kept_in)
 
 
-def _alone(found: Trial) -> Trial:
+def _alone(trial: Trial) -> Trial:
     """Return what was measured of a trial whose figures are predicted from that."""
-    if found.alone is None:
-        return found
-    alone = found.alone
-    return replace(found, capacity=alone.capacity, at_rate=alone.at_rate, instance_count=alone.instance_count)
+    if trial.alone is None:
+        return trial
+    alone = trial.alone
+    return replace(trial, capacity=alone.capacity, at_rate=alone.at_rate, instance_count=alone.instance_count)
 
 
 def _measurement(recorded: str | None) -> Measurement:
@@ -203,8 +203,8 @@ def _check_arrivals(run: Run, traffic: OpenLoop) -> None:
         raise Unfit("its requests were not due when the seed of the order says")
 
 
-def _check_figures(found: Trial, again: Trial) -> None:
-    for what, one, other in (("capacity", found.capacity, again.capacity), ("rate", found.at_rate, again.at_rate)):
+def _check_figures(trial: Trial, again: Trial) -> None:
+    for what, one, other in (("capacity", trial.capacity, again.capacity), ("rate", trial.at_rate, again.at_rate)):
         if (one is None) is not (other is None):
             raise Unfit(f"its {what} is not what its samples say")
         if one is None or other is None:

@@ -51,31 +51,31 @@ def check_rate(configuration: Configuration, rate_per_s: float, calls: TimedCall
 
 def check_timed(configuration: Configuration, service: ServiceTimes, timing: HostTiming | None) -> None:
     """Raise Unfit where calls of ``configuration`` cannot have been as short as ``service`` says, by ``timing``."""
-    one_per_s = max(each.requests * _NS_PER_S / each.mean_ns for each in service.batches)
+    one_per_s = max(batch.requests * _NS_PER_S / batch.mean_ns for batch in service.batches)
     check_rate(replace(configuration, workers=1), one_per_s, TimedCalls(timing=timing))
 
 
 def _most_per_s(configuration: Configuration, calls: TimedCalls) -> float | None:
-    known = [
+    timed_rates = [
         (_setting(subject) == _setting(configuration), _by_calls_per_s(configuration, service))
         for subject, service in calls.timed
         if (subject.backend, subject.target) == (configuration.backend, configuration.target)
     ]
-    if own := [rate_per_s for is_own, rate_per_s in known if is_own]:
+    if own := [rate_per_s for is_own, rate_per_s in timed_rates if is_own]:
         return MAX_TIMES_TIMED * max(own)
-    if known:
-        return MAX_TIMES_OTHER * configuration.settings.threads * max(rate_per_s for _, rate_per_s in known)
+    if timed_rates:
+        return MAX_TIMES_OTHER * configuration.settings.threads * max(rate_per_s for _, rate_per_s in timed_rates)
     # Calls of one thread of a CPU say nothing of a GPU.
     if calls.timing is None or not calls.timing.calls or configuration.target is not Target.CPU:
         return None
-    one_per_s = max(each.requests * _NS_PER_S / each.time.low_ns for each in calls.timing.calls)
+    one_per_s = max(call.requests * _NS_PER_S / call.time.low_ns for call in calls.timing.calls)
     return MAX_TIMES_OTHER * configuration.workers * configuration.settings.threads * one_per_s
 
 
 def _by_calls_per_s(configuration: Configuration, service: ServiceTimes) -> float:
     """Return what ``configuration`` answers where all calls take as long as the quickest of ``service``: those that
     nothing disturbed."""
-    sizes = {configuration.max_batch, *(each.requests for each in service.batches)}
+    sizes = {configuration.max_batch, *(batch.requests for batch in service.batches)}
     request_ns = min(float(service.strata_ns(size)[0]) / size for size in sizes if size <= configuration.max_batch)
     return configuration.workers * _NS_PER_S / request_ns
 

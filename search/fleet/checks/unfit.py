@@ -21,4 +21,4 @@ def _text(value: Any) -> str:
 
 
 _MAX_SHOWN = 80
-"""Letters of a value that somebody else wrote."""
+"""Letters of a value that another process wrote."""

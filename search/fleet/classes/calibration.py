@@ -89,9 +89,9 @@ def calibrate_host(host: Host, *, slot: Slot, model: TimedModel | None = None) -
                 for size, times in calls_ns.items():
                     times.append(_call_ns(worker, size))
     return HostTiming(
-        arithmetic=WorkTime.of([each.arithmetic_ns for each in fixed]),
-        memory=WorkTime.of([each.memory_ns for each in fixed]),
-        cpu_taken=median(each.cpu_taken for each in fixed),
+        arithmetic=WorkTime.of([work.arithmetic_ns for work in fixed]),
+        memory=WorkTime.of([work.memory_ns for work in fixed]),
+        cpu_taken=median(work.cpu_taken for work in fixed),
         calls=() if model is None else tuple(CallsTime(requests=n, time=WorkTime.of(calls_ns[n])) for n in BATCH_SIZES),
         subject=None if model is None else model.name,
     )

@@ -39,6 +39,6 @@ def class_names(classes: Sequence[tuple[HostFacts, Sequence[str]]]) -> tuple[str
 
 def _plain_name(facts: HostFacts) -> str:
     model = _SPEED.sub("", _TRADE_MARK.sub(" ", facts.cpu_model)).lower()
-    told = [word for word in model.split() if not _SAYS_NOTHING.fullmatch(word)]
-    text = re.sub("[^a-z0-9]+", "-", " ".join(told)).strip("-")[:_MAX_CHARACTERS].strip("-") or "cpu"
+    telling = [word for word in model.split() if not _SAYS_NOTHING.fullmatch(word)]
+    text = re.sub("[^a-z0-9]+", "-", " ".join(telling)).strip("-")[:_MAX_CHARACTERS].strip("-") or "cpu"
     return text if facts.cores is None else f"{text}-{facts.cores}c"

@@ -31,7 +31,7 @@ def described(facts: HostFacts, *, as_wholes: Collection[str] = ()) -> Mapping[s
 
 def differences(own: HostFacts, other: HostFacts) -> Mapping[str, tuple[str, str]]:
     """Return the facts in which two hosts differ, by name: what the first has, and what the other has."""
-    # Of a list that one of them does not tell, every line would differ.
+    # Every line of a list would differ if one host does not report that list.
     as_wholes = [name for name in _LISTS if None in (getattr(own, name), getattr(other, name))]
     one, two = described(own, as_wholes=as_wholes), described(other, as_wholes=as_wholes)
     names = dict.fromkeys((*one, *two))
@@ -78,9 +78,9 @@ def _mitigations(mitigations: Iterable[tuple[str, str]]) -> Iterator[tuple[str, 
 
 def _sockets(sockets: Iterable[Socket]) -> str:
     return _counted(
-        f"socket of {count_text(each.cores, 'core')}, {count_text(each.cpus, 'CPU')} and "
-        f"{count_text(each.nodes, 'NUMA node')}"
-        for each in sockets
+        f"socket of {count_text(socket.cores, 'core')}, {count_text(socket.cpus, 'CPU')} and "
+        f"{count_text(socket.nodes, 'NUMA node')}"
+        for socket in sockets
     )
 
 

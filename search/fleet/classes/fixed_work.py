@@ -31,7 +31,7 @@ def _arithmetic() -> None:
 
 def _measure(duration_ns: int) -> tuple[float, float, float]:
     clock = time.perf_counter_ns
-    # Written once: pages that nobody wrote are all the same page of zeros.
+    # Written once: pages that were never written are all the same page of zeros.
     source, target = bytearray(b"\1") * _COPIED_BYTES, bytearray(b"\2") * _COPIED_BYTES
 
     def memory() -> None:

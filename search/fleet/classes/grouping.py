@@ -56,12 +56,14 @@ class HostClasses(Stored, frozen=True, kw_only=True):
     remarks: tuple[str, ...]
 
     def doubtful(self) -> tuple[str, ...]:
-        """Return the hosts that are to be timed again before they are told from their twins, sorted: those that are
-        noisy, and where some deviate all with their facts, as it may be these that were disturbed. Side by side that
-        takes no longer than once. A disturbance is seldom there a second time, and a slow host is always slow
-        (``HostTiming.or_quicker``); FURTHER_TIMINGS is how often that helps."""
-        deviating = {each.facts for each in self.classes if each.deviates is not None}
-        in_question = {host for each in self.classes if each.facts in deviating for host in each.hosts}
+        """Return the hosts to time again before they are separated from their twins, sorted: noisy hosts, and all hosts
+        that share their facts with one that deviates, since these may be the disturbed ones. They are timed side by
+        side, so that takes no longer than timing one. A disturbance is seldom there a second time, and a slow host is
+        always slow (``HostTiming.or_quicker``); FURTHER_TIMINGS is how often that helps."""
+        deviating = {host_class.facts for host_class in self.classes if host_class.deviates is not None}
+        in_question = {
+            host for host_class in self.classes if host_class.facts in deviating for host in host_class.hosts
+        }
         return tuple(sorted(in_question | {*self.noisy}))
 
 
@@ -80,25 +82,25 @@ def host_classes(hosts: Mapping[str, tuple[HostFacts, HostTiming | None]]) -> Ho
     by_facts: dict[HostFacts, list[str]] = {}
     for name in sorted(timings):
         by_facts.setdefault(hosts[name][0], []).append(name)
-    found: list[tuple[HostFacts, Alike, str | None]] = []
+    groups: list[tuple[HostFacts, Alike, str | None]] = []
     for facts, names in by_facts.items():
         largest, *others = find_alike({name: timings[name] for name in names})
-        found.append((facts, largest, None))
-        found.extend((facts, each, deviation(each, largest, len(names), timings)) for each in others)
-    found.sort(key=lambda each: (-len(each[1].hosts), each[1].hosts))
-    named = class_names([(facts, alike.hosts) for facts, alike, _ in found])
-    # A host that no other is like has nobody to be told from.
+        groups.append((facts, largest, None))
+        groups.extend((facts, twins, deviation(twins, largest, len(names), timings)) for twins in others)
+    groups.sort(key=lambda group: (-len(group[1].hosts), group[1].hosts))
+    named = class_names([(facts, alike.hosts) for facts, alike, _ in groups])
+    # A host with facts of its own has no twin to differ from.
     having_twins = {name for names in by_facts.values() if len(names) > 1 for name in names}
     noisy = tuple(name for name in sorted(having_twins) if noisy_works(timings[name]))
     return HostClasses(
         classes=tuple(
             HostClass(name=name, facts=facts, hosts=alike.hosts, representative=alike.representative, deviates=sentence)
-            for name, (facts, alike, sentence) in zip(named, found, strict=True)
+            for name, (facts, alike, sentence) in zip(named, groups, strict=True)
         ),
         not_timed=untimed,
         noisy=noisy,
         remarks=(
-            *(sentence for _, _, sentence in found if sentence is not None),
+            *(sentence for _, _, sentence in groups if sentence is not None),
             *fact_differences(by_facts),
             *(noise(name, timings[name]) for name in noisy),
             *map(not_timed, untimed),

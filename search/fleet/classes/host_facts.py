@@ -153,23 +153,23 @@ def _sockets(host: Host, sys: Path) -> tuple[Socket, ...] | None:
 def _microcode(proc: Path, usable: Iterable[int]) -> str | None:
     """Return the revision of the microcode; several with commas between them where CPUs differ."""
     cpus = {str(cpu) for cpu in usable}
-    found = set()
+    revisions = set()
     for block in (_text(proc / "cpuinfo") or "").split("\n\n"):
         fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in block.split("\n"))}
         if fields.get("processor") in cpus and fields.get("microcode"):
-            found.add(fields["microcode"])
-    return ", ".join(sorted(found)) or None
+            revisions.add(fields["microcode"])
+    return ", ".join(sorted(revisions)) or None
 
 
 def _mitigations(sys: Path) -> tuple[tuple[str, str], ...] | None:
     files = sorted((sys / "devices/system/cpu/vulnerabilities").glob("*"))
-    known = ((file.name, _text(file)) for file in files)
-    return tuple((name, said) for name, said in known if said is not None) or None
+    texts = ((file.name, _text(file)) for file in files)
+    return tuple((name, said) for name, said in texts if said is not None) or None
 
 
 def _kernel_series(kernel: str) -> str | None:
-    found = _SERIES.match(kernel)
-    return None if found is None else found[0]
+    series = _SERIES.match(kernel)
+    return None if series is None else series[0]
 
 
 def _libc() -> str | None:

@@ -53,9 +53,9 @@ def fact_differences(hosts: Mapping[HostFacts, Sequence[str]]) -> Iterator[str]:
         by_model.setdefault(facts.cpu_model, []).append(facts)
     for model in sorted(by_model):
         usual, *unusual = by_model[model]
-        found = [(facts, differences(facts, usual)) for facts in unusual]
-        differing = Counter(name for _, facts in found for name in facts)
-        for facts, differs in found:
+        differing_facts = [(facts, differences(facts, usual)) for facts in unusual]
+        differing = Counter(name for _, facts in differing_facts for name in facts)
+        for facts, differs in differing_facts:
             # Where a third kind of host differs too, not all others have the same.
             parts = (
                 f"{name} {own}, {'the others' if differing[name] == 1 else _listed(sorted(hosts[usual]))} {other}"
@@ -90,6 +90,6 @@ def _number(count: int) -> str:
 def _listed(names: Sequence[str]) -> str:
     """Return "a", "a and b", "a, b and c"; of many, the first and how many more."""
     if len(names) > _MAX_NAMES:
-        told = names[: _MAX_NAMES - 1]
-        return f"{', '.join(told)} and {_number(len(names) - len(told))} more"
+        first = names[: _MAX_NAMES - 1]
+        return f"{', '.join(first)} and {_number(len(names) - len(first))} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

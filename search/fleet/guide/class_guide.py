@@ -33,13 +33,13 @@ SPOT_CHECKS_S = 6.0
 
 _PATIENCE, _PATIENCE_S = 0.1, 30.0
 """The part of the time of a job, or the seconds where it has no limit, for which a class waits for others whose calls
-were not timed yet: somebody may be measuring on their hosts. Chosen, not measured."""
+were not timed yet: another job may be measuring on their hosts. Chosen, not measured."""
 
 _MAX_LESSONS = 200
 """More would take long to learn, and say nothing new. Chosen, not measured."""
 
 _LATE = 0.6
-"""Of the time that is kept for the confirmation: when no more is left, nobody is waited for. Chosen, not measured."""
+"""Of the time that is kept for the confirmation: when no more is left, no class is waited for. Chosen, not measured."""
 
 _PART_OF_FIRST = 0.7
 """Of the time that is left, for the first confirmation. Chosen, not measured."""
@@ -195,18 +195,18 @@ class ClassGuide:
             self.remarks.append(f"spot-checked at {at}: {', '.join(agree)}")
 
     def _checked(self, best: Configuration, rate_per_s: float, host: str) -> Trial | str:
-        """Return what came of the test of a host, or why there is nothing. A disturbed one is made again."""
-        found: Trial | None = None
+        """Return the trial of a host, or the reason why there is none. A disturbed test is made again."""
+        trial: Trial | None = None
         for _ in range(2):
             try:
-                found = self.check(best, rate_per_s, host)
+                trial = self.check(best, rate_per_s, host)
             except AgentLost as error:
                 return error.message
-            if found is None:
+            if trial is None:
                 return "the test failed"
-            if found.verdict != "INVALID":
-                return found
-        return "the machine got in the way" if found is None or found.reason is None else found.reason
+            if trial.verdict != "INVALID":
+                return trial
+        return "the machine got in the way" if trial is None or trial.reason is None else trial.reason
 
     def _check_stopped(self) -> None:
         if self.stopped():
@@ -216,8 +216,8 @@ class ClassGuide:
 def confirmed_before(trials: Sequence[Trial]) -> Mapping[Configuration, float]:
     """Return the highest rate at which each configuration was confirmed by one of ``trials``, which are confirmations
     of an earlier run of the job."""
-    found: dict[Configuration, float] = {}
+    rates_per_s: dict[Configuration, float] = {}
     for trial in trials:
         if trial.round is None and trial.verdict == "PASS":
-            found[trial.configuration] = max(found.get(trial.configuration, 0.0), trial.asked_per_s or 0.0)
-    return found
+            rates_per_s[trial.configuration] = max(rates_per_s.get(trial.configuration, 0.0), trial.asked_per_s or 0.0)
+    return rates_per_s

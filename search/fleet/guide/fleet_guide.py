@@ -127,14 +127,14 @@ class FleetGuide:
             self.lessons.append((host_class, lesson))
             self._changed.notify_all()
 
-    def goes_on(self, host_class: str, known: RateRange, *, patient: bool = True) -> bool | None:
-        """Return whether ``host_class``, of which so much is known now, is tested next; None as long as that depends
-        on what others are at. Who is not ``patient`` does not wait for those whose calls were not timed yet, which may
-        turn out to carry anything."""
+    def goes_on(self, host_class: str, rates: RateRange, *, patient: bool = True) -> bool | None:
+        """Return whether ``host_class``, which is now expected to carry ``rates``, is tested next; None as long as that
+        depends on other classes. One that is not ``patient`` does not wait for classes whose calls were not timed yet,
+        which may turn out to carry any rate."""
         with self._changed:
             mine = self._classes[host_class]
-            if (mine.known, mine.at) != (known, "waiting"):
-                mine.known, mine.at = known, "waiting"
+            if (mine.known, mine.at) != (rates, "waiting"):
+                mine.known, mine.at = rates, "waiting"
                 self._forget_worth()
             verdict = self._verdict(host_class, patient=patient)
             if verdict is not None:
@@ -165,21 +165,23 @@ class FleetGuide:
 
     def next_task(self, host_class: str, standing: Standing, *, late: bool) -> float | ToCheck | Literal["wait"] | None:
         """Return the rate to confirm ``host_class`` at, the hosts of it to check, "wait" as long as that depends on
-        others, or None where all is done. Who is ``late`` does not wait for those who still test."""
+        other classes, or None where all is done. One that is ``late`` does not wait for classes that still test."""
         with self._changed:
             mine = self._classes[host_class]
             if mine.standing != standing:
                 mine.standing, self._is_stale = standing, True
             mine.at = "ready"
             self._changed.notify_all()
-            if late or all(each.at in ("ready", "ended") for each in self._classes.values()):
+            if late or all(state.at in ("ready", "ended") for state in self._classes.values()):
                 self._plan_anew()
             task = self._taken(host_class)
             if task is not None:
                 mine.at = "confirming"
                 return task
             busy = self._to_confirm or self._to_check or self._is_stale
-            return "wait" if busy or not all(each.at in ("ready", "ended") for each in self._classes.values()) else None
+            return (
+                "wait" if busy or not all(state.at in ("ready", "ended") for state in self._classes.values()) else None
+            )
 
     def again(self, host_class: str, rate_per_s: float) -> None:
         """Have ``host_class`` confirmed at ``rate_per_s`` once more, as the machine got in the way."""
@@ -190,20 +192,22 @@ class FleetGuide:
         """Take ``hosts`` out of their class, which they are not like; its others stay."""
         with self._changed:
             mine = self._classes[host_class]
-            mine.hosts = tuple(each for each in mine.hosts if each not in hosts)
+            mine.hosts = tuple(host for host in mine.hosts if host not in hosts)
             self._is_stale = self._is_stale or bool(hosts)
 
     def saving(self) -> float | None:
-        """Return the part by which the plan may turn out to be cheaper, by what is not known of the classes; None where
-        what was confirmed does not carry the rate."""
+        """Return the part of its cost that the plan may still save, given what the classes may carry; None where the
+        confirmed rates do not carry the rate."""
         with self._changed:
             costs = self._plan_costs()
-            confirmed = self._cheapest(costs, {name: each.confirmed_per_s for name, each in self._classes.items()})
-            most = {name: max(each.expected.high_per_s, each.confirmed_per_s) for name, each in self._classes.items()}
+            confirmed = self._cheapest(costs, {name: state.confirmed_per_s for name, state in self._classes.items()})
+            most = {
+                name: max(state.expected.high_per_s, state.confirmed_per_s) for name, state in self._classes.items()
+            }
             return max(0.0, 1 - self._cheapest(costs, most).cost / confirmed.cost) if confirmed.carries else None
 
     def _forget_worth(self) -> None:
-        # Of many classes it takes a while to say, and one does not change much.
+        # Planning many classes takes a while, and one of them does not change much.
         if self._worth is not None and (
             len(self._classes) <= _MANY_CLASSES or time.monotonic() - self._worth[0] > _SOON_S
         ):
@@ -219,27 +223,27 @@ class FleetGuide:
     def _verdict(self, host_class: str, *, patient: bool) -> bool | None:
         if self.wanted.every_class:
             return True
-        if patient and any(each.at == "timing" for each in self._classes.values()):
+        if patient and any(state.at == "timing" for state in self._classes.values()):
             return None
         if self._worth is None:
             self._worth = time.monotonic(), self._worth_testing()
         worth = self._worth[1]
         if host_class in worth:
             return True
-        waiting = {name for name, each in self._classes.items() if each.at == "waiting"}
-        testing = any(each.at in ("timing", "testing") for each in self._classes.values())
+        waiting = {name for name, state in self._classes.items() if state.at == "waiting"}
+        testing = any(state.at in ("timing", "testing") for state in self._classes.values())
         return None if testing or worth & waiting else False
 
     def _worth_testing(self) -> set[str]:
         """Return the classes of which a test may change the plan: those whose least and most make plans of different
         costs, by themselves; where none does, but all together do, the one that comes nearest to that."""
         costs = self._plan_costs()
-        expected = {name: each.expected for name, each in self._classes.items()}
-        likely = {name: each.likely_per_s for name, each in self._classes.items()}
-        lows = {name: likely[name] if self._is_over(name) else each.low_per_s for name, each in expected.items()}
-        highs = {name: likely[name] if self._is_over(name) else each.high_per_s for name, each in expected.items()}
+        expected = {name: state.expected for name, state in self._classes.items()}
+        likely = {name: state.likely_per_s for name, state in self._classes.items()}
+        lows = {name: likely[name] if self._is_over(name) else rates.low_per_s for name, rates in expected.items()}
+        highs = {name: likely[name] if self._is_over(name) else rates.high_per_s for name, rates in expected.items()}
         dearest, cheapest, usual = (self._cheapest(costs, rates) for rates in (lows, highs, likely))
-        # What no plan has, by whatever is known of all, changes none.
+        # A class that is in none of the plans changes none.
         planned = {
             name for nth, name in enumerate(self._classes) if any(mix.hosts[nth] for mix in (dearest, cheapest, usual))
         }
@@ -269,8 +273,8 @@ class FleetGuide:
 
     def _plan_costs(self) -> PlanCosts:
         return PlanCosts(
-            available=tuple(len(each.hosts) for each in self._classes.values()),
-            costs=tuple(each.cost for each in self._classes.values()),
+            available=tuple(len(state.hosts) for state in self._classes.values()),
+            costs=tuple(state.cost for state in self._classes.values()),
             rate_per_s=self.rate_per_s,
             spare=self.wanted.spare,
             most_hosts=self.wanted.most_hosts,
@@ -291,9 +295,9 @@ class FleetGuide:
                     continue
                 if mine.confirmed_per_s < rate_per_s * (1 - _SAME_RATE):
                     self._to_confirm[name] = rate_per_s
-                elif not mine.checked and (found := self._hosts_to_check(mine, hosts[name])):
+                elif not mine.checked and (unchecked := self._hosts_to_check(mine, hosts[name])):
                     mine.checked = True
-                    self._to_check[name] = ToCheck(hosts=found, rate_per_s=rate_per_s)
+                    self._to_check[name] = ToCheck(hosts=unchecked, rate_per_s=rate_per_s)
             if self._to_confirm:
                 for name in self._to_check:
                     self._classes[name].checked = False
@@ -303,36 +307,36 @@ class FleetGuide:
     def _planned(self) -> tuple[Mapping[str, float], Mapping[str, int]]:
         """Return the rate that a host of each class is to carry at most, and how many of them; where all do not carry
         the rate, what each is likely to. What was confirmed is planned with, unless what is likely costs less."""
-        likely = {name: each.likely_per_s for name, each in self._classes.items()}
+        likely = {name: state.likely_per_s for name, state in self._classes.items()}
         by_likely = None if self.wanted.every_class else self._plan(likely)
-        confirmed = {name: each.confirmed_per_s or likely[name] for name, each in self._classes.items()}
-        found = by_likely if confirmed == likely or self.wanted.every_class else self._plan(confirmed)
-        if found is None or (by_likely is not None and found.fleet.cost > (1 + SAME_COST) * by_likely.fleet.cost):
-            found = by_likely
-        if found is None:
-            return confirmed, {name: len(each.hosts) for name, each in self._classes.items()}
-        return planned_rates(found), {row.offer.host_class: row.hosts for row in found.fleet.rows}
+        confirmed = {name: state.confirmed_per_s or likely[name] for name, state in self._classes.items()}
+        plan = by_likely if confirmed == likely or self.wanted.every_class else self._plan(confirmed)
+        if plan is None or (by_likely is not None and plan.fleet.cost > (1 + SAME_COST) * by_likely.fleet.cost):
+            plan = by_likely
+        if plan is None:
+            return confirmed, {name: len(state.hosts) for name, state in self._classes.items()}
+        return planned_rates(plan), {row.offer.host_class: row.hosts for row in plan.fleet.rows}
 
     def _plan(self, rates_per_s: Mapping[str, float]) -> FleetPlan | None:
         """Return the plan if a host of each class carries so much, None where they do not carry the rate."""
         offers = [
             HostOffer(
                 host_class=name,
-                hosts=len(each.hosts),
+                hosts=len(state.hosts),
                 rate_per_s=rates_per_s[name],
-                cost_idle=each.cost,
-                cost_full=each.cost,
+                cost_idle=state.cost,
+                cost_full=state.cost,
                 configuration="",
             )
-            for name, each in self._classes.items()
-            if each.hosts and rates_per_s[name] >= MIN_RATE_PER_S
+            for name, state in self._classes.items()
+            if state.hosts and rates_per_s[name] >= MIN_RATE_PER_S
         ]
         spare, most_hosts = self.wanted.spare, self.wanted.most_hosts
         if sum(offer.hosts for offer in offers) <= spare:
             return None
-        # In a context of its own: the time that a class has left is no limit of a plan for all.
-        found = Context().run(plan_fleet, offers, rate_per_s=self.rate_per_s, spare=spare, most_hosts=most_hosts)
-        return found if isinstance(found, FleetPlan) else None
+        # In a context of its own: the time limit of one class is no limit of a plan for all.
+        plan = Context().run(plan_fleet, offers, rate_per_s=self.rate_per_s, spare=spare, most_hosts=most_hosts)
+        return plan if isinstance(plan, FleetPlan) else None
 
     def _hosts_to_check(self, mine: _Class, chosen: int) -> tuple[str, ...]:
         return spot_checked(mine.hosts[:chosen], representative=mine.hosts[0], seed=self.seed)

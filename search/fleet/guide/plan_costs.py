@@ -44,10 +44,10 @@ class PlanCosts:
 
     def cheapest(self, rates_per_s: Sequence[float]) -> Mix:
         """Return the cheapest mix where a host of each class carries so much."""
-        # More than all of the rate makes no difference, and infinity is no number to add up.
+        # A rate above the one asked makes no difference, and infinite rates cannot be added up.
         rates = np.minimum(np.array(rates_per_s, dtype=float), self.rate_per_s)
         useful = [self._useful(count, rate) for count, rate in zip(self.available, rates, strict=True)]
-        mixes = self._whole(rates, useful) if prod(each + 1 for each in useful) <= MAX_MIXES else self._parts(rates)
+        mixes = self._whole(rates, useful) if prod(count + 1 for count in useful) <= MAX_MIXES else self._parts(rates)
         if mixes is not None:
             return mixes
         carried_per_s = float(self._carried(rates, np.array([self.available], dtype=float))[0])
@@ -63,7 +63,7 @@ class PlanCosts:
 
     def _whole(self, rates: np.ndarray, useful: Sequence[int]) -> Mix | None:
         """Go through all mixes of whole hosts."""
-        counts = np.indices([each + 1 for each in useful]).reshape(len(useful), -1).T.astype(float)
+        counts = np.indices([count + 1 for count in useful]).reshape(len(useful), -1).T.astype(float)
         fits = self._carried(rates, counts) >= self.rate_per_s * (1 - _ROUNDING)
         if self.most_hosts is not None:
             fits &= counts.sum(axis=1) <= self.most_hosts

@@ -46,20 +46,20 @@ class RateRanges:
     def of(self, search: SearchState) -> RateRange:
         """Return the range of the hosts that ``search`` is of.
 
-        What was measured of the best configuration counts; and, for the most, what measuring another one may still
-        find, while the search goes on. No rate is above the planned part of a capacity, nor above where the simulation
-        reaches a limit of the SLA.
+        The measurements of the best configuration count; while the search goes on, another configuration may still
+        raise the highest rate. No rate is above the planned part of a capacity, nor above the rate at which the
+        simulation reaches a limit of the SLA.
         """
-        known = self._measured(search)
+        measured = self._measured(search)
         untested = self._untested(search)
-        if known is None:
+        if measured is None:
             return untested or NOTHING_KNOWN
         if search.searched or untested is None:
-            return known
+            return measured
         return RateRange(
-            low_per_s=known.low_per_s,
-            likely_per_s=known.likely_per_s,
-            high_per_s=max(known.high_per_s, untested.high_per_s),
+            low_per_s=measured.low_per_s,
+            likely_per_s=measured.likely_per_s,
+            high_per_s=max(measured.high_per_s, untested.high_per_s),
         )
 
     def _measured(self, search: SearchState) -> RateRange | None:
@@ -118,21 +118,21 @@ class RateRanges:
         return self._simulated[key]
 
     def _untested(self, search: SearchState) -> RateRange | None:
-        """Return what the configuration may carry that promises most of those that were not measured, None where
-        nothing is expected of any."""
+        """Return the range of the most promising configuration that was not measured, None where nothing is expected of
+        any."""
         tried = {trial.configuration for trial in search.trials} | search.failed | search.given_up
         left = [configuration for configuration in search.space.grid if configuration not in tried]
         expected = [
-            (found, configuration)
-            for found, configuration in zip(search.surrogate.capacities(left), left, strict=True)
-            if found is not None
+            (estimate, configuration)
+            for estimate, configuration in zip(search.surrogate.capacities(left), left, strict=True)
+            if estimate is not None
         ]
         if not expected:
             return None
         likeliest, configuration = max(expected, key=lambda pair: pair[0].log_mean)
         within_per_s = self._within_limits_per_s(search, configuration, likeliest.value)
         likely_per_s = min(PLANNED_UTILISATION * likeliest.value, inf if within_per_s is None else within_per_s)
-        most = max(exp(found.log_mean + SIGMAS * found.sd) for found, _ in expected)
+        most = max(exp(estimate.log_mean + SIGMAS * estimate.sd) for estimate, _ in expected)
         return RateRange(
             low_per_s=likely_per_s * exp(-SIGMAS * likeliest.sd),
             likely_per_s=likely_per_s,

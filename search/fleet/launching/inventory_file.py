@@ -142,25 +142,25 @@ def _host(place: str, name: str, defaults: Mapping[str, Any], own: Any, folder: 
     own = _table(place, own)
     if "ssh" not in own:
         raise SpecError(place, None, "has no ssh", remedy='write where it is, as in ssh = "user@address"')
-    given = {**defaults, **own}
+    settings = {**defaults, **own}
     joined = {key: {**defaults.get(key, {}), **own.get(key, {})} for key in _JOINED}
-    identity, idle_exit = given.get("identity"), given.get("idle_exit")
+    identity, idle_exit = settings.get("identity"), settings.get("idle_exit")
     return InventoryHost(
         name=name,
-        destination=given["ssh"],
-        python=given.get("python", DEFAULT_PYTHON),
-        port=given.get("port"),
+        destination=settings["ssh"],
+        python=settings.get("python", DEFAULT_PYTHON),
+        port=settings.get("port"),
         identity=None if identity is None else _identity(f"{place}.identity", identity, folder),
         options=joined["options"],
         agent=AgentOptions(
             name=name,
-            address=given.get("address", address_of(given["ssh"])),
+            address=settings.get("address", address_of(settings["ssh"])),
             labels=joined["labels"],
-            cost=given.get("cost", {}),
+            cost=settings.get("cost", {}),
             idle_exit_s=None if idle_exit is None else parse_duration_s("idle_exit", idle_exit),
-            allow_env=tuple(given.get("allow_env", ())),
-            trust_pickle=given.get("trust_pickle", False),
-            trust_code=given.get("trust_code", False),
+            allow_env=tuple(settings.get("allow_env", ())),
+            trust_pickle=settings.get("trust_pickle", False),
+            trust_code=settings.get("trust_code", False),
         ),
     )
 

@@ -140,16 +140,16 @@ class SshSession:
 
     async def _read_stdout(self, stdout: asyncio.StreamReader) -> None:
         async for line in _lines_of(stdout):
-            if self._started_at_s is None and (found := re.fullmatch(rf"{STARTED} (\d+)", line)):
+            if self._started_at_s is None and (match := re.fullmatch(rf"{STARTED} (\d+)", line)):
                 self._started_at_s = time.monotonic()
-                self._pid = int(found[1])
+                self._pid = int(match[1])
 
     async def _read_stderr(self, stderr: asyncio.StreamReader, stdin: asyncio.StreamWriter) -> None:
         connected = False
         async for line in _lines_of(stderr):
-            if not connected and (found := re.match(ALLOCATED_PORT, line)):
+            if not connected and (match := re.match(ALLOCATED_PORT, line)):
                 connected = True
-                await _send(stdin, f"{self._database.url_through(int(found[1]))}\n")
+                await _send(stdin, f"{self._database.url_through(int(match[1]))}\n")
             elif self._pid and line.startswith(self._ready):
                 self._on_ready(self._pid)
             elif shown := _shown(self._database.address.scrubbed(line)):

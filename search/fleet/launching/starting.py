@@ -1,7 +1,7 @@
 """The agents of an inventory, kept running over SSH until they are told to end.
 
-Each host is on its own: one that cannot be reached is in nobody's way. A host that was lost, or whose agent failed, is
-started again after a pause that doubles, unless time does not cure the reason (``ending``).
+Each host is on its own: one that cannot be reached does not delay the others. A host that was lost, or whose agent
+failed, is started again after a pause that doubles, unless time does not cure the reason (``ending``).
 """
 
 from __future__ import annotations

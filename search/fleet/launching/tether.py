@@ -106,7 +106,7 @@ def _start(command: Sequence[str], url: str) -> subprocess.Popen[bytes]:
         stdout=2,
         env={**os.environ, STORAGE_VARIABLE: url},
         start_new_session=True,
-        # Nothing else runs in this process. Whoever kills it outright ends the agent all the same.
+        # Nothing else runs in this process. Killing it outright ends the agent as well.
         preexec_fn=lambda: die_with_parent(parent, by=signal.SIGTERM),
     )
 

@@ -67,8 +67,8 @@ class AskedClient:
             error = self.failure()
             lost = None if error is None else reason_of(error)
         if lost is None:
-            found = self.answer.result().result
-            part = found if isinstance(found, LoadPart) and _is_whole(found) else None
+            result = self.answer.result().result
+            part = result if isinstance(result, LoadPart) and _is_whole(result) else None
             lost = None if part is not None else "its answer is damaged"
         return LoadClientResult(host=self.host, rate_per_s=self.asked.rate_per_s, part=part, lost=lost)
 

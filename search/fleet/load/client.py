@@ -60,10 +60,10 @@ def send_load(asked: LoadClient, token: str, storage: str) -> LoadPart:
             timeout_s=asked.timeout_s,
         ) as driver:
             run = driver.run(traffic, begins_at=line.wait)
-            found = problems_of(driver, run, asked.limit_ms)
+            problems = problems_of(driver, run, asked.limit_ms)
     finally:
         database.close()
-    seen = found if busy is None else (*found, busy)
+    seen = problems if busy is None else (*problems, busy)
     began_ns, ended_ns = run.plateau_ns
     return LoadPart(
         endpoint=target.destination.address.url,
@@ -122,8 +122,7 @@ def _write(payload: LoadPayload, path: Path, storage: str) -> None:
 
 
 def _check_loopback(target: LoadTarget, asked: LoadClient) -> None:
-    """Raise SpecError for an address that means another endpoint on every host, where this is not the host of whoever
-    gave it."""
+    """Raise SpecError for an address that means another endpoint on every host, unless it was given on this host."""
     ip = target.destination.address.ip
     if ip is not None and ip_address(ip.partition("%")[0]).is_loopback and boot_id() != asked.boot:
         raise SpecError(

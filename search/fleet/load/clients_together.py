@@ -52,31 +52,31 @@ def problems_together(
     parts: Sequence[tuple[str, LoadPart]], thresholds: Sequence[LatencyThreshold], merged: Summary
 ) -> tuple[ClientProblem, ...]:
     """Find everything that makes the load of these clients, one or more, by their hosts, a bad measurement."""
-    found = [
+    own = [
         ClientProblem(
             host=host,
-            kind=each.kind,
-            reason=each.reason,
-            remedy=each.remedy,
-            # Who could not send what was due was no load client, however quiet its machine.
-            noise=not each.is_of_the_client or each.kind == "client on the server's CPUs",
+            kind=flaw.kind,
+            reason=flaw.reason,
+            remedy=flaw.remedy,
+            # A client that fell behind its schedule produced another load, however quiet its machine.
+            noise=not flaw.is_of_the_client or flaw.kind == "client on the server's CPUs",
         )
         for host, part in parts
-        for each in part.problems
+        for flaw in part.problems
     ]
     together = (_different_endpoints(parts), _apart_in_time(parts), _farther_away(parts, thresholds, merged))
-    return (*found, *(each for each in together if each is not None))
+    return (*own, *(client_problem for client_problem in together if client_problem is not None))
 
 
 def _different_endpoints(parts: Sequence[tuple[str, LoadPart]]) -> ClientProblem | None:
     spoken = {part.protocol: host for host, part in parts}
     if len(spoken) == 1:
         return None
-    each = ", ".join(f"{protocol} to {host}" for protocol, host in spoken.items())
+    protocols = ", ".join(f"{protocol} to {host}" for protocol, host in spoken.items())
     return ClientProblem(
         host=None,
         kind="endpoints differ",
-        reason=f"the endpoint does not speak the same to all clients: {each}",
+        reason=f"the endpoint does not speak the same to all clients: {protocols}",
         remedy="give --protocol, or see what else answers at that address",
     )
 
@@ -87,7 +87,7 @@ def _apart_in_time(parts: Sequence[tuple[str, LoadPart]]) -> ClientProblem | Non
     share = overlap([part for _, part in parts])
     if share >= MIN_OVERLAP:
         return None
-    host, late = max(parts, key=lambda each: each[1].began_s + each[1].late_s)
+    host, late = max(parts, key=lambda client: client[1].began_s + client[1].late_s)
     return ClientProblem(
         host=None,
         kind="overlap",
@@ -109,13 +109,13 @@ def _farther_away(
     if len(medians) < 2:
         return None
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
-    # As with the lag of a client: very fast endpoints are not held against a part of their own noise.
+    # As with the lag of a client: the bound is not below the noise of very fast endpoints.
     allowed_ms = DISTANCE * (max(merged.latency_ms["p95"] or 0.0, MIN_P95_MS) if limit_ms is None else limit_ms)
 
     def from_others_ms(nth: int) -> float:
-        return medians[nth][1] - median(p50_ms for each, (_, p50_ms, _) in enumerate(medians) if each != nth)
+        return medians[nth][1] - median(p50_ms for other, (_, p50_ms, _) in enumerate(medians) if other != nth)
 
-    # Of two that differ from each other by as much it is the farther one.
+    # Two clients differ from each other by the same amount: the slower one counts.
     farthest = max(range(len(medians)), key=lambda nth: (abs(from_others_ms(nth)), from_others_ms(nth)))
     away_ms = from_others_ms(farthest)
     host, p50_ms, (low_ms, high_ms) = medians[farthest]

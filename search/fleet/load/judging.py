@@ -74,8 +74,8 @@ def _verdict(summary: Summary, request: LoadRequest) -> tuple[TrialVerdict, str 
         return "FAIL", f"saturated: {answered} of {asked} requests/s were answered"
     if not thresholds and summary.failed > MAX_FAILED * summary.samples:
         return "FAIL", f"{summary.failed:,} of {summary.samples:,} requests failed"
-    found = judge(Sla(thresholds=thresholds), capacity=summary, at_rate=None, instances=1)
-    return found.verdict, found.reason
+    judgement = judge(Sla(thresholds=thresholds), capacity=summary, at_rate=None, instances=1)
+    return judgement.verdict, judgement.reason
 
 
 def _warnings(

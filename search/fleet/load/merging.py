@@ -76,8 +76,8 @@ def merge(parts: Sequence[LoadPart], percentiles: Sequence[str] = ()) -> Summary
     """
     names = with_usual(percentiles)
     everything = ResponseTimes.of([block for part in parts for block in part.blocks])
-    known = [name for name in names if everything.total >= samples_needed(rank_of(name))]
-    latency_ms = {name: everything.percentile_ms(name) if name in known else None for name in names}
+    supported = [name for name in names if everything.total >= samples_needed(rank_of(name))]
+    latency_ms = {name: everything.percentile_ms(name) if name in supported else None for name in names}
     saturated = any(part.backlog or part.summary.saturated for part in parts)
     window_s = common_window_s(parts)
     errors: Counter[str] = Counter()
@@ -121,8 +121,8 @@ def _per_s(part: LoadPart, sums: Sequence[int], window_s: tuple[float, float]) -
 def _intervals(parts: Sequence[LoadPart], latency_ms: dict[str, float | None]) -> dict[str, tuple[float, float]]:
     """Return 95 % intervals of the percentiles, by the parts of the run of equal length, on the logarithm. There is
     none where a part has so few requests that its percentile is its slowest one, or is not known."""
-    blocks = [ResponseTimes.of(each) for each in zip(*(part.blocks for part in parts), strict=True)]
-    found = {}
+    blocks = [ResponseTimes.of(histograms) for histograms in zip(*(part.blocks for part in parts), strict=True)]
+    intervals = {}
     for name, whole_ms in latency_ms.items():
         most = 1 - rank_of(name) / 100
         each_ms = [block.percentile_ms(name) for block in blocks if block.total * most >= 1]
@@ -130,8 +130,8 @@ def _intervals(parts: Sequence[LoadPart], latency_ms: dict[str, float | None]) -
         if whole_ms is None or len(known_ms) < len(blocks):
             continue
         low, high = sectioned_interval(log(max(whole_ms, 1 / NS_PER_MS)), [log(value_ms) for value_ms in known_ms])
-        found[name] = (exp(low), exp(high))
-    return found
+        intervals[name] = (exp(low), exp(high))
+    return intervals
 
 
 def _worst(figures: Sequence[float | None]) -> float | None:

@@ -28,14 +28,14 @@ def blocks_of(run: Run) -> tuple[LoadBlock, ...]:
     borders = np.linspace(begin, end, BLOCKS + 1)[1:-1]
     due = (scheduled >= begin) & (scheduled < end)
     block = np.searchsorted(borders, scheduled, side="right")
-    found = []
+    blocks = []
     for nth in range(BLOCKS):
         inside = due & (block == nth)
         answered = inside & (ended > 0)
         histogram = Histogram.of((ended - scheduled)[answered])
         unanswered = int(np.count_nonzero(inside)) - histogram.total
-        found.append(LoadBlock(histogram=histogram.encoded(), unanswered=unanswered))
-    return tuple(found)
+        blocks.append(LoadBlock(histogram=histogram.encoded(), unanswered=unanswered))
+    return tuple(blocks)
 
 
 def seconds_of(run: Run) -> LoadSeconds:

@@ -75,11 +75,11 @@ def load_from_clients(
         payload = None if subject.payload is None else sent_payload(subject.payload, Blobs.of(store))
         asked = client_orders(subject, request, len(hosts), payload, start_within_s=ready_s + LEAD_S)
         clients = [
-            AskedClient.on(host.host.name, each, subject.authority) for host, each in zip(hosts, asked, strict=True)
+            AskedClient.on(host.host.name, order, subject.authority) for host, order in zip(hosts, asked, strict=True)
         ]
         dispatcher = Dispatcher(store.database, address, leases)
         load = _Load(dispatcher, Starts(store.database), clients, progress)
-        # Whoever waits in the pool is told when the dispatcher ends.
+        # The threads of the pool get an error when the dispatcher ends.
         with ThreadPoolExecutor(len(clients)) as pool, dispatcher.running():
             try:
                 load.ask(pool)
@@ -90,12 +90,12 @@ def load_from_clients(
                     load.forget()
     left_out = tuple(f"{why}, and sent nothing" for why in selection.left_out(there))
     results = [client.result() for client in clients]
-    found = judged(subject.url, request, results, warnings=left_out, elapsed_s=time.monotonic() - began_s)
-    summary = found.summary
-    if summary is not None and summary.samples and not any(client.answered for client in found.clients):
+    load_test = judged(subject.url, request, results, warnings=left_out, elapsed_s=time.monotonic() - began_s)
+    summary = load_test.summary
+    if summary is not None and summary.samples and not any(client.answered for client in load_test.clients):
         kinds = ", ".join(summary.errors) or "no answer"
         raise MeasurementError(f"{subject.url} answered nothing: {kinds}", remedy="see what it logs")
-    return found
+    return load_test
 
 
 class _Load:
@@ -118,10 +118,10 @@ class _Load:
         self._progress.stage(f"asking {', '.join(client.host for client in self._clients)}")
         for client in self._clients:
 
-            def told(state: HostState, client: AskedClient = client) -> None:
+            def on_state(state: HostState, client: AskedClient = client) -> None:
                 client.waits_for = state.doing
 
-            client.answer = pool.submit(partial(self._dispatcher.ask, client.order, told=told))
+            client.answer = pool.submit(partial(self._dispatcher.ask, client.order, on_state=on_state))
 
     def wait_until_ready(self, within_s: float) -> bool:
         """Wait until all clients are ready, and return whether they are; those that are not are lost.

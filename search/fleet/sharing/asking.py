@@ -95,41 +95,41 @@ class PairsAsked:
         Raises SpecError where a model that is needed is neither in the database nor on this host, CorruptModel where it
         has changed, and StorageError. What goes wrong on a host later is in the result.
         """
-        known = {nth: before for nth, pair in enumerate(pairs) if (before := self._before(pair)) is not None}
+        results = {nth: before for nth, pair in enumerate(pairs) if (before := self._before(pair)) is not None}
         taken = dict.fromkeys((state.host.name for state in self._there()), 0)
         orders: dict[int, Order] = {}
         for nth, pair in enumerate(pairs):
             there = [host for host in pair.hosts if host in taken]
-            if nth in known:
+            if nth in results:
                 continue
             if not there:
-                known[nth] = _lost(pair, pair.hosts[0], "no agent of its hosts takes orders")
+                results[nth] = _lost(pair, pair.hosts[0], "no agent of its hosts takes orders")
                 continue
             host = min(there, key=lambda name: taken[name])
             taken[host] += 1
             orders[nth] = self._order(pair, host)
         if orders:
             measured = self._ask([pairs[nth] for nth in orders], list(orders.values()))
-            known.update(zip(orders, measured, strict=True))
-        return tuple(known[nth] for nth in range(len(pairs)))
+            results.update(zip(orders, measured, strict=True))
+        return tuple(results[nth] for nth in range(len(pairs)))
 
     def clean_up(self) -> None:
-        """Delete what was put into the database for agents, as far as nobody else needs it."""
+        """Delete what was put into the database for agents, unless others need it."""
         try:
             delete_unneeded(self.store)
         except StorageError as error:  # the next one cleans up
             _log.warning("models that no job needs stay in the database: %s", error)
 
     def _before(self, pair: FittingPair) -> MeasuredPair | None:
-        found = None if self.again else measured_before(self.store.database, pair.asked, self._hosts(pair))
-        if found is None:
+        kept = None if self.again else measured_before(self.store.database, pair.asked, self._hosts(pair))
+        if kept is None:
             return None
-        host, loaded = found
+        host, loaded = kept
         return MeasuredPair(models=pair.models, host_class=pair.offer.host_class, host=host, found=loaded, before=True)
 
     def _hosts(self, pair: FittingPair) -> dict[str, Host]:
-        known = {each.name: each.host for job in self.jobs.values() for each in job.header.hosts}
-        return {name: known[name] for name in pair.hosts}
+        hosts = {host.name: host.host for job in self.jobs.values() for host in job.header.hosts}
+        return {name: hosts[name] for name in pair.hosts}
 
     def _there(self) -> list[HostState]:
         hosts = self.dispatcher.registry.hosts()
@@ -158,7 +158,7 @@ class PairsAsked:
             with ThreadPoolExecutor(len(orders), "servefit pair") as pool:
                 running = [pool.submit(self._measured, pair, order) for pair, order in zip(pairs, orders, strict=True)]
                 try:
-                    return [each.result() for each in running]
+                    return [future.result() for future in running]
                 except BaseException:
                     self.dispatcher.close()
                     raise
@@ -169,7 +169,7 @@ class PairsAsked:
 
     def _measured(self, pair: FittingPair, order: Order) -> MeasuredPair:
         try:
-            answer = self.dispatcher.ask(order, told=partial(self._tell, pair))
+            answer = self.dispatcher.ask(order, on_state=partial(self._tell, pair))
         except AgentLost as error:
             return _lost(pair, order.host, f"{order.host}: {error.reason}")
         return _of(pair, order.host, answer)

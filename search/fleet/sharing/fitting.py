@@ -73,11 +73,11 @@ def fitting_pairs(
     """
     _check(jobs, classes=len(alike))
     fitting, left_out = [], []
-    for found in _pairs(jobs, alike):
-        if isinstance(found, FittingPair):
-            fitting.append(found)
+    for pair in _pairs(jobs, alike):
+        if isinstance(pair, FittingPair):
+            fitting.append(pair)
         else:
-            left_out.append(found)
+            left_out.append(pair)
     return tuple(fitting), tuple(left_out)
 
 
@@ -104,11 +104,11 @@ def _pairs(jobs: Mapping[str, FleetJob], alike: Mapping[str, tuple[str, ...]]) -
     there = {model: _confirmed_on_hosts(job) for model, job in jobs.items()}
     for name, hosts in alike.items():
         for models in combinations(jobs, 2):
-            found = [there[model].get(hosts[0]) for model in models]
-            if found[0] is None or found[1] is None:
+            recommendations = [there[model].get(hosts[0]) for model in models]
+            if recommendations[0] is None or recommendations[1] is None:
                 continue
-            both = found[0], found[1]
-            host = next(each.host for each in jobs[models[0]].header.hosts if each.name == hosts[0])
+            both = recommendations[0], recommendations[1]
+            host = next(job_host.host for job_host in jobs[models[0]].header.hosts if job_host.name == hosts[0])
             reason = _why_apart(host, [jobs[model] for model in models], both)
             if reason is not None:
                 yield PairLeftOut(host_class=name, models=models, reason=reason)
@@ -124,42 +124,42 @@ def _pairs(jobs: Mapping[str, FleetJob], alike: Mapping[str, tuple[str, ...]]) -
 
 
 def _confirmed_on_hosts(job: FleetJob) -> dict[str, Recommendation]:
-    """Return what the job confirmed, by the name of the host."""
-    found = {}
-    for each in job.classes:
-        best = confirmed(each, job.header.request)
+    """Return the confirmed recommendation of each host by its name."""
+    confirmed_on = {}
+    for class_job in job.classes:
+        best = confirmed(class_job, job.header.request)
         if best is not None:
-            found.update(dict.fromkeys(each.hosts, best))
-    return found
+            confirmed_on.update(dict.fromkeys(class_job.hosts, best))
+    return confirmed_on
 
 
-def _why_apart(host: Host, jobs: Sequence[FleetJob], found: Sequence[Recommendation]) -> str | None:
+def _why_apart(host: Host, jobs: Sequence[FleetJob], recommendations: Sequence[Recommendation]) -> str | None:
     """Return why two models cannot be on one host, None where they can."""
     needs = [
-        Need(vcpus=each.trial.configuration.vcpus, deployment=job.header.request.deployment)
-        for job, each in zip(jobs, found, strict=True)
+        Need(vcpus=recommendation.trial.configuration.vcpus, deployment=job.header.request.deployment)
+        for job, recommendation in zip(jobs, recommendations, strict=True)
     ]
     if (reason := why_not(host, needs)) is not None:
         return reason
-    if all(each.trial.configuration.gpu is not None for each in found):
+    if all(recommendation.trial.configuration.gpu is not None for recommendation in recommendations):
         return "both take a GPU"
-    needed = sum(each.profile.memory_bytes for each in found)
+    needed = sum(recommendation.profile.memory_bytes for recommendation in recommendations)
     if needed > host.memory_bytes:
         return f"they need {size_text(needed)} of memory, and it has {size_text(host.memory_bytes)}"
     return None
 
 
-def _asked(jobs: Sequence[FleetJob], found: Sequence[Recommendation]) -> LoadPair:
+def _asked(jobs: Sequence[FleetJob], recommendations: Sequence[Recommendation]) -> LoadPair:
     first, second = (
         LoadSide(
             job=job.name,
-            configuration=each.trial.configuration,
-            rate_per_s=confirmed_rate_per_s(each, job.header.request),
-            memory_bytes=each.profile.memory_bytes,
+            configuration=recommendation.trial.configuration,
+            rate_per_s=confirmed_rate_per_s(recommendation, job.header.request),
+            memory_bytes=recommendation.profile.memory_bytes,
             model_digest=job.header.model.digest,
             payload_digest=job.header.payload.digest,
         )
-        for job, each in zip(jobs, found, strict=True)
+        for job, recommendation in zip(jobs, recommendations, strict=True)
     )
     turn_s = max(turn_of(job, side.rate_per_s) for job, side in zip(jobs, (first, second), strict=True))
     return LoadPair(sides=(first, second), turn_s=turn_s, rounds=ROUNDS, seed=jobs[0].header.request.seed)

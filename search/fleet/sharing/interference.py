@@ -67,11 +67,11 @@ def side_loaded(runs: SideRuns, *, problems: Sequence[str]) -> SideLoaded:
 def change(ratios: Sequence[float | None]) -> Change | None:
     """Return what the ``ratios`` of rounds amount to, beside to alone; None where one is not known, or where they are
     too few for an interval."""
-    known = [ratio for ratio in ratios if ratio is not None]
-    if len(known) < max(MIN_VALUES, len(ratios)):
+    measured = [ratio for ratio in ratios if ratio is not None]
+    if len(measured) < max(MIN_VALUES, len(ratios)):
         return None
-    low, high = geometric_mean_interval(known)
-    return Change(part=geometric_mean(known) - 1, low=low - 1, high=high - 1)
+    low, high = geometric_mean_interval(measured)
+    return Change(part=geometric_mean(measured) - 1, low=low - 1, high=high - 1)
 
 
 def _ratio(alone_ms: float | None, beside_ms: float | None) -> float | None:

@@ -44,8 +44,8 @@ def measured_before(
 
         orders = fleet_tables().orders
         mine = (orders.c.token.startswith(_prefix(asked), autoescape=True), orders.c.state == ANSWERED)
-        found = select(orders.c.host, orders.c.answer).where(*mine, orders.c.host.in_(sorted(hosts)))
-        return [(row.host, row.answer) for row in connection.execute(found.order_by(orders.c.given_at.desc()))]
+        query = select(orders.c.host, orders.c.answer).where(*mine, orders.c.host.in_(sorted(hosts)))
+        return [(row.host, row.answer) for row in connection.execute(query.order_by(orders.c.given_at.desc()))]
 
     for host, text in database.run(read):
         try:
@@ -57,10 +57,10 @@ def measured_before(
     return None
 
 
-def _fits(asked: LoadPair, found: PairLoaded, host: Host) -> bool:
+def _fits(asked: LoadPair, loaded: PairLoaded, host: Host) -> bool:
     """Return whether what is kept fits what was asked for: it may have been written since."""
     try:
-        check_pair(asked, found, host)
+        check_pair(asked, loaded, host)
     except Unfit:
         return False
     return True

@@ -62,7 +62,7 @@ def load_pair(asked: LoadPair, here: Here) -> PairLoaded:
     compiled, and MeasurementError where they do not fit, or where not one round could be measured.
     """
     deployments = [_opened(side, here) for side in asked.sides]
-    headers = [each.header for each in deployments]
+    headers = [deployment.header for deployment in deployments]
     needs = [
         Need(vcpus=side.configuration.vcpus, deployment=header.request.deployment)
         for side, header in zip(asked.sides, headers, strict=True)
@@ -72,8 +72,8 @@ def load_pair(asked: LoadPair, here: Here) -> PairLoaded:
         raise MeasurementError(f"two models cannot share {here.name}: {why_not(headers[0].host, needs)}")
     with ExitStack() as stack:
         drivers = [
-            stack.enter_context(each.asked_for(side.configuration, slot, memory_bytes=side.memory_bytes))
-            for each, side, slot in zip(deployments, asked.sides, slots, strict=True)
+            stack.enter_context(deployment.asked_for(side.configuration, slot, memory_bytes=side.memory_bytes))
+            for deployment, side, slot in zip(deployments, asked.sides, slots, strict=True)
         ]
         rounds = _Rounds(asked, drivers, [header.request for header in headers])
         measured = list(rounds.measure())
@@ -87,8 +87,8 @@ def load_pair(asked: LoadPair, here: Here) -> PairLoaded:
                 workers=side.configuration.workers,
                 rate_per_s=side.rate_per_s,
                 cpus=drivers[nth].envelope.cpus,
-                alone=[each.alone[nth] for each in measured],
-                beside=[each.together[nth] for each in measured],
+                alone=[measured_round.alone[nth] for measured_round in measured],
+                beside=[measured_round.together[nth] for measured_round in measured],
             ),
             problems=problems,
         )
@@ -105,15 +105,18 @@ def _opened(side: LoadSide, here: Here) -> Deployments:
             raise MeasurementError(f"job {side.job} is about another model, or payload, than was asked for")
         subject = obtain(Blobs.of(store), header, trust_pickle=here.trust_pickle, trust_code=here.trust_code)
     backend = side.configuration.backend
-    # It has been compiled for the job, and is in the cache; here it is not the job's time that it takes.
+    # It was compiled for the job and is in the cache; the budget of the job does not count here.
     request = replace(header.request, backends=(backend,), budget_s=None)
     notes = CompilationNotes(header=replace(header, model=subject.model, request=request), before=())
-    found = compile_candidates(notes, subject.payload, Clock.of(request), SilentProgress())
+    compiled = compile_candidates(notes, subject.payload, Clock.of(request), SilentProgress())
     target = side.configuration.target
-    if not any((each.backend, each.target) == (backend, target) for each in found.artifacts):
-        reasons = [*(step.reason for step in notes.ended if step.reason), *(each.reason for each in found.skipped)]
+    if not any((artifact.backend, artifact.target) == (backend, target) for artifact in compiled.artifacts):
+        reasons = [
+            *(step.reason for step in notes.ended if step.reason),
+            *(skipped.reason for skipped in compiled.skipped),
+        ]
         raise BackendError(backend, f"is not there for job {side.job}: {'; '.join(reasons) or 'nothing was compiled'}")
-    return Deployments(header=notes.header, payload=subject.payload, artifacts=found.artifacts)
+    return Deployments(header=notes.header, payload=subject.payload, artifacts=compiled.artifacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class _Rounds:
         """Yield the rounds that count, as far as there is time."""
         turns: tuple[tuple[int, ...], ...] = ((0,), (0, 1), (1,))
         for nth in range(self._asked.rounds):
-            found: dict[tuple[int, ...], tuple[Run, ...]] = {}
+            runs_of_turn: dict[tuple[int, ...], tuple[Run, ...]] = {}
             for turn in turns if nth % 2 == 0 else reversed(turns):
                 if not self._has_time():
                     self.problems.append("the time was over")
@@ -145,19 +148,19 @@ class _Rounds:
                 runs = self._turn(nth, turn)
                 if runs is None:
                     break
-                found[turn] = runs
+                runs_of_turn[turn] = runs
             else:
-                (first,), (second,), (one, other) = found[0,], found[1,], found[0, 1]
+                (first,), (second,), (one, other) = runs_of_turn[0,], runs_of_turn[1,], runs_of_turn[0, 1]
                 yield _Round((first, second), (one, other))
 
     def _turn(self, nth: int, turn: tuple[int, ...]) -> tuple[Run, ...] | None:
         """Return the runs of a turn, made again where the machine got in the way; None where it always does."""
         problem = ""
         for _ in range(ATTEMPTS):
-            found = self._run(nth, turn)
-            if not isinstance(found, str):
-                return found
-            problem = found
+            result = self._run(nth, turn)
+            if not isinstance(result, str):
+                return result
+            problem = result
             if not self._has_time():
                 break
         self.problems.append(problem)
@@ -170,7 +173,7 @@ class _Rounds:
         else:
             with ThreadPoolExecutor(len(turn), "servefit pair") as pool:
                 running = [pool.submit(copy_context().run, self._carry_out, nth, side) for side in turn]
-                runs = [each.result() for each in running]
+                runs = [future.result() for future in running]
         kept = []
         for side, run in zip(turn, runs, strict=True):
             request = self._requests[side]
@@ -213,5 +216,5 @@ def _within(run: Run, begin_ns: int, end_ns: int) -> Run:
     inside = [
         (max(begin, begin_ns), min(end, end_ns)) for begin, end in run.left_out_ns if begin < end_ns and end > begin_ns
     ]
-    outside = [each for each in ((low, begin_ns), *inside, (end_ns, high)) if each[0] < each[1]]
+    outside = [span for span in ((low, begin_ns), *inside, (end_ns, high)) if span[0] < span[1]]
     return counted(replace(run, left_out_ns=tuple(outside)))

@@ -57,7 +57,7 @@ def plan_sharing_jobs(
         plan = plan_models(demands, shared=shared, spare=wanted.spare, balancer=balancer)
         if not isinstance(plan, ManyModelsPlan):
             break
-        used = {(each.host_class, each.models) for each in plan.shared}
+        used = {(sharing_hosts.host_class, sharing_hosts.models) for sharing_hosts in plan.shared}
         missing = [
             nth
             for nth in usable
@@ -66,10 +66,10 @@ def plan_sharing_jobs(
         if not missing:
             break
         measured.update(zip(missing, measure([fitting[nth] for nth in missing]), strict=True))
-    if not isinstance(plan, ManyModelsPlan) and len(usable) > sum(each.holds for each in measured.values()):
+    if not isinstance(plan, ManyModelsPlan) and len(usable) > sum(pair.holds for pair in measured.values()):
         # The part that is carried must not rest on what was not measured.
-        known = [fitting[nth].offer for nth, each in measured.items() if each.holds]
-        plan = plan_models(demands, shared=known, spare=wanted.spare, balancer=balancer)
+        holding = [fitting[nth].offer for nth, pair in measured.items() if pair.holds]
+        plan = plan_models(demands, shared=holding, spare=wanted.spare, balancer=balancer)
     return SharedPlan(
         plan=plan,
         measured=tuple(measured[nth] for nth in sorted(measured)),

@@ -116,16 +116,16 @@ class Objective(ABC):
         """
 
     def of_pooled_trials(self, pooled: PooledTrials, context: Context) -> float | None:
-        """Return the figure that all measurements of a configuration amount to: unless an objective knows better, the
+        """Return the figure that all measurements of a configuration amount to: unless an objective overrides it, the
         geometric mean over those under the load that counts."""
         figures = (self.of_trial(trial, context) for trial in pooled.alike)
-        known = [figure for figure in figures if figure is not None]
-        if not known or not all(0 < figure < inf for figure in known):
-            return max(known, key=self.lower, default=None)
-        return exp(fsum(map(log, known)) / len(known))
+        numbers = [figure for figure in figures if figure is not None]
+        if not numbers or not all(0 < figure < inf for figure in numbers):
+            return max(numbers, key=self.lower, default=None)
+        return exp(fsum(map(log, numbers)) / len(numbers))
 
     def ties(self, best: float, other: float) -> bool:
-        """Return whether the figure ``other`` differs too little from the ``best`` for anybody to care; both as
+        """Return whether the figure ``other`` differs too little from the ``best`` to matter; both as
         :meth:`lower` gives them."""
         return other <= best + abs(best) * self.tie
 

@@ -1,7 +1,7 @@
 """``--goal cost``: the price of an inference; where a rate is asked, the price of carrying it.
 
 All instances that a rate takes are paid for, used or not. So what costs the same to carry the rate is told apart by its
-latency there, and not by what it would answer at full load, which nobody asked for. Where nobody stated a price, vCPUs
+latency there, and not by what it would answer at full load, which was not asked. Without a price, vCPUs
 stand for it.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Recommendation, Trial
 
 TIE_MS = 0.02
-"""Latencies that differ by 20 us are equal to whoever is at the other end of a network. Chosen, not measured."""
+"""Latencies that differ by 20 us are equal to a client behind a network. Chosen, not measured."""
 
 S_PER_HOUR = 3600  # prices are by the hour, and capacities by the second
 

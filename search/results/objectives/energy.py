@@ -106,12 +106,12 @@ def check_power(goal: str, host: Host, *, sys: Path = Path("/sys")) -> None:
     if PackageEnergy.readable(sys) or any(reports_power(gpu.index) for gpu in host.gpus):
         return
     gpu = "no GPU here reports its power" if host.gpus else f"there is no GPU to ask ({host.no_gpu_reason})"
-    if found := PackageEnergy.paths(sys):
+    if counters := PackageEnergy.paths(sys):
         raise SpecError(
             "goal",
             goal,
             f"cannot be measured here: the energy counters of the processors are for root alone, and {gpu}",
-            remedy=f"sudo chmod a+r {found[0].parent.parent}/intel-rapl:*/energy_uj",
+            remedy=f"sudo chmod a+r {counters[0].parent.parent}/intel-rapl:*/energy_uj",
         )
     raise SpecError(
         "goal",

@@ -100,9 +100,9 @@ class GuardedObjective(Objective):
         and errors that are ``passed_on``."""
 
         def call() -> object:
-            found, default = getattr(self._guarded, method), getattr(Objective, method)
-            inherited = getattr(found, "__func__", None) is default
-            return default(self, *arguments) if inherited else found(*arguments)
+            function, default = getattr(self._guarded, method), getattr(Objective, method)
+            inherited = getattr(function, "__func__", None) is default
+            return default(self, *arguments) if inherited else function(*arguments)
 
         return self._checked(f"{method}()", accept, call, passed_on)
 
@@ -129,56 +129,56 @@ class _NotAllowedError(Exception):
     """A result that the contract does not allow, and the reason, as the end of a sentence."""
 
 
-def _number(found: Any) -> float:
-    if not isinstance(found, (int, float)) or isinstance(found, bool):
-        raise _NotAllowedError(f"{found!r:.80}, which is no number")
-    return float(found)
+def _number(result: Any) -> float:
+    if not isinstance(result, (int, float)) or isinstance(result, bool):
+        raise _NotAllowedError(f"{result!r:.80}, which is no number")
+    return float(result)
 
 
-def _figure(found: Any) -> float:
+def _figure(result: Any) -> float:
     # The search asks for thousands of figures. NaN is not >= 0.
-    if type(found) is float and found >= 0:
-        return found
-    figure = _number(found)
+    if type(result) is float and result >= 0:
+        return result
+    figure = _number(result)
     if isnan(figure) or figure < 0:
         raise _NotAllowedError(f"{figure}, which cannot be ranked")
     return figure
 
 
-def _figure_or_none(found: Any) -> float | None:
-    return None if found is None else _figure(found)
+def _figure_or_none(result: Any) -> float | None:
+    return None if result is None else _figure(result)
 
 
-def _figures(found: Any, *, count: int) -> tuple[float | None, ...]:
-    figures = tuple(found)
+def _figures(result: Any, *, count: int) -> tuple[float | None, ...]:
+    figures = tuple(result)
     if len(figures) != count:
         raise _NotAllowedError(f"{len(figures)} figures, and explored_by says {count}")
     return tuple(map(_figure_or_none, figures))
 
 
-def _uncertainty(found: Any) -> float:
-    sd = _number(found)
+def _uncertainty(result: Any) -> float:
+    sd = _number(result)
     if not 0 < sd <= MAX_UNCERTAINTY:
         raise _NotAllowedError(f"{sd}, which is no standard deviation above 0 and up to {MAX_UNCERTAINTY:g}")
     return sd
 
 
-def _text(found: Any) -> str:
-    if not isinstance(found, str):
-        raise _NotAllowedError(f"{found!r:.80}, which is no text")
-    return one_line(found)
+def _text(result: Any) -> str:
+    if not isinstance(result, str):
+        raise _NotAllowedError(f"{result!r:.80}, which is no text")
+    return one_line(result)
 
 
-def _yes_or_no(found: Any) -> bool:
-    if not isinstance(found, bool):
-        raise _NotAllowedError(f"{found!r:.80}, which is no bool")
-    return found
+def _yes_or_no(result: Any) -> bool:
+    if not isinstance(result, bool):
+        raise _NotAllowedError(f"{result!r:.80}, which is no bool")
+    return result
 
 
-def _nothing(found: Any) -> None:
-    if found is not None:
-        raise _NotAllowedError(f"{found!r:.80}; to refuse a host, raise SpecError")
+def _nothing(result: Any) -> None:
+    if result is not None:
+        raise _NotAllowedError(f"{result!r:.80}; to refuse a host, raise SpecError")
 
 
-def _anything(found: Any) -> object:
-    return found
+def _anything(result: Any) -> object:
+    return result

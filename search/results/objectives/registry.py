@@ -34,7 +34,7 @@ def objective(name: str) -> Objective:
         ObjectiveError if they fail.
 
     Raises:
-        SpecError: nobody offers it, several packages do, or what a package offers is no objective.
+        SpecError: no package offers it, several do, or what a package offers is no objective.
 
     Example:
         ``objective("energy").unit``

@@ -47,7 +47,7 @@ class ApplicationThread:
         either: tuple[Future[Any], ...] = (self._begun, self._ended)
         try:
             wait(either, return_when=FIRST_COMPLETED)
-        except BaseException:  # Ctrl-C: nobody will have it to close it
+        except BaseException:  # Ctrl-C: no caller gets it to close it
             self.close()
             raise
         if not self._begun.done():

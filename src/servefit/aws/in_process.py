@@ -37,7 +37,7 @@ _IN_MEMORY_BYTES = 8 * 2**20
 
 def boto_session(options: ServerOptions, *, region: str) -> tuple[Session, Callable[[], object]]:
     """Return a session of boto3 all of whose clients are answered here, and a function that ends that. It ends by
-    itself once nobody has the session or one of its clients any more, and with the program.
+    itself once the session and its clients are garbage, and with the program.
 
     Raises SpecError where this program has a session already, where another one has the state folder, and where a
     server has it and ``options`` says something, which is for that server to be told; and StateError.

@@ -119,7 +119,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
             "application-autoscaling": AutoScaling(resources, sagemaker.endpoints).operations,
         }
         app = Application(
-            operations={service: refusing_others(found, TAKEN[service]) for service, found in operations.items()},
+            operations={service: refusing_others(answered, TAKEN[service]) for service, answered in operations.items()},
             s3=s3,
             runtime=Runtime(sagemaker.endpoints.served_by, logs),
             account=options.account,
@@ -138,7 +138,7 @@ def application(options: ServerOptions) -> Iterator[Application]:
 
 
 def objects_folder() -> Path:
-    """Return the folder of the objects of S3 where nobody named another one. Raises StateError."""
+    """Return the default folder of the objects of S3. Raises StateError."""
     return state_folder(FOLDER, "s3")
 
 
@@ -160,9 +160,9 @@ class Extensions:
         """Raise SpecError for the name of no instance type."""
         for name in names:
             if not self("ProductionVariantInstanceType", name):
-                known = service_model("sagemaker").shape_for("ProductionVariantInstanceType").enum
-                if name not in known:
-                    raise SpecError.unknown(field, name, [*known, *self._known_types])
+                enum = service_model("sagemaker").shape_for("ProductionVariantInstanceType").enum
+                if name not in enum:
+                    raise SpecError.unknown(field, name, [*enum, *self._known_types])
 
     @cached_property
     def _known_types(self) -> frozenset[str]:
@@ -193,9 +193,9 @@ def serve(options: ServerOptions, *, ready: Callable[[str], None], until: Callab
         app = stack.enter_context(application(options))
         server = limited_server(app)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        # Who starts the server may ignore it; then nobody would learn how a process ended.
+        # A parent process may ignore it; then the exit status of processes would be lost.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # It comes from whoever ends the server as soon as it is ready, and from uvicorn once what was in flight is
+        # It comes from a user who ends the server as soon as it is ready, and from uvicorn once requests in flight are
         # answered.
         with suppress(KeyboardInterrupt):
             ready(address)

@@ -86,28 +86,28 @@ def _load(trial: Trial) -> str:
 
 def _mean(values: Iterable[float | None]) -> float | None:
     """Return the geometric mean of the values that are above zero, None where there are none."""
-    known = [value for value in values if value is not None and value > 0]
-    return exp(fsum(map(log, known)) / len(known)) if known else None
+    positive = [value for value in values if value is not None and value > 0]
+    return exp(fsum(map(log, positive)) / len(positive)) if positive else None
 
 
 def against_plots(job: RecommendationJob) -> tuple[Plot, ...]:
     """Return the plots of throughput and of p95, a bar for each rival; none where there is nothing to compare with."""
-    found = rivals(job)
-    if not found:
+    compared = rivals(job)
+    if not compared:
         return ()
-    under, loads = _loads(found)
+    under, loads = _loads(compared)
     return (
         _bars(
-            found,
+            compared,
             name="against-throughput",
             title="Answered at full load, one instance",
-            caption=f"The more, the better. {_turns(found)} {_shapes(found)}",
+            caption=f"The more, the better. {_turns(compared)} {_shapes(compared)}",
             axis="requests answered per s",
             value=lambda rival: rival.capacity_per_s,
             text=lambda value: f"{number_text(value)}/s",
         ),
         _bars(
-            found,
+            compared,
             name="against-p95",
             title=f"p95{under}, one instance",
             caption=f"The less, the better.{loads}",
@@ -118,27 +118,27 @@ def against_plots(job: RecommendationJob) -> tuple[Plot, ...]:
     )
 
 
-def _turns(found: Sequence[Rival]) -> str:
-    if all(rival.basis == "measured" for rival in found):
+def _turns(compared: Sequence[Rival]) -> str:
+    if all(rival.basis == "measured" for rival in compared):
         return "Measured in turns."
     return "The model was measured in turns; as an endpoint it is predicted from that."
 
 
-def _shapes(found: Sequence[Rival]) -> str:
-    return "; ".join(f"{rival.name}: {shape(rival.configuration)}" for rival in found) + "."
+def _shapes(compared: Sequence[Rival]) -> str:
+    return "; ".join(f"{rival.name}: {shape(rival.configuration)}" for rival in compared) + "."
 
 
-def _loads(found: Sequence[Rival]) -> tuple[str, str]:
+def _loads(compared: Sequence[Rival]) -> tuple[str, str]:
     """Return the load under which p95 was measured, for the title, and in a sentence where it was not the same for
     all."""
-    loads = dict.fromkeys(rival.load for rival in found if rival.p95_ms is not None)
+    loads = dict.fromkeys(rival.load for rival in compared if rival.p95_ms is not None)
     if len(loads) == 1:
         return f" {next(iter(loads))}", ""
-    return "", " " + "; ".join(f"{rival.name}: {rival.load}" for rival in found if rival.p95_ms is not None) + "."
+    return "", " " + "; ".join(f"{rival.name}: {rival.load}" for rival in compared if rival.p95_ms is not None) + "."
 
 
 def _bars(
-    found: Sequence[Rival],
+    compared: Sequence[Rival],
     *,
     name: str,
     title: str,
@@ -148,7 +148,7 @@ def _bars(
     text: Callable[[float], str],
 ) -> Plot:
     """Return a plot with a bar for each rival of which ``value`` is known; predicted ones are a series of their own."""
-    known = [(rival, figure) for rival in found if (figure := value(rival)) is not None]
+    bars = [(rival, figure) for rival in compared if (figure := value(rival)) is not None]
     bases: tuple[Literal["measured", "predicted"], ...] = ("measured", "predicted")
     return Plot(
         name=name,
@@ -168,14 +168,14 @@ def _bars(
                 predicted=basis == "predicted",
             )
             for basis in bases
-            if (some := [(rival, figure) for rival, figure in known if rival.basis == basis])
+            if (some := [(rival, figure) for rival, figure in bars if rival.basis == basis])
         ),
         table=Table(
             title=title,
             columns=("configuration", axis, "p95 under", "rounds", "from", "shape"),
             rows=[
                 (rival.name, value(rival), rival.load, rival.rounds, rival.basis, shape(rival.configuration))
-                for rival in found
+                for rival in compared
             ],
         ),
     )

@@ -40,24 +40,24 @@ def glance_table(job: RecommendationJob) -> Table:
     Example:
         ``glance_table(sf.load_job("fraud")).rows``
     """
-    found = folded(job.recommendations)
-    by_the_hour = job.request.sla.rate_per_s is not None and all(each.cost_per_hour is not None for each in found)
+    rows = folded(job.recommendations)
+    by_the_hour = job.request.sla.rate_per_s is not None and all(row.cost_per_hour is not None for row in rows)
     cost = "cost an hour" if by_the_hour else "cost a million"
-    less_exact = any(each.quality is not None for each in found)
+    less_exact = any(row.quality is not None for row in rows)
     return Table(
         title=recommendations_title(job, f" ({PREDICTED} predicted)"),
         columns=("profile", "backend and shape", cost, "max rate", "p95", *(("quality",) if less_exact else ()), "SLA"),
         rows=[
             (
-                instances(each),
-                shape(each.trial.configuration),
-                _per_hour(each) if by_the_hour else _per_million(each),
-                marked(each.trial, capacity_text(each.max_invocations / S_PER_MIN)),
-                marked(each.trial, latency_text(each.trial.judged, "p95")),
-                *((None if each.quality is None else each.quality.short,) if less_exact else ()),
-                None if "verdict" in unasked(job) else each.trial.verdict,
+                instances(row),
+                shape(row.trial.configuration),
+                _per_hour(row) if by_the_hour else _per_million(row),
+                marked(row.trial, capacity_text(row.max_invocations / S_PER_MIN)),
+                marked(row.trial, latency_text(row.trial.judged, "p95")),
+                *((None if row.quality is None else row.quality.short,) if less_exact else ()),
+                None if "verdict" in unasked(job) else row.trial.verdict,
             )
-            for each in found
+            for row in rows
         ],
         numeric=(cost, "max rate", "p95"),
     )

@@ -119,8 +119,8 @@ def added_columns(
         *(outside.figure for outside in outside_figures()),
     )
     fitting = (figure for figure in offered if figure.reads_trials or not of_trials)
-    known = (figure for figure in fitting if not figure.only_where_known or _is_known(figure, subjects))
-    return FigureColumns(figures=tuple(_titled_apart(known, {*beside})))
+    added = (figure for figure in fitting if not figure.only_where_known or _is_known(figure, subjects))
+    return FigureColumns(figures=tuple(_titled_apart(added, {*beside})))
 
 
 def _is_known(figure: Figure, subjects: Sequence[Subject]) -> bool:

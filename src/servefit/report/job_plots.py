@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:
     """Return the plots of the cost of a million inferences against p95, with the Pareto front. If a profile has no
     price, a second plot shows all profiles, in vCPU-seconds."""
-    found = candidates(space_of(job.header, job.trials), job.trials)
-    priced = [candidate for candidate in found if not candidate.price.unpriced]
+    configurations = candidates(space_of(job.header, job.trials), job.trials)
+    priced = [candidate for candidate in configurations if not candidate.price.unpriced]
     plots = [_pareto_plot(job, priced, f"{currency_sign(_currency(priced))}/million", _money)] if priced else []
-    if len(priced) < len(found):
-        plots.append(_pareto_plot(job, found, _IN_VCPUS, _vcpu_seconds))
+    if len(priced) < len(configurations):
+        plots.append(_pareto_plot(job, configurations, _IN_VCPUS, _vcpu_seconds))
     return tuple(plots)
 
 
 def _pareto_plot(
-    job: RecommendationJob, found: Sequence[Candidate], unit: str, cost: Callable[[Candidate], float | None]
+    job: RecommendationJob, configurations: Sequence[Candidate], unit: str, cost: Callable[[Candidate], float | None]
 ) -> Plot:
     best = None if job.best is None else job.best.trial.configuration
-    on_front = _pareto_front(found, cost)
+    on_front = _pareto_front(configurations, cost)
 
     def series(name: str, points: Sequence[Candidate], **style: Any) -> Series:
         return series_of(
@@ -57,7 +57,7 @@ def _pareto_plot(
     line = series("nothing is better", on_front, drawn_as="line", colour="line")
     return Plot(
         name="pareto-vcpus" if unit == _IN_VCPUS else "pareto-cost",
-        title=f"Cost of a million inferences against p95, in {_in_words(found, unit)}",
+        title=f"Cost of a million inferences against p95, in {_in_words(configurations, unit)}",
         caption=(
             "Lower left is better. The line joins what keeps the SLA and is beaten by nothing in both; cost is that of "
             "full load" + (", and vCPUs stand for prices, which not all profiles have." if unit == _IN_VCPUS else ".")
@@ -66,16 +66,16 @@ def _pareto_plot(
         y=Axis(title=unit, log=True),
         series=(
             *([line] if len(line.x) > 1 else []),
-            *by_backend(found, lambda candidate: candidate.pooled.configuration.backend, series),
+            *by_backend(configurations, lambda candidate: candidate.pooled.configuration.backend, series),
             series(
                 "recommended",
-                [candidate for candidate in found if candidate.pooled.configuration == best],
+                [candidate for candidate in configurations if candidate.pooled.configuration == best],
                 symbol="star",
                 colour="best",
             ),
         ),
         table=configurations_table(
-            found, frozenset(candidate.pooled.configuration for candidate in on_front), unit, cost
+            configurations, frozenset(candidate.pooled.configuration for candidate in on_front), unit, cost
         ),
         guides=limits(job, "x"),
     )
@@ -90,10 +90,10 @@ def _currency(priced: Sequence[Candidate]) -> str:
     return priced[0].recommendation.profile.currency
 
 
-def _in_words(found: Sequence[Candidate], unit: str) -> str:
+def _in_words(configurations: Sequence[Candidate], unit: str) -> str:
     if unit == _IN_VCPUS:
         return "vCPU-seconds"
-    return "dollars" if _currency(found) == "USD" else _currency(found)
+    return "dollars" if _currency(configurations) == "USD" else _currency(configurations)
 
 
 def _money(candidate: Candidate) -> float | None:
@@ -109,12 +109,12 @@ def _cost(candidate: Candidate, price: Price) -> float | None:
     return finite(price_per_million(candidate.pooled.capacity_per_s, price))
 
 
-def _pareto_front(found: Sequence[Candidate], cost: Callable[[Candidate], float | None]) -> list[Candidate]:
+def _pareto_front(configurations: Sequence[Candidate], cost: Callable[[Candidate], float | None]) -> list[Candidate]:
     """Return the candidates of the Pareto front, by ascending p95: each keeps the SLA and is cheaper than all
     before."""
     points = [
         (candidate.pooled.p95_ms, figure, candidate)
-        for candidate in found
+        for candidate in configurations
         if candidate.pooled.trial.verdict == "PASS" and (figure := cost(candidate)) is not None
     ]
     front: list[Candidate] = []

@@ -34,7 +34,7 @@ def recommendations_table(job: RecommendationJob) -> Table:
 def recommendations_title(job: RecommendationJob, predicted: str) -> str:
     """Return the title of a table of recommendations, with what they are of. It ends with ``predicted`` where some
     are."""
-    some = any(each.trial.basis == "predicted" for each in job.recommendations)
+    some = any(recommendation.trial.basis == "predicted" for recommendation in job.recommendations)
     return f"Recommendations {_deployed(job)}, best first{predicted if some else ''}"
 
 

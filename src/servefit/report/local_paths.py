@@ -1,5 +1,5 @@
 """Paths in reports: as they lie from the current folder, or else by the name of the file. A report is handed on, and
-says nothing of the folders of whoever made it."""
+says nothing of the folders of its author."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ as in "requests/s". One with spaces is not known where it ends."""
 
 def local_path(path: str) -> str:
     """Return a path as it lies from the current folder: relative if it is below, else the name of the file alone."""
-    given = Path(path)
-    if not given.is_absolute():
+    full = Path(path)
+    if not full.is_absolute():
         return path
     here = Path.cwd()
-    return str(given.relative_to(here)) if given.is_relative_to(here) else given.name
+    return str(full.relative_to(here)) if full.is_relative_to(here) else full.name
 
 
 def with_local_paths(text: str) -> str:
     """Return a sentence with its absolute paths as :func:`local_path` has them."""
-    return _ABSOLUTE.sub(lambda found: local_path(found[0]), text)
+    return _ABSOLUTE.sub(lambda match: local_path(match[0]), text)

@@ -65,15 +65,15 @@ def endpoint_table(job: RecommendationJob) -> Table:
     others = FigureColumns(figures=figures(_OVER_HTTP))
     profile = figure("instance_profile")
     rows: list[tuple[object, ...]] = []
-    for found in job.recommendations:
-        alone, endpoint = found.model_alone, found.endpoint
+    for chosen in job.recommendations:
+        alone, endpoint = chosen.model_alone, chosen.endpoint
         if alone is None or endpoint is None:
             continue
         over_http = "over HTTP" if endpoint.basis == "measured" else "predicted"
         for measured, trial in (("in process", alone), (over_http, endpoint)):
             inside = trial.judged.latency_ms if trial is alone else trial.judged.model_latency_ms or {}
             rows.append(
-                (profile.cell(found), measured, *response.cells(trial), inside.get("p50"), *others.cells(trial))
+                (profile.cell(chosen), measured, *response.cells(trial), inside.get("p50"), *others.cells(trial))
             )
     return Table(
         title="The winner as an endpoint",
@@ -83,7 +83,7 @@ def endpoint_table(job: RecommendationJob) -> Table:
 
 
 def configurations_table(
-    found: Sequence[Candidate], front: Set[Configuration], unit: str, cost: Callable[[Candidate], float | None]
+    measured: Sequence[Candidate], front: Set[Configuration], unit: str, cost: Callable[[Candidate], float | None]
 ) -> Table:
     """Return the table of the configurations, each with its pooled measurements, with the ``cost`` of a million
     inferences in ``unit``. Latency and throughput are means of several tests, so they are no figures of one."""
@@ -113,7 +113,7 @@ def configurations_table(
                 candidate.pooled.configuration in front,
                 verdict.cell(candidate.pooled.trial),
             )
-            for candidate in found
+            for candidate in measured
         ],
     )
 
@@ -262,7 +262,7 @@ def subject_table(job: RecommendationJob) -> Table:
 
 
 def _endpoints(job: RecommendationJob) -> Iterator[Trial]:
-    return (found.endpoint for found in job.recommendations if found.endpoint is not None)
+    return (recommendation.endpoint for recommendation in job.recommendations if recommendation.endpoint is not None)
 
 
 def finite(value: float) -> float | None:

@@ -77,7 +77,7 @@ def _inside_tag(text: str) -> str:
 def _numeric_columns(table: Table) -> list[bool]:
     """Return for each column whether all its known cells are numbers."""
     columns = [[row[nth] for row in table.rows if row[nth] is not None] for nth in range(len(table.columns))]
-    return [bool(known) and all(map(is_number, known)) for known in columns]
+    return [bool(cells) and all(map(is_number, cells)) for cells in columns]
 
 
 def _attributes(cell: object, numeric: bool) -> Markup:

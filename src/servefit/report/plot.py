@@ -30,7 +30,7 @@ class Series:
 
     ``low`` and ``high`` are the ends of the intervals of ``y``, None for points without an interval. ``symbol``
     distinguishes kinds of points of the same colour; series with the same ``colour`` share a colour. ``predicted``
-    figures were not measured, and are drawn so that nobody takes them for measured ones. Points that are ``joined`` in
+    figures were not measured, and are drawn so that they are not taken for measured ones. Points that are ``joined`` in
     "stairs" say that the value of a point holds down to the x of the one before.
     """
 

@@ -44,12 +44,12 @@ def plotly_figure(plot: Plot) -> Any:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    found: dict[str, Any] = {"title": {"text": axis.title}}
+    layout: dict[str, Any] = {"title": {"text": axis.title}}
     if axis.log:
-        found["type"] = "log"
+        layout["type"] = "log"
     if axis.whole:
-        found["tickformat"] = "d"
-    return found
+        layout["tickformat"] = "d"
+    return layout
 
 
 def _trace(series: Series, colour: str, *, horizontal: bool) -> Any:

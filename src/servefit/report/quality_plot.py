@@ -36,11 +36,11 @@ class _Point:
 def quality_plot(job: RecommendationJob) -> Plot | None:
     """Return the plot; None where no artifact of less exact arithmetic was measured."""
     qualities = {(report.backend, report.target): report.quality for report in job.compilation}
-    found = candidates(space_of(job.header, job.trials), job.trials)
-    priced = all(not candidate.price.unpriced for candidate in found)
+    measured = candidates(space_of(job.header, job.trials), job.trials)
+    priced = all(not candidate.price.unpriced for candidate in measured)
     drops = any(quality is not None and quality.drop is not None for quality in qualities.values())
     best: dict[str, _Point] = {}
-    for candidate in sorted(found, key=lambda each: each.pooled.trial.verdict == "PASS", reverse=True):
+    for candidate in sorted(measured, key=lambda candidate: candidate.pooled.trial.verdict == "PASS", reverse=True):
         configuration = candidate.pooled.configuration
         quality = qualities.get((configuration.backend, configuration.target))
         price = candidate.price if priced else Price.in_vcpus(configuration.vcpus)
@@ -48,13 +48,13 @@ def quality_plot(job: RecommendationJob) -> Plot | None:
         if cost is None:
             continue
         point = _Point(candidate=candidate, quality=quality, changed=_changed(quality, drops=drops), cost=cost)
-        known = best.get(configuration.backend)
-        same = known is None or known.candidate.pooled.trial.verdict == candidate.pooled.trial.verdict
-        if known is None or (same and cost < known.cost):
+        earlier = best.get(configuration.backend)
+        same = earlier is None or earlier.candidate.pooled.trial.verdict == candidate.pooled.trial.verdict
+        if earlier is None or (same and cost < earlier.cost):
             best[configuration.backend] = point
     if not any(point.quality is not None for point in best.values()):
         return None
-    currency = "" if not found else currency_sign(found[0].recommendation.profile.currency)
+    currency = "" if not measured else currency_sign(measured[0].recommendation.profile.currency)
     return _plot(job, sorted(best.values(), key=lambda point: point.cost), currency if priced else None, drops=drops)
 
 
@@ -117,7 +117,7 @@ def _limit(job: RecommendationJob, *, drops: bool) -> float | None:
     limits = job.request.precision
     if drops:
         return None if limits.quality is None else 100 * limits.quality.drop
-    return next((100 * each.limit for each in limits.deviations if each.measure == "share"), None)
+    return next((100 * deviation.limit for deviation in limits.deviations if deviation.measure == "share"), None)
 
 
 def _backend(point: _Point) -> str:

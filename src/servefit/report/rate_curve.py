@@ -76,8 +76,8 @@ def _percentile(job: RecommendationJob) -> str:
 
 
 def _spans_wide(rates_per_s: Sequence[float]) -> bool:
-    known = [rate for rate in rates_per_s if rate > 0]
-    return bool(known) and max(known) > _WIDE_SPAN * min(known)
+    positive = [rate for rate in rates_per_s if rate > 0]
+    return bool(positive) and max(positive) > _WIDE_SPAN * min(positive)
 
 
 def _series(points: Sequence[CurvePoint], percentile: str) -> list[Series]:
@@ -99,13 +99,13 @@ def _series(points: Sequence[CurvePoint], percentile: str) -> list[Series]:
     disturbed = [point for point in measured if point.loop == "open" and point.verdict == "INVALID"]
     full = [point for point in measured if point.loop == "closed"]
     estimated = [point for point in points if point.source == "estimated"]
-    found = (
+    drawn = (
         series("estimated by simulation", estimated, drawn_as="line", colour="main", predicted=True),
         series("measured", valid, colour="main"),
         series("measured, but disturbed", disturbed, symbol="hollow", colour="quiet"),
         series("measured at full load", full, symbol="hollow", colour="main"),
     )
-    return [each for each in found if len(each.x)]
+    return [line for line in drawn if len(line.x)]
 
 
 def _label(point: CurvePoint) -> str:
@@ -144,8 +144,8 @@ def _rates(best: Recommendation, asked_per_s: float | None, rate: InstanceRate |
     """Return lines at the rate asked of an instance and at the highest, with their labels."""
     lines = []
     if asked_per_s is not None:
-        each = "" if best.trial.instance_count == 1 else " of each"
-        asked = f"asked{each}: {number_text(float(asked_per_s))}/s"
+        shared = "" if best.trial.instance_count == 1 else " of each"
+        asked = f"asked{shared}: {number_text(float(asked_per_s))}/s"
         lines.append(ReferenceLine(along="x", at=asked_per_s, label=asked, kind="mark"))
     if rate is not None:
         highest = f"highest, {rate.source}: {number_text(rate.highest_per_s)}/s"

@@ -76,7 +76,7 @@ def order_plot(job: RecommendationJob) -> Plot:
 def expectation_plot(job: RecommendationJob) -> Plot:
     """Return the plot of the throughput that was predicted for each configuration before its first test, against the
     measured throughput."""
-    found = expectations(job)
+    expected = expectations(job)
     return Plot(
         name="search-expected",
         title="Expected and measured throughput",
@@ -87,7 +87,7 @@ def expectation_plot(job: RecommendationJob) -> Plot:
         x=Axis(title="measured per s", log=True),
         y=Axis(title="expected per s", log=True),
         series=by_backend(
-            found,
+            expected,
             lambda expectation: expectation.trial.configuration.backend,
             lambda name, some: series_of(
                 name,
@@ -111,7 +111,7 @@ def expectation_plot(job: RecommendationJob) -> Plot:
                     expectation.measured_per_s,
                     expectation.measured_per_s / expectation.expected_per_s,
                 )
-                for expectation in found
+                for expectation in expected
             ],
         ),
         guides=(ReferenceLine(along="diagonal", at=1.0, label="as expected"),),
@@ -148,8 +148,8 @@ def _figure(job: RecommendationJob) -> Callable[[Trial], float | None]:
 
     def figure(trial: Trial) -> float | None:
         context = context_of(job.request, Price.in_vcpus(trial.configuration.vcpus))
-        found = objective.of_trial(trial, context)
-        return None if found is None else finite(found)
+        value = objective.of_trial(trial, context)
+        return None if value is None else finite(value)
 
     return figure
 

@@ -75,16 +75,16 @@ def headline(job: RecommendationJob) -> str:
     context = context_of(job.request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
     objective = objective_of(job.request)
     # Where the objective is not installed, the answer is what the job measured as such.
-    known = isinstance(objective, MissingObjective) or objective.of_trial(trial, context) is not None
+    shown = isinstance(objective, MissingObjective) or objective.of_trial(trial, context) is not None
     beginning = {
-        "PASS": _met(sla, best) if known else f"{_not_shown(sla, objective)}: the simplest is",
+        "PASS": _met(sla, best) if shown else f"{_not_shown(sla, objective)}: the simplest is",
         "UNDECIDED": f"Not sure to meet {sla}: nearest is",
         "FAIL": f"Nothing measured meets {sla}: nearest is",
         "INVALID": "This machine is too noisy to tell: the best of what was measured is",
     }[trial.verdict]
     if trial.verdict != "INVALID" and is_too_noisy(best):
         beginning = _not_confirmed(sla)
-    figure = objective.evidence(best, context) if known else ""
+    figure = objective.evidence(best, context) if shown else ""
     why = f"{evidence(best)}{figure and f'; {figure}'}{_noise(best)} ({spent})."
     return f"{one_line(f'{beginning} {deployment}.')}\n{one_line(why)}"
 
@@ -173,8 +173,8 @@ def cost_text(best: Recommendation) -> str:
     if best.cost_per_hour is not None:
         return hourly_text(best.cost_per_hour, best.profile)
     vcpu_s, joules = vcpu_s_per_million(best.trial), energy_j_per_million(best.trial)
-    known = "" if vcpu_s is None else f"{number_text(vcpu_s)} vCPU-s a million"
-    return known if joules is None else ", ".join(filter(None, (known, f"{number_text(joules)} J a million")))
+    vcpu_text = "" if vcpu_s is None else f"{number_text(vcpu_s)} vCPU-s a million"
+    return vcpu_text if joules is None else ", ".join(filter(None, (vcpu_text, f"{number_text(joules)} J a million")))
 
 
 def hourly_text(cost_per_hour: float, profile: InstanceProfile) -> str:
@@ -189,9 +189,9 @@ def over_http(endpoint: Trial) -> str:
     judged = endpoint.judged
     kinds = (("response", judged.latency_ms), ("model", judged.model_latency_ms), ("overhead", judged.overhead_ms))
     parts = [
-        f"{kind} {' and '.join(f'{name} {ms_text(value)}' for name, value in known)}"
+        f"{kind} {' and '.join(f'{name} {ms_text(value)}' for name, value in pairs)}"
         for kind, figures in kinds
-        if (known := [(name, value) for name in ("p50", "p95") if (value := (figures or {}).get(name)) is not None])
+        if (pairs := [(name, value) for name in ("p50", "p95") if (value := (figures or {}).get(name)) is not None])
     ]
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     return (
@@ -233,7 +233,7 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
             equal = "as good" if objective.ties(*sorted(choice.figures)) else "no better for sure"
             why = "it predicts less exactly" if choice.by == "precision" else "less simple"
             if choice.by == "capacity":
-                most, more = (number_text(each.trial.capacity.throughput_per_s) for each in (rival, best))
+                most, more = (number_text(compared.trial.capacity.throughput_per_s) for compared in (rival, best))
                 why = f"it answers {most}/s at most instead of {more}/s"
             yield f"Not {name}: {equal} ({theirs} for {mine}), and {why}."
 
@@ -265,9 +265,9 @@ def _dearer(rival: Recommendation, best: Recommendation) -> str:
     """Return what all instances of the rival cost by the hour, or, where not both have a price, which vCPUs they
     take."""
     if rival.cost_per_hour is not None and best.cost_per_hour is not None:
-        theirs, mine = (money_text(each, best.profile.currency) for each in (rival.cost_per_hour, best.cost_per_hour))
+        theirs, mine = (money_text(price, best.profile.currency) for price in (rival.cost_per_hour, best.cost_per_hour))
         return f"{theirs} an hour instead of {mine} an hour"
-    more, fewer = (each.trial.instance_count * each.profile.vcpus for each in (rival, best))
+    more, fewer = (compared.trial.instance_count * compared.profile.vcpus for compared in (rival, best))
     if more <= fewer:
         return "it has no price"
     return f"{count_text(more, 'vCPU')} instead of {count_text(fewer, 'vCPU')}"

@@ -56,7 +56,7 @@ def size_plot(job: RecommendationJob) -> Plot | None:
         return None
     runs = [run for run in kept_runs(best.trial, folder) if not isinstance(run.traffic, ClosedLoop)]
     values = signature.packing.widths(rows) - len(signature.sizes)
-    measured = [each for run in runs for each in responses_by_size(run, values, _period(run, job, rows))]
+    measured = [response for run in runs for response in responses_by_size(run, values, _period(run, job, rows))]
     classes = list(classes_of(measured))
     return _plot(classes) if len(classes) > 1 else None
 
@@ -85,7 +85,7 @@ def classes_of(measured: Sequence[tuple[int, float]]) -> Iterator[SizeClass]:
     """Yield classes of neighbouring sizes. Requests of one size are of one class."""
     if not measured:
         return
-    sizes, response_ms = (np.array(each) for each in zip(*measured, strict=True))
+    sizes, response_ms = (np.array(column) for column in zip(*measured, strict=True))
     count = max(1, min(MAX_CLASSES, len(sizes) // _SAMPLES))
     edges = np.unique(np.quantile(sizes, np.linspace(0, 1, count + 1)[1:], method="inverted_cdf"))
     which = np.searchsorted(edges, sizes)
@@ -105,10 +105,10 @@ def line_of(classes: Sequence[SizeClass]) -> tuple[float, float]:
     """Return the time of no values and that of each, in ms: the line of least squares through the medians, each of
     which counts as often as there are requests."""
     slope, start = np.polyfit(
-        [each.mean for each in classes],
-        [each.p50_ms for each in classes],
+        [size_class.mean for size_class in classes],
+        [size_class.p50_ms for size_class in classes],
         1,
-        w=np.sqrt([each.requests for each in classes]),
+        w=np.sqrt([size_class.requests for size_class in classes]),
     )
     return float(start), float(slope)
 
@@ -119,16 +119,16 @@ def _plot(classes: Sequence[SizeClass]) -> Plot:
     line = Series(
         name="line through the medians",
         x=ends,
-        y=[start_ms + slope_ms * each for each in ends],
+        y=[start_ms + slope_ms * end for end in ends],
         drawn_as="line",
         colour="quiet",
     )
     points = [
         Series(
             name=name,
-            x=[each.mean for each in classes],
-            y=[each.p50_ms if name == "p50" else each.p95_ms for each in classes],
-            labels=[f"{_range(each)} values, {each.requests:,} requests" for each in classes],
+            x=[size_class.mean for size_class in classes],
+            y=[size_class.p50_ms if name == "p50" else size_class.p95_ms for size_class in classes],
+            labels=[f"{_range(size_class)} values, {size_class.requests:,} requests" for size_class in classes],
             symbol="filled" if name == "p50" else "hollow",
             colour="main",
         )
@@ -147,10 +147,13 @@ def _plot(classes: Sequence[SizeClass]) -> Plot:
         table=Table(
             title="Response time by size",
             columns=("values", "requests", "p50 ms", "p95 ms"),
-            rows=[(_range(each), each.requests, each.p50_ms, each.p95_ms) for each in classes],
+            rows=[
+                (_range(size_class), size_class.requests, size_class.p50_ms, size_class.p95_ms)
+                for size_class in classes
+            ],
         ),
     )
 
 
-def _range(each: SizeClass) -> str:
-    return f"{each.least:,}" if each.least == each.most else f"{each.least:,} to {each.most:,}"
+def _range(sizes: SizeClass) -> str:
+    return f"{sizes.least:,}" if sizes.least == sizes.most else f"{sizes.least:,} to {sizes.most:,}"

@@ -78,8 +78,8 @@ def readable(table: Table) -> Table:
 
 def _fitting_unit(times_ms: Sequence[Any]) -> tuple[str, float]:
     """Return the unit in which most of ``times_ms`` are from one to a thousand, and the factor to multiply them by."""
-    known = [time_ms for time_ms in times_ms if is_number(time_ms)]
-    middle = median(known) if known else 1.0
+    numbers = [time_ms for time_ms in times_ms if is_number(time_ms)]
+    middle = median(numbers) if numbers else 1.0
     if middle < 1:
         return "us", 1000.0
     return ("s", 0.001) if middle >= 1000 else ("ms", 1.0)

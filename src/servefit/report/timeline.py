@@ -70,7 +70,7 @@ def timelines(job: RecommendationJob, folder: Path) -> tuple[Timeline, ...]:
     """Return the timelines of all tests whose raw samples are in the job's ``folder``."""
     tests = [(step, step.result) for step in job.steps if isinstance(step.result, Trial)]
     intervals = min(MAX_INTERVALS, max(MIN_INTERVALS, _MAX_ROWS // max(1, len(tests))))
-    found = []
+    drawn = []
     for step, trial in tests:
         runs = kept_runs(trial, folder)
         if runs:
@@ -78,8 +78,8 @@ def timelines(job: RecommendationJob, folder: Path) -> tuple[Timeline, ...]:
             where = shape_in_envelope(trial.configuration)
             table = Table(columns=COLUMNS, rows=_rows(runs, intervals), title=f"Step {step.number} over time")
             title = f"step {step.number}: {kind}, {where}"
-            found.append(Timeline(step=step.number, title=title, runs=_runs_of_test(runs), table=table))
-    return tuple(found)
+            drawn.append(Timeline(step=step.number, title=title, runs=_runs_of_test(runs), table=table))
+    return tuple(drawn)
 
 
 def _runs_of_test(runs: Sequence[Run]) -> tuple[RunOfTest, ...]:
@@ -150,8 +150,8 @@ def _overhead_ms(run: Run, response_ms: np.ndarray) -> np.ndarray | None:
 
 
 def _median(values: np.ndarray) -> float | None:
-    known = values[~np.isnan(values)]
-    return percentiles_of(known, ("p50",))["p50"]
+    usable = values[~np.isnan(values)]
+    return percentiles_of(usable, ("p50",))["p50"]
 
 
 def _telemetry(run: Run, begin_ns: float, end_ns: float) -> tuple[float | None, ...]:

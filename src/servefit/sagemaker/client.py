@@ -103,29 +103,29 @@ class Client:
         self.boto_session, self._close = boto_session(options, region=self.region)
         self._client = self.boto_session.client("sagemaker")
 
-    def create_inference_recommendations_job(self, **given: Any) -> dict[str, Any]:
+    def create_inference_recommendations_job(self, **parameters: Any) -> dict[str, Any]:
         """Begin a job, and return its JobArn."""
-        return self._done("create_inference_recommendations_job", given)
+        return self._done("create_inference_recommendations_job", parameters)
 
-    def describe_inference_recommendations_job(self, **given: Any) -> dict[str, Any]:
+    def describe_inference_recommendations_job(self, **parameters: Any) -> dict[str, Any]:
         """Return a job: its status, and once that is COMPLETED its recommendations, the best first."""
-        return self._done("describe_inference_recommendations_job", given)
+        return self._done("describe_inference_recommendations_job", parameters)
 
-    def list_inference_recommendations_jobs(self, **given: Any) -> dict[str, Any]:
+    def list_inference_recommendations_jobs(self, **parameters: Any) -> dict[str, Any]:
         """Return a page of the jobs."""
-        return self._done("list_inference_recommendations_jobs", given)
+        return self._done("list_inference_recommendations_jobs", parameters)
 
-    def list_inference_recommendations_job_steps(self, **given: Any) -> dict[str, Any]:
+    def list_inference_recommendations_job_steps(self, **parameters: Any) -> dict[str, Any]:
         """Return a page of the load tests of a job."""
-        return self._done("list_inference_recommendations_job_steps", given)
+        return self._done("list_inference_recommendations_job_steps", parameters)
 
-    def stop_inference_recommendations_job(self, **given: Any) -> dict[str, Any]:
+    def stop_inference_recommendations_job(self, **parameters: Any) -> dict[str, Any]:
         """End a job after the test that runs."""
-        return self._done("stop_inference_recommendations_job", given)
+        return self._done("stop_inference_recommendations_job", parameters)
 
-    def get_scaling_configuration_recommendation(self, **given: Any) -> dict[str, Any]:
+    def get_scaling_configuration_recommendation(self, **parameters: Any) -> dict[str, Any]:
         """Return how many instances a recommendation takes, and when to have more."""
-        return self._done("get_scaling_configuration_recommendation", given)
+        return self._done("get_scaling_configuration_recommendation", parameters)
 
     def __getattr__(self, name: str) -> Any:
         """Return another attribute of boto3's client, such as ``create_model``, ``exceptions`` or ``get_paginator``."""
@@ -144,8 +144,8 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _done(self, operation: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = getattr(self._client, operation)(**given)
+    def _done(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = getattr(self._client, operation)(**parameters)
         return answer
 
 

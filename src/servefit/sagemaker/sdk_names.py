@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Progress
 
 
-def located(field: str, given: Any) -> Any:
+def located(field: str, place: Any) -> Any:
     """Return the file of an s3:// or file:// URL, as ``servefit api`` has it in the state folder; anything else as it
     is. Raises SpecError for a URL of elsewhere."""
-    if not isinstance(given, str) or "://" not in given:
-        return given
+    if not isinstance(place, str) or "://" not in place:
+        return place
     from servefit.aws.s3.places import Places
     from servefit.aws.s3.urls import file_of
     from servefit.aws.server import objects_folder
     from servefit.aws.wire.errors import ApiError
 
     try:
-        return file_of(given, Places(objects_folder()))
+        return file_of(place, Places(objects_folder()))
     except ApiError as error:
-        raise SpecError(field, given, "is no file of this machine", remedy="download it, and name the file") from error
+        raise SpecError(field, place, "is no file of this machine", remedy="download it, and name the file") from error
 
 
 def payload_of(sample_payload: Any, sample_payload_url: str | None) -> Any:
@@ -51,15 +51,15 @@ def check_told(options: Mapping[str, Any]) -> None:
     if traffic_type is None:
         return
     check_type("traffic_type", traffic_type, str)
-    given = {"PHASES": options["phases"], "STAIRS": options["stairs"]}
-    if traffic_type not in given:
+    traffics = {"PHASES": options["phases"], "STAIRS": options["stairs"]}
+    if traffic_type not in traffics:
         raise SpecError("traffic_type", traffic_type, "is not known; known: PHASES, STAIRS")
-    if given[traffic_type] is None and any(traffic is not None for traffic in given.values()):
+    if traffics[traffic_type] is None and any(traffic is not None for traffic in traffics.values()):
         raise SpecError("traffic_type", traffic_type, "is not the traffic that is given")
 
 
 def listener(log_level: str | None, progress: Progress | None) -> Progress:
-    """Return who is told of events: nobody for "Quiet". Raises SpecError."""
+    """Return the receivers of events, none for "Quiet". Raises SpecError."""
     if log_level not in (None, "Verbose", "Quiet"):
         raise SpecError("log_level", log_level, "is not known; known: Verbose, Quiet")
     if progress is not None:

@@ -133,8 +133,8 @@ def thresholds_from_sdk(thresholds: Sequence[ModelLatencyThreshold] | None) -> t
 def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[EnvironmentRange, ...]:
     """Return the ranges that the SDK writes as dictionaries from variable to CategoricalParameter. "instance_types" in
     a dictionary names the profiles that it is for. Raises SpecError."""
-    given = listed("hyperparameter_ranges", ranges, Mapping)
-    for parameters in given:
+    dictionaries = listed("hyperparameter_ranges", ranges, Mapping)
+    for parameters in dictionaries:
         if not parameters.keys() - {"instance_types"}:
             raise SpecError("hyperparameter_ranges", parameters, "is empty: it names no variable", remedy=_NOT_EMPTY)
     return tuple(
@@ -145,7 +145,7 @@ def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[Environ
             if "instance_types" in parameters
             else (),
         )
-        for parameters in given
+        for parameters in dictionaries
         for variable, parameter in parameters.items()
         if variable != "instance_types"
     )
@@ -168,13 +168,13 @@ def listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, .
         return ()
     if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
         raise SpecError(field, values, "is not a list", remedy=_IN_BRACKETS)
-    found = tuple(values)
-    if not found:
+    items = tuple(values)
+    if not items:
         raise SpecError(field, [], "is empty", remedy=_NOT_EMPTY)
-    for value in found:
+    for value in items:
         if not isinstance(value, kind):
             raise SpecError(field, value, f"is not a {kind.__name__}")
-    return found
+    return items
 
 
 def number(field: str, value: Any) -> float:

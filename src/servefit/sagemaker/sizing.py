@@ -272,9 +272,9 @@ def _of_a_job(model: Any, options: Parameters) -> dict[str, Any]:
     }
 
 
-def _refuse_for_endpoints(given: Mapping[str, object]) -> None:
+def _refuse_for_endpoints(parameters: Mapping[str, object]) -> None:
     """Raise SpecError for a parameter that is only for a model and differs from its default."""
-    for field, value in given.items():
+    for field, value in parameters.items():
         default = DEFAULTS.get(field)
         if field not in EndpointParameters.__annotations__ and value is not default and value != default:
             raise SpecError(field, value, "cannot be combined with an endpoint, which is as it is")

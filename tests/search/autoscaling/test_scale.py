@@ -24,9 +24,9 @@ from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
 from servefit.search.autoscaling.scale import scale
 from servefit.search.jobs.job import RecommendationJob
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage.header import JobHeader, JobState, PayloadFacts
 from servefit.search.storage.steps import Result, Step, StepKind
 

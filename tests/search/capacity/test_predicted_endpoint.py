@@ -14,9 +14,9 @@ from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.capacity.predicted_endpoint import MARGIN, predicted_endpoint
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
+from servefit.search.simulation.endpoint import EndpointCosts
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial

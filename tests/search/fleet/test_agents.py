@@ -215,7 +215,7 @@ def test_an_agent_waits_for_whoever_measures_on_its_host_and_says_for_whom(
     start_agent("rack3-07")
     job = open_job("rack3-07")
     told: list[HostState] = []
-    asking = in_thread(partial(job.dispatcher.ask, job.order("rack3-07"), told=told.append))
+    asking = in_thread(partial(job.dispatcher.ask, job.order("rack3-07"), on_state=told.append))
     with asking as found, measuring_slot("profile of somebody"):
         eventually(lambda: any(state.status == "waiting" for state in told))
     assert f"process {os.getpid()}" in told[-1].doing

@@ -31,12 +31,12 @@ from servefit.search.fleet.compiling import Compile, Compiled, CompiledBackend
 from servefit.search.fleet.host import FleetHost
 from servefit.search.fleet.orders import Answer, Calibrate, Failure
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
 from servefit.search.results.measure_trial import SCREENING, Durations, run_test
 from servefit.search.results.recommendation import Trial
+from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage import records
 
 if TYPE_CHECKING:

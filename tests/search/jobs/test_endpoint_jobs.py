@@ -13,9 +13,9 @@ from servefit.search.jobs.document import job_document, step_document
 from servefit.search.jobs.job import JobInterrupted, RecommendationJob
 from servefit.search.jobs.lifecycle import load_job, resume_job
 from servefit.search.optimizer.progress import SilentProgress
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
+from servefit.search.simulation.endpoint import EndpointCosts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from servefit.search.request.sla import Sla
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:
-    from servefit.search.queueing.endpoint import EndpointCosts
+    from servefit.search.simulation.endpoint import EndpointCosts
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,7 @@ from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import ClientRecord, Configuration
 from servefit.search.optimizer.endpoint_survey import MAX_JOINED, survey_endpoint
-from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts, EndpointQueue, serve_connections
+from servefit.search.simulation.endpoint import SURVEY_S, EndpointCosts, EndpointQueue, serve_connections
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
-from servefit.search.queueing.endpoint import EndpointCosts
-from servefit.search.queueing.prediction import predict, predict_users
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
+from servefit.search.simulation.endpoint import EndpointCosts
+from servefit.search.simulation.prediction import predict, predict_users
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial

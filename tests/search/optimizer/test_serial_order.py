@@ -13,7 +13,7 @@ from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.optimizer.serial_order import order_of_calls
-from servefit.search.queueing.prediction import predict
+from servefit.search.simulation.prediction import predict
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Run

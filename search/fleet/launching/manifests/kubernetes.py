@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SECRET = "servefit-storage"  # noqa: S105 - the name of a Secret
 USER = 10001
-"""The user and the group of the container: anybody but root, the same as in bundles."""
+"""The user and the group of the container: not root, the same as in bundles."""
 
 _PYTHON = "python3"
 

@@ -142,8 +142,8 @@ def api(
     folder = state_folder(FOLDER)
 
     def ready(address: str) -> None:
-        known = client_environment(address, folder=folder, account=options.account, secret=secret)
-        print_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in known.items()))
+        variables = client_environment(address, folder=folder, account=options.account, secret=secret)
+        print_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
 
     # A server that programs use has been started by the first of them.
     serve(options, ready=ready, until=partial(wait_until_unused, folder) if until_unused else None)

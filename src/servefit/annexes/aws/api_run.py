@@ -38,7 +38,7 @@ def run(
     before: Any = ctx.parent
     options, secret = _options_before(before), secret_of(before.params["secret_env"])
     signed_with = None if secret is None else secret.secret
-    # Who started this may ignore it, and then the kernel keeps no exit status, neither here nor for the server.
+    # A parent process may ignore it, and then the kernel keeps no exit status, neither here nor for the server.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         check_program(command, os.environ)
@@ -55,17 +55,17 @@ def run(
 def _options_before(context: Any) -> Mapping[str, Sequence[str]]:
     """Return the options of ``servefit api`` that were given before ``run``, each with the words that give it again.
     ``context`` is that of the command before, as click has it."""
-    found = {}
+    words = {}
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name)
         if source is not None and source.name == "COMMANDLINE":
-            option = next(each for each in parameter.opts if each.startswith("--"))
-            found[option] = _words(option, context.params[parameter.name])
-    return found
+            option = next(name for name in parameter.opts if name.startswith("--"))
+            words[option] = _words(option, context.params[parameter.name])
+    return words
 
 
 def _words(option: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [option] if value else []
     values = value if isinstance(value, list | tuple) else [value]
-    return [f"{option}={each}" for each in values]
+    return [f"{option}={item}" for item in values]

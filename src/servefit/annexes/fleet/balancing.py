@@ -43,13 +43,13 @@ def export_balancer(
     from servefit.search.storage.jobs import JobStore
     from servefit.state import write_atomically, writing
 
-    kind, given = parse_balancer(balancer), parse_addresses(addresses)
+    kind, own_addresses = parse_balancer(balancer), parse_addresses(addresses)
     with JobStore.open(storage) as store:
         if not store.job(job).header.hosts:
             raise SpecError("job", job, "does not measure on a fleet", remedy="servefit recommend --fleet plans one")
-        found = read_fleet_job(store, job)
+        fleet_job = read_fleet_job(store, job)
         of_agents = _addresses_of_agents(store, storage)
-    plan = plan_of(found, balancer=kind)
+    plan = plan_of(fleet_job, balancer=kind)
     if not isinstance(plan, FleetPlan):
         raise SpecError(
             "job",
@@ -57,14 +57,14 @@ def export_balancer(
             "has no plan: no rate was asked for, or its hosts do not carry it",
             remedy=f"servefit show {job} says why",
         )
-    classes = cheapest_first(found)
+    classes = cheapest_first(fleet_job)
     weights = {name: row.weight for row in plan.fleet.rows for name in classes[row.offer.host_class][: row.hosts]}
-    places = server_addresses(list(weights), given=given, of_agents=of_agents, port=port)
+    places = server_addresses(list(weights), given=own_addresses, of_agents=of_agents, port=port)
     servers = [Server(name=name, address=places[name], weight=weight) for name, weight in weights.items()]
     made = BALANCERS[kind]
     path = folder / made.file_name
     check_free(folder)
-    text = made.configure("servefit", servers, port=port, answer_s=answer_s(found.header.request.sla))
+    text = made.configure("servefit", servers, port=port, answer_s=answer_s(fleet_job.header.request.sla))
     with writing(folder, variable=None):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode(), variable=None)

@@ -82,10 +82,10 @@ def hosts(
     Example: servefit fleet hosts --storage postgresql://fleet@db.lan/servefit
     """
     with _registry(storage) as registry:
-        found = registry.hosts()
+        states = registry.hosts()
         for unreadable in registry.unreadable():
             warn(unreadable)
-    if not found and form is OutputFormat.TABLE:
+    if not states and form is OutputFormat.TABLE:
         print_line("no agent was ever here: start one on each host with servefit agent --storage URL")
         return
     columns = (
@@ -101,7 +101,7 @@ def hosts(
         "servefit",
         "fingerprint",
     )
-    emit(Table(columns=columns, rows=[_cells(each) for each in found]), [_document(each) for each in found], form)
+    emit(Table(columns=columns, rows=[_cells(state) for state in states]), [_document(state) for state in states], form)
 
 
 def drain(

@@ -149,7 +149,7 @@ def print_fleet_job(job: FleetJob, form: OutputFormat, *, wide: bool) -> None:
         for warning in plan.warnings:
             warn(warning)
     for warning in job.warnings:
-        if form is not OutputFormat.TABLE or not any(warning in each.job.warnings for each in job.classes):
+        if form is not OutputFormat.TABLE or not any(warning in class_job.job.warnings for class_job in job.classes):
             warn(warning)
 
 
@@ -164,29 +164,29 @@ def _print_for_people(job: FleetJob, plan: FleetPlan | NotCarried | None, least:
             print_line(line)
     if job.status == "STOPPED":
         print_line(f"The job was stopped: servefit resume {job.name} goes on.")
-    for each in job.classes:
-        print_line("", _title(each))
-        print_job(each.job, OutputFormat.TABLE, wide=wide, answer=class_sentences(job, each))
+    for class_job in job.classes:
+        print_line("", _title(class_job))
+        print_job(class_job.job, OutputFormat.TABLE, wide=wide, answer=class_sentences(job, class_job))
 
 
 def _table(job: FleetJob) -> Table:
     """Return the recommendations on all classes, with the class of each."""
-    tables = [(each, recommendations_table(each.job)) for each in job.classes]
+    tables = [(class_job, recommendations_table(class_job.job)) for class_job in job.classes]
     return Table(
         title=None,
         columns=("class", *tables[0][1].columns),
-        rows=[[each.host_class, *row] for each, table in tables for row in table.rows],
+        rows=[[class_job.host_class, *row] for class_job, table in tables for row in table.rows],
     )
 
 
-def _title(each: ClassJob) -> str:
-    others = len(each.hosts) - 1
+def _title(class_job: ClassJob) -> str:
+    others = len(class_job.hosts) - 1
     if not others:
-        return f"On {each.representative}"
-    return f"On {each.representative}, and {others} more like it: {', '.join(each.hosts[1:])}"
+        return f"On {class_job.representative}"
+    return f"On {class_job.representative}, and {others} more like it: {', '.join(class_job.hosts[1:])}"
 
 
 def _best_status(classes: Sequence[ClassJob]) -> int:
     """Return the best status of the classes; of one that broke off, nothing was measured to its end."""
-    statuses = {exit_status(each.job) for each in classes} - {INTERRUPTED}
+    statuses = {exit_status(class_job.job) for class_job in classes} - {INTERRUPTED}
     return next((status for status in _BEST_FIRST if status in statuses), NOTHING_MEASURED)

@@ -54,7 +54,7 @@ def load_from(
 
     selection = Selection(patterns=tuple(patterns), labels=tuple(parse_labels("label", labels).items()))
     with job_progress(quiet=quiet) as progress:
-        found = load_from_clients(
+        load_test = load_from_clients(
             subject,
             request,
             selection,
@@ -62,27 +62,27 @@ def load_from(
             wait_s=wait_s or 0.0,
             progress=progress,
         )
-    emit(_table(found), found.to_dict(), form)
+    emit(_table(load_test), load_test.to_dict(), form)
     if form is OutputFormat.TABLE:
-        emit(_clients_table(found), {}, form)
-    for caution in found.warnings:
+        emit(_clients_table(load_test), {}, form)
+    for caution in load_test.warnings:
         warn(caution)
-    if found.verdict != "PASS":
-        raise typer.Exit(TOO_NOISY if found.verdict == "INVALID" else SLA_UNMET)
+    if load_test.verdict != "PASS":
+        raise typer.Exit(TOO_NOISY if load_test.verdict == "INVALID" else SLA_UNMET)
 
 
-def _table(found: ClientsLoadTest) -> Table:
-    summary = found.summary
-    answered = [client for client in found.clients if client.part is not None]
-    rows: list[list[Any]] = [["endpoint", found.url]]
+def _table(load_test: ClientsLoadTest) -> Table:
+    summary = load_test.summary
+    answered = [client for client in load_test.clients if client.part is not None]
+    rows: list[list[Any]] = [["endpoint", load_test.url]]
     if summary is None:
-        rows.append(["verdict", f"{found.verdict}: {found.reason}"])
+        rows.append(["verdict", f"{load_test.verdict}: {load_test.reason}"])
         return Table(columns=("figure", "value"), rows=rows)
     rows += [
         ["protocol", ", ".join(dict.fromkeys(client.part.protocol for client in answered if client.part is not None))],
-        *verdict_rows(found.verdict, found.reason, summary),
+        *verdict_rows(load_test.verdict, load_test.reason, summary),
         ["figures below are of", f"an open loop, {number_text(summary.offered_per_s or 0.0)} requests/s"],
-        ["clients", f"{len(answered)} of {len(found.clients)}"],
+        ["clients", f"{len(answered)} of {len(load_test.clients)}"],
         ["throughput per s", summary.throughput_per_s],
         ["samples", summary.samples],
         *latency_rows("response time", summary),
@@ -90,13 +90,13 @@ def _table(found: ClientsLoadTest) -> Table:
     ]
     if summary.errors:
         rows.append(["errors", ", ".join(f"{count:,} x {kind}" for kind, count in summary.errors.items())])
-    if found.overlap is not None:
-        rows.append(["clients sent together for", percent_text(found.overlap)])
+    if load_test.overlap is not None:
+        rows.append(["clients sent together for", percent_text(load_test.overlap)])
     return Table(columns=("figure", "value"), rows=rows)
 
 
-def _clients_table(found: ClientsLoadTest) -> Table:
-    names = list(found.latency_ms)
+def _clients_table(load_test: ClientsLoadTest) -> Table:
+    names = list(load_test.latency_ms)
     return Table(
         title="Clients",
         columns=(
@@ -109,7 +109,7 @@ def _clients_table(found: ClientsLoadTest) -> Table:
             "CPU %",
             "remark",
         ),
-        rows=[_client_row(client, names) for client in found.clients],
+        rows=[_client_row(client, names) for client in load_test.clients],
     )
 
 

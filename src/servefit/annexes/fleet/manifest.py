@@ -150,9 +150,9 @@ def manifest(
     print_text(text)
 
 
-def _check_fits(kind: str, given: Iterable[str]) -> None:
+def _check_fits(kind: str, options: Iterable[str]) -> None:
     """Raise SpecError for an option that the manifest of ``kind`` has no use for."""
-    for name in given:
+    for name in options:
         kinds = _FITS[name]
         if kind not in kinds:
             raise SpecError(name, None, f"is for {' and '.join(kinds)} alone", remedy="leave it out")

@@ -82,11 +82,11 @@ def plan(
         if share:
             with job_progress(quiet=quiet) as progress:
                 shared = plan_sharing(jobs, wanted, store=store, storage=storage, again=again, progress=progress)
-    found = plan_jobs(jobs, wanted) if shared is None else shared.plan
+    planned = plan_jobs(jobs, wanted) if shared is None else shared.plan
     for line in left_out_sentences(jobs):
         warn(line)
-    document = {"schema": 1, "goal": least, **asdict(found), **({} if shared is None else sharing_document(shared))}
-    carried = _print(found, least, document, form)
+    document = {"schema": 1, "goal": least, **asdict(planned), **({} if shared is None else sharing_document(shared))}
+    carried = _print(planned, least, document, form)
     if shared is not None and form is OutputFormat.TABLE:
         print_sharing(shared)
     if not carried:
@@ -104,24 +104,24 @@ def _read(store: JobStore, named: Mapping[str, str]) -> dict[str, FleetJob]:
 
 
 def _print(
-    found: ManyModelsPlan | ModelsNotCarried, least: PlanGoal, document: Mapping[str, Any], form: OutputFormat
+    planned: ManyModelsPlan | ModelsNotCarried, least: PlanGoal, document: Mapping[str, Any], form: OutputFormat
 ) -> bool:
     """Print a plan, and return whether the rates are carried."""
     from servefit.search.fleet.plan.many_models import ModelsNotCarried
 
-    if isinstance(found, ModelsNotCarried):
-        told = f"{100 * found.part_carried:.0f} % of every rate" if found.part_carried else "nothing"
+    if isinstance(planned, ModelsNotCarried):
+        carried = f"{100 * planned.part_carried:.0f} % of every rate" if planned.part_carried else "nothing"
         if form is OutputFormat.TABLE:
-            print_line(f"The rates are not carried by {found.hosts} hosts: they carry {told}.")
+            print_line(f"The rates are not carried by {planned.hosts} hosts: they carry {carried}.")
         else:
-            emit(Table(columns=("carried",), rows=[[found.part_carried]]), document, form)
+            emit(Table(columns=("carried",), rows=[[planned.part_carried]]), document, form)
         return False
-    for warning in found.warnings:
+    for warning in planned.warnings:
         warn(warning)
-    emit(_table(found, least), document, form)
+    emit(_table(planned, least), document, form)
     if form is OutputFormat.TABLE:
-        left = ", ".join(f"{count} x {name}" for name, count in found.hosts_left)
-        print_line(f"Cost: {number_text(found.cost)}. " + (f"Left: {left}." if left else "No host is left."))
+        left = ", ".join(f"{count} x {name}" for name, count in planned.hosts_left)
+        print_line(f"Cost: {number_text(planned.cost)}. " + (f"Left: {left}." if left else "No host is left."))
     return True
 
 
@@ -151,7 +151,7 @@ def _least(text: str | None) -> PlanGoal | None:
 def _table(plan: ManyModelsPlan, least: PlanGoal) -> Table:
     rows: list[list[Any]] = [
         [
-            each.model,
+            fleet_of_model.model,
             row.offer.host_class,
             row.hosts,
             row.offer.configuration,
@@ -161,8 +161,8 @@ def _table(plan: ManyModelsPlan, least: PlanGoal) -> Table:
             100 * row.load,
             row.hosts * row.cost,
         ]
-        for each in plan.models
-        for row in each.fleet.rows
+        for fleet_of_model in plan.models
+        for row in fleet_of_model.fleet.rows
     ]
     columns = (
         "model", "host class", "hosts", "configuration", "confirmed/s", "weight", "rate/s", "load %", f"cost ({least})"

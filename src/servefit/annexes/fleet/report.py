@@ -125,29 +125,31 @@ def _sections(
         yield Section(name="plan", title="The plan", tables=(plan_table(plan, least),))
     if job.classes:
         yield Section(name="classes", title="Classes of hosts", tables=(classes_table(job, offers, plan),))
-    for nth, each in enumerate(job.classes, start=1):
-        yield _class_section(job, each, nth)
+    for nth, class_job in enumerate(job.classes, start=1):
+        yield _class_section(job, class_job, nth)
     yield Section(name="hosts", title="Hosts", tables=(hosts_table(job),))
 
 
-def _class_section(job: FleetJob, each: ClassJob, nth: int) -> Section:
+def _class_section(job: FleetJob, class_job: ClassJob, nth: int) -> Section:
     """Return what was found on a class, the ``nth``, and how the rest of it is read. What the job as a whole warns of
     is not said again."""
-    others = len(each.hosts) - 1
+    others = len(class_job.hosts) - 1
     like = f", and {others:,} more like it" if others else ""
-    found, known = recommendations_table(each.job), frozenset(job.warnings)
+    recommendations, said_of_job = recommendations_table(class_job.job), frozenset(job.warnings)
     command = shlex.join(
-        ["servefit", "report", job.name, "--host", each.representative, "-o", f"{each.representative}.html"]
+        ["servefit", "report", job.name, "--host", class_job.representative, "-o", f"{class_job.representative}.html"]
     )
     return Section(
         name=f"class-{nth}",
-        title=f"On {each.representative}{like}",
+        title=f"On {class_job.representative}{like}",
         text=(
-            *class_sentences(job, each),
-            *(f"Warning: {warning}" for warning in each.job.warnings if warning not in known),
+            *class_sentences(job, class_job),
+            *(f"Warning: {warning}" for warning in class_job.job.warnings if warning not in said_of_job),
             f"All that was found there: {command}",
         ),
         # Tables are told apart by their names, and two classes may have much the same.
-        tables=(replace(found, title=f"Class {nth}: {found.title}"),) if found.rows else (),
+        tables=(replace(recommendations, title=f"Class {nth}: {recommendations.title}"),)
+        if recommendations.rows
+        else (),
         listed=False,
     )

@@ -111,20 +111,20 @@ def _caption(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[str]:
     """Return what there is to see, and how far off it may be."""
     spare = f" after the loss of any {plan.spare}" if plan.spare else ""
     most = "" if plan.most_hosts is None else f", at most {count_text(plan.most_hosts, 'host')}"
-    found = [
+    sentences = [
         f"The cheapest hosts that carry a rate{spare}{most}, and the cheapest of one class."
         + (" The hosts of a point carry every rate up to its own." if costs.in_steps else "")
     ]
     alone = [point.rate_per_s for point in costs.points if point.one_class is not None]
     highest_per_s = costs.points[-1].rate_per_s if costs.points else 0.0
     if not alone:
-        found.append("No class that was confirmed carries such a rate by itself.")
+        sentences.append("No class that was confirmed carries such a rate by itself.")
     elif alone[-1] < highest_per_s:
-        found.append(f"Above {number_text(alone[-1])}/s no class that was confirmed carries the rate by itself.")
-    found.append(f"The hosts that were confirmed carry {number_text(highest_per_s)}/s at most.")
+        sentences.append(f"Above {number_text(alone[-1])}/s no class that was confirmed carries the rate by itself.")
+    sentences.append(f"The hosts that were confirmed carry {number_text(highest_per_s)}/s at most.")
     if costs.gap >= MIN_GAP:
-        found.append(f"Others may be cheaper by {100 * costs.gap:.2g} % at most.")
-    return found
+        sentences.append(f"Others may be cheaper by {100 * costs.gap:.2g} % at most.")
+    return sentences
 
 
 def _hosts_text(hosts: Sequence[HostsOfClass]) -> str:

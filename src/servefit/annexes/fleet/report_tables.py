@@ -97,17 +97,17 @@ def classes_table(job: FleetJob, offers: Sequence[HostOffer], plan: FleetPlan | 
     used = {row.offer.host_class: row.hosts for row in plan.fleet.rows} if isinstance(plan, FleetPlan) else None
     reasons = dict(left_out(job, plan)) if asks_for_plan(job) else {}
     rows = []
-    for each in job.classes:
-        offer = offered.get(each.host_class)
+    for class_job in job.classes:
+        offer = offered.get(class_job.host_class)
         rows.append(
             (
-                each.host_class,
-                len(each.hosts),
-                each.representative,
+                class_job.host_class,
+                len(class_job.hosts),
+                class_job.representative,
                 None if offer is None else offer.configuration,
                 None if offer is None else offer.rate_per_s,
-                None if used is None else used.get(each.host_class, 0),
-                reasons.get(each.host_class),
+                None if used is None else used.get(class_job.host_class, 0),
+                reasons.get(class_job.host_class),
             )
         )
     columns = ("class", "hosts", "measured on", "configuration", "confirmed/s", "in the plan", "left out")
@@ -119,16 +119,16 @@ def hosts_table(job: FleetJob) -> Table:
     columns = ("host", "class", "processor", "CPUs", "labels", "cost", "arithmetic ms", "memory ms")
     rows = [
         (
-            each.name,
-            each.host_class or None,
-            each.host.cpu_model,
-            each.host.logical_cpus,
-            ", ".join(f"{key}={value}" for key, value in each.labels) or None,
-            ", ".join(f"{key}={_given(value)}" for key, value in each.cost) or None,
-            None if each.timing is None else each.timing.arithmetic.time_ns / 1e6,
-            None if each.timing is None else each.timing.memory.time_ns / 1e6,
+            host.name,
+            host.host_class or None,
+            host.host.cpu_model,
+            host.host.logical_cpus,
+            ", ".join(f"{key}={value}" for key, value in host.labels) or None,
+            ", ".join(f"{key}={_given(value)}" for key, value in host.cost) or None,
+            None if host.timing is None else host.timing.arithmetic.time_ns / 1e6,
+            None if host.timing is None else host.timing.memory.time_ns / 1e6,
         )
-        for each in job.header.hosts
+        for host in job.header.hosts
     ]
     return _with_known_columns(Table(title="Hosts", columns=columns, rows=rows))
 
@@ -147,17 +147,17 @@ def left_out_sentences(job: FleetJob, plan: FleetPlan | NotCarried | None) -> It
         yield f"Left out: {name}; {reason}."
 
 
-def class_sentences(job: FleetJob, each: ClassJob) -> list[str]:
+def class_sentences(job: FleetJob, class_job: ClassJob) -> list[str]:
     """Return what was found on a class: of a job that plans a rate, what a host of it was confirmed to carry, and not
     how many instances would carry all of it."""
     if not asks_for_plan(job):
-        return headline(each.job).splitlines()
-    spent = spent_text(each.job)
-    best = confirmed(each, job.header.request)
+        return headline(class_job.job).splitlines()
+    spent = spent_text(class_job.job)
+    best = confirmed(class_job, job.header.request)
     if best is not None:
         rate = number_text(confirmed_rate_per_s(best, job.header.request))
         return [f"A host was confirmed to carry {rate} requests/s, as {label_of(best)} ({spent}).", evidence(best)]
-    nearest = each.job.best
+    nearest = class_job.job.best
     if nearest is None:
         return [f"Nothing was measured under load ({spent})."]
     return [f"What a host carries was not confirmed; nearest is {label_of(nearest)} ({spent}).", evidence(nearest)]

@@ -46,33 +46,33 @@ def plan_sharing(
             asked.clean_up()
 
 
-def sharing_document(found: SharedPlan) -> dict[str, Any]:
+def sharing_document(shared: SharedPlan) -> dict[str, Any]:
     """Return what was measured of pairs, in JSON's types."""
     return {
-        "pairs": [{**asdict(pair), "holds": pair.holds, "reason": pair.reason} for pair in found.measured],
-        "pairs_left_out": [asdict(each) for each in found.left_out],
-        "pairs_unmeasured": found.unmeasured,
+        "pairs": [{**asdict(pair), "holds": pair.holds, "reason": pair.reason} for pair in shared.measured],
+        "pairs_left_out": [asdict(pair) for pair in shared.left_out],
+        "pairs_unmeasured": shared.unmeasured,
     }
 
 
-def print_sharing(found: SharedPlan) -> None:
+def print_sharing(shared: SharedPlan) -> None:
     """Print, for people, which hosts are shared, and what was measured of pairs."""
     from servefit.search.fleet.plan.many_models import ManyModelsPlan
 
-    for each in found.plan.shared if isinstance(found.plan, ManyModelsPlan) else ():
+    for row in shared.plan.shared if isinstance(shared.plan, ManyModelsPlan) else ():
         rates = " and ".join(
-            f"{model} (up to {number_text(rate)}/s)" for model, rate in zip(each.models, each.rates_per_s, strict=True)
+            f"{model} (up to {number_text(rate)}/s)" for model, rate in zip(row.models, row.rates_per_s, strict=True)
         )
-        print_line(f"{each.hosts} x {each.host_class}: serves {rates} at the same time.")
-    if found.measured:
-        emit(_pairs_table(found.measured), {}, OutputFormat.TABLE)
-    for pair in found.measured:
+        print_line(f"{row.hosts} x {row.host_class}: serves {rates} at the same time.")
+    if shared.measured:
+        emit(_pairs_table(shared.measured), {}, OutputFormat.TABLE)
+    for pair in shared.measured:
         if pair.reason is not None:
             warn(f"{' and '.join(pair.models)} do not share {pair.host_class}: {pair.reason}")
-    for left in found.left_out:
+    for left in shared.left_out:
         print_line(f"{' and '.join(left.models)} do not share {left.host_class}: {left.reason}.")
-    if found.unmeasured:
-        print_line(f"Not measured, as the plan gains nothing by it: {found.unmeasured} pairs.")
+    if shared.unmeasured:
+        print_line(f"Not measured, as the plan gains nothing by it: {shared.unmeasured} pairs.")
 
 
 def _pairs_table(measured: tuple[MeasuredPair, ...]) -> Table:

@@ -72,8 +72,8 @@ class EndpointHosts:
         """Take up the endpoints that there are: those whose processes live as they are, the others begun again. The
         processes of all endpoints, also of those to come, have the CPUs of the calling thread."""
         threading.Thread(target=self._begin_all, name="endpoints", daemon=True).start()
-        for each in self._resources.all(KIND):
-            self.begin(each.name)
+        for endpoint in self._resources.all(KIND):
+            self.begin(endpoint.name)
 
     def close(self) -> None:
         """End all processes; the next server begins them again."""
@@ -135,8 +135,8 @@ class EndpointHosts:
 
 
 class _Host:
-    """One process of an endpoint. Its headline, which says where it listens, is in a file: whoever takes it up reads
-    it there."""
+    """One process of an endpoint. Its headline, which says where it listens, is in a file, from which
+    a later server reads it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -167,8 +167,8 @@ class _Host:
         if self._ended:
             self.end()
         while self._lives:
-            if self.state.status == "Creating" and (found := _SERVED.search(self._read("stdout.txt"))):
-                self.state = State(status="InService", port=int(found[1]))
+            if self.state.status == "Creating" and (match := _SERVED.search(self._read("stdout.txt"))):
+                self.state = State(status="InService", port=int(match[1]))
             time.sleep(_LOOK_S)
         self.failed((self._read("stderr.txt").strip().splitlines() or ["its process ended"])[-1])
 

@@ -77,8 +77,8 @@ class InvocationLogs:
         self._read: tuple[tuple[Path, _Files], Invocations] | None = None
 
     def add(self, variant: Variant, *, at_s: float, model_us: float, overhead_us: float, status: int) -> None:
-        """Keep an invocation. Where that is not possible, as on a full disk, the log of the server says so: whoever
-        invoked the endpoint gets its answer."""
+        """Keep an invocation. Where that is not possible, as on a full disk, the log of the server says so: the
+        client gets its answer all the same."""
         times = [min(max(0, round(value)), _MAX_US) for value in (model_us, overhead_us)]
         path = self._path(variant)
         try:
@@ -139,19 +139,19 @@ _Files: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 def _files(path: Path) -> _Files:
     """Return what tells the contents of the older file and of the other one from others; None of one that is not
     there."""
-    found: list[tuple[int, int, int] | None] = []
-    for each in (_older(path), path):
+    marks: list[tuple[int, int, int] | None] = []
+    for file in (_older(path), path):
         try:
-            facts = each.stat()
+            facts = file.stat()
         except FileNotFoundError:
-            found.append(None)
+            marks.append(None)
         else:
-            found.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
-    return tuple(found)
+            marks.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(marks)
 
 
 def _content(path: Path) -> bytes:
-    """Return all whole records. Nobody is kept from adding others: where the file becomes the older one in between,
+    """Return all whole records. Others may be added meanwhile: where the file becomes the older one in between,
     both are read again."""
     while True:
         before = _files(path)[0]
@@ -169,11 +169,11 @@ def _whole_records(path: Path) -> bytes:
 
 
 def _invocations(content: bytes) -> Invocations:
-    found = np.frombuffer(content, _FIELDS)
-    found = found[np.argsort(found["at_us"], kind="stable")]
+    records = np.frombuffer(content, _FIELDS)
+    records = records[np.argsort(records["at_us"], kind="stable")]
     return Invocations(
-        at_s=found["at_us"] / 1e6,
-        model_us=found["model_us"].astype(np.float64),
-        overhead_us=found["overhead_us"].astype(np.float64),
-        status=found["status"].astype(np.int16),
+        at_s=records["at_us"] / 1e6,
+        model_us=records["model_us"].astype(np.float64),
+        overhead_us=records["overhead_us"].astype(np.float64),
+        status=records["status"].astype(np.int16),
     )

@@ -2,7 +2,7 @@
 
 Those on the list of runtimes' knobs reach the process that serves. servefit's own, with which a recommendation comes
 back, and two of SageMaker's choose options of it. Those that tell a container of SageMaker how it is to run its script
-reach nothing here. All others are refused, unless whoever started the server named them with ``--allow-env``.
+reach nothing here. All others are refused, unless the server was started with ``--allow-env`` for them.
 """
 
 from __future__ import annotations
@@ -61,24 +61,24 @@ def check_container(variables: Mapping[str, str], allowed: Collection[str]) -> N
     check_variables(variables.items(), allowed, remedy=CONSENT, listed=_LISTED)
 
 
-def refuse_variables(given: Any, allowed: Collection[str]) -> None:
+def refuse_variables(request: Any, allowed: Collection[str]) -> None:
     """Raise ApiError, ValidationException, for a request that has a variable which a container may not have, wherever
     it has it: a model, a package, a job."""
     try:
-        for structure in _structures(given):
+        for structure in _structures(request):
             # Metadata and tags have names of the client's own, which may be these, and then stand for texts.
             if isinstance(variables := structure.get("Environment"), dict):
                 check_container(variables, allowed)
             if isinstance(ranges := structure.get("CategoricalParameterRanges"), list):
-                varied = ((each["Name"], value) for each in ranges for value in each["Value"])
+                varied = ((varied_range["Name"], value) for varied_range in ranges for value in varied_range["Value"])
                 check_variables(varied, allowed, remedy=CONSENT, listed=_OF_JOBS)
     except SpecError as error:
         raise invalid(str(error)) from error
 
 
-def _structures(given: Any) -> Iterator[Mapping[str, Any]]:
+def _structures(request: Any) -> Iterator[Mapping[str, Any]]:
     """Yield a request and all structures within it."""
-    waiting = [given]
+    waiting = [request]
     while waiting:
         value = waiting.pop()
         if isinstance(value, list):

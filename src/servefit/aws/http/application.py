@@ -53,12 +53,12 @@ MAX_BODY_S = 60.0
 would have come at 0.5 MB a second. Chosen, not measured."""
 
 _THREADS = 64
-"""GetLogEvents waits in one of them, for as many jobs as somebody watches. Chosen, not measured."""
+"""GetLogEvents waits in one of them, one for each job that a client watches. Chosen, not measured."""
 
 _FILE_BYTES = 2**18
 
 _MAX_SKIPPED_BYTES = 2**24
-"""Of a body that nobody wants any more: two parts of an upload by boto3. Chosen, not measured."""
+"""Of a body that is not needed any more: two parts of an upload by boto3. Chosen, not measured."""
 
 _LINGER_S = 5.0
 """A client that has its answer has so long to stop sending. nginx waits as long between two reads."""
@@ -168,7 +168,7 @@ class Application:
             self._secret.check(request, signed_for(where.service), head_alone=head_alone)
 
     def _refuse_web_pages(self, request: HttpRequest) -> None:
-        """Raise ApiError for what a browser sends for a page of somebody else: no client of AWS sends an origin, and
+        """Raise ApiError for what a browser sends for a page of another site: no client of AWS sends an origin, and
         the name of a host that is not this one is of an address that was made to point here."""
         host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
         foreign = self._hosts is not None and host.strip("[]") not in self._hosts
@@ -181,10 +181,10 @@ class Application:
         model = None if operation is None else operation_model(service, name)
         if operation is None or model is None:
             raise refuse_unknown(f"{service}:{name or request.path}")
-        given = read_request(service, model, request)
+        parameters = read_request(service, model, request)
         if model.input_shape is not None:
-            check(model.input_shape, given, extension=self._extension)
-        result = operation(Call(given=given, region=where.region, account=self._account))
+            check(model.input_shape, parameters, extension=self._extension)
+        result = operation(Call(given=parameters, region=where.region, account=self._account))
         return write_answer(service, model, result, request, request_id=request_id)
 
     async def _with_body(
@@ -233,7 +233,7 @@ def _too_slow() -> ApiError:
 
 
 class _Body:
-    """The body of a request as it comes. Whoever iterates over it gets Disconnected where the client goes away, and
+    """The body of a request as it comes. Iterating over it raises Disconnected where the client goes away, and
     ApiError where it sends nothing for too long.
 
     Where an answer is sent before it is over, what is left of it would be taken for the next request.

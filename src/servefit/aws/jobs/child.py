@@ -53,10 +53,10 @@ class JobProcess:
         """Return how the job ended, once its process has; None where that was told to end by the server."""
         while self._lives:
             time.sleep(LOOK_S)
-        found = self._files.outcome()
-        if found is None and not is_closing():
+        outcome = self._files.outcome()
+        if outcome is None and not is_closing():
             return JobOutcome(status="FAILED", reason="its process was ended from outside, or failed")
-        return found
+        return outcome
 
     def stop(self, name: str) -> None:
         """Have the job stop after the test that runs; where it is not that far yet, end its process."""

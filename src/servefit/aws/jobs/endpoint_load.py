@@ -61,11 +61,11 @@ class KeptLoad:
         except FileNotFoundError:
             return None
 
-    def write_samples(self, found: LoadTest) -> None:
+    def write_samples(self, load_test: LoadTest) -> None:
         """Keep all that was recorded, as ``servefit load --save`` does. Raises StateError."""
         from servefit.profiler.record.storage.measurements import save_measurement
 
-        save_measurement(found.recorded(), self.samples, variable="SERVEFIT_HOME")
+        save_measurement(load_test.recorded(), self.samples, variable="SERVEFIT_HOME")
 
     @property
     def samples(self) -> Path:
@@ -90,61 +90,65 @@ def carry_out_load(files: JobFiles, plan: Plan, endpoint: LoadedEndpoint, progre
     kept.write(load)
     journal.write(f"endpoint {endpoint.name} is loaded, at {load.url}")
     try:
-        found = run_load(load.url or "", plan.payload, plan.load_request(), progress=progress)
+        load_test = run_load(load.url or "", plan.payload, plan.load_request(), progress=progress)
     except ServefitError as error:
         ended = msgspec.structs.replace(
             load, status="FAILED", ended_at=time.time(), reason=plan.with_urls(_in_words_of_the_api(str(error)))
         )
     else:
-        ended = _ended(load, found)
-        for line in found.warnings:
+        ended = _ended(load, load_test)
+        for line in load_test.warnings:
             journal.write(f"endpoint {endpoint.name}: {plan.with_urls(_in_words_of_the_api(line))}")
         try:
-            kept.write_samples(found)
+            kept.write_samples(load_test)
         except StateError as error:  # a full disk is no reason to lose the answer
             journal.write(f"endpoint {endpoint.name}: raw samples were not kept: {error}")
-        if found.verdict is not None and found.verdict != "INVALID":
-            because = "" if found.reason is None else f": {found.reason}"
-            journal.write(f"endpoint {endpoint.name}: {found.request.sla}: {found.verdict}{because}")
+        if load_test.verdict is not None and load_test.verdict != "INVALID":
+            because = "" if load_test.reason is None else f": {load_test.reason}"
+            journal.write(f"endpoint {endpoint.name}: {load_test.request.sla}: {load_test.verdict}{because}")
     kept.write(ended)
     journal.write(f"endpoint {endpoint.name}: {ended.reason or _figures_text(ended)}")
     return ended
 
 
-def _ended(load: EndpointLoad, found: LoadTest) -> EndpointLoad:
+def _ended(load: EndpointLoad, load_test: LoadTest) -> EndpointLoad:
     """Return what a load came to."""
     ended_at = time.time()
-    most, latency_ms = _figures(found)
+    most, latency_ms = _figures(load_test)
     reason = None
-    if found.verdict == "INVALID":
-        remedy = f"; {found.problems[0].remedy}" if found.problems else ""
-        reason = f"the machine got in the way of the load: {found.reason}{remedy} (servefit api --allow-noise tells it)"
+    if load_test.verdict == "INVALID":
+        remedy = f"; {load_test.problems[0].remedy}" if load_test.problems else ""
+        reason = (
+            f"the machine got in the way of the load: {load_test.reason}{remedy} (servefit api --allow-noise tells it)"
+        )
     elif latency_ms is None:
-        reason = f"{found.summary.samples:,} answers are too few to tell the p95 of their latency: load it for longer"
+        reason = (
+            f"{load_test.summary.samples:,} answers are too few to tell the p95 of their latency: load it for longer"
+        )
     return msgspec.structs.replace(
         load,
         status="COMPLETED" if reason is None else "FAILED",
         # Without the wait for others that measured.
-        began_at=ended_at - found.elapsed_s,
+        began_at=ended_at - load_test.elapsed_s,
         ended_at=ended_at,
         max_invocations=most,
         model_latency_ms=latency_ms,
-        cpu_percent=found.summary.cpu_percent,
+        cpu_percent=load_test.summary.cpu_percent,
         reason=reason,
     )
 
 
-def _figures(found: LoadTest) -> tuple[int, float | None]:
+def _figures(load_test: LoadTest) -> tuple[int, float | None]:
     """Return the most invocations a minute, and the p95 of their response time, None where too few were answered to
     tell. Where limits did not hold it is what was answered all the same: so much the endpoint does, that fast."""
-    most, latency_ms = found.max_invocations, found.summary.latency_ms["p95"]
+    most, latency_ms = load_test.max_invocations, load_test.summary.latency_ms["p95"]
     if most is None:
-        most = floor(S_PER_MIN * found.summary.throughput_per_s)
-    if latency_ms is None and found.capacity is not None:  # at the rate too few came
-        latency_ms = found.capacity.latency_ms["p95"]
+        most = floor(S_PER_MIN * load_test.summary.throughput_per_s)
+    if latency_ms is None and load_test.capacity is not None:  # at the rate too few came
+        latency_ms = load_test.capacity.latency_ms["p95"]
     if latency_ms is None:  # of the plateau that may keep the limits too little was seen
-        told = [step for step in found.steps if step.latency_ms["p95"] is not None]
-        best = max(told, key=lambda step: step.throughput_per_s, default=None)
+        with_p95 = [step for step in load_test.steps if step.latency_ms["p95"] is not None]
+        best = max(with_p95, key=lambda step: step.throughput_per_s, default=None)
         if best is not None:
             most, latency_ms = floor(S_PER_MIN * best.throughput_per_s), best.latency_ms["p95"]
     return most, latency_ms

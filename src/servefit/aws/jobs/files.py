@@ -72,10 +72,10 @@ class JobFiles:
         """Return what changes whenever something happens to the job: when its journal was last written, in nanoseconds
         since 1970, how long that is, and whether the job has ended."""
         try:
-            found = self.journal.path.stat()
+            facts = self.journal.path.stat()
         except FileNotFoundError:
             return 0, 0, self._outcome.exists()
-        return found.st_mtime_ns, found.st_size, self._outcome.exists()
+        return facts.st_mtime_ns, facts.st_size, self._outcome.exists()
 
     @property
     def _plan(self) -> Path:

@@ -43,12 +43,12 @@ class Journal:
         number of the line after them. Half a line, such as of a process that was killed on a full disk, is left
         out."""
         lines = self._lines()[start : start + most]
-        found = []
+        entries = []
         for line in lines:
             with suppress(msgspec.DecodeError):
-                known = msgspec.json.decode(line, type=_Line)
-                found.append((known.at_ms, known.text))
-        return found, start + len(lines)
+                entry = msgspec.json.decode(line, type=_Line)
+                entries.append((entry.at_ms, entry.text))
+        return entries, start + len(lines)
 
     def _lines(self) -> list[bytes]:
         try:

@@ -18,7 +18,7 @@ from servefit.backends.model.keeping import file_digest
 from servefit.errors import CorruptModel
 
 _MAX_READ_BYTES = 2**28
-"""A quarter of a second of SHA-256 on a machine of 2023. Whoever describes a model waits for it, once."""
+"""A quarter of a second of SHA-256 on a machine of 2023. DescribeModel waits for it, once."""
 
 
 class DataVersions:
@@ -44,14 +44,14 @@ class DataVersions:
             if seen.st_size > _MAX_READ_BYTES:
                 return _digest(facts)
             with self._lock:
-                known = self._known.get(path)
-            if known is None or known[0] != facts:
-                known = facts, file_digest(path)
+                version = self._known.get(path)
+            if version is None or version[0] != facts:
+                version = facts, file_digest(path)
                 with self._lock:
-                    self._known[path] = known
+                    self._known[path] = version
         except (CorruptModel, OSError, ValueError):  # very many files; and a name may hold what none may hold
             return None
-        return known[1]
+        return version[1]
 
 
 def _facts(path: Path, seen: os.stat_result) -> str:

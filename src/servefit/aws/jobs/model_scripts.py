@@ -38,7 +38,7 @@ def _is_runnable(model: Path) -> bool:
 
 def script_warning(model: Path, *, trust_code: bool = False) -> str | None:
     """Return what a job says of the scripts beside a model, None where there are none, or they are trusted. An archive
-    that cannot be read is for whoever opens the model to refuse."""
+    that cannot be read is refused where the model is opened."""
     try:
         scripts = [name for name in _names(model) if PurePosixPath(name).suffix == ".py"]
     except (BrokenArchive, ModelError, OSError):

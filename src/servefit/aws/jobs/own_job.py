@@ -30,13 +30,13 @@ def own_job(files: JobFiles, read: Callable[[str], RecommendationJob] = load_job
     if began_at is None or plan.payload is None:
         return None
     try:
-        found = read(plan.name)
+        job = read(plan.name)
     except SpecError:
         return None
-    header = found.header
+    header = job.header
     # The payload of an archive has its name alone.
     is_own = header.model.source == plan.model and Path(header.payload.source).name == Path(plan.payload).name
-    return found if is_own and header.created_at >= began_at else None
+    return job if is_own and header.created_at >= began_at else None
 
 
 _SETTLED_S = 1.0
@@ -68,22 +68,22 @@ class OwnJobs:
         """Return a job, as :func:`own_job` does."""
         with self._lock:
             version = files.version()
-            known = self._known.get(files.folder)
-            if known is None or not _is_still_true(known, version):
-                known = _Loaded(at_s=time.time(), version=version, job=own_job(files, self._reader.job))
-                self._known[files.folder] = known
+            loaded = self._known.get(files.folder)
+            if loaded is None or not _is_still_true(loaded, version):
+                loaded = _Loaded(at_s=time.time(), version=version, job=own_job(files, self._reader.job))
+                self._known[files.folder] = loaded
             self._known.move_to_end(files.folder)
             while len(self._known) > _MAX_JOBS:
                 self._known.popitem(last=False)
-            return known.job
+            return loaded.job
 
     def close(self) -> None:
         with self._lock:
             self._reader.close()
 
 
-def _is_still_true(known: _Loaded, version: tuple[int, int, bool]) -> bool:
-    if known.version == version:
+def _is_still_true(loaded: _Loaded, version: tuple[int, int, bool]) -> bool:
+    if loaded.version == version:
         written_s = version[0] / 1e9
-        return known.at_s - written_s > _SETTLED_S or time.time() - known.at_s < _SETTLED_S
-    return not version[2] and time.time() - known.at_s < _SETTLED_S
+        return loaded.at_s - written_s > _SETTLED_S or time.time() - loaded.at_s < _SETTLED_S
+    return not version[2] and time.time() - loaded.at_s < _SETTLED_S

@@ -59,7 +59,7 @@ class JobSettings:
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """An instance type that a job is about, and the profile of servefit that is measured for it: of the same name,
     unless the server maps it to another. ``reason`` says why it cannot be measured here, None where it can.
-    ``price_per_hour`` is that of one instance, as ``priced_as`` has it, None where nobody knows one."""
+    ``price_per_hour`` is that of one instance, as ``priced_as`` has it, None if unknown."""
 
     instance_type: str
     profile: str
@@ -103,17 +103,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def request(self) -> JobRequest:
         """Return the request that servefit carries out. Raises SpecError for what it does not take."""
-        given = self.asked["InputConfig"]
+        config = self.asked["InputConfig"]
         stopping = self.asked.get("StoppingConditions", {})
-        limits = given.get("ResourceLimit", {})
+        limits = config.get("ResourceLimit", {})
         most = stopping.get("MaxInvocations")
-        duration_s = given.get("JobDurationInSeconds")
+        duration_s = config.get("JobDurationInSeconds")
         return JobRequest(
             name=self.name,
             sla=Sla(thresholds=_thresholds(stopping), rate_per_s=None if most is None else most / 60),
-            profiles=tuple(dict.fromkeys(each.profile for each in self.measured if each.reason is None)),
-            environment=_ranges(given.get("EndpointConfigurations", ()), self.measured),
-            phases=_traffic(given.get("TrafficPattern", {}), self.time_scale),
+            profiles=tuple(dict.fromkeys(measured.profile for measured in self.measured if measured.reason is None)),
+            environment=_ranges(config.get("EndpointConfigurations", ()), self.measured),
+            phases=_traffic(config.get("TrafficPattern", {}), self.time_scale),
             flat_invocations=_flat(stopping),
             budget_s=None if duration_s is None else duration_s * self.time_scale,
             max_tests=limits.get("MaxNumberOfTests"),
@@ -124,15 +124,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Return the request for the load of the endpoint. JobDurationInSeconds only makes it shorter than it is of
         itself: it is how long a job may take, and clients of AWS give hours. Raises SpecError."""
         stopping = self.asked.get("StoppingConditions", {})
-        given = self.asked["InputConfig"]
-        most, duration_s = stopping.get("MaxInvocations"), given.get("JobDurationInSeconds")
+        config = self.asked["InputConfig"]
+        most, duration_s = stopping.get("MaxInvocations"), config.get("JobDurationInSeconds")
         thresholds = _thresholds(stopping)
         request = LoadRequest(
             sla=Sla(thresholds=thresholds, rate_per_s=None if most is None else most / 60),
-            phases=_traffic(given.get("TrafficPattern", {}), self.time_scale),
+            phases=_traffic(config.get("TrafficPattern", {}), self.time_scale),
             flat_invocations=_flat(stopping),
             finds_most=True,
-            timeout_s=max([TIMEOUT_S, *(2 * each.limit_ms / 1000 for each in thresholds)]),
+            timeout_s=max([TIMEOUT_S, *(2 * threshold.limit_ms / 1000 for threshold in thresholds)]),
             allow_noise=self.allow_noise,
         )
         if duration_s is None or duration_s * self.time_scale >= request.max_duration_s:
@@ -143,7 +143,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Return a message with files named as they were asked for."""
         for file, url in ((self.model, self.model_url), (self.payload, self.payload_url)):
             if file is not None and url is not None:
-                # Of a payload some messages have the name alone.
+                # Some messages have the name of a payload alone.
                 text = text.replace(file, url).replace(f"payload {Path(file).name}:", f"payload {url}:")
         return text
 
@@ -156,20 +156,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def types_of(self, profile: str) -> tuple[Measured, ...]:
         """Return the instance types that a profile was measured for."""
-        return tuple(each for each in self.measured if each.profile == profile)
+        return tuple(measured for measured in self.measured if measured.profile == profile)
 
 
-def is_told(job: RecommendationJob, found: Recommendation) -> bool:
+def is_told(job: RecommendationJob, recommendation: Recommendation) -> bool:
     """Return whether a recommendation is told as one: it keeps the limits, where there are some, and the machine did
     not get in the way of what was measured."""
-    verdict = found.trial.verdict
+    verdict = recommendation.trial.verdict
     return verdict == "PASS" if not job.request.sla.asks_nothing else verdict != "INVALID"
 
 
 def _thresholds(stopping: Mapping[str, Any]) -> tuple[LatencyThreshold, ...]:
     return tuple(
-        LatencyThreshold(percentile=each["Percentile"].lower(), limit_ms=float(each["ValueInMilliseconds"]))
-        for each in stopping.get("ModelLatencyThresholds", ())
+        LatencyThreshold(percentile=threshold["Percentile"].lower(), limit_ms=float(threshold["ValueInMilliseconds"]))
+        for threshold in stopping.get("ModelLatencyThresholds", ())
     )
 
 
@@ -177,21 +177,21 @@ def _flat(stopping: Mapping[str, Any]) -> FlatInvocations:
     return parse_flat_invocations(stopping.get("FlatInvocations", "Stop"))
 
 
-def _traffic(given: Mapping[str, Any], scale: float) -> ClosedLoop | None:
+def _traffic(pattern: Mapping[str, Any], scale: float) -> ClosedLoop | None:
     """Return traffic in phases or stairs; None where none is asked for."""
-    if phases := given.get("Phases"):
+    if phases := pattern.get("Phases"):
         return ClosedLoop(
             phases=tuple(
                 TrafficPhase(
-                    initial_users=each["InitialNumberOfUsers"],
+                    initial_users=phase["InitialNumberOfUsers"],
                     # The number of users is what is asked for: in a shorter time they come as much faster.
-                    spawn_per_minute=each["SpawnRate"] / scale,
-                    duration_s=each["DurationInSeconds"] * scale,
+                    spawn_per_minute=phase["SpawnRate"] / scale,
+                    duration_s=phase["DurationInSeconds"] * scale,
                 )
-                for each in phases
+                for phase in phases
             )
         )
-    if stairs := given.get("Stairs"):
+    if stairs := pattern.get("Stairs"):
         return ClosedLoop.stairs(
             steps=stairs["NumberOfSteps"],
             users_per_step=stairs["UsersPerStep"],
@@ -202,17 +202,17 @@ def _traffic(given: Mapping[str, Any], scale: float) -> ClosedLoop | None:
 
 def _ranges(configurations: Sequence[Mapping[str, Any]], measured: Iterable[Measured]) -> tuple[EnvironmentRange, ...]:
     """Return the variables to vary, each on the profiles of the types that it is asked for."""
-    profiles = {each.instance_type: each.profile for each in measured if each.reason is None}
-    found: dict[tuple[str, str], list[str]] = {}
+    profiles = {entry.instance_type: entry.profile for entry in measured if entry.reason is None}
+    varied: dict[tuple[str, str], list[str]] = {}
     for configuration in configurations:
         profile = profiles.get(configuration.get("InstanceType", ""))
         if profile is None:
             continue
         ranges = configuration.get("EnvironmentParameterRanges", {}).get("CategoricalParameterRanges", ())
-        for each in ranges:
-            values = found.setdefault((profile, plain_name(each["Name"])), [])
-            values.extend(value for value in each["Value"] if value not in values)
+        for parameter in ranges:
+            values = varied.setdefault((profile, plain_name(parameter["Name"])), [])
+            values.extend(value for value in parameter["Value"] if value not in values)
     return tuple(
         EnvironmentRange(variable=variable, values=tuple(values), profiles=(profile,))
-        for (profile, variable), values in found.items()
+        for (profile, variable), values in varied.items()
     )

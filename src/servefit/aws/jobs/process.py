@@ -48,11 +48,11 @@ class JournalProgress:
         from servefit.search.figures.registry import values
         from servefit.search.results.recommendation import Trial
 
-        found = trial.reason
-        if isinstance(trial, Trial) and found is None:
-            known = values(trial, "max_invocations", "model_latency_ms.p95")
-            found = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
-        self._journal.write(f"step {at.step}: {_text(trial.configuration)}: {found}")
+        outcome = trial.reason
+        if isinstance(trial, Trial) and outcome is None:
+            figures = values(trial, "max_invocations", "model_latency_ms.p95")
+            outcome = ", ".join(f"{name} {value}" for name, value in figures.items() if value is not None)
+        self._journal.write(f"step {at.step}: {_text(trial.configuration)}: {outcome}")
 
 
 class _Waits(logging.Handler):
@@ -93,8 +93,8 @@ def carry_out(files: JobFiles, plan: Plan, progress: Progress) -> Recommendation
     from servefit.aws.jobs.own_job import own_job
     from servefit.search.jobs.lifecycle import resume_job, run_job
 
-    known = own_job(files)
-    if known is None:
+    earlier = own_job(files)
+    if earlier is None:
         payload: str | Bodies | None = plan.payload
         if plan.model is not None:
             model = Path(plan.model)
@@ -110,8 +110,8 @@ def carry_out(files: JobFiles, plan: Plan, progress: Progress) -> Recommendation
             trust_code=plan.trust_code,
             progress=progress,
         )
-    if known.status in ("COMPLETED", "FAILED"):
-        return known
+    if earlier.status in ("COMPLETED", "FAILED"):
+        return earlier
     return resume_job(plan.name, progress=progress)
 
 
@@ -124,8 +124,8 @@ def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> JobOutcome:
             return _failed(f"endpoint {plan.endpoint.name}: {load.reason}")
         if plan.model is None:
             return JobOutcome(status="COMPLETED")
-    if all(each.reason is not None for each in plan.measured):
-        types = "; ".join(f"{each.instance_type}: {each.reason}" for each in plan.measured)
+    if all(measured.reason is not None for measured in plan.measured):
+        types = "; ".join(f"{measured.instance_type}: {measured.reason}" for measured in plan.measured)
         return _failed(f"no instance type can be measured here: {types}")
     try:
         job = carry_out(files, plan, progress)
@@ -133,7 +133,7 @@ def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> JobOutcome:
         return _failed(plan.with_urls(str(error)))
     if job.status == "STOPPED":
         return JobOutcome(status="STOPPED")
-    if any(is_told(job, each) for each in job.recommendations):
+    if any(is_told(job, recommendation) for recommendation in job.recommendations):
         return JobOutcome(status="COMPLETED")
     if job.recommendations:
         best = job.recommendations[0].trial
@@ -149,7 +149,7 @@ def _why_nothing(job: RecommendationJob) -> str:
     from servefit.search.jobs.nothing_measured import NOTHING
 
     reasons = [line for line in job.warnings if line.startswith(NOTHING)] or [failed.reason for failed in job.failed]
-    reasons = reasons or [f"{each.name}: {each.reason}" for each in job.skipped]
+    reasons = reasons or [f"{skipped.name}: {skipped.reason}" for skipped in job.skipped]
     return "; ".join(dict.fromkeys(reasons)) or "nothing could be measured"
 
 

@@ -43,7 +43,7 @@ ENDED = ("COMPLETED", "FAILED", "STOPPED")
 Prepare: TypeAlias = Callable[[JobFiles, Callable[[], bool]], None]
 
 _CHANGED = JobOutcome(status="FAILED", reason="the model data has changed meanwhile")
-"""Of a survey: what it found is of nobody knows what."""
+"""Of a survey whose data has changed: nothing says which data it measured."""
 
 _AFTER_FAILURE_S = 5.0
 """Before a job is tried again whose state could not be kept. Chosen, not measured."""

@@ -22,7 +22,9 @@ def carry_out(files: SurveyFiles, progress: JournalProgress) -> JobOutcome:
 
     plan = files.plan()
     try:
-        found = prospects_of(plan.model, trust_pickle=plan.trust_pickle, trust_code=plan.trust_code, progress=progress)
+        prospects = prospects_of(
+            plan.model, trust_pickle=plan.trust_pickle, trust_code=plan.trust_code, progress=progress
+        )
     except ServefitError as error:
         return JobOutcome(
             status="FAILED",
@@ -32,11 +34,11 @@ def carry_out(files: SurveyFiles, progress: JournalProgress) -> JobOutcome:
     files.write_expected(
         [
             Expected(
-                profile=each.profile.name,
-                variables=variables_of(each.configuration, measured_as=None, basis="predicted"),
-                capacity_per_s=each.capacity_per_s,
+                profile=prospect.profile.name,
+                variables=variables_of(prospect.configuration, measured_as=None, basis="predicted"),
+                capacity_per_s=prospect.capacity_per_s,
             )
-            for each in found
+            for prospect in prospects
         ]
     )
     return JobOutcome(status="COMPLETED")

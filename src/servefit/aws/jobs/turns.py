@@ -25,11 +25,13 @@ def next_turn(jobs: Sequence[Resource], surveys: Sequence[Resource], *, before: 
 
     What was begun goes on. A survey of the data of a job that waits, or has an answer, is left: the job says more.
     """
-    begun = [each for each in (*jobs, *surveys) if each.document["Status"] in ("IN_PROGRESS", "STOPPING")]
+    begun = [resource for resource in (*jobs, *surveys) if resource.document["Status"] in ("IN_PROGRESS", "STOPPING")]
     waiting = [job for job in jobs if job.document["Status"] == "PENDING"]
-    known = {job.document.get(DATA_VERSION) for job in jobs if job.document["Status"] in ("PENDING", "COMPLETED")}
+    versions = {job.document.get(DATA_VERSION) for job in jobs if job.document["Status"] in ("PENDING", "COMPLETED")}
     quick = [
-        each for each in surveys if each.document["Status"] == "PENDING" and each.document[DATA_VERSION] not in known
+        survey
+        for survey in surveys
+        if survey.document["Status"] == "PENDING" and survey.document[DATA_VERSION] not in versions
     ]
     in_turn = (*waiting, *quick) if before == SURVEY else (*quick, *waiting)
     return next(iter((*begun, *in_turn)), None)

@@ -41,16 +41,16 @@ def _no_proxy(host: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of ``environment`` that say what no proxy is for, with this machine among it. Programs read
     the one or the other first, so both say it."""
     here = dict.fromkeys((host, "127.0.0.1", "localhost"))
-    found = {}
+    variables = {}
     for name, other in (("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")):
         before = environment.get(name, environment.get(other, "")).strip()
         # A star means all hosts where it stands alone, and none beside others.
-        found[name] = before if before == "*" else ",".join(dict.fromkeys(filter(None, (before, *here))))
-    return found
+        variables[name] = before if before == "*" else ",".join(dict.fromkeys(filter(None, (before, *here))))
+    return variables
 
 
 def check_program(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Raise NotRun for a program that is not there, or that nobody may execute."""
+    """Raise NotRun for a program that is not there, or that is not executable."""
     name = command[0]
     if shutil.which(name, path=environment.get("PATH", os.defpath)) is None:
         is_there = os.sep in name and Path(name).exists()

@@ -50,7 +50,7 @@ def server_for_programs(options: Mapping[str, Sequence[str]], *, secret: str | N
 
     Args:
         options: The options of ``servefit api`` for a server that is started, each with its words.
-        secret: What requests are signed with, None where nobody said.
+        secret: The secret that requests are signed with, if any.
 
     Raises SpecError for a server that runs and is to have ``options``, that takes signed requests alone and there is no
     secret, or that does not answer; NotStarted; and StateError.
@@ -100,7 +100,7 @@ def _running(holder: str | None, options: Mapping[str, Sequence[str]]) -> str:
 def _begin(options: Mapping[str, Sequence[str]]) -> tuple[subprocess.Popen[str], str]:
     """Start a server, and return it with its address once it answers. It is in a session of its own: Ctrl-C is for the
     program. Raises NotStarted."""
-    words = [word for given in ({"--port": ["--port=0"]} | dict(options)).values() for word in given]
+    words = [word for option_words in ({"--port": ["--port=0"]} | dict(options)).values() for word in option_words]
     server = subprocess.Popen(
         [sys.executable, "-P", "-m", "servefit", "api", *words, "--until-unused"],
         stdin=subprocess.DEVNULL,
@@ -117,7 +117,7 @@ def _begin(options: Mapping[str, Sequence[str]]) -> tuple[subprocess.Popen[str],
 
 
 def _is_signed(address: str) -> bool:
-    """Return whether a server refuses requests that nobody has signed. Raises SpecError where it does not answer."""
+    """Return whether a server refuses unsigned requests. Raises SpecError where it does not answer."""
     connection = HTTPConnection(urlsplit(address).netloc, timeout=_ANSWERS_S)
     try:
         connection.request("GET", "/")

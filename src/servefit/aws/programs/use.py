@@ -65,7 +65,7 @@ def looking(folder: Path) -> Iterator[None]:
 
 
 def wait_until_unused(folder: Path) -> None:
-    """Return once nobody uses the server of ``folder``. Who would then waits until this process has ended."""
+    """Return once no program uses the server of ``folder``. Who would then waits until this process has ended."""
     fcntl.flock(_opened(folder / _USES), fcntl.LOCK_EX)
 
 

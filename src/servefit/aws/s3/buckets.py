@@ -36,13 +36,15 @@ class Buckets:
         self._objects = objects
 
     def listed(self) -> HttpAnswer:
-        found = sorted(each for each in self._places.root.iterdir() if each.is_dir() and each.name != OWN_FOLDER)
+        folders = sorted(
+            folder for folder in self._places.root.iterdir() if folder.is_dir() and folder.name != OWN_FOLDER
+        )
         buckets = "".join(
             "<Bucket>"
-            + documents.element("Name", each.name)
-            + documents.element("CreationDate", documents.time_of(time_of_folder(each)))
+            + documents.element("Name", folder.name)
+            + documents.element("CreationDate", documents.time_of(time_of_folder(folder)))
             + "</Bucket>"
-            for each in found
+            for folder in folders
         )
         owner = "<Owner><ID>servefit</ID><DisplayName>servefit</DisplayName></Owner>"
         return documents.document("ListAllMyBucketsResult", f"{owner}<Buckets>{buckets}</Buckets>")
@@ -74,23 +76,23 @@ class Buckets:
         after = listing.after_token(token) if token else query.get("start-after" if second else "marker", "")
         most = number("max-keys", query.get("max-keys", str(listing.MAX_KEYS)))
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-        found = listing.page(self._places, bucket, prefix=prefix, delimiter=delimiter, after=after, most=most)
-        known = [(key, fact) for key in found.keys if (fact := self._facts_or_none(bucket, key)) is not None]
+        page = listing.page(self._places, bucket, prefix=prefix, delimiter=delimiter, after=after, most=most)
+        objects = [(key, fact) for key in page.keys if (fact := self._facts_or_none(bucket, key)) is not None]
         url_encoded = query.get("encoding-type") == "url"
         shown = documents.url_encoded if url_encoded else str
         about: list[tuple[str, object]] = [("Name", bucket), ("Prefix", shown(prefix)), ("MaxKeys", most)]
-        about.append(("IsTruncated", "true" if found.after is not None else "false"))
+        about.append(("IsTruncated", "true" if page.after is not None else "false"))
         if delimiter:
             about.append(("Delimiter", shown(delimiter)))
         if url_encoded:
             about.append(("EncodingType", "url"))
         if second:
-            about.append(("KeyCount", len(known) + len(found.prefixes)))
-            if found.after is not None:
-                about.append(("NextContinuationToken", listing.token_of(found.after)))
-        elif found.after is not None:
-            about.append(("NextMarker", shown(found.after)))
-        return documents.listing_document(found, known, about=about, is_url_encoded=url_encoded)
+            about.append(("KeyCount", len(objects) + len(page.prefixes)))
+            if page.after is not None:
+                about.append(("NextContinuationToken", listing.token_of(page.after)))
+        elif page.after is not None:
+            about.append(("NextMarker", shown(page.after)))
+        return documents.listing_document(page, objects, about=about, is_url_encoded=url_encoded)
 
     def _facts_or_none(self, bucket: str, key: str) -> Facts | None:
         """Return the facts of an object of a listing, None where it has gone meanwhile or its name is none here."""
@@ -101,14 +103,14 @@ class Buckets:
 
     def delete_objects(self, bucket: str, body: bytes) -> HttpAnswer:
         self._places.bucket(bucket)
-        told, quiet = [], documents.is_quiet(body)
+        results, quiet = [], documents.is_quiet(body)
         for key in documents.keys_to_delete(body):
             try:
                 self._objects.remove(bucket, self._places.file(bucket, key))
             except ApiError as error:
                 facts = (("Key", key), ("Code", error.code), ("Message", error.message))
-                told.append(f"<Error>{''.join(documents.element(*each) for each in facts)}</Error>")
+                results.append(f"<Error>{''.join(documents.element(*fact) for fact in facts)}</Error>")
             else:
                 if not quiet:
-                    told.append(f"<Deleted>{documents.element('Key', key)}</Deleted>")
-        return documents.document("DeleteResult", "".join(told))
+                    results.append(f"<Deleted>{documents.element('Key', key)}</Deleted>")
+        return documents.document("DeleteResult", "".join(results))

@@ -107,7 +107,7 @@ class Checksums:
         for name in declared(headers):
             self._hashers[name] = hasher_of(name)
             self._want(name, headers[name])
-        for name in filter(None, (each.strip().lower() for each in headers.get("x-amz-trailer", "").split(","))):
+        for name in filter(None, (trailer.strip().lower() for trailer in headers.get("x-amz-trailer", "").split(","))):
             self._hashers[name] = hasher_of(name)
         if "x-amz-sdk-checksum-algorithm" in headers and not any(name.startswith(PREFIX) for name in self._hashers):
             text = (
@@ -176,8 +176,8 @@ def hasher_of(name: str) -> Hasher:
     """Return what computes the checksum of a header or a trailer. Raises ApiError, NotImplemented."""
     make = _HASHERS.get(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
     if make is None:
-        known = ", ".join(sorted(each.upper() for each in _HASHERS))
-        raise ApiError("NotImplemented", f"{name[:80]} cannot be checked here; send one of {known}")
+        names = ", ".join(sorted(hasher.upper() for hasher in _HASHERS))
+        raise ApiError("NotImplemented", f"{name[:80]} cannot be checked here; send one of {names}")
     return make()
 
 
@@ -193,7 +193,7 @@ def digest_of_file(name: str, path: Path) -> bytes:
 def _decoded(text: str, size: int) -> bytes | None:
     """Return what a text in base64 stands for, None where that has not as many bytes."""
     try:
-        found = base64.b64decode(text.strip(), validate=True)
+        digest = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
         return None
-    return found if len(found) == size else None
+    return digest if len(digest) == size else None

@@ -1,7 +1,7 @@
 """Bodies in the coding aws-chunked: chunks with their lengths, then trailers, which may be checksums of the content.
 
 The form is that of the S3 API Reference, "Signature Calculations for the Authorization Header: Transferring Payload in
-Multiple Chunks". Signatures of chunks are left out: whoever checks signatures refuses such a body.
+Multiple Chunks". Signatures of chunks are left out: where signatures are checked such a body is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MAX_TRAILERS = 16
 """Far above what clients send: a signature, and the checksum with another one. Chosen, not measured."""
 
 _MAX_SHORT_CHUNKS, _MIN_CHUNK_BYTES = 256, 256
-"""Chunks beyond the first have so many bytes on average: each takes some 5 us in which nobody else is answered. S3
+"""Chunks beyond the first have so many bytes on average: each takes some 5 us in which no other client is answered. S3
 wants 8 KiB in each but the last. Chosen, not measured."""
 
 _SIZE = re.compile(r"([0-9a-fA-F]{1,8})(;.*)?")
@@ -78,10 +78,10 @@ class _Reader:
 
 
 def _size(line: str) -> int:
-    found = _SIZE.fullmatch(line)
-    if found is None:
+    match = _SIZE.fullmatch(line)
+    if match is None:
         raise _malformed()
-    return int(found[1], 16)
+    return int(match[1], 16)
 
 
 def _malformed() -> ApiError:

@@ -33,50 +33,50 @@ class Preconditions:
             unmodified_since=_time(headers.get(f"{prefix}if-unmodified-since")),
         )
 
-    def check(self, found: Facts) -> bool:
+    def check(self, facts: Facts) -> bool:
         """Return whether the client has not got this version yet. Raises ApiError where it wants another one."""
-        modified = found.modified.replace(microsecond=0)
+        modified = facts.modified.replace(microsecond=0)
         if self.match is not None:
-            if not _is_in(found.etag, self.match):
+            if not _is_in(facts.etag, self.match):
                 raise _failed()
         elif self.unmodified_since is not None and modified > self.unmodified_since:
             raise _failed()
         if self.none_match is not None:
-            return not _is_in(found.etag, self.none_match)
+            return not _is_in(facts.etag, self.none_match)
         return self.modified_since is None or modified > self.modified_since
 
-    def check_copy(self, found: Facts) -> None:
+    def check_copy(self, facts: Facts) -> None:
         """Raise ApiError where another version is to be copied."""
-        if not self.check(found):
+        if not self.check(facts):
             raise _failed()
 
-    def check_write(self, found: Facts | None) -> None:
+    def check_write(self, facts: Facts | None) -> None:
         """Raise ApiError where the object, None for none, is not to be overwritten or removed."""
-        if found is not None:
-            self.check_copy(found)
+        if facts is not None:
+            self.check_copy(facts)
         elif self.match is not None:
             raise ApiError("NoSuchKey", "The specified key does not exist.", status=404)
 
 
-def is_current(found: Facts, if_range: str | None) -> bool:
+def is_current(facts: Facts, if_range: str | None) -> bool:
     """Return whether a range is of this version, by the header If-Range: another one is answered whole."""
     if if_range is None or if_range.strip().startswith(('"', "W/")):
-        return if_range is None or if_range.strip() == found.etag
-    return _time(if_range) == found.modified.replace(microsecond=0)
+        return if_range is None or if_range.strip() == facts.etag
+    return _time(if_range) == facts.modified.replace(microsecond=0)
 
 
 def _is_in(etag: str, listed: str) -> bool:
     """Return whether a tag is one of a list. S3 takes them without quotation marks too."""
-    tags = [each.strip().removeprefix("W/").strip('"') for each in listed.split(",")]
+    tags = [tag.strip().removeprefix("W/").strip('"') for tag in listed.split(",")]
     return listed.strip() == "*" or etag.strip('"') in tags
 
 
 def _time(text: str | None) -> datetime | None:
     try:
-        found = None if text is None else parsedate_to_datetime(text)
+        moment = None if text is None else parsedate_to_datetime(text)
     except ValueError:
         return None
-    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _failed() -> ApiError:

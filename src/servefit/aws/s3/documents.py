@@ -59,7 +59,7 @@ def url_encoded(key: str) -> str:
 
 
 def listing_document(
-    found: Page, facts: Iterable[tuple[str, Facts]], *, about: Iterable[tuple[str, object]], is_url_encoded: bool
+    page: Page, facts: Iterable[tuple[str, Facts]], *, about: Iterable[tuple[str, object]], is_url_encoded: bool
 ) -> HttpAnswer:
     """Return a page of a listing. ``about`` has the elements that tell what was asked."""
     shown = url_encoded if is_url_encoded else str
@@ -74,7 +74,7 @@ def listing_document(
         for key, fact in facts
     )
     prefixes = "".join(
-        f"<CommonPrefixes>{element('Prefix', shown(prefix))}</CommonPrefixes>" for prefix in found.prefixes
+        f"<CommonPrefixes>{element('Prefix', shown(prefix))}</CommonPrefixes>" for prefix in page.prefixes
     )
     return document("ListBucketResult", "".join(element(name, value) for name, value in about) + objects + prefixes)
 
@@ -87,9 +87,9 @@ def parts_of(body: bytes) -> list[UploadPart]:
                 number=int(_text(part, "PartNumber")),
                 tag=_text(part, "ETag"),
                 checksums={
-                    f"{PREFIX}{name.removeprefix(_CHECKSUM).lower()}": each.text or ""
-                    for each in part
-                    if (name := each.tag.rpartition("}")[2]).startswith(_CHECKSUM)
+                    f"{PREFIX}{name.removeprefix(_CHECKSUM).lower()}": child.text or ""
+                    for child in part
+                    if (name := child.tag.rpartition("}")[2]).startswith(_CHECKSUM)
                 },
             )
             for part in _children(body, "Part")
@@ -100,7 +100,7 @@ def parts_of(body: bytes) -> list[UploadPart]:
 
 def keys_to_delete(body: bytes) -> list[str]:
     """Return the keys in the body of DeleteObjects. Raises ApiError, MalformedXML."""
-    keys = [_text(each, "Key") for each in _children(body, "Object")]
+    keys = [_text(child, "Key") for child in _children(body, "Object")]
     if not 0 < len(keys) <= 1000:
         raise _malformed()
     return keys
@@ -108,7 +108,7 @@ def keys_to_delete(body: bytes) -> list[str]:
 
 def is_quiet(body: bytes) -> bool:
     """Return whether the body of DeleteObjects asks for errors alone."""
-    return any(each.text == "true" for each in _children(body, "Quiet"))
+    return any(child.text == "true" for child in _children(body, "Quiet"))
 
 
 def _children(body: bytes, name: str) -> list[ElementTree.Element]:
@@ -116,13 +116,13 @@ def _children(body: bytes, name: str) -> list[ElementTree.Element]:
         root = ElementTree.fromstring(body)  # noqa: S314 - expat bounds what entities may become since 2.4.1
     except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise _malformed() from error
-    return [each for each in root if each.tag.rpartition("}")[2] == name]
+    return [child for child in root if child.tag.rpartition("}")[2] == name]
 
 
 def _text(parent: ElementTree.Element, name: str) -> str:
-    for each in parent:
-        if each.tag.rpartition("}")[2] == name:
-            return each.text or ""
+    for child in parent:
+        if child.tag.rpartition("}")[2] == name:
+            return child.text or ""
     raise _malformed()
 
 

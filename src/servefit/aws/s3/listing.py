@@ -70,7 +70,7 @@ def _keys(places: Places, bucket: Path, prefix: str) -> list[str]:
     begin = bucket.joinpath(*parts)
     if not places.is_inside(begin):
         return []
-    found = []
+    keys = []
     for folder, _, names in os.walk(begin):
         for name in names:
             file = Path(folder, name)
@@ -78,8 +78,8 @@ def _keys(places: Places, bucket: Path, prefix: str) -> list[str]:
             if name == FOLDER_MARK:
                 key = key.removesuffix(FOLDER_MARK)
             if key and key.startswith(prefix) and is_text(key) and _is_object(places, file):
-                found.append(key)
-    return found
+                keys.append(key)
+    return keys
 
 
 def _is_object(places: Places, file: Path) -> bool:

@@ -1,8 +1,8 @@
 """A client's statements on an object beside its content: headers, and metadata of the client's own.
 
 They lie in a file of their own, outside of the buckets, so that folders have nothing but objects. The file is of one
-version of the object, and is there before that is: whoever kills the server in between leaves the earlier version with
-its own. An object that was put or changed by hand has none, and gets its content type by its name.
+version of the object, and is written before that is: if the server is killed in between, the earlier version keeps its
+own. An object that was put or changed by hand has none, and gets its content type by its name.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
     own = sum(len(name) - len(_OWN) + len(value) for name, value in kept.items() if name.startswith(_OWN))
     if own > _MAX_OWN_BYTES:
         raise ApiError("MetadataTooLarge", f"Your metadata headers have {own} bytes: {_MAX_OWN_BYTES} are allowed")
-    codings = [each.strip() for each in kept.pop("content-encoding", "").split(",")]
-    if coding := ", ".join(each for each in codings if each not in ("", _CODING)):
+    codings = [name.strip() for name in kept.pop("content-encoding", "").split(",")]
+    if coding := ", ".join(name for name in codings if name not in ("", _CODING)):
         kept["content-encoding"] = coding
     return kept
 
 
 def type_by_name(file: Path) -> str:
-    """Return the content type of an object that nobody told one of."""
+    """Return the content type of an object that was put without one."""
     return mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 

@@ -50,10 +50,10 @@ class Objects:
     def facts(self, file: Path) -> Facts | None:
         """Return the facts of an object without its metadata, None where there is none."""
         try:
-            found = file.stat()
+            status = file.stat()
         except OSError:
             return None
-        return facts_of(found) if stat.S_ISREG(found.st_mode) else None
+        return facts_of(status) if stat.S_ISREG(status.st_mode) else None
 
     def open(self, file: Path) -> tuple[BinaryIO, Facts]:
         """Open an object, and return it with the facts of just this version. Raises ApiError, NoSuchKey."""
@@ -63,15 +63,15 @@ class Objects:
             except OSError as error:
                 raise _no_key(file) from error
             try:
-                found = os.fstat(handle)
-                if not stat.S_ISREG(found.st_mode):
+                status = os.fstat(handle)
+                if not stat.S_ISREG(status.st_mode):
                     raise _no_key(file)
-                kept = self._metadata.of(file, etag(found))
+                kept = self._metadata.of(file, etag(status))
                 reader = os.fdopen(handle, "rb")
             except BaseException:
                 os.close(handle)
                 raise
-        return reader, facts_of(found, {"content-type": type_by_name(file), **kept})
+        return reader, facts_of(status, {"content-type": type_by_name(file), **kept})
 
     def put(
         self,
@@ -86,22 +86,22 @@ class Objects:
         Raises ApiError where an object would have to be a folder too, and what ``allow`` raises.
         """
         with self._metadata.arriving(target, metadata) as arrived, self._lock:
-            before, found = self.facts(target), stamped(path)
+            before, facts = self.facts(target), stamped(path)
             allow(before)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if arrived is not None:
-                    self._metadata.put(arrived, target, found.etag)
+                    self._metadata.put(arrived, target, facts.etag)
                 path.replace(target)
             except OSError as error:
-                self._metadata.remove(target, found.etag)
+                self._metadata.remove(target, facts.etag)
                 if not isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
                     raise
                 text = f"{target.name} cannot be both an object and the folder of others: objects are files here"
                 raise ApiError("InvalidRequest", text) from error
             if before is not None:
                 self._metadata.remove(target, before.etag)
-        return found
+        return facts
 
     def copy(
         self,
@@ -113,11 +113,11 @@ class Objects:
     ) -> Facts:
         """Make ``target`` an object of the same content, with the metadata that is given for the facts of the source.
         Raises ApiError as :func:`put`."""
-        reader, found = self.open(source)
+        reader, facts = self.open(source)
         with reader:
-            kept = metadata(found)
+            kept = metadata(facts)
             with arriving(self._places) as (file, path):
-                copy_bytes(reader, file, start=0, length=found.size)
+                copy_bytes(reader, file, start=0, length=facts.size)
                 os.fsync(file.fileno())
                 return self.put(path, target, kept, allow=allow)
 
@@ -148,18 +148,18 @@ class Objects:
             self._metadata.remove_bucket(bucket)
 
 
-def facts_of(found: os.stat_result, metadata: Mapping[str, str] | None = None) -> Facts:
+def facts_of(status: os.stat_result, metadata: Mapping[str, str] | None = None) -> Facts:
     """Return the facts of a file. Its tag changes with it, and is no digest."""
     return Facts(
-        size=found.st_size,
-        modified=datetime.fromtimestamp(found.st_mtime, UTC),
-        etag=etag(found),
+        size=status.st_size,
+        modified=datetime.fromtimestamp(status.st_mtime, UTC),
+        etag=etag(status),
         metadata=metadata or {},
     )
 
 
-def etag(found: os.stat_result) -> str:
-    return f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+def etag(status: os.stat_result) -> str:
+    return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
 
 
 def stamped(path: Path) -> Facts:

@@ -34,25 +34,25 @@ def read_object(
     """Return the answer to a GET, or to a HEAD, which has no content unless it is ``whole``. Raises ApiError:
     NoSuchKey, PreconditionFailed, InvalidRange, and InvalidArgument for a query with a header that is none."""
     asked = _asked_headers(query)
-    reader, found = objects.open(file)
+    reader, facts = objects.open(file)
     try:
-        told = _headers_of(found) | asked
-        if not Preconditions.of(headers).check(found):
+        answered = _headers_of(facts) | asked
+        if not Preconditions.of(headers).check(facts):
             reader.close()
-            return HttpAnswer(status=304, headers=told)
-        wanted = headers.get("range") if is_current(found, headers.get("if-range")) else None
-        start, end = _range(wanted, found.size)
+            return HttpAnswer(status=304, headers=answered)
+        wanted = headers.get("range") if is_current(facts, headers.get("if-range")) else None
+        start, end = _range(wanted, facts.size)
         reader.seek(start)
     except BaseException:
         reader.close()
         raise
     status = 200
-    if end - start != found.size:
-        status, told["content-range"] = 206, f"bytes {start}-{end - 1}/{found.size}"
+    if end - start != facts.size:
+        status, answered["content-range"] = 206, f"bytes {start}-{end - 1}/{facts.size}"
     if whole:
-        return FileAnswer(status=status, headers=told, file=reader, start=start, length=end - start)
+        return FileAnswer(status=status, headers=answered, file=reader, start=start, length=end - start)
     reader.close()
-    return HttpAnswer(status=status, headers={**told, "content-length": str(end - start)})
+    return HttpAnswer(status=status, headers={**answered, "content-length": str(end - start)})
 
 
 def range_to_copy(text: str | None, size: int) -> tuple[int, int]:
@@ -60,10 +60,10 @@ def range_to_copy(text: str | None, size: int) -> tuple[int, int]:
     ApiError, InvalidArgument, also where the object is shorter."""
     if text is None:
         return 0, size
-    found = _RANGE.fullmatch(text.strip())
-    if found is None or not (found[1] and found[2]) or not int(found[1]) <= int(found[2]) < size:
+    match = _RANGE.fullmatch(text.strip())
+    if match is None or not (match[1] and match[2]) or not int(match[1]) <= int(match[2]) < size:
         raise ApiError("InvalidArgument", f"Range specified is not valid for source object of size: {size}")
-    return int(found[1]), int(found[2]) + 1
+    return int(match[1]), int(match[2]) + 1
 
 
 def _asked_headers(query: Mapping[str, str]) -> dict[str, str]:
@@ -75,24 +75,24 @@ def _asked_headers(query: Mapping[str, str]) -> dict[str, str]:
     return {_ANSWERED_AS[name]: text for name, text in asked.items()}
 
 
-def _headers_of(found: Facts) -> dict[str, str]:
+def _headers_of(facts: Facts) -> dict[str, str]:
     return {
-        "etag": found.etag,
-        "last-modified": format_datetime(found.modified, usegmt=True),
+        "etag": facts.etag,
+        "last-modified": format_datetime(facts.modified, usegmt=True),
         "accept-ranges": "bytes",
-        **{name: value for name, value in found.metadata.items() if name != TAGGING},
+        **{name: value for name, value in facts.metadata.items() if name != TAGGING},
     }
 
 
 def _range(text: str | None, size: int) -> tuple[int, int]:
     """Return begin and end of the bytes that a request is for: all, where it does not say. Raises ApiError."""
-    found = None if text is None else _RANGE.fullmatch(text.strip())
-    if found is None or not (found[1] or found[2]):
+    match = None if text is None else _RANGE.fullmatch(text.strip())
+    if match is None or not (match[1] or match[2]):
         return 0, size
-    if not found[1]:
-        start, end = max(0, size - int(found[2])), size
+    if not match[1]:
+        start, end = max(0, size - int(match[2])), size
     else:
-        start, end = int(found[1]), min(size, int(found[2]) + 1 if found[2] else size)
+        start, end = int(match[1]), min(size, int(match[2]) + 1 if match[2] else size)
     if start >= end:
         raise ApiError("InvalidRange", "The requested range is not satisfiable", status=416)
     return start, end

@@ -41,8 +41,8 @@ _SOURCE = "x-amz-copy-source"
 
 
 class S3:
-    """The buckets and objects below a folder. ``checks_signatures`` says that somebody does so before: then a body has
-    to be covered by them."""
+    """The buckets and objects below a folder. ``checks_signatures`` says that signatures were checked before: then a
+    body has to be covered by them."""
 
     def __init__(self, root: Path, *, checks_signatures: bool = False) -> None:
         self._places = Places(root)
@@ -94,17 +94,17 @@ class S3:
         if request.method == "POST" and "delete" in query:
             body = await self._bodies.whole(request.headers, chunks)
             return await asyncio.to_thread(buckets.delete_objects, bucket, body)
-        known: dict[str, Callable[[], Answer]] = {}
+        answers: dict[str, Callable[[], Answer]] = {}
         if not set(query) - LISTING_QUERY:
-            known["GET"] = lambda: buckets.page(bucket, query)
+            answers["GET"] = lambda: buckets.page(bucket, query)
         if not query:
-            known |= {"HEAD": lambda: buckets.head(bucket), "DELETE": lambda: buckets.delete(bucket)}
+            answers |= {"HEAD": lambda: buckets.head(bucket), "DELETE": lambda: buckets.delete(bucket)}
         for name in ("location", "versioning"):
             if name in query:
-                known["GET"] = partial(buckets.settings, bucket, name)
+                answers["GET"] = partial(buckets.settings, bucket, name)
         if "uploads" in query and not set(query) - unfinished.UPLOADS_QUERY:
-            known["GET"] = lambda: unfinished.list_uploads(self._uploads, bucket, query)
-        return await asyncio.to_thread(known.get(request.method, lambda: _refuse(request)))
+            answers["GET"] = lambda: unfinished.list_uploads(self._uploads, bucket, query)
+        return await asyncio.to_thread(answers.get(request.method, lambda: _refuse(request)))
 
     async def _of_object(
         self, request: HttpRequest, bucket: str, key: str, query: dict[str, str], chunks: AsyncIterator[bytes]
@@ -114,35 +114,35 @@ class S3:
         headers, is_copy = request.headers, _SOURCE in request.headers
         if request.method == "PUT" and not is_copy and not set(query) - _IGNORED:
             return await self._put(request, bucket, key, chunks)
-        known: dict[str, Callable[[], Answer]] = {}
+        answers: dict[str, Callable[[], Answer]] = {}
         if set(query) == {"tagging"}:
-            known["GET"] = lambda: self._tags(bucket, key)
+            answers["GET"] = lambda: self._tags(bucket, key)
         elif not set(query) - _IGNORED - READING_QUERY:
             read = partial(self._read, bucket, key, headers, query)
-            known |= {"GET": lambda: read(whole=True), "HEAD": lambda: read(whole=False)}
-            known["DELETE"] = lambda: self._delete(bucket, key, headers)
+            answers |= {"GET": lambda: read(whole=True), "HEAD": lambda: read(whole=False)}
+            answers["DELETE"] = lambda: self._delete(bucket, key, headers)
             if is_copy:
-                known["PUT"] = lambda: self._copy(headers, bucket, key)
-        return await asyncio.to_thread(known.get(request.method, lambda: _refuse(request)))
+                answers["PUT"] = lambda: self._copy(headers, bucket, key)
+        return await asyncio.to_thread(answers.get(request.method, lambda: _refuse(request)))
 
     async def _of_upload(
         self, request: HttpRequest, bucket: str, key: str, query: dict[str, str], chunks: AsyncIterator[bytes]
     ) -> Answer:
         headers, is_copy, upload = request.headers, _SOURCE in request.headers, query.get("uploadId")
-        known: dict[str, Callable[[], Answer]] = {}
+        answers: dict[str, Callable[[], Answer]] = {}
         if upload is None:
-            known["POST"] = lambda: self._begin(bucket, key, headers)
+            answers["POST"] = lambda: self._begin(bucket, key, headers)
         elif request.method == "PUT" and not is_copy:
             return await self._upload_part(request, bucket, key, query, chunks)
         elif request.method == "POST":
             body = await self._bodies.whole(headers, chunks, has_checksums_of_object=True)
-            known["POST"] = lambda: self._complete(bucket, key, upload, headers, body)
+            answers["POST"] = lambda: self._complete(bucket, key, upload, headers, body)
         else:
-            known["PUT"] = lambda: self._copy_part(headers, bucket, key, query)
-            known["DELETE"] = lambda: self._abort(bucket, key, upload)
+            answers["PUT"] = lambda: self._copy_part(headers, bucket, key, query)
+            answers["DELETE"] = lambda: self._abort(bucket, key, upload)
             if not set(query) - unfinished.PARTS_QUERY:
-                known["GET"] = lambda: self._list_parts(bucket, key, upload, query)
-        return await asyncio.to_thread(known.get(request.method, lambda: _refuse(request)))
+                answers["GET"] = lambda: self._list_parts(bucket, key, upload, query)
+        return await asyncio.to_thread(answers.get(request.method, lambda: _refuse(request)))
 
     def _read(
         self, bucket: str, key: str, headers: Mapping[str, str], query: Mapping[str, str], *, whole: bool
@@ -150,11 +150,11 @@ class S3:
         return read_object(self._objects, self._places.file(bucket, key), headers, query, whole=whole)
 
     def _tags(self, bucket: str, key: str) -> Answer:
-        reader, found = self._objects.open(self._places.file(bucket, key))
+        reader, facts = self._objects.open(self._places.file(bucket, key))
         reader.close()
         tags = "".join(
             f"<Tag>{element('Key', name)}{element('Value', value)}</Tag>"
-            for name, value in parse_qsl(found.metadata.get(TAGGING, ""), keep_blank_values=True)
+            for name, value in parse_qsl(facts.metadata.get(TAGGING, ""), keep_blank_values=True)
         )
         return document("Tagging", f"<TagSet>{tags}</TagSet>")
 
@@ -167,18 +167,18 @@ class S3:
         source, target = self._source(headers), self._places.file(bucket, key)
         is_new = {kind: _is_new(headers, kind) for kind in ("metadata", "tagging")}
 
-        def metadata(found: Facts) -> Mapping[str, str]:
-            Preconditions.of(headers, prefix=f"{_SOURCE}-").check_copy(found)
-            given = metadata_of(headers)
-            kept = dict(given if is_new["metadata"] else found.metadata)
-            kept[TAGGING] = (given if is_new["tagging"] else found.metadata).get(TAGGING, "")
+        def metadata(facts: Facts) -> Mapping[str, str]:
+            Preconditions.of(headers, prefix=f"{_SOURCE}-").check_copy(facts)
+            own = metadata_of(headers)
+            kept = dict(own if is_new["metadata"] else facts.metadata)
+            kept[TAGGING] = (own if is_new["tagging"] else facts.metadata).get(TAGGING, "")
             return {name: value for name, value in kept.items() if value}
 
         if source == target and not any(is_new.values()):
             text = "This copy request is illegal because it is trying to copy an object to itself without changing it."
             raise ApiError("InvalidRequest", text)
-        found = self._objects.copy(source, target, metadata, allow=_write_conditions(headers).check_write)
-        content = element("LastModified", time_of(found.modified)) + element("ETag", found.etag)
+        copied = self._objects.copy(source, target, metadata, allow=_write_conditions(headers).check_write)
+        content = element("LastModified", time_of(copied.modified)) + element("ETag", copied.etag)
         return document("CopyObjectResult", content)
 
     def _copy_part(self, headers: Mapping[str, str], bucket: str, key: str, query: Mapping[str, str]) -> Answer:
@@ -190,8 +190,8 @@ class S3:
             start, end = range_to_copy(headers.get(f"{_SOURCE}-range"), whole.size)
             with arriving(self._places) as (file, path):
                 copy_bytes(reader, file, start=start, length=end - start)
-                found = self._uploads.keep_part(upload, path, part)
-        content = element("LastModified", time_of(found.modified)) + element("ETag", found.etag)
+                facts = self._uploads.keep_part(upload, path, part)
+        content = element("LastModified", time_of(facts.modified)) + element("ETag", facts.etag)
         return document("CopyPartResult", content)
 
     def _source(self, headers: Mapping[str, str]) -> Path:
@@ -209,8 +209,8 @@ class S3:
 
         file = await asyncio.to_thread(target)
         keep = partial(self._objects.put, target=file, metadata=metadata, allow=allow)
-        found, checksums = await self._bodies.receive(request.headers, chunks, keep)
-        return HttpAnswer(headers={"etag": found.etag, **checksums})
+        facts, checksums = await self._bodies.receive(request.headers, chunks, keep)
+        return HttpAnswer(headers={"etag": facts.etag, **checksums})
 
     async def _upload_part(
         self, request: HttpRequest, bucket: str, key: str, query: dict[str, str], chunks: AsyncIterator[bytes]
@@ -220,13 +220,13 @@ class S3:
         upload.part(part)
         keep = partial(self._uploads.keep_part, upload, number=part)
         # The object is on the disk once it is joined: a part that also was would be written twice.
-        found, checksums = await self._bodies.receive(request.headers, chunks, keep, outlives_crash=False)
-        return HttpAnswer(headers={"etag": found.etag, **checksums})
+        facts, checksums = await self._bodies.receive(request.headers, chunks, keep, outlives_crash=False)
+        return HttpAnswer(headers={"etag": facts.etag, **checksums})
 
     def _begin(self, bucket: str, key: str, headers: Mapping[str, str]) -> Answer:
         identifier = self._uploads.begin(bucket, key, metadata_of(headers))
         facts = (("Bucket", bucket), ("Key", key), ("UploadId", identifier))
-        return document("InitiateMultipartUploadResult", "".join(element(*each) for each in facts))
+        return document("InitiateMultipartUploadResult", "".join(element(*fact) for fact in facts))
 
     def _complete(self, bucket: str, key: str, identifier: str, headers: Mapping[str, str], body: bytes) -> Answer:
         size = headers.get("x-amz-mp-object-size")
@@ -238,7 +238,7 @@ class S3:
         allow = _write_conditions(headers).check_write
         etag = self._uploads.complete(identifier, bucket, key, completion, allow=allow)
         facts = (("Location", f"/{bucket}/{key}"), ("Bucket", bucket), ("Key", key), ("ETag", etag))
-        return document("CompleteMultipartUploadResult", "".join(element(*each) for each in facts))
+        return document("CompleteMultipartUploadResult", "".join(element(*fact) for fact in facts))
 
     def _list_parts(self, bucket: str, key: str, identifier: str, query: dict[str, str]) -> Answer:
         return unfinished.list_parts(self._uploads, self._uploads.find(identifier, bucket, key), query)

@@ -30,20 +30,20 @@ def list_uploads(uploads: Uploads, bucket: str, query: Mapping[str, str]) -> Htt
     prefix, key_marker, marker = (query.get(name, "") for name in ("prefix", "key-marker", "upload-id-marker"))
     # Without an identifier the marker is behind all uploads of its key.
     after = (key_marker, marker or "\U0010ffff")
-    found = [
-        each
-        for each in sorted(uploads.of_bucket(bucket), key=lambda each: (each.key, each.identifier))
-        if each.key.startswith(prefix) and (not key_marker or (each.key, each.identifier) > after)
+    listed = [
+        upload
+        for upload in sorted(uploads.of_bucket(bucket), key=lambda upload: (upload.key, upload.identifier))
+        if upload.key.startswith(prefix) and (not key_marker or (upload.key, upload.identifier) > after)
     ]
-    page, is_truncated = _page(found, most)
+    page, is_truncated = _page(listed, most)
     content = element("Bucket", bucket) + element("Prefix", shown(prefix)) + element("MaxUploads", most)
     content += element("KeyMarker", shown(key_marker)) + element("UploadIdMarker", marker)
     content += element("IsTruncated", str(is_truncated).lower())
     if is_truncated:
         content += element("NextKeyMarker", shown(page[-1].key)) + element("NextUploadIdMarker", page[-1].identifier)
-    for each in page:
-        about = element("Key", shown(each.key)) + element("UploadId", each.identifier)
-        about += element("StorageClass", "STANDARD") + element("Initiated", time_of(each.began))
+    for upload in page:
+        about = element("Key", shown(upload.key)) + element("UploadId", upload.identifier)
+        about += element("StorageClass", "STANDARD") + element("Initiated", time_of(upload.began))
         content += f"<Upload>{about}</Upload>"
     return document("ListMultipartUploadsResult", content)
 
@@ -52,20 +52,20 @@ def list_parts(uploads: Uploads, upload: Upload, query: Mapping[str, str]) -> Ht
     """Return a page of the parts of an upload that are there, by number. Raises ApiError."""
     most = min(_MAX_LISTED, number("max-parts", query.get("max-parts", str(_MAX_LISTED))))
     marker = number("part-number-marker", query.get("part-number-marker", "0"))
-    found = [(each, facts) for each, facts in uploads.parts(upload) if each > marker]
-    page, is_truncated = _page(found, most)
+    listed = [(part, facts) for part, facts in uploads.parts(upload) if part > marker]
+    page, is_truncated = _page(listed, most)
     content = element("Bucket", upload.bucket) + element("Key", upload.key) + element("UploadId", upload.identifier)
     content += element("PartNumberMarker", marker) + element("MaxParts", most) + element("StorageClass", "STANDARD")
     content += element("IsTruncated", str(is_truncated).lower())
     if is_truncated:
         content += element("NextPartNumberMarker", page[-1][0])
-    for each, facts in page:
-        about = element("PartNumber", each) + element("LastModified", time_of(facts.modified))
+    for part, facts in page:
+        about = element("PartNumber", part) + element("LastModified", time_of(facts.modified))
         content += f"<Part>{about}{element('ETag', facts.etag)}{element('Size', facts.size)}</Part>"
     return document("ListPartsResult", content)
 
 
-def _page(found: Sequence[_T], most: int) -> tuple[Sequence[_T], bool]:
+def _page(listed: Sequence[_T], most: int) -> tuple[Sequence[_T], bool]:
     """Return the first ``most``, and whether a client that asks on finds more: after none it could not."""
-    page = found[:most]
-    return page, bool(page) and len(page) < len(found)
+    page = listed[:most]
+    return page, bool(page) and len(page) < len(listed)

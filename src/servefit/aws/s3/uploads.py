@@ -110,18 +110,18 @@ class Uploads:
 
     def find(self, identifier: str, bucket: str, key: str) -> Upload:
         """Return an upload. Raises ApiError, NoSuchUpload."""
-        found = self._opened(self._folder() / identifier) if _IDENTIFIER.fullmatch(identifier) else None
-        if found is None or (found.bucket, found.key) != (bucket, key):
+        upload = self._opened(self._folder() / identifier) if _IDENTIFIER.fullmatch(identifier) else None
+        if upload is None or (upload.bucket, upload.key) != (bucket, key):
             raise _no_upload()
-        return found
+        return upload
 
     def of_bucket(self, bucket: str) -> Iterator[Upload]:
         """Yield the uploads to a bucket. Raises ApiError, NoSuchBucket."""
         self._places.bucket(bucket)
         for folder in self._folder().iterdir():
-            found = self._opened(folder) if _IDENTIFIER.fullmatch(folder.name) else None
-            if found is not None and found.bucket == bucket:
-                yield found
+            upload = self._opened(folder) if _IDENTIFIER.fullmatch(folder.name) else None
+            if upload is not None and upload.bucket == bucket:
+                yield upload
 
     def parts(self, upload: Upload) -> Iterator[tuple[int, Facts]]:
         """Yield number and facts of the parts that are there, by number. Raises ApiError, 404, where the upload was
@@ -171,16 +171,16 @@ class Uploads:
             turn = self._completing.setdefault(identifier, threading.Lock())
         with turn:  # who asks again while the parts are joined waits for the same answer
             asked = json.dumps([bucket, key, asdict(completion)], sort_keys=True)
-            if (known := self._answered(identifier)) is None:
+            if (completed := self._answered(identifier)) is None:
                 return self._join(self.find(identifier, bucket, key), completion, asked, allow)
-            if known["asked"] != asked:
+            if completed["asked"] != asked:
                 raise _no_upload()
-            return known["etag"]
+            return completed["etag"]
 
     def _join(self, upload: Upload, completion: Completion, asked: str, allow: Callable[[Facts | None], None]) -> str:
         target = self._places.file(upload.bucket, upload.key)
         names = [upload.part(part.number).name for part in completion.parts]
-        # Whoever takes the folder joins its parts: no part comes or goes meanwhile.
+        # The thread that takes the folder joins its parts: no part comes or goes meanwhile.
         taken = upload.folder.with_name(f"{upload.identifier}{_TAKEN}")
         try:
             upload.folder.rename(taken)
@@ -196,23 +196,23 @@ class Uploads:
                         copy_bytes(source, whole, start=0, length=os.fstat(source.fileno()).st_size)
                 os.fsync(whole.fileno())
                 _check_whole(path, files, completion)
-                found = self._objects.put(path, target, upload.metadata, allow=allow)
-            self._remember(upload.identifier, {"asked": asked, "etag": found.etag})
+                facts = self._objects.put(path, target, upload.metadata, allow=allow)
+            self._remember(upload.identifier, {"asked": asked, "etag": facts.etag})
         except BaseException:
             taken.rename(upload.folder)
             raise
         shutil.rmtree(taken, ignore_errors=True)
-        return found.etag
+        return facts.etag
 
     def keep_part(self, upload: Upload, path: Path, number: int) -> Facts:
         """Make a complete file a part of an upload. Raises ApiError, NoSuchUpload, where that was ended meanwhile."""
         part = upload.part(number)
-        found = stamped(path)
+        facts = stamped(path)
         try:
             path.replace(part)
         except FileNotFoundError as error:
             raise _no_upload() from error
-        return found
+        return facts
 
     def put_back(self) -> None:
         """Take up the uploads that a server was completing when it was killed: their clients complete or abort them.
@@ -228,10 +228,10 @@ class Uploads:
         if not _IDENTIFIER.fullmatch(identifier):
             return None
         try:
-            known: dict[str, str] = json.loads((self._completed() / identifier).read_text())
+            completed: dict[str, str] = json.loads((self._completed() / identifier).read_text())
         except FileNotFoundError:
             return None
-        return known
+        return completed
 
     def _remember(self, identifier: str, answered: Mapping[str, str]) -> None:
         """Keep what an upload was completed with, and forget what was kept for long enough."""
@@ -277,10 +277,10 @@ def _check_whole(whole: Path, parts: Sequence[Path], completion: Completion) -> 
             hasher = hasher_of(name)
             for part in parts:
                 hasher.update(digest_of_file(name, part))
-            found = f"{base64.b64encode(hasher.digest()).decode()}-{len(parts)}"
+            checksum = f"{base64.b64encode(hasher.digest()).decode()}-{len(parts)}"
         else:
-            found = base64.b64encode(digest_of_file(name, whole)).decode()
-        if found != text:
+            checksum = base64.b64encode(digest_of_file(name, whole)).decode()
+        if checksum != text:
             shown = name.removeprefix(PREFIX).upper()
             raise ApiError("BadDigest", f"The {shown} you specified did not match the calculated checksum.")
 

@@ -1,4 +1,4 @@
-"""STS and IAM, as far as clients ask who they are: everybody is the account of the server."""
+"""STS and IAM, as far as clients ask who they are: every client is the account of the server."""
 
 from __future__ import annotations
 

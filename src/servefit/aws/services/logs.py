@@ -54,23 +54,23 @@ class Logs:
     def events(self, call: Call) -> dict[str, Any]:
         """Return the lines after those that ``nextToken`` has, without one the last; with one, wait for the end of the
         job."""
-        given = call.given
-        name = self._job_of(given)
+        request = call.given
+        name = self._job_of(request)
         journal = self._queue.files(name).journal
-        token = given.get("nextToken")
-        most = given.get("limit", _MAX_EVENTS)
+        token = request.get("nextToken")
+        most = request.get("limit", _MAX_EVENTS)
         start = 0 if token is None else _number(token)
-        if token is None and not given.get("startFromHead", False):
+        if token is None and not request.get("startFromHead", False):
             start = max(0, journal.length() - most)
         if token is not None and self._waiting.acquire(blocking=False):
             try:
                 self._queue.wait_for_news(MAX_WAIT_S, lambda: self._is_over(name))
             finally:
                 self._waiting.release()
-        found, after = journal.read(start, most)
-        first_ms, end_ms = given.get("startTime", 0), given.get("endTime", inf)
+        lines, after = journal.read(start, most)
+        first_ms, end_ms = request.get("startTime", 0), request.get("endTime", inf)
         return {
-            "events": [_event(at_ms, text) for at_ms, text in found if first_ms <= at_ms < end_ms],
+            "events": [_event(at_ms, text) for at_ms, text in lines if first_ms <= at_ms < end_ms],
             "nextForwardToken": f"f/{after}",
             "nextBackwardToken": f"b/{start}",
         }
@@ -85,17 +85,17 @@ class Logs:
         if call.given.get("logGroupName") != GROUP:
             return {"logStreams": []}
         prefix = call.given.get("logStreamNamePrefix", "")
-        names = [f"{each.name}{_STREAM}" for each in self._resources.all(KIND)]
+        names = [f"{job.name}{_STREAM}" for job in self._resources.all(KIND)]
         kept = sorted(name for name in names if name.startswith(prefix))
         paging = {"MaxResults": call.given.get("limit", _MAX_STREAMS), "NextToken": call.given.get("nextToken")}
         page, after = one_page({"prefix": prefix, **paging}, "DescribeLogStreams", kept)
         return {"logStreams": [{"logStreamName": name} for name in page], "nextToken": after}
 
-    def _job_of(self, given: Any) -> str:
+    def _job_of(self, request: Any) -> str:
         """Return the job whose stream is asked for. Raises ApiError, ResourceNotFoundException."""
-        stream = given["logStreamName"]
+        stream = request["logStreamName"]
         name = stream.removesuffix(_STREAM)
-        if given.get("logGroupName") == GROUP and stream.endswith(_STREAM):
+        if request.get("logGroupName") == GROUP and stream.endswith(_STREAM):
             try:
                 self._resources.get(KIND, name)
             except Missing:

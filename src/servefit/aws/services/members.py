@@ -1,5 +1,5 @@
-"""Members of a request: those that are not listed are refused by their names, since whoever sends one counts on what it
-does. The lists are in ``taken``."""
+"""Members of a request: those that are not listed in ``taken`` are refused by their names, since clients count on
+their effect."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Members:
         paths = [path.split(".") for path in (*self.taken, *self.only)]
         return frozenset(".".join(path[:length]) for path in paths for length in range(1, len(path)))
 
-    def untaken(self, given: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    def untaken(self, request: Mapping[str, Any], where: str = "") -> Iterator[str]:
         """Yield what is wrong with each member of a request that is not taken."""
-        for name, value in given.items():
+        for name, value in request.items():
             path = f"{where}{name}"
             if path in self.taken:
                 continue
             if path in self.only:
                 if value not in self.only[path]:
-                    known = " or ".join(str(each) for each in self.only[path])
-                    yield f"{path} is not carried out here with any other value than {known}"
+                    values = " or ".join(str(allowed) for allowed in self.only[path])
+                    yield f"{path} is not carried out here with any other value than {values}"
             elif path in self._above:
-                for each in value if isinstance(value, list) else [value]:
-                    yield from self.untaken(each, f"{path}.")
+                for member in value if isinstance(value, list) else [value]:
+                    yield from self.untaken(member, f"{path}.")
             else:
                 yield f"{path} is not carried out here: leave it out"
 

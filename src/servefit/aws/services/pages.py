@@ -28,7 +28,7 @@ _PAGING = ("MaxResults", "NextToken")
 def listed(
     call: Call,
     operation: str,
-    found: Iterable[Resource],
+    resources: Iterable[Resource],
     *,
     summary: Callable[[Resource], Mapping[str, Any]],
     into: str,
@@ -40,42 +40,42 @@ def listed(
 
     Raises ApiError, ValidationException, for times the wrong way round and for the token of another list.
     """
-    given = call.given
-    check_times(given)
-    known = {"CreationTime": lambda each: each.created, "Name": lambda each: each.name, **(orders or {})}
-    order = known.get(given.get("SortBy", usual_order), known["CreationTime"])
-    descending = given["SortOrder"] == "Descending" if "SortOrder" in given else usual_descending
-    kept = [each for each in found if _is_asked_for(given, each)]
-    kept.sort(key=lambda each: (order(each), each.name), reverse=descending)
-    page, token = one_page(given, operation, kept)
-    return {into: [summary(each) for each in page], "NextToken": token}
+    request = call.given
+    check_times(request)
+    keys = {"CreationTime": lambda resource: resource.created, "Name": lambda resource: resource.name, **(orders or {})}
+    order = keys.get(request.get("SortBy", usual_order), keys["CreationTime"])
+    descending = request["SortOrder"] == "Descending" if "SortOrder" in request else usual_descending
+    kept = [resource for resource in resources if _is_asked_for(request, resource)]
+    kept.sort(key=lambda resource: (order(resource), resource.name), reverse=descending)
+    page, token = one_page(request, operation, kept)
+    return {into: [summary(resource) for resource in page], "NextToken": token}
 
 
-def one_page(given: Mapping[str, Any], operation: str, kept: list[_T]) -> tuple[list[_T], str | None]:
+def one_page(request: Mapping[str, Any], operation: str, kept: list[_T]) -> tuple[list[_T], str | None]:
     """Return a page of a list and the token of the next one, None where there is none. Raises ApiError for a token of
     another list."""
-    asked = {name: value for name, value in given.items() if name not in _PAGING}
+    asked = {name: value for name, value in request.items() if name not in _PAGING}
     mark = sha256(repr((operation, sorted(asked.items(), key=lambda item: item[0]))).encode()).hexdigest()[:16]
-    start = 0 if given.get("NextToken") is None else _start(given["NextToken"], mark)
-    end = start + given.get("MaxResults", USUAL_RESULTS)
+    start = 0 if request.get("NextToken") is None else _start(request["NextToken"], mark)
+    end = start + request.get("MaxResults", USUAL_RESULTS)
     token = base64.urlsafe_b64encode(msgspec.json.encode([mark, end])).decode() if end < len(kept) else None
     return kept[start:end], token
 
 
-def check_times(given: Mapping[str, Any]) -> None:
+def check_times(request: Mapping[str, Any]) -> None:
     """Raise ApiError for a time after which something is to be that is not before the one before which it is to be."""
     for what in ("CreationTime", "LastModifiedTime"):
-        after, before = given.get(f"{what}After"), given.get(f"{what}Before")
+        after, before = request.get(f"{what}After"), request.get(f"{what}Before")
         if after is not None and before is not None and after > before:
             raise invalid(f"{what}After must be before {what}Before.")
 
 
-def _is_asked_for(given: Mapping[str, Any], each: Resource) -> bool:
-    name = given.get("NameContains", "")
+def _is_asked_for(request: Mapping[str, Any], resource: Resource) -> bool:
+    name = request.get("NameContains", "")
     return (
-        name.lower() in each.name.lower()
-        and _is_between(each.created, given.get("CreationTimeAfter"), given.get("CreationTimeBefore"))
-        and _is_between(each.modified, given.get("LastModifiedTimeAfter"), given.get("LastModifiedTimeBefore"))
+        name.lower() in resource.name.lower()
+        and _is_between(resource.created, request.get("CreationTimeAfter"), request.get("CreationTimeBefore"))
+        and _is_between(resource.modified, request.get("LastModifiedTimeAfter"), request.get("LastModifiedTimeBefore"))
     )
 
 
@@ -85,9 +85,9 @@ def _is_between(seconds: float, after: datetime | None, before: datetime | None)
 
 def _start(token: str, mark: str) -> int:
     try:
-        found, start = msgspec.json.decode(base64.b64decode(token, altchars=b"-_", validate=True), type=tuple[str, int])
+        other, start = msgspec.json.decode(base64.b64decode(token, altchars=b"-_", validate=True), type=tuple[str, int])
     except (binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise invalid("NextToken is not one of this server.") from error
-    if found != mark:
+    if other != mark:
         raise invalid("NextToken is of another list: leave the other parameters as they were.")
     return start

@@ -69,22 +69,24 @@ class Runtime:
         _check_target(request, name, served)
         sent_s = time.perf_counter()
         try:
-            found = _exchanged(request, served.port)
+            exchange = _exchanged(request, served.port)
         except (OSError, HTTPException) as error:
-            found = _Exchange(status=NO_ANSWER, content=(str(error) or type(error).__name__).encode(), content_type="")
+            exchange = _Exchange(
+                status=NO_ANSWER, content=(str(error) or type(error).__name__).encode(), content_type=""
+            )
         ended_s = time.perf_counter()
-        model_us = 1e6 * (ended_s - sent_s) if found.model_us is None else found.model_us
+        model_us = 1e6 * (ended_s - sent_s) if exchange.model_us is None else exchange.model_us
         self._logs.add(
             served.variant,
             at_s=time.time(),
             model_us=model_us,
             overhead_us=1e6 * (ended_s - began_s) - model_us,
-            status=found.status,
+            status=exchange.status,
         )
-        if found.status != 200:
-            raise self._model_error(name, region, found.status or 503, found.content.decode("utf-8", "replace"))
-        headers = {"content-type": found.content_type, "x-amzn-invoked-production-variant": served.variant.name}
-        return HttpAnswer(headers=headers, body=found.content)
+        if exchange.status != 200:
+            raise self._model_error(name, region, exchange.status or 503, exchange.content.decode("utf-8", "replace"))
+        headers = {"content-type": exchange.content_type, "x-amzn-invoked-production-variant": served.variant.name}
+        return HttpAnswer(headers=headers, body=exchange.content)
 
     @staticmethod
     def _model_error(name: str, region: str, status: int, text: str) -> ApiError:

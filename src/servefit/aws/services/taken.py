@@ -1,5 +1,5 @@
-"""The members that each operation takes. Whoever adds one here has carried it out, or says in
-``docs/moving/sagemaker.md`` that it changes nothing.
+"""The members that each operation takes. Each of them is carried out, or ``docs/moving/sagemaker.md`` says that it
+changes nothing.
 
 A member of a newer service model than these lists know is refused.
 """

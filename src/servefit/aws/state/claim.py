@@ -76,7 +76,7 @@ def holder_of(folder: Path) -> str | None:
 
 
 def _locked(handle: int) -> bool:
-    """Return whether the lock was to be had; whoever only looks has it for a moment."""
+    """Lock the file, and return whether that was possible: a process that only looks has the lock for a moment."""
     for _ in range(_ATTEMPTS):
         with suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
 """Resources, such as models and endpoints: documents by kind and name, in a file of SQLite.
 
-Each change is one transaction: whoever kills the server loses none that was answered. What a document means is for the
+Each change is one transaction: killing the server loses none that was answered. What a document means is for the
 services.
 """
 
@@ -106,10 +106,10 @@ class Resources:
     def get(self, kind: str, name: str) -> Resource:
         """Return a resource. Raises Missing."""
         with self._transaction() as connection:
-            found = connection.execute(_GET, (kind, name)).fetchone()
-        if found is None:
+            row = connection.execute(_GET, (kind, name)).fetchone()
+        if row is None:
             raise Missing
-        return _resource(found)
+        return _resource(row)
 
     def all(self, kind: str) -> tuple[Resource, ...]:
         """Return all resources of a kind, the newest last."""

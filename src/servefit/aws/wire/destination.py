@@ -66,10 +66,10 @@ def destination(request: HttpRequest) -> ServiceOperation:
     if scope != "s3" and _INVOCATION.fullmatch(request.path):
         return ServiceOperation(service="sagemaker-runtime", operation="InvokeEndpoint", region=region)
     # A service that is not answered here goes by the name that the signature has for it.
-    told = _OF_TARGETS.get(prefix) or _OF_SCOPES.get(scope) or scope or None
-    service = told or _OF_VERSIONS.get(form.get("Version", "")) or "s3"
+    named = _OF_TARGETS.get(prefix) or _OF_SCOPES.get(scope) or scope or None
+    service = named or _OF_VERSIONS.get(form.get("Version", "")) or "s3"
     return ServiceOperation(
-        service=service, operation=operation or form.get("Action"), region=region, is_sure=told is not None
+        service=service, operation=operation or form.get("Action"), region=region, is_sure=named is not None
     )
 
 
@@ -77,8 +77,8 @@ def _scope(request: HttpRequest) -> tuple[str, str]:
     """Return region and service of a signature. Presigned URLs are for S3 alone."""
     if is_presigned(request.query):
         return REGION, "s3"
-    found = re.search(r"Credential=([^,\s]+)", request.headers.get("authorization", ""))
-    parts = found[1].split("/") if found else []
+    match = re.search(r"Credential=([^,\s]+)", request.headers.get("authorization", ""))
+    parts = match[1].split("/") if match else []
     return (parts[2], parts[3]) if len(parts) == 5 and all(parts) else (REGION, "")
 
 

@@ -52,10 +52,10 @@ def read_request(service: str, operation: OperationModel, request: HttpRequest) 
         return {}
     if protocol_of(service, request) == "json":
         try:
-            found: dict[str, Any] = values.read(operation.input_shape, _object(request.body))
+            parameters: dict[str, Any] = values.read(operation.input_shape, _object(request.body))
         except RecursionError as error:
             raise unreadable("the body is nested too deep") from error
-        return found
+        return parameters
     return read_form(operation.input_shape, request.form)
 
 
@@ -96,12 +96,12 @@ def write_error(service: str, error: ApiError, *, protocol: Protocol, request_id
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body or b"{}", parse_constant=_not_a_number)
+        document = json.loads(body or b"{}", parse_constant=_not_a_number)
     except (ValueError, RecursionError) as error:
         raise unreadable(f"the body is not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise unreadable("the body is not a JSON object")
-    return found
+    return document
 
 
 def _not_a_number(text: str) -> None:

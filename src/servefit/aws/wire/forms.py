@@ -28,8 +28,8 @@ def read_form(shape: Shape, form: Mapping[str, str]) -> dict[str, Any]:
         for part in name.split(".", _MAX_DOTS):
             node = node.setdefault(part, {})
         node[None] = text
-    found: dict[str, Any] = _read(shape, root, "")
-    return found
+    parameters: dict[str, Any] = _read(shape, root, "")
+    return parameters
 
 
 def _read(shape: Any, node: _Node, where: str) -> Any:
@@ -52,7 +52,7 @@ def _list(shape: Any, node: _Node, where: str) -> list[Any] | None:
     if not members:
         return [] if node.get(None) == "" else None
     numbered = [(_whole(key, where), member) for key, member in members.items() if key is not None]
-    numbered.sort(key=lambda each: each[0])
+    numbered.sort(key=lambda entry: entry[0])
     read = [_read(shape.member, member, f"{where}.member.{number}") for number, member in numbered]
     return [value for value in read if value is not None]
 

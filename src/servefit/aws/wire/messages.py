@@ -49,8 +49,7 @@ class HttpAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileAnswer:
-    """An answer whose body is a part of an open file, which whoever sends it closes: ``length`` bytes from ``start``
-    on."""
+    """An answer whose body is a part of an open file, which the sender closes: ``length`` bytes from ``start`` on."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -42,8 +42,8 @@ class SigningSecret:
         """Raise ApiError, 403, for a request that is not signed with the secret, for ``service``, with all headers that
         AWS reads.
 
-        For S3, whose bodies are long, the digest of the body is the one that the client sent: whoever reads the body
-        holds it against that. With ``head_alone`` the signature itself is not looked at, which for other services needs
+        For S3, whose bodies are long, the digest of the body is the one that the client sent: the reader of the body
+        compares it with that. With ``head_alone`` the signature itself is not looked at, which for other services needs
         the digest of a body that has not come yet.
         """
         if service == "s3" and (url := presigned(request)) is not None:
@@ -52,23 +52,23 @@ class SigningSecret:
         header = request.headers.get("authorization")
         if header is None:
             raise ApiError("MissingAuthenticationTokenException", "Missing Authentication Token", status=403)
-        found = _HEADER.fullmatch(header)
-        if found is None:
+        match = _HEADER.fullmatch(header)
+        if match is None:
             raise _wrong("the Authorization header is not one of AWS4-HMAC-SHA256")
-        if found["key"] != self.key:
+        if match["key"] != self.key:
             raise ApiError("UnrecognizedClientException", "The security token is invalid.", status=403)
         stamp = request.headers.get("x-amz-date", "")
-        self._check_time(stamp, found["date"], now or datetime.now(UTC))
-        signed = found["signed"].split(";")
+        self._check_time(stamp, match["date"], now or datetime.now(UTC))
+        signed = match["signed"].split(";")
         if not _read(request) <= set(signed):
             raise _wrong("host and all headers that begin with x-amz- have to be signed")
-        if found["service"] != service:
+        if match["service"] != service:
             raise _wrong(f"Credential should be scoped to correct service: '{service}'.")
         if head_alone:
             return
-        scope = f"{found['date']}/{found['region']}/{found['service']}/aws4_request"
-        canonical = _canonical(request, signed, s3=found["service"] == "s3")
-        if not hmac.compare_digest(self._signature(stamp, scope, canonical), found["signature"]):
+        scope = f"{match['date']}/{match['region']}/{match['service']}/aws4_request"
+        canonical = _canonical(request, signed, s3=match["service"] == "s3")
+        if not hmac.compare_digest(self._signature(stamp, scope, canonical), match["signature"]):
             raise _wrong(_NO_MATCH)
 
     def _check_presigned(self, request: HttpRequest, url: Presigned, now: datetime) -> None:

@@ -56,12 +56,12 @@ def _problems(shape: Any, value: Any, where: str, extension: Extension) -> Itera
     for constraint in _broken(shape, value):
         yield f"Value '{str(value)[:_VALUE_CHARACTERS]}' at '{where}' failed to satisfy constraint: {constraint}"
     if shape.type_name == "list":
-        for nth, each in enumerate(value, start=1):
-            yield from _problems(shape.member, each, f"{where}.{nth}.member", extension)
+        for nth, member in enumerate(value, start=1):
+            yield from _problems(shape.member, member, f"{where}.{nth}.member", extension)
     elif shape.type_name == "map":
-        for key, each in value.items():
+        for key, member in value.items():
             yield from _problems(shape.key, key, f"{where}.{key}.key", extension)
-            yield from _problems(shape.value, each, f"{where}.{key}.value", extension)
+            yield from _problems(shape.value, member, f"{where}.{key}.value", extension)
 
 
 def _of_members(shape: Any, value: Any, where: str, extension: Extension) -> Iterator[str]:

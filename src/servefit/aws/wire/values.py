@@ -38,9 +38,9 @@ def write(shape: Shape, value: Any, not_a_number: Any = "NaN") -> Any:
             name: write(members[name], value[name], not_a_number) for name in members if value.get(name) is not None
         }
     if shape.type_name == "list":
-        return [write(shape.member, each, not_a_number) for each in value]
+        return [write(shape.member, member, not_a_number) for member in value]
     if shape.type_name == "map":
-        return {key: write(shape.value, each, not_a_number) for key, each in value.items()}
+        return {key: write(shape.value, member, not_a_number) for key, member in value.items()}
     if shape.type_name in ("float", "double") and isnan(value):
         return not_a_number
     if shape.type_name == "timestamp":
@@ -64,13 +64,13 @@ def _structure(shape: Any, value: Any, where: str) -> dict[str, Any]:
 def _list(shape: Any, value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise _wrong(value, "a list", where)
-    return [read(shape.member, each, f"{where}[{nth}]") for nth, each in enumerate(value)]
+    return [read(shape.member, member, f"{where}[{nth}]") for nth, member in enumerate(value)]
 
 
 def _map(shape: Any, value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong(value, "a map", where)
-    return {_string(None, key, where): read(shape.value, each, f"{where}.{key}") for key, each in value.items()}
+    return {_string(None, key, where): read(shape.value, member, f"{where}.{key}") for key, member in value.items()}
 
 
 def _string(_: Any, value: Any, where: str) -> str:
@@ -105,8 +105,8 @@ def _boolean(_: Any, value: Any, where: str) -> bool:
 def _timestamp(_: Any, value: Any, where: str) -> datetime:
     try:
         if isinstance(value, str):
-            found = datetime.fromisoformat(value)
-            return found if found.tzinfo else found.replace(tzinfo=UTC)
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return datetime.fromtimestamp(_number(None, value, where), UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise _wrong(value, "a time", where) from error

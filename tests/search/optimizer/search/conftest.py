@@ -20,13 +20,13 @@ from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.slowness import Slowness
-from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts
-from servefit.search.queueing.prediction import predict
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
 from servefit.search.results.instances import instance_counts
 from servefit.search.results.measure_trial import BETWEEN_S, ROUND, SCREENING
 from servefit.search.results.objectives.registry import objective_of
+from servefit.search.simulation.endpoint import SURVEY_S, EndpointCosts
+from servefit.search.simulation.prediction import predict
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial

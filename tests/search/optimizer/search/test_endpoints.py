@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servefit.profiler.queueing.after_idle import AfterIdle
-from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
+from servefit.search.simulation.endpoint import EndpointCosts
 
 if TYPE_CHECKING:
     from tests.search.optimizer.search.conftest import MakeSearch, MakeTable

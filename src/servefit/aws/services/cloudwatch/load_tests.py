@@ -83,8 +83,8 @@ class LoadTestMetrics:
             for test in self._tests_of(job)
             if metric in _metrics_of(test)
         ]
-        found = [self._recorded(test).series(metric.name, memory_bytes=test.memory_bytes) for test in tests]
-        return SampleSeries.joined([each.between(begin_s, end_s) for each in found])
+        series = [self._recorded(test).series(metric.name, memory_bytes=test.memory_bytes) for test in tests]
+        return SampleSeries.joined([part.between(begin_s, end_s) for part in series])
 
     def _recorded(self, test: EndedLoadTest) -> Recorded:
         folder, trial = job_folder(test.job), test.trial
@@ -102,8 +102,8 @@ class LoadTestMetrics:
                 self._over.move_to_end(job.name)
                 return self._over[job.name]
         files = self._queue.files(job.name)
-        found = self._own_jobs.of(files)
-        tests = () if found is None else tuple(_load_tests(found, files.plan()))
+        recommendation_job = self._own_jobs.of(files)
+        tests = () if recommendation_job is None else tuple(_load_tests(recommendation_job, files.plan()))
         if job.document["Status"] in ENDED:
             with self._lock:
                 self._over[job.name] = tests
@@ -121,7 +121,7 @@ def _load_tests(job: RecommendationJob, plan: Plan) -> Iterator[EndedLoadTest]:
         for profile, points in space_of(job.header, job.trials).profiles:
             if trial.configuration not in points:
                 continue
-            for instance_type in (each.instance_type for each in plan.types_of(profile.name)):
+            for instance_type in (measured.instance_type for measured in plan.types_of(profile.name)):
                 yield EndedLoadTest(
                     job=job.name,
                     endpoint=endpoint_of(job.name, instance_type, trial.configuration),

@@ -41,14 +41,14 @@ class _Query:
     unit: str | None
     returned: bool
 
-    def points(self, given: Mapping[str, Any], source: Source) -> Sequence[tuple[int, float]]:
+    def points(self, request: Mapping[str, Any], source: Source) -> Sequence[tuple[int, float]]:
         """Return times and values, in the order that is asked for."""
         if self.metric.unit is None or self.unit not in (None, self.metric.unit):
             return []
-        periods = Periods.between(given["StartTime"], given["EndTime"], self.period_s)
+        periods = Periods.between(request["StartTime"], request["EndTime"], self.period_s)
         series = source.series(self.metric, periods.first_s, periods.last_s)
-        found = [(at_s, values[0]) for at_s, values in points(series, periods, [self.statistic])]
-        return found if given.get("ScanBy") == "TimestampAscending" else found[::-1]
+        in_time = [(at_s, values[0]) for at_s, values in points(series, periods, [self.statistic])]
+        return in_time if request.get("ScanBy") == "TimestampAscending" else in_time[::-1]
 
 
 class _Entry(NamedTuple):
@@ -61,55 +61,55 @@ class _Entry(NamedTuple):
 
 def metric_data(call: Call, source: Source) -> dict[str, Any]:
     """Return a page of the points that are asked for. Raises ApiError, ValidationError."""
-    given = call.given
-    most = given.get("MaxDatapoints", MAX_POINTS)
-    if wrong := wrong_way_round(given["StartTime"], given["EndTime"]):
+    request = call.given
+    most = request.get("MaxDatapoints", MAX_POINTS)
+    if wrong := wrong_way_round(request["StartTime"], request["EndTime"]):
         raise bad_request(wrong)
     if not 1 <= most <= MAX_POINTS:
         raise bad_request(f"The parameter MaxDatapoints must be between 1 and {MAX_POINTS}.")
-    queries = [each for each in _queries(given["MetricDataQueries"]) if each.returned]
-    entries = [entry for query in queries for entry in _entries(query, query.points(given, source))]
-    shown, token = page(given, "GetMetricData", entries, most=most, code="InvalidNextToken")
+    queries = [query for query in _queries(request["MetricDataQueries"]) if query.returned]
+    entries = [entry for query in queries for entry in _entries(query, query.points(request, source))]
+    shown, token = page(request, "GetMetricData", entries, most=most, code="InvalidNextToken")
     results = [_result(query, [*of_query]) for query, of_query in groupby(shown, key=lambda entry: entry.query)]
     return {"MetricDataResults": results, "NextToken": token, "Messages": []}
 
 
-def _entries(query: _Query, found: Sequence[tuple[int, float]]) -> Iterator[_Entry]:
-    if not found:
+def _entries(query: _Query, query_points: Sequence[tuple[int, float]]) -> Iterator[_Entry]:
+    if not query_points:
         yield _Entry(query, None, is_last=True)
-    for nth, point in enumerate(found, start=1):
-        yield _Entry(query, point, is_last=nth == len(found))
+    for nth, point in enumerate(query_points, start=1):
+        yield _Entry(query, point, is_last=nth == len(query_points))
 
 
 def _result(query: _Query, entries: Sequence[_Entry]) -> dict[str, Any]:
-    found = [entry.point for entry in entries if entry.point is not None]
+    query_points = [entry.point for entry in entries if entry.point is not None]
     return {
         "Id": query.id,
         "Label": query.label,
-        "Timestamps": [at_s for at_s, _ in found],
-        "Values": [value for _, value in found],
+        "Timestamps": [at_s for at_s, _ in query_points],
+        "Values": [value for _, value in query_points],
         "StatusCode": "Complete" if entries[-1].is_last else "PartialData",
     }
 
 
-def _queries(given: Sequence[Mapping[str, Any]]) -> list[_Query]:
+def _queries(asked: Sequence[Mapping[str, Any]]) -> list[_Query]:
     """Return the queries of a call. Raises ApiError, with the words that AWS has."""
-    if not 1 <= len(given) <= MAX_QUERIES:
+    if not 1 <= len(asked) <= MAX_QUERIES:
         raise bad_request(f"The collection MetricDataQueries must have between 1 and {MAX_QUERIES} members.")
-    found = [_query(each, f"MetricDataQueries.member.{nth}") for nth, each in enumerate(given, start=1)]
-    if len({each.id for each in found}) < len(found):
+    queries = [_query(member, f"MetricDataQueries.member.{nth}") for nth, member in enumerate(asked, start=1)]
+    if len({query.id for query in queries}) < len(queries):
         raise bad_request("The values for parameter id in MetricDataQueries are not unique.")
-    if not any(each.returned for each in found):
+    if not any(query.returned for query in queries):
         raise bad_request("At least one of the MetricDataQueries must have ReturnData true.")
-    return found
+    return queries
 
 
-def _query(given: Mapping[str, Any], where: str) -> _Query:
-    name, asked = given["Id"], given.get("MetricStat")
+def _query(query: Mapping[str, Any], where: str) -> _Query:
+    name, asked = query["Id"], query.get("MetricStat")
     if _ID.fullmatch(name) is None:
         pattern = f"^{_ID.pattern}$"
         raise bad_request(f"The value {name} for parameter {where}.Id is not matching the expected pattern {pattern}.")
-    if "Expression" in given:
+    if "Expression" in query:
         if asked is not None:
             both = f"{where}.Expression and {where}.MetricStat"
             raise bad_request(f"The parameters {both} are mutually exclusive and you have specified both.")
@@ -119,18 +119,18 @@ def _query(given: Mapping[str, Any], where: str) -> _Query:
     for member in ("Namespace", "MetricName"):
         if member not in asked["Metric"]:
             raise bad_request(f"The parameter {where}.MetricStat.Metric.{member} is required.")
-    known = statistic(asked["Stat"])
-    if known is None:
+    stat = statistic(asked["Stat"])
+    if stat is None:
         raise bad_request(f"The value {asked['Stat']} for parameter {where}.MetricStat.Stat is not a valid statistic.")
     if not is_period(asked["Period"]):
         raise bad_request(f"The parameter {where}.MetricStat.Period must be {PERIODS}.")
     metric = CloudWatchMetric.asked_for(asked["Metric"])
     return _Query(
         id=name,
-        label=given.get("Label", metric.name),
+        label=query.get("Label", metric.name),
         metric=metric,
-        statistic=known,
+        statistic=stat,
         period_s=asked["Period"],
         unit=asked.get("Unit"),
-        returned=given.get("ReturnData", True),
+        returned=query.get("ReturnData", True),
     )

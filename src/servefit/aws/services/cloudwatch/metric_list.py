@@ -22,23 +22,23 @@ _RECENT_S = 3 * 3600
 
 def metric_list(call: Call, source: Source) -> dict[str, Any]:
     """Return the metrics that are asked for. Raises ApiError, InvalidParameterValue."""
-    given = call.given
-    since_s = time.time() - _RECENT_S if "RecentlyActive" in given else 0.0
-    found = {metric for metric, newest_s in source.metrics() if newest_s >= since_s and _is_asked_for(given, metric)}
-    if given.get("OwningAccount", call.account) != call.account:
-        found = set()
-    kept = sorted(found, key=lambda metric: (metric.namespace, metric.dimensions, metric.name))
-    metrics, token = page(given, "ListMetrics", kept, most=MAX_METRICS, code="InvalidParameterValue")
+    request = call.given
+    since_s = time.time() - _RECENT_S if "RecentlyActive" in request else 0.0
+    recent = {metric for metric, newest_s in source.metrics() if newest_s >= since_s and _is_asked_for(request, metric)}
+    if request.get("OwningAccount", call.account) != call.account:
+        recent = set()
+    kept = sorted(recent, key=lambda metric: (metric.namespace, metric.dimensions, metric.name))
+    metrics, token = page(request, "ListMetrics", kept, most=MAX_METRICS, code="InvalidParameterValue")
     return {"Metrics": [metric.document for metric in metrics], "NextToken": token}
 
 
-def _is_asked_for(given: Mapping[str, Any], metric: CloudWatchMetric) -> bool:
+def _is_asked_for(request: Mapping[str, Any], metric: CloudWatchMetric) -> bool:
     names = dict(metric.dimensions)
     return (
-        given.get("Namespace", metric.namespace) == metric.namespace
-        and given.get("MetricName", metric.name) == metric.name
+        request.get("Namespace", metric.namespace) == metric.namespace
+        and request.get("MetricName", metric.name) == metric.name
         and all(
-            each["Name"] in names and each.get("Value", names[each["Name"]]) == names[each["Name"]]
-            for each in given.get("Dimensions", ())
+            dimension["Name"] in names and dimension.get("Value", names[dimension["Name"]]) == names[dimension["Name"]]
+            for dimension in request.get("Dimensions", ())
         )
     )

@@ -20,40 +20,39 @@ if TYPE_CHECKING:
 
 def metric_statistics(call: Call, source: Source) -> dict[str, Any]:
     """Return the points of a metric. Raises ApiError, InvalidParameterValue and InvalidParameterCombination."""
-    given = call.given
-    basic, extended = _statistics(given)
-    periods = _periods(given)
-    metric = CloudWatchMetric.asked_for(given)
-    told: dict[str, Any] = {"Label": metric.name, "Datapoints": []}
-    if metric.unit is None or given.get("Unit", metric.unit) != metric.unit:
-        return told
+    request = call.given
+    basic, extended = _statistics(request)
+    periods = _periods(request)
+    metric = CloudWatchMetric.asked_for(request)
+    answer: dict[str, Any] = {"Label": metric.name, "Datapoints": []}
+    if metric.unit is None or request.get("Unit", metric.unit) != metric.unit:
+        return answer
     series = source.series(metric, periods.first_s, periods.last_s)
     for at_s, values in points(series, periods, [*basic, *extended]):
-        point: dict[str, Any] = {each.name: value for each, value in zip(basic, values, strict=False)}
-        others = {each.name: value for each, value in zip(extended, values[len(basic) :], strict=True)}
+        point: dict[str, Any] = {stat.name: value for stat, value in zip(basic, values, strict=False)}
+        others = {stat.name: value for stat, value in zip(extended, values[len(basic) :], strict=True)}
         if others:
             point["ExtendedStatistics"] = others
-        told["Datapoints"].append({"Timestamp": at_s, "Unit": metric.unit, **point})
-    return told
+        answer["Datapoints"].append({"Timestamp": at_s, "Unit": metric.unit, **point})
+    return answer
 
 
-def _statistics(given: Mapping[str, Any]) -> tuple[Sequence[Statistic], Sequence[Statistic]]:
+def _statistics(request: Mapping[str, Any]) -> tuple[Sequence[Statistic], Sequence[Statistic]]:
     """Return the basic statistics that are asked for, which the service model has checked, and the extended ones."""
-    basic, extended = given.get("Statistics", ()), given.get("ExtendedStatistics", ())
+    basic, extended = request.get("Statistics", ()), request.get("ExtendedStatistics", ())
     if not basic and not extended:
         raise bad_combination("Must specify either Statistics or ExtendedStatistics")
     for name in extended:
         if not is_extended(name):
             raise bad_value(f"The value {name} for parameter ExtendedStatistics is not supported.")
     first, second = (
-        [found for name in dict.fromkeys(names) if (found := statistic(name)) is not None]
-        for names in (basic, extended)
+        [stat for name in dict.fromkeys(names) if (stat := statistic(name)) is not None] for names in (basic, extended)
     )
     return first, second
 
 
-def _periods(given: Mapping[str, Any]) -> Periods:
-    begin, end, period_s = given["StartTime"], given["EndTime"], given["Period"]
+def _periods(request: Mapping[str, Any]) -> Periods:
+    begin, end, period_s = request["StartTime"], request["EndTime"], request["Period"]
     if wrong := wrong_way_round(begin, end):
         raise bad_value(wrong)
     if not is_period(period_s):

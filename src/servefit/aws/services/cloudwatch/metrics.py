@@ -55,10 +55,10 @@ class CloudWatchMetric:
         return cls(namespace, name, tuple(sorted(dimensions)))
 
     @classmethod
-    def asked_for(cls, given: Mapping[str, Any]) -> Self:
+    def asked_for(cls, request: Mapping[str, Any]) -> Self:
         """Return the metric that a request names."""
-        dimensions = ((each["Name"], each["Value"]) for each in given.get("Dimensions", ()))
-        return cls.of(given.get("Namespace", ""), given.get("MetricName", ""), dimensions)
+        dimensions = ((dimension["Name"], dimension["Value"]) for dimension in request.get("Dimensions", ()))
+        return cls.of(request.get("Namespace", ""), request.get("MetricName", ""), dimensions)
 
     @classmethod
     def of_variant(cls, namespace: str, name: str, variant: Variant) -> Self:
@@ -91,8 +91,8 @@ class CloudWatchMetric:
 def of_invocations(name: str, invocations: Invocations) -> SampleSeries:
     """Return the samples of a metric of invocations, one for each of them. What is not known has none."""
     values = _VALUES[name](invocations)
-    known = ~np.isnan(values)
-    return SampleSeries(invocations.at_s[known], values[known])
+    present = ~np.isnan(values)
+    return SampleSeries(invocations.at_s[present], values[present])
 
 
 def _is(hundreds: int) -> Callable[[Invocations], np.ndarray]:

@@ -12,11 +12,11 @@ _T = TypeVar("_T")
 
 
 def page(
-    given: Mapping[str, Any], operation: str, kept: list[_T], *, most: int, code: str
+    request: Mapping[str, Any], operation: str, kept: list[_T], *, most: int, code: str
 ) -> tuple[list[_T], str | None]:
     """Return ``most`` things at most, and the token of the next page, None where there is none. Raises ApiError of that
     code for the token of another call."""
     try:
-        return one_page({**given, "MaxResults": most}, operation, kept)
+        return one_page({**request, "MaxResults": most}, operation, kept)
     except ApiError as error:
         raise ApiError(code, "Request parameter NextToken is invalid") from error

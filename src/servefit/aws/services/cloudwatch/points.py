@@ -17,11 +17,11 @@ def points(
     series: SampleSeries, periods: Periods, statistics: Sequence[Statistic]
 ) -> Iterator[tuple[int, list[float]]]:
     """Yield the beginning of each period that has samples, and the value of each statistic, the earliest first."""
-    known = series.between(periods.first_s, periods.last_s)
-    if not len(known.at_s):
+    inside = series.between(periods.first_s, periods.last_s)
+    if not len(inside.at_s):
         return
-    numbers = np.floor(known.at_s / periods.period_s).astype(np.int64)
+    numbers = np.floor(inside.at_s / periods.period_s).astype(np.int64)
     changes = np.flatnonzero(np.diff(numbers)) + 1
     for first, last in zip([0, *changes.tolist()], [*changes.tolist(), len(numbers)], strict=True):
-        samples = np.sort(known.values[first:last].astype(np.float64))
-        yield int(numbers[first]) * periods.period_s, [each.of(samples) for each in statistics]
+        samples = np.sort(inside.values[first:last].astype(np.float64))
+        yield int(numbers[first]) * periods.period_s, [stat.of(samples) for stat in statistics]

@@ -65,8 +65,8 @@ class Recorded:
 
     @property
     def nbytes(self) -> int:
-        known = self.invocations
-        return known.at_s.nbytes + known.model_us.nbytes + known.overhead_us.nbytes + known.status.nbytes
+        columns = self.invocations
+        return columns.at_s.nbytes + columns.model_us.nbytes + columns.overhead_us.nbytes + columns.status.nbytes
 
 
 class Recordings:
@@ -85,7 +85,7 @@ class Recordings:
                 runs = read()
                 self._known[key] = recorded(runs, first_s=min(first_s, ended_s - _span_s(runs)))
             self._known.move_to_end(key)
-            while len(self._known) > 1 and sum(each.nbytes for each in self._known.values()) > MAX_BYTES:
+            while len(self._known) > 1 and sum(recording.nbytes for recording in self._known.values()) > MAX_BYTES:
                 self._known.popitem(last=False)
             return self._known[key]
 
@@ -118,26 +118,26 @@ _REQUEST = np.dtype([("at_ns", np.int64), ("model_us", np.float32), ("overhead_u
 
 
 def _requests(run: Run) -> np.ndarray:
-    """Return the requests of a run that were sent: those that nobody had begun to serve by its end were not."""
+    """Return the requests of a run that were sent: those that were still queued at its end were not."""
     samples = run.samples
     ended_ns = samples.ended_ns()
     sent = ended_ns != 0
-    found = np.zeros(int(sent.sum()), _REQUEST)
-    found["at_ns"] = np.abs(ended_ns[sent])
-    response_ns = found["at_ns"] - samples.scheduled_ns()[sent]
-    model_ns, told = response_ns, np.zeros(len(found), dtype=bool)
+    requests = np.zeros(int(sent.sum()), _REQUEST)
+    requests["at_ns"] = np.abs(ended_ns[sent])
+    response_ns = requests["at_ns"] - samples.scheduled_ns()[sent]
+    model_ns, has_model_time = response_ns, np.zeros(len(requests), dtype=bool)
     queued_ns, predicted_ns = samples.queued_ns(), samples.predicted_ns()
     if queued_ns is not None and predicted_ns is not None:
-        told = predicted_ns[sent] >= 0
-        model_ns = np.where(told, (queued_ns + predicted_ns)[sent], response_ns)
-    found["model_us"] = model_ns / _NS_PER_US
-    found["overhead_us"] = np.where(told, (response_ns - model_ns) / _NS_PER_US, np.nan)
+        has_model_time = predicted_ns[sent] >= 0
+        model_ns = np.where(has_model_time, (queued_ns + predicted_ns)[sent], response_ns)
+    requests["model_us"] = model_ns / _NS_PER_US
+    requests["overhead_us"] = np.where(has_model_time, (response_ns - model_ns) / _NS_PER_US, np.nan)
     failed = np.flatnonzero(ended_ns[sent] < 0)
-    found["status"] = _SUCCESS
-    found["status"][failed] = NO_ANSWER
+    requests["status"] = _SUCCESS
+    requests["status"][failed] = NO_ANSWER
     statuses = [*islice(_statuses({} if run.client is None else run.client.errors), len(failed))]
-    found["status"][failed[: len(statuses)]] = statuses
-    return found
+    requests["status"][failed[: len(statuses)]] = statuses
+    return requests
 
 
 def _statuses(errors: Mapping[str, int]) -> Iterator[int]:

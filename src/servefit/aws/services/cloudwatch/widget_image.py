@@ -28,8 +28,8 @@ def widget_image(call: Call, source: Source) -> dict[str, Any]:
         if line.visible:
             periods = widget.periods(line)
             series = source.series(line.metric, periods.first_s, periods.last_s)
-            found = [(at_s, values[0]) for at_s, values in points(series, periods, [line.statistic])]
-            drawn.append((line, found))
+            curve = [(at_s, values[0]) for at_s, values in points(series, periods, [line.statistic])]
+            drawn.append((line, curve))
     from servefit.aws.services.cloudwatch.widgets.picture import picture
 
     return {"MetricWidgetImage": picture(widget, drawn)}

@@ -34,8 +34,8 @@ class EndpointConfigurations:
         }
 
     def create(self, call: Call) -> dict[str, Any]:
-        given = call.given
-        name, variants = given["EndpointConfigName"], given["ProductionVariants"]
+        request = call.given
+        name, variants = request["EndpointConfigName"], request["ProductionVariants"]
         if len(variants) != 1:
             raise invalid("ProductionVariants must be one: an endpoint serves one model here.")
         for asked in ("ModelName", "InstanceType"):
@@ -43,24 +43,24 @@ class EndpointConfigurations:
                 raise invalid(f"{asked} must be given in each production variant.")
         self._models.find(variants[0]["ModelName"])
         arn = call.arn(f"{KIND}/{name.lower()}")
-        document = {key: value for key, value in given.items() if key != "Tags"}
+        document = {key: value for key, value in request.items() if key != "Tags"}
         try:
             self._resources.add(KIND, name, {**document, "EndpointConfigArn": arn}, ignores_case=True)
         except Taken as error:
             raise invalid(f'Cannot create already existing endpoint configuration "{arn}".') from error
-        keep_tags(self._resources, arn, given.get("Tags", ()))
+        keep_tags(self._resources, arn, request.get("Tags", ()))
         return {"EndpointConfigArn": arn}
 
     def describe(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["EndpointConfigName"])
-        return {**found.document, "CreationTime": found.created}
+        configuration = self.find(call.given["EndpointConfigName"])
+        return {**configuration.document, "CreationTime": configuration.created}
 
     def list(self, call: Call) -> dict[str, Any]:
         return listed(call, "ListEndpointConfigs", self._resources.all(KIND), summary=_summary, into="EndpointConfigs")
 
     def delete(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["EndpointConfigName"])
-        self._resources.remove(KIND, found.name)
+        configuration = self.find(call.given["EndpointConfigName"])
+        self._resources.remove(KIND, configuration.name)
         return {}
 
     def find(self, name: str) -> Resource:
@@ -71,9 +71,9 @@ class EndpointConfigurations:
             raise invalid(f'Could not find endpoint configuration "{name}".') from error
 
 
-def _summary(each: Resource) -> dict[str, Any]:
+def _summary(configuration: Resource) -> dict[str, Any]:
     return {
-        "EndpointConfigName": each.name,
-        "EndpointConfigArn": each.document["EndpointConfigArn"],
-        "CreationTime": each.created,
+        "EndpointConfigName": configuration.name,
+        "EndpointConfigArn": configuration.document["EndpointConfigArn"],
+        "CreationTime": configuration.created,
     }

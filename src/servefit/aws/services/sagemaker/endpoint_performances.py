@@ -61,12 +61,12 @@ def endpoint_steps(job: Resource, files: JobFiles) -> list[dict[str, Any]]:
 
 
 def _configuration(endpoint: LoadedEndpoint) -> dict[str, Any]:
-    known = {"InstanceType": endpoint.instance_type, "InitialInstanceCount": endpoint.instance_count}
+    inputs = {"InstanceType": endpoint.instance_type, "InitialInstanceCount": endpoint.instance_count}
     return {
         "EndpointName": endpoint.name,
-        # It is required, and nobody knows that of an endpoint that is not the server's own.
+        # It is required, and unknown of an endpoint that is not the server's own.
         "VariantName": endpoint.variant or endpoint.name,
-        **{name: value for name, value in known.items() if value is not None},
+        **{name: value for name, value in inputs.items() if value is not None},
     }
 
 

@@ -92,9 +92,9 @@ class Endpoints:
         }
 
     def create(self, call: Call) -> dict[str, Any]:
-        given = call.given
-        name = given["EndpointName"]
-        configuration = self._configurations.find(given["EndpointConfigName"])
+        request = call.given
+        name = request["EndpointName"]
+        configuration = self._configurations.find(request["EndpointConfigName"])
         variant = configuration.document["ProductionVariants"][0]
         arn = call.arn(f"{KIND}/{name.lower()}")
         container = container_of(self._models.find(variant["ModelName"]))
@@ -122,17 +122,17 @@ class Endpoints:
             self._resources.add(KIND, name, document, ignores_case=True)
         except Taken as error:
             raise invalid(f'Cannot create already existing endpoint "{arn}".') from error
-        keep_tags(self._resources, arn, given.get("Tags", ()))
+        keep_tags(self._resources, arn, request.get("Tags", ()))
         self._hosts.begin(name)
         return {"EndpointArn": arn}
 
     def describe(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["EndpointName"])
-        document, state = found.document, self._hosts.state(found.name)
+        endpoint = self.find(call.given["EndpointName"])
+        document, state = endpoint.document, self._hosts.state(endpoint.name)
         variant = document["Variant"]
         count, weight = variant.get("InitialInstanceCount", 1), variant.get("InitialVariantWeight", 1.0)
         return {
-            "EndpointName": found.name,
+            "EndpointName": endpoint.name,
             "EndpointArn": document["EndpointArn"],
             "EndpointConfigName": document["EndpointConfigName"],
             "ProductionVariants": [
@@ -146,34 +146,34 @@ class Endpoints:
             ],
             "EndpointStatus": state.status,
             "FailureReason": state.reason,
-            "CreationTime": found.created,
-            "LastModifiedTime": found.modified,
+            "CreationTime": endpoint.created,
+            "LastModifiedTime": endpoint.modified,
         }
 
     def list(self, call: Call) -> dict[str, Any]:
-        found = self._resources.all(KIND)
+        endpoints = self._resources.all(KIND)
         if (status := call.given.get("StatusEquals")) is not None:
-            found = tuple(each for each in found if self._hosts.state(each.name).status == status)
-        orders = {"Status": lambda each: self._hosts.state(each.name).status}
-        return listed(call, "ListEndpoints", found, summary=self._summary, into="Endpoints", orders=orders)
+            endpoints = tuple(endpoint for endpoint in endpoints if self._hosts.state(endpoint.name).status == status)
+        orders = {"Status": lambda endpoint: self._hosts.state(endpoint.name).status}
+        return listed(call, "ListEndpoints", endpoints, summary=self._summary, into="Endpoints", orders=orders)
 
     def update_weights(self, call: Call) -> dict[str, Any]:
         """Keep how many instances are wanted: one process serves, whatever that says."""
-        found = self.find(call.given["EndpointName"])
-        asked = {each["VariantName"]: each for each in call.given["DesiredWeightsAndCapacities"]}
-        variant = dict(found.document["Variant"])
+        endpoint = self.find(call.given["EndpointName"])
+        asked = {desired["VariantName"]: desired for desired in call.given["DesiredWeightsAndCapacities"]}
+        variant = dict(endpoint.document["Variant"])
         wanted = asked.get(variant["VariantName"])
         if wanted is None or len(asked) != 1:
-            raise invalid(f"The variant of {found.name} is {variant['VariantName']}.")
+            raise invalid(f"The variant of {endpoint.name} is {variant['VariantName']}.")
         variant["InitialInstanceCount"] = wanted.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1))
         variant["InitialVariantWeight"] = wanted.get("DesiredWeight", variant.get("InitialVariantWeight", 1.0))
-        self._resources.change(KIND, found.name, lambda before: {**before, "Variant": variant})
-        return {"EndpointArn": found.document["EndpointArn"]}
+        self._resources.change(KIND, endpoint.name, lambda before: {**before, "Variant": variant})
+        return {"EndpointArn": endpoint.document["EndpointArn"]}
 
     def delete(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["EndpointName"])
-        self._hosts.end(found.name)
-        self._resources.remove(KIND, found.name)
+        endpoint = self.find(call.given["EndpointName"])
+        self._hosts.end(endpoint.name)
+        self._resources.remove(KIND, endpoint.name)
         return {}
 
     def find(self, name: str) -> Resource:
@@ -186,19 +186,19 @@ class Endpoints:
     def served_by(self, name: str) -> Served:
         """Return what answers the requests to an endpoint. Raises ApiError, ValidationError, where nothing does."""
         try:
-            found = self._resources.get(KIND, name)
+            endpoint = self._resources.get(KIND, name)
         except Missing as error:
             raise ApiError("ValidationError", f"Endpoint {name} of account not found.") from error
         state = self._hosts.state(name)
         if state.status != "InService" or state.port is None:
             raise ApiError("ValidationError", f"Endpoint {name} is not in service: it is {state.status}.")
-        return Served(variant=Variant(name, found.document["Variant"]["VariantName"]), port=state.port)
+        return Served(variant=Variant(name, endpoint.document["Variant"]["VariantName"]), port=state.port)
 
-    def _summary(self, each: Resource) -> dict[str, Any]:
+    def _summary(self, endpoint: Resource) -> dict[str, Any]:
         return {
-            "EndpointName": each.name,
-            "EndpointArn": each.document["EndpointArn"],
-            "CreationTime": each.created,
-            "LastModifiedTime": each.modified,
-            "EndpointStatus": self._hosts.state(each.name).status,
+            "EndpointName": endpoint.name,
+            "EndpointArn": endpoint.document["EndpointArn"],
+            "CreationTime": endpoint.created,
+            "LastModifiedTime": endpoint.modified,
+            "EndpointStatus": self._hosts.state(endpoint.name).status,
         }

@@ -49,7 +49,9 @@ def serverless_configurations(asked: Mapping[str, Any]) -> list[Mapping[str, Any
         [{'MemorySizeInMB': 2048, 'MaxConcurrency': 5}]
     """
     configurations = asked["InputConfig"].get("EndpointConfigurations", ())
-    return [each["ServerlessConfig"] for each in configurations if "ServerlessConfig" in each]
+    return [
+        configuration["ServerlessConfig"] for configuration in configurations if "ServerlessConfig" in configuration
+    ]
 
 
 def type_of(profile: str) -> str:
@@ -82,14 +84,16 @@ class InstanceTypes:
 
     def find(self, instance_type: str) -> Measured:
         """Return the profile that a type is measured as, or why it is not measured here."""
-        known = {profile.name: profile for profile in all_profiles(self.host)}
+        profiles = {profile.name: profile for profile in all_profiles(self.host)}
         name = profile_of(instance_type, self.mapped)
-        if name in known:
-            reason = self._why_not_measurable(known[name])
+        if name in profiles:
+            reason = self._why_not_measurable(profiles[name])
         elif (shape := _shape_of(name)) is None:
             reason = self._why_unknown(name)
         elif (reason := self._why_not(shape)) is None:
-            name, reason = _likest(shape, [each for each in known.values() if not why_not_measurable(each, self.host)])
+            name, reason = _likest(
+                shape, [profile for profile in profiles.values() if not why_not_measurable(profile, self.host)]
+            )
         if reason is not None:
             remedy = f"measure one shape under another's name with --map {instance_type}=local-1c"
             reason = f"it {reason}; {remedy}"
@@ -136,20 +140,21 @@ def _shape_of(instance_type: str) -> _Shape | None:
     at = listed.find(begins)
     if at < 0:
         return None
-    found, _ = json.JSONDecoder().raw_decode(listed, at + len(begins))
-    gpus = found.get("GpuInfo", {}).get("Gpus", [])
-    others = found.get("InferenceAcceleratorInfo", {}).get("Accelerators", [])
-    others = others or found.get("NeuronInfo", {}).get("NeuronDevices", [])
+    facts, _ = json.JSONDecoder().raw_decode(listed, at + len(begins))
+    gpus = facts.get("GpuInfo", {}).get("Gpus", [])
+    others = facts.get("InferenceAcceleratorInfo", {}).get("Accelerators", [])
+    others = others or facts.get("NeuronInfo", {}).get("NeuronDevices", [])
     return _Shape(
         profile=InstanceProfile(
             name=instance_type,
-            vcpus=found["VCpuInfo"]["DefaultVCpus"],
-            memory_bytes=found["MemoryInfo"]["SizeInMiB"] * 2**20,
-            gpus=sum(each["Count"] for each in gpus),
+            vcpus=facts["VCpuInfo"]["DefaultVCpus"],
+            memory_bytes=facts["MemoryInfo"]["SizeInMiB"] * 2**20,
+            gpus=sum(gpu["Count"] for gpu in gpus),
             gpu_model=gpus[0]["Name"] if gpus else None,
         ),
-        accelerators=", ".join(_count(each["Count"], f"AWS {each['Name']} accelerator") for each in others) or None,
-        is_burstable=found["BurstablePerformanceSupported"],
+        accelerators=", ".join(_count(device["Count"], f"AWS {device['Name']} accelerator") for device in others)
+        or None,
+        is_burstable=facts["BurstablePerformanceSupported"],
     )
 
 
@@ -158,15 +163,15 @@ def _likest(shape: _Shape, profiles: list[InstanceProfile]) -> tuple[str, str | 
     that; or the name of the shape and why it is not measured."""
     wanted = shape.profile
     alike = [
-        each
-        for each in profiles
-        if (each.vcpus, each.gpus) == (wanted.vcpus, wanted.gpus)
-        and each.memory_bytes * (1 - HIDDEN_MEMORY) <= wanted.memory_bytes
+        profile
+        for profile in profiles
+        if (profile.vcpus, profile.gpus) == (wanted.vcpus, wanted.gpus)
+        and profile.memory_bytes * (1 - HIDDEN_MEMORY) <= wanted.memory_bytes
     ]
     if not alike:
         size = f"{_count(wanted.vcpus, 'vCPU')} and {size_text(wanted.memory_bytes)} of memory"
         return wanted.name, f"has {size}, and no profile that can be measured here is like that"
-    return max(alike, key=lambda each: (each.memory_bytes, each.cloud == "aws")).name, None
+    return max(alike, key=lambda profile: (profile.memory_bytes, profile.cloud == "aws")).name, None
 
 
 def _count(number: int, what: str) -> str:

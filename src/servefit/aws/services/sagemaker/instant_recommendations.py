@@ -115,7 +115,7 @@ class InstantRecommendations:
             return self._failed(model, f"{url} is not there, or holds nothing that can be read")
         jobs = [job for job in self._resources.all(JOB) if job.document.get(DATA_VERSION) == version]
         if measured := next(self._measured(jobs), None):
-            return _completed([_told(model.name, *each) for each in measured])
+            return _completed([_told(model.name, *entry) for entry in measured])
         survey = self._survey(version, file, url, wanted=not any(job.document["Status"] not in ENDED for job in jobs))
         if survey is None or survey.document["Status"] not in ENDED:
             return {"RecommendationStatus": "IN_PROGRESS"}
@@ -126,34 +126,34 @@ class InstantRecommendations:
             [
                 _told(
                     model.name,
-                    _identifier(version, each.profile, each.variables),
-                    type_of(each.profile),
-                    each.variables,
+                    _identifier(version, prospect.profile, prospect.variables),
+                    type_of(prospect.profile),
+                    prospect.variables,
                 )
-                for each in expected
+                for prospect in expected
             ]
         )
 
     def _measured(self, jobs: Sequence[Resource]) -> Iterator[list[tuple[str, str, Mapping[str, str]]]]:
         """Yield what jobs have found, the last first: identifiers, instance types and variables."""
         for job in reversed(jobs):
-            if job.document["Status"] == "COMPLETED" and (found := self._jobs.recommendations_of(job.name)):
+            if job.document["Status"] == "COMPLETED" and (recommendations := self._jobs.recommendations_of(job.name)):
                 yield [
                     (
-                        each["RecommendationId"].partition("/")[2],
-                        each["EndpointConfiguration"]["InstanceType"],
-                        variables_told(each),
+                        recommendation["RecommendationId"].partition("/")[2],
+                        recommendation["EndpointConfiguration"]["InstanceType"],
+                        variables_told(recommendation),
                     )
-                    for each in found
+                    for recommendation in recommendations
                 ]
 
     def _survey(self, version: str, file: Path, url: str, *, wanted: bool) -> Resource | None:
         """Return the survey of model data, which is begun where there is none that counts and one is ``wanted``."""
         name = _survey_name(version, self._host)
         with self._making:
-            known = self._known_survey(name)
-            if known is not None or not wanted:
-                return known
+            earlier = self._known_survey(name)
+            if earlier is not None or not wanted:
+                return earlier
             files = SurveyFiles(self._queue.files(name, SURVEY).folder)
             files.write_plan(
                 SurveyPlan(
@@ -171,15 +171,15 @@ class InstantRecommendations:
         """Return the survey of that name, None where there is none, or none any more: one that was broken off is
         forgotten after a while."""
         try:
-            known = self._resources.get(SURVEY, name)
+            survey = self._resources.get(SURVEY, name)
         except Missing:
             return None
-        if known.document["Status"] not in ENDED or known.document["Status"] == "COMPLETED":
-            return known
+        if survey.document["Status"] not in ENDED or survey.document["Status"] == "COMPLETED":
+            return survey
         outcome = self._queue.files(name, SURVEY).outcome()
         blames_data = outcome is not None and outcome.blames_data
-        if blames_data or time.time() < known.document["CompletionTime"] + _AGAIN_AFTER_S:
-            return known
+        if blames_data or time.time() < survey.document["CompletionTime"] + _AGAIN_AFTER_S:
+            return survey
         self._forget(name)
         return None
 
@@ -197,15 +197,15 @@ class InstantRecommendations:
     def _forget_failures(self) -> None:
         """Forget the surveys that have failed under another server: what failed is tried again, perhaps with
         --trust-pickle."""
-        for each in self._resources.all(SURVEY):
-            if each.document["Status"] not in ("PENDING", "IN_PROGRESS", "COMPLETED"):
-                self._forget(each.name)
+        for survey in self._resources.all(SURVEY):
+            if survey.document["Status"] not in ("PENDING", "IN_PROGRESS", "COMPLETED"):
+                self._forget(survey.name)
 
 
-def _completed(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _completed(recommendations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "RecommendationStatus": "COMPLETED",
-        "RealTimeInferenceRecommendations": found[:_MAX_RECOMMENDATIONS],
+        "RealTimeInferenceRecommendations": recommendations[:_MAX_RECOMMENDATIONS],
     }
 
 

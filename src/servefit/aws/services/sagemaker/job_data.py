@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def refuse_missing_buckets(files: JobFiles) -> bool:
     """End a job, as FAILED, whose model or payload is in a bucket that is not there. Return whether it was ended.
 
-    Whoever names a bucket of AWS is to hear that objects are files here.
+    Clients that name a bucket of AWS are to hear that objects are files here.
     """
     plan = files.plan()
     for file, url in ((plan.model, plan.model_url), (plan.payload, plan.payload_url)):

@@ -64,22 +64,22 @@ class JobPlans:
         self._host = host
         self._types = InstanceTypes(settings.profiles, host)
 
-    def of(self, given: Mapping[str, Any]) -> Plan:
+    def of(self, request: Mapping[str, Any]) -> Plan:
         """Return the plan of a request. Raises ApiError, ValidationException, for one that makes no sense, and for what
         servefit does not carry out."""
-        check_request(given)
-        source = source_of(given, self._models, self._packages)
+        check_request(request)
+        source = source_of(request, self._models, self._packages)
         prices = TypePrices(self._settings.prices, self._host)
         plan = Plan(
-            name=given["JobName"],
+            name=request["JobName"],
             model=self._path_of(source.model_url),
             model_url=source.model_url,
             payload=self._path_of(source.payload_url),
             payload_url=source.payload_url,
             content_types=source.content_types,
-            endpoint=self._endpoint(given, prices),
-            measured=prices.priced(self._measured(given, source)),
-            asked={key: given[key] for key in ("InputConfig", "StoppingConditions") if key in given},
+            endpoint=self._endpoint(request, prices),
+            measured=prices.priced(self._measured(request, source)),
+            asked={key: request[key] for key in ("InputConfig", "StoppingConditions") if key in request},
             time_scale=self._settings.time_scale,
             trust_pickle=self._settings.trust_pickle,
             trust_code=self._settings.trust_code,
@@ -88,31 +88,31 @@ class JobPlans:
         _check_plan(plan)
         return plan
 
-    def _endpoint(self, given: Mapping[str, Any], prices: TypePrices) -> LoadedEndpoint | None:
+    def _endpoint(self, request: Mapping[str, Any], prices: TypePrices) -> LoadedEndpoint | None:
         """Return the endpoint that a job loads, with the price of its instances."""
-        found = self._loaded.of_request(given)
-        if found is None or found.instance_type is None:
-            return found
-        (priced,) = prices.priced([self._types.find(found.instance_type)])
-        return msgspec.structs.replace(found, price_per_hour=priced.price_per_hour)
+        endpoint = self._loaded.of_request(request)
+        if endpoint is None or endpoint.instance_type is None:
+            return endpoint
+        (priced,) = prices.priced([self._types.find(endpoint.instance_type)])
+        return msgspec.structs.replace(endpoint, price_per_hour=priced.price_per_hour)
 
     def _path_of(self, url: str | None) -> str | None:
         return None if url is None else str(self._file_of(url))
 
-    def _measured(self, given: Mapping[str, Any], source: JobSource) -> tuple[Measured, ...]:
+    def _measured(self, request: Mapping[str, Any], source: JobSource) -> tuple[Measured, ...]:
         """Return the instance types that a job is about, each with its profile, or why it is not measured here."""
         if source.model_url is None:
             return ()
-        configurations = given["InputConfig"].get("EndpointConfigurations", ())
-        types = [each["InstanceType"] for each in configurations if "InstanceType" in each]
-        if given["JobType"] == "Default":
+        configurations = request["InputConfig"].get("EndpointConfigurations", ())
+        types = [configuration["InstanceType"] for configuration in configurations if "InstanceType" in configuration]
+        if request["JobType"] == "Default":
             types = list(source.types) or [type_of(profile.name) for profile in local_profiles(self._host)]
-        found = [self._types.find(instance_type) for instance_type in dict.fromkeys(types)]
-        if serverless_configurations(given):
-            found.append(
+        measured = [self._types.find(instance_type) for instance_type in dict.fromkeys(types)]
+        if serverless_configurations(request):
+            measured.append(
                 Measured(instance_type=SERVERLESS, profile="", reason="serverless endpoints are not served here")
             )
-        return tuple(found)
+        return tuple(measured)
 
 
 def _check_plan(plan: Plan) -> None:
@@ -120,7 +120,7 @@ def _check_plan(plan: Plan) -> None:
     try:
         if plan.endpoint is not None:
             plan.load_request()
-        if any(each.reason is None for each in plan.measured):
+        if any(measured.reason is None for measured in plan.measured):
             check_budget(plan.request())
     except SpecError as error:
         raise invalid(f"{error}{plan.scale_note}".replace("budget:", "JobDurationInSeconds:")) from error
@@ -139,11 +139,11 @@ def first_lines(plan: Plan) -> Iterator[str]:
         yield f"durations are multiplied by {plan.time_scale:g} (--time-scale)"
     if plan.asked["InputConfig"].get("ResourceLimit", {}).get("MaxParallelOfTests", 1) > 1:
         yield "tests are made one at a time: MaxParallelOfTests is taken as 1"
-    for each in plan.measured:
-        if each.reason is not None:
-            yield f"{each.instance_type} is not measured: {each.reason}"
+    for measured in plan.measured:
+        if measured.reason is not None:
+            yield f"{measured.instance_type} is not measured: {measured.reason}"
             continue
-        if each.profile not in (each.instance_type, profile_of(each.instance_type, {})):
-            yield f"{each.instance_type} is measured as {each.profile}"
-        if (note := price_note(each)) is not None:
+        if measured.profile not in (measured.instance_type, profile_of(measured.instance_type, {})):
+            yield f"{measured.instance_type} is measured as {measured.profile}"
+        if (note := price_note(measured)) is not None:
             yield note

@@ -16,29 +16,29 @@ _CONTENT = {"PHASES": "Phases", "STAIRS": "Stairs"}
 """The member that a TrafficPattern of each type has."""
 
 
-def check_request(given: Mapping[str, Any]) -> None:
+def check_request(request: Mapping[str, Any]) -> None:
     """Raise ApiError, ValidationException."""
     try:
-        check_name("JobName", given["JobName"])
+        check_name("JobName", request["JobName"])
     except SpecError as error:
         raise invalid(str(error)) from error
-    asked = given["InputConfig"]
+    asked = request["InputConfig"]
     configurations = asked.get("EndpointConfigurations", ())
-    for each in asked.get("Endpoints", ()):
-        _require(each, "EndpointName")
-    if given["JobType"] == "Advanced" and not configurations and not asked.get("Endpoints"):
+    for endpoint in asked.get("Endpoints", ()):
+        _require(endpoint, "EndpointName")
+    if request["JobType"] == "Advanced" and not configurations and not asked.get("Endpoints"):
         raise invalid("EndpointConfigurations must be given for an Advanced job.")
-    if given["JobType"] == "Default" and configurations:
+    if request["JobType"] == "Default" and configurations:
         raise invalid(
             "EndpointConfigurations are for an Advanced job: a Default job has ContainerConfig.SupportedInstanceTypes."
         )
-    for each in configurations:
-        if ("InstanceType" in each) == ("ServerlessConfig" in each):
+    for configuration in configurations:
+        if ("InstanceType" in configuration) == ("ServerlessConfig" in configuration):
             raise invalid("Exactly one of InstanceType and ServerlessConfig must be given in an EndpointConfiguration.")
     if "TrafficPattern" in asked:
         _check_traffic(asked["TrafficPattern"])
-    for each in given.get("StoppingConditions", {}).get("ModelLatencyThresholds", ()):
-        _require(each, "Percentile", "ValueInMilliseconds")
+    for threshold in request.get("StoppingConditions", {}).get("ModelLatencyThresholds", ()):
+        _require(threshold, "Percentile", "ValueInMilliseconds")
 
 
 def _check_traffic(traffic: Mapping[str, Any]) -> None:
@@ -56,14 +56,14 @@ def _check_traffic(traffic: Mapping[str, Any]) -> None:
 
 def _check_content(traffic: Mapping[str, Any]) -> None:
     """Raise ApiError for a TrafficPattern that has other content than its type, or none."""
-    given = [member for member in _CONTENT.values() if traffic.get(member, []) != []]
+    content = [member for member in _CONTENT.values() if traffic.get(member, []) != []]
     kind = traffic.get("TrafficType")
     wanted = "either Phases or Stairs" if kind is None else f"{_CONTENT[kind]} alone for the traffic type {kind}"
-    if len(given) != 1 or (kind is not None and given != [_CONTENT[kind]]):
-        raise invalid(f"TrafficPattern must have {wanted}; it has {' and '.join(given) or 'neither'}.")
+    if len(content) != 1 or (kind is not None and content != [_CONTENT[kind]]):
+        raise invalid(f"TrafficPattern must have {wanted}; it has {' and '.join(content) or 'neither'}.")
 
 
-def _require(given: Mapping[str, Any], *names: str) -> None:
+def _require(structure: Mapping[str, Any], *names: str) -> None:
     for name in names:
-        if name not in given:
+        if name not in structure:
             raise invalid(f"{name} must be given.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSource:
-    """Model and payload by their URLs, and the instance types that the model is meant for, none where nobody said. A
+    """Model and payload by their URLs, and the instance types that the model is meant for, if it names any. A
     job on an endpoint alone has no model, and may have no payload. ``content_types`` are those that requests may have,
     where they are told."""
 
@@ -36,7 +36,7 @@ def source_of(request: Mapping[str, Any], models: Models, packages: Packages) ->
     measures_types = not asked.get("Endpoints") or _is_about_types(request)
     if (model is not None and package is not None) or (measures_types and model is None and package is None):
         raise invalid("Exactly one of ModelName and ModelPackageVersionArn must be given.")
-    given = asked.get("ContainerConfig", {})
+    config = asked.get("ContainerConfig", {})
     payload: str | None = None
     types: list[str] = []
     container: Mapping[str, Any] = {}
@@ -44,14 +44,14 @@ def source_of(request: Mapping[str, Any], models: Models, packages: Packages) ->
     if model is not None:
         container = container_of(models.find(model))
     elif package is not None:
-        found = packages.find(package)
-        document, container = found.document, packaged_container(found)
+        packaged = packages.find(package)
+        document, container = packaged.document, packaged_container(packaged)
         specification = document.get("InferenceSpecification", {})
         types = specification.get("SupportedRealtimeInferenceInstanceTypes", [])
         payload = document.get("SamplePayloadUrl")
         content_types = specification.get("SupportedContentTypes", [])
-    payload = given.get("PayloadConfig", {}).get("SamplePayloadUrl") or payload
-    content_types = given.get("PayloadConfig", {}).get("SupportedContentTypes") or content_types
+    payload = config.get("PayloadConfig", {}).get("SamplePayloadUrl") or payload
+    content_types = config.get("PayloadConfig", {}).get("SupportedContentTypes") or content_types
     if not measures_types:
         return JobSource(model_url=None, payload_url=payload, types=())
     if payload is None:
@@ -63,7 +63,7 @@ def source_of(request: Mapping[str, Any], models: Models, packages: Packages) ->
     return JobSource(
         model_url=model_url,
         payload_url=payload,
-        types=tuple(given.get("SupportedInstanceTypes") or types),
+        types=tuple(config.get("SupportedInstanceTypes") or types),
         content_types=tuple(content_types),
     )
 

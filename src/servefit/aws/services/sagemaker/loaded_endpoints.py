@@ -39,11 +39,11 @@ class LoadedEndpoints:
         self._resources = resources
         self._hosts = hosts
 
-    def of_request(self, given: Mapping[str, Any]) -> LoadedEndpoint | None:
+    def of_request(self, request: Mapping[str, Any]) -> LoadedEndpoint | None:
         """Return the endpoint that a request for a job asks for, None where it asks for none. Raises ApiError for one
         that is not there or not here."""
-        asked = given["InputConfig"].get("Endpoints")
-        tags = {tag["Key"]: tag["Value"] for tag in given.get("Tags", ())}
+        asked = request["InputConfig"].get("Endpoints")
+        tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
         url = tags.get(URL_TAG)
         if not asked:
             if url is not None:
@@ -68,8 +68,8 @@ class LoadedEndpoints:
         """Find out, when a job has its turn, where its endpoint is, and keep that. It waits while the endpoint is being
         created, as long as the job ``is_wanted``."""
         endpoint, kept = files.plan().endpoint, KeptLoad(files.folder)
-        known = kept.read()
-        if endpoint is None or endpoint.url is not None or (known is not None and known.is_over):
+        earlier = kept.read()
+        if endpoint is None or endpoint.url is not None or (earlier is not None and earlier.is_over):
             return
         until = time.monotonic() + _PATIENCE_S
         while (load := self._found(endpoint.name)) is None and is_wanted() and time.monotonic() < until:
@@ -80,7 +80,7 @@ class LoadedEndpoints:
             kept.write(load)
 
     def _found(self, name: str) -> EndpointLoad | None:
-        """Return the load of an endpoint that can begin, or has failed; None while nobody knows."""
+        """Return the load of an endpoint that can begin, or has failed; None while that is open."""
         try:
             self._resources.get(KIND, name)
         except Missing:

@@ -22,9 +22,9 @@ _FIELDS = ("Model", "Domain", "Task", "Framework", "FrameworkVersion")
 
 
 def model_metadata(call: Call) -> dict[str, Any]:
-    given = call.given
-    found = [dict(zip(_FIELDS, each, strict=True)) for each in _READ]
-    for asked in given.get("SearchExpression", {}).get("Filters", ()):
-        found = [each for each in found if each.get(asked["Name"], "").lower() == asked["Value"].lower()]
-    page, token = one_page(given, "ListModelMetadata", found)
+    request = call.given
+    models = [dict(zip(_FIELDS, values, strict=True)) for values in _READ]
+    for asked in request.get("SearchExpression", {}).get("Filters", ()):
+        models = [model for model in models if model.get(asked["Name"], "").lower() == asked["Value"].lower()]
+    page, token = one_page(request, "ListModelMetadata", models)
     return {"ModelMetadataSummaries": page, "NextToken": token}

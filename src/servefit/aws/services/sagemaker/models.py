@@ -33,24 +33,24 @@ class Models:
         }
 
     def create(self, call: Call) -> dict[str, Any]:
-        given = call.given
-        if ("PrimaryContainer" in given) == ("Containers" in given):
+        request = call.given
+        if ("PrimaryContainer" in request) == ("Containers" in request):
             raise invalid("Exactly one of PrimaryContainer and Containers must be given.")
-        if len(given.get("Containers", [None])) != 1:
+        if len(request.get("Containers", [None])) != 1:
             raise invalid("Containers must be one: models in a pipeline are not served here.")
-        name = given["ModelName"]
+        name = request["ModelName"]
         arn = call.arn(f"model/{name.lower()}")
-        document = {key: value for key, value in given.items() if key != "Tags"}
+        document = {key: value for key, value in request.items() if key != "Tags"}
         try:
             self._resources.add(KIND, name, {**document, "ModelArn": arn}, ignores_case=True)
         except Taken as error:
             raise invalid(f'Cannot create already existing model "{arn}".') from error
-        keep_tags(self._resources, arn, given.get("Tags", ()))
+        keep_tags(self._resources, arn, request.get("Tags", ()))
         return {"ModelArn": arn}
 
     def describe(self, call: Call) -> Mapping[str, Any]:
-        found = self.find(call.given["ModelName"])
-        return {**found.document, "CreationTime": found.created, "EnableNetworkIsolation": False}
+        model = self.find(call.given["ModelName"])
+        return {**model.document, "CreationTime": model.created, "EnableNetworkIsolation": False}
 
     def list(self, call: Call) -> dict[str, Any]:
         return listed(call, "ListModels", self._resources.all(KIND), summary=_summary, into="Models")
@@ -72,9 +72,9 @@ class Models:
 def container_of(model: Resource) -> Mapping[str, Any]:
     """Return the one container of a model."""
     document = model.document
-    found: Mapping[str, Any] = document.get("PrimaryContainer") or document["Containers"][0]
-    return found
+    container: Mapping[str, Any] = document.get("PrimaryContainer") or document["Containers"][0]
+    return container
 
 
-def _summary(each: Resource) -> dict[str, Any]:
-    return {"ModelName": each.name, "ModelArn": each.document["ModelArn"], "CreationTime": each.created}
+def _summary(model: Resource) -> dict[str, Any]:
+    return {"ModelName": model.name, "ModelArn": model.document["ModelArn"], "CreationTime": model.created}

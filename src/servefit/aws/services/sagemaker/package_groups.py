@@ -56,19 +56,21 @@ class PackageGroups:
         return {"ModelPackageGroupArn": arn}
 
     def describe(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["ModelPackageGroupName"])
-        return {**_facts(found), "CreatedBy": {"IamIdentity": {"Arn": role_arn(call.account)}}}
+        group = self.find(call.given["ModelPackageGroupName"])
+        return {**_facts(group), "CreatedBy": {"IamIdentity": {"Arn": role_arn(call.account)}}}
 
     def list(self, call: Call) -> dict[str, Any]:
-        found = self._resources.all(KIND)
-        return listed(call, "ListModelPackageGroups", found, summary=_facts, into="ModelPackageGroupSummaryList")
+        groups = self._resources.all(KIND)
+        return listed(call, "ListModelPackageGroups", groups, summary=_facts, into="ModelPackageGroupSummaryList")
 
     def delete(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["ModelPackageGroupName"])
-        held = [each.name for each in self._resources.all(PACKAGE) if each.name.partition("/")[0] == found.name]
+        group = self.find(call.given["ModelPackageGroupName"])
+        held = [
+            package.name for package in self._resources.all(PACKAGE) if package.name.partition("/")[0] == group.name
+        ]
         if held:
             raise invalid(f"Model Package Group cannot be deleted: it still has {len(held)} model packages.")
-        self._resources.remove(KIND, found.name)
+        self._resources.remove(KIND, group.name)
         return {}
 
     def search(self, call: Call) -> dict[str, Any]:
@@ -78,12 +80,12 @@ class PackageGroups:
         if resource in _NOT_SEARCHED:
             raise invalid(f"Search finds ModelPackageGroup here, and not {resource}: use {_NOT_SEARCHED[resource]}.")
         filters = call.given.get("SearchExpression", {}).get("Filters", [])
-        if any((each["Name"], each.get("Operator", "Equals")) != _BY_NAME for each in filters):
+        if any((condition["Name"], condition.get("Operator", "Equals")) != _BY_NAME for condition in filters):
             raise invalid(f"Search filters here by {' '.join(_BY_NAME)} alone.")
         groups = self._resources.all(KIND) if resource == "ModelPackageGroup" else ()
-        found = [group for group in groups if all(group.name == each.get("Value") for each in filters)]
-        page, token = one_page(call.given, "Search", found)
-        return {"Results": [{"ModelPackageGroup": _facts(each)} for each in page], "NextToken": token}
+        matches = [group for group in groups if all(group.name == condition.get("Value") for condition in filters)]
+        page, token = one_page(call.given, "Search", matches)
+        return {"Results": [{"ModelPackageGroup": _facts(group)} for group in page], "NextToken": token}
 
     def find(self, name_or_arn: str) -> Resource:
         """Return a group. Raises ApiError."""
@@ -94,10 +96,10 @@ class PackageGroups:
             raise invalid(f"Could not find model package group {name}.") from error
 
 
-def _facts(each: Resource) -> dict[str, Any]:
+def _facts(group: Resource) -> dict[str, Any]:
     return {
-        "ModelPackageGroupName": each.name,
-        **each.document,
-        "CreationTime": each.created,
+        "ModelPackageGroupName": group.name,
+        **group.document,
+        "CreationTime": group.created,
         "ModelPackageGroupStatus": "Completed",
     }

@@ -38,31 +38,31 @@ class Packages:
         }
 
     def create(self, call: Call) -> dict[str, Any]:
-        given = call.given
-        if ("ModelPackageName" in given) == ("ModelPackageGroupName" in given):
+        request = call.given
+        if ("ModelPackageName" in request) == ("ModelPackageGroupName" in request):
             raise invalid("Exactly one of ModelPackageName and ModelPackageGroupName must be given.")
-        if token := given.get("ClientToken"):
-            for each in self._resources.all(PACKAGE):
-                if each.document.get("ClientToken") == token:
-                    return {"ModelPackageArn": each.document["ModelPackageArn"]}
-        document = {key: value for key, value in given.items() if key != "Tags"}
-        if "ModelPackageGroupName" in given:
-            arn = self._add_version(call, self._groups.find(given["ModelPackageGroupName"]).name, document)
+        if token := request.get("ClientToken"):
+            for package in self._resources.all(PACKAGE):
+                if package.document.get("ClientToken") == token:
+                    return {"ModelPackageArn": package.document["ModelPackageArn"]}
+        document = {key: value for key, value in request.items() if key != "Tags"}
+        if "ModelPackageGroupName" in request:
+            arn = self._add_version(call, self._groups.find(request["ModelPackageGroupName"]).name, document)
         else:
-            name = given["ModelPackageName"]
+            name = request["ModelPackageName"]
             arn = call.arn(f"{PACKAGE}/{name.lower()}")
             try:
                 self._resources.add(PACKAGE, name, {**document, "ModelPackageArn": arn}, ignores_case=True)
             except Taken as error:
                 raise invalid(f"Model package already exists: {arn}") from error
-        keep_tags(self._resources, arn, given.get("Tags", ()))
+        keep_tags(self._resources, arn, request.get("Tags", ()))
         return {"ModelPackageArn": arn}
 
     def _add_version(self, call: Call, group: str, document: Mapping[str, Any]) -> str:
         """Keep the next version of a group, and return its ARN. Versions that were deleted are not given again as long
         as there is a later one."""
         while True:
-            versions = [each.document["ModelPackageVersion"] for each in self._of_group(group)]
+            versions = [package.document["ModelPackageVersion"] for package in self._of_group(group)]
             version = 1 + max(versions, default=0)
             arn = call.arn(f"{PACKAGE}/{group}/{version}")
             kept = {
@@ -79,41 +79,41 @@ class Packages:
             return arn
 
     def describe(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["ModelPackageName"])
+        package = self.find(call.given["ModelPackageName"])
         return {
-            "ModelPackageName": found.name,
-            **{key: value for key, value in found.document.items() if key not in _NOT_KEPT},
-            **_times(found),
+            "ModelPackageName": package.name,
+            **{key: value for key, value in package.document.items() if key not in _NOT_KEPT},
+            **_times(package),
             "ModelPackageStatus": "Completed",
             "ModelPackageStatusDetails": {
                 "ValidationStatuses": [],
-                "ImageScanStatuses": [{"Name": found.name.partition("/")[0], "Status": "Completed"}],
+                "ImageScanStatuses": [{"Name": package.name.partition("/")[0], "Status": "Completed"}],
             },
             "CreatedBy": {"IamIdentity": {"Arn": role_arn(call.account)}},
         }
 
     def list(self, call: Call) -> dict[str, Any]:
-        given = call.given
-        group = given.get("ModelPackageGroupName")
-        found = self._resources.all(PACKAGE) if group is None else self._of_group(self._groups.find(group).name)
-        status, kind = given.get("ModelApprovalStatus"), given.get("ModelPackageType")
+        request = call.given
+        group = request.get("ModelPackageGroupName")
+        packages = self._resources.all(PACKAGE) if group is None else self._of_group(self._groups.find(group).name)
+        status, kind = request.get("ModelApprovalStatus"), request.get("ModelPackageType")
         if group is not None or kind == "Versioned":
-            found = tuple(each for each in found if "ModelPackageVersion" in each.document)
+            packages = tuple(package for package in packages if "ModelPackageVersion" in package.document)
         elif kind != "Both":
-            found = tuple(each for each in found if "ModelPackageVersion" not in each.document)
+            packages = tuple(package for package in packages if "ModelPackageVersion" not in package.document)
         if status is not None:
-            found = tuple(each for each in found if each.document.get("ModelApprovalStatus") == status)
-        return listed(call, "ListModelPackages", found, summary=_summary, into="ModelPackageSummaryList")
+            packages = tuple(package for package in packages if package.document.get("ModelApprovalStatus") == status)
+        return listed(call, "ListModelPackages", packages, summary=_summary, into="ModelPackageSummaryList")
 
     def update(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["ModelPackageArn"])
+        package = self.find(call.given["ModelPackageArn"])
         changes = {key: value for key, value in call.given.items() if key != "ModelPackageArn"}
-        self._resources.change(PACKAGE, found.name, lambda before: {**before, **changes})
-        return {"ModelPackageArn": found.document["ModelPackageArn"]}
+        self._resources.change(PACKAGE, package.name, lambda before: {**before, **changes})
+        return {"ModelPackageArn": package.document["ModelPackageArn"]}
 
     def delete(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["ModelPackageName"])
-        self._resources.remove(PACKAGE, found.name)
+        package = self.find(call.given["ModelPackageName"])
+        self._resources.remove(PACKAGE, package.name)
         return {}
 
     def find(self, name_or_arn: str) -> Resource:
@@ -123,14 +123,14 @@ class Packages:
             return self._resources.get(PACKAGE, name)
         except Missing:
             pass
-        for each in self._resources.all(PACKAGE):
+        for package in self._resources.all(PACKAGE):
             # The ARN of a package without a group has its name in lower case.
-            if each.document["ModelPackageArn"] == name_or_arn:
-                return each
+            if package.document["ModelPackageArn"] == name_or_arn:
+                return package
         raise _unknown(name_or_arn)
 
     def _of_group(self, group: str) -> tuple[Resource, ...]:
-        return tuple(each for each in self._resources.all(PACKAGE) if each.name.startswith(f"{group}/"))
+        return tuple(package for package in self._resources.all(PACKAGE) if package.name.startswith(f"{group}/"))
 
 
 def data_of(container: Mapping[str, Any], packages: Packages, *, about: str) -> tuple[str, Mapping[str, str]]:
@@ -154,22 +154,22 @@ def packaged_container(package: Resource) -> Mapping[str, Any]:
         raise invalid(
             f"Model package {package.name} has {len(containers)} containers: models in a pipeline are not served here."
         )
-    found: Mapping[str, Any] = containers[0]
-    return found
+    container: Mapping[str, Any] = containers[0]
+    return container
 
 
 def _unknown(name: str) -> ApiError:
     return invalid(f"Could not find model package {name}.")
 
 
-def _times(each: Resource) -> dict[str, float]:
-    return {"CreationTime": each.created, "LastModifiedTime": each.modified}
+def _times(package: Resource) -> dict[str, float]:
+    return {"CreationTime": package.created, "LastModifiedTime": package.modified}
 
 
-def _summary(each: Resource) -> dict[str, Any]:
-    document = each.document
+def _summary(package: Resource) -> dict[str, Any]:
+    document = package.document
     return {
-        "ModelPackageName": each.name,
+        "ModelPackageName": package.name,
         **{
             key: document.get(key)
             for key in (
@@ -180,6 +180,6 @@ def _summary(each: Resource) -> dict[str, Any]:
                 "ModelApprovalStatus",
             )
         },
-        "CreationTime": each.created,
+        "CreationTime": package.created,
         "ModelPackageStatus": "Completed",
     }

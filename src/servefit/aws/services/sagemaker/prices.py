@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
 
 
-def parse_prices(given: Mapping[str, str]) -> dict[str, KnownPrice]:
+def parse_prices(texts: Mapping[str, str]) -> dict[str, KnownPrice]:
     """Return the prices of instance types, each given as "0.21/h" or "0.21EUR/h". Raises SpecError."""
-    found = {}
-    for name, text in given.items():
+    prices = {}
+    for name, text in texts.items():
         per_hour, currency = parse_price_per_hour("price", text)
         check_above_zero("price", per_hour)
-        found[name] = KnownPrice(per_hour=per_hour, currency=currency or USD, source="servefit api --price")
-    return found
+        prices[name] = KnownPrice(per_hour=per_hour, currency=currency or USD, source="servefit api --price")
+    return prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +47,24 @@ class TypePrices:
 
     def priced(self, measured: Sequence[Measured]) -> tuple[Measured, ...]:
         """Return instance types with their prices. Raises ApiError where these are in several currencies."""
-        known = {profile.name: profile for profile in all_profiles(self.host)}
-        found = [self._priced(each, known) for each in measured]
+        profiles = {profile.name: profile for profile in all_profiles(self.host)}
+        priced_as = [self._priced(entry, profiles) for entry in measured]
         try:
-            check_one_currency(profile for profile in found if profile is not None)
+            check_one_currency(profile for profile in priced_as if profile is not None)
         except SpecError as error:
             raise invalid(str(error)) from error
         return tuple(
-            each
+            entry
             if profile is None
-            else msgspec.structs.replace(each, price_per_hour=profile.price_per_hour, priced_as=profile.name)
-            for each, profile in zip(measured, found, strict=True)
+            else msgspec.structs.replace(entry, price_per_hour=profile.price_per_hour, priced_as=profile.name)
+            for entry, profile in zip(measured, priced_as, strict=True)
         )
 
-    def _priced(self, measured: Measured, known: Mapping[str, InstanceProfile]) -> InstanceProfile | None:
+    def _priced(self, measured: Measured, profiles: Mapping[str, InstanceProfile]) -> InstanceProfile | None:
         """Return the profile that has the price of a type that is measured, None where there is none."""
         if measured.reason is not None:
             return None
-        own, profile = known.get(measured.instance_type), known.get(measured.profile)
+        own, profile = profiles.get(measured.instance_type), profiles.get(measured.profile)
         if (price := self.given.get(measured.instance_type)) is not None:
             return InstanceProfile(
                 name=measured.instance_type,
@@ -94,8 +94,8 @@ def price_note(measured: Measured) -> str | None:
 def cost_metrics(per_hour: float | None, invocations_per_minute: int | None) -> dict[str, float]:
     """Return CostPerHour and CostPerInference, given the price of an hour of all instances. What is not known is NaN,
     as AWS says of metrics that are not available: programs read them unasked."""
-    known = nan if per_hour is None else per_hour
+    cost_per_hour = nan if per_hour is None else per_hour
     return {
-        "CostPerHour": known,
-        "CostPerInference": known / (MIN_PER_HOUR * invocations_per_minute) if invocations_per_minute else nan,
+        "CostPerHour": cost_per_hour,
+        "CostPerInference": cost_per_hour / (MIN_PER_HOUR * invocations_per_minute) if invocations_per_minute else nan,
     }

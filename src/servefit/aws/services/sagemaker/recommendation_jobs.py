@@ -73,16 +73,16 @@ class RecommendationJobs:
             return self._create(call)
 
     def _create(self, call: Call) -> dict[str, Any]:
-        given = call.given
-        name = given["JobName"]
+        request = call.given
+        name = request["JobName"]
         arn = call.arn(f"{KIND}/{name.lower()}")
         if self._is_taken(name):
             raise ApiError("ResourceInUse", f"Inference recommendations job {name} already exists.")
-        plan = self._plans.of(given)
+        plan = self._plans.of(request)
         files = self._queue.files(name)
         files.write_plan(plan)
         document = {
-            **{key: value for key, value in given.items() if key not in ("Tags", "OutputConfig")},
+            **{key: value for key, value in request.items() if key not in ("Tags", "OutputConfig")},
             "JobArn": arn,
             "Status": "PENDING",
             DATA_VERSION: None if plan.model is None else self._versions.of(Path(plan.model)),
@@ -91,95 +91,97 @@ class RecommendationJobs:
             self._resources.add(KIND, name, document, ignores_case=True)
         except Taken as error:
             raise ApiError("ResourceInUse", f"Inference recommendations job {name} already exists.") from error
-        keep_tags(self._resources, arn, given.get("Tags", ()))
+        keep_tags(self._resources, arn, request.get("Tags", ()))
         for line in first_lines(plan):
             files.journal.write(line)
         self._queue.added()
         return {"JobArn": arn}
 
     def describe(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["JobName"])
-        document = found.document
-        told = {
+        job = self.find(call.given["JobName"])
+        document = job.document
+        described = {
             key: document[key]
             for key in ("JobDescription", "JobType", "JobArn", "RoleArn", "Status", "InputConfig", "StoppingConditions")
             if key in document
         }
         for key in ("CompletionTime", "FailureReason"):
             if document.get(key) is not None:
-                told[key] = document[key]
+                described[key] = document[key]
         is_over = document["Status"] in ENDED
-        found_best = self.recommendations_of(found.name) if is_over else []
-        performances = endpoint_performances(self._queue.files(found.name)) if is_over else []
+        found_best = self.recommendations_of(job.name) if is_over else []
+        performances = endpoint_performances(self._queue.files(job.name)) if is_over else []
         return {
-            "JobName": found.name,
-            **told,
-            "CreationTime": found.created,
-            "LastModifiedTime": document.get("CompletionTime") or found.modified,
+            "JobName": job.name,
+            **described,
+            "CreationTime": job.created,
+            "LastModifiedTime": document.get("CompletionTime") or job.modified,
             **({"InferenceRecommendations": found_best} if found_best else {}),
             **({"EndpointPerformances": performances} if performances else {}),
         }
 
     def list(self, call: Call) -> dict[str, Any]:
-        given = call.given
-        found: Sequence[Resource] = self._resources.all(KIND)
-        if (status := given.get("StatusEquals")) is not None:
-            found = [each for each in found if each.document["Status"] == status]
+        request = call.given
+        jobs: Sequence[Resource] = self._resources.all(KIND)
+        if (status := request.get("StatusEquals")) is not None:
+            jobs = [job for job in jobs if job.document["Status"] == status]
         for asked, about in (
             ("ModelNameEquals", "ModelName"),
             ("ModelPackageVersionArnEquals", "ModelPackageVersionArn"),
         ):
-            if (value := given.get(asked)) is not None:
-                found = [each for each in found if each.document["InputConfig"].get(about) == value]
+            if (value := request.get(asked)) is not None:
+                jobs = [job for job in jobs if job.document["InputConfig"].get(about) == value]
         return listed(
             call,
             "ListInferenceRecommendationsJobs",
-            found,
+            jobs,
             summary=_summary,
             into="InferenceRecommendationsJobs",
-            orders={"Status": lambda each: each.document["Status"]},
+            orders={"Status": lambda job: job.document["Status"]},
         )
 
     def steps(self, call: Call) -> dict[str, Any]:
-        given = call.given
-        check_times(given)
-        found = self.find(given["JobName"])
-        plan = self._queue.files(found.name).plan()
-        job, role = self._own_jobs.of(self._queue.files(found.name)), found.document["RoleArn"]
-        steps = unmeasured_steps(found.name, plan, role=role) if job is None else step_documents(job, plan, role=role)
-        steps = [*endpoint_steps(found, self._queue.files(found.name)), *steps]
-        if (status := given.get("Status")) is not None:
+        request = call.given
+        check_times(request)
+        resource = self.find(request["JobName"])
+        plan = self._queue.files(resource.name).plan()
+        job, role = self._own_jobs.of(self._queue.files(resource.name)), resource.document["RoleArn"]
+        steps = (
+            unmeasured_steps(resource.name, plan, role=role) if job is None else step_documents(job, plan, role=role)
+        )
+        steps = [*endpoint_steps(resource, self._queue.files(resource.name)), *steps]
+        if (status := request.get("Status")) is not None:
             steps = [step for step in steps if step["Status"] == status]
-        page, token = one_page(given, "ListInferenceRecommendationsJobSteps", steps)
+        page, token = one_page(request, "ListInferenceRecommendationsJobSteps", steps)
         return {"Steps": page, "NextToken": token}
 
     def stop(self, call: Call) -> dict[str, Any]:
-        found = self.find(call.given["JobName"])
-        if not self._queue.stop(found.name):
-            status = self.find(found.name).document["Status"]
-            raise invalid(f"The job {found.name} cannot be stopped: it is {status}.")
+        job = self.find(call.given["JobName"])
+        if not self._queue.stop(job.name):
+            status = self.find(job.name).document["Status"]
+            raise invalid(f"The job {job.name} cannot be stopped: it is {status}.")
         return {}
 
     def scaling(self, call: Call) -> dict[str, Any]:
         """Return how many instances a recommendation takes, and when to have more of them."""
-        found = self.find(call.given["InferenceRecommendationsJobName"])
-        job = self._own_jobs.of(self._queue.files(found.name)) if found.document["Status"] in ENDED else None
+        resource = self.find(call.given["InferenceRecommendationsJobName"])
+        job = self._own_jobs.of(self._queue.files(resource.name)) if resource.document["Status"] in ENDED else None
         if job is None or not job.recommendations:
-            raise ApiError("ResourceNotFound", f"Job {found.name} has no recommendation.")
-        ours = recommended(job, self._queue.files(found.name).plan())
-        return scaling_recommendation(call.given, job, ours, self.recommendations_of(found.name))
+            raise ApiError("ResourceNotFound", f"Job {resource.name} has no recommendation.")
+        ours = recommended(job, self._queue.files(resource.name).plan())
+        return scaling_recommendation(call.given, job, ours, self.recommendations_of(resource.name))
 
     def best_for(self, model: Path, instance_type: str) -> dict[str, str]:
         """Return the variables of the best that was measured last on an instance type for the data that is in a file
         or folder now, none where nothing was."""
         version = self._versions.of(model)
-        for each in reversed(self._resources.all(KIND)):
-            document = each.document
+        for job in reversed(self._resources.all(KIND)):
+            document = job.document
             if version is None or document["Status"] != "COMPLETED" or document.get(DATA_VERSION) != version:
                 continue
-            for found in self.recommendations_of(each.name):
-                if found["EndpointConfiguration"]["InstanceType"] == instance_type:
-                    return variables_told(found)
+            for recommendation in self.recommendations_of(job.name):
+                if recommendation["EndpointConfiguration"]["InstanceType"] == instance_type:
+                    return variables_told(recommendation)
         return {}
 
     def find(self, name: str) -> Resource:
@@ -211,18 +213,18 @@ def _is_known(name: str) -> bool:
     return True
 
 
-def _summary(each: Resource) -> dict[str, Any]:
-    document = each.document
+def _summary(job: Resource) -> dict[str, Any]:
+    document = job.document
     return {
-        "JobName": each.name,
+        "JobName": job.name,
         "JobDescription": document.get("JobDescription", ""),
         "JobType": document["JobType"],
         "JobArn": document["JobArn"],
         "Status": document["Status"],
-        "CreationTime": each.created,
+        "CreationTime": job.created,
         "CompletionTime": document.get("CompletionTime"),
         "RoleArn": document["RoleArn"],
-        "LastModifiedTime": document.get("CompletionTime") or each.modified,
+        "LastModifiedTime": document.get("CompletionTime") or job.modified,
         "FailureReason": document.get("FailureReason"),
         "ModelName": document["InputConfig"].get("ModelName"),
         "ModelPackageVersionArn": document["InputConfig"].get("ModelPackageVersionArn"),

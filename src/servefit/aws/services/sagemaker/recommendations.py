@@ -35,25 +35,28 @@ MAX_RECOMMENDATIONS = 10
 
 def recommendations(job: RecommendationJob, plan: Plan) -> list[dict[str, Any]]:
     """Return the recommendations of a job, the best first, one for each instance type."""
-    told = [_recommendation(job, each, measured) for each, measured in _of_types(job, plan)]
+    documents = [_recommendation(job, recommendation, measured) for recommendation, measured in _of_types(job, plan)]
     if any(measured.priced_as not in (None, measured.profile) for measured in plan.measured):
         # The job knew other prices, or none, of what it measured.
-        told.sort(key=_cost_of(job))
-    return told[:MAX_RECOMMENDATIONS]
+        documents.sort(key=_cost_of(job))
+    return documents[:MAX_RECOMMENDATIONS]
 
 
 def recommended(job: RecommendationJob, plan: Plan) -> dict[str, Recommendation]:
     """Return servefit's own by the identifiers that are told of them."""
-    return {_told_id(job, each, measured.instance_type): each for each, measured in _of_types(job, plan)}
+    return {
+        _told_id(job, recommendation, measured.instance_type): recommendation
+        for recommendation, measured in _of_types(job, plan)
+    }
 
 
 def _of_types(job: RecommendationJob, plan: Plan) -> list[tuple[Recommendation, Measured]]:
     """Return what is recommended for each instance type: where there are limits, what keeps them."""
     return [
-        (each, measured)
-        for each in job.recommendations
-        if is_told(job, each)
-        for measured in plan.types_of(each.profile.name)
+        (recommendation, measured)
+        for recommendation in job.recommendations
+        if is_told(job, recommendation)
+        for measured in plan.types_of(recommendation.profile.name)
     ]
 
 
@@ -62,23 +65,23 @@ def _cost_of(job: RecommendationJob) -> Callable[[Mapping[str, Any]], float]:
     an inference. Where it is not known it is beyond all others."""
     metric = "CostPerInference" if job.request.sla.rate_per_s is None else "CostPerHour"
 
-    def cost(told: Mapping[str, Any]) -> float:
-        known: float = told["Metrics"][metric]
-        return inf if isnan(known) else known
+    def cost(document: Mapping[str, Any]) -> float:
+        value: float = document["Metrics"][metric]
+        return inf if isnan(value) else value
 
     return cost
 
 
-def _told_id(job: RecommendationJob, found: Recommendation, instance_type: str) -> str:
-    return f"{job.name}/{_identifier(found.id, instance_type, found.profile.name)}"
+def _told_id(job: RecommendationJob, recommendation: Recommendation, instance_type: str) -> str:
+    return f"{job.name}/{_identifier(recommendation.id, instance_type, recommendation.profile.name)}"
 
 
-def _recommendation(job: RecommendationJob, found: Recommendation, measured: Measured) -> dict[str, Any]:
-    trial, profile, instance_type = found.trial, found.profile.name, measured.instance_type
-    step = next((step for step in job.steps if step.number == found.step), None)
+def _recommendation(job: RecommendationJob, recommendation: Recommendation, measured: Measured) -> dict[str, Any]:
+    trial, profile, instance_type = recommendation.trial, recommendation.profile.name, measured.instance_type
+    step = next((step for step in job.steps if step.number == recommendation.step), None)
     return {
-        "RecommendationId": _told_id(job, found, instance_type),
-        "Metrics": _metrics(found, _per_hour(measured, found.profile, trial.instance_count)),
+        "RecommendationId": _told_id(job, recommendation, instance_type),
+        "Metrics": _metrics(recommendation, _per_hour(measured, recommendation.profile, trial.instance_count)),
         "EndpointConfiguration": {
             **_names(job.name, instance_type, trial.configuration),
             "InstanceType": instance_type,
@@ -101,7 +104,7 @@ def step_documents(job: RecommendationJob, plan: Plan, *, role: str) -> list[dic
     A test that stands for several instance types was made once, and is one step: of the first of them.
     """
     space = space_of(job.header, job.trials)
-    found: list[dict[str, Any]] = []
+    documents: list[dict[str, Any]] = []
     for step in job.steps:
         if step.kind not in TESTS or step.configuration is None:
             continue
@@ -111,24 +114,26 @@ def step_documents(job: RecommendationJob, plan: Plan, *, role: str) -> list[dic
             # What runs, or failed, is no point yet.
             if step.configuration in points or (step.result is None and profile.vcpus == step.configuration.vcpus)
         }
-        tested = [each for each in plan.measured if each.reason is None and each.profile in profiles]
-        for each in tested[:1]:
-            profile = profiles[each.profile]
-            found.append(_step(job, step, step.configuration, each, profile, role=role))
-    return found + unmeasured_steps(job.name, plan, role=role)
+        tested = [measured for measured in plan.measured if measured.reason is None and measured.profile in profiles]
+        for measured in tested[:1]:
+            profile = profiles[measured.profile]
+            documents.append(_step(job, step, step.configuration, measured, profile, role=role))
+    return documents + unmeasured_steps(job.name, plan, role=role)
 
 
 def unmeasured_steps(name: str, plan: Plan, *, role: str) -> list[dict[str, Any]]:
     """Return a failed step for each instance type, or serverless configuration, that cannot be measured here."""
-    found = []
-    for each in plan.measured:
-        if each.reason is None:
+    documents = []
+    for measured in plan.measured:
+        if measured.reason is None:
             continue
-        configurations: list[dict[str, Any]] = [{"InstanceType": each.instance_type, "InitialInstanceCount": 1}]
-        if each.instance_type == SERVERLESS:
+        configurations: list[dict[str, Any]] = [{"InstanceType": measured.instance_type, "InitialInstanceCount": 1}]
+        if measured.instance_type == SERVERLESS:
             configurations = [{"ServerlessConfig": asked} for asked in serverless_configurations(plan.asked)]
-        found += [_unmeasured_step(name, configuration, each.reason, role=role) for configuration in configurations]
-    return found
+        documents += [
+            _unmeasured_step(name, configuration, measured.reason, role=role) for configuration in configurations
+        ]
+    return documents
 
 
 def _unmeasured_step(name: str, configuration: Mapping[str, Any], reason: str, *, role: str) -> dict[str, Any]:
@@ -184,7 +189,7 @@ def _step(
 
 
 def _per_hour(measured: Measured, profile: InstanceProfile, instances: int) -> float | None:
-    """Return the price of an hour of so many instances of a type, None where nobody knows one. Plans of earlier
+    """Return the price of an hour of so many instances of a type, None if unknown. Plans of earlier
     versions have none: theirs was that of the profile."""
     price = measured.price_per_hour
     if price is None and (measured.instance_type == profile.name or profile.is_local):
@@ -194,17 +199,17 @@ def _per_hour(measured: Measured, profile: InstanceProfile, instances: int) -> f
 
 def _metrics(subject: Trial | Recommendation, cost_per_hour: float | None) -> dict[str, Any]:
     """Return the figures of a test or a recommendation, of all its instances together."""
-    known = values(subject, "max_invocations", "model_latency_ms.p95", "cpu_utilization", "memory_utilization")
-    per_minute = None if known["max_invocations"] is None else floor(float(known["max_invocations"]))
-    latency_ms = known["model_latency_ms.p95"]
-    found = {
+    figures = values(subject, "max_invocations", "model_latency_ms.p95", "cpu_utilization", "memory_utilization")
+    per_minute = None if figures["max_invocations"] is None else floor(float(figures["max_invocations"]))
+    latency_ms = figures["model_latency_ms.p95"]
+    metrics = {
         **cost_metrics(cost_per_hour, per_minute),
         "MaxInvocations": per_minute,
         "ModelLatency": None if latency_ms is None else max(1, ceil(float(latency_ms))),
-        "CpuUtilization": known["cpu_utilization"],
-        "MemoryUtilization": known["memory_utilization"],
+        "CpuUtilization": figures["cpu_utilization"],
+        "MemoryUtilization": figures["memory_utilization"],
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _model_configuration(
@@ -234,11 +239,11 @@ def _endpoint_name(*parts: str) -> str:
     return f"sm-epc-{uuid.UUID(bytes=digest[:16])}"
 
 
-def _identifier(known: str, instance_type: str, profile: str) -> str:
+def _identifier(own_id: str, instance_type: str, profile: str) -> str:
     """Return the eight characters of a recommendation: those of servefit where the type is what was measured."""
     if instance_type == profile:
-        return known
-    return hashlib.sha256(f"{known}/{instance_type}".encode()).hexdigest()[:8]
+        return own_id
+    return hashlib.sha256(f"{own_id}/{instance_type}".encode()).hexdigest()[:8]
 
 
 def _times(step: Step) -> dict[str, float]:

@@ -18,10 +18,10 @@ _USUAL_CPU_PERCENT = 50
 
 
 def scaling_recommendation(
-    given: Mapping[str, Any],
+    request: Mapping[str, Any],
     job: RecommendationJob,
     ours: Mapping[str, Recommendation],
-    known: Sequence[Mapping[str, Any]],
+    documents: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return the plan for one of the recommendations of a job: ``ours`` by identifier, and as they are told. Raises
     ApiError.
@@ -29,18 +29,18 @@ def scaling_recommendation(
     The target keeps each CPU at the part of its time that is asked for, at most: an endpoint that answers most of what
     it can is busy all the time.
     """
-    identifier, endpoint = given.get("RecommendationId"), given.get("EndpointName")
+    identifier, endpoint = request.get("RecommendationId"), request.get("EndpointName")
     if (identifier is None) == (endpoint is None):
         raise invalid("Exactly one of RecommendationId and EndpointName must be given.")
     chosen = [
-        each
-        for each in known
-        if each["RecommendationId"] == identifier or each["EndpointConfiguration"]["EndpointName"] == endpoint
+        document
+        for document in documents
+        if document["RecommendationId"] == identifier or document["EndpointConfiguration"]["EndpointName"] == endpoint
     ]
     if not chosen:
         raise ApiError("ResourceNotFound", f"Job {job.name} has no recommendation {identifier or endpoint}.")
-    target_percent = given.get("TargetCpuUtilizationPerCore", _USUAL_CPU_PERCENT)
-    objective = given.get("ScalingPolicyObjective", {})
+    target_percent = request.get("TargetCpuUtilizationPerCore", _USUAL_CPU_PERCENT)
+    objective = request.get("ScalingPolicyObjective", {})
     most = objective.get("MaxInvocationsPerMinute") or chosen[0]["Metrics"]["MaxInvocations"]
     least = objective.get("MinInvocationsPerMinute") or most
     if least > most:
@@ -59,7 +59,11 @@ def scaling_recommendation(
     latency_ms = chosen[0]["Metrics"].get("ModelLatency")
     return {
         "InferenceRecommendationsJobName": job.name,
-        **{key: given[key] for key in ("RecommendationId", "EndpointName", "ScalingPolicyObjective") if key in given},
+        **{
+            key: request[key]
+            for key in ("RecommendationId", "EndpointName", "ScalingPolicyObjective")
+            if key in request
+        },
         "TargetCpuUtilizationPerCore": target_percent,
         "Metric": {"InvocationsPerInstance": int(plan.target.invocations_per_minute), "ModelLatency": latency_ms},
         "DynamicScalingConfiguration": plan.to_dict()["DynamicScalingConfiguration"],

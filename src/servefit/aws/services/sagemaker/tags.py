@@ -32,18 +32,18 @@ class Tags:
     def add(self, call: Call) -> dict[str, Any]:
         added = _by_key(call.given["Tags"])
 
-        def merged(known: Mapping[str, Any]) -> dict[str, Any]:
-            found = {**known, **added}
-            if len(found) > MAX_TAGS:
+        def merged(before: Mapping[str, Any]) -> dict[str, Any]:
+            tags = {**before, **added}
+            if len(tags) > MAX_TAGS:
                 raise invalid(f"A resource has at most {MAX_TAGS} tags.")
-            return found
+            return tags
 
-        found = self._resources.put(KIND, call.given["ResourceArn"], merged)
-        return {"Tags": _as_list(found.document)}
+        resource = self._resources.put(KIND, call.given["ResourceArn"], merged)
+        return {"Tags": _as_list(resource.document)}
 
     def list(self, call: Call) -> dict[str, Any]:
-        found = _as_list(tags_of(self._resources, call.given["ResourceArn"]))
-        page, token = one_page({"MaxResults": MAX_TAGS, **call.given}, "ListTags", found)
+        tags = _as_list(tags_of(self._resources, call.given["ResourceArn"]))
+        page, token = one_page({"MaxResults": MAX_TAGS, **call.given}, "ListTags", tags)
         return {"Tags": page, "NextToken": token}
 
     def delete(self, call: Call) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Tags:
         self._resources.put(
             KIND,
             call.given["ResourceArn"],
-            lambda known: {key: value for key, value in known.items() if key not in gone},
+            lambda before: {key: value for key, value in before.items() if key not in gone},
         )
         return {}
 

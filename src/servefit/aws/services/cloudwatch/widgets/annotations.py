@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
 from servefit.aws.services.cloudwatch.widgets.lines import COLOR
+from servefit.aws.services.cloudwatch.widgets.widget_object import WidgetObject, refused
 
 _MAX_ANNOTATIONS = 100
 """Of each kind. Chosen, not measured."""
@@ -28,38 +28,38 @@ class Annotation:
     axis: str
 
 
-def horizontal(given: WidgetObject) -> list[Annotation]:
+def horizontal(container: WidgetObject) -> list[Annotation]:
     """Return the lines at values. Raises ApiError, ValidationError."""
 
-    def value(each: WidgetObject) -> float:
-        found = each.number("value")
-        if found is None:
-            raise refused(each.where, "Should have required property 'value'")
-        return found
+    def value(line: WidgetObject) -> float:
+        number = line.number("value")
+        if number is None:
+            raise refused(line.where, "Should have required property 'value'")
+        return number
 
-    return _annotations(given, "horizontal", value, fills=("none", "above", "below"))
+    return _annotations(container, "horizontal", value, fills=("none", "above", "below"))
 
 
-def vertical(given: WidgetObject, seconds_of: Callable[[str, str], float]) -> list[Annotation]:
+def vertical(container: WidgetObject, seconds_of: Callable[[str, str], float]) -> list[Annotation]:
     """Return the lines at times, which ``seconds_of`` reads. Raises ApiError, ValidationError."""
 
-    def time(each: WidgetObject) -> float:
-        if each.values.get("value") is None:
-            raise refused(each.where, "Should have required property 'value'")
-        return seconds_of(each.text("value"), each.at("value"))
+    def time(line: WidgetObject) -> float:
+        if line.values.get("value") is None:
+            raise refused(line.where, "Should have required property 'value'")
+        return seconds_of(line.text("value"), line.at("value"))
 
-    return _annotations(given, "vertical", time, fills=("none", "before", "after"))
+    return _annotations(container, "vertical", time, fills=("none", "before", "after"))
 
 
 def _annotations(
-    given: WidgetObject, name: str, value: Callable[[WidgetObject], float], *, fills: tuple[str, ...]
+    container: WidgetObject, name: str, value: Callable[[WidgetObject], float], *, fills: tuple[str, ...]
 ) -> list[Annotation]:
-    found = []
-    for each, where in given.items(name, most=_MAX_ANNOTATIONS):
-        first, second = _ends(each, where)
+    lines = []
+    for member, where in container.items(name, most=_MAX_ANNOTATIONS):
+        first, second = _ends(member, where)
         if not first.flag("visible", default=True):
             continue
-        found.append(
+        lines.append(
             Annotation(
                 at=value(first),
                 until=None if second is None else value(second),
@@ -69,14 +69,14 @@ def _annotations(
                 axis=first.choice("yAxis", ("left", "right")),
             )
         )
-    return found
+    return lines
 
 
-def _ends(each: Any, where: str) -> tuple[WidgetObject, WidgetObject | None]:
+def _ends(member: Any, where: str) -> tuple[WidgetObject, WidgetObject | None]:
     """Return the line of an annotation, and the other end of a band."""
-    if not isinstance(each, list):
-        return WidgetObject.of(each, where), None
-    if len(each) != 2:
+    if not isinstance(member, list):
+        return WidgetObject.of(member, where), None
+    if len(member) != 2:
         raise refused(where, "Should have 2 items")
-    first, second = (WidgetObject.of(end, f"{where}/{nth}") for nth, end in enumerate(each))
+    first, second = (WidgetObject.of(end, f"{where}/{nth}") for nth, end in enumerate(member))
     return first, second

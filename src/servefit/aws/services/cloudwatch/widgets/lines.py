@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
 from servefit.aws.services.cloudwatch.periods import PERIODS, is_period
 from servefit.aws.services.cloudwatch.statistics import statistic
-from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
+from servefit.aws.services.cloudwatch.widgets.widget_object import WidgetObject, refused
 
 if TYPE_CHECKING:
     from servefit.aws.services.cloudwatch.statistics import Statistic
@@ -43,14 +43,14 @@ def lines_of(widget: WidgetObject) -> list[Line]:
     """Return the metrics of a widget. Raises ApiError, ValidationError."""
     if widget.values.get("metrics") is None:
         raise refused(widget.where, "Should have required property 'metrics'")
-    found, before = [], list[str]()
+    lines, before = [], list[str]()
     for value, where in widget.items("metrics", most=MAX_LINES):
         names, options = _parts(value, where)
         before = _written_out(names, before, where)
-        found.append(_line(before, options, widget))
-    if not found:
+        lines.append(_line(before, options, widget))
+    if not lines:
         raise refused(widget.at("metrics"), "Should NOT have fewer than 1 items")
-    return found
+    return lines
 
 
 def _parts(value: Any, where: str) -> tuple[Sequence[str], WidgetObject]:
@@ -74,28 +74,28 @@ def _written_out(names: Sequence[str], before: Sequence[str], where: str) -> lis
         at = names.index("...")
         end = len(names) - at - 1
         names = [*names[:at], *before[at : max(at, len(before) - end)], *names[at + 1 :]]
-    found = []
+    full = []
     for nth, name in enumerate(names):
         if name == "." and nth >= len(before):
             raise refused(f"{where}/{nth}", "There is no metric before that has something in this place")
-        found.append(before[nth] if name == "." else name)
-    if "..." in found or not 2 <= len(found) <= _MAX_NAMES or len(found) % 2:
+        full.append(before[nth] if name == "." else name)
+    if "..." in full or not 2 <= len(full) <= _MAX_NAMES or len(full) % 2:
         raise refused(where, "Should be a namespace, a metric name, and names and values of dimensions")
-    return found
+    return full
 
 
 def _line(names: Sequence[str], options: WidgetObject, widget: WidgetObject) -> Line:
     namespace, name, *dimensions = names
     asked = options.text("stat", widget.text("stat", "Average"))
-    known = statistic(asked)
-    if known is None:
+    stat = statistic(asked)
+    if stat is None:
         raise refused(options.at("stat"), f"The value {asked} is not a valid statistic")
     period_s = options.whole("period", widget.whole("period", 300, most=_MAX_PERIOD_S), most=_MAX_PERIOD_S)
     if not is_period(period_s):
         raise refused(options.at("period"), f"Should be {PERIODS}")
     return Line(
         metric=CloudWatchMetric.of(namespace, name, zip(dimensions[::2], dimensions[1::2], strict=True)),
-        statistic=known,
+        statistic=stat,
         period_s=period_s,
         label=options.text("label"),
         color=options.text("color", pattern=COLOR),
@@ -106,7 +106,7 @@ def _line(names: Sequence[str], options: WidgetObject, widget: WidgetObject) -> 
 
 def labels(lines: Sequence[Line]) -> list[str]:
     """Return what lines are called: as they say, or by what others do not have too."""
-    parts = [(each.metric.name, *(value for _, value in each.metric.dimensions), each.statistic.name) for each in lines]
+    parts = [(line.metric.name, *(value for _, value in line.metric.dimensions), line.statistic.name) for line in lines]
     alike = set[str]().union(*parts[:1]).intersection(*parts)
-    own = (" ".join(part for part in dict.fromkeys(each) if part not in alike) for each in parts)
+    own = (" ".join(part for part in dict.fromkeys(words) if part not in alike) for words in parts)
     return [line.label or other or line.metric.name for line, other in zip(lines, own, strict=True)]

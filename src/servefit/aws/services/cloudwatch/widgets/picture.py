@@ -33,7 +33,7 @@ def picture(widget: Widget, drawn: Sequence[tuple[Line, Points]]) -> bytes:
 
     curves = curves_of(drawn)
     with _drawing, mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()  # whoever runs the server may have settings of their own
+        mpl.rcdefaults()  # the user who runs the server may have settings of their own
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it is drawn as a box
         # A hundredth of a pixel more, since inches are cut to whole pixels.
         figure = Figure(figsize=((widget.width + 0.01) / _DPI, (widget.height + 0.01) / _DPI), dpi=_DPI)

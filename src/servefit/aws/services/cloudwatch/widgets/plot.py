@@ -36,7 +36,7 @@ def draw_plot(figure: Figure, widget: Widget, curves: Sequence[Curve]) -> None:
     below_pixels, right_pixels = _draw_legend(figure, widget, curves)
     left = figure.add_axes(_area(widget, below_pixels, right_pixels))
     sides = {"left": left}
-    if "right" in {*(curve.axis for curve in curves), *(each.axis for each in widget.horizontal)}:
+    if "right" in {*(curve.axis for curve in curves), *(annotation.axis for annotation in widget.horizontal)}:
         sides["right"] = left.twinx()
     for side, axes in sides.items():
         of_side = [curve for curve in curves if curve.axis == side]
@@ -90,8 +90,8 @@ def _draw_stacked(axes: Axes, curves: Sequence[Curve]) -> None:
     times = sorted({at_s for curve in curves for at_s in curve.at_s})
     below = [0.0] * len(times)
     for curve in curves:
-        known = dict(zip(curve.at_s, curve.values, strict=True))
-        above = [lower + known.get(at_s, 0.0) for at_s, lower in zip(times, below, strict=True)]
+        value_at = dict(zip(curve.at_s, curve.values, strict=True))
+        above = [lower + value_at.get(at_s, 0.0) for at_s, lower in zip(times, below, strict=True)]
         axes.fill_between(times, below, above, color=curve.color, alpha=0.4, linewidth=0)
         axes.plot(times, above, color=curve.color, linewidth=1.2, marker=_marker(times))
         below = above
@@ -104,22 +104,24 @@ def _marker(times: Sequence[float]) -> str:
 def _draw_values(axes: Axes, widget: Widget, side: str) -> None:
     """Draw an axis of values, and the annotations at its values."""
     asked = widget.axes[side]
-    annotations = [each for each in widget.horizontal if each.axis == side]
-    for each in annotations:
-        for value in (each.at, each.until):
+    annotations = [annotation for annotation in widget.horizontal if annotation.axis == side]
+    for annotation in annotations:
+        for value in (annotation.at, annotation.until):
             if value is not None:
-                axes.axhline(value, color=each.color, linewidth=1, linestyle="--")
+                axes.axhline(value, color=annotation.color, linewidth=1, linestyle="--")
     least, most = axes.get_ylim()
     least, most = least if asked.least is None else asked.least, most if asked.most is None else asked.most
     if least >= most:  # one end is asked for, and all samples are beyond it
         least, most = (least, least + 1) if asked.most is None else (most - 1, most)
     ends = {"above": most, "below": least}
-    for each in annotations:
-        end = ends.get(each.fill) if each.until is None else each.until
+    for annotation in annotations:
+        end = ends.get(annotation.fill) if annotation.until is None else annotation.until
         if end is not None:
-            axes.axhspan(each.at, end, color=each.color, alpha=0.15, linewidth=0)
+            axes.axhspan(annotation.at, end, color=annotation.color, alpha=0.15, linewidth=0)
         place = axes.get_yaxis_transform()
-        axes.text(0.01, each.at, drawable(each.label), transform=place, fontsize=8, clip_on=True, parse_math=False)
+        axes.text(
+            0.01, annotation.at, drawable(annotation.label), transform=place, fontsize=8, clip_on=True, parse_math=False
+        )
     axes.set_ylim(least, most)
     axes.set_ylabel(drawable(asked.label), fontsize=8, parse_math=False)
     axes.tick_params(labelsize=8)
@@ -132,18 +134,18 @@ def _draw_times(axes: Axes, widget: Widget) -> None:
     ticks, form = _ticks(widget), _form(end_s - begin_s)
     axes.set_xticks(ticks, [datetime.fromtimestamp(tick, widget.timezone).strftime(form) for tick in ticks])
     ends = {"after": end_s, "before": begin_s}
-    for each in widget.vertical:
-        end = ends.get(each.fill) if each.until is None else each.until
+    for annotation in widget.vertical:
+        end = ends.get(annotation.fill) if annotation.until is None else annotation.until
         if end is not None:
-            low, high = sorted(min(max(at_s, begin_s), end_s) for at_s in (each.at, end))
-            axes.axvspan(low, high, color=each.color, alpha=0.15, linewidth=0)
-        for at_s in (each.at, each.until):
+            low, high = sorted(min(max(at_s, begin_s), end_s) for at_s in (annotation.at, end))
+            axes.axvspan(low, high, color=annotation.color, alpha=0.15, linewidth=0)
+        for at_s in (annotation.at, annotation.until):
             if at_s is not None and begin_s <= at_s <= end_s:
-                axes.axvline(at_s, color=each.color, linewidth=1, linestyle="--")
-        if begin_s <= each.at <= end_s:
+                axes.axvline(at_s, color=annotation.color, linewidth=1, linestyle="--")
+        if begin_s <= annotation.at <= end_s:
             place = axes.get_xaxis_transform()
             style: dict[str, Any] = {"fontsize": 8, "va": "top", "rotation": 90, "clip_on": True}
-            axes.text(each.at, 0.99, drawable(each.label), transform=place, parse_math=False, **style)
+            axes.text(annotation.at, 0.99, drawable(annotation.label), transform=place, parse_math=False, **style)
 
 
 def _ticks(widget: Widget) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
-from servefit.aws.services.cloudwatch.widgets.given import refused
+from servefit.aws.services.cloudwatch.widgets.widget_object import refused
 
 _DAY_S = 86_400
 
@@ -28,16 +28,16 @@ def seconds_of(text: str, now_s: float, where: str) -> float:
         (3600.0, 10.0)
     """
     if text.startswith(("-P", "P")):
-        found = now_s - _duration_s(text, where)
+        at_s = now_s - _duration_s(text, where)
     else:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError as error:
             raise refused(where, "Should be a time of ISO 8601, or a duration such as -PT3H") from error
-        found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not 0 <= found <= _MAX_TIME_S:
+        at_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= at_s <= _MAX_TIME_S:
         raise refused(where, "Should be between the years 1970 and 3000")
-    return found
+    return at_s
 
 
 def zone(offset: str) -> timezone:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.aws.services.cloudwatch.periods import MAX_POINTS, Periods
 from servefit.aws.services.cloudwatch.widgets.annotations import Annotation, horizontal, vertical
-from servefit.aws.services.cloudwatch.widgets.given import WidgetObject, refused
 from servefit.aws.services.cloudwatch.widgets.lines import Line, lines_of
 from servefit.aws.services.cloudwatch.widgets.times import TIMEZONE, seconds_of, zone
+from servefit.aws.services.cloudwatch.widgets.widget_object import WidgetObject, refused
 
 if TYPE_CHECKING:
     from datetime import timezone
@@ -63,35 +63,35 @@ class Widget:
 
 def widget_of(text: str, *, now_s: float) -> Widget:
     """Read a description. Raises ApiError, ValidationError, for whatever is wrong with it."""
-    given = WidgetObject.of(_document(text), "")
-    begin_s = seconds_of(given.text("start", _USUAL_START), now_s, given.at("start"))
-    end_s = seconds_of(given.text("end", _USUAL_END), now_s, given.at("end"))
+    description = WidgetObject.of(_document(text), "")
+    begin_s = seconds_of(description.text("start", _USUAL_START), now_s, description.at("start"))
+    end_s = seconds_of(description.text("end", _USUAL_END), now_s, description.at("end"))
     if begin_s >= end_s:
-        raise refused(given.at("start"), "Should be before the end")
-    annotations = given.inner("annotations")
+        raise refused(description.at("start"), "Should be before the end")
+    annotations = description.inner("annotations")
     width, height = _USUAL_PIXELS
     return Widget(
-        lines=tuple(lines_of(given)),
+        lines=tuple(lines_of(description)),
         begin_s=begin_s,
         end_s=end_s,
-        width=given.whole("width", width, most=_MAX_PIXELS),
-        height=given.whole("height", height, most=_MAX_PIXELS),
-        title=given.text("title"),
-        view=given.choice("view", ("timeSeries", "singleValue")),
-        stacked=given.flag("stacked", default=False),
-        legend=given.inner("legend").choice("position", ("bottom", "right", "hidden")),
-        axes={side: _axis(given.inner("yAxis").inner(side)) for side in ("left", "right")},
+        width=description.whole("width", width, most=_MAX_PIXELS),
+        height=description.whole("height", height, most=_MAX_PIXELS),
+        title=description.text("title"),
+        view=description.choice("view", ("timeSeries", "singleValue")),
+        stacked=description.flag("stacked", default=False),
+        legend=description.inner("legend").choice("position", ("bottom", "right", "hidden")),
+        axes={side: _axis(description.inner("yAxis").inner(side)) for side in ("left", "right")},
         horizontal=tuple(horizontal(annotations)),
         vertical=tuple(vertical(annotations, lambda value, where: seconds_of(value, now_s, where))),
-        timezone=zone(given.text("timezone", pattern=TIMEZONE)),
+        timezone=zone(description.text("timezone", pattern=TIMEZONE)),
     )
 
 
-def _axis(given: WidgetObject) -> WidgetAxis:
-    least, most = given.number("min"), given.number("max")
+def _axis(axis: WidgetObject) -> WidgetAxis:
+    least, most = axis.number("min"), axis.number("max")
     if least is not None and most is not None and least >= most:
-        raise refused(given.at("min"), "Should be below max")
-    return WidgetAxis(least=least, most=most, label=given.text("label"))
+        raise refused(axis.at("min"), "Should be below max")
+    return WidgetAxis(least=least, most=most, label=axis.text("label"))
 
 
 def _document(text: str) -> Any:

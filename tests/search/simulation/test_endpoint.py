@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.search.queueing.test_properties import ARRIVALS, services
+from tests.search.simulation.test_properties import ARRIVALS, services
 
 from servefit.errors import SpecError
 from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.types import Configuration
-from servefit.search.queueing.endpoint import EndpointCosts, EndpointQueue, queue_of, serve_connections
-from servefit.search.queueing.prediction import predict, predict_users
+from servefit.search.simulation.endpoint import EndpointCosts, EndpointQueue, queue_of, serve_connections
+from servefit.search.simulation.prediction import predict, predict_users
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.discipline import ServedRequests

@@ -1,8 +1,8 @@
 """Simulated runs of a traffic on a configuration, with service times that were measured.
 
-The queues are those of the in-process driver (``open_loop``, ``closed_loop``); figures mean what they mean in
-``profiler.evidence.summary``. What the driver or the machine lose now and then (late wake-ups, other processes) is left
-out.
+The queues are those of the in-process driver (``profiler.queueing.open_loop``, ``closed_loop``) and of an endpoint;
+figures mean what they mean in ``profiler.evidence.summary``. Time that the driver or the machine loses at times (late
+wake-ups, other processes) is left out.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from servefit.checks import check_whole
 from servefit.profiler.evidence.backlog import cannot_drain, is_large
 from servefit.profiler.evidence.summary import NS_PER_MS
 from servefit.profiler.queueing.discipline import CALL_OVERHEAD_NS, REQUEST_OVERHEAD_NS, Discipline, ServedRequests
+from servefit.profiler.queueing.open_loop import serve_arrivals
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
-from servefit.search.queueing.closed_loop import serve_users
-from servefit.search.queueing.open_loop import serve_arrivals
+from servefit.search.simulation.closed_loop import serve_users
+from servefit.search.simulation.endpoint import EndpointQueue, serve_connections
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.service import DrawnTimes, ServiceTimes
-    from servefit.search.queueing.endpoint import Queue
+    from servefit.search.simulation.endpoint import Queue
 
 _MAX_DRAWS = 50_000
 """Different service times in a closed loop, whose calls cannot be counted before: after so many they come again, each
@@ -133,7 +134,10 @@ def simulate_arrivals(
     More than ``backlog_cap`` waiting requests are saturation, but do not end the run. ``steady`` says that they arrive
     at the same rate at all times.
     """
-    served = serve_arrivals(due_ns, drawn, discipline)
+    if isinstance(discipline, EndpointQueue):
+        served = serve_connections(due_ns, drawn, discipline)
+    else:
+        served = serve_arrivals(due_ns, drawn, discipline)
     saturated = _saturated(served, discipline, end_ns, backlog_cap, steady=steady)
     return _simulated(served, discipline, (0.0, end_ns), saturated=saturated)
 

@@ -97,15 +97,15 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
         return extra_after(idle_ns, self.after_idle)
 
 
-def usual_costs(known: Mapping[str, EndpointCosts]) -> EndpointCosts | None:
-    """Return those of the ``known`` costs of endpoints that stand for backends whose own were not measured: the first;
-    None where there are none."""
-    return next(iter(known.values()), None)
+def usual_costs(measured: Mapping[str, EndpointCosts]) -> EndpointCosts | None:
+    """Return the first of the ``measured`` costs, for backends whose endpoints were not measured; None where there are
+    none."""
+    return next(iter(measured.values()), None)
 
 
-def costs_for(backend: str, known: Mapping[str, EndpointCosts]) -> EndpointCosts | None:
-    """Return the ``known`` costs of endpoints of ``backend``, or, where they were not measured, the usual ones."""
-    return known.get(backend) or usual_costs(known)
+def costs_for(backend: str, measured: Mapping[str, EndpointCosts]) -> EndpointCosts | None:
+    """Return the ``measured`` costs of endpoints of ``backend``, or the usual ones where it was not measured."""
+    return measured.get(backend) or usual_costs(measured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from benchmarks import queues
 from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, DrawnTimes, ServiceTimes
-from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
+from servefit.search.simulation.simulated_run import SimulatedRun, simulate_arrivals
 
 US = 1000
 

@@ -40,41 +40,41 @@ class WidgetObject:
         return cls(value, where)
 
     def text(self, name: str, default: str = "", *, pattern: str | None = None) -> str:
-        found = self._of_type(name, str, "Should be string", default)
-        if found != default and pattern is not None and re.fullmatch(pattern, found, re.ASCII) is None:
+        value = self._of_type(name, str, "Should be string", default)
+        if value != default and pattern is not None and re.fullmatch(pattern, value, re.ASCII) is None:
             raise refused(self.at(name), f'Should match pattern "^{pattern}$"')
-        return found
+        return value
 
     def flag(self, name: str, *, default: bool) -> bool:
         return self._of_type(name, bool, "Should be boolean", default)
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
         """Return one of the values that are allowed, the first where there is none."""
-        found = self.text(name, allowed[0])
-        if found not in allowed:
+        value = self.text(name, allowed[0])
+        if value not in allowed:
             raise refused(self.at(name), f"Should be equal to one of the allowed values: {', '.join(allowed)}")
-        return found
+        return value
 
     def whole(self, name: str, default: int, *, least: int = 1, most: int) -> int:
-        found = self.number(name)
-        if found is None:
+        value = self.number(name)
+        if value is None:
             return default
-        if found != int(found):
+        if value != int(value):
             raise refused(self.at(name), "Should be integer")
-        if not least <= found <= most:
-            raise refused(self.at(name), f"Should be >= {least}" if found < least else f"Should be <= {most}")
-        return int(found)
+        if not least <= value <= most:
+            raise refused(self.at(name), f"Should be >= {least}" if value < least else f"Should be <= {most}")
+        return int(value)
 
     def number(self, name: str) -> float | None:
         """Return a number, None where there is none."""
-        found = self.values.get(name)
-        if found is None:
+        value = self.values.get(name)
+        if value is None:
             return None
-        if isinstance(found, bool) or not isinstance(found, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise refused(self.at(name), "Should be number")
-        if not -MAX_NUMBER <= found <= MAX_NUMBER:
+        if not -MAX_NUMBER <= value <= MAX_NUMBER:
             raise refused(self.at(name), "Should be between -2^360 and 2^360")
-        return float(found)
+        return float(value)
 
     def inner(self, name: str) -> WidgetObject:
         """Return an object, an empty one where there is none."""
@@ -82,18 +82,18 @@ class WidgetObject:
 
     def items(self, name: str, *, most: int) -> list[tuple[Any, str]]:
         """Return the members of an array, each with its place; none where there is none."""
-        found: list[Any] = self._of_type(name, list, "Should be array", [])
-        if len(found) > most:
+        members: list[Any] = self._of_type(name, list, "Should be array", [])
+        if len(members) > most:
             raise refused(self.at(name), f"Should NOT have more than {most} items")
-        return [(each, f"{self.at(name)}/{nth}") for nth, each in enumerate(found)]
+        return [(member, f"{self.at(name)}/{nth}") for nth, member in enumerate(members)]
 
     def at(self, name: str) -> str:
         return f"{self.where}/{name}"
 
     def _of_type(self, name: str, kind: type[_T], otherwise: str, default: _T) -> _T:
-        found = self.values.get(name)
-        if found is None:
+        value = self.values.get(name)
+        if value is None:
             return default
-        if not isinstance(found, kind):
+        if not isinstance(value, kind):
             raise refused(self.at(name), otherwise)
-        return found
+        return value

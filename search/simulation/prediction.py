@@ -21,14 +21,14 @@ from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 from servefit.profiler.evidence.rate_fit import after_warm_up
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.record.traffic import NS_PER_S
-from servefit.search.queueing.closed_loop import serve_users
-from servefit.search.queueing.endpoint import EndpointQueue
-from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
+from servefit.search.simulation.closed_loop import serve_users
+from servefit.search.simulation.endpoint import EndpointQueue
+from servefit.search.simulation.simulated_run import SimulatedRun, simulate_arrivals
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.discipline import Discipline
     from servefit.profiler.queueing.service import ServiceTimes
-    from servefit.search.queueing.endpoint import Queue
+    from servefit.search.simulation.endpoint import Queue
 
 _PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**halved for halved in range(1, 8)))
 """Parts of the capacity at which the highest rate is first looked for, from above: down to a thousandth, below which no
@@ -295,8 +295,8 @@ def _connected_users_ns(service: ServiceTimes, queue: EndpointQueue, users: int)
     busy_ns = (strata_ns.mean() + queue.overhead_ns(joined)) / joined
     alone_ns = service.mean_ns(1, queue.workers) + queue.overhead_ns(1) + queue.costs.typical_extra_ns(0.0)
     response_ns = max(own * busy_ns, alone_ns)
-    found: np.ndarray = strata_ns * (response_ns / strata_ns.mean())
-    return found
+    stretched_ns: np.ndarray = strata_ns * (response_ns / strata_ns.mean())
+    return stretched_ns
 
 
 def _min_percentile_ms(service: ServiceTimes, discipline: Queue, rank: float) -> float:
@@ -313,11 +313,11 @@ def _all_percentiles_ms(response_ns: np.ndarray, percentiles: Sequence[float]) -
 
 
 def _percentiles_ms(response_ns: np.ndarray, percentiles: Sequence[float]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {_name(rank): None for rank in percentiles}
-    known = [rank for rank in percentiles if len(response_ns) >= samples_needed(rank)]
-    values = np.percentile(response_ns, known, method="inverted_cdf") / NS_PER_MS
-    found.update((_name(rank), float(value)) for rank, value in zip(known, values, strict=True))
-    return found
+    values_ms: dict[str, float | None] = {_name(rank): None for rank in percentiles}
+    supported = [rank for rank in percentiles if len(response_ns) >= samples_needed(rank)]
+    values = np.percentile(response_ns, supported, method="inverted_cdf") / NS_PER_MS
+    values_ms.update((_name(rank), float(value)) for rank, value in zip(supported, values, strict=True))
+    return values_ms
 
 
 def _name(rank: float) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from servefit.profiler.evidence.sequential_test import SequentialTest
 from servefit.profiler.record.traffic import OpenLoop
-from servefit.search.queueing.simulation import simulate
+from servefit.search.simulation.simulated_run import simulate
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes

@@ -7,7 +7,7 @@ import pytest
 
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
-from servefit.search.queueing.simulation import SimulatedRun, simulate
+from servefit.search.simulation.simulated_run import SimulatedRun, simulate
 
 MS = 1e6
 

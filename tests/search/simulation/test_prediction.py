@@ -12,8 +12,8 @@ from servefit.errors import SpecError
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
-from servefit.search.queueing.prediction import QueuePrediction, highest_rate_per_s, predict, predict_users
-from servefit.search.queueing.simulation import simulate
+from servefit.search.simulation.prediction import QueuePrediction, highest_rate_per_s, predict, predict_users
+from servefit.search.simulation.simulated_run import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase
-from servefit.search.queueing.simulation import SimulatedRun, simulate, simulate_arrivals
+from servefit.search.simulation.simulated_run import SimulatedRun, simulate, simulate_arrivals
 
 ROUNDING_NS = 1e-3
 

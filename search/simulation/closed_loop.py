@@ -1,8 +1,8 @@
 """The queue of a closed loop: users who come again after every answer.
 
 It is served as in ``profiler.drivers.inprocess.closed_loop``. A worker that has answered its users queues them up
-again, and takes those who came first; where nobody else waits, that is the same ones. Idle workers do not know when
-somebody will come, and look every now and then.
+again, and takes those who came first; where no other users wait, these are the same ones. Idle workers do not know when
+a user will come, and look every now and then.
 """
 
 from __future__ import annotations

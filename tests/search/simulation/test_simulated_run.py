@@ -13,7 +13,7 @@ from servefit.errors import SpecError
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.profiler.record.types import Run, Samples
-from servefit.search.queueing.simulation import SimulatedRun, simulate
+from servefit.search.simulation.simulated_run import SimulatedRun, simulate
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
