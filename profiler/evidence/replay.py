@@ -128,9 +128,9 @@ class RunReplay:
         return self._root(np.ones(len(self._ranks)), self._requests // _ROUGHLY)
 
     def highest_rate(self) -> ReplayedRate | None:
-        """Return the rate at which the first limit is reached, and how well it is known. None where ``is_enough`` is
-        not so, where a limit is reached at any rate or hardly depends on it, or where the runs are too short to be held
-        against their replay."""
+        """Return the rate at which the first limit is reached, with its interval. None if ``is_enough`` is false, if a
+        limit is reached at any rate or hardly depends on it, or if the runs are too short to compare with their
+        replay."""
         logs = self._log_ratios()
         if not self.is_enough or len(logs) < MIN_VALUES:
             return None
@@ -143,7 +143,7 @@ class RunReplay:
         lower = self._relatives(below, ratios, [None] * _STREAMS)
         parts = self._relatives(root, ratios, self._sections)
         # Near saturation the inverse of a percentile falls in proportion to the rate (see ``rate_fit``).
-        inverse, inverse_below, of_parts = (1 / each.max(axis=1) for each in (whole, lower, parts))
+        inverse, inverse_below, of_parts = (1 / relatives.max(axis=1) for relatives in (whole, lower, parts))
         slope = (inverse_below.mean() - inverse.mean()) / (root - below)
         if slope <= 0:
             return None
