@@ -69,14 +69,14 @@ def owners_price(costs: OwnersCosts) -> OwnersPrice:
     return OwnersPrice(per_hour=per_hour, currency=purchase_currency or kwh_currency, source=" and ".join(said))
 
 
-def _check_pairs(given: Mapping[str, str | float]) -> None:
-    """Raise SpecError where nothing is given, or an option without the one that belongs to it."""
-    if not given:
+def _check_pairs(options: Mapping[str, str | float]) -> None:
+    """Raise SpecError if there are no ``options``, or if one lacks the option that belongs to it."""
+    if not options:
         raise SpecError("price", None, "is not given", remedy="say 0.21/h, or --purchase-price 4200 --years 3")
     for first, second in (("purchase-price", "years"), ("watts", "per-kwh")):
         for name, needed in ((first, second), (second, first)):
-            if name in given and needed not in given:
-                raise SpecError(name, given[name], f"is of no use without --{needed}")
+            if name in options and needed not in options:
+                raise SpecError(name, options[name], f"is of no use without --{needed}")
 
 
 def _amount(name: str, text: str | None) -> tuple[float, str | None]:

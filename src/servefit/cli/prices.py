@@ -94,12 +94,12 @@ def import_list(
 
     profiles = all_profiles(describe_host())
     with showing_stage(f"reading {file}", quiet=False):
-        found = read_price_list(file, profiles)
-    prices = prices_in(found, region)
+        price_list = read_price_list(file, profiles)
+    prices = prices_in(price_list, region)
     by_hand = priced_by_hand() & prices.keys()
     keep_prices({name: price for name, price in prices.items() if name not in by_hand})
     _print_prices([profile for profile in all_profiles(describe_host()) if profile.name in prices], form)
-    for remark in found.remarks:
+    for remark in price_list.remarks:
         warn(remark)
     if by_hand:
         warn(f"prices in profiles.toml come first: {', '.join(sorted(by_hand))}")
@@ -139,11 +139,11 @@ def _print_prices(profiles: list[InstanceProfile], form: OutputFormat) -> None:
 
 
 def _check_is_owned(profile: str, costs: OwnersCosts) -> None:
-    """Raise SpecError where ``costs`` of an owner are given for an instance of a cloud."""
+    """Raise SpecError if a profile with the ``costs`` of an owner is an instance of a cloud."""
     from servefit.profiler.machine.host import describe_host
     from servefit.profiler.machine.profiles import all_profiles
 
-    clouds = {known.name for known in all_profiles(describe_host()) if known.is_of_a_cloud}
+    clouds = {listed.name for listed in all_profiles(describe_host()) if listed.is_of_a_cloud}
     if costs.given and profile in clouds:
         name, value = next(iter(costs.given.items()))
         raise SpecError(
@@ -152,13 +152,13 @@ def _check_is_owned(profile: str, costs: OwnersCosts) -> None:
 
 
 def _check_may_be_set(profile: str) -> None:
-    """Raise SpecError where no profile has that name, and where a price that is written by hand would come first."""
+    """Raise SpecError if no profile has that name, or if profiles.toml has a price, which takes precedence."""
     from servefit.profiler.machine.host import describe_host
     from servefit.profiler.machine.instance_profile import LOCAL
     from servefit.profiler.machine.profiles import all_profiles, priced_by_hand
     from servefit.profiler.machine.profiles_file import profiles_path
 
-    names = [LOCAL, *(known.name for known in all_profiles(describe_host()))]
+    names = [LOCAL, *(listed.name for listed in all_profiles(describe_host()))]
     if profile not in names:
         raise SpecError.unknown("profile", profile, names)
     if profile in priced_by_hand():
