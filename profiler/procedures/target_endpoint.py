@@ -16,9 +16,8 @@ import numpy as np
 from servefit.errors import MeasurementError, PayloadMismatch, SpecError
 from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.bodies import check_sizes
-from servefit.profiler.drivers.http.destination import Destination
+from servefit.profiler.drivers.http.destination import Destination, Documents
 from servefit.profiler.drivers.http.detection import detect, is_servefit
-from servefit.profiler.drivers.http.documents import Documents
 from servefit.profiler.drivers.http.resolution import resolve_address
 from servefit.profiler.drivers.http.single_requests import get, send_request
 from servefit.serving.protocols.datatypes import DTYPES

@@ -6,8 +6,9 @@ beginning to where its prices end.
 
 from __future__ import annotations
 
+import csv
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from servefit.errors import SpecError
 from servefit.profiler.machine.price_lists import aws, azure, gcp
-from servefit.profiler.machine.price_lists.csv_rows import csv_rows
 from servefit.profiler.machine.price_lists.json_stream import JsonStream
 from servefit.profiler.machine.price_lists.types import PriceList, UnreadablePriceList, object_of, text_of
 from servefit.profiler.machine.prices import KnownPrice
@@ -35,6 +35,9 @@ _COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK": "unzip", b"BZ": "bunzip2", b"\xfd7"
 
 _MAX_NAMED = 5
 """Regions that are named as examples."""
+
+_MAX_LINE_CHARACTERS = 2**16
+"""The longest line of CSV, so that memory is bounded. One of a price list has two thousand characters."""
 
 
 def read_price_list(path: Path, profiles: Sequence[InstanceProfile]) -> PriceList:
@@ -111,7 +114,7 @@ def _read(file: TextIO, profiles: Sequence[InstanceProfile]) -> PriceList | None
     if opening == "[":
         return _read_elements(stream, profiles)
     file.seek(0)
-    rows = csv_rows(file)
+    rows = _csv_rows(file)
     try:
         first = next(rows, [])
     except UnreadablePriceList:
@@ -185,3 +188,22 @@ def _of(profiles: Sequence[InstanceProfile], cloud: str) -> list[InstanceProfile
 
 def _names(profiles: Sequence[InstanceProfile], cloud: str) -> Collection[str]:
     return frozenset(profile.name for profile in _of(profiles, cloud))
+
+
+def _csv_rows(file: TextIO) -> Iterator[list[str]]:
+    """Iterate over the rows of ``file``. Raises UnreadablePriceList for what is no CSV."""
+    try:
+        yield from csv.reader(_lines(file), strict=True)
+    except csv.Error as error:
+        raise UnreadablePriceList(f"is no CSV: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UnreadablePriceList("is not UTF-8 text") from error
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(_MAX_LINE_CHARACTERS):
+        if len(line) == _MAX_LINE_CHARACTERS:
+            raise UnreadablePriceList(
+                f"has a line of more than {_MAX_LINE_CHARACTERS:,} characters, as no price list has"
+            )
+        yield line
