@@ -63,7 +63,7 @@ def compiled_network(path: Path, backend: str, precision: str, settings: Setting
         "PERFORMANCE_HINT": "LATENCY",
         # Without, int8 weights are multiplied by activations that are quantised on the way.
         "EXECUTION_MODE_HINT": "ACCURACY",
-        # The envelope pins the threads; OpenVINO may use every CPU that it has.
+        # The envelope pins the threads, and their number is set: OpenVINO chooses neither.
         "ENABLE_CPU_PINNING": False,
         "ENABLE_HYPER_THREADING": True,
     }

@@ -107,7 +107,7 @@ def _fix(model: onnx.ModelProto, fixed: onnx.ValueInfoProto, value: float, free:
 
 
 def _place(size: str, free: list[onnx.ValueInfoProto], name: str) -> tuple[str, int]:
-    """Return the input and its axis that have the size of that name, or those of the rows if it has no name."""
+    """Return the input and the axis whose size is called ``size``; the rows of the first input if that is empty."""
     if not size:
         return free[0].name, 0
     for node in free:
