@@ -38,16 +38,16 @@ depend on how many rows there are would not be seen. As in ``parity``. Chosen.""
 
 
 def depends_on_batch(
-    rows: np.ndarray, predict: Callable[[np.ndarray], np.ndarray], *, told: int = 0, sizes: int = 0
+    rows: np.ndarray, predict: Callable[[np.ndarray], np.ndarray], *, row_sizes: int = 0, sizes: int = 0
 ) -> bool:
     """Return whether the prediction of one of the first SINGLE_ROWS of ``rows`` changes with the rows in the same call.
     A change counts if it is larger than the difference allowed between two runtimes, on the scale of the largest
     prediction.
 
     Args:
-        rows: Rows, (n, features). Each begins with ``told`` sizes.
+        rows: Rows, (n, features). Each begins with ``row_sizes`` sizes.
         predict: Predicts rows. The same call must give the same predictions.
-        told: The number of sizes at the start of a row.
+        row_sizes: The number of sizes at the start of a row.
         sizes: The number of sizes at the start of a prediction.
     """
     together = predict(rows).reshape(len(rows), -1)
@@ -65,7 +65,7 @@ def depends_on_batch(
         if count >= _MIN_ALONE and time.monotonic() >= end_s:
             break
         # All rows of one call have the same sizes.
-        beside = (rows[:, :told] == rows[nth, :told]).all(axis=1)
+        beside = (rows[:, :row_sizes] == rows[nth, :row_sizes]).all(axis=1)
         copies = predict(np.repeat(rows[nth : nth + 1], beside.sum(), axis=0)).reshape(beside.sum(), -1)
         if _change(together[nth], copies[beside[:nth].sum()], sizes) > TENSOR_TOLERANCE * scale:
             return True

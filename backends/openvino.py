@@ -61,9 +61,11 @@ class OpenVinoBackend:
             return Availability.no(f"it serves ONNX models, and this is one of {model.library}")
         if model.trees is not None or model.signature.task is not Task.TENSOR:
             return Availability.no("it serves networks, and has no operators for trees and classifiers of tables")
-        for column in model.signature.inputs:
-            if column.is_whole and column.whole_range[1] > _MAX_INTEGER:
-                return Availability.no(f"it computes whole numbers with 32 bits, and {column.name!r} takes larger ones")
+        for model_input in model.signature.inputs:
+            if model_input.is_whole and model_input.whole_range[1] > _MAX_INTEGER:
+                return Availability.no(
+                    f"it computes whole numbers with 32 bits, and {model_input.name!r} takes larger ones"
+                )
         return Availability.yes()
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:

@@ -63,7 +63,7 @@ def _plausible_rows(model: Model, count: int, seed: int, datatype: str) -> np.nd
     for feature in range(len(signature.sizes), signature.features):
         rows[:, feature] = columns.plausible(feature, count)
     if signature.padding is not None and signature.padding.mask is not None:
-        mask = next(column for column in signature.inputs if column.name == signature.padding.mask)
+        mask = next(model_input for model_input in signature.inputs if model_input.name == signature.padding.mask)
         rows[:, mask.start : mask.stop] = 1
     return _with_texts(signature, rows, seed, hard=False)
 

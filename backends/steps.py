@@ -73,7 +73,9 @@ def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:
     CorruptModel as ``compile_artifact``."""
     with _intact(model):
         signature = model.signature
-        return depends_on_batch(rows, reference(model), told=len(signature.sizes), sizes=len(signature.output_sizes))
+        return depends_on_batch(
+            rows, reference(model), row_sizes=len(signature.sizes), sizes=len(signature.output_sizes)
+        )
 
 
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -39,7 +39,9 @@ def inspect_torch(path: Path, kind: Format, folder: Path) -> Inspection:
     )
 
 
-def _unmasked(column: Input) -> Input:
+def _unmasked(model_input: Input) -> Input:
     """Return the input; if it is the mask, limit the drawn values to 1. Texts are served at their own lengths, and
     implementations of attention differ on rows that are masked completely."""
-    return replace(column, lowest=1, highest=1) if column.name == _MASK and column.is_whole else column
+    return (
+        replace(model_input, lowest=1, highest=1) if model_input.name == _MASK and model_input.is_whole else model_input
+    )

@@ -29,11 +29,11 @@ def check_kept(model: Model) -> None:
     try:
         trusted = model.format is Format.SCRIPT
         source = file_of(Path(model.source), trust_code=trusted)
-        with reading(source, model.given, trust_code=trusted) as read:
-            if read.digest not in model.file.parts:
+        with reading(source, model.given, trust_code=trusted) as model_file:
+            if model_file.digest not in model.file.parts:
                 raise changed
-            inspect_file(read)  # writes converted models again, too
-            keep(read)
+            inspect_file(model_file)  # writes converted models again, too
+            keep(model_file)
     except ModelError as error:
         raise changed from error
     if not has_digest(model.file, model.digest):
@@ -52,11 +52,11 @@ def as_kept(model: Model) -> Model:
     changed = CorruptModel(model.file, "it is not what it was when it was opened")
     kept = find_kept(model.digest)
     trusted = model.format is Format.SCRIPT
-    with reading(model.file, trust_code=trusted) if kept is None else nullcontext(kept) as read:
+    with reading(model.file, trust_code=trusted) if kept is None else nullcontext(kept) as model_file:
         # Checked before it is opened: the user trusted a pickle with this content alone.
-        if read.digest != model.digest:
+        if model_file.digest != model.digest:
             raise changed
-        again = Model.of(inspect_and_keep(read, model.source))
+        again = Model.of(inspect_and_keep(model_file, model.source))
     if again.digest != model.digest:
         raise changed
     return replace(again, warnings=model.warnings, constants=model.constants)

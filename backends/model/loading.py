@@ -94,15 +94,15 @@ def load_source(
             raise given.refuse()
         return _load_live(source)
     file = file_of(Path(source), trust_code=trust_code)
-    with reading(file, given, sample, trust_code=trust_code) as read:
-        what = read.format.that_runs_code
+    with reading(file, given, sample, trust_code=trust_code) as model_file:
+        what = model_file.format.that_runs_code
         if what is not None and not trust_pickle:
             raise UntrustedModel(file, what)
-        opened = inspect_and_keep(read, str(source))
-    script = _script_beside(Path(source), read)
+        opened = inspect_and_keep(model_file, str(source))
+    script = _script_beside(Path(source), model_file)
     if script is not None:
         opened = replace(opened, warnings=(*opened.warnings, _left_out(script)))
-    if sample is not None and read.format is Format.TORCHSCRIPT and not given.shapes:
+    if sample is not None and model_file.format is Format.TORCHSCRIPT and not given.shapes:
         opened = replace(opened, warnings=(*opened.warnings, _as_in_sample(opened.inspection.signature)))
     return opened
 
@@ -124,12 +124,14 @@ def _left_out(script: str) -> str:
 
 
 def _as_in_sample(signature: Signature) -> str:
-    inputs = ", ".join(f"{column.name}={column.datatype}[rows{_sizes(column)}]" for column in signature.inputs)
+    inputs = ", ".join(
+        f"{model_input.name}={model_input.datatype}[rows{_sizes(model_input)}]" for model_input in signature.inputs
+    )
     return f"its inputs take what the payload has: {inputs}; --input NAME=DATATYPE[SIZES] says otherwise"
 
 
-def _sizes(column: Input) -> str:
-    return "".join(f",{size}" for size in column.shape)
+def _sizes(model_input: Input) -> str:
+    return "".join(f",{size}" for size in model_input.shape)
 
 
 def _load_live(source: Any) -> OpenedFile:

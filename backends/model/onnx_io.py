@@ -96,7 +96,8 @@ class OnnxInterface:
         facts = {
             **asdict(self),
             "inputs": [
-                {**asdict(column), "shape": list(column.shape), "known": list(column.known)} for column in self.inputs
+                {**asdict(model_input), "shape": list(model_input.shape), "known": list(model_input.known)}
+                for model_input in self.inputs
             ],
             "outputs": list(self.outputs),
             "sizes": [{"name": size.name, "usual": size.usual} for size in self.sizes],

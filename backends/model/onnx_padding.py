@@ -59,7 +59,7 @@ def _has_own_size(of_input: onnx.ValueInfoProto) -> bool:
 def padding_of(session: onnxruntime.InferenceSession, interface: OnnxInterface, pad: str) -> Padding:
     """Return how rows of the model are padded, with its input ``pad`` as the mask, or ZEROS for no mask. Raises
     SpecError if the model takes its usual size alone, or if an output depends on the amount of padding."""
-    mask = next((column for column in interface.inputs if column.name == pad), None)
+    mask = next((model_input for model_input in interface.inputs if model_input.name == pad), None)
     if mask is None and pad == ZEROS:
         names = [size.name for size in interface.sizes]
     else:

@@ -150,8 +150,8 @@ class Model(Stored, frozen=True, kw_only=True):
         given = Given.checked(inputs, pad)
         check_type("sizes", sizes, Mapping[str, object] | None)
         constants = tuple(Constant(name=name, value=value) for name, value in given.constants.items())
-        file = load_source(source, trust_pickle=trust_pickle, trust_code=trust_code, given=given, sample=sample)
-        opened = replace(cls.of(file), constants=constants)
+        opened_file = load_source(source, trust_pickle=trust_pickle, trust_code=trust_code, given=given, sample=sample)
+        opened = replace(cls.of(opened_file), constants=constants)
         return replace(opened, signature=opened.signature.drawn_with(sizes)) if sizes else opened
 
     @classmethod

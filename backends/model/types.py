@@ -246,7 +246,7 @@ class Signature(Stored, frozen=True, kw_only=True):
         if self.integer_features or self.sizes:
             return False
         datatype = self.row_datatype
-        return not any(column.datatype != datatype or column.is_whole for column in self.inputs)
+        return not any(model_input.datatype != datatype or model_input.is_whole for model_input in self.inputs)
 
     @property
     def row_datatype(self) -> str:
@@ -309,7 +309,9 @@ class Signature(Stored, frozen=True, kw_only=True):
         if self.has_columns:
             texts = sum(one.is_text for one in self.inputs)
             return f"{len(self.inputs)} columns, {texts} of text" if len(self.inputs) > 1 else "a text"
-        text = ", ".join(f"{column.name} ({', '.join(map(str, column.shape))})" for column in self.inputs)
+        text = ", ".join(
+            f"{model_input.name} ({', '.join(map(str, model_input.shape))})" for model_input in self.inputs
+        )
         return text if self.padding is None else f"{text}, padded by {self.padding.said}"
 
     @property
@@ -357,9 +359,9 @@ def row_datatype(inputs: Sequence[Input]) -> str:
     """Return the datatype of the rows of a model with these ``inputs``, one for all columns: float32 if that holds
     every value of every input, else int64 if all are whole numbers, else float64. A value outside it (a uint64 from
     2**63 on, an int64 beyond 2**53 beside floats) cannot be sent."""
-    if all(column.datatype in _WITHIN_FLOAT32 for column in inputs):
+    if all(model_input.datatype in _WITHIN_FLOAT32 for model_input in inputs):
         return "float32"
-    return "int64" if all(column.is_whole or column.is_text for column in inputs) else "float64"
+    return "int64" if all(model_input.is_whole or model_input.is_text for model_input in inputs) else "float64"
 
 
 ROW_DATATYPES = ("float32", "int64", "float64")

@@ -227,11 +227,11 @@ def _in_order(table: PayloadTable, signature: Signature, source: str) -> tuple[n
 def _check_inputs_in_order(names: Sequence[str], signature: Signature, source: str) -> None:
     """Raise PayloadMismatch if all columns are named after several inputs, as in "a, a, b" or "a.0, a.1, b", in another
     order than the model's: columns without names in the model are read by position."""
-    inputs = [column_input.name for column_input in signature.inputs]
+    inputs = [model_input.name for model_input in signature.inputs]
     if len(inputs) < 2:
         return
     wanted: list[str | None] = [
-        column_input.name for column_input in signature.inputs for _ in range(column_input.stop - column_input.start)
+        model_input.name for model_input in signature.inputs for _ in range(model_input.stop - model_input.start)
     ]
     order = [_input_of(column, inputs) for column in names]
     if order != wanted and Counter(order) == Counter(wanted):

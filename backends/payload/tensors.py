@@ -295,7 +295,7 @@ def _array(values: Any, source: str, name: str, signature: Signature, booleans: 
         level = level[0] if level else None
     cells: list[Any] = []
     _put(values, shape, cells, source)
-    one = next((column for column in signature.inputs if column.name == name), None)
+    one = next((model_input for model_input in signature.inputs if model_input.name == name), None)
     if signature.has_columns or (one is not None and one.is_text):
         return _objects(cells, shape)
     booleans = booleans or (one is not None and one.datatype == "bool")

@@ -83,15 +83,15 @@ def parse_parameters(shape: type[Any], name: str, text: str, folder: Path | None
 
     Raises SpecError for a parameter that is unknown, repeated or missing, and for a value of another kind.
     """
-    declared_fields = {_typed_name(declared): declared for declared in fields(shape)}
-    texts = _given_texts(declared_fields, name, text)
-    for typed, declared in declared_fields.items():
+    parameters = {_typed_name(declared): declared for declared in fields(shape)}
+    texts = _given_texts(parameters, name, text)
+    for typed, declared in parameters.items():
         if typed not in texts and declared.default is MISSING:
             like = f"{name}:{typed.upper()}" if declared.metadata.get(_ALONE) else f"{name}:{typed}=..."
             raise SpecError(FIELD, name if not text else f"{name}:{text}", f"lacks {typed}", remedy=f"say {like}")
     values = {}
     for typed, value in texts.items():
-        declared = declared_fields[typed]
+        declared = parameters[typed]
         kind = _kind(declared)
         values[declared.name] = kind.parse(f"{FIELD}.{typed}", value)
         if kind is FILE and folder is not None and not Path(values[declared.name]).is_absolute():
@@ -99,9 +99,9 @@ def parse_parameters(shape: type[Any], name: str, text: str, folder: Path | None
     return values
 
 
-def _given_texts(declared_fields: dict[str, Field[Any]], name: str, text: str) -> dict[str, str]:
+def _given_texts(parameters: dict[str, Field[Any]], name: str, text: str) -> dict[str, str]:
     """Return the texts of the values in ``text``, by the name of their field. Raises SpecError."""
-    alone = next((typed for typed, declared in declared_fields.items() if declared.metadata.get(_ALONE)), None)
+    alone = next((typed for typed, declared in parameters.items() if declared.metadata.get(_ALONE)), None)
     parts = text.split(",") if text.strip() else []
     texts: dict[str, str] = {}
     if alone is not None:
@@ -109,7 +109,7 @@ def _given_texts(declared_fields: dict[str, Field[Any]], name: str, text: str) -
         is_named = [_name_in(part) is not None for part in parts]
         ends = (
             0
-            if parts and _name_in(parts[0]) in declared_fields
+            if parts and _name_in(parts[0]) in parameters
             else is_named.index(True, 1)
             if any(is_named[1:])
             else len(parts)
@@ -119,13 +119,13 @@ def _given_texts(declared_fields: dict[str, Field[Any]], name: str, text: str) -
             parts = parts[ends:]
     for part in parts:
         typed = _name_in(part)
-        if not declared_fields:
+        if not parameters:
             raise SpecError(FIELD, f"{name}:{text}", f"has parameters, and {name} takes none")
         if typed is None:
-            like = f"{next(iter(declared_fields))}=..."
+            like = f"{next(iter(parameters))}=..."
             raise SpecError(FIELD, f"{name}:{text}", f"holds {part.strip()!r}, which does not look like {like}")
-        if typed not in declared_fields:
-            raise SpecError.unknown(f"{FIELD}.{name}", typed, list(declared_fields))
+        if typed not in parameters:
+            raise SpecError.unknown(f"{FIELD}.{name}", typed, list(parameters))
         if typed in texts:
             raise SpecError(FIELD, f"{name}:{text}", f"gives {typed} twice")
         texts[typed] = part.partition("=")[2].strip()

@@ -108,9 +108,7 @@ def _resample(times_ns: np.ndarray, per_entry: float, end_ns: float, random: np.
     between it and the next."""
     if per_entry * len(times_ns) > 2 * MAX_ARRIVALS:
         raise SpecError(
-            "arrivals",
-            given_text(per_entry),
-            f"times the rate of a trace makes more than {MAX_ARRIVALS:,} requests",
+            "arrivals", given_text(per_entry), f"times the rate of a trace makes more than {MAX_ARRIVALS:,} requests"
         )
     whole = int(per_entry)
     counts = whole + (random.random(len(times_ns)) < per_entry - whole).astype(np.int64)
