@@ -131,19 +131,19 @@ def check_variables(
     remedy: str,
     listed: Mapping[str, AllowedVariable] = ALLOWED,
 ) -> None:
-    """Raise SpecError, with a ``remedy`` that has a place for the NAME, where one of the variables is neither
-    ``listed``, with a value as it should have, nor ``allowed`` here by name. The values of secrets that are not known
-    are not looked at: who starts a process asks for them first."""
+    """Raise SpecError if a variable is neither ``allowed`` by name nor ``listed`` with a value that the list permits.
+    ``remedy`` is a format with a place for the name. The value of a secret is checked only where this process holds
+    it; starting a process requires it."""
     for name, value in variables:
         if name in allowed:
             continue
-        if (found := listed.get(name)) is None:
+        if (variable := listed.get(name)) is None:
             raise SpecError(
                 "env", name, "is not on the list of variables that others may set", remedy=remedy.format(name=name)
             )
         plain = value.value if isinstance(value, Secret) else value
-        if not (is_hidden(value) and plain == value) and not found.values.take(plain):
-            raise SpecError("env", name, f"takes {found.values.text}, and not what it is given")
+        if not (is_hidden(value) and plain == value) and not variable.values.take(plain):
+            raise SpecError("env", name, f"takes {variable.values.text}, and not what it is given")
 
 
 def own_or_listed(environment: Iterable[tuple[str, str]], own: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -38,17 +38,17 @@ depend on how many rows there are would not be seen. As in ``parity``. Chosen.""
 
 
 def depends_on_batch(
-    rows: np.ndarray, predict: Callable[[np.ndarray], np.ndarray], *, told: int = 0, sizes: int = 0
+    rows: np.ndarray, predict: Callable[[np.ndarray], np.ndarray], *, row_sizes: int = 0, sizes: int = 0
 ) -> bool:
-    """Return whether ``predict`` says something else of one of the first SINGLE_ROWS of ``rows`` together with the
-    others than by itself: by more than two runtimes may differ, on the scale of the largest prediction, which is much
-    of one that happens to be near zero.
+    """Return whether the prediction of one of the first SINGLE_ROWS of ``rows`` changes with the rows in the same call.
+    A change counts if it is larger than the difference allowed between two runtimes, on the scale of the largest
+    prediction.
 
     Args:
-        rows: Rows, (n, features), that begin with so many sizes as ``told`` says.
-        predict: Predicts rows, with a library that gives the same for the same call.
-        told: The sizes that a row begins with.
-        sizes: The sizes that a prediction begins with.
+        rows: Rows, (n, features). Each begins with ``row_sizes`` sizes.
+        predict: Predicts rows. The same call must give the same predictions.
+        row_sizes: The number of sizes at the start of a row.
+        sizes: The number of sizes at the start of a prediction.
     """
     together = predict(rows).reshape(len(rows), -1)
     alone: list[np.ndarray] = []
@@ -64,8 +64,8 @@ def depends_on_batch(
     for count, nth in enumerate(suspects):
         if count >= _MIN_ALONE and time.monotonic() >= end_s:
             break
-        # A call takes the rows of the same sizes.
-        beside = (rows[:, :told] == rows[nth, :told]).all(axis=1)
+        # All rows of one call have the same sizes.
+        beside = (rows[:, :row_sizes] == rows[nth, :row_sizes]).all(axis=1)
         copies = predict(np.repeat(rows[nth : nth + 1], beside.sum(), axis=0)).reshape(beside.sum(), -1)
         if _change(together[nth], copies[beside[:nth].sum()], sizes) > TENSOR_TOLERANCE * scale:
             return True
@@ -79,11 +79,11 @@ def _scale(predictions: np.ndarray) -> float:
 
 
 def _change(one: np.ndarray, other: np.ndarray, sizes: int) -> float:
-    """Return the largest difference of two predictions of a row; infinity where they differ in their first ``sizes``
-    values, or in which of the others are numbers."""
+    """Return the largest difference between two predictions of a row. It is infinite if their sizes (the first
+    ``sizes`` values) differ, or if a value is finite in one of them alone."""
     pair = join([one.reshape(1, -1), other.reshape(1, -1)]).astype(np.float64)
     values = pair[:, sizes:]
-    known = np.isfinite(values)
-    if (pair[0, :sizes] != pair[1, :sizes]).any() or (known[0] != known[1]).any():
+    finite = np.isfinite(values)
+    if (pair[0, :sizes] != pair[1, :sizes]).any() or (finite[0] != finite[1]).any():
         return inf
-    return float(np.abs(values[0, known[0]] - values[1, known[0]]).max(initial=0))
+    return float(np.abs(values[0, finite[0]] - values[1, finite[0]]).max(initial=0))

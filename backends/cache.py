@@ -94,9 +94,9 @@ def store(key: str, fill: Callable[[Path], tuple[Artifact, Mapping[str, Any]]]) 
     return _entry(key, manifest)
 
 
-def add_payload(entry: Entry, digest: str, found: Mapping[str, Any]) -> Entry:
-    """Keep what the check on one more payload found. Raises StateError."""
-    payloads = {**entry.payloads, digest: dict(found)}
+def add_payload(entry: Entry, digest: str, findings: Mapping[str, Any]) -> Entry:
+    """Add the findings of the check on one more payload. Raises StateError."""
+    payloads = {**entry.payloads, digest: dict(findings)}
     state.write_sealed(_payloads_file(entry.key), json.dumps(payloads).encode(), about=entry.key)
     return Entry(key=entry.key, artifact=entry.artifact, report=entry.report, payloads=payloads)
 
@@ -137,10 +137,10 @@ def _seal(key: str, manifest: Mapping[str, Any]) -> str:
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size and SHA-256 of every file below ``folder`` but the manifest, by relative path."""
-    found = {}
+    files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / MANIFEST:
             with path.open("rb") as stream:
                 digest = file_digest(stream, "sha256").hexdigest()
-            found[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
-    return found
+            files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
+    return files

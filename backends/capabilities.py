@@ -43,16 +43,16 @@ def backend(name: str) -> Capabilities:
 def ask_backends(
     names: Iterable[str], model: Model | None = None, *, timeout_s: float | None = None
 ) -> dict[str, Capabilities]:
-    """Return the backends called ``names``, which will be asked about ``model``. Those of other packages begin to
-    answer, side by side, and have ``timeout_s`` from now, and no longer than is usual. Raises SpecError for an unknown
-    name."""
+    """Return the backends called ``names``, ready for questions about ``model``. Backends of other packages start to
+    answer at once, in parallel, within ``timeout_s`` or the usual limit if that is shorter. Raises SpecError for an
+    unknown name."""
     from servefit.backends.foreign import ForeignBackend
 
-    found = {name: backend(name) for name in names}
-    for candidate in found.values():
+    candidates = {name: backend(name) for name in names}
+    for candidate in candidates.values():
         if isinstance(candidate, ForeignBackend):
             candidate.begin(model, timeout_s=timeout_s)
-    return found
+    return candidates
 
 
 def of_precision(names: Iterable[str], allowed: Collection[Precision] = (Precision.EXACT,)) -> tuple[str, ...]:

@@ -187,8 +187,8 @@ def _compile_less_exactly(
     limits: PrecisionLimits | None,
     memory_bytes: int | None,
 ) -> Compilation:
-    """Compile with a backend that predicts less exactly, and hold the artifact against ``limits``. An artifact is
-    cached whether it keeps them or not; that it keeps some is known of these, on these rows, alone."""
+    """Compile with a backend that predicts less exactly, and hold the artifact against ``limits``. The artifact
+    is cached whether it meets them or not. The stored quality counts for the same limits and rows alone."""
     import msgspec
 
     from servefit.backends.quality.findings import Quality
@@ -215,10 +215,10 @@ def _compile_less_exactly(
     if entry is None:
         entry = cache.store(key, fill)
     digest = sha256(judged.rows.tobytes() + msgspec.json.encode([_JUDGING, limits])).hexdigest()
-    # What a function of the user's own says may be another thing today.
-    known = entry.payloads.get(digest) if limits.quality is None or not limits.quality.is_own_function else None
-    if known is not None:
-        quality = msgspec.convert(known, Quality)
+    # A user's own quality function may have changed since.
+    stored = entry.payloads.get(digest) if limits.quality is None or not limits.quality.is_own_function else None
+    if stored is not None:
+        quality = msgspec.convert(stored, Quality)
     else:
         quality = judge(entry.artifact, model, judged, limits, chosen.precision.value)
         entry = cache.add_payload(entry, digest, msgspec.to_builtins(quality))
@@ -298,14 +298,14 @@ def is_cached(model: Model, backend: str, target: Target = Target.CPU, payload: 
     """Return whether ``compile_model`` would find an artifact and not compile. Raises SpecError for an unknown
     backend."""
     chosen = ask_backends([backend], model)[backend]
-    found = chosen.probe(target)
-    if not found.available or not chosen.supports(model).available:
+    availability = chosen.probe(target)
+    if not availability.available or not chosen.supports(model).available:
         return False
     try:
         calibration = calibration_rows(chosen, payload)
     except CompileFailed:
         return False
-    key = cache.artifact_key(model, chosen, found.version or "", target, calibration)
+    key = cache.artifact_key(model, chosen, availability.version or "", target, calibration)
     return find_entry(key, by_payload=payload is not None and not payload.synthetic) is not None
 
 
@@ -334,13 +334,13 @@ def export(artifact: Artifact, folder: Path) -> None:
 def _usable(model: Model, name: str, target: Target) -> tuple[Capabilities, str]:
     """Return the backend and its library's version. Raises the error that says why it cannot be used."""
     chosen = ask_backends([name], model)[name]
-    found = chosen.probe(target)
-    if not found.available:
-        raise BackendUnavailable(name, found.reason or "it cannot run here", remedy=found.remedy)
+    availability = chosen.probe(target)
+    if not availability.available:
+        raise BackendUnavailable(name, availability.reason or "it cannot run here", remedy=availability.remedy)
     taken = chosen.supports(model)
     if not taken.available:
         raise CompileFailed(name, taken.reason or "it does not take this model")
-    return chosen, found.version or ""
+    return chosen, availability.version or ""
 
 
 def _check_payload(model: Model, entry: cache.Entry, payload: Payload, digest: str) -> cache.Entry:

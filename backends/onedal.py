@@ -49,9 +49,9 @@ class OneDALBackend:
         )
 
     def supports(self, model: Model) -> Availability:
-        known = readable(model)
-        if not known.available or model.trees is None:
-            return known
+        availability = readable(model)
+        if not availability.available or model.trees is None:
+            return availability
         if model.signature.row_datatype == "float64":
             return Availability.no("oneDAL compares float32, and the model's own library float64")
         if model.trees.categorical_splits:

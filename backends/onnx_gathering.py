@@ -54,21 +54,21 @@ def gathered(model: onnx.ModelProto, inputs: Sequence[Input]) -> tuple[tuple[Inp
 
 
 def _split(model: onnx.ModelProto, name: str, columns: Sequence[Input]) -> None:
-    """Put an input in the place of those that are ``columns``, which are cut out of it."""
+    """Replace the inputs ``columns`` by one input called ``name``, which the graph splits into them."""
     import numpy as np
     from onnx.helper import make_node, make_tensor_value_info, np_dtype_to_tensor_dtype
     from onnx.numpy_helper import from_array
 
     graph = model.graph
     taken = {one.name for one in columns}
-    for given in [each for each in graph.input if each.name in taken]:
-        graph.input.remove(given)
+    for value in [value for value in graph.input if value.name in taken]:
+        graph.input.remove(value)
     kind = np.dtype(object if columns[0].datatype == TEXT else columns[0].datatype)
     graph.input.append(make_tensor_value_info(name, np_dtype_to_tensor_dtype(kind), ["rows", len(columns)]))
     sizes, outputs = [1] * len(columns), [one.name for one in columns]
-    if max((each.version for each in model.opset_import if each.domain == ""), default=0) < _OPSET:
+    if max((opset.version for opset in model.opset_import if opset.domain == ""), default=0) < _OPSET:
         graph.node.insert(0, make_node("Split", [name], outputs, axis=1, split=sizes))
         return
-    told = from_array(np.array(sizes, dtype=np.int64), f"{name}_sizes")
-    graph.initializer.append(told)
-    graph.node.insert(0, make_node("Split", [name, told.name], outputs, axis=1))
+    split = from_array(np.array(sizes, dtype=np.int64), f"{name}_sizes")
+    graph.initializer.append(split)
+    graph.node.insert(0, make_node("Split", [name, split.name], outputs, axis=1))

@@ -42,7 +42,7 @@ def prepare(file: Path, workdir: Path) -> Mapping[str, Any]:
 
 
 def _without_zipmap(proto: onnx.ModelProto, interface: OnnxInterface) -> OnnxInterface:
-    """Make the tensor that goes into the ZipMap the output in its place.
+    """Replace a ZipMap output by the tensor that the ZipMap reads.
 
     A ZipMap is left where its labels are not in order: maps come out sorted by label, the tensor does not.
     """
@@ -50,7 +50,7 @@ def _without_zipmap(proto: onnx.ModelProto, interface: OnnxInterface) -> OnnxInt
 
     for node in proto.graph.node:
         if node.op_type == "ZipMap" and (node.output[0],) == interface.outputs and _sorted_labels(node):
-            for output in [each for each in proto.graph.output if each.name in interface.outputs]:
+            for output in [value for value in proto.graph.output if value.name in interface.outputs]:
                 proto.graph.output.remove(output)
             tensor = onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, None)
             proto.graph.output.append(tensor)
@@ -60,7 +60,11 @@ def _without_zipmap(proto: onnx.ModelProto, interface: OnnxInterface) -> OnnxInt
 
 
 def _sorted_labels(zipmap: onnx.NodeProto) -> bool:
-    return all(sorted(labels) == list(labels) for each in zipmap.attribute for labels in (each.ints, each.strings))
+    return all(
+        sorted(labels) == list(labels)
+        for attribute in zipmap.attribute
+        for labels in (attribute.ints, attribute.strings)
+    )
 
 
 FINITE = "predictions_are_finite"

@@ -37,9 +37,9 @@ class OnnxRuntimeBackend:
     calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
-        found = installed("onnxruntime", "onnxruntime", "onnxruntime-gpu", remedy="pip install onnxruntime")
-        if target is Target.CPU or not found.available:
-            return found
+        availability = installed("onnxruntime", "onnxruntime", "onnxruntime-gpu", remedy="pip install onnxruntime")
+        if target is Target.CPU or not availability.available:
+            return availability
         device = cuda_device()
         if not device.available:
             return device
@@ -50,7 +50,7 @@ class OnnxRuntimeBackend:
                 "this onnxruntime was built without CUDA",
                 remedy="pip uninstall onnxruntime && pip install onnxruntime-gpu",
             )
-        return found
+        return availability
 
     def supports(self, model: Model) -> Availability:
         return Availability.yes() if model.onnx_file is not None else convertible(model)

@@ -61,9 +61,11 @@ class OpenVinoBackend:
             return Availability.no(f"it serves ONNX models, and this is one of {model.library}")
         if model.trees is not None or model.signature.task is not Task.TENSOR:
             return Availability.no("it serves networks, and has no operators for trees and classifiers of tables")
-        for each in model.signature.inputs:
-            if each.is_whole and each.whole_range[1] > _MAX_INTEGER:
-                return Availability.no(f"it computes whole numbers with 32 bits, and {each.name!r} takes larger ones")
+        for model_input in model.signature.inputs:
+            if model_input.is_whole and model_input.whole_range[1] > _MAX_INTEGER:
+                return Availability.no(
+                    f"it computes whole numbers with 32 bits, and {model_input.name!r} takes larger ones"
+                )
         return Availability.yes()
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
@@ -110,10 +112,10 @@ class OpenVinoBf16Backend(OpenVinoBackend):
     arithmetic = "bf16"
 
     def probe(self, target: Target = Target.CPU) -> Availability:
-        found = super().probe(target)
-        if found.available and not has_instructions("avx512_bf16", "amx_bf16"):
+        availability = super().probe(target)
+        if availability.available and not has_instructions("avx512_bf16", "amx_bf16"):
             return Availability.no("this processor has no instructions for bf16, and without it is slower than float32")
-        return found
+        return availability
 
 
 class OpenVinoInt8Backend(OpenVinoBackend):
@@ -124,10 +126,10 @@ class OpenVinoInt8Backend(OpenVinoBackend):
     calibrates = True
 
     def probe(self, target: Target = Target.CPU) -> Availability:
-        found = super().probe(target)
-        # What it wrote is served without.
+        availability = super().probe(target)
+        # NNCF is needed to compile alone: its networks are served without it.
         quantiser = installed("nncf", remedy=REMEDY)
-        return found if not found.available or quantiser.available else quantiser
+        return availability if not availability.available or quantiser.available else quantiser
 
     def compile_estimate_s(self, model: Model) -> float:
         return 10.0 + model.size_bytes / 2e6
@@ -174,20 +176,20 @@ def converted(model: Model, backend: str) -> Converted:
 
 
 def _quantised(network: Converted, rows: np.ndarray, backend: str) -> Any:
-    """Return the network with what NNCF makes of it, calibrated on ``rows``. Raises CompileFailed."""
+    """Return the network quantised by NNCF, calibrated on ``rows``. Raises CompileFailed."""
     nncf = imported_silently("nncf")
     interface = OnnxInterface.from_facts(network.facts)
-    operators = {each.get_type_name() for each in network.graph.get_ops()}
-    # Attention is told to NNCF: some of it does not bear 8 bits.
+    operators = {operator.get_type_name() for operator in network.graph.get_ops()}
+    # NNCF must know of attention: some of its operators lose too much in 8 bits.
     is_transformer = "Convolution" not in operators and bool(operators & {"Softmax", "ScaledDotProductAttention"})
-    given = list(calls(interface, rows, _ROWS_A_CALL))
-    # NNCF takes the mean of the largest values of all calls for the end of a range, which cuts tables off.
+    feeds = list(calls(interface, rows, _ROWS_A_CALL))
+    # By default NNCF ends a range at the mean of the calls' largest values, which clips tables.
     ranges = imported_silently("nncf.quantization.range_estimator").RangeEstimatorParametersSet.MINMAX
     try:
         return nncf.quantize(
             network.graph,
-            nncf.Dataset(given),
-            subset_size=len(given),
+            nncf.Dataset(feeds),
+            subset_size=len(feeds),
             model_type=nncf.ModelType.TRANSFORMER if is_transformer else None,
             advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges),
         )

@@ -18,10 +18,11 @@ OUTPUT = "servefit.indices"
 
 
 def watch_indices(graph: Any) -> list[int]:
-    """Add the output to ``graph``, an openvino.Model, and return the number of rows of each table; nothing is added
-    where no table is known to have a number of rows and is looked up by what a request says."""
+    """Add an output to ``graph``, an openvino.Model, with the smallest and largest index into each table, and return
+    the number of rows of each table. A table counts if its number of rows is fixed and its indices come from the
+    request; without one, nothing is added."""
     ops = imported_silently("openvino.opset13")
-    found, rows = [], []
+    bounds, rows = [], []
     for node in graph.get_ordered_ops():
         if node.get_type_name() not in ("Gather", "GatherElements"):
             continue
@@ -30,15 +31,15 @@ def watch_indices(graph: Any) -> list[int]:
         if size is None or indices.get_node().get_type_name() == "Constant":
             continue
         flat = ops.reshape(ops.convert(indices, "i64"), np.array([-1]), special_zero=False)
-        found += [
+        bounds += [
             ops.reduce_min(flat, np.array([0]), keep_dims=True),
             ops.reduce_max(flat, np.array([0]), keep_dims=True),
         ]
         rows.append(size)
-    if found:
-        told = ops.concat(found, 0)
-        told.output(0).set_names({OUTPUT})
-        graph.add_results([ops.result(told)])
+    if bounds:
+        output = ops.concat(bounds, 0)
+        output.output(0).set_names({OUTPUT})
+        graph.add_results([ops.result(output)])
     return rows
 
 
@@ -57,10 +58,10 @@ def _rows(node: Any, table: Any) -> int | None:
     return int(shape[axis].get_length())
 
 
-def unknown_index(told: np.ndarray, rows: Sequence[int]) -> tuple[int, int] | None:
-    """Return the first index that is not of a table's ``rows``, and their number, by what the output ``told``; None
-    where all are. Negative ones count from the end. The order of the tables is that of ``watch_indices``."""
-    for (least, most), size in zip(told.reshape(-1, 2).tolist(), rows, strict=True):
+def unknown_index(bounds: np.ndarray, rows: Sequence[int]) -> tuple[int, int] | None:
+    """Return the first index outside its table's ``rows``, and their number; None if there is none. ``bounds`` is the
+    output that ``watch_indices`` added; the tables are in its order. A negative index counts from the end."""
+    for (least, most), size in zip(bounds.reshape(-1, 2).tolist(), rows, strict=True):
         if least <= most and (most >= size or least < -size):
             return (most if most >= size else least), size
     return None

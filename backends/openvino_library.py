@@ -28,14 +28,14 @@ def imported_silently(name: str) -> Any:
     """Return the module ``name`` of OpenVINO or NNCF, imported as if openvino-telemetry were not installed."""
     if name in sys.modules:
         return sys.modules[name]
-    known = sys.modules.get(_TELEMETRY)
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment] # what Python itself has for a module that is not there
+    telemetry = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment] # Python's own mark of a module that cannot be imported
     try:
         return importlib.import_module(name)
     finally:
         del sys.modules[_TELEMETRY]
-        if known is not None:
-            sys.modules[_TELEMETRY] = known
+        if telemetry is not None:
+            sys.modules[_TELEMETRY] = telemetry
 
 
 @cache
@@ -63,7 +63,7 @@ def compiled_network(path: Path, backend: str, precision: str, settings: Setting
         "PERFORMANCE_HINT": "LATENCY",
         # Without, int8 weights are multiplied by activations that are quantised on the way.
         "EXECUTION_MODE_HINT": "ACCURACY",
-        # The envelope says where threads run, and OpenVINO may take as many of its CPUs as it was told.
+        # The envelope pins the threads, and their number is set: OpenVINO chooses neither.
         "ENABLE_CPU_PINNING": False,
         "ENABLE_HYPER_THREADING": True,
     }
@@ -71,19 +71,19 @@ def compiled_network(path: Path, backend: str, precision: str, settings: Setting
         compiled = core().compile_model(core().read_model(str(path)), "CPU", asked)
     except RuntimeError as error:
         raise BackendError(backend, f"OpenVINO does not open the model: {reason_of(error)}") from error
-    told = {name: compiled.get_property(name) for name in compiled.get_property("SUPPORTED_PROPERTIES")}
-    wanted |= {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0} if "DYNAMIC_QUANTIZATION_GROUP_SIZE" in told else {}
-    check_properties(backend, wanted, told)
+    properties = {name: compiled.get_property(name) for name in compiled.get_property("SUPPORTED_PROPERTIES")}
+    wanted |= {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0} if "DYNAMIC_QUANTIZATION_GROUP_SIZE" in properties else {}
+    check_properties(backend, wanted, properties)
     return compiled
 
 
-def check_properties(backend: str, wanted: Mapping[str, Any], told: Mapping[str, Any]) -> None:
-    """Raise BackendError for ``backend`` where OpenVINO tells a property as something else than it was asked for."""
+def check_properties(backend: str, wanted: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
+    """Raise BackendError for ``backend`` if one of OpenVINO's ``properties`` differs from the value that is wanted."""
     for name, value in wanted.items():
-        if told.get(name) != value:
+        if properties.get(name) != value:
             raise BackendError(
                 backend,
-                f"OpenVINO was asked for {name} {_text(value)}, and has {_text(told.get(name))}",
+                f"OpenVINO was asked for {name} {_text(value)}, and has {_text(properties.get(name))}",
                 remedy="ask for no more threads than there are CPUs" if name == "INFERENCE_NUM_THREADS" else None,
             )
 
@@ -93,7 +93,7 @@ def _text(value: Any) -> str:
 
 
 def reason_of(error: RuntimeError) -> str:
-    """Return what OpenVINO says went wrong, without the places in its sources."""
+    """Return the message of OpenVINO's error, without the places in its sources."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return " ".join(told or lines)[:300]
+    messages = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return " ".join(messages or lines)[:300]

@@ -75,17 +75,17 @@ class OpenVinoSession:
 
     def _feed(self, feeds: Mapping[str, np.ndarray], kinds: _Kinds) -> None:
         """Give the request its inputs, from memory of the session's own where there is little to copy."""
-        known, own = self._own
-        if kinds != known:
+        previous, own = self._own
+        if kinds != previous:
             few = sum(values.nbytes for values in feeds.values()) <= _COPIED_BYTES
             own = [np.empty_like(values, order="C") for values in feeds.values()] if few else ()
-            self._own = ((), ())  # where OpenVINO refuses one of them, the request has others than before
+            self._own = ((), ())  # if OpenVINO refuses an input, the request holds a mixture
             for name, values in zip(feeds, own or feeds.values(), strict=True):
-                # What may not be written OpenVINO does not take where it is.
+                # OpenVINO does not share read-only memory.
                 tensor = self._tensor(values, shared_memory=values.flags.writeable)
                 self._request.set_input_tensor(self._inputs[name], tensor)
             self._own = (kinds, own) if few else ((), ())
-        for place, values in zip(own, feeds.values(), strict=False):  # none where there is much
+        for place, values in zip(own, feeds.values(), strict=False):  # empty if there is much to copy
             np.copyto(place, values)
 
 

@@ -89,11 +89,11 @@ def compare(
     remedy: str | None = None,
 ) -> Agreement:
     """Compare predictions of the same rows, (n,) or (n, outputs); ``kinds`` names each row's origin, (n,) strings.
-    ``nudged`` are the reference's predictions of rows that are off by one rounding, where it was asked for some.
-    ``remedy`` is told with a difference.
+    ``nudged`` are the reference's predictions of the same rows, off by one rounding, or None. ``remedy`` is that of a
+    difference.
 
     Raises OutputMismatch, naming the kinds of rows that are wrong. A different shape is wrong on all rows, and a NaN
-    is wrong where the other side has a number. Predictions that are packed may be of different widths.
+    is wrong if the other side has a number. Packed predictions may have different widths.
     """
     if model.signature.output_sizes and expected.ndim == got.ndim == 2 and len(expected) == len(got):
         expected, got = of_one_width(expected, got)
@@ -108,12 +108,12 @@ def compare(
             where=f"output of shape {got.shape} instead of {expected.shape}",
             remedy=remedy,
         )
-    # Trees are told as float32 mostly, and a float64 reference may exceed what it holds.
+    # Most ensembles predict float32, and a float64 reference may exceed its range.
     with np.errstate(over="ignore"):
         of_trees = model.trees is not None and model.signature.output_datatype == "float32"
-        told = np.float32 if of_trees else np.float64
-        reference = expected.astype(told).astype(np.float64).reshape(len(expected), -1)
-        candidate = got.astype(told).astype(np.float64).reshape(len(expected), -1)
+        datatype = np.float32 if of_trees else np.float64
+        reference = expected.astype(datatype).astype(np.float64).reshape(len(expected), -1)
+        candidate = got.astype(datatype).astype(np.float64).reshape(len(expected), -1)
     relative, absolute = _tolerances(model, reference)
     if nudged is not None and nudged.shape == expected.shape:
         with np.errstate(invalid="ignore"):

@@ -45,8 +45,8 @@ def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any],
     """Write the steps before the ensemble into ``workdir``; give the facts that :class:`AfterSteps` needs, the ensemble
     as a model of its own, and its trees. Raises CompileFailed.
 
-    What the steps give is held against what scikit-learn's own give on hard rows, to more digits than predictions are:
-    trees compare it with thresholds, and a rounding before that is another leaf.
+    On hard rows the outputs of the steps are compared with those of scikit-learn, to more digits than predictions:
+    trees compare them with thresholds, so one rounding can lead to another leaf.
     """
     from servefit.backends.inspection.pickled import inspect_pickle
 
@@ -56,15 +56,15 @@ def split(model: Model, workdir: Path, backend: str) -> tuple[Mapping[str, Any],
     folder.mkdir()
     file = folder / "model.pkl"
     file.write_bytes(pickle.dumps(ensemble))
-    found = inspect_pickle(file, folder)
+    inspected = inspect_pickle(file, folder)
     alone = Model(
         source=model.source,
         file=file,
         format=Format.PICKLE,
         digest=model.digest,
         size_bytes=file.stat().st_size,
-        signature=found.signature,
-        trees=found.trees,
+        signature=inspected.signature,
+        trees=inspected.trees,
     )
     interface = _written(steps, model, alone.signature, workdir / _FILE, backend)
     return interface.to_facts(), alone, read_trees(alone, backend)
@@ -135,8 +135,8 @@ def _transformed(steps: Any, model: Model) -> tuple[np.ndarray, np.ndarray]:
     def transformed(rows: np.ndarray) -> np.ndarray:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # rows without the names of their columns
-            found = steps.transform(rows if frame is None else frame(rows))
-        return np.asarray(found.toarray() if hasattr(found, "toarray") else found, dtype=np.float64)
+            values = steps.transform(rows if frame is None else frame(rows))
+        return np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64)
 
     rows = parity_rows(model, count=_ROWS)
     try:
@@ -147,15 +147,15 @@ def _transformed(steps: Any, model: Model) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weights_of_words(steps: Any) -> slice:
-    """Return which columns of what the steps give are the weights of words. These are no decimals that lie on
-    thresholds, and skl2onnx computes them in float32."""
+    """Return which columns of the steps' output are weights of words. No threshold lies exactly on one of these, and
+    skl2onnx computes them in float32."""
     first = first_of(steps)
     if is_vectorizer(first):
         return slice(None)
     places = [
         first.output_indices_[name]
         for name, transformer, _ in getattr(first, "transformers_", ())
-        if not isinstance(transformer, str) and any(is_vectorizer(each) for each in steps_of(transformer))
+        if not isinstance(transformer, str) and any(is_vectorizer(step) for step in steps_of(transformer))
     ]
     one_block = len(places) == 1 and steps.steps[-1][1] is first
     return places[0] if one_block else slice(0, 0)

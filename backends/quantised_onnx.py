@@ -155,15 +155,15 @@ class StaticInt8Backend(_QuantisedBackend):
         if calibration is None:
             raise CompileFailed(self.name, "it calibrates on rows of a payload, and there is none")
         prepared, facts = self._prepared(model, workdir)
-        given = onnx_io.calls(OnnxInterface.from_facts(facts), calibration, _ROWS_A_CALL)
+        feeds = onnx_io.calls(OnnxInterface.from_facts(facts), calibration, _ROWS_A_CALL)
         graph = _with_named_nodes(prepared)
         has_convolutions = any(node.op_type == "Conv" for node in graph.graph.node)
-        opset = max(each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
+        opset = max(entry.version for entry in graph.opset_import if entry.domain in ("", "ai.onnx"))
         try:
             quantization.quantize_static(
                 prepared,
                 workdir / _MODEL,
-                _reader(given),
+                _reader(feeds),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(_OF_IMAGES if has_convolutions else _PRODUCTS),
                 nodes_to_exclude=_products_of_activations(graph),
@@ -193,18 +193,18 @@ def _with_named_nodes(path: Path) -> onnx.ModelProto:
 
 def _products_of_activations(model: onnx.ModelProto) -> list[str]:
     """Return the names of the products that have no constant weights, such as those of attention."""
-    constants = {each.name for each in model.graph.initializer}
+    constants = {tensor.name for tensor in model.graph.initializer}
     constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
     return [node.name for node in model.graph.node if node.op_type in _PRODUCTS and node.input[1] not in constants]
 
 
-def _reader(given: Iterator[dict[str, np.ndarray]]) -> Any:
-    """Return the calls that are ``given`` as ONNX Runtime's tools ask for them."""
+def _reader(feeds: Iterator[dict[str, np.ndarray]]) -> Any:
+    """Return the ``feeds`` of calibration calls as a reader of ONNX Runtime's tools."""
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(given, None)
+            return next(feeds, None)
 
     return Reader()
 

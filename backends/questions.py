@@ -122,9 +122,9 @@ def _cache_key(backend: Backend) -> str:
 
 def _precision(backend: Backend) -> Precision:
     got = _call("its precision", lambda: getattr(backend, "precision", Precision.EXACT))
-    known = [precision.value for precision in Precision]
-    if got not in known:
-        raise _BrokenContract(f"its precision is {got!r}, and not one of {', '.join(known)}")
+    names = [precision.value for precision in Precision]
+    if got not in names:
+        raise _BrokenContract(f"its precision is {got!r}, and not one of {', '.join(names)}")
     return Precision(got)
 
 

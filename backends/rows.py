@@ -55,7 +55,7 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
 
 
 def _plausible_rows(model: Model, count: int, seed: int, datatype: str) -> np.ndarray:
-    """Return rows as :func:`synthetic_rows` does, of another datatype, with all digits that are drawn."""
+    """Return rows like those of :func:`synthetic_rows`, unrounded and of another datatype."""
     columns = _Columns(model, seed)
     signature = model.signature
     rows = np.empty((count, signature.features), dtype=datatype)
@@ -63,7 +63,7 @@ def _plausible_rows(model: Model, count: int, seed: int, datatype: str) -> np.nd
     for feature in range(len(signature.sizes), signature.features):
         rows[:, feature] = columns.plausible(feature, count)
     if signature.padding is not None and signature.padding.mask is not None:
-        mask = next(each for each in signature.inputs if each.name == signature.padding.mask)
+        mask = next(model_input for model_input in signature.inputs if model_input.name == signature.padding.mask)
         rows[:, mask.start : mask.stop] = 1
     return _with_texts(signature, rows, seed, hard=False)
 
@@ -104,19 +104,19 @@ def _with_texts(signature: Signature, rows: np.ndarray, seed: int, *, hard: bool
 
 
 def zero_rows(signature: Signature, count: int, sizes: Mapping[str, int] | None = None) -> np.ndarray:
-    """Return ``count`` rows of zeros and empty texts, of ``sizes`` or of the usual ones. An input that takes known
-    values alone has one of these."""
-    told = signature if sizes is None else signature.of_sizes(sizes)
-    rows = np.zeros((count, told.features), dtype=told.row_datatype)
-    rows[:, : len(told.sizes)] = [size.usual for size in told.sizes]
-    closed = [one for one in told.inputs if not one.takes_unknown and one.known]
+    """Return ``count`` rows of zeros and empty texts, of ``sizes`` or of the usual ones. An input that refuses unknown
+    values has the first of its known ones."""
+    sized = signature if sizes is None else signature.of_sizes(sizes)
+    rows = np.zeros((count, sized.features), dtype=sized.row_datatype)
+    rows[:, : len(sized.sizes)] = [size.usual for size in sized.sizes]
+    closed = [one for one in sized.inputs if not one.takes_unknown and one.known]
     for one in closed:
         if not one.is_text:
             rows[:, one.start : one.stop] = one.known[0]
     if not any(one.is_text for one in closed):
         return rows
     generator = np.random.default_rng(0)
-    return with_texts(told, rows, drawn_texts(told, count, generator))
+    return with_texts(sized, rows, drawn_texts(sized, count, generator))
 
 
 def nudged_rows(model: Model, rows: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -285,11 +285,11 @@ class _Columns:
         return clipped
 
     def _some_unknown(self, feature: int, plausible: np.ndarray) -> np.ndarray:
-        """Return ``plausible`` whole numbers, and among them some beside those that are known, where any are."""
-        known = self._inputs[feature].known if self._inputs else ()
-        if not known:
+        """Return ``plausible`` whole numbers; if the input has known values, replace some by neighbours of these."""
+        values = self._inputs[feature].known if self._inputs else ()
+        if not values:
             return plausible
-        others = np.array(known + tuple(int(each) + 1 for each in known) + (-1, 0))
+        others = np.array(values + tuple(int(value) + 1 for value in values) + (-1, 0))
         return self._replace_some(plausible, others, share=0.25)
 
     def _unchanged(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
@@ -338,10 +338,10 @@ class _Columns:
         return replaced
 
     def _unknown_category(self, feature: int, plausible: np.ndarray) -> np.ndarray:
-        known = self._splits.get(feature, _NO_SPLITS).categories
-        if not known.size:
+        categories = self._splits.get(feature, _NO_SPLITS).categories
+        if not categories.size:
             return plausible
-        last = known[-1]
+        last = categories[-1]
         odd = np.array([last + 1, last + 100, -1, -0.5, 0.5, last + 0.5, 1e9], dtype=np.float32)
         return self._replace_some(plausible, odd, share=0.5)
 

@@ -55,16 +55,15 @@ def is_hidden(value: str) -> bool:
 
 
 def hidden(values: Sequence[str]) -> tuple[str, ...]:
-    """Return the texts that stand for ``values`` of one variable: "***" for the only one, "***1" and so on for several,
-    equal ones for equal values. Those that stand for a secret already, of which nothing more is known, stay as they
-    are."""
-    known = [text.value if isinstance(text, Secret) else text for text in values]
-    order = {value: nth for nth, value in enumerate(dict.fromkeys(known), start=1)}
+    """Return the masks of the ``values`` of one variable: "***" if all are equal, else "***1" and so on, one for each
+    different value. A value that is a mask already, without its secret, stays as it is."""
+    plain = [text.value if isinstance(text, Secret) else text for text in values]
+    order = {value: nth for nth, value in enumerate(dict.fromkeys(plain), start=1)}
     return tuple(
         text
         if not isinstance(text, Secret) and is_hidden(text)
         else Secret("***" if len(order) == 1 else f"***{order[value]}", value)
-        for text, value in zip(values, known, strict=True)
+        for text, value in zip(values, plain, strict=True)
     )
 
 
@@ -77,13 +76,13 @@ def hidden_environment(environment: Mapping[str, str], secret: Collection[str] =
 
 
 def revealed(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return ``environment`` as a process is to have it. Raises SpecError for a secret whose value is not known
-    here."""
-    found = {name: value.value if isinstance(value, Secret) else value for name, value in environment.items()}
+    """Return ``environment`` with the plain values of its secrets, for a process. Raises SpecError for a mask without
+    its secret."""
+    plain = {name: value.value if isinstance(value, Secret) else value for name, value in environment.items()}
     for name, value in environment.items():
         if not isinstance(value, Secret) and is_hidden(value):
             raise unknown(name)
-    return found
+    return plain
 
 
 def unknown(variable: str) -> SpecError:

@@ -83,8 +83,8 @@ def converter() -> str:
 def write_onnx(
     estimator: Any, signature: Signature, file: Path, backend: str, *, method: str, floats: str
 ) -> OnnxInterface:
-    """Write what ``method`` of an estimator gives as an ONNX model, whose numbers are ``floats``, one of DATATYPES;
-    give how it is called. ``signature`` says what its columns are. Raises CompileFailed with skl2onnx's own reason."""
+    """Write ``method`` of an estimator as an ONNX model that computes in ``floats``, one of DATATYPES, and return its
+    interface. ``signature`` describes the columns. Raises CompileFailed with skl2onnx's own reason."""
     frame = frame_of(estimator)
     inputs = _inputs(signature, frame, floats)
     converted = _to_onnx(_as_converted(estimator, frame, inputs), inputs, method, backend)
@@ -92,12 +92,12 @@ def write_onnx(
     outputs = converted.graph.output
     nth = _OUTPUT_OF.get(method, 0)
     wanted = outputs[nth if len(outputs) > nth else 0].name
-    for output in [each for each in outputs if each.name != wanted]:
+    for output in [value for value in outputs if value.name != wanted]:
         outputs.remove(output)
     columns = () if frame is None or len(inputs) != len(frame.columns) else frame.columns
     names = [one.name for one in inputs]
-    inputs, found = gathered(converted, inputs)
-    places = {column.name: found[name] for column, name in zip(columns, names, strict=False)}
+    inputs, gathered_places = gathered(converted, inputs)
+    places = {column.name: gathered_places[name] for column, name in zip(columns, names, strict=False)}
     file.write_bytes(converted.SerializeToString())
     _check_opens(file, backend)
     return OnnxInterface(
@@ -198,11 +198,11 @@ def _check_opens(file: Path, backend: str) -> None:
 
 
 def _with_missing_told(categories: np.ndarray) -> np.ndarray:
-    if not any(isinstance(each, str) for each in categories.tolist()):
+    if not any(isinstance(category, str) for category in categories.tolist()):
         return categories
-    told = categories.astype(object)
-    told[[is_missing(each) for each in categories.tolist()]] = _MISSING
-    return told
+    named = categories.astype(object)
+    named[[is_missing(category) for category in categories.tolist()]] = _MISSING
+    return named
 
 
 def _parts(estimator: Any) -> Iterator[Any]:
@@ -221,34 +221,39 @@ def _imputes_texts(step: Any) -> bool:
 
 
 def _replacements(frame: Frame, places: Mapping[str, ColumnPlace]) -> Iterator[tuple[str, tuple[str | None, ...]]]:
-    """Yield what stands for a missing text, in each value of the inputs that hold texts: what an imputer would put
-    there, or a text that is the category of missing ones, or none."""
-    found: dict[str, list[str | None]] = {}
+    """Yield, for each input of texts, the replacement of a missing text in each column: the imputer's value, the name
+    of the category of missing texts, or None."""
+    replacements: dict[str, list[str | None]] = {}
     for column in frame.columns:
         if column.is_text:
             instead = column.imputed if column.imputed is not None else None if column.is_vectorized else _MISSING
-            found.setdefault(places[column.name].input, []).append(instead)
-    for name, texts in found.items():
+            replacements.setdefault(places[column.name].input, []).append(instead)
+    for name, texts in replacements.items():
         yield name, tuple(texts)
 
 
 def _lowered(frame: Frame, places: Mapping[str, ColumnPlace]) -> Iterator[tuple[str, tuple[bool, ...]]]:
-    """Yield which of the values of the inputs that hold texts are made lower case first."""
-    found: dict[str, list[bool]] = {}
+    """Yield, for each input of texts with such a column, which of its columns are lowered first."""
+    lowered: dict[str, list[bool]] = {}
     for column in frame.columns:
         if column.is_text:
-            found.setdefault(places[column.name].input, []).append(column.lowered)
-    for name, which in found.items():
+            lowered.setdefault(places[column.name].input, []).append(column.lowered)
+    for name, which in lowered.items():
         if any(which):
             yield name, tuple(which)
 
 
 def _closed(frame: Frame, places: Mapping[str, ColumnPlace]) -> Iterator[tuple[str, str, int, tuple[str | float, ...]]]:
-    """Yield the columns that take their categories alone: what skl2onnx writes takes all."""
+    """Yield the columns that refuse unknown categories: skl2onnx's model accepts them."""
     for column in frame.columns:
         if column.closed:
             place = places[column.name]
-            yield column.name, place.input, place.position, tuple(_told(column, each) for each in column.categories)
+            yield (
+                column.name,
+                place.input,
+                place.position,
+                tuple(_told(column, category) for category in column.categories),
+            )
 
 
 def _told(column: Column, category: Any) -> str | float:
@@ -259,8 +264,8 @@ def _told(column: Column, category: Any) -> str | float:
 
 
 def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:
-    """Write an imputer of float64 as comparisons: skl2onnx rounds what it puts in to float32, and ONNX Runtime's
-    operator takes float32 alone. Others are written as skl2onnx does; this is one of its conversion functions."""
+    """Write an imputer of float64 as IsNaN and Where: skl2onnx rounds the imputed values to float32, and ONNX Runtime's
+    imputer computes in float32 alone. Leave other imputers to skl2onnx, whose conversion function this replaces."""
     from onnx import TensorProto
     from skl2onnx.common.data_types import DoubleTensorType
     from skl2onnx.operator_converters.common import concatenate_variables
@@ -277,16 +282,16 @@ def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:
     ):
         convert_sklearn_imputer(scope, operator, container)
         return
-    given = concatenate_variables(scope, operator.inputs, container)
+    values_name = concatenate_variables(scope, operator.inputs, container)
     missing, instead = scope.get_unique_variable_name("missing"), scope.get_unique_variable_name("instead")
     container.add_initializer(instead, TensorProto.DOUBLE, [1, len(values)], values.tolist())
-    container.add_node("IsNaN", [given], [missing], op_version=13)
-    container.add_node("Where", [missing, instead, given], [operator.outputs[0].full_name], op_version=9)
+    container.add_node("IsNaN", [values_name], [missing], op_version=13)
+    container.add_node("Where", [missing, instead, values_name], [operator.outputs[0].full_name], op_version=9)
 
 
 def _set_locale(converted: onnx.ModelProto) -> None:
     from onnx.helper import make_attribute
 
     for node in converted.graph.node:
-        if node.op_type == "StringNormalizer" and not any(each.name == "locale" for each in node.attribute):
+        if node.op_type == "StringNormalizer" and not any(attribute.name == "locale" for attribute in node.attribute):
             node.attribute.append(make_attribute("locale", _LOCALE))

@@ -53,7 +53,7 @@ def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarr
 
 
 def _predicted(predict: Predict, rows: np.ndarray, signature: Signature) -> np.ndarray:
-    """Return what ``predict`` makes of ``rows``. Where it refuses some, RowsRefused says of what sizes the first is."""
+    """Return the predictions of ``rows``. Raises RowsRefused, which names the sizes of the first row refused."""
     try:
         return predict(rows)
     except RowsRefused:
@@ -63,8 +63,8 @@ def _predicted(predict: Predict, rows: np.ndarray, signature: Signature) -> np.n
                 predict(row)
             except RowsRefused as error:
                 [(_, sizes)] = signature.packing.groups(row)
-                told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-                raise RowsRefused(error.backend, f"{error.reason}, in a request of {told}") from error
+                described = ", ".join(f"{name} {size}" for name, size in sizes.items())
+                raise RowsRefused(error.backend, f"{error.reason}, in a request of {described}") from error
         raise
 
 
@@ -73,19 +73,21 @@ def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:
     CorruptModel as ``compile_artifact``."""
     with _intact(model):
         signature = model.signature
-        return depends_on_batch(rows, reference(model), told=len(signature.sizes), sizes=len(signature.output_sizes))
+        return depends_on_batch(
+            rows, reference(model), row_sizes=len(signature.sizes), sizes=len(signature.output_sizes)
+        )
 
 
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the predictions of ``artifact`` on one thread for each set: for all its rows in one call, and for the
-    first ones one by one, since some runtimes take another path for a single row. Raises BackendError, and
-    CompileFailed where the input was modified, or predictions are no arrays of numbers."""
+    """Return the predictions of ``artifact`` on one thread for each set: of all its rows in one call, and of the first
+    ones one by one, since some runtimes take another path for a single row. Raises BackendError, and CompileFailed if
+    the predictor modifies its input or returns no array of numbers."""
     predictor = imported(artifact.backend).load(artifact, Settings(threads=1))
     predictions = []
     for rows in sets:
-        given = rows.copy()
-        together = _numbers(artifact.backend, predictor.predict(given))
-        if given.tobytes() != rows.tobytes():
+        copy = rows.copy()
+        together = _numbers(artifact.backend, predictor.predict(copy))
+        if copy.tobytes() != rows.tobytes():
             raise CompileFailed(artifact.backend, "its predictor modifies the rows it is given")
         singly = [
             _numbers(artifact.backend, predictor.predict(rows[nth : nth + 1]))
@@ -105,26 +107,25 @@ def predict_reference_in_batches(model: Model, rows: np.ndarray) -> np.ndarray:
 
 
 def predict_in_ways(artifact: Artifact, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the predictions of ``artifact`` on one thread for ``rows``: a few at a time ("together"), the same in
-    another order ("shuffled"), and one at a time ("alone"), of the first rows, for ALONE_S. Raises as
-    ``predict_candidate``."""
+    """Return the predictions of ``artifact`` on one thread for ``rows``: in batches ("together"), in batches of another
+    order ("shuffled"), and one at a time ("alone") of the first rows, for ALONE_S. Raises as ``predict_candidate``."""
     predictor = imported(artifact.backend).load(artifact, Settings(threads=1))
 
     def predicted(chosen: np.ndarray) -> np.ndarray:
         return _numbers(artifact.backend, predictor.predict(np.ascontiguousarray(chosen)))
 
     order = np.random.default_rng(0).permutation(len(rows))
-    found = {}
+    by_way = {}
     for way, places in (("together", np.arange(len(rows))), ("shuffled", order)):
         batches = np.split(places, range(MAX_ROWS_TOGETHER, len(rows), MAX_ROWS_TOGETHER))
         predictions = join_predictions([predicted(rows[batch]) for batch in batches])
-        found[way] = np.empty_like(predictions)
-        found[way][places] = predictions
+        by_way[way] = np.empty_like(predictions)
+        by_way[way][places] = predictions
     alone: list[np.ndarray] = []
     end_s = time.monotonic() + ALONE_S
     while len(alone) < len(rows) and (len(alone) < SINGLE_ROWS or time.monotonic() < end_s):
         alone.append(predicted(rows[len(alone) : len(alone) + 1]))
-    return {**found, "alone": join_predictions(alone)}
+    return {**by_way, "alone": join_predictions(alone)}
 
 
 ALONE_S = 20.0

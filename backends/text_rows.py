@@ -34,10 +34,10 @@ alone, numbers, words for what is missing, letters beyond ASCII whose case chang
 
 
 def plausible_texts(one: Input, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw ``count`` texts as the input knows them, (count,) of Python's strings."""
+    """Draw ``count`` texts from the categories or words of the input, as an array (count,) of strings."""
     if not one.joined and one.known:
-        return _objects([str(each) for each in generator.choice(np.array(one.known, dtype=object), count)])
-    words = [str(each) for each in one.known] or _drawn_words(generator)
+        return _objects([str(value) for value in generator.choice(np.array(one.known, dtype=object), count)])
+    words = [str(value) for value in one.known] or _drawn_words(generator)
     lengths = generator.integers(1, _MAX_WORDS, count, endpoint=True)
     return _objects([" ".join(generator.choice(words, length)) for length in lengths])
 

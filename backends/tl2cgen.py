@@ -68,12 +68,12 @@ class TL2cgenBackend:
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:
             return Availability.no("TL2cgen compiles for the CPU only")
-        found = installed("tl2cgen", remedy="pip install tl2cgen")
-        if found.available and compiler() is None:
+        availability = installed("tl2cgen", remedy="pip install tl2cgen")
+        if availability.available and compiler() is None:
             wanted = os.environ.get("CC")
             reason = f"$CC names {wanted!r}, which cannot be found" if wanted else "there is no C compiler"
             return Availability.no(reason, remedy="apt install gcc")
-        return found
+        return availability
 
     def supports(self, model: Model) -> Availability:
         if model.trees is not None and "multi_target" in model.trees.peculiarities:

@@ -128,15 +128,15 @@ def padded_rows(model: Model) -> list[RowSet]:
 
 
 def payload_rows(model: Model, payload: Payload) -> RowSet:
-    """Return the rows of ``payload``, or as many of them as are checked: with the smallest and the largest ones where
-    they have sizes of their own, since a model may not take every size."""
+    """Return the rows of ``payload`` that are checked. Rows with sizes include the smallest and the largest of each
+    size, since a model may refuse some sizes."""
     limit = MAX_PAYLOAD_ROWS if model.trees is not None else _rows_without_trees(model)
     if model.signature.opaque:
         limit = max(TIMED_REQUESTS, _TRIED_BYTES // (payload.rows.itemsize * payload.rows.shape[1]))
     chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), limit)).astype(np.int64)
     if model.signature.sizes and not model.signature.opaque:
-        told = payload.rows[:, : len(model.signature.sizes)]
-        chosen = np.unique([*chosen, *told.argmin(axis=0), *told.argmax(axis=0)])
+        sizes = payload.rows[:, : len(model.signature.sizes)]
+        chosen = np.unique([*chosen, *sizes.argmin(axis=0), *sizes.argmax(axis=0)])
     kinds = np.full(len(chosen), "payload rows")
     if model.signature.opaque:
         kinds = np.array([f"request {nth + 1} of the payload" for nth in chosen])
@@ -156,31 +156,33 @@ def drawn_sets(model: Model) -> list[RowSet]:
 
 
 def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agreement]:
-    """Compare on each of ``sets``: all rows in one call, and the first few one by one. What is predicted one by one is
-    held against what the reference says of rows together, or, where that depends on the batch, of rows alone. Raises
-    OutputMismatch where predictions differ, CompileFailed where they cannot be made, NoReference where the model's own
-    library makes none. A script is its own measure: it is only seen to answer, on no rows that count as compared.
+    """Compare on each of ``sets``: all rows in one call, and the first few one by one. Predictions one by one are
+    compared with the reference's predictions of rows together, or of rows alone if the model depends on the batch.
+    Raises OutputMismatch if predictions differ, CompileFailed if the artifact cannot predict, NoReference if the
+    model's own library cannot. A script has no other reference: it must answer, and no row counts as compared.
     """
     name = artifact.backend
     if model.library is Library.SCRIPT and name == model.reference:
-        timed = in_child(name, "answer_requests", artifact, [(each.rows, each.kinds.tolist()) for each in sets])
+        timed = in_child(
+            name, "answer_requests", artifact, [(compared.rows, compared.kinds.tolist()) for compared in sets]
+        )
         return [Agreement(max_abs_error=0.0, max_rel_error=0.0, rows=0, function_s=times) for times in timed]
-    expected = _reference_predictions(model, name, [each.rows for each in sets])
+    expected = _reference_predictions(model, name, [compared.rows for compared in sets])
     moved: Sequence[np.ndarray | None] = [None] * len(sets)
     if _may_be_nudged(model):
-        moved = _reference_predictions(model, name, [nudged_rows(model, each.rows) for each in sets])
-    served = [model.signature.as_rows(each.rows) for each in sets]
+        moved = _reference_predictions(model, name, [nudged_rows(model, compared.rows) for compared in sets])
+    served = [model.signature.as_rows(compared.rows) for compared in sets]
     got = in_child(name, "predict_candidate", artifact, served)
     agreements = []
-    for each, reference, nudged, predictions in zip(sets, expected, moved, got, strict=True):
+    for compared, reference, nudged, predictions in zip(sets, expected, moved, got, strict=True):
         try:
-            agreement = _agreement(model, name, each, reference, predictions, nudged)
+            agreement = _agreement(model, name, compared, reference, predictions, nudged)
         except OutputMismatch:
             if not _is_of_whole_numbers(model) or model.batch_dependent:
                 raise
-            # No rounding can be tried on these; what the reference makes of the order of additions tells as much.
-            alone = _reference_alone(model, name, each.rows)
-            agreement = _agreement(model, name, each, reference, predictions, alone)
+            # Whole numbers cannot be nudged; the reference's rows alone show the effect of the order of additions.
+            alone = _reference_alone(model, name, compared.rows)
+            agreement = _agreement(model, name, compared, reference, predictions, alone)
         agreements.append(agreement)
     return agreements
 
@@ -207,12 +209,12 @@ def _agreement(
     kinds = np.char.add(compared.kinds[:few], ", one at a time")
     of_few = None if nudged is None else nudged[:few]
     if _is_padded(model, compared.rows):
-        # Those that are alone first: what is wrong of the others then is what padding does.
+        # Single rows first: if they agree, a difference of the others comes from padding.
         compare(model, backend, alone, singly, kinds, nudged=of_few)
         masked = model.signature.padding is not None and model.signature.padding.mask is not None
-        told = np.full(len(compared.rows), _PADDED if masked else _PADDED_ZEROS)
+        padded_kinds = np.full(len(compared.rows), _PADDED if masked else _PADDED_ZEROS)
         remedy = _UNPADDED if masked else _NAME_MASK
-        return compare(model, backend, reference, together, told, nudged=nudged, remedy=remedy)
+        return compare(model, backend, reference, together, padded_kinds, nudged=nudged, remedy=remedy)
     agreement = compare(model, backend, reference, together, compared.kinds, nudged=nudged)
     compare(model, backend, alone, singly, kinds, nudged=of_few)
     return agreement

@@ -36,9 +36,9 @@ class XGBoostBackend:
     calibrates = False
 
     def probe(self, target: Target = Target.CPU) -> Availability:
-        found = installed("xgboost", "xgboost", "xgboost-cpu", remedy="pip install xgboost")
-        if target is Target.CPU or not found.available:
-            return found
+        availability = installed("xgboost", "xgboost", "xgboost-cpu", remedy="pip install xgboost")
+        if target is Target.CPU or not availability.available:
+            return availability
         device = cuda_device()
         if not device.available:
             return device
@@ -46,7 +46,7 @@ class XGBoostBackend:
 
         if not xgboost.build_info().get("USE_CUDA"):
             return Availability.no("this xgboost was built without CUDA", remedy="pip install xgboost, not xgboost-cpu")
-        return found
+        return availability
 
     def supports(self, model: Model) -> Availability:
         if model.library is Library.XGBOOST:

@@ -60,7 +60,7 @@ class Booster:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The names, or nothing where the model holds none."""
-        return tuple(each.decode() for each in self._of_features("feature_name"))
+        return tuple(name.decode() for name in self._of_features("feature_name"))
 
     @property
     def iterations(self) -> int:
@@ -69,9 +69,9 @@ class Booster:
         return count.value
 
     def attribute(self, name: str) -> str | None:
-        value, found = ctypes.c_char_p(), ctypes.c_int()
-        self._call("XGBoosterGetAttr", name.encode(), ctypes.byref(value), ctypes.byref(found))
-        return value.value.decode() if found.value and value.value is not None else None
+        value, is_set = ctypes.c_char_p(), ctypes.c_int()
+        self._call("XGBoosterGetAttr", name.encode(), ctypes.byref(value), ctypes.byref(is_set))
+        return value.value.decode() if is_set.value and value.value is not None else None
 
     def learner(self) -> dict[str, Any]:
         """Return the configuration of the model, as the library's JSON describes it."""
@@ -130,7 +130,7 @@ class Results:
     def __init__(self) -> None:
         self.values = ctypes.POINTER(ctypes.c_float)()
         self._shape, self._dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
-        self.references = tuple(ctypes.byref(each) for each in (self._shape, self._dimensions, self.values))
+        self.references = tuple(ctypes.byref(result) for result in (self._shape, self._dimensions, self.values))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -173,9 +173,9 @@ def open_library() -> ctypes.CDLL:
 def _check_version(library: ctypes.CDLL, package: Path) -> None:
     numbers = [ctypes.c_int() for _ in range(3)]
     library.XGBoostVersion(*map(ctypes.byref, numbers))
-    found = ".".join(str(number.value) for number in numbers)
+    version = ".".join(str(number.value) for number in numbers)
     expected = (package / "VERSION").read_text(encoding="ascii").strip()
-    if not re.match(rf"{re.escape(found)}(?!\d)", expected):
+    if not re.match(rf"{re.escape(version)}(?!\d)", expected):
         raise BackendUnavailable(
-            "xgboost", f"its package is version {expected} and its library version {found}", remedy=_REMEDY
+            "xgboost", f"its package is version {expected} and its library version {version}", remedy=_REMEDY
         )

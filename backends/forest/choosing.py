@@ -54,9 +54,9 @@ def choose(ensemble: Ensemble) -> HeapChoice:
 
 
 def _foldable(ensemble: Ensemble) -> np.ndarray:
-    """Return whether a fold could hold each tree: with so many leaves, and features of so many categories. (trees,)"""
+    """Return whether a fold could hold each tree, by its leaves and the categories of its features. (trees,)"""
     foldable = np.bincount(ensemble.tree[ensemble.is_leaf]) <= MAX_FOLD_LEAVES
-    crowded = [feature for feature, known in ensemble.categories().items() if len(known) > MAX_CATEGORIES]
+    crowded = [feature for feature, categories in ensemble.categories().items() if len(categories) > MAX_CATEGORIES]
     foldable[ensemble.tree[(ensemble.category_set >= 0) & np.isin(ensemble.feature, crowded)]] = False
     return foldable
 

@@ -199,9 +199,9 @@ def _leaf_shares(parts: Sequence[_Tree], depth: np.ndarray) -> np.ndarray:
     begin = 0
     for part in parts:
         end = begin + int((part.kind == _LEAF).sum())
-        known = part.leaf_share()
-        if known is not None:
-            shares[begin:end] = known
+        own_shares = part.leaf_share()
+        if own_shares is not None:
+            shares[begin:end] = own_shares
         begin = end
     return shares
 

@@ -38,8 +38,8 @@ class Keys:
 
 
 def key_columns(ensemble: Ensemble, ranked: np.ndarray) -> Keys:
-    """Return the columns of keys that the tests of ``ensemble`` need. ``ranked`` are the features that have ranks,
-    ascending: where rows are float64 each column tells the place of its own."""
+    """Return the columns of keys that the tests of ``ensemble`` need. ``ranked`` are the features with ranks,
+    ascending: if rows are float64, each column holds the place of its feature among them."""
     tests = np.flatnonzero(~ensemble.is_leaf)
     kind = np.where(ensemble.missing_zero[tests], MISSING_ZERO, ensemble.missing_right[tests].astype(np.int64))
     kind[ensemble.category_set[tests] >= 0] = CATEGORY
@@ -54,14 +54,14 @@ def key_columns(ensemble: Ensemble, ranked: np.ndarray) -> Keys:
     column = np.zeros(len(ensemble.left), dtype=np.int64)
     column[tests] = 1 + place.reshape(-1)
     categories: list[int] = []
-    known = ensemble.categories()
+    categories_of = ensemble.categories()
     for number in np.flatnonzero(columns["kind"] == CATEGORY):
-        of_feature = known[int(columns["feature"][number])]
+        of_feature = categories_of[int(columns["feature"][number])]
         columns["begin"][number], columns["count"][number] = len(categories), len(of_feature)
         categories += of_feature
     bits = [
         np.append(
-            np.isin(known[category_set.feature], category_set.categories) == category_set.listed_right,
+            np.isin(categories_of[category_set.feature], category_set.categories) == category_set.listed_right,
             [not category_set.listed_right, category_set.missing_right],
         )
         for category_set in ensemble.sets

@@ -38,7 +38,7 @@ def with_batch_dependence(
     )
     signature = inspection.signature
     rows = _of_unlike_amplitudes(synthetic_rows(model, _ROWS), signature)
-    if not depends_on_batch(rows, predict, told=len(signature.sizes), sizes=len(signature.output_sizes)):
+    if not depends_on_batch(rows, predict, row_sizes=len(signature.sizes), sizes=len(signature.output_sizes)):
         return inspection
     return replace(inspection, batch_dependent=True, warnings=(*inspection.warnings, BATCH_DEPENDENT))
 

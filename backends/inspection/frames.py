@@ -62,18 +62,18 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
 def _as_it_predicts(
     signature: Signature, path: Path, predicted: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[Signature, np.ndarray, np.ndarray]:
-    """Return the signature, rows that are drawn so, and what is predicted of them. Where they are not predicted, rows
-    without negative numbers are, which logarithms do not take. Raises UnsupportedModel."""
+    """Return the signature, rows drawn by it, and their predictions. If these fail, try rows without negative numbers,
+    of which logarithms are undefined. Raises UnsupportedModel."""
     without_negatives = replace(
         signature,
         inputs=tuple(one if one.is_text or one.is_whole else replace(one, lowest=0) for one in signature.inputs),
     )
     first: Exception | None = None
-    for told in dict.fromkeys((signature, without_negatives)):
-        model = Model(source=str(path), file=path, format=Format.PICKLE, digest="", size_bytes=0, signature=told)
+    for tried in dict.fromkeys((signature, without_negatives)):
+        model = Model(source=str(path), file=path, format=Format.PICKLE, digest="", size_bytes=0, signature=tried)
         rows = synthetic_rows(model, _ROWS)
         try:
-            return told, rows, predicted(rows)
+            return tried, rows, predicted(rows)
         except ImportError as error:
             raise UnsupportedModel(
                 "it takes columns by name, for which pandas is missing", remedy="pip install 'servefit[dataframe]'"

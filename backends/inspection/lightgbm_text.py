@@ -54,7 +54,7 @@ def peculiarities(text: LightGBMText) -> tuple[str, ...]:
         for decision in {int(word) for word in tree.get("decision_type", "").split()}
         if not decision & _CATEGORICAL_BIT
     }
-    found = {
+    traits = {
         "zero_as_missing": _MISSING_ZERO in missing_types,
         "missing_type_none": _MISSING_NONE in missing_types,
         "linear_tree": any(tree.get("is_linear", "0") != "0" for tree in text.trees),
@@ -64,7 +64,7 @@ def peculiarities(text: LightGBMText) -> tuple[str, ...]:
         "one_vs_all": objective == "multiclassova",
         "quantile": objective == "quantile",
     }
-    return tuple(name for name, present in found.items() if present)
+    return tuple(name for name, present in traits.items() if present)
 
 
 def trees_of(text: LightGBMText) -> Iterator[Tree]:
@@ -113,11 +113,11 @@ def _categories(fields: Mapping[str, str], features: np.ndarray, slots: np.ndarr
     words = np.array(fields["cat_threshold"].split(), dtype=np.uint32)
     if slots.min() < 0 or slots.max() >= len(bounds) - 1:
         raise ValueError("a categorical split has no categories")
-    found = []
+    sets = []
     for slot in slots.astype(np.int64):
         bits = np.unpackbits(words[bounds[slot] : bounds[slot + 1]].view(np.uint8), bitorder="little")
-        found.append(np.flatnonzero(bits))
-    return np.repeat(features, [len(categories) for categories in found]), np.concatenate(found)
+        sets.append(np.flatnonzero(bits))
+    return np.repeat(features, [len(categories) for categories in sets]), np.concatenate(sets)
 
 
 def _stump() -> Tree:

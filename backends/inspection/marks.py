@@ -34,8 +34,8 @@ _BY_COLUMN = frozenset(
 
 def marks_of(estimator: Any, features: int) -> Marks:
     """Return the marks of ``estimator`` in the ``features`` columns of its rows."""
-    found = _marks(estimator, features)
-    return {column: _thinned(values) for column, values in found.items() if len(_thinned(values))}
+    marks = _marks(estimator, features)
+    return {column: _thinned(values) for column, values in marks.items() if len(_thinned(values))}
 
 
 def as_splits(marks: Mapping[int, np.ndarray]) -> Forest:
@@ -62,31 +62,30 @@ def _thinned(values: np.ndarray) -> np.ndarray:
 
 def _marks(step: Any, width: int) -> Marks:
     if hasattr(step, "steps"):
-        return _of_pipeline([each for _, each in step.steps], width)
+        return _of_pipeline([inner for _, inner in step.steps], width)
     if hasattr(step, "transformers_"):
         return _of_columns(step)
-    found = _joined([_of_step(step), *(_marks(each, width) for each in _sub_estimators(step, width))])
+    marks = _joined([_of_step(step), *(_marks(estimator, width) for estimator in _sub_estimators(step, width))])
     if type(step).__name__ in _BY_COLUMN:
         usual = dict.fromkeys(range(width), _SPREADS)
-        found = _joined([found, _taken_back(step, usual, width)])
-    return {column: values for column, values in found.items() if column < width}
+        marks = _joined([marks, _taken_back(step, usual, width)])
+    return {column: values for column, values in marks.items() if column < width}
 
 
 def _of_pipeline(steps: list[Any], width: int) -> Marks:
-    """Return the marks of the first step, and those of the others as far as they can be taken back through those before
-    them."""
+    """Return the marks of the first step, and those of later steps as far as the steps before them can be inverted."""
     first, *others = steps
     if first is None or isinstance(first, str):
         return _of_pipeline(others, width) if others else {}
-    found = _marks(first, width)
+    marks = _marks(first, width)
     if not others:
-        return found
+        return marks
     after = _width_after(first, width)
-    return found if after is None else _joined([found, _taken_back(first, _of_pipeline(others, after), width)])
+    return marks if after is None else _joined([marks, _taken_back(first, _of_pipeline(others, after), width)])
 
 
 def _width_after(step: Any, width: int) -> int | None:
-    """Return how many columns ``step`` gives, where marks can be taken back through it."""
+    """Return the number of columns after ``step``, or None if marks cannot be taken back through it."""
     if type(step).__name__ in _BY_COLUMN:
         return width
     if type(step).__name__ == "SimpleImputer" and not step.add_indicator:
@@ -94,7 +93,7 @@ def _width_after(step: Any, width: int) -> int | None:
     if hasattr(step, "get_support"):
         return int(step.get_support().sum())
     if hasattr(step, "output_indices_"):
-        return max((each.stop for each in step.output_indices_.values()), default=0)
+        return max((place.stop for place in step.output_indices_.values()), default=0)
     return None
 
 
@@ -132,18 +131,18 @@ def _of_columns(step: Any) -> Marks:
 
 
 def _taken_back_through_columns(step: Any, marks: Marks) -> Marks:
-    found: list[Marks] = []
+    parts: list[Marks] = []
     for name, transformer, columns in _transformers(step):
         place = step.output_indices_.get(name, slice(0, 0))
         own = {column - place.start: values for column, values in marks.items() if place.start <= column < place.stop}
         if isinstance(transformer, str):  # "passthrough"
             back = own
         elif hasattr(transformer, "steps"):
-            back = _back_through_steps([each for _, each in transformer.steps], own, len(columns))
+            back = _back_through_steps([inner for _, inner in transformer.steps], own, len(columns))
         else:
             back = _taken_back(transformer, own, len(columns)) if _width_after(transformer, len(columns)) else {}
-        found.append({columns[nth]: values for nth, values in back.items() if nth < len(columns)})
-    return _joined(found)
+        parts.append({columns[nth]: values for nth, values in back.items() if nth < len(columns)})
+    return _joined(parts)
 
 
 def _back_through_steps(steps: list[Any], marks: Marks, width: int) -> Marks:
@@ -167,21 +166,21 @@ def _transformers(step: Any) -> Iterator[tuple[str, Any, list[int]]]:
 
 
 def _sub_estimators(step: Any, width: int) -> Iterator[Any]:
-    """Yield the fitted estimators that an ensemble asks about the ``width`` columns of the rows that it takes."""
+    """Yield the fitted estimators of an ensemble that take the same ``width`` columns as the ensemble."""
     if getattr(step, "estimators_features_", None) is not None and getattr(step, "max_features", 1.0) != 1.0:
         return  # each has columns of its own
-    found = list(_each_of(getattr(step, "estimators_", ())))
-    found += [calibrated.estimator for calibrated in getattr(step, "calibrated_classifiers_", ())]
-    found += [getattr(step, name) for name in ("estimator_", "regressor_") if hasattr(step, name)]
-    # What an ensemble is made of, before it is fitted, knows no columns; a link of a chain takes others too.
-    yield from (each for each in found if getattr(each, "n_features_in_", None) == width)
+    estimators = list(_each_of(getattr(step, "estimators_", ())))
+    estimators += [calibrated.estimator for calibrated in getattr(step, "calibrated_classifiers_", ())]
+    estimators += [getattr(step, name) for name in ("estimator_", "regressor_") if hasattr(step, name)]
+    # An unfitted estimator has no columns; a link of a chain takes more than these.
+    yield from (estimator for estimator in estimators if getattr(estimator, "n_features_in_", None) == width)
 
 
 def _each_of(listed: Any) -> Iterator[Any]:
     """Yield the estimators in lists of lists. A pipeline and a forest are no list, though they have a length."""
     if isinstance(listed, list | tuple | np.ndarray):
-        for each in listed:
-            yield from _each_of(each)
+        for item in listed:
+            yield from _each_of(item)
     else:
         yield listed
 

@@ -37,15 +37,23 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
     interface, outputs = interface_of(session)
     ensembles = [node for node in graph.graph.node if node.op_type in _ENSEMBLES]
     forest = _forest(ensembles[0], interface) if len(ensembles) == 1 else None
-    on_raw_columns = forest is not None and list(ensembles[0].input) == [each.name for each in interface.inputs]
+    on_raw_columns = forest is not None and list(ensembles[0].input) == [
+        model_input.name for model_input in interface.inputs
+    ]
     if forest is not None and on_raw_columns:
         forest.save_splits(folder / "splits.npz")
     integer_features = tuple(
-        column for each in interface.inputs if each.is_whole for column in range(each.start, each.stop)
+        column
+        for model_input in interface.inputs
+        if model_input.is_whole
+        for column in range(model_input.start, model_input.stop)
     )
     task = _task(interface, {node.op_type for node in graph.graph.node})
     datatype = row_datatype(interface.inputs)
-    ranges = [admitted_range(graph, each, datatype) if each.is_whole else None for each in interface.inputs]
+    ranges = [
+        admitted_range(graph, model_input, datatype) if model_input.is_whole else None
+        for model_input in interface.inputs
+    ]
     inspection = Inspection(
         format=Format.ONNX,
         signature=Signature(
@@ -108,9 +116,9 @@ def _task(interface: OnnxInterface, operators: set[str]) -> Task:
 
 def _feature_names(interface: OnnxInterface) -> tuple[str, ...]:
     """Return the inputs' names, where each is one column."""
-    if len(interface.inputs) == 1 or any(each.stop - each.start != 1 for each in interface.inputs):
+    if len(interface.inputs) == 1 or any(model_input.stop - model_input.start != 1 for model_input in interface.inputs):
         return ()
-    return tuple(each.name for each in interface.inputs)
+    return tuple(model_input.name for model_input in interface.inputs)
 
 
 def _structure(ensemble: Any, forest: Forest) -> TreeStructure:
@@ -134,8 +142,8 @@ def _structure(ensemble: Any, forest: Forest) -> TreeStructure:
 
 def _forest(ensemble: Any, interface: OnnxInterface) -> Forest:
     attributes = _attributes(ensemble)
-    # After a transformation there may be more columns than the model takes; what they are is not known here.
-    on_raw_columns = list(ensemble.input) == [each.name for each in interface.inputs]
+    # A transformation before the ensemble may add columns.
+    on_raw_columns = list(ensemble.input) == [model_input.name for model_input in interface.inputs]
     features = interface.features if on_raw_columns else int(max(attributes["nodes_featureids"])) + 1
     trees = trees_of_onnx_ml_5 if ensemble.op_type == _ENSEMBLE_OF_ONNX_ML_5 else _trees
     return forest_of(trees(attributes), features)
@@ -173,7 +181,7 @@ def _attributes(node: Any) -> dict[str, Any]:
     import onnx
 
     def value(attribute: Any) -> Any:
-        found = onnx.helper.get_attribute_value(attribute)
-        return onnx.numpy_helper.to_array(found) if isinstance(found, onnx.TensorProto) else found
+        content = onnx.helper.get_attribute_value(attribute)
+        return onnx.numpy_helper.to_array(content) if isinstance(content, onnx.TensorProto) else content
 
     return {attribute.name: value(attribute) for attribute in node.attribute}

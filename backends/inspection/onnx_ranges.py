@@ -104,15 +104,15 @@ class _Graph:
             self._makers.update((name, node) for name in node.output if name)
 
     def bounds(self, name: str) -> Iterator[Range]:
-        """Yield the range of the values of the input ``name`` by each node that reads them, as far as it says."""
+        """Yield the range of the input ``name`` that each node reading it admits, if the node states one."""
         waiting = [(name, _ValueKind.SAME)]
         seen = set(waiting)
         while waiting and len(seen) < _MAX_STEPS:
             tensor, kind = waiting.pop()
             for node, position in self._readers[tensor]:
-                found = self._bound(node, position, kind)
-                if found is not None:
-                    yield found
+                bound = self._bound(node, position, kind)
+                if bound is not None:
+                    yield bound
                 following = self._following(node, position, kind)
                 if following is not None:
                     new = {(output, following) for output in node.output if output} - seen

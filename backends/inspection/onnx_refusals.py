@@ -21,17 +21,17 @@ _SOURCE = re.compile(r"/\S+\.(?:cc|h):\d+ ")
 def refusal(path: Path, error: Exception) -> ModelError:
     """Return the error that says why ONNX Runtime does not open the model at ``path``."""
     said = " ".join(str(error).split())
-    if found := _UNIMPLEMENTED.search(said):
-        operator, opset = found.groups()
+    if match := _UNIMPLEMENTED.search(said):
+        operator, opset = match.groups()
         return UnsupportedModel(
             f"ONNX Runtime has no {operator} as opset {opset} has it for these datatypes",
             remedy="export it with a newer opset, or convert it: onnx.version_converter.convert_version(model, 17)",
         )
-    if found := _UNKNOWN.search(said):
-        return UnsupportedModel(f"it has the operator {found[1].rpartition(' ')[2]}, which ONNX Runtime does not know")
-    if found := _LOCALE.search(said):
+    if match := _UNKNOWN.search(said):
+        return UnsupportedModel(f"it has the operator {match[1].rpartition(' ')[2]}, which ONNX Runtime does not know")
+    if match := _LOCALE.search(said):
         return UnsupportedModel(
-            f"it needs the locale {found[1]}, which this host does not have",
+            f"it needs the locale {match[1]}, which this host does not have",
             remedy="install it (Debian: apt install locales-all), or export the model with the locale C.UTF-8",
         )
     previous = ""

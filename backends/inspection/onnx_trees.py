@@ -45,22 +45,22 @@ def trees_of_onnx_ml_5(attributes: Mapping[str, Any]) -> Iterator[Tree]:
 def _walked(
     root: int, children: np.ndarray, is_leaf: np.ndarray, number: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return the inner nodes of a tree, their numbers and their children's in the tree alone, level by level from 0,
-    and how many nodes it has."""
+    """Return the inner nodes of a tree, their numbers and those of their children within the tree, level by level from
+    0, and the number of its nodes."""
     level, numbers, nodes = np.array([root]), np.array([0]), 1
     levels, parents, below = [], [], []
     while level.size:
         if ((level < 0) | (level >= len(children))).any():
             raise BrokenTree(f"tree {number} points to a node that it does not have")
-        found = nodes + np.arange(2 * len(level)).reshape(-1, 2)
-        nodes += found.size
+        below_level = nodes + np.arange(2 * len(level)).reshape(-1, 2)
+        nodes += below_level.size
         if nodes > 2 * len(children) + 1:
             raise BrokenTree(f"tree {number} comes back to a node")
         levels.append(level)
         parents.append(numbers)
-        below.append(found)
+        below.append(below_level)
         goes_on = ~is_leaf[level]
-        level, numbers = children[level][goes_on], found[goes_on]
+        level, numbers = children[level][goes_on], below_level[goes_on]
     return np.concatenate(levels), np.concatenate(parents), np.concatenate(below), nodes
 
 

@@ -35,26 +35,26 @@ _ANY_ROWS = 2
 def with_ranges(
     session: onnxruntime.InferenceSession, interface: OnnxInterface, ranges: Sequence[Range | None]
 ) -> tuple[Input, ...]:
-    """Return the inputs of ``interface``, each with as much of its range as the model answers wherever it answers zeros
-    and ones; None stands for inputs that take any number."""
+    """Return the inputs of ``interface``, each with the largest part of its range that the model answers wherever it
+    answers zeros and ones. The range None stands for an input of any number."""
     widest = [limits or (0, 0) for limits in ranges]
     steps = [list(_steps(*limits)) for limits in widest]
 
     def inputs(limits: Sequence[Range]) -> tuple[Input, ...]:
         return tuple(
-            model_input if known is None else replace(model_input, lowest=lowest, highest=highest)
-            for model_input, known, (lowest, highest) in zip(interface.inputs, ranges, limits, strict=True)
+            model_input if whole_range is None else replace(model_input, lowest=lowest, highest=highest)
+            for model_input, whole_range, (lowest, highest) in zip(interface.inputs, ranges, limits, strict=True)
         )
 
-    least = [each[-1] for each in steps]
+    least = [nested[-1] for nested in steps]
     trials = _RangeTrials(session, interface, inputs(least))
     if trials.answers(inputs(widest)):
         return inputs(widest)
-    found = list(least)
-    for nth, each in enumerate(steps):
-        alone = [[*least[:nth], limits, *least[nth + 1 :]] for limits in each[:-1]]
-        found[nth] = next((limits[nth] for limits in alone if trials.answers(inputs(limits))), least[nth])
-    return inputs(found) if trials.answers(inputs(found)) else inputs(least)
+    chosen = list(least)
+    for nth, nested in enumerate(steps):
+        alone = [[*least[:nth], limits, *least[nth + 1 :]] for limits in nested[:-1]]
+        chosen[nth] = next((limits[nth] for limits in alone if trials.answers(inputs(limits))), least[nth])
+    return inputs(chosen) if trials.answers(inputs(chosen)) else inputs(least)
 
 
 def _steps(lowest: int, highest: int) -> Iterator[Range]:
@@ -82,12 +82,12 @@ class _RangeTrials:
         self._end_s = ended + max(_MAX_TRIALS_S, _TIMES_PLAIN * (ended - began))
 
     def answers(self, inputs: Sequence[Input]) -> bool:
-        """Return whether rows within the ranges of ``inputs`` get a number wherever those within the least ranges
+        """Return whether rows within the ranges of ``inputs`` get a finite number wherever rows within the least ranges
         do."""
         if self._answered is None or time.monotonic() > self._end_s:
             return False
-        found = self._numbers(inputs)
-        return found is not None and bool((found | ~self._answered).all())
+        answered = self._numbers(inputs)
+        return answered is not None and bool((answered | ~self._answered).all())
 
     def _numbers(self, inputs: Sequence[Input]) -> np.ndarray | None:
         """Return a mask of the rows that get a number: one of the lowest, one of the highest, and rows of any; None

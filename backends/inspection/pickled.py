@@ -115,9 +115,9 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     task = _task(estimator, name)
     frame = frame_of(estimator)
     if frame is not None:
-        found = inspect_frame(frame, task, path, lambda rows: _predict_once(estimator, task, rows, frame))
-        found = replace(found, ends_in_trees=_ends_in_trees(estimator))
-        return _with_marks(found, _marks_of_frame(estimator, frame, found.signature), folder)
+        inspected = inspect_frame(frame, task, path, lambda rows: _predict_once(estimator, task, rows, frame))
+        inspected = replace(inspected, ends_in_trees=_ends_in_trees(estimator))
+        return _with_marks(inspected, _marks_of_frame(estimator, frame, inspected.signature), folder)
     features = getattr(estimator, "n_features_in_", None)
     if features is None:
         raise UnsupportedModel(f"a {name} that does not take rows of numbers")
@@ -132,7 +132,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
             task=task,
             features=int(features),
             outputs=1 if predictions.ndim == 1 else predictions.shape[1],
-            feature_names=tuple(str(each) for each in getattr(estimator, "feature_names_in_", ())),
+            feature_names=tuple(str(column) for column in getattr(estimator, "feature_names_in_", ())),
             accepts_missing=_accepts_missing(estimator, task, features),
             table_datatype="float32" if _rounds_to_float32(estimator) else "float64",
         ),

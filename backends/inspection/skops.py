@@ -37,8 +37,7 @@ and nothing more."""
 
 
 def inspect_skops(path: Path, folder: Path) -> Inspection:
-    """Open the file, and find out what is in it. Raises CorruptModel, and UnsupportedModel for types that are not
-    known."""
+    """Open and inspect the file. Raises CorruptModel, and UnsupportedModel for unknown types."""
     if find_spec("skops") is None:
         remedy = "pip install 'servefit[sklearn]'"
         raise UnsupportedModel("it was saved by skops, which is not installed", remedy=remedy)
@@ -50,7 +49,7 @@ def inspect_skops(path: Path, folder: Path) -> Inspection:
         raise CorruptModel(path, f"it unpacks to {unpacked_bytes} bytes, and {_MAX_UNPACKED_BYTES} are allowed")
     asked_about = set(io.get_untrusted_types(file=path))
     if unknown := sorted(asked_about - _RUN_NOTHING):
-        named = ", ".join(f"{each:.80}" for each in unknown[:_MAX_NAMED])
+        named = ", ".join(f"{type_name:.80}" for type_name in unknown[:_MAX_NAMED])
         raise UnsupportedModel(
             f"it holds types that are not known to be safe: {named}",
             remedy="if you trust it, save it as a pickle, and open that with --trust-pickle",

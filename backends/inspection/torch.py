@@ -39,7 +39,9 @@ def inspect_torch(path: Path, kind: Format, folder: Path) -> Inspection:
     )
 
 
-def _unmasked(given: Input) -> Input:
-    """Return the input with ones alone to draw, if it is the mask: texts are served at their own lengths, and ways of
-    computing attention differ where nothing is left to attend to, that of an export and PyTorch's own too."""
-    return replace(given, lowest=1, highest=1) if given.name == _MASK and given.is_whole else given
+def _unmasked(model_input: Input) -> Input:
+    """Return the input; if it is the mask, limit the drawn values to 1. Texts are served at their own lengths, and
+    implementations of attention differ on rows that are masked completely."""
+    return (
+        replace(model_input, lowest=1, highest=1) if model_input.name == _MASK and model_input.is_whole else model_input
+    )

@@ -103,7 +103,7 @@ def _drawn(module: TorchModule, sizes: Mapping[str, int], rows: int = _EXAMPLE_R
 
 
 def _example(module: TorchModule) -> dict[str, int]:
-    """Return sizes that the module takes. Raises UnsupportedModel with its reason where it takes none."""
+    """Return sizes that the module takes. Raises UnsupportedModel, with the module's reason, if there are none."""
     names, reason = _names(module), ""
     for size in _SIZES if names else _SIZES[:1]:
         try:
@@ -113,9 +113,9 @@ def _example(module: TorchModule) -> dict[str, int]:
             reason = reason or reason_of(error)
             continue
         return dict.fromkeys(names, size)
-    told = ", ".join(f"{name}={shape}" for name, shape in module.shapes.items())
+    inputs = ", ".join(f"{name}={shape}" for name, shape in module.shapes.items())
     raise UnsupportedModel(
-        f"it does not take {told} for any number of rows: {reason}",
+        f"it does not take {inputs} for any number of rows: {reason}",
         remedy=_REMEDY
         if _is_program(module)
         else "say what it takes: --input NAME=DATATYPE[SIZES], or a payload with that",
@@ -211,10 +211,10 @@ def _name(proto: onnx.ModelProto, module: TorchModule, outputs: Sequence[str]) -
 
 
 def _renamed(values: Sequence[onnx.ValueInfoProto], names: Sequence[str]) -> dict[str, str]:
-    found = {value.name: name for value, name in zip(values, names, strict=True)}
+    new_names = {value.name: name for value, name in zip(values, names, strict=True)}
     for value in values:
-        value.name = found[value.name]
-    return found
+        value.name = new_names[value.name]
+    return new_names
 
 
 def _holds_for_sizes(module: TorchModule, file: Path, example: Mapping[str, int]) -> bool:
@@ -247,11 +247,11 @@ def _holds(module: TorchModule, file: Path, sizes: Mapping[str, int], rows: Sequ
 def _close(expected: np.ndarray, got: np.ndarray) -> bool:
     if expected.shape != got.shape:
         return False
-    known = np.isfinite(expected)
-    if (known != np.isfinite(got)).any():
+    finite = np.isfinite(expected)
+    if (finite != np.isfinite(got)).any():
         return False
-    scale = np.abs(expected[known], dtype=np.float64).max(initial=0)
-    difference = np.abs(expected[known].astype(np.float64) - got[known].astype(np.float64))
+    scale = np.abs(expected[finite], dtype=np.float64).max(initial=0)
+    difference = np.abs(expected[finite].astype(np.float64) - got[finite].astype(np.float64))
     return bool((difference <= _TOLERANCE * scale).all())
 
 

@@ -84,7 +84,7 @@ def _base_score(old: Any) -> float:
 
 
 def _fill(learner: dict[str, Any], old: Any, content: bytes, booster_name: str) -> None:
-    """Put the old trees, and the best iteration where the old file names one, into the document."""
+    """Write the old trees, and the best iteration if the old file names one, into the document."""
     trees = [_tree(old, index) for index in range(old.num_tree)]
     classes = int(_header(old, "num_class")[0])
     parallel_trees = _parallel_trees(content, booster_name)
@@ -96,8 +96,8 @@ def _fill(learner: dict[str, Any], old: Any, content: bytes, booster_name: str) 
     model["tree_info"] = [int(index) for index in _header(old, "class_id")] if classes > 1 else [0] * len(trees)
     model["gbtree_model_param"] |= {"num_trees": str(len(trees)), "num_parallel_tree": str(parallel_trees)}
     model["iteration_indptr"] = list(range(0, len(trees) + 1, trees_per_iteration))
-    if found := _BEST_ITERATION.search(content):
-        learner["attributes"]["best_iteration"] = found[1].decode()
+    if match := _BEST_ITERATION.search(content):
+        learner["attributes"]["best_iteration"] = match[1].decode()
 
 
 def _parallel_trees(content: bytes, booster_name: str) -> int:

@@ -42,16 +42,16 @@ class FileKind:
 
 
 def kind_of(path: Path, head: bytes) -> FileKind | None:
-    """Return the kind of the file at ``path`` that begins with ``head``, where its content tells. Raises OSError, and
-    CorruptModel for a file of weights that is cut off in its header."""
+    """Return the kind of the file at ``path``, whose content begins with ``head``; None if it is unknown. Raises
+    OSError, and CorruptModel for a file of weights that ends in its header."""
     if head.startswith(b"PK\x03\x04"):
         return _kind_of_zip(path)
     # A table may begin with a column called PAR1.
     kinds, begin = (_TEXT, head.removeprefix(codecs.BOM_UTF8).lstrip()) if is_text(head) else (_BINARY, head)
-    found = next((kind for pattern, kind in kinds if re.match(pattern, begin, re.DOTALL)), None)
-    if found is _SAFETENSORS:
+    kind_of_content = next((kind for pattern, kind in kinds if re.match(pattern, begin, re.DOTALL)), None)
+    if kind_of_content is _SAFETENSORS:
         check_header(path, head)
-    return found
+    return kind_of_content
 
 
 def kind_of_config(path: Path) -> FileKind | None:
@@ -86,7 +86,7 @@ def kind_of_message(head: bytes, fields: Mapping[int, int]) -> FileKind | None:
 
 
 def kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
-    """Return the kind of a folder of these files, at any depth, where they tell. Raises OSError."""
+    """Return the kind of a folder with these files, at any depth; None if it is unknown. Raises OSError."""
     inside = [file.relative_to(folder) for file in files]
     names = {part for file in inside for part in file.parts}
     for name, kind in _BY_NAME_IN_FOLDER:
@@ -95,8 +95,8 @@ def kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
     if {"config.cfg", "meta.json", "vocab"} <= names:
         return _SPACY
     for file in files:
-        if file.name == CONFIG and (found := kind_of_config(file)) is not None:
-            return found
+        if file.name == CONFIG and (kind_of_model := kind_of_config(file)) is not None:
+            return kind_of_model
     return None
 
 

@@ -39,21 +39,21 @@ _BYTES_PER_S = 4 * 2**20
 
 def find_in_folder(folder: Path) -> Path:
     """Return the only model file in the folder that the user named. Raises CorruptModel, UnsupportedModel."""
-    found: Path = _bounded(find_model_or_tell, folder, size=0, blamed=folder)
-    return found
+    file: Path = _bounded(find_model_or_tell, folder, size=0, blamed=folder)
+    return file
 
 
 def find_in_file(copy: Path, digest: str, folder: Path, *, blamed: Path, trust_code: bool = False) -> ModelFile:
-    """Return the model that ``copy`` is, a file of that SHA-256, or else the one in it, unpacked into the empty
-    ``folder``. An archive with a script is the model itself where code is trusted.
+    """Return the model in ``copy``, a file with the SHA-256 ``digest``: the file itself, or the model of an archive,
+    unpacked into the empty ``folder``. An archive with a script is the model itself if code is trusted.
 
-    Raises CorruptModel, UnsupportedModel, UntrustedModel where there is nothing but a script, and StateError. They say
-    of ``blamed``, which the user named, what is wrong.
+    Raises CorruptModel, UnsupportedModel, UntrustedModel if there is a script alone, and StateError. Their messages
+    name ``blamed``, the user's file.
     """
     size = copy.stat().st_size
     with blaming(copy, str(blamed)):
-        found: ModelFile = _bounded(model_in_file, copy, digest, folder, trust_code, size=size, blamed=copy)
-    return found
+        model: ModelFile = _bounded(model_in_file, copy, digest, folder, trust_code, size=size, blamed=copy)
+    return model
 
 
 def pack_folder(folder: Path, archive: Path) -> None:

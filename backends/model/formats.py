@@ -57,14 +57,13 @@ def is_gzip_archive(path: Path) -> bool:
 
 
 def model_format(path: Path) -> Format:
-    """Return the format of the file at ``path``. Raises CorruptModel or UnsupportedModel, which say what it is
-    instead."""
+    """Return the format of the file at ``path``. Raises CorruptModel or UnsupportedModel, which name its kind."""
     head = _head(path)
     if not head:
         raise CorruptModel(path, "the file is empty")
-    known = recognise(head)
-    if known is not None:
-        return known
+    recognised = recognise(head)
+    if recognised is not None:
+        return recognised
     if is_skops(path, head):
         return Format.SKOPS
     fields = top_level_fields(path)

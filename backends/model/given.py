@@ -29,12 +29,12 @@ class Given:
 
     @classmethod
     def checked(cls, inputs: Mapping[str, Any] | None, pad: str | None) -> Given:
-        """Return what ``Model.load`` was given. Raises SpecError."""
+        """Return the arguments of ``Model.load``, checked. Raises SpecError."""
         check_type("pad", pad, str | None)
         check_type("inputs", inputs, Mapping[str, object] | None)
-        given = inputs or {}
-        shapes = input_shapes({name: value for name, value in given.items() if looks_like_shape(value)})
-        return cls(checked_values({name: value for name, value in given.items() if name not in shapes}), pad, shapes)
+        texts = inputs or {}
+        shapes = input_shapes({name: value for name, value in texts.items() if looks_like_shape(value)})
+        return cls(checked_values({name: value for name, value in texts.items() if name not in shapes}), pad, shapes)
 
     def inputs(self) -> dict[str, float | str]:
         """Return what ``Model.load`` was given as inputs."""

@@ -77,8 +77,8 @@ def input_shapes(texts: Mapping[str, str]) -> dict[str, InputShape]:
     """Return the shapes of several inputs, by name. Raises SpecError, also where they differ in the number of rows."""
     shapes = {name: input_shape(name, text) for name, text in texts.items()}
     if len(rows := {shape.sizes[0] for shape in shapes.values()}) > 1:
-        told = " and ".join(sorted(map(str, rows)))
-        raise SpecError("input", ", ".join(texts), f"differ in the first size, the number of rows: {told}")
+        counts = " and ".join(sorted(map(str, rows)))
+        raise SpecError("input", ", ".join(texts), f"differ in the first size, the number of rows: {counts}")
     return shapes
 
 

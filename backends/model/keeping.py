@@ -89,28 +89,27 @@ def find_kept(digest: str) -> ModelFile | None:
     return None
 
 
-def named_by_format(found: ModelFile) -> ModelFile:
-    """Rename a file of servefit's own so that the libraries take it for what it is. Raises StateError."""
-    path = found.file.with_name(f"model{_SUFFIXES[found.format]}")
+def named_by_format(model: ModelFile) -> ModelFile:
+    """Give a copy the suffix by which libraries recognise its format. Raises StateError."""
+    path = model.file.with_name(f"model{_SUFFIXES[model.format]}")
     with writing(path):
-        found.file.rename(path)
-    return replace(found, file=path)
+        model.file.rename(path)
+    return replace(model, file=path)
 
 
-def keep(found: ModelFile) -> ModelFile:
-    """Move a file that is named by its format below ``models/``, in place of what is not intact there. Raises
-    StateError."""
-    path = state_folder("models", found.digest) / found.file.name
-    if found.file != path:
+def keep(model: ModelFile) -> ModelFile:
+    """Move a file from ``named_by_format`` below ``models/``, where it replaces a damaged copy. Raises StateError."""
+    path = state_folder("models", model.digest) / model.file.name
+    if model.file != path:
         with writing(path):
-            found.file.chmod(0o400)
-            with found.file.open("rb") as stream:
+            model.file.chmod(0o400)
+            with model.file.open("rb") as stream:
                 os.fsync(stream.fileno())
-            # One of several that keep the same file at once: who reads it already sees no other in its place.
+            # Other processes may keep the same file now: an intact copy, which they may read, is not replaced.
             with _locked(path.parent):
-                if not has_digest(path, found.digest):
-                    found.file.replace(path)
-    return replace(found, file=path)
+                if not has_digest(path, model.digest):
+                    model.file.replace(path)
+    return replace(model, file=path)
 
 
 def file_digest(path: Path) -> str:
@@ -211,16 +210,16 @@ def _read(stream: BinaryIO, source: Path) -> bytes:
 
 
 def _settled_version(stream: BinaryIO) -> _Version | None:
-    """Return the version that tells the file's content from every later one. None where it was changed so lately that
-    it could not."""
+    """Return the version that distinguishes the file's content from every later one; None if the file changed too
+    recently for that."""
     if _is_fresh(os.fstat(stream.fileno())):
         time.sleep(_TICK_NS / 1e9)
-    found = os.fstat(stream.fileno())
-    return None if _is_fresh(found) else _version(found)
+    status = os.fstat(stream.fileno())
+    return None if _is_fresh(status) else _version(status)
 
 
-def _is_fresh(found: os.stat_result) -> bool:
-    return 0 <= time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _TICK_NS
+def _is_fresh(status: os.stat_result) -> bool:
+    return 0 <= time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _TICK_NS
 
 
 def _version_of(path: Path) -> _Version | None:
@@ -230,5 +229,5 @@ def _version_of(path: Path) -> _Version | None:
         return None
 
 
-def _version(found: os.stat_result) -> _Version:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+def _version(status: os.stat_result) -> _Version:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -20,8 +20,8 @@ def copy_kept(model: Model, target: Path) -> None:
 
 
 def check_kept(model: Model) -> None:
-    """Make sure that the file of an opened model is what it was; one that is damaged or gone is put back from where the
-    model came from. Raises CorruptModel where that is gone too, or has changed; StateError."""
+    """Check that the file of an opened model is intact; restore a damaged or missing file from the model's source.
+    Raises CorruptModel if the source is missing too, or has changed; StateError."""
     elsewhere = not _is_kept(model) or not _is_there(model.file)
     if has_digest(model.file, model.digest) or (elsewhere and find_kept(model.digest) is not None):
         return
@@ -29,11 +29,11 @@ def check_kept(model: Model) -> None:
     try:
         trusted = model.format is Format.SCRIPT
         source = file_of(Path(model.source), trust_code=trusted)
-        with reading(source, model.given, trust_code=trusted) as found:
-            if found.digest not in model.file.parts:
+        with reading(source, model.given, trust_code=trusted) as model_file:
+            if model_file.digest not in model.file.parts:
                 raise changed
-            inspect_file(found)  # which also rewrites the models that had to be rewritten
-            keep(found)
+            inspect_file(model_file)  # writes converted models again, too
+            keep(model_file)
     except ModelError as error:
         raise changed from error
     if not has_digest(model.file, model.digest):
@@ -41,23 +41,22 @@ def check_kept(model: Model) -> None:
 
 
 def as_kept(model: Model) -> Model:
-    """Return ``model``, or where an earlier servefit opened it, and used the file where it lay, the same as it is kept
-    today.
+    """Return ``model`` in today's form. Earlier versions of servefit used the user's file in place: it is kept now.
 
-    Raises CorruptModel where the file is gone or has changed, and what ``Model.load`` raises.
+    Raises CorruptModel if the file is missing or has changed, and the errors of ``Model.load``.
     """
     is_as_today = model.splits is None or digest_in_name(model.splits) is not None
-    # What a job on a fleet says of its files is of the host that began it.
+    # The paths of a fleet's job are those of the host that started it.
     if is_as_today and _is_there(model.file) and _is_kept(model) and not model.lacks_inputs:
         return model
     changed = CorruptModel(model.file, "it is not what it was when it was opened")
     kept = find_kept(model.digest)
     trusted = model.format is Format.SCRIPT
-    with reading(model.file, trust_code=trusted) if kept is None else nullcontext(kept) as found:
-        # Before it is opened: a pickle was trusted with that content, and not with another.
-        if found.digest != model.digest:
+    with reading(model.file, trust_code=trusted) if kept is None else nullcontext(kept) as model_file:
+        # Checked before it is opened: the user trusted a pickle with this content alone.
+        if model_file.digest != model.digest:
             raise changed
-        again = Model.of(inspect_and_keep(found, model.source))
+        again = Model.of(inspect_and_keep(model_file, model.source))
     if again.digest != model.digest:
         raise changed
     return replace(again, warnings=model.warnings, constants=model.constants)

@@ -86,7 +86,7 @@ def load_source(
     sample: Any = None,
 ) -> OpenedFile:
     """Open ``source``: see ``Model.load``."""
-    # Consent is no text, of which "no" would be one too.
+    # A text is no consent: "no" would be true.
     check_type("trust_pickle", trust_pickle, bool)
     check_type("trust_code", trust_code, bool)
     if not isinstance(source, str | PathLike):
@@ -94,24 +94,24 @@ def load_source(
             raise given.refuse()
         return _load_live(source)
     file = file_of(Path(source), trust_code=trust_code)
-    with reading(file, given, sample, trust_code=trust_code) as found:
-        what = found.format.that_runs_code
+    with reading(file, given, sample, trust_code=trust_code) as model_file:
+        what = model_file.format.that_runs_code
         if what is not None and not trust_pickle:
             raise UntrustedModel(file, what)
-        opened = inspect_and_keep(found, str(source))
-    script = _script_beside(Path(source), found)
+        opened = inspect_and_keep(model_file, str(source))
+    script = _script_beside(Path(source), model_file)
     if script is not None:
         opened = replace(opened, warnings=(*opened.warnings, _left_out(script)))
-    if sample is not None and found.format is Format.TORCHSCRIPT and not given.shapes:
+    if sample is not None and model_file.format is Format.TORCHSCRIPT and not given.shapes:
         opened = replace(opened, warnings=(*opened.warnings, _as_in_sample(opened.inspection.signature)))
     return opened
 
 
-def _script_beside(source: Path, found: ModelFile) -> str | None:
-    """Return the script that is left out, where there is one beside the model."""
-    if found.format is not Format.SCRIPT and source.is_dir():
+def _script_beside(source: Path, model: ModelFile) -> str | None:
+    """Return the script beside the model, which is left out; None if there is none."""
+    if model.format is not Format.SCRIPT and source.is_dir():
         return SCRIPT if has_script(source) else misplaced_script(source)
-    return found.script
+    return model.script
 
 
 def _left_out(script: str) -> str:
@@ -124,12 +124,14 @@ def _left_out(script: str) -> str:
 
 
 def _as_in_sample(signature: Signature) -> str:
-    told = ", ".join(f"{each.name}={each.datatype}[rows{_sizes(each)}]" for each in signature.inputs)
-    return f"its inputs take what the payload has: {told}; --input NAME=DATATYPE[SIZES] says otherwise"
+    inputs = ", ".join(
+        f"{model_input.name}={model_input.datatype}[rows{_sizes(model_input)}]" for model_input in signature.inputs
+    )
+    return f"its inputs take what the payload has: {inputs}; --input NAME=DATATYPE[SIZES] says otherwise"
 
 
-def _sizes(given: Input) -> str:
-    return "".join(f",{size}" for size in given.shape)
+def _sizes(model_input: Input) -> str:
+    return "".join(f",{size}" for size in model_input.shape)
 
 
 def _load_live(source: Any) -> OpenedFile:
@@ -139,8 +141,8 @@ def _load_live(source: Any) -> OpenedFile:
         with writing(file):
             file.write_bytes(saved.content)
         digest = hashlib.sha256(saved.content).hexdigest()
-        found = named_by_format(ModelFile(file=file, digest=digest, format=saved.format))
-        live = inspect_and_keep(found, f"a live {type(source).__name__}")
+        model = named_by_format(ModelFile(file=file, digest=digest, format=saved.format))
+        live = inspect_and_keep(model, f"a live {type(source).__name__}")
     return replace(live, warnings=saved.warnings)
 
 
@@ -167,9 +169,9 @@ def file_of(path: Path, *, trust_code: bool = False) -> Path:
 def reading(
     file: Path, given: Given = NOTHING_GIVEN, sample: Any = None, *, trust_code: bool = False
 ) -> Iterator[ModelFile]:
-    """Read a file of the user's, once; provide the model in it, with what is ``given`` of its inputs, or what a
-    ``sample`` of requests shows of them where nothing else does. It is gone after the block unless it is kept then. Of
-    a folder with a script all files are read, where code is trusted."""
+    """Read a file of the user once and provide the model in it, with the user's statements on its inputs: those
+    ``given``, or else those that a ``sample`` of requests shows. It is deleted after the block unless it was kept. A
+    folder with a script is read whole if code is trusted."""
     with _reading_folder() as folder:
         copy = folder / "file" / file.name
         with writing(copy):
@@ -181,26 +183,26 @@ def reading(
             digest = read_once(file, copy)
         kept = find_kept(digest)
         if kept is not None and kept.format is Format.SCRIPT and not trust_code:
-            kept = None  # it was trusted before, and may hold a model that needs no trust
-        found = kept or named_by_format(_found(file, copy, digest, folder, trust_code=trust_code))
-        if sample is not None and found.format is Format.TORCHSCRIPT and not (given.shapes or said_in(found.file)):
+            kept = None  # trusted before, but now only a model beside the script may be opened
+        model = kept or named_by_format(_found(file, copy, digest, folder, trust_code=trust_code))
+        if sample is not None and model.format is Format.TORCHSCRIPT and not (given.shapes or said_in(model.file)):
             given = replace(given, shapes=sampled_shapes(sample))
         if given:
-            with blaming(found.file, str(file)):
-                found = with_given(found, given, folder / "given")
-        yield found
+            with blaming(model.file, str(file)):
+                model = with_given(model, given, folder / "given")
+        yield model
 
 
 def _found(file: Path, copy: Path, digest: str, folder: Path, *, trust_code: bool) -> ModelFile:
-    """Return the model in ``copy``, which is of ``file``, as one file."""
-    found = find_in_file(copy, digest, folder / "unpacked", blamed=file, trust_code=trust_code)
-    if found.format is Format.HUGGINGFACE:
-        with blaming(found.file, str(file)):
-            return in_one_archive(found, file.parent if found.file == copy else found.file.parent, folder / "whole")
-    if found.format is not Format.ONNX or not keeps_weights_elsewhere(found.file):
-        return found
-    with blaming(found.file, str(file)):
-        return in_one_file(found, file.parent if found.file == copy else found.file.parent, folder / "whole")
+    """Return the model in ``copy``, a copy of ``file``, as one file."""
+    model = find_in_file(copy, digest, folder / "unpacked", blamed=file, trust_code=trust_code)
+    if model.format is Format.HUGGINGFACE:
+        with blaming(model.file, str(file)):
+            return in_one_archive(model, file.parent if model.file == copy else model.file.parent, folder / "whole")
+    if model.format is not Format.ONNX or not keeps_weights_elsewhere(model.file):
+        return model
+    with blaming(model.file, str(file)):
+        return in_one_file(model, file.parent if model.file == copy else model.file.parent, folder / "whole")
 
 
 def _reading_folder() -> AbstractContextManager[Path]:
@@ -208,20 +210,20 @@ def _reading_folder() -> AbstractContextManager[Path]:
     return temporary_folder("reading", state_folder("models"))
 
 
-def inspect_and_keep(found: ModelFile, source: str) -> OpenedFile:
-    """Have the file inspected, and keep it where it is a model."""
-    with blaming(found.file, source):
-        inspection, folder = inspect_file(found)
-    return OpenedFile(source=source, kept=keep(found), inspection=inspection, folder=folder)
+def inspect_and_keep(model: ModelFile, source: str) -> OpenedFile:
+    """Inspect the file, and keep it if it is a model."""
+    with blaming(model.file, source):
+        inspection, folder = inspect_file(model)
+    return OpenedFile(source=source, kept=keep(model), inspection=inspection, folder=folder)
 
 
 def inspect_file(model: ModelFile) -> tuple[Inspection, Path]:
-    """Return the inspection of a file, from the state folder or from a child process, and the folder of what it
-    wrote."""
+    """Return the inspection of a file, from the state folder or from a child process, and the folder that the
+    inspection wrote."""
     folder = state_folder("models", model.digest) / f"inspection-{SCHEMA}-{versions_text(model.format)}"
     about = f"{model.digest} {folder.name}"
-    found = _read_record(folder, about)
-    if found is None:
+    inspection_kept = _read_record(folder, about)
+    if inspection_kept is None:
         with writing(folder):
             if folder.exists() and _read_record(folder, about) is None:
                 shutil.rmtree(folder)
@@ -234,10 +236,10 @@ def inspect_file(model: ModelFile) -> tuple[Inspection, Path]:
                 converted_name=_by_content(temporary, inspection.converted_name),
             )
             write_sealed(temporary / _RECORD, inspection.to_json(), about=about)
-        found = _read_record(folder, about)
-    if found is None:
+        inspection_kept = _read_record(folder, about)
+    if inspection_kept is None:
         raise StateError(folder, "it does not hold what was written")
-    return found, folder
+    return inspection_kept, folder
 
 
 def _by_content(folder: Path, name: str | None) -> str | None:

@@ -20,18 +20,18 @@ ZEROS = "zeros"
 
 def checked_values(values: Mapping[str, Any]) -> dict[str, float]:
     """Return the value of each input as a number. Raises SpecError."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, value in values.items():
         try:
-            found[name] = 0.0 if value == ZEROS else float(value)
+            numbers[name] = 0.0 if value == ZEROS else float(value)
         except (TypeError, ValueError) as error:
             problem = f"is no value of {name!r:.60}: it takes a number, or {ZEROS!r}"
             raise SpecError("input", str(value), problem) from error
         except OverflowError as error:
             raise _rounded(name, value) from error
-        if _is_rounded(value, found[name]):
+        if _is_rounded(value, numbers[name]):
             raise _rounded(name, value)
-    return found
+    return numbers
 
 
 def _is_rounded(value: Any, read: float) -> bool:
@@ -51,20 +51,20 @@ def _rounded(name: str, value: Any) -> SpecError:
 
 
 def fix_inputs(model: onnx.ModelProto, values: Mapping[str, float]) -> None:
-    """Put ``values`` in place of the inputs of these names. Raises SpecError for inputs that the model does not have,
-    for values that they do not take, and where no input is left."""
-    known = {each.name: each for each in model.graph.input}
-    weights = {each.name for each in model.graph.initializer}
-    taken = [name for name in known if name not in weights]
+    """Replace the inputs of these names by constants of ``values``. Raises SpecError for a missing input, for a value
+    that its input refuses, and if no input is left."""
+    inputs = {node.name: node for node in model.graph.input}
+    weights = {tensor.name for tensor in model.graph.initializer}
+    taken = [name for name in inputs if name not in weights]
     for name in values:
         if name not in taken:
             raise SpecError.unknown("input", name, taken)
-    free = [known[name] for name in taken if name not in values]
+    free = [inputs[name] for name in taken if name not in values]
     if not free:
         raise SpecError("input", ", ".join(values), "leaves no input for requests")
     for name, value in values.items():
-        _fix(model, known[name], value, free)
-        model.graph.input.remove(known[name])
+        _fix(model, inputs[name], value, free)
+        model.graph.input.remove(inputs[name])
 
 
 def _fix(model: onnx.ModelProto, fixed: onnx.ValueInfoProto, value: float, free: list[onnx.ValueInfoProto]) -> None:
@@ -107,11 +107,11 @@ def _fix(model: onnx.ModelProto, fixed: onnx.ValueInfoProto, value: float, free:
 
 
 def _place(size: str, free: list[onnx.ValueInfoProto], name: str) -> tuple[str, int]:
-    """Return the input, and the axis of it, that has the size of that name; the rows where there is none."""
+    """Return the input and the axis whose size is called ``size``; the rows of the first input if that is empty."""
     if not size:
         return free[0].name, 0
-    for each in free:
-        for axis, other in enumerate(each.type.tensor_type.shape.dim):
+    for node in free:
+        for axis, other in enumerate(node.type.tensor_type.shape.dim):
             if other.dim_param == size:
-                return each.name, axis
+                return node.name, axis
     raise SpecError("input", name, f"has a size ({size}) that no other input has")

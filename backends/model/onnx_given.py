@@ -27,13 +27,13 @@ _TIMEOUT_S, _MEMORY_BYTES = 120.0, 16 * 2**30
 """As for an inspection, which reads the same file."""
 
 
-def with_given(found: ModelFile, given: Given, folder: Path) -> ModelFile:
-    """Return the model ``found`` with what is ``given``, in the empty ``folder``. Raises SpecError for inputs that it
-    does not have or that do not do (of a module of PyTorch only the inspection tells), StateError, and what reading it
-    raises."""
-    if given.shapes and found.format is not Format.TORCHSCRIPT:
+def with_given(model: ModelFile, given: Given, folder: Path) -> ModelFile:
+    """Return the ``model`` with the statements ``given`` on its inputs, in the empty ``folder``. Raises SpecError for
+    missing or unsuitable inputs (those of a PyTorch module are checked by the inspection), StateError, and the errors
+    of reading it."""
+    if given.shapes and model.format is not Format.TORCHSCRIPT:
         raise SpecError("input", next(iter(given.shapes)), "has a shape, which models other than TorchScript tell")
-    if found.format is Format.TORCHSCRIPT and given.constants:
+    if model.format is Format.TORCHSCRIPT and given.constants:
         name, value = next(iter(given.constants.items()))
         raise SpecError(
             "input",
@@ -41,16 +41,16 @@ def with_given(found: ModelFile, given: Given, folder: Path) -> ModelFile:
             "is a value, and TorchScript does not tell the datatype and the shape that it has",
             remedy="wrap the module in one that passes it on, and save that, or save it with torch.export.save",
         )
-    if found.format.library is Library.TORCH:
-        return with_said(found, given, folder)
-    if found.format is not Format.ONNX:
+    if model.format.library is Library.TORCH:
+        return with_said(model, given, folder)
+    if model.format is not Format.ONNX:
         raise given.refuse()
     with writing(folder):
         folder.mkdir()
     target = folder / "model.onnx"
     call_isolated(
         f"{__name__}:write_given",
-        found.file,
+        model.file,
         given,
         target,
         timeout_s=_TIMEOUT_S,
@@ -60,7 +60,7 @@ def with_given(found: ModelFile, given: Given, folder: Path) -> ModelFile:
 
 
 def write_given(path: Path, given: Given, target: Path) -> None:
-    """Write the model at ``path``, with what is ``given``, to ``target``: the part of ``with_given`` that runs in the
+    """Write the model at ``path``, with the statements ``given``, to ``target``: the part of ``with_given`` in the
     child process."""
     from servefit.backends.model.onnx_padding import mark_padded
 

@@ -127,8 +127,8 @@ def _constant(name: str, value: str = "zeros") -> str:
 def _with_usual_sizes(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
     """Return the interface with sizes that the model takes. Raises UnsupportedModel."""
     names = [size.name for size in interface.sizes if size.name != TEXT_SIZE]
-    of_texts = {each.name: each.usual for each in interface.sizes if each.name == TEXT_SIZE}
-    channels = {each.shape[0] for each in interface.inputs if len(each.shape) == _OF_AN_IMAGE} & set(names)
+    of_texts = {one.name: one.usual for one in interface.sizes if one.name == TEXT_SIZE}
+    channels = {tensor.shape[0] for tensor in interface.inputs if len(tensor.shape) == _OF_AN_IMAGE} & set(names)
     reason = ""
     refused: tuple[type[Exception], ...] = (UnsupportedModel, *refusals())
     for size, of_channels in product(_TRIED_SIZES, _TRIED_CHANNELS if channels else (None,)):
@@ -154,28 +154,28 @@ def _without_scalars(session: onnxruntime.InferenceSession, interface: OnnxInter
 
 
 def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterface) -> OnnxInterface:
-    """Return the interface with all outputs of numbers that have a value or several for each row, as calls of different
-    numbers of rows show. A size of theirs that the model does not describe by a number may be another in every call
-    where the request's are."""
+    """Return the interface with all outputs of numbers that have one or more values for each row. Calls of different
+    numbers of rows show these. If the request has sizes, a size of an output that the model does not state as a number
+    may vary with them."""
     fewest, most = (interface.batch or count for count in _TRIED_ROWS)
     try:
         shapes, others = _shapes(session, interface, fewest), _shapes(session, interface, most)
-    except refusals():  # it takes one row, though it does not say so
+    except refusals():  # it takes one row alone, without a statement of that
         fewest = most = 1
         shapes = others = _shapes(session, interface, 1)
     try:
         of_ones = _shapes(session, interface, fewest, value=1)
-    except refusals():  # 1 may be no word of a vocabulary
+    except refusals():  # 1 may lie outside a vocabulary
         of_ones = shapes
     tensors: list[Output] = []
     for node in session.get_outputs():
         shape, other = shapes.get(node.name, ()), others.get(node.name, ())
-        if of_ones.get(node.name) != shape:  # it depends on what the values are, such as what was found in an image
+        if of_ones.get(node.name) != shape:  # its shape depends on values, such as the objects in an image
             continue
         axis = _rows_axis(shape, other, fewest, most)
         if axis is None:
             continue
-        # A row may have several rows of the output, one for each of its tokens, say.
+        # A row may have several rows of output, such as one for each token.
         several = shape[0] // fewest if shape and axis == 0 else 1
         in_front = () if several == 1 else (several,)
         sizes = (*in_front, *shape[:axis], *shape[axis + 1 :])
@@ -197,26 +197,26 @@ def _with_outputs(session: onnxruntime.InferenceSession, interface: OnnxInterfac
                 unbatched=most == 1 and several > 1 and len(shape) > 1,
             )
         )
-    # Beside others, what has its rows elsewhere than in front is handed to the next call, or told of each layer.
-    tensors = [each for each in tensors if not each.rows_axis] or tensors
-    if not all(each.unbatched for each in tensors):
-        tensors = [replace(each, unbatched=False) for each in tensors]
+    # Outputs whose rows are not on axis 0 are state for the next call or details of layers: dropped beside others.
+    tensors = [tensor for tensor in tensors if not tensor.rows_axis] or tensors
+    if not all(tensor.unbatched for tensor in tensors):
+        tensors = [replace(tensor, unbatched=False) for tensor in tensors]
     if not tensors:
         first = session.get_outputs()[0]
         raise UnsupportedModel(
             f"its output {first.name!r} does not have a value for each row",
             remedy="export the model with an output of which one dimension counts the rows, as that of its input does",
         )
-    start = sum(isinstance(size, str) for each in tensors for size in each.shape)
+    start = sum(isinstance(size, str) for tensor in tensors for size in tensor.shape)
     placed = []
-    for each in tensors:
-        placed.append(replace(each, start=start, stop=start + each.stop))
-        start += each.stop
+    for tensor in tensors:
+        placed.append(replace(tensor, start=start, stop=start + tensor.stop))
+        start += tensor.stop
     return replace(
         interface,
-        outputs=tuple(each.name for each in placed),
+        outputs=tuple(tensor.name for tensor in placed),
         tensors=tuple(placed),
-        output_sizes=tuple(size for each in placed for size in each.shape if isinstance(size, str)),
+        output_sizes=tuple(size for tensor in placed for size in tensor.shape if isinstance(size, str)),
     )
 
 
@@ -249,13 +249,13 @@ def _is_told(described: Sequence[Any], axis: int) -> bool:
 def _shapes(
     session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: int, *, value: int = 0
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the outputs of numbers for rows that are full of ``value``, of the usual sizes."""
+    """Return the shapes of the outputs of numbers for rows of the usual sizes, filled with ``value``."""
     names = [node.name for node in session.get_outputs() if node.type in _NUMBERS]
     usual = {size.name: size.usual for size in interface.sizes}
     full = _zeros(interface, rows)
     full[:, len(interface.sizes) :] = value
-    found = session.run(names, feeds(interface, full, usual))
-    return {name: np.asarray(values).shape for name, values in zip(names, found, strict=True)}
+    outputs = session.run(names, feeds(interface, full, usual))
+    return {name: np.asarray(values).shape for name, values in zip(names, outputs, strict=True)}
 
 
 def _zeros(interface: OnnxInterface, rows: int) -> np.ndarray:

@@ -86,19 +86,22 @@ class OnnxInterface:
 
     def of_sizes(self, sizes: Mapping[str, int]) -> OnnxInterface:
         """Return the interface with other usual sizes."""
-        told = replace(self, sizes=tuple(Size(name=name, usual=usual) for name, usual in sizes.items()))
-        places = told.packing.places(sizes)
+        sized = replace(self, sizes=tuple(Size(name=name, usual=usual) for name, usual in sizes.items()))
+        places = sized.packing.places(sizes)
         inputs = zip(self.inputs, places, strict=True)
-        return replace(told, inputs=tuple(replace(one, start=at.start, stop=at.stop) for one, at in inputs))
+        return replace(sized, inputs=tuple(replace(one, start=at.start, stop=at.stop) for one, at in inputs))
 
     def to_facts(self) -> dict[str, Any]:
         """Return it as JSON values, for an artifact's facts."""
         facts = {
             **asdict(self),
-            "inputs": [{**asdict(each), "shape": list(each.shape), "known": list(each.known)} for each in self.inputs],
+            "inputs": [
+                {**asdict(model_input), "shape": list(model_input.shape), "known": list(model_input.known)}
+                for model_input in self.inputs
+            ],
             "outputs": list(self.outputs),
-            "sizes": [{"name": each.name, "usual": each.usual} for each in self.sizes],
-            "tensors": [{**asdict(each), "shape": list(each.shape)} for each in self.tensors],
+            "sizes": [{"name": size.name, "usual": size.usual} for size in self.sizes],
+            "tensors": [{**asdict(tensor), "shape": list(tensor.shape)} for tensor in self.tensors],
             "output_sizes": list(self.output_sizes),
             "missing_texts": [[name, list(texts)] for name, texts in self.missing_texts],
             "lowered": [[name, list(which)] for name, which in self.lowered],
@@ -110,15 +113,17 @@ class OnnxInterface:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> OnnxInterface:
-        """Read what ``to_facts`` gave, by this version or one that did not know of sizes, tensors and padding."""
+        """Read the JSON values of ``to_facts``, also those of versions without sizes, tensors and padding."""
         read = {
             "inputs": tuple(
-                Input(**{**each, "shape": tuple(each["shape"]), "known": tuple(each.get("known", ()))})
-                for each in facts["inputs"]
+                Input(**{**fields, "shape": tuple(fields["shape"]), "known": tuple(fields.get("known", ()))})
+                for fields in facts["inputs"]
             ),
             "outputs": tuple(facts["outputs"]),
-            "sizes": tuple(Size(**each) for each in facts.get("sizes", ())),
-            "tensors": tuple(Output(**{**each, "shape": tuple(each["shape"])}) for each in facts.get("tensors", ())),
+            "sizes": tuple(Size(**fields) for fields in facts.get("sizes", ())),
+            "tensors": tuple(
+                Output(**{**fields, "shape": tuple(fields["shape"])}) for fields in facts.get("tensors", ())
+            ),
             "output_sizes": tuple(facts.get("output_sizes", ())),
             "padding": _padding(facts.get("padding")),
             "missing_texts": tuple((name, tuple(texts)) for name, texts in facts.get("missing_texts", ())),
@@ -187,11 +192,11 @@ def _make_lower_case(fed: Mapping[str, np.ndarray], interface: OnnxInterface) ->
                 column[:] = [text.lower() for text in column]
 
 
-def _refuse_others(found: np.ndarray, values: Set[str | float], name: str) -> None:
-    for value in found.tolist():
+def _refuse_others(column: np.ndarray, values: Set[str | float], name: str) -> None:
+    for value in column.tolist():
         if value not in values:
-            told = f"{value:g}" if isinstance(value, float) else f"{value!r:.60}"
-            raise RowsRefused("onnxruntime", f"{told} is none of the categories of {name!r:.60}")
+            shown = f"{value:g}" if isinstance(value, float) else f"{value!r:.60}"
+            raise RowsRefused("onnxruntime", f"{shown} is none of the categories of {name!r:.60}")
 
 
 def predict(session: Session, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
@@ -252,13 +257,13 @@ def calls(interface: OnnxInterface, rows: np.ndarray, most: int) -> Iterator[dic
 def _called(
     session: Session, interface: OnnxInterface, rows: np.ndarray, sizes: Mapping[str, int]
 ) -> Iterator[np.ndarray]:
-    """Yield the predictions of rows that all have these sizes, call by call, (rows, values)."""
+    """Yield the predictions of rows of the same ``sizes``, call by call, (rows, values)."""
     names = list(interface.outputs)
     batch = interface.batch or len(rows)
     for begin in range(0, len(rows), batch):
         part = rows[begin : begin + batch]
-        found = session.run(names, feeds(interface, _filled(interface, part), sizes))
-        yield _values(interface, found, batch)[: len(part)]
+        outputs = session.run(names, feeds(interface, _filled(interface, part), sizes))
+        yield _values(interface, outputs, batch)[: len(part)]
 
 
 def _filled(interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
@@ -286,8 +291,7 @@ def _values(interface: OnnxInterface, predictions: Sequence[Any], rows: int) -> 
 
 
 def _varying_sizes(interface: OnnxInterface, arrays: Sequence[np.ndarray], rows: int) -> list[int]:
-    """Return the sizes of outputs that are others in every call. Raises RowsRefused where any other is not what it
-    is."""
+    """Return the sizes of outputs that vary by call. Raises RowsRefused if a fixed size differs."""
     varying: list[int] = []
     for tensor, array in zip(interface.tensors, arrays, strict=False):
         shape = array.shape[1:]
@@ -297,8 +301,10 @@ def _varying_sizes(interface: OnnxInterface, arrays: Sequence[np.ndarray], rows:
         if not fits or any(
             isinstance(size, int) and size != got for size, got in zip(tensor.shape, shape, strict=True)
         ):
-            told = ", ".join(map(str, array.shape))
-            raise RowsRefused("onnxruntime", f"its output {tensor.name!r} has the shape ({told}) for {rows} of them")
+            got_shape = ", ".join(map(str, array.shape))
+            raise RowsRefused(
+                "onnxruntime", f"its output {tensor.name!r} has the shape ({got_shape}) for {rows} of them"
+            )
         varying += [got for size, got in zip(tensor.shape, shape, strict=True) if isinstance(size, str)]
     return varying
 

@@ -32,21 +32,21 @@ _SHORT = (1, 2, 3, 4)
 
 
 def mark_padded(model: onnx.ModelProto, pad: str) -> None:
-    """Say in ``model`` that rows are padded, and that its input ``pad`` tells where, or with ZEROS that none does.
-    Raises SpecError where it has no such input, or no size of that is each request's own."""
-    weights = {each.name for each in model.graph.initializer}
-    inputs = {each.name: each for each in model.graph.input if each.name not in weights}
+    """Write into ``model`` that rows are padded, and that its input ``pad`` is the mask; ZEROS stands for no mask.
+    Raises SpecError if it has no such input, or if none of the input's sizes varies by request."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = {node.name: node for node in model.graph.input if node.name not in weights}
     if pad not in inputs and pad != ZEROS:
         raise SpecError.unknown("pad", pad, [*inputs, ZEROS])
-    if any(each.type.tensor_type.elem_type == _STRING for each in inputs.values()):
+    if any(node.type.tensor_type.elem_type == _STRING for node in inputs.values()):
         raise SpecError("pad", pad, "cannot be told of a model that takes texts", remedy="leave it out")
     padded = [inputs[pad]] if pad in inputs else list(inputs.values())
-    if not any(_has_own_size(each) for each in padded):
+    if not any(_has_own_size(node) for node in padded):
         whose = "has" if pad in inputs else "says nothing of inputs that have"
         raise SpecError("pad", pad, f"{whose} the same size in all requests: there is nothing to pad")
-    for known in model.metadata_props:
-        if known.key == PADDED_BY:
-            known.value = pad
+    for entry in model.metadata_props:
+        if entry.key == PADDED_BY:
+            entry.value = pad
             return
     model.metadata_props.add(key=PADDED_BY, value=pad)
 
@@ -57,9 +57,9 @@ def _has_own_size(of_input: onnx.ValueInfoProto) -> bool:
 
 
 def padding_of(session: onnxruntime.InferenceSession, interface: OnnxInterface, pad: str) -> Padding:
-    """Return how rows of the model are padded where its input ``pad`` says so, or, with ZEROS, none does. Raises
-    SpecError where the model takes no other size than its usual one, or an output depends on how much is padded."""
-    mask = next((each for each in interface.inputs if each.name == pad), None)
+    """Return how rows of the model are padded, with its input ``pad`` as the mask, or ZEROS for no mask. Raises
+    SpecError if the model takes its usual size alone, or if an output depends on the amount of padding."""
+    mask = next((model_input for model_input in interface.inputs if model_input.name == pad), None)
     if mask is None and pad == ZEROS:
         names = [size.name for size in interface.sizes]
     else:
@@ -75,7 +75,7 @@ def padding_of(session: onnxruntime.InferenceSession, interface: OnnxInterface, 
     for name in names:
         tried = _other_size(session, interface, usual, name)
         if tried is None and mask is None:
-            continue  # a size that is left open, and the same in all requests
+            continue  # a size without a number, yet the same in all requests
         if tried is None:
             raise SpecError("pad", pad, f"does not do: the model takes no {name} but {usual[name]}")
         other, after = tried
@@ -91,8 +91,8 @@ def padding_of(session: onnxruntime.InferenceSession, interface: OnnxInterface, 
                 )
             outputs[size] = name
     if not sizes:
-        told = ", ".join(f"no {name} but {usual[name]}" for name in names)
-        raise SpecError("pad", pad, f"does not do: the model takes {told}")
+        refused = ", ".join(f"no {name} but {usual[name]}" for name in names)
+        raise SpecError("pad", pad, f"does not do: the model takes {refused}")
     return Padding(
         mask=None if mask is None else mask.name,
         sizes=tuple(sizes),
@@ -121,17 +121,17 @@ def _other_size(
 def _shortest(
     session: onnxruntime.InferenceSession, interface: OnnxInterface, usual: dict[str, int], name: str, other: int
 ) -> int:
-    """Return the least size that the model was seen to take for ``name``."""
-    known = min(usual[name], other)
+    """Return the smallest size that the model took for ``name`` in a test."""
+    shortest = min(usual[name], other)
     for size in _SHORT:
-        if size >= known:
+        if size >= shortest:
             break
         try:
             _output_sizes(session, interface, {**usual, name: size})
         except refusals():
             continue
         return size
-    return known
+    return shortest
 
 
 def _output_sizes(
@@ -141,5 +141,5 @@ def _output_sizes(
     of_sizes = interface.of_sizes(sizes)
     row = np.zeros((1, of_sizes.features), dtype=np.float32)
     row[:, : len(sizes)] = list(sizes.values())
-    told = predict(session, of_sizes, row).reshape(-1)[: len(interface.output_sizes)]
-    return dict(zip(interface.output_sizes, map(int, told), strict=True))
+    values = predict(session, of_sizes, row).reshape(-1)[: len(interface.output_sizes)]
+    return dict(zip(interface.output_sizes, map(int, values), strict=True))

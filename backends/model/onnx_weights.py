@@ -43,25 +43,25 @@ def keeps_weights_elsewhere(path: Path) -> bool:
         return content.find(_MARK) >= 0
 
 
-def in_one_file(found: ModelFile, beside: Path, folder: Path) -> ModelFile:
-    """Return the model ``found``, whose other files are in the folder ``beside``, as one file in the empty ``folder``.
+def in_one_file(model: ModelFile, beside: Path, folder: Path) -> ModelFile:
+    """Return the ``model``, whose weights are in the folder ``beside``, as one file in the empty ``folder``.
 
-    One that onnx cannot read is given back as it is. Raises CorruptModel where a file is missing, too short or not in
-    the folder, UnsupportedModel, StateError.
+    A model that onnx cannot read is returned unchanged. Raises CorruptModel if a file is missing, too short or outside
+    the folder; UnsupportedModel, StateError.
     """
-    size = found.file.stat().st_size + sum(each.stat().st_size for each in beside.iterdir() if each.is_file())
+    size = model.file.stat().st_size + sum(file.stat().st_size for file in beside.iterdir() if file.is_file())
     timeout_s = _TIMEOUT_S + min(size, _MAX_BYTES) / _BYTES_PER_S
     with writing(folder):
         folder.mkdir()
     target = folder / "model.onnx"
     try:
-        call_isolated(f"{__name__}:join", found.file, beside, target, timeout_s=timeout_s, memory_bytes=_MEMORY_BYTES)
+        call_isolated(f"{__name__}:join", model.file, beside, target, timeout_s=timeout_s, memory_bytes=_MEMORY_BYTES)
     except OutOfMemory as error:
-        raise CorruptModel(found.file, "there is not enough memory to read its weights") from error
+        raise CorruptModel(model.file, "there is not enough memory to read its weights") from error
     except TimedOut as error:
-        raise error.called(f"reading the weights of {found.file}") from error
+        raise error.called(f"reading the weights of {model.file}") from error
     except WorkerCrashed:
-        return found  # it is damaged: who opens it says how
+        return model  # it is damaged: opening it raises the error
     return ModelFile(file=target, digest=file_digest(target), format=Format.ONNX)
 
 
@@ -122,7 +122,7 @@ class _Files:
         return self._copies[location]
 
     def _checked(self, location: str, where: str) -> Path:
-        """Return the path of a file of weights. Only what lies in the model's folder is read, and nothing hidden."""
+        """Return the path of a file of weights, which must lie in the model's folder and not be hidden."""
         name = PurePosixPath(location)
         if not name.name or name.is_absolute() or any(part.startswith(".") for part in name.parts) or "\0" in location:
             raise CorruptModel(self._path, f"{where}, which is no file in its folder")
@@ -131,16 +131,16 @@ class _Files:
             resolved, beside = source.resolve(), self._beside.resolve()
             inside = resolved.is_relative_to(beside)
             hidden = inside and any(part.startswith(".") for part in resolved.relative_to(beside).parts)
-            found = source.stat()
+            status = source.stat()
         except OSError as error:
             problem = f"{where}, which cannot be read: {error.strerror}"
             raise CorruptModel(self._path, problem, remedy="put it beside the model") from error
         if not inside or hidden:
             problem = f"{where}, which is a link that leads out of the model's folder"
             raise CorruptModel(self._path, problem, remedy="copy the folder with what its links lead to: cp -rL")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise CorruptModel(self._path, f"{where}, which is no regular file")
-        if found.st_size > _MAX_BYTES:
+        if status.st_size > _MAX_BYTES:
             raise UnsupportedModel(
                 f"{self._path} has weights in a file of more than 2 GiB, and an ONNX file holds no more"
             )

@@ -89,9 +89,9 @@ class Model(Stored, frozen=True, kw_only=True):
 
         padding = self.signature.padding
         return Given(
-            {each.name: each.value for each in self.constants},
+            {constant.name: constant.value for constant in self.constants},
             None if padding is None else padding.said,
-            input_shapes({each.name: each.shape for each in self.shapes}),
+            input_shapes({said.name: said.shape for said in self.shapes}),
         )
 
     @property
@@ -150,8 +150,8 @@ class Model(Stored, frozen=True, kw_only=True):
         given = Given.checked(inputs, pad)
         check_type("sizes", sizes, Mapping[str, object] | None)
         constants = tuple(Constant(name=name, value=value) for name, value in given.constants.items())
-        found = load_source(source, trust_pickle=trust_pickle, trust_code=trust_code, given=given, sample=sample)
-        opened = replace(cls.of(found), constants=constants)
+        opened_file = load_source(source, trust_pickle=trust_pickle, trust_code=trust_code, given=given, sample=sample)
+        opened = replace(cls.of(opened_file), constants=constants)
         return replace(opened, signature=opened.signature.drawn_with(sizes)) if sizes else opened
 
     @classmethod

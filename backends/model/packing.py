@@ -75,32 +75,32 @@ class Packing:
         return len(self.sizes) == self.has_texts
 
     def places(self, sizes: Mapping[str, int]) -> list[Place]:
-        """Return where each tensor lies in a row of these sizes. Those of texts share a part of the row, and begin and
-        end where it begins."""
-        found: list[Place] = []
+        """Return the place of each tensor in a row of these sizes. Tensors of texts share one part of the row, and
+        begin and end at its start."""
+        places: list[Place] = []
         start = len(self.sizes)
         for tensor in self.tensors:
             shape = shape_in(tensor.shape, sizes)
             numbers = 0 if tensor.datatype == TEXT else prod(shape)
-            found.append(Place(tensor, start, start + numbers, shape))
+            places.append(Place(tensor, start, start + numbers, shape))
             start += numbers
         if not self.has_texts:
-            return found
+            return places
         return [
             Place(place.tensor, start, start, place.shape) if place.tensor.datatype == TEXT else place
-            for place in found
+            for place in places
         ]
 
     def pack(self, blocks: Sequence[np.ndarray], sizes: Mapping[str, int], datatype: str) -> np.ndarray:
-        """Return rows of the sizes ``sizes``, made of one block for each tensor, (rows, values of a row); values of
-        texts are Python's own strings, and None where one is missing."""
+        """Return rows of ``sizes``, from one block for each tensor, (rows, values of a row). Texts are Python strings,
+        a missing one is None."""
         texts = [block for tensor, block in zip(self.tensors, blocks, strict=True) if tensor.datatype == TEXT]
         parts = [encoded(text for block in texts for text in block[row]) for row in range(len(blocks[0]))]
-        told = {**sizes, TEXT_SIZE: max(map(len, parts))} if texts else sizes
+        all_sizes = {**sizes, TEXT_SIZE: max(map(len, parts))} if texts else sizes
         make = np.zeros if texts else np.empty
-        rows = make((len(blocks[0]), self.width(told)), dtype=datatype)
-        rows[:, : len(self.sizes)] = [told[name] for name in self.sizes]
-        for place, block in zip(self.places(told), blocks, strict=True):
+        rows = make((len(blocks[0]), self.width(all_sizes)), dtype=datatype)
+        rows[:, : len(self.sizes)] = [all_sizes[name] for name in self.sizes]
+        for place, block in zip(self.places(all_sizes), blocks, strict=True):
             if place.tensor.datatype != TEXT:
                 rows[:, place.start : place.stop] = block
         if texts:
@@ -111,22 +111,23 @@ class Packing:
         return rows
 
     def unpack(self, rows: np.ndarray, sizes: Mapping[str, int]) -> list[np.ndarray]:
-        """Return the values of each tensor in rows that have all these sizes but that of texts, (rows, *shape): views
-        of ``rows`` where it holds numbers, else Python's own strings. Raises UnicodeDecodeError for bytes that are no
-        text."""
+        """Return the values of each tensor, (rows, *shape): views of ``rows`` for numbers, Python strings for texts.
+        All rows have ``sizes``, except the size of texts. Raises UnicodeDecodeError for bytes that are no text."""
         layout = self._table_layout if self.is_table else self._layout(sizes)
         count, begin = len(rows), 0
         lists = self._texts(rows, layout) if self.has_texts else []
         texts = iter(layout.texts)
-        found: list[np.ndarray] = []
+        blocks: list[np.ndarray] = []
         for at in layout.places:
             if at.tensor.datatype != TEXT:
-                found.append(rows[:, at.start : at.stop].reshape(count, *at.shape))
+                blocks.append(rows[:, at.start : at.stop].reshape(count, *at.shape))
                 continue
             end = begin + next(texts)
-            found.append(object_array([text for each in lists for text in each[begin:end]], (count, *at.shape)))
+            blocks.append(
+                object_array([text for row_texts in lists for text in row_texts[begin:end]], (count, *at.shape))
+            )
             begin = end
-        return found
+        return blocks
 
     def _texts(self, rows: np.ndarray, layout: _Layout) -> list[list[str | None]]:
         """Return the texts of each of ``rows``."""
@@ -150,17 +151,17 @@ class Packing:
         return len(self.sizes) + sum(prod(shape_in(tensor.shape, sizes)) for tensor in numbers) + texts
 
     def groups(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, int]]]:
-        """Yield the numbers of the rows that have the same sizes, and these, for all sizes that occur in ``rows``.
-        Texts of different lengths are together, and the most that those of a row take is told."""
-        told = rows[:, : len(self.sizes)]
-        apart = told[:, :-1] if self.has_texts else told
+        """Yield each combination of sizes in ``rows``, after the numbers of the rows that have it. Rows whose texts
+        differ in length are one group, with the largest size of texts."""
+        columns = rows[:, : len(self.sizes)]
+        apart = columns[:, :-1] if self.has_texts else columns
         if len(rows) == 1 or not apart.shape[1] or (apart == apart[0]).all():
-            yield np.arange(len(rows)), self._named(told)
+            yield np.arange(len(rows)), self._named(columns)
             return
         distinct, which = np.unique(apart, axis=0, return_inverse=True)
         for nth in range(len(distinct)):
             own = np.flatnonzero(which.reshape(-1) == nth)
-            yield own, self._named(told[own])
+            yield own, self._named(columns[own])
 
     def widths(self, rows: np.ndarray) -> np.ndarray:
         """Return how many columns each of ``rows`` has before its zeros, (rows,), int64."""
@@ -171,8 +172,8 @@ class Packing:
                 widths[which] += rows[which, len(self.sizes) - 1].astype(np.int64)
         return widths
 
-    def _named(self, told: np.ndarray) -> dict[str, int]:
-        values = told[0] if not self.has_texts else told.max(axis=0)
+    def _named(self, columns: np.ndarray) -> dict[str, int]:
+        values = columns[0] if not self.has_texts else columns.max(axis=0)
         return dict(zip(self.sizes, map(int, values.tolist()), strict=True))
 
 

@@ -57,24 +57,24 @@ def padded_batches(packing: Packing, padding: Padding, rows: np.ndarray) -> Iter
 
 
 def cut(packing: Packing, padding: Padding, batch: Batch, predictions: np.ndarray) -> np.ndarray:
-    """Return packed ``predictions`` of a batch, (n, values), with the sizes that its rows had before they were padded.
+    """Return packed ``predictions`` of a batch, (n, values), cut back to the sizes of its rows before padding.
 
-    Raises ValueError where the model gave outputs of other sizes than it was seen to give.
+    Raises ValueError if the sizes of an output differ from those of the inspection.
     """
     if not any(padding.outputs) or len(batch.groups) == 1:
         return predictions
-    [(_, told)] = packing.groups(predictions[:1])
+    [(_, padded)] = packing.groups(predictions[:1])
     for name, of in zip(packing.sizes, padding.outputs, strict=True):
-        if of and told[name] != batch.longest[of]:
-            raise ValueError(f"{name} is {told[name]} where {of} is {batch.longest[of]}")
-    places = packing.places(told)
+        if of and padded[name] != batch.longest[of]:
+            raise ValueError(f"{name} is {padded[name]} where {of} is {batch.longest[of]}")
+    places = packing.places(padded)
     parts: list[np.ndarray] = []
     begin = 0
     for which, sizes in batch.groups:
         count = len(which)
         of_group = predictions[begin : begin + count]
         begin += count
-        own = {name: sizes.get(of, told[name]) for name, of in zip(packing.sizes, padding.outputs, strict=True)}
+        own = {name: sizes.get(of, padded[name]) for name, of in zip(packing.sizes, padding.outputs, strict=True)}
         blocks = [np.tile(np.array(list(own.values()), dtype=predictions.dtype), (count, 1))]
         for at in places:
             shape = shape_in(at.tensor.shape, own)

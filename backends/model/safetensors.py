@@ -32,7 +32,7 @@ def check_header(path: Path, head: bytes) -> None:
 
 
 def check_whole(path: Path) -> None:
-    """Raise CorruptModel where a safetensors file does not hold all that its header tells of. Raises OSError."""
+    """Raise CorruptModel if a safetensors file ends before the tensors that its header lists. Raises OSError."""
     with path.open("rb") as stream:
         head = stream.read(_LENGTH_BYTES)
         if len(head) < _LENGTH_BYTES:
@@ -43,7 +43,7 @@ def check_whole(path: Path) -> None:
         content = stream.read(header_length(head))
     try:
         header = json.loads(content)
-        ends = [int(each["data_offsets"][1]) for name, each in header.items() if name != "__metadata__"]
+        ends = [int(tensor["data_offsets"][1]) for name, tensor in header.items() if name != "__metadata__"]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise CorruptModel(path, "it is a safetensors file with a damaged header") from error
     needed = _LENGTH_BYTES + len(content) + max(ends, default=0)

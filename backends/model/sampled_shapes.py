@@ -32,27 +32,27 @@ _Request: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def sampled_shapes(sample: Any) -> dict[str, InputShape]:
-    """Return the shapes of the inputs in ``sample``; empty where it does not tell them, as a table or text does not.
+    """Return the shapes of the inputs in ``sample``; empty for a sample without shapes, such as a table or text.
     Raises PayloadMismatch for rows without values, SpecError for more values than a request may have."""
     requests = _requests(Path(sample)) if isinstance(sample, str | Path) else _of_objects(sample)
-    if all(len(known) == 1 for known in requests):
-        requests = [{"arr_0": next(iter(known.values()))} for known in requests]
-    if not requests or any(known.keys() != requests[0].keys() for known in requests):
+    if all(len(request) == 1 for request in requests):
+        requests = [{"arr_0": next(iter(request.values()))} for request in requests]
+    if not requests or any(request.keys() != requests[0].keys() for request in requests):
         return {}
     shapes: dict[str, InputShape] = {}
     names: dict[tuple[int, ...], str] = {}
     for name, (datatype, sizes) in requests[0].items():
-        seen = [known[name] for known in requests]
+        seen = [request[name] for request in requests]
         if datatype not in DATATYPES or any(kind != datatype or len(own) != len(sizes) for kind, own in seen):
             return {}
         if any(0 in own for _, own in seen):
             source = Path(sample).name if isinstance(sample, str | Path) else "array"
             raise PayloadMismatch(source, expected=f"rows with values in {name!r:.60}", got="a size of 0")
-        told: list[int | str] = [
-            found[0] if len(set(found)) == 1 else names.setdefault(found, f"size_{len(names) + 1}")
-            for found in zip(*(own for _, own in seen), strict=True)
+        shape_seen: list[int | str] = [
+            sizes_seen[0] if len(set(sizes_seen)) == 1 else names.setdefault(sizes_seen, f"size_{len(names) + 1}")
+            for sizes_seen in zip(*(own for _, own in seen), strict=True)
         ]
-        shapes[name] = InputShape(datatype, (_ROWS, *told))
+        shapes[name] = InputShape(datatype, (_ROWS, *shape_seen))
     return input_shapes({name: str(shape) for name, shape in shapes.items()})
 
 
@@ -76,8 +76,8 @@ def _of_archive(path: Path) -> list[_Request]:
             unpack_bounded(path, folder)
         except CorruptModel:
             return []
-        found = [_requests(file) for file in visible_files(folder)]
-    return [] if not all(found) else [each for requests in found for each in requests]
+        files = [_requests(file) for file in visible_files(folder)]
+    return [] if not all(files) else [request for requests in files for request in requests]
 
 
 def _of_npz(path: Path) -> _Request:

@@ -37,9 +37,9 @@ def has_script(folder: Path) -> bool:
 
 
 def misplaced_script(folder: Path) -> str | None:
-    """Return a file that SageMaker's containers would not look for, but somebody may mean to be the script."""
-    found = [file.relative_to(folder) for file in visible_files(folder)]
-    return next((str(file) for file in found if file.name == Path(SCRIPT).name and str(file) != SCRIPT), None)
+    """Return a file with the script's name in a place where SageMaker's containers ignore it; None if there is none."""
+    files = [file.relative_to(folder) for file in visible_files(folder)]
+    return next((str(file) for file in files if file.name == Path(SCRIPT).name and str(file) != SCRIPT), None)
 
 
 def other_code(folder: Path) -> str | None:
@@ -64,7 +64,7 @@ def models_beside(folder: Path) -> list[Path]:
 
 def python_and_packages() -> str:
     """Return the version of Python, and a short digest of the packages that are installed, with their versions."""
-    packages = sorted(f"{each.name}=={each.version}" for each in metadata.distributions())
+    packages = sorted(f"{package.name}=={package.version}" for package in metadata.distributions())
     return f"{platform.python_version()}-{sha256(' '.join(packages).encode()).hexdigest()[:12]}"
 
 

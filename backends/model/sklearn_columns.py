@@ -61,15 +61,17 @@ class Column:
 
     @property
     def fits_float32(self) -> bool:
-        """True if float32 holds all its categories: of others, rows that are drawn have to have the very ones."""
-        numbers = (each for each in self.categories if isinstance(each, int | float) and not isnan(each))
+        """True if float32 holds all its categories exactly."""
+        numbers = (
+            category for category in self.categories if isinstance(category, int | float) and not isnan(category)
+        )
         with np.errstate(over="ignore"):
-            return all(float(np.float32(each)) == each for each in numbers)
+            return all(float(np.float32(category)) == category for category in numbers)
 
     @property
     def is_whole(self) -> bool:
-        """True if its categories are whole numbers: then it is taken to hold no others."""
-        return bool(self.categories) and all(isinstance(each, int) for each in self.categories)
+        """True if its categories are whole numbers: the column then counts as one of whole numbers."""
+        return bool(self.categories) and all(isinstance(category, int) for category in self.categories)
 
     @property
     def datatype(self) -> str:
@@ -78,23 +80,27 @@ class Column:
         if not self.is_whole:
             return "float64"
         return next(
-            (kind for kind in ("int16", "int32") if all(abs(each) <= np.iinfo(kind).max for each in self.categories)),
+            (
+                kind
+                for kind in ("int16", "int32")
+                if all(abs(category) <= np.iinfo(kind).max for category in self.categories)
+            ),
             "int64",
         )
 
     @property
     def missing(self) -> Any:
-        """A missing text in a frame: None where the encoder was fitted on None, or the imputer looks for it, else NaN,
-        as pandas has it."""
-        return None if self.imputes_none or any(each is None for each in self.categories) else float("nan")
+        """A missing text in a frame: None if the encoder was fitted on None or the imputer replaces None, else the NaN
+        of pandas."""
+        return None if self.imputes_none or any(category is None for category in self.categories) else float("nan")
 
     def as_input(self) -> Input:
         """Return the column as an input of one value a row."""
-        known: Sequence[Any] = self.words if self.is_vectorized else self.categories
+        values: Sequence[Any] = self.words if self.is_vectorized else self.categories
         if self.is_text:
-            kept: list[Any] = [each for each in known if isinstance(each, str) and len(each) <= _MAX_WORD]
+            kept: list[Any] = [value for value in values if isinstance(value, str) and len(value) <= _MAX_WORD]
         else:
-            kept = [each if self.is_whole else float(each) for each in known if not isnan(each)]
+            kept = [value if self.is_whole else float(value) for value in values if not isnan(value)]
         if len(kept) > MAX_KNOWN:
             kept = [kept[nth * len(kept) // MAX_KNOWN] for nth in range(MAX_KNOWN)]
         return Input(
@@ -121,8 +127,8 @@ class EstimatorColumns:
 
 
 def columns_of(estimator: Any) -> EstimatorColumns | None:
-    """Return the columns of a fitted ``estimator`` where they are of different kinds, or are known by name alone; None
-    for one that takes rows of numbers."""
+    """Return the columns of a fitted ``estimator`` if they differ in kind, or are selected by name; None for an
+    estimator of rows of numbers."""
     first = first_of(estimator)
     if vectorizers := vectorizers_in(first):
         return EstimatorColumns(columns=(_vectorized(_ONLY_TEXT, vectorizers),), is_list=True)
@@ -139,28 +145,28 @@ def columns_of(estimator: Any) -> EstimatorColumns | None:
             if is_dropped(transformer):
                 continue
             for position, nth in enumerate(positions_of(chosen, names, count)):
-                found = _column(transformer, position, called(names, nth))
-                columns[nth] = found if nth not in columns else _merged(columns[nth], found)
-    told = tuple(replace(columns[nth], position=nth) for nth in sorted(columns))
-    if not by_name and all(not column.is_text and column.fits_float32 for column in told):
+                column_here = _column(transformer, position, called(names, nth))
+                columns[nth] = column_here if nth not in columns else _merged(columns[nth], column_here)
+    in_order = tuple(replace(columns[nth], position=nth) for nth in sorted(columns))
+    if not by_name and all(not column.is_text and column.fits_float32 for column in in_order):
         return None
-    return EstimatorColumns(columns=told, width=count, has_names=bool(names))
+    return EstimatorColumns(columns=in_order, width=count, has_names=bool(names))
 
 
 def _column(transformer: Any, position: int, name: str) -> Column:
-    """Return what is known of the column that is the one at ``position`` of those that ``transformer`` takes. Encoders
-    and imputers keep the number of columns, so it is at that position in each step up to the first of another kind."""
+    """Return the column at ``position`` among those of ``transformer``. Encoders and imputers keep the number of
+    columns, so the position is the same in each step up to the first of another kind."""
     column = Column(name=name)
     for step in steps_of(transformer):
         if is_vectorizer(step):
-            return _vectorized(name, [each for each in steps_of(transformer) if is_vectorizer(each)])
+            return _vectorized(name, [inner for inner in steps_of(transformer) if is_vectorizer(inner)])
         if hasattr(step, "statistics_") and len(step.statistics_) > position:
             value = step.statistics_[position]
             if isinstance(value, str):
                 column = replace(column, is_text=True, **_imputing(step, value))
         elif is_encoder(step):
             categories = _categories(step.categories_[position], name)
-            is_text = column.is_text or any(isinstance(each, str) for each in categories)
+            is_text = column.is_text or any(isinstance(category, str) for category in categories)
             closed = getattr(step, "handle_unknown", None) == "error"
             return replace(column, is_text=is_text, categories=categories, closed=closed)
         elif step is not None and not isinstance(step, str):
@@ -175,10 +181,13 @@ def _imputing(imputer: Any, value: str) -> dict[str, Any]:
     return {"imputed": value, "imputes_none": imputer.missing_values is None}
 
 
-def _categories(found: np.ndarray, name: str) -> tuple[Any, ...]:
-    categories = tuple(found.tolist())
-    odd = next((each for each in categories if each is not None and not isinstance(each, str | int | float)), None)
-    if odd is None and found.dtype.kind not in "mM":
+def _categories(values: np.ndarray, name: str) -> tuple[Any, ...]:
+    categories = tuple(values.tolist())
+    odd = next(
+        (category for category in categories if category is not None and not isinstance(category, str | int | float)),
+        None,
+    )
+    if odd is None and values.dtype.kind not in "mM":
         return categories
     kind = "dates or times" if odd is None else type(odd).__name__
     raise UnsupportedModel(
@@ -188,8 +197,8 @@ def _categories(found: np.ndarray, name: str) -> tuple[Any, ...]:
 
 
 def _vectorized(name: str, vectorizers: Sequence[Any]) -> Column:
-    words = tuple(sorted({str(word) for each in vectorizers for word in getattr(each, "vocabulary_", ())}))
-    lowered = all(each.lowercase and each.preprocessor is None for each in vectorizers)
+    words = tuple(sorted({str(word) for vectorizer in vectorizers for word in getattr(vectorizer, "vocabulary_", ())}))
+    lowered = all(vectorizer.lowercase and vectorizer.preprocessor is None for vectorizer in vectorizers)
     return Column(name=name, is_text=True, words=words, is_vectorized=True, lowered=lowered)
 
 

@@ -104,10 +104,10 @@ def _with_missing(texts: np.ndarray, column: Column) -> np.ndarray:
 
 
 def frame_of(estimator: Any) -> Frame | None:
-    """Return how a fitted ``estimator`` is called whose columns are of different kinds, or are known by name alone;
-    None for one that takes rows of numbers."""
-    found = columns_of(estimator)
-    if found is None:
+    """Return the frame that a fitted ``estimator`` takes if its columns differ in kind, or are selected by name; None
+    for an estimator of rows of numbers."""
+    columns = columns_of(estimator)
+    if columns is None:
         return None
-    form = "texts" if found.is_list else "frame" if found.has_names else "matrix"
-    return Frame(found.columns, form, found.width)
+    form = "texts" if columns.is_list else "frame" if columns.has_names else "matrix"
+    return Frame(columns.columns, form, columns.width)

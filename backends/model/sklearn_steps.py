@@ -40,10 +40,9 @@ def is_vectorizer(step: Any) -> bool:
 
 
 def vectorizers_in(step: Any) -> list[Any]:
-    """Return the vectorizer that a step is, or those that take texts side by side in it; none where it takes others
-    too."""
-    sides = [first_of(each) for _, each in getattr(step, "transformer_list", ())] or [step]
-    return sides if all(is_vectorizer(each) for each in sides) else []
+    """Return the vectorizers of a step: itself, or the branches of a union if all are vectorizers; else none."""
+    sides = [first_of(branch) for _, branch in getattr(step, "transformer_list", ())] or [step]
+    return sides if all(is_vectorizer(side) for side in sides) else []
 
 
 def is_encoder(step: Any) -> bool:
@@ -55,9 +54,9 @@ def is_dropped(transformer: Any) -> bool:
 
 
 def names_of(estimator: Any) -> list[str]:
-    """Return the names of the columns that it was fitted on; empty where they had none."""
-    told = getattr(estimator, "feature_names_in_", getattr(first_of(estimator), "feature_names_in_", ()))
-    return [str(name) for name in told]
+    """Return the names of the columns that it was fitted on; empty if they had none."""
+    names = getattr(estimator, "feature_names_in_", getattr(first_of(estimator), "feature_names_in_", ()))
+    return [str(name) for name in names]
 
 
 def is_named(chosen: Any) -> bool:
@@ -65,7 +64,7 @@ def is_named(chosen: Any) -> bool:
         return isinstance(chosen.start, str) or isinstance(chosen.stop, str)
     if isinstance(chosen, str):
         return True
-    return any(isinstance(each, str) for each in np.asarray(chosen, dtype=object).reshape(-1).tolist())
+    return any(isinstance(column, str) for column in np.asarray(chosen, dtype=object).reshape(-1).tolist())
 
 
 def positions_of(chosen: Any, names: Sequence[str], count: int) -> list[int]:
@@ -77,9 +76,9 @@ def positions_of(chosen: Any, names: Sequence[str], count: int) -> list[int]:
         last = count if chosen.stop is None else names.index(chosen.stop) + 1
         return list(range(first, last))
     listed = [chosen] if isinstance(chosen, str | int) else np.asarray(chosen, dtype=object).reshape(-1).tolist()
-    if listed and all(isinstance(each, bool | np.bool_) for each in listed):
+    if listed and all(isinstance(column, bool | np.bool_) for column in listed):
         return [nth for nth, is_taken in enumerate(listed) if is_taken]
-    return [names.index(each) if isinstance(each, str) else int(each) % count for each in listed]
+    return [names.index(column) if isinstance(column, str) else int(column) % count for column in listed]
 
 
 def called(names: Sequence[str], nth: int) -> str:

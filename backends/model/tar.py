@@ -240,7 +240,7 @@ class _Unzipped:
         return b"".join(parts)
 
     def exactly(self, size: int) -> bytes:
-        found = self.block(size)
-        if len(found) < size:
+        content = self.block(size)
+        if len(content) < size:
             raise _incomplete("it is cut off")
-        return found
+        return content

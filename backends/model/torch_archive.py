@@ -46,22 +46,22 @@ def check_unpacked_size(path: Path) -> None:
         raise CorruptModel(path, "the files of the archive overlap")
 
 
-def with_said(found: ModelFile, given: Given, folder: Path) -> ModelFile:
-    """Return the module ``found`` with what is ``given`` of its inputs, in the empty ``folder``. Raises SpecError where
-    something is said in it already, CorruptModel, StateError."""
-    with opened(found.file) as archive:
+def with_said(module: ModelFile, given: Given, folder: Path) -> ModelFile:
+    """Return the ``module`` with the statements ``given`` on its inputs, in the empty ``folder``. Raises SpecError if
+    the file holds statements already; CorruptModel, StateError."""
+    with opened(module.file) as archive:
         place = _place(archive)
         if place in archive.namelist():
             name = next(iter(given.inputs()), given.padded_by)
             raise SpecError("input", name, "is said in the file already, or others are", remedy="leave it out")
-    target = folder / found.file.name
+    target = folder / module.file.name
     with writing(target):
         folder.mkdir()
-        shutil.copyfile(found.file, target)
+        shutil.copyfile(module.file, target)
         padded = {} if given.padded_by is None else {"pad": given.padded_by}
         with zipfile.ZipFile(target, "a") as archive:
             archive.writestr(zipfile.ZipInfo(place, _NO_DATE), json.dumps({"input": given.inputs(), **padded}))
-    return ModelFile(file=target, digest=file_digest(target), format=found.format)
+    return ModelFile(file=target, digest=file_digest(target), format=module.format)
 
 
 def said_in(path: Path) -> Given:

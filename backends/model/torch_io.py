@@ -46,23 +46,22 @@ class TorchModule:
     said: Given = NOTHING_GIVEN
 
     def run(self, names: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Return the outputs called ``names``, for the inputs that are each request's own. Raises what the module
-        raises on its inputs."""
+        """Return the outputs called ``names`` for the inputs of a request. Raises the errors of the module."""
         import torch
 
         fed = self._with_constants(feeds)
         tensors = [torch.from_numpy(fed[name]) for name in self.shapes]
         with torch.inference_mode():
-            found = named_tensors(self.call(*tensors))
-        return [found[name].numpy() for name in names]
+            tensors_by_name = named_tensors(self.call(*tensors))
+        return [tensors_by_name[name].numpy() for name in names]
 
     def _with_constants(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         if not self.said.constants:
             return feeds
         sizes = {
             size: got
-            for name, each in feeds.items()
-            for size, got in zip(self.shapes[name].sizes, each.shape, strict=True)
+            for name, array in feeds.items()
+            for size, got in zip(self.shapes[name].sizes, array.shape, strict=True)
             if isinstance(size, str)
         }
         return {**feeds, **{name: self.filled(name, sizes) for name in self.said.constants}}
@@ -77,19 +76,19 @@ class TorchModule:
 
 
 def named_tensors(result: Any) -> dict[str, Any]:
-    """Return the tensors in what a module gave, however they are nested, by the keys and positions that lead to them;
-    one alone is called "output"."""
+    """Return the tensors in the result of a module, at any depth, named by the keys and positions on their path; a
+    single tensor is called "output"."""
     import torch
     from torch.utils import _pytree as pytree
 
     leaves, _ = pytree.tree_flatten_with_path(result)
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for path, leaf in leaves:
         if isinstance(leaf, torch.Tensor):
             keys = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", "")))) for key in path]
             name = "_".join(keys)
-            found[f"output_{name}" if name.replace("_", "").isdigit() else name or "output"] = leaf.detach()
-    return found
+            tensors[f"output_{name}" if name.replace("_", "").isdigit() else name or "output"] = leaf.detach()
+    return tensors
 
 
 def reason_of(error: BaseException) -> str:
@@ -125,17 +124,19 @@ def _open_program(path: Path) -> TorchModule:
     from torch.utils import _pytree as pytree
 
     program = torch.export.load(path)
-    given = [each.arg for each in program.graph_signature.input_specs if each.kind is InputKind.USER_INPUT]
-    for each in given:
-        if not isinstance(each, TensorArgument | ConstantArgument):
-            raise UnsupportedModel(f"its input {each.name!r} is no tensor", remedy=_WRAP)
+    user_inputs = [entry.arg for entry in program.graph_signature.input_specs if entry.kind is InputKind.USER_INPUT]
+    for argument in user_inputs:
+        if not isinstance(argument, TensorArgument | ConstantArgument):
+            raise UnsupportedModel(f"its input {argument.name!r} is no tensor", remedy=_WRAP)
     values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
-    shapes = _shapes_of({each.name: values[each.name] for each in given if isinstance(each, TensorArgument)})
+    shapes = _shapes_of(
+        {argument.name: values[argument.name] for argument in user_inputs if isinstance(argument, TensorArgument)}
+    )
     module, spec = program.module(), program.call_spec.in_spec
 
     def call(*tensors: Any) -> Any:
         waiting = iter(tensors)
-        leaves = [next(waiting) if isinstance(each, TensorArgument) else each.value for each in given]
+        leaves = [next(waiting) if isinstance(argument, TensorArgument) else argument.value for argument in user_inputs]
         arguments, named = pytree.tree_unflatten(leaves, spec)
         return module(*arguments, **named)
 
@@ -163,17 +164,20 @@ def _open_script(path: Path, shapes: Mapping[str, InputShape]) -> TorchModule:
 
     module = torch.jit.load(path, map_location="cpu").eval()
     taken = module.forward.schema.arguments[1:]
-    for each in taken:
-        if not each.has_default_value() and str(each.type) not in ("Tensor", "Optional[Tensor]"):
-            kind = str(each.type)
-            raise UnsupportedModel(f"its input {each.name!r} takes {kind:.60}, and requests are tensors", remedy=_WRAP)
-    names, needed = [each.name for each in taken], [each.name for each in taken if not each.has_default_value()]
+    for argument in taken:
+        if not argument.has_default_value() and str(argument.type) not in ("Tensor", "Optional[Tensor]"):
+            kind = str(argument.type)
+            raise UnsupportedModel(
+                f"its input {argument.name!r} takes {kind:.60}, and requests are tensors", remedy=_WRAP
+            )
+    names = [argument.name for argument in taken]
+    needed = [argument.name for argument in taken if not argument.has_default_value()]
     if not shapes:
-        told = needed or names[:1]
+        named = needed or names[:1]
         raise UnsupportedModel(
-            f"TorchScript does not tell the shapes of its inputs ({', '.join(told)})",
+            f"TorchScript does not tell the shapes of its inputs ({', '.join(named)})",
             remedy="give a payload in NPZ, with an array for each of them, or say them, such as "
-            f"--input '{told[0] if told else 'NAME'}=float32[rows,3,224,224]', where a name is a size that each "
+            f"--input '{named[0] if named else 'NAME'}=float32[rows,3,224,224]', where a name is a size that each "
             "request has for itself",
         )
     if is_by_position(shapes):
@@ -212,8 +216,8 @@ def _as_folder(path: Path) -> AbstractContextManager[str]:
 
 
 def _pretrained(kind: Any, folder: Path, *, plain: bool) -> Any:
-    """Return the model in ``folder``, computed in float32. Raises UnsupportedModel where its weights are not all there:
-    transformers would draw the others."""
+    """Return the model in ``folder``, computed in float32. Raises UnsupportedModel if weights are missing: transformers
+    would draw them at random."""
     import torch
 
     options = {
@@ -224,12 +228,12 @@ def _pretrained(kind: Any, folder: Path, *, plain: bool) -> Any:
         "output_loading_info": True,
         **({"attn_implementation": "eager"} if plain else {}),
     }
-    module, found = kind.from_pretrained(folder, **options)
-    missing = sorted(map(str, found["missing_keys"]))
+    module, loading = kind.from_pretrained(folder, **options)
+    missing = sorted(map(str, loading["missing_keys"]))
     if missing and all(name.startswith("pooler.") for name in missing):
-        # Models of sentences are trained without.
-        module, found = kind.from_pretrained(folder, add_pooling_layer=False, **options)
-        missing = sorted(map(str, found["missing_keys"]))
+        # Sentence models are trained without a pooling layer.
+        module, loading = kind.from_pretrained(folder, add_pooling_layer=False, **options)
+        missing = sorted(map(str, loading["missing_keys"]))
     if missing:
         raise UnsupportedModel(f"its weights are not all there: {', '.join(missing[:3])} of {len(missing)} are missing")
     return module.eval()
@@ -251,8 +255,8 @@ def _encoder(module: Any) -> TorchModule:
             self.encoder = module
 
         def forward(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
-            given = dict(zip(names, tensors, strict=True))
-            return named_tensors(dict(self.encoder(**given, return_dict=True)))
+            arguments = dict(zip(names, tensors, strict=True))
+            return named_tensors(dict(self.encoder(**arguments, return_dict=True)))
 
     encoder = Encoder().eval()
     return TorchModule(dict.fromkeys(names, InputShape("int64", ("batch", "sequence"))), encoder, encoder)

@@ -20,7 +20,7 @@ def holds_module(path: Path) -> bool:
     """Return whether the archive of torch.save at ``path`` refers to classes of modules. Raises OSError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            name = next(each for each in archive.namelist() if each.endswith("/data.pkl"))
+            name = next(member for member in archive.namelist() if member.endswith("/data.pkl"))
             with archive.open(name) as stream:
                 content = stream.read(_MAX_BYTES)
         globals_of = {
@@ -28,4 +28,4 @@ def holds_module(path: Path) -> bool:
         }
     except (ValueError, StopIteration, zipfile.BadZipFile, NotImplementedError, EOFError):
         return False
-    return any(not _OF_WEIGHTS.fullmatch(str(each)) for each in globals_of)
+    return any(not _OF_WEIGHTS.fullmatch(str(name_of_global)) for name_of_global in globals_of)

@@ -72,8 +72,8 @@ def architecture_of(file: Path) -> str | None:
 
 
 def has_weights(folder: Path) -> bool:
-    """Return whether weights lie in ``folder``, of whatever format."""
-    return any(_WEIGHTS_OF_OTHERS.fullmatch(each.name) for each in folder.iterdir())
+    """Return whether ``folder`` holds weights of any format."""
+    return any(_WEIGHTS_OF_OTHERS.fullmatch(file.name) for file in folder.iterdir())
 
 
 def without_weights(files: Sequence[Path]) -> list[Path]:
@@ -90,29 +90,29 @@ def without_weights(files: Sequence[Path]) -> list[Path]:
     return list(filter(counts, files))
 
 
-def in_one_archive(found: ModelFile, beside: Path, folder: Path) -> ModelFile:
-    """Return the model of the config.json ``found``, whose weights are in the folder ``beside``, as one archive in the
-    empty ``folder``. One that is an archive already is given back as it is.
+def in_one_archive(model: ModelFile, beside: Path, folder: Path) -> ModelFile:
+    """Return the ``model`` of a config.json, whose weights are in the folder ``beside``, as one archive in the empty
+    ``folder``. An archive is returned unchanged.
 
-    Raises CorruptModel where weights are missing or damaged, UnsupportedModel where they are no safetensors or too
-    large, and StateError.
+    Raises CorruptModel if weights are missing or damaged, UnsupportedModel if they are no safetensors or too large,
+    and StateError.
     """
-    with found.file.open("rb") as stream:
+    with model.file.open("rb") as stream:
         if stream.read(2) == b"PK":
-            return found
-    size = sum(each.stat().st_size for each in beside.iterdir() if each.is_file())
+            return model
+    size = sum(file.stat().st_size for file in beside.iterdir() if file.is_file())
     timeout_s = _TIMEOUT_S + min(size, _MAX_BYTES) / _BYTES_PER_S
     with writing(folder):
         folder.mkdir()
     target = folder / "model.zip"
     try:
-        call_isolated(f"{__name__}:pack", found.file, beside, target, timeout_s=timeout_s, memory_bytes=_MEMORY_BYTES)
+        call_isolated(f"{__name__}:pack", model.file, beside, target, timeout_s=timeout_s, memory_bytes=_MEMORY_BYTES)
     except OutOfMemory as error:
-        raise CorruptModel(found.file, "there is not enough memory to read its weights") from error
+        raise CorruptModel(model.file, "there is not enough memory to read its weights") from error
     except TimedOut as error:
-        raise error.called(f"reading the weights of {found.file}") from error
+        raise error.called(f"reading the weights of {model.file}") from error
     except WorkerCrashed as error:
-        raise CorruptModel(found.file, f"reading its weights, Python {error.reason}") from error
+        raise CorruptModel(model.file, f"reading its weights, Python {error.reason}") from error
     return ModelFile(file=target, digest=file_digest(target), format=Format.HUGGINGFACE)
 
 

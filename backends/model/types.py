@@ -242,12 +242,11 @@ class Signature(Stored, frozen=True, kw_only=True):
 
     @property
     def takes_any_float(self) -> bool:
-        """True if rows are float32 or float64, and each finite one is a value that every input takes: so it is with
-        tables."""
+        """True if rows are float32 or float64, and every input takes any finite value of that type, as in a table."""
         if self.integer_features or self.sizes:
             return False
         datatype = self.row_datatype
-        return not any(each.datatype != datatype or each.is_whole for each in self.inputs)
+        return not any(model_input.datatype != datatype or model_input.is_whole for model_input in self.inputs)
 
     @property
     def row_datatype(self) -> str:
@@ -274,27 +273,27 @@ class Signature(Stored, frozen=True, kw_only=True):
         return self.inputs[0].fixed_shape if len(self.inputs) == 1 and not self.sizes else (self.features,)
 
     def of_sizes(self, sizes: Mapping[str, int]) -> Signature:
-        """Return the signature with ``sizes`` as the usual ones, and the columns that rows of these have."""
+        """Return the signature with ``sizes`` as the usual ones, and the columns of rows of these sizes."""
         usual = tuple(replace(size, usual=sizes.get(size.name, size.usual)) for size in self.sizes)
-        told = {size.name: size.usual for size in usual}
-        places = self.packing.places(told)
+        by_name = {size.name: size.usual for size in usual}
+        places = self.packing.places(by_name)
         inputs = tuple(
             replace(one, start=place.start, stop=place.stop) for one, place in zip(self.inputs, places, strict=True)
         )
         whole = tuple(column for one in inputs if one.is_whole for column in range(one.start, one.stop))
-        features = self.packing.width(told)
+        features = self.packing.width(by_name)
         return replace(self, sizes=usual, inputs=inputs, features=features, integer_features=whole)
 
     def drawn_with(self, sizes: Mapping[str, Sequence[int]]) -> Signature:
-        """Return the signature of which rows are drawn with these sizes. Raises SpecError."""
-        known = [size.name for size in self.sizes if size.name != TEXT_SIZE]
+        """Return the signature that draws rows with these ``sizes``. Raises SpecError."""
+        names = [size.name for size in self.sizes if size.name != TEXT_SIZE]
         for name, drawn in sizes.items():
-            if name not in known:
-                raise SpecError.unknown("size", name, known)
+            if name not in names:
+                raise SpecError.unknown("size", name, names)
             if isinstance(drawn, str | int | float):
                 raise SpecError.wrong_type("size", drawn, "a list of whole numbers, such as [32, 128]")
-            for each in drawn:
-                check_whole("size", each, least=1, most=MAX_FEATURES)
+            for number in drawn:
+                check_whole("size", number, least=1, most=MAX_FEATURES)
             if not drawn:
                 raise SpecError("size", name, "is given without a number")
         first = self.of_sizes({name: drawn[0] for name, drawn in sizes.items()})
@@ -304,14 +303,15 @@ class Signature(Stored, frozen=True, kw_only=True):
 
     @property
     def row_text(self) -> str:
-        """The content of a row, for people: "30 features", or inputs with their shapes where these are not the same in
-        all requests."""
+        """The content of a row, for people: "30 features", or the inputs with their shapes if these vary by request."""
         if not self.sizes:
             return f"{self.features} features"
         if self.has_columns:
             texts = sum(one.is_text for one in self.inputs)
             return f"{len(self.inputs)} columns, {texts} of text" if len(self.inputs) > 1 else "a text"
-        text = ", ".join(f"{each.name} ({', '.join(map(str, each.shape))})" for each in self.inputs)
+        text = ", ".join(
+            f"{model_input.name} ({', '.join(map(str, model_input.shape))})" for model_input in self.inputs
+        )
         return text if self.padding is None else f"{text}, padded by {self.padding.said}"
 
     @property
@@ -356,12 +356,12 @@ class SaidShape(Stored, frozen=True, kw_only=True):
 
 
 def row_datatype(inputs: Sequence[Input]) -> str:
-    """Return the datatype of the rows of a model with these ``inputs``, one for all columns: float32 where that holds
-    every value of every input, else int64 where all are whole numbers, else float64. A value that it does not hold (a
-    uint64 from 2**63 on, an int64 beyond 2**53 beside floats) cannot be sent."""
-    if all(each.datatype in _WITHIN_FLOAT32 for each in inputs):
+    """Return the datatype of the rows of a model with these ``inputs``, one for all columns: float32 if that holds
+    every value of every input, else int64 if all are whole numbers, else float64. A value outside it (a uint64 from
+    2**63 on, an int64 beyond 2**53 beside floats) cannot be sent."""
+    if all(model_input.datatype in _WITHIN_FLOAT32 for model_input in inputs):
         return "float32"
-    return "int64" if all(each.is_whole or each.is_text for each in inputs) else "float64"
+    return "int64" if all(model_input.is_whole or model_input.is_text for model_input in inputs) else "float64"
 
 
 ROW_DATATYPES = ("float32", "int64", "float64")

@@ -102,16 +102,16 @@ def load_npy(path: Path, source: str) -> np.ndarray:
 
 
 def read_npz(path: Path, source: str, signature: Signature | None) -> PayloadTable:
-    """Read the one array of an NPZ file, or of several the one called X, rows, features, data or instances; or, where
-    the model has several inputs, one array for each of them, by its name, or in their order where the arrays have no
-    names. Raises PayloadMismatch."""
+    """Read the array of an NPZ file: its only one, or the one called X, rows, features, data or instances. For a model
+    of several inputs, read one array for each, by name, or by position if the arrays have no names. Raises
+    PayloadMismatch."""
     with _opened_npz(path, source) as arrays:
         names = [] if signature is None else [one.name for one in signature.inputs]
         if len(names) > 1 and set(names) & set(arrays.files):
             return _table_of_inputs({name: arrays[name] for name in arrays.files}, source)
         if len(names) == len(arrays.files) > 1 and is_by_position(arrays.files):
-            found = zip(names, arrays.files, strict=True)
-            return _table_of_inputs({name: arrays[file] for name, file in found}, source)
+            pairs = zip(names, arrays.files, strict=True)
+            return _table_of_inputs({name: arrays[file] for name, file in pairs}, source)
         return table_of_array(arrays[_name_of_rows(arrays.files, source)], source, signature)
 
 

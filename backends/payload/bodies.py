@@ -75,21 +75,20 @@ class _Body:
     is_file: bool = True
 
 
-def bodies_payload(given: Any, signature: Signature) -> Payload:
-    """Return the payload that ``given`` is for a script: Bodies, or what their ``source`` may be. Raises
-    PayloadMismatch."""
-    if given is None:
+def bodies_payload(payload: Any, signature: Signature) -> Payload:
+    """Return the payload of a script from Bodies, or from a ``source`` of these. Raises PayloadMismatch."""
+    if payload is None:
         raise PayloadMismatch(
             "for a script",
             expected="some: a file, a folder or an archive of requests",
             got="none, and nobody but the script knows what it takes",
             remedy="give one with --payload",
         )
-    bodies = given if isinstance(given, Bodies) else Bodies(source=given)
+    bodies = payload if isinstance(payload, Bodies) else Bodies(source=payload)
     source = Path(bodies.source).name if isinstance(bodies.source, str | Path) else "bytes"
     with temporary_folder("payload") as folder:
-        found = _bodies(bodies.source, source, folder)
-        requests = _requests(found, bodies)
+        contents = _bodies(bodies.source, source, folder)
+        requests = _requests(contents, bodies)
         rows, total = _packed(requests, source)
     return Payload(
         rows=rows,
@@ -176,9 +175,9 @@ def _read(path: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
-def _requests(found: Iterable[_Body], bodies: Bodies) -> Iterator[tuple[str, OpaqueRequest]]:
-    """Yield the requests, each with the name that messages call it by."""
-    for body in found:
+def _requests(contents: Iterable[_Body], bodies: Bodies) -> Iterator[tuple[str, OpaqueRequest]]:
+    """Yield the requests, each after its name in messages."""
+    for body in contents:
         content_type = bodies.content_type or content_type_of(PurePosixPath(body.name))
         if content_type is None:
             got = f"{PurePosixPath(body.name).suffix or 'no extension'!r}" if body.is_file else "bytes"
@@ -189,7 +188,7 @@ def _requests(found: Iterable[_Body], bodies: Bodies) -> Iterator[tuple[str, Opa
             yield body.name, request
             continue
         of_line = bodies.content_type or _LINES.get(content_type, content_type)
-        text = body.content.removeprefix(codecs.BOM_UTF8)  # it is the file's, and not that of its first line
+        text = body.content.removeprefix(codecs.BOM_UTF8)  # it belongs to the file, not to its first line
         for number, line in enumerate(io.BytesIO(text), start=1):
             if b"\0" in line:
                 raise PayloadMismatch(

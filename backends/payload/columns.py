@@ -46,20 +46,20 @@ class Columns:
 def arrays_of_cells(
     cells: Sequence[Sequence[Any]], names: Sequence[str] | None, signature: Signature, source: str
 ) -> dict[str, np.ndarray]:
-    """Return an array (rows,) for each column of the model. ``names`` are those of the cells of a row; where they are
-    None, or none of them is a column of the model, cells are in its order. Raises PayloadMismatch."""
+    """Return an array (rows,) for each column of the model. ``names`` are those of the cells of a row; if they are
+    None, or none of them is a column of the model, cells follow the model's order. Raises PayloadMismatch."""
     if not cells:
         raise no_rows(source)
     wanted = [one.name for one in signature.inputs]
     if names is not None and not set(names) & set(wanted):
         names = None
-    told = wanted if names is None else list(names)
+    header = wanted if names is None else list(names)
     for row, values in enumerate(cells, start=1):
-        if len(values) != len(told):
-            expected = f"{'1 column' if len(told) == 1 else f'{len(told)} columns'} in row {row}"
+        if len(values) != len(header):
+            expected = f"{'1 column' if len(header) == 1 else f'{len(header)} columns'} in row {row}"
             remedy = "in CSV, texts with commas, semicolons or tabs are to be quoted"
             raise PayloadMismatch(source, expected=expected, got=str(len(values)), remedy=remedy)
-    places = {name: told.index(name) for name in checked_names(told, signature, source)}
+    places = {name: header.index(name) for name in checked_names(header, signature, source)}
     return {name: _objects([values[place] for values in cells]) for name, place in places.items()}
 
 
@@ -84,21 +84,21 @@ def unused_names(names: Sequence[str], signature: Signature) -> tuple[str, ...]:
 
 
 def column_of(values: np.ndarray, one: Input, source: str, *, accepts_missing: bool) -> np.ndarray:
-    """Return a column as the model takes it, of the shape it has: texts as Python's own strings, None where one is
-    missing, and numbers as they are, NaN where one is missing. Raises PayloadMismatch."""
+    """Return a column in the form that the model takes, of the same shape: texts as Python strings, numbers unchanged.
+    A missing text is None, a missing number NaN. Raises PayloadMismatch."""
     if one.is_text:
         return _texts(values, one, source)
     if values.dtype.kind != "O":
         return values
-    found = []
+    cells = []
     for row, value in enumerate(values.reshape(-1).tolist(), start=1):
         if _is_missing(value) and accepts_missing and not one.is_whole:
-            found.append(float("nan"))
+            cells.append(float("nan"))
         elif isinstance(value, int | float) and (isinstance(value, float) or -MAX_WHOLE < value < MAX_WHOLE):
-            found.append(int(value) if isinstance(value, bool) else value)
+            cells.append(int(value) if isinstance(value, bool) else value)
         else:
             raise _not_a_number(source, row, one, value)
-    return array_of(found, values.shape)
+    return array_of(cells, values.shape)
 
 
 def _texts(values: np.ndarray, one: Input, source: str) -> np.ndarray:
@@ -146,9 +146,9 @@ def read_columns(path: Path, signature: Signature, source: str) -> Columns:
 
 
 def columns_of_csv(stream: TextIO, signature: Signature, source: str, *, most_rows: int = MAX_ROWS) -> Columns:
-    """Return the same of text that is open already, keeping ``most_rows`` rows. A first line that names columns of the
-    model, half of them or more, is a header. A cell that is empty is missing, or an empty text where the column has no
-    missing ones; in a column of numbers NA, NaN, null and none are missing too, and true and false are 1 and 0."""
+    """Return the same of an open ``stream``, keeping ``most_rows`` rows. A first line that names at least half of the
+    model's columns is a header. An empty cell is missing, or an empty text if the column has no missing ones. In a
+    column of numbers NA, NaN, null and none are missing too, and true and false are 1 and 0."""
     first_line = stream.readline()
     while first_line and not first_line.strip():
         first_line = stream.readline()
@@ -167,10 +167,10 @@ def columns_of_csv(stream: TextIO, signature: Signature, source: str, *, most_ro
     except csv.Error as error:
         raise PayloadMismatch(source, expected="CSV", got=f"text that does not parse: {error}") from error
     check_width(source, max(map(len, cells), default=0), MAX_COLUMNS)
-    told = names if is_header else None
-    arrays = arrays_of_cells(cells, told, signature, source)
+    header = names if is_header else None
+    arrays = arrays_of_cells(cells, header, signature, source)
     read = {one.name: _read(arrays[one.name], one, source) for one in signature.inputs}
-    unused = () if told is None else unused_names(told, signature)
+    unused = () if header is None else unused_names(header, signature)
     return Columns(arrays=read, total_rows=total_rows, unused=unused)
 
 

@@ -85,11 +85,11 @@ def _within(array: np.ndarray) -> bool:
 
 
 def _as_it_is(value: Any) -> int | float:
-    """Return a number as Python's own: large whole ones as ints, since as floats they would count as rounded."""
+    """Return a number of Python: an int if it is large and whole, since a float of that size counts as rounded."""
     if isinstance(value, int | np.integer):
         return int(value)
-    found = float(value)
-    return int(found) if abs(found) >= EXACT and found.is_integer() else found
+    as_float = float(value)
+    return int(as_float) if abs(as_float) >= EXACT and as_float.is_integer() else as_float
 
 
 def _each(function: Callable[[Any], Any], array: np.ndarray) -> np.ndarray:

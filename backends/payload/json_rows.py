@@ -37,10 +37,10 @@ class _Doubled(Exception):
 
 
 def _with_each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    document = dict(pairs)
+    if len(document) < len(pairs):
         raise _Doubled(next(name for nth, (name, _) in enumerate(pairs) if name in dict(pairs[:nth])))
-    return found
+    return document
 
 
 _DECODER = json.JSONDecoder()
@@ -120,8 +120,7 @@ def json_documents(text: str, source: str, *, each_name_once: bool = False) -> l
 
 
 def _each_document(text: str, source: str, decoder: json.JSONDecoder = _DECODER) -> Iterator[Any]:
-    """Yield the same, one after the other: whoever finds that one of them is no payload need not wait for the
-    others."""
+    """Yield the same, one after the other: a caller can refuse the first before the others are parsed."""
     try:
         document, end = decoder.raw_decode(text, _after_space(text, 0))
     except json.JSONDecodeError as error:
@@ -138,9 +137,9 @@ def _each_document(text: str, source: str, decoder: json.JSONDecoder = _DECODER)
             try:
                 document = decoder.decode(line)
             except json.JSONDecodeError as error:
-                # A document of several lines fails in its first line: what is wrong is that another one follows.
-                told = json.JSONDecodeError("Extra data", text, end) if first else error
-                raise _broken(source, told, told.lineno if first else number) from error
+                # A document of several lines fails in its first line: its error is the document that follows.
+                shown = json.JSONDecodeError("Extra data", text, end) if first else error
+                raise _broken(source, shown, shown.lineno if first else number) from error
             except ValueError as error:
                 raise _too_long(source, error) from error
             first = False
@@ -148,8 +147,8 @@ def _each_document(text: str, source: str, decoder: json.JSONDecoder = _DECODER)
 
 
 def _after_space(text: str, begin: int) -> int:
-    found = _SPACE.match(text, begin)
-    return begin if found is None else found.end()
+    match = _SPACE.match(text, begin)
+    return begin if match is None else match.end()
 
 
 def _broken(source: str, error: json.JSONDecodeError, line: int) -> PayloadMismatch:

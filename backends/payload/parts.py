@@ -51,9 +51,9 @@ def in_model_order(values: np.ndarray, parts: Sequence[TensorPart], signature: S
     return values
 
 
-def same_layout(given: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Return whether two shapes are the same but for dimensions of size one."""
-    return [size for size in given if size != 1] == [size for size in wanted if size != 1]
+def same_layout(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Return whether two shapes are equal apart from dimensions of size one."""
+    return [size for size in shape if size != 1] == [size for size in wanted if size != 1]
 
 
 def _by_input(values: np.ndarray, parts: Sequence[TensorPart], inputs: Sequence[Input], source: str) -> np.ndarray:

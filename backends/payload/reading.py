@@ -114,8 +114,8 @@ def _of_parquet(columns: Columns, signature: Signature | None, source: str) -> P
     if signature is None or not signature.sizes:
         return _payload(table_of(columns, source), signature, source)
     if signature.has_columns:
-        told = replace(columns_of_objects(columns.arrays, signature, source), total_rows=columns.total_rows)
-        return _of_columns(told, signature, source)
+        converted = replace(columns_of_objects(columns.arrays, signature, source), total_rows=columns.total_rows)
+        return _of_columns(converted, signature, source)
     count = len(next(iter(columns.arrays.values())))
     return _packed(_rows_of_cells(columns.arrays, count, signature, source), columns.total_rows, signature, source)
 
@@ -211,16 +211,16 @@ def _is_json(head: bytes) -> bool:
 
 
 def _refuse_foreign(path: Path, head: bytes, source: str) -> None:
-    """Raise PayloadMismatch where the file is something else, such as a table that servefit does not read."""
-    # A text pickle may begin as a table does whose first column is called "count".
-    known = None if is_text(head) else recognise(head)
-    if known is Format.PICKLE:
+    """Raise PayloadMismatch if the file is no payload, such as a table of an unsupported format."""
+    # A text pickle and a table whose first column is called "count" may begin alike.
+    format_of_model = None if is_text(head) else recognise(head)
+    if format_of_model is Format.PICKLE:
         remedy = "if it is a table, read it with pandas.read_pickle and save it with to_csv(..., index=False)"
         raise PayloadMismatch(source, expected=_TAKEN, got="a pickle", remedy=remedy)
-    if known is not None:
-        raise PayloadMismatch(source, expected=_TAKEN, got=f"a model ({known})")
+    if format_of_model is not None:
+        raise PayloadMismatch(source, expected=_TAKEN, got=f"a model ({format_of_model})")
     kind = kind_of(path, head)
-    # What else may be in a ZIP archive is for those to say who look for arrays in it.
+    # The reader of NPZ files refuses any other ZIP archive.
     if kind is not None and (kind.to_serve or kind.to_send or kind.format or not head.startswith(b"PK")):
         raise PayloadMismatch(source, expected=_TAKEN, got=kind.what, remedy=kind.to_send)
 

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 
 def synthetic_payload(model: Model, rows: int = 1000, seed: int = 0) -> Payload:
-    """Return ``rows`` plausible rows drawn from the model's own splits, or standard normal where it has none; fewer
-    where they are very wide. Where rows have sizes, as many are of one class of sizes as of another."""
+    """Return ``rows`` plausible rows drawn from the model's own splits, or standard normal ones if it has none; fewer
+    if they are very wide. If rows have sizes, each class of sizes has the same number of rows."""
     signature = model.signature
     if not signature.sizes:
         count = affordable_rows(rows, signature.features)
         return Payload(rows=synthetic_rows(model, count, seed), source="synthetic payload", synthetic=True)
     classes = [signature.of_sizes(sizes) for sizes in signature.size_classes]
-    count = affordable_rows(rows, max(each.features for each in classes))
-    parts = [synthetic_rows(replace(model, signature=each), -(-count // len(classes)), seed) for each in classes]
-    # Requests of one size do not come one after the other.
+    count = affordable_rows(rows, max(size_class.features for size_class in classes))
+    parts = [
+        synthetic_rows(replace(model, signature=size_class), -(-count // len(classes)), seed) for size_class in classes
+    ]
+    # The sizes are mixed.
     mixed = np.random.default_rng(seed).permutation(join(parts))[:count]
     sizes = used_sizes(mixed, signature)
     return Payload(rows=mixed, source="synthetic payload", synthetic=True, sizes=sizes)

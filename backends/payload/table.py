@@ -174,13 +174,13 @@ def _missing_where_none_is_taken(values: np.ndarray, signature: Signature) -> np
     return missing
 
 
-def _in_whole_columns(found: np.ndarray, signature: Signature) -> np.ndarray:
-    """Return ``found``, a mask, in the columns that take whole numbers alone."""
-    if not found.any():
-        return found
+def _in_whole_columns(mask: np.ndarray, signature: Signature) -> np.ndarray:
+    """Return ``mask``, restricted to the columns that take whole numbers alone."""
+    if not mask.any():
+        return mask
     columns = list(signature.integer_features)
-    there = np.zeros(found.shape, dtype=bool)
-    there[:, columns] = found[:, columns]
+    there = np.zeros(mask.shape, dtype=bool)
+    there[:, columns] = mask[:, columns]
     return there
 
 
@@ -225,16 +225,18 @@ def _in_order(table: PayloadTable, signature: Signature, source: str) -> tuple[n
 
 
 def _check_inputs_in_order(names: Sequence[str], signature: Signature, source: str) -> None:
-    """Raise PayloadMismatch where all columns are named after one of several inputs, as in "a, a, b" or "a.0, a.1, b",
-    and these are not in the model's order: columns that have no names in the model go by position."""
-    inputs = [each.name for each in signature.inputs]
+    """Raise PayloadMismatch if all columns are named after several inputs, as in "a, a, b" or "a.0, a.1, b", in another
+    order than the model's: columns without names in the model are read by position."""
+    inputs = [model_input.name for model_input in signature.inputs]
     if len(inputs) < 2:
         return
-    wanted: list[str | None] = [each.name for each in signature.inputs for _ in range(each.stop - each.start)]
-    found = [_input_of(column, inputs) for column in names]
-    if found != wanted and Counter(found) == Counter(wanted):
+    wanted: list[str | None] = [
+        model_input.name for model_input in signature.inputs for _ in range(model_input.stop - model_input.start)
+    ]
+    order = [_input_of(column, inputs) for column in names]
+    if order != wanted and Counter(order) == Counter(wanted):
         expected = f"the columns of {', '.join(map(repr, inputs)):.400}, in that order"
-        raise PayloadMismatch(source, expected=expected, got=", ".join(map(repr, dict.fromkeys(found)))[:400])
+        raise PayloadMismatch(source, expected=expected, got=", ".join(map(repr, dict.fromkeys(order)))[:400])
 
 
 def _input_of(column: str, inputs: Sequence[str]) -> str | None:

@@ -229,7 +229,7 @@ def _named(signature: Signature) -> str:
 
 
 def _find_sizes(one: Input, shape: Sequence[int], sizes: dict[str, int], source: str) -> None:
-    """Put the sizes that ``shape`` shows, of a row of an input, into ``sizes``. Raises PayloadMismatch."""
+    """Add the sizes of ``shape``, that of an input in one row, to ``sizes``. Raises PayloadMismatch."""
     fits = len(shape) == len(one.shape) and all(
         not isinstance(wanted, int) or wanted == size for wanted, size in zip(one.shape, shape, strict=True)
     )
@@ -241,8 +241,8 @@ def _find_sizes(one: Input, shape: Sequence[int], sizes: dict[str, int], source:
         if size == 0:
             raise PayloadMismatch(source, expected=f"at least one value in {one.name!r:.60}", got="none")
         if isinstance(wanted, str) and sizes.setdefault(wanted, size) != size:
-            known = f"{sizes[wanted]} for {wanted!r:.60} in {one.name!r:.60} too"
-            raise PayloadMismatch(source, expected=known, got=str(size))
+            earlier = f"{sizes[wanted]} for {wanted!r:.60} in {one.name!r:.60} too"
+            raise PayloadMismatch(source, expected=earlier, got=str(size))
     if prod(shape) > MAX_FEATURES:
         raise PayloadMismatch(source, expected=f"at most {MAX_FEATURES} values a row", got=str(prod(shape)))
 
@@ -283,9 +283,9 @@ def _numbers(values: np.ndarray, source: str, name: str) -> np.ndarray:
 
 
 def _array(values: Any, source: str, name: str, signature: Signature, booleans: bool) -> np.ndarray:
-    """Return nested lists of numbers, or of texts where the input called ``name`` takes those, as an array. ``true``
-    and ``false`` are numbers where ``booleans`` says so, or the input takes them. Raises PayloadMismatch where lists
-    side by side differ in length, or hold something else."""
+    """Return nested lists of numbers, or of texts if the input called ``name`` takes those, as an array. ``true`` and
+    ``false`` are numbers if ``booleans`` is true or the input takes them. Raises PayloadMismatch if lists of one level
+    differ in length, or for a value of another kind."""
     shape: list[int] = []
     level = values
     while isinstance(level, list):
@@ -295,7 +295,7 @@ def _array(values: Any, source: str, name: str, signature: Signature, booleans: 
         level = level[0] if level else None
     cells: list[Any] = []
     _put(values, shape, cells, source)
-    one = next((each for each in signature.inputs if each.name == name), None)
+    one = next((model_input for model_input in signature.inputs if model_input.name == name), None)
     if signature.has_columns or (one is not None and one.is_text):
         return _objects(cells, shape)
     booleans = booleans or (one is not None and one.datatype == "bool")

@@ -45,18 +45,17 @@ def used_sizes(rows: np.ndarray, signature: Signature) -> tuple[UsedSizes, ...]:
 
 
 def with_sizes_of(model: Model, payload: Payload) -> Model:
-    """Return ``model``, whose requests are said to have the sizes that those of ``payload`` have: some rows', from the
-    smallest to the largest."""
+    """Return ``model`` with sizes drawn from ``payload``: those of some rows, from the smallest to the largest."""
     if not payload.sizes or payload.synthetic or model.signature.opaque:
         return model
     names = [size.name for size in payload.sizes if size.name != TEXT_SIZE]
     if not names:
         return model
-    told = sorted(
+    distinct = sorted(
         set(map(tuple, payload.rows[:, : len(names)].astype(int).tolist())), key=lambda sizes: (prod(sizes), sizes)
     )
-    count = min(_MAX_CLASSES, len(told))
-    chosen = [told[nth * (len(told) - 1) // max(1, count - 1)] for nth in range(count)]
+    count = min(_MAX_CLASSES, len(distinct))
+    chosen = [distinct[nth * (len(distinct) - 1) // max(1, count - 1)] for nth in range(count)]
     drawn = dict(zip(names, zip(*chosen, strict=True), strict=True))
     return replace(model, signature=model.signature.drawn_with(drawn))
 

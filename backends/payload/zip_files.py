@@ -32,12 +32,15 @@ _UNIX_MODE = 16
 
 
 def files_in_zip(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the files in the archive ``path``, which messages call ``name``, by name, each with what messages call it;
-    without hidden ones, and no more of each than a request may have and one byte. Raises PayloadMismatch, OSError."""
+    """Yield the files of the archive ``path`` (``name`` in messages) in the order of their names: the name in messages
+    and the content, cut one byte after the largest request. Leaves out hidden files. Raises PayloadMismatch,
+    OSError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = sorted((each for each in archive.infolist() if not each.is_dir()), key=lambda each: each.filename)
-            if len(members) > MAX_MEMBERS or sum(each.file_size for each in members) > MAX_UNPACKED_BYTES:
+            members = sorted(
+                (entry for entry in archive.infolist() if not entry.is_dir()), key=lambda entry: entry.filename
+            )
+            if len(members) > MAX_MEMBERS or sum(entry.file_size for entry in members) > MAX_UNPACKED_BYTES:
                 raise PayloadMismatch(
                     name, expected=f"at most {MAX_MEMBERS:,} files that fit into memory", got="a larger archive"
                 )
@@ -47,7 +50,7 @@ def files_in_zip(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
                 if inner.parts[0] == "__MACOSX" or any(part.startswith(".") for part in inner.parts):
                     continue
                 with archive.open(member) as stream:
-                    content = stream.read(MAX_BODY_BYTES + 1)  # whatever the archive says of their number
+                    content = stream.read(MAX_BODY_BYTES + 1)  # the archive's own count is not trusted
                 yield f"{name}:{member.filename}", content
     except _BROKEN as error:
         reason = " ".join(str(error).split())[:100] or "a broken one"

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def judged_deviation(
     limit: DeviationLimit, signature: Signature, reference: np.ndarray, candidates: Mapping[Way, np.ndarray]
 ) -> Deviation:
-    """Hold the predictions of the first rows of ``reference``, in every way of calling, against ``limit``. Raises
-    SpecError for a measure that the outputs do not have."""
-    found = [
+    """Judge the predictions of the first rows of ``reference``, in every way of calling, by ``limit``. Raises SpecError
+    for a measure that the outputs do not have."""
+    deviations = [
         _judged(limit, by_row(limit.measure, signature, reference[: len(got)], got), way)
         for way, got in candidates.items()
     ]
-    return max(found, key=lambda each: (_RANK[each.verdict], each.found * _SIGN[limit.measure]))
+    return max(deviations, key=lambda deviation: (_RANK[deviation.verdict], deviation.found * _SIGN[limit.measure]))
 
 
 _RANK: dict[QualityVerdict, int] = {"PASS": 0, "UNDECIDED": 1, "FAIL": 2}
@@ -59,7 +59,7 @@ def _judged(limit: DeviationLimit, values: np.ndarray, way: Way) -> Deviation:
 def _deviation(
     limit: DeviationLimit,
     verdict: QualityVerdict,
-    found: float,
+    value: float,
     bound: float,
     rows: int,
     way: Way,
@@ -69,7 +69,7 @@ def _deviation(
         measure=limit.measure,
         limit=limit.limit,
         verdict=verdict,
-        found=found,
+        found=value,
         bound=bound,
         rows=rows,
         way=way,
@@ -78,16 +78,15 @@ def _deviation(
 
 
 def by_row(measure: Measure, signature: Signature, reference: np.ndarray, got: np.ndarray) -> np.ndarray:
-    """Return the measure of each row, (rows,): over several outputs the worst. A row in which one side has a number and
-    the other none is as far off as can be.
+    """Return the measure of each row, (rows,), the worst of several outputs. A row has the worst measure possible if a
+    value is finite on one side alone.
 
-    The scale of a row is the largest value of the output in it; where an output has one value in a row, the largest
-    of it in any row.
+    The scale of a row is the largest value of the output in it; for an output of one value, the largest in any row.
     """
     if signature.output_sizes:
         reference, got = of_one_width(reference, got)
-    first, second = (_table(each) for each in (reference, got))
-    told = len(signature.output_sizes)
+    first, second = (_table(predictions) for predictions in (reference, got))
+    sizes = len(signature.output_sizes)
     worst = np.zeros(len(first)) if measure == "share" else np.ones(len(first))
     compared = False
     for tensor, rows, columns in output_blocks(signature, first):
@@ -104,7 +103,7 @@ def by_row(measure: Measure, signature: Signature, reference: np.ndarray, got: n
         raise SpecError(
             "max_deviation", measure, "compares vectors, and no output of this model is one", remedy="give a share"
         )
-    differ = (first[:, :told] != second[:, :told]).any(axis=1)
+    differ = (first[:, :sizes] != second[:, :sizes]).any(axis=1)
     worst[differ] = np.inf if measure == "share" else 0.0
     return worst
 
@@ -134,13 +133,17 @@ def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _same_class(one: np.ndarray, other: np.ndarray, shape: tuple[int | str, ...], signature: Signature) -> np.ndarray:
-    """Return whether rows are put into the same class, 1 or 0: at every place of an output of more dimensions."""
+    """Return 1 for a row of the same class on both sides, else 0. In outputs of more dimensions all places must
+    agree."""
     if one.shape[1] == 1:
         if "int" in signature.output_datatype:
             return np.asarray((one == other)[:, 0], dtype=np.float64)
         threshold = 0.5 if ((one >= 0) & (one <= 1)).all() else 0.0
         return np.asarray(((one > threshold) == (other > threshold))[:, 0], dtype=np.float64)
     last = shape[-1] if len(shape) > 1 and isinstance(shape[-1], int) and shape[-1] > 1 else one.shape[1]
-    first, second = (np.where(np.isnan(each), -np.inf, each).reshape(len(one), -1, last) for each in (one, other))
+    first, second = (
+        np.where(np.isnan(predictions), -np.inf, predictions).reshape(len(one), -1, last)
+        for predictions in (one, other)
+    )
     same = (first.argmax(axis=2) == second.argmax(axis=2)).all(axis=1)
     return np.asarray(same & (np.isnan(one) == np.isnan(other)).all(axis=1), dtype=np.float64)

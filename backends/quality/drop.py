@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 def judged_drop(
     limit: QualityLimit, metric: Metric, reference: Scored, candidates: Mapping[Way, Scored]
 ) -> QualityDrop:
-    """Hold the metric of the candidate, in every way of calling, against the reference's. Raises SpecError where the
-    metric is none on these rows."""
+    """Compare the metric of the candidate, in every way of calling, with the reference's. Raises SpecError if the
+    metric is undefined on these rows."""
     before = reference_score(metric, reference)
-    rows, found = len(reference.labels), []
+    rows, drops = len(reference.labels), []
     for way, candidate in candidates.items():
         within, needed = _bounds(limit, metric, reference, candidate)
         after = _score(metric, candidate)
         judged = drop_found(limit, within, reference=before, candidate=after, rows=rows, way=way, needed=needed)
-        found.append(judged)
-    return worst_of(found)
+        drops.append(judged)
+    return worst_of(drops)
 
 
-def worst_of(found: list[QualityDrop]) -> QualityDrop:
-    """Return the worst of what was found in several ways of calling."""
+def worst_of(drops: list[QualityDrop]) -> QualityDrop:
+    """Return the worst drop of several ways of calling."""
     rank = {"PASS": 0, "UNDECIDED": 1, "FAIL": 2}
-    return max(found, key=lambda each: (rank[each.verdict], each.bound))
+    return max(drops, key=lambda drop: (rank[drop.verdict], drop.bound))
 
 
 def reference_score(metric: Metric, reference: Scored) -> float:
@@ -85,27 +85,27 @@ def _score(metric: Metric, scored: Scored) -> float:
 
 
 def _bounds(limit: QualityLimit, metric: Metric, reference: Scored, candidate: Scored) -> tuple[Bounds, int | None]:
-    """Return the bounds of the drop, and how many rows would show that it keeps ``limit``, if it goes on as it was."""
+    """Return the bounds of the drop, and the number of rows that would show that the same drop meets ``limit``."""
     rows, weighted = len(reference.labels), metric.weighted
     if metric.outcomes is not None:
         right, now_right = metric.outcomes(reference), metric.outcomes(candidate)
         lost, won = int((right & ~now_right).sum()), int((~right & now_right).sum())
-        found = Bounds((lost - won) / rows, least_drop(lost, won, rows), most_drop(lost, won, rows))
-        return found, rows_to_keep(limit.drop, lost, won, rows)
+        interval = Bounds((lost - won) / rows, least_drop(lost, won, rows), most_drop(lost, won, rows))
+        return interval, rows_to_keep(limit.drop, lost, won, rows)
 
     def drops(weights: np.ndarray) -> np.ndarray:
         before, after = weighted(reference, weights), weighted(candidate, weights)
         with np.errstate(invalid="ignore", divide="ignore"):
             return (after - before) / before if metric.relative else before - after
 
-    found = bounds(drops, rows)
-    needed = rows_for_bounds(limit.drop, found, rows)
+    interval = bounds(drops, rows)
+    needed = rows_for_bounds(limit.drop, interval, rows)
     if metric.lost is None:
-        return found, needed
+        return interval, needed
     rare = _with_rare_rows(metric, reference, candidate)
     if needed is not None and rare > limit.drop:
-        needed = max(needed, ceil(rows * (rare - found.drop) / (limit.drop - found.drop)))
-    return Bounds(found.drop, found.least, max(found.most, rare)), needed
+        needed = max(needed, ceil(rows * (rare - interval.drop) / (limit.drop - interval.drop)))
+    return Bounds(interval.drop, interval.least, max(interval.most, rare)), needed
 
 
 def _with_rare_rows(metric: Metric, reference: Scored, candidate: Scored) -> float:
@@ -122,7 +122,7 @@ def _with_rare_rows(metric: Metric, reference: Scored, candidate: Scored) -> flo
 
 def drop_found(
     limit: QualityLimit,
-    found: Bounds,
+    interval: Bounds,
     *,
     reference: float,
     candidate: float,
@@ -130,32 +130,32 @@ def drop_found(
     way: Way,
     needed: int | None,
 ) -> QualityDrop:
-    """Return the drop within its bounds, with the verdict; ``needed`` rows would show that it keeps ``limit``."""
+    """Return the drop with its bounds and verdict; ``needed`` rows would show that it meets ``limit``."""
     verdict: QualityVerdict = "UNDECIDED"
-    if found.most <= limit.drop:
+    if interval.most <= limit.drop:
         verdict = "PASS"
-    elif found.least > limit.drop:
+    elif interval.least > limit.drop:
         verdict = "FAIL"
-    if found.drop > limit.drop:
-        needed = ceil(rows * ((found.drop - found.least) / (found.drop - limit.drop)) ** 2)
+    if interval.drop > limit.drop:
+        needed = ceil(rows * ((interval.drop - interval.least) / (interval.drop - limit.drop)) ** 2)
     return QualityDrop(
         metric=limit.metric,
         limit=limit.drop,
         verdict=verdict,
         reference=reference,
         candidate=candidate,
-        drop=found.drop,
-        bound=found.most,
-        least=found.least,
+        drop=interval.drop,
+        bound=interval.most,
+        least=interval.least,
         rows=rows,
         way=way,
         rows_needed=needed if verdict == "UNDECIDED" and (needed or 0) <= MAX_ROWS else None,
     )
 
 
-def rows_for_bounds(limit: float, found: Bounds, rows: int) -> int | None:
-    """Return how many rows would show that a drop keeps ``limit``, if it stays what it is: a bound comes closer as the
-    root of their number. None where no number would."""
-    if found.drop >= limit:
+def rows_for_bounds(limit: float, interval: Bounds, rows: int) -> int | None:
+    """Return the number of rows that would show that the same drop meets ``limit``: a bound approaches the drop with
+    the square root of that number. None if no number would."""
+    if interval.drop >= limit:
         return None
-    return ceil(max(rows, rows * ((found.most - found.drop) / (limit - found.drop)) ** 2))
+    return ceil(max(rows, rows * ((interval.most - interval.drop) / (limit - interval.drop)) ** 2))

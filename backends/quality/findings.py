@@ -97,8 +97,8 @@ class Quality(Stored, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> QualityVerdict:
-        """PASS if all limits are kept, FAIL if one is not."""
-        verdicts = [each.verdict for each in self._parts]
+        """PASS if all limits are met, FAIL if one is broken, else UNDECIDED."""
+        verdicts = [part.verdict for part in self._parts]
         if "FAIL" in verdicts:
             return "FAIL"
         return "UNDECIDED" if "UNDECIDED" in verdicts else "PASS"
@@ -106,7 +106,7 @@ class Quality(Stored, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """The findings, in words."""
-        return "; ".join(each.text for each in self._parts)
+        return "; ".join(part.text for part in self._parts)
 
     @property
     def short(self) -> str:
@@ -115,14 +115,14 @@ class Quality(Stored, frozen=True, kw_only=True):
             drop = self.drop
             return f"{drop.metric} {drop.candidate:.4g} ({rise_or_drop(drop.metric)} < {percent(drop.bound)})"
         names = {"share": "deviation", "cosine": "cosine", "top1": "top-1"}
-        return ", ".join(f"{names[each.measure]} {each.found:.4g}" for each in self.deviations)
+        return ", ".join(f"{names[deviation.measure]} {deviation.found:.4g}" for deviation in self.deviations)
 
     @property
     def rows_needed(self) -> int | None:
-        """The rows to judge that would decide all that is UNDECIDED, None where that is not known."""
-        undecided = [each.rows_needed for each in self._parts if each.verdict == "UNDECIDED"]
-        known = [rows for rows in undecided if rows is not None]
-        return max(known) if known and len(known) == len(undecided) else None
+        """The number of rows that would decide all limits that are UNDECIDED; None if unknown."""
+        undecided = [part.rows_needed for part in self._parts if part.verdict == "UNDECIDED"]
+        needed = [rows for rows in undecided if rows is not None]
+        return max(needed) if needed and len(needed) == len(undecided) else None
 
     @property
     def _parts(self) -> tuple[Deviation | QualityDrop, ...]:

@@ -83,14 +83,14 @@ def judged_rows(limits: PrecisionLimits, model: Model, payload: Payload | None) 
 
 
 def _different(rows: np.ndarray, enough: int) -> int:
-    """Return how many of ``rows`` differ from each other, and no more than ``enough``: a row that comes again shows
-    nothing of others, and may have been calibrated on."""
-    found: set[bytes] = set()
+    """Return the number of different ``rows``, at most ``enough``: a repeated row is no new evidence, and may have been
+    used for calibration."""
+    digests: set[bytes] = set()
     for row in rows:
-        found.add(sha256(np.ascontiguousarray(row).tobytes()).digest())
-        if len(found) >= enough:
+        digests.add(sha256(np.ascontiguousarray(row).tobytes()).digest())
+        if len(digests) >= enough:
             break
-    return len(found)
+    return len(digests)
 
 
 _REMEDY = "give a payload of that many rows, as different as your traffic is, with --payload"
@@ -200,12 +200,12 @@ def _depends_on_batch(model: Model, candidates: dict[Way, np.ndarray]) -> bool:
 
 def _scored(model: Model, reference: np.ndarray, predictions: np.ndarray, labels: np.ndarray) -> Scored:
     columns = scored_columns(model.signature)
-    table, told = (each.reshape(len(each), -1)[:, columns] for each in (predictions, reference))
+    table, expected = (values.reshape(len(values), -1)[:, columns] for values in (predictions, reference))
     return Scored(
         predictions=table.astype(np.float64),
         labels=labels,
-        threshold=threshold_for(model.signature, told),
-        raw=is_raw(told),
+        threshold=threshold_for(model.signature, expected),
+        raw=is_raw(expected),
     )
 
 
@@ -236,13 +236,13 @@ def _drop(
 ) -> QualityDrop:
     before = _reference_score(limit, model, reference, labels)
     scored = {way: _scored(model, reference, got, labels) for way, got in candidates.items()}
-    if any(not np.isfinite(each.predictions).all() for each in scored.values()):
+    if any(not np.isfinite(scores.predictions).all() for scores in scored.values()):
         raise SpecError("metric", limit.metric, "cannot be computed: the artifact predicts what is no finite number")
     metric, own = metric_named(limit.metric), _scored(model, reference, reference, labels)
     if metric is not None:
         return judged_drop(limit, metric, own, scored)
-    tables = [each.predictions for each in scored.values()]
-    found = own_bounds(limit.metric, labels, own.predictions, tables)
+    tables = [scores.predictions for scores in scored.values()]
+    results = own_bounds(limit.metric, labels, own.predictions, tables)
     return worst_of(
         [
             drop_found(
@@ -254,6 +254,6 @@ def _drop(
                 way=way,
                 needed=rows_for_bounds(limit.drop, within, len(labels)),
             )
-            for way, (score, within) in zip(scored, found, strict=True)
+            for way, (score, within) in zip(scored, results, strict=True)
         ]
     )

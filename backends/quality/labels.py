@@ -72,9 +72,9 @@ def label_values(labels: Any, *, source: str = "array") -> tuple[float, ...]:
 def fitting_labels(
     labels: tuple[float, ...], payload: Payload, source: str, metric: Metric | None, classes: int | None
 ) -> np.ndarray:
-    """Return the label of each row of ``payload``, class numbers as whole numbers. ``metric`` is None for a function of
-    the user's own. Raises SpecError where they do not fit the payload, or the metric, or a model of so many
-    ``classes``, None where nobody knows how many it has."""
+    """Return the label of each row of ``payload``, class numbers as whole numbers. ``metric`` is None for the user's
+    own function, ``classes`` if the model's number of classes is unknown. Raises SpecError if the labels do not fit the
+    payload, the metric or the model."""
     rows = len(payload.rows)
     whole = payload.truncated_from or rows
     if len(labels) not in (rows, whole):
@@ -95,10 +95,10 @@ def fitting_labels(
             f"has the label {values[wrong]:g} in row {wrong + 1}, which is no class number (metric {metric.name})",
             remedy="number classes from 0, as the outputs of the model are",
         )
-    known = 2 if classes is None and metric.labels == "two classes" else classes
+    number_of_classes = 2 if classes is None and metric.labels == "two classes" else classes
     largest = values.max(initial=0)
-    if largest >= (_MAX_CLASSES if known is None else known):
-        has = f"and the model has {known}" if known is not None else "which is no class number"
+    if largest >= (_MAX_CLASSES if number_of_classes is None else number_of_classes):
+        has = f"and the model has {number_of_classes}" if number_of_classes is not None else "which is no class number"
         raise SpecError(
             "quality",
             source,
@@ -116,15 +116,15 @@ def _column(lines: list[list[str]], source: str) -> tuple[float, ...]:
     named = not any(map(_is_number, head))
     column = 0
     if len(head) > 1:
-        found = [nth for nth, name in enumerate(head) if name.lower() in _NAMES]
-        if not named or len(found) != 1:
+        places = [nth for nth, name in enumerate(head) if name.lower() in _NAMES]
+        if not named or len(places) != 1:
             raise SpecError(
                 "quality",
                 source,
-                f"has {len(head)} columns, and none of them is called label" if not found else "has several labels",
+                f"has {len(head)} columns, and none of them is called label" if not places else "has several labels",
                 remedy="give a file of one column",
             )
-        column = found[0]
+        column = places[0]
     elif named and head[0].lower() not in _NAMES and len(lines) > 1 and not _is_number(lines[1][0].strip()):
         raise _no_number(source, 1, head[0])
     numbers = []

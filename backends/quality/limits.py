@@ -193,30 +193,30 @@ def held_against_nothing(limits: PrecisionLimits, backend: str) -> str:
 _WORDS = {"share": "deviation at most", "cosine": "cosine at least", "top1": "same class at least"}
 
 
-def parse_deviations(given: float | str) -> tuple[DeviationLimit, ...]:
-    """Return the limits that a number says, or a text such as "1%", "0.01", "cosine=0.995" or "cosine=0.99,top1=0.999".
+def parse_deviations(text_or_number: float | str) -> tuple[DeviationLimit, ...]:
+    """Return the limits in a number, or in a text such as "1%", "0.01", "cosine=0.995" or "cosine=0.99,top1=0.999".
     Raises SpecError."""
-    if not isinstance(given, str):
-        check_finite("max_deviation", given)
-        return (DeviationLimit(measure="share", limit=float(given)),)
-    found = []
-    for text in given.split(","):
+    if not isinstance(text_or_number, str):
+        check_finite("max_deviation", text_or_number)
+        return (DeviationLimit(measure="share", limit=float(text_or_number)),)
+    limits = []
+    for text in text_or_number.split(","):
         match = _DEVIATION.fullmatch(text)
         if match is None:
-            raise SpecError("max_deviation", given, "does not look like 0.01, cosine=0.995 or top1=0.999")
+            raise SpecError("max_deviation", text_or_number, "does not look like 0.01, cosine=0.995 or top1=0.999")
         measure = (match["measure"] or "share").lower()
         if measure not in get_args(Measure):
             raise SpecError.unknown("max_deviation", measure, get_args(Measure))
         limit = _share("max_deviation", match["limit"])
-        found.append(DeviationLimit(measure=measure, limit=limit))  # type: ignore[arg-type]
-    return tuple(found)
+        limits.append(DeviationLimit(measure=measure, limit=limit))  # type: ignore[arg-type]
+    return tuple(limits)
 
 
 def _quality(labels: Any, metric: str | None, drop: float | str | None) -> QualityLimit | None:
-    """Return the limit that three options say together, None where none of them is given. Raises SpecError."""
-    given = {"quality": labels, "metric": metric, "quality_drop": drop}
-    missing = [name for name, value in given.items() if value is None]
-    if len(missing) == len(given):
+    """Return the limit of three options together, None if all are missing. Raises SpecError."""
+    options = {"quality": labels, "metric": metric, "quality_drop": drop}
+    missing = [name for name, value in options.items() if value is None]
+    if len(missing) == len(options):
         return None
     if labels is None or metric is None or drop is None:
         remedies = {
@@ -224,7 +224,7 @@ def _quality(labels: Any, metric: str | None, drop: float | str | None) -> Quali
             "metric": "say which with --metric accuracy (metric='accuracy')",
             "quality_drop": "say how much less is allowed with --quality-drop 0.5% (quality_drop=0.005)",
         }
-        first = next(name for name in given if name not in missing)
+        first = next(name for name in options if name not in missing)
         raise SpecError(first, None, f"needs {missing[0]} beside it", remedy=remedies[missing[0]])
     from servefit.backends.quality.labels import label_values
 
@@ -240,16 +240,16 @@ def _share(field: str, text: str) -> float:
     return float(Decimal(text.strip().rstrip("%").strip()) / 100) if "%" in text else share
 
 
-def _drop(given: float | str) -> float:
-    if isinstance(given, str):
-        if given.strip().startswith("-"):
-            raise SpecError("quality_drop", given, "is below zero")
-        share = _share("quality_drop", given)
+def _drop(drop: float | str) -> float:
+    if isinstance(drop, str):
+        if drop.strip().startswith("-"):
+            raise SpecError("quality_drop", drop, "is below zero")
+        share = _share("quality_drop", drop)
         if share > 1:
-            raise SpecError("quality_drop", given, "is above 100 %")
+            raise SpecError("quality_drop", drop, "is above 100 %")
         return share
-    check_finite("quality_drop", given)
-    check_at_least("quality_drop", given, 0)
-    if given > 1:
-        raise SpecError("quality_drop", given, "is above 1, which is 100 %", remedy="write 0.5% or 0.005")
-    return float(given)
+    check_finite("quality_drop", drop)
+    check_at_least("quality_drop", drop, 0)
+    if drop > 1:
+        raise SpecError("quality_drop", drop, "is above 1, which is 100 %", remedy="write 0.5% or 0.005")
+    return float(drop)

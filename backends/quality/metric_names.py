@@ -34,5 +34,5 @@ def is_function(name: str) -> bool:
 
 def recalled(name: str) -> int | None:
     """Return K of "recall@K", None for another name."""
-    found = _RECALL.fullmatch(name)
-    return None if found is None else int(found[1])
+    match = _RECALL.fullmatch(name)
+    return None if match is None else int(match[1])

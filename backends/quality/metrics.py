@@ -68,48 +68,48 @@ def _mae(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 
 def _r2(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Return R2, the mean of that of several outputs."""
+    """Return R2, the mean over outputs."""
     counts = weights.sum(axis=1)[:, None]
     residual = weights @ (scored.values - scored.targets) ** 2
     mean = weights @ scored.targets / counts
     whole = weights @ scored.targets**2 - counts * mean**2
-    # What is left of equal numbers is their rounding.
+    # The variance of equal numbers is their rounding.
     floor = 1e-12 * (weights @ scored.targets**2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        each = np.where(whole > floor, 1 - residual / whole, np.nan)
-    return np.asarray(each.mean(axis=1))
+        of_outputs = np.where(whole > floor, 1 - residual / whole, np.nan)
+    return np.asarray(of_outputs.mean(axis=1))
 
 
 def _f1(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Return F1 of the second of two classes, or of more the mean of all that occur."""
-    found = []
+    """Return F1 of the second of two classes; of more classes, the mean over those that occur."""
+    scores = []
     classes = [1] if scored.classes == 2 else range(scored.classes)
     for one in classes:
         truly, said = scored.labels == one, scored.decisions == one
         both = weights @ (truly & said).astype(np.float64)
         either = weights @ (truly.astype(np.float64) + said)
         with np.errstate(invalid="ignore", divide="ignore"):
-            found.append(np.where(either > 0, 2 * both / either, np.nan))
-    each = np.stack(found)
-    known = np.isfinite(each)
+            scores.append(np.where(either > 0, 2 * both / either, np.nan))
+    by_class = np.stack(scores)
+    finite = np.isfinite(by_class)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(known, each, 0).sum(axis=0) / known.sum(axis=0))
+        return np.asarray(np.where(finite, by_class, 0).sum(axis=0) / finite.sum(axis=0))
 
 
 def _f1_lost(scored: Scored, rows: int) -> float:
-    """Return F1 where so many more of the rows that were rightly found are not found: of two classes those of the
-    second, of more those of the rarest, which are taken for the rarest of the others."""
+    """Return F1 after ``rows`` right decisions become wrong: of two classes those for the second; of more, those for
+    the rarest, decided as the second rarest."""
     decisions = scored.decisions.copy()
     right = decisions == scored.labels
     if scored.classes == 2:
         decisions[np.flatnonzero(right & (scored.labels > 0))[:rows]] = 0
     else:
-        known, place, count = np.unique(scored.labels, return_inverse=True, return_counts=True)
+        class_numbers, place, count = np.unique(scored.labels, return_inverse=True, return_counts=True)
         by_rarity = np.argsort(count, kind="stable")
-        found = np.flatnonzero(right)
-        found = found[np.argsort(count[place[found]], kind="stable")][:rows]
-        rarest, second = known[by_rarity[0]], known[by_rarity[1]]
-        decisions[found] = np.where(scored.labels[found] == rarest, second, rarest)
+        hits = np.flatnonzero(right)
+        hits = hits[np.argsort(count[place[hits]], kind="stable")][:rows]
+        rarest, second = class_numbers[by_rarity[0]], class_numbers[by_rarity[1]]
+        decisions[hits] = np.where(scored.labels[hits] == rarest, second, rarest)
     return float(_f1(scored.deciding(decisions), np.ones((1, len(decisions))))[0])
 
 

@@ -40,10 +40,10 @@ def own_score(name: str, labels: np.ndarray, predictions: np.ndarray) -> float:
 def own_bounds(
     name: str, labels: np.ndarray, reference: np.ndarray, candidates: list[np.ndarray]
 ) -> list[tuple[float, Bounds]]:
-    """Return the metric of each of ``candidates``, and the bounds of its drop, as a share of what the reference has.
+    """Return the metric of each of ``candidates``, and the bounds of its drop as a share of the reference's metric.
     Raises SpecError as ``own_score``."""
-    found: list[tuple[float, Bounds]] = _in_child("bounds_here", name, labels, reference, candidates)
-    return found
+    results: list[tuple[float, Bounds]] = _in_child("bounds_here", name, labels, reference, candidates)
+    return results
 
 
 def score_here(folder: str, name: str, labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -57,26 +57,26 @@ def bounds_here(
     """Return scores and bounds, in a child process."""
     function = _function(folder, name)
     score, again = _scores(function, name), _scores(function, name, of_a_resample=True)
-    found = []
+    results = []
     for candidate in candidates:
         untold: list[int] = []
 
         def drops(weights: np.ndarray, candidate: np.ndarray = candidate, untold: list[int] = untold) -> np.ndarray:
             drop = []
-            for each in weights:
-                rows = np.repeat(np.arange(len(each)), each)
+            for copies in weights:
+                rows = np.repeat(np.arange(len(copies)), copies)
                 before, after = again(labels[rows], reference[rows]), again(labels[rows], candidate[rows])
                 drop.append((before - after) / abs(before) if before else float("nan"))
             untold.append(int((~np.isfinite(drop)).sum()))
             return np.array(drop)
 
-        told = score(labels, candidate)
+        score_of_candidate = score(labels, candidate)
         within = bounds(drops, len(labels), resamples=_RESAMPLES, groups=_GROUPS)
         if sum(untold) > _MAX_UNTOLD_SHARE * _RESAMPLES:
             problem = f"is no number, or 0, {_OF_A_RESAMPLE}, {sum(untold):,} times in {_RESAMPLES + _GROUPS + 1:,}"
             raise SpecError("metric", name, problem, remedy=_GIVE_MORE)
-        found.append((told, within))
-    return found
+        results.append((score_of_candidate, within))
+    return results
 
 
 _GIVE_MORE = "give more rows of what is rare among them, or a metric that is a number of any rows"
@@ -96,14 +96,14 @@ def _function(folder: str, name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     sys.path.insert(0, folder)
     try:
-        found = getattr(import_module(module), attribute)
+        loaded = getattr(import_module(module), attribute)
     except BaseException as error:
-        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         remedy = "it is looked for in the current folder, and where Python looks"
-        raise SpecError("metric", name, f"cannot be imported: {told}", remedy=remedy) from error
-    if not callable(found):
-        raise SpecError("metric", name, f"is a {type(found).__name__}, and no function")
-    function: Callable[..., Any] = found
+        raise SpecError("metric", name, f"cannot be imported: {reason}", remedy=remedy) from error
+    if not callable(loaded):
+        raise SpecError("metric", name, f"is a {type(loaded).__name__}, and no function")
+    function: Callable[..., Any] = loaded
     return function
 
 

@@ -46,10 +46,10 @@ def reference_predictions(model: Model, rows: np.ndarray, *, backend: str) -> np
 
 
 def candidate_predictions(artifact: Artifact, rows: np.ndarray) -> dict[Way, np.ndarray]:
-    """Return what ``artifact`` predicts of ``rows`` in each way of calling; one at a time the first of them, as many as
-    there is time for. Raises CompileFailed."""
-    found: dict[Way, np.ndarray] = _of_rows(rows, artifact.backend, "predict_in_ways", artifact)
-    return found
+    """Return the predictions of ``artifact`` for ``rows`` in each way of calling; one at a time, those of the first
+    rows, as time permits. Raises CompileFailed."""
+    by_way: dict[Way, np.ndarray] = _of_rows(rows, artifact.backend, "predict_in_ways", artifact)
+    return by_way
 
 
 def _of_rows(rows: np.ndarray, backend: str, step: str, subject: Model | Artifact) -> Any:

@@ -64,13 +64,15 @@ def encoded(prediction: Any, content_type: str) -> bytes | None:
 
 
 def _of_csv(text: str) -> np.ndarray:
-    """Return numbers as floats, whose columns may differ in type, and text as text: NumPy would make NaN of it."""
+    """Return a table of numbers as floats, and a table with text in the datatypes of its columns, without NaN."""
     numbers = np.genfromtxt(io.StringIO(text), delimiter=",")
     if not np.isnan(numbers).any():
         return numbers
-    found = np.genfromtxt(io.StringIO(text), dtype=None, delimiter=",", encoding=None)
-    columns = [found.dtype] if found.dtype.fields is None else [each for each, *_ in found.dtype.fields.values()]
-    return numbers if all(each.kind in "biuf" for each in columns) else found
+    table = np.genfromtxt(io.StringIO(text), dtype=None, delimiter=",", encoding=None)
+    columns = (
+        [table.dtype] if table.dtype.fields is None else [datatype for datatype, *_ in table.dtype.fields.values()]
+    )
+    return numbers if all(datatype.kind in "biuf" for datatype in columns) else table
 
 
 def _plain(value: Any) -> Any:

@@ -43,12 +43,12 @@ def check_mean_rate(shape: Arrivals, *, rate_per_s: float) -> None:
     if duration_s > shape.longest_s:
         duration_s = shape.longest_s
         if duration_s < cycle_s:
-            return  # it never shows a whole cycle, over which the mean would be known
+            return  # it never shows a whole cycle, over which the mean is defined
     counts = np.array(
         [len(draw_arrivals_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=seed)) for seed in range(DRAWS)]
     )
-    expected, found = rate_per_s * duration_s, float(counts.mean())
+    expected, mean = rate_per_s * duration_s, float(counts.mean())
     # Evenly spaced arrivals vary by less than those of a Poisson process, bursts by more.
     error = sqrt(max(expected, float(counts.var(ddof=1))) / DRAWS)
-    if abs(found - expected) > MAX_ERRORS * error + 1:
-        raise shape.error(f"come at {percent_text(found / expected)} of the rate that is asked")
+    if abs(mean - expected) > MAX_ERRORS * error + 1:
+        raise shape.error(f"come at {percent_text(mean / expected)} of the rate that is asked")

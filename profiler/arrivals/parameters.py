@@ -79,54 +79,57 @@ def spell_parameters(shape: Any, *, with_defaults: bool = True, folder: Path | N
 
 
 def parse_parameters(shape: type[Any], name: str, text: str, folder: Path | None) -> dict[str, Any]:
-    """Return the values of the fields of ``shape``, called ``name``, that ``text`` gives; paths are relative to
-    ``folder``.
+    """Return the values in ``text`` for the fields of ``shape``, called ``name``; paths are relative to ``folder``.
 
-    Raises SpecError for what is unknown, given twice, missing, or no value of its kind.
+    Raises SpecError for a parameter that is unknown, repeated or missing, and for a value of another kind.
     """
-    known = {_typed_name(declared): declared for declared in fields(shape)}
-    given = _given_texts(known, name, text)
-    for typed, declared in known.items():
-        if typed not in given and declared.default is MISSING:
+    parameters = {_typed_name(declared): declared for declared in fields(shape)}
+    texts = _given_texts(parameters, name, text)
+    for typed, declared in parameters.items():
+        if typed not in texts and declared.default is MISSING:
             like = f"{name}:{typed.upper()}" if declared.metadata.get(_ALONE) else f"{name}:{typed}=..."
             raise SpecError(FIELD, name if not text else f"{name}:{text}", f"lacks {typed}", remedy=f"say {like}")
-    found = {}
-    for typed, value in given.items():
-        declared = known[typed]
+    values = {}
+    for typed, value in texts.items():
+        declared = parameters[typed]
         kind = _kind(declared)
-        found[declared.name] = kind.parse(f"{FIELD}.{typed}", value)
-        if kind is FILE and folder is not None and not Path(found[declared.name]).is_absolute():
-            found[declared.name] = str(folder.absolute() / found[declared.name])
-    return found
+        values[declared.name] = kind.parse(f"{FIELD}.{typed}", value)
+        if kind is FILE and folder is not None and not Path(values[declared.name]).is_absolute():
+            values[declared.name] = str(folder.absolute() / values[declared.name])
+    return values
 
 
-def _given_texts(known: dict[str, Field[Any]], name: str, text: str) -> dict[str, str]:
-    """Return the text of the value of each of the ``known`` parameters that ``text`` names. Raises SpecError."""
-    alone = next((typed for typed, declared in known.items() if declared.metadata.get(_ALONE)), None)
+def _given_texts(parameters: dict[str, Field[Any]], name: str, text: str) -> dict[str, str]:
+    """Return the texts of the values in ``text``, by the name of their field. Raises SpecError."""
+    alone = next((typed for typed, declared in parameters.items() if declared.metadata.get(_ALONE)), None)
     parts = text.split(",") if text.strip() else []
-    given: dict[str, str] = {}
+    texts: dict[str, str] = {}
     if alone is not None:
-        # A path may have commas: it ends where a parameter begins, known or misspelt.
+        # A path may have commas: it ends at the next parameter, known or misspelt.
         is_named = [_name_in(part) is not None for part in parts]
         ends = (
-            0 if parts and _name_in(parts[0]) in known else is_named.index(True, 1) if any(is_named[1:]) else len(parts)
+            0
+            if parts and _name_in(parts[0]) in parameters
+            else is_named.index(True, 1)
+            if any(is_named[1:])
+            else len(parts)
         )
         if ends:
-            given[alone] = ",".join(parts[:ends])
+            texts[alone] = ",".join(parts[:ends])
             parts = parts[ends:]
     for part in parts:
         typed = _name_in(part)
-        if not known:
+        if not parameters:
             raise SpecError(FIELD, f"{name}:{text}", f"has parameters, and {name} takes none")
         if typed is None:
-            like = f"{next(iter(known))}=..."
+            like = f"{next(iter(parameters))}=..."
             raise SpecError(FIELD, f"{name}:{text}", f"holds {part.strip()!r}, which does not look like {like}")
-        if typed not in known:
-            raise SpecError.unknown(f"{FIELD}.{name}", typed, list(known))
-        if typed in given:
+        if typed not in parameters:
+            raise SpecError.unknown(f"{FIELD}.{name}", typed, list(parameters))
+        if typed in texts:
             raise SpecError(FIELD, f"{name}:{text}", f"gives {typed} twice")
-        given[typed] = part.partition("=")[2].strip()
-    return given
+        texts[typed] = part.partition("=")[2].strip()
+    return texts
 
 
 def _name_in(part: str) -> str | None:

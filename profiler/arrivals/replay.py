@@ -67,9 +67,9 @@ class Replay(Arrivals):
         if trace.resolution_ns:
             times_ns += random.uniform(0, trace.resolution_ns / self.speed, len(times_ns))
             times_ns.sort()
-        each = rate_per_s / self.own_rate_per_s
-        if abs(each - 1) > _SAME_RATE:
-            times_ns = _resample(times_ns, each, max(duration_ns, rounds * span_ns), random)
+        per_entry = rate_per_s / self.own_rate_per_s
+        if abs(per_entry - 1) > _SAME_RATE:
+            times_ns = _resample(times_ns, per_entry, max(duration_ns, rounds * span_ns), random)
         times_ns = np.floor(times_ns).astype(np.int64)
         return times_ns[times_ns < duration_ns]
 
@@ -103,15 +103,15 @@ def _read(path: Path, column: str | None, _version: tuple[int, int]) -> Trace:
     return read_trace(path, column=column)
 
 
-def _resample(times_ns: np.ndarray, each: float, end_ns: float, random: np.random.Generator) -> np.ndarray:
-    """Draw as many requests as ``each`` entry stands for on average: the first at its time, others up to the next
-    entry."""
-    if each * len(times_ns) > 2 * MAX_ARRIVALS:
+def _resample(times_ns: np.ndarray, per_entry: float, end_ns: float, random: np.random.Generator) -> np.ndarray:
+    """Draw ``per_entry`` requests for each entry, on average: the first at the time of the entry, others
+    between it and the next."""
+    if per_entry * len(times_ns) > 2 * MAX_ARRIVALS:
         raise SpecError(
-            "arrivals", given_text(each), f"times the rate of a trace makes more than {MAX_ARRIVALS:,} requests"
+            "arrivals", given_text(per_entry), f"times the rate of a trace makes more than {MAX_ARRIVALS:,} requests"
         )
-    whole = int(each)
-    counts = whole + (random.random(len(times_ns)) < each - whole).astype(np.int64)
+    whole = int(per_entry)
+    counts = whole + (random.random(len(times_ns)) < per_entry - whole).astype(np.int64)
     gaps_ns = np.diff(times_ns, append=end_ns)
     firsts = times_ns[counts > 0]
     more = np.maximum(counts - 1, 0)

@@ -47,6 +47,6 @@ class Steps(VaryingRate):
         return rates
 
     def describe(self) -> str:
-        each = "over the run" if self.each_s is None else f"each for {given_duration_text(self.each_s)}"
+        spacing = "over the run" if self.each_s is None else f"each for {given_duration_text(self.each_s)}"
         rates = ", ".join(map(given_text, self.rates_per_s))
-        return f"in steps of {rates} requests/s, or in that proportion, {each}"
+        return f"in steps of {rates} requests/s, or in that proportion, {spacing}"

@@ -172,7 +172,7 @@ def _lines(path: Path, text: Iterable[str]) -> Iterator[tuple[int, str]]:
 def _trace(path: Path, of_format: TraceFormat, times: Iterator[tuple[int, int]]) -> Trace:
     """Make the trace of ``times``: pairs of the number of a line and nanoseconds."""
     is_log = of_format in ("common log", "combined log")
-    found: list[int] = []
+    entries_ns: list[int] = []
     latest = None
     for line, at_ns in times:
         if latest is not None and at_ns < latest:
@@ -180,13 +180,13 @@ def _trace(path: Path, of_format: TraceFormat, times: Iterator[tuple[int, int]])
             if not is_log or back_s > MAX_LOG_DISORDER_S:
                 raise _problem(path, f"goes backwards in line {line}, by {back_s:g} s", remedy="sort it by time")
         latest = at_ns if latest is None else max(latest, at_ns)
-        found.append(at_ns)
-        if len(found) > MAX_ENTRIES:
+        entries_ns.append(at_ns)
+        if len(entries_ns) > MAX_ENTRIES:
             raise _too_many(path)
-    if len(found) < 2:
-        raise _problem(path, f"has {'one entry' if found else 'no entries'}: a rate takes two at least")
+    if len(entries_ns) < 2:
+        raise _problem(path, f"has {'one entry' if entries_ns else 'no entries'}: a rate takes two at least")
     try:
-        times_ns = np.sort(np.array(found, dtype=np.int64))
+        times_ns = np.sort(np.array(entries_ns, dtype=np.int64))
     except OverflowError as error:
         raise _problem(path, "holds times that are further away than 290 years from 1970") from error
     offsets_ns = times_ns - times_ns[0]
@@ -199,14 +199,14 @@ def _trace(path: Path, of_format: TraceFormat, times: Iterator[tuple[int, int]])
 
 
 def _log_times(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, int]]:
-    known: tuple[str, int] = ("", 0)  # a second has many lines
+    latest: tuple[str, int] = ("", 0)  # a second has many lines
     for number, line in lines:
         match = _LOG.match(line)
         if match is None:
             raise _problem(path, f"is an access log whose line {number} is none: {line.strip()!r:.60}")
-        if match["time"] != known[0]:
-            known = match["time"], _log_ns(path, number, match["time"])
-        yield number, known[1]
+        if match["time"] != latest[0]:
+            latest = match["time"], _log_ns(path, number, match["time"])
+        yield number, latest[1]
 
 
 def _log_ns(path: Path, line: int, text: str) -> int:
@@ -267,16 +267,16 @@ def _csv_times(
 
 
 def _column(path: Path, names: list[str], asked: str | None) -> str:
-    """Return the one of ``names`` that holds times: the one ``asked`` for, else the first that is known to. Raises
+    """Return the column of times among ``names``: the one ``asked`` for, else the first with a usual name. Raises
     SpecError."""
     if asked is not None:
         if asked not in names:
             raise SpecError.unknown(f"{FIELD}.column", asked, names)
         return asked
     plain = {name: match["name"] if (match := _UNIT.fullmatch(name)) else name for name in names}
-    for known in _NAMES:
+    for time_name in _NAMES:
         for name, without_unit in plain.items():
-            if known in (name.lower(), without_unit.lower()):
+            if time_name in (name.lower(), without_unit.lower()):
                 return name
     shown = ", ".join(names)
     if len(names) == 1 and " " in shown:

@@ -21,15 +21,46 @@ if TYPE_CHECKING:
     from servefit.backends.model.types import Signature
     from servefit.backends.types import Artifact
     from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.drivers.driving.ending import Enough
     from servefit.profiler.drivers.http.bodies import Form
-    from servefit.profiler.drivers.http.hosted_driver import HostedDriver
+    from servefit.profiler.drivers.http.clients import HttpDriver
+    from servefit.profiler.drivers.http.servers import HostedServer
+    from servefit.profiler.evidence.stopping import StoppingConditions
     from servefit.profiler.machine.host import Host
+    from servefit.profiler.record.types import Run, Traffic
 
 MAX_CLIENTS = 8
 """They keep sixteen CPUs of the quickest servers busy (see the next)."""
 
 SERVER_CPUS_PER_CLIENT = 2
 """A client takes a third of the time for a request that the quickest model and its server take."""
+
+
+class HostedDriver:
+    """A MeasuredDriver, made of ``clients`` and the ``server`` that they send to."""
+
+    def __init__(self, clients: HttpDriver, server: HostedServer) -> None:
+        self.configuration = server.configuration
+        self.envelope = server.envelope
+        self.load_s = server.load_s
+        self.usual_users = server.usual_users
+        self.destination = clients.destination
+        self._clients = clients
+        self._server = server
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes of the endpoint that live now, the supervisor first."""
+        return self._server.pids
+
+    @property
+    def client_pids(self) -> tuple[int, ...]:
+        """The process ids of the load clients."""
+        return self._clients.client_pids
+
+    def run(self, traffic: Traffic, *, enough: Enough | None = None, stopping: StoppingConditions | None = None) -> Run:
+        """Carry out ``traffic`` as ``HttpDriver.run`` does."""
+        return self._clients.run(traffic, enough=enough, stopping=stopping)
 
 
 def workers_for(
@@ -91,7 +122,6 @@ def endpoint_for(
     from servefit.profiler.drivers.http.bodies import Tensor, usual_form
     from servefit.profiler.drivers.http.clients import start_clients
     from servefit.profiler.drivers.http.destination import Destination
-    from servefit.profiler.drivers.http.hosted_driver import HostedDriver
     from servefit.profiler.drivers.http.servers import HostedServer
     from servefit.profiler.drivers.inprocess.workers import check_configuration
     from servefit.serving.protocols.metadata import inputs_of

@@ -14,9 +14,9 @@ class RunBudget:
     def __init__(self, *, requests: int | None, seconds: float | None) -> None:
         if requests is None and seconds is None:
             raise SpecError("budget", None, "is missing", remedy="give a number of requests or of seconds")
-        for given in (requests, seconds):
-            if given is not None:
-                check_above_zero("budget", given)
+        for limit in (requests, seconds):
+            if limit is not None:
+                check_above_zero("budget", limit)
         self._requests = math.inf if requests is None else requests
         self._seconds = math.inf if seconds is None else seconds
         self.requests_spent = 0

@@ -12,23 +12,25 @@ if TYPE_CHECKING:
 
 
 def cautions_of(summary: Summary) -> tuple[str, ...]:
-    """Warn of failed requests, disturbances, the kind of traffic, saturation, and percentiles that lack samples, a line
-    each."""
-    found = []
+    """Return a line for each: failed requests, disturbances, a closed loop, saturation, percentiles that lack
+    samples."""
+    cautions = []
     if summary.errors:
         kinds = ", ".join(f"{count:,} x {kind}" for kind, count in summary.errors.items())
-        found.append(f"{sum(summary.errors.values()):,} requests failed ({kinds}) and count as slower than all others")
+        cautions.append(
+            f"{sum(summary.errors.values()):,} requests failed ({kinds}) and count as slower than all others"
+        )
     if summary.left_out_s:
-        found.append(
+        cautions.append(
             f"{duration_text(summary.left_out_s, digits=2)} were left out: the machine got in the way for so long"
         )
     if summary.loop == "closed":
-        found.append("closed loop: arrivals waited for answers, so latency at a given rate may be higher")
+        cautions.append("closed loop: arrivals waited for answers, so latency at a given rate may be higher")
     if summary.saturated:
-        found.append(f"saturated: {summary.backlog:,} requests were still waiting at the end")
+        cautions.append(f"saturated: {summary.backlog:,} requests were still waiting at the end")
     needed = {name: samples_needed(rank_of(name)) for name, value in summary.latency_ms.items() if value is None}
     if few := [name for name, samples in needed.items() if summary.samples < samples]:
-        found.append(
+        cautions.append(
             f"{summary.samples:,} samples are too few for {', '.join(few)} ({few[-1]} takes {needed[few[-1]]})"
         )
-    return tuple(found)
+    return tuple(cautions)

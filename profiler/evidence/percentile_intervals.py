@@ -31,15 +31,15 @@ they are. There the response times themselves, which tell more of the queue, hav
 def percentile_intervals(values: np.ndarray, ranks: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     """Return 95 % intervals of percentiles (0..100, by name) of ``values``, in order of arrival, shape (n,).
 
-    Left out is a percentile with fewer than ten independent values on either side, or whose interval reaches among
+    A percentile is left out if it has fewer than ten independent values on either side, or if its interval reaches
     requests without an answer, which are infinite.
     """
-    found = {}
+    intervals = {}
     for name, independent in independent_values(values, ranks).items():
         interval = order_statistics_interval(values, ranks[name], independent)
         if is_known(independent, ranks[name]) and interval is not None:
-            found[name] = interval
-    return found
+            intervals[name] = interval
+    return intervals
 
 
 def order_statistics_interval(values: np.ndarray, rank: float, independent: float) -> tuple[float, float] | None:
@@ -56,19 +56,19 @@ def order_statistics_interval(values: np.ndarray, rank: float, independent: floa
 
 
 def independent_values(values: np.ndarray, ranks: Mapping[str, float]) -> dict[str, float]:
-    """Return how many independent values ``values`` are worth for each percentile; 0.0 where they are too few to
-    tell."""
+    """Return the number of independent values that ``values`` are worth for each percentile; 0.0 if they are too few
+    to tell."""
     if len(values) < MIN_SAMPLES:
         return dict.fromkeys(ranks, 0.0)
     answered = values[np.isfinite(values)]
-    # Requests without an answer took longest; how much longer does not matter.
-    known = np.minimum(values, 2 * answered.max() + 1) if len(answered) else np.zeros(len(values))
-    of_queue = autocorrelation_time(clipped(known))
-    found = {}
+    # Requests without an answer rank as the longest; any longer time has the same effect.
+    finite = np.minimum(values, 2 * answered.max() + 1) if len(answered) else np.zeros(len(values))
+    of_queue = autocorrelation_time(clipped(finite))
+    counts = {}
     for name, rank in ranks.items():
-        time = autocorrelation_time(known > np.percentile(known, rank))
-        found[name] = len(values) / (max(time, of_queue) if 1 - rank / 100 <= _TAIL else time)
-    return found
+        time = autocorrelation_time(finite > np.percentile(finite, rank))
+        counts[name] = len(values) / (max(time, of_queue) if 1 - rank / 100 <= _TAIL else time)
+    return counts
 
 
 def is_known(independent: float, rank: float) -> bool:

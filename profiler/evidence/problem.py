@@ -43,6 +43,6 @@ class Problem(Stored, frozen=True, kw_only=True):
         return self.kind in ("client saturated", "client behind", "client on the server's CPUs")
 
 
-def one_of_each_kind(found: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return the last problem of every kind, kinds in the order in which they were first met."""
-    return tuple({problem.kind: problem for problem in found}.values())
+def one_of_each_kind(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the last problem of every kind, in the order in which the kinds first occurred."""
+    return tuple({problem.kind: problem for problem in problems}.values())

@@ -67,6 +67,9 @@ _CONFIDENCE = 0.95
 _NEARBY = 0.05
 """So much below the root, the slope is taken. Chosen, not measured."""
 
+_NEAR_ROOT = 0.15
+"""Runs that are replayed are so near to the root, as far as they are enough: calls may be longer at another rate."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedRate:
@@ -128,9 +131,9 @@ class RunReplay:
         return self._root(np.ones(len(self._ranks)), self._requests // _ROUGHLY)
 
     def highest_rate(self) -> ReplayedRate | None:
-        """Return the rate at which the first limit is reached, and how well it is known. None where ``is_enough`` is
-        not so, where a limit is reached at any rate or hardly depends on it, or where the runs are too short to be held
-        against their replay."""
+        """Return the rate at which the first limit is reached, with its interval. None if ``is_enough`` is false, if a
+        limit is reached at any rate or hardly depends on it, or if the runs are too short to compare with their
+        replay."""
         logs = self._log_ratios()
         if not self.is_enough or len(logs) < MIN_VALUES:
             return None
@@ -143,7 +146,7 @@ class RunReplay:
         lower = self._relatives(below, ratios, [None] * _STREAMS)
         parts = self._relatives(root, ratios, self._sections)
         # Near saturation the inverse of a percentile falls in proportion to the rate (see ``rate_fit``).
-        inverse, inverse_below, of_parts = (1 / each.max(axis=1) for each in (whole, lower, parts))
+        inverse, inverse_below, of_parts = (1 / relatives.max(axis=1) for relatives in (whole, lower, parts))
         slope = (inverse_below.mean() - inverse.mean()) / (root - below)
         if slope <= 0:
             return None
@@ -194,3 +197,51 @@ class RunReplay:
             if parts:
                 logs.append(log_ratios(run, parts, self._discipline, self._ranks))
         return np.concatenate(logs)
+
+
+class SeenRuns:
+    """Runs of one configuration, whose queue is ``discipline``; with None nothing is kept, and nothing replayed. Fresh
+    arrivals are of the shape called ``arrivals``."""
+
+    def __init__(
+        self, discipline: Discipline | None, thresholds: Sequence[LatencyThreshold], *, arrivals: str, seed: int
+    ) -> None:
+        self._discipline, self._thresholds = discipline, thresholds
+        self._arrivals, self._seed = arrivals, seed
+        self._runs: list[tuple[float, ServedRequests, float]] = []
+
+    def add(self, rate_per_s: float, served: ServedRequests | None, *, elapsed_s: float) -> None:
+        """Keep a run that took ``elapsed_s``, unless its calls were not seen, or there was none that succeeded."""
+        if served is not None and len(served.batches) and self._discipline is not None:
+            self._runs.append((rate_per_s, served, elapsed_s))
+
+    def promise(self, seconds: float) -> bool:
+        """Return whether runs of so many ``seconds`` are likely to suffice for a replay, by those that there are."""
+        replay = self._replay(self._runs)
+        return replay is not None and seconds >= MIN_S and replay.is_even
+
+    def root_per_s(self) -> float | None:
+        """Return roughly the rate at which the first limit is reached; None without runs."""
+        replay = self._replay(self._runs)
+        return None if replay is None else replay.root_per_s()
+
+    def near_root(self) -> RunReplay | None:
+        """Return the replay of the runs near the root, or of all where those are too few; None without runs."""
+        replay = self._replay(self._runs)
+        if replay is None:
+            return None
+        root = replay.root_per_s()
+        near = self._replay([run for run in self._runs if abs(run[0] - root) <= _NEAR_ROOT * root])
+        return replay if near is None or not near.is_enough else near
+
+    def _replay(self, runs: Sequence[tuple[float, ServedRequests, float]]) -> RunReplay | None:
+        if self._discipline is None or not runs:
+            return None
+        return RunReplay(
+            [served for _, served, _ in runs],
+            self._discipline,
+            self._thresholds,
+            seconds=sum(elapsed_s for _, _, elapsed_s in runs),
+            arrivals=self._arrivals,
+            seed=self._seed,
+        )

@@ -77,14 +77,15 @@ def replayed_intervals(
     """Return the 95 % intervals, in ms, of percentiles (0..100, by name) of the response times of ``runs`` of one
     ``configuration`` in process, all at one rate.
 
-    Empty where not all of that is so, where arrivals vary by design, where requests were not answered, and where there
-    are fewer than three runs of a second, or six seconds of one, or hardly any time to spare. Left out is a percentile
-    with fewer than 20 requests beyond it, and one of which a single call makes too much (see ``replay_checks``).
+    Empty if the runs differ in rate or are not of an open loop in process, if arrivals vary by design, if requests
+    were not answered, if the runs are short (fewer than three of a second, or one of less than six), or if the workers
+    had hardly any time to spare. A percentile is left out if fewer than 20 requests lie beyond it, or if a single call
+    decides it (see ``replay_checks``).
     """
     whole = [counted(run) for run in runs]
     traffic = [run.traffic for run in whole if isinstance(run.traffic, OpenLoop) and run.client is None]
-    alike = {(each.rate_per_s, each.arrivals) for each in traffic}
-    if len(traffic) < len(whole) or len(alike) > 1 or not all(each.is_steady for each in traffic):
+    alike = {(loop.rate_per_s, loop.arrivals) for loop in traffic}
+    if len(traffic) < len(whole) or len(alike) > 1 or not all(loop.is_steady for loop in traffic):
         return {}
     if not all(_kept_up(run) for run in whole):
         return {}
@@ -125,17 +126,17 @@ def intervals_of(
         return streams.response_ns(streams.draw(of_a_stream, section), replayed.rate_per_s)
 
     all_ns = [response_ns(None) for _ in range(_STREAMS)]
-    whole = np.log([np.percentile(each, of_names) for each in all_ns])
+    whole = np.log([np.percentile(stream_ns, of_names) for stream_ns in all_ns])
     of_sections = np.log([np.percentile(response_ns(section), of_names) for section in sections])
     ratios = np.concatenate([log_ratios(run, len(sections) // len(runs), discipline, of_names) for run in runs])
-    # Of all streams together: near saturation those of short ones are too low.
+    # Centers are those of all streams together: near saturation percentiles of short ones are too low.
     centers = np.log(np.percentile(np.concatenate(all_ns), of_names)) + ratios.mean(axis=0)
     count = len(sections)
     of_calls = np.square(of_sections + ratios - centers).sum(axis=0) / (count * (count - 1))
     errors = np.sqrt(of_calls + whole.var(axis=0, ddof=1) / _STREAMS)
     half = t_quantile((1 + _CONFIDENCE) / 2, count - 1)
-    found = zip(names, centers.tolist(), (half * errors).tolist(), strict=True)
-    return {name: (exp(center - width) / 1e6, exp(center + width) / 1e6) for name, center, width in found}
+    logs = zip(names, centers.tolist(), (half * errors).tolist(), strict=True)
+    return {name: (exp(center - width) / 1e6, exp(center + width) / 1e6) for name, center, width in logs}
 
 
 def _kept_up(run: Run) -> bool:

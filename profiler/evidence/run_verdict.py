@@ -68,20 +68,21 @@ def evidence_of_runs(
     )
 
 
-def _relied_upon(found: Sequence[Evidence], *, relies: bool) -> tuple[Evidence, ...]:
-    """Return ``found``, with UNDECIDED in place of a PASS that cannot be relied upon."""
+def _relied_upon(evidence: Sequence[Evidence], *, relies: bool) -> tuple[Evidence, ...]:
+    """Return the ``evidence``, with UNDECIDED in place of PASS unless ``relies``."""
     return tuple(
-        replace(each, verdict="UNDECIDED") if each.verdict == "PASS" and not relies else each for each in found
+        replace(of_limit, verdict="UNDECIDED") if of_limit.verdict == "PASS" and not relies else of_limit
+        for of_limit in evidence
     )
 
 
 def was_unhurried(run: Run, workers: int) -> bool:
     """Return whether ``workers`` had time to spare in ``run``, up to the first request without an answer."""
     run = counted(run)
-    known = _known(run)
+    count = _known(run)
     samples = run.samples
-    serving = workers_serving(samples.scheduled_ns()[:known], samples.started_ns()[:known], samples.ended_ns()[:known])
-    return is_unhurried(known, serving / workers)
+    serving = workers_serving(samples.scheduled_ns()[:count], samples.started_ns()[:count], samples.ended_ns()[:count])
+    return is_unhurried(count, serving / workers)
 
 
 def growth_seen_s(thresholds: Sequence[LatencyThreshold]) -> float:

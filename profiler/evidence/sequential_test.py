@@ -183,14 +183,14 @@ class SequentialTest:
         )
 
     def _p_pass(self, response_ns: np.ndarray, violations: int, correlated: float, *, unhurried: bool) -> float:
-        """Return the probability of so few violations, the least of those for the limit and for its parts, times their
+        """Return the probability of so few violations: the smallest for the limit and for fractions of it, times their
         number [Bonferroni]."""
-        found = [p_of_so_few(*_deflated(len(response_ns), violations, cautious(correlated)), self._boundary)]
+        probabilities = [p_of_so_few(*_deflated(len(response_ns), violations, cautious(correlated)), self._boundary)]
         if unhurried:
             room = self._limit_ns / max(float(response_ns.max()), 1.0)
             margins = [margin for margin in _MARGINS if margin <= room or room >= _MUCH_ROOM]
-            found += [self._p_margin(response_ns, correlated, margin) for margin in margins]
-        return min(1.0, len(found) * min(found))
+            probabilities += [self._p_margin(response_ns, correlated, margin) for margin in margins]
+        return min(1.0, len(probabilities) * min(probabilities))
 
     def _p_margin(self, response_ns: np.ndarray, correlated: float, margin: float) -> float:
         """Return the probability of so few violations of a limit that is ``margin`` times as strict."""

@@ -43,33 +43,34 @@ def summarize_runs(
 ) -> Summary:
     """Compute the figures of ``runs`` of the same traffic, one or more.
 
-    Percentiles of the response time are of all their requests. Their 95 % intervals are over runs, as far as each of
-    three or more runs has enough requests for the percentile, and all of them as many as it takes for an interval; of
-    one run they are those of ``summarize``, and of two there are none. Where the ``configuration`` that was measured is
-    given, and its calls can be replayed (see ``replayed_percentiles``), the intervals are those of the replay, and hold
-    what was measured. Other times are geometric means of those of the
-    runs, rates and shares their means.
+    Percentiles of the response time are of all requests. Their 95 % intervals are over three or more runs, if each run
+    has enough requests for the percentile and all together enough for an interval. One run has the intervals of
+    ``summarize``, two runs have none. If the ``configuration`` is given and its calls can be replayed (see
+    ``replayed_percentiles``), the intervals are those of the replay, widened to contain the measured value. Other times
+    are geometric means over runs; rates and shares are means.
 
-    Raises SpecError for a percentile that is none.
+    Raises SpecError for an invalid percentile.
     """
-    each = [summarize(run, memory_bytes=memory_bytes, percentiles=percentiles) for run in runs]
+    summaries = [summarize(run, memory_bytes=memory_bytes, percentiles=percentiles) for run in runs]
     names = with_usual(percentiles)
     ranks = {name: rank_of(name) for name in names}
     replayed = {} if configuration is None else replayed_intervals(runs, configuration, ranks)
-    if len(each) == 1:
-        return replace(each[0], latency_ms_ci95=rather(replayed, each[0].latency_ms_ci95, each[0].latency_ms))
+    if len(summaries) == 1:
+        return replace(
+            summaries[0], latency_ms_ci95=rather(replayed, summaries[0].latency_ms_ci95, summaries[0].latency_ms)
+        )
     times_ms = [response_times_ms(run) for run in runs]
     pooled = percentiles_of(np.concatenate(times_ms), names)
-    changed: dict[str, Any] = {name: sum(getattr(one, name) for one in each) for name in _SUMS}
-    changed |= {name: _over(each, name, lambda values: sum(values) / len(values)) for name in _MEANS}
-    changed |= {name: _over(each, name, max) for name in _MAXIMA}
-    changed |= {name: _mean_times([getattr(one, name) for one in each]) for name in _TIMES}
+    changed: dict[str, Any] = {name: sum(getattr(one, name) for one in summaries) for name in _SUMS}
+    changed |= {name: _over(summaries, name, lambda values: sum(values) / len(values)) for name in _MEANS}
+    changed |= {name: _over(summaries, name, max) for name in _MAXIMA}
+    changed |= {name: _mean_times([getattr(one, name) for one in summaries]) for name in _TIMES}
     return replace(
-        each[0],
+        summaries[0],
         latency_ms=pooled,
         latency_ms_ci95=rather(replayed, intervals_over_runs(pooled, times_ms), pooled),
-        saturated=any(one.saturated for one in each),
-        errors={kind: sum(one.errors.get(kind, 0) for one in each) for one in each for kind in one.errors},
+        saturated=any(one.saturated for one in summaries),
+        errors={kind: sum(one.errors.get(kind, 0) for one in summaries) for one in summaries for kind in one.errors},
         **changed,
     )
 
@@ -79,62 +80,62 @@ def rather(
     measured: Mapping[str, tuple[float, float]],
     values: Mapping[str, float | None],
 ) -> dict[str, tuple[float, float]]:
-    """Return the intervals of the percentiles whose ``values`` are known: those ``replayed``, wide enough to hold the
-    value, and where there are none those ``measured``.
+    """Return the intervals of the percentiles with a value: those ``replayed``, widened to contain the value, else
+    those ``measured``.
 
     Example:
         >>> rather({"p95": (2.1, 2.5), "p99": (3.0, 4.0)}, {"p50": (0.9, 1.2)}, {"p50": 1.0, "p95": 2.0, "p99": None})
         {'p50': (0.9, 1.2), 'p95': (2.0, 2.5)}
     """
-    found = {}
+    intervals = {}
     for name, value in values.items():
         if value is not None and name in replayed:
             low, high = replayed[name]
-            found[name] = (min(low, value), max(high, value))
+            intervals[name] = (min(low, value), max(high, value))
         elif name in measured:
-            found[name] = measured[name]
-    return found
+            intervals[name] = measured[name]
+    return intervals
 
 
 def intervals_over_runs(
     pooled: Mapping[str, float | None], runs: Sequence[np.ndarray]
 ) -> dict[str, tuple[float, float]]:
-    """Return the 95 % intervals of those percentiles that are known of the values of all ``runs``, ``pooled``, and of
-    every run, of which it takes three.
+    """Return the 95 % intervals of percentiles over three or more ``runs``, for those known of every run and of all
+    values together, ``pooled``.
 
-    All of them together have to be worth as many independent values as the interval of one run takes: percentiles of
-    short runs of a queue are too low, every one of them. And as what few runs had none of lies above what they had, no
-    upper end is below that of the order statistics of all values.
+    All runs together must be worth the independent values that the interval of one run takes, since percentiles of
+    short runs of a queue are all too low. No upper end is below that of the order statistics of all values, since a
+    few runs may lack rare long times.
     """
     ranks = {name: rank_of(name) for name in pooled}
     worth = [independent_values(run, ranks) for run in runs]
     of_runs = [percentiles_of(run, list(pooled)) for run in runs]
     together = np.concatenate(runs)
-    found = {}
+    intervals = {}
     for name, value in pooled.items():
-        known = [time for one in of_runs if (time := one[name]) is not None and time > 0]
-        enough = is_known(sum(each[name] for each in worth), ranks[name])
-        if value and enough and len(known) == len(of_runs) >= MIN_VALUES:
-            low, high = sectioned_interval(log(value), [log(time) for time in known])
-            of_values = order_statistics_interval(together, ranks[name], sum(each[name] for each in worth))
+        times = [time for one in of_runs if (time := one[name]) is not None and time > 0]
+        enough = is_known(sum(counts[name] for counts in worth), ranks[name])
+        if value and enough and len(times) == len(of_runs) >= MIN_VALUES:
+            low, high = sectioned_interval(log(value), [log(time) for time in times])
+            of_values = order_statistics_interval(together, ranks[name], sum(counts[name] for counts in worth))
             if isfinite(exp(high)) and of_values is not None:
-                found[name] = (exp(low), max(exp(high), of_values[1]))
-    return found
+                intervals[name] = (exp(low), max(exp(high), of_values[1]))
+    return intervals
 
 
-def _over(each: Sequence[Summary], name: str, summed_up: Callable[[list[float]], float]) -> float | None:
-    """Return one figure of all, None where it is not known of any."""
-    known = [value for one in each if (value := getattr(one, name)) is not None]
-    return summed_up(known) if known else None
+def _over(summaries: Sequence[Summary], name: str, summed_up: Callable[[list[float]], float]) -> float | None:
+    """Return one figure over all summaries; None if no summary has it."""
+    values = [value for one in summaries if (value := getattr(one, name)) is not None]
+    return summed_up(values) if values else None
 
 
-def _mean_times(each: Sequence[Mapping[str, float | None] | None]) -> dict[str, float | None] | None:
-    """Return the geometric mean of each percentile, None for one that not all know."""
-    known = [times for times in each if times is not None]
-    if len(known) < len(each):
+def _mean_times(percentiles: Sequence[Mapping[str, float | None] | None]) -> dict[str, float | None] | None:
+    """Return the geometric mean of each percentile; None for one that a run lacks."""
+    of_runs = [times for times in percentiles if times is not None]
+    if len(of_runs) < len(percentiles):
         return None
-    found: dict[str, float | None] = {}
-    for name in known[0]:
-        values = [value for times in known if (value := times[name]) is not None and value > 0]
-        found[name] = geometric_mean(values) if len(values) == len(known) else None
-    return found
+    means: dict[str, float | None] = {}
+    for name in of_runs[0]:
+        values = [value for times in of_runs if (value := times[name]) is not None and value > 0]
+        means[name] = geometric_mean(values) if len(values) == len(of_runs) else None
+    return means

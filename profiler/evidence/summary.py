@@ -229,16 +229,16 @@ class _Inside:
 
 
 def _inside(run: Run, served: np.ndarray) -> _Inside:
-    """Return the times of those of the requests ``served`` of which the server says them."""
+    """Return the server's own times of the requests ``served``, for those with such times."""
     queued, predicted = run.samples.queued_ns(), run.samples.predicted_ns()
     if queued is None or predicted is None:
         nothing = np.array([], dtype=np.float64)
         return _Inside(predicted_ms=nothing, model_ms=nothing, overhead_ms=nothing)
-    told = served & (predicted >= 0)
-    model_ns = queued[told] + predicted[told]
-    response_ns = run.samples.response_ns()[told]
+    reported = served & (predicted >= 0)
+    model_ns = queued[reported] + predicted[reported]
+    response_ns = run.samples.response_ns()[reported]
     return _Inside(
-        predicted_ms=predicted[told] / NS_PER_MS,
+        predicted_ms=predicted[reported] / NS_PER_MS,
         model_ms=model_ns / NS_PER_MS,
         overhead_ms=(response_ns - model_ns) / NS_PER_MS,
     )
@@ -254,17 +254,19 @@ def with_usual(percentiles: Sequence[str]) -> tuple[str, ...]:
 
 
 def percentiles_of(values_ms: np.ndarray, names: Sequence[str] = PERCENTILES) -> dict[str, float | None]:
-    """Return percentiles of ``values_ms`` by name, None where there are too few.
+    """Return percentiles of ``values_ms`` by name; None if there are too few values.
 
-    Each is a value that occurred: the smallest that at least so many per cent do not exceed. One that lies among
-    requests without an answer is not known.
+    Each is a value that occurred: the smallest that at least so many per cent do not exceed. It is None if it lies
+    among requests without an answer.
     """
-    known = [name for name in names if len(values_ms) >= samples_needed(rank_of(name))]
-    found: dict[str, float | None] = dict.fromkeys(names)
-    if known:
-        values = np.percentile(values_ms, [rank_of(name) for name in known], method="inverted_cdf")
-        found.update((name, float(value)) for name, value in zip(known, values, strict=True) if np.isfinite(value))
-    return found
+    enough = [name for name in names if len(values_ms) >= samples_needed(rank_of(name))]
+    percentiles: dict[str, float | None] = dict.fromkeys(names)
+    if enough:
+        values = np.percentile(values_ms, [rank_of(name) for name in enough], method="inverted_cdf")
+        percentiles.update(
+            (name, float(value)) for name, value in zip(enough, values, strict=True) if np.isfinite(value)
+        )
+    return percentiles
 
 
 def _saturated(run: Run) -> bool:

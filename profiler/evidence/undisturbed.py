@@ -161,9 +161,9 @@ def _without(times_ns: np.ndarray, stretches: Sequence[Stretch]) -> np.ndarray:
 
 
 def _where_known(times_ns: np.ndarray, stretches: Sequence[Stretch]) -> np.ndarray:
-    """Return times as ``_without``; 0 stands for none, and what is below zero for a failure then."""
-    known: np.ndarray = np.sign(times_ns) * _without(np.abs(times_ns), stretches)
-    return known
+    """Return times as ``_without``. 0 stands for no time, a negative time for a failure at that time."""
+    shifted_ns: np.ndarray = np.sign(times_ns) * _without(np.abs(times_ns), stretches)
+    return shifted_ns
 
 
 def _kept(values: np.ndarray | None, kept: np.ndarray) -> bytes | None:

@@ -109,7 +109,7 @@ def problems(
     """
     whole, run = run, counted(run)
     points = _on_plateau(run)
-    found = (
+    checks = (
         _schedule_lag(run, points, limit_ms, cpus),
         _competing_load(run, points, cpus),
         _steal(run, points),
@@ -120,7 +120,7 @@ def problems(
         client_saturated(run),
         client_behind(run),
     )
-    return tuple(problem for problem in found if problem is not None)
+    return tuple(problem for problem in checks if problem is not None)
 
 
 def without_disturbances(

@@ -108,15 +108,15 @@ def owners_price_per_hour(
 
 
 def is_old(price_date: str | None, today: date) -> bool:
-    """Return whether a price is more than a year old on the day ``today``; one without a date is not called old. Where
-    only the year is known, its last day counts."""
+    """Return whether a price is more than a year old on the day ``today``. A price without a date is not old; a year
+    without a day counts as its last day."""
     if price_date is None:
         return False
     try:
-        known = date.fromisoformat(price_date if len(price_date) > len("YYYY") else f"{price_date}-12-31")
+        day = date.fromisoformat(price_date if len(price_date) > len("YYYY") else f"{price_date}-12-31")
     except ValueError:
         return False
-    return (today - known).days > OLD_AFTER_DAYS
+    return (today - day).days > OLD_AFTER_DAYS
 
 
 def old_prices(profiles: Iterable[InstanceProfile], today: date) -> tuple[str, ...]:

@@ -157,9 +157,9 @@ def _price_of_host(user: ProfilesFile, prices: Mapping[str, KnownPrice]) -> _Pri
     if user.local_price_per_hour is not None:
         about = {"price_source": user.source, "currency": user.local_currency}
         return _Priced(per_hour=user.local_price_per_hour, about=about)
-    if (known := prices.get(LOCAL)) is None:
+    if (price := prices.get(LOCAL)) is None:
         return None
-    return _Priced(per_hour=known.per_hour, about=_about(known))
+    return _Priced(per_hour=price.per_hour, about=_about(price))
 
 
 def _about(price: KnownPrice) -> dict[str, Any]:
@@ -221,15 +221,15 @@ _ABOUT_PRICES = ("price_source", "currency", "region", "price_date")
 
 
 def _with_fields(
-    name: str, known: InstanceProfile | None, fields: Mapping[str, Any], about_price: Mapping[str, Any]
+    name: str, base: InstanceProfile | None, fields: Mapping[str, Any], about_price: Mapping[str, Any]
 ) -> InstanceProfile:
-    """Return the profile ``known`` with ``fields`` replaced, or a new one made of them; ``about_price`` is what is
-    known of a price among ``fields`` that does not say it itself."""
+    """Return the profile ``base`` with ``fields`` replaced, or a new one made of them. ``about_price`` holds the
+    currency, region and date of a price among ``fields`` that lacks them."""
     changes = {key: value for key, value in fields.items() if key != "memory_gib"}
     if "memory_gib" in fields:
         changes["memory_bytes"] = round(fields["memory_gib"] * GIB)
     if "price_per_hour" in fields:
-        # Nothing that was known of another price is true of this one.
+        # Currency, region and date of the earlier price do not apply to this one.
         unknown: dict[str, Any] = {"currency": USD, "region": None, "price_date": None}
         changes = {**unknown, **about_price, **changes}
-    return InstanceProfile(name=name, **changes) if known is None else replace(known, **changes)
+    return InstanceProfile(name=name, **changes) if base is None else replace(base, **changes)

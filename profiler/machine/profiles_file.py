@@ -138,12 +138,12 @@ def read_profiles_file(existing: Collection[str]) -> ProfilesFile:
 
 
 def _local_price(path: Path, local: Mapping[str, Any]) -> float | None:
-    """Return what an hour of the whole host costs: as stated, or purchase price over lifetime, and electricity."""
+    """Return the price of an hour of the whole host: as stated, or from purchase price, lifetime and electricity."""
     amounts = {key: value for key, value in local.items() if key != "currency"}
     for first, second in (("purchase_price", "lifetime_hours"), ("watts", "price_per_kwh")):
-        for given, needed in ((first, second), (second, first)):
-            if given in amounts and needed not in amounts:
-                raise SpecError(f"{path}: local.{given}", amounts[given], f"is of no use without {needed}")
+        for name, needed in ((first, second), (second, first)):
+            if name in amounts and needed not in amounts:
+                raise SpecError(f"{path}: local.{name}", amounts[name], f"is of no use without {needed}")
     if "price_per_hour" in amounts:
         if len(amounts) > 1:
             raise SpecError(f"{path}: local.price_per_hour", amounts["price_per_hour"], "already says it all")
@@ -161,10 +161,10 @@ def _table(path: Path, where: str, value: object) -> Mapping[str, Any]:
     return value
 
 
-def _check_keys(path: Path, where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _check_keys(path: Path, where: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
     for key in table:
-        if key not in known:
-            raise SpecError.unknown(f"{path}: {where or 'top level'}", key, known)
+        if key not in keys:
+            raise SpecError.unknown(f"{path}: {where or 'top level'}", key, keys)
 
 
 def _check_fields(
@@ -173,6 +173,6 @@ def _check_fields(
     """Return the table ``value`` if it has no keys but ``fields``, with values that their checks accept."""
     table = _table(path, where, value)
     _check_keys(path, where, table, tuple(fields))
-    for key, given in table.items():
-        fields[key](f"{path}: {where}.{key}", given)
+    for key, entry in table.items():
+        fields[key](f"{path}: {where}.{key}", entry)
     return table

@@ -132,8 +132,8 @@ def compare_deployments(
     Example:
         ::
 
-            found = sf.compare_deployments("model.ubj", sf.Deployment(), {"backend": "onnxruntime"}, budget_s=5)
-            print(found.comparison)
+            compared = sf.compare_deployments("model.ubj", sf.Deployment(), {"backend": "onnxruntime"}, budget_s=5)
+            print(compared.comparison)
     """
     if rate is not None and users is not None:
         raise SpecError("users", users, "cannot be combined with a rate", remedy="give one of them")
@@ -151,15 +151,15 @@ def compare_deployments(
     @cache
     def examined() -> tuple[Examined, Examined]:
         first, second = (
-            given
-            if isinstance(given, Model)
+            source
+            if isinstance(source, Model)
             else Model.load(
-                given, trust_pickle=requests["trust_pickle"], trust_code=requests["trust_code"], sample=payload
+                source, trust_pickle=requests["trust_pickle"], trust_code=requests["trust_code"], sample=payload
             )
-            for given in (model, against.get("model", model))
+            for source in (model, against.get("model", model))
         )
         one = examine(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
-        # Both are to answer the same requests: rows that were drawn from the first model serve the second too.
+        # Both answer the same requests: rows drawn from the first model are used for the second too.
         packed = first.signature.sizes or second.signature.sizes
         if packed and first.signature.packing != second.signature.packing:
             raise SpecError("against", "model", "takes other tensors, or sizes of other names, than the first")
@@ -168,7 +168,7 @@ def compare_deployments(
 
     with measuring_slot(f"comparison of {model_name(model)}", wait_s=wait_s, before_waiting=examined):
         began = time.monotonic()
-        prepared, prepared_other = (each.compiled() for each in examined())
+        prepared, prepared_other = (one.compiled() for one in examined())
         if on_prepared is not None:
             on_prepared()
         comparison: Comparison | None = None
@@ -234,11 +234,11 @@ def _warnings(disturbances: Sequence[Problem], *, left_out: bool) -> Iterator[st
 
 
 def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of ``against`` that is fields of Deployment. Raises SpecError for a name that is none of them."""
-    known = [field.name for field in fields(Deployment)]
+    """Return the fields of Deployment in ``against``. Raises SpecError for any other name."""
+    names = [field.name for field in fields(Deployment)]
     for name in against:
-        if name not in (*known, "model"):
-            raise SpecError.unknown("against", name, ["model", *known])
+        if name not in (*names, "model"):
+            raise SpecError.unknown("against", name, ["model", *names])
     if not against:
         raise SpecError("against", dict(against), "names no difference")
     return {name: value for name, value in against.items() if name != "model"}

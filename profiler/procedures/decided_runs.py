@@ -124,10 +124,9 @@ def run_decided(
 ) -> Decision:
     """Carry out ``traffic``, and decide on all of its requests whether each of ``thresholds`` holds.
 
-    It takes its whole duration, unless a limit is surely broken before: then more of the same would tell nothing else.
-    Where the rate of arrivals varies it takes all of it in any case, since what was seen of a part says nothing about
-    the rest. It is done again if the machine got in the way and there is time for it, and INVALID if it always does;
-    with ``allow_noise`` neither. A PASS is as sure as it has to be where any of so many ``chances`` is enough.
+    The run ends early if a limit is certainly broken; with a varying rate of arrivals it never does, since one part
+    says nothing about the rest. A run that the machine disturbed is repeated if there is time, and INVALID if every run
+    was disturbed; with ``allow_noise`` neither. A PASS allows for ``chances`` decisions, one of which is enough.
     Raises as ``Driver.run``.
     """
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
@@ -137,14 +136,14 @@ def run_decided(
         tests.begin()
         return driver.run(traffic, enough=tests.surely_fail if thresholds else None)
 
-    run, found = _repeated(driver, traffic, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
+    run, disturbances = _repeated(driver, traffic, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
     evidence = tests.evidence(run)
-    verdict: RateVerdict = combined_verdict([each.verdict for each in evidence])
-    if found and not allow_noise:
+    verdict: RateVerdict = combined_verdict([of_limit.verdict for of_limit in evidence])
+    if disturbances and not allow_noise:
         verdict = "INVALID"
     elif summarize(run).saturated:
         verdict = "SATURATED"
-    return Decision(run=run, verdict=verdict, evidence=evidence, problems=found)
+    return Decision(run=run, verdict=verdict, evidence=evidence, problems=disturbances)
 
 
 def check_search_time(budget_s: float) -> None:
@@ -165,11 +164,10 @@ def find_highest_rate(
 ) -> tuple[HighestRate, tuple[Run, ...], tuple[Problem, ...]]:
     """Look for the highest mean rate of ``arrivals`` at which all ``thresholds`` hold, for about ``budget_s``.
 
-    Gives what was found, all runs made on the way (the first is the closed loop that finds the capacity), and what kept
-    disturbing them, one problem of each kind, if that is why no more was found: of a run that the machine got in the
-    way of the rest counts, or, where that is too little, it is left out and made again, until there are too many of
-    them. With ``allow_noise`` none is left out, and all that
-    got in the way is given. Raises SpecError, and as ``Driver.run``.
+    Return the result, all runs (the first is the closed loop that measures the capacity), and one problem of each kind
+    if disturbances limited the result. Of a disturbed run the undisturbed rest counts; if that is too little, the run
+    is left out and repeated, until there are too many of them. With ``allow_noise`` no run is left out, and all
+    problems are returned. Raises SpecError, and as ``Driver.run``.
     """
     if not thresholds:
         raise SpecError("sla", (), "limits nothing", remedy="limit at least one percentile")
@@ -178,10 +176,10 @@ def find_highest_rate(
     limit_ms = min(threshold.limit_ms for threshold in thresholds)
     users = driver.usual_users
     capacity_s = CAPACITY_SHARE * budget_s
-    closed, found = run_valid(
+    closed, disturbances = run_valid(
         driver, ClosedLoop.constant(users=users, duration_s=capacity_s), limit_ms=limit_ms, allow_noise=allow_noise
     )
-    runs, problems = [closed], list(found)
+    runs, problems = [closed], list(disturbances)
 
     def probe(rate_per_s: float, requests: int, stop: Callable[[np.ndarray], bool]) -> OpenRun:
         duration_s = whole_cycles_s(requests / rate_per_s, cycle_s)
@@ -193,7 +191,7 @@ def find_highest_rate(
         runs.append(run)
         problems.extend(disturbing)
         rest = counted(run)
-        # Failed requests took longer than any limit; those that nobody began to serve are told by the saturation.
+        # Failed requests count as longer than any limit; requests that were never started show as saturation.
         return OpenRun(
             response_ns=rest.samples.response_ns()[rest.samples.ended_ns() != 0],
             elapsed_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
@@ -213,7 +211,7 @@ def find_highest_rate(
         discipline=discipline_of(closed, driver.configuration),
         arrivals=arrivals,
     )
-    spoilt = highest.disturbed or found or allow_noise
+    spoilt = highest.disturbed or disturbances or allow_noise
     return highest, tuple(runs), one_of_each_kind(problems) if spoilt else ()
 
 
@@ -234,35 +232,34 @@ def _repeated(
     allow_noise: bool,
     kept_s: float = 0.0,
 ) -> tuple[Run, tuple[Problem, ...]]:
-    """Give the first run that ``carry_out`` makes of ``traffic`` that the machine did not get in the way of, of
-    ATTEMPTS with other arrivals each and as far as there is time beside ``kept_s``; without one the last, and what is
-    wrong with it."""
+    """Return the first undisturbed run of ``carry_out``, or the last run with its problems. There are at most ATTEMPTS,
+    each with other arrivals, within the time left after ``kept_s``."""
     seed = traffic.seed if isinstance(traffic, OpenLoop) else 0
     for attempt in range(ATTEMPTS):
         if attempt and isinstance(traffic, OpenLoop):
             traffic = replace(traffic, seed=derived_seed(seed, attempt))
         began_s = time.monotonic()
-        run, found = undisturbed_part(driver, carry_out(traffic), limit_ms, allow_noise=allow_noise)
+        run, disturbances = undisturbed_part(driver, carry_out(traffic), limit_ms, allow_noise=allow_noise)
         took_s = time.monotonic() - began_s
         is_last = attempt == ATTEMPTS - 1 or REPEATED_IN * took_s > time_left_s() - kept_s
-        if is_last or allow_noise or not any(problem.is_transient for problem in found):
+        if is_last or allow_noise or not any(problem.is_transient for problem in disturbances):
             break
-        _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))
-    return run, found
+        _log.info("the run is made again: %s", "; ".join(problem.reason for problem in disturbances))
+    return run, disturbances
 
 
 def undisturbed_part(
     driver: Driver, run: Run, limit_ms: float | None = None, *, allow_noise: bool = False
 ) -> tuple[Run, tuple[Problem, ...]]:
-    """Return ``run`` without the stretches that the machine got in the way of, if that makes a good measurement, and
-    what is wrong with it. With ``allow_noise`` all of it counts."""
-    found = problems_of(driver, run, limit_ms)
+    """Return ``run`` without its disturbed stretches if that is a good measurement; else ``run`` and its problems. With
+    ``allow_noise`` the whole run counts."""
+    disturbances = problems_of(driver, run, limit_ms)
     envelope = driver.envelope
-    if found and not allow_noise and envelope is not None:
+    if disturbances and not allow_noise and envelope is not None:
         rest = without_disturbances(run, limit_ms=limit_ms, cpus=envelope.cpus, containment=envelope.containment)
         if rest is not None:
             return rest, ()
-    return run, found
+    return run, disturbances
 
 
 def problems_of(driver: Driver, run: Run, limit_ms: float | None = None) -> tuple[Problem, ...]:

@@ -20,9 +20,9 @@ from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.budget import RunBudget
+from servefit.profiler.evidence.replay import SeenRuns
 from servefit.profiler.evidence.sequential_test import SequentialTest, ThresholdVerdict, combined_verdict
 from servefit.profiler.procedures.fitted_runs import FittedRuns
-from servefit.profiler.procedures.seen_runs import SeenRuns
 from servefit.profiler.procedures.tried_rates import HighestRate, Probe, ThresholdTest, TriedRate
 from servefit.quantities import number_text, percent_text
 

@@ -62,15 +62,15 @@ def open_loop(arrivals: str, *, rate_per_s: float, duration_s: float, usual: boo
 
 
 def remarks_on(traffic: Traffic) -> tuple[str, ...]:
-    """Return what has to be known of figures of ``traffic`` where its rate of arrivals varies, a line each."""
+    """Return the remarks on figures of ``traffic`` with a varying rate of arrivals, a line each."""
     if not isinstance(traffic, OpenLoop) or traffic.is_steady:
         return ()
     shape = arrivals_named(traffic.arrivals)
-    found = [f"requests arrived {shape.describe()}; percentiles are of all of it, and have no intervals"]
+    remarks = [f"requests arrived {shape.describe()}; percentiles are of all of it, and have no intervals"]
     if traffic.duration_s < shape.cycle_s * (1 - _ROUNDING):
         shown, whole = given_duration_text(traffic.duration_s), duration_text(shape.cycle_s)
-        found.append(f"the run shows {shown} of the {whole} that its arrivals take to show all that they do")
-    return tuple(found)
+        remarks.append(f"the run shows {shown} of the {whole} that its arrivals take to show all that they do")
+    return tuple(remarks)
 
 
 def check_search(arrivals: str, budget_s: float) -> float:

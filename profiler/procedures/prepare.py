@@ -341,13 +341,13 @@ def check_joining(model: Model, batch: int, *, allowed: bool) -> None:
 
 
 def _check_options(options: Mapping[str, KnobValue], knobs: Collection[Knob]) -> None:
-    """Raise SpecError for an option that is none of the ``knobs`` of its backend. The number of threads has a field of
-    its own."""
-    known = [knob.name for knob in knobs if knob.name != "threads"]
-    if unknown := sorted(options.keys() - set(known)):
-        if not known:
+    """Raise SpecError for an option that is not one of the ``knobs`` of its backend. The number of threads is a field
+    of Deployment."""
+    names = [knob.name for knob in knobs if knob.name != "threads"]
+    if unknown := sorted(options.keys() - set(names)):
+        if not names:
             raise SpecError("options", unknown[0], "is not known, and the backend has none", remedy="leave it out")
-        raise SpecError.unknown("options", unknown[0], known)
+        raise SpecError.unknown("options", unknown[0], names)
 
 
 def _instance(name: str | None, host: Host, target: Target, *, leaves_a_cpu: bool) -> InstanceProfile:

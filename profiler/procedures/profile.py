@@ -318,10 +318,10 @@ class _TrafficRequest:
     duration_s: float | None
 
     def loop(self, usual_users: int, seed: int) -> Traffic | None:
-        """Return the traffic of the run that is asked for; None where the highest rate is. Raises SpecError."""
-        given = given_traffic(rate=self.rate, users=self.users, phases=self.traffic, duration_s=self.duration_s)
-        searches = bool(self.thresholds) and given is None
-        if self.thresholds and given in ("users", "phases"):
+        """Return the traffic of the run; None if the highest rate is searched for. Raises SpecError."""
+        kind = given_traffic(rate=self.rate, users=self.users, phases=self.traffic, duration_s=self.duration_s)
+        searches = bool(self.thresholds) and kind is None
+        if self.thresholds and kind in ("users", "phases"):
             raise limits_without_rate(self.thresholds)
         if searches and self.duration_s is not None:
             check_search_time(self.duration_s)
@@ -329,7 +329,7 @@ class _TrafficRequest:
         rate, shape = self.rate, arrivals_named(self.arrivals)
         if rate is None:
             rate = rate_where_none_is_asked(
-                shape, closed=given is not None, limited=searches, search_s=self.duration_s or SEARCH_S
+                shape, closed=kind is not None, limited=searches, search_s=self.duration_s or SEARCH_S
             )
         if rate is not None:
             return open_loop(
@@ -343,20 +343,20 @@ class _TrafficRequest:
 
 
 def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
-    """Return what somebody who reads the figures of ``measurement`` has to know."""
+    """Return the warnings to the reader of the figures of ``measurement``."""
     configuration = measurement.configuration
     wanted = configuration.workers * configuration.settings.threads
-    found = []
+    lines = []
     if wanted > configuration.vcpus:
-        found.append(
+        lines.append(
             f"{configuration.workers} workers x {configuration.settings.threads} threads share "
             f"{count_text(configuration.vcpus, 'vCPU')}: expect long tails"
         )
     if measurement.containment == "uncontained":
-        found.append(
+        lines.append(
             "uncontained: CPU affinity alone does not hold every library to its CPUs, and memory is not limited; "
             "servefit host says what is missing"
         )
     if outside := max(run.threads_outside for run in measurement.runs):
-        found.append(f"{outside} threads were allowed on CPUs outside the envelope")
-    return (*found, *cautions_of(summary))
+        lines.append(f"{outside} threads were allowed on CPUs outside the envelope")
+    return (*lines, *cautions_of(summary))

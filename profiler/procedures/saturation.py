@@ -103,8 +103,8 @@ def check_budget(budget_s: float) -> float:
 def try_users(driver: Driver, *, budget_s: float, allow_noise: bool = False) -> TriedUsers:
     """Try one user, two, four and so on, for about ``budget_s``.
 
-    A level that the machine got in the way of is left out and made again, until there are too many of them, unless
-    ``allow_noise``. What the load client does to itself is for the last run to say. Raises as ``Driver.run``.
+    A disturbed level is left out and repeated, until there are too many of them, unless ``allow_noise``. Problems of
+    the load client are those of the last run. Raises as ``Driver.run``.
     """
     begin = time.monotonic()
     levels: list[UserStep] = []
@@ -119,12 +119,12 @@ def try_users(driver: Driver, *, budget_s: float, allow_noise: bool = False) -> 
         if problems and not allow_noise:
             disturbed += 1
             if over or disturbed >= _MAX_DISTURBED:
-                known = levels or [level]
+                counted = levels or [level]
                 reason = f"the machine got in the way of {count_text(users, 'user')}"
-                return TriedUsers(levels=tuple(known), users=_fewest(known), ended=reason, problems=problems)
+                return TriedUsers(levels=tuple(counted), users=_fewest(counted), ended=reason, problems=problems)
             continue
         if failed > MAX_FAILED * level.samples:
-            # Those before did better, by what was asked of them.
+            # The levels before it had few failures.
             users_served = _fewest(levels or [level])
             reason = f"{failed:,} of {level.samples:,} requests failed with {users} users"
             return TriedUsers(levels=(*levels, level), users=users_served, ended=reason)
@@ -134,7 +134,7 @@ def try_users(driver: Driver, *, budget_s: float, allow_noise: bool = False) -> 
         ended = _reason_to_end(users, flat, over=over)
         if ended is not None:
             return TriedUsers(levels=tuple(levels), users=_fewest(levels), ended=ended)
-        # Throughput counts whole answers: slow ones take longer to be counted.
+        # Throughput counts whole answers, so slow ones need a longer level.
         duration_s = max(duration_s, min(_ANSWERS_A_LEVEL * _response_s(level), _MAX_LEVEL_SHARE * budget_s))
 
 

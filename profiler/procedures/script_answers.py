@@ -50,22 +50,22 @@ def _numbers(answer: OpaqueAnswer) -> np.ndarray:
     kind = media_type(answer.content_type)
     try:
         if kind == _NPY:
-            found = np.load(io.BytesIO(answer.body), allow_pickle=False)
+            values = np.load(io.BytesIO(answer.body), allow_pickle=False)
         elif kind == _CSV:
-            found = np.loadtxt(io.BytesIO(answer.body), delimiter=",", ndmin=2)
+            values = np.loadtxt(io.BytesIO(answer.body), delimiter=",", ndmin=2)
         elif kind == _JSON:
-            found = _unwrapped(msgspec.json.decode(answer.body))
+            values = _unwrapped(msgspec.json.decode(answer.body))
         elif kind in _JSON_LINES:
-            found = _unwrapped(msgspec.json.Decoder().decode_lines(answer.body))
+            values = _unwrapped(msgspec.json.Decoder().decode_lines(answer.body))
         else:
             raise _NotNumbers(f"an answer is {kind or 'of no type'}, which is not read as numbers")
-        return np.squeeze(np.asarray(found, dtype=np.float64))
+        return np.squeeze(np.asarray(values, dtype=np.float64))
     except (ValueError, TypeError, EOFError, OverflowError, RecursionError, msgspec.DecodeError) as error:
         raise _NotNumbers(f"an answer, which is {kind}, does not hold numbers alone") from error
 
 
 def _unwrapped(value: Any) -> Any:
-    """Return ``value`` with the only member in place of every object that has one."""
+    """Return ``value`` with every object of a single member replaced by that member."""
     while isinstance(value, dict) and len(value) == 1:
         [value] = value.values()
-    return [_unwrapped(each) for each in value] if isinstance(value, list) else value
+    return [_unwrapped(item) for item in value] if isinstance(value, list) else value

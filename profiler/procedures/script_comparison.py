@@ -75,8 +75,8 @@ def script_cost(
     trust_pickle: bool = False,
     limit_s: float = LIMIT_S,
 ) -> ScriptCost | None:
-    """Measure what the script costs that ``artifact`` serves, and ``model`` is: see ``ScriptCost``. None where no file
-    that servefit reads lies beside it, where nothing is sent, and for what is no script.
+    """Measure the cost of the script ``model``, served by ``artifact``: see ``ScriptCost``. None if ``model`` is no
+    script, if no readable model file lies beside it, or if the payload is empty.
 
     It takes about ``limit_s`` at most. Raises StateError.
     """
@@ -86,7 +86,7 @@ def script_cost(
     if not model.signature.opaque or artifact.backend != model.reference or not len(payload.rows):
         return None
     unpacked = artifact.folder / UNPACKED
-    files = [str(found.relative_to(unpacked)) for found in models_beside(unpacked)]
+    files = [str(path.relative_to(unpacked)) for path in models_beside(unpacked)]
     if not files:
         return None
     if len(files) > 1:
@@ -122,7 +122,7 @@ def _measured(
     trust_pickle: bool,
     limit_s: float,
 ) -> ScriptCost:
-    """Return what was measured. Raises _NotMeasured, ModelError, BackendError, MeasurementError and SpecError."""
+    """Return the measured cost. Raises _NotMeasured, ModelError, BackendError, MeasurementError and SpecError."""
     from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
@@ -151,11 +151,11 @@ def _measured(
     script_s = timed_s(script, requests.opaque, 1)
     timed: list[tuple[float, Artifact]] = []
     problems = []
-    for each in _able(opened):
-        if timed and time_left_s() - each.compile_estimate_s(opened) < (1 - _TRYING) * limit_s:
+    for backend in _able(opened):
+        if timed and time_left_s() - backend.compile_estimate_s(opened) < (1 - _TRYING) * limit_s:
             break
         try:
-            artifact = compile_model(opened, each.name, payload=sample).artifact
+            artifact = compile_model(opened, backend.name, payload=sample).artifact
             timed.append((timed_s(artifact, requests.rows, requests.rows_each), artifact))
         except (BackendError, MeasurementError) as error:
             problems.append(str(error))
@@ -179,23 +179,23 @@ def _measured(
 
 
 def _able(opened: Model) -> list[Capabilities]:
-    """Return servefit's own exact backends that serve the file here: its own library first, which the others are
-    compared with, then what compiles soonest."""
+    """Return servefit's own exact backends that serve the file here: first the reference, the model's own library, then
+    by compile time."""
     from servefit.backends.capabilities import ask_backends, of_precision
     from servefit.backends.registry import BUILT_IN, candidate_names
 
     names = of_precision(name for name in candidate_names(opened.library) if name in BUILT_IN)
     able = [
-        each
-        for each in ask_backends(names, opened).values()
-        if each.probe().available and each.supports(opened).available
+        backend
+        for backend in ask_backends(names, opened).values()
+        if backend.probe().available and backend.supports(opened).available
     ]
-    return sorted(able, key=lambda each: (each.name != opened.reference, each.compile_estimate_s(opened)))
+    return sorted(able, key=lambda backend: (backend.name != opened.reference, backend.compile_estimate_s(opened)))
 
 
 def _requests(payload: Payload, opened: Model, file: str) -> _Requests:
-    """Return some of the requests of ``payload`` that the file takes too: those with as many rows as most have. Raises
-    _NotMeasured."""
+    """Return some of the requests of ``payload`` as rows for the file: those with the most frequent number of rows.
+    Raises _NotMeasured."""
     from servefit.backends.model.opaque import request_in
     from servefit.backends.model.packing import join
     from servefit.serving.config import Limits
@@ -204,20 +204,20 @@ def _requests(payload: Payload, opened: Model, file: str) -> _Requests:
 
     count = len(payload.rows)
     chosen = np.linspace(0, count - 1, min(count, _MAX_REQUESTS)).astype(np.int64)
-    found = []
+    decoded = []
     for nth in chosen:
         asked = request_in(payload.rows[nth])
         headers = {b"content-type": asked.content_type.encode()}
         request = Request(b"POST", b"/invocations", headers, asked.body)
         try:
-            found.append((nth, request, sagemaker.decode(request, opened.signature, Limits())))
+            decoded.append((nth, request, sagemaker.decode(request, opened.signature, Limits())))
         except Refused as refused:
             problem = f"request {nth + 1} of the payload holds no rows for {file}: {refused.reason}"
             raise _NotMeasured(problem) from refused
-    [(rows_each, _)] = Counter(len(inference.rows) for _, _, inference in found).most_common(1)
+    [(rows_each, _)] = Counter(len(inference.rows) for _, _, inference in decoded).most_common(1)
     if not rows_each:
         raise _NotMeasured(f"the requests of the payload hold no rows for {file}")
-    alike = [each for each in found if len(each[2].rows) == rows_each]
+    alike = [entry for entry in decoded if len(entry[2].rows) == rows_each]
     inferences = [inference for _, _, inference in alike]
     return _Requests(
         opaque=np.ascontiguousarray(payload.rows[[nth for nth, _, _ in alike]]),

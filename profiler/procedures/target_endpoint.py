@@ -16,9 +16,8 @@ import numpy as np
 from servefit.errors import MeasurementError, PayloadMismatch, SpecError
 from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.bodies import check_sizes
-from servefit.profiler.drivers.http.destination import Destination
+from servefit.profiler.drivers.http.destination import Destination, Documents
 from servefit.profiler.drivers.http.detection import detect, is_servefit
-from servefit.profiler.drivers.http.documents import Documents
 from servefit.profiler.drivers.http.resolution import resolve_address
 from servefit.profiler.drivers.http.single_requests import get, send_request
 from servefit.serving.protocols.datatypes import DTYPES
@@ -114,7 +113,7 @@ class _EndpointProbe:
         return detect(self.address, rows=rows, model=self.model, timeout_s=self.timeout_s)
 
     def serves_script(self) -> bool:
-        """Return whether it is an endpoint of servefit that passes requests on to a script."""
+        """Return whether it is an endpoint of servefit that serves a script."""
         from servefit.backends.model.opaque import SIGNATURE
 
         if self.address.path.removesuffix("/invocations") not in ("", "/"):
@@ -122,24 +121,24 @@ class _EndpointProbe:
         root = self.address.at("/")
         if not is_servefit(root, timeout_s=self.timeout_s):
             return False
-        told = replace(self, address=root).detect().tensors
-        return [each.name for each in told] == [each.name for each in SIGNATURE.inputs]
+        tensors = replace(self, address=root).detect().tensors
+        return [tensor.name for tensor in tensors] == [tensor.name for tensor in SIGNATURE.inputs]
 
     def as_described(self, protocol: str) -> Destination | None:
-        """Return where the model is asked in the Open Inference Protocol, if its columns are named there, or requests
-        have sizes of their own; else None. A server that is not asked in that protocol is asked for names only if it is
-        an endpoint of servefit."""
+        """Return the model's destination in the Open Inference Protocol if that names its columns or if requests have
+        sizes of their own; else None. With another ``protocol``, only an endpoint of servefit is asked for its
+        names."""
         address, is_of_model = self.address, _MODELS in self.address.path
         if (is_of_model or address.path == "/") and protocol in ("auto", "open-inference", "open-inference-binary"):
-            told = is_of_model or get(address.at("/v2"), timeout_s=self.timeout_s).is_success
+            is_asked = is_of_model or get(address.at("/v2"), timeout_s=self.timeout_s).is_success
         else:
             takes_csv = protocol.startswith("sagemaker") or address.path.endswith("/invocations")
-            told = takes_csv and is_servefit(address, timeout_s=self.timeout_s)
-        if not told:
+            is_asked = takes_csv and is_servefit(address, timeout_s=self.timeout_s)
+        if not is_asked:
             return None
-        found = (self if is_of_model else replace(self, address=address.at("/"))).detect()
-        named = len(found.tensors) == 1 and found.tensors[0].feature_names
-        return found if named or found.packing is not None else None
+        destination = (self if is_of_model else replace(self, address=address.at("/"))).detect()
+        named = len(destination.tensors) == 1 and destination.tensors[0].feature_names
+        return destination if named or destination.packing is not None else None
 
 
 def _destination_and_payload(
@@ -212,8 +211,8 @@ def _random_rows(probe: _EndpointProbe, seed: int) -> Payload:
 
 
 def signature_of(destination: Destination, width: int = 0) -> Signature | None:
-    """Return what a model takes that is asked in the Open Inference Protocol, for rows of ``width`` columns where it
-    does not say how many it takes; None where that is a table of floats without names, or not known."""
+    """Return the signature of a model behind the Open Inference Protocol, with rows of ``width`` columns if the server
+    does not state their number; None for a table of floats without names, or if it is unknown."""
     from servefit.backends.model import Input, Signature, Task
 
     if destination.packing is not None:
@@ -229,9 +228,9 @@ def signature_of(destination: Destination, width: int = 0) -> Signature | None:
         datatype = DTYPES[tensor.datatype].name
         stop = start + math.prod(shape)
         inputs.append(Input(name=tensor.name, datatype=datatype, shape=shape, start=start, stop=stop))
-    whole = tuple(column for given in inputs if given.is_whole for column in range(given.start, given.stop))
-    in_columns = all(given.stop - given.start == 1 for given in inputs)
-    names = tensors[0].feature_names if len(inputs) == 1 else tuple(given.name for given in inputs if in_columns)
+    whole = tuple(column for one in inputs if one.is_whole for column in range(one.start, one.stop))
+    in_columns = all(one.stop - one.start == 1 for one in inputs)
+    names = tensors[0].feature_names if len(inputs) == 1 else tuple(one.name for one in inputs if in_columns)
     return Signature(
         task=Task.TENSOR,
         features=inputs[-1].stop,
@@ -263,14 +262,14 @@ def _width(tensor: Tensor) -> int:
 
 
 def _destination(probe: _EndpointProbe, protocol: str, rows: np.ndarray) -> Destination:
-    """Return where rows go in ``protocol``. The names of inputs are asked for where the protocol is given, too."""
+    """Return the destination of rows in ``protocol``. The server is asked for the names of its inputs in any case."""
     match protocol:
         case "auto":
             return probe.detect(rows)
         case "open-inference" | "open-inference-binary":
-            found = probe.detect(rows)
-            if found.form == "open-inference":
-                return replace(found, form=protocol)
+            destination = probe.detect(rows)
+            if destination.form == "open-inference":
+                return replace(destination, form=protocol)
             return Destination.to(probe.address, protocol, model=probe.model)
         case "sagemaker-csv" | "sagemaker-json" | "json":
             return Destination.to(probe.address, protocol)

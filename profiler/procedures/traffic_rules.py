@@ -40,17 +40,17 @@ def given_traffic(
     phases: ClosedLoop | None,
     duration_s: float | None,
 ) -> str | None:
-    """Return which of ``rate``, ``users`` and ``phases`` is given, None where none is.
+    """Return the name of the one of ``rate``, ``users`` and ``phases`` that is set; None if none is.
 
-    Raises SpecError where several are, and for a duration beside phases.
+    Raises SpecError if several are set, and for a duration beside phases.
     """
     asked = {"rate": rate, "users": users, "phases": phases}
-    given = [name for name, value in asked.items() if value is not None]
-    if len(given) > 1:
-        raise SpecError(given[1], None, f"cannot be combined with {given[0]}", remedy="give one of them")
+    names = [name for name, value in asked.items() if value is not None]
+    if len(names) > 1:
+        raise SpecError(names[1], None, f"cannot be combined with {names[0]}", remedy="give one of them")
     if phases is not None and duration_s is not None:
         raise SpecError("duration", duration_s, "is said by the phases already")
-    return given[0] if given else None
+    return names[0] if names else None
 
 
 def limits_without_rate(thresholds: Sequence[LatencyThreshold]) -> SpecError:

@@ -30,15 +30,15 @@ class AfterIdle(Stored, frozen=True, kw_only=True):
             raise SpecError("extra_ns", self.extra_ns, "is not ascending")
 
 
-def check_ascending_from_0(known: Sequence[AfterIdle]) -> None:
-    """Raise SpecError unless the idle times of ``known`` ascend from 0."""
-    idle_ns = [each.idle_ns for each in known]
+def check_ascending_from_0(steps: Sequence[AfterIdle]) -> None:
+    """Raise SpecError unless the idle times of ``steps`` ascend from 0."""
+    idle_ns = [step.idle_ns for step in steps]
     if idle_ns[:1] != [0] or sorted(set(idle_ns)) != idle_ns:
         raise SpecError("after_idle", idle_ns, "does not ascend from 0")
 
 
-def extra_after(idle_ns: float, known: Sequence[AfterIdle]) -> tuple[float, ...]:
-    """Return what a request takes longer after the worker was idle for ``idle_ns``, by what is ``known``, whose idle
-    times ascend from 0: equally likely, ascending."""
-    nth = bisect_right(known, idle_ns, key=lambda each: each.idle_ns)
-    return known[max(0, nth - 1)].extra_ns
+def extra_after(idle_ns: float, steps: Sequence[AfterIdle]) -> tuple[float, ...]:
+    """Return the extra times of a request after the worker was idle for ``idle_ns``, equally likely and ascending. The
+    idle times of ``steps`` ascend from 0."""
+    nth = bisect_right(steps, idle_ns, key=lambda step: step.idle_ns)
+    return steps[max(0, nth - 1)].extra_ns

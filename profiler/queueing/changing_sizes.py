@@ -16,25 +16,25 @@ ChangingSizes: TypeAlias = tuple[tuple[int, float], ...]
 known."""
 
 
-def check_changing_sizes(known: ChangingSizes) -> None:
+def check_changing_sizes(sizes_and_times: ChangingSizes) -> None:
     """Raise SpecError unless sizes ascend from two or more and all take time."""
-    for requests, times in known:
+    for requests, times in sizes_and_times:
         check_whole("changing_sizes", requests, least=2)
         check_above_zero("changing_sizes", times)
-    sizes = [requests for requests, _ in known]
+    sizes = [requests for requests, _ in sizes_and_times]
     if sorted(set(sizes)) != sizes:
         raise SpecError("changing_sizes", sizes, "is not ascending")
 
 
-def times_as_long(requests: int, known: ChangingSizes) -> float:
-    """Return how many times longer calls of so many ``requests`` take: in between, on a line over the doublings of the
-    size, beyond as the nearest. A single request joins nothing, so what it takes longer it takes after a pause.
+def times_as_long(requests: int, sizes_and_times: ChangingSizes) -> float:
+    """Return the factor by which calls of so many ``requests`` take longer: linear in the logarithm of the size between
+    two sizes, that of the nearest size beyond. A single request has the factor 1: its extra time comes after a pause.
 
     Example:
         >>> times_as_long(4, ((2, 1.0), (8, 1.5)))
         1.25
     """
-    if requests == 1 or not known:
+    if requests == 1 or not sizes_and_times:
         return 1.0
-    sizes = [log2(size) for size, _ in known]
-    return float(np.interp(log2(requests), sizes, [times for _, times in known]))
+    sizes = [log2(size) for size, _ in sizes_and_times]
+    return float(np.interp(log2(requests), sizes, [times for _, times in sizes_and_times]))

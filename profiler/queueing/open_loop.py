@@ -48,8 +48,8 @@ def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline
     workers, most, delay_ns = discipline.workers, discipline.max_batch, discipline.delay_ns
     overheads_ns = [discipline.overhead_ns(requests) for requests in range(most + 1)]
     means_ns, shapes, slowdowns = drawn.means_ns, drawn.shapes, drawn.slowdowns
-    idle_ns, ranks = [each.idle_ns for each in drawn.after_idle], drawn.ranks
-    extras_ns = [each.extra_ns for each in drawn.after_idle]
+    idle_ns, ranks = [pause.idle_ns for pause in drawn.after_idle], drawn.ranks
+    extras_ns = [pause.extra_ns for pause in drawn.after_idle]
     due, total = due_ns.tolist(), len(due_ns)
     starts: list[float] = []
     ends: list[float] = []
@@ -59,14 +59,14 @@ def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline
     while first < total:
         start = freed = free.pop(0)
         leaves = due[first] + delay_ns
-        # With no delay, those that are due at the very same time still go together, as in the driver.
+        # Without a delay, requests due at the same time still share a call, as in the driver.
         last = bisect_right(due, max(start, leaves), first + 1, min(first + most, total))
         size = last - first
         if size == most:
             leaves = due[last - 1]
         if start < leaves:
             start = leaves
-        # The calls of other workers that are free only later began before this one, and go on.
+        # Workers that become free later are still busy with earlier calls.
         busy = workers - bisect_right(free, start)
         end = start + means_ns[size] * shapes[size][call] * slowdowns[busy]
         # As ``extra_after`` finds it, without a call for every request.

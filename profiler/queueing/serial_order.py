@@ -19,29 +19,29 @@ MAX_ORDER = 4000
 """Calls of an order: as many as a simulation has requests."""
 
 
-def check_serial_order(known: SerialOrder) -> None:
-    """Raise SpecError unless all of ``known`` are percentages below 100, and no more than may be."""
-    if len(known) > MAX_ORDER:
-        raise SpecError("serial_order", len(known), f"is more than {MAX_ORDER} values")
-    for percent in known:
+def check_serial_order(order: SerialOrder) -> None:
+    """Raise SpecError unless ``order`` holds percentages below 100, at most MAX_ORDER of them."""
+    if len(order) > MAX_ORDER:
+        raise SpecError("serial_order", len(order), f"is more than {MAX_ORDER} values")
+    for percent in order:
         check_whole("serial_order", percent, least=0)
         check_between("serial_order", percent, -1, 100)
 
 
-def ranks_of(calls: int, known: SerialOrder, random: np.random.Generator) -> np.ndarray:
-    """Return ranks (0..1) of ``calls`` calls that follow each other, each rank once, float64 (calls,): in the order
-    that is ``known``, from any place on and round in a circle, else in any.
+def ranks_of(calls: int, order: SerialOrder, random: np.random.Generator) -> np.ndarray:
+    """Return ranks (0..1) of ``calls`` consecutive calls, each rank once, float64 (calls,): in the ``order`` observed,
+    from a random place on and in a circle; without one in random order.
 
     Example:
         >>> random = np.random.default_rng(0)
         >>> sorted(ranks_of(4, (), random).tolist())
         [0.125, 0.375, 0.625, 0.875]
     """
-    if not known:
+    if not order:
         return (random.permutation(calls) + 0.5) / max(calls, 1)
-    places = (int(random.integers(len(known))) + np.arange(calls)) % len(known)
-    # Those that are equal come in any order.
-    jittered = np.array(known)[places] + random.random(calls)
+    places = (int(random.integers(len(order))) + np.arange(calls)) % len(order)
+    # Equal ones come in random order.
+    jittered = np.array(order)[places] + random.random(calls)
     ranks = np.empty(calls)
     ranks[np.argsort(jittered)] = (np.arange(calls) + 0.5) / max(calls, 1)
     return ranks

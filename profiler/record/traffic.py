@@ -132,12 +132,16 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
 
     def plateaus(self, *, until_s: float | None = None) -> tuple[Plateau, ...]:
         """Return the times in which the number of users stays the same for ``MIN_STEP_S`` or more, in order. The last
-        one is always among them, unless the loop was stopped, ``until_s`` seconds after it began."""
+        one is always included, unless the loop was stopped, ``until_s`` seconds after its start."""
         joins = self.joins_s()
         end_s = self.duration_s if until_s is None else min(until_s, self.duration_s)
         edges = sorted({*(join for join in joins if join < end_s), end_s})
-        found = [Plateau(users=bisect_right(joins, begin), begin_s=begin, end_s=end) for begin, end in pairwise(edges)]
-        return tuple(plateau for plateau in found if plateau.is_step or (until_s is None and plateau is found[-1]))
+        plateaus = [
+            Plateau(users=bisect_right(joins, begin), begin_s=begin, end_s=end) for begin, end in pairwise(edges)
+        ]
+        return tuple(
+            plateau for plateau in plateaus if plateau.is_step or (until_s is None and plateau is plateaus[-1])
+        )
 
     @property
     def users(self) -> int:

@@ -22,10 +22,10 @@ _COPYING = {"s3:": "aws s3 cp {} FILE", "gs:": "gcloud storage cp {} FILE"}
 def check_local(field: str, path: str | os.PathLike[str]) -> None:
     """Raise SpecError for a URL, such as s3://bucket/model.onnx, in the place of a path."""
     text = os.fspath(path)
-    if (found := _URL.match(text)) is None or os.path.exists(text):  # noqa: PTH110 - whatever the path looks like
+    if (match := _URL.match(text)) is None or os.path.exists(text):  # noqa: PTH110 - Path would merge the slashes of a URL
         return
     url = _URL.sub(r"\1//", text, count=1)
-    copying = f": {_COPYING[found[1]].format(url)}" if found[1] in _COPYING else ""
+    copying = f": {_COPYING[match[1]].format(url)}" if match[1] in _COPYING else ""
     raise SpecError(field, url, "is a URL, and not a path", remedy=f"copy it to a file first{copying}")
 
 

@@ -224,13 +224,13 @@ class UntrustedModel(ModelError):
 
     def __init__(self, path: Path, what: str = "a pickle", *, script: str | None = None) -> None:
         opening = "unpickling" if what == "a pickle" else "opening it"
-        told = (
+        problem = (
             f"is {what}, and {opening} runs whatever code it holds"
             if script is None
             else f"is served by its own {script}, which is code, and no file beside it is a model that is read without"
         )
         option = "--trust-pickle (trust_pickle=True)" if script is None else "--trust-code (trust_code=True)"
-        super().__init__(f"{path} {told}", remedy=f"say {option} if you know who made it")
+        super().__init__(f"{path} {problem}", remedy=f"say {option} if you know who made it")
         self.path = path
         self.script = script
 

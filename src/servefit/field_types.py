@@ -21,13 +21,13 @@ WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or f
 """The words of errors for the types of plain values."""
 
 
-def check_types(given: Any, *, hidden: Collection[str] = ()) -> None:
-    """Raise SpecError for the first field of ``given``, a dataclass or a Struct, that does not hold what its annotation
-    says. To be called first in ``__post_init__``. A list becomes a tuple where that is what the annotation says.
+def check_types(instance: Any, *, hidden: Collection[str] = ()) -> None:
+    """Raise SpecError for the first field of ``instance`` whose value does not have the annotated type. Call it first
+    in ``__post_init__``. A list becomes a tuple if the annotation asks for one.
 
     Args:
-        given: What is being made.
-        hidden: Fields whose values may be secret, and are not repeated in the error.
+        instance: The dataclass or Struct that is being made.
+        hidden: Fields whose values may be secret: the error leaves them out.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -38,12 +38,12 @@ def check_types(given: Any, *, hidden: Collection[str] = ()) -> None:
         Traceback (most recent call last):
         servefit.errors.SpecError: x: '1' is not a whole number
     """
-    made: Any = type(given)
+    made: Any = type(instance)
     for name, kinds in _annotations(made):
-        value = getattr(given, name)
+        value = getattr(instance, name)
         if isinstance(value, list) and any(get_origin(kind) is tuple for kind in kinds):
             value = tuple(value)
-            _set(given, name, value)
+            _set(instance, name, value)
         _check(name, value, kinds, hide=name in hidden)
 
 
@@ -132,9 +132,9 @@ def _word(kind: Any) -> str:
     return WORDS.get(origin, f"of type {origin.__name__}")
 
 
-def _set(given: Any, name: str, value: Any) -> None:
-    """Set a field of what is frozen."""
-    if isinstance(given, msgspec.Struct):
-        msgspec.structs.force_setattr(given, name, value)
+def _set(instance: Any, name: str, value: Any) -> None:
+    """Set a field of a frozen instance."""
+    if isinstance(instance, msgspec.Struct):
+        msgspec.structs.force_setattr(instance, name, value)
     else:
-        object.__setattr__(given, name, value)
+        object.__setattr__(instance, name, value)

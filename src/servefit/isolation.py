@@ -163,13 +163,13 @@ def tail(output: Path) -> str:
 def exit_error(status: int, printed: str, memory_bytes: int | None) -> WorkerCrashed | OutOfMemory:
     """Return the error for a child that ended with ``status`` without an answer, having ``printed`` this last."""
     last_line = printed.splitlines()[-1] if printed else "it said nothing"
-    # What C++ cannot allocate for ends in abort(); other signals have reasons of their own.
+    # A failed allocation in C++ ends in abort(); other signals have other reasons.
     if status in (*range(1, 256), -signal.SIGABRT) and any(sign in printed for sign in _SIGNS_OF_REFUSED_MEMORY):
         return OutOfMemory(f"out of memory: {last_line}", limit_bytes=memory_bytes)
     if status == -signal.SIGKILL:
         return OutOfMemory("killed by SIGKILL, most likely by the kernel for memory", limit_bytes=memory_bytes)
     if status < 0:
-        # The system has signals that Python has no name for.
-        name = next((known.name for known in signal.Signals if known == -status), f"signal {-status}")
+        # Python has no name for some signals of the system.
+        name = next((member.name for member in signal.Signals if member == -status), f"signal {-status}")
         return WorkerCrashed(f"crashed with {name}: {last_line}", signal=-status, stderr=printed)
     return WorkerCrashed(f"ended with status {status}: {last_line}", stderr=printed)

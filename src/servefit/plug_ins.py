@@ -120,11 +120,11 @@ class PlugIns:
         self._offers()
 
     def _offers(self) -> dict[str, list[metadata.EntryPoint]]:
-        """Return the entry points of other packages, by name, and warn of those that are ignored.
-        ``importlib.metadata.entry_points`` would fail for all of them where one file cannot be read."""
+        """Return the entry points of other packages, by name, and warn of those that are ignored. (One unreadable file
+        makes ``importlib.metadata.entry_points`` fail for all.)"""
         from importlib import metadata
 
-        found: dict[str, list[metadata.EntryPoint]] = {}
+        offers: dict[str, list[metadata.EntryPoint]] = {}
         folders: set[tuple[str, str]] = set()
         for distribution in metadata.distributions():
             try:
@@ -137,12 +137,12 @@ class PlugIns:
                     taken = f"offer the {self.field} {point.name!r}, which is ignored: servefit has one of that name"
                     _warn_once(Package.of(distribution), taken)
                     continue
-                # The first of a package on the path hides others of the same name, as it does when it is imported.
+                # As on import, the first package on the path hides others of the same name.
                 key = (Package.of(distribution).name, point.name)
                 if key not in folders:
                     folders.add(key)
-                    found.setdefault(point.name, []).append(point)
-        return found
+                    offers.setdefault(point.name, []).append(point)
+        return offers
 
 
 def raised_text(error: BaseException) -> str:

@@ -92,25 +92,25 @@ def all_processes() -> list[int]:
 
 
 def descendants(pid: int) -> set[int]:
-    """Return the processes that ``pid`` started, those that these started, and so on."""
+    """Return the processes started by ``pid``, directly or through others."""
     children: dict[int, list[int]] = {}
     for process in all_processes():
         if (fields := _stat(process)) is not None:
             children.setdefault(int(fields[1]), []).append(process)
-    found: set[int] = set()
+    started: set[int] = set()
     waiting = [pid]
     while waiting:
         new = children.get(waiting.pop(), [])
-        found.update(new)
+        started.update(new)
         waiting.extend(new)
-    return found
+    return started
 
 
 def processes_with_variable(variable: str, is_meant: Callable[[str], bool]) -> list[int]:
-    """Return the processes that were started with ``variable`` in their environment, or whose parents were, and with a
-    value that ``is_meant``, as far as this user may know."""
+    """Return the processes whose initial environment has ``variable`` with a value that ``is_meant``. Processes that
+    this user may not read are left out."""
     start = f"{variable}=".encode()
-    found = []
+    pids = []
     for pid in all_processes():
         try:
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -118,8 +118,8 @@ def processes_with_variable(variable: str, is_meant: Callable[[str], bool]) -> l
             continue  # a process of another user, or one that has ended
         values = (entry.removeprefix(start).decode(errors="replace") for entry in variables if entry.startswith(start))
         if any(map(is_meant, values)):
-            found.append(pid)
-    return found
+            pids.append(pid)
+    return pids
 
 
 def end_processes(find: Callable[[], Iterable[int]]) -> None:

@@ -102,29 +102,29 @@ def parse_price_per_hour(field: str, text: str) -> tuple[float, str | None]:
     """Parse "0.21/h" or "0.21EUR/h" in the same way."""
     like = "a price such as 0.21/h or 0.21EUR/h"
     amount, *unit = _PER_HOUR.split(text.strip(), maxsplit=1)
-    found = _money(field, text, amount, like=like)
+    price = _money(field, text, amount, like=like)
     if unit != [""]:
         raise SpecError(field, text, "has no unit", remedy=f"say {text.strip()}/h")
-    return found
+    return price
 
 
 _A_CODE = "give one such as USD or EUR"
 
 
-def _money(field: str, given: str, amount: str, *, like: str) -> tuple[float, str | None]:
+def _money(field: str, text: str, amount: str, *, like: str) -> tuple[float, str | None]:
     match = _AMOUNT.fullmatch(amount.strip())
     if match is None:
-        raise SpecError(field, given, f"is not {like}")
+        raise SpecError(field, text, f"is not {like}")
     named = ["USD" if name == "$" else name.upper() for name in (match["before"], match["after"]) if name]
     if len(set(named)) > 1:
-        raise SpecError(field, given, f"is in two currencies: {' and '.join(named)}", remedy="give one of them")
+        raise SpecError(field, text, f"is in two currencies: {' and '.join(named)}", remedy="give one of them")
     value = float(match["number"])
     if not isfinite(value):
-        raise SpecError(field, given, "is not finite")
+        raise SpecError(field, text, "is not finite")
     if value <= 0:
-        raise SpecError(field, given, "is not above zero")
+        raise SpecError(field, text, "is not above zero")
     if named and named[0] not in CURRENCIES:
-        raise SpecError(field, given, f"is in {named[0]}, which is no currency of ISO 4217", remedy=_A_CODE)
+        raise SpecError(field, text, f"is in {named[0]}, which is no currency of ISO 4217", remedy=_A_CODE)
     return value, named[0] if named else None
 
 
@@ -246,7 +246,7 @@ def ms_text(value_ms: float, interval_ms: tuple[float, float] | None = None) -> 
 
 def ms_interval_text(value_ms: float, low_ms: float, high_ms: float) -> str:
     """Return a time in milliseconds with its interval, all to the same digit: 59 us (51 us to 70 us)."""
-    texts = [ms_text(each, (low_ms, high_ms)) for each in (value_ms, low_ms, high_ms)]
+    texts = [ms_text(time_ms, (low_ms, high_ms)) for time_ms in (value_ms, low_ms, high_ms)]
     return f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 

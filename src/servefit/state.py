@@ -92,13 +92,13 @@ def write_sealed(path: Path, content: bytes, *, about: str) -> None:
 
 
 def read_sealed(path: Path, *, about: str) -> bytes | None:
-    """Return what :func:`write_sealed` wrote. None where there is nothing, something else than was written, or what is
-    known of something else."""
+    """Return the content that :func:`write_sealed` wrote. None if there is no file, if it was changed, or if it was
+    written about something else."""
     try:
-        found, _, content = path.read_bytes().partition(b"\n")
+        stored_seal, _, content = path.read_bytes().partition(b"\n")
     except OSError:
         return None
-    return content if seal(content, about=about).encode() == found else None
+    return content if seal(content, about=about).encode() == stored_seal else None
 
 
 def seal(content: bytes, *, about: str) -> str:
@@ -151,9 +151,9 @@ def temporary_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]
 
 
 def left_behind(parent: Path) -> list[Path]:
-    """Return the temporary files and folders in ``parent`` that belong to this user, and to processes that are dead;
-    none where nobody may look."""
-    found = []
+    """Return this user's temporary files and folders in ``parent`` whose processes have ended; none if ``parent``
+    cannot be read."""
+    paths = []
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             match = _TEMPORARY.fullmatch(entry.name)
@@ -161,8 +161,8 @@ def left_behind(parent: Path) -> list[Path]:
                 continue
             with suppress(FileNotFoundError):  # another process sweeps too
                 if entry.stat(follow_symlinks=False).st_uid == os.geteuid():
-                    found.append(Path(entry.path))
-    return found
+                    paths.append(Path(entry.path))
+    return paths
 
 
 def sweep(parent: Path) -> None:

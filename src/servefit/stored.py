@@ -28,20 +28,20 @@ class _FieldsOfDataclass:
     def __get__(self, _: Stored | None, kind: type[Stored]) -> dict[str, Field[Any]]:
         if kind not in self._known:
             described = [
-                (each.name, each.type, _described(each, kind.derived)) for each in msgspec.structs.fields(kind)
+                (info.name, info.type, _described(info, kind.derived)) for info in msgspec.structs.fields(kind)
             ]
             twin: Any = make_dataclass(kind.__name__, described, kw_only=True)
             self._known[kind] = twin.__dataclass_fields__
         return self._known[kind]
 
 
-def _described(known: msgspec.structs.FieldInfo, derived: frozenset[str]) -> Any:
-    if known.name in derived:
+def _described(info: msgspec.structs.FieldInfo, derived: frozenset[str]) -> Any:
+    if info.name in derived:
         return field(init=False)
-    if known.default is not msgspec.NODEFAULT:
-        return field(default=known.default)
-    if known.default_factory is not msgspec.NODEFAULT:
-        return field(default_factory=known.default_factory)
+    if info.default is not msgspec.NODEFAULT:
+        return field(default=info.default)
+    if info.default_factory is not msgspec.NODEFAULT:
+        return field(default_factory=info.default_factory)
     return field()
 
 

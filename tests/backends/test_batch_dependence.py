@@ -127,8 +127,8 @@ def test_rows_of_one_size_are_compared_with_copies_beside_them() -> None:
             predictions[own] = np.tanh(rows[own, 1]) + 1e-3 * own.sum()
         return predictions
 
-    assert not depends_on_batch(rows, predict, told=1)
-    assert depends_on_batch(rows, lambda rows: predict(rows) + 1e-3 * (rows[:, 1] - rows[:, 1].mean()), told=1)
+    assert not depends_on_batch(rows, predict, row_sizes=1)
+    assert depends_on_batch(rows, lambda rows: predict(rows) + 1e-3 * (rows[:, 1] - rows[:, 1].mean()), row_sizes=1)
 
 
 def clipped(path: Path) -> Path:

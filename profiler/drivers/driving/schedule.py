@@ -94,19 +94,19 @@ class ArrivalSchedule:
         return self.header[_STOPPED_NS] or None
 
     def answered(self) -> np.ndarray:
-        """Return response times in ns, in order of arrival, up to the first arrival that has no answer yet. Those that
-        failed have FAILED_NS."""
+        """Return response times in ns, in order of arrival, up to the first arrival without an answer; FAILED_NS for a
+        failed request."""
         claimed = min(self.header[NEXT], self.header[LIMIT])
         ended = np.frombuffer(self.ended[:claimed], dtype=np.int64)
         unanswered = np.flatnonzero(ended == 0)
-        known = int(unanswered[0]) if len(unanswered) else claimed
-        response_ns = ended[:known] - np.frombuffer(self.due[:known], dtype=np.int64)
-        return np.where(ended[:known] < 0, FAILED_NS, response_ns)
+        count = int(unanswered[0]) if len(unanswered) else claimed
+        response_ns = ended[:count] - np.frombuffer(self.due[:count], dtype=np.int64)
+        return np.where(ended[:count] < 0, FAILED_NS, response_ns)
 
-    def busy(self, known: int) -> float:
-        """Return how many workers were serving on average until the ``known``-th arrival was answered."""
+    def busy(self, count: int) -> float:
+        """Return the mean number of busy workers until the ``count``-th arrival was answered."""
         due, started, ended = (
-            np.frombuffer(view[:known], dtype=np.int64) for view in (self.due, self.started, self.ended)
+            np.frombuffer(view[:count], dtype=np.int64) for view in (self.due, self.started, self.ended)
         )
         return workers_serving(due, started, ended)
 

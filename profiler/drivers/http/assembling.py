@@ -141,16 +141,16 @@ def _assembled(
 
 
 def _by_arrival(records: Sequence[Record], arrivals: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return what the server said of its own times, by number of arrival."""
+    """Return the server's own times, queued and predicted, by number of arrival."""
     if all(record.predicted is None for record in records):
         return None, None
     queued, predicted = np.full((2, arrivals), UNKNOWN_NS, dtype=np.int64)
     for record in records:
         if record.answered is not None and record.queued is not None and record.predicted is not None:
-            # A run that was given up ends before the last arrivals that were sent.
-            known = record.answered < arrivals
-            queued[record.answered[known]] = record.queued[known]
-            predicted[record.answered[known]] = record.predicted[known]
+            # A run that ended early leaves out the last arrivals that were sent.
+            counted = record.answered < arrivals
+            queued[record.answered[counted]] = record.queued[counted]
+            predicted[record.answered[counted]] = record.predicted[counted]
     return queued, predicted
 
 

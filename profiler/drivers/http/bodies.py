@@ -137,8 +137,8 @@ def mean_body_bytes(form: Form, rows: np.ndarray, *, rows_per_request: int, pack
     yielded = bodies(
         form, rows, rows_per_request=rows_per_request, tensors=tensors_of(packing) or (Tensor(),), packing=packing
     )
-    found = [len(body) for _, body in islice(yielded, _MEASURED)]
-    return round(sum(found) / len(found))
+    lengths = [len(body) for _, body in islice(yielded, _MEASURED)]
+    return round(sum(lengths) / len(lengths))
 
 
 _JSON: _Headers = (("content-type", "application/json"),)

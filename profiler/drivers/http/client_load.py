@@ -46,15 +46,15 @@ class ClientLoad:
 
     def sample(self) -> None:
         """Read all counters once."""
-        with suppress(ProcessLookupError):  # whoever waits for its answer will raise
+        with suppress(ProcessLookupError):  # the wait for its answer raises the error
             busy = [process_cpu_ns(pid) - self._words.waiting_ns(number) for number, pid in enumerate(self._pids)]
             waited = [waited_ns(pid) for pid in self._pids]
-            known = [ns for ns in waited if ns is not None]
+            measured = [ns for ns in waited if ns is not None]
             self._samples.append(
                 _Sample(
                     at_ns=time.monotonic_ns(),
                     busy_ns=busy,
-                    waited_ns=known if len(known) == len(waited) else None,
+                    waited_ns=measured if len(measured) == len(waited) else None,
                     own_ns=time.process_time_ns(),
                     stolen_ns=self._stolen_ns(),
                 )

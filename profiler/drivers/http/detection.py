@@ -133,8 +133,8 @@ def _only_model(address: Address, timeout_s: float) -> str:
     names = sorted({str(entry["name"]) for entry in models if isinstance(entry, dict) and "name" in entry})
     if len(names) == 1:
         return names[0]
-    known = f"serves {', '.join(names)}" if names else "does not say which models it serves"
-    raise SpecError("model", None, f"is not named, and the server {known}", remedy=_SAY_WHICH)
+    problem = f"serves {', '.join(names)}" if names else "does not say which models it serves"
+    raise SpecError("model", None, f"is not named, and the server {problem}", remedy=_SAY_WHICH)
 
 
 def _sagemaker(address: Address, rows: np.ndarray, timeout_s: float) -> Destination:

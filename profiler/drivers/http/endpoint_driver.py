@@ -102,4 +102,6 @@ def _on_plateau(run: Run) -> list[TelemetryPoint]:
 
 def _mean_percent(points: list[TelemetryPoint], percents: list[float]) -> float:
     seen_ns = sum(point.over_ns for point in points)
-    return sum(each * point.over_ns for each, point in zip(percents, points, strict=True)) / seen_ns if seen_ns else 0.0
+    if not seen_ns:
+        return 0.0
+    return sum(percent * point.over_ns for percent, point in zip(percents, points, strict=True)) / seen_ns

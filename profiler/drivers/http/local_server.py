@@ -88,16 +88,16 @@ def _takes(ip: str, wanted: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bo
 
 
 def _family(pids: tuple[int, ...]) -> tuple[int, ...]:
-    """Return those of the processes that live, and all that descend from them."""
+    """Return the live ones of the processes, with their descendants."""
     import psutil
 
-    found: set[int] = set()
+    family: set[int] = set()
     for pid in pids:
         with suppress(psutil.Error):
-            # Where it is this process that serves, its children are the load clients.
+            # If this process serves, its children are the load clients.
             children = [] if pid == os.getpid() else psutil.Process(pid).children(recursive=True)
-            found.update((pid, *(child.pid for child in children)))
-    return tuple(sorted(found))
+            family.update((pid, *(child.pid for child in children)))
+    return tuple(sorted(family))
 
 
 def _cpus(pid: int) -> set[int]:

@@ -24,15 +24,15 @@ class ResolvedAddress(NamedTuple):
 
 
 def resolve_address(address: Address, *, allow_remote: bool, timeout_s: float = 10.0) -> ResolvedAddress:
-    """Look ``address`` up, once and for all: whatever its name leads to later, it has been checked where this leads to.
+    """Look ``address`` up once: the run uses the IP address that was checked, even if the name changes later.
 
-    It is this machine if all that its name leads to is a loopback, or belongs to an interface here. Of several
-    addresses the first that takes a connection within ``timeout_s`` is the one; nothing is sent. Raises
-    MeasurementError for a name that leads nowhere, and SpecError for another machine, unless ``allow_remote``.
+    The address is of this machine if all IP addresses of its name are loopbacks or belong to an interface here. The
+    first that accepts a connection within ``timeout_s`` is used; nothing is sent. Raises MeasurementError for an
+    unknown name, and SpecError for another machine, unless ``allow_remote``.
     """
-    found = _looked_up(address)
+    ips = _looked_up(address)
     own = _own_addresses()
-    elsewhere = [ip for ip in map(plain_ip, found) if not (ip.is_loopback or ip.is_unspecified or ip in own)]
+    elsewhere = [ip for ip in map(plain_ip, ips) if not (ip.is_loopback or ip.is_unspecified or ip in own)]
     if elsewhere and not allow_remote:
         raise SpecError(
             "url",
@@ -40,28 +40,28 @@ def resolve_address(address: Address, *, allow_remote: bool, timeout_s: float = 
             f"is not this machine, but {elsewhere[0]}",
             remedy="say --allow-remote (allow_remote=True) if load may be sent there",
         )
-    return ResolvedAddress(replace(address, ip=_answering(found, address.port, timeout_s)), not elsewhere)
+    return ResolvedAddress(replace(address, ip=_answering(ips, address.port, timeout_s)), not elsewhere)
 
 
 def _looked_up(address: Address) -> list[str]:
-    """Return what the host of ``address`` leads to, in the order in which it is tried. Raises MeasurementError."""
+    """Return the IP addresses of the host of ``address``, in the order of trials. Raises MeasurementError."""
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise MeasurementError(
             f"there is no server called {address.host}: {error.strerror}", remedy="correct the URL"
         ) from error
-    except UnicodeError as error:  # a name that cannot be one, such as one with an empty part
+    except UnicodeError as error:  # an invalid name, such as one with an empty part
         raise SpecError("url", address.url, "holds no name of a server") from error
-    return list(dict.fromkeys(str(place[0]) for *_, place in found))
+    return list(dict.fromkeys(str(place[0]) for *_, place in places))
 
 
-def _answering(found: Sequence[str], port: int, timeout_s: float) -> str:
-    """Return the first of ``found`` where somebody listens; where nobody does, the first, whose answer will say so."""
-    for ip in found if len(found) > 1 else ():
+def _answering(ips: Sequence[str], port: int, timeout_s: float) -> str:
+    """Return the first of ``ips`` with a listener; without any, the first one, whose error the load reports."""
+    for ip in ips if len(ips) > 1 else ():
         with suppress(OSError), socket.create_connection((ip, port), timeout=timeout_s):
             return ip
-    return found[0]
+    return ips[0]
 
 
 def _own_addresses() -> frozenset[ipaddress.IPv4Address | ipaddress.IPv6Address]:
@@ -77,6 +77,6 @@ def _own_addresses() -> frozenset[ipaddress.IPv4Address | ipaddress.IPv6Address]
 
 
 def plain_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return an address without its scope; of an IPv4 address that is written as IPv6, the former."""
-    found = ipaddress.ip_address(text.partition("%")[0])
-    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+    """Return an address without its scope; an IPv4 address mapped into IPv6 is returned as IPv4."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address

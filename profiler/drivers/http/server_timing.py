@@ -22,18 +22,18 @@ _DURATION = re.compile(r"\d{1,12}(?:\.\d{1,9})?")
 
 
 def read_timings(lines: bytes) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return how long requests waited and how long they were predicted, int64 ns of shape (n,), of ``lines``, each
-    ending in a newline. UNKNOWN_NS where a header lacks it; None where none has it."""
+    """Return the times that requests waited and were predicted, int64 ns of shape (n,), in ``lines``, each ending in a
+    newline. UNKNOWN_NS stands for a time that a header lacks; None if no header has one."""
     remembered: dict[bytes, tuple[int, int]] = {}
-    found: list[tuple[int, int]] = []
+    timings: list[tuple[int, int]] = []
     for line in lines.split(b"\n")[:-1]:
         times = remembered.get(line)
         if times is None:
             times = read_timing(line)
             if len(remembered) < _MAX_REMEMBERED:
                 remembered[line] = times
-        found.append(times)
-    queued_ns, predicted_ns = np.array(found, dtype=np.int64).reshape(-1, 2).T
+        timings.append(times)
+    queued_ns, predicted_ns = np.array(timings, dtype=np.int64).reshape(-1, 2).T
     if not len(predicted_ns) or predicted_ns.max() == UNKNOWN_NS:
         return None
     return queued_ns, predicted_ns
@@ -53,12 +53,12 @@ def read_timing(header: bytes) -> tuple[int, int]:
 
 def _metrics(header: str) -> list[tuple[str, int]]:
     """Return names and durations of the metrics that have one."""
-    found = []
+    metrics = []
     for metric in header.split(","):
         name, *parameters = (part.strip() for part in metric.split(";"))
         for parameter in parameters:
             key, _, value = parameter.partition("=")
             value = value.strip().strip('"')
             if key.strip().lower() == "dur" and _DURATION.fullmatch(value):
-                found.append((name, round(float(value) * _NS_PER_MS)))
-    return found
+                metrics.append((name, round(float(value) * _NS_PER_MS)))
+    return metrics

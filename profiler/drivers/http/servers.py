@@ -112,8 +112,8 @@ class HostedServer:
         cpus = set(self.envelope.cpus)
         masks = [_masks(pid) for pid in workers or [supervisor]]
         return Processes(
-            threads=tuple(len(each) for each in masks),
-            threads_outside=sum(not mask <= cpus for each in masks for mask in each),
+            threads=tuple(len(of_worker) for of_worker in masks),
+            threads_outside=sum(not mask <= cpus for of_worker in masks for mask in of_worker),
             peak_memory_bytes=sum(_peak_memory_bytes(pid) for pid in (supervisor, *workers)),
         )
 
@@ -121,12 +121,12 @@ class HostedServer:
         statistics = Address.parse(self._hosted.url).at(f"/v2/models/{self._name}/stats")
         try:
             answer = get(statistics, timeout_s=allowed_s(_STATISTICS_TIMEOUT_S))
-        except MeasurementError:  # it has ended, or is too busy: that is for the load to find
+        except MeasurementError:  # it has ended or is too busy: the load reports that
             return None
         if not answer.is_success:
             return None
         (model,) = answer.value()["model_stats"]
-        return {each["batch_size"]: each["compute_infer"]["count"] for each in model["batch_stats"]}
+        return {entry["batch_size"]: entry["compute_infer"]["count"] for entry in model["batch_stats"]}
 
 
 class UnseenServer:

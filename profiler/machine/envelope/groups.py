@@ -100,15 +100,15 @@ def kill(folders: Sequence[Path]) -> None:
 
 def members(folder: Path) -> set[int]:
     """Return the processes in a group and in the groups under it; none once it is gone."""
-    found: set[int] = set()
+    pids: set[int] = set()
     for group, _, _ in os.walk(folder):
         try:
-            found.update(map(int, Path(group, "cgroup.procs").read_text().split()))
+            pids.update(map(int, Path(group, "cgroup.procs").read_text().split()))
         except OSError as error:
             if error.errno != ENODEV and not isinstance(error, FileNotFoundError):
                 raise
-    # 0 stands for a process of another namespace. To kill 0 is to kill oneself.
-    return found - {0}
+    # 0 stands for a process of another namespace, and kill(0) would end this process.
+    return pids - {0}
 
 
 def remove_group(folder: Path) -> None:

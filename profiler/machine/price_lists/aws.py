@@ -43,12 +43,12 @@ def new_list(offer: str | None) -> PriceList:
 
 def read_products(stream: JsonStream, wanted: Collection[str]) -> dict[str, tuple[str, str]]:
     """Read the products of an offer file. Return region and name of those that are ``wanted``, by SKU."""
-    found: dict[str, tuple[str, str]] = {}
+    products: dict[str, tuple[str, str]] = {}
     for sku in stream.members():
-        known = _region_and_name(_plain(object_of(object_of(stream.value()).get("attributes"))), wanted)
-        if known is not None:
-            found[sku] = known
-    return found
+        product = _region_and_name(_plain(object_of(object_of(stream.value()).get("attributes"))), wanted)
+        if product is not None:
+            products[sku] = product
+    return products
 
 
 def read_terms(stream: JsonStream, products: Mapping[str, tuple[str, str]], into: PriceList) -> None:
@@ -75,9 +75,9 @@ def read_answers(stream: JsonStream, wanted: Collection[str], into: PriceList) -
             except ValueError as error:
                 raise UnreadablePriceList("has an entry in its PriceList that is no JSON") from error
         document = object_of(entry)
-        known = _region_and_name(_plain(object_of(object_of(document.get("product")).get("attributes"))), wanted)
-        if known is not None:
-            into.add(*known, _on_demand(object_of(document.get("terms")).get("OnDemand")))
+        product = _region_and_name(_plain(object_of(object_of(document.get("product")).get("attributes"))), wanted)
+        if product is not None:
+            into.add(*product, _on_demand(object_of(document.get("terms")).get("OnDemand")))
         into.date = text_of(document.get("publicationDate"))[:10] or into.date
 
 
@@ -100,16 +100,16 @@ def read_csv(first: Sequence[str], rows: Iterator[list[str]], wanted: Collection
             break
     if missing := [name for name in ("termtype", "unit", "priceperunit", "currency") if name not in header]:
         raise UnreadablePriceList(f"begins as a price list of AWS does, and has no columns {', '.join(missing)}")
-    found = new_list(about.get("offercode"))
-    found.date = about.get("publicationdate", "")[:10] or None
+    prices = new_list(about.get("offercode"))
+    prices.date = about.get("publicationdate", "")[:10] or None
     for cells in rows:
         row_of = dict(zip(header, cells, strict=False))
         if row_of.get("termtype") != "OnDemand" or row_of.get("unit", "").lower() not in _HOURS:
             continue
-        known = _region_and_name(row_of, wanted)
-        if known is not None:
-            found.add(*known, amount_of(row_of.get("priceperunit"), row_of.get("currency") or _DEFAULT_CURRENCY))
-    return found
+        product = _region_and_name(row_of, wanted)
+        if product is not None:
+            prices.add(*product, amount_of(row_of.get("priceperunit"), row_of.get("currency") or _DEFAULT_CURRENCY))
+    return prices
 
 
 def _region_and_name(product: Mapping[str, object], wanted: Collection[str]) -> tuple[str, str] | None:

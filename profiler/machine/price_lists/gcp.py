@@ -65,13 +65,13 @@ class Rates:
             self._amounts.setdefault((region, part), amount)
         self.date = max(filter(None, (self.date, text_of(pricing.get("effectiveTime"))[:10])), default=None)
 
-    def into(self, found: PriceList, profiles: Iterable[InstanceProfile]) -> None:
-        """Add the prices of ``profiles`` in every region that has all that they consist of."""
+    def into(self, prices: PriceList, profiles: Iterable[InstanceProfile]) -> None:
+        """Add the prices of ``profiles`` in every region that has prices of all their parts."""
         regions = {region for region, _ in self._amounts}
         for profile in profiles:
             for region in regions:
-                found.add(region, profile.name, self._price(region, profile))
-        found.date = self.date
+                prices.add(region, profile.name, self._price(region, profile))
+        prices.date = self.date
 
     def _price(self, region: str, profile: InstanceProfile) -> Amount | None:
         family = profile.name.partition("-")[0]
@@ -82,12 +82,12 @@ class Rates:
         if profile.gpus:
             parts.append((profile.gpus, ("gpu", profile.gpu_model or "")))
         amounts = [(count, self._amounts.get((region, part))) for count, part in parts]
-        known = [(count, amount) for count, amount in amounts if amount is not None]
-        if len(known) < len(parts) or len({amount.currency for _, amount in known}) > 1:
+        priced = [(count, amount) for count, amount in amounts if amount is not None]
+        if len(priced) < len(parts) or len({amount.currency for _, amount in priced}) > 1:
             return None
         # A sum of products is exact to the price of a part, which has nine digits behind the point.
-        per_hour = round(sum(count * amount.per_hour for count, amount in known), 9)
-        return Amount(per_hour=per_hour, currency=known[0][1].currency)
+        per_hour = round(sum(count * amount.per_hour for count, amount in priced), 9)
+        return Amount(per_hour=per_hour, currency=priced[0][1].currency)
 
 
 def read_skus(stream: JsonStream, into: Rates) -> None:

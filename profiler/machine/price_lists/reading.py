@@ -6,8 +6,9 @@ beginning to where its prices end.
 
 from __future__ import annotations
 
+import csv
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from servefit.errors import SpecError
 from servefit.profiler.machine.price_lists import aws, azure, gcp
-from servefit.profiler.machine.price_lists.csv_rows import csv_rows
 from servefit.profiler.machine.price_lists.json_stream import JsonStream
 from servefit.profiler.machine.price_lists.types import PriceList, UnreadablePriceList, object_of, text_of
 from servefit.profiler.machine.prices import KnownPrice
@@ -36,6 +36,9 @@ _COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK": "unzip", b"BZ": "bunzip2", b"\xfd7"
 _MAX_NAMED = 5
 """Regions that are named as examples."""
 
+_MAX_LINE_CHARACTERS = 2**16
+"""The longest line of CSV, so that memory is bounded. One of a price list has two thousand characters."""
+
 
 def read_price_list(path: Path, profiles: Sequence[InstanceProfile]) -> PriceList:
     """Return the prices in the file at ``path`` of those of ``profiles`` whose cloud published it.
@@ -54,44 +57,48 @@ def read_price_list(path: Path, profiles: Sequence[InstanceProfile]) -> PriceLis
         if first in _COMPRESSED:
             raise SpecError("price list", str(path), "is compressed", remedy=f"unpack it with {_COMPRESSED[first]}")
         with path.open(encoding="utf-8-sig", newline="") as file:
-            found = _read(file, profiles)
+            price_list = _read(file, profiles)
     except OSError as error:
         raise SpecError("price list", str(path), f"cannot be read: {error.strerror}") from error
     except UnreadablePriceList as error:
         raise SpecError("price list", str(path), str(error)) from error
-    if found is None:
+    if price_list is None:
         raise SpecError("price list", str(path), "has none of the layouts that are read", remedy=f"known are {LAYOUTS}")
-    if found.date is None:
-        found.date = f"{datetime.fromtimestamp(described.st_mtime):%Y-%m-%d}"
-        found.remarks.append(f"the list has no date; that of the file is kept, {found.date}")
-    return found
+    if price_list.date is None:
+        price_list.date = f"{datetime.fromtimestamp(described.st_mtime):%Y-%m-%d}"
+        price_list.remarks.append(f"the list has no date; that of the file is kept, {price_list.date}")
+    return price_list
 
 
-def prices_in(found: PriceList, region: str | None) -> dict[str, KnownPrice]:
-    """Return the prices of ``found`` in ``region``, by profile; without one, those of the only region.
+def prices_in(price_list: PriceList, region: str | None) -> dict[str, KnownPrice]:
+    """Return the prices of ``price_list`` in ``region``, by profile; by default those of the only region.
 
     Raises:
         SpecError: There are none, or of several regions.
     """
-    if not found.prices:
+    if not price_list.prices:
         raise SpecError(
-            "price list", found.publisher, "has no price of a shape that servefit knows",
+            "price list", price_list.publisher, "has no price of a shape that servefit knows",
             remedy="servefit profiles --all lists the shapes; profiles.toml takes others, with their cloud",
         )  # fmt: skip
-    if region is None and len(found.regions) > 1:
-        some = ", ".join(islice(found.regions, _MAX_NAMED))
+    if region is None and len(price_list.regions) > 1:
+        some = ", ".join(islice(price_list.regions, _MAX_NAMED))
         raise SpecError(
-            "region", None, f"is needed: the list has prices of {len(found.regions)} regions, such as {some}",
+            "region", None, f"is needed: the list has prices of {len(price_list.regions)} regions, such as {some}",
             remedy="give one with --region",
         )  # fmt: skip
-    if region is not None and region not in found.regions:
-        raise SpecError.unknown("region", region, found.regions)
-    asked = found.regions[0] if region is None else region
+    if region is not None and region not in price_list.regions:
+        raise SpecError.unknown("region", region, price_list.regions)
+    asked = price_list.regions[0] if region is None else region
     return {
         name: KnownPrice(
-            per_hour=amount.per_hour, currency=amount.currency, region=where, date=found.date, source=found.publisher
+            per_hour=amount.per_hour,
+            currency=amount.currency,
+            region=where,
+            date=price_list.date,
+            source=price_list.publisher,
         )
-        for (where, name), amount in found.prices.items()
+        for (where, name), amount in price_list.prices.items()
         if where == asked
     }
 
@@ -107,7 +114,7 @@ def _read(file: TextIO, profiles: Sequence[InstanceProfile]) -> PriceList | None
     if opening == "[":
         return _read_elements(stream, profiles)
     file.seek(0)
-    rows = csv_rows(file)
+    rows = _csv_rows(file)
     try:
         first = next(rows, [])
     except UnreadablePriceList:
@@ -116,40 +123,40 @@ def _read(file: TextIO, profiles: Sequence[InstanceProfile]) -> PriceList | None
 
 
 def _read_object(stream: JsonStream, profiles: Sequence[InstanceProfile]) -> PriceList | None:
-    """Return the list that the object is which comes next, as its members tell."""
+    """Read the next object and return its price list, by its members; None if it has none."""
     about: dict[str, str] = {}
     products: dict[str, tuple[str, str]] = {}
-    found: PriceList | None = None
+    price_list: PriceList | None = None
     for name in stream.members():
         if name == "products" and stream.peek() == "{":
             products = aws.read_products(stream, _names(profiles, "aws"))
-            found = aws.new_list(about.get("offerCode"))
-        elif name == "terms" and found is not None and stream.peek() == "{":
-            aws.read_terms(stream, products, found)
-            found.date = about.get("publicationDate", "")[:10] or None
-            # What is behind is not read: of EC2, it is most of the file.
-            return found
+            price_list = aws.new_list(about.get("offerCode"))
+        elif name == "terms" and price_list is not None and stream.peek() == "{":
+            aws.read_terms(stream, products, price_list)
+            price_list.date = about.get("publicationDate", "")[:10] or None
+            # The rest is not read: in EC2's file it is the largest part.
+            return price_list
         elif name == "PriceList" and stream.peek() == "[":
-            found = aws.new_list(None)
-            aws.read_answers(stream, _names(profiles, "aws"), found)
+            price_list = aws.new_list(None)
+            aws.read_answers(stream, _names(profiles, "aws"), price_list)
         elif name == "skus" and stream.peek() == "[":
             rates = gcp.Rates()
             gcp.read_skus(stream, rates)
-            rates.into(found := gcp.new_list(), _of(profiles, "gcp"))
+            rates.into(price_list := gcp.new_list(), _of(profiles, "gcp"))
         elif name == "Items" and stream.peek() == "[":
-            azure.read_items(stream, _names(profiles, "azure"), found := azure.new_list())
+            azure.read_items(stream, _names(profiles, "azure"), price_list := azure.new_list())
         elif stream.peek() == '"':
             about[name] = text_of(stream.value())
         else:
             stream.skip()
-    if found is not None and any(about.get(key) for key in ("nextPageToken", "NextPageLink", "NextToken")):
-        found.remarks.append("this is one page of several: import the others too, or a list of all pages")
-    return found
+    if price_list is not None and any(about.get(key) for key in ("nextPageToken", "NextPageLink", "NextToken")):
+        price_list.remarks.append("this is one page of several: import the others too, or a list of all pages")
+    return price_list
 
 
 def _read_elements(stream: JsonStream, profiles: Sequence[InstanceProfile]) -> PriceList | None:
-    """Return the list whose pages, SKUs or items are the elements of the list which comes next: what people get who put
-    the pages of an API into one file."""
+    """Read the next list, whose elements are pages, SKUs or items, and return its price list. Such a list results from
+    writing the pages of an API into one file."""
     rates, items = gcp.Rates(), azure.new_list()
     seen: set[str] = set()
     wanted = _names(profiles, "azure")
@@ -171,8 +178,8 @@ def _read_elements(stream: JsonStream, profiles: Sequence[InstanceProfile]) -> P
         return items
     if not seen:
         return None
-    rates.into(found := gcp.new_list(), _of(profiles, "gcp"))
-    return found
+    rates.into(price_list := gcp.new_list(), _of(profiles, "gcp"))
+    return price_list
 
 
 def _of(profiles: Sequence[InstanceProfile], cloud: str) -> list[InstanceProfile]:
@@ -181,3 +188,22 @@ def _of(profiles: Sequence[InstanceProfile], cloud: str) -> list[InstanceProfile
 
 def _names(profiles: Sequence[InstanceProfile], cloud: str) -> Collection[str]:
     return frozenset(profile.name for profile in _of(profiles, cloud))
+
+
+def _csv_rows(file: TextIO) -> Iterator[list[str]]:
+    """Iterate over the rows of ``file``. Raises UnreadablePriceList for what is no CSV."""
+    try:
+        yield from csv.reader(_lines(file), strict=True)
+    except csv.Error as error:
+        raise UnreadablePriceList(f"is no CSV: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UnreadablePriceList("is not UTF-8 text") from error
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(_MAX_LINE_CHARACTERS):
+        if len(line) == _MAX_LINE_CHARACTERS:
+            raise UnreadablePriceList(
+                f"has a line of more than {_MAX_LINE_CHARACTERS:,} characters, as no price list has"
+            )
+        yield line

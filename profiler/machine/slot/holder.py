@@ -92,9 +92,9 @@ def read_holder(file: SlotFile) -> Holder:
 
 
 def parse_holder(content: bytes) -> Holder:
-    """Return who is written to have the slot, ``remaining`` left out. Anything else than a record says nothing."""
-    found = _fields(content)
-    job, pid, mark, since, host = (found.get(name) for name in ("job", "pid", "mark", "since", "host"))
+    """Return the holder in the record ``content``, without ``remaining``; an empty Holder if it is no record."""
+    record = _fields(content)
+    job, pid, mark, since, host = (record.get(name) for name in ("job", "pid", "mark", "since", "host"))
     if not (isinstance(job, str) and isinstance(mark, str) and isinstance(host, str)):
         return Holder()
     if not (isinstance(pid, int) and 0 < pid <= _MAX_PID and isinstance(since, float) and 0 < since < _MAX_TIME_S):
@@ -122,8 +122,8 @@ def _write(descriptor: int, record: dict[str, Any]) -> None:
 def _fields(content: bytes) -> dict[str, Any]:
     if content.startswith(_BEGINS):
         with suppress(ValueError, RecursionError):
-            found: dict[str, Any] = json.loads(content)
-            return found
+            record: dict[str, Any] = json.loads(content)
+            return record
     return {}
 
 
@@ -133,12 +133,12 @@ def _plain(text: str, most: int) -> str:
 
 
 def _keeping(path: Path) -> tuple[int, ...]:
-    """Return the processes that keep the lock on the file at ``path``, as far as this user may look."""
-    found, real = set(), path.resolve()
+    """Return the processes with a lock on the file at ``path``, among those that this user may inspect."""
+    pids, real = set(), path.resolve()
     for pid in all_processes():
         with suppress(OSError):
             for opened in Path(f"/proc/{pid}/fd").iterdir():
-                # Whoever waits has it open too, and no lock on it.
+                # A waiting process has the file open too, without a lock.
                 if opened.readlink() == real and "FLOCK" in Path(f"/proc/{pid}/fdinfo/{opened.name}").read_text():
-                    found.add(pid)
-    return tuple(sorted(found))
+                    pids.add(pid)
+    return tuple(sorted(pids))

@@ -97,11 +97,11 @@ def _existing(path: Path) -> int:
         raise
     except OSError as error:
         raise _unusable(path, "it is a link" if error.errno == ELOOP else error.strerror or str(error)) from error
-    found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
         return descriptor
     os.close(descriptor)
-    raise _unusable(path, "it has another name too" if stat.S_ISREG(found.st_mode) else "it is no regular file")
+    raise _unusable(path, "it has another name too" if stat.S_ISREG(status.st_mode) else "it is no regular file")
 
 
 def _made(path: Path) -> int:

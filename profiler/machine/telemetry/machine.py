@@ -98,16 +98,16 @@ class PackageEnergy:
 
 def some_pressure_us(pressure: str) -> int | None:
     """Return the total of the line "some" in a file of /proc/pressure; None if there is none."""
-    found = _SOME_TOTAL.search(pressure)
-    return int(found[1]) if found else None
+    match = _SOME_TOTAL.search(pressure)
+    return int(match[1]) if match else None
 
 
 def throttled_ns(cpu_stat: str) -> int | None:
-    """Return the time that a group's cpu.stat says it was kept from CPUs. That is in us in version 2, in ns in 1."""
-    found = _THROTTLED.search(cpu_stat)
-    if found is None:
+    """Return the throttled time in a group's cpu.stat, which has us in version 2 and ns in version 1."""
+    match = _THROTTLED.search(cpu_stat)
+    if match is None:
         return None
-    return int(found[2]) * (1000 if found[1] == "usec" else 1)
+    return int(match[2]) * (1000 if match[1] == "usec" else 1)
 
 
 def cpu_groups(pid: int, proc: Path, sys: Path) -> tuple[Path, ...]:

@@ -26,21 +26,20 @@ class ProcessorTimes:
 def processor_times(stat: str, cpus: tuple[int, ...] | None) -> tuple[ProcessorTimes, ...] | None:
     """Read the times of ``cpus`` (None: of all) in the text of /proc/stat, ascending; None where one is missing.
 
-    Only idle time is taken from there, because the kernel measures it, where it stops the clock tick of idle CPUs. Its
-    other fields are sampled at that tick, and miss what happens between ticks: what is neither idle nor stolen was
-    busy.
+    Busy time is the time that is neither idle nor stolen: the kernel measures idle time exactly if it stops the clock
+    tick of idle CPUs. It samples the other fields at that tick, and misses events between ticks.
     """
-    found: dict[int, ProcessorTimes] = {}
+    times: dict[int, ProcessorTimes] = {}
     lines_of_cpus = stat.partition("\nintr")[0].splitlines()[1:]
     for line in lines_of_cpus:
         name, *fields = line.split()
         ticks = [int(field) for field in fields]
-        found[int(name.removeprefix("cpu"))] = ProcessorTimes(
+        times[int(name.removeprefix("cpu"))] = ProcessorTimes(
             idle_ns=(ticks[_IDLE] + ticks[_IOWAIT]) * _TICK_NS,
             steal_ns=ticks[_STEAL] * _TICK_NS if len(ticks) >= _FIELDS_WITH_STEAL else None,
         )
-    wanted = sorted(found if cpus is None else cpus)
-    return tuple(found[cpu] for cpu in wanted) if wanted and found.keys() >= set(wanted) else None
+    wanted = sorted(times if cpus is None else cpus)
+    return tuple(times[cpu] for cpu in wanted) if wanted and times.keys() >= set(wanted) else None
 
 
 def stolen_time(proc: Path) -> tuple[int, int] | None:

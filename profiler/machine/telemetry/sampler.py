@@ -118,10 +118,10 @@ def point_between(before: Snapshot, after: Snapshot, *, envelope_known: bool) ->
 
 
 def _stolen_ns(before: Processors, after: Processors) -> list[int] | None:
-    """Return the stolen time of each CPU; None where the kernel does not count it."""
+    """Return the stolen time of each CPU; None if the kernel does not count it."""
     grown = [_grown(then.steal_ns, now.steal_ns) for then, now in zip(before or (), after or (), strict=False)]
-    known = [ns for ns in grown if ns is not None]
-    return known or None
+    counted = [ns for ns in grown if ns is not None]
+    return counted or None
 
 
 def _busy_ns(before: Processors, after: Processors, over_ns: int) -> list[int] | None:

@@ -86,8 +86,8 @@ class Comparison:
     Example:
         ::
 
-            found = sf.compare_deployments("model.ubj", sf.Deployment(), {"backend": "onnxruntime"}, budget_s=5)
-            print(found.comparison)
+            compared = sf.compare_deployments("model.ubj", sf.Deployment(), {"backend": "onnxruntime"}, budget_s=5)
+            print(compared.comparison)
     """
 
     ratio: float

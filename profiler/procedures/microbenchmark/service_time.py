@@ -143,9 +143,9 @@ def measure_p50_once(
 def service_time(
     recorded: Sequence[Sequence[CallTimes]], *, configuration: Configuration, host_fingerprint: str
 ) -> ServiceTime:
-    """Compute the figures of what was ``recorded`` three or more times, each time by the workers of one start.
+    """Compute the figures of three or more starts of the workers, from the times that each ``recorded``.
 
-    Where some processes found calls long enough to be timed singly and others did not, it counts as blocks.
+    Calls count as timed in blocks unless every process timed them singly.
     """
     starts = [tuple(map(_process_time, of_one)) for of_one in recorded]
     processes = tuple(chain.from_iterable(starts))
@@ -162,8 +162,12 @@ def service_time(
         p50_ns=geometric_mean(medians),
         percentiles_ns={name: _over([process.percentiles_ns[name] for process in processes]) for name in PERCENTILES},
         ci95_ns={
-            "mean": geometric_mean_interval([geometric_mean([each.mean_ns for each in of_one]) for of_one in starts]),
-            "p50": geometric_mean_interval([geometric_mean([each.p50_ns for each in of_one]) for of_one in starts]),
+            "mean": geometric_mean_interval(
+                [geometric_mean([process.mean_ns for process in of_one]) for of_one in starts]
+            ),
+            "p50": geometric_mean_interval(
+                [geometric_mean([process.p50_ns for process in of_one]) for of_one in starts]
+            ),
         },
         processes=processes,
         calls=sum(process.calls for process in processes),
@@ -195,5 +199,5 @@ def _process_time(times: CallTimes) -> ProcessTime:
 
 def _over(values: Sequence[float | None]) -> float | None:
     """Return the geometric mean; None unless every process has a value."""
-    known = [value for value in values if value is not None]
-    return geometric_mean(known) if len(known) == len(values) else None
+    measured = [value for value in values if value is not None]
+    return geometric_mean(measured) if len(measured) == len(values) else None

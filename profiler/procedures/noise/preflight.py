@@ -31,20 +31,20 @@ class Preflight:
 
 
 def preflight(host: Host, *, measuring: bool = True, seed: int = 0) -> Preflight:
-    """Read how ``host``, this machine, is set up; if ``measuring``, also look around for half a second, and then time a
-    fixed piece of work against itself for about four, on all CPUs that this process may use, with nothing else measured
-    meanwhile.
+    """Read the settings of ``host``, this machine. If ``measuring``, also observe its activity for half a second, then
+    compare a fixed piece of work with itself for about four seconds, on all CPUs that this process may use, in the
+    measuring slot.
     """
     cpus = tuple(cpu.cpu for cpu in host.cpus)
     tuning, cpu_quota = read_tuning(cpus), host.cgroups.cpu_quota
     if not measuring:
-        found = findings(tuning, cpu_quota=cpu_quota)
-        return Preflight(tuning=tuning, activity=None, noise_floor=None, findings=found)
+        findings_here = findings(tuning, cpu_quota=cpu_quota)
+        return Preflight(tuning=tuning, activity=None, noise_floor=None, findings=findings_here)
     with measuring_slot("noise audit"):
         activity = observe_activity(cpus)
         floor, failed = _noise_floor(cpus, seed)
-    found = findings(tuning, cpu_quota=cpu_quota, activity=activity, floor=floor)
-    return Preflight(tuning=tuning, activity=activity, noise_floor=floor, findings=(*found, *failed))
+    findings_here = findings(tuning, cpu_quota=cpu_quota, activity=activity, floor=floor)
+    return Preflight(tuning=tuning, activity=activity, noise_floor=floor, findings=(*findings_here, *failed))
 
 
 def _noise_floor(cpus: tuple[int, ...], seed: int) -> tuple[NoiseFloor | None, tuple[Finding, ...]]:

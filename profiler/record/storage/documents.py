@@ -81,8 +81,8 @@ def from_document(
 ) -> Any:
     """Return the value of the annotation ``kind`` that became ``document`` and ``arrays``.
 
-    Fields that nobody here knows are appended to ``left_out``; without one they are a Misfit. Raises Misfit, and what a
-    record itself raises when it is given values that it does not allow.
+    Unknown fields are appended to ``left_out``; without that list they are a Misfit. Raises Misfit, and the errors of a
+    record for values that it refuses.
     """
     kind = _member(kind, lambda member: _reads_as(document, member), document, where)
     if kind is bytes:
@@ -91,15 +91,15 @@ def from_document(
             raise Misfit(f"{where} is in array {place!r}, and there are {len(arrays)}")
         return arrays[place]
     if _is_record(kind):
-        known = _annotations(kind)
-        lacking = known.keys() - document.keys() - _optional(kind)
-        foreign = document.keys() - known.keys() - {TAG}
+        kinds_of_fields = _annotations(kind)
+        lacking = kinds_of_fields.keys() - document.keys() - _optional(kind)
+        foreign = document.keys() - kinds_of_fields.keys() - {TAG}
         if left_out is not None:
             left_out.extend(f"{where}.{name}" for name in sorted(foreign))
             foreign = set()
         if odd := sorted(lacking | foreign):
             raise Misfit(f"{where} lacks, or should not have, {', '.join(map(repr, odd))}")
-        there = {name: of for name, of in known.items() if name in document}
+        there = {name: of for name, of in kinds_of_fields.items() if name in document}
         return kind(
             **{
                 name: from_document(document[name], of, arrays, f"{where}.{name}", left_out)

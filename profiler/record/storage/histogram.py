@@ -62,10 +62,10 @@ class Histogram:
 
     @classmethod
     def merged(cls, histograms: Iterable[Histogram]) -> Histogram:
-        """Return the histogram of all values of ``histograms``: exactly the one that counting them at once gives."""
-        each = [histogram.counts for histogram in histograms]
-        counts = np.zeros(max(map(len, each), default=0), dtype=np.int64)
-        for more in each:
+        """Return the histogram of all values of ``histograms``, the same as that of counting all values at once."""
+        all_counts = [histogram.counts for histogram in histograms]
+        counts = np.zeros(max(map(len, all_counts), default=0), dtype=np.int64)
+        for more in all_counts:
             counts[: len(more)] += more
         return cls(counts=counts)
 

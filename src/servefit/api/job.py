@@ -145,12 +145,12 @@ class Job(RecommendationJob):
         """
         from servefit.report.plotly_figure import plotly_figure
 
-        found = self._plots()
-        if not found:
+        plots = self._plots()
+        if not plots:
             raise SpecError("job", self.name, "has nothing to plot: nothing was measured")
-        if name is not None and name not in found:
-            raise SpecError.unknown("plot", name, list(found))
-        return plotly_figure(found[name or next(iter(found))])
+        if name is not None and name not in plots:
+            raise SpecError.unknown("plot", name, list(plots))
+        return plotly_figure(plots[name or next(iter(plots))])
 
     @property
     def plots(self) -> tuple[str, ...]:
@@ -217,7 +217,7 @@ def load_job(name: str, *, storage: str | None = None, allow_env: Collection[str
     return Job.from_results(lifecycle.load_job(name, storage=storage, allowed=allow_env))
 
 
-def _servable(found: recommendation.Recommendation) -> Recommendation:
-    if isinstance(found, Recommendation):
-        return found
-    return Recommendation(**{field.name: getattr(found, field.name) for field in fields(found)})
+def _servable(recommended: recommendation.Recommendation) -> Recommendation:
+    if isinstance(recommended, Recommendation):
+        return recommended
+    return Recommendation(**{field.name: getattr(recommended, field.name) for field in fields(recommended)})

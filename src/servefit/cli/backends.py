@@ -36,11 +36,11 @@ def backends(
     opened = None
     if model is not None:
         opened = Model.load(model, **asdict(trust), inputs=said.inputs, pad=said.pad)
-    found = _backend_documents(opened)
+    documents = _backend_documents(opened)
     columns = ["backend", "version", "precision", "CPU", "CUDA"]
     columns += [] if opened is None else ["takes MODEL", "compile s"]
-    rows = [[cells[column] for column in columns] for cells in map(_cells, found)]
-    emit(Table(columns=tuple(columns), rows=rows), {"schema": 1, "backends": found}, form)
+    rows = [[cells[column] for column in columns] for cells in map(_cells, documents)]
+    emit(Table(columns=tuple(columns), rows=rows), {"schema": 1, "backends": documents}, form)
 
 
 def _backend_documents(model: Any) -> list[dict[str, Any]]:
@@ -59,11 +59,11 @@ def _backend_documents(model: Any) -> list[dict[str, Any]]:
                 "precision": backend.precision.value,
                 "targets": {
                     target.value: {
-                        "available": found.available,
-                        "reason": found.reason,
-                        "remedy": found.remedy,
+                        "available": availability.available,
+                        "reason": availability.reason,
+                        "remedy": availability.remedy,
                     }
-                    for target, found in ((Target.CPU, on_cpu), (Target.CUDA, on_cuda))
+                    for target, availability in ((Target.CPU, on_cpu), (Target.CUDA, on_cuda))
                 },
                 "takes_model": None
                 if takes is None

@@ -46,12 +46,12 @@ def given_options(context: typer.Context) -> frozenset[str]:
 
 
 def check_variables_of_file(config: JobConfig, allowed: Collection[str]) -> None:
-    """Raise SpecError for a variable of a job file that is neither on the list nor ``allowed``: somebody else may have
-    written the file."""
+    """Raise SpecError for a variable of a job file that is neither listed nor ``allowed``: the file may come from
+    someone else."""
     from servefit.backends.allowed_variables import check_variables
 
     check_variables(
-        ((each.variable, value) for each in config.variables() for value in each.values),
+        ((variable.variable, value) for variable in config.variables() for value in variable.values),
         allowed,
         remedy="name it yourself with --allow-env {name} if you know who wrote the file",
     )

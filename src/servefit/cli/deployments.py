@@ -80,21 +80,21 @@ class DeploymentOptions:
     trust: TrustOptions
 
     def deployable(self, *, quiet: bool) -> Deployable:
-        """Return the deployment that the options ask for, compiled. Raises SpecError for options that contradict each
-        other, and the errors of reading a job or compiling a model."""
-        found = self._of_model(quiet=quiet) if self.job is None else self._of_job(self.job, quiet=quiet)
-        for note in found.notes:
+        """Return the deployment of these options, compiled. Raises SpecError for options that contradict each other,
+        and the errors of reading a job or compiling a model."""
+        deployable = self._of_model(quiet=quiet) if self.job is None else self._of_job(self.job, quiet=quiet)
+        for note in deployable.notes:
             warn(note)
-        return found
+        return deployable
 
     def _of_job(self, job: str, *, quiet: bool) -> Deployable:
         from servefit.search.deployment.deployable import deployable_of_job
         from servefit.search.request.job_request import shown_variable
 
         for name in _OF_MODELS:
-            if (given := getattr(self, name)) not in (None, False):
+            if (value := getattr(self, name)) not in (None, False):
                 _check_no_path(job)
-                shown = ",".join(map(shown_variable, given)) if isinstance(given, list) else str(given)
+                shown = ",".join(map(shown_variable, value)) if isinstance(value, list) else str(value)
                 raise SpecError(
                     "input" if name == "inputs" else name,
                     shown,
@@ -137,11 +137,11 @@ class DeploymentOptions:
 
 
 def _environment(texts: Sequence[str], secret: Sequence[str]) -> dict[str, str]:
-    """Return the variables that ``texts`` set, and those that are only named as ``secret`` with their values here."""
+    """Return the variables set by ``texts``, and those named as ``secret``, with their values in this process."""
     from servefit.search.request.job_request import own_value
 
-    given = dict(map(_variable, texts))
-    return {**{name: own_value(name) for name in secret if name not in given}, **given}
+    variables = dict(map(_variable, texts))
+    return {**{name: own_value(name) for name in secret if name not in variables}, **variables}
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -24,15 +24,18 @@ def figures(form: FormatOption = OutputFormat.TABLE, wide: WideOption = False) -
     outside = outside_figures()
     documents = [
         *(_document(figure, figure.name) for figure in built_in_figures()),
-        *(_document(found.declared or found.figure, found.name, found.package, found.problem) for found in outside),
+        *(
+            _document(registered.declared or registered.figure, registered.name, registered.package, registered.problem)
+            for registered in outside
+        ),
     ]
     package = ("package",) if outside else ()
     table = _table(documents, ("name", "column", "unit", "digits", "meaning", *package))
     brief = _table(documents, ("column", "unit", "meaning", *package))
     emit(table, {"schema": 1, "figures": documents}, form, brief=None if wide else brief)
-    for found in outside:
-        if found.problem is not None:
-            warn(found.problem)
+    for registered in outside:
+        if registered.problem is not None:
+            warn(registered.problem)
 
 
 def _table(documents: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> Table:

@@ -47,11 +47,11 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def config_with_options(
-    config: JobConfig, job: Mapping[str, Any], given: Collection[str], *, no_wait: bool
+    config: JobConfig, job: Mapping[str, Any], chosen: Collection[str], *, no_wait: bool
 ) -> JobConfig:
-    """Return ``config`` with those options of ``job`` that are ``given``, and with ``no_wait``. Raises SpecError for a
-    value that an option cannot have, in the words of job files."""
-    typed = {key: _SPELLED.get(key, lambda value: value)(job[key]) for key in job if key in given}
+    """Return ``config`` with the ``chosen`` options of ``job``, and with ``no_wait``. Raises SpecError for an invalid
+    value, in the words of job files."""
+    typed = {key: _SPELLED.get(key, lambda value: value)(job[key]) for key in job if key in chosen}
     checked = checked_config(msgspec.to_builtins(typed))
     changes: dict[str, Any] = {key: getattr(checked, key) for key in typed}
     if "secret_env" in changes:

@@ -99,16 +99,16 @@ def exit_status(job: RecommendationJob) -> int:
 
 
 def print_job(job: RecommendationJob, form: OutputFormat, *, wide: bool, answer: Sequence[str] | None = None) -> None:
-    """Print the recommendation in sentences, or ``answer`` in their place, and tables, with all columns if ``wide``, or
-    in the form asked for."""
+    """Print the recommendation in sentences (or ``answer`` in their place) and tables, with all columns if ``wide``; or
+    in another ``form``."""
     from servefit.search.jobs.document import job_document
 
     if form is not OutputFormat.TABLE:
         emit(recommendations_table(job), job_document(job), form)
         if job.best is None:
-            known = hindrances(job) or (["the job was cut short"] if job.status == "STOPPED" else [])
+            causes = hindrances(job) or (["the job was cut short"] if job.status == "STOPPED" else [])
             nothing = "nothing has been measured yet" if job.status == "IN_PROGRESS" else "nothing could be measured"
-            warn(f"{nothing}{': ' if known else ''}{'; '.join(known)}")
+            warn(f"{nothing}{': ' if causes else ''}{'; '.join(causes)}")
     else:
         print_line("", *(headline(job).splitlines() if answer is None else answer), "")
         if job.recommendations:
@@ -129,14 +129,16 @@ def print_job(job: RecommendationJob, form: OutputFormat, *, wide: bool, answer:
 
 
 def _left_out(job: RecommendationJob) -> list[tuple[str, str]]:
-    """Return the backends that were left out, and what of them could not be measured, each with why."""
-    found = [(skipped.name, skipped.reason) for skipped in job.skipped if skipped.kind == "backend"]
+    """Return the backends that were left out and the configurations that failed, each with its reason."""
+    left_out = [(skipped.name, skipped.reason) for skipped in job.skipped if skipped.kind == "backend"]
     alike: dict[tuple[str, str], set[str]] = {}
     for failed in job.failed:
         alike.setdefault((failed.configuration.backend, failed.reason), set()).add(shape(failed.configuration))
     for (backend, reason), shapes in alike.items():
-        found.append((next(iter(shapes)) if len(shapes) == 1 else f"{backend}, {len(shapes)} configurations", reason))
-    return found
+        left_out.append(
+            (next(iter(shapes)) if len(shapes) == 1 else f"{backend}, {len(shapes)} configurations", reason)
+        )
+    return left_out
 
 
 def _profiles_text(profiles: Sequence[Skipped]) -> str:

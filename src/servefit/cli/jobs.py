@@ -64,11 +64,11 @@ def jobs(
 
     wanted = None if status is None else _checked_word("status", status, _STATUSES)
     with JobStore.open(storage) as store:
-        found = [job for job in store.overview() if _is_wanted(job, wanted, model)][:most]
-    for job in found:
+        chosen = [job for job in store.overview() if _is_wanted(job, wanted, model)][:most]
+    for job in chosen:
         if job.problem is not None:
             warn(f"job {job.name} cannot be read: {job.problem}")
-    rows = [_job_document(job, job.header, job.state) for job in found if job.header and job.state]
+    rows = [_job_document(job, job.header, job.state) for job in chosen if job.header and job.state]
     table = Table(
         columns=("job", "type", "status", "model", "created", "seconds", "worked on by"),
         rows=[
@@ -85,7 +85,7 @@ def jobs(
         ],
     )
     emit(table, {"schema": 1, "jobs": rows}, form, brief=None if wide else _brief_jobs(rows))
-    if not found:
+    if not chosen:
         print_note("no job is like that" if status or model else "there are no jobs yet; servefit recommend begins one")
 
 
@@ -138,9 +138,9 @@ def _job_document(job: JobOverview, header: JobHeader, state: JobState) -> dict[
     }
 
 
-def _checked_word(field: str, text: str, known: tuple[str, ...]) -> str:
-    if text.upper() not in known:
-        raise SpecError.unknown(field, text, [word.lower() for word in known])
+def _checked_word(field: str, text: str, words: tuple[str, ...]) -> str:
+    if text.upper() not in words:
+        raise SpecError.unknown(field, text, [word.lower() for word in words])
     return text.upper()
 
 
@@ -210,20 +210,20 @@ def steps(
     wanted_status = None if status is None else _checked_word("status", status, _STEP_STATUSES)
     wanted_kind = None if kind is None else _checked_word("kind", kind, tuple(map(str.upper, STEP_KINDS))).lower()
     with JobStore.open(storage) as store:
-        found = [
+        chosen = [
             step
             for step in store.job(job).steps()
             if wanted_status in (None, step.status)
             and wanted_kind in (None, step.kind)
             and backend in (None, step.backend)
         ]
-    documents = [step_document(step) for step in found]
+    documents = [step_document(step) for step in chosen]
     document = {"schema": 1, "job": job, "steps": documents}
-    emit(_steps_table(found, documents), document, form, brief=None if wide else _brief_steps(found, documents))
+    emit(_steps_table(chosen, documents), document, form, brief=None if wide else _brief_steps(chosen, documents))
     if form is OutputFormat.TABLE and not wide:
-        for step, reason in _reasons(found, documents):
+        for step, reason in _reasons(chosen, documents):
             print_line(f"Step {step}: {reason}")
-    if not found:
+    if not chosen:
         print_note(f"job {job} has no step like that")
 
 

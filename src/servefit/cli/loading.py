@@ -169,7 +169,7 @@ def load(
     check_one_client(clients.storage)
     files.check()
     with job_progress(quiet=quiet) as progress:
-        found = load_endpoint(
+        load_test = load_endpoint(
             url,
             payload=sample,
             protocol=protocol,
@@ -182,11 +182,11 @@ def load(
             progress=progress,
             **usual,
         )
-    emit(loading_output.load_table(found), found.to_dict(), form)
-    if found.steps and form is OutputFormat.TABLE:
-        emit(loading_output.steps_table(found), {}, form)
-    files.write(found.recorded(), found.run)
-    for caution in (*found.warnings, *loop.deprecations()):
+    emit(loading_output.load_table(load_test), load_test.to_dict(), form)
+    if load_test.steps and form is OutputFormat.TABLE:
+        emit(loading_output.steps_table(load_test), {}, form)
+    files.write(load_test.recorded(), load_test.run)
+    for caution in (*load_test.warnings, *loop.deprecations()):
         warn(caution)
-    if status := status_of_verdict(found.verdict):
+    if status := status_of_verdict(load_test.verdict):
         raise typer.Exit(status)

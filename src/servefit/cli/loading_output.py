@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from servefit.search.endpoints.load_result import LoadTest
 
 
-def load_table(found: LoadTest) -> Table:
-    summary = found.summary
+def load_table(load_test: LoadTest) -> Table:
+    summary = load_test.summary
     rows: list[list[Any]] = [
-        ["endpoint", found.endpoint],
-        ["protocol", found.protocol],
-        ["payload", found.payload],
-        *verdict_rows(found.verdict, found.reason, found.summary),
-        *_highest_rows(found),
-        ["figures below are of", _traffic(found)],
+        ["endpoint", load_test.endpoint],
+        ["protocol", load_test.protocol],
+        ["payload", load_test.payload],
+        *verdict_rows(load_test.verdict, load_test.reason, load_test.summary),
+        *_highest_rows(load_test),
+        ["figures below are of", _traffic(load_test)],
         ["throughput per s", summary.throughput_per_s],
         ["samples", summary.samples],
     ]
     rows += [*latency_rows("response time", summary), *_server_time_rows(summary)]
-    rows += [*_failure_rows(summary), *_client_rows(found)]
+    rows += [*_failure_rows(summary), *_client_rows(load_test)]
     return Table(columns=("figure", "value"), rows=rows)
 
 
-def steps_table(found: LoadTest) -> Table:
-    names = list(found.steps[0].latency_ms)
+def steps_table(load_test: LoadTest) -> Table:
+    names = list(load_test.steps[0].latency_ms)
     return Table(
-        title="Users" if found.request.phases is None else "Steps",
+        title="Users" if load_test.request.phases is None else "Steps",
         columns=("users", "seconds", "throughput per s", "samples", *(f"{name} ms" for name in names)),
         rows=[
             [
@@ -45,32 +45,32 @@ def steps_table(found: LoadTest) -> Table:
                 step.samples,
                 *(step.latency_ms[name] for name in names),
             ]
-            for step in found.steps
+            for step in load_test.steps
         ],
     )
 
 
-def _highest_rows(found: LoadTest) -> list[list[Any]]:
-    """Return the rows of the most invocations, and of the search for them, where there was one."""
+def _highest_rows(load_test: LoadTest) -> list[list[Any]]:
+    """Return the rows of the highest number of invocations, and of the search for it, if there was one."""
     rows: list[list[Any]] = []
-    if found.max_invocations is not None or found.highest is not None:
-        rows.append(["max invocations per min", found.max_invocations])
-    if found.highest is not None:
-        rows += highest_rows(found.highest)
-    if found.users is not None:
-        rows.append(["search", f"{found.ended}, {len(found.steps)} numbers of users tried"])
-    if found.stopped is not None:
-        rows.append(["stopped by", found.stopped])
+    if load_test.max_invocations is not None or load_test.highest is not None:
+        rows.append(["max invocations per min", load_test.max_invocations])
+    if load_test.highest is not None:
+        rows += highest_rows(load_test.highest)
+    if load_test.users is not None:
+        rows.append(["search", f"{load_test.ended}, {len(load_test.steps)} numbers of users tried"])
+    if load_test.stopped is not None:
+        rows.append(["stopped by", load_test.stopped])
     return rows
 
 
-def _traffic(found: LoadTest) -> str:
-    """Return the name of the traffic that the figures are of."""
-    if found.summary.offered_per_s is not None:
-        return f"an open loop, {number_text(found.summary.offered_per_s)} requests/s"
-    if found.request.phases is not None:
+def _traffic(load_test: LoadTest) -> str:
+    """Return the name of the traffic behind the figures."""
+    if load_test.summary.offered_per_s is not None:
+        return f"an open loop, {number_text(load_test.summary.offered_per_s)} requests/s"
+    if load_test.request.phases is not None:
         return "a closed loop, the best of its plateaus"
-    users = found.users or found.request.users
+    users = load_test.users or load_test.request.users
     return f"a closed loop, {users} user" + ("" if users == 1 else "s")
 
 
@@ -93,26 +93,26 @@ def _failure_rows(summary: Summary) -> list[list[Any]]:
     return rows
 
 
-def _client_rows(found: LoadTest) -> list[list[Any]]:
+def _client_rows(load_test: LoadTest) -> list[list[Any]]:
     """Return the rows of the processes and CPUs of the client and of the server."""
-    client = found.run.client
+    client = load_test.run.client
     if client is None:
         return []
     rows: list[list[Any]] = [["connections", client.connections]]
-    if found.summary.lag_ms["p99"] is not None:
-        rows.append(["schedule lag p99 ms", found.summary.lag_ms["p99"]])
+    if load_test.summary.lag_ms["p99"] is not None:
+        rows.append(["schedule lag p99 ms", load_test.summary.lag_ms["p99"]])
     cpus = ", ".join(map(str, client.cpus))
     rows += [
         ["client CPU %", client.cpu_percent],
         ["client CPUs", cpus + (" (took time from the server)" if client.shares_cpus else "")],
     ]
-    if not found.is_here:
+    if not load_test.is_here:
         return [*rows, ["server", "on another machine"]]
-    if found.server is None:
+    if load_test.server is None:
         return [*rows, ["server", "on this machine, its processes cannot be seen"]]
-    server = found.server
+    server = load_test.server
     return [
         *rows,
         ["server", f"{server.name}, process {server.pid}, CPUs {', '.join(map(str, server.cpus))}"],
-        ["server CPU %", found.summary.cpu_percent],
+        ["server CPU %", load_test.summary.cpu_percent],
     ]

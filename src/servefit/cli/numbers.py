@@ -25,13 +25,13 @@ def with_parsed_numbers(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def parse_number(field: str, kind: type[int] | type[float], least: int | None, given: str | float) -> float:
-    """Return ``given`` as a finite number of ``kind``; ``least`` is the smallest whole number allowed. Raises SpecError
+def parse_number(field: str, kind: type[int] | type[float], least: int | None, value: str | float) -> float:
+    """Return ``value`` as a finite number of ``kind``; ``least`` is the smallest whole number allowed. Raises SpecError
     for ``field``."""
     try:
-        number = kind(given)
+        number = kind(value)
     except ValueError as error:
-        raise SpecError(field, given, f"is not {_NAMES[kind]}") from error
+        raise SpecError(field, value, f"is not {_NAMES[kind]}") from error
     check_finite(field, number)
     if least is not None:
         check_whole(field, int(number), least=least)

@@ -160,15 +160,15 @@ class SaidOfInputs:
 
 
 def _pairs(field: str, texts: Sequence[str] | None) -> dict[str, str]:
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not name or not equals or not value:
             raise SpecError(field, text, "is not NAME=VALUE")
-        if name in found:
+        if name in pairs:
             raise SpecError(field, text, f"is said of {name!r:.60} a second time", remedy="say it once")
-        found[name] = value
-    return found
+        pairs[name] = value
+    return pairs
 
 
 def _numbers(text: str) -> list[int]:

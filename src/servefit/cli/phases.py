@@ -70,17 +70,17 @@ def zero_or_text(text: str) -> str | Literal[0]:
     return 0 if text.strip() == "0" else text
 
 
-def _fields(field: str, text: str, form: str, known: Sequence[str], *, needed: Sequence[str] = ()) -> dict[str, str]:
-    """Parse the name=value pairs of ``text``. Raises SpecError for a name that is not ``known``, for one that is there
-    twice, and where one that is ``needed`` is missing."""
+def _fields(field: str, text: str, form: str, names: Sequence[str], *, needed: Sequence[str] = ()) -> dict[str, str]:
+    """Parse the name=value pairs of ``text``. Raises SpecError for a name that is not one of ``names``, for a repeated
+    name, and for a missing one of those ``needed``."""
     fields: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or name in fields:
             raise SpecError(field, text, form)
         fields[name] = value
-    if unknown := fields.keys() - set(known):
-        raise SpecError.unknown(field, sorted(unknown)[0], list(known))
+    if unknown := fields.keys() - set(names):
+        raise SpecError.unknown(field, sorted(unknown)[0], list(names))
     if any(name not in fields for name in needed):
         raise SpecError(field, text, form)
     return fields

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from servefit.checks import check_above_zero
 from servefit.cli.completion import priced_names
 from servefit.cli.output import FormatOption, OutputFormat, emit, print_note, warn
-from servefit.cli.owners_price import OwnersCosts, owners_price
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE
+from servefit.quantities import given_text, parse_amount
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ def set_price(
     from servefit.profiler.machine.prices import keep_prices
 
     _check_may_be_set(profile)
-    costs = OwnersCosts(purchase_price=purchase_price, years=years, watts=watts, per_kwh=per_kwh)
+    costs = _OwnersCosts(purchase_price=purchase_price, years=years, watts=watts, per_kwh=per_kwh)
     if price is not None and costs.given:
         name, value = next(iter(costs.given.items()))
         raise SpecError(name, value, "cannot be combined with a price of an hour", remedy="give one of them")
@@ -94,12 +97,12 @@ def import_list(
 
     profiles = all_profiles(describe_host())
     with showing_stage(f"reading {file}", quiet=False):
-        found = read_price_list(file, profiles)
-    prices = prices_in(found, region)
+        price_list = read_price_list(file, profiles)
+    prices = prices_in(price_list, region)
     by_hand = priced_by_hand() & prices.keys()
     keep_prices({name: price for name, price in prices.items() if name not in by_hand})
     _print_prices([profile for profile in all_profiles(describe_host()) if profile.name in prices], form)
-    for remark in found.remarks:
+    for remark in price_list.remarks:
         warn(remark)
     if by_hand:
         warn(f"prices in profiles.toml come first: {', '.join(sorted(by_hand))}")
@@ -138,12 +141,12 @@ def _print_prices(profiles: list[InstanceProfile], form: OutputFormat) -> None:
         warn(warning)
 
 
-def _check_is_owned(profile: str, costs: OwnersCosts) -> None:
-    """Raise SpecError where ``costs`` of an owner are given for an instance of a cloud."""
+def _check_is_owned(profile: str, costs: _OwnersCosts) -> None:
+    """Raise SpecError if a profile with the ``costs`` of an owner is an instance of a cloud."""
     from servefit.profiler.machine.host import describe_host
     from servefit.profiler.machine.profiles import all_profiles
 
-    clouds = {known.name for known in all_profiles(describe_host()) if known.is_of_a_cloud}
+    clouds = {listed.name for listed in all_profiles(describe_host()) if listed.is_of_a_cloud}
     if costs.given and profile in clouds:
         name, value = next(iter(costs.given.items()))
         raise SpecError(
@@ -152,13 +155,13 @@ def _check_is_owned(profile: str, costs: OwnersCosts) -> None:
 
 
 def _check_may_be_set(profile: str) -> None:
-    """Raise SpecError where no profile has that name, and where a price that is written by hand would come first."""
+    """Raise SpecError if no profile has that name, or if profiles.toml has a price, which takes precedence."""
     from servefit.profiler.machine.host import describe_host
     from servefit.profiler.machine.instance_profile import LOCAL
     from servefit.profiler.machine.profiles import all_profiles, priced_by_hand
     from servefit.profiler.machine.profiles_file import profiles_path
 
-    names = [LOCAL, *(known.name for known in all_profiles(describe_host()))]
+    names = [LOCAL, *(listed.name for listed in all_profiles(describe_host()))]
     if profile not in names:
         raise SpecError.unknown("profile", profile, names)
     if profile in priced_by_hand():
@@ -181,16 +184,6 @@ def _stated_price(price: str, region: str | None) -> KnownPrice:
     )
 
 
-def _owners_price(costs: OwnersCosts, region: str | None) -> KnownPrice:
-    from servefit.profiler.machine.instance_profile import USD
-    from servefit.profiler.machine.prices import KnownPrice
-
-    price = owners_price(costs)
-    return KnownPrice(
-        per_hour=price.per_hour, currency=price.currency or USD, region=region, date=_today(), source=price.source
-    )
-
-
 def _today() -> str:
     return date.today().isoformat()
 
@@ -199,3 +192,65 @@ def _money(price: KnownPrice) -> str:
     from servefit.quantities import money_text
 
     return money_text(price.per_hour, price.currency)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OwnersCosts:
+    """The options as they were typed, None for those that were not: the first two and the last two belong together."""
+
+    purchase_price: str | None
+    years: float | None
+    watts: float | None
+    per_kwh: str | None
+
+    @property
+    def given(self) -> Mapping[str, str | float]:
+        """Those that were given, by the names of the options."""
+        names = ("purchase-price", "years", "watts", "per-kwh")
+        values = (self.purchase_price, self.years, self.watts, self.per_kwh)
+        return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+
+def _owners_price(costs: _OwnersCosts, region: str | None) -> KnownPrice:
+    """Return the price of an hour to the owner. Raises SpecError if options are missing, not above zero, or in two
+    currencies."""
+    from servefit.profiler.machine.instance_profile import USD
+    from servefit.profiler.machine.prices import HOURS_PER_YEAR, KnownPrice, owners_price_per_hour
+
+    _check_pairs(costs.given)
+    purchase, purchase_currency = _amount("purchase-price", costs.purchase_price)
+    kwh, kwh_currency = _amount("per-kwh", costs.per_kwh)
+    if purchase_currency and kwh_currency and purchase_currency != kwh_currency:
+        raise SpecError(
+            "price",
+            None,
+            f"is in two currencies: {purchase_currency} (--purchase-price) and {kwh_currency} (--per-kwh)",
+            remedy="give both in one",
+        )
+    years, watts = costs.years or 0.0, costs.watts or 0.0
+    said = []
+    if purchase:
+        check_above_zero("years", years)
+        said.append(f"{given_text(purchase)} over {given_text(years)} years")
+    if kwh:
+        check_above_zero("watts", watts)
+        said.append(f"{given_text(watts)} W at {given_text(kwh)} a kWh")
+    per_hour = owners_price_per_hour(
+        purchase_price=purchase, lifetime_hours=(years or 1.0) * HOURS_PER_YEAR, watts=watts, price_per_kwh=kwh
+    )
+    currency = purchase_currency or kwh_currency or USD
+    return KnownPrice(per_hour=per_hour, currency=currency, region=region, date=_today(), source=" and ".join(said))
+
+
+def _check_pairs(options: Mapping[str, str | float]) -> None:
+    """Raise SpecError if there are no ``options``, or if one lacks the option that belongs to it."""
+    if not options:
+        raise SpecError("price", None, "is not given", remedy="say 0.21/h, or --purchase-price 4200 --years 3")
+    for first, second in (("purchase-price", "years"), ("watts", "per-kwh")):
+        for name, needed in ((first, second), (second, first)):
+            if name in options and needed not in options:
+                raise SpecError(name, options[name], f"is of no use without --{needed}")
+
+
+def _amount(name: str, text: str | None) -> tuple[float, str | None]:
+    return (0.0, None) if text is None else parse_amount(name, text)

@@ -242,7 +242,7 @@ def profile(
         takes_s = traffic.duration_s
 
     with showing_stage(f"compiling {model.name}", quiet=quiet) as show_stage:
-        found = procedure.profile(
+        measured = procedure.profile(
             subject,
             deployment,
             rate=rate_per_s,
@@ -255,35 +255,35 @@ def profile(
             driver=measuring.driver.value,
             wait_s=wait_s,
             budget_s=budget_s,
-            # A limit that is surely broken ends it before.
+            # The run ends early once a limit is certainly broken.
             on_prepared=lambda: show_stage("measuring", takes_s=_START_S + takes_s, at_most=bool(thresholds)),
             **requests,
         )
-    emit(profiling_output.profiled_table(found), profiling_output.profiled_document(found), form)
-    if found.steps and form is OutputFormat.TABLE:
-        emit(profiling_output.steps_table(found), {}, form)
-    files.write(found.measurement, found.run)
-    for caution in (*found.warnings, *loop.deprecations()):
+    emit(profiling_output.profiled_table(measured), profiling_output.profiled_document(measured), form)
+    if measured.steps and form is OutputFormat.TABLE:
+        emit(profiling_output.steps_table(measured), {}, form)
+    files.write(measured.measurement, measured.run)
+    for caution in (*measured.warnings, *loop.deprecations()):
         warn(caution)
-    if status := status_of_verdict(found.verdict):
+    if status := status_of_verdict(measured.verdict):
         raise typer.Exit(status)
 
 
 def _check_mode(profiled: ProfiledOptions, measuring: MeasuringOptions, files: FileOptions) -> None:
     """Refuse options that have no meaning for a comparison (``against`` is given) or for calls alone."""
     loop, against = measuring.loop, profiled.against
-    field, given = ("service-time", "") if against is None else ("against", against)
+    field, value = ("service-time", "") if against is None else ("against", against)
     if measuring.driver is not DriverChoice.INPROCESS:
         raise SpecError("driver", measuring.driver.value, "is for measuring one deployment, with traffic")
     other = {loop.stairs, loop.arrivals, files.save, files.histogram} != {None}
     if other or measuring.sla or loop.phase or loop.constant:
-        raise SpecError(field, given, "takes no SLA, phases, spacing of arrivals or files to write")
+        raise SpecError(field, value, "takes no SLA, phases, spacing of arrivals or files to write")
     if against is not None and measuring.budget is not None:
         raise SpecError(
             "budget", measuring.budget, "is for measuring one deployment", remedy="a comparison takes --duration"
         )
     if against is None and (loop.rate is not None or loop.users is not None):
-        raise SpecError(field, given, "takes no traffic: calls are timed alone")
+        raise SpecError(field, value, "takes no traffic: calls are timed alone")
 
 
 def _print_comparison(compared: Compared, form: OutputFormat) -> None:
@@ -304,7 +304,7 @@ def _print_service_time(
 
     with showing_stage("timing calls", quiet=quiet):
         prepared = examined().compiled()
-        found = measure_service_time(
+        service_time = measure_service_time(
             prepared.configuration,
             prepared.compilation.artifact,
             prepared.payload.rows,
@@ -314,4 +314,4 @@ def _print_service_time(
             rows_per_request=prepared.rows_per_request,
             duration_s=1.0 if duration_s is None else duration_s / PUBLISHED_PROCESSES,
         )
-    emit(service_time_table(prepared, found), service_time_document(prepared, found), form)
+    emit(service_time_table(prepared, service_time), service_time_document(prepared, service_time), form)

@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from servefit.profiler.procedures.tried_rates import HighestRate
 
 
-def profiled_table(found: Profiled) -> Table:
-    summary, measurement = found.summary, found.measurement
+def profiled_table(profiled: Profiled) -> Table:
+    summary, measurement = profiled.summary, profiled.measurement
     configuration = measurement.configuration
     limit = measurement.memory_limit_bytes
     rows: list[list[Any]] = [
-        ["profile", found.profile.name],
+        ["profile", profiled.profile.name],
         ["envelope", f"{measurement.envelope}, CPUs {', '.join(map(str, measurement.cpus))}"],
         ["memory limit", None if limit is None else size_text(limit)],
         ["backend", configuration.backend],
-        *([] if found.compilation.quality is None else [["quality", found.compilation.quality.text]]),
+        *([] if profiled.compilation.quality is None else [["quality", profiled.compilation.quality.text]]),
         ["workers x threads", f"{configuration.workers} x {configuration.settings.threads}"],
-        ["driver", found.run.driver],
-        *_answer_rows(found),
+        ["driver", profiled.run.driver],
+        *_answer_rows(profiled),
         _figure_row("loop", summary),
         ["throughput per s", summary.throughput_per_s],
         _figure_row("samples", summary),
     ]
     rows += latency_rows("latency", summary)
     rows += [[f"service {name} ms", value] for name, value in summary.service_ms.items()]
-    rows += _client_rows(found)
+    rows += _client_rows(profiled)
     if summary.lag_ms["p99"] is not None:
         rows.append(["schedule lag p99 ms", summary.lag_ms["p99"]])
     rows += [
@@ -49,9 +49,9 @@ def profiled_table(found: Profiled) -> Table:
         ["memory %", summary.memory_percent],
         _figure_row("gpu_utilization", summary),
         *(row for name in ("package_power_w", "gpu_power_w") if (row := _figure_row(name, summary))[1] is not None),
-        ["payload", found.payload_source],
-        *_sizes_row(found.payload_sizes),
-        *_script_rows(found),
+        ["payload", profiled.payload_source],
+        *_sizes_row(profiled.payload_sizes),
+        *_script_rows(profiled),
     ]
     return Table(columns=("figure", "value"), rows=rows)
 
@@ -66,10 +66,9 @@ def _figure_row(name: str, summary: Summary) -> list[Any]:
     return [declared.title, declared.cell(summary)]
 
 
-def _client_rows(found: Profiled) -> list[list[Any]]:
-    """Return the rows that only a run over HTTP has: times inside the server and outside of it, failures, and the
-    client itself."""
-    summary, client = found.summary, found.run.client
+def _client_rows(profiled: Profiled) -> list[list[Any]]:
+    """Return the rows of a run over HTTP: model latency and overhead, failures, and the client's CPU."""
+    summary, client = profiled.summary, profiled.run.client
     if client is None:
         return []
     rows: list[list[Any]] = []
@@ -85,15 +84,15 @@ def _client_rows(found: Profiled) -> list[list[Any]]:
     ]
 
 
-def _answer_rows(found: Profiled) -> list[list[Any]]:
-    """Return the row of the verdict, and the rows of the highest rate, where they were asked for."""
-    rows: list[list[Any]] = verdict_rows(found.verdict, found.reason, found.summary)
-    if found.highest is None:
+def _answer_rows(profiled: Profiled) -> list[list[Any]]:
+    """Return the rows of the verdict and of the highest rate, if these were requested."""
+    rows: list[list[Any]] = verdict_rows(profiled.verdict, profiled.reason, profiled.summary)
+    if profiled.highest is None:
         return rows
-    offered_per_s = found.summary.offered_per_s
+    offered_per_s = profiled.summary.offered_per_s
     return [
         *rows,
-        *highest_rows(found.highest),
+        *highest_rows(profiled.highest),
         ["figures below are of", f"{number_text(offered_per_s)} requests/s" if offered_per_s else "-"],
     ]
 
@@ -135,22 +134,22 @@ def latency_rows(label: str, summary: Summary) -> list[list[Any]]:
     ]
 
 
-def _script_rows(found: Profiled) -> list[list[Any]]:
-    """Return the rows that say what a script costs: its functions around its prediction, and against the model file
-    that it loads, where that was measured; none for other models."""
+def _script_rows(profiled: Profiled) -> list[list[Any]]:
+    """Return the rows on the cost of a script: the functions around its prediction, and the comparison with the model
+    file that it loads, if that was measured. Other models have none."""
     rows = []
-    if took := found.compilation.function_s:
+    if took := profiled.compilation.function_s:
         own = [name for name in took if name != "predict_fn"]
         own_s, whole_s = sum(took[name] for name in own), sum(took.values())
         text = f"{' and '.join(own)} {duration_text(own_s, digits=2)} of {duration_text(whole_s, digits=2)} a request"
         rows.append(["script, when it was tried", text])
-    if (cost := found.script_cost) is not None and cost.reason is None:
+    if (cost := profiled.script_cost) is not None and cost.reason is None:
         rows += [["script", cost.text], ["predictions", cost.predictions_text]]
     return rows
 
 
-def steps_table(found: Profiled) -> Table:
-    names = list(found.steps[0].latency_ms)
+def steps_table(profiled: Profiled) -> Table:
+    names = list(profiled.steps[0].latency_ms)
     return Table(
         title="Steps",
         columns=("users", "seconds", "throughput per s", "samples", *(f"{name} ms" for name in names), "CPU %"),
@@ -163,24 +162,24 @@ def steps_table(found: Profiled) -> Table:
                 *(step.latency_ms[name] for name in names),
                 step.cpu_percent,
             ]
-            for step in found.steps
+            for step in profiled.steps
         ],
     )
 
 
-def profiled_document(found: Profiled) -> dict[str, Any]:
+def profiled_document(profiled: Profiled) -> dict[str, Any]:
     from servefit.search.endpoints.load_result import decision_document
     from servefit.search.jobs.document import model_document, quality_document, script_cost_document
 
-    measurement = found.measurement
-    run = found.run
+    measurement = profiled.measurement
+    run = profiled.run
     return {
         "schema": 1,
-        "model": model_document(found.model),
-        "payload": found.payload_source,
-        "sizes": [dataclasses.asdict(each) for each in found.payload_sizes],
-        "host": dataclasses.asdict(found.host),
-        "instance_profile": dataclasses.asdict(found.profile),
+        "model": model_document(profiled.model),
+        "payload": profiled.payload_source,
+        "sizes": [dataclasses.asdict(size) for size in profiled.payload_sizes],
+        "host": dataclasses.asdict(profiled.host),
+        "instance_profile": dataclasses.asdict(profiled.profile),
         "configuration": dataclasses.asdict(measurement.configuration),
         "driver": run.driver,
         "containment": measurement.containment,
@@ -191,18 +190,18 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "threads_per_worker": list(run.threads_per_worker),
         "traffic": dataclasses.asdict(run.traffic),
         "client": None if run.client is None else dataclasses.asdict(run.client),
-        "summary": dataclasses.asdict(found.summary),
-        "steps": [dataclasses.asdict(step) for step in found.steps],
-        "quality": quality_document(found.compilation.quality),
-        "script_function_s": dict(found.compilation.function_s) or None,
-        "script_cost": script_cost_document(found.script_cost),
-        "verdict": found.verdict,
-        "reason": found.reason,
-        "decision": decision_document(found.decision),
-        "highest_rate": None if found.highest is None else dataclasses.asdict(found.highest),
-        "problems": [dataclasses.asdict(problem) for problem in found.problems],
+        "summary": dataclasses.asdict(profiled.summary),
+        "steps": [dataclasses.asdict(step) for step in profiled.steps],
+        "quality": quality_document(profiled.compilation.quality),
+        "script_function_s": dict(profiled.compilation.function_s) or None,
+        "script_cost": script_cost_document(profiled.script_cost),
+        "verdict": profiled.verdict,
+        "reason": profiled.reason,
+        "decision": decision_document(profiled.decision),
+        "highest_rate": None if profiled.highest is None else dataclasses.asdict(profiled.highest),
+        "problems": [dataclasses.asdict(problem) for problem in profiled.problems],
         "telemetry": [dataclasses.asdict(point) for point in run.telemetry],
-        "warnings": list(found.warnings),
+        "warnings": list(profiled.warnings),
     }
 
 
@@ -248,34 +247,34 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
     }
 
 
-def service_time_table(prepared: Prepared, found: ServiceTime) -> Table:
+def service_time_table(prepared: Prepared, service_time: ServiceTime) -> Table:
     rows: list[list[Any]] = [["deployment", _described(prepared)], *_quality_rows(prepared, "quality")]
     rows.append(["payload", prepared.payload.source])
     rows += _sizes_row(prepared.payload.sizes)
     for name in ("p50", "mean"):
-        low, high = found.ci95_ns[name]
-        value = found.p50_ns if name == "p50" else found.mean_ns
+        low, high = service_time.ci95_ns[name]
+        value = service_time.p50_ns if name == "p50" else service_time.mean_ns
         rows.append([f"service {name} us", Estimate(value=value / 1000, interval=(low / 1000, high / 1000))])
-    for name, nanoseconds in found.percentiles_ns.items():
+    for name, nanoseconds in service_time.percentiles_ns.items():
         if name != "p50" and nanoseconds is not None:
             rows.append([f"service {name} us", nanoseconds / 1000])
     rows += [
-        ["rows a call", found.rows_per_call],
-        ["timed", "one by one" if found.single_calls else "in blocks: percentiles are not known"],
-        ["calls", f"{found.calls:,} in {len(found.processes)} processes"],
-        ["outliers", f"{found.mild_outliers:,} mild, {found.severe_outliers:,} severe"],
-        ["steady", "yes" if found.reason is None else found.reason],
+        ["rows a call", service_time.rows_per_call],
+        ["timed", "one by one" if service_time.single_calls else "in blocks: percentiles are not known"],
+        ["calls", f"{service_time.calls:,} in {len(service_time.processes)} processes"],
+        ["outliers", f"{service_time.mild_outliers:,} mild, {service_time.severe_outliers:,} severe"],
+        ["steady", "yes" if service_time.reason is None else service_time.reason],
     ]
     return Table(columns=("figure", "value"), rows=rows)
 
 
-def service_time_document(prepared: Prepared, found: ServiceTime) -> dict[str, Any]:
+def service_time_document(prepared: Prepared, service_time: ServiceTime) -> dict[str, Any]:
     return {
         "schema": 1,
         **_prepared_document(prepared),
         "payload": prepared.payload.source,
         "host": dataclasses.asdict(prepared.host),
-        "service_time": dataclasses.asdict(found),
+        "service_time": dataclasses.asdict(service_time),
     }
 
 

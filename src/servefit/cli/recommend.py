@@ -59,24 +59,24 @@ def recommend(
     model = model_of(from_file, model)
     opening = opening.before(from_file)
     said = opening.said().before(from_file)
-    given = set(given_options(context))
-    asked_for = job["goal"] if "goal" in given else None
+    named = set(given_options(context))
+    asked_for = job["goal"] if "goal" in named else None
     plan_goal = asked_for if on_fleet.fleet and asked_for in (*PLAN_GOALS, "cost") else None
     if not on_fleet.fleet and asked_for in PLAN_GOALS:
         raise SpecError("goal", asked_for, "is that of a fleet", remedy="add --fleet")
     if plan_goal in PLAN_GOALS:
-        given.discard("goal")
-    wanted = config_with_options(from_file, job, given, no_wait=no_wait)
+        named.discard("goal")
+    wanted = config_with_options(from_file, job, named, no_wait=no_wait)
     asked = wanted.request(wanted.name or default_name(model))
     if files.config is None and allow_env is not None:
         raise SpecError("allow_env", allow_env[0], "is for what a job file sets, and none is given", remedy="use --env")
-    if "env" not in given:
+    if "env" not in named:
         check_variables_of_file(from_file, allow_env or ())
     request = resolve_arrivals(asked)
     SHAPES.warn_of_ignored()
     payload, sample = opening.payload, opening.sample()
     if files.save_config is not None:
-        # A rate that nobody asked for is left to the arrivals.
+        # Without a rate in the request, the arrivals set it.
         write_config(
             asked,
             model,

@@ -98,19 +98,19 @@ class AdmissionControl(Generic[_Occupant]):
         newcomer.answer_one_check()
 
     def _longest_idle(self) -> _Occupant | None:
-        found = self._still_idle()
+        longest = self._still_idle()
         now_s = self._time()
-        if found is None and now_s >= self._search_from_s:
+        if longest is None and now_s >= self._search_from_s:
             self._search_from_s = now_s + _PAUSE_S * len(self._served)
             idle = [
                 (since_s, connection) for connection in self._served if (since_s := connection.idle_since_s) is not None
             ]
-            # The longest last; of those that are equal the one that came first
+            # Longest idle last; among equals, the first to come last
             idle.sort(key=lambda pair: pair[0])
             idle.reverse()
             self._idle = idle
-            found = self._still_idle()
-        return found
+            longest = self._still_idle()
+        return longest
 
     def _still_idle(self) -> _Occupant | None:
         """Return the longest idle connection of those that were when they were searched for, and are since."""

@@ -245,18 +245,18 @@ class Batching:
         return self._now_ns()
 
     def _rows_refused(self, batch: list[_Waiting], error: RowsRefused) -> int:
-        """Answer a request whose rows the model refuses. Where several were joined they are called for in two halves:
-        the others are not to blame."""
+        """Answer a request whose rows the model refuses. A batch of several requests is called again in two halves, to
+        separate that request from the others."""
         self._calling = []
         if len(batch) > 1:
             self._waiting.extendleft(reversed(batch))
             self._waiting_bytes += sum(inference.rows.nbytes for _, inference, _, _ in batch)
             self._to_part, self._apart = len(batch), (len(batch) + 1) // 2
         else:
-            told = error.told
+            message = error.told
             if error.is_private:
-                told = self._failures.answer(told, error.told_in_public)
-            self._refuse(batch[0][2], Refused(error.status, " ".join(told.split())))
+                message = self._failures.answer(message, error.told_in_public)
+            self._refuse(batch[0][2], Refused(error.status, " ".join(message.split())))
         return self._now_ns()
 
     def _may_wait(self) -> bool:

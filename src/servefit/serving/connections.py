@@ -5,13 +5,13 @@ All of them are checked once a second, in place of a timer for each, so times ar
 
 from __future__ import annotations
 
+import ctypes
 import socket
 from typing import TYPE_CHECKING
 
 from servefit.serving.admission import AdmissionControl
 from servefit.serving.connection import Connection
 from servefit.serving.hang_detection import CHECKS_PER_TIMEOUT, HEARTBEAT_INTERVAL_S
-from servefit.serving.memory import ReceivedBytes
 from servefit.serving.messages import Refused
 from servefit.serving.replying import ReplyWriter
 from servefit.serving.time_slices import TimeSlices
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from servefit.serving.counters import WorkerCounters
     from servefit.serving.reading import HeadCache
 
-
 QUIET_S = 1.0
 """While a worker stops, a connection that nothing came on for so long is closed. Clients that are quicker than this
 lose no request that they had sent on a kept connection before they could know."""
@@ -34,6 +33,9 @@ _DRAINING_CHECK_INTERVAL_S = 0.1
 
 _PROGRESS_BYTES = 65_536
 """A client that reads less than this within a time-out, some 6 KiB a second, hardly reads. Chosen, not measured."""
+
+_WORTH_IT_BYTES = 2**20
+"""Looking for memory to give back takes a millisecond or so: less is not worth it."""
 
 
 class Connections:
@@ -52,8 +54,8 @@ class Connections:
         self.admission: AdmissionControl[Connection] = AdmissionControl(limits.connections, loop.time)
         self._loop = loop
         self._attaching: set[Task[None]] = set()
-        self._heads = ReceivedBytes()
-        self._bodies = ReceivedBytes()
+        self._heads = _ReceivedBytes()
+        self._bodies = _ReceivedBytes()
         self._idle_timeout_s = limits.idle_timeout_s
         patience_s = min(limits.read_timeout_s, limits.idle_timeout_s, limits.call_timeout_s)
         self._check_interval_s = min(HEARTBEAT_INTERVAL_S, patience_s / CHECKS_PER_TIMEOUT)
@@ -150,3 +152,25 @@ class Connections:
             self._unsent_bytes[connection] = unsent_bytes
         elif now_s - connection.stalled_since_s > self.limits.read_timeout_s:
             connection.abort()
+
+
+class _ReceivedBytes:
+    """Counts the bytes held of what clients send, and returns their memory to the system after a burst: the C library
+    keeps it."""
+
+    def __init__(self) -> None:
+        # Other C libraries than glibc have no such function, and keep less.
+        self._give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        self._most_bytes = 0
+        self.bytes = 0
+
+    def add(self, more_bytes: int) -> None:
+        self.bytes += more_bytes
+        self._most_bytes = max(self._most_bytes, self.bytes)
+
+    def trim(self) -> None:
+        """Give memory back if much less is held than before. Call it at intervals."""
+        if self._most_bytes - self.bytes > max(_WORTH_IT_BYTES, self._most_bytes // 2):
+            self._most_bytes = self.bytes
+            if self._give_back is not None:
+                self._give_back(0)

@@ -39,18 +39,18 @@ class HangDetector:
         return max(0.0, self._checked_s + self._interval_s - self._now())
 
     def hung_workers(self, workers: Iterable[WorkerProcess]) -> list[tuple[WorkerProcess, str]]:
-        """Return the workers that hang, and how, if it is time to check; none otherwise."""
+        """Return the workers that hang, each with a description, if a check is due; else none."""
         now_s = self._now()
         passed_s = now_s - self._checked_s
         if passed_s < self._interval_s:
             return []
         self._checked_s = now_s
-        found = []
+        hung = []
         for worker in workers:
             worker.check_heartbeat(min(passed_s, 2 * self._interval_s))
             if worker.silent_s > (self._limit_s if worker.ready else _MAX_LOAD_S):
-                found.append((worker, self._how(worker)))
-        return found
+                hung.append((worker, self._how(worker)))
+        return hung
 
     def _how(self, worker: WorkerProcess) -> str:
         if not worker.ready:

@@ -26,16 +26,16 @@ def bind(host: str, port: int) -> tuple[socket.socket, ...]:
     """Return sockets for every address that ``host`` has, bound to one port and not yet listening. Raises SpecError."""
     check_whole("port", port, least=0, most=65535)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise SpecError("host", host, f"is not an address of this machine: {error.strerror}") from error
     bound: list[socket.socket] = []
     failure: OSError | None = None
-    for family, _, _, _, address in dict.fromkeys(found):
+    for family, _, _, _, address in dict.fromkeys(addresses):
         try:
-            bound.append(_bound(family, (address[0], port, *address[2:]), alone=len(found) == 1))
+            bound.append(_bound(family, (address[0], port, *address[2:]), alone=len(addresses) == 1))
         except OSError as error:
-            # A host may have names for addresses of a kind that it does not have.
+            # A name may resolve to an address family that the host lacks.
             failure = error
             if error.errno != errno.EADDRNOTAVAIL:
                 break

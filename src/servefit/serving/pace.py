@@ -47,9 +47,9 @@ class RowTimes:
     def _expected_ns(self, values: int) -> float:
         """Return the time that a row of so many ``values`` is expected to take; 0 where nothing is known."""
         at = values.bit_length()
-        for known in range(at, -1, -1):
-            if self._row_ns[known]:
-                return self._row_ns[known] * 4.0 ** (at - known)
+        for size_class in range(at, -1, -1):
+            if self._row_ns[size_class]:
+                return self._row_ns[size_class] * 4.0 ** (at - size_class)
         return 0.0
 
     def shown_ns(self, values: int) -> float:

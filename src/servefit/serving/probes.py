@@ -51,16 +51,16 @@ def check_reply(action: Action, name: str) -> Reply:
 
 
 def check_in(head: bytes, name: str) -> tuple[Action, bool] | None:
-    """Return which check ``head`` is, and whether only the head of the reply is wanted; None if it is anything else, or
-    more."""
-    found = _HEAD.fullmatch(head)
-    if found is None or len(_HOST.findall(found[3])) != 1 or _FOR_A_WORKER.search(found[3]):
+    """Return the check that ``head`` asks for, and whether it is a HEAD request; None for any other request, or if
+    there is more than a head."""
+    match = _HEAD.fullmatch(head)
+    if match is None or len(_HOST.findall(match[3])) != 1 or _FOR_A_WORKER.search(match[3]):
         return None
     try:
-        action = route(found[1], found[2], name)
+        action = route(match[1], match[2], name)
     except Refused:
         return None
-    return (action, found[1] == b"HEAD") if action in _CHECKS else None
+    return (action, match[1] == b"HEAD") if action in _CHECKS else None
 
 
 class ProbeAnswerer:
@@ -113,20 +113,20 @@ class ProbeAnswerer:
         self._selector.unregister(connection)
 
     def _look(self, connection: socket.socket) -> None:
-        """Answer the check that has come on ``connection``, or hand it over."""
+        """Answer the check on ``connection``, or hand the connection over."""
         self._leave(connection)
         try:
             head = connection.recv(_MAX_PROBE_BYTES, socket.MSG_PEEK)
         except OSError:
             head = b""
         ready = [worker for worker in self._workers if worker.ready]
-        found = check_in(head, self._name)
+        check = check_in(head, self._name)
         if not head:
             connection.close()
-        elif found is None or not all(worker.is_calling for worker in ready):
+        elif check is None or not all(worker.is_calling for worker in ready):
             self._hand_over(connection)
         else:
-            self._answer(connection, len(head), *found, ready=bool(ready))
+            self._answer(connection, len(head), *check, ready=bool(ready))
 
     def _answer(self, connection: socket.socket, size: int, action: Action, head_only: bool, *, ready: bool) -> None:
         if ready or action is Action.LIVE:

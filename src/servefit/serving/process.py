@@ -148,11 +148,11 @@ class WorkerProcess:
 
 
 def exit_text(status: int) -> str:
-    """Return how a process ended that has this status, in words."""
+    """Describe the end of a process with this status."""
     if status >= 0:
         return f"ended with status {status}"
-    # The system has signals that Python has no name for.
-    name = next((known.name for known in signal.Signals if known == -status), f"signal {-status}")
+    # Python has no name for some signals of the system.
+    name = next((member.name for member in signal.Signals if member == -status), f"signal {-status}")
     return f"killed by {name}"
 
 

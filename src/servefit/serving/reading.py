@@ -310,8 +310,8 @@ class RequestReader:
 
 
 def _path(url: bytes) -> bytes:
-    """Return the path of a request's target, which proxies are sent with scheme and host."""
-    scheme, found, rest = url.partition(b"://")
-    if found and scheme.isalpha():
+    """Return the path of a request's target. A request to a proxy has scheme and host in it."""
+    scheme, separator, rest = url.partition(b"://")
+    if separator and scheme.isalpha():
         url = b"/" + rest.partition(b"/")[2]
     return url.partition(b"?")[0]

@@ -10,6 +10,7 @@ the business of backends.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import mmap
 import os
@@ -25,7 +26,6 @@ import msgspec
 from servefit.backends.cache import MANIFEST
 from servefit.errors import BackendError
 from servefit.serving.event_log import log_event
-from servefit.serving.large_pages import use_large_pages
 from servefit.serving.private_folders import own_folder
 from servefit.state import writing
 
@@ -40,6 +40,13 @@ _CHUNK_BYTES = 2**20
 """Read at once: large enough that reading costs no more calls than copying. Chosen, not measured."""
 
 _LIBRARY = b"\x7fELF"
+
+_LARGE_PAGE_BYTES = 2 * 2**20
+"""Of x86-64, and of ARM with small pages of 4 KiB."""
+
+_MAP_FIXED = 0x10
+_MADV_COLLAPSE = 25
+"""As <sys/mman.h> has them; Python's mmap does not."""
 
 
 class _File(msgspec.Struct):
@@ -162,7 +169,7 @@ def _sealed(name: str, chunks: Iterator[bytes]) -> tuple[int, str]:
     try:
         with open(memory, "wb", closefd=False) as copy:
             digest = _written(copy, chunks)
-        use_large_pages(memory, os.fstat(memory).st_size)
+        _use_large_pages(memory, os.fstat(memory).st_size)
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
         if os.pread(memory, len(_LIBRARY), 0) == _LIBRARY:
             # What the dynamic linker will do with it, and some systems do not allow
@@ -179,3 +186,28 @@ def _written(copy: IO[bytes], chunks: Iterator[bytes]) -> str:
         digest.update(chunk)
         copy.write(chunk)
     return digest.hexdigest()
+
+
+def _use_large_pages(memory: int, size_bytes: int) -> None:
+    """Move the memory behind the descriptor ``memory``, but for its end, to large pages if the kernel can (Linux 6.1)
+    and has some to spare. Nothing else changes, and nothing fails.
+
+    A walk through a model touches many places, and finding a small page for each takes longer than reading it. The
+    kernel gives a file small pages unless it is asked for large ones.
+    """
+    whole_bytes = size_bytes // _LARGE_PAGE_BYTES * _LARGE_PAGE_BYTES
+    if not whole_bytes:
+        return
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (*(ctypes.c_void_p, ctypes.c_size_t), *(ctypes.c_int,) * 3, ctypes.c_long)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    # The mapping must be aligned to a large page: reserve a larger space, and map where a page begins in it.
+    space = libc.mmap(None, whole_bytes + _LARGE_PAGE_BYTES, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    if space in (None, ctypes.c_void_p(-1).value):
+        return
+    begin = -(-space // _LARGE_PAGE_BYTES) * _LARGE_PAGE_BYTES
+    if libc.mmap(begin, whole_bytes, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, memory, 0) == begin:
+        libc.madvise(begin, whole_bytes, _MADV_COLLAPSE)
+    libc.munmap(space, whole_bytes + _LARGE_PAGE_BYTES)

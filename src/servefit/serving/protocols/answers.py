@@ -23,7 +23,7 @@ def json_answer(predictions: np.ndarray) -> Reply:
 
 
 def json_lines_answer(predictions: np.ndarray, *, content_type: bytes) -> Reply:
-    lines = _ENCODER.encode_lines([{"prediction": each} for each in predictions.tolist()])
+    lines = _ENCODER.encode_lines([{"prediction": prediction} for prediction in predictions.tolist()])
     return Reply(200, lines, content_type)
 
 

@@ -38,8 +38,8 @@ def charset(value: bytes) -> bytes:
 
 
 def accepted(accept: bytes, offered: Iterable[bytes]) -> bytes | None:
-    """Return that of ``offered`` which ``accept`` likes best, the earlier of two that it likes as well, or None. Raises
-    Refused for one that is too long."""
+    """Return the one of ``offered`` with the highest quality in ``accept``, the first of several, or None. Raises
+    Refused for a header that is too long."""
     _refuse_long("accept", accept)
     quality = {
         media_type(part): _quality(_parameters(part).get(b"q", b"1")) for part in accept.split(b",") if part.strip()
@@ -47,9 +47,9 @@ def accepted(accept: bytes, offered: Iterable[bytes]) -> bytes | None:
     best, best_quality = None, 0.0
     for name in offered:
         kind = name.partition(b"/")[0] + b"/*"
-        found = next((quality[each] for each in (name, kind, b"*/*") if each in quality), 0.0)
-        if found > best_quality:
-            best, best_quality = name, found
+        name_quality = next((quality[pattern] for pattern in (name, kind, b"*/*") if pattern in quality), 0.0)
+        if name_quality > best_quality:
+            best, best_quality = name, name_quality
     return best
 
 

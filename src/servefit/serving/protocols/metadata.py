@@ -62,28 +62,27 @@ def model_metadata(config: EndpointConfig) -> Reply:
 
 
 def inputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Return what a request has to hold: name, datatype and shape of a row of each tensor, -1 where a size is the
-    request's own. A network's are as it has them. Where a model has one input and is a table, that is called ``INPUT``,
-    and rows are flat."""
+    """Return name, datatype and row shape of each tensor of a request; -1 stands for a size that varies by request. A
+    network has its own inputs. A model of rows of numbers has one, called ``INPUT``, and its rows are flat."""
     if signature.has_columns:
-        # As other servers have data frames: each column is a matrix of one column.
-        return [(each.name, datatype_of(each.datatype), (1,)) for each in signature.inputs]
+        # Like other servers for data frames: each column is a matrix of one column.
+        return [(column.name, datatype_of(column.datatype), (1,)) for column in signature.inputs]
     if len(signature.inputs) > 1 or signature.output_tensors:
-        return [(each.name, datatype_of(each.datatype), _sizes(each)) for each in signature.inputs]
+        return [(tensor.name, datatype_of(tensor.datatype), _sizes(tensor)) for tensor in signature.inputs]
     only = signature.inputs[0].datatype if signature.inputs else signature.table_datatype
     return [(INPUT, datatype_of(only), (signature.features,))]
 
 
 def outputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Return what an answer holds: a network's outputs as it has them, and for all others ``OUTPUT``."""
+    """Return name, datatype and row shape of each tensor of an answer: a network's own outputs, else ``OUTPUT``."""
     if signature.output_tensors:
-        return [(each.name, datatype_of(each.datatype), _sizes(each)) for each in signature.output_tensors]
+        return [(tensor.name, datatype_of(tensor.datatype), _sizes(tensor)) for tensor in signature.output_tensors]
     return [(OUTPUT, datatype_of(signature.output_datatype), (signature.outputs,))]
 
 
 def _rows_of(signature: Signature, output: str) -> list[int]:
-    """Return the first dimension of an output where that counts the rows, which may be any number of them."""
-    return [] if any(each.unbatched and each.name == output for each in signature.output_tensors) else [-1]
+    """Return -1, the first dimension of an output, if that counts the rows; else nothing."""
+    return [] if any(tensor.unbatched and tensor.name == output for tensor in signature.output_tensors) else [-1]
 
 
 def _sizes(tensor: Input | Output) -> tuple[int, ...]:
@@ -97,9 +96,9 @@ def repository_index(config: EndpointConfig) -> Reply:
 
 def model_config(config: EndpointConfig) -> Reply:
     """Return Triton's ModelConfig. Its ``max_batch_size`` is in rows, and bounds one request; ``dims`` are those of a
-    row. Where an output has no dimension for rows, there are no batches, and ``dims`` are all dimensions."""
+    row. If an output has no dimension for rows, there are no batches, and ``dims`` are all dimensions."""
     signature, artifact = config.signature, config.artifact
-    batches = not any(each.unbatched for each in signature.output_tensors)
+    batches = not any(tensor.unbatched for tensor in signature.output_tensors)
     rows = [] if batches else [1]
     document: dict[str, Any] = {
         "name": config.name,

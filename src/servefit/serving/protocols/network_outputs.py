@@ -102,7 +102,7 @@ def json_answer(predictions: np.ndarray, *, packing: Packing) -> Reply:
 
 
 def json_lines_answer(predictions: np.ndarray, *, content_type: bytes, packing: Packing) -> Reply:
-    lines = _ENCODER.encode_lines([{"prediction": each} for each in _told(predictions, packing)])
+    lines = _ENCODER.encode_lines([{"prediction": prediction} for prediction in _told(predictions, packing)])
     return Reply(200, lines, content_type)
 
 
@@ -124,23 +124,23 @@ def npy_answer(predictions: np.ndarray, *, packing: Packing) -> Reply:
 
 
 def _told(predictions: np.ndarray, packing: Packing) -> Iterator[Any]:
-    """Yield what JSON says of each row."""
+    """Yield the JSON value of each row."""
     for row in _rows(predictions, packing):
-        told = {name: block.tolist() for name, block in row.items()}
-        yield told if len(told) > 1 else next(iter(told.values()))
+        outputs = {name: block.tolist() for name, block in row.items()}
+        yield outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
 
 def _rows(predictions: np.ndarray, packing: Packing) -> Iterator[dict[str, np.ndarray]]:
     """Yield the outputs of each row by name, of their own shapes and datatypes."""
     rows = predictions.reshape(len(predictions), -1)
-    found: dict[int, dict[str, np.ndarray]] = {}
+    outputs: dict[int, dict[str, np.ndarray]] = {}
     for which, sizes in packing.groups(rows):
         for place in packing.places(sizes):
             block = _values(rows[which, place.start : place.stop], place.tensor.datatype)
             for row, values in zip(which.tolist(), block, strict=True):
-                found.setdefault(row, {})[place.tensor.name] = values.reshape(place.shape)
+                outputs.setdefault(row, {})[place.tensor.name] = values.reshape(place.shape)
     for row in range(len(rows)):
-        yield found[row]
+        yield outputs[row]
 
 
 def _values(block: np.ndarray, datatype: str) -> np.ndarray:

@@ -98,11 +98,11 @@ def _array(body: bytes, header: _Header) -> np.ndarray:
 
 
 def _plain_header(body: bytes) -> _Header | None:
-    found = _PLAIN_HEADER.match(body)
-    if found is None or found.end() - found.end("length") != int.from_bytes(found["length"], "little"):
+    match = _PLAIN_HEADER.match(body)
+    if match is None or match.end() - match.end("length") != int.from_bytes(match["length"], "little"):
         return None
-    shape = tuple(int(size) for size in found["shape"].rstrip(b",").split(b", "))
-    return _Header(shape, found["order"] == b"True", np.dtype(found["dtype"].decode()), found.end())
+    shape = tuple(int(size) for size in match["shape"].rstrip(b",").split(b", "))
+    return _Header(shape, match["order"] == b"True", np.dtype(match["dtype"].decode()), match.end())
 
 
 def _any_header(body: bytes) -> _Header:

@@ -170,12 +170,12 @@ def _encoder(message: _InferRequest[Any], config: EndpointConfig) -> Encode:
     if message.id is not None and len(message.id) > _MAX_ID_CHARACTERS:
         raise Refused(400, f"id: expected at most {_MAX_ID_CHARACTERS} characters, got {len(message.id)}")
     binary = message.parameters is not None and message.parameters.binary_data_output
-    known = [name for name, _, _ in outputs_of(config.signature)]
+    names = [name for name, _, _ in outputs_of(config.signature)]
     wanted: dict[str, bool] = {}
     for index, output in enumerate(message.outputs or ()):
-        # What the only output of a network was called before it had its own name.
-        if output.name not in known and (output.name != OUTPUT or len(known) > 1):
-            expected = repr(known[0]) if len(known) == 1 else f"one of {', '.join(map(repr, known)):.400}"
+        # Earlier versions called the only output of a network OUTPUT.
+        if output.name not in names and (output.name != OUTPUT or len(names) > 1):
+            expected = repr(names[0]) if len(names) == 1 else f"one of {', '.join(map(repr, names)):.400}"
             raise refused(400, f"outputs[{index}].name: expected {expected}, got {output.name!r:.60}")
         wanted[output.name] = binary
         if output.parameters is None:
@@ -185,11 +185,11 @@ def _encoder(message: _InferRequest[Any], config: EndpointConfig) -> Encode:
                 raise Refused(400, f"outputs[{index}].parameters.{parameter}: is not supported here")
         if output.parameters.binary_data is not None:
             wanted[output.name] = output.parameters.binary_data
-    return _answer(config, message.id or None, wanted or dict.fromkeys(known, binary))
+    return _answer(config, message.id or None, wanted or dict.fromkeys(names, binary))
 
 
 def _answer(config: EndpointConfig, identifier: str | None, wanted: Mapping[str, bool]) -> Encode:
-    """Return how to answer with the outputs ``wanted``, which say whether they are binary."""
+    """Return the encoder of an answer with the outputs ``wanted``, by name: whether each is binary."""
     signature = config.signature
     if signature.output_tensors:
         packing = signature.output_packing
@@ -199,7 +199,7 @@ def _answer(config: EndpointConfig, identifier: str | None, wanted: Mapping[str,
             identifier=identifier,
             packing=packing,
             wanted=dict(wanted),
-            unbatched=tuple(each.name for each in signature.output_tensors if each.unbatched),
+            unbatched=tuple(tensor.name for tensor in signature.output_tensors if tensor.unbatched),
         )
     answer = _binary_answer if wanted[OUTPUT] else _json_answer
     return partial(answer, name=config.name, identifier=identifier, datatype=_datatype(config))

@@ -71,8 +71,8 @@ _FIRST_OF_LIST = re.compile(rb'\s*(?:\{\s*"instances"\s*:\s*)?\[\s*(\[[^\[\]"{}]
 
 
 def decode(request: Request, signature: Signature, limits: Limits, *, at_once: bool = False) -> Inference:
-    """Return the rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body
-    that is not to be read ``at_once``."""
+    """Return the rows of ``request`` and the encoder of its answer. Raises Refused, and TakesLong for a body that is
+    too long to read ``at_once``."""
     if signature.opaque:
         return opaque_bodies.decode(request)
     headers, body = request.headers, request.body
@@ -90,8 +90,8 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
         if b"charset" in content_type.lower():
             body = _in_utf8(body, charset(content_type))
     accept = headers.get(b"accept")
-    told = _chosen(accept, kind)
-    encode = _FORMATS[told].encode if is_flat(signature) else _network_encode(told, signature)
+    answer_kind = _chosen(accept, kind)
+    encode = _FORMATS[answer_kind].encode if is_flat(signature) else _network_encode(answer_kind, signature)
     return Inference(form.rows(body, signature, limits, at_once=at_once), encode)
 
 
@@ -107,8 +107,8 @@ def _kind_of(headers: Mapping[bytes, bytes], body: bytes) -> bytes:
 
 
 def check_first_row(request: Request, signature: Signature, limits: Limits) -> None:
-    """Raise Refused for a request to /invocations if its first row does not fit. Where it is not plain which bytes are
-    the first row, nothing is raised."""
+    """Raise Refused for a request to /invocations if its first row does not fit. Pass a request whose first row cannot
+    be separated."""
     if signature.sizes or signature.output_tensors:
         return
     text = bytes(request.body[:_MAX_FIRST_BYTES])
@@ -117,8 +117,8 @@ def check_first_row(request: Request, signature: Signature, limits: Limits) -> N
         return
     if kind == _CSV:
         first = _first_lines(text)
-    elif found := _FIRST_OF_LIST.match(text):
-        first = b"[%b]" % found[1]
+    elif match := _FIRST_OF_LIST.match(text):
+        first = b"[%b]" % match[1]
     else:
         first = _first_document(text)
     if first:

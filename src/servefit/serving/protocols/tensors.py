@@ -195,8 +195,8 @@ def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[TensorPart]) -> 
 def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: bool) -> tuple[int, tuple[int, ...]]:
     """Return the number of rows of a tensor, and the shape of one."""
     if tensor.datatype not in DTYPES and not (tensor.datatype == BYTES and signature.packing.has_texts):
-        known = ", ".join((*DTYPES, BYTES) if signature.packing.has_texts else DTYPES)
-        raise refused(400, f"{where}.datatype: expected one of {known}, got {tensor.datatype!r:.60}")
+        datatypes = ", ".join((*DTYPES, BYTES) if signature.packing.has_texts else DTYPES)
+        raise refused(400, f"{where}.datatype: expected one of {datatypes}, got {tensor.datatype!r:.60}")
     shape = tensor.shape
     if len(shape) == 1 and alone and signature.features > 1:
         shape = [1, *shape]
