@@ -321,7 +321,6 @@ class FleetGuide:
                 hosts=len(each.hosts),
                 rate_per_s=rates_per_s[name],
                 cost_idle=each.cost,
-                cost_full=each.cost,
                 configuration="",
             )
             for name, each in self._classes.items()
