@@ -2,17 +2,16 @@
 
     python -m benchmarks.claims.fleet_plan [--only brute-force,large,many-models,shares] [--seeds 3]
 
-Fleets are synthetic: speeds are lognormal, what a host costs grows with its speed to the power of 0.6, and a third to
-half of it when it idles.
+Fleets are synthetic: speeds are lognormal, and what a host costs grows with its speed to the power of 0.6.
 
 "brute-force": 200 random fleets of up to four classes and N+0 to N+2, the plan beside the cheapest of all fleets. The
 aim is the same cost, but for a part of 1e-5, in all of them.
 
-"large": a thousand classes of ten thousand hosts, N+2, half of which are needed. The aim is 5 s for a whole plan, whose
-gap is below 1 %; and how far a search of a minute gets below its cost.
+"large": fifty classes of two hundred hosts, N+2, half of which are needed. The aim is 5 s for a whole plan that is
+proven to be the cheapest.
 
-"many-models": a hundred models of heavy-tailed rates on fifty classes of ten thousand hosts. The aim is 10 s; the gap
-is told, and is to be below 2 %.
+"many-models": ten models of heavy-tailed rates on twenty classes of two hundred hosts, N+0 and N+1. The aim is 10 s,
+and a gap below 2 %.
 
 "shares": three real HTTP endpoints behind a real nginx with the weights of a plan; the share of each of 6,000 requests.
 The aim is 2 % of the weight's share, with all of them and after one was killed.
@@ -35,7 +34,7 @@ import numpy as np
 from benchmarks.servers.balanced_endpoints import shares_behind_nginx
 from benchmarks.synthetic import machine
 from servefit.profiler.machine.host import describe_host
-from servefit.search.fleet.plan.fleet_plan import FleetPlan
+from servefit.search.fleet.plan.fleet_plan import MIN_GAP, FleetPlan
 from servefit.search.fleet.plan.losses import carries, kept_per_s, total_per_s
 from servefit.search.fleet.plan.many_models import ManyModelsPlan, ModelDemand, plan_models
 from servefit.search.fleet.plan.mix import plan_fleet
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 SAME = 1e-5
 """Whole-number weights of nginx make rates differ from their proportion by less."""
 
-LARGE_S, LARGE_GAP = 5.0, 0.01
+LARGE_S = 5.0
 MANY_S, MANY_GAP = 10.0, 0.02
 SHARE = 0.02
 
@@ -56,26 +55,22 @@ def fleet(rng: Generator, classes: int, hosts: int) -> list[HostOffer]:
     """Return a fleet of so many classes and hosts."""
     counts = rng.multinomial(hosts - classes, rng.dirichlet(np.ones(classes))) + 1
     speeds = rng.lognormal(0, 0.5, classes)
-    full = 100 * speeds**0.6 * rng.lognormal(0, 0.2, classes)
+    costs = 100 * speeds**0.6 * rng.lognormal(0, 0.2, classes)
     return [
         HostOffer(
             host_class=f"class-{index}",
             hosts=int(counts[index]),
             rate_per_s=float(400 * speeds[index] * rng.lognormal(0, 0.15)),
-            cost_idle=float(full[index] * rng.uniform(1 / 3, 1 / 2)),
-            cost_full=float(full[index]),
+            cost_idle=float(costs[index]),
             configuration="synthetic",
         )
         for index in range(classes)
     ]
 
 
-def cost_of(offers: Sequence[HostOffer], hosts: Sequence[int], rate_per_s: float) -> float:
-    """Return what hosts cost that all run at the same part of their rates."""
-    load = rate_per_s / total_per_s([offer.rate_per_s for offer in offers], hosts)
-    return sum(
-        count * (offer.cost_idle + load * offer.cost_dynamic) for offer, count in zip(offers, hosts, strict=True)
-    )
+def cost_of(offers: Sequence[HostOffer], hosts: Sequence[int]) -> float:
+    """Return what hosts cost together."""
+    return sum(count * offer.cost_idle for offer, count in zip(offers, hosts, strict=True))
 
 
 def brute_force() -> dict[str, Any]:
@@ -89,7 +84,7 @@ def brute_force() -> dict[str, Any]:
         rates, available = [offer.rate_per_s for offer in offers], [offer.hosts for offer in offers]
         rate_per_s = float(rng.uniform(0.05, 1)) * kept_per_s(rates, available, spare)
         least = min(
-            cost_of(offers, hosts, rate_per_s)
+            cost_of(offers, hosts)
             for hosts in product(*(range(count + 1) for count in available))
             if sum(hosts) > spare and carries(rates, hosts, rate_per_s, spare)
         )
@@ -97,7 +92,7 @@ def brute_force() -> dict[str, Any]:
         assert isinstance(found, FleetPlan)
         used = {row.offer.host_class: row.hosts for row in found.fleet.rows}
         hosts = [used.get(offer.host_class, 0) for offer in offers]
-        dearer = cost_of(offers, hosts, rate_per_s) / least - 1
+        dearer = cost_of(offers, hosts) / least - 1
         worst = max(worst, dearer)
         if dearer > SAME or not carries(rates, hosts, rate_per_s, spare):
             different.append(seed)
@@ -111,38 +106,34 @@ def brute_force() -> dict[str, Any]:
 
 
 def large(seeds: int) -> dict[str, Any]:
-    """Plan for a thousand classes."""
+    """Plan for as many classes and hosts as owners have at most."""
     runs = []
     for seed in range(seeds):
-        offers = fleet(np.random.default_rng(seed), 1000, 10_000)
+        offers = fleet(np.random.default_rng(seed), 50, 200)
         rate_per_s = 0.5 * total_per_s([offer.rate_per_s for offer in offers], [offer.hosts for offer in offers])
         began = time.monotonic()
         found = plan_fleet(offers, rate_per_s=rate_per_s, spare=2)
         took_s = time.monotonic() - began
-        longer = plan_fleet(offers, rate_per_s=rate_per_s, spare=2, limit_s=60)
         assert isinstance(found, FleetPlan)
-        assert isinstance(longer, FleetPlan)
         runs.append(
             {
                 "took_s": round(took_s, 2),
                 "gap": found.gap,
                 "cost": found.fleet.cost,
                 "hosts": found.fleet.hosts,
-                "dearer_than_after_a_minute": found.fleet.cost / longer.fleet.cost - 1,
-                "gap_after_a_minute": longer.gap,
             }
         )
-    return {"runs": runs, "met": all(run["took_s"] <= LARGE_S and run["gap"] <= LARGE_GAP for run in runs)}
+    return {"runs": runs, "met": all(run["took_s"] <= LARGE_S and run["gap"] < MIN_GAP for run in runs)}
 
 
 def many_models(seeds: int) -> dict[str, Any]:
-    """Plan for a hundred models, whose rates take seven tenths of the fleet at the median speed."""
+    """Plan for ten models, whose rates take seven tenths of the fleet at the median speed."""
     runs = []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        offers, models = fleet(rng, 50, 10_000), 100
+        offers, models = fleet(rng, 20, 200), 10
         parts = rng.pareto(1.2, models) + 0.05
-        parts *= 0.7 * 10_000 / parts.sum()
+        parts *= 0.7 * 200 / parts.sum()
         demands = []
         for model in range(models):
             speeds = rng.lognormal(0, 1) * rng.lognormal(0, 0.15, len(offers))
@@ -152,7 +143,6 @@ def many_models(seeds: int) -> dict[str, Any]:
                     hosts=offer.hosts,
                     rate_per_s=float(offer.rate_per_s * speed),
                     cost_idle=offer.cost_idle,
-                    cost_full=offer.cost_full,
                     configuration="synthetic",
                 )
                 for offer, speed in zip(offers, speeds, strict=True)
@@ -165,8 +155,7 @@ def many_models(seeds: int) -> dict[str, Any]:
             took_s = time.monotonic() - began
             assert isinstance(found, ManyModelsPlan)
             runs.append({"spare": spare, "took_s": round(took_s, 2), "cost": found.cost, "gap": found.gap})
-    # The relaxation knows little of what is lost with spare hosts: its gap is told, and has no aim.
-    met = all(run["took_s"] <= MANY_S and (run["spare"] or run["gap"] <= MANY_GAP) for run in runs)
+    met = all(run["took_s"] <= MANY_S and run["gap"] <= MANY_GAP for run in runs)
     return {"runs": runs, "met": met}
 
 
@@ -174,9 +163,7 @@ def shares() -> dict[str, Any]:
     """Have nginx hand requests to three endpoints, and to the two that are left."""
     rates = (1291.0, 437.0, 2210.0)
     offers = [
-        HostOffer(
-            host_class=f"class-{index}", hosts=1, rate_per_s=rate, cost_idle=1, cost_full=1, configuration="synthetic"
-        )
+        HostOffer(host_class=f"class-{index}", hosts=1, rate_per_s=rate, cost_idle=1, configuration="synthetic")
         for index, rate in enumerate(rates)
     ]
     found = plan_fleet(offers, rate_per_s=1700, spare=1, most_hosts=3)

@@ -120,7 +120,6 @@ def offers_of(job: FleetJob, least: PlanGoal) -> Sequence[HostOffer]:
                 hosts=len(class_job.hosts),
                 rate_per_s=confirmed_rate_per_s(best, job.header.request),
                 cost_idle=max(costs),
-                cost_full=max(costs),
                 configuration=label_of(best),
                 costs_idle=tuple(costs) if len(set(costs)) > 1 else (),
             )

@@ -132,5 +132,4 @@ def _offers(
     for name, hosts in alike.items():
         offer = offers.get(classes.get(hosts[0], ""))
         if offer is not None:
-            cost = costs[hosts[0]]
-            yield replace(offer, host_class=name, hosts=len(hosts), cost_idle=cost, cost_full=cost, costs_idle=())
+            yield replace(offer, host_class=name, hosts=len(hosts), cost_idle=costs[hosts[0]], costs_idle=())

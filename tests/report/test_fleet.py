@@ -162,7 +162,7 @@ def test_a_rate_that_is_not_carried_is_reported_with_what_is(reports: Reports) -
 
 def test_a_rate_far_above_what_is_carried_does_not_press_the_curve_together() -> None:
     point = RateCost(rate_per_s=4200, hosts=((LARGE, 3),), cost=3, one_class=None, one_class_cost=None)
-    costs = RateCosts(points=(point,), in_steps=True, gap=0.02)
+    costs = RateCosts(points=(point,), gap=0.02)
     plan = NotCarried(rate_per_s=90_000, spare=0, most_hosts=5, hosts=5, carries_per_s=4200)
     plot = cost_plot(costs, plan, "cost")
     assert plot.guides == ()

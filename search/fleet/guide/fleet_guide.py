@@ -325,7 +325,6 @@ class FleetGuide:
                 hosts=len(state.hosts),
                 rate_per_s=rates_per_s[name],
                 cost_idle=state.cost,
-                cost_full=state.cost,
                 configuration="",
             )
             for name, state in self._classes.items()

@@ -1,189 +1,163 @@
-"""The cheapest hosts when a host costs what its load makes of it: idle, and a part that grows with its requests.
-
-Under weights in proportion to their rates all hosts run at the same part ``R / C`` of them, of which ``C`` is the sum.
-So ``x`` hosts of classes of rates ``c`` cost ``sum idle x + R sum dynamic x / C(x)``, which is not linear. The answer
-is found by solving a linear program at full load, setting the load to ``R / C`` of the hosts found, and solving again,
-until they stay the same. That loop may end beside the best, so the rest is ruled out by branching on ``C``:
-
-With ``e = dynamic / c``, what a request costs beside idling, the second term is ``R`` times the mean of ``e`` over all
-requests: ``R min e + R sum (e - min e) c x / C``. Where ``C <= high`` that is at least ``R min e + (R / high) sum (e -
-min e) c x``, which is linear, and equal for ``C = high``. Ranges of ``C`` whose bound is not below the best hosts so
-far are done; the others are split: below hosts that were found where the loop goes on, else in the middle.
-
-Runs in an isolated process, since HiGHS prints.
-"""
+"""The cheapest hosts of one model, by class: by the integer program, or without a solver where there is no time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from servefit.search.fleet.plan.covering import Cover, Covering, Thresholds, bounds_of_parts, cover, relax
-from servefit.search.fleet.plan.greedy import greedy_hosts
-from servefit.search.fleet.plan.losses import fastest, total_per_s
-from servefit.search.fleet.plan.solver_clock import SolverClock
+from servefit.search.fleet.plan.losses import ROUNDING, carries, fastest, kept_per_s
+from servefit.search.fleet.plan.program import Column, Program, solve
 
 if TYPE_CHECKING:
-    from servefit.search.fleet.plan.demand import Demand
+    from servefit.search.fleet.plan.offer import HostOffer
 
-FEW_CLASSES = 50
-"""With as many classes or fewer, answers to within EXACT take less than a second."""
+Hosts = tuple[int, ...]
+"""How many hosts of each class."""
 
-EXACT = 1e-6
-"""The part of the cost by which an answer may be off the best: far below what costs are known to."""
 
-CLOSE = 1e-4
-"""The same with more classes: what costs are known to, and a tenth of the time."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """Hosts of ``offers`` are to carry ``rate_per_s`` after the loss of any ``spare``. At most ``most_hosts`` serve.
+    The search ends after ``limit_s``."""
 
-FEWER_HOSTS = 1e-8
-"""A host costs this part of the mean cost more, so that of answers that cost the same the one of fewer hosts is found.
-It is small beside the gaps."""
+    offers: tuple[HostOffer, ...]
+    rate_per_s: float
+    spare: int
+    most_hosts: int | None
+    limit_s: float
 
-WIDE = 1.02
-"""Ranges above known hosts whose ends differ by more are split by the bound of parts of hosts alone, which is fast."""
+    @property
+    def available(self) -> Hosts:
+        """All hosts of each class."""
+        return tuple(offer.hosts for offer in self.offers)
+
+    @property
+    def rates_per_s(self) -> tuple[float, ...]:
+        """The rate that a host of each class carries."""
+        return tuple(offer.rate_per_s for offer in self.offers)
+
+    @property
+    def strongest(self) -> Hosts:
+        """The hosts that carry most: all, or the fastest ``most_hosts``."""
+        return tuple(fastest(self.rates_per_s, self.available, self.most_hosts))
+
+    def cost(self, hosts: Sequence[int]) -> float:
+        """Return what the cheapest ``hosts`` of each class cost."""
+        return sum(offer.cost_of(count) for offer, count in zip(self.offers, hosts, strict=True))
+
+    def kept_per_s(self, hosts: Sequence[int]) -> float:
+        """Return what ``hosts`` carry after the worst loss."""
+        return kept_per_s(self.rates_per_s, hosts, self.spare)
+
+    def is_carried(self, hosts: Sequence[int]) -> bool:
+        """Return whether ``hosts`` carry the rate after any loss."""
+        return sum(hosts) > self.spare and carries(self.rates_per_s, hosts, self.rate_per_s, self.spare)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cheapest:
     """The cheapest ``hosts`` of each class that were found. ``bound``: none cost less."""
 
-    hosts: tuple[int, ...]
+    hosts: Hosts
     bound: float
 
 
 def cheapest_hosts(demand: Demand) -> Cheapest:
-    """Return the cheapest hosts that carry the rate. All hosts together, or the fastest ``most_hosts``, must carry it.
-    Those that ``greedy`` finds are the answer where nothing cheaper is found in time."""
-    return _Search(demand).answer(SolverClock())
+    """Return the cheapest hosts that carry the rate, which ``strongest`` must carry. No answer costs more than that of
+    ``cheapest_at_once``. Runs in an isolated process."""
+    priced = [
+        (nth, price, offer.rate_per_s, hosts)
+        for nth, offer in enumerate(demand.offers)
+        for price, hosts in offer.prices
+    ]
+    found = solve(
+        Program(
+            columns=tuple(
+                Column(pool=pool, cost=price, rates_per_s=((0, rate_per_s),))
+                for pool, (_, price, rate_per_s, _) in enumerate(priced)
+            ),
+            available=tuple(hosts for *_, hosts in priced),
+            asked_per_s=(demand.rate_per_s,),
+            spare=demand.spare,
+            most_hosts=demand.most_hosts,
+            limit_s=demand.limit_s,
+        )
+    )
+    at_once = cheapest_at_once(demand)
+    answers = [at_once.hosts]
+    if found.hosts is not None:
+        by_class = [0] * len(demand.offers)
+        for (nth, *_), count in zip(priced, found.hosts, strict=True):
+            by_class[nth] += count
+        answers.insert(0, tuple(by_class))
+    hosts = min(answers, key=demand.cost)
+    return Cheapest(hosts=hosts, bound=min(max(found.bound, at_once.bound), demand.cost(hosts)))
 
 
 def cheapest_at_once(demand: Demand) -> Cheapest:
-    """Return the hosts that ``greedy`` finds, and a bound from parts of hosts: what can be said without a solver."""
-    return _Search(demand).at_once()
+    """Return cheap hosts that are found without a solver, and a bound from parts of hosts.
 
-
-@dataclass(order=True, frozen=True, slots=True)
-class _Range:
-    """Hosts that together carry ``low_per_s`` to ``high_per_s``, and cost at least ``bound``.
-
-    ``above``: hosts that carry ``low_per_s`` are known, and cheap ones of the range are just above them.
+    Classes are taken in the order of what they cost for what they carry, until the rate is carried; then the dearest
+    hosts that are not needed are taken out again.
     """
+    costs = [offer.cost_idle for offer in demand.offers]
+    order = sorted(range(len(costs)), key=lambda nth: costs[nth] / demand.rates_per_s[nth])
+    hosts = [0] * len(costs)
+    for nth in (*order, *sorted(order, key=lambda nth: -costs[nth])):
+        if not demand.is_carried(hosts):
+            hosts[nth] = demand.available[nth]
+        if demand.is_carried(hosts):
+            hosts[nth] = _fewest(demand, hosts, nth)
+    found = [demand.strongest]
+    if demand.most_hosts is None or sum(hosts) <= demand.most_hosts:
+        found.append(tuple(hosts))
+    if (one := cheapest_of_one_class(demand)) is not None:
+        found.append(one)
+    best = min(found, key=lambda each: (demand.cost(each), sum(each)))
+    return Cheapest(hosts=best, bound=min(_bound_of_parts(demand), demand.cost(best)))
 
-    bound: float
-    low_per_s: float = field(compare=False)
-    high_per_s: float = field(compare=False)
-    above: bool = field(compare=False)
-    thresholds: Thresholds = field(compare=False)
+
+def _fewest(demand: Demand, hosts: Sequence[int], nth: int) -> int:
+    """Return the fewest hosts of the class ``nth``, at most those of ``hosts``, with which all carry the rate."""
+    return bisect_left(
+        range(hosts[nth]), True, key=lambda count: demand.is_carried([*hosts[:nth], count, *hosts[nth + 1 :]])
+    )
 
 
-class _Search:
-    """One search: what does not change in it, and the best hosts so far."""
+def _bound_of_parts(demand: Demand) -> float:
+    """Return what hosts cost at least if they were divisible.
 
-    def __init__(self, demand: Demand) -> None:
-        self._demand = demand
-        rates, idle = np.array(demand.rates_per_s), np.array(demand.costs_idle)
-        dynamic = np.array(demand.costs_dynamic)
-        least = float((dynamic / rates).min())
-        # Where everything is for nothing, hosts count.
-        self._host_cost = FEWER_HOSTS * float((idle + dynamic).mean()) or 1.0
-        self._constant = idle + self._host_cost
-        self._dearer = np.maximum(0.0, dynamic - least * rates)
-        self._fixed = demand.rate_per_s * least
-        self._gap = demand.gap or (EXACT if len(rates) <= FEW_CLASSES else CLOSE)
-        strongest = fastest(demand.rates_per_s, demand.available, demand.most_hosts)
-        self._highest_per_s = total_per_s(demand.rates_per_s, strongest)
-        self._best = greedy_hosts(demand)
-        self._best_cost = self._cost(self._best)
-        self._program = Covering(
-            rates_per_s=rates,
-            available=np.array(demand.available, dtype=float),
-            rate_per_s=demand.rate_per_s,
-            spare=demand.spare,
-            most_hosts=sum(strongest),
-            low_per_s=demand.rate_per_s,
-            gap=self._gap,
-        )
+    Without the ``spare`` fastest, hosts of rates ``c`` carry the rate ``R`` if and only if ``sum min(c, t) >= R + spare
+    t`` for one of the rates as ``t`` [Bertsimas and Sim, Robust discrete optimization and network flows, 2003].
+    """
+    thresholds = set(demand.rates_per_s) if demand.spare else {max(demand.rates_per_s)}
+    return min(_cost_of_parts(demand, threshold) for threshold in thresholds)
 
-    def at_once(self) -> Cheapest:
-        every = Thresholds.of(self._program).values
-        return self._cheapest(float(bounds_of_parts(self._program, self._least_costs, every).min()) + self._fixed)
 
-    def answer(self, clock: SolverClock) -> Cheapest:
-        self._clock, self._ends_s = clock, clock.now_s() + self._demand.limit_s
-        every = Thresholds.of(self._program)
-        costs = self._constant + self._dearer
-        found = self._cover(self._program, costs, relax(self._program, costs, every))
-        if not self._dearer.any():
-            return self._cheapest(float(found.thresholds.bounds.min()) + self._fixed)
-        every = relax(self._program, self._least_costs, every)
-        bound = float(every.bounds.min()) + self._fixed
-        rate_per_s, found_per_s = self._demand.rate_per_s, self._total(found.hosts or self._best)
-        ranges = [_Range(bound, rate_per_s, found_per_s, above=False, thresholds=every)]
-        if found_per_s < self._highest_per_s:
-            ranges.append(_Range(bound, found_per_s, self._highest_per_s, above=True, thresholds=every))
-        bound = np.inf
-        while ranges:
-            each = heappop(ranges)
-            if each.bound >= self._enough or self._clock.now_s() >= self._ends_s:
-                # The others that are left have higher bounds.
-                bound = min(bound, each.bound)
-                break
-            parts, known = self._parts(each)
-            for part in parts:
-                heappush(ranges, part)
-            if not parts:
-                bound = min(bound, known)
-        return self._cheapest(bound)
+def _cost_of_parts(demand: Demand, threshold_per_s: float) -> float:
+    """Return the cost for one threshold, infinite where all hosts are too few for it."""
+    left_per_s, cost = demand.rate_per_s + demand.spare * threshold_per_s, 0.0
+    counted = [min(rate, threshold_per_s, left_per_s) for rate in demand.rates_per_s]
+    priced = [
+        (price / rate, rate * hosts)
+        for offer, rate in zip(demand.offers, counted, strict=True)
+        for price, hosts in offer.prices
+    ]
+    for cost_of_rate, carried_per_s in sorted(priced):
+        cost += cost_of_rate * min(carried_per_s, left_per_s)
+        left_per_s -= min(carried_per_s, left_per_s)
+    return cost if left_per_s <= demand.rate_per_s * ROUNDING else inf
 
-    def _parts(self, each: _Range) -> tuple[list[_Range], float]:
-        """Return what a range is split into, nothing where it is done, and the bound that is known of it."""
-        program = replace(self._program, low_per_s=each.low_per_s)
-        costs = self._constant + (self._demand.rate_per_s / each.high_per_s) * self._dearer
-        thresholds = relax(program, costs, each.thresholds).below(self._enough - self._fixed)
-        split = (each.low_per_s + each.high_per_s) / 2
-        if len(thresholds.values) and not (each.above and each.high_per_s > WIDE * each.low_per_s):
-            found = self._cover(program, costs, thresholds)
-            thresholds = found.thresholds.below(self._enough - self._fixed)
-            total_per_s = split if found.hosts is None else self._total(found.hosts)
-            if not each.above and each.low_per_s < total_per_s < each.high_per_s:
-                split = total_per_s
-        bound = max(each.bound, min(self._enough, float(thresholds.bounds.min(initial=np.inf)) + self._fixed))
-        if bound >= self._enough or not each.low_per_s < split < each.high_per_s:
-            return [], bound
-        return [
-            _Range(bound, each.low_per_s, split, above=each.above, thresholds=thresholds),
-            _Range(bound, split, each.high_per_s, above=True, thresholds=thresholds),
-        ], bound
 
-    @property
-    def _least_costs(self) -> np.ndarray:
-        """The cost of a host of each class at the lowest load that there may be."""
-        return np.asarray(self._constant + (self._demand.rate_per_s / self._highest_per_s) * self._dearer)
-
-    @property
-    def _enough(self) -> float:
-        """The cost that a bound has to reach to prove that no fleet is cheaper by more than the gap."""
-        return self._best_cost * (1 - self._gap)
-
-    def _cost(self, hosts: tuple[int, ...]) -> float:
-        return self._demand.cost(hosts) + self._host_cost * sum(hosts)
-
-    def _cover(self, program: Covering, costs: np.ndarray, thresholds: Thresholds) -> Cover:
-        """Solve a program, and keep its hosts if they are the best."""
-        below = self._best_cost - self._fixed
-        found = cover(program, costs, thresholds, below=below, clock=self._clock, ends_s=self._ends_s)
-        if found.hosts is not None and self._cost(found.hosts) < self._best_cost:
-            self._best, self._best_cost = found.hosts, self._cost(found.hosts)
-        return found
-
-    def _total(self, hosts: tuple[int, ...]) -> float:
-        return total_per_s(self._demand.rates_per_s, hosts)
-
-    def _cheapest(self, bound: float) -> Cheapest:
-        cost = self._demand.cost(self._best)
-        # No better hosts are more than the available ones.
-        bound = min(cost, bound - self._host_cost * sum(self._demand.available))
-        return Cheapest(hosts=self._best, bound=max(0.0, float(bound)))
+def cheapest_of_one_class(demand: Demand) -> Hosts | None:
+    """Return the cheapest hosts that are all of one class, None where no class carries the rate by itself. Of one
+    class, the fewest hosts that carry the rate are the cheapest."""
+    found: list[Hosts] = []
+    for nth, offer in enumerate(demand.offers):
+        count = ceil(demand.rate_per_s * (1 - ROUNDING) / offer.rate_per_s) + demand.spare
+        if count <= offer.hosts and (demand.most_hosts is None or count <= demand.most_hosts):
+            found.append(tuple(count if nth == each else 0 for each in range(len(demand.offers))))
+    return min(found, key=lambda hosts: (demand.cost(hosts), sum(hosts)), default=None)

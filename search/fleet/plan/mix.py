@@ -13,34 +13,18 @@ import numpy as np
 from servefit.checks import check_above_zero
 from servefit.errors import TimedOut
 from servefit.isolation import call_isolated
+from servefit.quantities import percent_text
 from servefit.search.fleet.plan.balancers.kinds import BALANCERS, BalancerName, parse_balancer
-from servefit.search.fleet.plan.cheapest import Cheapest, cheapest_at_once
-from servefit.search.fleet.plan.demand import Demand, demand_of
-from servefit.search.fleet.plan.fleet_plan import (
-    Fleet,
-    FleetPlan,
-    Loss,
-    NotCarried,
-    PlanRow,
-)
-from servefit.search.fleet.plan.losses import (
-    carries,
-    fastest,
-    kept_per_s,
-    must_fall_by,
-    total_per_s,
-    worst_loss,
-)
+from servefit.search.fleet.plan.cheapest import Cheapest, Demand, cheapest_at_once, cheapest_of_one_class
+from servefit.search.fleet.plan.fleet_plan import MIN_GAP, Fleet, FleetPlan, Loss, NotCarried, PlanRow
+from servefit.search.fleet.plan.losses import kept_per_s, must_fall_by, total_per_s, worst_loss
 from servefit.search.fleet.plan.offer import MAX_NUMBER, HostOffer, check_demand, check_offers
-from servefit.search.fleet.plan.one_class import cheapest_of_one_class
-from servefit.search.fleet.plan.plan_warnings import gap_warnings, weight_warnings
-from servefit.search.fleet.plan.solver_clock import MAX_SLOWDOWN
-from servefit.search.fleet.plan.weights import whole_weights
+from servefit.search.fleet.plan.weights import MAX_OFF, whole_weights
 
-LIMIT_S = 3.5
-"""With a thousand classes of ten thousand hosts, a fleet within 0.1 % of the cheapest is found in so much CPU time."""
+LIMIT_S = 30.0
+"""Plans of fifty classes take less than a second where the machine is not busy."""
 
-_STARTING_S = 60.0
+STARTING_S = 60.0
 """A process that imports scipy on a busy machine takes less."""
 
 
@@ -61,8 +45,8 @@ def plan_fleet(
         spare: So many hosts may be lost, any of them, and the others still carry the rate.
         most_hosts: No more hosts are used.
         balancer: "nginx", "haproxy" or "envoy": the weights of the plan are whole numbers that it takes.
-        limit_s: The search ends after so much CPU time, or ten times as long by wall clock, and the plan says how far
-            off it may be. A plan is never dearer than what ``greedy`` finds at once.
+        limit_s: The search ends after so much time, and the plan says how far off it may be. A plan is never dearer
+            than what ``cheapest_at_once`` finds without a solver.
 
     Returns:
         The plan; NotCarried where all hosts, or the ``most_hosts`` fastest, do not carry the rate with that many spare.
@@ -81,22 +65,20 @@ def plan_fleet(
     check_demand(offers, rate_per_s=rate_per_s, spare=spare, most_hosts=most_hosts)
     check_above_zero("time limit", limit_s, most=MAX_NUMBER)
     kind = parse_balancer(balancer)
-    rates, available = [offer.rate_per_s for offer in offers], [offer.hosts for offer in offers]
-    strongest = fastest(rates, available, most_hosts)
-    if not carries(rates, strongest, rate_per_s, spare):
+    demand = Demand(offers=tuple(offers), rate_per_s=rate_per_s, spare=spare, most_hosts=most_hosts, limit_s=limit_s)
+    strongest = demand.strongest
+    if not demand.is_carried(strongest):
         return NotCarried(
             rate_per_s=rate_per_s,
             spare=spare,
             most_hosts=most_hosts,
             hosts=sum(strongest),
-            carries_per_s=kept_per_s(rates, strongest, spare),
+            carries_per_s=demand.kept_per_s(strongest),
         )
-    demand = demand_of(offers, rate_per_s=rate_per_s, spare=spare, most_hosts=most_hosts, limit_s=limit_s)
     found = _searched(demand)
-    hosts = demand.by_class(found.hosts)
-    cost = demand.cost(demand.by_column(hosts))
-    gap = max(0.0, 1 - found.bound / cost) if cost else 0.0
-    fleet = fleet_of(offers, hosts, rate_per_s=rate_per_s, spare=spare, balancer=kind)
+    gap = part_below(demand.cost(found.hosts), found.bound)
+    fleet = fleet_of(offers, found.hosts, rate_per_s=rate_per_s, spare=spare, balancer=kind)
+    one_class = cheapest_of_one_class(demand)
     return FleetPlan(
         rate_per_s=rate_per_s,
         spare=spare,
@@ -105,19 +87,20 @@ def plan_fleet(
         fleet=fleet,
         gap=gap,
         losses=tuple(_losses(fleet, rate_per_s, spare)),
-        best_of_one_class=_best_of_one_class(offers, demand, kind),
-        all_hosts=fleet_of(offers, available, rate_per_s=rate_per_s, spare=spare, balancer=kind),
+        best_of_one_class=None
+        if one_class is None
+        else fleet_of(offers, one_class, rate_per_s=rate_per_s, spare=spare, balancer=kind),
+        all_hosts=fleet_of(offers, demand.available, rate_per_s=rate_per_s, spare=spare, balancer=kind),
         rate_must_fall_by=must_fall_by(rate_per_s, fleet.carries_per_s),
         warnings=(*gap_warnings(gap), *weight_warnings(fleet, kind)),
     )
 
 
 def _searched(demand: Demand) -> Cheapest:
-    """Return the cheapest hosts that are found in time; what is known at once where the search cannot even start."""
-    timeout_s = MAX_SLOWDOWN * demand.limit_s + _STARTING_S
+    """Return the cheapest hosts that are found in time, or without a solver where the search cannot even start."""
     try:
         found: Cheapest = call_isolated(
-            "servefit.search.fleet.plan.cheapest:cheapest_hosts", demand, timeout_s=timeout_s
+            "servefit.search.fleet.plan.cheapest:cheapest_hosts", demand, timeout_s=demand.limit_s + STARTING_S
         )
     except TimedOut:
         return cheapest_at_once(demand)
@@ -143,7 +126,7 @@ def fleet_of(
             weight=weight,
             share=share,
             rate_per_s=share * rate_per_s,
-            cost=offer.idle_cost_of(count) / count + share * rate_per_s / offer.rate_per_s * offer.cost_dynamic,
+            cost=offer.cost_of(count) / count,
         )
         for (offer, count), weight, share in zip(used, found.weights, found.shares, strict=True)
     )
@@ -155,15 +138,6 @@ def fleet_of(
         carries_per_s=found.carries_per_s,
         weights_off_by=found.off_by,
     )
-
-
-def _best_of_one_class(offers: Sequence[HostOffer], demand: Demand, balancer: BalancerName) -> Fleet | None:
-    """Return the cheapest fleet of hosts of one class, None where no class carries the rate by itself."""
-    found = cheapest_of_one_class(demand)
-    if found is None:
-        return None
-    hosts = demand.by_class(found.hosts)
-    return fleet_of(offers, hosts, rate_per_s=demand.rate_per_s, spare=demand.spare, balancer=balancer)
 
 
 def _losses(fleet: Fleet, rate_per_s: float, spare: int) -> Iterator[Loss]:
@@ -180,4 +154,30 @@ def _losses(fleet: Fleet, rate_per_s: float, spare: int) -> Iterator[Loss]:
             lost=tuple((row.offer.host_class, count) for row, count in zip(fleet.rows, lost, strict=True) if count),
             left_rate_per_s=total_per_s(rates, [int(count) for count in left]),
             highest_load=float(loads[left > 0].max()),
+        )
+
+
+def part_below(cost: float, bound: float) -> float:
+    """Return the part of ``cost`` by which it may be above the least, which ``bound`` is not above."""
+    return max(0.0, 1 - bound / cost) if cost else 0.0
+
+
+def gap_warnings(gap: float) -> Iterator[str]:
+    """Yield a warning where a plan was not proven to be the cheapest."""
+    if gap >= MIN_GAP:
+        yield (
+            f"this plan was not proven to be the cheapest: another one may be cheaper by {percent_text(gap)} at most"
+        )
+
+
+def weight_warnings(fleet: Fleet, balancer: BalancerName) -> Iterator[str]:
+    """Yield a warning where the weights of a fleet are not in proportion to its rates."""
+    if fleet.weights_off_by > MAX_OFF:
+        total_per_s = fleet.confirmed_rate_per_s
+        row = max(fleet.rows, key=lambda each: abs(each.share * total_per_s / each.offer.rate_per_s - 1))
+        off = row.share * total_per_s / row.offer.rate_per_s - 1
+        yield (
+            f"a host of {row.offer.host_class} gets {percent_text(abs(off))} {'more' if off > 0 else 'less'} than its "
+            f"part of the requests: no whole-number weights up to {BALANCERS[balancer].most_weight:,}, "
+            f"the largest of {balancer}, are nearer to the proportion of the rates"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
@@ -24,20 +24,20 @@ class HostOffer:
     """The offer of a host class: ``hosts`` hosts, each of which carries ``rate_per_s`` requests a second within the
     SLA.
 
-    ``rate_per_s`` is the rate that was confirmed, and not the capacity. ``cost_idle`` and ``cost_full`` are what a host
-    costs without requests and at ``rate_per_s``, in the unit of the goal: a price per hour, watts, or 1 for a host.
-    Where hosts cost different amounts these are of the dearest, and ``costs_idle`` has what each of them costs.
+    ``rate_per_s`` is the rate that was confirmed, and not the capacity. ``cost_idle`` is what a host costs, in the unit
+    of the goal: a price per hour, watts, or 1 for a host. Load does not add to it: ``cost_full`` is the same. Where
+    hosts cost different amounts it is that of the dearest, and ``costs_idle`` has what each of them costs.
     ``configuration`` is the label of what runs on it.
 
     Raises SpecError for an empty name, for numbers that are not finite, not above zero (costs: below zero) or absurdly
-    large, where a host costs less at full load than idle, and for ``costs_idle`` of other hosts.
+    large, and for ``costs_idle`` of other hosts.
     """
 
     host_class: str
     hosts: int
     rate_per_s: float
     cost_idle: float
-    cost_full: float
+    cost_full: float = field(init=False)
     configuration: str
     costs_idle: tuple[float, ...] = ()
 
@@ -47,34 +47,21 @@ class HostOffer:
         of = f"of host class {self.host_class}"
         check_whole(f"hosts {of}", self.hosts, least=1, most=MAX_HOSTS)
         check_at_least(f"rate {of}", self.rate_per_s, MIN_RATE_PER_S, most=MAX_NUMBER)
-        check_at_least(f"idle cost {of}", self.cost_idle, 0, most=MAX_NUMBER)
-        check_at_least(f"cost at full load {of}", self.cost_full, 0, most=MAX_NUMBER)
-        if self.cost_full < self.cost_idle:
-            raise SpecError(
-                f"cost at full load {of}",
-                self.cost_full,
-                f"is below its idle cost of {self.cost_idle:g}",
-                remedy="give both as the cost of one host; where load costs nothing, they are equal",
-            )
-
+        check_at_least(f"cost {of}", self.cost_idle, 0, most=MAX_NUMBER)
         if self.costs_idle and (len(self.costs_idle) != self.hosts or max(self.costs_idle) != self.cost_idle):
-            raise SpecError(f"idle costs {of}", self.costs_idle, f"are not those of {self.hosts} hosts")
+            raise SpecError(f"costs {of}", self.costs_idle, f"are not those of {self.hosts} hosts")
+        object.__setattr__(self, "cost_full", self.cost_idle)
 
     @property
     def prices(self) -> tuple[tuple[float, int], ...]:
-        """The costs of idle hosts, ascending, and the number of hosts of each cost."""
+        """The costs of hosts, ascending, and the number of hosts of each cost."""
         if not self.costs_idle:
             return ((self.cost_idle, self.hosts),)
         return tuple(sorted(Counter(self.costs_idle).items()))
 
-    def idle_cost_of(self, hosts: int) -> float:
-        """Return what the cheapest ``hosts`` cost idle, together."""
+    def cost_of(self, hosts: int) -> float:
+        """Return what the cheapest ``hosts`` cost together."""
         return sum(sorted(self.costs_idle)[:hosts]) if self.costs_idle else hosts * self.cost_idle
-
-    @property
-    def cost_dynamic(self) -> float:
-        """The cost that full load adds to that of an idle host."""
-        return self.cost_full - self.cost_idle
 
 
 def check_offers(offers: Sequence[HostOffer]) -> None:

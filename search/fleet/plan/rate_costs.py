@@ -1,35 +1,48 @@
 """Costs of fleets by the rate that they are to carry, around the rate of a plan: the cheapest, and of one class.
 
-The hosts are found by ``rate_range``, in a process of its own for all rates together.
+The cost rises in steps: a fleet that is the cheapest for a rate is so for all rates up to the highest that it carries.
+So the rates are the ends of these steps, each of which begins just above the one before. Where there may be more steps
+than a plot has room for, rates are apart by a factor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from time import monotonic
 
 from servefit.checks import check_above_zero
 from servefit.isolation import call_isolated
-from servefit.search.fleet.plan.cheapest import FEW_CLASSES
-from servefit.search.fleet.plan.demand import Demand, demand_of
-from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
-from servefit.search.fleet.plan.losses import fastest, kept_per_s
+from servefit.search.fleet.plan.cheapest import (
+    Cheapest,
+    Demand,
+    Hosts,
+    cheapest_at_once,
+    cheapest_hosts,
+    cheapest_of_one_class,
+)
+from servefit.search.fleet.plan.fleet_plan import MIN_GAP, FleetPlan, NotCarried
+from servefit.search.fleet.plan.losses import ROUNDING
+from servefit.search.fleet.plan.mix import STARTING_S, part_below
 from servefit.search.fleet.plan.offer import MAX_NUMBER, HostOffer, check_offers
-from servefit.search.fleet.plan.rate_range import AskedRates, Hosts, RateSolution, in_steps
-from servefit.search.fleet.plan.solver_clock import MAX_SLOWDOWN
 from servefit.showing import shown
 
-LIMIT_S = 2.0
-"""The search ends after this. A reader who asks for a page waits for it; a few classes take a tenth of it."""
-
-LONGER_LIMIT_S = 5.0
-"""The same with more classes than FEW_CLASSES, and where load has a cost: a thousand classes take a second or two."""
+LIMIT_S = 10.0
+"""The search for all rates together ends after this: a reader who asks for a page waits for it."""
 
 MIN_PART = 0.1
 """The lowest rate is this part of the one of the plan. Chosen: what a reader may want to know of less traffic."""
 
-_STARTING_S = 60.0
-"""A process that imports scipy on a busy machine takes less."""
+MAX_STEPS = 100
+"""With no more possible fleets, every step of the cost is found. Chosen: what a plot has room for."""
+
+RATES = 30
+"""About so many rates are solved where there may be more steps. Chosen: enough for a curve."""
+
+_ABOVE = 1e-6
+"""The next step begins this part above the end of one: more than the rounding of sums, and less than rates are known
+to."""
 
 HostsOfClass = tuple[str, int]
 """The name of a class and how many of its hosts."""
@@ -39,7 +52,7 @@ HostsOfClass = tuple[str, int]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateCost:
     """The cheapest ``hosts`` that carry ``rate_per_s`` and what they cost; and the cheapest of ``one_class``, None
-    where no class carries the rate by itself. The cost is that of exact weights, in the unit of the offers."""
+    where no class carries the rate by itself. The cost is in the unit of the offers."""
 
     rate_per_s: float
     hosts: tuple[HostsOfClass, ...]
@@ -54,25 +67,46 @@ class RateCosts:
     """The ``points`` are by ascending rate, up to the highest that the hosts on offer carry with those that are spare.
     Costs never fall from one to the next, and no fleet of one class is cheaper than the cheapest.
 
-    With ``in_steps`` load adds nothing to the cost of a host: what a point costs is also what all rates cost that are
-    above those of the point before, at most. ``gap`` is the part of its cost by which a fleet may be dearer than
-    another one, at most, at any of the rates.
+    What a point costs is also what all rates cost that are above those of the point before, at most. ``gap`` is the
+    part of its cost by which a fleet may be dearer than another one, at most, at any of the rates.
     """
 
     points: tuple[RateCost, ...]
-    in_steps: bool
     gap: float
 
 
-def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, limit_s: float | None = None) -> RateCosts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRates:
+    """The rates to solve ``demand`` for: from its own to ``highest_per_s``, the highest that the hosts carry. Its
+    ``limit_s`` is for all of them together.
+
+    ``asked_per_s`` is one of the rates if it is in the range; ``planned`` are hosts that are known to carry it.
+    """
+
+    demand: Demand
+    highest_per_s: float
+    asked_per_s: float
+    planned: Hosts | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateSolution:
+    """The cheapest hosts for ``rate_per_s`` that were ``found``, and those of ``one_class``, None where no class
+    carries the rate by itself."""
+
+    rate_per_s: float
+    found: Cheapest
+    one_class: Hosts | None
+
+
+def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, limit_s: float = LIMIT_S) -> RateCosts:
     """Return what fleets of ``offers`` cost by rate, with the spare hosts and under the limits of ``plan``, of which
     the rate is one of the points if it is carried.
 
     Args:
         offers: The host classes that the plan was made of.
         plan: The plan; its fleet is never beaten by a dearer one.
-        limit_s: The search ends after so much CPU time, and the result says how far off it may be. None: LIMIT_S,
-            or LONGER_LIMIT_S.
+        limit_s: The search ends after so much time, and the result says how far off it may be.
 
     Returns:
         The costs, without a point where no rate is carried.
@@ -82,49 +116,110 @@ def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, lim
         TimedOut: the search's process did not even start in time.
     """
     check_offers(offers)
-    if limit_s is None:
-        quick = len(offers) <= FEW_CLASSES and not any(offer.cost_dynamic for offer in offers)
-        limit_s = LIMIT_S if quick else LONGER_LIMIT_S
     check_above_zero("time limit", limit_s, most=MAX_NUMBER)
-    rates, available = tuple(offer.rate_per_s for offer in offers), tuple(offer.hosts for offer in offers)
-    highest_per_s = kept_per_s(rates, fastest(rates, available, plan.most_hosts), plan.spare)
+    demand = Demand(
+        offers=tuple(offers),
+        rate_per_s=plan.rate_per_s,
+        spare=plan.spare,
+        most_hosts=plan.most_hosts,
+        limit_s=limit_s,
+    )
+    highest_per_s, planned = demand.kept_per_s(demand.strongest), None
     if isinstance(plan, FleetPlan):
         # It may be above by rounding.
         highest_per_s = max(highest_per_s, plan.rate_per_s)
-    lowest_per_s = MIN_PART * min(plan.rate_per_s, highest_per_s)
-    demand = demand_of(offers, rate_per_s=lowest_per_s, spare=plan.spare, most_hosts=plan.most_hosts, limit_s=limit_s)
+        used = {row.offer.host_class: row.hosts for row in plan.fleet.rows}
+        planned = tuple(used.get(offer.host_class, 0) for offer in offers)
     if not highest_per_s:
-        return RateCosts(points=(), in_steps=in_steps(demand), gap=0.0)
+        return RateCosts(points=(), gap=0.0)
     asked = AskedRates(
-        demand=demand, highest_per_s=highest_per_s, asked_per_s=plan.rate_per_s, planned=_planned(offers, plan, demand)
+        demand=replace(demand, rate_per_s=MIN_PART * min(plan.rate_per_s, highest_per_s)),
+        highest_per_s=highest_per_s,
+        asked_per_s=plan.rate_per_s,
+        planned=planned,
     )
-    found: tuple[RateSolution, ...] = call_isolated(
-        "servefit.search.fleet.plan.rate_range:solve_range", asked, timeout_s=MAX_SLOWDOWN * limit_s + _STARTING_S
+    solutions: tuple[RateSolution, ...] = call_isolated(
+        "servefit.search.fleet.plan.rate_costs:solve_range", asked, timeout_s=limit_s + STARTING_S
     )
     return RateCosts(
-        points=tuple(_point(offers, each, demand) for each in found),
-        in_steps=in_steps(demand),
-        gap=max(max(0.0, 1 - each.bound / each.cost) if each.cost else 0.0 for each in found),
+        points=tuple(_point(demand, each) for each in solutions),
+        gap=max(part_below(demand.cost(each.found.hosts), each.found.bound) for each in solutions),
     )
 
 
-def _planned(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, demand: Demand) -> Hosts | None:
-    if isinstance(plan, NotCarried):
-        return None
-    hosts = {row.offer.host_class: row.hosts for row in plan.fleet.rows}
-    return demand.by_column([hosts.get(offer.host_class, 0) for offer in offers])
-
-
-def _point(offers: Sequence[HostOffer], found: RateSolution, demand: Demand) -> RateCost:
-    one_class = None if found.one_class is None else _named(offers, demand.by_class(found.one_class))[0]
+def _point(demand: Demand, solution: RateSolution) -> RateCost:
+    alone = solution.one_class
     return RateCost(
-        rate_per_s=found.rate_per_s,
-        hosts=_named(offers, demand.by_class(found.hosts)),
-        cost=found.cost,
-        one_class=one_class,
-        one_class_cost=found.one_class_cost,
+        rate_per_s=solution.rate_per_s,
+        hosts=_named(demand, solution.found.hosts),
+        cost=demand.cost(solution.found.hosts),
+        one_class=None if alone is None else _named(demand, alone)[0],
+        one_class_cost=None if alone is None else demand.cost(alone),
     )
 
 
-def _named(offers: Sequence[HostOffer], hosts: Hosts) -> tuple[HostsOfClass, ...]:
-    return tuple((offer.host_class, count) for offer, count in zip(offers, hosts, strict=True) if count)
+def _named(demand: Demand, hosts: Hosts) -> tuple[HostsOfClass, ...]:
+    return tuple((offer.host_class, count) for offer, count in zip(demand.offers, hosts, strict=True) if count)
+
+
+def solve_range(asked: AskedRates) -> tuple[RateSolution, ...]:
+    """Return the cheapest hosts by ascending rate, up to the highest. Where time is over before that, only the rate
+    asked and the highest follow, which all hosts carry. Runs in an isolated process.
+
+    Each fleet also carries all lower rates, and a bound for a rate holds for all higher ones. So a fleet of a higher
+    rate is taken where it is cheaper than what was found in time, and the cost never falls as the rate rises.
+    """
+    solutions = list(_walk(asked))
+    bounds, bound = [], 0.0
+    for each in solutions:
+        bound = max(bound, each.found.bound)
+        bounds.append(bound)
+    above: Hosts | None = None
+    for nth, each in reversed(list(enumerate(solutions))):
+        known = (
+            each.found.hosts,
+            above,
+            each.one_class,
+            asked.planned if each.rate_per_s <= asked.asked_per_s else None,
+        )
+        above = min((hosts for hosts in known if hosts is not None), key=asked.demand.cost)
+        bound = min(bounds[nth], asked.demand.cost(above))
+        solutions[nth] = replace(each, found=Cheapest(hosts=above, bound=bound))
+    return tuple(solutions)
+
+
+def _walk(asked: AskedRates) -> Iterator[RateSolution]:
+    """Yield a solution for each rate, from the lowest to the highest."""
+    demand, ends_s = asked.demand, monotonic() + asked.demand.limit_s
+    is_small = prod(count + 1 for count in demand.available) <= MAX_STEPS
+    factor = 1.0 if is_small else (asked.highest_per_s / demand.rate_per_s) ** (1 / RATES)
+    found, end_per_s = None, 0.0
+    while end_per_s < asked.highest_per_s:
+        left_s = ends_s - monotonic()
+        if end_per_s:
+            rate_per_s = max(end_per_s * (1 + _ABOVE), demand.rate_per_s * factor)
+            if left_s <= 0:
+                rate_per_s = asked.highest_per_s
+            if end_per_s < asked.asked_per_s:
+                rate_per_s = min(rate_per_s, asked.asked_per_s)
+            demand = replace(demand, rate_per_s=min(rate_per_s, asked.highest_per_s))
+        if found is None or not (_is_proven(demand, found) and demand.is_carried(found.hosts)):
+            found = cheapest_hosts(replace(demand, limit_s=left_s)) if left_s > 0 else cheapest_at_once(demand)
+        one_class = cheapest_of_one_class(demand)
+        # The lowest rate is one of its own, so that the first step has a beginning.
+        is_step = end_per_s and _is_proven(demand, found)
+        end_per_s = demand.rate_per_s
+        if is_step:
+            carried = [demand.kept_per_s(hosts) for hosts in (found.hosts, one_class) if hosts is not None]
+            end_per_s = max(end_per_s, min(carried))
+            if demand.rate_per_s <= asked.asked_per_s < end_per_s:
+                end_per_s = asked.asked_per_s
+        if end_per_s >= asked.highest_per_s * (1 - ROUNDING):
+            end_per_s = asked.highest_per_s
+        yield RateSolution(rate_per_s=end_per_s, found=found, one_class=one_class)
+
+
+def _is_proven(demand: Demand, found: Cheapest) -> bool:
+    """Return whether no fleet is cheaper than the one that was found: it is the cheapest for all rates that it carries.
+    That of a search that had no time may be all hosts, and carry any rate."""
+    return part_below(demand.cost(found.hosts), found.bound) < MIN_GAP

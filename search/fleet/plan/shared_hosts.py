@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from servefit.checks import check_at_least
 from servefit.errors import SpecError
-from servefit.search.fleet.plan.assignment.problem import SharedColumn
 from servefit.search.fleet.plan.offer import MAX_NUMBER, MIN_RATE_PER_S
 from servefit.showing import shown
 
@@ -50,27 +49,11 @@ class SharedHosts:
     hosts: int
 
 
-def shared_column(
-    shared: SharedOffer, models: Sequence[str], classes: Sequence[str], offers: Sequence[Mapping[str, HostOffer]]
-) -> SharedColumn:
-    """Return ``shared`` as a column of the program. ``models`` and ``classes`` are in the order of the program, and
-    ``offers`` are by class, for each model. Raises SpecError where the class is not offered to a model alone."""
-    parts = parts_of(shared, models, offers)
-    first, second = (models.index(model) for model in shared.models)
-    return SharedColumn(
-        host_class=classes.index(shared.host_class),
-        cost_idle=sum(part.cost_idle for part in parts),
-        models=(first, second),
-        rates_per_s=shared.rates_per_s,
-        costs_dynamic=(parts[0].cost_dynamic, parts[1].cost_dynamic),
-    )
-
-
 def parts_of(
     shared: SharedOffer, models: Sequence[str], offers: Sequence[Mapping[str, HostOffer]]
 ) -> tuple[HostOffer, HostOffer]:
-    """Return what a shared host offers to each of its models: half of it when it idles, and what the model's own
-    requests add. Raises SpecError as :func:`shared_column`."""
+    """Return what a shared host offers to each of its models, for half of its cost. ``offers`` are by class, for each
+    of ``models``. Raises SpecError where the class is not offered to a model alone."""
     found = []
     for model, rate_per_s in zip(shared.models, shared.rates_per_s, strict=True):
         if model not in models:
@@ -79,13 +62,11 @@ def parts_of(
         if alone is None:
             raise SpecError("host class", shared.host_class, f"is not offered to {model} alone")
         other = next(each for each in shared.models if each != model)
-        half = alone.cost_idle / 2
         found.append(
             replace(
                 alone,
                 rate_per_s=rate_per_s,
-                cost_idle=half,
-                cost_full=half + alone.cost_dynamic * rate_per_s / alone.rate_per_s,
+                cost_idle=alone.cost_idle / 2,
                 configuration=f"{alone.configuration}, beside {other}",
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from servefit.annexes.fleet.report_tables import UNITS
 from servefit.quantities import count_text, given_text, number_text
@@ -47,7 +47,7 @@ def cost_table(costs: RateCosts, least: PlanGoal) -> Table:
     return Table(
         title="Hosts by rate" if counted else "Cost by rate",
         columns=(
-            "requests/s, up to" if costs.in_steps else "requests/s",
+            "requests/s, up to",
             "cheapest fleet",
             "hosts",
             *(() if counted else (f"cost, {UNITS[least]}",)),
@@ -75,18 +75,17 @@ def _series(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[Series]:
         if point.one_class is not None
     ]
     asked = [point for point in costs.points if isinstance(plan, FleetPlan) and point.rate_per_s == plan.rate_per_s]
-    joined: Literal["straight", "stairs"] = "stairs" if costs.in_steps else "straight"
     return [
         Series(
             name="best of one class",
             x=[rate_per_s for rate_per_s, _, _ in alone],
             y=[cost for _, cost, _ in alone],
             labels=[label for _, _, label in alone],
-            joined=joined,
+            joined="stairs",
             symbol="hollow",
             colour="quiet",
         ),
-        _cheapest("cheapest fleet", costs.points, joined=joined, colour="main"),
+        _cheapest("cheapest fleet", costs.points, joined="stairs", colour="main"),
         _cheapest("the plan", asked, symbol="star", colour="best"),
     ]
 
@@ -113,7 +112,7 @@ def _caption(costs: RateCosts, plan: FleetPlan | NotCarried) -> list[str]:
     most = "" if plan.most_hosts is None else f", at most {count_text(plan.most_hosts, 'host')}"
     sentences = [
         f"The cheapest hosts that carry a rate{spare}{most}, and the cheapest of one class."
-        + (" The hosts of a point carry every rate up to its own." if costs.in_steps else "")
+        " The hosts of a point carry every rate up to its own."
     ]
     alone = [point.rate_per_s for point in costs.points if point.one_class is not None]
     highest_per_s = costs.points[-1].rate_per_s if costs.points else 0.0

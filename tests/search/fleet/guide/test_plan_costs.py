@@ -99,9 +99,7 @@ def test_many_classes_are_no_matter_of_seconds() -> None:
 def planned(draw: st.DrawFn) -> FleetPlan:
     counts = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     offers = [
-        HostOffer(
-            host_class=f"class {nth}", hosts=count, rate_per_s=draw(RATES), cost_idle=1, cost_full=1, configuration=""
-        )
+        HostOffer(host_class=f"class {nth}", hosts=count, rate_per_s=draw(RATES), cost_idle=1, configuration="")
         for nth, count in enumerate(counts)
     ]
     spare = draw(st.integers(0, min(3, sum(counts) - 1)))

@@ -22,7 +22,6 @@ def make_offer(host_class: str = "old", **changed: Any) -> HostOffer:
         "hosts": 4,
         "rate_per_s": 1000.0,
         "cost_idle": 40.0,
-        "cost_full": 100.0,
         "configuration": "xgboost, 4 workers",
     }
     return HostOffer(host_class=host_class, **{**fields, **changed})

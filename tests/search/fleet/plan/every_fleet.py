@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import combinations, product
 
 from hypothesis import strategies as st
+from tests.search.fleet.plan.conftest import make_offer
 
-from servefit.search.fleet.plan.demand import Demand
+from servefit.search.fleet.plan.cheapest import Demand
 
 
 def survives(rates: Sequence[float], hosts: Sequence[int], rate_per_s: float, spare: int) -> bool:
@@ -33,15 +34,22 @@ def cheapest_cost(demand: Demand) -> float | None:
 def demands(draw: st.DrawFn) -> Demand:
     classes = draw(st.integers(1, 3))
     # Round rates, so that fleets often carry exactly what is asked; and costs of which some are alike or nothing.
-    rates = draw(st.lists(st.sampled_from([100.0, 250.0, 333.3, 700.0, 5000.0]), min_size=classes, max_size=classes))
-    available = draw(st.lists(st.integers(1, 3), min_size=classes, max_size=classes))
-    costs = st.lists(st.sampled_from([0.0, 1.0, 3.7, 10.0]), min_size=classes, max_size=classes)
-    spare = draw(st.integers(0, min(2, sum(available) - 1)))
+    rates, costs = st.sampled_from([100.0, 250.0, 333.3, 700.0, 5000.0]), st.sampled_from([0.0, 1.0, 3.7, 10.0])
+    offers = []
+    for nth in range(classes):
+        prices = tuple(draw(st.lists(costs, min_size=1, max_size=3)))
+        offers.append(
+            make_offer(
+                f"class-{nth}",
+                hosts=len(prices),
+                rate_per_s=draw(rates),
+                cost_idle=max(prices),
+                costs_idle=prices if len(set(prices)) > 1 else (),
+            )
+        )
+    spare = draw(st.integers(0, min(2, sum(offer.hosts for offer in offers) - 1)))
     return Demand(
-        rates_per_s=tuple(rates),
-        available=tuple(available),
-        costs_idle=tuple(draw(costs)),
-        costs_dynamic=tuple(draw(costs)),
+        offers=tuple(offers),
         rate_per_s=draw(st.sampled_from([50.0, 100.0, 350.0, 683.3, 950.0, 2100.0])),
         spare=spare,
         most_hosts=draw(st.none() | st.integers(spare + 1, 8)),

@@ -15,8 +15,7 @@ from tests.search.fleet.plan.every_fleet import cheapest_cost, demands, survives
 
 from servefit.errors import SpecError
 from servefit.quantities import percent_text
-from servefit.search.fleet.plan.cheapest import cheapest_hosts
-from servefit.search.fleet.plan.demand import Demand
+from servefit.search.fleet.plan.cheapest import Demand, cheapest_at_once, cheapest_hosts
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
 from servefit.search.fleet.plan.mix import plan_fleet
 from servefit.time_limit import time_limit
@@ -45,21 +44,40 @@ def test_no_other_fleet_is_cheaper(demand: Demand) -> None:
     assert survives(demand.rates_per_s, found.hosts, demand.rate_per_s, demand.spare)
 
 
-def test_the_load_of_a_host_decides_where_the_first_answer_of_the_loop_would_not() -> None:
-    """At full load the two small hosts look cheapest; the large one runs at a tenth of its load, and costs less."""
-    demand = Demand(
-        rates_per_s=(50.0, 1000.0),
-        available=(2, 1),
-        costs_idle=(10.0, 5.0),
-        costs_dynamic=(5.0, 200.0),
-        rate_per_s=100.0,
-        spare=0,
-        most_hosts=None,
-        limit_s=60.0,
-    )
-    assert demand.cost((2, 0)) == pytest.approx(30)
-    assert demand.cost((0, 1)) == pytest.approx(25)
-    assert cheapest_hosts(demand).hosts == (0, 1)
+@given(demand=demands())
+def test_a_fleet_that_is_found_without_a_solver_carries_the_rate_and_is_not_below_its_bound(demand: Demand) -> None:
+    least = cheapest_cost(demand)
+    if least is None:
+        return
+    found = cheapest_at_once(demand)
+    assert survives(demand.rates_per_s, found.hosts, demand.rate_per_s, demand.spare)
+    assert sum(found.hosts) <= (demand.most_hosts or sum(demand.available))
+    assert found.bound <= least * (1 + 1e-9)
+
+
+def test_two_hundred_fleets_are_as_cheap_as_by_trying_every_fleet() -> None:
+    """Of up to four classes of unlike rates and costs, and up to two spare hosts."""
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        offers = tuple(
+            make_offer(
+                f"class-{nth}",
+                hosts=int(rng.integers(1, 5)),
+                rate_per_s=float(rng.lognormal(6, 0.5)),
+                cost_idle=float(rng.lognormal(4, 0.4)),
+            )
+            for nth in range(rng.integers(1, 5))
+        )
+        demand = Demand(offers=offers, rate_per_s=1.0, spare=seed % 3, most_hosts=None, limit_s=60.0)
+        if sum(demand.available) <= demand.spare:
+            continue
+        demand = replace(demand, rate_per_s=float(rng.uniform(0.05, 1)) * demand.kept_per_s(demand.available))
+        found = cheapest_hosts(demand)
+        least = cheapest_cost(demand)
+        assert least is not None
+        assert demand.cost(found.hosts) <= least * (1 + SAME), seed
+        assert least * (1 - SAME) <= found.bound <= least * (1 + 1e-9), seed
+        assert survives(demand.rates_per_s, found.hosts, demand.rate_per_s, demand.spare), seed
 
 
 def plan(offers: Sequence[HostOffer], **asked: Any) -> FleetPlan:
@@ -74,8 +92,8 @@ def by_class(found: FleetPlan) -> dict[str, int]:
 
 def test_a_plan_mixes_classes_where_that_is_cheaper_than_any_class_alone(offer: MakeOffer) -> None:
     offers = [
-        offer("large", rate_per_s=1000, cost_idle=100, cost_full=100),
-        offer("small", rate_per_s=300, cost_idle=40, cost_full=40),
+        offer("large", rate_per_s=1000, cost_idle=100),
+        offer("small", rate_per_s=300, cost_idle=40),
     ]
     found = plan(offers, rate_per_s=2200)
     assert by_class(found) == {"large": 2, "small": 1}
@@ -89,7 +107,7 @@ def test_a_plan_mixes_classes_where_that_is_cheaper_than_any_class_alone(offer: 
 
 
 def test_a_plan_survives_the_loss_of_any_hosts_that_are_spare_and_says_so_of_each(offer: MakeOffer) -> None:
-    offers = [offer("large", rate_per_s=1000), offer("small", rate_per_s=300, cost_full=50)]
+    offers = [offer("large", rate_per_s=1000), offer("small", rate_per_s=300)]
     found = plan(offers, rate_per_s=2250, spare=2)
     rates = [row.offer.rate_per_s for row in found.fleet.rows]
     assert survives(rates, [row.hosts for row in found.fleet.rows], 2250, 2)
@@ -110,7 +128,7 @@ def test_without_spare_hosts_the_loss_of_one_is_told_to_overload_the_others(offe
 
 
 def test_rows_add_up_to_the_rate_and_the_cost(offer: MakeOffer) -> None:
-    offers = [offer("a", rate_per_s=1234.5), offer("b", rate_per_s=777, cost_full=60)]
+    offers = [offer("a", rate_per_s=1234.5), offer("b", rate_per_s=777)]
     found = plan(offers, rate_per_s=5000, spare=1)
     rows = found.fleet.rows
     assert sum(row.hosts * row.share for row in rows) == pytest.approx(1)
@@ -118,19 +136,19 @@ def test_rows_add_up_to_the_rate_and_the_cost(offer: MakeOffer) -> None:
     assert sum(row.hosts * row.cost for row in rows) == pytest.approx(found.fleet.cost)
     for row in rows:
         assert row.load == pytest.approx(5000 / found.fleet.confirmed_rate_per_s, rel=1e-3)
-        assert row.cost == pytest.approx(row.offer.cost_idle + row.load * row.offer.cost_dynamic)
+        assert row.cost == row.offer.cost_idle
 
 
 def test_no_more_hosts_are_used_than_may_be(offer: MakeOffer) -> None:
-    offers = [offer("large", hosts=2, rate_per_s=1000, cost_full=500), offer("small", hosts=9, rate_per_s=300)]
+    offers = [offer("large", hosts=2, rate_per_s=1000, cost_idle=500), offer("small", hosts=9, rate_per_s=300)]
     assert by_class(plan(offers, rate_per_s=1200)) == {"small": 4}
     assert plan(offers, rate_per_s=1200, most_hosts=2).fleet.hosts == 2
 
 
 def test_the_cheapest_hosts_of_a_class_serve_and_each_has_its_own_price(offer: MakeOffer) -> None:
     prices = (30.0, 10.0, 20.0, 10.0)
-    uneven = offer("uneven", rate_per_s=1000, cost_idle=30, cost_full=30, costs_idle=prices)
-    even = offer("even", rate_per_s=1000, cost_idle=15, cost_full=15)
+    uneven = offer("uneven", rate_per_s=1000, cost_idle=30, costs_idle=prices)
+    even = offer("even", rate_per_s=1000, cost_idle=15)
     found = plan([uneven, even], rate_per_s=4000)
     assert by_class(found) == {"uneven": 2, "even": 2}
     assert [(row.offer.host_class, row.cost) for row in found.fleet.rows] == [("uneven", 10), ("even", 15)]
@@ -146,8 +164,8 @@ def test_the_cheapest_hosts_of_a_class_serve_and_each_has_its_own_price(offer: M
 
 def test_prices_of_other_hosts_than_there_are_are_refused(offer: MakeOffer) -> None:
     for prices in ((10.0, 20.0), (10.0, 10.0, 10.0, 10.0)):
-        with pytest.raises(SpecError, match="idle costs of host class old"):
-            offer(cost_idle=20, cost_full=20, costs_idle=prices)
+        with pytest.raises(SpecError, match="costs of host class old"):
+            offer(cost_idle=20, costs_idle=prices)
 
 
 def test_there_may_be_no_fleet_of_one_class(offer: MakeOffer) -> None:
@@ -170,7 +188,7 @@ def test_a_rate_that_is_too_high_is_a_result_that_says_what_is_carried(
 
 
 def test_hosts_that_cost_nothing_are_not_all_used(offer: MakeOffer) -> None:
-    assert plan([offer(cost_idle=0, cost_full=0)], rate_per_s=1500).fleet.hosts == 2
+    assert plan([offer(cost_idle=0)], rate_per_s=1500).fleet.hosts == 2
 
 
 def test_a_balancer_of_small_weights_says_by_which_part_the_rate_must_fall(offer: MakeOffer) -> None:
@@ -193,7 +211,7 @@ def many_offers(classes: int) -> list[HostOffer]:
     rng = np.random.default_rng(1)
     return [
         make_offer(
-            f"class-{index}", hosts=5, rate_per_s=float(rng.lognormal(6, 1)), cost_full=float(rng.uniform(50, 200))
+            f"class-{index}", hosts=5, rate_per_s=float(rng.lognormal(6, 1)), cost_idle=float(rng.uniform(50, 200))
         )
         for index in range(classes)
     ]

@@ -16,30 +16,38 @@ from tests.search.fleet.plan.every_fleet import cheapest_cost, demands, survives
 
 from servefit.errors import SpecError
 from servefit.search.fleet.plan.fleet_plan import FleetPlan, NotCarried
-from servefit.search.fleet.plan.losses import fastest, kept_per_s
 from servefit.search.fleet.plan.mix import plan_fleet
-from servefit.search.fleet.plan.rate_costs import RateCost, RateCosts, rate_costs
-from servefit.search.fleet.plan.rate_range import AskedRates, RateSolution, in_steps, solve_range
+from servefit.search.fleet.plan.rate_costs import (
+    AskedRates,
+    RateCost,
+    RateCosts,
+    RateSolution,
+    rate_costs,
+    solve_range,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servefit.search.fleet.plan.demand import Demand
+    from servefit.search.fleet.plan.cheapest import Demand
     from servefit.search.fleet.plan.offer import HostOffer
 
-LOOSELY = 1.1e-3
-"""What the search leaves undecided where load has a cost."""
+SAME = 2e-6
+"""What the search leaves undecided."""
 
 
 def ranged(demand: Demand) -> tuple[RateSolution, ...]:
     """The costs from a tenth of the rate of ``demand``, or of what is carried, upwards."""
-    strongest = fastest(demand.rates_per_s, demand.available, demand.most_hosts)
-    highest_per_s = kept_per_s(demand.rates_per_s, strongest, demand.spare)
+    highest_per_s = demand.kept_per_s(demand.strongest)
     lowest = replace(demand, rate_per_s=min(demand.rate_per_s, highest_per_s) / 10)
     asked = AskedRates(demand=lowest, highest_per_s=highest_per_s, asked_per_s=demand.rate_per_s, planned=None)
     found = solve_range(asked)
     assert found[-1].rate_per_s == highest_per_s
     return found
+
+
+def cost_of(demand: Demand, solution: RateSolution) -> float:
+    return demand.cost(solution.found.hosts)
 
 
 @pytest.mark.integration
@@ -50,10 +58,10 @@ def test_the_cost_never_falls_as_the_rate_rises_and_is_never_above_that_of_one_c
     found = ranged(demand)
     for lower, higher in pairwise(found):
         assert lower.rate_per_s < higher.rate_per_s
-        assert lower.cost <= higher.cost
+        assert cost_of(demand, lower) <= cost_of(demand, higher)
     for each in found:
-        assert each.one_class_cost is None or each.cost <= each.one_class_cost
-        assert each.bound <= each.cost
+        assert each.one_class is None or cost_of(demand, each) <= demand.cost(each.one_class)
+        assert each.found.bound <= cost_of(demand, each)
 
 
 @pytest.mark.integration
@@ -62,26 +70,26 @@ def test_the_cost_never_falls_as_the_rate_rises_and_is_never_above_that_of_one_c
 def test_the_hosts_of_every_rate_carry_it_after_any_loss_and_no_others_are_cheaper(demand: Demand) -> None:
     for each in ranged(demand):
         asked = replace(demand, rate_per_s=each.rate_per_s)
-        assert survives(demand.rates_per_s, each.hosts, each.rate_per_s, demand.spare)
+        assert survives(demand.rates_per_s, each.found.hosts, each.rate_per_s, demand.spare)
         least = cheapest_cost(asked)
         assert least is not None
-        assert least * (1 - 1e-9) - 1e-9 <= each.cost <= least * (1 + LOOSELY) + 1e-9
+        assert least * (1 - 1e-9) - 1e-9 <= cost_of(demand, each) <= least * (1 + SAME) + 1e-9
 
 
 @settings(max_examples=10)
 @given(demand=demands(), part=st.floats(0.01, 0.99))
 def test_between_two_rates_of_a_staircase_the_cost_is_that_of_the_higher(demand: Demand, part: float) -> None:
-    demand = replace(demand, costs_dynamic=(0.0,) * len(demand.available))
-    assert in_steps(demand)
     for lower, higher in pairwise(ranged(demand)):
         between = lower.rate_per_s + part * (higher.rate_per_s - lower.rate_per_s)
         if between > lower.rate_per_s * (1 + 2e-6):
-            assert cheapest_cost(replace(demand, rate_per_s=between)) == pytest.approx(higher.cost, rel=2e-6, abs=1e-9)
+            assert cheapest_cost(replace(demand, rate_per_s=between)) == pytest.approx(
+                cost_of(demand, higher), rel=2e-6, abs=1e-9
+            )
 
 
 OFFERS = (
-    make_offer("large", hosts=3, rate_per_s=1000, cost_idle=100, cost_full=100),
-    make_offer("small", hosts=4, rate_per_s=300, cost_idle=40, cost_full=40),
+    make_offer("large", hosts=3, rate_per_s=1000, cost_idle=100),
+    make_offer("small", hosts=4, rate_per_s=300, cost_idle=40),
 )
 
 PLANNED = NotCarried(rate_per_s=100, spare=0, most_hosts=None, hosts=7, carries_per_s=4200)
@@ -106,7 +114,6 @@ def test_a_mixed_fleet_is_shown_beside_the_best_of_one_class_at_the_rate_of_the_
     asked = at(found, 2200)
     assert asked.hosts == (("large", 2), ("small", 1))
     assert (asked.cost, asked.one_class, asked.one_class_cost) == (240, ("large", 3), 300)
-    assert found.in_steps
     assert found.gap < 1e-5
 
 
@@ -121,7 +128,7 @@ def test_the_rates_end_where_all_hosts_are_needed_and_no_class_alone_is_enough(f
 
 @pytest.mark.integration
 def test_hosts_of_a_class_that_cost_different_amounts_are_taken_by_their_price() -> None:
-    offers = (make_offer("uneven", hosts=3, cost_idle=30, cost_full=30, costs_idle=(30.0, 10.0, 20.0)),)
+    offers = (make_offer("uneven", hosts=3, cost_idle=30, costs_idle=(30.0, 10.0, 20.0)),)
     found = costs(offers, rate_per_s=2000)
     assert [(point.hosts, point.cost, point.one_class_cost) for point in found.points[1:]] == [
         ((("uneven", 1),), 10, 10),
@@ -159,19 +166,10 @@ def planned(offers: Sequence[HostOffer], **asked: Any) -> FleetPlan:
 
 
 @pytest.mark.integration
-def test_where_load_has_a_cost_the_curve_meets_the_plan() -> None:
-    offers = tuple(replace(each, cost_full=1.5 * each.cost_idle) for each in OFFERS)
-    plan = planned(offers, rate_per_s=2200)
-    found = rate_costs(offers, plan)
-    assert not found.in_steps
-    assert at(found, 2200).cost <= plan.fleet.cost * (1 + 1e-3)
-
-
-@pytest.mark.integration
 def test_a_search_that_has_no_time_is_over_soon_and_says_how_far_off_it_may_be() -> None:
     rng = np.random.default_rng(3)
     offers = [
-        make_offer(f"class-{nth}", hosts=5, rate_per_s=float(rng.lognormal(6, 1)), cost_full=float(rng.uniform(50, 90)))
+        make_offer(f"class-{nth}", hosts=5, rate_per_s=float(rng.lognormal(6, 1)), cost_idle=float(rng.uniform(50, 90)))
         for nth in range(100)
     ]
     plan = planned(offers, rate_per_s=20_000, spare=1)

@@ -13,10 +13,8 @@ import pytest
 from tests.search.fleet.plan.conftest import make_offer
 
 from servefit.errors import SpecError
-from servefit.search.fleet.plan.assignment.problem import Assignment, SharedColumn
-from servefit.search.fleet.plan.assignment.search import assign
-from servefit.search.fleet.plan.losses import carries
 from servefit.search.fleet.plan.many_models import ManyModelsPlan, ModelDemand, ModelsNotCarried, plan_models
+from servefit.search.fleet.plan.program import Column, Program, solve
 from servefit.search.fleet.plan.shared_hosts import SharedHosts, SharedOffer
 
 Hosts = tuple[int, ...]
@@ -24,70 +22,39 @@ Hosts = tuple[int, ...]
 MODELS, CLASSES = 2, 2
 
 
-def any_assignment(seed: int) -> Assignment:
-    """Two models on two classes, whose hosts they may share at up to their rates; three of four cost the same at any
-    load, as in plans of jobs, and one in three may lose a host of each model."""
+def any_program(seed: int) -> Program:
+    """Two models on two classes, whose hosts they may share at up to their rates; one in three may lose a host of each
+    model."""
     rng = np.random.default_rng(seed)
-    spare, loaded = seed % 3 // 2, not seed % 4
+    spare = seed % 3 // 2
     hosts, rates = rng.integers(1, 5, CLASSES), rng.lognormal(5, 0.6, (MODELS, CLASSES))
-    full = rng.lognormal(3, 0.6, CLASSES)
-    idle = full * (rng.uniform(0, 1, CLASSES) if loaded else 1)
-    dynamic = full - idle
-    shared = []
+    costs, parts = rng.lognormal(3, 0.6, CLASSES), rng.uniform(0.4, 1, (MODELS, CLASSES))
+    columns = [
+        Column(pool=nth, cost=float(costs[nth]), rates_per_s=((model, float(rates[model, nth])),))
+        for model, nth in product(range(MODELS), range(CLASSES))
+    ]
     for nth in range(CLASSES):
-        parts = rng.uniform(0.4, 1, MODELS)
-        shared.append(
-            SharedColumn(
-                host_class=nth,
-                cost_idle=float(idle[nth]),
-                models=(0, 1),
-                rates_per_s=tuple((rates[:, nth] * parts).tolist()),
-                costs_dynamic=tuple((dynamic[nth] * parts).tolist()),
-            )
-        )
-    return Assignment(
-        models=(0, 0, 1, 1),
-        classes=(0, 1, 0, 1),
-        rates_per_s=tuple(rates.ravel().tolist()),
-        costs_idle=tuple(idle.tolist()) * MODELS,
-        costs_dynamic=tuple(dynamic.tolist()) * MODELS,
-        asked_per_s=tuple((rng.uniform(0.1, 0.7, MODELS) * (rates @ hosts) / (1 + spare)).tolist()),
+        both_rates = tuple((model, float(rates[model, nth] * parts[model, nth])) for model in range(MODELS))
+        columns.append(Column(pool=nth, cost=float(costs[nth]), rates_per_s=both_rates))
+    return Program(
+        columns=tuple(columns),
         available=tuple(hosts.tolist()),
+        asked_per_s=tuple((rng.uniform(0.1, 0.7, MODELS) * (rates @ hosts) / (1 + spare)).tolist()),
         spare=spare,
         limit_s=60.0,
-        shared=tuple(shared),
     )
 
 
-def fleet_of(asked: Assignment, model: int, hosts: Hosts) -> tuple[list[float], list[int], list[float]]:
-    """Return the rates, the numbers and the dynamic costs of the hosts of a model, alone and shared."""
-    alone = slice(CLASSES * model, CLASSES * (model + 1))
-    rates = [*asked.rates_per_s[alone], *(each.rates_per_s[model] for each in asked.shared)]
-    dynamic = [*asked.costs_dynamic[alone], *(each.costs_dynamic[model] for each in asked.shared)]
-    return rates, [*hosts[alone], *hosts[MODELS * CLASSES :]], dynamic
+def cost(asked: Program, hosts: Hosts) -> float:
+    return sum(column.cost * count for column, count in zip(asked.columns, hosts, strict=True))
 
 
-def cost(asked: Assignment, hosts: Hosts) -> float:
-    """Return what ``hosts`` cost when all of a model run at the same part of their rates."""
-    idle = [*asked.costs_idle, *(each.cost_idle for each in asked.shared)]
-    spent = float(np.dot(hosts, idle))
-    for model in range(MODELS):
-        rates, counts, dynamic = fleet_of(asked, model, hosts)
-        spent += float(asked.asked_per_s[model] / np.dot(rates, counts) * np.dot(counts, dynamic))
-    return spent
-
-
-def all_hosts(asked: Assignment) -> Iterator[Hosts]:
+def all_hosts(asked: Program) -> Iterator[Hosts]:
     """Every number of hosts of each column that carries all rates."""
     kinds = [[each for each in product(range(count + 1), repeat=3) if sum(each) <= count] for count in asked.available]
     for (one_0, other_0, both_0), (one_1, other_1, both_1) in product(*kinds):
         hosts = (one_0, one_1, other_0, other_1, both_0, both_1)
-        for model in range(MODELS):
-            rates, counts, _ = fleet_of(asked, model, hosts)
-            enough = sum(counts) > asked.spare
-            if not (enough and carries(rates, counts, asked.asked_per_s[model], asked.spare)):
-                break
-        else:
+        if asked.are_carried(hosts):
             yield hosts
 
 
@@ -96,31 +63,20 @@ def all_hosts(asked: Assignment) -> Iterator[Hosts]:
 def test_shared_hosts_are_assigned_as_cheaply_as_by_trying_all_of_them() -> None:
     answered = sharing = 0
     for seed in range(100):
-        asked = any_assignment(seed)
-        fleets, found = list(all_hosts(asked)), assign(asked)
+        asked = any_program(seed)
+        fleets, found = list(all_hosts(asked)), solve(asked)
         if not fleets:
             assert found.hosts is None
             assert found.part_carried < 1
             continue
         answered += 1
         assert found.hosts in fleets  # which all respect the hosts of each class, and the spare ones of each model
-        least, spent = min(cost(asked, hosts) for hosts in fleets), cost(asked, found.hosts)
+        least = min(cost(asked, hosts) for hosts in fleets)
         assert found.bound <= least * (1 + 1e-9)
+        assert cost(asked, found.hosts) == pytest.approx(least, rel=2e-6)
         sharing += any(found.hosts[MODELS * CLASSES :])
-        if asked.costs_dynamic == (0.0,) * 4:
-            assert spent == pytest.approx(least, rel=2e-4)
-        # What load adds is found by a loop that may end beside the best.
-        assert spent <= least * 1.05
     assert answered > 50
     assert sharing > 20
-
-
-def test_without_what_may_be_shared_nothing_is() -> None:
-    for seed in range(20):
-        asked = any_assignment(seed)
-        found = assign(replace(asked, shared=()))
-        if found.hosts is not None:
-            assert len(found.hosts) == MODELS * CLASSES
 
 
 def demands(rate_per_s: float, hosts: int = 4, **changed: Any) -> list[ModelDemand]:
@@ -150,8 +106,7 @@ def test_two_models_share_the_hosts_that_carry_both() -> None:
         (1, "xgboost, 4 workers, beside b"),
         (1, "xgboost, 4 workers, beside a"),
     ]
-    # A host costs 40 when it idles, and each model at nine tenths of its rate adds nine tenths of 60.
-    assert found.cost == pytest.approx(40 + 2 * 0.9 * 60)
+    assert found.cost == pytest.approx(40)
     assert found.cost == pytest.approx(alone.cost - 40)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from servefit.aws.services.autoscaling.pages import page_of
-from servefit.aws.services.autoscaling.policies import Policies
-from servefit.aws.services.autoscaling.scheduled_actions import ScheduledActions
-from servefit.aws.services.autoscaling.targets import MAX_LISTED, Targets
+from servefit.aws.services.autoscaling.belongings import KINDS, Belongings
+from servefit.aws.services.autoscaling.targets import MAX_LISTED, Targets, page_of
 from servefit.aws.services.sagemaker.tags import MAX_TAGS, keep_tags, tags_of
 from servefit.aws.wire.errors import ApiError
 
@@ -26,8 +24,7 @@ class AutoScaling:
     def __init__(self, resources: Resources, endpoints: Endpoints) -> None:
         self._resources = resources
         self._targets = Targets(resources, endpoints)
-        self._policies = Policies(resources)
-        self._actions = ScheduledActions(resources)
+        self._policies, self._actions = (Belongings(resources, kind) for kind in KINDS)
         self._lock = threading.Lock()
 
     @property
@@ -39,7 +36,7 @@ class AutoScaling:
             "PutScalingPolicy": lambda call: self._policies.put(call, self._targets.find(call.given)),
             "DescribeScalingPolicies": self._policies.describe,
             "DeleteScalingPolicy": self._policies.delete,
-            "PutScheduledAction": lambda call: self._actions.put(call, self._targets.find(call.given)),
+            "PutScheduledAction": self.put_action,
             "DescribeScheduledActions": self._actions.describe,
             "DeleteScheduledAction": self._actions.delete,
             "DescribeScalingActivities": self.activities,
@@ -48,6 +45,10 @@ class AutoScaling:
             "UntagResource": self.untag,
         }
         return {name: self._alone(operation) for name, operation in known.items()}
+
+    def put_action(self, call: Call) -> dict[str, Any]:
+        self._actions.put(call, self._targets.find(call.given))
+        return {}
 
     def register(self, call: Call) -> dict[str, Any]:
         target = self._targets.register(call)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from servefit.aws.services.autoscaling.pages import page_of
+from servefit.aws.services.autoscaling.checks import check_capacities
+from servefit.aws.services.pages import one_page
 from servefit.aws.state.resources import Missing
 from servefit.aws.wire.errors import ApiError, invalid
 
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
     from servefit.aws.services.sagemaker.endpoints import Endpoints
     from servefit.aws.state.resources import Resource, Resources
 
+_T = TypeVar("_T")
+
 KIND = "scalable-target"
 
 NAMESPACE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
 """The only dimension that can be registered here: the number of instances of a variant."""
+
+TARGET = {"ServiceNamespace": NAMESPACE, "ScalableDimension": DIMENSION}
+"""Members of every document in an answer."""
 
 MAX_LISTED = 50
 """Of AWS, in an answer."""
@@ -46,7 +52,7 @@ class Targets:
         """Keep a target. What is not given stays as it was. Raises ApiError."""
         given, resource_id = call.given, call.given["ResourceId"]
         endpoint = self._endpoint_of(given)
-        known = self._document(resource_id)
+        known = document_of(self._resources, KIND, resource_id)
         for bound in ("MinCapacity", "MaxCapacity"):
             if bound not in given and bound not in known:
                 raise invalid(f"{bound} must be given when a scalable target is registered for the first time.")
@@ -116,25 +122,35 @@ class Targets:
             raise invalid(f'Could not find variant "{found[2]}" of endpoint "{found[1]}".')
         return endpoint
 
-    def _document(self, resource_id: str) -> Mapping[str, Any]:
-        try:
-            return self._resources.get(KIND, resource_id).document
-        except Missing:
-            return {}
+
+def document_of(resources: Resources, kind: str, name: str) -> Mapping[str, Any]:
+    """Return a document, an empty one where there is none."""
+    try:
+        return resources.get(kind, name).document
+    except Missing:
+        return {}
+
+
+def page_of(given: Mapping[str, Any], operation: str, kept: list[_T], *, most: int) -> tuple[list[_T], str | None]:
+    """Return a page of at most ``most``, and the token of the next one, None where there is none.
+
+    Raises ApiError: ValidationException for another number, and for a dimension without a resource;
+    InvalidNextTokenException.
+    """
+    asked = given.get("MaxResults", most)
+    if not 1 <= asked <= most:
+        raise invalid(f"MaxResults must be between 1 and {most}.")
+    if "ScalableDimension" in given and not (given.get("ResourceId") or given.get("ResourceIds")):
+        raise invalid("A resource ID must be given with a scalable dimension.")
+    try:
+        return one_page({**given, "MaxResults": asked}, operation, kept)
+    except ApiError as error:
+        raise ApiError("InvalidNextTokenException", error.message) from error
 
 
 def is_asked_for(given: Mapping[str, Any]) -> bool:
     """Return whether a request is about variants of endpoints: there is nothing else."""
     return (given["ServiceNamespace"], given.get("ScalableDimension", DIMENSION)) == (NAMESPACE, DIMENSION)
-
-
-def check_capacities(given: Mapping[str, Any]) -> None:
-    """Raise ApiError for numbers of instances between which there is none."""
-    least, most = given.get("MinCapacity"), given.get("MaxCapacity")
-    if (least is not None and least < 0) or (most is not None and most < 0):
-        raise invalid("MinCapacity and MaxCapacity must not be below 0.")
-    if least is not None and most is not None and least > most:
-        raise invalid("MaxCapacity must be greater than or equal to MinCapacity.")
 
 
 def not_found(what: str, given: Mapping[str, Any], more: str = "") -> ApiError:
@@ -147,11 +163,5 @@ def not_found(what: str, given: Mapping[str, Any], more: str = "") -> ApiError:
 
 
 def _told(target: Resource) -> dict[str, Any]:
-    document = target.document
-    return {
-        "ServiceNamespace": NAMESPACE,
-        "ResourceId": target.name,
-        "ScalableDimension": DIMENSION,
-        "CreationTime": target.created,
-        **{key: value for key, value in document.items() if key != "EndpointCreated"},
-    }
+    document = {name: value for name, value in target.document.items() if name != "EndpointCreated"}
+    return {**TARGET, "ResourceId": target.name, "CreationTime": target.created, **document}

@@ -1,11 +1,14 @@
-"""Checks of a scaling policy that Application Auto Scaling makes beyond those of its service model."""
+"""Checks that Application Auto Scaling makes beyond those of its service model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from math import inf
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from servefit.aws.wire.errors import invalid
 
@@ -14,6 +17,21 @@ _PREDEFINED = ("SageMakerVariantInvocationsPerInstance", "SageMakerVariantConcur
 
 _MAX_STEPS = 20
 """Of AWS, in a policy."""
+
+_FORM = re.compile(r"(at|rate|cron)\((.*)\)")
+_RATE = re.compile(r"[1-9][0-9]{0,8} (minute|minutes|hour|hours|day|days)")
+_CRON_FIELD = re.compile(r"[A-Za-z0-9*?,/#\-]+")
+_CRON_FIELDS = 6
+"""Minutes, hours, day of the month, month, day of the week, year."""
+
+
+def check_capacities(given: Mapping[str, Any]) -> None:
+    """Raise ApiError for numbers of instances between which there is none."""
+    least, most = given.get("MinCapacity"), given.get("MaxCapacity")
+    if (least is not None and least < 0) or (most is not None and most < 0):
+        raise invalid("MinCapacity and MaxCapacity must not be below 0.")
+    if least is not None and most is not None and least > most:
+        raise invalid("MaxCapacity must be greater than or equal to MinCapacity.")
 
 
 def check_target_tracking(given: Mapping[str, Any]) -> None:
@@ -85,3 +103,56 @@ def _check_customized(given: Mapping[str, Any]) -> None:
 def _check_not_below_zero(given: Mapping[str, Any], name: str) -> None:
     if given.get(name, 0) < 0:
         raise invalid(f"{name} must not be below 0.")
+
+
+def check_scheduled_action(document: Mapping[str, Any]) -> None:
+    """Raise ApiError for an action that could not be carried out."""
+    if "Schedule" not in document:
+        raise invalid("Schedule must be given for a new scheduled action.")
+    _check_schedule(document["Schedule"])
+    if "Timezone" in document:
+        _check_time_zone(document["Timezone"])
+    if not document.get("ScalableTargetAction"):
+        raise invalid("At least one of minimum capacity and maximum capacity should be provided.")
+    check_capacities(document["ScalableTargetAction"])
+    begin, end = (document.get(name) for name in ("StartTime", "EndTime"))
+    if begin is not None and end is not None and begin >= end:
+        raise invalid("StartTime must be before EndTime.")
+
+
+def _check_schedule(schedule: str) -> None:
+    """Raise ApiError, ValidationException, for what is not at(...), rate(...) or cron(...)."""
+    found = _FORM.fullmatch(schedule)
+    if found is None or not _IS_ONE[found[1]](found[2]):
+        raise invalid(
+            f"Schedule {schedule[:80]!r} is none of at(yyyy-mm-ddThh:mm:ss), rate(value unit) and cron(fields), with "
+            "six fields."
+        )
+
+
+def _check_time_zone(name: str) -> None:
+    """Raise ApiError, ValidationException, for a time zone that nobody knows."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise invalid(f"Timezone {name[:80]!r} is not known.") from error
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%S")
+    except ValueError:
+        return False
+    return True
+
+
+def _is_cron(text: str) -> bool:
+    fields = text.split()
+    return len(fields) == _CRON_FIELDS and all(_CRON_FIELD.fullmatch(field) for field in fields)
+
+
+_IS_ONE: Mapping[str, Callable[[str], bool]] = {
+    "at": _is_time,
+    "rate": lambda text: _RATE.fullmatch(text) is not None,
+    "cron": _is_cron,
+}
