@@ -99,11 +99,11 @@ def test_every_sample_of_a_job_is_kept_and_gives_its_figures_again(
 
 
 def test_an_sla_that_holds_is_said_to_hold_at_the_rate_asked(servefit: Servefit, sources: Sources) -> None:
-    ended = servefit("recommend", sources.xgboost, "--sla", "p95=500ms", "--rate", "6000/min", *QUICK)
+    ended = servefit("recommend", sources.xgboost, "--sla", "p95=500ms", "--rate", "30000/min", *QUICK)
     assert ended.status == 0, ended.stderr
     best = ended.document["recommendations"][0]
     assert (best["verdict"], best["loop"]) == ("PASS", "open")
-    assert best["measured_rate_per_s"] == pytest.approx(100, rel=0.5)
+    assert best["measured_rate_per_s"] == pytest.approx(500, rel=0.5)
     assert best["model_latency_ms"]["p95"] < 500
     assert ended.document["job_type"] == "Advanced"
     assert any("synthetic payload" in warning for warning in ended.document["warnings"])
@@ -158,7 +158,7 @@ def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, so
 
 
 def test_a_recommendation_is_for_the_arrivals_asked_for(servefit: Servefit, sources: Sources) -> None:
-    arrivals = ("--rate", "200/s", "--arrivals", "sine:period=500ms", "--sla", "p95=2s", "--budget", "15s")
+    arrivals = ("--rate", "200/s", "--arrivals", "sine:period=500ms", "--sla", "p95=2s", "--budget", "8s")
     ended = servefit("recommend", sources.xgboost, "--payload", sources.payload, *arrivals, *QUICK)
     assert ended.status == 0, ended.stderr
     assert ended.document["arrivals"] == "sine:amplitude=0.5,period=0.5s"
@@ -177,7 +177,7 @@ def test_more_threads_than_cpus_are_allowed_by_hand_with_a_warning(servefit: Ser
 
 
 def test_phases_of_users_are_carried_out(servefit: Servefit, sources: Sources) -> None:
-    phase = ("--phase", "users=2,spawn=60/min,duration=2s")
+    phase = ("--phase", "users=2,spawn=240/min,duration=1s")
     ended = servefit("recommend", sources.xgboost, *phase, *QUICK)
     assert ended.status == 0, ended.stderr
     assert ended.document["recommendations"][0]["loop"] == "closed"
@@ -191,7 +191,13 @@ def test_the_table_begins_with_the_answer_and_stderr_has_the_progress(servefit: 
     assert re.search(r"step \d+: 1 vCPU, ", ended.stderr)
 
 
-@pytest.mark.parametrize(("form", "beginning"), [("csv", "id,profile,count,backend"), ("markdown", "| id | profile |")])
+@pytest.mark.parametrize(
+    ("form", "beginning"),
+    [
+        ("csv", "id,profile,count,backend"),
+        pytest.param("markdown", "| id | profile |", marks=pytest.mark.thorough),
+    ],
+)
 def test_other_forms_hold_the_table_alone(servefit: Servefit, sources: Sources, form: str, beginning: str) -> None:
     ended = servefit("recommend", sources.xgboost, "--quiet", *QUICK[:-1], form)
     assert ended.status == 0, ended.stderr

@@ -50,7 +50,7 @@ def fraud(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "servefit", "recommend", "model.ubj", "--payload", "payload.csv"]
     asked = ["--sla", "p95=10ms", "--rate", "500/s", "--max-tests", "1", "--budget", "20s", "--name", "fraud"]
     # A CPU is left to clients, and little is compiled.
-    little = ["--profile", "local-1c", "--backend", "xgboost", "--backend", "onnxruntime", "--no-http", "--allow-noise"]
+    little = ["--profile", "local-1c", "--backend", "xgboost", "--batch", "1", "--no-http", "--allow-noise"]
     ended = subprocess.run(
         [*command, *asked, *little],
         cwd=files,
