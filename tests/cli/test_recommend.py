@@ -158,7 +158,7 @@ def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, so
 
 
 def test_a_recommendation_is_for_the_arrivals_asked_for(servefit: Servefit, sources: Sources) -> None:
-    arrivals = ("--rate", "200/s", "--arrivals", "sine:period=500ms", "--sla", "p95=2s", "--budget", "8s")
+    arrivals = ("--rate", "200/s", "--arrivals", "sine:period=500ms", "--sla", "p95=2s", "--budget", "2m")
     ended = servefit("recommend", sources.xgboost, "--payload", sources.payload, *arrivals, *QUICK)
     assert ended.status == 0, ended.stderr
     assert ended.document["arrivals"] == "sine:amplitude=0.5,period=0.5s"

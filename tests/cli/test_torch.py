@@ -30,7 +30,19 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_program_is_recommended_where_it_is_trusted(servefit: Servefit, rows: Path, tmp_path: Path) -> None:
     make, example, free = EXAMPLES["mlp"]
     model = save_program(tmp_path / "model.pt2", make(), example, free)
-    traffic = ("--payload", rows, "--sla", "p95=500ms", "--backend", "torch", "--max-tests", "1", *ALONE)
+    traffic = (
+        "--payload",
+        rows,
+        "--sla",
+        "p95=500ms",
+        "--backend",
+        "torch",
+        "--max-tests",
+        "1",
+        "--budget",
+        "4m",
+        *ALONE,
+    )
     refused = servefit("recommend", model, *traffic)
     assert refused.status == 2
     assert "--trust-pickle" in refused.stderr
