@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from tests.cli.conftest import keep_told
+from tests.report.story import PROFILES, Story, configuration
 
+from servefit.cli.job_output import exit_status
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.record.storage.measurements import load_measurement
+from servefit.search.jobs.lifecycle import load_job
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla, parse_sla
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +125,7 @@ def test_an_sla_that_nothing_meets_ends_with_status_3_and_the_nearest_answer(
     assert "limit 0.1 us" in best["reason"]
 
 
+@pytest.mark.thorough
 def test_a_machine_that_is_too_noisy_to_tell_ends_with_status_5(servefit: Servefit, sources: Sources, hog: Hog) -> None:
     with ExitStack() as hogs:
         for cpu in os.sched_getaffinity(0):
@@ -129,6 +136,24 @@ def test_a_machine_that_is_too_noisy_to_tell_ends_with_status_5(servefit: Servef
     best = ended.document["recommendations"][0]
     assert best["verdict"] == "INVALID"
     assert any("the machine got in the way" in warning for warning in ended.document["warnings"])
+
+
+def _tell_disturbed(name: str) -> None:
+    request = JobRequest(name=name, sla=Sla(thresholds=parse_sla("p95=1s"), rate_per_s=50.0), max_tests=1)
+    story = Story.of(request, profiles=PROFILES[:1])
+    story.compiles("xgboost")
+    story.tests(configuration("xgboost"), steal_percent=7.5)
+    story.keep()
+
+
+def test_a_job_whose_machine_was_too_noisy_has_status_5(
+    servefit: Servefit, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = servefit("show", keep_told(state, "too-noisy", _tell_disturbed), "--format", "json").document
+    assert shown["recommendations"][0]["verdict"] == "INVALID"
+    assert any("the machine got in the way" in warning for warning in shown["warnings"])
+    monkeypatch.setenv("SERVEFIT_HOME", str(state))
+    assert exit_status(load_job("too-noisy")) == 5
 
 
 @pytest.mark.thorough
