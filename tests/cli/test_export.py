@@ -81,6 +81,7 @@ def copied(bundle: Path, tmp_path: Path) -> Path:
     return shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns(".venv"))
 
 
+@pytest.mark.thorough
 def test_the_lock_has_digests_that_what_is_installed_has_to_have(
     bundle: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -141,7 +141,7 @@ def test_compile_names_the_columns_that_it_leaves_out(servefit: Servefit, tmp_pa
     )
 
 
-@pytest.mark.parametrize("traffic", [("--rate", "200/s"), ("--users", "3")])
+@pytest.mark.parametrize("traffic", [("--rate", "600/s"), ("--users", "3")])
 def test_profile_measures_one_configuration(servefit: Servefit, sources: Sources, traffic: tuple[str, str]) -> None:
     arguments = (
         "profile",
@@ -149,7 +149,7 @@ def test_profile_measures_one_configuration(servefit: Servefit, sources: Sources
         "--payload",
         sources.payload,
         "--duration",
-        "0.4s",
+        "0.5s",
         "--allow-noise",
         *traffic,
     )

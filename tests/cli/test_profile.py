@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+STAIRS = ("--stairs", "steps=2,users=1,duration=1.1s")
+
 
 @pytest.fixture
 def profile(servefit: Servefit, sources: Sources) -> Profile:
@@ -65,12 +67,14 @@ def test_without_a_rate_the_highest_one_is_found(profile: Profile) -> None:
 
 
 def test_stairs_are_reported_step_by_step(profile: Profile) -> None:
-    stairs = ("--stairs", "steps=2,users=1,duration=0.5s")
-    document = profile(*stairs, "--format", "json").document
+    document = profile(*STAIRS, "--format", "json").document
     assert [step["users"] for step in document["steps"]] == [1, 2]
     assert all(step["samples"] > 20 for step in document["steps"])
-    table = profile(*stairs)
-    assert "Steps" in table.stdout
+
+
+@pytest.mark.thorough
+def test_the_table_has_the_steps_of_stairs(profile: Profile) -> None:
+    assert "Steps" in profile(*STAIRS).stdout
 
 
 def test_evenly_spaced_arrivals_and_delayed_batches_can_be_asked_for(profile: Profile) -> None:
