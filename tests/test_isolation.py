@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -128,14 +129,19 @@ def test_an_interrupt_ends_the_child_and_what_it_started(tmp_path: Path) -> None
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    def interrupt_once_all_run() -> None:
+        while not note.exists() or not note.read_text():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGALRM)
+
     note = tmp_path / "processes"
     previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 3)
+    interrupting = threading.Thread(target=interrupt_once_all_run, daemon=True)
+    interrupting.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             call_isolated("isolated_calls:ignore_termination_and_start_two_processes", note, timeout_s=60)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
     wait_until_gone([int(process_id) for process_id in note.read_text().split()])
 

@@ -95,7 +95,7 @@ sys.exit(kept_together(program))
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("killed", ["outer", "inner"])
+@pytest.mark.parametrize("killed", ["outer", pytest.param("inner", marks=pytest.mark.thorough)])
 def test_nothing_stays_behind_when_the_suite_is_killed(killed: str) -> None:
     with subprocess.Popen([sys.executable, "-c", STARTS_OTHERS], stdout=subprocess.PIPE, cwd=suite.ROOT) as started:
         assert started.stdout is not None

@@ -163,9 +163,15 @@ def silent() -> Iterator[None]:
 
 
 def _open_storage(address: DatabaseAddress, outages: Outages) -> RDBStorage:
-    _make_tables(address)
+    _make_tables(address)  # which checks the version, too
     with quiet():
-        return patient_storage(outages)(_template(address), address.engine_options, heartbeat_interval=HEARTBEAT_S)
+        return patient_storage(outages)(
+            _template(address),
+            address.engine_options,
+            skip_compatibility_check=True,
+            heartbeat_interval=HEARTBEAT_S,
+            skip_table_creation=True,
+        )
 
 
 def _make_tables(address: DatabaseAddress) -> None:

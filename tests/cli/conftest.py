@@ -150,21 +150,45 @@ def model_gone(file: Path, state: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def kept(servefit: Servefit, sources: Sources) -> dict[str, Any]:
     """A job called "listed"."""
-    quick = ("--backend", "xgboost", "--max-tests", "2", "--profile", "local-1c", "--no-http", "--allow-noise")
+    quick = (
+        "--backend",
+        "xgboost",
+        "--max-tests",
+        "1",
+        "--profile",
+        "local-1c",
+        "--batch",
+        "1",
+        "--no-http",
+        "--allow-noise",
+    )
     ended = servefit("recommend", sources.xgboost, "--name", "listed", *quick, "--format", "json")
     assert ended.status == 0, ended.stderr
     document: dict[str, Any] = ended.document
     return document
 
 
+MADE = ("told", pytest.param("measured", marks=[pytest.mark.timed, pytest.mark.thorough]))
+"""How a job is made whose output is tested: on simulated workers, or measured for as long as that takes."""
+
+
+def keep_told(state: Path, name: str, tell: Callable[[str], object]) -> str:
+    """Have a job of that name told (tests/report/story.py), and return the name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(state))
+        tell(name)
+    return name
+
+
+def _two_tests(name: str) -> None:
+    story = Story.of(JobRequest(name=name, max_tests=2), profiles=PROFILES[:1])
+    story.compiles("xgboost")
+    for workers in (1, 2):
+        story.tests(configuration("xgboost", workers=workers))
+    story.keep()
+
+
 @pytest.fixture(scope="session")
 def simulated(state: Path) -> str:
     """The name of a job that was measured on simulated workers, for what is only looked at."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SERVEFIT_HOME", str(state))
-        story = Story.of(JobRequest(name="simulated", max_tests=2), profiles=PROFILES[:1])
-        story.compiles("xgboost")
-        for workers in (1, 2):
-            story.tests(configuration("xgboost", workers=workers))
-        story.keep()
-    return "simulated"
+    return keep_told(state, "simulated", _two_tests)

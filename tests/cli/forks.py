@@ -6,6 +6,7 @@ command, and sends its status.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib.util
 import json
@@ -16,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -30,7 +32,7 @@ def import_all() -> None:
     for module in pkgutil.walk_packages(servefit.__path__, "servefit."):
         if not module.name.endswith(("__main__", "_kernel")):
             importlib.import_module(module.name)
-    for name in ("pydantic.types", "pynvml", "rich.table"):
+    for name in ("jinja2", "psutil", "pydantic.type_adapter", "pydantic.types", "pynvml", "rich.console", "rich.table"):
         # The lowest typer does without pydantic.
         if importlib.util.find_spec(name.partition(".")[0]):
             importlib.import_module(name)
@@ -67,6 +69,21 @@ def become(command: dict[str, Any]) -> None:
     sys.argv = ["servefit", *command["arguments"]]
 
 
+def carry_out() -> None:
+    """Run the command, and end as Python does, but for freeing what was imported: that takes longer than most commands
+    do."""
+    try:
+        runpy.run_module("servefit", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if not isinstance(ended.code, int):
+            raise
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code)
+
+
 if __name__ == "__main__":
     sys.path[0] = ""  # as -m has it
     import_all()
@@ -78,4 +95,4 @@ if __name__ == "__main__":
         os.setsid()
         command = next_command(listener)
     become(command)
-    runpy.run_module("servefit", run_name="__main__", alter_sys=True)
+    carry_out()

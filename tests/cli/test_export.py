@@ -75,6 +75,13 @@ def installed(bundle: Path, environment: dict[str, str]) -> Path:
     return bundle
 
 
+@pytest.fixture
+def copied(bundle: Path, tmp_path: Path) -> Path:
+    """The bundle in a folder of its own, where nobody has made an environment."""
+    return shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns(".venv"))
+
+
+@pytest.mark.thorough
 def test_the_lock_has_digests_that_what_is_installed_has_to_have(
     bundle: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -164,20 +171,15 @@ def test_run_serves_the_models_own_predictions_with_nothing_but_the_bundle_and_p
     ],
 )
 def test_run_listens_where_the_platform_says(
-    installed: Path, environment: dict[str, str], variables: dict[str, str], arguments: tuple[str, ...]
+    copied: Path, variables: dict[str, str], arguments: tuple[str, ...]
 ) -> None:
     port = free_port()
+    environment = {"PATH": "/usr/bin:/bin", "SERVEFIT_PYTHON": sys.executable}
     told = {name: str(port) if value == "PORT" else value for name, value in variables.items()}
-    with started(installed, port, *arguments, environment=environment | told) as process:
+    with started(copied, port, *arguments, environment=environment | told) as process:
         assert json.loads(ask(port, "/v2/models/booster"))["name"] == "booster"
         process.terminate()
         assert process.wait(timeout=30) == 0
-
-
-@pytest.fixture
-def copied(bundle: Path, tmp_path: Path) -> Path:
-    """The bundle in a folder of its own, where nobody has made an environment."""
-    return shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns(".venv"))
 
 
 def test_run_takes_an_interpreter_that_has_everything_and_makes_none(copied: Path) -> None:

@@ -88,7 +88,13 @@ def _printed(ended: Finished) -> str:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("command", ["show", "show --wide", "steps", "steps --wide", "jobs"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("show --wide", "steps --wide", "jobs"),
+        *(pytest.param(command, marks=pytest.mark.thorough) for command in ("show", "steps")),
+    ],
+)
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_told_of_a_job_is_harmless(servefit: Servefit, home: Path, command: str, form: str) -> None:
     name, *options = command.split()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-SHORT = ("--rate", "50/s", "--max-tests", "1", "--batch", "1", "--deploy", "library", "--no-http", "--allow-noise")
+SHORT = ("--backend", "onnxruntime", "--max-tests", "1", "--batch", "1", "--deploy", "library", "--allow-noise")
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def test_requests_of_given_sizes_are_drawn(servefit: Servefit, tmp_path: Path) -
         "--size",
         "tokens=3,9",
         "--rate",
-        "50/s",
+        "100/s",
         "--duration",
-        "1s",
+        "0.3s",
         "--allow-noise",
         "--format",
         "json",
@@ -143,9 +143,6 @@ def test_requests_are_padded_with_zeros_where_that_changes_nothing(servefit: Ser
     first = servefit("recommend", each, *SHORT, *said, "--format", "json")
     assert first.status == 0, first.stderr
     assert "pad: zeros" in file.read_text().splitlines()
-    again = servefit("recommend", "--config", file, "--format", "json")
-    assert again.status == 0, again.stderr
-    assert again.document["model"] == first.document["model"]
 
 
 def test_padding_with_zeros_that_changes_predictions_is_refused(servefit: Servefit, tmp_path: Path) -> None:

@@ -73,6 +73,28 @@ def test_steps_are_listed_with_what_came_of_them_and_can_be_filtered(servefit: S
     assert "load_test" in servefit("steps", "listed").stdout
 
 
+def fields(document: Any, where: str = "") -> set[str]:
+    """The fields of a document, with those above them; null and an empty list are no evidence of any below."""
+    if isinstance(document, list):
+        return {field for entry in document for field in fields(entry, where)}
+    if not isinstance(document, dict):
+        return set()
+    return {f"{where}.{name}" for name in document} | {
+        field for name, value in document.items() for field in fields(value, f"{where}.{name}")
+    }
+
+
+BY_WHAT_HAPPENED = re.compile(r"\.(problems|model_latency_ms_ci95)\.")
+"""Fields that depend on what disturbed a measurement, and on how many samples it has."""
+
+
+@pytest.mark.parametrize("command", ["show", "steps"])
+@pytest.mark.usefixtures("kept", "simulated")
+def test_a_told_job_has_the_fields_of_a_real_one(servefit: Servefit, command: str) -> None:
+    told, real = (servefit(command, name, "--format", "json").document for name in ("simulated", "listed"))
+    assert [field for field in fields(told) ^ fields(real) if not BY_WHAT_HAPPENED.search(field)] == []
+
+
 def test_every_kind_of_step_that_a_job_may_have_can_be_asked_for() -> None:
     assert get_args(StepKind) == STEP_KINDS
 
@@ -140,12 +162,12 @@ def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
     asked = (
         *ALONE,
         "--max-tests",
-        "4",
+        "3",
         "--name",
         "killed",
     )
     with _started(state, "recommend", sources.xgboost, *asked) as process:
-        said = _numbers_of(process, 2)
+        said = _numbers_of(process, 1)
         process.send_signal(signal.SIGKILL)
         said += map(int, SAID.findall(process.communicate()[1]))
     before = servefit("steps", "killed", "--format", "json").document["steps"]
@@ -197,7 +219,7 @@ def _check_numbers(servefit: Servefit, job: str, said: list[int]) -> None:
     assert {f"step_{number}_over_time" for number in said} <= tables.keys()
 
 
-PAUSE_S = 0.5
+PAUSE_S = 0.2
 
 
 def _shown_of_one_that_runs(servefit: Servefit, pid: int) -> Any:

@@ -36,7 +36,7 @@ def customers(tmp_path: Path) -> Path:
 def test_it_is_profiled_with_the_rows_of_a_table(servefit: Servefit, pipeline: Path, customers: Path) -> None:
     ended = servefit(
         *("profile", pipeline, "--trust-pickle", "--payload", customers, "--backend", "onnxruntime"),
-        *("--rate", "50/s", "--duration", "1s", "--allow-noise", "--format", "json"),
+        *("--rate", "100/s", "--duration", "0.3s", "--allow-noise", "--format", "json"),
     )
     assert ended.status == 0, ended.stderr
     assert [size["name"] for size in ended.document["sizes"]] == ["text bytes"]
@@ -49,6 +49,7 @@ def test_rows_are_drawn_without_a_payload(servefit: Servefit, pipeline: Path) ->
     assert ended.status == 0, ended.stderr
 
 
+@pytest.mark.thorough
 def test_a_pipeline_that_ends_in_trees_is_compiled_to_a_forest(servefit: Servefit, tmp_path: Path) -> None:
     columns = [
         ("scaled", StandardScaler(), ["age", "income"]),

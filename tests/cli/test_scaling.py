@@ -7,27 +7,52 @@ import io
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cli.conftest import MADE, keep_told
+from tests.report.story import PROFILES, Story, configuration
+
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla, parse_sla
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Finished, Servefit, Sources
 
-pytestmark = pytest.mark.timed  # its job has to keep its SLA
+pytestmark = pytest.mark.integration
 
 JOB = (
-    "--name", "scaled", "--sla", "p95=500ms", "--rate", "200/s", "--backend", "xgboost", "--profile", "local-1c",
+    "--sla", "p95=500ms", "--rate", "200/s", "--backend", "xgboost", "--profile", "local-1c",
     "--no-http", "--max-tests", "1", "--batch", "1", "--allow-noise", "--quiet",
 )  # fmt: skip
 
 
+def tell(name: str) -> None:
+    request = JobRequest(name=name, sla=Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=200.0), max_tests=1)
+    story = Story.of(request, profiles=PROFILES[:1])
+    story.compiles("xgboost")
+    story.tests(configuration("xgboost"))
+    story.keep()
+
+
 @pytest.fixture(scope="session")
-def scaled(servefit: Servefit, sources: Sources) -> str:
-    """The name of a job, whose one test met its SLA."""
-    ended = servefit("recommend", sources.xgboost, "--payload", sources.payload, *JOB)
+def scaled(state: Path) -> str:
+    """The name of a job whose one test met its SLA."""
+    return keep_told(state, "scaled", tell)
+
+
+@pytest.fixture(scope="session")
+def measured(servefit: Servefit, sources: Sources) -> str:
+    """The name of another one, which was really measured."""
+    ended = servefit("recommend", sources.xgboost, "--payload", sources.payload, "--name", "measured", *JOB)
     assert ended.status == 0, ended.stderr
-    return "scaled"
+    return "measured"
 
 
-def test_a_rate_gets_instances_and_a_policy_from_what_the_job_measured(servefit: Servefit, scaled: str) -> None:
+@pytest.mark.parametrize("made", MADE)
+def test_a_rate_gets_instances_and_a_policy_from_what_the_job_measured(
+    servefit: Servefit, request: pytest.FixtureRequest, made: str
+) -> None:
+    scaled: str = request.getfixturevalue({"told": "scaled", "measured": "measured"}[made])
     ended = servefit("scale", scaled, "--rate", "1000000/s", "--max-rate", "180000000/min", "--format", "json")
     assert ended.status == 0, ended.stderr
     plan = ended.document
@@ -51,7 +76,7 @@ def test_the_table_begins_with_the_answer_and_says_what_was_measured(servefit: S
     best = servefit("show", scaled, "--format", "json").document["recommendations"][0]
     ended = servefit("scale", f"{scaled}/{best['id']}", "--rate", "10/s")
     assert ended.status == 0, ended.stderr
-    assert ended.stdout.strip().startswith("10 requests/s within p95 <= 500 ms: 1 x local-1c, each at ")
+    assert ended.stdout.strip().startswith("10 requests/s within p95 <= 500 ms: 1 x local-1c, $0.021 an hour, each at ")
     assert "measured in the closed loop" in ended.stdout
     assert "estimated" in ended.stdout
     assert "Note: one instance serves the rate" in ended.stdout

@@ -167,8 +167,8 @@ def test_a_port_in_use_is_told_in_one_line(running: Serving, servefit: Servefit,
 def test_a_signal_ends_it_once_what_is_in_flight_is_answered(
     state: Path, sources: Sources, rows: np.ndarray, number: signal.Signals
 ) -> None:
-    # A row waits a second for others, so it is in flight when the signal comes.
-    options = ("--profile", "local-1c", "--batch", "2", "--batch-delay", "1s")
+    # A row waits for others, so it is in flight when the signal comes.
+    options = ("--profile", "local-1c", "--batch", "2", "--batch-delay", "600ms")
     answers: list[str] = []
     with serving(state, "--model", sources.xgboost, *options) as endpoint:
         children = endpoint.children
@@ -218,6 +218,7 @@ def test_an_address_beyond_this_machine_is_warned_of_and_a_worker_that_dies_is_t
         assert len(endpoint.ask("/invocations", as_csv(rows)).split()) == 5
 
 
+@pytest.mark.thorough
 def test_what_happens_while_the_first_line_is_still_being_written_is_told_too(
     state: Path, sources: Sources, rows: np.ndarray
 ) -> None:
@@ -260,6 +261,7 @@ def _wait_until_served(port: int, *, by_another_than: psutil.Process | None = No
     raise AssertionError("it is not served")
 
 
+@pytest.mark.thorough
 def test_a_worker_that_dies_is_replaced_also_where_no_signal_says_so(
     state: Path, sources: Sources, rows: np.ndarray
 ) -> None:

@@ -52,7 +52,6 @@ def test_the_next_command_of_any_kind_removes_what_a_kill_has_left(state: Path, 
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.timed
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_measurement_over_http_leaves_nothing_whether_it_ends_or_is_interrupted(
     sources: Sources, state: Path, temporary: Path, interrupted: bool

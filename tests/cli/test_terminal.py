@@ -56,28 +56,33 @@ def run(home: Path, forks: Path) -> Run:
 
 
 COMMANDS = (
-    "show two-profiles", "show rounds --wide", "show phases", "show sine", "show sla-unmet", "show some-fail",
-    "show all-fail", "show disturbed", "show onnx", "show interrupted", "show killed", "jobs", "jobs --wide",
-    "steps rounds", "steps rounds --wide", "steps some-fail", "scale two-profiles --rate 1000/s",
-    "scale phases --rate 2000000/s --wide", "figures", "figures --wide", "profiles", "profiles --all", "host --facts",
-    "show nothing-like-it", "steps rounds --status done",
+    "show rounds --wide", "show sla-unmet", "jobs", "steps some-fail", "scale two-profiles --rate 1000/s", "figures",
+    "profiles", "host --facts", "steps rounds --status done",
+)  # fmt: skip
+FURTHER_COMMANDS = (
+    "show two-profiles", "show phases", "show sine", "show some-fail", "show all-fail", "show disturbed", "show onnx",
+    "show interrupted", "show killed", "jobs --wide", "steps rounds", "steps rounds --wide",
+    "scale phases --rate 2000000/s --wide", "figures --wide", "profiles --all", "show nothing-like-it",
 )  # fmt: skip
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("columns", WIDTHS)
-@pytest.mark.parametrize("command", COMMANDS)
-def test_whatever_is_printed_fits_the_terminal_and_breaks_no_word(run: Run, command: str, columns: int) -> None:
-    shown, unbroken = run(columns, *command.split()), run(None, *command.split())
-    assert shown.status == unbroken.status
-    for fitted, whole in ((shown.stdout, unbroken.stdout), (shown.stderr, unbroken.stderr)):
-        assert too_long(fitted, columns) == []
-        assert words(fitted) - words(whole) == set()
-        assert words(whole) - words(fitted) <= HEADS_OF_LISTS
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, *(pytest.param(command, marks=pytest.mark.thorough) for command in FURTHER_COMMANDS)]
+)
+def test_whatever_is_printed_fits_the_terminal_and_breaks_no_word(run: Run, command: str) -> None:
+    unbroken = run(None, *command.split())
+    for columns in WIDTHS:
+        shown = run(columns, *command.split())
+        assert shown.status == unbroken.status
+        for fitted, whole in ((shown.stdout, unbroken.stdout), (shown.stderr, unbroken.stderr)):
+            assert too_long(fitted, columns) == []
+            assert words(fitted) - words(whole) == set()
+            assert words(whole) - words(fitted) <= HEADS_OF_LISTS
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("columns", [40, *(pytest.param(columns, marks=pytest.mark.thorough) for columns in (80, 120))])
 def test_no_number_is_parted_from_its_unit(run: Run, columns: int) -> None:
     for command in ("show two-profiles", "show sla-unmet", "scale two-profiles --rate 1000/s"):
         shown = run(columns, *command.split())
@@ -184,8 +189,20 @@ POOR: tuple[dict[str, str], ...] = (
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("variables", POOR, ids=lambda variables: "-".join(variables.values()))
-@pytest.mark.parametrize("command", ["show two-profiles", "jobs", "jobs --wide", "jobs --format csv"])
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [
+        ("show two-profiles", POOR[0]),
+        ("jobs", POOR[1]),
+        *(
+            pytest.param(command, variables, marks=pytest.mark.thorough)
+            for command in ("show two-profiles", "jobs", "jobs --wide", "jobs --format csv")
+            for variables in POOR
+            if (command, variables) not in (("show two-profiles", POOR[0]), ("jobs", POOR[1]))
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value.values()),
+)
 def test_a_terminal_without_unicode_is_written_nothing_that_it_cannot_take(
     foreign: Path, command: str, variables: dict[str, str]
 ) -> None:

@@ -26,7 +26,19 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-QUICK = ("--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--no-http", "--allow-noise", "--quiet")
+QUICK = (
+    "--backend",
+    "xgboost",
+    "--max-tests",
+    "1",
+    "--batch",
+    "1",
+    "--profile",
+    "local-1c",
+    "--no-http",
+    "--allow-noise",
+    "--quiet",
+)
 HELD_BY_US = re.compile(rf"job fraud \(process {os.getpid()}, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\)")
 WAITING = re.compile(
     rf"Waiting for another servefit command \(job fraud, pid {os.getpid()}, for \d+ s\)\. "
@@ -74,7 +86,7 @@ def test_who_waits_for_a_while_says_for_whom_first(servefit: Servefit, sources: 
 def test_who_waits_says_for_whom_and_the_wait_is_not_the_jobs(sources: Sources, state: Path) -> None:
     command = [*COMMAND, "recommend", str(sources.xgboost), *QUICK, "--budget", "60s", "--format", "json"]
     environment = {**os.environ, "SERVEFIT_HOME": str(state)}
-    waited_s = 1.5
+    waited_s = 0.5
     with ExitStack() as measured:
         measured.enter_context(measuring_slot("job fraud"))
         began = time.monotonic()
@@ -121,7 +133,10 @@ def test_what_is_mistyped_is_told_at_once(servefit: Servefit, sources: Sources, 
             assert "Waiting for" not in ended.stderr
 
 
-@pytest.mark.parametrize("command", ["recommend", "profile", "service time", "against"])
+@pytest.mark.parametrize(
+    "command",
+    ["recommend", "profile", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("service time", "against"))],
+)
 def test_what_is_wrong_with_a_model_or_a_payload_is_told_before_the_wait(
     servefit: Servefit, sources: Sources, tmp_path: Path, command: str
 ) -> None:
@@ -172,7 +187,7 @@ def test_two_profiles_started_at_once_measure_one_after_the_other(
     servefit: Servefit, sources: Sources, state: Path, tmp_path: Path
 ) -> None:
     servefit("profile", sources.xgboost, "--users", "1", "--duration", "0.1s")  # compiles it
-    usual = ("--profile", "local-1c", "--users", "1", "--duration", "1s", "--allow-noise", "--quiet")
+    usual = ("--profile", "local-1c", "--users", "1", "--duration", "0.5s", "--allow-noise", "--quiet")
     files = [tmp_path / "one.servefit", tmp_path / "other.servefit"]
     commands = [
         subprocess.Popen(

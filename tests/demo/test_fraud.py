@@ -27,15 +27,18 @@ def test_the_model_has_the_size_of_a_real_one(model_file: Path, facts: FraudFact
     assert facts.size_bytes == model_file.stat().st_size
 
 
+@pytest.mark.thorough
 def test_the_model_is_good_on_rows_it_has_not_seen_and_not_perfect(facts: FraudFacts) -> None:
     assert 0.9 < facts.auc < 0.999
     assert (facts.rows, facts.frauds, facts.features) == (284_807, 492, 30)
 
 
+@pytest.mark.thorough
 def test_most_scores_are_tiny_as_fraud_scores_are(facts: FraudFacts) -> None:
     assert 1e-6 < facts.median_score < 1e-3
 
 
+@pytest.mark.thorough
 def test_xgboost_opens_the_model_and_scores_the_payload_with_it(
     model_file: Path, payload_file: Path, facts: FraudFacts
 ) -> None:
@@ -48,6 +51,7 @@ def test_xgboost_opens_the_model_and_scores_the_payload_with_it(
     assert scores.max() > 0.1
 
 
+@pytest.mark.thorough
 def test_the_payload_is_a_csv_file_of_transactions_with_a_header(payload_file: Path, facts: FraudFacts) -> None:
     header, *lines = payload_file.read_text().splitlines()
     assert header.split(",")[0] == "V1"
@@ -57,12 +61,14 @@ def test_the_payload_is_a_csv_file_of_transactions_with_a_header(payload_file: P
     assert facts.payload_frauds > 0
 
 
+@pytest.mark.thorough
 def test_payload_rows_are_transactions_to_the_last_bit(payload_file: Path) -> None:
     sent = np.loadtxt(payload_file, delimiter=",", dtype=np.float32, skiprows=1)
     drawn = {row.tobytes() for row in fraud_rows(2013)[0]}
     assert all(row.tobytes() in drawn for row in sent)
 
 
+@pytest.mark.thorough
 def test_a_request_has_as_many_transactions_as_its_size_takes(payload_file: Path) -> None:
     rows = np.loadtxt(payload_file, delimiter=",", dtype=np.float32, skiprows=1)
     for size_bytes in (10_000, 100_000):
@@ -72,6 +78,7 @@ def test_a_request_has_as_many_transactions_as_its_size_takes(payload_file: Path
     assert fraud_rows_per_request(10) == 1
 
 
+@pytest.mark.thorough
 def test_the_files_are_made_once(state_home: Path, model_file: Path, messages: list[str]) -> None:
     assert messages == ["Training the fraud model; this happens once and takes about 20 s"]
     made = model_file.stat().st_mtime_ns
@@ -83,6 +90,7 @@ def test_the_files_are_made_once(state_home: Path, model_file: Path, messages: l
     assert [path.name for path in (state_home / "demo").iterdir()] == [model_file.parent.name]
 
 
+@pytest.mark.thorough
 def test_the_calling_process_never_loads_xgboost(state_home: Path, model_file: Path) -> None:
     script = "import sys; from servefit.demo import fraud_model; print(fraud_model()); print('xgboost' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -48,9 +48,9 @@ def fraud(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder with the job "fraud"."""
     state = tmp_path_factory.mktemp("fraud") / "state"
     command = [sys.executable, "-m", "servefit", "recommend", "model.ubj", "--payload", "payload.csv"]
-    asked = ["--sla", "p95=10ms", "--rate", "500/s", "--max-tests", "1", "--budget", "20s", "--name", "fraud"]
+    asked = ["--sla", "p95=10ms", "--rate", "500/s", "--max-tests", "1", "--budget", "2m", "--name", "fraud"]
     # A CPU is left to clients, and little is compiled.
-    little = ["--profile", "local-1c", "--backend", "xgboost", "--backend", "onnxruntime", "--no-http", "--allow-noise"]
+    little = ["--profile", "local-1c", "--backend", "xgboost", "--batch", "1", "--no-http", "--allow-noise"]
     ended = subprocess.run(
         [*command, *asked, *little],
         cwd=files,

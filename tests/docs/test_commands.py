@@ -20,7 +20,9 @@ SAYS: dict[str, tuple[str, ...]] = {
 
 ON_TWO_CPUS = ("README.md", "docs/api.md", "docs/fleet.md", "docs/moving/sagemaker.md", "docs/tutorial.md")
 """Pages that name an instance of two CPUs, or whose Python measures endpoints, and so want them for themselves. They
-are thorough, as the other pages with jobs are; ``test_blocks.py`` has the command line read all commands daily."""
+are thorough, as the other pages that measure are; ``test_blocks.py`` has the command line read all commands daily."""
+
+MEASURING = ("servefit recommend", ".recommend(", "servefit profile", "servefit load", "servefit host\n")
 
 RUN = {page: [block for block in blocks(page) if block.language in ("bash", "python")] for page in pages()}
 
@@ -34,8 +36,8 @@ def _is_run_elsewhere(page: str, of_page: list[Block]) -> bool:
 def marks_of(page: str) -> list[pytest.MarkDecorator]:
     if page in ON_TWO_CPUS:
         return [pytest.mark.timed, pytest.mark.thorough]
-    jobs = any("servefit recommend" in block.text or ".recommend(" in block.text for block in RUN[page])
-    return [pytest.mark.thorough if jobs else pytest.mark.integration]
+    measures = any(command in block.text for block in RUN[page] for command in MEASURING)
+    return [pytest.mark.thorough if measures else pytest.mark.integration]
 
 
 @pytest.mark.parametrize(

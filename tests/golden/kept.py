@@ -26,18 +26,39 @@ NEWEST = max(SETS, key=lambda folder: int(folder.name.rpartition("_")[2]))
 
 
 def of_each(
-    pattern: str, *, names: Collection[str] | None = None, name_of: Callable[[Path], str] = attrgetter("stem")
+    pattern: str,
+    *,
+    names: Collection[str] | None = None,
+    daily: Collection[str] | None = None,
+    name_of: Callable[[Path], str] = attrgetter("stem"),
 ) -> pytest.MarkDecorator:
     """Have a test run for each file of each set that matches ``pattern``, called ``name`` there: that is ``name_of``
-    its path. With ``names``, for these alone; a set need not have them all."""
+    its path. With ``names``, for these alone; a set need not have them all. With ``daily``, those of other names are
+    thorough."""
     found = [
-        pytest.param(original, name_of(path), id=f"{original.name}-{name_of(path)}")
+        pytest.param(
+            original,
+            name_of(path),
+            id=f"{original.name}-{name_of(path)}",
+            marks=() if daily is None or name_of(path) in daily else pytest.mark.thorough,
+        )
         for original in SETS
         for path in sorted(original.glob(pattern))
         if names is None or name_of(path) in names
     ]
     return pytest.mark.parametrize(("copy", "name"), found, indirect=["copy"], scope="module")
 
+
+OLDEST_DAILY = pytest.mark.parametrize(
+    "copy",
+    [
+        pytest.param(original, id=original.name, marks=() if original == SETS[0] else pytest.mark.thorough)
+        for original in SETS
+    ],
+    indirect=True,
+    scope="module",
+)
+"""Has a test run for each set, for all but the oldest thoroughly alone."""
 
 SENTENCES = frozenset(
     {

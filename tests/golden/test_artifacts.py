@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 from tests.golden.cases import COMPILED
-from tests.golden.kept import assert_kept, kept, of_each
+from tests.golden.kept import OLDEST_DAILY, assert_kept, kept, of_each
 
 import servefit as sf
 
@@ -51,7 +51,16 @@ def predicted(url: str, copy: Path) -> np.ndarray:
         return np.loadtxt(answer, delimiter=",")
 
 
-@pytest.mark.parametrize("folder", [*(f"compiled/{backend}" for backend in COMPILED), "bundle"])
+OTHERS = [backend for backend in COMPILED if backend != "forest"]
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *("compiled/forest", "bundle"),
+        *(pytest.param(f"compiled/{backend}", marks=pytest.mark.thorough) for backend in OTHERS),
+    ],
+)
 def test_an_endpoint_predicts_what_it_predicted(copy: Path, folder: str) -> None:
     predictions = kept(copy, "compiled", "predictions")
     backend = json.loads((copy / folder / "endpoint.json").read_bytes())["artifact"]["backend"]
@@ -59,7 +68,9 @@ def test_an_endpoint_predicts_what_it_predicted(copy: Path, folder: str) -> None
         assert predicted(url, copy) == pytest.approx(predictions[backend], abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize(
+    "backend", ["forest", *(pytest.param(backend, marks=pytest.mark.thorough) for backend in OTHERS)]
+)
 def test_an_artifact_of_today_is_described_by_the_same_fields(
     servefit: Servefit, copy: Path, tmp_path: Path, backend: str
 ) -> None:
@@ -76,7 +87,7 @@ def test_an_artifact_of_today_is_described_by_the_same_fields(
     assert (manifest["backend"], manifest["model_digest"]) == (backend, old["model_digest"])
 
 
-@of_each("show/*.json", names=("two-profiles", "onnx"))
+@of_each("show/*.json", names=("two-profiles", "onnx"), daily=("two-profiles",))
 def test_a_recommendation_is_exported_by_the_name_that_it_had(
     servefit: Servefit, copy: Path, tmp_path: Path, name: str
 ) -> None:
@@ -102,6 +113,7 @@ def fields_of(description: dict[str, object]) -> set[str]:
     return {*description, *limits}
 
 
+@OLDEST_DAILY
 def test_what_a_job_recommends_is_served_from_python(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(copy / "home"))
     best = sf.load_job("rounds").best

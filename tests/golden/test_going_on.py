@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.golden.kept import kept, move_to_host, of_each
+from tests.golden.kept import OLDEST_DAILY, kept, move_to_host, of_each
 
 if TYPE_CHECKING:
     from tests.golden.conftest import Servefit
 
 pytestmark = pytest.mark.integration
 
+SHORT = ("--max-tests", "1", "--backend", "xgboost", "--batch", "1", "--budget", "2m")
 ANSWERED = (0, 3)
 """The status of a command whose job came to its end. Whether this machine keeps the SLA is not tested here."""
 
@@ -44,9 +45,10 @@ def test_a_job_is_resumed_to_its_end_and_measures_nothing_twice(servefit: Servef
     assert servefit("resume", name).status == 2
 
 
+@OLDEST_DAILY
 def test_a_new_job_is_asked_for_by_a_file_and_kept_beside_them(servefit: Servefit, copy: Path) -> None:
     config = copy / "sources" / "job.yaml"
-    ended = servefit("recommend", "--config", config, "--name", "new", "--max-tests", "1", "--format", "json")
+    ended = servefit("recommend", "--config", config, "--name", "new", *SHORT, "--format", "json")
     assert ended.status in ANSWERED, ended.stderr
     assert ended.document["sla"] == {"thresholds": [{"percentile": "p95", "limit_ms": 100.0}], "rate_per_s": 100.0}
     listed = [job["job"] for job in servefit("jobs", "--format", "json").document["jobs"]]

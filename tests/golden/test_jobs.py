@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def opened(copy: Path) -> dict[str, Any]:
-    """All jobs, opened from Python."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("SERVEFIT_HOME", str(copy / "home"))
-        return {job["job"]: sf.load_job(job["job"]) for job in kept(copy, "jobs")["jobs"]}
+Opened = Callable[[str], Any]
+
+DAILY = ("rounds", "sla-unmet", "packages", "secret", "some-fail", "default", "phases")
+"""Jobs that have most fields between them."""
+
+
+@pytest.fixture
+def opened(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """Opens a job from Python."""
+    monkeypatch.setenv("SERVEFIT_HOME", str(copy / "home"))
+    return sf.load_job
 
 
 def test_all_jobs_are_listed(servefit: Servefit, copy: Path) -> None:
@@ -37,17 +43,14 @@ def test_all_jobs_are_listed(servefit: Servefit, copy: Path) -> None:
     assert all(job["job"] in table for job in listed.document["jobs"])
 
 
-@of_each("show/*.json")
+@of_each("show/*.json", daily=DAILY)
 def test_a_job_is_shown_with_every_field_and_figure(servefit: Servefit, copy: Path, name: str) -> None:
     shown = servefit("show", name, "--format", "json")
     assert shown.status == 0, shown.stderr
     assert_kept(shown.document, kept(copy, "show", name))
 
 
-@of_each(
-    "show/*.json",
-    names=("rounds", "sla-unmet", "default", "phases", "sine", "packages", "secret", "some-fail", "disturbed", "onnx"),
-)
+@of_each("show/*.json", names=(*DAILY, "sine", "disturbed", "onnx"), daily=("rounds", "sla-unmet"))
 def test_a_job_is_shown_to_people(servefit: Servefit, copy: Path, name: str) -> None:
     shown = servefit("show", name)
     assert shown.status == 0, shown.stderr
@@ -56,7 +59,7 @@ def test_a_job_is_shown_to_people(servefit: Servefit, copy: Path, name: str) -> 
         assert recommendation["backend"] in shown.stdout
 
 
-@of_each("steps/*.json")
+@of_each("steps/*.json", daily=DAILY)
 def test_the_steps_of_a_job_are_listed_with_every_field_and_figure(servefit: Servefit, copy: Path, name: str) -> None:
     listed = servefit("steps", name, "--format", "json")
     assert listed.status == 0, listed.stderr
@@ -65,21 +68,18 @@ def test_the_steps_of_a_job_are_listed_with_every_field_and_figure(servefit: Ser
 
 @pytest.mark.thorough
 @of_each("show/*.json")
-def test_a_job_is_opened_from_python(opened: dict[str, Any], copy: Path, name: str) -> None:
-    assert_kept(json.loads(json.dumps(opened[name].to_dict())), kept(copy, "show", name))
+def test_a_job_is_opened_from_python(opened: Opened, copy: Path, name: str) -> None:
+    assert_kept(json.loads(json.dumps(opened(name).to_dict())), kept(copy, "show", name))
 
 
-def test_a_recommendation_is_found_by_the_name_that_it_had(opened: dict[str, Any], copy: Path) -> None:
-    found = 0
-    for name, job in opened.items():
-        document = kept(copy, "show", name)
-        for old in (*document["recommendations"], *document["pareto"]):
-            new = job.recommendation(old["id"])
-            assert (new.profile.name, new.step) == (old["instance_profile"], old["step"])
-            assert (new.trial.configuration.backend, dict(new.environment)) == (old["backend"], old["environment"])
-            assert new.max_invocations == pytest.approx(old["max_invocations"])
-            found += 1
-    assert found > len(opened)
+@of_each("show/*.json", daily=DAILY)
+def test_a_recommendation_is_found_by_the_name_that_it_had(opened: Opened, copy: Path, name: str) -> None:
+    job, document = opened(name), kept(copy, "show", name)
+    for old in (*document["recommendations"], *document["pareto"]):
+        new = job.recommendation(old["id"])
+        assert (new.profile.name, new.step) == (old["instance_profile"], old["step"])
+        assert (new.trial.configuration.backend, dict(new.environment)) == (old["backend"], old["environment"])
+        assert new.max_invocations == pytest.approx(old["max_invocations"])
 
 
 @of_each("scale/*.json")
@@ -99,7 +99,7 @@ def measured(plan: dict[str, Any]) -> dict[str, Any]:
     return {**plan, "curve": curve, "instance": instance, "target": target, "DynamicScalingConfiguration": {}}
 
 
-@of_each("show/*.json", names=("rounds", "two-profiles", "default"))
+@of_each("show/*.json", names=("rounds", "two-profiles", "default"), daily=("default", "two-profiles"))
 def test_a_scaling_plan_is_made_for_a_recommendation_by_the_name_that_it_had(
     servefit: Servefit, copy: Path, name: str
 ) -> None:
@@ -110,8 +110,8 @@ def test_a_scaling_plan_is_made_for_a_recommendation_by_the_name_that_it_had(
         assert planned.document["backend"] == old["backend"]
 
 
-def test_a_scaling_plan_is_made_from_python(opened: dict[str, Any], copy: Path) -> None:
-    plan = sf.scale(opened["two-profiles"], rate_per_s=1000)
+def test_a_scaling_plan_is_made_from_python(opened: Opened, copy: Path) -> None:
+    plan = sf.scale(opened("two-profiles"), rate_per_s=1000)
     assert_kept(measured(plan.to_dict()), measured(kept(copy, "scale", "two-profiles")))
 
 
@@ -133,7 +133,7 @@ def as_measured(report: dict[str, Any]) -> dict[str, Any]:
 EXPECTED = {"expected per s", "from", "to", "measured / expected"}
 
 
-@of_each("show/*.json", names=("rounds", "phases", "all-fail"))
+@of_each("show/*.json", names=("rounds", "phases", "all-fail"), daily=("rounds",))
 def test_a_job_is_reported_in_every_format(servefit: Servefit, copy: Path, name: str, tmp_path: Path) -> None:
     for suffix in ("html", "json", "csv", "md"):
         file = tmp_path / f"report.{suffix}"
@@ -172,15 +172,15 @@ ASKED: dict[str, dict[str, Any]] = {
 
 
 @of_each("show/*.json", names=ASKED)
-def test_a_job_has_the_fields_that_it_was_asked_with(opened: dict[str, Any], name: str) -> None:
-    request = opened[name].request
+def test_a_job_has_the_fields_that_it_was_asked_with(opened: Opened, name: str) -> None:
+    request = opened(name).request
     assert {field: getattr(request, field) for field in ASKED[name]} == ASKED[name]
 
 
 def test_a_secret_is_read_from_the_folder_of_its_job_and_hidden_everywhere_else(
-    servefit: Servefit, opened: dict[str, Any], copy: Path
+    servefit: Servefit, opened: Opened, copy: Path
 ) -> None:
-    job = opened["secret"]
+    job = opened("secret")
     assert job.best.environment["API_TOKEN"] in ("***1", "***2")
     assert revealed(job.best.environment)["API_TOKEN"] in ("invented-1", "invented-2")
     assert "invented-" not in servefit("show", "secret", "--format", "json").stdout

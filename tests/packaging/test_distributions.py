@@ -163,6 +163,7 @@ def test_tools_for_development_are_no_dependencies(metadata: Message) -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_the_installed_package_imports_from_where_it_was_installed(installed: Path, tmp_path: Path) -> None:
     script = (
         "import servefit, servefit.backends, servefit.profiler, servefit.search; "
@@ -177,6 +178,7 @@ def test_the_installed_package_imports_from_where_it_was_installed(installed: Pa
     assert model.startswith("servefit.backends.model")
 
 
+@pytest.mark.thorough
 def test_the_installed_kernel_can_be_loaded(installed: Path, tmp_path: Path) -> None:
     script = "from servefit.backends.capabilities import backend; print(backend('forest').probe())"
     command = [str(installed / "python"), "-c", script]
@@ -185,6 +187,7 @@ def test_the_installed_kernel_can_be_loaded(installed: Path, tmp_path: Path) -> 
     assert "available=True" in done.stdout
 
 
+@pytest.mark.thorough
 def test_the_installed_command_explains_itself(installed: Path, tmp_path: Path) -> None:
     command = [str(installed / "servefit"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -193,6 +196,7 @@ def test_the_installed_command_explains_itself(installed: Path, tmp_path: Path) 
         assert name in done.stdout
 
 
+@pytest.mark.thorough
 def test_the_installed_profiles_are_those_of_the_catalogue(installed: Path, tmp_path: Path) -> None:
     command = [str(installed / "servefit"), "profiles", "--all", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -26,7 +26,8 @@ from servefit.report.writing import report_text
 if TYPE_CHECKING:
     from tests.report.conftest import Reports
 
-SMALL = [kind for kind in KINDS if kind != "large"]
+DAILY = ("over-http", "predicted", "with-failures", "without-prices", "unmeasurable", "in-phases")
+SMALL = [kind if kind in DAILY else pytest.param(kind, marks=pytest.mark.thorough) for kind in KINDS if kind != "large"]
 
 
 @pytest.fixture(scope="module", params=SMALL)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser
+    from playwright.sync_api import Page as BrowserPage
     from tests.report.conftest import OpenReport, Reports
 
 SCREEN_PX = 900
@@ -35,11 +36,24 @@ SEEN = """selector => {
 """Where the visible elements are that a selector finds: left, top, right and bottom."""
 
 
+@pytest.fixture(scope="module")
+def desktop(open_report: OpenReport) -> BrowserPage:
+    """The report of a job that searched, for all tests of it; each may scroll it."""
+    return open_report("over-http").page
+
+
+@pytest.fixture(scope="module")
+def phone(open_report: OpenReport) -> BrowserPage:
+    """The same on a phone."""
+    return open_report("over-http", width=PHONE_PX).page
+
+
 @pytest.mark.integration
 def test_the_first_screen_has_the_sentence_the_curve_the_bars_the_cards_and_the_command(
-    open_report: OpenReport, reports: Reports
+    desktop: BrowserPage, reports: Reports
 ) -> None:
-    page = open_report("over-http").page
+    page = desktop
+    page.evaluate("() => window.scrollTo(0, 0)")
     charts = [f"#{name} .chart .main-svg" for name in ("latency-rate", "against-throughput", "against-p95")]
     for selector in (".sentence", ".key-figures", *charts, ".card h3", "#code-command"):
         found = page.evaluate(SEEN, selector)
@@ -110,7 +124,13 @@ def test_what_is_estimated_is_apart_from_what_was_measured(reports: Reports) -> 
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("kind", ["unmet", "without-prices", "in-phases", "without-samples", "unfinished"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("unmet", "without-prices", "without-samples"),
+        *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("in-phases", "unfinished")),
+    ],
+)
 def test_every_recommendation_has_a_curve(reports: Reports, kind: str) -> None:
     with reports.at_home():
         plot = rate_plot(reports.job(kind))
@@ -225,15 +245,14 @@ def test_predicted_bars_are_hatched_and_named(browser: Browser, reports: Reports
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("kind", ["measured", "over-http"])
-def test_a_report_is_smaller_than_one_and_a_half_megabytes(reports: Reports, kind: str) -> None:
-    assert reports.html(kind).stat().st_size < MAX_BYTES
+def test_a_report_is_smaller_than_one_and_a_half_megabytes(reports: Reports) -> None:
+    assert reports.html("over-http").stat().st_size < MAX_BYTES
 
 
 @pytest.mark.integration
-def test_the_page_may_not_turn_text_into_code_and_draws_all_the_same(open_report: OpenReport, reports: Reports) -> None:
+def test_the_page_may_not_turn_text_into_code_and_draws_all_the_same(desktop: BrowserPage, reports: Reports) -> None:
     assert "unsafe-eval" not in reports.html("over-http").read_text().partition("</head>")[0]
-    assert all(plot["traces"] for plot in open_report("over-http").page.evaluate(PLOTS))
+    assert all(plot["traces"] for plot in desktop.evaluate(PLOTS))
 
 
 @pytest.mark.integration
@@ -244,9 +263,14 @@ def test_the_page_has_the_licence_of_what_draws(reports: Reports) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("kind", ["over-http", "with-failures", "without-prices"])
-def test_a_phone_shows_sla_cost_rate_and_p95_without_scrolling_sideways(open_report: OpenReport, kind: str) -> None:
-    page = open_report(kind, width=PHONE_PX).page
+@pytest.mark.parametrize(
+    "kind",
+    ["over-http", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("with-failures", "without-prices"))],
+)
+def test_a_phone_shows_sla_cost_rate_and_p95_without_scrolling_sideways(
+    open_report: OpenReport, phone: BrowserPage, kind: str
+) -> None:
+    page = phone if kind == "over-http" else open_report(kind, width=PHONE_PX).page
     assert page.evaluate(OVERFLOW) == []
     figures = page.evaluate(SEEN, ".key-figures > div")
     assert all(left >= 0 and right <= PHONE_PX for left, _, right, _ in figures)
@@ -256,12 +280,11 @@ def test_a_phone_shows_sla_cost_rate_and_p95_without_scrolling_sideways(open_rep
 
 
 @pytest.mark.integration
-def test_a_phone_shows_them_of_every_recommendation_too(open_report: OpenReport) -> None:
-    page = open_report("over-http", width=PHONE_PX).page
+def test_a_phone_shows_them_of_every_recommendation_too(phone: BrowserPage) -> None:
     table = "#recommendations table[data-table=recommendations_best_first]"
     wanted = ["profile", "SLA", "$/million", "max a minute", "p95 ms"]
-    assert page.locator(f"{table} thead th").all_inner_texts()[: len(wanted)] == wanted
-    for row in page.locator(f"{table} tbody tr").all():
+    assert phone.locator(f"{table} thead th").all_inner_texts()[: len(wanted)] == wanted
+    for row in phone.locator(f"{table} tbody tr").all():
         for cell in row.locator("td").all()[: len(wanted)]:
             box = cell.bounding_box()
             assert box is not None
@@ -269,9 +292,9 @@ def test_a_phone_shows_them_of_every_recommendation_too(open_report: OpenReport)
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("width", [1440, PHONE_PX])
-def test_the_first_column_stays_when_a_table_is_scrolled_sideways(open_report: OpenReport, width: int) -> None:
-    page = open_report("over-http", width=width).page
+@pytest.mark.parametrize("screen", ["desktop", "phone"])
+def test_the_first_column_stays_when_a_table_is_scrolled_sideways(request: pytest.FixtureRequest, screen: str) -> None:
+    page: BrowserPage = request.getfixturevalue(screen)
     region = page.locator(".scroll", has=page.locator("table[data-table=all_tests]"))
     region.scroll_into_view_if_needed()
     assert region.evaluate("region => region.scrollWidth > region.clientWidth")

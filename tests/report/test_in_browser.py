@@ -44,11 +44,17 @@ BUTTONS = {
 }  # fmt: skip
 """What the toolbar of a plot may offer: the browser does all of it by itself."""
 
+DAILY = ("over-http", "without-prices", "unmeasurable", "on-a-gpu")
+"""Kinds with all plots, with others, with none, and with more to see over time."""
+
 MIN_PX = 12
 MIN_HEIGHT_PX = 100
 
 
-@pytest.fixture(scope="module", params=DRAWN)
+@pytest.fixture(
+    scope="module",
+    params=[kind if kind in DAILY else pytest.param(kind, marks=pytest.mark.thorough) for kind in DRAWN],
+)
 def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -140,7 +146,14 @@ def test_a_report_fits_into_a_phone_and_a_desktop_and_its_text_can_be_read(
     assert opened.messages == []
 
 
-@pytest.mark.parametrize("kind", ["with-failures", "without-prices", "unfinished"], indirect=True)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "without-prices",
+        *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("with-failures", "unfinished")),
+    ],
+    indirect=True,
+)
 def test_a_column_is_sorted_by_a_click_numbers_as_numbers_and_what_is_not_known_last(opened: Opened) -> None:
     table = _longest_table(opened)
     for header in table.locator("thead th").all():
