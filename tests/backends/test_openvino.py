@@ -38,7 +38,7 @@ from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Precision, Settings, Target
 from servefit.errors import BackendError, CompileFailed, RowsRefused
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
 
 WIDE = 1024
 
