@@ -148,7 +148,7 @@ def test_a_predictor_that_modifies_its_rows_is_refused(model: Model, install: In
     [
         ("import os; os.abort()", 60, "SIGABRT"),
         ("raise RuntimeError('no such layer')", 60, "no such layer"),
-        ("import time; time.sleep(60)", 0.5, r"compiling did not finish within 0\.\d+ s"),
+        ("import time; time.sleep(60)", 2, r"compiling did not finish within [01]\.\d+ s"),
         ("b'0' * 2**33", 60, "out of memory"),
     ],
 )
