@@ -2,7 +2,7 @@
 
 A fresh process imports the libraries of the model again, which takes longer than most tests. So tests of results, which
 do not need a process that may die, make these calls here: the same functions, with arguments and results that were
-pickled, and without limits.
+pickled, and without limits. Models that are scripts are no models for it: a script changes the process that calls it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 import servefit.backends.compilation
 import servefit.backends.model
@@ -23,12 +21,15 @@ import servefit.backends.payload.reading  # noqa: F401 - whatever calls is to be
 from servefit.errors import ServefitError
 from servefit.isolation import call_isolated, exit_error
 
+if TYPE_CHECKING:
+    import pytest
+
 
 def call_here(
     function: str,
     /,
     *arguments: Any,
-    timeout_s: float,  # noqa: ARG001 - as call_isolated has it
+    timeout_s: float,
     memory_bytes: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Any:
@@ -51,6 +52,7 @@ def call_here(
 def call_all_here(patch: pytest.MonkeyPatch) -> None:
     """Make all modules of servefit that call ``call_isolated`` call ``call_here``."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("servefit.") and name != call_isolated.__module__:
-            if getattr(module, call_isolated.__name__, None) is call_isolated:
-                patch.setattr(module, call_isolated.__name__, call_here)
+        if not name.startswith("servefit.") or name == call_isolated.__module__:
+            continue
+        if getattr(module, call_isolated.__name__, None) is call_isolated:
+            patch.setattr(module, call_isolated.__name__, call_here)

@@ -16,7 +16,7 @@ from servefit.backends.model import Format, Model
 from servefit.backends.model.kept import as_kept, check_kept
 from servefit.errors import CorruptModel, SpecError, UnsupportedModel, UntrustedModel
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(autouse=True)
