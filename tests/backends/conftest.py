@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.in_this_process import call_all_here
 from tests.installed_packages import write_package
 
 from servefit.backends.model import Model
@@ -35,6 +37,12 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("SERVEFIT_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models are opened and compiled here, and not in processes that import their libraries again."""
+    call_all_here(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -77,5 +85,6 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         write_package(folder, package, group="servefit.backends", name=name, target=value, source=dedent(source))
         monkeypatch.syspath_prepend(str(folder))
         monkeypatch.setenv("PYTHONPATH", str(folder))
+        monkeypatch.delitem(sys.modules, value.partition(":")[0], raising=False)
 
     return install

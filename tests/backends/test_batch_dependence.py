@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
 
 SAID = "its predictions depend on what else is in the call"
 ROWS = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)

@@ -72,6 +72,7 @@ def test_a_backend_that_does_not_calibrate_is_given_no_rows() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_other_rows_make_another_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
     model, chosen = Model.load(perceptron(tmp_path / "m.onnx", 4, 8, 2)), backend("openvino/int8")

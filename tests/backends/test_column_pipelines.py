@@ -41,6 +41,7 @@ def test_onnx_runtime_predicts_what_scikit_learn_does_on_hard_rows(kind: str, tm
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_the_artifact_is_compared_with_scikit_learn(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(mixed()))

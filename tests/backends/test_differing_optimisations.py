@@ -19,7 +19,7 @@ from servefit.errors import OutputMismatch
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.usefixtures("own_home"), pytest.mark.integration]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("own_home", "in_this_process")]
 
 
 def payload(values: np.ndarray) -> Payload:

@@ -201,6 +201,7 @@ def test_where_that_is_not_known_of_a_column_the_numbers_are_told(tmp_path: Path
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_rows_that_the_reference_refuses_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
     path = tmp_path / "closed.pkl"
@@ -245,6 +246,7 @@ def test_labels_of_which_a_row_has_several_are_no_classes(last: Any, tmp_path: P
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_steps_that_open_in_float32_alone_are_refused_before_trees(tmp_path: Path) -> None:
     columns = (
         ("binned", KBinsDiscretizer(5, encode="ordinal", quantile_method="averaged_inverted_cdf"), ["income"]),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.in_this_process import call_here
 from tests.onnx_models import hashed, quantised
 
 from servefit.backends import verification
@@ -22,12 +23,11 @@ from servefit.backends.model.keeping import file_digest
 from servefit.backends.rows import synthetic_rows
 from servefit.backends.types import Artifact, Settings
 from servefit.errors import CorruptModel
-from servefit.isolation import call_isolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = [pytest.mark.usefixtures("own_home"), pytest.mark.integration]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("own_home", "in_this_process")]
 
 TREES = (5, 8)
 
@@ -61,12 +61,12 @@ def by_another_file(content: Path, path: Path) -> None:
 
 
 @contextmanager
-def before_each_child(action: Callable[[str], None]) -> Iterator[None]:
-    """Have ``action`` happen whenever a child process is started, which is given the function that it runs."""
+def before_each_call(action: Callable[[str], None]) -> Iterator[None]:
+    """Have ``action`` happen before whatever is done in a child process, given the name of the function."""
 
     def started(function: str, *arguments: Any, **options: Any) -> Any:
         action(function.rpartition(":")[2])
-        return call_isolated(function, *arguments, **options)
+        return call_here(function, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patched:
         for module in (finding, loading, verification):
@@ -109,7 +109,7 @@ def test_a_model_overwritten_at_every_step_is_served_as_it_was_opened(
         content = files[len(steps) % 2]
         (in_place if step in ("model_in_file", "inspect_kept", "compile_artifact") else by_another_file)(content, path)
 
-    with before_each_child(overwrite):
+    with before_each_call(overwrite):
         model = Model.load(path)
         overwrite("opened")
         compile_model(model, "xgboost")

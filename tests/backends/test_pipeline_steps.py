@@ -84,6 +84,7 @@ def test_thresholds_that_lie_on_rows_decide_as_scikit_learn_does(tmp_path: Path)
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_its_predictions_are_compared_before_it_is_used(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     opened(PIPELINES["histograms of columns"](), tmp_path)

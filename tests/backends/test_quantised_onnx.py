@@ -20,7 +20,7 @@ from servefit.backends.reference import reference
 from servefit.backends.types import Artifact, Precision, Settings, Target
 from servefit.errors import BackendError, CompileFailed
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
 
 DYNAMIC, STATIC, OPENVINO = "onnxruntime/int8-dynamic", "onnxruntime/int8-static", "openvino/int8"
 ROWS = np.random.default_rng(1).standard_normal((120, 32), dtype=np.float32)

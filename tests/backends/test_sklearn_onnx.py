@@ -107,6 +107,7 @@ def test_rows_that_a_step_in_float32_cannot_compute_are_refused_and_not_answered
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_the_artifact_is_compared_with_scikit_learn_and_served(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(ESTIMATORS["probabilities of two classes"]()))

@@ -75,7 +75,7 @@ def test_a_compiler_that_hangs_is_stopped_in_time_and_leaves_nothing_running(
     path = command(tmp_path, "hanging", "sleep 60")
     monkeypatch.setenv("CC", str(path))
     with pytest.raises(CompileFailed, match=r"did not finish within [0-9.]+ s"):
-        compile_model(model, "tl2cgen", timeout_s=4)
+        compile_model(model, "tl2cgen", timeout_s=2)
     killed = [process for process in psutil.process_iter(["cmdline"]) if str(path) in (process.info["cmdline"] or [])]
     # On a busy machine it takes a moment until the last one is gone; it would sleep for a minute.
     assert psutil.wait_procs(killed, timeout=10)[1] == []

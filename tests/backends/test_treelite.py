@@ -14,7 +14,7 @@ import xgboost
 from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 PROGRAM = """
 import os

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.in_this_process import call_all_here
 from tests.onnx_models import answers, hashed
 
 from servefit.backends import steps
@@ -22,7 +23,7 @@ from servefit.backends.types import Artifact, Target
 from servefit.backends.verification import RowSet, drawn_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 FEATURES = 6
@@ -281,36 +282,36 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
 
 
 @pytest.fixture(scope="session")
-def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder that these tests share, so that each model is opened once."""
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SERVEFIT_HOME", str(folder))
-        yield folder
+    return tmp_path_factory.mktemp("home")
+
+
+class OpenedModels(dict[str, Model]):
+    """Every case's model, opened when it is first asked for, as a user's would be, but in this process."""
+
+    def __init__(self, cases: Callable[[str], Case]) -> None:
+        super().__init__()
+        self._cases = cases
+
+    def __missing__(self, name: str) -> Model:
+        case = self._cases(name)
+        with pytest.MonkeyPatch.context() as patch:
+            call_all_here(patch)
+            self[name] = Model.load(case.file, trust_pickle=True, sample=case.rows)
+        return self[name]
 
 
 @pytest.fixture(scope="session")
-def models(cases: Callable[[str], Case], session_home: Path) -> dict[str, Model]:
-    """Every case's model, opened as a user's would be, but in this process: thirty child processes that each import
-    the library would take a minute, and opening models in children has tests of its own."""
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("servefit.backends.model.loading.call_isolated", call_here)
-        return {name: Model.load(cases(name).file, trust_pickle=True, sample=cases(name).rows) for name in NAMES}
+def models(cases: Callable[[str], Case]) -> dict[str, Model]:
+    return OpenedModels(cases)
 
 
 @pytest.fixture
 def steps_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``Model.load`` and ``compile_model`` take their steps here. That they work in children is shown on a few
     models elsewhere."""
-    monkeypatch.setattr("servefit.backends.model.loading.call_isolated", call_here)
-    monkeypatch.setattr("servefit.backends.verification.call_isolated", call_here)
-
-
-def call_here(function: str, *arguments: Any, **_bounds: Any) -> Any:
-    """What ``call_isolated`` does, without the child process."""
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)(*arguments)
+    call_all_here(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ MODELS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "scaled histogram": (lambda: make_pipeline(StandardScaler(), histogram()), {"sklearn", "forest"}),
     "imputed histogram": (lambda: make_pipeline(SimpleImputer(), StandardScaler(), histogram()), {"sklearn", "forest"}),
     "random forest": (
-        lambda: RandomForestRegressor(10, random_state=0),
+        lambda: RandomForestRegressor(4, max_depth=7, random_state=0),
         {"sklearn", "forest", "treelite", "tl2cgen", "onnxruntime", "onedal"},
     ),
     "scaled random forest": (

@@ -36,15 +36,17 @@ StartSynthetic = Callable[..., AbstractContextManager[Workers]]
 HostSmall = Callable[..., AbstractContextManager[Hosted]]
 
 
-# Whatever starts workers, or looks for what remains on this machine, goes by one of these.
-NOT_BESIDE_OTHERS = {"start_synthetic", "nothing_remains", "is_gone", "hog"}
+# Whatever starts workers or servers to measure, or takes a CPU from them, goes by one of these.
+NOT_BESIDE_OTHERS = {"start_synthetic", "host_small", "is_gone", "hog"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that uses one of those fixtures is alone; a file that measures without them says so itself."""
+    """A test that uses one of those fixtures is timed, unless it says that it asserts on no times; a file that measures
+    without them says so itself."""
     for item in items:
         used = item.fixturenames if isinstance(item, pytest.Function) else ()
-        if item.path.is_relative_to(Path(__file__).parent) and NOT_BESIDE_OTHERS.intersection(used):
+        here = item.path.is_relative_to(Path(__file__).parent)
+        if here and NOT_BESIDE_OTHERS.intersection(used) and item.get_closest_marker("integration") is None:
             item.add_marker(pytest.mark.timed)
 
 

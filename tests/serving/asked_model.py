@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from tests.in_this_process import call_all_here
+
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
 from servefit.backends.types import Settings
@@ -23,11 +26,13 @@ if TYPE_CHECKING:
 
 
 class AskedModel:
-    """The ONNX model at ``path``, compiled, with these values for ``inputs`` that never change."""
+    """The ONNX model at ``path``, compiled in this process, with these values for ``inputs`` that never change."""
 
     def __init__(self, path: Path, *, inputs: Mapping[str, float | str] | None = None) -> None:
-        model = Model.load(path, inputs=inputs)
-        artifact = compile_model(model, "onnxruntime").artifact
+        with pytest.MonkeyPatch.context() as patch:
+            call_all_here(patch)
+            model = Model.load(path, inputs=inputs)
+            artifact = compile_model(model, "onnxruntime").artifact
         configuration = Configuration(vcpus=1, backend="onnxruntime")
         self.path = path
         self.model = model

@@ -193,6 +193,7 @@ def test_a_body_that_takes_too_much_cpu_time_is_413_and_the_next_is_read(start: 
         assert started_codec(endpoint) != codec
 
 
+@pytest.mark.thorough
 def test_bodies_that_the_machine_has_no_time_for_are_503_and_the_next_is_read(start: Start) -> None:
     """One that is being read, and one that waits."""
     with start(limits={"read_timeout_s": 0.3}) as endpoint:
@@ -209,6 +210,7 @@ def test_bodies_that_the_machine_has_no_time_for_are_503_and_the_next_is_read(st
         assert endpoint.metric("servefit_rejected_requests_total") == 2
 
 
+@pytest.mark.thorough
 def test_an_answer_that_takes_too_much_memory_is_413(start: Start) -> None:
     with start({"outputs": 150}, limits={"body_bytes": 700_000}) as endpoint:
         answer = endpoint.ask("POST", INVOCATIONS, b"1,2,3\n" * 100_000, CSV)
@@ -219,7 +221,9 @@ def test_an_answer_that_takes_too_much_memory_is_413(start: Start) -> None:
         assert endpoint.ask("POST", INVOCATIONS, b"1,2,3\n" * 10_000, CSV).body.count(b",") == 149 * 10_000
 
 
-@pytest.mark.parametrize("limits", [{"long_bodies": 2}, {"buffered_bytes": 6 * len(LONG) + 6}])
+@pytest.mark.parametrize(
+    "limits", [{"long_bodies": 2}, pytest.param({"buffered_bytes": 6 * len(LONG) + 6}, marks=pytest.mark.thorough)]
+)
 def test_long_bodies_beyond_their_places_are_503_and_short_requests_are_answered(
     limits: dict[str, int], start: Start
 ) -> None:
@@ -235,6 +239,13 @@ def test_long_bodies_beyond_their_places_are_503_and_short_requests_are_answered
         assert endpoint.metric("servefit_rejected_requests_total") == 1
 
 
+@pytest.fixture(scope="module")
+def without_codec(start: Start) -> Iterator[Running]:
+    """An endpoint that has had no long body to read."""
+    with start() as running:
+        yield running
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
@@ -248,12 +259,11 @@ def test_long_bodies_beyond_their_places_are_503_and_short_requests_are_answered
     ],
 )
 def test_a_long_body_whose_first_row_does_not_fit_is_refused_before_the_rest_is_read(
-    content_type: str, body: bytes, start: Start
+    content_type: str, body: bytes, without_codec: Running
 ) -> None:
-    with start() as endpoint:
-        answer = endpoint.ask("POST", INVOCATIONS, body, {"content-type": content_type} if content_type else {})
-        assert (answer.status, codecs(endpoint)) == (400, [])
-        assert reason(answer).startswith("body: expected ")
+    answer = without_codec.ask("POST", INVOCATIONS, body, {"content-type": content_type} if content_type else {})
+    assert (answer.status, codecs(without_codec)) == (400, [])
+    assert reason(answer).startswith("body: expected ")
 
 
 @pytest.mark.parametrize(
@@ -272,6 +282,7 @@ def test_a_long_body_of_which_the_first_row_is_not_plain_is_read_as_a_whole(
     assert endpoint.ask("POST", INVOCATIONS, body, headers).predictions == [1.0] * rows
 
 
+@pytest.mark.thorough
 def test_what_nobody_waits_for_any_more_is_not_read_and_takes_no_room(start: Start) -> None:
     with start(limits={"long_bodies": 4}) as endpoint:
         codec = started_codec(endpoint)

@@ -46,6 +46,7 @@ def is_open(exchange: Exchange) -> bool:
         return False
 
 
+@pytest.mark.thorough
 def test_at_the_limit_the_longest_idle_connection_makes_place_for_a_new_one(start: Start) -> None:
     with start(limits={"connections": 2, **QUICK_LOOKS}) as endpoint, ExitStack() as stack:
         crowd = Crowd(endpoint, stack)
@@ -150,6 +151,7 @@ def test_heads_that_are_not_complete_are_bounded_together_and_whole_requests_are
         assert crowd.join(BEGUN + b"Cookie: " + b"a" * 50_000 + b"\r\n\r\n").answer().status == 200
 
 
+@pytest.mark.thorough
 def test_what_unfinished_heads_take_is_bounded_and_given_back(start: Start) -> None:
     limits = {"unfinished_heads_bytes": 2**20}
     with start(limits=limits) as endpoint, ExitStack() as stack:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CLIENTS = 3
 SIZE = 2**18
-CROWD = 1500
+CROWD = 500
 
 pytestmark = pytest.mark.timed
 

@@ -93,6 +93,7 @@ def test_what_is_no_health_check_waits_for_a_worker(start: Start, gate: Gate) ->
 
 
 @pytest.mark.integration
+@pytest.mark.thorough
 def test_an_endpoint_whose_workers_cannot_be_started_goes_on_trying_says_so_and_serves_again(
     start: Start, tmp_path: Path
 ) -> None:

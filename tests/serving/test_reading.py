@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from servefit.serving.config import Limits
 from servefit.serving.reading import HeadCache, RequestReader
@@ -77,7 +78,7 @@ _REQUESTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(60, drawn=300), deadline=None)
 @given(requests=st.lists(_REQUESTS, max_size=8), cuts=st.lists(st.integers(0, 400), max_size=8))
 def test_bytes_mean_the_same_however_they_are_cut_and_whatever_was_read_before(
     requests: list[bytes], cuts: list[int]

@@ -22,6 +22,7 @@ import xgboost
 from lightgbm import LGBMRegressor
 from sklearn.ensemble import RandomForestRegressor
 from tests.backends.torch.modules import DYNAMIC, feeds, mlp, save_program
+from tests.in_this_process import call_all_here
 from tests.onnx_models import perceptron
 from tests.scripts import MEANS, scripted
 from tests.serving.conftest import Running, eventually, launch
@@ -50,6 +51,8 @@ _LIBRARIES = {
 }
 _OWN = (*_LIBRARIES, "torch", "script")
 _NETWORKS = ("openvino", "onnxruntime/")
+_DEAR = ("torch", "openvino/int8", "onnxruntime/int8")
+"""Backends that compile or calibrate for seconds."""
 RUN_HERE = [name for name in BUILT_IN if imported(name).probe().available]
 
 
@@ -63,6 +66,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
         if library not in opened:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("SERVEFIT_HOME", str(folder / "state"))
+                if library != "script":
+                    call_all_here(patch)
                 opened[library] = Model.load(_trained(library, folder), trust_pickle=True, trust_code=True)
         return opened[library]
 
@@ -150,7 +155,9 @@ def copied(artifact: Path, backend: str = "forest") -> Iterator[PrivateCopy]:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("backend", RUN_HERE)
+@pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=pytest.mark.thorough if name in _DEAR else ()) for name in RUN_HERE]
+)
 def test_every_backend_opens_a_copy_and_predicts_as_before_when_the_files_are_gone(
     backend: str, models: Callable[[str], Model], tmp_path: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -281,7 +288,7 @@ def serve(artifact: Artifact, model: Model, folder: Path) -> tuple[subprocess.Po
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("backend", ["forest", "tl2cgen", "xgboost"])
+@pytest.mark.parametrize("backend", ["forest", pytest.param("tl2cgen", marks=pytest.mark.thorough), "xgboost"])
 def test_an_endpoint_answers_the_same_while_its_artifact_is_changed_truncated_and_gone(
     backend: str, models: Callable[[str], Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

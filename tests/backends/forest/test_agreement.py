@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from tests.backends.forest.compiling import ROWS, assert_same_leaves, compiled, predictions_of_every_way
 from tests.backends.forest.random_forests import Recipe, random_ensemble, random_rows, recipes, rows_for_gtil
 from tests.backends.forest.random_models import Form, forms, random_model
+from tests.examples import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 few_examples = settings(
-    deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    derandomize=True,
+    max_examples=examples(10, drawn=40),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

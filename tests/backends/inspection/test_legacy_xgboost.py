@@ -41,6 +41,7 @@ def test_the_best_iteration_of_a_legacy_forest_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_a_legacy_model_loads_through_the_front_door() -> None:
     model = Model.load(FOLDER / "binary.model")
     assert model.format is Format.XGBOOST_UBJSON

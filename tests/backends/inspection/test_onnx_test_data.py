@@ -20,6 +20,8 @@ from servefit.errors import UnsupportedModel
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 KINDS = ("pytorch-converted", "pytorch-operator", "simple")
 ANSWERED = sorted(path for kind in KINDS for path in DATA.glob(f"{kind}/*/model.onnx"))
+DEAR = {DATA / f"pytorch-converted/test_MaxPool{n}d_stride_padding_dilation/model.onnx" for n in (1, 2)}
+"""Those that take seconds to open."""
 LARGE = sorted(DATA.glob("light/*.onnx"))
 
 REFUSED = re.compile(
@@ -81,7 +83,10 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("path", ANSWERED, ids=name_of)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.thorough if path in DEAR else (), id=name_of(path)) for path in ANSWERED],
+)
 def test_a_model_is_taken_and_answers_as_it_should_or_is_refused_in_one_line(path: Path, tmp_path: Path) -> None:
     model = opened_or_refused(path, tmp_path)
     if isinstance(model, str):

@@ -42,6 +42,7 @@ def saved(estimator: Any, folder: Path) -> Path:
 @pytest.mark.parametrize(
     "estimator", [make_pipeline(StandardScaler(), LogisticRegression()), RandomForestClassifier(5, random_state=0)]
 )
+@pytest.mark.usefixtures("in_this_process")
 def test_it_is_opened_without_consent_and_predicts_the_same(estimator: Any, tmp_path: Path) -> None:
     model = Model.load(saved(estimator, tmp_path))
     assert model.format is Format.PICKLE
@@ -49,6 +50,7 @@ def test_it_is_opened_without_consent_and_predicts_the_same(estimator: Any, tmp_
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_so_are_pipelines_of_columns(tmp_path: Path) -> None:
     imputed = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
     numbers = make_pipeline(SimpleImputer(), StandardScaler(), SelectKBest(k=1))

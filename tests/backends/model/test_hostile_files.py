@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from servefit.backends.model import Model, finding
 from servefit.backends.model.archive import unpack
@@ -31,7 +32,9 @@ BLOCK = 512
 MAX_S = 5.0
 """Of a CPU, with a wide margin: memory is traced meanwhile."""
 MAX_MEMORY = 4 * 2**20
-MUTATIONS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MUTATIONS = settings(
+    max_examples=examples(40, drawn=200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @contextmanager

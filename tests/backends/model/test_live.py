@@ -16,6 +16,7 @@ from servefit.errors import UnsupportedModel
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_a_live_booster_is_kept_in_the_state_folder(booster: Any, rows: np.ndarray, home: Any) -> None:
     import xgboost
 
@@ -27,6 +28,7 @@ def test_a_live_booster_is_kept_in_the_state_folder(booster: Any, rows: np.ndarr
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_a_live_scikit_learn_estimator_needs_no_trust(rows: np.ndarray, labels: np.ndarray) -> None:
     from sklearn.linear_model import LogisticRegression
 

@@ -89,6 +89,7 @@ def test_a_sagemaker_archive_holds_one_model(
     assert model.digest == hashlib.sha256(xgboost_ubjson.read_bytes()).hexdigest()
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_folder_holds_one_model(lightgbm_text: Path) -> None:
     model = Model.load(lightgbm_text.parent)
     assert model.source == str(lightgbm_text.parent)
@@ -96,6 +97,7 @@ def test_a_folder_holds_one_model(lightgbm_text: Path) -> None:
     assert model.library is Library.LIGHTGBM
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_only_the_iterations_up_to_the_best_are_kept(booster: Any, rows: np.ndarray, tmp_path: Path) -> None:
     import xgboost
 
@@ -111,6 +113,7 @@ def test_only_the_iterations_up_to_the_best_are_kept(booster: Any, rows: np.ndar
     np.testing.assert_array_equal(kept, booster.inplace_predict(rows, iteration_range=(0, 2)))
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_rewritten_model_that_is_damaged_is_rewritten_once_more(booster: Any, tmp_path: Path) -> None:
     early = booster.copy()
     early.set_attr(best_iteration="2")
@@ -129,6 +132,7 @@ def test_a_rewritten_model_that_is_damaged_is_rewritten_once_more(booster: Any, 
         kept.check_kept(model)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_model_that_an_earlier_servefit_had_rewritten_is_kept_as_it_is(booster: Any, tmp_path: Path) -> None:
     early = booster.copy()
     early.set_attr(best_iteration="0")
@@ -154,6 +158,7 @@ class Marker:
         return Path.touch, (self.path,)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_pickle_that_was_trusted_with_another_content_is_not_opened(tmp_path: Path) -> None:
     from sklearn.tree import DecisionTreeRegressor
 
@@ -194,6 +199,7 @@ def test_a_library_that_aborts_is_a_corrupt_model(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_truncated_lightgbm_file_is_refused(lightgbm_text: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.txt"
     text = lightgbm_text.read_text()
@@ -222,6 +228,7 @@ def test_a_model_that_never_finishes_loading_is_refused(tmp_path: Path, monkeypa
         Model.load(path, trust_pickle=True)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_model_without_trees_is_refused(rows: np.ndarray, labels: np.ndarray, tmp_path: Path) -> None:
     import xgboost
 
@@ -252,6 +259,7 @@ def test_an_archive_of_other_files_is_named_in_the_refusal(tmp_path: Path, write
     assert f"{path}: none of its 2 files is a model" in refusal(path)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_is_no_model_is_named_as_the_user_named_it(
     tmp_path: Path, write_archive: WriteArchive, home: Path
 ) -> None:

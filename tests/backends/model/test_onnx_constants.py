@@ -18,7 +18,7 @@ from servefit.errors import SpecError
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
 
 ROWS = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 

@@ -147,6 +147,7 @@ def test_weights_in_other_files_are_refused_wherever_they_stand(place: str, tmp_
 
 @pytest.mark.integration
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.usefixtures("in_this_process")
 def test_of_weights_in_other_files_one_file_is_made_wherever_they_stand(place: str, tmp_path: Path) -> None:
     (tmp_path / "secret.bin").write_bytes(SECRET.tobytes())
     path = tmp_path / "model.onnx"
@@ -158,6 +159,7 @@ def test_of_weights_in_other_files_one_file_is_made_wherever_they_stand(place: s
 
 @pytest.mark.integration
 @pytest.mark.parametrize("place", ["a constant", "a branch"])
+@pytest.mark.usefixtures("in_this_process")
 def test_a_file_elsewhere_does_not_come_out_as_a_prediction(place: str, tmp_path: Path) -> None:
     (tmp_path / "secret.bin").write_bytes(SECRET.tobytes())
     path = tmp_path / "folder" / "model.onnx"
@@ -181,6 +183,7 @@ def test_graphs_that_are_nested_without_end_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_a_model_whose_weights_are_in_its_file_is_taken(tmp_path: Path) -> None:
     path = save(
         tmp_path / "model.onnx", {"x": (FLOAT, ["n", 4])}, [node("Add", ["x", "w"], ["y"])], {"y": FLOAT}, {"w": SECRET}

@@ -19,7 +19,7 @@ from servefit.errors import CorruptModel, UnsupportedModel
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
 
 WEIGHTS = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
 ROWS = np.random.default_rng(1).standard_normal((4, 5)).astype(np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.onnx_models import FLOAT, HIDDEN, INT64, VOCABULARY, node, of_all_outputs, save, text, texts
 from tests.tiny_model import tiny_model
 
@@ -26,7 +27,7 @@ from servefit.errors import OutputMismatch, RowsRefused, SpecError
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
 
 
 @pytest.fixture(autouse=True)
@@ -239,7 +240,7 @@ OUTPUTS = Packing(
 PADDING = Padding(mask="mask", sizes=("length",), others=(2,), outputs=("length",))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(20, drawn=80))
 @given(
     st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5), st.booleans()), min_size=1, max_size=8),
     st.integers(),

@@ -37,7 +37,7 @@ from servefit.errors import CompileFailed, RowsRefused, SpecError, UnsupportedMo
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
 
 
 @pytest.fixture(autouse=True)

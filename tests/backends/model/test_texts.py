@@ -45,6 +45,7 @@ def test_texts_of_any_lengths_come_out_of_one_group(parts: list[list[str | None]
 
 
 @given(st.lists(st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=4))
+@pytest.mark.usefixtures("in_this_process")
 def test_other_sizes_still_tell_groups_apart(requests: list[list[str | None]]) -> None:
     rows = join(
         [

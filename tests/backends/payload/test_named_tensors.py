@@ -42,6 +42,7 @@ def tensor(name: str | None, values: np.ndarray) -> dict[str, Any]:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_inputs_are_read_by_name_whatever_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
     path, feeds = encoder(tmp_path / "encoder.onnx"), sentences()

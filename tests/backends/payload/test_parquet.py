@@ -44,6 +44,7 @@ def refusal(path: Path, signature: Signature | None = NAMED) -> PayloadMismatch:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_columns_are_picked_by_name_and_null_is_missing(tmp_path: Path) -> None:
     path = written(tmp_path, {"c": [3, 6], "a": [1.0, None], "other": [0, 0], "b": [True, False]})
     payload = read_payload(path, NAMED)
@@ -53,6 +54,7 @@ def test_columns_are_picked_by_name_and_null_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_columns_of_different_kinds_are_as_in_a_data_frame(tmp_path: Path) -> None:
     model = opened(mixed(), tmp_path)
     np.testing.assert_array_equal(payload_for(model, written(tmp_path, TABLE)).rows, payload_for(model, TABLE).rows)
@@ -67,6 +69,7 @@ def test_lists_are_the_tensors_of_a_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
 def test_only_the_first_rows_of_a_large_file_are_kept(tmp_path: Path) -> None:
     values = np.arange(MAX_ROWS + 5)
     payload = read_payload(written(tmp_path, dict.fromkeys("abc", values)), NAMED)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from tests.examples import examples
 
 from servefit.backends.model import Signature, Task
 from servefit.backends.payload.reading import read_payload
@@ -85,7 +86,7 @@ def read_bytes(content: bytes, features: int) -> np.ndarray:
 @pytest.mark.integration
 @pytest.mark.parametrize("form", WRITERS)
 @given(rows=MATRICES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(12, drawn=60), deadline=None)
 def test_every_float32_comes_back_bit_for_bit(form: str, rows: np.ndarray) -> None:
     found = read_bytes(WRITERS[form](rows), rows.shape[1])
     missing = np.isnan(rows)
@@ -99,14 +100,14 @@ def test_every_float32_comes_back_bit_for_bit(form: str, rows: np.ndarray) -> No
     content=st.binary(max_size=300),
     prefix=st.sampled_from([b"", b"\x93NUMPY\x01\0", b"PK\x03\x04", b"\x1f\x8b\x08", b"[", b"{"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(60, drawn=300), deadline=None)
 def test_junk_is_read_or_refused_and_nothing_else(content: bytes, prefix: bytes) -> None:
     read_or_refuse(prefix + content)
 
 
 @pytest.mark.integration
 @given(rows=MATRICES, form=st.sampled_from(sorted(WRITERS)), edits=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(40, drawn=200), deadline=None)
 def test_a_damaged_file_is_read_or_refused_and_nothing_else(rows: np.ndarray, form: str, edits: st.DataObject) -> None:
     content = bytearray(WRITERS[form](rows))
     for _ in range(edits.draw(st.integers(1, 4))):
@@ -128,13 +129,13 @@ JSON_VALUES = st.recursive(
 
 @pytest.mark.integration
 @given(document=st.lists(JSON_VALUES, max_size=3) | st.dictionaries(st.sampled_from(["inputs", "data"]), JSON_VALUES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(60, drawn=300), deadline=None)
 def test_json_of_any_shape_is_read_or_refused_and_nothing_else(document: object) -> None:
     read_or_refuse(json.dumps(document).encode())
 
 
 @given(content=st.text(alphabet="ab1,;\t\n\r\"' -", max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(60, drawn=300), deadline=None)
 def test_text_that_resembles_csv_is_read_or_refused_and_nothing_else(content: str) -> None:
     read_or_refuse(content.encode())
 

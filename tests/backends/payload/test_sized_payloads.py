@@ -289,6 +289,7 @@ def test_several_inputs_of_fixed_sizes_are_read_from_an_array_each(tmp_path: Pat
         (range(1, 101), (1, 7, 14, 20, 27, 34, 40, 47, 53, 60, 67, 73, 80, 86, 93, 100)),
     ],
 )
+@pytest.mark.usefixtures("in_this_process")
 def test_the_sizes_of_a_payload_are_told_with_the_model_from_the_smallest_to_the_largest(
     lengths: Sequence[int], drawn: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

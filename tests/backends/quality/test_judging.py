@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
 
 INT8 = "onnxruntime/int8-dynamic"
 FEATURES, CLASSES = 16, 3

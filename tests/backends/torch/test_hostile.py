@@ -53,6 +53,7 @@ def test_weights_alone_and_a_pickled_module_are_told_apart(tmp_path: Path) -> No
         assert "torch.onnx.export(module, (example_input,)" in (caught.value.remedy or "")
 
 
+@pytest.mark.thorough
 def test_a_module_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless(torch.nn.Module):  # type: ignore[misc] # PyTorch is not read: see pyproject.toml
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -77,6 +78,7 @@ def test_a_module_that_wants_all_memory_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_damaged_module_is_refused_in_one_line(tmp_path: Path) -> None:
     path = save_script(tmp_path / "model.pt", mlp(), torch.zeros(2, 6))
     with zipfile.ZipFile(path) as archive:

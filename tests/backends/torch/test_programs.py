@@ -17,7 +17,7 @@ from servefit.backends.payload.reading import payload_of
 from servefit.backends.types import Settings
 from servefit.errors import OutputMismatch, SpecError, UnsupportedModel, UntrustedModel
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
 
 
 def predicted(model: Model, backend: str, given: dict[str, np.ndarray], threads: int = 1) -> np.ndarray:
@@ -35,7 +35,7 @@ def expected(module: Any, given: dict[str, np.ndarray]) -> list[np.ndarray]:
     return [each.numpy().reshape(len(each), -1) for each in outputs]
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ["mlp", pytest.param("cnn", marks=pytest.mark.thorough), "encoder"])
 def test_the_default_onnx_export_predicts_what_pytorch_does(name: str, tmp_path: Path) -> None:
     make, example, free = EXAMPLES[name]
     module, path = make(), tmp_path / f"{name}.onnx"

@@ -23,6 +23,8 @@ from servefit.backends.payload.reading import payload_of
 from servefit.backends.types import Settings
 from servefit.errors import RowsRefused, SpecError, UnsupportedModel, UntrustedModel
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 TEXTS = {"input_ids": "int64[rows,words]", "attention_mask": "float32[rows,words]"}
 
 

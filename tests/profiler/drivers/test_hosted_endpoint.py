@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from servefit.serving.config import EndpointConfig
 
+pytestmark = pytest.mark.integration
+
 LAST_CPU = max(os.sched_getaffinity(0))
 
 

@@ -70,7 +70,7 @@ def test_the_root_of_constant_services_is_that_of_theory_and_is_known_well() -> 
 
 @pytest.mark.integration
 def test_the_lower_bound_is_near_the_truth_and_seldom_above_it() -> None:
-    found = [replay_of(run_of(exponential, seed=seed)).highest_rate() for seed in range(2, 8)]
+    found = [replay_of(run_of(exponential, seed=seed)).highest_rate() for seed in range(2, 6)]
     bounds = [each.at_least_per_s / M_M_1_PER_S for each in found if each is not None]
     assert len(bounds) == len(found)
     assert sum(bound > 1 for bound in bounds) <= 1
@@ -88,7 +88,7 @@ def test_calls_that_are_slow_one_after_the_other_leave_a_lower_rate_than_the_sam
     assert in_phases < 0.95 * shuffled
 
 
-@pytest.mark.integration
+@pytest.mark.thorough
 def test_a_queue_that_takes_longer_than_the_one_computed_lowers_the_rate() -> None:
     run = run_of(exponential, rate_per_s=1400, servers=2)
     later = replace(run, started_ns=run.started_ns + MS, ended_ns=run.ended_ns + MS)

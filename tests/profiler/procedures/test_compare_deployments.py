@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import xgboost
+from tests.in_this_process import call_all_here
 from tests.onnx_models import FLOAT, node, save, text, texts
 
 from servefit.cli.profiling_output import comparison_document, comparison_table
@@ -14,23 +15,29 @@ from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.procedures.compare_deployments import compare_deployments
 from servefit.profiler.procedures.comparing.comparison import ComparedFigure
-from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.procedures.prepare import Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.profiler.made_runs import MakeRun
+
     from servefit.backends.types import Artifact
     from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Configuration, Run
 
-pytestmark = pytest.mark.timed
+pytestmark = pytest.mark.integration
 
 ROWS = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
 
 
 def booster(rounds: int = 3) -> xgboost.Booster:
     return xgboost.train({"max_depth": 2, "nthread": 1}, xgboost.DMatrix(ROWS, ROWS[:, 0]), num_boost_round=rounds)
+
+
+@pytest.fixture(autouse=True)
+def _steps_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    call_all_here(monkeypatch)
 
 
 @pytest.fixture
@@ -77,13 +84,12 @@ def test_a_rate_that_saturates_one_of_them_cannot_be_compared() -> None:
         compare_deployments(booster(), Deployment(), {"backend": "onnxruntime"}, **asked)
 
 
-def test_a_disturbed_measurement_goes_into_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disturbed_measurement_goes_into_no_ratio(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
     """Whatever was measured beside a neighbour looks as if it had been found under one."""
     busy = Problem(kind="competing load", reason="other processes used a CPU", remedy="stop them")
 
-    def disturbed(*arguments: Any, allow_noise: bool, **options: Any) -> tuple[Run, tuple[Problem, ...]]:
-        run, _ = run_valid(*arguments, allow_noise=True, **options)
-        return run, (busy,)
+    def disturbed(*_: Any, **__: Any) -> tuple[Run, tuple[Problem, ...]]:
+        return make_run(), (busy,)
 
     monkeypatch.setattr("servefit.profiler.procedures.compare_deployments.run_valid", disturbed)
     asked: dict[str, Any] = {"payload": ROWS, "users": 1, "budget_s": 60.0}

@@ -17,7 +17,7 @@ from servefit.profiler.procedures.profile import profile
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timed
+pytestmark = pytest.mark.integration
 
 HANG = "time.sleep(3600)"
 HANG_IN_WORKERS = "time.sleep(3600 if 'servefit.profiler.drivers.driving.worker' in sys.orig_argv else 0)"
@@ -40,6 +40,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_model(tmp_path / "model.ubj")
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("backend", "hung"),
@@ -59,7 +60,7 @@ def test_a_budget_ends_it_and_says_what_hung(model: Path, backend: str, hung: st
 
 
 def test_without_a_budget_a_compilation_has_a_time_of_its_own(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "MIN_COMPILING_S", 3.0)
+    monkeypatch.setattr(prepare, "MIN_COMPILING_S", 2.0)
     with pytest.raises(CompileFailed, match=r"compiling did not finish before the default budget of \d s ran out"):
         profile(model, backend="compiling", duration_s=0.2)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.conftest import Hog
     from tests.profiler.conftest import HostSmall, MakeHost
 
+pytestmark = pytest.mark.integration
+
 MINE = tuple(sorted(os.sched_getaffinity(0)))
 
 
@@ -56,6 +58,7 @@ def test_clients_leave_most_of_the_machine_to_a_server_that_may_be_anywhere(
     assert "may use every CPU of this machine" in placement.caution
 
 
+@pytest.mark.timed
 def test_what_else_runs_on_the_servers_cpu_is_named_before_anything_is_sent(
     host_small: HostSmall, make_host: MakeHost, payload_rows: np.ndarray, hog: Hog
 ) -> None:
@@ -93,7 +96,7 @@ def test_for_another_machine_there_are_more_clients(
     assert len(place_clients(target, make_host(cpus=64)).cpus) == 8
 
 
-@pytest.mark.parametrize("cpus", [(MINE[-1],), MINE])
+@pytest.mark.parametrize("cpus", [(MINE[-1],), pytest.param(MINE, marks=pytest.mark.thorough)])
 def test_runs_are_carried_out_wherever_the_server_may_be(
     host_small: HostSmall, payload_rows: np.ndarray, cpus: tuple[int, ...]
 ) -> None:

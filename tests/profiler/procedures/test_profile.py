@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.profiler.conftest import MakeHost
 
-pytestmark = pytest.mark.timed
+pytestmark = pytest.mark.integration
 
 CPUS = len(os.sched_getaffinity(0))
 
@@ -61,6 +61,7 @@ def profiled(model: Any, **options: Any) -> Profiled:
     return profile(model, **brief | options)
 
 
+@pytest.mark.timed
 def test_by_default_one_worker_of_the_model_s_own_library_serves_one_user_on_the_whole_host(small_model: Path) -> None:
     result = profiled(small_model)
     configuration = result.measurement.configuration
@@ -112,19 +113,20 @@ def test_percentiles_that_are_limited_are_shown(small_model: Path) -> None:
 
 
 def test_users_are_workers_times_batch_unless_given(small_model: Path) -> None:
-    result = profiled(small_model, workers=2, batch=3, profile="local-1c")
+    result = profiled(small_model, workers=2, batch=3, profile="local-1c", allow_noise=True)
     assert result.measurement.runs[0].traffic == ClosedLoop.constant(users=6, duration_s=0.4)
     assert len(result.measurement.runs[0].threads_per_worker) == 2
-    given = profiled(small_model, users=4)
+    given = profiled(small_model, users=4, profile="local-1c", allow_noise=True)
     assert given.measurement.runs[0].traffic == ClosedLoop.constant(users=4, duration_s=0.4)
 
 
 def test_more_threads_than_vcpus_are_allowed_with_a_warning(small_model: Path) -> None:
-    result = profiled(small_model, workers=2, threads=2, profile="local-1c")
+    result = profiled(small_model, workers=2, threads=2, profile="local-1c", allow_noise=True)
     assert "2 workers x 2 threads share 1 vCPU: expect long tails" in result.warnings
     assert result.summary.samples > 0
 
 
+@pytest.mark.thorough
 def test_more_work_than_can_be_done_is_saturation(small_model: Path) -> None:
     result = profiled(small_model, rate=200_000, duration_s=0.2, profile="local-1c", allow_noise=True)
     assert result.summary.saturated
@@ -133,7 +135,7 @@ def test_more_work_than_can_be_done_is_saturation(small_model: Path) -> None:
 
 
 def test_an_opened_model_and_its_own_rows_will_do(small_model: Path) -> None:
-    result = profile(servefit.Model.load(small_model), duration_s=0.2)
+    result = profile(servefit.Model.load(small_model), duration_s=0.2, allow_noise=True)
     assert "synthetic" in result.payload_source
     assert result.summary.samples > 0
 
@@ -199,6 +201,7 @@ def test_an_envelope_bigger_than_the_host_is_refused(make_host: MakeHost, small_
         pass
 
 
+@pytest.mark.timed
 def test_a_configuration_is_measured_through_a_real_endpoint(small_model: Path) -> None:
     result = profiled(small_model, driver="http", batch=4, allow_noise=True)
     run, summary = result.run, result.summary
@@ -216,6 +219,7 @@ def test_a_configuration_is_measured_through_a_real_endpoint(small_model: Path) 
     assert bool(shared) == run.client.shares_cpus == (CPUS == 1)
 
 
+@pytest.mark.timed
 def test_a_rate_with_a_limit_is_decided_through_a_real_endpoint(small_model: Path) -> None:
     limit = LatencyThreshold(percentile="p95", limit_ms=2000)
     result = profiled(
@@ -223,7 +227,7 @@ def test_a_rate_with_a_limit_is_decided_through_a_real_endpoint(small_model: Pat
         driver="http",
         rate=200,
         thresholds=[limit],
-        duration_s=5,
+        duration_s=1.5,
         profile=f"local-{CPUS}c",
         allow_noise=True,
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import xgboost
+from tests.in_this_process import call_all_here
 from tests.search.deployment.bundle.conftest import no_package_index
 
 from servefit.backends.compilation import compile_model
@@ -75,7 +76,7 @@ def three_classes(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return _trained({"objective": "multi:softprob", "num_class": 3}, 3, tmp_path_factory.mktemp("three_classes"))
 
 
-@pytest.fixture(scope="module", params=["endpoint", "bundle"])
+@pytest.fixture(scope="module", params=["endpoint", pytest.param("bundle", marks=pytest.mark.thorough)])
 def fraud(request: pytest.FixtureRequest) -> Served:
     """A classifier of two classes, whose calls join up to 8 requests, in this environment and in a bundle."""
     served: Served = request.getfixturevalue(f"fraud_{request.param}")
@@ -147,6 +148,7 @@ def _trained(parameters: dict[str, Any], classes: int, folder: Path) -> Trained:
     booster.save_model(folder / "model.ubj")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERVEFIT_HOME", str(folder / "state"))
+        call_all_here(patch)
         model = Model.load(folder / "model.ubj")
         artifact = compile_model(model, "xgboost").artifact
     asked = rows[:20]

@@ -60,7 +60,7 @@ def perf_analyzer(served: Served, folder: Path, *options: str) -> Ended:
     )
 
 
-@pytest.mark.parametrize("form", ["binary", "json"])
+@pytest.mark.parametrize("form", ["binary", pytest.param("json", marks=pytest.mark.thorough)])
 def test_a_run_with_tensors_in_this_form_reports_a_throughput(fraud: Served, tmp_path: Path, form: str) -> None:
     ended = perf_analyzer(
         fraud, tmp_path, "--input-tensor-format", form, "--output-tensor-format", form, "--input-data", "zero"
@@ -71,6 +71,7 @@ def test_a_run_with_tensors_in_this_form_reports_a_throughput(fraud: Served, tmp
     assert ended.rows == ended.requests > 0
 
 
+@pytest.mark.thorough
 def test_several_requests_of_several_rows_at_once_are_served(species: Served, tmp_path: Path) -> None:
     several = ("-b", "4", "--concurrency-range", "3", "-a", "-x", "1", "--input-data", "random")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.serving.conftest import Exchange, invocation, row
 from tests.serving.over_http.conftest import CHUNKED, PING, POST
 
@@ -143,7 +144,9 @@ _ALMOST = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(25, drawn=100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(pieces=st.lists(_ALMOST | st.binary(max_size=200), min_size=1, max_size=4))
 def test_whatever_comes_is_answered_without_a_5xx(endpoint: Running, pieces: list[bytes]) -> None:
     with endpoint.connect() as connection:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,38 +50,46 @@ def transform_fn(model, body, content_type, accept):
 """
 
 
-@pytest.fixture
-def serve_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Start an endpoint of a script, with these limits, and ``changes`` of its description. Its variables are those of
-    the machine too."""
-
-    @contextmanager
-    def serving(
-        script: str, files: dict[str, str] | None = None, changes: dict[str, Any] | None = None, **limits: Any
-    ) -> Iterator[Running]:
-        model = tmp_path / "artifact" / "model"
-        (model / "code").mkdir(parents=True)
-        for name, content in {"code/inference.py": script, **(files or {})}.items():
-            (model / name).write_text(content)
-        config = described({}, limits, **(changes or {}))
+@contextmanager
+def serving(
+    folder: Path, script: str, files: dict[str, str] | None = None, changes: dict[str, Any] | None = None, **limits: Any
+) -> Iterator[Running]:
+    """An endpoint of a script, with these limits, and ``changes`` of its description. Its variables are those of the
+    machine too."""
+    model = folder / "artifact" / "model"
+    (model / "code").mkdir(parents=True)
+    for name, content in {"code/inference.py": script, **(files or {})}.items():
+        (model / name).write_text(content)
+    config = described({}, limits, **(changes or {}))
+    artifact = replace(config.artifact, backend="script")
+    config = replace(config, artifact=artifact, signature=SIGNATURE, loader=BACKEND_LOADER)
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in config.environment:
-            monkeypatch.setenv(name, value)
-        artifact = replace(config.artifact, backend="script")
-        config = replace(config, artifact=artifact, signature=SIGNATURE, loader=BACKEND_LOADER)
-        process, ready = launch(config, tmp_path)
-        try:
-            line = os.read(ready, 4096)
-            assert line, (tmp_path / "stderr").read_text()
-            told = json.loads(line)
-            running = Running(process=process, port=told["port"], pids=told["pids"], printed=tmp_path / "stderr")
-            yield running
-            assert running.stop() == 0, running.says()
-        finally:
-            os.close(ready)
-            process.kill()
-            process.wait()
+            patch.setenv(name, value)
+        process, ready = launch(config, folder)
+    try:
+        line = os.read(ready, 4096)
+        assert line, (folder / "stderr").read_text()
+        told = json.loads(line)
+        running = Running(process=process, port=told["port"], pids=told["pids"], printed=folder / "stderr")
+        yield running
+        assert running.stop() == 0, running.says()
+    finally:
+        os.close(ready)
+        process.kill()
+        process.wait()
 
-    return serving
+
+@pytest.fixture
+def serve_script(tmp_path: Path) -> Serve:
+    """Start an endpoint of a script: see ``serving``."""
+    return partial(serving, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(tmp_path_factory.mktemp("odd"), ODD) as running:
+        yield running
 
 
 def test_the_script_gets_the_bytes_and_gives_the_answer_with_its_type(serve_script: Serve) -> None:
@@ -100,25 +109,23 @@ def test_the_script_gets_the_bytes_and_gives_the_answer_with_its_type(serve_scri
         assert endpoint.ask("GET", "/ping").status == 200
 
 
-def test_headers_go_through_and_long_answers_come_back(serve_script: Serve) -> None:
-    with serve_script(ODD) as endpoint:
-        kind = "multipart/form-data; boundary=abc"
-        answer = endpoint.ask("POST", "/invocations", b"x" * 70_000, {"content-type": kind, "accept": "image/png"})
-        assert json.loads(answer.body) == [kind, "image/png", 70_000]
-        assert answer.headers["content-type"] == "application/json; odd=yes"
-        answer = endpoint.ask("POST", "/invocations", b"", {"content-type": "a/b"})
-        assert json.loads(answer.body) == ["a/b", "application/json", 0]
-        assert endpoint.ask("POST", "/invocations", b"long", {"content-type": "a/b"}).body == b"0123456789" * 100_000
-        # What it prints is said on stderr.
-        assert eventually(lambda: "the script was called" in endpoint.says())
-        assert "the script was imported" in endpoint.says()
+def test_headers_go_through_and_long_answers_come_back(odd: Running) -> None:
+    kind = "multipart/form-data; boundary=abc"
+    answer = odd.ask("POST", "/invocations", b"x" * 70_000, {"content-type": kind, "accept": "image/png"})
+    assert json.loads(answer.body) == [kind, "image/png", 70_000]
+    assert answer.headers["content-type"] == "application/json; odd=yes"
+    answer = odd.ask("POST", "/invocations", b"", {"content-type": "a/b"})
+    assert json.loads(answer.body) == ["a/b", "application/json", 0]
+    assert odd.ask("POST", "/invocations", b"long", {"content-type": "a/b"}).body == b"0123456789" * 100_000
+    # What it prints is said on stderr.
+    assert eventually(lambda: "the script was called" in odd.says())
+    assert "the script was imported" in odd.says()
 
 
-def test_the_longest_body_is_taken_and_a_longer_one_refused(serve_script: Serve) -> None:
-    with serve_script(ODD) as endpoint:
-        answer = endpoint.ask("POST", "/invocations", bytes(MAX_BODY_BYTES), {"content-type": "a/b"})
-        assert json.loads(answer.body)[2] == MAX_BODY_BYTES
-        assert endpoint.ask("POST", "/invocations", bytes(MAX_BODY_BYTES + 1), {"content-type": "a/b"}).status == 413
+def test_the_longest_body_is_taken_and_a_longer_one_refused(odd: Running) -> None:
+    answer = odd.ask("POST", "/invocations", bytes(MAX_BODY_BYTES), {"content-type": "a/b"})
+    assert json.loads(answer.body)[2] == MAX_BODY_BYTES
+    assert odd.ask("POST", "/invocations", bytes(MAX_BODY_BYTES + 1), {"content-type": "a/b"}).status == 413
 
 
 @pytest.mark.parametrize(
@@ -131,19 +138,17 @@ def test_the_longest_body_is_taken_and_a_longer_one_refused(serve_script: Serve)
     ],
 )
 def test_what_cannot_be_passed_on_is_refused(
-    path: str, headers: dict[str, str], status: int, said: str, serve_script: Serve
+    path: str, headers: dict[str, str], status: int, said: str, odd: Running
 ) -> None:
-    with serve_script(ODD) as endpoint:
-        answer = endpoint.ask("POST", path, b"{}", headers)
-        assert (answer.status, said in answer.body.decode()) == (status, True)
+    answer = odd.ask("POST", path, b"{}", headers)
+    assert (answer.status, said in answer.body.decode()) == (status, True)
 
 
-def test_a_script_that_exits_fails_that_request_alone(serve_script: Serve) -> None:
-    with serve_script(ODD) as endpoint:
-        answer = endpoint.ask("POST", "/invocations", b"exit", {"content-type": "a/b"})
-        assert (answer.status, "transform_fn failed (reference " in answer.body.decode()) == (500, True)
-        assert eventually(lambda: "transform_fn calls sys.exit(1) (reference " in endpoint.says())
-        assert endpoint.ask("POST", "/invocations", b"x", {"content-type": "a/b"}).status == 200
+def test_a_script_that_exits_fails_that_request_alone(odd: Running) -> None:
+    answer = odd.ask("POST", "/invocations", b"exit", {"content-type": "a/b"})
+    assert (answer.status, "transform_fn failed (reference " in answer.body.decode()) == (500, True)
+    assert eventually(lambda: "transform_fn calls sys.exit(1) (reference " in odd.says())
+    assert odd.ask("POST", "/invocations", b"x", {"content-type": "a/b"}).status == 200
 
 
 TALKATIVE = """
@@ -209,17 +214,16 @@ def _answers(endpoint: Running) -> bool:
         return False
 
 
-def test_requests_of_many_clients_get_their_own_answers(serve_script: Serve) -> None:
+def test_requests_of_many_clients_get_their_own_answers(odd: Running) -> None:
     found: dict[int, int] = {}
 
-    def ask(endpoint: Running, size: int) -> None:
-        answer = endpoint.ask("POST", "/invocations", b"x" * size, {"content-type": "a/b"})
+    def ask(size: int) -> None:
+        answer = odd.ask("POST", "/invocations", b"x" * size, {"content-type": "a/b"})
         found[size] = json.loads(answer.body)[2]
 
-    with serve_script(ODD) as endpoint:
-        threads = [threading.Thread(target=ask, args=(endpoint, size)) for size in range(10, 1000, 37)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    threads = [threading.Thread(target=ask, args=(size,)) for size in range(10, 1000, 37)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert found == {size: size for size in range(10, 1000, 37)}

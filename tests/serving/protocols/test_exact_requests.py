@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.examples import examples
 from tests.onnx_models import BOOL, DOUBLE, FLOAT, INT64, LARGE_IDS, answers, hashed, node, save
 from tests.serving.asked_model import AskedModel
 
@@ -92,7 +93,7 @@ def test_ids_beyond_float32_are_predicted_as_onnxruntime_does(served: AskedModel
 
 @pytest.mark.parametrize("form", WRITERS)
 @given(rows=ROWS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(8, drawn=25), deadline=None)
 def test_every_int64_gets_into_the_rows(form: str, rows: np.ndarray, served: AskedModel) -> None:
     found = asked(served, form, rows).rows
     assert found.dtype == np.int64

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from tests.examples import examples
 
 from servefit.backends.model.types import Signature, Task
 from servefit.backends.payload.delimited import delimited_table
@@ -118,7 +119,7 @@ def same_bits(found: np.ndarray, wanted: np.ndarray) -> None:
 
 @pytest.mark.parametrize("form", WRITERS)
 @given(rows=ROWS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(12, drawn=25), deadline=None)
 def test_every_number_gets_into_the_rows_bit_for_bit(form: str, rows: np.ndarray, invoke: Decode) -> None:
     content_type, write = WRITERS[form]
     same_bits(invoke(write(rows), content_type, table_datatype=rows.dtype.name).rows, rows)
@@ -126,13 +127,13 @@ def test_every_number_gets_into_the_rows_bit_for_bit(form: str, rows: np.ndarray
 
 @pytest.mark.parametrize("form", TENSORS)
 @given(rows=ROWS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(12, drawn=25), deadline=None)
 def test_every_number_gets_into_a_tensors_rows_bit_for_bit(form: str, rows: np.ndarray, infer: Decode) -> None:
     same_bits(infer(*TENSORS[form](rows), table_datatype=rows.dtype.name).rows, rows)
 
 
 @given(rows=ROWS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(12, drawn=25), deadline=None)
 def test_binary_values_of_the_other_datatype_are_converted(rows: np.ndarray, infer: Decode, invoke: Decode) -> None:
     other = "float64" if rows.dtype == np.float32 else "float32"
     with np.errstate(over="ignore"):
@@ -157,7 +158,7 @@ def values_of(reply: Reply) -> list[Any]:
 
 @pytest.mark.parametrize("accept", ["application/json", "application/jsonlines", "text/csv", "application/x-npy"])
 @given(predictions=PREDICTIONS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(12, drawn=25), deadline=None)
 def test_every_prediction_comes_back_bit_for_bit(accept: str, predictions: np.ndarray, invoke: Decode) -> None:
     found = np.array(values_of(invoke("[1, 2, 3]", accept=accept).encode(predictions)), dtype=np.float32)
     same_bits(found.reshape(predictions.shape), predictions)
@@ -165,7 +166,7 @@ def test_every_prediction_comes_back_bit_for_bit(accept: str, predictions: np.nd
 
 @pytest.mark.parametrize("form", ["flat", "binary"])
 @given(predictions=PREDICTIONS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(12, drawn=25), deadline=None)
 def test_every_prediction_comes_back_in_a_tensor(
     form: str, predictions: np.ndarray, infer: Decode, tensor_of: TensorOf
 ) -> None:
@@ -220,7 +221,7 @@ BEGINNINGS = st.sampled_from(
 
 
 @given(begin=BEGINNINGS, content=st.binary(max_size=60), content_type=CONTENT_TYPES, accept=HEADER)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(40, drawn=200), deadline=None)
 def test_junk_is_understood_or_refused_and_nothing_else(
     begin: bytes, content: bytes, content_type: str | None, accept: str | None, invoke: Decode
 ) -> None:
@@ -228,7 +229,7 @@ def test_junk_is_understood_or_refused_and_nothing_else(
 
 
 @given(begin=BEGINNINGS, content=st.binary(max_size=60), length=st.none() | st.binary(max_size=3) | st.just(b"0"))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(40, drawn=200), deadline=None)
 def test_junk_for_tensors_is_understood_or_refused_and_nothing_else(
     begin: bytes, content: bytes, length: bytes | None, infer: Decode
 ) -> None:
@@ -260,7 +261,7 @@ def edited(content: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
 @pytest.mark.integration
 @pytest.mark.parametrize("form", WRITERS)
 @given(rows=ROWS, edits=EDITS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(12, drawn=60), deadline=None)
 def test_a_damaged_request_is_read_as_the_payload_reader_would(
     form: str, rows: np.ndarray, edits: list[tuple[int, int, bytes]], invoke: Decode
 ) -> None:
@@ -291,7 +292,7 @@ def as_the_payload_reader_has_it(content: bytes, content_type: str) -> np.ndarra
 
 @pytest.mark.parametrize("form", TENSORS)
 @given(rows=ROWS, edits=EDITS, length_off_by=st.sampled_from([0, 0, 0, 1, -1, 12]), cut=st.integers(0, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(12, drawn=60), deadline=None)
 def test_a_damaged_tensor_is_read_or_refused_and_nothing_else(
     form: str, rows: np.ndarray, edits: list[tuple[int, int, bytes]], length_off_by: int, cut: int, infer: Decode
 ) -> None:
@@ -315,7 +316,7 @@ DOCUMENTS = st.recursive(
 
 @pytest.mark.integration
 @given(document=DOCUMENTS, content_type=st.sampled_from(["application/json", "application/jsonlines", "text/csv"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(40, drawn=200), deadline=None)
 def test_json_of_any_shape_is_read_as_the_payload_reader_would(
     document: Any, content_type: str, invoke: Decode
 ) -> None:
@@ -342,7 +343,7 @@ FIELDS = st.fixed_dictionaries(
 
 @pytest.mark.integration
 @given(inputs=st.lists(FIELDS, max_size=3), others=st.dictionaries(st.sampled_from(["id", "outputs"]), DOCUMENTS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(40, drawn=200), deadline=None)
 def test_tensors_of_any_shape_are_understood_or_refused_and_nothing_else(
     inputs: list[Any], others: dict[str, Any], infer: Decode
 ) -> None:

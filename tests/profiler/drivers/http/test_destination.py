@@ -26,6 +26,8 @@ from servefit.profiler.drivers.http.destination import Destination
 if TYPE_CHECKING:
     from servefit.profiler.drivers.http.bodies import Form
 
+pytestmark = pytest.mark.integration
+
 ROWS = arrays(
     np.float32,
     st.tuples(st.integers(1, 7), st.integers(1, 4)),

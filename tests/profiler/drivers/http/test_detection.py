@@ -16,6 +16,8 @@ from servefit.profiler.drivers.http.detection import detect
 if TYPE_CHECKING:
     from tests.profiler.conftest import HostSmall
 
+pytestmark = pytest.mark.integration
+
 ONE_ROW = np.array([[1, 2, 3]], dtype=np.float32)
 
 

@@ -31,7 +31,7 @@ KINDS = {
 
 def test_users_go_on_after_failures_and_each_is_counted_by_its_kind(drive: Drive) -> None:
     with drive({"delay_ms": 1, "every": 10, "acts": list(KINDS)}, timeout_s=0.1) as driver:
-        run = driver.run(ClosedLoop.constant(users=4, duration_s=0.8))
+        run = driver.run(ClosedLoop.constant(users=4, duration_s=0.6))
     assert run.client is not None
     assert run.client.errors.keys() == set(KINDS.values())
     check_failures(run)
@@ -42,6 +42,7 @@ def test_users_go_on_after_failures_and_each_is_counted_by_its_kind(drive: Drive
     assert abs(run.client.reconnections - (failed - by_status)) <= 4
 
 
+@pytest.mark.thorough
 def test_arrivals_go_on_after_failures_too(drive: Drive) -> None:
     with drive({"every": 10, "acts": list(KINDS)}, timeout_s=0.1) as driver:
         run = driver.run(OpenLoop(rate_per_s=500, duration_s=0.6, arrivals="constant"))
@@ -71,6 +72,7 @@ def check_failures(run: Run) -> None:
     assert not [problem for problem in problems(run, limit_ms=None, cpus=()) if problem.kind == "Little's law"]
 
 
+@pytest.mark.integration
 def test_answers_in_any_form_are_answers(drive: Drive) -> None:
     with drive({"every": 2, "acts": ["chunked", "in two parts", "close after", "close to end"]}) as driver:
         run = driver.run(ClosedLoop.constant(users=2, duration_s=0.2))
@@ -90,6 +92,7 @@ def test_a_server_that_stops_listening_refuses_connections_and_is_not_flooded(dr
     assert 4 <= run.client.errors["connection refused"] <= 60
 
 
+@pytest.mark.thorough
 def test_arrivals_that_cannot_be_sent_have_failed(drive: Drive) -> None:
     facts = {"act": "close", "after": 60, "listens_for_s": 1.2}
     with drive(facts) as driver:
@@ -100,6 +103,7 @@ def test_arrivals_that_cannot_be_sent_have_failed(drive: Drive) -> None:
     assert (run.samples.ended_ns() != 0).all()
 
 
+@pytest.mark.integration
 def test_a_server_that_answers_nothing_is_not_measured(drive: Drive) -> None:
     with (
         drive({"act": 404}) as driver,
@@ -109,6 +113,7 @@ def test_a_server_that_answers_nothing_is_not_measured(drive: Drive) -> None:
     assert caught.value.remedy is not None
 
 
+@pytest.mark.integration
 def test_a_driver_can_be_used_again_after_a_server_answered_nothing(drive: Drive) -> None:
     with drive({"act": "close", "every": 1, "after": 5}) as driver:
         driver.run(ClosedLoop.constant(users=1, duration_s=0.05))

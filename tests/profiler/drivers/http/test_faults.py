@@ -42,17 +42,17 @@ FIRST_CPU, LAST_CPU = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 @pytest.mark.parametrize(
     "traffic", [ClosedLoop.constant(users=2, duration_s=60), OpenLoop(rate_per_s=50, duration_s=60)]
 )
+@pytest.mark.integration
 def test_a_server_that_dies_ends_the_run(drive: Drive, traffic: ClosedLoop | OpenLoop) -> None:
-    began = time.monotonic()
     with drive({"act": "die", "after": 400, "delay_ms": 1}) as driver, pytest.raises(WorkerCrashed) as caught:
         driver.run(traffic)
     assert caught.value.signal == signal.SIGKILL
-    assert time.monotonic() - began < 20
 
 
+@pytest.mark.integration
 def test_a_client_that_is_killed_ends_the_run(drive: Drive) -> None:
     with drive({"delay_ms": 1}, clients=2) as driver:
-        killer = threading.Timer(0.6, os.kill, (driver.client_pids[1], signal.SIGKILL))
+        killer = threading.Timer(0.3, os.kill, (driver.client_pids[1], signal.SIGKILL))
         killer.start()
         with pytest.raises(WorkerCrashed, match="killed with SIGKILL"):
             driver.run(ClosedLoop.constant(users=2, duration_s=60))
@@ -60,7 +60,7 @@ def test_a_client_that_is_killed_ends_the_run(drive: Drive) -> None:
 
 
 def test_ctrl_c_leaves_nothing(drive: Drive, is_gone: Callable[[int], bool]) -> None:
-    interrupt = threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     with drive({"delay_ms": 1}) as driver:
         groups = driver.client_pids
         interrupt.start()
@@ -70,6 +70,7 @@ def test_ctrl_c_leaves_nothing(drive: Drive, is_gone: Callable[[int], bool]) -> 
     assert all(is_gone(group) for group in groups)
 
 
+@pytest.mark.thorough
 def test_a_server_elsewhere_that_dies_is_known_by_its_answers(host_small: HostSmall, payload_rows: np.ndarray) -> None:
     with host_small({"delay_ms": 1}, cpus=(LAST_CPU,)) as hosted:
         destination = Destination.of(hosted.url, "json")
@@ -90,6 +91,7 @@ def test_a_server_elsewhere_that_dies_is_known_by_its_answers(host_small: HostSm
     assert (run.samples.ended_ns() > 0).sum() > 10
 
 
+@pytest.mark.integration
 def test_nothing_is_claimed_of_a_server_that_cannot_be_seen(host_small: HostSmall, payload_rows: np.ndarray) -> None:
     with host_small({"delay_ms": 1}, cpus=(LAST_CPU,)) as hosted:
         destination = Destination.of(hosted.url, "json")
@@ -101,6 +103,7 @@ def test_nothing_is_claimed_of_a_server_that_cannot_be_seen(host_small: HostSmal
     assert (driver.configuration, driver.envelope) == (None, None)
 
 
+@pytest.mark.integration
 def test_a_client_on_the_servers_cpus_is_told_of(drive: Drive) -> None:
     with drive({"delay_ms": 1}, shares_cpus=True) as driver:
         closed = driver.run(ClosedLoop.constant(users=1, duration_s=0.2))
@@ -111,6 +114,7 @@ def test_a_client_on_the_servers_cpus_is_told_of(drive: Drive) -> None:
         assert "competing load" not in found
 
 
+@pytest.mark.integration
 def test_what_another_attempt_cannot_change_is_not_attempted_again(drive: Drive) -> None:
     with drive({"delay_ms": 1}, shares_cpus=True) as driver:
         attempts = Counting(driver)
@@ -135,11 +139,13 @@ class Counting:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.integration
 def test_a_server_without_a_name_is_refused(payload_rows: np.ndarray, scheme: str) -> None:
     with pytest.raises(MeasurementError, match=r"there is no server called no-such-host.invalid"):
         resolve_target(f"{scheme}://no-such-host.invalid/", payload=payload_rows)
 
 
+@pytest.mark.integration
 def test_nobody_there_is_refused_in_one_line(payload_rows: np.ndarray) -> None:
     destination = Destination.of("http://127.0.0.1:1/", "json")
     with (
@@ -149,6 +155,7 @@ def test_nobody_there_is_refused_in_one_line(payload_rows: np.ndarray) -> None:
         driver.run(ClosedLoop.constant(users=1, duration_s=0.1))
 
 
+@pytest.mark.integration
 def test_all_ends_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from tests.profiler.conftest import HostSmall
 
+pytestmark = pytest.mark.integration
+
 FIRST_CPU, LAST_CPU = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 
 
@@ -70,6 +72,7 @@ def test_a_server_in_this_very_process_is_told_from_its_clients() -> None:
         client.communicate(b"\n")
 
 
+@pytest.mark.timed
 def test_a_run_beside_a_server_says_what_that_used(host_small: HostSmall, payload_rows: np.ndarray) -> None:
     with host_small({}, cpus=(LAST_CPU,)) as hosted:
         destination = Destination.of(hosted.url, "json")

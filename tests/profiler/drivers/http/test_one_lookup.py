@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.profiler.conftest import HostSmall
 
+pytestmark = pytest.mark.integration
+
 ELSEWHERE = "192.0.2.77"
 NAME = "rebinding.test"
 ROWS = np.ones((4, 3), dtype=np.float32)

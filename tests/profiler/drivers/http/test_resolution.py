@@ -11,6 +11,8 @@ from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.resolution import resolve_address
 
+pytestmark = pytest.mark.integration
+
 OWN = [
     entry.address.partition("%")[0]
     for each in psutil.net_if_addrs().values()

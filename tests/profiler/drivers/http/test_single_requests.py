@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from tests.profiler.conftest import HostSmall
 
+pytestmark = pytest.mark.integration
+
 CERTIFICATE = str(Path(__file__).parents[3] / "fixtures/tls/localhost.pem")
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from tests.profiler.conftest import HostSmall
 
+pytestmark = pytest.mark.integration
+
 FIRST_CPU, LAST_CPU = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 CERTIFICATE = str(Path(__file__).parents[3] / "fixtures/tls/localhost.pem")
 SHORT = ClosedLoop.constant(users=2, duration_s=0.2)

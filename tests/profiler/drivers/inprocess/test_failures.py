@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     IsGone = Callable[[int], bool]
 
+pytestmark = pytest.mark.integration
+
 ONE_CPU = (min(os.sched_getaffinity(0)),)
 SHORT = ClosedLoop.constant(users=2, duration_s=0.3)
 
@@ -69,13 +71,11 @@ def test_an_error_of_a_worker_is_told_without_its_secrets(start_synthetic: Start
 
 
 def test_a_loader_that_hangs_is_stopped(start_synthetic: StartSynthetic) -> None:
-    began = time.monotonic()
     with (
-        pytest.raises(TimedOut, match="loading the artifact of synthetic did not finish within 1 s"),
-        start_synthetic({"hangs_on_load": True}, cpus=ONE_CPU, load_timeout_s=1.0),
+        pytest.raises(TimedOut, match=r"loading the artifact of synthetic did not finish within 0\.5 s"),
+        start_synthetic({"hangs_on_load": True}, cpus=ONE_CPU, load_timeout_s=0.5),
     ):
         pass
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("calls", [0, 500], ids=["in the warm-up", "in the run"])
@@ -88,7 +88,7 @@ def test_a_segfault_is_reported_with_its_signal(start_synthetic: StartSynthetic,
 
 def test_a_worker_killed_from_outside_is_a_crash_and_not_for_memory(start_synthetic: StartSynthetic) -> None:
     with start_synthetic({"act": "sleep", "us": 100}, cpus=ONE_CPU, workers=2) as workers:
-        killer = threading.Timer(0.5, os.kill, (workers.pids[1], signal.SIGKILL))
+        killer = threading.Timer(0.3, os.kill, (workers.pids[1], signal.SIGKILL))
         killer.start()
         with pytest.raises(WorkerCrashed) as caught:
             workers.run(ClosedLoop.constant(users=2, duration_s=20))
@@ -142,7 +142,7 @@ def test_an_exception_in_a_run_names_itself(start_synthetic: StartSynthetic) -> 
 
 def test_a_call_that_hangs_ends_the_run_after_its_grace(start_synthetic: StartSynthetic) -> None:
     facts = {"act": "hang", "calls": 500}
-    with start_synthetic(facts, cpus=ONE_CPU, grace_s=1.5) as workers, pytest.raises(TimedOut):
+    with start_synthetic(facts, cpus=ONE_CPU, grace_s=0.7) as workers, pytest.raises(TimedOut):
         workers.run(ClosedLoop.constant(users=1, duration_s=0.3))
 
 
@@ -175,8 +175,9 @@ def test_a_dead_worker_is_noticed_though_its_children_hold_its_files_open(
     assert is_gone(group)
 
 
+@pytest.mark.timed
 def test_ctrl_c_in_a_run_leaves_nothing(start_synthetic: StartSynthetic, is_gone: IsGone) -> None:
-    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     with start_synthetic({"act": "sleep", "us": 100}, cpus=ONE_CPU, workers=2) as workers:
         groups = workers.pids
         interrupt.start()
@@ -220,7 +221,7 @@ def test_workers_end_when_the_process_that_started_them_is_killed(when: str) -> 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
-        time.sleep(0.5)
+        time.sleep(0.3)
         if when == "in a run":
             assert process_start(worker) is not None
             parent.kill()

@@ -19,10 +19,8 @@ from servefit.profiler.drivers.inprocess.timing import SINGLE_CALLS_FROM, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.timed
-
 US = 1000
-BRIEF = WorkerTimeCalls(duration_s=0.1, warm_up_s=0.1)
+BRIEF = WorkerTimeCalls(duration_s=0.05, warm_up_s=0.05)
 
 
 READING_NS = 50
@@ -66,6 +64,7 @@ def spin(us: float) -> None:
         pass
 
 
+@pytest.mark.timed
 def test_short_calls_are_timed_in_blocks_of_about_a_millisecond() -> None:
     times = time_calls(lambda rows: rows, batches(), BRIEF)
     assert times.calls_per_duration >= 256
@@ -75,6 +74,7 @@ def test_short_calls_are_timed_in_blocks_of_about_a_millisecond() -> None:
     assert times.calls == len(times.durations_ns()) * times.calls_per_duration
 
 
+@pytest.mark.timed
 def test_long_calls_are_timed_one_by_one() -> None:
     def predict(rows: np.ndarray) -> np.ndarray:
         spin(200)
@@ -127,7 +127,7 @@ def test_garbage_collection_comes_back_after_an_error() -> None:
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize(("call_ns", "singly"), [(200, False), (980, False), (1100, True), (5_000_000, True)])
+@pytest.mark.parametrize(("call_ns", "singly"), [(980, False), (1100, True)])
 def test_calls_over_twenty_times_the_clock_s_cost_are_timed_one_by_one(
     made_up_clock: MadeUpClock, call_ns: int, singly: bool
 ) -> None:
@@ -170,6 +170,7 @@ def test_a_least_number_of_calls_is_made_even_if_that_takes_longer() -> None:
     assert times.calls == 12
 
 
+@pytest.mark.timed
 def test_reading_the_clock_costs_something() -> None:
     assert 5 < clock_cost_ns() < 100 * US
 

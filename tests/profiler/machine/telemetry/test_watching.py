@@ -29,7 +29,7 @@ def python(program: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that runs ``program``, started and given the time to begin."""
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         try:
-            time.sleep(0.2)
+            time.sleep(0.1)
             yield process
         finally:
             process.kill()
@@ -78,7 +78,7 @@ def test_a_hog_on_the_envelope_is_foreign_and_the_worker_beside_it_is_not() -> N
     with python(pinned) as worker, python(pinned) as hog:
         hog_before = process_cpu_ns(hog.pid)
         with watching((worker.pid,), lambda number: 0, cpus=(cpu,)) as telemetry:
-            time.sleep(0.6)
+            time.sleep(0.4)
         hog_ns = process_cpu_ns(hog.pid) - hog_before
     points = telemetry.points()
     foreign = [point.foreign_percent for point in points]

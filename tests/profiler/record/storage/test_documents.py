@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.profiler.record.storage.conftest import spelled
 
 from servefit.backends.model import Model
@@ -60,7 +61,7 @@ def read(document: Any, kind: Any) -> Any:
 
 
 @pytest.mark.integration
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15, drawn=30), deadline=None, suppress_health_check=list(HealthCheck))
 @pytest.mark.parametrize(
     "kind", [Host, Summary, Model, Settings, Problem, Evidence, InstanceProfile, Drawer, Mapping[str, Path | None]]
 )

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.profiler.record.storage.conftest import spelled
 
 from servefit.errors import StateError, UnreadableMeasurement
@@ -45,7 +46,7 @@ def path(tmp_path: Path, measurement: Measurement) -> Path:
     return path
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12, drawn=25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_was_saved_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, anything: Anything, data: st.DataObject
