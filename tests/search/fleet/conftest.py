@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,7 @@ from servefit.search.fleet.host import FleetHost
 from servefit.search.fleet.leases import Leases
 from servefit.search.fleet.making import make_fleet
 from servefit.search.fleet.orders import Order, Ordered
+from servefit.search.fleet.plan import many_models, mix, rate_costs
 from servefit.search.fleet.registry import Registry
 from servefit.search.fleet.subject import publish
 from servefit.search.fleet.tables import SCHEMA
@@ -106,6 +108,17 @@ def _administer(server: Server, *statements: str, name: str) -> None:
 def fleet_url(new_fleet: NewFleet) -> Iterator[str]:
     with new_fleet() as url:
         yield url
+
+
+@pytest.fixture
+def solved_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans are worked out in this process."""
+
+    def call(function: str, *arguments: object, **_: object) -> object:
+        return resolve_name(function)(*arguments)
+
+    for module in (mix, many_models, rate_costs):
+        monkeypatch.setattr(module, "call_isolated", call)
 
 
 @dataclass
