@@ -369,7 +369,7 @@ def eventually(holds: Callable[[], bool], within_s: float = 15.0) -> None:
     ends_s = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < ends_s, "it did not happen"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def rows(url: str, statement: str) -> list[tuple[object, ...]]:
