@@ -90,13 +90,17 @@ class _Pending:
 
 
 class Dispatcher:
-    """Gives orders in the fleet at ``address``, whose tables are in ``database``. Threads may share one."""
+    """Gives orders in the fleet at ``address``, whose tables are in ``database``, and looks for answers every
+    ``look_s``. Threads may share one."""
 
-    def __init__(self, database: Transactions, address: DatabaseAddress, leases: Leases) -> None:
+    def __init__(
+        self, database: Transactions, address: DatabaseAddress, leases: Leases, *, look_s: float = LOOK_S
+    ) -> None:
         self.orders = Orders(database)
         self.registry = Registry(database, address, leases)
         self._address = address
         self.leases = leases
+        self._look_s = look_s
         self._pending: dict[str, _Pending] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop
@@ -306,10 +310,10 @@ class Dispatcher:
                 self._queue = None
 
     async def _watch(self) -> None:
-        """Look at the orders that are waited for, whenever one is over, and every second."""
+        """Look at the orders that are waited for, whenever one is over, and now and then."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), LOOK_S)
+                await asyncio.wait_for(self._look.wait(), self._look_s)
             self._look.clear()
             with self._lock:
                 pending = dict(self._pending)

@@ -47,13 +47,13 @@ class Server:
         url = URL.create(driver, self.user, password, self.address, self.port, database)
         return url.render_as_string(hide_password=False)
 
-    def connect(self) -> psycopg.Connection:
+    def connect(self, database: str = "postgres") -> psycopg.Connection:
         return psycopg.connect(
             host=self.address,
             port=self.port,
             user=self.user,
             password=self.password,
-            dbname="postgres",
+            dbname=database,
             autocommit=True,
         )
 

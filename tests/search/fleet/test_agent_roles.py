@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.search.fleet.conftest import LEASES, MakeHost, MakeJob, OpenJob, StartAgent, rows
 
 from servefit.errors import MeasurementError, SpecError, StorageError
+from servefit.profiler.record.types import Configuration
 from servefit.search.fleet.compiling import Compile, Compiled
 from servefit.search.fleet.database import FleetDatabase, fleet_address
 from servefit.search.fleet.load.starts import Starts
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from servefit.search.fleet.orders import Order
     from servefit.search.fleet.registry import Claim
+    from servefit.search.jobs.orders import Load
 
 pytestmark = pytest.mark.integration
 
@@ -105,20 +107,33 @@ def site(fleet_url: str, fleet_host: MakeHost, open_job: MakeJob, make_role: Mak
         yield Site(urls, databases, claims, orders, job)
 
 
-@pytest.mark.timed
-def test_an_agent_with_a_role_of_its_own_measures(
+def test_an_agent_with_a_role_of_its_own_compiles_measures_and_says_which_variable_it_does_not_set(
     start_agent: StartAgent, open_job: MakeJob, make_role: MakeRole, fleet_url: str
 ) -> None:
     role = make_role("")
     bind_agents(fleet_url, [role])
-    agent = start_agent(MINE, url=_as(role, fleet_url))
+    agent = start_agent(MINE, "--allow-env", "MY_OWN", url=_as(role, fleet_url))
     job = open_job(MINE)
-    assert isinstance(job.dispatcher.ask(job.order(MINE, Compile())).result, Compiled)
-    assert isinstance(job.dispatcher.ask(job.order(MINE)).result, Trial)
+    compiled = job.dispatcher.ask(job.order(MINE, Compile())).result
+    assert isinstance(compiled, Compiled)
+    assert [(report.backend, report.status) for report, _, _ in compiled.reports] == [("xgboost", "COMPLETED")]
+    trial = job.dispatcher.ask(job.order(MINE, _load_with(job, "MY_OWN"))).result
+    assert isinstance(trial, Trial)
+    assert trial.capacity.throughput_per_s > 100
+    failure = job.dispatcher.ask(job.order(MINE, _load_with(job, "LD_PRELOAD"))).failure
+    assert failure is not None
+    error = failure.as_error()
+    assert isinstance(error, SpecError)
+    assert (error.field, error.value) == ("env", "LD_PRELOAD")
+    assert "--allow-env LD_PRELOAD" in str(error)
     assert rows(fleet_url, "SELECT count(*) FROM procrastinate_jobs") == [(0,)]
     assert agent.end() == 0
     assert rows(fleet_url, "SELECT count(*) FROM procrastinate_workers WHERE role <> current_user") == [(0,)]
     assert agent.said() == ""
+
+
+def _load_with(job: OpenJob, variable: str) -> Load:
+    return job.load(configuration=Configuration(backend="xgboost", vcpus=1, environment=((variable, "1"),)))
 
 
 REFUSED = {

@@ -23,10 +23,9 @@ from tests.search.fleet.conftest import (
     through,
 )
 
-from servefit.errors import AgentLost, SpecError, TimedOut
+from servefit.errors import AgentLost, TimedOut
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.record.types import Configuration
-from servefit.search.fleet.compiling import Compile, Compiled
 from servefit.search.fleet.database import fleet_address
 from servefit.search.fleet.dispatcher import Dispatcher
 from servefit.search.fleet.orders import Answer
@@ -39,38 +38,8 @@ if TYPE_CHECKING:
 
     from servefit.search.fleet.host import HostState
 
-pytestmark = pytest.mark.timed
 
-
-def test_an_agent_compiles_and_measures_what_a_job_on_another_host_asks_for(
-    start_agent: StartAgent, open_job: MakeJob
-) -> None:
-    start_agent("rack3-07")
-    job = open_job("rack3-07")
-    compiled = job.dispatcher.ask(job.order("rack3-07", Compile())).result
-    assert isinstance(compiled, Compiled)
-    assert [(report.backend, report.status) for report, _, _ in compiled.reports] == [("xgboost", "COMPLETED")]
-    trial = job.dispatcher.ask(job.order("rack3-07")).result
-    assert isinstance(trial, Trial)
-    assert trial.capacity.throughput_per_s > 100
-
-
-def test_an_error_on_the_host_is_raised_where_it_is_waited_for_as_what_it_is(
-    start_agent: StartAgent, open_job: MakeJob
-) -> None:
-    start_agent("rack3-07", "--allow-env", "MY_OWN")
-    job = open_job("rack3-07")
-    refused = job.load(configuration=Configuration(backend="xgboost", vcpus=1, environment=(("LD_PRELOAD", "x.so"),)))
-    failure = job.dispatcher.ask(job.order("rack3-07", refused)).failure
-    assert failure is not None
-    error = failure.as_error()
-    assert isinstance(error, SpecError)
-    assert (error.field, error.value) == ("env", "LD_PRELOAD")
-    assert "--allow-env LD_PRELOAD" in str(error)
-    allowed = job.load(configuration=Configuration(backend="xgboost", vcpus=1, environment=(("MY_OWN", "1"),)))
-    assert isinstance(job.dispatcher.ask(job.order("rack3-07", allowed)).result, Trial)
-
-
+@pytest.mark.integration
 def test_a_second_agent_of_a_name_is_refused_until_the_first_is_dead(start_agent: StartAgent) -> None:
     first = start_agent("rack3-07")
     second = start_agent("rack3-07", wait=False)
@@ -80,6 +49,7 @@ def test_a_second_agent_of_a_name_is_refused_until_the_first_is_dead(start_agent
     start_agent("rack3-07")
 
 
+@pytest.mark.integration
 def test_an_agent_has_two_connections_to_the_database(start_agent: StartAgent, fleet_url: str) -> None:
     connections = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
     before = set(rows(fleet_url, connections))
@@ -87,6 +57,7 @@ def test_an_agent_has_two_connections_to_the_database(start_agent: StartAgent, f
     assert len(set(rows(fleet_url, connections)) - before) == 2
 
 
+@pytest.mark.integration
 def test_an_agent_that_the_server_has_no_connection_for_says_so_in_one_line_and_is_not_in_the_fleet(
     start_agent: StartAgent, fleet_url: str, postgresql: Server
 ) -> None:
@@ -106,11 +77,13 @@ def test_an_agent_that_the_server_has_no_connection_for_says_so_in_one_line_and_
             connection.execute("DROP ROLE starved")
 
 
+@pytest.mark.integration
 def test_an_agent_ends_when_it_had_nothing_to_do(start_agent: StartAgent) -> None:
     agent = start_agent("rack3-07", "--idle-exit", "1s")
     assert agent.process.wait(10) == 0
 
 
+@pytest.mark.timed
 def test_ctrl_c_ends_an_agent_and_what_it_measures_within_five_seconds(
     start_agent: StartAgent, open_job: MakeJob
 ) -> None:
@@ -125,6 +98,7 @@ def test_ctrl_c_ends_an_agent_and_what_it_measures_within_five_seconds(
     assert isinstance(found[0], AgentLost)
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_an_agent_that_is_killed_leaves_no_process_and_its_test_is_given_up_once_and_not_begun_again(
     start_agent: StartAgent, open_job: MakeJob
@@ -145,6 +119,7 @@ def test_an_agent_that_is_killed_leaves_no_process_and_its_test_is_given_up_once
     assert len(rows(job.url, "SELECT 1 FROM servefit_orders WHERE began_at IS NOT NULL")) == 2
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_without_a_successor_a_test_is_given_up_after_its_lease(start_agent: StartAgent, open_job: MakeJob) -> None:
     agent = start_agent("rack3-07")
@@ -156,6 +131,7 @@ def test_without_a_successor_a_test_is_given_up_after_its_lease(start_agent: Sta
     assert "its agent was silent for" in found[0].reason
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_an_agent_that_was_stopped_beyond_its_lease_answers_in_vain(start_agent: StartAgent, open_job: MakeJob) -> None:
     agent = start_agent("rack3-07")
@@ -174,6 +150,7 @@ def test_an_agent_that_was_stopped_beyond_its_lease_answers_in_vain(start_agent:
     assert str(state).startswith("its agent was silent")
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_what_was_measured_while_the_cable_was_out_arrives_and_nothing_is_measured_twice(
     start_agent: StartAgent, open_job: MakeJob, cable: Cable, fleet_url: str
@@ -191,6 +168,7 @@ def test_what_was_measured_while_the_cable_was_out_arrives_and_nothing_is_measur
     assert len(rows(job.url, "SELECT 1 FROM servefit_orders WHERE began_at IS NOT NULL")) == 2
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_database_that_is_killed_and_comes_back_costs_nothing(
     start_agent: StartAgent, open_job: MakeJob, postgresql: Server
@@ -208,6 +186,7 @@ def test_a_database_that_is_killed_and_comes_back_costs_nothing(
     assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_an_agent_waits_for_whoever_measures_on_its_host_and_says_for_whom(
     start_agent: StartAgent, open_job: MakeJob
@@ -224,6 +203,7 @@ def test_an_agent_waits_for_whoever_measures_on_its_host_and_says_for_whom(
     assert found[0].waited_s > 0.5
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_an_order_that_is_withdrawn_is_ended_and_the_next_one_begins(
     start_agent: StartAgent, open_job: MakeJob
@@ -240,6 +220,7 @@ def test_an_order_that_is_withdrawn_is_ended_and_the_next_one_begins(
     assert isinstance(found[0], AgentLost)
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_agents_end_what_an_earlier_owner_asked_for_when_waiting_for_it_is_interrupted(
     start_agent: StartAgent, open_job: MakeJob
@@ -264,6 +245,7 @@ def test_agents_end_what_an_earlier_owner_asked_for_when_waiting_for_it_is_inter
     assert isinstance(found[0], AgentLost)
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_bench_that_hangs_is_ended_and_the_next_order_is_carried_out(
     start_agent: StartAgent, open_job: MakeJob
@@ -281,6 +263,7 @@ def test_a_bench_that_hangs_is_ended_and_the_next_order_is_carried_out(
     assert isinstance(job.dispatcher.ask(job.order("rack3-07")).result, Trial)
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_an_answer_that_was_not_delivered_is_delivered_by_the_next_agent(
     start_agent: StartAgent, open_job: MakeJob, cable: Cable, fleet_url: str, tmp_path: Path

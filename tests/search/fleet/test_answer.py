@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from servefit.search.results.recommendation import TrialVerdict
 
+pytestmark = pytest.mark.usefixtures("solved_here")
+
 
 @pytest.fixture
 def made(trial: MakeTrial, summary: MakeSummary, fleet_host: MakeHost) -> Made:

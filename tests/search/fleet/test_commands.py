@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.search.fleet.conftest import LEASES, MakeHost, rows
+from tests.search.fleet.conftest import LEASES, MakeHost, NewFleet, rows
 from tests.tiny_model import tiny_model
 from typer.testing import CliRunner, Result
 
@@ -21,9 +23,19 @@ pytestmark = pytest.mark.integration
 Servefit = Callable[..., Result]
 
 
+@pytest.fixture(scope="module")
+def fleet_url(new_fleet: NewFleet, fleet_host: MakeHost) -> Iterator[str]:
+    """A fleet of one host, whose agent is not heard of again. It is asked in vain, so all tests may ask the same."""
+    with new_fleet() as url:
+        rows(url, "UPDATE servefit_fleet SET silent_s = 86400, lost_s = 86400 RETURNING 1")
+        with _registry(url) as registry:
+            registry.claim(fleet_host("rack3-07", labels=(("rack", "3"),), allows=("API_TOKEN",)))
+        yield url
+
+
 @pytest.fixture
-def servefit(tmp_path: Path, postgresql_url: str) -> Servefit:
-    environment = {"SERVEFIT_STORAGE": postgresql_url, "SERVEFIT_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
+def servefit(tmp_path: Path, fleet_url: str) -> Servefit:
+    environment = {"SERVEFIT_STORAGE": fleet_url, "SERVEFIT_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
 
     def run(*arguments: str, **changes: str) -> Result:
         return CliRunner().invoke(app, list(arguments), env={**environment, **changes})
@@ -31,19 +43,20 @@ def servefit(tmp_path: Path, postgresql_url: str) -> Servefit:
     return run
 
 
-@pytest.fixture
-def registry(fleet_url: str) -> Iterator[Registry]:
-    database = FleetDatabase(fleet_address(fleet_url))
+@contextmanager
+def _registry(url: str) -> Iterator[Registry]:
+    database = FleetDatabase(fleet_address(url))
     yield Registry(database, database.address, LEASES)
     database.close()
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return tiny_model(tmp_path / "model.ubj")
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model") / "model.ubj")
 
 
 def test_a_fleet_is_made_once_and_its_leases_are_changed(servefit: Servefit, postgresql_url: str) -> None:
+    servefit = partial(servefit, SERVEFIT_STORAGE=postgresql_url)
     refused = servefit("fleet", "hosts")
     assert (refused.exit_code, refused.stdout) == (4, "")
     assert "it has no fleet; make the tables of a fleet there: servefit fleet init" in refused.stderr
@@ -55,24 +68,25 @@ def test_a_fleet_is_made_once_and_its_leases_are_changed(servefit: Servefit, pos
     assert json.loads(servefit("fleet", "hosts", "--format", "json").stdout) == []
 
 
-def test_hosts_are_listed_drained_and_forgotten(servefit: Servefit, registry: Registry, fleet_host: MakeHost) -> None:
-    claim = registry.claim(
-        fleet_host("rack3-07", address="10.0.3.7", labels=(("rack", "3"),), cost=(("per_hour", 0.21),))
-    )
-    (listed,) = json.loads(servefit("fleet", "hosts", "--format", "json").stdout)
-    assert (listed["name"], listed["status"], listed["labels"]) == ("rack3-07", "idle", {"rack": "3"})
-    assert (listed["address"], listed["cost"]) == ("10.0.3.7", {"per_hour": 0.21})
-    assert "rack3-07 gets no more orders" in servefit("fleet", "drain", "rack3-07").stdout
-    assert "drained" in servefit("fleet", "hosts").stdout
-    assert servefit("fleet", "drain", "rack3-07", "--back").exit_code == 0
-    refused = servefit("fleet", "forget", "rack3-07")
-    assert refused.exit_code == 2
-    assert "has an agent that runs" in refused.stderr
-    registry.leave(claim)
-    assert servefit("fleet", "forget", "rack3-07").exit_code == 0
-    unknown = servefit("fleet", "drain", "rack3-07")
-    assert unknown.exit_code == 2
-    assert "is not known" in unknown.stderr
+def test_hosts_are_listed_drained_and_forgotten(servefit: Servefit, new_fleet: NewFleet, fleet_host: MakeHost) -> None:
+    described = fleet_host("rack3-07", address="10.0.3.7", labels=(("rack", "3"),), cost=(("per_hour", 0.21),))
+    with new_fleet() as url, _registry(url) as registry:
+        servefit = partial(servefit, SERVEFIT_STORAGE=url)
+        claim = registry.claim(described)
+        (listed,) = json.loads(servefit("fleet", "hosts", "--format", "json").stdout)
+        assert (listed["name"], listed["status"], listed["labels"]) == ("rack3-07", "idle", {"rack": "3"})
+        assert (listed["address"], listed["cost"]) == ("10.0.3.7", {"per_hour": 0.21})
+        assert "rack3-07 gets no more orders" in servefit("fleet", "drain", "rack3-07").stdout
+        assert "drained" in servefit("fleet", "hosts").stdout
+        assert servefit("fleet", "drain", "rack3-07", "--back").exit_code == 0
+        refused = servefit("fleet", "forget", "rack3-07")
+        assert refused.exit_code == 2
+        assert "has an agent that runs" in refused.stderr
+        registry.leave(claim)
+        assert servefit("fleet", "forget", "rack3-07").exit_code == 0
+        unknown = servefit("fleet", "drain", "rack3-07")
+        assert unknown.exit_code == 2
+        assert "is not known" in unknown.stderr
 
 
 @pytest.mark.parametrize(
@@ -95,10 +109,8 @@ def test_hosts_are_listed_drained_and_forgotten(servefit: Servefit, registry: Re
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_job_is_told_in_a_line_before_anything_is_measured(
-    servefit: Servefit, registry: Registry, fleet_host: MakeHost, model: Path, options: tuple[str, ...], told: str,
-    fleet_url: str,
-) -> None:  # fmt: skip
-    registry.claim(fleet_host("rack3-07", labels=(("rack", "3"),), allows=("API_TOKEN",)))
+    servefit: Servefit, fleet_url: str, model: Path, options: tuple[str, ...], told: str
+) -> None:
     ended = servefit("recommend", str(model), "--fleet", "--rate", "100/s", "--quiet", *options)
     assert ended.exit_code == 2, ended.stderr
     assert told in ended.stderr
@@ -108,8 +120,9 @@ def test_what_is_wrong_with_a_job_is_told_in_a_line_before_anything_is_measured(
     assert rows(fleet_url, "SELECT 1 FROM servefit_jobs") == []
 
 
-def test_a_fleet_without_hosts_says_how_to_start_one(servefit: Servefit, fleet_url: str, model: Path) -> None:
-    ended = servefit("recommend", str(model), "--fleet", SERVEFIT_STORAGE=fleet_url)
+def test_a_fleet_without_hosts_says_how_to_start_one(servefit: Servefit, new_fleet: NewFleet, model: Path) -> None:
+    with new_fleet() as url:
+        ended = servefit("recommend", str(model), "--fleet", SERVEFIT_STORAGE=url)
     assert ended.exit_code == 2
     assert "fleet has no hosts; start an agent on each" in ended.stderr
 
@@ -128,12 +141,9 @@ def test_hosts_are_chosen_for_jobs_on_a_fleet_alone(servefit: Servefit, model: P
         assert "add --fleet" in ended.stderr
 
 
-def test_a_pickle_is_refused_where_an_agent_does_not_unpickle(
-    servefit: Servefit, registry: Registry, fleet_host: MakeHost, tmp_path: Path
-) -> None:
+def test_a_pickle_is_refused_where_an_agent_does_not_unpickle(servefit: Servefit, tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    registry.claim(fleet_host("rack3-07"))
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(LogisticRegression().fit([[0.0], [1.0]], [0, 1])))
     ended = servefit("recommend", str(path), "--fleet", "--trust-pickle", "--quiet")
@@ -163,7 +173,7 @@ def test_an_agent_with_wrong_options_does_not_start(
     ended = servefit("agent", *options)
     assert ended.exit_code == 2
     assert told in ended.stderr
-    assert rows(fleet_url, "SELECT 1 FROM servefit_agents") == []
+    assert rows(fleet_url, "SELECT name FROM servefit_agents") == [("rack3-07",)]
 
 
 @pytest.mark.parametrize(
@@ -177,9 +187,7 @@ def test_an_agent_with_wrong_options_does_not_start(
         (("--model", "fraud=none", "--again"), "again is about models that share hosts; add --share"),
     ],
 )
-def test_a_plan_of_several_models_takes_a_job_for_each(
-    servefit: Servefit, fleet_url: str, options: tuple[str, ...], told: str
-) -> None:
-    ended = servefit("fleet", "plan", *options, SERVEFIT_STORAGE=fleet_url)
+def test_a_plan_of_several_models_takes_a_job_for_each(servefit: Servefit, options: tuple[str, ...], told: str) -> None:
+    ended = servefit("fleet", "plan", *options)
     assert ended.exit_code == 2
     assert told in ended.stderr

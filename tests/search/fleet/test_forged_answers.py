@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from collections.abc import Callable
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,35 +11,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
-from tests.report.simulated import SimulatedDriver
-from tests.search.fleet.conftest import MakeHost, MakeJob, OpenJob, eventually, in_thread, rows
-from tests.search.fleet.forged_results import CLIENT, ONE, PAIR, TIMES, pair, timing
+from tests.search.fleet.conftest import MakeHost, NewFleet, OpenJob, eventually, in_thread, open_jobs, rows
+from tests.search.fleet.forged_results import CLIENT, ONE, PAIR, TIMES, kept, measured, pair, timing
 from tests.search.fleet.load.made_parts import around, made_run, part_of
 
 from servefit.backends.types import Target
 from servefit.errors import AgentLost, MeasurementError
-from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.machine.host import describe_host
 from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
-from servefit.profiler.record.storage.measurements import measurement_of, save_measurement
+from servefit.profiler.record.storage.measurements import measurement_of
 from servefit.profiler.record.types import Configuration, Measurement, Run, Samples
 from servefit.search.fleet.checks.loads import MAX_BYTES
 from servefit.search.fleet.checks.rates import TimedCalls
 from servefit.search.fleet.compiling import Compile, Compiled, CompiledBackend
 from servefit.search.fleet.host import FleetHost
+from servefit.search.fleet.leases import Leases
 from servefit.search.fleet.orders import Answer, Calibrate, Failure
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
-from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
-from servefit.search.results.measure_trial import SCREENING, Durations, run_test
+from servefit.search.results.measure_trial import SCREENING, Durations
 from servefit.search.results.recommendation import Trial
 from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage import records
 
 if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.backends.payload import Payload
     from servefit.search.fleet.orders import Order, Ordered
     from servefit.search.fleet.registry import Claim
 
@@ -82,45 +81,29 @@ class Fleet:
             connection.execute(text("SELECT pg_notify('servefit_answers', :token)"), {"token": token})
 
 
-@pytest.fixture
-def fleet(open_job: MakeJob, fleet_host: MakeHost, fleet_url: str, tmp_path: Path) -> Fleet:
+@pytest.fixture(scope="module")
+def honest(
+    new_fleet: NewFleet, subject: tuple[Model, Payload], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[OpenJob, Load, Answer]]:
+    """A job, a load of it, and the answer of a host that did what it was asked."""
+    folder = tmp_path_factory.mktemp("forged")
     sla = Sla(rate_per_s=400.0, thresholds=(LatencyThreshold(percentile="p95", limit_ms=5.0),))
-    job = open_job(HOST, sla=sla)
-    claim = job.dispatcher.registry.claim(fleet_host(HOST))
-    asked = replace(job.load(), durations=SCREENING, runs=RUNS, chances=4, memory_bytes=2**31)
+    with new_fleet() as url, open_jobs(url, subject) as open_job, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(folder))
+        # The agent of these tests is not heard of again.
+        job = open_job(HOST, leases=Leases(silent_s=86400, lost_s=86400), sla=sla)
+        asked = replace(job.load(), durations=SCREENING, runs=RUNS, chances=4, memory_bytes=2**31)
+        yield job, asked, replace(measured(asked, folder), model_digest=job.header.model.digest)
+
+
+@pytest.fixture
+def fleet(honest: tuple[OpenJob, Load, Answer], fleet_host: MakeHost) -> Iterator[Fleet]:
+    job, asked, answer = honest
+    registry = job.dispatcher.registry
+    claim = registry.claim(fleet_host(HOST))
     order = replace(job.order(HOST, asked), model_digest=job.header.model.digest)
-    answer = replace(measured(asked, tmp_path), model_digest=job.header.model.digest)
-    return Fleet(job, fleet_url, claim, order, answer, TimedCalls(timed=[(ONE, TIMES)]))
-
-
-def measured(asked: Load, folder: Path, service_us: float = 500, **changes: Any) -> Answer:
-    """An honest answer of a host whose calls take so long, to ``asked``, or to something else."""
-    done = replace(asked, **changes)
-    parts: list[ConfirmationTest] = []
-    for nth in range(done.runs):
-        recorded: list[Measurement] = []
-        trial = run_test(
-            SimulatedDriver(configuration=done.configuration, service_us=service_us),
-            done.request,
-            describe_host(),
-            done.durations,
-            seed=derived_seed(done.seed, nth),
-            instances=parts[0].trial.instance_count if parts else done.instances,
-            chances=done.chances,
-            keep=recorded.append,
-        )
-        parts.append(ConfirmationTest(trial=trial, measurement=recorded[0]))
-    whole: list[Measurement] = []
-    trial = confirmed_trial(parts, done.request, chances=done.chances, instances=done.instances, keep=whole.append)
-    return Answer(
-        result=replace(trial, kept_in=f"measurements/{done.step:04}.servefit"), recorded=kept(whole[0], folder)
-    )
-
-
-def kept(measurement: Measurement, folder: Path) -> str:
-    path = folder / "recorded.servefit"
-    save_measurement(measurement, path)
-    return b64encode(path.read_bytes()).decode()
+    yield Fleet(job, job.url, claim, order, answer, TimedCalls(timed=[(ONE, TIMES)]))
+    registry.leave(claim)
 
 
 def test_an_honest_answer_counts_with_the_verdict_that_its_samples_have(fleet: Fleet) -> None:

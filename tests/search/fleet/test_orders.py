@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.search.fleet.conftest import LEASES, MakeHost, MakeJob, eventually, in_thread, rows
@@ -15,11 +15,15 @@ from servefit import errors
 from servefit.errors import AgentLost, MeasurementError, ServefitError, SpecError, TimedOut, WorkerCrashed
 from servefit.profiler.record.types import Configuration
 from servefit.search.fleet.database import FleetDatabase, fleet_address
-from servefit.search.fleet.dispatcher import LOOK_S, OVERDUE_S
+from servefit.search.fleet.dispatcher import OVERDUE_S
+from servefit.search.fleet.leases import Leases
 from servefit.search.fleet.orders import Answer, Failure, Order, Orders
 from servefit.search.fleet.subject import delete_unneeded
 from servefit.search.storage import records
 from servefit.search.storage.blobs import Blobs
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.host import HostState
 
 pytestmark = pytest.mark.integration
 
@@ -107,7 +111,7 @@ def test_an_order_that_left_the_queue_is_queued_again(open_job: MakeJob, fleet_h
 def test_an_order_that_its_agent_does_not_end_is_given_up(open_job: MakeJob, fleet_host: MakeHost) -> None:
     job = open_job("rack3-07")
     claim = job.dispatcher.registry.claim(fleet_host("rack3-07"))
-    order = job.order("rack3-07", limit_s=1.5 - OVERDUE_S)
+    order = job.order("rack3-07", limit_s=0.3 - OVERDUE_S)
     with in_thread(lambda: job.dispatcher.ask(order)) as found:
         eventually(lambda: job.dispatcher.orders.begin(order.token, claim.token) is not None)
         job.dispatcher.registry.renew(claim, "job fraud")
@@ -116,21 +120,44 @@ def test_an_order_that_its_agent_does_not_end_is_given_up(open_job: MakeJob, fle
     assert found[0].reason == "its agent did not end it in time"
 
 
+class Silences(list[float]):
+    """The silences of the only agent, in seconds, as a dispatcher tells of them at each of its looks."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def tell(self, state: HostState) -> None:
+        self.append(state.silent_s)
+
+    def make(self, seconds: float) -> None:
+        """Have the agent be silent for so long."""
+        at = f"extract(epoch from clock_timestamp()) - {seconds}"
+        rows(self._url, f"UPDATE servefit_agents SET renewed_at = {at} RETURNING 1")
+
+    def are_seen_of(self, seconds: float) -> None:
+        """Wait until the dispatcher has looked twice at an agent that is silent for so long."""
+        eventually(lambda: sum(silent_s >= seconds for silent_s in self) >= 2)
+
+
 def test_a_host_that_says_nothing_is_waited_for_only_while_the_job_has_time(
     open_job: MakeJob, fleet_host: MakeHost, fleet_url: str
 ) -> None:
-    job = open_job("rack3-07")
+    patient = Leases(silent_s=600.0, lost_s=1200.0)
+    job = open_job("rack3-07", leases=patient)
     job.dispatcher.registry.claim(fleet_host("rack3-07"))
-    order, left_s = job.order("rack3-07", limit_s=60.0), [60.0]
-    with in_thread(lambda: job.dispatcher.ask(order, left_s=lambda: left_s[0])) as found:
-        eventually(lambda: _silent_for(fleet_url, 5))
-        time.sleep(2 * LOOK_S)
+    order, left_s, silences = job.order("rack3-07", limit_s=60.0), [60.0], Silences(fleet_url)
+    with in_thread(lambda: job.dispatcher.ask(order, left_s=lambda: left_s[0], told=silences.tell)) as found:
+        eventually(lambda: silences != [])
+        silences.make(patient.silent_s)
+        silences.are_seen_of(patient.silent_s)
         assert found == []
-        eventually(lambda: _silent_for(fleet_url, 0))
+        silences.make(patient.renew_s)
         left_s[0] = 0.0
         # Its agent lives, and may be about to answer.
-        time.sleep(LEASES.renew_s)
+        silences.clear()
+        silences.are_seen_of(patient.renew_s)
         assert found == []
+        silences.make(patient.late_s)
         eventually(lambda: found != [])
     assert isinstance(found[0], AgentLost)
     assert found[0].reason.endswith("and time is over")
@@ -141,12 +168,13 @@ def test_an_agent_may_be_silent_for_twice_as_long_as_a_long_order_is_expected_to
 ) -> None:
     job = open_job("rack3-07")
     job.dispatcher.registry.claim(fleet_host("rack3-07"))
-    order = job.order("rack3-07", limit_s=900.0)
-    with in_thread(lambda: job.dispatcher.ask(order, expected_s=300.0)) as found:
-        eventually(lambda: _silent_for(fleet_url, 590))
-        time.sleep(2 * LOOK_S)
+    order, silences = job.order("rack3-07", limit_s=900.0), Silences(fleet_url)
+    with in_thread(lambda: job.dispatcher.ask(order, expected_s=300.0, told=silences.tell)) as found:
+        eventually(lambda: silences != [])
+        silences.make(500)
+        silences.are_seen_of(500)
         assert found == []
-        eventually(lambda: _silent_for(fleet_url, 600))
+        silences.make(600)
         eventually(lambda: found != [])
     assert isinstance(found[0], AgentLost)
     assert found[0].reason.startswith("its agent was silent for 10 min")
@@ -176,12 +204,6 @@ def test_an_answer_that_cannot_be_read_loses_its_order_alone(
 
 def _begins(orders: Orders, order: Order, agent: str) -> bool:
     return orders.begin(order.token, agent) is not None
-
-
-def _silent_for(url: str, seconds: float) -> bool:
-    """Have the only agent be silent for so long."""
-    at = f"extract(epoch from clock_timestamp()) - {seconds}"
-    return len(rows(url, f"UPDATE servefit_agents SET renewed_at = {at} RETURNING 1")) == 1
 
 
 def _queued(url: str) -> int:

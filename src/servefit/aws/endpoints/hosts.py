@@ -127,6 +127,8 @@ class EndpointHosts:
                     allowed=self._allowed,
                 )
                 mark = host.begin(serving)
+                if mark is None:
+                    return
                 facts = {"Process": mark}
                 self._resources.change(KIND, name, lambda before: {**before, **facts})
             host.watch(mark)
@@ -140,31 +142,38 @@ class _Host:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = threading.Lock()
         self._begun: subprocess.Popen[bytes] | None = None
         self._mark: str | None = None
         self._ended = False
         self.state = State(status="Creating")
 
-    def begin(self, serving: Serving) -> str:
-        """Begin the process, and return its mark."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        output, errors = self._folder / "stdout.txt", self._folder / "stderr.txt"
-        output.unlink(missing_ok=True)
-        with output.open("wb") as to_output, errors.open("wb") as to_errors:
-            self._begun = subprocess.Popen(
-                serving.arguments,
-                env={**os.environ, **serving.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=to_output,
-                stderr=to_errors,
-                start_new_session=True,
-            )
-        return mark_of(self._begun.pid)
+    def begin(self, serving: Serving) -> str | None:
+        """Begin the process, and return its mark; None where it was ended before it was begun."""
+        with self._lock:
+            if self._ended:
+                return None
+            self._folder.mkdir(parents=True, exist_ok=True)
+            output, errors = self._folder / "stdout.txt", self._folder / "stderr.txt"
+            output.unlink(missing_ok=True)
+            with output.open("wb") as to_output, errors.open("wb") as to_errors:
+                self._begun = subprocess.Popen(
+                    serving.arguments,
+                    env={**os.environ, **serving.environment},
+                    stdin=subprocess.DEVNULL,
+                    stdout=to_output,
+                    stderr=to_errors,
+                    start_new_session=True,
+                )
+            self._mark = mark_of(self._begun.pid)
+            return self._mark
 
     def watch(self, mark: str) -> None:
         """Follow a process until it ends."""
-        self._mark = mark
-        if self._ended:
+        with self._lock:
+            self._mark = mark
+            ended = self._ended
+        if ended:
             self.end()
         while self._lives:
             if self.state.status == "Creating" and (match := _SERVED.search(self._read("stdout.txt"))):
@@ -176,8 +185,9 @@ class _Host:
         self.state = State(status="Failed", reason=reason[:_MAX_REASON_CHARACTERS])
 
     def end(self) -> None:
-        """End the process; one that has not been begun is ended then."""
-        self._ended = True
+        """End the process; one that has not been begun never is."""
+        with self._lock:
+            self._ended = True
         self.signal(signal.SIGTERM)
         until = time.monotonic() + _GRACE_S
         while self._lives and time.monotonic() < until:

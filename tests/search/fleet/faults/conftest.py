@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.search.fleet.conftest import AgentProcess
+from tests.search.fleet.conftest import LEASES, AgentProcess
 from tests.search.fleet.faults.namespaces import Network, network, skip_without_namespaces
 from tests.tiny_model import tiny_model
+
+from servefit.search.fleet.making import make_fleet
 
 if TYPE_CHECKING:
     from tests.search.conftest import Server
@@ -41,6 +43,13 @@ def site(postgresql: Server) -> Iterator[Site]:
         cpus = tuple(sorted(os.sched_getaffinity(0))[: len(HOSTS)])
         with network(Path(folder), HOSTS, cpus) as made, own_server(postgresql, made.address) as server:
             yield Site(network=made, server=server)
+
+
+@pytest.fixture
+def fleet_url(postgresql_url: str) -> str:
+    """A fleet in the database that those who keep the server dump, restore and change."""
+    make_fleet(postgresql_url, LEASES)
+    return postgresql_url
 
 
 @contextmanager

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.search_state import SearchState
     from servefit.search.results.recommendation import Trial
 
+pytestmark = pytest.mark.usefixtures("solved_here")
+
 UNLIKE = {"fast": 1.0, "middle": 2.0, "slow": 4.0}
 ONE_OF_EACH = dict.fromkeys(UNLIKE, 1)
 

@@ -14,10 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.search.fleet.conftest import AgentProcess, StartAgent
-
-from servefit.search.fleet.leases import Leases
-from servefit.search.fleet.making import make_fleet
+from tests.search.fleet.conftest import AgentProcess, StartAgent, rows
 
 Servefit = Callable[..., subprocess.CompletedProcess[str]]
 StartClient = Callable[..., AgentProcess]
@@ -84,10 +81,10 @@ class Endpoint:
 
 
 @pytest.fixture
-def fleet_url(postgresql_url: str) -> str:
+def fleet_url(fleet_url: str) -> str:
     """A fleet whose agents may be heard of late: those of two hosts, and what they measure, share this one."""
-    make_fleet(postgresql_url, Leases(silent_s=12, lost_s=12))
-    return postgresql_url
+    rows(fleet_url, "UPDATE servefit_fleet SET silent_s = 12 RETURNING 1")
+    return fleet_url
 
 
 @pytest.fixture

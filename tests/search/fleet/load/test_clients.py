@@ -28,8 +28,8 @@ _LOAD = ("--protocol", "json", "--rate", "200/s", "--from", "client-*", "--allow
 def test_two_clients_send_a_rate_together_and_their_percentiles_are_merged(
     start_client: StartClient, servefit: Servefit, endpoint: Endpoint, payload: Path, fleet_url: str
 ) -> None:
-    for name in ("client-a", "client-b", "other"):
-        start_client(name)
+    for agent in [start_client(name, wait=False) for name in ("client-a", "client-b", "other")]:
+        agent.wait_until_ready()
     ended = servefit("load", endpoint.url, "--payload", payload, *_LOAD, "--duration", "2s", "--sla", "p95=900ms")
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)

@@ -13,6 +13,18 @@ MakeOffer = Callable[..., HostOffer]
 
 
 @pytest.fixture
+def solved_apart() -> None:
+    """Plans are worked out in a process of their own, as users have it."""
+
+
+@pytest.fixture(autouse=True)
+def _solved_here(request: pytest.FixtureRequest) -> None:
+    """Other tests need no process: one takes longer to start than what they ask to solve."""
+    if "solved_apart" not in request.fixturenames:
+        request.getfixturevalue("solved_here")
+
+
+@pytest.fixture
 def offer() -> MakeOffer:
     return make_offer
 

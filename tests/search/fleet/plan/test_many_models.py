@@ -89,6 +89,7 @@ def test_the_bound_holds_and_no_other_hosts_are_cheaper(spare: int) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("solved_apart")
 def test_each_model_gets_the_hosts_that_are_fast_for_it() -> None:
     """The classes are alike but for what they are fast at."""
     models = [

@@ -227,6 +227,7 @@ def test_a_search_that_has_no_time_has_a_cheap_fleet_and_warns_how_far_off_it_ma
     )
 
 
+@pytest.mark.usefixtures("solved_apart")
 def test_a_search_that_cannot_start_has_the_same_fleet_as_one_without_time() -> None:
     offers = many_offers(30)
     with time_limit(lambda: 0.0):
@@ -249,6 +250,7 @@ def test_what_cannot_be_asked_is_refused(offer: MakeOffer, asked: dict[str, Any]
         plan_fleet([offer()], **{"rate_per_s": 100.0, **asked})
 
 
+@pytest.mark.usefixtures("solved_apart")
 def test_nothing_is_printed_by_the_solver(offer: MakeOffer, capfd: pytest.CaptureFixture[str]) -> None:
     plan([offer(), replace(offer("b"), rate_per_s=777.0)], rate_per_s=2500, spare=1)
     assert capfd.readouterr().out == ""

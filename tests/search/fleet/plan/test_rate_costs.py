@@ -138,6 +138,7 @@ def test_hosts_of_a_class_that_cost_different_amounts_are_taken_by_their_price()
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("solved_apart")
 def test_spare_hosts_are_paid_for_at_every_rate() -> None:
     found = costs(rate_per_s=1000, spare=1)
     assert found.points[-1].rate_per_s == 3200

@@ -17,7 +17,7 @@ from servefit.search.storage.header import PlanRequest
 if TYPE_CHECKING:
     from tests.search.conftest import MakeSummary
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("solved_here")]
 
 
 def test_two_models_that_hold_together_share_a_host(jobs: Jobs, summary: MakeSummary) -> None:
