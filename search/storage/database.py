@@ -165,7 +165,13 @@ def silent() -> Iterator[None]:
 def _open_storage(address: DatabaseAddress, outages: Outages) -> RDBStorage:
     _make_tables(address)
     with quiet():
-        return patient_storage(outages)(_template(address), address.engine_options, heartbeat_interval=HEARTBEAT_S)
+        return patient_storage(outages)(
+            _template(address),
+            address.engine_options,
+            skip_compatibility_check=True,  # tables are made, and of this version, by now
+            heartbeat_interval=HEARTBEAT_S,
+            skip_table_creation=True,
+        )
 
 
 def _make_tables(address: DatabaseAddress) -> None:
