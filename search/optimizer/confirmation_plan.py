@@ -8,7 +8,7 @@ takes, one run has all of the time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.intervals import MIN_VALUES
@@ -58,7 +58,7 @@ def plan_confirmation(request: JobRequest, *, left_s: float, round_test_s: float
     """Plan a confirmation that has ``left_s``, where a test in a round took ``round_test_s``; ``in_one`` run only if
     told, and where the traffic is the user's own, or has cycles."""
     start_s, at_rate = start_of_run_s(request, round_test_s), request.sla.rate_per_s is not None
-    longest_s = CONFIRMING.at_rate_max_s if isfinite(left_s) else _WITHOUT_LIMIT_S
+    longest_s = min(CONFIRMING.at_rate_max_s, inf if isfinite(left_s) else _WITHOUT_LIMIT_S)
     shortest = shortest_run(request)
     fitting = int(min(CONFIRMING_RUNS, left_s / (start_s + shortest.capacity_s + shortest.at_rate_s)))
     if in_one or not can_be_in_runs(request) or fitting < MIN_VALUES:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from servefit.search.endpoints.load_result import LoadTest
 
-pytestmark = pytest.mark.timed
+pytestmark = pytest.mark.integration
 
 ROWS = [[1, 2, 3], [4, 5, 6]]
 DELAY_S = 0.004
@@ -68,6 +68,7 @@ def limit(percentile: str, limit_ms: float) -> LatencyThreshold:
     return LatencyThreshold(percentile=percentile, limit_ms=limit_ms)
 
 
+@pytest.mark.timed
 def test_users_take_turns_and_nothing_is_judged(url: str, two_users: LoadTest) -> None:
     found = two_users
     assert found.run.traffic == ClosedLoop.constant(users=2, duration_s=0.4)
@@ -98,7 +99,7 @@ def test_where_the_server_says_nothing_of_its_times_nothing_is_claimed(url: str)
 
 
 def test_a_limit_that_is_broken_at_a_rate_ends_the_run_and_one_that_is_kept_takes_all_of_it(url: str) -> None:
-    kept = load(url, rate=100, thresholds=[limit("p95", 4000)], duration_s=4)
+    kept = load(url, rate=200, thresholds=[limit("p95", 4000)], duration_s=2)
     assert (kept.verdict, kept.reason) == ("PASS", None)
     assert kept.summary.samples == 400
     assert isinstance(kept.run.traffic, OpenLoop)
@@ -139,6 +140,7 @@ def test_a_redirect_is_an_error_of_its_kind(url: str) -> None:
     assert found.summary.failed > 3
 
 
+@pytest.mark.timed
 def test_the_most_requests_are_found_without_being_asked_for_anything(url: str) -> None:
     found = load(url, duration_s=1.5)
     assert found.users is not None
@@ -182,6 +184,7 @@ def test_what_spoils_a_measurement_makes_it_invalid_and_is_said_with_a_remedy(ur
     assert load(url, rate=400, thresholds=limits, duration_s=0.25).verdict == "FAIL"
 
 
+@pytest.mark.timed
 def test_users_who_take_turns_on_a_busy_machine_are_as_invalid_as_a_rate(url: str, hog: Hog) -> None:
     with hog(min(os.sched_getaffinity(0))), hog(max(os.sched_getaffinity(0))):
         found = load(url, users=2, allow_noise=False)

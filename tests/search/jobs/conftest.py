@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.delegating_backends import delegating_backend
 from tests.installed_packages import write_package
+from tests.short_durations import short_durations
 from tests.tiny_model import tiny_model
 
 from servefit.search.jobs.lifecycle import run_job
@@ -33,6 +34,13 @@ QUICK: dict[str, Any] = {
 """A job of two tests, with the names of the SageMaker SDK."""
 
 Install = Callable[..., None]
+
+
+@pytest.fixture
+def short() -> Iterator[None]:
+    """Loads of half a second, where their length is no subject."""
+    with short_durations():
+        yield
 
 
 @pytest.fixture(scope="module")

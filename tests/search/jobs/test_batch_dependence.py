@@ -15,11 +15,12 @@ from servefit.search.deployment.deployable import deployable_of_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short")]
 
 REFUSED = "joins requests, and what this model predicts of one depends on the others"
 ONE_TEST: dict[str, Any] = {
     "supported_instance_types": ["local-1c"],
+    "backends": ["onnxruntime"],
     "max_tests": 1,
     "allow_noise": True,
     "over_http": False,
@@ -70,7 +71,6 @@ def test_profiling_that_joins_requests_has_to_allow_it(model: Path) -> None:
         servefit.profile(model, batch=2, duration_s=0.2)
 
 
-@pytest.mark.timed
 def test_unasked_a_job_joins_none_and_says_why(model: Path) -> None:
     job = servefit.right_size(model, **ONE_TEST)
     assert {trial.configuration.max_batch for trial in job.trials} == {1}
@@ -78,7 +78,6 @@ def test_unasked_a_job_joins_none_and_says_why(model: Path) -> None:
     assert job.to_dict()["model"]["batch_dependent"]
 
 
-@pytest.mark.timed
 def test_a_job_that_allows_it_joins_them(model: Path) -> None:
     job = servefit.right_size(model, **ONE_TEST, batch_sizes=[8], allow_batch_dependence=True)
     assert {trial.configuration.max_batch for trial in job.trials} == {8}

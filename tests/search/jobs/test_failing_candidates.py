@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from servefit.search.jobs.job import RecommendationJob
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short")]
 
 IN_WORKERS = "self.calls = getattr(self, 'calls', 0) + ('servefit.profiler.drivers.driving.worker' in sys.orig_argv)"
 CRASHES = f"{IN_WORKERS}; self.calls > 500 and __import__('os').kill(__import__('os').getpid(), 11)"

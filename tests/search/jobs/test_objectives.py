@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import InstallObjective
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short")]
 
 WATTS = 40
 
@@ -126,7 +126,7 @@ def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_th
     install_objective("mended", "rate-mended", RATE.format(name="rate-mended"))
     monkeypatch.setattr(importlib.import_module("mended_objective"), "FIGURE", "float('nan')")
     with pytest.raises(ObjectiveError, match=r"goal 'rate-mended' of mended 1\.0 failed: of_trial\(\) gave nan"):
-        servefit.right_size(model, goal="rate-mended", **QUICK)
+        servefit.right_size(model, goal="rate-mended", **{**QUICK, "max_tests": 1})
     with JobStore.open(None) as store:
         (kept,) = store.overview()
         assert kept.state is not None
@@ -153,7 +153,9 @@ def test_an_objective_whose_check_fails_ends_the_job_before_the_model_is_opened(
         servefit.right_size(tmp_path / "no-model", goal="rate-checked", **QUICK)
 
 
-@pytest.mark.parametrize("method", ["uncertainty(self, *of)", "lower(self, figure)"])
+@pytest.mark.parametrize(
+    "method", ["lower(self, figure)", pytest.param("uncertainty(self, *of)", marks=pytest.mark.thorough)]
+)
 def test_what_cannot_be_compared_ends_the_job_in_place_of_an_order_by_chance(
     model: Path, install_objective: InstallObjective, method: str
 ) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from servefit.search.jobs.job import RecommendationJob
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short")]
 
 INT8 = "onnxruntime/int8-dynamic"
 ROWS = np.random.default_rng(3).standard_normal((500, 8)).astype(np.float32)

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     from servefit.search.optimizer.progress import Moment
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short")]
 
 ASKED: dict[str, Any] = {
     "job_name": "job",
     "supported_instance_types": ["local-1c"],
     "batch_sizes": [1],
     "job_duration_in_seconds": 60,
-    "max_tests": 2,
+    "max_tests": 1,
     "allow_noise": True,
     "over_http": False,
 }
@@ -74,7 +74,7 @@ def test_nobody_is_told_to_install_what_does_not_serve_the_model(model: Path, mo
     missing = Availability.no("it is not installed", remedy="pip install it")
     for backend in (TorchBackend, TreeliteBackend):
         monkeypatch.setattr(backend, "probe", lambda *_: missing)
-    job = servefit.right_size(model, **{**ASKED, "job_duration_in_seconds": 30, "max_tests": 1})
+    job = servefit.right_size(model, **{**ASKED, "job_duration_in_seconds": 30})
     reasons = {skipped.name: skipped.reason for skipped in job.skipped}
     assert reasons["torch"] == "it serves modules of PyTorch, and this is one of xgboost"
     assert reasons["treelite"] == "it is not installed; pip install it"

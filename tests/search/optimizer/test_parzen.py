@@ -80,16 +80,16 @@ def test_only_what_is_left_is_proposed(numbers: set[int], seed: int) -> None:
 
 @pytest.mark.integration
 def test_the_same_seed_proposes_in_the_same_order_and_another_seed_does_not() -> None:
-    orders = [measured(grid(), 30, seed=seed) for seed in (1, 1, 2)]
+    orders = [measured(grid(), 15, seed=seed) for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
 
 
 @pytest.mark.integration
 def test_the_best_point_is_found_sooner_than_by_chance() -> None:
     everything = grid(backends=6, sizes=(1, 2, 3, 4, 6, 8))
-    found = sum(min(map(cost, measured(everything, 54, seed=seed))) == 0 for seed in range(4))
-    # 54 of 216 points drawn by chance hold the best one with probability 1/4: 4 of 4 times, with 0.004.
-    assert found == 4
+    found = sum(min(map(cost, measured(everything, 54, seed=seed))) == 0 for seed in range(3))
+    # 54 of 216 points drawn by chance hold the best one with probability 1/4: 3 of 3 times, with 0.016.
+    assert found == 3
 
 
 def test_what_is_learnt_need_not_have_been_proposed() -> None:

@@ -1,4 +1,5 @@
-"""One test of one configuration, by real workers whose predictors take a known time."""
+"""One test of one configuration, by workers whose calls take a known time: simulated ones, and real ones where the
+machine is the subject."""
 
 from __future__ import annotations
 
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
 
     from servefit.search.results.recommendation import Trial
 
-pytestmark = pytest.mark.timed
-
 LONGER = Durations(capacity_s=0.4, at_rate_s=8.0, at_rate_max_s=8.0)
 
 PREDICTORS = Path(__file__).parents[2] / "profiler"
+
+
+def simulated_trial_of(sla: Sla, *, keep: Callable[[Measurement], str | None] | None = None, us: float) -> Trial:
+    """A test on a worker that exists in arithmetic alone."""
+    driver = SimulatedDriver(configuration=configuration("forest"), service_us=us)
+    return run_test(driver, JobRequest(name="j", sla=sla), simulated_host(), SCREENING, seed=1, keep=keep)
 
 
 def trial_of(
@@ -64,12 +69,12 @@ def trial_of(
 
 
 def test_a_call_longer_than_the_screening_is_given_the_time_to_be_counted() -> None:
-    trial = trial_of(Sla(), act="sleep", us=200_000)
+    trial = simulated_trial_of(Sla(), us=200_000)
     assert trial.capacity.throughput_per_s == pytest.approx(1 / 0.2, rel=0.15)
 
 
 def test_a_rate_is_shared_out_over_instances_that_keep_a_reserve() -> None:
-    trial = trial_of(Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=1000.0), act="sleep", us=4000)
+    trial = simulated_trial_of(Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=1000.0), us=4000)
     assert trial.capacity.loop == "closed"
     assert trial.at_rate is not None
     assert trial.at_rate.loop == "open"
@@ -79,6 +84,7 @@ def test_a_rate_is_shared_out_over_instances_that_keep_a_reserve() -> None:
     assert trial.verdict == "PASS"
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_test_beside_a_neighbour_is_invalid_and_says_so(hog: Hog) -> None:
     asked = Sla(thresholds=parse_sla("p95=1s"), rate_per_s=50.0)
@@ -89,6 +95,7 @@ def test_a_test_beside_a_neighbour_is_invalid_and_says_so(hog: Hog) -> None:
     assert trial.reason is not None
 
 
+@pytest.mark.integration
 def test_a_test_that_needs_more_memory_than_its_profile_fails_where_memory_can_be_limited() -> None:
     limit = 200 * 2**20
     contained = any(method != "affinity" and found.available for method, found in available_methods())
@@ -107,7 +114,7 @@ def test_a_rate_too_low_to_give_the_samples_stays_undecided_and_takes_seconds_on
         kept.append(measurement)
         return "somewhere"
 
-    trial = trial_of(Sla(thresholds=parse_sla("p99=1s"), rate_per_s=5.0), act="nothing", keep=keep)
+    trial = simulated_trial_of(Sla(thresholds=parse_sla("p99=1s"), rate_per_s=5.0), us=10, keep=keep)
     assert trial.verdict == "UNDECIDED"
     assert "of 1" in (trial.reason or "")
     assert (trial.kept_in, trial.measurement.runs) == ("somewhere", ())
@@ -115,6 +122,7 @@ def test_a_rate_too_low_to_give_the_samples_stays_undecided_and_takes_seconds_on
     assert kept[0].runs[1].traffic.duration_s <= 3
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_more_instances_are_planned_until_queueing_leaves_room_for_the_limit() -> None:
     rate_per_s = 190.0
@@ -127,7 +135,7 @@ def test_more_instances_are_planned_until_queueing_leaves_room_for_the_limit() -
 
 
 def test_no_number_of_instances_makes_a_call_faster_so_none_is_tried() -> None:
-    trial = trial_of(Sla(thresholds=parse_sla("p95=2ms"), rate_per_s=100.0), act="sleep", us=4000)
+    trial = simulated_trial_of(Sla(thresholds=parse_sla("p95=2ms"), rate_per_s=100.0), us=4000)
     assert (trial.verdict, trial.instance_count) == ("FAIL", 1)
 
 

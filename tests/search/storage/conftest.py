@@ -45,6 +45,18 @@ with JobStore.open(sys.argv[1]) as store:
 """
 
 
+on_both = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+"""For tests of what the two databases do differently, or that show all that goes through one: of the others only the
+half on SQLite is made daily."""
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)])
+def url(request: pytest.FixtureRequest) -> str:
+    """An empty database of either kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
 @pytest.fixture
 def plain_storage(url: str) -> Iterator[RDBStorage]:
     """The same database as anybody else with Optuna opens it."""

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
+from tests.search.storage.conftest import on_both
 
 from servefit.errors import SpecError, StateError, StorageError
 from servefit.search.storage import blob_tables, blobs
@@ -101,6 +102,7 @@ def fetched(kept: Blobs, folder: Path, digest: str = DIGEST) -> bytes:
     return (folder / "fetched").read_bytes()
 
 
+@on_both
 def test_a_file_and_bytes_come_back_as_they_were_put(kept: Blobs, tmp_path: Path) -> None:
     for size in (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, len(CONTENT)):
         content = CONTENT[:size]
@@ -145,6 +147,7 @@ def test_a_content_that_was_never_put_is_not_there(kept: Blobs, tmp_path: Path) 
     assert not (tmp_path / "fetched").exists()
 
 
+@on_both
 def test_many_who_put_the_same_at_once_leave_one_whole_content(url: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         stores = [stack.enter_context(JobStore.open(url)) for _ in range(4)]
@@ -260,10 +263,13 @@ def test_a_content_above_the_limit_is_refused_before_anything_is_written(
 
 
 @on_a_file
-def test_a_huge_file_is_refused_without_being_read_to_its_end(kept: Blobs, tmp_path: Path) -> None:
+def test_a_huge_file_is_refused_without_being_read_to_its_end(
+    kept: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs, "MAX_BYTES", 8 * 2**20)
     with (tmp_path / "file").open("wb") as stream:
         stream.truncate(2**42)
-    with pytest.raises(SpecError, match="is larger than the 512 MiB"):
+    with pytest.raises(SpecError, match="is larger than the 8 MiB"):
         kept.put(tmp_path / "file")
 
 
@@ -315,6 +321,7 @@ def test_memory_stays_flat_however_large_the_content_is(url: str, tmp_path: Path
     assert (tmp_path / "fetched").read_bytes() == (tmp_path / "large").read_bytes()
 
 
+@on_both
 def test_what_is_not_needed_is_deleted_and_nothing_else(kept: Blobs, store: JobStore, tmp_path: Path) -> None:
     kept.put(CONTENT)
     other = kept.put(b"other")

@@ -61,9 +61,18 @@ READ: dict[str, Callable[[JobLog], object]] = {
     "servefit:step:0001": lambda job: job.steps(),
 }
 
+some_daily = pytest.mark.parametrize(
+    "key",
+    [
+        key if key in ("servefit:header", "servefit:step:0001") else pytest.param(key, marks=pytest.mark.thorough)
+        for key in READ
+    ],
+)
+"""A document of each of the two kinds daily: of a job, and of one of its steps."""
+
 
 @pytest.mark.parametrize("damage", ["text", 7, {"@type": "Step"}, [], {"schema": 1}], ids=str)
-@pytest.mark.parametrize("key", READ)
+@some_daily
 def test_a_damaged_document_is_told_with_the_name_of_the_job(
     sqlite_url: str, header: MakeHeader, key: str, damage: Any
 ) -> None:
@@ -113,7 +122,7 @@ def test_a_header_that_was_taken_out_is_told(sqlite_url: str, header: MakeHeader
             store.create(header("fraud"))
 
 
-@pytest.mark.parametrize("key", READ)
+@some_daily
 @pytest.mark.parametrize("damage", [[], "text", {"@type": "Other"}], ids=str)
 def test_damage_is_told_without_names_of_classes(sqlite_url: str, header: MakeHeader, key: str, damage: Any) -> None:
     with JobStore.open(sqlite_url) as store:
@@ -174,7 +183,7 @@ def test_a_job_of_a_newer_servefit_is_listed_and_left_alone(store: JobStore, job
     assert (_get(store, "servefit:header"), _get(store, "servefit:state")) == (newer, {"also": "unknown"})
 
 
-@pytest.mark.parametrize("key", READ)
+@some_daily
 def test_what_is_no_text_is_damage_of_one_job_and_others_go_on(sqlite_url: str, header: MakeHeader, key: str) -> None:
     with JobStore.open(sqlite_url) as store:
         job, undamaged = store.create(header("fraud")), store.create(header("other"))
@@ -282,7 +291,7 @@ def test_whatever_becomes_of_the_bytes_of_a_job_no_command_ends_in_a_traceback(
         assert RecommendationJob.of(undamaged.header, undamaged.state, undamaged.steps()).best is not None
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(1, 6))])
 def test_a_file_with_damaged_pages_is_told(kept: Path, tmp_path: Path, seed: int) -> None:
     content, generator = bytearray(kept.read_bytes()), random.Random(seed)
     for _ in range(30):

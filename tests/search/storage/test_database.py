@@ -17,6 +17,7 @@ import pytest
 from tests.process_limits import as_user, no_room_beyond
 
 from servefit.errors import StateError, StorageError
+from servefit.search.storage import database
 from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
 
@@ -48,6 +49,11 @@ sys.stdin.readline()
 with JobStore.open(sys.argv[1]) as store:
     print(len(store.jobs()), flush=True)
 """
+
+
+@pytest.fixture(autouse=True)
+def _tries_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -135,14 +141,15 @@ def test_a_database_that_the_server_does_not_have_is_told(postgresql: Server) ->
 
 
 def test_a_plain_postgresql_url_needs_no_driver_named(postgresql: Server, postgresql_url: str) -> None:
-    for scheme in ("postgresql", "postgres", "postgresql+psycopg"):
+    for scheme in ("postgresql", "postgres"):
         with JobStore.open(postgresql.url(driver=scheme)) as store:
             assert store.jobs() == ()
             assert store.url == f"{scheme}://fit:***@127.0.0.1:{postgresql.port}/postgres"
 
 
 @pytest.mark.thorough
-def test_several_processes_may_open_a_new_database_at_once(url: str) -> None:
+def test_several_processes_may_open_a_new_database_at_once(url: str, tmp_path: Path) -> None:
+    (tmp_path / "jobs.db").unlink(missing_ok=True)
     command = [sys.executable, "-W", "error", "-c", OPEN, url]
     with ExitStack() as stack:
         processes = [

@@ -18,6 +18,7 @@ import pytest
 from optuna.storages import RDBStorage
 from packaging.requirements import Requirement
 from packaging.version import Version
+from tests.search.storage.conftest import on_both
 
 from servefit.errors import JobInUse, SpecError, StorageError
 from servefit.search.optimizer.parzen import choices, parameters
@@ -115,6 +116,7 @@ def test_earlier_jobs_are_listed_and_read_beside_new_ones(url: str, header: Make
                 store.create(header("old"))
 
 
+@on_both
 def test_earlier_jobs_are_resumed_and_their_studies_stay_as_they_were(
     url: str, header: MakeHeader, configuration: Configuration
 ) -> None:

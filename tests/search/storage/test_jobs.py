@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
+from tests.search.storage.conftest import on_both
 
 from servefit.errors import SpecError, StorageError
 from servefit.search.storage.header import JobHeader, JobState
@@ -58,6 +59,7 @@ def test_a_job_is_found_again_by_its_name(url: str, header: MakeHeader) -> None:
         assert store.job("fraud").header == written
 
 
+@on_both
 def test_a_name_in_use_is_refused_and_the_earlier_job_kept(store: JobStore, header: MakeHeader) -> None:
     first = header("fraud")
     store.create(first)
@@ -87,6 +89,7 @@ def test_an_unknown_name_where_there_are_no_jobs_is_told_so(store: JobStore) -> 
     assert store.url in str(caught.value)
 
 
+@on_both
 def test_jobs_come_newest_first_and_foreign_studies_not_at_all(
     plain_storage: RDBStorage, store: JobStore, header: MakeHeader
 ) -> None:
@@ -147,6 +150,7 @@ def test_a_job_that_could_not_be_written_whole_leaves_its_name_free(store: JobSt
     assert store.create(header("fraud")).state.status == "IN_PROGRESS"
 
 
+@on_both
 def test_a_finished_job_is_a_study_that_optuna_opens(job: JobLog, plain_storage: RDBStorage) -> None:
     with job.owned():
         job.study().optimize(lambda trial: (trial.suggest_float("x", 0, 1), 2.0), n_trials=2)

@@ -16,7 +16,7 @@ import pytest
 
 import servefit
 from servefit.errors import StorageError
-from servefit.search.storage import locks
+from servefit.search.storage import addresses, locks
 from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
 from servefit.search.storage.locks import LOOK_S, FileLocked, Patience, holder_of
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.integration
 
 MakeHeader = Callable[[str], JobHeader]
 
+IMMEDIATE = pytest.param("BEGIN IMMEDIATE", marks=pytest.mark.thorough)
 HOLD = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -55,6 +56,12 @@ def locked(path: Path, how: str = "BEGIN EXCLUSIVE") -> Iterator[subprocess.Pope
             process.kill()
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (locks, addresses):
+        monkeypatch.setattr(module, "LOOK_S", 0.1)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "jobs.db"
@@ -70,17 +77,17 @@ def test_opening_a_locked_file_says_who_holds_it_and_gives_up(
     sqlite_url: str, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     JobStore.open(sqlite_url).close()
-    monkeypatch.setattr(locks, "LOCKED_S", 0.6)
+    monkeypatch.setattr(locks, "LOCKED_S", 0.2)
     with locked(path) as process, pytest.raises(StorageError) as caught:
         JobStore.open(sqlite_url)
     assert f"it is locked by process {process.pid} (" in caught.value.reason
     assert caught.value.remedy == "wait until it is done or end it, or keep jobs elsewhere with --storage"
     (said,) = (record for record in caplog.records if record.levelno == logging.WARNING)
     assert f"{path} is locked by process {process.pid} (" in said.message
-    assert "waiting for it, 0.6 s at most" in said.message
+    assert "waiting for it, 0.2 s at most" in said.message
 
 
-@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE", "BEGIN"])
+@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", IMMEDIATE, "BEGIN"])
 def test_a_job_goes_on_where_a_lock_was_held_only_for_a_while(
     path: Path, job: JobLog, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
@@ -120,12 +127,12 @@ def test_after_a_wait_in_vain_the_next_is_short_until_something_was_written(path
             patience.with_it(write)
 
 
-@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE"])
+@pytest.mark.parametrize("how", [pytest.param("BEGIN EXCLUSIVE", marks=pytest.mark.thorough), "BEGIN IMMEDIATE"])
 def test_after_waits_in_vain_a_free_file_is_used_again(
     path: Path, sqlite_url: str, job: JobLog, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(locks, "LOCKED_S", 0.6)
-    monkeypatch.setattr(locks, "AFTERWARDS_S", 0.5)
+    monkeypatch.setattr(locks, "LOCKED_S", 0.2)
+    monkeypatch.setattr(locks, "AFTERWARDS_S", 0.1)
     with JobStore.open(sqlite_url) as store:
         same = store.job("fraud")
         with locked(path, how):
@@ -139,11 +146,11 @@ def test_after_waits_in_vain_a_free_file_is_used_again(
     assert job.state.status == "COMPLETED"
 
 
-@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE"])
+@pytest.mark.parametrize("how", [pytest.param("BEGIN EXCLUSIVE", marks=pytest.mark.thorough), "BEGIN IMMEDIATE"])
 def test_a_lock_at_the_end_of_a_trial_is_told_as_one(
     path: Path, job: JobLog, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(locks, "LOCKED_S", 0.6)
+    monkeypatch.setattr(locks, "LOCKED_S", 0.2)
     with ExitStack() as stack:
 
         def lose(_: optuna.Trial) -> tuple[float, float]:
@@ -154,12 +161,12 @@ def test_a_lock_at_the_end_of_a_trial_is_told_as_one(
             job.study().optimize(lose, n_trials=1)
 
 
-@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE", "BEGIN"])
+@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", IMMEDIATE, "BEGIN"])
 def test_a_new_job_does_nothing_before_it_knows_that_the_file_can_be_written(
     path: Path, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     JobStore.open(sqlite_url).close()
-    monkeypatch.setattr(locks, "LOCKED_S", 0.6)
+    monkeypatch.setattr(locks, "LOCKED_S", 0.2)
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "home"))
     model = tmp_path / "model.json"
     model.write_text("no model")
@@ -170,7 +177,7 @@ def test_a_new_job_does_nothing_before_it_knows_that_the_file_can_be_written(
 def test_what_a_job_did_is_not_lost_where_it_cannot_be_given_back(
     path: Path, job: JobLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(locks, "LOCKED_S", 0.6)
+    monkeypatch.setattr(locks, "LOCKED_S", 0.2)
     with ExitStack() as stack:
         owned = job.owned()
         owned.__enter__()

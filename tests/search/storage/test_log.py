@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import optuna
 import pytest
 from sqlalchemy import text
+from tests.search.storage.conftest import on_both
 
 from servefit.backends.types import Target
 from servefit.errors import JobInUse, StorageError
@@ -35,6 +36,7 @@ MakeTrial = Callable[..., Trial]
 TIMES = ServiceTimes(batches=(BatchTimes(requests=1, strata_ns=(1e4, 2e4)), BatchTimes(requests=8, strata_ns=(9e4,))))
 
 
+@on_both
 def test_steps_read_as_they_were_written(url: str, job: JobLog, configuration: Configuration, trial: MakeTrial) -> None:
     report = CompilationReport(backend="treelite", target=Target.CPU, status="COMPLETED", seconds=1.5)
     refused = replace(report, status="FAILED", reason="gcc: out of memory")
@@ -84,6 +86,7 @@ def test_steps_go_on_counting_in_a_job_that_is_resumed(url: str, job: JobLog) ->
     assert [step.number for step in job.steps()] == [1, 2]
 
 
+@on_both
 def test_threads_begin_and_finish_steps_at_once(job: JobLog, configuration: Configuration) -> None:
     def add_step(number: int) -> Step:
         return job.finish(job.begin("load_test", f"backend-{number}", configuration), status="FAILED", reason="no")
@@ -205,6 +208,7 @@ def test_steps_of_an_owner_that_still_works_are_not_abandoned(url: str, job: Job
         assert job.steps() == (begun,)
 
 
+@on_both
 def test_what_an_owner_left_running_becomes_failed(
     job: JobLog, configuration: Configuration, plain_storage: RDBStorage
 ) -> None:

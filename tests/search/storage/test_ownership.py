@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.search.storage.conftest import on_both
 
 from servefit.errors import JobInUse, StorageError
 from servefit.profiler.record.storage.documents import to_document
@@ -49,6 +50,7 @@ with JobStore.open(sys.argv[1]) as store:
 """
 
 
+@on_both
 def test_the_second_process_is_told_who_works_on_a_job(url: str, job: JobLog, holding: Holding) -> None:
     with holding(url, "fraud") as process:
         with pytest.raises(JobInUse) as caught, job.owned():
@@ -185,6 +187,7 @@ def test_a_claim_is_renewed_while_a_step_takes_long(job: JobLog, monkeypatch: py
         assert now == replace(first, renewed_at=now.renewed_at)
 
 
+@on_both
 def test_every_step_renews_the_claim(job: JobLog) -> None:
     with job.owned():
         seen = [job.owner()]
@@ -214,6 +217,7 @@ def test_an_owner_that_lost_its_job_writes_nothing_more(job: JobLog) -> None:
     assert job.owner() == stranger
 
 
+@on_both
 def test_an_owner_whose_job_was_worked_on_meanwhile_is_told_so(job: JobLog) -> None:
     with job.owned():
         _put_owner(job, None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.search.jobs.conftest import QUICK
+from tests.short_durations import short_durations
 from tests.tiny_model import tiny_model
 
 import servefit
@@ -71,7 +72,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def kept_job(model: Path, tmp_path_factory: pytest.TempPathFactory) -> KeptJob:
     """A job of four tests that is over."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, short_durations():
         folder = tmp_path_factory.mktemp("state")
         patch.setenv("SERVEFIT_HOME", str(folder))
         # Too few tests for all there is, and time enough to time calls before them, however long compiling takes.

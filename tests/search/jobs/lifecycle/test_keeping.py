@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.storage.header import JobState
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short")]
 
 
 def test_a_job_is_kept_and_read_back_as_it_was(finished: RecommendationJob) -> None:
@@ -115,7 +115,6 @@ def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(
     assert not any("earlier jobs" in warning for warning in other_payload.warnings)
 
 
-@pytest.mark.timed
 def test_a_slow_start_on_variables_that_no_earlier_job_had_is_followed_by_tests(
     model: Path, kept_job: KeptJob, state: Path
 ) -> None:
@@ -134,17 +133,8 @@ def test_a_slow_start_on_variables_that_no_earlier_job_had_is_followed_by_tests(
     assert [step for step in second.steps if step.kind == "service_time"], "a slow start is not on account of the tests"
 
 
-def test_samples_that_cannot_be_kept_are_no_reason_to_lose_the_answer(model: Path, state: Path) -> None:
-    block = Listener("measuring", lambda: (state / "jobs" / "job" / "measurements").write_text("in the way"))
-    job = servefit.right_size(model, progress=block, **ONE_TEST)
-    assert job.status == "COMPLETED"
-    assert job.best is not None
-    assert job.best.trial.kept_in is None
-    assert any("raw samples were not kept" in warning for warning in job.warnings)
-
-
-def test_a_job_whose_end_cannot_be_kept_hands_its_answer_over_all_the_same(
-    model: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_job_that_can_keep_neither_samples_nor_its_end_hands_its_answer_over_all_the_same(
+    model: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = JobLog.set_state
 
@@ -154,9 +144,12 @@ def test_a_job_whose_end_cannot_be_kept_hands_its_answer_over_all_the_same(
         keep(log, state)
 
     monkeypatch.setattr(JobLog, "set_state", gone)
-    job = servefit.right_size(model, **ONE_TEST)
+    block = Listener("measuring", lambda: (state / "jobs" / "job" / "measurements").write_text("in the way"))
+    job = servefit.right_size(model, progress=block, **ONE_TEST)
     assert job.status == "COMPLETED"
     assert job.best is not None
+    assert job.best.trial.kept_in is None
+    assert any("raw samples were not kept" in warning for warning in job.warnings)
     assert "that the job ended was not kept" in job.warnings[-1]
 
 
@@ -167,6 +160,7 @@ def test_an_unknown_job_is_refused_with_the_nearest_name() -> None:
             door("jobb")
 
 
+@pytest.mark.thorough
 def test_a_job_can_be_run_from_another_thread(model: Path) -> None:
     jobs: list[Any] = []
     thread = threading.Thread(target=lambda: jobs.append(servefit.right_size(model, **ONE_TEST)))

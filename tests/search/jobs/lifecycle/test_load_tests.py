@@ -16,7 +16,7 @@ from servefit.profiler.machine.profiles import local_profiles
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short")]
 
 
 @pytest.mark.timed

@@ -20,6 +20,7 @@ from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.slowness import Slowness
+from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
 from servefit.search.results.instances import instance_counts
@@ -109,6 +110,7 @@ class Table:
     _noise: np.random.Generator = field(init=False)
     _speed: dict[str, float] = field(init=False)
     _error: dict[Configuration, float] = field(init=False)
+    _truth: dict[tuple[Configuration, float | None], tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock = Clock(
@@ -273,6 +275,11 @@ class Table:
         )
 
     def _predicted(self, configuration: Configuration, rate_per_s: float | None) -> tuple[float, float]:
+        if (configuration, rate_per_s) not in self._truth:
+            self._truth[configuration, rate_per_s] = self._predict(configuration, rate_per_s)
+        return self._truth[configuration, rate_per_s]
+
+    def _predict(self, configuration: Configuration, rate_per_s: float | None) -> tuple[float, float]:
         found = predict(
             self._service(configuration),
             Discipline.of(configuration),
@@ -286,6 +293,12 @@ class Table:
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:
     return tuple(values.tolist())
+
+
+@pytest.fixture
+def unforeseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches look ahead for nobody: that takes most of their time, and changes nothing (see ``test_promises``)."""
+    monkeypatch.setattr(TimeLeft, "update", lambda *_, **__: None)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from servefit.search.simulation.endpoint import EndpointCosts
 if TYPE_CHECKING:
     from tests.search.optimizer.search.conftest import MakeSearch, MakeTable
 
+pytestmark = pytest.mark.usefixtures("unforeseen")
+
 COSTS = EndpointCosts(
     request_ns=50_000.0,
     call_ns=20_000.0,

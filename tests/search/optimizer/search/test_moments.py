@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.search.conftest import InstallObjective
     from tests.search.optimizer.search.conftest import MakeSearch, MakeTable
 
+pytestmark = pytest.mark.usefixtures("unforeseen")
+
 SHARE = """
 from servefit.search.results.objectives.contract import Objective
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from servefit.profiler.record.types import Configuration
 
+pytestmark = pytest.mark.usefixtures("unforeseen")
+
 
 def takes_all_cpus(configuration: Configuration) -> bool:
     return configuration.vcpus == 4

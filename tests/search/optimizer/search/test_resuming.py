@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.search import Search
 
+pytestmark = pytest.mark.usefixtures("unforeseen")
+
 REQUEST = JobRequest(name="job", max_tests=24, budget_s=1000.0)
 
 
