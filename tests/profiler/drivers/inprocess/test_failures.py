@@ -124,6 +124,7 @@ def test_what_a_worker_daemonised_ends_with_it(start_synthetic: StartSynthetic, 
     assert not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.timed
 def test_a_thread_cannot_leave_a_control_group(start_synthetic: StartSynthetic) -> None:
     with start_synthetic({"widens_its_mask": True}, cpus=ONE_CPU) as workers:
         run = workers.run(SHORT)
