@@ -7,4 +7,4 @@ import hypothesis
 
 def examples(daily: int, *, drawn: int) -> int:
     """Return ``daily``, or ``drawn`` where each run draws other examples (``scripts/test --thorough``)."""
-    return daily if hypothesis.settings.default.derandomize else drawn
+    return daily if hypothesis.settings().derandomize else drawn

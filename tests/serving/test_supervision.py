@@ -129,6 +129,7 @@ def test_connections_that_a_dead_worker_had_not_taken_go_to_others(start: Start)
         assert endpoint.pids[1] not in answers
 
 
+@pytest.mark.thorough
 def test_a_request_that_kills_its_worker_again_and_again_does_not_end_the_endpoint(start: Start) -> None:
     with start() as endpoint:
         for _ in range(2):

@@ -47,6 +47,7 @@ def test_clients_stay_off_the_cpus_of_a_server_that_has_its_own(
     assert placement.caution is None
 
 
+@pytest.mark.timed
 def test_clients_leave_most_of_the_machine_to_a_server_that_may_be_anywhere(
     host_small: HostSmall, make_host: MakeHost, payload_rows: np.ndarray
 ) -> None:
@@ -96,6 +97,7 @@ def test_for_another_machine_there_are_more_clients(
     assert len(place_clients(target, make_host(cpus=64)).cpus) == 8
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("cpus", [(MINE[-1],), pytest.param(MINE, marks=pytest.mark.thorough)])
 def test_runs_are_carried_out_wherever_the_server_may_be(
     host_small: HostSmall, payload_rows: np.ndarray, cpus: tuple[int, ...]

@@ -51,6 +51,7 @@ def test_kserve_is_told_of_health_and_predictions(fraud: Served, packages: Path,
         assert np.array_equal(np.float32(predictions).ravel(), fraud.predictions)
 
 
+@pytest.mark.thorough
 def test_mlserver_is_told_predictions_of_joined_requests(fraud: Served, packages: Path, tmp_path: Path) -> None:
     """It reads no missing values."""
     complete = ~np.isnan(fraud.rows).any(axis=1)

@@ -221,7 +221,7 @@ BEGINNINGS = st.sampled_from(
 
 
 @given(begin=BEGINNINGS, content=st.binary(max_size=60), content_type=CONTENT_TYPES, accept=HEADER)
-@settings(max_examples=examples(40, drawn=200), deadline=None)
+@settings(max_examples=examples(20, drawn=200), deadline=None)
 def test_junk_is_understood_or_refused_and_nothing_else(
     begin: bytes, content: bytes, content_type: str | None, accept: str | None, invoke: Decode
 ) -> None:
@@ -229,7 +229,7 @@ def test_junk_is_understood_or_refused_and_nothing_else(
 
 
 @given(begin=BEGINNINGS, content=st.binary(max_size=60), length=st.none() | st.binary(max_size=3) | st.just(b"0"))
-@settings(max_examples=examples(40, drawn=200), deadline=None)
+@settings(max_examples=examples(20, drawn=200), deadline=None)
 def test_junk_for_tensors_is_understood_or_refused_and_nothing_else(
     begin: bytes, content: bytes, length: bytes | None, infer: Decode
 ) -> None:
@@ -316,7 +316,7 @@ DOCUMENTS = st.recursive(
 
 @pytest.mark.integration
 @given(document=DOCUMENTS, content_type=st.sampled_from(["application/json", "application/jsonlines", "text/csv"]))
-@settings(max_examples=examples(40, drawn=200), deadline=None)
+@settings(max_examples=examples(20, drawn=200), deadline=None)
 def test_json_of_any_shape_is_read_as_the_payload_reader_would(
     document: Any, content_type: str, invoke: Decode
 ) -> None:
@@ -343,7 +343,7 @@ FIELDS = st.fixed_dictionaries(
 
 @pytest.mark.integration
 @given(inputs=st.lists(FIELDS, max_size=3), others=st.dictionaries(st.sampled_from(["id", "outputs"]), DOCUMENTS))
-@settings(max_examples=examples(40, drawn=200), deadline=None)
+@settings(max_examples=examples(20, drawn=200), deadline=None)
 def test_tensors_of_any_shape_are_understood_or_refused_and_nothing_else(
     inputs: list[Any], others: dict[str, Any], infer: Decode
 ) -> None:

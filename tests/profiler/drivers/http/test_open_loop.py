@@ -123,9 +123,9 @@ def test_who_decides_sees_failures_and_ends_the_run(drive: Drive) -> None:
 
 def test_an_sla_at_a_rate_is_decided_over_http(drive: Drive) -> None:
     with drive({"delay_ms": 1}) as driver:
-        passed = run_decided(driver, OpenLoop(rate_per_s=300, duration_s=0.5), [IN_50_MS], allow_noise=True)
+        passed = run_decided(driver, OpenLoop(rate_per_s=300, duration_s=1), [IN_50_MS], allow_noise=True)
     with drive({"delay_ms": 1, "every": 4, "act": 503}) as driver:
-        failed = run_decided(driver, OpenLoop(rate_per_s=300, duration_s=0.5), [IN_50_MS], allow_noise=True)
+        failed = run_decided(driver, OpenLoop(rate_per_s=300, duration_s=1), [IN_50_MS], allow_noise=True)
     assert (passed.verdict, failed.verdict) == ("PASS", "FAIL")
     assert failed.evidence[0].violations > 0.15 * failed.evidence[0].samples
 

@@ -108,10 +108,10 @@ def test_a_leak_ends_at_the_memory_limit_where_memory_can_be_limited(start_synth
     with start_synthetic(facts, cpus=ONE_CPU, memory_bytes=limit) as workers:
         if workers.envelope.containment == "cgroup":
             with pytest.raises(OutOfMemory, match=r"killed by the kernel: .* more memory than the 256 MiB") as caught:
-                workers.run(SHORT)
+                workers.run(ClosedLoop.constant(users=2, duration_s=20))
             assert caught.value.limit_bytes == workers.envelope.memory_limit_bytes == limit
         else:
-            assert (workers.run(SHORT).peak_memory_bytes or 0) > limit
+            assert (workers.run(ClosedLoop.constant(users=2, duration_s=1.5)).peak_memory_bytes or 0) > limit
 
 
 def test_what_a_worker_daemonised_ends_with_it(start_synthetic: StartSynthetic, tmp_path: Path) -> None:
@@ -124,6 +124,7 @@ def test_what_a_worker_daemonised_ends_with_it(start_synthetic: StartSynthetic, 
     assert not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.timed
 def test_a_thread_cannot_leave_a_control_group(start_synthetic: StartSynthetic) -> None:
     with start_synthetic({"widens_its_mask": True}, cpus=ONE_CPU) as workers:
         run = workers.run(SHORT)

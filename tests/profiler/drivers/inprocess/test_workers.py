@@ -358,7 +358,6 @@ def test_modules_that_the_caller_can_import_a_worker_can_too(
         assert len(workers.pids) == 1
 
 
-@pytest.mark.integration
 def test_a_thread_that_leaves_the_envelope_is_counted(start_synthetic: StartSynthetic) -> None:
     with start_synthetic({"widens_its_mask": True}, cpus=ONE_CPU, workers=2, method="affinity") as workers:
         run = workers.run(ClosedLoop.constant(users=2, duration_s=0.1))
