@@ -5,34 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.tiny_model import ROWS, tiny_booster
+from tests.search.jobs.conftest import Slow, slow_job
 
-from servefit.backends.compilation import compile_model
-from servefit.backends.payload import Payload
-from servefit.sagemaker.sdk_types import Phase
-from servefit.sagemaker.sizing import right_size
+from servefit.profiler.record.traffic import ClosedLoop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timed
+    from servefit.search.optimizer.progress import Moment
+    from servefit.search.results.recommendation import FailedTrial, Trial
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("state_of_module")]
 
 
-def test_a_confirmation_that_would_outlast_the_budget_is_not_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
-    booster = tiny_booster()
-    # What was compiled and checked before takes no time.
-    compile_model(booster, "xgboost", payload=Payload(rows=ROWS, source="rows"))
-    job = right_size(
-        booster,
-        sample_payload=ROWS,
-        supported_instance_types=["local-1c"],
-        backends=["xgboost"],
-        deploy="library",
-        phases=[Phase(duration_in_seconds=4, initial_number_of_users=1, spawn_rate=0)],
-        job_duration_in_seconds=10,
+class SlowToEnd(Slow):
+    """Has the time until ``until_s`` of the job pass when a test has ended."""
+
+    def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
+        self.stage("tested", at)
+
+
+def test_a_confirmation_that_would_outlast_the_budget_is_not_begun(model: Path) -> None:
+    job = slow_job(
+        model,
+        SlowToEnd("tested", until_s=59.0),
+        backends=("xgboost",),
+        phases=ClosedLoop.constant(users=1, duration_s=1),
+        budget_s=60.0,
     )
     assert job.status == "COMPLETED"
     assert job.tests == 1

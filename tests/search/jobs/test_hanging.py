@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.progress import Moment
 
-pytestmark = pytest.mark.timed
-
 HANG = "time.sleep(3600)"
 HANG_IN_WORKERS = f"if 'servefit.profiler.drivers.driving.entering' in sys.modules: {HANG}"
 
@@ -64,6 +62,7 @@ def job_on(
         assert time.monotonic() - began < 1.5 * budget_s
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_are_measured(
     install: Install, model: Path
@@ -90,6 +89,7 @@ def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_ar
         assert counted == [f"compiling with {name}: {left} s more at most" for left in ("3", "1")]
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_backend_that_hangs_when_it_is_measured_is_given_up(install: Install, model: Path) -> None:
     install("stalling", predicting=HANG_IN_WORKERS)
@@ -147,6 +147,7 @@ def endless(path: Path, *, most_rows: int) -> Path:
     return path
 
 
+@pytest.mark.timed
 @pytest.mark.usefixtures("install")
 def test_a_model_whose_calls_never_end_is_given_up_within_the_time(tmp_path: Path) -> None:
     job = job_on(endless(tmp_path / "model.onnx", most_rows=16), 6, backends=("onnxruntime", "treelite"))
@@ -157,6 +158,7 @@ def test_a_model_whose_calls_never_end_is_given_up_within_the_time(tmp_path: Pat
     assert any("predicting with the model's own library did not finish within" in warning for warning in job.warnings)
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 @pytest.mark.usefixtures("install")
 def test_a_model_that_cannot_be_opened_within_the_time_is_given_up_then(tmp_path: Path) -> None:
@@ -165,6 +167,7 @@ def test_a_model_that_cannot_be_opened_within_the_time_is_given_up_then(tmp_path
         job_on(endless(tmp_path / "model.onnx", most_rows=0), 6, backends=("onnxruntime",))
 
 
+@pytest.mark.integration
 def test_a_time_in_which_nothing_can_be_measured_is_refused_with_one_that_is_enough(model: Path) -> None:
     heard = Heard()
     with pytest.raises(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tests.onnx_models import FLOAT, node, save
+from tests.search.jobs.lifecycle.conftest import Listener, interrupt
+from tests.short_durations import short_durations
 
 import servefit as sf
 from servefit.backends.quality.limits import QualityLimit
@@ -16,6 +18,7 @@ from servefit.errors import SpecError
 from servefit.report.contents import report_of
 from servefit.search.deployment.deployable import deployable_of_job
 from servefit.search.fleet.subject import check_publishable
+from servefit.search.jobs.job import JobInterrupted
 from servefit.search.request.config_file import config_text, parse_config, read_config
 from servefit.search.request.job_request import JobRequest
 from servefit.search.storage.jobs import JobStore
@@ -59,7 +62,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def job(model: Path, state: Path) -> RecommendationJob:
     """A job whose only test is of an int8 artifact, scored on labels."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, short_durations():
         patch.setenv("SERVEFIT_HOME", str(state))
         return sf.recommend(
             model,
@@ -126,32 +129,36 @@ def test_what_is_recommended_can_be_deployed(job: RecommendationJob) -> None:
     assert deployable_of_job("scored").artifact.backend == INT8
 
 
-def test_what_a_function_of_the_users_own_said_holds_for_what_is_deployed(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = tmp_path / "own"
-    own.mkdir()
-    (own / "scoring.py").write_text("def score(labels, said): return (said.argmax(axis=1) == labels).mean()")
-    monkeypatch.chdir(own)
-    scored: dict[str, Any] = {"quality": LABELS, "metric": "scoring:score", "quality_drop": "20%"}
-    sf.recommend(model, payload=ROWS, name="own", backend=[INT8], allow_precision="int8", **scored, **QUICK)
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def own(model: Path, state: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RecommendationJob, Path]:
+    """A job that is scored by a function of the user's own, on labels in a file beside it, and their folder."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "scoring.py").write_text("def score(labels, said): return (said.argmax(axis=1) == labels).mean()")
+    np.save(folder / "labels.npy", LABELS)
+    scored: dict[str, Any] = {"quality": "labels.npy", "metric": "scoring:score", "quality_drop": "20%"}
+    with pytest.MonkeyPatch.context() as patch, short_durations():
+        patch.setenv("SERVEFIT_HOME", str(state))
+        patch.chdir(folder)
+        job = sf.recommend(model, payload=ROWS, name="own", backend=[INT8], allow_precision="int8", **scored, **QUICK)
+        return job, folder
+
+
+@pytest.mark.usefixtures("own")
+def test_what_a_function_of_the_users_own_said_holds_for_what_is_deployed() -> None:
     assert deployable_of_job("own").artifact.backend == INT8
 
 
 def test_a_report_names_labels_as_they_lie_beside_the_file_that_it_tells_to_save(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: tuple[RecommendationJob, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    np.save("labels.npy", LABELS)
-    scored: dict[str, Any] = {"quality": "labels.npy", "metric": "accuracy", "quality_drop": "20%"}
-    job = sf.recommend(model, payload=ROWS, backend=[INT8], allow_precision="int8", **scored, **QUICK)
-    config = tmp_path / "job.yaml"
+    job, folder = own
+    monkeypatch.chdir(folder)
+    config = folder / "job.yaml"
     [code] = [section.code for section in report_of(job).sections if section.code and "quality:" in section.code]
     config.write_text(code)
-    assert str(tmp_path) not in code, "a report says nothing of the folders of whoever made it"
+    assert str(folder) not in code, "a report says nothing of the folders of whoever made it"
     assert read_config(config).request("again").precision.quality == QualityLimit(
-        source=str(tmp_path / "labels.npy"), metric="accuracy", drop=0.2
+        source=str(folder / "labels.npy"), metric="scoring:score", drop=0.2
     )
 
 
@@ -163,6 +170,7 @@ def test_a_config_file_may_hold_the_labels_of_as_many_rows_as_are_read(model: Pa
     assert read_config(config).request("again").precision == limits
 
 
+@pytest.mark.thorough
 def test_labels_may_be_those_of_all_rows_of_which_the_first_were_taken(model: Path, state: Path) -> None:
     rows = np.random.default_rng(4).standard_normal((10_001, 8)).astype(np.float32)
     scored: dict[str, Any] = {"quality": (rows @ WEIGHTS).argmax(axis=1), "metric": "accuracy", "quality_drop": "10%"}
@@ -171,21 +179,41 @@ def test_labels_may_be_those_of_all_rows_of_which_the_first_were_taken(model: Pa
     assert deployable_of_job("long").artifact.backend == INT8
 
 
-def test_what_is_off_where_the_model_says_zero_has_no_share_in_documents_and_plots(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def rectified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rectifier makes zeros of whole rows; what is more, however little, is infinitely many times as much."""
     nodes = [node("MatMul", ["x", "w"], ["sums"]), node("Relu", ["sums"], ["y"])]
-    weights = {"w": np.abs(WEIGHTS)}
-    model = save(tmp_path / "rectified.onnx", {"x": (FLOAT, ["n", 8])}, nodes, {"y": FLOAT}, weights)
-    labels = (ROWS @ weights["w"]).argmax(axis=1)
+    inputs, outputs, weights = {"x": (FLOAT, ["n", 8])}, {"y": FLOAT}, {"w": np.abs(WEIGHTS)}
+    return save(tmp_path_factory.mktemp("model") / "rectified.onnx", inputs, nodes, outputs, weights)
+
+
+def test_what_is_off_where_the_model_says_zero_has_no_share_in_documents(rectified: Path) -> None:
+    labels = (ROWS @ np.abs(WEIGHTS)).argmax(axis=1)
     scored: dict[str, Any] = {"quality": labels, "metric": "accuracy", "quality_drop": "30%"}
-    job = sf.recommend(model, payload=ROWS, backend=[INT8], allow_precision="int8", **scored, **QUICK)
+    before_tests = Listener("measuring", interrupt)
+    with pytest.raises(JobInterrupted) as caught:
+        sf.recommend(
+            rectified,
+            payload=ROWS,
+            backend=[INT8],
+            allow_precision="int8",
+            progress=before_tests,
+            **scored,
+            **QUICK,
+        )
+    job = caught.value.job
     [report] = job.compilation
     assert report.quality is not None
     assert report.quality.largest_deviation == np.inf
     document = report_of(job).document
     assert json.loads(json.dumps(document, allow_nan=False))["compilation"][0]["quality"]["largest_deviation"] is None
-    top1 = sf.recommend(model, payload=ROWS, backend=[INT8], allow_precision="int8", max_deviation="top1=0.5", **QUICK)
-    plots = [plot for part in report_of(top1).sections for plot in part.plots]
+
+
+@pytest.mark.thorough
+def test_what_is_off_where_the_model_says_zero_has_no_share_in_plots(rectified: Path) -> None:
+    deviating: dict[str, Any] = {"allow_precision": "int8", "max_deviation": "top1=0.5"}
+    job = sf.recommend(rectified, payload=ROWS, backend=[INT8], **deviating, **QUICK)
+    plots = [plot for part in report_of(job).sections for plot in part.plots]
     assert "cost-quality" not in {plot.name for plot in plots if plot.series}
 
 

@@ -70,12 +70,15 @@ def test_a_backend_that_was_compiled_and_is_gone_is_reported_as_left_out(
     assert {trial.configuration.backend for trial in job.trials} == {"xgboost"}
 
 
+@pytest.mark.usefixtures("install")
 def test_nobody_is_told_to_install_what_does_not_serve_the_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = Availability.no("it is not installed", remedy="pip install it")
     for backend in (TorchBackend, TreeliteBackend):
         monkeypatch.setattr(backend, "probe", lambda *_: missing)
-    job = servefit.right_size(model, **{**ASKED, "job_duration_in_seconds": 30})
-    reasons = {skipped.name: skipped.reason for skipped in job.skipped}
+    monkeypatch.setattr("servefit.backends.registry.backend_names", lambda: ("xgboost", "torch", "treelite"))
+    with pytest.raises(JobInterrupted) as caught:
+        servefit.right_size(model, progress=Interrupting(), **ASKED)
+    reasons = {skipped.name: skipped.reason for skipped in caught.value.job.skipped}
     assert reasons["torch"] == "it serves modules of PyTorch, and this is one of xgboost"
     assert reasons["treelite"] == "it is not installed; pip install it"
 
@@ -91,4 +94,5 @@ def test_a_job_is_not_taken_up_without_a_backend_that_it_names_and_can_be_once_t
         resume_job("job", progress=SilentProgress())
     assert load_job("job").status == "STOPPED"
     install("fleeting")
-    assert resume_job("job", progress=SilentProgress()).status == "COMPLETED"
+    with pytest.raises(JobInterrupted):
+        resume_job("job", progress=Interrupting())

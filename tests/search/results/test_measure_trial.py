@@ -36,10 +36,16 @@ LONGER = Durations(capacity_s=0.4, at_rate_s=8.0, at_rate_max_s=8.0)
 PREDICTORS = Path(__file__).parents[2] / "profiler"
 
 
-def simulated_trial_of(sla: Sla, *, keep: Callable[[Measurement], str | None] | None = None, us: float) -> Trial:
+def simulated_trial_of(
+    sla: Sla,
+    *,
+    us: float,
+    keep: Callable[[Measurement], str | None] | None = None,
+    durations: Durations = SCREENING,
+) -> Trial:
     """A test on a worker that exists in arithmetic alone."""
     driver = SimulatedDriver(configuration=configuration("forest"), service_us=us)
-    return run_test(driver, JobRequest(name="j", sla=sla), simulated_host(), SCREENING, seed=1, keep=keep)
+    return run_test(driver, JobRequest(name="j", sla=sla), simulated_host(), durations, seed=1, keep=keep)
 
 
 def trial_of(
@@ -74,7 +80,7 @@ def test_a_call_longer_than_the_screening_is_given_the_time_to_be_counted() -> N
 
 
 def test_a_rate_is_shared_out_over_instances_that_keep_a_reserve() -> None:
-    trial = simulated_trial_of(Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=1000.0), us=4000)
+    trial = simulated_trial_of(Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=1000.0), durations=LONGER, us=4000)
     assert trial.capacity.loop == "closed"
     assert trial.at_rate is not None
     assert trial.at_rate.loop == "open"

@@ -115,6 +115,7 @@ def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(
     assert not any("earlier jobs" in warning for warning in other_payload.warnings)
 
 
+@pytest.mark.thorough
 def test_a_slow_start_on_variables_that_no_earlier_job_had_is_followed_by_tests(
     model: Path, kept_job: KeptJob, state: Path
 ) -> None:
