@@ -37,9 +37,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
     interface, outputs = interface_of(session)
     ensembles = [node for node in graph.graph.node if node.op_type in _ENSEMBLES]
     forest = _forest(ensembles[0], interface) if len(ensembles) == 1 else None
-    on_raw_columns = forest is not None and list(ensembles[0].input) == [
-        model_input.name for model_input in interface.inputs
-    ]
+    on_raw_columns = forest is not None and _takes_raw_columns(ensembles[0], interface)
     if forest is not None and on_raw_columns:
         forest.save_splits(folder / "splits.npz")
     integer_features = tuple(
@@ -140,11 +138,15 @@ def _structure(ensemble: Any, forest: Forest) -> TreeStructure:
     )
 
 
+def _takes_raw_columns(ensemble: Any, interface: OnnxInterface) -> bool:
+    return list(ensemble.input) == [model_input.name for model_input in interface.inputs]
+
+
 def _forest(ensemble: Any, interface: OnnxInterface) -> Forest:
     attributes = _attributes(ensemble)
     # A transformation before the ensemble may add columns.
-    on_raw_columns = list(ensemble.input) == [model_input.name for model_input in interface.inputs]
-    features = interface.features if on_raw_columns else int(max(attributes["nodes_featureids"])) + 1
+    is_raw = _takes_raw_columns(ensemble, interface)
+    features = interface.features if is_raw else int(max(attributes["nodes_featureids"])) + 1
     trees = trees_of_onnx_ml_5 if ensemble.op_type == _ENSEMBLE_OF_ONNX_ML_5 else _trees
     return forest_of(trees(attributes), features)
 

@@ -79,14 +79,8 @@ class Column:
             return TEXT
         if not self.is_whole:
             return "float64"
-        return next(
-            (
-                kind
-                for kind in ("int16", "int32")
-                if all(abs(category) <= np.iinfo(kind).max for category in self.categories)
-            ),
-            "int64",
-        )
+        largest = max(map(abs, self.categories))
+        return next((kind for kind in ("int16", "int32") if largest <= np.iinfo(kind).max), "int64")
 
     @property
     def missing(self) -> Any:
