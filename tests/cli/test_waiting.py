@@ -135,7 +135,10 @@ def test_what_is_mistyped_is_told_at_once(servefit: Servefit, sources: Sources, 
 
 @pytest.mark.parametrize(
     "command",
-    ["recommend", "profile", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("service time", "against"))],
+    [
+        "profile",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("recommend", "service time", "against")),
+    ],
 )
 def test_what_is_wrong_with_a_model_or_a_payload_is_told_before_the_wait(
     servefit: Servefit, sources: Sources, tmp_path: Path, command: str
