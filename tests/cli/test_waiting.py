@@ -27,18 +27,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 QUICK = (
-    "--backend",
-    "xgboost",
-    "--max-tests",
-    "1",
-    "--batch",
-    "1",
-    "--profile",
-    "local-1c",
-    "--no-http",
-    "--allow-noise",
+    "--backend", "xgboost", "--max-tests", "1", "--batch", "1", "--profile", "local-1c", "--no-http", "--allow-noise",
     "--quiet",
-)
+)  # fmt: skip
 HELD_BY_US = re.compile(rf"job fraud \(process {os.getpid()}, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\)")
 WAITING = re.compile(
     rf"Waiting for another servefit command \(job fraud, pid {os.getpid()}, for \d+ s\)\. "
