@@ -151,17 +151,9 @@ def model_gone(file: Path, state: Path) -> Iterator[None]:
 def kept(servefit: Servefit, sources: Sources) -> dict[str, Any]:
     """A job called "listed"."""
     quick = (
-        "--backend",
-        "xgboost",
-        "--max-tests",
-        "1",
-        "--profile",
-        "local-1c",
-        "--batch",
-        "1",
-        "--no-http",
+        "--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--batch", "1", "--no-http",
         "--allow-noise",
-    )
+    )  # fmt: skip
     ended = servefit("recommend", sources.xgboost, "--name", "listed", *quick, "--format", "json")
     assert ended.status == 0, ended.stderr
     document: dict[str, Any] = ended.document

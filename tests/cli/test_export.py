@@ -167,7 +167,11 @@ def test_run_serves_the_models_own_predictions_with_nothing_but_the_bundle_and_p
     ("variables", "arguments"),
     [
         ({"SAGEMAKER_BIND_TO_PORT": "PORT", "PORT": "1"}, ("serve",)),
-        ({"SERVEFIT_PORT": "PORT", "SERVEFIT_HOST": "localhost", "SAGEMAKER_BIND_TO_PORT": "1"}, ()),
+        pytest.param(
+            {"SERVEFIT_PORT": "PORT", "SERVEFIT_HOST": "localhost", "SAGEMAKER_BIND_TO_PORT": "1"},
+            (),
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_run_listens_where_the_platform_says(
@@ -228,6 +232,7 @@ def test_a_bundle_says_whether_it_is_healthy(copied: Path) -> None:
 
 
 @pytest.mark.usefixtures("kept")
+@pytest.mark.thorough
 def test_where_no_index_can_be_asked_that_is_said_and_exported_all_the_same(servefit: Servefit, tmp_path: Path) -> None:
     ended = servefit("export", "listed", "-o", tmp_path / "new", "--quiet", PIP_NO_INDEX="1", PIP_FIND_LINKS="")
     assert ended.status == 0
@@ -281,6 +286,7 @@ def test_a_model_that_is_gone_cannot_be_exported(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.thorough
 def test_an_interrupted_export_leaves_nothing_behind(state: Path, sources: Sources, tmp_path: Path) -> None:
     # pip waits for an index that never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent:

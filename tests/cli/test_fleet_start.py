@@ -144,6 +144,7 @@ def test_ctrl_c_ends_the_agents_within_5_s_and_a_summary_says_what_became_of_eac
     assert process.returncode == 4
 
 
+@pytest.mark.thorough
 def test_the_agent_of_servefit_is_in_the_fleet_for_as_long_as_it_is_kept_and_its_name_is_nobody_elses(
     servefit: Servefit, inventory: Callable[..., Path], fleet_url: str, tmp_path: Path
 ) -> None:
@@ -188,6 +189,7 @@ def test_agents_end_when_the_starter_is_killed_outright(
         wait_for(lambda: ended(pids), patience_s=5)
 
 
+@pytest.mark.thorough
 def test_a_host_that_is_not_reached_in_time_is_a_failure(inventory: Callable[..., Path], fleet_url: str) -> None:
     with starting(inventory(port=free_port()), fleet_url, "--start-within", "500ms") as process:
         stdout, stderr = process.communicate(timeout=PATIENCE_S)

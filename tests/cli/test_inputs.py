@@ -110,6 +110,7 @@ def test_a_config_file_keeps_them(servefit: Servefit, stream: Path, tmp_path: Pa
     assert "pad: attention_mask" in report.read_text()
 
 
+@pytest.mark.thorough
 def test_an_input_that_never_changes_is_in_the_file_too(servefit: Servefit, stream: Path, tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     first = servefit("recommend", stream, *SHORT, "--input", "state=0.5", "--save-config", file, "--format", "json")
@@ -131,6 +132,7 @@ def test_requests_are_padded_where_a_mask_is_named(servefit: Servefit, tmp_path:
     assert "pad: 'attention_masks' is not known; did you mean 'attention_mask'?" in " ".join(ended.stderr.split())
 
 
+@pytest.mark.thorough
 def test_requests_are_padded_with_zeros_where_that_changes_nothing(servefit: Servefit, tmp_path: Path) -> None:
     out, file = tmp_path / "out", tmp_path / "job.yaml"
     frames: dict[str, tuple[int, list[Any]]] = {"x": (FLOAT, ["n", "frames", 3])}

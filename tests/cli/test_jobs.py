@@ -74,7 +74,7 @@ def test_steps_are_listed_with_what_came_of_them_and_can_be_filtered(servefit: S
 
 
 def fields(document: Any, where: str = "") -> set[str]:
-    """The fields of a document, with those above them; null and an empty list are no evidence of any below."""
+    """The fields of a document, each with those above it."""
     if isinstance(document, list):
         return {field for entry in document for field in fields(entry, where)}
     if not isinstance(document, dict):

@@ -33,6 +33,7 @@ def customers(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_it_is_profiled_with_the_rows_of_a_table(servefit: Servefit, pipeline: Path, customers: Path) -> None:
     ended = servefit(
         *("profile", pipeline, "--trust-pickle", "--payload", customers, "--backend", "onnxruntime"),

@@ -94,6 +94,7 @@ def test_every_broken_backend_is_a_line_that_says_what_is_wrong_and_whose_it_is(
         assert said in listed[name]["reason"]
 
 
+@pytest.mark.thorough
 def test_other_commands_do_not_notice_them(run: Run, sources: Sources) -> None:
     assert run("--help").returncode == 0
     model, payload = sources.xgboost, sources.payload

@@ -44,6 +44,7 @@ def test_an_artifact_is_compiled_within_limits(servefit: Servefit, files: tuple[
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.thorough
 def test_a_deviation_from_zeros_is_no_number_in_json(servefit: Servefit, tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], ["sums"]), node("Relu", ["sums"], ["y"])]
     save(tmp_path / "rectified.onnx", {"x": (FLOAT, ["n", 8])}, nodes, {"y": FLOAT}, {"w": np.abs(WEIGHTS)})
@@ -66,6 +67,7 @@ def test_what_no_job_has_judged_is_not_served(
     assert "computes in int8, and without rows nobody knows what that changes; servefit recommend MODEL" in ended.stderr
 
 
+@pytest.mark.thorough
 def test_an_exact_backend_is_said_to_be_held_to_no_limit(
     servefit: Servefit, files: tuple[Path, Path], tmp_path: Path
 ) -> None:

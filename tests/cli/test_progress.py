@@ -117,6 +117,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(state: Path, sources: Sources) -> 
 
 
 @pytest.mark.integration
+@pytest.mark.thorough
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(state: Path, sources: Sources) -> None:
     seen = in_a_terminal(state, "recommend", sources.xgboost, *ONE_TEST, TERM="dumb")
     assert seen.status == 0
@@ -138,6 +139,7 @@ def test_without_a_terminal_every_event_is_a_plain_line_with_its_times(servefit:
 
 
 @pytest.mark.integration
+@pytest.mark.thorough
 def test_quiet_leaves_warnings_of_the_result(servefit: Servefit, sources: Sources) -> None:
     ended = servefit("recommend", sources.xgboost, *ONE_TEST, "--quiet")
     assert ended.status == 0

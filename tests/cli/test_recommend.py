@@ -175,6 +175,7 @@ def test_a_budget_is_kept_within_a_tenth_on_a_machine_that_others_use_and_what_d
     assert best is None or best["confirmed"] or "not confirmed" in said or ended.status == 5
 
 
+@pytest.mark.thorough
 def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, sources: Sources) -> None:
     ended = servefit("recommend", sources.xgboost, "--rate", "1000000/s", *QUICK)
     best = ended.document["recommendations"][0]
@@ -182,6 +183,7 @@ def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, so
     assert best["max_invocations"] >= 60e6
 
 
+@pytest.mark.thorough
 def test_a_recommendation_is_for_the_arrivals_asked_for(servefit: Servefit, sources: Sources) -> None:
     arrivals = ("--rate", "200/s", "--arrivals", "sine:period=500ms", "--sla", "p95=2s", "--budget", "2m")
     ended = servefit("recommend", sources.xgboost, "--payload", sources.payload, *arrivals, *QUICK)
@@ -193,6 +195,7 @@ def test_a_recommendation_is_for_the_arrivals_asked_for(servefit: Servefit, sour
     assert any("arrived as sine" in line for line in ended.document["warnings"])
 
 
+@pytest.mark.thorough
 def test_more_threads_than_cpus_are_allowed_by_hand_with_a_warning(servefit: Servefit, sources: Sources) -> None:
     asked = ("--env", "OMP_NUM_THREADS=1", "--env", "MODEL_SERVER_WORKERS=3")
     ended = servefit("recommend", sources.xgboost, *asked, *QUICK)

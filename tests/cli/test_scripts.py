@@ -161,6 +161,7 @@ def test_a_joblib_with_a_script_is_measured_with_or_without_it(
     assert "code/inference.py beside the model is not run" in said(without)
 
 
+@pytest.mark.thorough
 def test_an_archive_of_xgboost_needs_no_script(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
     model = archive(tmp_path / "xgboost.tar.gz", {"xgboost-model": sources.xgboost.read_bytes()})
     ended = servefit("profile", model, "--payload", sources.payload, *QUICK)
@@ -221,6 +222,7 @@ def test_a_job_says_the_cost_of_a_script_and_so_does_its_report(
     assert "the same xgboost-model without the script" in page.read_text()
 
 
+@pytest.mark.thorough
 def test_photos_are_no_rows_for_the_file_beside_a_script(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {
         "offset.txt": "100",
@@ -257,6 +259,7 @@ def test_what_is_said_of_requests_is_kept_in_the_file_of_a_job(
     assert "no image/png here" in said(ended)
 
 
+@pytest.mark.thorough
 def test_compiling_says_that_nothing_was_compared(servefit: Servefit, pytorch: Path, tmp_path: Path) -> None:
     ended = servefit("compile", pytorch, "-b", "script", "-o", tmp_path / "out", "--trust-code", "--format", "json")
     assert ended.status == 0, ended.stderr
@@ -311,6 +314,7 @@ def test_photos_are_no_payload_for_a_model_of_rows(servefit: Servefit, sources: 
     assert (ended.status, "this model takes rows" in said(ended)) == (2, True)
 
 
+@pytest.mark.thorough
 def test_an_endpoint_that_runs_is_sent_files_as_they_are(
     servefit: Servefit, state: Path, pytorch: Path, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def job(servefit: Servefit, sources: Sources, tmp_path_factory: pytest.TempPathF
         "library",
         "--budget",
         "10s",
+        "--no-http",
         "--allow-noise",
     )
     ended = servefit(

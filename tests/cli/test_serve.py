@@ -163,7 +163,7 @@ def test_a_port_in_use_is_told_in_one_line(running: Serving, servefit: Servefit,
     assert line.startswith(f"servefit: port: {port} cannot be listened on at 127.0.0.1: Address already in use")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)])
 def test_a_signal_ends_it_once_what_is_in_flight_is_answered(
     state: Path, sources: Sources, rows: np.ndarray, number: signal.Signals
 ) -> None:
@@ -339,6 +339,7 @@ def test_a_call_of_the_predictor_may_take_as_long_as_asked(servefit: Servefit, s
     assert "call_timeout: 'soon' is not a duration such as 100ms, 60s or 2m" in ended.stderr
 
 
+@pytest.mark.thorough
 def test_the_largest_size_of_a_row_may_be_said(state: Path, tmp_path: Path) -> None:
     with serving(state, "--model", texts(tmp_path / "texts.onnx"), "--max-size", "5") as endpoint:
 

@@ -27,26 +27,22 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_program_is_recommended_where_it_is_trusted(servefit: Servefit, rows: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
     make, example, free = EXAMPLES["mlp"]
-    model = save_program(tmp_path / "model.pt2", make(), example, free)
-    traffic = (
-        "--payload",
-        rows,
-        "--sla",
-        "p95=500ms",
-        "--backend",
-        "torch",
-        "--max-tests",
-        "1",
-        "--budget",
-        "4m",
-        *ALONE,
-    )
-    refused = servefit("recommend", model, *traffic)
+    return save_program(tmp_path / "model.pt2", make(), example, free)
+
+
+def test_a_program_is_refused_where_it_is_not_trusted(servefit: Servefit, program: Path, rows: Path) -> None:
+    refused = servefit("recommend", program, "--payload", rows)
     assert refused.status == 2
     assert "--trust-pickle" in refused.stderr
-    ended = servefit("recommend", model, *traffic, "--trust-pickle", "--name", "program")
+
+
+@pytest.mark.thorough
+def test_a_program_is_recommended_where_it_is_trusted(servefit: Servefit, program: Path, rows: Path) -> None:
+    asked = ("--sla", "p95=500ms", "--backend", "torch", "--max-tests", "1", "--budget", "4m", *ALONE)
+    ended = servefit("recommend", program, "--payload", rows, *asked, "--trust-pickle", "--name", "program")
     assert ended.status in (0, 3), ended.stderr  # how sure a verdict is, is for the machine to say
     assert [(each["backend"], each["status"]) for each in ended.document["compilation"]] == [("torch", "COMPLETED")]
 

@@ -27,18 +27,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 QUICK = (
-    "--backend",
-    "xgboost",
-    "--max-tests",
-    "1",
-    "--batch",
-    "1",
-    "--profile",
-    "local-1c",
-    "--no-http",
-    "--allow-noise",
+    "--backend", "xgboost", "--max-tests", "1", "--batch", "1", "--profile", "local-1c", "--no-http", "--allow-noise",
     "--quiet",
-)
+)  # fmt: skip
 HELD_BY_US = re.compile(rf"job fraud \(process {os.getpid()}, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\)")
 WAITING = re.compile(
     rf"Waiting for another servefit command \(job fraud, pid {os.getpid()}, for \d+ s\)\. "
@@ -135,7 +126,10 @@ def test_what_is_mistyped_is_told_at_once(servefit: Servefit, sources: Sources, 
 
 @pytest.mark.parametrize(
     "command",
-    ["recommend", "profile", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("service time", "against"))],
+    [
+        "profile",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("recommend", "service time", "against")),
+    ],
 )
 def test_what_is_wrong_with_a_model_or_a_payload_is_told_before_the_wait(
     servefit: Servefit, sources: Sources, tmp_path: Path, command: str

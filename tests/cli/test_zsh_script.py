@@ -135,10 +135,12 @@ def test_every_other_tab_completes(home: Path) -> None:
     assert typed(home, "servefit reco\t--conf\t", str(home / "bin")) == "servefit recommend --config "
 
 
+@pytest.mark.thorough
 def test_a_servefit_that_is_called_by_its_path_need_not_be_on_the_path(home: Path) -> None:
     assert typed(home, "~/bin/servefit reco\t") == "~/bin/servefit recommend "
 
 
+@pytest.mark.thorough
 def test_an_alias_that_is_not_expanded_completes(home: Path) -> None:
     with (home / ".zshrc").open("a") as zshrc:
         zshrc.write("alias sf=servefit\nsetopt complete_aliases\ncompdef sf=servefit\n")

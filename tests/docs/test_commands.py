@@ -23,6 +23,7 @@ ON_TWO_CPUS = ("README.md", "docs/api.md", "docs/fleet.md", "docs/moving/sagemak
 are thorough, as the other pages that measure are; ``test_blocks.py`` has the command line read all commands daily."""
 
 MEASURING = ("servefit recommend", ".recommend(", "servefit profile", "servefit load", "servefit host\n")
+"""What takes seconds in blocks."""
 
 RUN = {page: [block for block in blocks(page) if block.language in ("bash", "python")] for page in pages()}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.parametrize("kind", ["unmet", "one-profile", "large"])
+@pytest.mark.parametrize("kind", ["unmet", "one-profile", pytest.param("large", marks=pytest.mark.thorough)])
 def test_every_first_test_of_a_configuration_whose_calls_were_timed_has_an_expectation(
     reports: Reports, kind: str
 ) -> None:
