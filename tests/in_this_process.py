@@ -54,5 +54,5 @@ def call_all_here(patch: pytest.MonkeyPatch) -> None:
     for name, module in list(sys.modules.items()):
         if not name.startswith("servefit.") or name == call_isolated.__module__:
             continue
-        if getattr(module, call_isolated.__name__, None) is call_isolated:
-            patch.setattr(module, call_isolated.__name__, call_here)
+        if getattr(module, "call_isolated", None) is call_isolated:
+            patch.setattr(module, "call_isolated", call_here)

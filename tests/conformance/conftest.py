@@ -124,9 +124,6 @@ SKLEARN: dict[str, tuple[str, dict[str, Any], str]] = {
     "sklearn isolation forest": ("ensemble:IsolationForest", {"n_estimators": 5}, "binary"),
     "sklearn logistic regression": ("linear_model:LogisticRegression", {}, "binary"),
 }
-ONNX = ("onnx labels and maps", "onnx network", "onnx whole numbers")
-TORCH = ("torch program", "torch script")
-NAMES = (*XGBOOST, *LIGHTGBM, *SKLEARN, *ONNX, *TORCH)
 
 
 def _targets(given: Example, name: str) -> np.ndarray:

@@ -135,7 +135,7 @@ def test_the_highest_rate_is_found_over_http(drive: Drive, fails: bool) -> None:
     """500 a second can be served one after the other; where every fifth fails there is no rate that will do."""
     facts = {"delay_ms": 2, "serial": True} | ({"every": 5, "act": 500} if fails else {})
     with drive(facts) as driver:
-        highest, runs, _ = find_highest_rate(driver, [IN_50_MS], budget_s=1.5, allow_noise=True)
+        highest, runs, _ = find_highest_rate(driver, [IN_50_MS], budget_s=2, allow_noise=True)
     if fails:
         assert highest.rate_per_s is None
     else:
