@@ -259,6 +259,7 @@ def test_steps_that_open_in_float32_alone_are_refused_before_trees(tmp_path: Pat
         predictor(opened(estimator, tmp_path), "forest")
 
 
+@pytest.mark.integration
 def test_trees_that_compare_float64_are_given_numbers_as_they_are(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     table = pd.DataFrame({"price": generator.integers(1, 10**5, 600) / 100, "city": generator.choice(["a", "b"], 600)})

@@ -59,6 +59,7 @@ PIPELINES: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("kind", PIPELINES)
+@pytest.mark.integration
 def test_the_forest_predicts_what_scikit_learn_does(kind: str, tmp_path: Path) -> None:
     model = opened(PIPELINES[kind](), tmp_path)
     assert backend("forest").supports(model).available
@@ -69,6 +70,7 @@ def test_the_forest_predicts_what_scikit_learn_does(kind: str, tmp_path: Path) -
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.integration
 def test_thresholds_that_lie_on_rows_decide_as_scikit_learn_does(tmp_path: Path) -> None:
     # More values than a feature has bins: then thresholds are values that occur.
     table = pd.DataFrame(np.random.default_rng(0).standard_normal((600, 3)), columns=list("abc"))
