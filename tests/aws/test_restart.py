@@ -88,6 +88,7 @@ def mark_of_deleted(home: Path) -> str | None:
         resources.close()
 
 
+@pytest.mark.thorough
 def test_a_job_that_was_stopped_is_not_taken_up_again(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with started(home, *OPTIONS) as server:
