@@ -251,6 +251,7 @@ def test_a_default_job_with_a_model_loads_the_endpoint_and_then_measures_the_typ
     assert others
 
 
+@pytest.mark.thorough
 def test_an_endpoint_that_is_deleted_before_its_turn_fails_the_job(server: Server, uploaded: dict[str, str]) -> None:
     client = server.client("sagemaker")
     make_endpoint(server, "gone", uploaded["model"], waits=False)

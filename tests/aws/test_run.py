@@ -264,7 +264,7 @@ sys.exit(40 + len(got))
 """A program that takes note of signals, and waits for a second one."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)])
 def test_a_signal_reaches_the_program_once(tmp_path: Path, number: signal.Signals) -> None:
     with subprocess.Popen(
         command_of(sys.executable, "-c", COUNTS), env=variables_of(tmp_path), stdout=subprocess.PIPE, text=True
@@ -408,6 +408,7 @@ def test_a_server_goes_on_for_a_program_whose_run_is_killed_and_ends_with_that(t
     assert is_over(tmp_path, within_s=30)
 
 
+@pytest.mark.thorough
 def test_what_a_program_leaves_running_keeps_no_server(tmp_path: Path) -> None:
     # The shell's child inherits all that the shell has open.
     done = run(tmp_path, "sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!")
