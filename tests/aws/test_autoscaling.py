@@ -424,6 +424,7 @@ def test_an_operation_that_is_not_answered_says_so(scaling: Any) -> None:
     assert refused(lambda: scaling.get_predictive_scaling_forecast(**asked))[0] == "UnknownOperationException"
 
 
+@pytest.mark.thorough
 def test_the_next_server_knows_what_was_registered(tmp_path: Path) -> None:
     with started(tmp_path) as server:
         make_endpoint(server, "scaled")

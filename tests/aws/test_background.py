@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.aws.conftest import Server
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 
 def process_of(server: Server, kind: str, name: str) -> psutil.Process:

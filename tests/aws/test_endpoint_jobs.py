@@ -206,6 +206,7 @@ def test_an_endpoint_is_loaded_before_instance_types_are_measured(server: Server
     assert all(each["InferenceBenchmark"]["InvocationStartTime"] >= ended for each in others)
 
 
+@pytest.mark.thorough
 def test_a_default_job_without_a_model_loads_the_endpoint_alone(server: Server, uploaded: dict[str, str]) -> None:
     told = carried_out(server, asked("default-alone") | {"JobType": "Default"})
     assert told["Status"] == "COMPLETED", told
@@ -250,6 +251,7 @@ def test_a_default_job_with_a_model_loads_the_endpoint_and_then_measures_the_typ
     assert others
 
 
+@pytest.mark.thorough
 def test_an_endpoint_that_is_deleted_before_its_turn_fails_the_job(server: Server, uploaded: dict[str, str]) -> None:
     client = server.client("sagemaker")
     make_endpoint(server, "gone", uploaded["model"], waits=False)
@@ -276,6 +278,7 @@ def test_an_endpoint_that_has_failed_fails_the_job_with_the_reason(server: Serve
     assert "endpoint broken: it is not in service: it is Failed: " in told["FailureReason"]
 
 
+@pytest.mark.thorough
 def test_an_endpoint_that_is_being_created_is_waited_for(server: Server, uploaded: dict[str, str]) -> None:
     make_endpoint(server, "young", uploaded["model"], waits=False)
     told = carried_out(server, asked("young", "young"))

@@ -21,15 +21,23 @@ from tests.aws.conftest import OPTIONS, ROLE, started
 from tests.aws.test_jobs import IMAGE, asked, waited_for
 from tests.tiny_model import ROWS, tiny_model
 
+from servefit.aws.endpoints.commands import variables_of
+from servefit.aws.jobs.model_data import DataVersions
+from servefit.aws.jobs.survey import Expected, SurveyFiles
+from servefit.aws.jobs.turns import DATA_VERSION, SURVEY
+from servefit.aws.services.sagemaker.instant_recommendations import survey_name
 from servefit.aws.state.resources import Resources
+from servefit.backends.types import Settings
 from servefit.processes import living
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.record.types import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.aws.conftest import Server
 
-pytestmark = pytest.mark.timed
+pytestmark = pytest.mark.integration
 
 PROMISED_S = 60
 """By AWS."""
@@ -84,30 +92,58 @@ def surveys(server: Server) -> list[Path]:
     return sorted((server.home / "api" / "surveys").iterdir())
 
 
+def keep_survey(server: Server, key: str) -> None:
+    """Keep a survey of an object, as if it had been carried out."""
+    version = DataVersions().of(server.home / "api" / "s3" / "models" / key)
+    assert version is not None
+    name = survey_name(version, describe_host())
+    one = Configuration(backend="forest", vcpus=1, settings=Settings(threads=1), workers=1)
+    variables = variables_of(one, measured_as=None, basis="predicted")
+    survey = SurveyFiles(server.home / "api" / "surveys" / name)
+    survey.folder.mkdir()
+    survey.write_expected([Expected(profile="local-1c", variables=variables, capacity_per_s=10_000.0)])
+    with kept(server) as resources:
+        resources.add(SURVEY, name, {"Status": "COMPLETED", DATA_VERSION: version})
+
+
 @pytest.fixture(scope="module")
 def predicted(server: Server, first: str) -> list[dict[str, Any]]:
-    """The recommendations of a model that no job was about."""
+    """The recommendations of a model that no job was about, and that was surveyed."""
+    keep_survey(server, "first/model.ubj")
     make_model(server, "first", first)
-    assert told_of(server, "first") == {"RecommendationStatus": "IN_PROGRESS"}
-    told = known(server, "first")
+    return recommended(told_of(server, "first"), name="first")
+
+
+def recommended(told: dict[str, Any], *, name: str) -> list[dict[str, Any]]:
+    """Return recommendations for the profiles of this machine, which are as the SDK takes them."""
     assert told["RecommendationStatus"] == "COMPLETED"
     found: list[dict[str, Any]] = told["RealTimeInferenceRecommendations"]
-    return found
-
-
-def test_a_model_is_recommended_for_the_profiles_of_this_machine(predicted: list[dict[str, Any]]) -> None:
-    types = [each["InstanceType"] for each in predicted]
+    types = [each["InstanceType"] for each in found]
     assert "ml.local-1c" in types
     assert len(set(types)) == len(types) <= 3
-    for each in predicted:
-        # As the SDK takes it.
+    for each in found:
         assert re.match(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,63}\/\w{8}$", each["RecommendationId"])
-        assert each["RecommendationId"].startswith("first/")
+        assert each["RecommendationId"].startswith(f"{name}/")
         assert each["Environment"]["SERVEFIT_BACKEND"]
         assert int(each["Environment"]["OMP_NUM_THREADS"]) >= 1
         assert int(each["Environment"]["SAGEMAKER_MODEL_SERVER_WORKERS"]) >= 1
-    one = next(each for each in predicted if each["InstanceType"] == "ml.local-1c")
+    one = next(each for each in found if each["InstanceType"] == "ml.local-1c")
     assert one["Environment"]["SAGEMAKER_MODEL_SERVER_WORKERS"] == "1"
+    return found
+
+
+def test_a_model_that_was_surveyed_is_recommended_for_the_profiles_of_this_machine(
+    predicted: list[dict[str, Any]],
+) -> None:
+    assert [each["Environment"]["SERVEFIT_BACKEND"] for each in predicted] == ["forest"]
+
+
+@pytest.mark.timed
+@pytest.mark.thorough
+def test_a_model_of_which_nothing_is_known_is_surveyed_when_it_is_described(server: Server, folder: Path) -> None:
+    make_model(server, "unknown", upload(server, other_model(folder / "unknown.ubj", 20), "unknown/model.ubj"))
+    assert told_of(server, "unknown") == {"RecommendationStatus": "IN_PROGRESS"}
+    recommended(known(server, "unknown"), name="unknown")
 
 
 def test_what_was_recommended_is_what_an_endpoint_serves(
@@ -145,6 +181,7 @@ def test_another_model_of_the_same_data_is_known_at_once_also_when_it_was_upload
     assert surveys(server) == before
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_other_data_under_the_same_url_is_another_model(
     server: Server, folder: Path, predicted: list[dict[str, Any]]
@@ -170,6 +207,7 @@ def test_a_model_of_a_package_is_recommended_too(server: Server, first: str, pre
     assert told_of(server, "of-package") == {"RecommendationStatus": "FAILED"}
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_what_a_job_has_measured_is_told_at_once(server: Server, folder: Path) -> None:
     url = upload(server, other_model(folder / "measured.ubj", 4), "measured/model.ubj")
@@ -212,6 +250,7 @@ def served_as(server: Server, model: str, name: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_an_endpoint_is_served_as_it_was_measured_for_the_same_data_alone(
     server: Server, folder: Path, first: str
@@ -229,6 +268,7 @@ def test_an_endpoint_is_served_as_it_was_measured_for_the_same_data_alone(
     assert served_as(server, "same", "of-other-data") == {}
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 @pytest.mark.parametrize("when", ["before its turn", "while it is measured"])
 def test_a_job_counts_for_the_data_that_it_measured(server: Server, folder: Path, first: str, when: str) -> None:
@@ -274,6 +314,7 @@ def survey_process(server: Server) -> int:
         time.sleep(0.1)
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_survey_that_was_killed_is_made_again_after_a_while(server: Server, folder: Path) -> None:
     make_model(server, "killed", upload(server, other_model(folder / "killed.ubj", 17), "killed.ubj"))
@@ -287,6 +328,7 @@ def test_a_survey_that_was_killed_is_made_again_after_a_while(server: Server, fo
     assert known(server, "killed")["RecommendationStatus"] == "COMPLETED"
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_survey_whose_data_was_overwritten_is_of_nothing(server: Server, folder: Path) -> None:
     old, new = other_model(folder / "old.ubj", 18), other_model(folder / "new.ubj", 19)
@@ -370,6 +412,7 @@ def test_data_that_comes_later_is_read_then(server: Server, folder: Path, predic
     assert told_of(server, "later")["RecommendationStatus"] == "COMPLETED"
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_job_does_not_wait_behind_the_models_that_were_described(server: Server, folder: Path) -> None:
     client = server.client("sagemaker")
@@ -390,6 +433,7 @@ def test_a_job_does_not_wait_behind_the_models_that_were_described(server: Serve
         assert known(server, name)["RecommendationStatus"] == "COMPLETED"
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_survey_is_taken_up_by_the_next_server_and_kept(tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -408,6 +452,7 @@ def test_a_survey_is_taken_up_by_the_next_server_and_kept(tmp_path: Path) -> Non
         assert json.loads((survey / "expected.json").read_text())
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_what_has_failed_is_tried_again_by_the_next_server(tmp_path: Path) -> None:
     import pickle

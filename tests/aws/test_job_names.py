@@ -15,7 +15,7 @@ from servefit.search.request.job_request import JobRequest
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 
 def take_name(name: str) -> None:

@@ -42,10 +42,10 @@ def asked(name: str, uploaded: dict[str, str], **changes: Any) -> dict[str, Any]
     """An Advanced job that takes some seconds."""
     config = {
         "ModelName": uploaded["model"],
-        "JobDurationInSeconds": 12,
+        "JobDurationInSeconds": 30,
         "ContainerConfig": {"PayloadConfig": {"SamplePayloadUrl": uploaded["payload"]}},
         "EndpointConfigurations": [{"InstanceType": "ml.c5.large"}],
-        "ResourceLimit": {"MaxNumberOfTests": 2, "MaxParallelOfTests": 2},
+        "ResourceLimit": {"MaxNumberOfTests": 1, "MaxParallelOfTests": 1},
     }
     config |= changes.pop("config", {})
     return {"JobName": name, "JobType": "Advanced", "RoleArn": ROLE, "InputConfig": config, **changes}

@@ -88,6 +88,7 @@ def mark_of_deleted(home: Path) -> str | None:
         resources.close()
 
 
+@pytest.mark.thorough
 def test_a_job_that_was_stopped_is_not_taken_up_again(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with started(home, *OPTIONS) as server:
@@ -113,6 +114,7 @@ def test_a_job_that_was_stopped_is_not_taken_up_again(tmp_path: Path) -> None:
     assert told["Status"] == "STOPPED"
 
 
+@pytest.mark.thorough
 def test_a_job_that_ended_without_a_server_was_complete_when_it_ended(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with started(home, *OPTIONS) as server:

@@ -122,6 +122,7 @@ def test_the_address_of_sts_that_the_sdk_writes_down_is_answered_here_and_no_oth
     ]
 
 
+@pytest.mark.thorough
 def test_pythons_that_the_program_starts_find_it_too(tmp_path: Path) -> None:
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STS!r}], check=True)"
     assert said(tmp_path, code) == [ACCOUNT]
@@ -138,6 +139,7 @@ def test_a_program_keeps_its_variables_but_those_of_other_keys(tmp_path: Path) -
     assert os.pathsep not in said(tmp_path, code, PYTHONPATH="")[1], "an empty entry would be the working directory"
 
 
+@pytest.mark.thorough
 def test_a_python_that_imports_no_botocore_imports_nothing_more_than_without(tmp_path: Path) -> None:
     code = "import sys; print(sorted({*sys.modules} - {'sitecustomize'}), sys.path)"
     (under,) = said(tmp_path, code)
@@ -145,6 +147,7 @@ def test_a_python_that_imports_no_botocore_imports_nothing_more_than_without(tmp
     assert under == alone
 
 
+@pytest.mark.thorough
 def test_a_python_without_botocore_works(tmp_path: Path) -> None:
     code = """
         import sys
@@ -157,6 +160,7 @@ def test_a_python_without_botocore_works(tmp_path: Path) -> None:
     assert said(tmp_path, code) == ["botocore"]
 
 
+@pytest.mark.thorough
 def test_the_sitecustomize_of_the_user_is_run_as_ever(tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
@@ -166,6 +170,7 @@ def test_the_sitecustomize_of_the_user_is_run_as_ever(tmp_path: Path) -> None:
     assert told == [f"hello {own / 'sitecustomize.py'} /added", ACCOUNT]
 
 
+@pytest.mark.thorough
 def test_a_sitecustomize_of_the_user_that_fails_says_so_as_ever(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import nothing_of_that_name\n")
     done = run(tmp_path, sys.executable, "-c", STS, PYTHONPATH=str(tmp_path))
@@ -190,6 +195,7 @@ def test_its_exit_status_is_passed_on(tmp_path: Path, command: tuple[str, ...], 
     assert (done.returncode, done.stdout, done.stderr) == (status, "", words)
 
 
+@pytest.mark.thorough
 def test_its_exit_status_is_known_also_where_sigchld_is_ignored(tmp_path: Path) -> None:
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
@@ -230,6 +236,7 @@ def test_what_is_for_the_server_goes_to_no_proxy(
     assert said(tmp_path, code, **PROXY, **before) == [*after, PROXY["HTTP_PROXY"], ACCOUNT]
 
 
+@pytest.mark.thorough
 def test_its_arguments_are_its_own_also_those_that_look_like_options(tmp_path: Path) -> None:
     code = "import sys; print(sys.argv[1:])"
     words = ["--help", "--", "-c", "--port=1", ""]
@@ -257,7 +264,7 @@ sys.exit(40 + len(got))
 """A program that takes note of signals, and waits for a second one."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)])
 def test_a_signal_reaches_the_program_once(tmp_path: Path, number: signal.Signals) -> None:
     with subprocess.Popen(
         command_of(sys.executable, "-c", COUNTS), env=variables_of(tmp_path), stdout=subprocess.PIPE, text=True
@@ -270,6 +277,7 @@ def test_a_signal_reaches_the_program_once(tmp_path: Path, number: signal.Signal
     assert is_over(tmp_path)
 
 
+@pytest.mark.thorough
 def test_ctrl_c_in_a_terminal_reaches_the_program_once_and_not_the_server(tmp_path: Path) -> None:
     code = COUNTS.replace("sys.exit(40 + len(got))", STS)
     terminal, of_process = os.openpty()
@@ -305,6 +313,7 @@ def test_a_server_that_runs_is_used(tmp_path: Path) -> None:
         assert f"one runs already at {server.address}" in done.stderr
 
 
+@pytest.mark.thorough
 def test_options_before_run_are_those_of_the_server_that_is_started(tmp_path: Path) -> None:
     root = tmp_path / "-objects"
     root.mkdir()
@@ -389,6 +398,7 @@ def test_programs_share_a_server_which_ends_with_the_last(tmp_path: Path) -> Non
     assert said(tmp_path, STS) == [ACCOUNT]
 
 
+@pytest.mark.thorough
 def test_a_server_goes_on_for_a_program_whose_run_is_killed_and_ends_with_that(tmp_path: Path) -> None:
     with waiting(tmp_path, "import time; time.sleep(2)\n" + STS) as process:
         process.kill()
@@ -398,6 +408,7 @@ def test_a_server_goes_on_for_a_program_whose_run_is_killed_and_ends_with_that(t
     assert is_over(tmp_path, within_s=30)
 
 
+@pytest.mark.thorough
 def test_what_a_program_leaves_running_keeps_no_server(tmp_path: Path) -> None:
     # The shell's child inherits all that the shell has open.
     done = run(tmp_path, "sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!")
@@ -408,6 +419,7 @@ def test_what_a_program_leaves_running_keeps_no_server(tmp_path: Path) -> None:
         os.kill(int(done.stdout), signal.SIGKILL)
 
 
+@pytest.mark.thorough
 def test_programs_that_begin_at_once_have_one_server(tmp_path: Path) -> None:
     code = "import os; print(os.environ['AWS_ENDPOINT_URL'])"
     begun = [

@@ -13,7 +13,7 @@ from tests.scripts import MEANS, archive, photos, scripted
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timed
+pytestmark = pytest.mark.integration
 
 
 def begun(server: Server, folder: Path, name: str) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def begun(server: Server, folder: Path, name: str) -> dict[str, Any]:
     return waited_for(sagemaker, name)
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_server_that_trusts_code_measures_and_serves_the_script(tmp_path: Path) -> None:
     with started(tmp_path / "home", *OPTIONS, "--trust-code") as server:

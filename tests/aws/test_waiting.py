@@ -41,6 +41,7 @@ def lines_of(files: JobFiles, *, until: str) -> list[str]:
     raise AssertionError(f"no line has {until!r}: {found}")
 
 
+@pytest.mark.thorough
 def test_a_job_that_waits_for_the_measuring_slot_says_for_whom_and_goes_on_when_it_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,8 @@ def begin(client: Client, folder: Path, *, name: str) -> None:
         RoleArn=ROLE,
         InputConfig={
             "ModelName": "tiny",
-            "JobDurationInSeconds": 12,
+            "JobDurationInSeconds": 30,
+            "ResourceLimit": {"MaxNumberOfTests": 1},
             "ContainerConfig": {
                 "PayloadConfig": {"SamplePayloadUrl": (folder / "payload.csv").as_uri()},
                 "SupportedInstanceTypes": ["ml.c5.large"],
@@ -137,7 +138,14 @@ def test_the_server_of_the_folder_answers_where_there_is_one(home: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "config", [None, {"proxies": {"http": "http://127.0.0.1:9"}, "retries": {"total_max_attempts": 1}}]
+    "config",
+    [
+        None,
+        pytest.param(
+            {"proxies": {"http": "http://127.0.0.1:9"}, "retries": {"total_max_attempts": 1}},
+            marks=pytest.mark.thorough,
+        ),
+    ],
 )
 def test_a_server_is_reached_where_a_proxy_is_set(
     home: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any] | None
@@ -159,6 +167,7 @@ def test_a_second_client_of_a_program_is_told_what_to_do_with_the_first(client: 
     assert client.list_models()["Models"] == []
 
 
+@pytest.mark.thorough
 def test_another_program_is_told_who_has_the_folder(client: Client, home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "servefit", "api", "--port", "0"],
@@ -212,7 +221,7 @@ def test_calls_that_begin_while_the_client_is_closed_end_too(home: Path) -> None
             except SpecError as error:
                 return str(error)
 
-    for _ in range(5):
+    for _ in range(2):
         client = Client()
         with ThreadPoolExecutor(4) as threads:
             calling = [threads.submit(call_until_closed, client) for _ in range(4)]
@@ -303,6 +312,7 @@ def test_a_client_that_was_made_in_another_process_says_so(home: Path) -> None:
     assert (status, also) == ("3", "3")
 
 
+@pytest.mark.thorough
 def test_a_closed_client_has_given_the_folder_free_also_where_a_forked_process_lives_on(home: Path) -> None:
     code = """
         reads, writes = os.pipe()

@@ -57,6 +57,7 @@ def test_invocations_and_thresholds_are_judged_at_the_client(url: str) -> None:
     assert len(found.runs) == 2
 
 
+@pytest.mark.thorough
 def test_stairs_end_where_the_invocations_asked_for_are_reached(url: str) -> None:
     found = sf.right_size(
         endpoint=url,

@@ -66,6 +66,7 @@ def invoke(runtime: Any, body: str = "1,2") -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.thorough
 def test_each_invocation_counts_whatever_becomes_of_the_server_and_the_endpoint(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with with_endpoint(home, tmp_path) as server:

@@ -108,7 +108,10 @@ def in_chunks(path: bytes, chunk: bytes, count: int) -> bytes:
     return head + b"%x\r\n%b\r\n" % (len(chunk), chunk) * count + b"0\r\n\r\n"
 
 
-@pytest.mark.parametrize(("size", "count", "status"), [(1, 200, b"200"), (1, 1000, b"400"), (300, 1000, b"200")])
+@pytest.mark.parametrize(
+    ("size", "count", "status"),
+    [pytest.param(1, 200, b"200", marks=pytest.mark.thorough), (1, 1000, b"400"), (300, 1000, b"200")],
+)
 def test_the_chunks_of_a_body_are_bounded_and_long_ones_are_not(size: int, count: int, status: bytes) -> None:
     with serving() as connect:
         connection = connect()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.thorough
 def test_an_upload_that_was_being_completed_is_completed_after_the_next_start(tmp_path: Path) -> None:
     home = tmp_path / "home"
     whole = {"Bucket": "objects", "Key": "whole"}

@@ -50,6 +50,7 @@ def test_a_second_agent_of_a_name_is_refused_until_the_first_is_dead(start_agent
 
 
 @pytest.mark.integration
+@pytest.mark.thorough
 def test_an_agent_has_two_connections_to_the_database(start_agent: StartAgent, fleet_url: str) -> None:
     connections = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
     before = set(rows(fleet_url, connections))

@@ -248,6 +248,7 @@ record["child"] = child.pid
 
 
 @pytest.mark.timed
+@pytest.mark.thorough
 def test_all_that_an_agent_started_ends_within_5_s_of_the_stop_even_if_it_takes_no_notice(
     make_agent: MakeAgent, make_host: MakeHost, database: TunnelledDatabase
 ) -> None:

@@ -149,7 +149,7 @@ class InstantRecommendations:
 
     def _survey(self, version: str, file: Path, url: str, *, wanted: bool) -> Resource | None:
         """Return the survey of model data, which is begun where there is none that counts and one is ``wanted``."""
-        name = _survey_name(version, self._host)
+        name = survey_name(version, self._host)
         with self._making:
             earlier = self._known_survey(name)
             if earlier is not None or not wanted:
@@ -217,7 +217,7 @@ def _told(model: str, identifier: str, instance_type: str, variables: Mapping[st
     }
 
 
-def _survey_name(version: str, host: Host) -> str:
+def survey_name(version: str, host: Host) -> str:
     """Return the name of the survey of model data: one for each machine and each version of servefit, which may come
     to something else."""
     about = (version, host.fingerprint, __version__)
