@@ -98,8 +98,9 @@ def test_where_the_server_says_nothing_of_its_times_nothing_is_claimed(url: str)
     assert found.overhead_ms is None
 
 
+@pytest.mark.timed
 def test_a_limit_that_is_broken_at_a_rate_ends_the_run_and_one_that_is_kept_takes_all_of_it(url: str) -> None:
-    kept = load(url, rate=200, thresholds=[limit("p95", 4000)], duration_s=2)
+    kept = load(url, rate=100, thresholds=[limit("p95", 4000)], duration_s=4)
     assert (kept.verdict, kept.reason) == ("PASS", None)
     assert kept.summary.samples == 400
     assert isinstance(kept.run.traffic, OpenLoop)
@@ -154,6 +155,7 @@ def test_the_most_requests_are_found_without_being_asked_for_anything(url: str) 
     assert found.verdict is None
 
 
+@pytest.mark.timed
 def test_with_limits_alone_the_highest_rate_within_them_is_found(url: str) -> None:
     found = load(url, thresholds=[limit("p90", 500)], duration_s=2)
     assert found.highest is not None

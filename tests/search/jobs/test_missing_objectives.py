@@ -66,11 +66,10 @@ def test_it_is_read_with_a_warning_that_names_the_goal_and_what_to_do(over: Reco
 
 @pytest.mark.integration
 def test_what_it_measured_over_http_comes_first(over: RecommendationJob) -> None:
-    found = over
-    assert found.best is not None
-    assert found.best.trial.configuration == ANSWER
-    assert found.best.endpoint is not None
-    assert found.why.runner_up is None
+    assert over.best is not None
+    assert over.best.trial.configuration == ANSWER
+    assert over.best.endpoint is not None
+    assert over.why.runner_up is None
 
 
 @pytest.mark.integration
@@ -82,13 +81,12 @@ def test_what_was_measured_first_comes_first_where_nothing_was_measured_over_htt
 
 @pytest.mark.integration
 def test_it_is_reported_scaled_and_written_down(over: RecommendationJob) -> None:
-    found = over
-    assert json.loads(json.dumps(job_document(found)))["goal"] == "tail-gap"
-    report = report_of(found)
+    assert json.loads(json.dumps(job_document(over)))["goal"] == "tail-gap"
+    report = report_of(over)
     assert "deploy" in report.answer
     assert any("'tail-gap'" in warning for warning in report.warnings)
-    assert len(found.trials) == 5
-    assert sf.scale(found, rate_per_s=500).instances >= 1
+    assert len(over.trials) == 5
+    assert sf.scale(over, rate_per_s=500).instances >= 1
 
 
 @pytest.mark.integration

@@ -12,6 +12,7 @@ from servefit.errors import SpecError
 from servefit.profiler.queueing.discipline import Discipline
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
+from servefit.search.simulation import prediction
 from servefit.search.simulation.prediction import QueuePrediction, highest_rate_per_s, predict, predict_users
 from servefit.search.simulation.simulated_run import simulate
 
@@ -220,8 +221,11 @@ def test_the_highest_rate_is_lower_the_more_arrivals_vary(exponential_ms: Servic
 
 
 @pytest.mark.integration
-def test_of_a_cycle_of_too_many_requests_a_part_is_simulated(constant_ms: ServiceTimes) -> None:
+def test_of_a_cycle_of_too_many_requests_a_part_is_simulated(
+    constant_ms: ServiceTimes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "_MAX_IN_A_CYCLE", 5_000)
     found = predict(
-        constant_ms, Discipline(workers=4), rate_per_s=3000, percentiles=(50,), arrivals="steps:rates=0+1/s,each=1h"
+        constant_ms, Discipline(workers=4), rate_per_s=3000, percentiles=(50,), arrivals="steps:rates=0+1/s,each=1min"
     )
     assert found.capacity_per_s == pytest.approx(4000, rel=0.01)

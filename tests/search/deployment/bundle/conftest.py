@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ from tests.tiny_model import tiny_model
 from servefit.backends import steps
 from servefit.backends.types import Artifact, Target
 from servefit.profiler.procedures.prepare import Deployment
+from servefit.search.deployment.bundle import pip_settings
 from servefit.search.deployment.bundle.writing import Bundle, write_bundle
 from servefit.search.deployment.deployable import Deployable, deployable_of_model
 
@@ -40,6 +43,15 @@ def no_package_index() -> Iterator[None]:
 def nobody_is_asked() -> Iterator[None]:
     """Unless a test says so."""
     with no_package_index():
+        yield
+
+
+@pytest.fixture(scope="module")
+def asked_once() -> Iterator[None]:
+    """All bundles of a module have the packages that are installed and the settings of pip that were found first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metadata, "packages_distributions", cache(metadata.packages_distributions))
+        patch.setattr(pip_settings, "_run_pip", cache(pip_settings._run_pip))
         yield
 
 

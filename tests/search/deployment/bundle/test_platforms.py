@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from servefit.search.deployment.bundle.writing import Bundle
     from servefit.search.deployment.deployable import Deployable
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("asked_once")]
 
 
 @pytest.fixture
@@ -141,7 +141,9 @@ def container_of(manifest: Any) -> Any:
     return container
 
 
-@pytest.mark.parametrize(("measured_mib", "requested_mib"), [(96, 160), (300, 450), (10**9, None)])
+@pytest.mark.parametrize(
+    ("measured_mib", "requested_mib"), [pytest.param(96, 160, marks=pytest.mark.thorough), (300, 450), (10**9, None)]
+)
 def test_pods_request_the_memory_that_was_measured_and_some_more_up_to_that_of_the_profile(
     export: Export, deployable: Deployable, measured_mib: int, requested_mib: int | None
 ) -> None:
@@ -221,7 +223,12 @@ def test_a_pod_on_a_gpu_asks_for_one_and_does_not_number_it(export: Export, depl
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("fraud", "fraud"), ("Fraud.V2_x", "fraud-v2-x"), ("2024", "model-2024"), ("a" * 39 + "-b", "a" * 39)],
+    [
+        pytest.param("fraud", "fraud", marks=pytest.mark.thorough),
+        ("Fraud.V2_x", "fraud-v2-x"),
+        pytest.param("2024", "model-2024", marks=pytest.mark.thorough),
+        ("a" * 39 + "-b", "a" * 39),
+    ],
 )
 def test_names_become_labels_that_every_platform_takes(
     export: Export, deployable: Deployable, name: str, label: str

@@ -14,7 +14,7 @@ from servefit.search.deployment.bundle.readme import example_request
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("asked_once")]
 
 
 @pytest.fixture(autouse=True)

@@ -108,6 +108,7 @@ def reference_of_zeros(deployable: Deployable) -> list[float]:
 
 
 @pytest.mark.integration
+@pytest.mark.thorough
 def test_models_of_lightgbm_are_too(export: Export, deployable: Deployable, tmp_path: Path) -> None:
     artifact = replace(artifact_of("lightgbm", tmp_path / "artifact"), facts={"features": 2, "outputs": 1})
     artifact.folder.mkdir()

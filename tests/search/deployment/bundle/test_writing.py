@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servefit.search.deployment.bundle.writing import Bundle
     from servefit.search.deployment.deployable import Deployable
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("asked_once")]
 
 PACKAGE = Path(servefit.__file__).parent
 
