@@ -24,10 +24,11 @@ from servefit.backends.calibration import calibration_rows
 from servefit.backends.capabilities import ask_backends
 from servefit.backends.model import Model
 from servefit.backends.model.kept import as_kept
+from servefit.backends.onnx_session import UNOPTIMISED
 from servefit.backends.parity import Agreement
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Precision, Predictor, Settings, Target
-from servefit.backends.unoptimised import UNOPTIMISED, find_entry, store_otherwise
+from servefit.backends.unoptimised import find_entry, store_otherwise
 from servefit.backends.verification import drawn_sets, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 from servefit.field_types import check_type

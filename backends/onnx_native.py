@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.model.onnx_file import read_onnx
+from servefit.backends.onnx_session import UNOPTIMISED
 from servefit.backends.tensor_predictor import TensorPredictor
 from servefit.backends.types import Settings, Target
-from servefit.backends.unoptimised import UNOPTIMISED
 from servefit.errors import RowsRefused
 
 if TYPE_CHECKING:

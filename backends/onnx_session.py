@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     import onnxruntime
 
+UNOPTIMISED = "without_optimisations"
+"""The fact about an artifact that ONNX Runtime opens without its graph optimisations."""
+
 PROVIDERS = {Target.CPU: "CPUExecutionProvider", Target.CUDA: "CUDAExecutionProvider"}
 
 

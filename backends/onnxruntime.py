@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.cuda import cuda_device
 from servefit.backends.installed import installed, thread_counts
-from servefit.backends.onnx_session import PROVIDERS, open_session
+from servefit.backends.onnx_session import PROVIDERS, UNOPTIMISED, open_session
 from servefit.backends.sklearn_datatypes import convert
 from servefit.backends.sklearn_onnx import CONVERTING_S, converter, convertible
 from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
-from servefit.backends.unoptimised import UNOPTIMISED
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:

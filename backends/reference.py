@@ -76,7 +76,7 @@ def _torch(model: Model) -> Predict:
     import torch
 
     from servefit.backends.model.torch_io import open_module
-    from servefit.backends.torch import TorchPredictor, interface_of_converted
+    from servefit.backends.torch_predictor import TorchPredictor, interface_of_converted
 
     if model.converted is None:
         raise CorruptModel(model.file, "it was opened by a servefit that did not know what goes into it")

@@ -144,7 +144,7 @@ def answer_requests(artifact: Artifact, sets: Sequence[tuple[np.ndarray, Sequenc
     OTHERS_S are not over; return for each set the median seconds that its functions took the second time, by name. Sets
     are of requests and of what messages call them. Raises CompileFailed for a request that it does not answer, and
     BackendError where the script cannot be loaded."""
-    from servefit.backends.script.backend import UNPACKED, ScriptPredictor
+    from servefit.backends.script.predictor import UNPACKED, ScriptPredictor
 
     try:
         predictor = ScriptPredictor(artifact.folder / UNPACKED, 1)

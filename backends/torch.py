@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.types import Format, Library
-from servefit.backends.tensor_predictor import TensorPredictor
+from servefit.backends.torch_predictor import TorchPredictor, interface_of_converted
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
-from servefit.errors import CompileFailed, RowsRefused
+from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from servefit.backends.model import Model
-    from servefit.backends.model.onnx_io import OnnxInterface
-    from servefit.backends.model.torch_io import TorchModule
 
 _INSTALL = "pip install 'servefit[torch]'"
-_SIGNS_OF_THE_MACHINE = ("can't allocate memory", "CUDA", "not enough memory")
-"""PyTorch's words where not the rows are to blame."""
 
 
 class TorchBackend:
@@ -75,30 +69,3 @@ class TorchBackend:
         # It was trusted when the model was opened, and only what was opened becomes an artifact.
         module = open_module(file, kind, plain=False)
         return TorchPredictor(module, artifact.facts["interface"])
-
-
-def interface_of_converted(file: Path) -> OnnxInterface:
-    """Return how a module is called whose ONNX file is ``file``: in the same way."""
-    from servefit.backends.model.onnx_interface import interface_of
-    from servefit.backends.onnx_session import open_session
-
-    interface, _ = interface_of(open_session(file, Target.CPU, Settings(threads=1), optimised=False))
-    return interface
-
-
-class TorchPredictor(TensorPredictor):
-    """Calls a module as its interface says."""
-
-    def __init__(self, module: TorchModule, interface: Mapping[str, Any]) -> None:
-        # Of boolean outputs the common way makes numbers.
-        super().__init__(module, interface, truths=True)
-
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        try:
-            return self._predict_rows(rows)
-        except (RuntimeError, IndexError, ValueError, AssertionError) as error:
-            if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
-                raise
-            from servefit.backends.model.torch_io import reason_of
-
-            raise RowsRefused("torch", reason_of(error)) from error

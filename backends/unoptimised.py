@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-UNOPTIMISED = "without_optimisations"
-"""The fact about an artifact that ONNX Runtime opens without its graph optimisations."""
-
 _BY_PAYLOAD, _PLAIN = "-payload", "-unoptimised"
 """Ends of the names of cache entries."""
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.installed import thread_counts
 from servefit.backends.model.types import Library
+from servefit.backends.script.predictor import UNPACKED, ScriptPredictor
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from servefit.backends.model import Model
-
-UNPACKED = "model"
-"""The folder of an artifact that is what the script's archive holds."""
 
 _UNPACKED_BYTES_PER_S = 1e8
 """A rough estimate."""
@@ -59,34 +54,3 @@ class ScriptBackend:
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
         return ScriptPredictor(artifact.folder / UNPACKED, settings.threads)
-
-
-class ScriptPredictor:
-    """Calls the script row by row. Libraries read the number of threads from the environment of the worker; those that
-    do not are told here, once the model is loaded. ``script`` has the times of its functions."""
-
-    def __init__(self, model_dir: Path, threads: int) -> None:
-        from servefit.backends.model.packing import join
-        from servefit.backends.script.answering import Script
-
-        self.script = Script(model_dir)
-        self._join = join
-        _limit_threads(threads)
-
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Return the answers to the requests in ``rows``, packed. Raises ScriptFailed for the first that has none."""
-        return self._join([self.script.answer_row(row)[None] for row in rows])
-
-    def close(self) -> None:
-        vars(self).clear()
-
-
-def _limit_threads(threads: int) -> None:
-    """Have the libraries that the script has loaded use so many threads."""
-    if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "set_num_threads"):
-        torch.set_num_threads(threads)
-    try:
-        from threadpoolctl import threadpool_limits
-    except ModuleNotFoundError:
-        return
-    threadpool_limits(limits=threads)

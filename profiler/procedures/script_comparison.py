@@ -81,7 +81,7 @@ def script_cost(
     It takes about ``limit_s`` at most. Raises StateError.
     """
     from servefit.backends.model.scripts import models_beside
-    from servefit.backends.script.backend import UNPACKED
+    from servefit.backends.script.predictor import UNPACKED
 
     if not model.signature.opaque or artifact.backend != model.reference or not len(payload.rows):
         return None

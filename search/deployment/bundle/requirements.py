@@ -18,7 +18,7 @@ from typing import Any
 from servefit.backends.model.scripts import SCRIPT, required_packages
 from servefit.backends.model.types import Format
 from servefit.backends.registry import BUILT_IN, entry_point
-from servefit.backends.script.backend import UNPACKED
+from servefit.backends.script.predictor import UNPACKED
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
 from servefit.plug_ins import Package
