@@ -19,17 +19,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from servefit import state
-from servefit.backends import cache
-from servefit.backends.calibration import calibration_rows
-from servefit.backends.capabilities import ask_backends
+from servefit.backends.artifacts import cache
+from servefit.backends.artifacts.unoptimised import find_entry, store_otherwise
+from servefit.backends.checking.calibration import calibration_rows
+from servefit.backends.checking.parity import Agreement
+from servefit.backends.checking.verification import drawn_sets, in_child, payload_rows, verify
+from servefit.backends.finding.capabilities import ask_backends
+from servefit.backends.finding.registry import imported
+from servefit.backends.libraries.onnx_session import UNOPTIMISED
 from servefit.backends.model import Model
 from servefit.backends.model.kept import as_kept
-from servefit.backends.onnx_session import UNOPTIMISED
-from servefit.backends.parity import Agreement
-from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Precision, Predictor, Settings, Target
-from servefit.backends.unoptimised import find_entry, store_otherwise
-from servefit.backends.verification import drawn_sets, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 from servefit.field_types import check_type
 from servefit.showing import shown

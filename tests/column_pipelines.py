@@ -17,9 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from servefit.backends.compilation import load_predictor
+from servefit.backends.finding.registry import imported
 from servefit.backends.inspection import inspect
 from servefit.backends.model import Format, Model
-from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Settings, Target
 
 if TYPE_CHECKING:

@@ -21,7 +21,17 @@ from tests.kinds import Kinds, kind_of
 
 Hog = Callable[[int], AbstractContextManager[None]]
 NOT_PURE_PATHS = (
-    *("aws", "backends/torch", "benchmarks", "demo", "docs", "examples", "packaging", "real_models", "serving/clients"),
+    *(
+        "aws",
+        "backends/engines/torch",
+        "benchmarks",
+        "demo",
+        "docs",
+        "examples",
+        "packaging",
+        "real_models",
+        "serving/clients",
+    ),
     "api/test_notebook_progress.py",
     "backends/inspection/test_onnx_test_data.py",
     "golden/test_artifacts.py",

@@ -6,7 +6,7 @@ _SOURCE = """
 import sys
 import time
 {importing}
-from servefit.backends.registry import imported
+from servefit.backends.finding.registry import imported
 from servefit.backends.types import Availability, Knob
 
 class Backend:

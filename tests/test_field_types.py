@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import servefit as sf
-from servefit.backends.secret import hidden
+from servefit.backends.variables.secret import hidden
 from servefit.errors import SpecError
 from servefit.field_types import check_types
 from servefit.profiler.record.traffic import OpenLoop, TrafficPhase

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.in_this_process import call_all_here, call_here
 
-from servefit.backends import verification
+from servefit.backends.checking import verification
 from servefit.errors import SpecError, WorkerCrashed
 from servefit.isolation import call_isolated
 

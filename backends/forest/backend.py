@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.installed import thread_counts
-from servefit.backends.sklearn_onnx import CONVERTING_S, converter, convertible
-from servefit.backends.trees import category_facts, header, output_facts, read_trees, readable
+from servefit.backends.converting.sklearn_onnx import CONVERTING_S, converter, convertible
+from servefit.backends.libraries.installed import thread_counts
+from servefit.backends.libraries.trees import category_facts, header, output_facts, read_trees, readable
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import BackendError, CompileFailed
 
@@ -65,7 +65,7 @@ class ForestBackend:
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if not model.ends_in_trees:
             return self._compile_trees(model, read_trees(model, self.name), workdir)
-        from servefit.backends.pipeline_steps import split
+        from servefit.backends.converting.pipeline_steps import split
 
         steps, ensemble, trees = split(model, workdir, self.name)
         return {**self._compile_trees(ensemble, trees, workdir), "steps": steps}
@@ -95,7 +95,7 @@ class ForestBackend:
         predictor = _Predictor(artifact, settings.threads)
         if "steps" not in artifact.facts:
             return predictor
-        from servefit.backends.pipeline_steps import AfterSteps
+        from servefit.backends.converting.pipeline_steps import AfterSteps
 
         return AfterSteps(
             artifact.folder, artifact.facts["steps"], settings, predictor, artifact.facts.get("rows", "float32")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.trees import TreeOutputs
+from servefit.backends.libraries.trees import TreeOutputs
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.trees import header
+from servefit.backends.libraries.trees import header
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:

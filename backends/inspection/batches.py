@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.batch_dependence import BATCH_DEPENDENT, depends_on_batch
+from servefit.backends.checking.batch_dependence import BATCH_DEPENDENT, depends_on_batch
 from servefit.backends.model import Model
 from servefit.backends.model.types import Signature, Task
-from servefit.backends.rows import synthetic_rows
+from servefit.backends.payload.rows import synthetic_rows
 
 if TYPE_CHECKING:
     from servefit.backends.model.inspection_record import Inspection

@@ -54,7 +54,7 @@ class Forest:
         return bool(self.category_features.size)
 
     def save_splits(self, path: Path) -> None:
-        """Write the splits as the NPZ file that ``servefit.backends.rows`` reads. Raises StateError."""
+        """Write the splits as the NPZ file that ``servefit.backends.payload.rows`` reads. Raises StateError."""
         with writing(path), path.open("wb") as stream:
             np.savez(
                 stream,

@@ -15,8 +15,8 @@ from servefit.backends.model import Model
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.types import Format, Signature, Task
 from servefit.backends.model.width import check_width
-from servefit.backends.rows import synthetic_rows
-from servefit.backends.text_rows import with_texts
+from servefit.backends.payload.rows import synthetic_rows
+from servefit.backends.payload.text_rows import with_texts
 from servefit.errors import UnsupportedModel
 
 if TYPE_CHECKING:

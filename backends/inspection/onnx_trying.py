@@ -16,7 +16,7 @@ import numpy as np
 
 from servefit.backends.model.onnx_io import OnnxInterface, predict, refusals
 from servefit.backends.model.types import Input, row_datatype
-from servefit.backends.rows import whole_numbers
+from servefit.backends.payload.rows import whole_numbers
 
 if TYPE_CHECKING:
     import onnxruntime

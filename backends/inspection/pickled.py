@@ -18,6 +18,7 @@ from servefit.backends.inspection.frames import inspect_frame
 from servefit.backends.inspection.lightgbm import inspect_lightgbm
 from servefit.backends.inspection.marks import as_splits, marks_of
 from servefit.backends.inspection.xgboost import inspect_xgboost
+from servefit.backends.libraries.trees import SKLEARN_ENSEMBLES
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
@@ -25,7 +26,6 @@ from servefit.backends.model.sklearn_io import predict
 from servefit.backends.model.sklearn_steps import last_of
 from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
 from servefit.backends.model.width import check_width
-from servefit.backends.trees import SKLEARN_ENSEMBLES
 from servefit.errors import UnsupportedModel
 from servefit.state import write_atomically
 

@@ -20,7 +20,7 @@ NOT_COMPARED = f"what {SCRIPT} answers was not compared with anything: a script 
 
 def inspect_script(archive: Path) -> Inspection:
     """Import the script, which runs it. Raises CorruptModel, UnsupportedModel, StateError."""
-    from servefit.backends.script.functions import import_functions
+    from servefit.backends.libraries.script.functions import import_functions
 
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder).resolve()

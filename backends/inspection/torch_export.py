@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.libraries.onnx_session import open_session
 from servefit.backends.model.onnx_file import read_graph
 from servefit.backends.model.torch_io import TorchModule, named_tensors, reason_of
-from servefit.backends.onnx_session import open_session
 from servefit.backends.types import Settings, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from servefit.backends.inspection.forest import Forest, forest_of, treelite_trees
 from servefit.backends.inspection.xgboost_legacy import upgrade
+from servefit.backends.libraries.xgboost_c import Booster
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
 from servefit.backends.model.width import check_width
-from servefit.backends.xgboost_c import Booster
 from servefit.errors import CorruptModel
 
 

@@ -2,7 +2,7 @@
 
 Whoever keeps, sends, joins or hashes rows moves such a request as one row of ``packing``: the number of its bytes, its
 content type, what the client accepts, the bytes. An answer is one row too. A float32 holds a byte exactly, and takes
-four times its memory (ADR 20). What the bytes mean is known to the script that answers (``backends.script``).
+four times its memory (ADR 20). What the bytes mean is known to the script that answers (``backends.libraries.script``).
 """
 
 from __future__ import annotations

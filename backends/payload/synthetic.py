@@ -10,8 +10,8 @@ import numpy as np
 from servefit.backends.model.packing import join
 from servefit.backends.model.types import row_datatype
 from servefit.backends.model.width import affordable_rows
+from servefit.backends.payload.rows import synthetic_rows, whole_numbers
 from servefit.backends.payload.types import Payload, used_sizes
-from servefit.backends.rows import synthetic_rows, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

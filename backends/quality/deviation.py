@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.checking.parity import output_blocks
 from servefit.backends.model.packing import of_one_width
-from servefit.backends.parity import output_blocks
 from servefit.backends.quality.binomial import lower_bound, rows_to_show, upper_bound
 from servefit.backends.quality.findings import Deviation
 from servefit.errors import SpecError

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.calibration import MIN_ROWS, calibrating_and_rest
+from servefit.backends.checking.calibration import MIN_ROWS, calibrating_and_rest
+from servefit.backends.checking.parity import TENSOR_TOLERANCE
 from servefit.backends.model.packing import join, of_one_width
-from servefit.backends.parity import TENSOR_TOLERANCE
 from servefit.backends.payload.table import MAX_ROWS
 from servefit.backends.quality.deviation import by_row, judged_deviation
 from servefit.backends.quality.drop import drop_found, judged_drop, reference_score, rows_for_bounds, worst_of

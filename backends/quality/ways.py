@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit import state
-from servefit.backends.capabilities import backend as find_backend
-from servefit.backends.verification import in_child
+from servefit.backends.checking.verification import in_child
+from servefit.backends.finding.capabilities import backend as find_backend
 from servefit.errors import CompileFailed, TimedOut
 
 if TYPE_CHECKING:

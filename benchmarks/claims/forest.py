@@ -37,11 +37,11 @@ from benchmarks.forest.rounds import LLEAVES, OURS, Field
 from benchmarks.forest.summary import described, summary
 from benchmarks.models.forest_models import NAMES, benchmark_model, one_leaf_model
 from benchmarks.synthetic import machine
-from servefit.backends import cache
-from servefit.backends.capabilities import backend
+from servefit.backends.artifacts import cache
 from servefit.backends.compilation import compile_model
+from servefit.backends.finding.capabilities import backend
+from servefit.backends.finding.registry import backend_names
 from servefit.backends.payload import Payload
-from servefit.backends.registry import backend_names
 from servefit.backends.types import Target
 from servefit.errors import ServefitError
 from servefit.profiler.machine.cpus import choose_cpus

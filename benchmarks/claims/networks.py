@@ -30,13 +30,13 @@ import numpy as np
 
 from benchmarks.models.networks import Network, networks
 from benchmarks.synthetic import machine
-from servefit.backends.calibration import calibrating_and_rest
-from servefit.backends.capabilities import backend
+from servefit.backends.checking.calibration import calibrating_and_rest
+from servefit.backends.checking.verification import in_child
 from servefit.backends.compilation import load_predictor
+from servefit.backends.finding.capabilities import backend
 from servefit.backends.model import Model
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.types import Artifact, Settings, Target
-from servefit.backends.verification import in_child
 from servefit.errors import ServefitError
 from servefit.isolation import call_isolated
 from servefit.profiler.machine.host import describe_host

@@ -36,7 +36,7 @@ import servefit as sf
 from benchmarks.precision.beside_each_other import SILENT, STUDENT_95, Found, classes, dropped, in_turns
 from benchmarks.precision.digits import GIVEN, HELD, TRAINED, Labelled, drawn
 from benchmarks.synthetic import machine
-from servefit.backends.calibration import calibrating_and_rest
+from servefit.backends.checking.calibration import calibrating_and_rest
 from servefit.backends.payload.reading import payload_for
 from servefit.isolation import call_isolated
 from servefit.profiler.machine.cpus import choose_cpus

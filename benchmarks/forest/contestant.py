@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from servefit.backends.environment import worker_environment
 from servefit.backends.types import Settings
+from servefit.backends.variables.environment import worker_environment
 from servefit.processes import die_with_parent
 
 if TYPE_CHECKING:

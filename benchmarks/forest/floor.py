@@ -65,7 +65,7 @@ def count_and_measure(model: Model, rows: np.ndarray, cpu: int) -> Floor:
     """Count comparisons and cache lines, and measure their speeds. Runs in a child process, since it loads Treelite."""
     import treelite
 
-    from servefit.backends.trees import read_trees
+    from servefit.backends.libraries.trees import read_trees
 
     os.sched_setaffinity(0, {cpu})
     trees = read_trees(model, "forest")

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.checking.reference import reference
 from servefit.backends.model.types import Library
-from servefit.backends.reference import reference
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.isolation import call_isolated
 from servefit.state import filling, state_folder

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.backends.registry import imported
+from servefit.backends.finding.registry import imported
 from servefit.backends.types import Availability, Target
 
 if TYPE_CHECKING:

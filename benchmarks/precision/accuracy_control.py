@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from servefit.backends.openvino_library import imported_silently
+from servefit.backends.libraries.openvino_library import imported_silently
 
 
 def with_accuracy_control(

@@ -19,7 +19,7 @@ from dataclasses import replace
 from select import poll
 from typing import TYPE_CHECKING
 
-from servefit.backends.secret import is_hidden, revealed
+from servefit.backends.variables.secret import is_hidden, revealed
 from servefit.errors import MeasurementError, WorkerCrashed
 from servefit.isolation import end_process_group
 from servefit.profiler.drivers.driving.entering import entering_command

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from servefit.backends.quality.limits import PrecisionLimits
-from servefit.backends.secret import hidden_environment
 from servefit.backends.types import Knob, KnobValue, Settings, Target
+from servefit.backends.variables.secret import hidden_environment
 from servefit.checks import check_local
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
 from servefit.field_types import check_types
@@ -222,12 +222,12 @@ def examine(
     alone. Without a profile it is the whole of this host, less, for the
     "http" ``driver``, what the load client takes. Raises SpecError for nonsense, ModelError and BackendError.
     """
-    from servefit.backends.capabilities import backend as backend_named
+    from servefit.backends.checking.verification import check_batch_dependence
+    from servefit.backends.finding.capabilities import backend as backend_named
     from servefit.backends.model import Model
     from servefit.backends.payload.bodies import no_requests
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import with_sizes_of
-    from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.machine.host import describe_host
     from servefit.profiler.machine.profiles import gpu_for
 

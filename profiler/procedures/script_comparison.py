@@ -80,8 +80,8 @@ def script_cost(
 
     It takes about ``limit_s`` at most. Raises StateError.
     """
+    from servefit.backends.libraries.script.predictor import UNPACKED
     from servefit.backends.model.scripts import models_beside
-    from servefit.backends.script.predictor import UNPACKED
 
     if not model.signature.opaque or artifact.backend != model.reference or not len(payload.rows):
         return None
@@ -123,11 +123,11 @@ def _measured(
     limit_s: float,
 ) -> ScriptCost:
     """Return the measured cost. Raises _NotMeasured, ModelError, BackendError, MeasurementError and SpecError."""
+    from servefit.backends.checking.verification import check_batch_dependence
     from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.backends.payload.types import used_sizes, with_sizes_of
-    from servefit.backends.verification import check_batch_dependence
 
     opened = replace(Model.load(unpacked / file, trust_pickle=trust_pickle), source=file)
     requests = _requests(payload, opened, file)
@@ -181,8 +181,8 @@ def _measured(
 def _able(opened: Model) -> list[Capabilities]:
     """Return servefit's own exact backends that serve the file here: first the reference, the model's own library, then
     by compile time."""
-    from servefit.backends.capabilities import ask_backends, of_precision
-    from servefit.backends.registry import BUILT_IN, candidate_names
+    from servefit.backends.finding.capabilities import ask_backends, of_precision
+    from servefit.backends.finding.registry import BUILT_IN, candidate_names
 
     names = of_precision(name for name in candidate_names(opened.library) if name in BUILT_IN)
     able = [
@@ -230,7 +230,7 @@ def _requests(payload: Payload, opened: Model, file: str) -> _Requests:
 
 def _predictions(file: Artifact, requests: _Requests) -> list[np.ndarray]:
     """Return what the file predicts of the rows of each request. Raises BackendError and MeasurementError."""
-    from servefit.backends.verification import in_child
+    from servefit.backends.checking.verification import in_child
 
     [(predictions, _)] = in_child(file.backend, "predict_candidate", file, [requests.rows])
     return np.split(predictions, len(requests.inferences))
@@ -256,8 +256,8 @@ def _difference(
     script: Artifact, predictions: Sequence[np.ndarray], requests: _Requests
 ) -> tuple[float | None, str | None]:
     """Return the largest difference of the predictions of the two, or why it is not known."""
+    from servefit.backends.checking.verification import in_child
     from servefit.backends.model.opaque import OpaqueAnswer, answer_in
-    from servefit.backends.verification import in_child
 
     try:
         [(answers, _)] = in_child(script.backend, "predict_candidate", script, [requests.opaque])

@@ -175,7 +175,7 @@ def deployable_of_model(
 ) -> Deployable:
     """Return ``model``, a Model or anything that Model.load takes, to be served as ``deployment`` says. Raises as
     ``prepare``, and SpecError for a backend that predicts less exactly: there are no rows to judge it on."""
-    from servefit.backends.capabilities import backend
+    from servefit.backends.finding.capabilities import backend
     from servefit.backends.types import Precision
     from servefit.profiler.procedures.prepare import prepare
 

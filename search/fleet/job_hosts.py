@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.backends.allowed_variables import check_variables
 from servefit.backends.model.types import Format
+from servefit.backends.variables.allowed_variables import check_variables
 from servefit.errors import SpecError
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 from servefit.profiler.machine.profiles import local_profile

@@ -70,10 +70,10 @@ def open_subject(
     request: JobRequest, source: Any, sample_payload: Any, *, trust_pickle: bool, trust_code: bool = False
 ) -> tuple[Model, Payload]:
     """Open the model that ``source`` is, and the payload. Raises SpecError, ModelError and StateError."""
+    from servefit.backends.checking.verification import check_batch_dependence
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import with_sizes_of
-    from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.procedures.prepare import check_requests
 
     model = (

@@ -104,10 +104,10 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
     A backend whose package was removed since the job began is left out.
     Raises JobStopped, StateError and StorageError alone: other failures are steps that failed.
     """
-    from servefit.backends.capabilities import ask_backends, of_precision
+    from servefit.backends.checking.verification import NoReference
     from servefit.backends.compilation import DEFAULT_TIMEOUT_S
-    from servefit.backends.registry import candidate_names
-    from servefit.backends.verification import NoReference
+    from servefit.backends.finding.capabilities import ask_backends, of_precision
+    from servefit.backends.finding.registry import candidate_names
 
     model, request = log.header.model, log.header.request
     before = {(report.backend, report.target): report for report in map(_report, log.steps()) if report is not None}
@@ -216,7 +216,7 @@ def _compile(
 
 def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[InstanceProfile]) -> tuple[Choice, ...]:
     """Return the artifacts with their knobs in every size of envelope that ``profiles`` have."""
-    from servefit.backends.capabilities import backend
+    from servefit.backends.finding.capabilities import backend
     from servefit.search.request.space import Choice
 
     return tuple(
@@ -262,7 +262,7 @@ class _CompilationRules:
     def why_not(self, name: str, target: Target) -> str | None:
         """Return why a backend is left out, None where it is not."""
         from servefit.backends.compilation import is_cached
-        from servefit.backends.registry import BUILT_IN
+        from servefit.backends.finding.registry import BUILT_IN
 
         capabilities, budget_s = self.offered[name], self.request.time_limit_s
         if self._is_late(name) and not self._has_answered(name):
@@ -323,14 +323,14 @@ class _CompilationRules:
 
     def _has_answered(self, name: str) -> bool:
         """Return whether the backend has said what it can do."""
-        from servefit.backends.capabilities import has_answered
+        from servefit.backends.finding.capabilities import has_answered
 
         return has_answered(self.offered[name], self.model)
 
     def _order(self, name: str) -> tuple[bool, bool, float]:
         """Return the key to sort backends by, the first to compile first."""
         from servefit.backends.compilation import is_cached
-        from servefit.backends.registry import BUILT_IN
+        from servefit.backends.finding.registry import BUILT_IN
 
         certain = name in BUILT_IN or is_cached(self.model, name, payload=self.payload)
         return name != self.model.reference, not certain, self._expected_s(name)

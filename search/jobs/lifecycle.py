@@ -83,7 +83,7 @@ def run_job(
     the objective of another package: what was measured is kept, and can be taken up; JobInterrupted.
     """
     began_s = now() - spent_s
-    from servefit.backends.capabilities import backend
+    from servefit.backends.finding.capabilities import backend
     from servefit.profiler.machine.host import describe_host
 
     request = checked_request(request)
@@ -165,7 +165,7 @@ def _check_written_by_others(log: JobLog, allowed: Collection[str]) -> None:
 
 def _check_goes_on(log: JobLog) -> None:
     """Check that the job is not over, and that nothing has changed that it needs. Raises as :func:`resume_job`."""
-    from servefit.backends.capabilities import backend
+    from servefit.backends.finding.capabilities import backend
     from servefit.backends.model.kept import check_kept
     from servefit.profiler.machine.host import describe_host
 

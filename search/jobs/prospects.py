@@ -68,9 +68,9 @@ def prospects_of(
     Raises SpecError and ModelError where the model cannot be read, MeasurementError where no call could be timed,
     SlotTaken after ``wait_s``, and StateError.
     """
+    from servefit.backends.checking.verification import check_batch_dependence
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
-    from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.machine.host import describe_host
 
     # What requests cost over HTTP takes traffic to know: what is told is of the model as a library.

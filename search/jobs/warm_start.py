@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from servefit.backends.secret import is_hidden
+from servefit.backends.variables.secret import is_hidden
 from servefit.errors import SpecError, StorageError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.optimizer.call_timing import rate_in_process

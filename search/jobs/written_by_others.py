@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from servefit.backends.allowed_variables import check_variables
 from servefit.backends.model.keeping import find_kept
 from servefit.backends.model.types import Format
+from servefit.backends.variables.allowed_variables import check_variables
 from servefit.errors import ModelError, SpecError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from servefit.backends.secret import is_secret
+from servefit.backends.variables.secret import is_secret
 from servefit.errors import MAX_VALUE_CHARACTERS, SpecError
 from servefit.field_types import WORDS
 from servefit.profiler.evidence.summary import percentile_name

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from servefit.backends.quality.limits import PrecisionLimits
-from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
+from servefit.backends.variables.secret import Secret, hidden, is_hidden, is_secret, unknown
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
 from servefit.field_types import check_type, check_types

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from servefit.backends.secret import Secret
+from servefit.backends.variables.secret import Secret
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.job_folder import job_folder
 from servefit.state import write_atomically

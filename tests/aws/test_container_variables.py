@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.aws.conftest import ROLE, started
-from tests.backends.test_allowed_variables import LOADERS
+from tests.backends.variables.test_allowed_variables import LOADERS
 
 from servefit.aws.endpoints.commands import serving_command
 from servefit.aws.endpoints.variables import refuse_variables
 from servefit.aws.state.resources import Resources
 from servefit.aws.wire.errors import ApiError
-from servefit.backends.allowed_variables import ALLOWED
+from servefit.backends.variables.allowed_variables import ALLOWED
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:

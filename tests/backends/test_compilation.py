@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.delegating_backends import delegating_backend
 
-from servefit.backends import verification
+from servefit.backends.checking import verification
 from servefit.backends.compilation import compile_model, estimate_s, export, is_cached, load_predictor
 from servefit.backends.payload import Payload
 from servefit.backends.types import Settings, Target

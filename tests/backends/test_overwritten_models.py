@@ -16,11 +16,11 @@ import pytest
 from tests.in_this_process import call_here
 from tests.onnx_models import hashed, quantised
 
-from servefit.backends import verification
+from servefit.backends.checking import verification
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model, finding, loading
 from servefit.backends.model.keeping import file_digest
-from servefit.backends.rows import synthetic_rows
+from servefit.backends.payload.rows import synthetic_rows
 from servefit.backends.types import Artifact, Settings
 from servefit.errors import CorruptModel
 
@@ -172,7 +172,7 @@ def test_a_kept_copy_that_changes_while_it_is_compiled_is_no_artifact(
         f"""
         import shutil
         from servefit.backends.types import Availability
-        from servefit.backends.xgboost import XGBoostBackend
+        from servefit.backends.engines.xgboost import XGBoostBackend
 
         class Swapping(XGBoostBackend):
             name = "swapping"

@@ -12,7 +12,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from servefit.backends.registry import backend_names
+from servefit.backends.finding.registry import backend_names
 from servefit.cli.commands import app
 from servefit.cli.jobs import STEP_KINDS
 from servefit.search.request.job_request import GOALS

@@ -10,7 +10,7 @@ import pytest
 from tests.onnx_models import quantised
 from tests.tiny_model import tiny_model
 
-from servefit.backends.secret import revealed
+from servefit.backends.variables.secret import revealed
 from servefit.cli.deployments import DeploymentOptions
 from servefit.cli.options import TrustOptions
 from servefit.errors import CorruptModel, ServefitError, SpecError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import servefit as package
-from servefit.backends.registry import backend_names
+from servefit.backends.finding.registry import backend_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.installed_packages import write_package
 
-from servefit.backends.registry import BUILT_IN
+from servefit.backends.finding.registry import BUILT_IN
 
 if TYPE_CHECKING:
     from pathlib import Path

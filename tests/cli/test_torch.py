@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.backends.torch.modules import EXAMPLES, feeds, mlp, save_program, save_script
+from tests.backends.engines.torch.modules import EXAMPLES, feeds, mlp, save_program, save_script
 
 if TYPE_CHECKING:
     from pathlib import Path

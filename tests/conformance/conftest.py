@@ -16,11 +16,11 @@ import pytest
 from tests.in_this_process import call_all_here
 from tests.onnx_models import answers, hashed
 
-from servefit.backends import steps
+from servefit.backends.checking import steps
+from servefit.backends.checking.verification import RowSet, drawn_rows
+from servefit.backends.finding.registry import imported
 from servefit.backends.model import Model
-from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Target
-from servefit.backends.verification import RowSet, drawn_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from servefit.backends.capabilities import backend
+from servefit.backends.checking.parity import compare
 from servefit.backends.compilation import compile_model
-from servefit.backends.parity import compare
-from servefit.backends.registry import imported
+from servefit.backends.finding.capabilities import backend
+from servefit.backends.finding.registry import imported
 from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.errors import BackendError, BackendUnavailable, CompileFailed
 from servefit.isolation import call_isolated
@@ -19,8 +19,8 @@ from servefit.isolation import call_isolated
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from servefit.backends.checking.verification import RowSet
     from servefit.backends.model import Model
-    from servefit.backends.verification import RowSet
 
 pytestmark = pytest.mark.integration
 
@@ -170,7 +170,7 @@ class BackendContract:
     ) -> None:
         case, artifact = cases(self.serves[0]), artifacts(self.name, self.serves[0])
         [(together, singly)] = call_isolated(
-            "servefit.backends.steps:predict_candidate",
+            "servefit.backends.checking.steps:predict_candidate",
             artifact,
             [models[self.serves[0]].signature.as_rows(case.rows)],
             timeout_s=60,

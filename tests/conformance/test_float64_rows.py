@@ -21,13 +21,13 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, QuantileTransformer, StandardScaler
 
+from servefit.backends.checking.verification import drawn_sets, verify
 from servefit.backends.compilation import compile_model
+from servefit.backends.finding.registry import imported
 from servefit.backends.model import Model
 from servefit.backends.payload.reading import payload_for
-from servefit.backends.registry import imported
-from servefit.backends.rows import parity_rows
+from servefit.backends.payload.rows import parity_rows
 from servefit.backends.types import Settings
-from servefit.backends.verification import drawn_sets, verify
 from servefit.errors import CompileFailed, OutputMismatch
 from servefit.serving.config import Limits
 from servefit.serving.protocols.csv_rows import rows_of_csv

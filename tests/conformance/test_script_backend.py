@@ -10,11 +10,11 @@ from tests.conformance.test_backends import ALL
 from tests.scripts import scripted
 
 from servefit.backends.compilation import compile_model
+from servefit.backends.engines.script import ScriptBackend
+from servefit.backends.finding.registry import BUILT_IN, candidate_names, imported
 from servefit.backends.model import Model
 from servefit.backends.model.opaque import OpaqueRequest, answer_in, request_row
 from servefit.backends.model.packing import join
-from servefit.backends.registry import BUILT_IN, candidate_names, imported
-from servefit.backends.script.backend import ScriptBackend
 from servefit.backends.types import Target
 from servefit.errors import BackendError, ScriptFailed
 from servefit.isolation import call_isolated

@@ -58,7 +58,7 @@ NOT_RUN = {
     r"servefit \S+ .*(encoder|vad|speech)\.onnx.*": "takes a network: tests/cli/test_inputs.py has some",
     r"servefit \S+ pipeline\.pkl .*": "takes a pipeline of the reader's: tests/cli/test_pipelines.py has one",
     r"servefit \S+ model\.tar\.gz .+": "takes a script of the reader's: tests/cli/test_scripts.py has some",
-    r"servefit \S+ (model\.(pt2|pth)|\./all-MiniLM-L6-v2) .+": "takes a module: tests/backends/torch has some",
+    r"servefit \S+ (model\.(pt2|pth)|\./all-MiniLM-L6-v2) .+": "takes a module: tests/backends/engines/torch has some",
     r"optuna-dashboard .+": "is another package",
     r"scripts/(demo|docs|pictures)( serve)?": "makes an environment first",
     r"scripts/(test|check_kernel|mutate)( .+)?": "is what runs this, or takes long",

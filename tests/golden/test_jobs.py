@@ -13,7 +13,7 @@ import pytest
 from tests.golden.kept import assert_kept, kept, of_each
 
 import servefit as sf
-from servefit.backends.secret import revealed
+from servefit.backends.variables.secret import revealed
 from servefit.profiler.record.traffic import ClosedLoop, TrafficPhase
 
 if TYPE_CHECKING:

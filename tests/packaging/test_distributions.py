@@ -180,7 +180,7 @@ def test_the_installed_package_imports_from_where_it_was_installed(installed: Pa
 
 @pytest.mark.thorough
 def test_the_installed_kernel_can_be_loaded(installed: Path, tmp_path: Path) -> None:
-    script = "from servefit.backends.capabilities import backend; print(backend('forest').probe())"
+    script = "from servefit.backends.finding.capabilities import backend; print(backend('forest').probe())"
     command = [str(installed / "python"), "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
@@ -216,7 +216,7 @@ def test_without_a_compiler_the_source_distribution_installs_and_says_that_fores
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert not [name for name in archive.namelist() if name.endswith(".so")]
-    script = "from servefit.backends.capabilities import backend; print(backend('forest').probe())"
+    script = "from servefit.backends.finding.capabilities import backend; print(backend('forest').probe())"
     command = [str(install(wheel, tmp_path / "installed") / "python"), "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.serving.conftest import described
 
-from servefit.backends.secret import Secret
+from servefit.backends.variables.secret import Secret
 from servefit.serving.event_log import FailureLog
 from servefit.serving.output import OutputAllowance, WorkerOutput, hidden_in_output
 

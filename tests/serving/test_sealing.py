@@ -21,17 +21,17 @@ import torch
 import xgboost
 from lightgbm import LGBMRegressor
 from sklearn.ensemble import RandomForestRegressor
-from tests.backends.torch.modules import DYNAMIC, feeds, mlp, save_program
+from tests.backends.engines.torch.modules import DYNAMIC, feeds, mlp, save_program
 from tests.in_this_process import call_all_here
 from tests.onnx_models import perceptron
 from tests.scripts import MEANS, scripted
 from tests.serving.conftest import Running, eventually, launch
 
-from servefit.backends import steps
+from servefit.backends.checking import steps
 from servefit.backends.compilation import compile_model, load_predictor
+from servefit.backends.finding.registry import BUILT_IN, imported
 from servefit.backends.model import Model
 from servefit.backends.model.opaque import OpaqueRequest, request_row
-from servefit.backends.registry import BUILT_IN, imported
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendError
 from servefit.profiler.drivers.hosted_endpoint import endpoint_config

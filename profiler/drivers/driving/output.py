@@ -8,7 +8,7 @@ import select
 import threading
 from collections.abc import Callable, Mapping
 
-from servefit.backends.secret import scrubbed
+from servefit.backends.variables.secret import scrubbed
 
 TAIL_BYTES = 16_384
 """A traceback of a library, and some lines before it. Chosen, not measured."""

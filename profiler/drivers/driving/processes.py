@@ -20,7 +20,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from servefit.backends.secret import revealed, scrub_error
+from servefit.backends.variables.secret import revealed, scrub_error
 from servefit.errors import MeasurementError, OutOfMemory, ServefitError, WorkerCrashed
 from servefit.isolation import end_process_group, exit_error
 from servefit.profiler.drivers.driving.output import CapturedOutput

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.environment import worker_environment
+from servefit.backends.variables.environment import worker_environment
 from servefit.checks import check_whole
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from servefit.backends.allowed_variables import ALLOWED
-from servefit.backends.environment import worker_environment
 from servefit.backends.model.names import label_of
 from servefit.backends.types import Target
+from servefit.backends.variables.allowed_variables import ALLOWED
+from servefit.backends.variables.environment import worker_environment
 from servefit.search.deployment.bundle.pythons import Pythons
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from servefit.backends.finding.registry import BUILT_IN, entry_point
+from servefit.backends.libraries.script.predictor import UNPACKED
 from servefit.backends.model.scripts import SCRIPT, required_packages
 from servefit.backends.model.types import Format
-from servefit.backends.registry import BUILT_IN, entry_point
-from servefit.backends.script.predictor import UNPACKED
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
 from servefit.plug_ins import Package

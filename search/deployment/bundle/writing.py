@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from servefit import version
 from servefit.backends.model.kept import check_kept, copy_kept
-from servefit.backends.secret import is_hidden, revealed
+from servefit.backends.variables.secret import is_hidden, revealed
 from servefit.errors import BackendUnavailable, SpecError
 from servefit.profiler.machine.cpus import choose_cpus
 from servefit.search.deployment.bundle import container, kubernetes

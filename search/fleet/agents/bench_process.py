@@ -20,8 +20,8 @@ from dataclasses import replace
 from math import inf
 from typing import IO, TYPE_CHECKING, Any
 
-from servefit.backends.allowed_variables import check_variables
 from servefit.backends.compilation import compile_model
+from servefit.backends.variables.allowed_variables import check_variables
 from servefit.errors import ServefitError, SlotTaken
 from servefit.processes import die_with_parent
 from servefit.profiler.machine.slot.holding import measuring_slot

@@ -44,8 +44,8 @@ def backends(
 
 
 def _backend_documents(model: Any) -> list[dict[str, Any]]:
-    from servefit.backends.capabilities import ask_backends
-    from servefit.backends.registry import backend_names
+    from servefit.backends.finding.capabilities import ask_backends
+    from servefit.backends.finding.registry import backend_names
     from servefit.backends.types import Target
 
     described = []

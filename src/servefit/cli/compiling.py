@@ -41,14 +41,14 @@ def compile_(
 
     Example: servefit compile model.ubj -b onnxruntime -o compiled/
     """
-    from servefit.backends.capabilities import backend as find_backend
+    from servefit.backends.checking.verification import check_batch_dependence
     from servefit.backends.compilation import compile_model, estimate_s, export, is_cached
+    from servefit.backends.finding.capabilities import backend as find_backend
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import unused_warning
     from servefit.backends.quality.limits import held_against_nothing
     from servefit.backends.types import Target
-    from servefit.backends.verification import check_batch_dependence
     from servefit.search.jobs.document import quality_document
     from servefit.time_limit import budget_of, within
 

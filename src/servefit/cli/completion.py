@@ -40,7 +40,7 @@ def priced_names(incomplete: str) -> list[str]:
 
 def backend_names(incomplete: str) -> list[str]:
     """Return the matching names of backends, whether they run here or not."""
-    from servefit.backends import registry
+    from servefit.backends.finding import registry
 
     return _matching(incomplete, registry.backend_names())
 

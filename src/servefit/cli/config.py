@@ -48,7 +48,7 @@ def given_options(context: typer.Context) -> frozenset[str]:
 def check_variables_of_file(config: JobConfig, allowed: Collection[str]) -> None:
     """Raise SpecError for a variable of a job file that is neither listed nor ``allowed``: the file may come from
     someone else."""
-    from servefit.backends.allowed_variables import check_variables
+    from servefit.backends.variables.allowed_variables import check_variables
 
     check_variables(
         ((variable.variable, value) for variable in config.variables() for value in variable.values),

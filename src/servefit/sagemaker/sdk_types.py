@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-from servefit.backends.secret import is_secret
+from servefit.backends.variables.secret import is_secret
 from servefit.checks import check_finite
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold

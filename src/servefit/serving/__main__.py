@@ -23,7 +23,7 @@ def main() -> int:
     # Before what takes a moment to load
     signals = Signals()
 
-    from servefit.backends.allowed_variables import own_or_listed
+    from servefit.backends.variables.allowed_variables import own_or_listed
     from servefit.errors import ServefitError, SpecError
     from servefit.serving.config import EndpointConfig
     from servefit.serving.event_log import log_event

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
 
-from servefit.backends.secret import scrubbed
+from servefit.backends.variables.secret import scrubbed
 
 _STDERR = 2
 """Its file descriptor."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from servefit.backends.secret import Secret, hidden_environment, scrubbed
+from servefit.backends.variables.secret import Secret, hidden_environment, scrubbed
 from servefit.serving.event_log import log_event, write_log
 
 if TYPE_CHECKING:

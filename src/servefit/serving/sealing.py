@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from servefit.backends.cache import MANIFEST
+from servefit.backends.artifacts.cache import MANIFEST
 from servefit.errors import BackendError
 from servefit.serving.event_log import log_event
 from servefit.serving.private_folders import own_folder
@@ -54,7 +54,7 @@ class _File(msgspec.Struct):
 
 
 class _Manifest(msgspec.Struct):
-    """The part that is read here of the manifest that ``backends.cache`` writes."""
+    """The part that is read here of the manifest that ``backends.artifacts.cache`` writes."""
 
     files: dict[str, _File]
 

@@ -17,8 +17,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from servefit.backends.environment import worker_environment
-from servefit.backends.secret import scrubbed
+from servefit.backends.variables.environment import worker_environment
+from servefit.backends.variables.secret import scrubbed
 from servefit.errors import WorkerCrashed
 from servefit.serving.acceptor import Acceptor, allow_descriptors
 from servefit.serving.channel import Message

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvloop
 
-from servefit.backends.rows import zero_rows
+from servefit.backends.payload.rows import zero_rows
 from servefit.errors import RowsRefused, ServefitError
 from servefit.processes import die_with_parent
 from servefit.serving.batching import Batching

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from servefit.backends.capabilities import backend
 from servefit.backends.compilation import compile_model
+from servefit.backends.finding.capabilities import backend
+from servefit.backends.finding.registry import imported
 from servefit.backends.forest import backend as module
-from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendUnavailable
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from tests.onnx_models import FLOAT, node, save
 
-from servefit.backends.capabilities import backend
 from servefit.backends.compilation import compile_model, load_predictor
+from servefit.backends.finding.capabilities import backend
 from servefit.backends.inspection import first_line, inspect
 from servefit.backends.inspection.forest import BrokenTree
 from servefit.backends.inspection.onnx_refusals import refusal

@@ -10,7 +10,7 @@ from tests.onnx_models import DOUBLE, FLOAT, INT8, INT64, UINT8, VOCABULARY, enc
 
 from servefit.backends.inspection import inspect, onnx_trying
 from servefit.backends.model import Format, Model
-from servefit.backends.rows import parity_rows, synthetic_rows
+from servefit.backends.payload.rows import parity_rows, synthetic_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 
+from servefit.backends.engines.onnxruntime import OnnxRuntimeBackend
 from servefit.backends.inspection import inspect
 from servefit.backends.model import Format, Model
-from servefit.backends.onnxruntime import OnnxRuntimeBackend
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import UnsupportedModel
 

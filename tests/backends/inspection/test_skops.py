@@ -19,10 +19,10 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from skops import io
 from tests.column_pipelines import TABLE, fitted
 
+from servefit.backends.checking.reference import reference
 from servefit.backends.inspection import inspect, skops
 from servefit.backends.model import Format, Model
 from servefit.backends.payload.reading import payload_for
-from servefit.backends.reference import reference
 from servefit.errors import CorruptModel, ModelError, UnsupportedModel
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from tests.onnx_models import (
 )
 
 from servefit.backends.compilation import compile_model, load_predictor
+from servefit.backends.libraries.onnx_session import open_session
 from servefit.backends.model import Model
 from servefit.backends.model.onnx_interface import interface_of
 from servefit.backends.model.onnx_io import predict
 from servefit.backends.model.packing import join
-from servefit.backends.onnx_session import open_session
 from servefit.backends.payload.reading import payload_of
 from servefit.backends.payload.tensors import rows_of_arrays
 from servefit.backends.types import Settings, Target

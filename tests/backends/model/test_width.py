@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from servefit.backends.checking.verification import drawn_rows
 from servefit.backends.model import Format, Model, Signature, Task, width
 from servefit.backends.model.width import MAX_FEATURES, affordable_rows
 from servefit.backends.payload.synthetic import random_payload, synthetic_payload
-from servefit.backends.verification import drawn_rows
 
 
 @pytest.mark.parametrize(("features", "rows"), [(30, 1000), (2**20, 64), (MAX_FEATURES, 8), (2**40, 1)])

@@ -10,7 +10,7 @@ import pytest
 from tests.delegating_backends import delegating_backend
 from tests.onnx_models import FLOAT, answers, node, save
 
-from servefit.backends.calibration import calibrating_and_rest
+from servefit.backends.checking.calibration import calibrating_and_rest
 from servefit.backends.compilation import compile_model, is_cached
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload

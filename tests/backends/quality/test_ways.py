@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from tests.onnx_models import perceptron
 
+from servefit.backends.checking.verification import in_child
 from servefit.backends.model import Model
 from servefit.backends.quality.ways import candidate_predictions, reference_predictions
 from servefit.backends.types import Artifact, Target
-from servefit.backends.verification import in_child
 from servefit.errors import CompileFailed
 from servefit.time_limit import time_limit
 

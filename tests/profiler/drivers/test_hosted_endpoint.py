@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from servefit.backends.secret import hidden_environment
+from servefit.backends.variables.secret import hidden_environment
 from servefit.errors import MeasurementError, OutOfMemory, TimedOut, WorkerCrashed
 from servefit.profiler.drivers.hosted_endpoint import hosted_endpoint
 

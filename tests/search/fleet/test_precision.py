@@ -11,8 +11,8 @@ import pytest
 from tests.onnx_models import perceptron
 from tests.search.fleet.conftest import Servefit, StartAgent, rows
 
+from servefit.backends.checking.reference import reference
 from servefit.backends.model import Model
-from servefit.backends.reference import reference
 
 pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 

@@ -14,12 +14,12 @@ from tests.onnx_models import encoder, quantised, text, texts
 from tests.scripts import WORDS, scripted
 from tests.tiny_model import ROWS, tiny_booster, tiny_model
 
+from servefit.backends.checking.verification import check_batch_dependence
 from servefit.backends.model import Format, Model
 from servefit.backends.payload.bodies import Bodies
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.payload.types import with_sizes_of
 from servefit.backends.quality.limits import PrecisionLimits, QualityLimit
-from servefit.backends.verification import check_batch_dependence
 from servefit.errors import CorruptModel, ModelError, PayloadMismatch, SpecError, StorageError
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile

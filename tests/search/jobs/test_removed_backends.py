@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import servefit
-from servefit.backends.torch import TorchBackend
-from servefit.backends.treelite import TreeliteBackend
+from servefit.backends.engines.torch import TorchBackend
+from servefit.backends.engines.treelite import TreeliteBackend
 from servefit.backends.types import Availability
 from servefit.errors import SpecError
 from servefit.search.jobs.job import JobInterrupted
@@ -55,7 +55,7 @@ def test_a_backend_that_was_compiled_and_is_gone_is_reported_as_left_out(
     install("fleeting")
     # All other backends would take part too, and their time.
     names = ["xgboost", "fleeting"]
-    monkeypatch.setattr("servefit.backends.registry.backend_names", lambda: tuple(names))
+    monkeypatch.setattr("servefit.backends.finding.registry.backend_names", lambda: tuple(names))
     with pytest.raises(JobInterrupted) as caught:
         servefit.right_size(model, progress=Interrupting(), **ASKED)
     compiled = [step.backend for step in caught.value.job.steps if step.kind == "compilation"]
@@ -75,7 +75,7 @@ def test_nobody_is_told_to_install_what_does_not_serve_the_model(model: Path, mo
     missing = Availability.no("it is not installed", remedy="pip install it")
     for backend in (TorchBackend, TreeliteBackend):
         monkeypatch.setattr(backend, "probe", lambda *_: missing)
-    monkeypatch.setattr("servefit.backends.registry.backend_names", lambda: ("xgboost", "torch", "treelite"))
+    monkeypatch.setattr("servefit.backends.finding.registry.backend_names", lambda: ("xgboost", "torch", "treelite"))
     with pytest.raises(JobInterrupted) as caught:
         servefit.right_size(model, progress=Interrupting(), **ASKED)
     reasons = {skipped.name: skipped.reason for skipped in caught.value.job.skipped}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from servefit.backends.model.given import Given
 from servefit.backends.payload.bodies import Bodies
 from servefit.backends.quality.limits import DeviationLimit, PrecisionLimits, QualityLimit
-from servefit.backends.secret import revealed
+from servefit.backends.variables.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.instance_profile import CLOUDS

@@ -3,7 +3,7 @@ from typing import Any, cast
 import pytest
 
 import servefit
-from servefit.backends.secret import revealed
+from servefit.backends.variables.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.backends.secret import revealed
+from servefit.backends.variables.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.record.types import Configuration
 from servefit.search.request.job_request import EnvironmentRange, check_known

@@ -10,9 +10,9 @@ import pytest
 from tests.onnx_models import CLASSES, FLOAT, FRAMES, INT64, answers, frames_first, node, save
 from tests.serving.asked_model import AskedModel
 
+from servefit.backends.libraries.onnx_session import open_session
 from servefit.backends.model.onnx_interface import interface_of
 from servefit.backends.model.onnx_io import predict
-from servefit.backends.onnx_session import open_session
 from servefit.backends.types import Settings, Target
 from servefit.errors import UnsupportedModel
 from servefit.serving.protocols import metadata

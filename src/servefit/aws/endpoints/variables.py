@@ -11,7 +11,15 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from servefit.aws.wire.errors import invalid
-from servefit.backends.allowed_variables import ALLOWED, COUNT, NUMBER, AllowedVariable, Values, check_variables, one_of
+from servefit.backends.variables.allowed_variables import (
+    ALLOWED,
+    COUNT,
+    NUMBER,
+    AllowedVariable,
+    Values,
+    check_variables,
+    one_of,
+)
 from servefit.errors import SpecError
 from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from servefit.backends.secret import hidden_environment
+from servefit.backends.variables.secret import hidden_environment
 from servefit.errors import BackendUnavailable, OutOfMemory, TimedOut, WorkerCrashed
 from servefit.processes import process_start
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop

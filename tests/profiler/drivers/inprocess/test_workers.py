@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from servefit.backends.secret import hidden_environment
+from servefit.backends.variables.secret import hidden_environment
 from servefit.errors import SpecError
 from servefit.profiler.drivers.inprocess.timing import WorkerTimeCalls
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, TrafficPhase

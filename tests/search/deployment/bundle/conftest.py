@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.tiny_model import tiny_model
 
-from servefit.backends import steps
+from servefit.backends.checking import steps
 from servefit.backends.types import Artifact, Target
 from servefit.profiler.procedures.prepare import Deployment
 from servefit.search.deployment.bundle import pip_settings

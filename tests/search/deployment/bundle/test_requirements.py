@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from tests.column_pipelines import fitted, opened
 
-from servefit.backends.registry import imported
+from servefit.backends.finding.registry import imported
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
 from servefit.search.deployment.bundle.lock import Lock

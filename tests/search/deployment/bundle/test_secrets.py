@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.search.deployment.bundle.conftest import no_package_index
 from tests.search.deployment.bundle.test_platforms import container_of, dockerfile, manifests, service_of
 
-from servefit.backends.secret import hidden_environment
+from servefit.backends.variables.secret import hidden_environment
 from servefit.errors import SpecError
 from servefit.search.deployment.bundle.secret_files import variables_file
 from servefit.search.deployment.bundle.writing import write_bundle

@@ -14,7 +14,7 @@ from tests.search.jobs.lifecycle.conftest import ONE_TEST, AfterTest, Listener, 
 import servefit
 from servefit.backends.model import Format, Model
 from servefit.backends.quality.limits import PrecisionLimits, QualityLimit
-from servefit.backends.secret import revealed
+from servefit.backends.variables.secret import revealed
 from servefit.errors import CorruptModel, HostMismatch, ModelError, SpecError
 from servefit.search.deployment.deployable import deployable, deployable_of_job
 from servefit.search.jobs.job import JobInterrupted

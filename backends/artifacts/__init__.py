@@ -1,0 +1,1 @@
+"""Compiled artifacts on disk, which ``compilation`` stores and finds again."""

@@ -1,0 +1,1 @@
+"""The backends that run models with a library, a module each; ``finding.registry`` lists them."""

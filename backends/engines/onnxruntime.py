@@ -1,0 +1,137 @@
+"""Models run by ONNX Runtime: ONNX models as they are, also those that modules of PyTorch became, tree ensembles
+converted by ``onnx_trees``, and other estimators of scikit-learn converted by ``sklearn_onnx``.
+
+The former are prepared and called in ``onnx_native``; sessions are opened in ``onnx_session``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.converting.sklearn_datatypes import convert
+from servefit.backends.converting.sklearn_onnx import CONVERTING_S, converter, convertible
+from servefit.backends.libraries.cuda import cuda_device
+from servefit.backends.libraries.installed import installed, thread_counts
+from servefit.backends.libraries.onnx_session import PROVIDERS, UNOPTIMISED, open_session
+from servefit.backends.libraries.trees import WholeCategories, category_facts, output_facts, read_trees
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
+from servefit.errors import CompileFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import onnxruntime
+
+    from servefit.backends.model import Model
+
+
+class OnnxRuntimeBackend:
+    """Serves ONNX models, modules of PyTorch, tree ensembles and estimators of scikit-learn on the CPU, and networks on
+    CUDA too. CUDA has not run on a GPU yet."""
+
+    name = "onnxruntime"
+    precision = Precision.EXACT
+    calibrates = False
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        availability = installed("onnxruntime", "onnxruntime", "onnxruntime-gpu", remedy="pip install onnxruntime")
+        if target is Target.CPU or not availability.available:
+            return availability
+        device = cuda_device()
+        if not device.available:
+            return device
+        import onnxruntime
+
+        if PROVIDERS[Target.CUDA] not in onnxruntime.get_available_providers():
+            return Availability.no(
+                "this onnxruntime was built without CUDA",
+                remedy="pip uninstall onnxruntime && pip install onnxruntime-gpu",
+            )
+        return availability
+
+    def supports(self, model: Model) -> Availability:
+        return Availability.yes() if model.onnx_file is not None else convertible(model)
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        if target is Target.CUDA:
+            return ()
+        threads = Knob(name="threads", values=thread_counts(vcpus))
+        if vcpus == 1:
+            return (threads,)
+        # Idle threads spin for the next call, which is faster until a neighbour needs their core.
+        return (threads, Knob(name="allow_spinning", values=(True, False)))
+
+    def compile_estimate_s(self, model: Model) -> float:
+        if model.trees is None:
+            return (CONVERTING_S if model.onnx_file is None else 0.5) + model.size_bytes / 5e8
+        return 1.0 + model.trees.nodes / 1e5
+
+    def cache_key(self) -> str:
+        return f"onnx_trees 2, onnx_io 9, {converter()}"
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        if target is Target.CUDA and model.trees is not None:
+            # The session would name CUDA as its provider all the same, and run the trees on the CPU.
+            raise CompileFailed(self.name, "ONNX Runtime has no CUDA kernel for tree ensembles")
+        if model.onnx_file is not None:
+            from servefit.backends.libraries.onnx_native import prepare
+
+            return prepare(model.onnx_file, workdir)
+        if model.trees is None:
+            return convert(model, workdir, self.name)
+        from servefit.backends.converting.onnx_trees import onnx_model
+
+        trees = read_trees(model, self.name)
+        outputs = output_facts(model, trees)
+        converted = onnx_model(
+            trees,
+            column=outputs["column"],
+            outlier_offset=outputs["outlier_offset"],
+            rows=model.signature.row_datatype,
+        )
+        (workdir / "model.onnx").write_bytes(converted.SerializeToString())
+        return {**category_facts(model), "outputs": model.signature.outputs}
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        optimised = not artifact.facts.get(UNOPTIMISED, False)
+        session = open_session(artifact.folder / "model.onnx", artifact.target, settings, optimised=optimised)
+        if "inputs" in artifact.facts:
+            from servefit.backends.libraries.onnx_native import NativePredictor
+
+            return NativePredictor(session, artifact.facts)
+        if artifact.facts["categorical_features"]:
+            return _CategoricalPredictor(session, artifact.facts)
+        return _TreePredictor(session, artifact.facts)
+
+
+class _TreePredictor:
+    """Runs a converted ensemble."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
+        from servefit.backends.converting.onnx_trees import INPUT, OUTPUT
+
+        self._run, self._input, self._outputs = session.run, INPUT, [OUTPUT]
+        self._shape = (-1,) if facts["outputs"] == 1 else (-1, facts["outputs"])
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        predictions: np.ndarray = self._run(self._outputs, {self._input: rows})[0].reshape(self._shape)
+        return predictions
+
+    def close(self) -> None:
+        vars(self).clear()
+
+
+class _CategoricalPredictor(_TreePredictor):
+    """Runs a converted ensemble that splits on categories.
+
+    ONNX compares categories as floats, so fractions are cut off first, as the libraries do.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
+        super().__init__(session, facts)
+        self._whole = WholeCategories(facts)
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return super().predict(self._whole(rows))

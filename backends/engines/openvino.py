@@ -1,0 +1,214 @@
+"""Networks run by OpenVINO on the CPU: ONNX models, converted to OpenVINO's own format, IR, when they are compiled.
+
+Each precision is a backend of its own: f32, where OpenVINO is held to what the model's own library predicts, bf16, and
+int8, which NNCF calibrates. How a network is opened is in ``openvino_library``, how rows go through it in
+``tensor_predictor``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from servefit.backends.libraries.cpu import has_instructions
+from servefit.backends.libraries.installed import installed, thread_counts
+from servefit.backends.libraries.openvino_indices import watch_indices
+from servefit.backends.libraries.openvino_library import compiled_network, core, imported_silently, reason_of
+from servefit.backends.libraries.openvino_session import OpenVinoSession
+from servefit.backends.libraries.openvino_shapes import shapes_follow_inputs
+from servefit.backends.libraries.tensor_predictor import TensorPredictor
+from servefit.backends.model.onnx_io import OnnxInterface, calls
+from servefit.backends.model.types import Task
+from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
+from servefit.errors import BackendError, CompileFailed, RowsRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from servefit.backends.model import Model
+
+_IR = "model.xml"
+
+_MAX_INTEGER = 2**31 - 1
+"""OpenVINO computes with whole numbers of 32 bits, whatever the model says."""
+
+_ROWS_A_CALL = 8
+"""More of them save little, and take the memory of all intermediate values. Chosen, not measured."""
+
+REMEDY = "pip install 'servefit[openvino]'"
+
+
+class OpenVinoBackend:
+    """Serves networks of ONNX in float32."""
+
+    name: ClassVar[str] = "openvino"
+    precision: ClassVar[Precision] = Precision.EXACT
+    calibrates: ClassVar[bool] = False
+    arithmetic: ClassVar[str] = "f32"
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        if target is not Target.CPU:
+            return Availability.no("servefit runs OpenVINO on the CPU only")
+        return installed("openvino", remedy=REMEDY)
+
+    def supports(self, model: Model) -> Availability:
+        if model.onnx_file is None:
+            return Availability.no(f"it serves ONNX models, and this is one of {model.library}")
+        if model.trees is not None or model.signature.task is not Task.TENSOR:
+            return Availability.no("it serves networks, and has no operators for trees and classifiers of tables")
+        for model_input in model.signature.inputs:
+            if model_input.is_whole and model_input.whole_range[1] > _MAX_INTEGER:
+                return Availability.no(
+                    f"it computes whole numbers with 32 bits, and {model_input.name!r} takes larger ones"
+                )
+        return Availability.yes()
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        return (Knob(name="threads", values=thread_counts(vcpus)),)
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 1.0 + model.size_bytes / 2e7
+
+    def cache_key(self) -> str:
+        return f"{self.arithmetic}, openvino 2, onnx_io 5"
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        return self._written(workdir, converted(model, self.name))
+
+    def _written(self, workdir: Path, network: Converted) -> Mapping[str, Any]:
+        """Write the network, give the facts, and see that it opens here as it will be served. Raises CompileFailed."""
+        openvino = imported_silently("openvino")
+        table_rows = watch_indices(network.graph)
+        # Left to itself it makes float16 of the weights.
+        openvino.save_model(network.graph, str(workdir / _IR), compress_to_fp16=False)
+        try:
+            compiled_network(workdir / _IR, self.name, self.arithmetic, Settings(threads=1))
+        except BackendError as error:
+            raise CompileFailed(self.name, str(error).removeprefix(f"{self.name}: ")) from error
+        follows = shapes_follow_inputs(core().read_model(str(workdir / _IR)), OnnxInterface.from_facts(network.facts))
+        return {**network.facts, "table_rows": table_rows, "shapes_follow_inputs": follows}
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        facts = dict(artifact.facts)
+        session = OpenVinoSession(
+            compiled_network(artifact.folder / _IR, self.name, self.arithmetic, settings),
+            self.name,
+            facts.pop("table_rows"),
+            shapes_follow_inputs=facts.pop("shapes_follow_inputs", False),  # artifacts of before do not say
+        )
+        return _OpenVinoPredictor(session, facts, self.name)
+
+
+class OpenVinoBf16Backend(OpenVinoBackend):
+    """Serves networks of ONNX with eight bits of a number's digits instead of 24."""
+
+    name = "openvino/bf16"
+    precision = Precision.BF16
+    arithmetic = "bf16"
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        availability = super().probe(target)
+        if availability.available and not has_instructions("avx512_bf16", "amx_bf16"):
+            return Availability.no("this processor has no instructions for bf16, and without it is slower than float32")
+        return availability
+
+
+class OpenVinoInt8Backend(OpenVinoBackend):
+    """Serves networks of ONNX with weights and activations of int8, which NNCF chooses by rows of a payload."""
+
+    name = "openvino/int8"
+    precision = Precision.INT8
+    calibrates = True
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        availability = super().probe(target)
+        # NNCF is needed to compile alone: its networks are served without it.
+        quantiser = installed("nncf", remedy=REMEDY)
+        return availability if not availability.available or quantiser.available else quantiser
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 10.0 + model.size_bytes / 2e6
+
+    def cache_key(self) -> str:
+        return f"int8 2, nncf {version('nncf') if find_spec('nncf') else 'missing'}, {super().cache_key()}"
+
+    def compile(
+        self, model: Model, target: Target, workdir: Path, *, calibration: np.ndarray | None = None
+    ) -> Mapping[str, Any]:
+        if calibration is None:
+            raise CompileFailed(self.name, "it calibrates on rows of a payload, and there is none")
+        network = converted(model, self.name)
+        return self._written(workdir, replace(network, graph=_quantised(network, calibration, self.name)))
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A network as OpenVINO has read it (``graph``), and how it is called."""
+
+    graph: Any
+    facts: Mapping[str, Any]
+
+
+def converted(model: Model, backend: str) -> Converted:
+    """Read the ONNX model with OpenVINO. Raises CompileFailed for ``backend`` with OpenVINO's own reason."""
+    from servefit.backends.libraries.onnx_session import open_session
+    from servefit.backends.model.onnx_file import read_onnx
+    from servefit.backends.model.onnx_interface import interface_of
+
+    file = model.onnx_file
+    if file is None:
+        raise CompileFailed(backend, "it is no ONNX model")
+    interface, _ = interface_of(open_session(file, Target.CPU, Settings(threads=1), optimised=False))
+    content = read_onnx(file).SerializeToString()
+    try:
+        graph = core().read_model(content)
+    except RuntimeError as error:
+        raise CompileFailed(backend, f"OpenVINO does not read it: {reason_of(error)}") from error
+    names = {name for output in graph.outputs for name in output.names}
+    if missing := [name for name in interface.outputs if name not in names]:
+        raise CompileFailed(backend, f"OpenVINO has no output {missing[0]!r}")
+    return Converted(graph, interface.to_facts())
+
+
+def _quantised(network: Converted, rows: np.ndarray, backend: str) -> Any:
+    """Return the network quantised by NNCF, calibrated on ``rows``. Raises CompileFailed."""
+    nncf = imported_silently("nncf")
+    interface = OnnxInterface.from_facts(network.facts)
+    operators = {operator.get_type_name() for operator in network.graph.get_ops()}
+    # NNCF must know of attention: some of its operators lose too much in 8 bits.
+    is_transformer = "Convolution" not in operators and bool(operators & {"Softmax", "ScaledDotProductAttention"})
+    feeds = list(calls(interface, rows, _ROWS_A_CALL))
+    # By default NNCF ends a range at the mean of the calls' largest values, which clips tables.
+    ranges = imported_silently("nncf.quantization.range_estimator").RangeEstimatorParametersSet.MINMAX
+    try:
+        return nncf.quantize(
+            network.graph,
+            nncf.Dataset(feeds),
+            subset_size=len(feeds),
+            model_type=nncf.ModelType.TRANSFORMER if is_transformer else None,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges),
+        )
+    except Exception as error:  # NNCF passes on what OpenVINO raises, and has errors of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CompileFailed(backend, f"NNCF does not quantise it: {reason[:300]}") from error
+
+
+class _OpenVinoPredictor(TensorPredictor):
+    """Predicts with OpenVINO."""
+
+    def __init__(self, session: Any, facts: Mapping[str, Any], backend: str) -> None:
+        super().__init__(session, facts, truths=session.truths)
+        self._backend = backend
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        try:
+            return self._predict_rows(rows)
+        except RowsRefused as error:
+            if error.backend == self._backend:
+                raise
+            raise RowsRefused(self._backend, error.reason) from error

@@ -1,0 +1,97 @@
+"""A network that OpenVINO has opened, as ``tensor_predictor`` calls it, with refusals where OpenVINO has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.libraries.openvino_indices import OUTPUT, unknown_index
+from servefit.backends.libraries.openvino_library import imported_silently, reason_of
+from servefit.errors import RowsRefused
+
+_INT32 = np.iinfo(np.int32)
+
+_WIDE = frozenset(map(np.dtype, ("int64", "uint64", "uint32")))
+"""OpenVINO computes with whole numbers of 32 bits, and cuts off the others."""
+
+_COPIED_BYTES = 2**16
+"""Inputs of so many are copied to where those of the call before were: telling OpenVINO of another place takes 7 us
+(AMD EPYC). Chosen, not measured."""
+
+_SIGNS_OF_THE_MACHINE = ("bad_alloc", "allocate", "memory")
+"""OpenVINO's words where not the rows are to blame."""
+
+
+class OpenVinoSession:
+    """Calls ``compiled``, an openvino.CompiledModel, for ``backend``. ``table_rows`` are what ``watch_indices`` gave:
+    how many rows the tables have that the network looks things up in; ``shapes_follow_inputs`` is as in
+    ``openvino_shapes``.
+
+    Called by ``infer`` on one thread, OpenVINO 2026.4 does not tell of what goes wrong with a shape, and has the answer
+    of the call before; handing a call to another thread and waiting for it costs 14 us (AMD EPYC). So ``infer`` is for
+    shapes that went well before, where they alone tell whether a call does.
+    """
+
+    def __init__(self, compiled: Any, backend: str, table_rows: Sequence[int], *, shapes_follow_inputs: bool) -> None:
+        self._tensor = imported_silently("openvino").Tensor
+        self._request = compiled.create_infer_request()
+        self._inputs = _places(compiled.inputs)
+        self._outputs = _places(compiled.outputs)
+        self._table_rows = table_rows
+        self._shapes_follow_inputs = shapes_follow_inputs
+        self._went_well: set[_Kinds] = set()
+        self._own: tuple[_Kinds, Sequence[np.ndarray]] = ((), ())
+        self._backend = backend
+        self.truths = any(output.element_type.get_type_name() == "boolean" for output in compiled.outputs)
+
+    def run(self, names: list[str], feeds: Mapping[str, np.ndarray], /) -> list[np.ndarray]:
+        """Return the outputs called ``names``. Raises RowsRefused."""
+        for name, values in feeds.items():
+            if values.dtype in _WIDE and values.size and not _INT32.min <= values.min() <= values.max() <= _INT32.max:
+                raise RowsRefused(self._backend, f"{name} has a whole number of more than 32 bits")
+        request = self._request
+        try:
+            kinds = tuple((values.shape, values.dtype) for values in feeds.values())
+            self._feed(feeds, kinds)
+            if kinds in self._went_well:
+                request.infer()
+            else:
+                request.start_async()
+                request.wait()
+                if self._shapes_follow_inputs:
+                    self._went_well.add(kinds)
+        except RuntimeError as error:
+            if any(sign in str(error) for sign in _SIGNS_OF_THE_MACHINE):
+                raise
+            raise RowsRefused(self._backend, reason_of(error)) from error
+        if self._table_rows:
+            unknown = unknown_index(request.get_output_tensor(self._outputs[OUTPUT]).data, self._table_rows)
+            if unknown is not None:
+                index, rows = unknown
+                raise RowsRefused(self._backend, f"{index} is looked up in a table of {rows} rows")
+        return [request.get_output_tensor(self._outputs[name]).data.copy() for name in names]
+
+    def _feed(self, feeds: Mapping[str, np.ndarray], kinds: _Kinds) -> None:
+        """Give the request its inputs, from memory of the session's own where there is little to copy."""
+        previous, own = self._own
+        if kinds != previous:
+            few = sum(values.nbytes for values in feeds.values()) <= _COPIED_BYTES
+            own = [np.empty_like(values, order="C") for values in feeds.values()] if few else ()
+            self._own = ((), ())  # if OpenVINO refuses an input, the request holds a mixture
+            for name, values in zip(feeds, own or feeds.values(), strict=True):
+                # OpenVINO does not share read-only memory.
+                tensor = self._tensor(values, shared_memory=values.flags.writeable)
+                self._request.set_input_tensor(self._inputs[name], tensor)
+            self._own = (kinds, own) if few else ((), ())
+        for place, values in zip(own, feeds.values(), strict=False):  # empty if there is much to copy
+            np.copyto(place, values)
+
+
+_Kinds = tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
+"""The shape and the datatype of each input of a call."""
+
+
+def _places(ports: Any) -> dict[str, int]:
+    return {name: place for place, port in enumerate(ports) for name in port.names}

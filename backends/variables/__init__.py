@@ -1,0 +1,1 @@
+"""Environment variables of the processes that load models: those that others may set, and secret ones."""

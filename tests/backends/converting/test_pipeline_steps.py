@@ -1,0 +1,137 @@
+"""Pipelines of scikit-learn that end in a tree ensemble: the steps by ONNX Runtime, the trees by the forest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    AdaBoostRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from tests.column_pipelines import TABLE, TARGET, closed, fitted, opened, predictor
+
+from servefit.backends.compilation import compile_model
+from servefit.backends.finding.capabilities import backend
+from servefit.backends.model import Model
+from servefit.backends.payload.reading import payload_for
+from servefit.backends.payload.rows import parity_rows
+from servefit.errors import CompileFailed, RowsRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NUMBERS = TABLE[["age", "income", "zip"]].to_numpy(np.float64)
+COLUMNS = (
+    ("scaled", StandardScaler(), ["age", "income"]),
+    ("encoded", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["city", "zip"]),
+)
+WORDS = ("words", TfidfVectorizer(), "note")
+
+PIPELINES: dict[str, Callable[[], Any]] = {
+    "histograms of numbers": lambda: make_pipeline(
+        StandardScaler(), HistGradientBoostingClassifier(max_iter=20, random_state=0)
+    ).fit(NUMBERS, TARGET),
+    "a random forest": lambda: make_pipeline(
+        StandardScaler(), RandomForestClassifier(20, random_state=0, max_depth=6)
+    ).fit(NUMBERS, TARGET),
+    "three classes": lambda: make_pipeline(StandardScaler(), RandomForestClassifier(10, random_state=0)).fit(
+        NUMBERS, np.arange(len(NUMBERS)) % 3
+    ),
+    "outliers": lambda: make_pipeline(StandardScaler(), IsolationForest(n_estimators=20, random_state=0)).fit(NUMBERS),
+    "histograms of columns": lambda: fitted(*COLUMNS, last=HistGradientBoostingClassifier(max_iter=20, random_state=0)),
+    "a regression on words": lambda: fitted(*COLUMNS, WORDS, last=GradientBoostingRegressor(random_state=0)),
+}
+
+
+@pytest.mark.parametrize("kind", PIPELINES)
+@pytest.mark.integration
+def test_the_forest_predicts_what_scikit_learn_does(kind: str, tmp_path: Path) -> None:
+    model = opened(PIPELINES[kind](), tmp_path)
+    assert backend("forest").supports(model).available
+    rows = parity_rows(model, count=300)
+    expected = predictor(model, "sklearn").predict(rows)
+    found = predictor(model, "forest").predict(rows)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.integration
+def test_thresholds_that_lie_on_rows_decide_as_scikit_learn_does(tmp_path: Path) -> None:
+    # More values than a feature has bins: then thresholds are values that occur.
+    table = pd.DataFrame(np.random.default_rng(0).standard_normal((600, 3)), columns=list("abc"))
+    estimator = make_pipeline(
+        ColumnTransformer([("scaled", StandardScaler(), list("abc"))]),
+        HistGradientBoostingClassifier(max_iter=50, random_state=0),
+    ).fit(table, table.sum(axis=1) > 0)
+    model = opened(estimator, tmp_path)
+    rows = payload_for(model, table).rows
+    rows[::7, 1] = np.nan
+    expected = predictor(model, "sklearn").predict(rows)
+    np.testing.assert_allclose(predictor(model, "forest").predict(rows), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
+def test_its_predictions_are_compared_before_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    opened(PIPELINES["histograms of columns"](), tmp_path)
+    model = Model.load(path, trust_pickle=True)
+    assert model.ends_in_trees
+    compiled = compile_model(model, "forest", payload=payload_for(model, TABLE))
+    assert compiled.max_abs_error < 1e-5
+
+
+def test_a_category_that_the_steps_do_not_take_is_refused(tmp_path: Path) -> None:
+    columns = (("encoded", OneHotEncoder(sparse_output=False), ["zip"]), WORDS)
+    model = opened(fitted(*columns, last=RandomForestClassifier(5)), tmp_path)
+    with pytest.raises(RowsRefused, match="9 is none of the categories of 'zip'"):
+        predictor(model, "forest").predict(payload_for(model, TABLE.head(1).assign(zip=9)).rows)
+
+
+def test_steps_that_skl2onnx_does_not_convert_are_a_compilation_that_failed(tmp_path: Path) -> None:
+    model = opened(
+        make_pipeline(FunctionTransformer(np.sqrt), RandomForestClassifier(5)).fit(np.abs(NUMBERS), TARGET), tmp_path
+    )
+    with pytest.raises(CompileFailed, match="skl2onnx does not convert it"):
+        predictor(model, "forest")
+
+
+def test_steps_of_which_columns_are_lost_are_a_compilation_that_failed(tmp_path: Path) -> None:
+    # skl2onnx writes no indicator of missing values; values of whole numbers are float32 as they are.
+    rows = np.where(np.random.default_rng(0).random(NUMBERS.shape) < 0.2, np.nan, NUMBERS)
+    model = opened(
+        make_pipeline(SimpleImputer(add_indicator=True), RandomForestClassifier(5)).fit(rows, TARGET), tmp_path
+    )
+    with pytest.raises(CompileFailed):
+        predictor(model, "forest")
+
+
+@pytest.mark.parametrize("last", [RandomForestRegressor(10, random_state=0), AdaBoostRegressor(n_estimators=5)])
+def test_trees_behind_steps_that_are_rounded_to_float32_are_not_served(last: Any, tmp_path: Path) -> None:
+    places = (45 + np.random.default_rng(0).random((600, 3)) / 100).round(7)
+    model = opened(make_pipeline(PCA(2), last).fit(places, places @ [1, 1, -2]), tmp_path)
+    with pytest.raises(CompileFailed, match="skl2onnx rounds what the steps before the trees give"):
+        predictor(model, "onnxruntime")
+
+
+def test_a_pipeline_without_trees_is_none_of_its_models(tmp_path: Path) -> None:
+    model = opened(closed(), tmp_path)
+    assert not model.ends_in_trees
+    assert not backend("forest").supports(model).available
+    of_numbers = make_pipeline(StandardScaler(), LogisticRegression()).fit(NUMBERS, TARGET)
+    assert not opened(of_numbers, tmp_path).ends_in_trees
