@@ -1,5 +1,6 @@
 """A trained model -> an artifact -> a predictor.
 
-``model/`` opens models, ``payload/`` reads sample payloads, ``compilation`` drives a backend to a checked artifact,
-``registry`` finds backends by name, and each other module is one backend. Nothing here measures time.
+``compilation`` drives a backend to a checked artifact. ``types`` is the contract of backends, ``engines`` and
+``forest`` are the built-in ones, and ``finding`` finds all by name. ``model`` and ``inspection`` open models,
+``payload`` reads sample payloads, and ``checking`` compares predictions. Nothing here measures time.
 """

@@ -1,8 +1,8 @@
 """From a model and a backend's name to an artifact that is known to predict what the model's own library predicts.
 
 The steps: can the backend run here, does it take the model, is there an artifact in the cache; otherwise compile, and
-compare. Everything that loads a native library runs in a child process (``steps``); an artifact whose predictions
-differ is reported and never stored.
+compare. Everything that loads a native library runs in a child process (``checking.steps``); an artifact whose
+predictions differ is reported and never stored.
 """
 
 from __future__ import annotations

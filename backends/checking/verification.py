@@ -100,7 +100,7 @@ class NoReference(CompileFailed):
 
 
 def drawn_rows(model: Model) -> RowSet:
-    """Draw rows from the model itself, such as values on its split thresholds: see ``rows.parity_rows``."""
+    """Draw rows from the model itself, such as values on its split thresholds: see ``payload.rows.parity_rows``."""
     wanted = DRAWN_ROWS if model.trees is not None else _rows_without_trees(model)
     rows = parity_rows(model, count=affordable_rows(wanted, model.signature.features))
     missing = np.isnan(rows).any(axis=1)

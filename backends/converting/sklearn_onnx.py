@@ -1,6 +1,6 @@
 """scikit-learn estimators without trees as ONNX models, for the backend of ONNX Runtime: pipelines that scale, encode
 and select, linear models, networks, neighbours. skl2onnx converts them; whether it did so rightly is for
-``verification`` to say. Tree ensembles are converted by ``onnx_trees``.
+``checking`` to say. Tree ensembles are converted by ``onnx_trees``.
 
 Columns of different kinds are inputs of their own. A tensor has no missing text, so what stands for one is found here.
 """

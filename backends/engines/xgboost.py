@@ -2,7 +2,7 @@
 
 On the CPU rows are predicted in place through xgboost's C interface. ``Booster.inplace_predict`` does the same behind
 about 0.1 ms of checks in Python, which is a quarter of the time of a one-row call. Its package is not imported: see
-``xgboost_c``.
+``libraries.xgboost_c``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The values at which the predictions of a fitted scikit-learn estimator change, or that are usual, by column of its
 rows: the thresholds of trees, the edges of bins, what scalers and components call the middle and the spread, and rows
-of the training that are kept. ``rows`` draws hard rows around them. An estimator of which nothing is known has none.
-Runs in the inspection's child process.
+of the training that are kept. ``payload.rows`` draws hard rows around them. An estimator of which nothing is known has
+none. Runs in the inspection's child process.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 one, which follows an example through the module.
 
 What an example was like may stay in what is exported, such as its number of rows. So the file is called with others,
-and held against the module. Whether it predicts the same of all that is served is for ``verification`` to say.
+and held against the module. Whether it predicts the same of all that is served is for ``checking`` to say.
 """
 
 from __future__ import annotations

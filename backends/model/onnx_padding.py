@@ -2,7 +2,7 @@
 digests, caches and other hosts tell a model that is padded from one that is not; and calls with rows of zeros show
 which outputs are to be cut.
 
-How rows are padded is in ``padding``, and whether that changes predictions is for ``verification`` to see.
+How rows are padded is in ``padding``, and whether that changes predictions is for ``checking`` to see.
 """
 
 from __future__ import annotations

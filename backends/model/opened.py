@@ -29,8 +29,8 @@ class Model(Stored, frozen=True, kw_only=True):
     ``source`` is what the user named. ``file`` is what every backend reads, a copy in the state folder: the same bytes
     where the source is a plain file, otherwise normalised (unpacked from an archive, saved from a live object,
     cut to the iteration that the file itself calls best, upgraded from a retired format). ``digest`` is the SHA-256 of
-    ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, or None for models without
-    trees (``rows`` reads it). ``trees`` is None for those too. ``converted`` is the ONNX file that a module of PyTorch
+    ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, which ``payload.rows`` reads;
+    it and ``trees`` are None for models without trees. ``converted`` is the ONNX file that a module of PyTorch
     became, with its SHA-256 in its name. ``batch_dependent`` says that a row's prediction depends on the other rows of
     the call, which its own library showed: requests are not joined unless the user allows it. ``ends_in_trees`` says
     that it is a pipeline of scikit-learn whose last step is a tree ensemble. ``constants`` are the inputs of which the

@@ -1,7 +1,7 @@
 """Holds an artifact that predicts less exactly against the limits that the user set, once, before any load test.
 
-It is judged on rows of the payload that no backend calibrates on (``calibration``). Within the limits it is one more
-backend of the job; else it is a failed compilation, with its numbers.
+It is judged on rows of the payload that no backend calibrates on (``checking.calibration``). Within the limits it is
+one more backend of the job; else it is a failed compilation, with its numbers.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT
 
 from servefit.annexed import FOLDERS
 
-INSIDE = ("annexes", "profiler", "search")
+INSIDE = ("annexes", "backends", "profiler", "search")
 """Packages whose own packages have boxes each."""
 
 
