@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.model.input_shapes import is_by_position
-from servefit.backends.payload.exact import joined, whole_array
+from servefit.backends.payload.exact import joined, plain
 from servefit.backends.payload.parts import TensorPart, same_layout
 from servefit.backends.payload.table import MAX_ROWS, PayloadTable, no_rows
 from servefit.errors import PayloadMismatch
@@ -23,8 +23,9 @@ from servefit.errors import PayloadMismatch
 if TYPE_CHECKING:
     from servefit.backends.model import Signature
 
-# numpy parses the header of an array as Python.
-_BROKEN_ARRAY = (ValueError, OverflowError, SyntaxError, TypeError, tokenize.TokenError)
+BROKEN_ARRAY = (ValueError, OverflowError, SyntaxError, TypeError, tokenize.TokenError)
+"""Errors of a broken header, which NumPy parses as Python."""
+
 _MAX_NPZ_BYTES = 4 * 2**30
 """Unpacked, in memory. A sample of MAX_ROWS rows has 4 GiB where each has 100,000 float32 values."""
 
@@ -77,13 +78,7 @@ def _is_shaped(row: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
-    """Return ``array`` of numbers as a table has them."""
-    if array.dtype.kind == "O":
-        return array
-    if array.dtype.kind != "f":
-        return whole_array(array)
-    with np.errstate(over="ignore", invalid="ignore"):  # extended precision, signalling NaNs
-        return array.astype(np.float64)
+    return array if array.dtype.kind == "O" else plain(array)
 
 
 def read_npy(path: Path, source: str, signature: Signature | None) -> PayloadTable:
@@ -96,7 +91,7 @@ def load_npy(path: Path, source: str) -> np.ndarray:
     is refused. Raises PayloadMismatch."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (*_BROKEN_ARRAY, OSError) as error:
+    except (*BROKEN_ARRAY, OSError) as error:
         raise _broken(source, "an NPY array of numbers", error) from error
     return array
 
@@ -172,7 +167,7 @@ def _opened_npz(path: Path, source: str) -> Iterator[_Arrays]:
             if (twice := next((name for name, count in Counter(opened.files).items() if count > 1), None)) is not None:
                 raise PayloadMismatch(source, expected="each array once", got=f"{twice!r:.60} twice")
             yield _Arrays(opened, source)
-    except (*_BROKEN_ARRAY, OSError, MemoryError, KeyError, EOFError, zlib.error) as error:
+    except (*BROKEN_ARRAY, OSError, MemoryError, KeyError, EOFError, zlib.error) as error:
         raise _broken(source, "an NPZ file of arrays of numbers", error) from error
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise _broken(source, "an NPZ file", error) from error

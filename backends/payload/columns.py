@@ -7,17 +7,16 @@ How the columns become rows is for ``tensors`` to say.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from servefit.backends.payload.delimited import delimiter_of, is_missing_text
+from servefit.backends.payload.delimited import is_missing_text, records_of
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, number
 from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, no_rows
 from servefit.errors import PayloadMismatch
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 _NAMELESS = re.compile(r"text|x[0-9]+")
 """Names that columns get here where the model has none for them."""
-
-_TRUTHS = {"true": 1, "false": 0}
-"""As pandas reads and writes a column of them, which is one of numbers to scikit-learn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,23 +145,12 @@ def columns_of_csv(stream: TextIO, signature: Signature, source: str, *, most_ro
     """Return the same of an open ``stream``, keeping ``most_rows`` rows. A first line that names at least half of the
     model's columns is a header. An empty cell is missing, or an empty text if the column has no missing ones. In a
     column of numbers NA, NaN, null and none are missing too, and true and false are 1 and 0."""
-    first_line = stream.readline()
-    while first_line and not first_line.strip():
-        first_line = stream.readline()
-    if "\0" in first_line:
-        raise PayloadMismatch(source, expected="CSV", got="bytes of no known format")
-    try:
-        records = csv.reader(chain([first_line], stream), delimiter=delimiter_of(first_line), strict=True)
-        filled = (record for record in records if record)
-        first = next(filled, None)
-        if first is None:
-            raise no_rows(source)
-        names = [cell.strip() for cell in first]
-        is_header = _is_header(names, signature)
-        cells = list(islice(filled, most_rows)) if is_header else [first, *islice(filled, most_rows - 1)]
-        total_rows = len(cells) + sum(1 for _ in filled)
-    except csv.Error as error:
-        raise PayloadMismatch(source, expected="CSV", got=f"text that does not parse: {error}") from error
+    records = records_of(stream, source)
+    first = next(records)
+    names = [cell.strip() for cell in first]
+    is_header = _is_header(names, signature)
+    cells = list(islice(records, most_rows)) if is_header else [first, *islice(records, most_rows - 1)]
+    total_rows = len(cells) + sum(1 for _ in records)
     check_width(source, max(map(len, cells), default=0), MAX_COLUMNS)
     header = names if is_header else None
     arrays = arrays_of_cells(cells, header, signature, source)
@@ -189,14 +174,10 @@ def _read(cells: np.ndarray, one: Input, source: str) -> np.ndarray:
     for row, cell in enumerate(cells.tolist(), start=1):
         text = cell.strip()
         try:
-            numbers.append(_TRUTHS[text.lower()] if text.lower() in _TRUTHS else _number_or_none(text))
+            numbers.append(None if is_missing_text(text) else number(text))
         except ValueError as error:
             raise _not_a_number(source, row, one, cell) from error
     return _objects(numbers)
-
-
-def _number_or_none(text: str) -> int | float | None:
-    return None if is_missing_text(text) else number(text)
 
 
 def columns_of_objects(source: Any, signature: Signature, where: str) -> Columns:

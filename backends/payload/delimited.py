@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
@@ -52,41 +52,42 @@ def delimited_table(
 ) -> PayloadTable:
     """Read the same from text that is open already, without translation of line ends, keeping ``most_rows`` rows.
     Raises PayloadMismatch, also for a row of more than ``most_columns`` cells."""
-    try:
-        return _read(stream, source, feature_names, most_rows, most_columns)
-    except csv.Error as error:
-        raise PayloadMismatch(source, expected="CSV", got=f"text that does not parse: {error}") from error
-
-
-def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: int, most_columns: int) -> PayloadTable:
-    first_line = stream.readline()
-    while first_line and not first_line.strip():
-        first_line = stream.readline()
-    if "\0" in first_line:
-        raise PayloadMismatch(source, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="bytes of no known format")
-    delimiter = delimiter_of(first_line)
-    check_width(source, 1 + first_line.count(delimiter), most_columns)
-    records = csv.reader(chain([first_line], stream), delimiter=delimiter, strict=True)
-    filled = (record for record in records if record)
-    first = next(filled, None)
-    if first is None:
-        raise no_rows(source)
+    records = records_of(stream, source, most_columns)
+    first = next(records)
     names = None
     rows = []
     if _is_header(first, feature_names):
         names = tuple(name.strip() for name in first)
     else:
         rows.append(_numbers(first, source, 1, None))
-    for record in islice(filled, most_rows - len(rows)):
+    for record in islice(records, most_rows - len(rows)):
         check_width(source, len(record), most_columns)
         rows.append(_numbers(record, source, len(rows) + 1, names))
-    total_rows = len(rows) + sum(1 for _ in filled)
+    total_rows = len(rows) + sum(1 for _ in records)
     return PayloadTable(values=matrix(source, rows), names=names, total_rows=total_rows)
 
 
-def delimiter_of(line: str) -> str:
-    """Return what separates the cells of a line of CSV: what it has most of, quoted cells aside."""
-    return max(",;\t", key=(_QUOTED.sub("", line) if '"' in line else line).count)
+def records_of(stream: TextIO, source: str, most_columns: int | None = None) -> Iterator[list[str]]:
+    """Yield the cells of each line of CSV that has some, at least one. Raises PayloadMismatch where there is none, for
+    text that does not parse, and for more than ``most_columns`` in the first line."""
+    first_line = stream.readline()
+    while first_line and not first_line.strip():
+        first_line = stream.readline()
+    if "\0" in first_line:
+        raise PayloadMismatch(source, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="bytes of no known format")
+    # Cells are separated by what the first line has most of, quoted cells aside.
+    delimiter = max(",;\t", key=(_QUOTED.sub("", first_line) if '"' in first_line else first_line).count)
+    if most_columns is not None:
+        check_width(source, 1 + first_line.count(delimiter), most_columns)
+    records = csv.reader(chain([first_line], stream), delimiter=delimiter, strict=True)
+    filled = (record for record in records if record)
+    try:
+        if (first := next(filled, None)) is None:
+            raise no_rows(source)
+        yield first
+        yield from filled
+    except csv.Error as error:
+        raise PayloadMismatch(source, expected="CSV", got=f"text that does not parse: {error}") from error
 
 
 def is_missing_text(text: str) -> bool:

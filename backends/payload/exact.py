@@ -63,9 +63,13 @@ def of_objects(array: np.ndarray) -> np.ndarray:
     return _each(_as_it_is, np.where(np.isnan(values), values, array))
 
 
-def whole_array(array: np.ndarray) -> np.ndarray:
-    """Return an array of booleans or of integers as int64, or uint64 where it is of that."""
-    return array.astype(np.uint64 if array.dtype.kind == "u" and array.dtype.itemsize == 8 else np.int64)
+def plain(array: np.ndarray) -> np.ndarray:
+    """Return an array of booleans, integers or floats as tables have numbers: int64, uint64 where it is of that, or
+    float64."""
+    if array.dtype.kind != "f":
+        return array.astype(np.uint64 if array.dtype.kind == "u" and array.dtype.itemsize == 8 else np.int64)
+    with np.errstate(over="ignore", invalid="ignore"):  # extended precision, signalling NaNs
+        return array.astype(np.float64)
 
 
 def joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:

@@ -70,10 +70,7 @@ def read_json(path: Path, source: str) -> PayloadTable:
 def read_documents(path: Path, source: str) -> list[Any]:
     """Return the one JSON document in a file, or those in its lines. Raises PayloadMismatch, also for an object that
     has a name twice."""
-    try:
-        return json_documents(_read_text(path, source), source, each_name_once=True)
-    except RecursionError as error:
-        raise PayloadMismatch(source, expected="JSON", got="JSON that is nested too deeply") from error
+    return named_documents(_read_text(path, source), source)
 
 
 def _read_text(path: Path, source: str) -> str:
@@ -93,7 +90,7 @@ def json_table(
     try:
         return _read(text, source, most_rows, most_columns, booleans)
     except RecursionError as error:
-        raise PayloadMismatch(source, expected="a table of numbers", got="JSON that is nested too deeply") from error
+        raise too_deep(source, "a table of numbers") from error
 
 
 def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: bool) -> PayloadTable:
@@ -108,15 +105,26 @@ def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: b
     return PayloadTable(values=matrix(source, rows), names=names, total_rows=len(cells), parts=tensors)
 
 
-def json_documents(text: str, source: str, *, each_name_once: bool = False) -> list[Any]:
-    """Return the one document that ``text`` is, or those in its lines. Raises PayloadMismatch, also for an object that
-    has a name twice where ``each_name_once`` is asked for (else the last one counts), and RecursionError."""
+def json_documents(text: str, source: str) -> list[Any]:
+    """Return the one document that ``text`` is, or those in its lines. Raises PayloadMismatch, and RecursionError."""
+    return list(_each_document(text, source))
+
+
+def named_documents(text: str, source: str) -> list[Any]:
+    """Return the same. Raises PayloadMismatch, also for an object that has a name twice: else the last one counts."""
     try:
-        return list(_each_document(text, source, _STRICT_DECODER if each_name_once else _DECODER))
+        return list(_each_document(text, source, _STRICT_DECODER))
     except _Doubled as error:
         raise PayloadMismatch(
             source, expected="each name once in an object", got=f"{error.args[0]!r:.60} twice"
         ) from error
+    except RecursionError as error:
+        raise too_deep(source) from error
+
+
+def too_deep(source: str, expected: str = "JSON") -> PayloadMismatch:
+    """Return the error for JSON that Python cannot read, or look through, for its depth."""
+    return PayloadMismatch(source, expected=expected, got="JSON that is nested too deeply")
 
 
 def _each_document(text: str, source: str, decoder: json.JSONDecoder = _DECODER) -> Iterator[Any]:

@@ -154,7 +154,7 @@ def _read_columns(path: Path, source: str, signature: Signature) -> Columns | No
     """Return the columns of a table in a file; None for a file of another form."""
     head = _head(path)
     _refuse_foreign(path, head, source)
-    if head.startswith((b"\x93NUMPY", b"PK")) or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if head.startswith((b"\x93NUMPY", b"PK")) or _is_json(head):
         return None
     return read_columns(path, signature, source)
 

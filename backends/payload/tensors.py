@@ -20,7 +20,8 @@ from servefit.backends.model.packing import join, shape_in
 from servefit.backends.model.types import Signature, Task
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.columns import arrays_of_cells, cells_of, checked_names, column_of
-from servefit.backends.payload.exact import MAX_WHOLE, array_of, whole_array
+from servefit.backends.payload.exact import MAX_WHOLE, array_of, plain
+from servefit.backends.payload.json_rows import too_deep
 from servefit.backends.payload.table import MAX_DIMENSIONS, MAX_ROWS, PayloadTable, no_rows, rows_for
 from servefit.errors import PayloadMismatch
 
@@ -124,12 +125,15 @@ def rows_of_document(
 def rows_of_documents(
     documents: Sequence[Any], signature: Signature, source: str, *, most_rows: int = MAX_ROWS, booleans: bool = True
 ) -> tuple[np.ndarray, int]:
-    """Return the same for several documents, such as those of the lines of a file."""
+    """Return the same for several documents, such as those of the lines of a file. Raises PayloadMismatch."""
     parts: list[np.ndarray] = []
     total = 0
     for number, document in enumerate(documents, 1):
         where = source if len(documents) == 1 else f"{source}, line {number}"
-        rows, count = rows_of_document(document, signature, where, most_rows=most_rows, booleans=booleans)
+        try:
+            rows, count = rows_of_document(document, signature, where, most_rows=most_rows, booleans=booleans)
+        except RecursionError as error:
+            raise too_deep(where) from error
         total += count
         if sum(map(len, parts)) < most_rows:
             parts.append(rows)
@@ -269,11 +273,8 @@ def _block(values: np.ndarray, one: Input, source: str, signature: Signature) ->
 
 
 def _numbers(values: np.ndarray, source: str, name: str) -> np.ndarray:
-    if values.dtype.kind in "biu":
-        return whole_array(values)
-    if values.dtype.kind == "f":
-        with np.errstate(over="ignore", invalid="ignore"):  # extended precision, signalling NaNs
-            return values.astype(np.float64)
+    if values.dtype.kind in "biuf":
+        return plain(values)
     if values.dtype.kind != "O":
         raise PayloadMismatch(source, expected=f"numbers in {name!r:.60}", got=f"an array of {values.dtype}"[:100])
     for value in values.flat:

@@ -19,13 +19,13 @@ import numpy as np
 from servefit.backends.model.texts import TEXT_SIZE
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.table import PayloadTable, rows_for
-from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from servefit.backends.model.types import Signature
+    from servefit.errors import PayloadMismatch
     from servefit.serving.config import Limits
 
 Cell: TypeAlias = float | None
@@ -161,12 +161,9 @@ def raise_for_long_body(body: bytes, *, at_once: bool) -> None:
 
 
 def checked_rows(table: PayloadTable, signature: Signature, limits: Limits, source: str) -> np.ndarray:
-    """Return the rows of ``table`` as the model takes them. Raises Refused, naming ``source``."""
+    """Return the rows of ``table`` as the model takes them. Raises Refused, and PayloadMismatch, naming ``source``."""
     check_row_count(table.total_rows, limits)
-    try:
-        return rows_for(table, signature, source)
-    except PayloadMismatch as error:
-        raise mismatch(error) from error
+    return rows_for(table, signature, source)
 
 
 def check_row_count(rows: int, limits: Limits) -> None:

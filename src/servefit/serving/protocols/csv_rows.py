@@ -14,7 +14,6 @@ import msgspec
 from servefit.backends.payload.columns import columns_of_csv
 from servefit.backends.payload.delimited import delimited_table, is_number
 from servefit.backends.payload.tensors import rows_of_arrays
-from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
 from servefit.serving.rows import (
     MAX_ORDINARY_BYTES,
@@ -22,7 +21,6 @@ from servefit.serving.rows import (
     Cell,
     check_row_count,
     checked_rows,
-    mismatch,
     packed_rows,
     raise_for_extreme_numbers,
     raise_for_long_body,
@@ -41,7 +39,7 @@ _ROWS = msgspec.json.Decoder(list[list[Cell]])
 
 def rows_of_csv(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
     """Return the rows of CSV text in UTF-8. An empty cell, NA, NaN, null or none is a missing value. Raises Refused,
-    and TakesLong."""
+    PayloadMismatch, and TakesLong."""
     if signature.has_columns:
         raise_for_long_body(body, at_once=at_once)
         return _rows_of_columns(body, signature, limits)
@@ -89,12 +87,9 @@ def _may_be_a_number(name: str) -> bool:
 
 def _rows_of_columns(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
     """Return the rows of a table whose columns are of different kinds."""
-    try:
-        columns = columns_of_csv(_opened(body), signature, _SOURCE, most_rows=limits.rows)
-        check_row_count(columns.total_rows, limits)
-        return rows_of_arrays(columns.arrays, signature, _SOURCE)
-    except PayloadMismatch as error:
-        raise mismatch(error) from error
+    columns = columns_of_csv(_opened(body), signature, _SOURCE, most_rows=limits.rows)
+    check_row_count(columns.total_rows, limits)
+    return rows_of_arrays(columns.arrays, signature, _SOURCE)
 
 
 def _opened(body: bytes) -> io.StringIO:
@@ -105,14 +100,8 @@ def _opened(body: bytes) -> io.StringIO:
 
 
 def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
-    try:
-        table = delimited_table(
-            _opened(body),
-            _SOURCE,
-            signature.feature_names,
-            most_rows=limits.rows,
-            most_columns=signature.features + SPARE_COLUMNS,
-        )
-    except PayloadMismatch as error:
-        raise mismatch(error) from error
+    most_columns = signature.features + SPARE_COLUMNS
+    table = delimited_table(
+        _opened(body), _SOURCE, signature.feature_names, most_rows=limits.rows, most_columns=most_columns
+    )
     return checked_rows(table, signature, limits, _SOURCE)

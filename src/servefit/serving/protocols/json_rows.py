@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from servefit.backends.payload.json_rows import json_documents, json_table
+from servefit.backends.payload.json_rows import json_table, named_documents
 from servefit.backends.payload.tensors import holds_tensors, rows_of_documents
-from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
 from servefit.serving.rows import (
     MAX_ORDINARY_BYTES,
@@ -20,7 +19,6 @@ from servefit.serving.rows import (
     Cell,
     check_row_count,
     checked_rows,
-    mismatch,
     packed_rows,
     raise_for_extreme_numbers,
     raise_for_long_body,
@@ -60,12 +58,12 @@ _ODD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, KeyError, Attri
 
 
 def rows_of_json(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
-    """Return the rows of a JSON document, or of one a line. Raises Refused, and TakesLong."""
+    """Return the rows of a JSON document, or of one a line. Raises Refused, PayloadMismatch, and TakesLong."""
     return _rows(_cells_of_document, body, signature, limits, at_once)
 
 
 def rows_of_json_lines(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
-    """Return the rows of documents, one a line; of one that fills the body too. Raises Refused, and TakesLong."""
+    """Return the rows of documents, one a line; of one that fills the body too. Raises as ``rows_of_json``."""
     return _rows(_cells_of_lines, body, signature, limits, at_once)
 
 
@@ -80,7 +78,7 @@ def _rows(
         raise_for_long_body(body, at_once=at_once)
         if at_once and body.count(b"{") + body.count(b"[") > _FEW_LISTS:
             raise TakesLong
-        return _rows_with_sizes(body, signature, limits)
+        return _rows_of_tensors(_documents(body), signature, limits)
     try:
         if len(body) > MAX_ORDINARY_BYTES:
             raise_for_extreme_numbers(body)
@@ -128,32 +126,14 @@ def _cells(items: list[Any], names: Sequence[str]) -> list[Any] | None:
     return [[item[name] for name in names] for item in items] if len(first) == len(names) else None
 
 
-def _rows_with_sizes(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
-    return _rows_of_tensors(_documents(body), signature, limits)
-
-
 def _documents(body: bytes) -> list[Any]:
-    try:
-        return json_documents(_text(body), _SOURCE, each_name_once=True)
-    except PayloadMismatch as error:
-        raise mismatch(error) from error
-    except RecursionError as error:
-        raise _too_deep() from error
+    return named_documents(_text(body), _SOURCE)
 
 
 def _rows_of_tensors(documents: list[Any], signature: Signature, limits: Limits) -> np.ndarray:
-    try:
-        rows, total = rows_of_documents(documents, signature, _SOURCE, most_rows=limits.rows, booleans=False)
-    except PayloadMismatch as error:
-        raise mismatch(error) from error
-    except RecursionError as error:
-        raise _too_deep() from error
+    rows, total = rows_of_documents(documents, signature, _SOURCE, most_rows=limits.rows, booleans=False)
     check_row_count(total, limits)
     return rows
-
-
-def _too_deep() -> Refused:
-    return Refused(400, f"{_SOURCE}: expected JSON, got JSON that is nested too deeply")
 
 
 def _text(body: bytes) -> str:
@@ -168,10 +148,6 @@ def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
         documents = _documents(body)
         if documents and holds_tensors(documents[0], signature):
             return _rows_of_tensors(documents, signature, limits)
-    text = _text(body)
-    try:
-        most_columns = signature.features + SPARE_COLUMNS
-        table = json_table(text, _SOURCE, most_rows=limits.rows, most_columns=most_columns, booleans=False)
-    except PayloadMismatch as error:
-        raise mismatch(error) from error
+    most_columns = signature.features + SPARE_COLUMNS
+    table = json_table(_text(body), _SOURCE, most_rows=limits.rows, most_columns=most_columns, booleans=False)
     return checked_rows(table, signature, limits, _SOURCE)

@@ -6,31 +6,20 @@ from __future__ import annotations
 import io
 import math
 import re
-import tokenize
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from servefit.backends.payload.arrays import table_of_array
+from servefit.backends.payload.arrays import BROKEN_ARRAY, table_of_array
 from servefit.backends.payload.tensors import rows_of_arrays
-from servefit.errors import PayloadMismatch
 from servefit.serving.messages import TakesLong
-from servefit.serving.rows import (
-    check_row_count,
-    checked_rows,
-    finite_rows,
-    mismatch,
-    raise_for_long_body,
-    refused,
-)
+from servefit.serving.rows import check_row_count, checked_rows, finite_rows, raise_for_long_body, refused
 
 if TYPE_CHECKING:
     from servefit.backends.model.types import Signature
     from servefit.serving.config import Limits
 
-# numpy parses the header as Python.
-_BROKEN_ARRAY = (ValueError, OverflowError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError)
 _SOURCE = "body"
 
 _PLAIN_HEADER = re.compile(
@@ -52,7 +41,7 @@ class _Header(NamedTuple):
 
 def rows_of_npy(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
     """Return the rows of an array of numbers. One dimension is one row, or one column where the model has one feature;
-    more than two are those of the model's input. Raises Refused, and TakesLong."""
+    more than two are those of the model's input. Raises Refused, PayloadMismatch, and TakesLong."""
     header = _plain_header(body)
     if header is None and at_once:
         raise TakesLong
@@ -63,17 +52,14 @@ def rows_of_npy(body: bytes, signature: Signature, limits: Limits, *, at_once: b
     raise_for_long_body(body, at_once=at_once)
     try:
         array = _array(body, header or _any_header(body))
-    except _BROKEN_ARRAY as error:
+    except (*BROKEN_ARRAY, RecursionError, MemoryError) as error:
         raise refused(
             400, f"{_SOURCE}: expected an array in NPY format, got one that does not load: {error!s:.200}"
         ) from error
-    try:
-        if signature.sizes:
-            check_row_count(len(array) if array.ndim else 0, limits)
-            return rows_of_arrays({signature.inputs[0].name: array}, signature, _SOURCE)
-        table = table_of_array(array, _SOURCE, signature, most_rows=limits.rows)
-    except PayloadMismatch as error:
-        raise mismatch(error) from error
+    if signature.sizes:
+        check_row_count(len(array) if array.ndim else 0, limits)
+        return rows_of_arrays({signature.inputs[0].name: array}, signature, _SOURCE)
+    table = table_of_array(array, _SOURCE, signature, most_rows=limits.rows)
     return checked_rows(table, signature, limits, _SOURCE)
 
 

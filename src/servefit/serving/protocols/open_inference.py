@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import msgspec
 import numpy as np
 
+from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Encode, Inference, Refused, Reply, Request
 from servefit.serving.protocols.datatypes import DTYPES, datatype_of
 from servefit.serving.protocols.media import refuse_encoded, text
@@ -36,6 +37,7 @@ from servefit.serving.rows import (
     SHORT_BYTES,
     THOROUGH_BYTES,
     Cell,
+    mismatch,
     raise_for_extreme_numbers,
     raise_for_long_body,
     raise_for_long_text,
@@ -84,6 +86,13 @@ _ENCODER = msgspec.json.Encoder()
 def decode(request: Request, config: EndpointConfig, *, at_once: bool = False) -> Inference:
     """Return the rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body
     that is not to be read ``at_once``."""
+    try:
+        return _inference(request, config, at_once)
+    except PayloadMismatch as error:
+        raise mismatch(error) from error
+
+
+def _inference(request: Request, config: EndpointConfig, at_once: bool) -> Inference:
     if config.signature.opaque:
         raise refuse_tensors()
     headers, document = request.headers, request.body

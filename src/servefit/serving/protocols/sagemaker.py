@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Encode, Inference, Request
 from servefit.serving.protocols import network_outputs, opaque_bodies
 from servefit.serving.protocols.answers import csv_answer, json_answer, json_lines_answer, npy_answer
@@ -23,7 +24,7 @@ from servefit.serving.protocols.json_rows import rows_of_json, rows_of_json_line
 from servefit.serving.protocols.media import accepted, charset, media_type, refuse_encoded, text
 from servefit.serving.protocols.network_outputs import is_flat
 from servefit.serving.protocols.npy_rows import rows_of_npy
-from servefit.serving.rows import JSON_MARKS, SHORT_BYTES, raise_for_long_text, refuse_crowded, refused
+from servefit.serving.rows import JSON_MARKS, SHORT_BYTES, mismatch, raise_for_long_text, refuse_crowded, refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 
 class _ReadRows(Protocol):
+    """Returns the rows in a body. Raises Refused, PayloadMismatch, and TakesLong."""
+
     def __call__(self, body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray: ...
 
 
@@ -92,7 +95,10 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
     accept = headers.get(b"accept")
     answer_kind = _chosen(accept, kind)
     encode = _FORMATS[answer_kind].encode if is_flat(signature) else _network_encode(answer_kind, signature)
-    return Inference(form.rows(body, signature, limits, at_once=at_once), encode)
+    try:
+        return Inference(form.rows(body, signature, limits, at_once=at_once), encode)
+    except PayloadMismatch as error:
+        raise mismatch(error) from error
 
 
 def _kind_of(headers: Mapping[bytes, bytes], body: bytes) -> bytes:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from servefit.backends.payload.exact import MAX_WHOLE, array_of, joined, whole_array
+from servefit.backends.payload.exact import MAX_WHOLE, array_of, joined, plain
 from servefit.backends.payload.json_rows import put_values
 from servefit.backends.payload.parts import TensorPart
 from servefit.backends.payload.table import MAX_DIMENSIONS, PayloadTable, no_rows, not_a_number, place
 from servefit.backends.payload.tensors import rows_of_arrays
-from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused, TakesLong
 from servefit.serving.protocols.datatypes import BYTES, DTYPES, texts_of_bytes
 from servefit.serving.protocols.metadata import inputs_of
@@ -29,13 +28,12 @@ from servefit.serving.rows import (
     check_row_count,
     checked_rows,
     finite_rows,
-    mismatch,
     packed_rows,
     refused,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from servefit.backends.model.types import Signature
     from servefit.serving.config import Limits
@@ -81,8 +79,8 @@ def rows_of_tensors(
     plain_only: bool = False,
 ) -> np.ndarray:
     """Return the rows in ``inputs``, whose binary data follow one another in ``binary``. ``plain`` says that all
-    ``data`` are known to be lists, or lists of lists, of finite floats and None. Raises Refused, and TakesLong for what
-    is understood and not so simple, where nothing else is to be read (``plain_only``)."""
+    ``data`` are known to be lists, or lists of lists, of finite floats and None. Raises Refused, PayloadMismatch, and
+    TakesLong for what is understood and not so simple, where nothing else is to be read (``plain_only``)."""
     if plain and len(inputs) == 1 and len(inputs[0].shape) == 2:
         check_row_count(inputs[0].shape[0], limits)
         rows = _plain_rows(inputs[0], binary, signature)
@@ -94,8 +92,8 @@ def rows_of_tensors(
 
 
 def rows_of_raw(body: bytes, signature: Signature, limits: Limits, *, plain_only: bool = False) -> np.ndarray:
-    """Return the rows in a body that is nothing but the values of the one input, in its datatype. Raises Refused, and
-    TakesLong."""
+    """Return the rows in a body that is nothing but the values of the one input, in its datatype. Raises as
+    ``rows_of_tensors``."""
     inputs = inputs_of(signature)
     if signature.sizes:
         names = ", ".join(size.name for size in signature.sizes)
@@ -140,19 +138,33 @@ def _any_rows(
     if not 1 <= len(inputs) <= most:
         raise Refused(400, f"inputs: expected at least 1 tensor and at most {most}, got {len(inputs)}")
     blocks, parts = [], []
+    for name, row_shape, block in _blocks(inputs, binary, signature, limits, alone=len(inputs) == 1):
+        blocks.append(block)
+        parts.append(TensorPart(name, row_shape))
+    return checked_rows(_side_by_side(blocks, parts), signature, limits, "inputs")
+
+
+def _blocks(
+    inputs: Sequence[InputTensor[Any]],
+    binary: bytes | memoryview,
+    signature: Signature,
+    limits: Limits,
+    *,
+    alone: bool,
+) -> Iterator[tuple[str, tuple[int, ...], np.ndarray]]:
+    """Yield the name of each tensor, the shape of a row of it, and its values, (rows, values of a row); (features,) is
+    one row where a tensor comes ``alone``. Raises Refused, and PayloadMismatch."""
     begin = 0
     for index, tensor in enumerate(inputs):
         where = f"inputs[{index}]"
-        rows, row_shape = _size(tensor, where, signature, alone=len(inputs) == 1)
+        rows, row_shape = _size(tensor, where, signature, alone=alone)
         check_row_count(rows, limits)
         content = binary[begin : begin + (tensor.size_bytes or 0)]
         begin += tensor.size_bytes or 0
         width = math.prod(row_shape)
-        blocks.append(_values(tensor, content, where, width).reshape(rows, width))
-        parts.append(TensorPart(tensor.name, row_shape))
+        yield tensor.name, row_shape, _values(tensor, content, where, width).reshape(rows, width)
     if begin != len(binary):
         raise Refused(400, f"body: {len(binary)} bytes follow the JSON, and the inputs name {begin}")
-    return checked_rows(_side_by_side(blocks, parts), signature, limits, "inputs")
 
 
 def _rows_with_sizes(
@@ -160,28 +172,17 @@ def _rows_with_sizes(
 ) -> np.ndarray:
     """Return the rows of a request that has sizes of its own."""
     arrays: dict[str, np.ndarray] = {}
-    begin = 0
-    for index, tensor in enumerate(inputs):
-        where = f"inputs[{index}]"
-        if tensor.name in arrays:
-            raise refused(400, f"{where}.name: {tensor.name!r:.60} is there twice")
-        rows, row_shape = _size(tensor, where, signature, alone=False)
-        check_row_count(rows, limits)
+    for name, row_shape, block in _blocks(inputs, binary, signature, limits, alone=False):
+        if name in arrays:
+            raise refused(400, f"inputs[{len(arrays)}].name: {name!r:.60} is there twice")
         if 0 in row_shape:
-            raise refused(400, f"inputs: expected at least one value in {tensor.name!r:.60}, got none")
-        content = binary[begin : begin + (tensor.size_bytes or 0)]
-        begin += tensor.size_bytes or 0
-        arrays[tensor.name] = _values(tensor, content, where, math.prod(row_shape)).reshape(rows, *row_shape)
-    if begin != len(binary):
-        raise Refused(400, f"body: {len(binary)} bytes follow the JSON, and the inputs name {begin}")
+            raise refused(400, f"inputs: expected at least one value in {name!r:.60}, got none")
+        arrays[name] = block.reshape(len(block), *row_shape)
     if not arrays:
         raise Refused(400, "inputs: expected at least 1 tensor")
     if len(arrays) == len(signature.inputs) == 1:
         arrays = {signature.inputs[0].name: next(iter(arrays.values()))}
-    try:
-        return rows_of_arrays(arrays, signature, "inputs")
-    except PayloadMismatch as error:
-        raise mismatch(error) from error
+    return rows_of_arrays(arrays, signature, "inputs")
 
 
 def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[TensorPart]) -> PayloadTable:
@@ -201,7 +202,7 @@ def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: 
     if len(shape) == 1 and alone and signature.features > 1:
         shape = [1, *shape]
     if not shape or not shape[0]:
-        raise mismatch(no_rows(f"{where}.shape"))
+        raise no_rows(f"{where}.shape")
     if math.prod(shape) > _MAX_SIZE:
         raise Refused(400, f"{where}.shape: expected at most {_MAX_SIZE} values")
     return shape[0], tuple(shape[1:])
@@ -228,10 +229,7 @@ def _values(tensor: InputTensor[Any], content: bytes | memoryview, where: str, w
         raise Refused(400, f"{where}: expected {size} bytes of binary data, got {len(content)}")
     # Any byte but 0 is true; as NumPy's own booleans, others than 0 and 1 would be undefined.
     values = np.frombuffer(content, np.uint8) != 0 if tensor.datatype == "BOOL" else np.frombuffer(content, dtype)
-    if dtype.kind != "f":
-        return whole_array(values)
-    with np.errstate(invalid="ignore"):  # a signalling NaN is a missing value too
-        return values.astype(np.float64)
+    return plain(values)
 
 
 def _texts(tensor: InputTensor[Any], content: bytes | memoryview, where: str, count: int) -> np.ndarray:
@@ -264,7 +262,8 @@ def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:
     allowed = (int, float, bool, NoneType) if booleans else (int, float, NoneType)
     for position, cell in enumerate(cells):
         if type(cell) not in allowed or (type(cell) is int and not -MAX_WHOLE < cell < MAX_WHOLE):
-            raise _no_number(source, position, width, cell)
+            row, column = _place(position, width)
+            raise not_a_number(source, row, column, None, cell)
     values = array_of(cells, (len(cells),))
     dtype = DTYPES[tensor.datatype]
     if dtype.kind != "f":
@@ -275,16 +274,12 @@ def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:
             wrong = fraction | (values < low) | (values > high)
         if wrong.any():
             position = int(np.argmax(wrong))
-            spot = _place(position, width)
+            spot = place(*_place(position, width), None)
             raise refused(400, f"{source}: expected {tensor.datatype} in {spot}, got {cells[position]!r:.60}")
     return values
 
 
-def _no_number(source: str, position: int, width: int, cell: object) -> Refused:
+def _place(position: int, width: int) -> tuple[int, int]:
+    """Return row and column of a value, counted from 1."""
     row, column = divmod(position, width) if width else (position, 0)
-    return mismatch(not_a_number(source, row + 1, column + 1, None, cell))
-
-
-def _place(position: int, width: int) -> str:
-    row, column = divmod(position, width) if width else (position, 0)
-    return place(row + 1, column + 1, None)
+    return row + 1, column + 1
