@@ -18,7 +18,6 @@ from servefit.backends.libraries.installed import installed, thread_counts
 from servefit.backends.libraries.openvino_indices import watch_indices
 from servefit.backends.libraries.openvino_library import compiled_network, core, imported_silently, reason_of
 from servefit.backends.libraries.openvino_session import OpenVinoSession
-from servefit.backends.libraries.openvino_shapes import shapes_follow_inputs
 from servefit.backends.libraries.tensor_predictor import TensorPredictor
 from servefit.backends.model.onnx_io import OnnxInterface, calls
 from servefit.backends.model.types import Task
@@ -39,6 +38,11 @@ _MAX_INTEGER = 2**31 - 1
 
 _ROWS_A_CALL = 8
 """More of them save little, and take the memory of all intermediate values. Chosen, not measured."""
+
+_WITH_GRAPHS_OF_THEIR_OWN = ("If", "Loop", "TensorIterator")
+
+_ROWS = 2
+"""A number of rows to try, where the network does not insist on one."""
 
 REMEDY = "pip install 'servefit[openvino]'"
 
@@ -90,7 +94,7 @@ class OpenVinoBackend:
             compiled_network(workdir / _IR, self.name, self.arithmetic, Settings(threads=1))
         except BackendError as error:
             raise CompileFailed(self.name, str(error).removeprefix(f"{self.name}: ")) from error
-        follows = shapes_follow_inputs(core().read_model(str(workdir / _IR)), OnnxInterface.from_facts(network.facts))
+        follows = _shapes_follow_inputs(core().read_model(str(workdir / _IR)), OnnxInterface.from_facts(network.facts))
         return {**network.facts, "table_rows": table_rows, "shapes_follow_inputs": follows}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
@@ -212,3 +216,19 @@ class _OpenVinoPredictor(TensorPredictor):
             if error.backend == self._backend:
                 raise
             raise RowsRefused(self._backend, error.reason) from error
+
+
+def _shapes_follow_inputs(graph: Any, interface: OnnxInterface) -> bool:
+    """Return whether the shapes of the inputs alone decide all shapes in ``graph``, an openvino.Model, whose inputs are
+    then of fixed shapes. Where values do (the number of things found in an image), a call may fail though one of the
+    same shapes did not."""
+    if any(node.get_type_name() in _WITH_GRAPHS_OF_THEIR_OWN for node in graph.get_ordered_ops()):
+        return False
+    rows = interface.batch or _ROWS
+    places = interface.packing.places({size.name: size.usual for size in interface.sizes})
+    try:
+        graph.reshape({place.tensor.name: [rows, *place.shape] for place in places})
+    except RuntimeError:
+        return False
+    outputs = (output for node in graph.get_ordered_ops() for output in node.outputs())
+    return not any(output.get_partial_shape().is_dynamic for output in outputs)

@@ -7,17 +7,49 @@ The built-in ones are asked in this process. Those of other packages answer from
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servefit.backends.finding.refused import RefusedBackend
 from servefit.backends.finding.registry import BUILT_IN, backend_names, entry_point, imported
-from servefit.backends.types import Availability, Precision
+from servefit.backends.types import Availability, Knob, Precision, Target
 from servefit.errors import SpecError
 from servefit.plug_ins import Package
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.types import Capabilities
+
+
+@dataclass(slots=True)
+class _RefusedBackend:
+    """The backend called ``name``, which several packages want, so that it cannot be asked: it is not available, for
+    the reason in ``refusal``."""
+
+    name: str
+    refusal: Availability
+
+    @property
+    def precision(self) -> Precision:
+        return Precision.EXACT
+
+    @property
+    def calibrates(self) -> bool:
+        return False
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        return self.refusal
+
+    def supports(self, model: Model) -> Availability:
+        return self.refusal
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        return ()
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 0.0
+
+    def cache_key(self) -> str:
+        return ""
 
 
 def backend(name: str) -> Capabilities:
@@ -36,7 +68,7 @@ def backend(name: str) -> Capabilities:
     except SpecError as error:
         if name not in backend_names():
             raise
-        return RefusedBackend(name, Availability.no(error.problem, remedy=error.remedy))
+        return _RefusedBackend(name, Availability.no(error.problem, remedy=error.remedy))
     return foreign_backend(Origin(name=name, value=point.value, package=Package.of(point.dist)))
 
 

@@ -26,8 +26,8 @@ _SIGNS_OF_THE_MACHINE = ("bad_alloc", "allocate", "memory")
 
 class OpenVinoSession:
     """Calls ``compiled``, an openvino.CompiledModel, for ``backend``. ``table_rows`` are what ``watch_indices`` gave:
-    how many rows the tables have that the network looks things up in; ``shapes_follow_inputs`` is as in
-    ``openvino_shapes``.
+    how many rows the tables have that the network looks things up in; ``shapes_follow_inputs`` says that the
+    shapes of inputs decide all others.
 
     Called by ``infer`` on one thread, OpenVINO 2026.4 does not tell of what goes wrong with a shape, and has the answer
     of the call before; handing a call to another thread and waiting for it costs 14 us (AMD EPYC). So ``infer`` is for

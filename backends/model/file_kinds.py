@@ -12,7 +12,7 @@ from pathlib import Path
 
 from servefit.backends.model.protobuf import LENGTH_DELIMITED, VARINT
 from servefit.backends.model.safetensors import check_header
-from servefit.backends.model.torch_pickles import holds_module
+from servefit.backends.model.torch_archive import holds_module
 from servefit.backends.model.transformers_folder import ARCHITECTURES, CONFIG, ROOT, architecture_of
 from servefit.backends.model.types import Format
 

@@ -1,4 +1,5 @@
-"""The ZIP archives of PyTorch, looked at without PyTorch: how much they unpack to, and what servefit adds to them.
+"""The ZIP archives of PyTorch, looked at without PyTorch: how much they unpack to, whether they hold weights alone or a
+module with its class, and what servefit adds to them.
 
 A module of TorchScript does not tell the shapes of its inputs. Where the user says them, or anything else of inputs, it
 becomes a file of the archive, in the folder ``extra`` that PyTorch has for what is not its own; so it is part of the
@@ -8,6 +9,8 @@ model and of its digest. Format: https://docs.pytorch.org/docs/stable/jit.html
 from __future__ import annotations
 
 import json
+import pickletools
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -32,6 +35,15 @@ SAID = "servefit.json"
 _MAX_SAID_BYTES = 2**16
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 """The same shapes make the same file whenever they are said."""
+
+
+_MAX_PICKLE_BYTES = 2**22
+"""A pickle has a hundred bytes a tensor, whose values lie beside it. A longer one counts as weights."""
+
+_OF_WEIGHTS = re.compile(
+    r"(collections|builtins|__builtin__|_codecs) \w+|torch\._utils _\w+|torch(\.\w+)? \w+|numpy\S* \w+"
+)
+"""The names that a state_dict refers to, and what training keeps beside one."""
 
 
 def check_unpacked_size(path: Path) -> None:
@@ -100,3 +112,19 @@ def opened(path: Path) -> zipfile.ZipFile:
     if not archive.namelist():
         raise CorruptModel(path, "it is an empty ZIP archive")
     return archive
+
+
+def holds_module(path: Path) -> bool:
+    """Return whether the archive of torch.save at ``path`` refers to classes of modules. Nothing is unpickled. Raises
+    OSError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(member for member in archive.namelist() if member.endswith("/data.pkl"))
+            with archive.open(name) as stream:
+                content = stream.read(_MAX_PICKLE_BYTES)
+        globals_of = {
+            argument for opcode, argument, _ in pickletools.genops(content) if opcode.name == "GLOBAL" and argument
+        }
+    except (ValueError, StopIteration, zipfile.BadZipFile, NotImplementedError, EOFError):
+        return False
+    return any(not _OF_WEIGHTS.fullmatch(str(name_of_global)) for name_of_global in globals_of)

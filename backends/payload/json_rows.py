@@ -49,6 +49,9 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _MAX_JSON_BYTES = 2**30
 """All of it is read, and Python's objects take several times as much memory. Chosen, not measured."""
 
+_MAX_OBJECTS_BYTES = 2**28
+"""The same of objects that are kept, of which there are few. Chosen, not measured."""
+
 _MAX_SIZE = 2**63
 """Beyond int64, which NumPy's sizes are."""
 
@@ -105,13 +108,9 @@ def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: b
     return PayloadTable(values=matrix(source, rows), names=names, total_rows=len(cells), parts=tensors)
 
 
-def json_documents(text: str, source: str) -> list[Any]:
-    """Return the one document that ``text`` is, or those in its lines. Raises PayloadMismatch, and RecursionError."""
-    return list(_each_document(text, source))
-
-
 def named_documents(text: str, source: str) -> list[Any]:
-    """Return the same. Raises PayloadMismatch, also for an object that has a name twice: else the last one counts."""
+    """Return the one document that ``text`` is, or those in its lines. Raises PayloadMismatch, also for an object that
+    has a name twice: else the last one counts."""
     try:
         return list(_each_document(text, source, _STRICT_DECODER))
     except _Doubled as error:
@@ -261,3 +260,25 @@ def _numbers(row: Sequence[Any], source: str, number: int, names: Sequence[str] 
         else:
             raise not_a_number(source, number, column, name, cell)
     return numbers
+
+
+def objects_of(source: Any) -> tuple[Any, ...]:
+    """Return the JSON objects that ``source`` holds, MAX_ROWS at most, for servers that take neither rows nor any known
+    form of them: a file with one, a list of them, or one a line, or the same as Python has it. Empty for all that is
+    read as rows, or not at all. Raises PayloadMismatch for broken JSON."""
+    documents = _documents_of(Path(source)) if isinstance(source, str | Path) else [source]
+    if len(documents) == 1 and isinstance(documents[0], list):
+        documents = documents[0]
+    return tuple(documents[:MAX_ROWS]) if all(isinstance(document, dict) for document in documents) else ()
+
+
+def _documents_of(path: Path) -> list[Any]:
+    """Return the JSON documents in a file. What cannot be read as such is left to those who read rows, and say why
+    not."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_OBJECTS_BYTES:
+            return []
+        text = path.read_text(encoding="utf-8-sig")
+        return list(_each_document(text, path.name)) if text.lstrip()[:1] in ("{", "[") else []
+    except (OSError, UnicodeDecodeError, RecursionError):
+        return []

@@ -168,7 +168,7 @@ def _opaque(address: Address, payload: Any) -> tuple[Destination, Payload]:
 def _destination_and_rows(probe: _EndpointProbe, payload: Any, protocol: str, seed: int) -> tuple[Destination, Payload]:
     """Return the same for a server that takes rows, or documents."""
     from servefit.backends.payload import Payload
-    from servefit.backends.payload.documents import objects_of
+    from servefit.backends.payload.json_rows import objects_of
     from servefit.backends.payload.reading import payload_of
 
     if payload is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from servefit.backends.payload.documents import objects_of
+from servefit.backends.payload.json_rows import objects_of
 from servefit.backends.payload.reading import payload_of
 from servefit.backends.payload.synthetic import random_payload
 from servefit.errors import PayloadMismatch
