@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from servefit.backends.payload.delimited import is_missing_text, records_of
-from servefit.backends.payload.exact import MAX_WHOLE, array_of, number
+from servefit.backends.payload.exact import MAX_WHOLE, array_of, number, objects
 from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, no_rows
 from servefit.errors import PayloadMismatch
 
@@ -209,9 +209,7 @@ def columns_of_objects(source: Any, signature: Signature, where: str) -> Columns
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:
-    array = np.empty(len(values), dtype=object)
-    array[:] = [value.item() if isinstance(value, np.generic) else value for value in values]
-    return array
+    return objects([value.item() if isinstance(value, np.generic) else value for value in values])
 
 
 def cells_of(document: Any, signature: Signature) -> tuple[list[Any], list[str] | None] | None:

@@ -63,6 +63,13 @@ def of_objects(array: np.ndarray) -> np.ndarray:
     return _each(_as_it_is, np.where(np.isnan(values), values, array))
 
 
+def objects(values: Sequence[Any], shape: Sequence[int] = (-1,)) -> np.ndarray:
+    """Return an array of Python's own values as they are, of this shape."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array.reshape(shape)
+
+
 def plain(array: np.ndarray) -> np.ndarray:
     """Return an array of booleans, integers or floats as tables have numbers: int64, uint64 where it is of that, or
     float64."""

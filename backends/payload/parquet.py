@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from servefit.backends.payload.columns import Columns
-from servefit.backends.payload.exact import joined, of_objects
+from servefit.backends.payload.exact import joined, objects, of_objects
 from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, PayloadTable, check_width, no_rows
 from servefit.errors import OutOfMemory, PayloadMismatch, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAGIC = b"PAR1"
 
@@ -74,14 +75,8 @@ def columns_in(path: str, source: str) -> tuple[list[str], list[np.ndarray], int
                     part += column.to_pylist()[: MAX_ROWS - len(part)]
                 if not parts or len(parts[0]) >= MAX_ROWS:
                     break
-            return names, [_objects(part) for part in parts], file.metadata.num_rows
+            return names, [objects(part) for part in parts], file.metadata.num_rows
     except (pyarrow.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         got = f"a Parquet file that does not load: {reason:.100}"
         raise PayloadMismatch(source, expected="a Parquet file", got=got) from error
-
-
-def _objects(values: list[Any]) -> np.ndarray:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array

@@ -58,7 +58,7 @@ def same_layout(shape: Sequence[int], wanted: Sequence[int]) -> bool:
 
 def _by_input(values: np.ndarray, parts: Sequence[TensorPart], inputs: Sequence[Input], source: str) -> np.ndarray:
     names = [model_input.name for model_input in inputs]
-    _check_names(parts, names, source, "inputs", unknown=[part.name for part in parts if part.name not in names])
+    check_inputs([part.name for part in parts], inputs, source)
     shapes = {part.name: part.shape for part in parts}
     for model_input in inputs:
         if not same_layout(shapes[model_input.name], model_input.fixed_shape):
@@ -78,7 +78,7 @@ def _by_feature(values: np.ndarray, parts: Sequence[TensorPart], signature: Sign
             expected=f"{expected}, or one for each of the features {_listed(names)}" if names else expected,
             got=f"{len(parts)} tensors" + (", one of several columns" if names else ""),
         )
-    _check_names(parts, names, source, "features", unknown=[])
+    _check_names([part.name for part in parts], names, source, "features", unknown=[])
     columns = _columns(parts)
     return values[:, [columns[name][0] for name in names]]
 
@@ -89,11 +89,22 @@ def _columns(parts: Sequence[TensorPart]) -> dict[str | None, np.ndarray]:
     return {part.name: np.arange(begin, begin + part.width) for part, begin in zip(parts, begins, strict=False)}
 
 
+def check_inputs(tensors: Sequence[str | None], inputs: Sequence[Input], source: str) -> None:
+    """Raise PayloadMismatch unless there is a tensor for each of ``inputs``, none twice and no other."""
+    names = [one.name for one in inputs]
+    _check_names(tensors, names, source, "inputs", unknown=[name for name in tensors if name not in names])
+
+
+def one_for_each(what: str, names: Sequence[str]) -> str:
+    """Return what is expected of tensors, to a person."""
+    return f"one tensor for each of the {what} {_listed(names)}"
+
+
 def _check_names(
-    parts: Sequence[TensorPart], names: Sequence[str], source: str, what: str, *, unknown: Sequence[str | None]
+    tensors: Sequence[str | None], names: Sequence[str], source: str, what: str, *, unknown: Sequence[str | None]
 ) -> None:
     """Raise PayloadMismatch unless each of ``names`` is there, none twice and none that is ``unknown``."""
-    times = Counter(part.name for part in parts)
+    times = Counter(tensors)
     doubled = [name for name, count in times.items() if count > 1]
     missing = [name for name in names if name not in times]
     if doubled:
@@ -104,7 +115,7 @@ def _check_names(
         got = f"no {missing[0]!r:.60}" + (f", nor {len(missing) - 1} others" if len(missing) > 1 else "")
     else:
         return
-    raise PayloadMismatch(source, expected=f"one tensor for each of the {what} {_listed(names)}", got=got)
+    raise PayloadMismatch(source, expected=one_for_each(what, names), got=got)
 
 
 def _called(name: str | None) -> str:

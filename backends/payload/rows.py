@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _Recipe: TypeAlias = Callable[[int, np.ndarray], np.ndarray]
 
-_FLOAT32_MAX = np.finfo(np.float32).max
 _EXTREMES = np.array([3e38, -3e38, 1e10, -1e10, 1e-40, -1e-40, 1e-45, -1e-45], dtype=np.float32)
 _ZEROS = np.array([0.0, -0.0], dtype=np.float32)
 _EMPTY = np.empty(0, dtype=np.float32)

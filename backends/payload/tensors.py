@@ -8,7 +8,6 @@ line, where each item is one row: ``{name: values}``, or the values alone where 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -20,8 +19,9 @@ from servefit.backends.model.packing import join, shape_in
 from servefit.backends.model.types import Signature, Task
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.columns import arrays_of_cells, cells_of, checked_names, column_of
-from servefit.backends.payload.exact import MAX_WHOLE, array_of, plain
+from servefit.backends.payload.exact import MAX_WHOLE, array_of, objects, plain
 from servefit.backends.payload.json_rows import too_deep
+from servefit.backends.payload.parts import check_inputs, one_for_each
 from servefit.backends.payload.table import MAX_DIMENSIONS, MAX_ROWS, PayloadTable, no_rows, rows_for
 from servefit.errors import PayloadMismatch
 
@@ -40,7 +40,7 @@ def rows_of_arrays(arrays: Mapping[str, np.ndarray], signature: Signature, sourc
     Raises PayloadMismatch for other names than the model has, shapes that do not fit it or one another, and values that
     an input does not take.
     """
-    _check_names(list(arrays), signature, source)
+    check_inputs(list(arrays), signature.inputs, source)
     count = len(next(iter(arrays.values()))) if all(array.ndim for array in arrays.values()) else 0
     sizes: dict[str, int] = {}
     for one in signature.inputs:
@@ -182,10 +182,11 @@ def _arrays_of(item: Any, signature: Signature, source: str, booleans: bool) -> 
     """Return the tensors of an object, whose values have no dimension for rows."""
     values = item if isinstance(item, dict) else {signature.inputs[0].name: item}
     if not isinstance(item, dict) and len(signature.inputs) > 1:
-        raise PayloadMismatch(source, expected=f"an object with {_named(signature)}", got=f"{item!r:.60}")
+        expected = f"an object with {one_for_each('inputs', [one.name for one in signature.inputs])}"
+        raise PayloadMismatch(source, expected=expected, got=f"{item!r:.60}")
     if signature.has_columns:  # as tables, they may have others too
         values = {name: values[name] for name in checked_names(list(values), signature, source)}
-    _check_names(list(values), signature, source)
+    check_inputs(list(values), signature.inputs, source)
     return {name: _array(value, f"{source}: {name:.60}", name, signature, booleans) for name, value in values.items()}
 
 
@@ -194,7 +195,7 @@ def _rows_of_protocol(
 ) -> np.ndarray:
     arrays: dict[str, np.ndarray] = {}
     called = [str(tensor.get("name")) for tensor in tensors]
-    _check_names(called, signature, source)
+    check_inputs(called, signature.inputs, source)
     for name, tensor in zip(called, tensors, strict=True):
         shape = tensor.get("shape")
         if (
@@ -209,27 +210,6 @@ def _rows_of_protocol(
             raise PayloadMismatch(source, expected=expected, got=str(values.size))
         arrays[name] = values.reshape(shape)
     return rows_of_arrays(arrays, signature, source)
-
-
-def _check_names(names: Sequence[str], signature: Signature, source: str) -> None:
-    wanted = [one.name for one in signature.inputs]
-    doubled = [name for name, times in Counter(names).items() if times > 1]
-    unknown = [name for name in names if name not in wanted]
-    missing = [name for name in wanted if name not in names]
-    if doubled:
-        got = f"{doubled[0]!r:.60} twice"
-    elif unknown:
-        got = f"{unknown[0]!r:.60}"
-    elif missing:
-        got = f"no {missing[0]!r:.60}"
-    else:
-        return
-    raise PayloadMismatch(source, expected=_named(signature), got=got)
-
-
-def _named(signature: Signature) -> str:
-    names = ", ".join(f"{one.name!r:.60}" for one in signature.inputs)
-    return f"one tensor for each of the inputs {names:.400}"
 
 
 def _find_sizes(one: Input, shape: Sequence[int], sizes: dict[str, int], source: str) -> None:
@@ -298,7 +278,7 @@ def _array(values: Any, source: str, name: str, signature: Signature, booleans: 
     _put(values, shape, cells, source)
     one = next((model_input for model_input in signature.inputs if model_input.name == name), None)
     if signature.has_columns or (one is not None and one.is_text):
-        return _objects(cells, shape)
+        return objects(cells, shape)  # what is in them is for ``columns`` to check
     booleans = booleans or (one is not None and one.datatype == "bool")
     for cell in cells:
         if cell is None or not isinstance(cell, int | float) or (isinstance(cell, bool) and not booleans):
@@ -306,13 +286,6 @@ def _array(values: Any, source: str, name: str, signature: Signature, booleans: 
         if type(cell) is int and not -MAX_WHOLE < cell < MAX_WHOLE:
             raise PayloadMismatch(source, expected="numbers within 64 bits", got=f"{cell!r:.60}")
     return array_of(cells, (len(cells),)).reshape(shape) if cells else np.zeros(shape)
-
-
-def _objects(cells: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
-    """Return cells as they are: what is in them is for ``columns`` to check."""
-    array = np.empty(len(cells), dtype=object)
-    array[:] = cells
-    return array.reshape(shape)
 
 
 def _put(values: Any, shape: Sequence[int], cells: list[Any], source: str) -> None:

@@ -4,7 +4,7 @@ numbers too, these are for ``rows`` to draw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from servefit.backends.model.packing import shape_in
 from servefit.backends.model.texts import TEXT_SIZE
+from servefit.backends.payload.exact import objects
 
 if TYPE_CHECKING:
     from servefit.backends.model import Input, Signature
@@ -36,10 +37,10 @@ alone, numbers, words for what is missing, letters beyond ASCII whose case chang
 def plausible_texts(one: Input, count: int, generator: np.random.Generator) -> np.ndarray:
     """Draw ``count`` texts from the categories or words of the input, as an array (count,) of strings."""
     if not one.joined and one.known:
-        return _objects([str(value) for value in generator.choice(np.array(one.known, dtype=object), count)])
+        return objects([str(value) for value in generator.choice(np.array(one.known, dtype=object), count)])
     words = [str(value) for value in one.known] or _drawn_words(generator)
     lengths = generator.integers(1, _MAX_WORDS, count, endpoint=True)
-    return _objects([" ".join(generator.choice(words, length)) for length in lengths])
+    return objects([" ".join(generator.choice(words, length)) for length in lengths])
 
 
 def hard_texts(one: Input, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -95,9 +96,3 @@ def _drawn_words(generator: np.random.Generator) -> list[str]:
         "".join(generator.choice(_LETTERS, length))
         for length in generator.integers(1, _MAX_WORD_LETTERS, 32, endpoint=True)
     ]
-
-
-def _objects(texts: Sequence[str]) -> np.ndarray:
-    array = np.empty(len(texts), dtype=object)
-    array[:] = texts
-    return array

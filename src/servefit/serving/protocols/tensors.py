@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from servefit.backends.payload.exact import MAX_WHOLE, array_of, joined, plain
+from servefit.backends.payload.exact import MAX_WHOLE, array_of, joined, objects, plain
 from servefit.backends.payload.json_rows import put_values
 from servefit.backends.payload.parts import TensorPart
 from servefit.backends.payload.table import MAX_DIMENSIONS, PayloadTable, no_rows, not_a_number, place
@@ -246,9 +246,7 @@ def _texts(tensor: InputTensor[Any], content: bytes | memoryview, where: str, co
             raise refused(400, f"{where}: expected texts in UTF-8 with their lengths, got {error}") from error
     if len(texts) != count:
         raise Refused(400, f"{where}: expected {count} values, as in shape, got {len(texts)}")
-    array = np.empty(count, dtype=object)
-    array[:] = texts
-    return array
+    return objects(texts)
 
 
 def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:
