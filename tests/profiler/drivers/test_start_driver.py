@@ -104,6 +104,7 @@ def test_two_tests_on_cpus_of_their_own_run_at_the_same_time(start_on: StartOn) 
     assert os.sched_getaffinity(0) == before
 
 
+@pytest.mark.thorough
 def test_a_crash_of_the_one_leaves_the_other_alone(start_on: StartOn) -> None:
     barrier = Barrier(2)
 

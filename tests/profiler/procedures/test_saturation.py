@@ -178,6 +178,7 @@ def test_a_search_needs_time(budget_s: float) -> None:
 
 
 @pytest.mark.timed
+@pytest.mark.thorough
 def test_a_server_that_serves_one_at_a_time_is_found_out(host_small: HostSmall, payload_rows: np.ndarray) -> None:
     with (
         host_small({"delay_ms": 2, "serial": True}, cpus=(LAST_CPU,)) as hosted,

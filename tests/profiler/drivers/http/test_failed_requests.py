@@ -82,6 +82,7 @@ def test_answers_in_any_form_are_answers(drive: Drive) -> None:
     assert run.client.reconnections > 10
 
 
+@pytest.mark.thorough
 def test_a_server_that_stops_listening_refuses_connections_and_is_not_flooded(drive: Drive) -> None:
     facts = {"delay_ms": 1, "every": 20, "act": "close", "listens_for_s": 1.3}
     with drive(facts) as driver:

@@ -163,6 +163,7 @@ def test_a_process_that_ends_ends_the_watch_quietly() -> None:
         assert len(telemetry.points()) <= 3
 
 
+@pytest.mark.thorough
 def test_a_look_at_two_workers_costs_little() -> None:
     with (
         python("import time; time.sleep(9)") as first,
