@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.examples import examples
+from tests.example_counts import examples
 
 from servefit.serving.config import Limits
 from servefit.serving.reading import HeadCache, RequestReader

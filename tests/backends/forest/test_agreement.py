@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.backends.forest.compiling import ROWS, assert_same_leaves, compiled, predictions_of_every_way
 from tests.backends.forest.random_forests import Recipe, random_ensemble, random_rows, recipes, rows_for_gtil
 from tests.backends.forest.random_models import Form, forms, random_model
-from tests.examples import examples
+from tests.example_counts import examples
 
 if TYPE_CHECKING:
     from pathlib import Path

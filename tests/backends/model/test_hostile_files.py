@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.examples import examples
+from tests.example_counts import examples
 
 from servefit.backends.model import Model, finding
 from servefit.backends.model.archive import unpack

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.examples import examples
+from tests.example_counts import examples
 from tests.onnx_models import FLOAT, HIDDEN, INT64, VOCABULARY, node, of_all_outputs, save, text, texts
 from tests.tiny_model import tiny_model
 

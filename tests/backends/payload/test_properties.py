@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from tests.examples import examples
+from tests.example_counts import examples
 
 from servefit.backends.model import Signature, Task
 from servefit.backends.payload.reading import read_payload

@@ -146,7 +146,7 @@ def test_a_host_that_says_nothing_is_waited_for_only_while_the_job_has_time(
     job = open_job("rack3-07", leases=patient)
     job.dispatcher.registry.claim(fleet_host("rack3-07"))
     order, left_s, silences = job.order("rack3-07", limit_s=60.0), [60.0], Silences(fleet_url)
-    with in_thread(lambda: job.dispatcher.ask(order, left_s=lambda: left_s[0], told=silences.tell)) as found:
+    with in_thread(lambda: job.dispatcher.ask(order, left_s=lambda: left_s[0], on_state=silences.tell)) as found:
         eventually(lambda: silences != [])
         silences.make(patient.silent_s)
         silences.are_seen_of(patient.silent_s)
@@ -169,7 +169,7 @@ def test_an_agent_may_be_silent_for_twice_as_long_as_a_long_order_is_expected_to
     job = open_job("rack3-07")
     job.dispatcher.registry.claim(fleet_host("rack3-07"))
     order, silences = job.order("rack3-07", limit_s=900.0), Silences(fleet_url)
-    with in_thread(lambda: job.dispatcher.ask(order, expected_s=300.0, told=silences.tell)) as found:
+    with in_thread(lambda: job.dispatcher.ask(order, expected_s=300.0, on_state=silences.tell)) as found:
         eventually(lambda: silences != [])
         silences.make(500)
         silences.are_seen_of(500)

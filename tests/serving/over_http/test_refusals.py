@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.examples import examples
+from tests.example_counts import examples
 from tests.serving.conftest import Exchange, invocation, row
 from tests.serving.over_http.conftest import CHUNKED, PING, POST
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
-from tests.examples import examples
+from tests.example_counts import examples
 from tests.serving.any_bodies import AnyBody, any_bodies, decode
 from tests.serving.hostile_bodies import Body, hostile_bodies
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tests.examples import examples
+from tests.example_counts import examples
 from tests.onnx_models import BOOL, DOUBLE, FLOAT, INT64, LARGE_IDS, answers, hashed, node, save
 from tests.serving.asked_model import AskedModel
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from tests.examples import examples
+from tests.example_counts import examples
 
 from servefit.backends.model.types import Signature, Task
 from servefit.backends.payload.delimited import delimited_table

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.examples import examples
+from tests.example_counts import examples
 from tests.profiler.record.storage.conftest import spelled
 
 from servefit.errors import StateError, UnreadableMeasurement
