@@ -71,12 +71,12 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def kept_job(model: Path, tmp_path_factory: pytest.TempPathFactory) -> KeptJob:
-    """A job of three tests that is over."""
+    """A job of four tests that is over."""
     with pytest.MonkeyPatch.context() as patch, short_durations():
         folder = tmp_path_factory.mktemp("state")
         patch.setenv("SERVEFIT_HOME", str(folder))
         # Too few tests for all there is, and time enough to time calls before them, however long compiling takes.
-        asked = {**QUICK, "max_tests": 3, "batch_sizes": [1, 2, 4], "job_duration_in_seconds": 60}
+        asked = {**QUICK, "max_tests": 4, "batch_sizes": [1, 2, 4], "job_duration_in_seconds": 60}
         job = servefit.right_size(model, **asked)
         return KeptJob(job=job, state=folder)
 
