@@ -18,7 +18,7 @@ from servefit.search.optimizer.progress import SilentProgress
 CODE = """
 import servefit as sf
 job = sf.recommend(
-    "model.ubj", name="noted", profile="local-1c", backend="xgboost", budget="15s", max_tests=1, http=False,
+    "model.ubj", name="noted", profile="local-1c", backend="xgboost", budget="2m", max_tests=1, http=False,
     allow_noise=True,
 )
 """

@@ -32,6 +32,7 @@ def test_every_first_test_of_a_configuration_whose_calls_were_timed_has_an_expec
         assert comparison.measured_per_s == comparison.trial.capacity.throughput_per_s
 
 
+@pytest.mark.thorough
 def test_what_was_learnt_from_one_test_narrows_the_next(reports: Reports) -> None:
     found = expectations(reports.job("large"))
     spread = [comparison.high_per_s / comparison.low_per_s for comparison in found]
