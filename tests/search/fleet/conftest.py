@@ -299,7 +299,7 @@ def open_jobs(url: str, subject: tuple[Model, Payload]) -> Iterator[MakeJob]:
     model, payload = subject
     with ExitStack() as stack:
 
-        def make(*hosts: str, leases: Leases = LEASES, **request: Any) -> OpenJob:
+        def make(*hosts: str, leases: Leases = LEASES, look_s: float = 0.05, **request: Any) -> OpenJob:
             store = stack.enter_context(JobStore.open(url, patience_s=20))
             asked = JobRequest(name=f"job-{time.monotonic_ns()}", **REQUEST, **request)
             here = describe_host()
@@ -315,7 +315,7 @@ def open_jobs(url: str, subject: tuple[Model, Payload]) -> Iterator[MakeJob]:
             log, folder = keep_new_job(header, payload, store)
             publish(Blobs.of(store), header, folder / PAYLOAD_FILE)
             stack.enter_context(log.owned())
-            dispatcher = Dispatcher(store.database, fleet_address(url), leases, look_s=0.05)
+            dispatcher = Dispatcher(store.database, fleet_address(url), leases, look_s=look_s)
             stack.enter_context(dispatcher.running())
             return OpenJob(store, log, header, dispatcher, url)
 

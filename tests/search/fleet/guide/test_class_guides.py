@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,8 @@ from tests.search.optimizer.search.conftest import Table
 from servefit.errors import AgentLost
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.search.fleet.fleet_job import LEFT_ALONE, NOT_PLANNED
-from servefit.search.fleet.guide.class_guide import ClassGuide, confirmed_before
-from servefit.search.fleet.guide.fleet_guide import SAME_COST
+from servefit.search.fleet.guide.class_guide import confirmed_before
+from servefit.search.fleet.guide.fleet_guide import SAME_COST, FleetGuide
 from servefit.search.jobs.job import JobStopped
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
     from servefit.profiler.record.types import Configuration
-    from servefit.search.optimizer.search_state import SearchState
     from servefit.search.results.recommendation import Trial
 
 pytestmark = pytest.mark.usefixtures("solved_here")
@@ -227,25 +225,16 @@ def test_every_class_is_tested_and_confirmed_at_the_highest_rate_where_that_is_a
 
 @pytest.mark.integration
 def test_a_class_whose_calls_are_not_timed_in_time_does_not_keep_the_others_from_being_tested(
-    trial: MakeTrial,
+    trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = fleet(trial, times=0.8, costs={"fast": 1.0, "middle": 1.0, "slow": 1.0})
     table = found.tables["fast"]
 
-    class Waiting(ClassGuide):
-        """Time passes while others are waited for, as it does on a machine."""
+    def pass_time(_: FleetGuide, seconds: float) -> None:
+        table.now_s += 10 * seconds
 
-        def goes_on(self, search: SearchState) -> bool:
-            search.clock.now = lambda: table.now_s + time.monotonic() * 100
-            return ClassGuide.goes_on(self, search)
-
-    guide = found.guides["fast"]
-    found.guides["fast"] = Waiting(
-        host_class="fast", fleet=found.guide, check=guide.check, stopped=guide.stopped, unlike=guide.unlike
-    )
-    search = Fleet.search_of(table, guide=found.guides["fast"])
-    search.clock.began_s = time.monotonic() * 100
-    search.carry_out()
+    monkeypatch.setattr(FleetGuide, "wait", pass_time)
+    Fleet.search_of(table, guide=found.guides["fast"]).carry_out()
     # The others never came to their tests, nor to an end.
     assert table.of_kind("load test")
 

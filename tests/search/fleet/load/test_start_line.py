@@ -107,7 +107,7 @@ def test_a_client_that_hears_of_the_start_when_it_is_over_sends_nothing(near: Ne
         time.sleep(0.8)
         near.cable.mend()
     assert isinstance(found[0], MeasurementError)
-    assert "heard of the start 0." in str(found[0])
+    assert "heard of the start " in str(found[0])
 
 
 def test_a_client_that_is_never_told_to_begin_gives_up(near: Near) -> None:
