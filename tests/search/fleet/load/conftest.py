@@ -16,7 +16,7 @@ import psutil
 import pytest
 from tests.search.fleet.conftest import AgentProcess, StartAgent
 
-from servefit.search.fleet.leases import Leases
+from servefit.search.fleet.host import Leases
 from servefit.search.fleet.making import make_fleet
 
 Servefit = Callable[..., subprocess.CompletedProcess[str]]

@@ -6,19 +6,34 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from servefit.aws.services.cloudwatch.errors import bad_request
 from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
-from servefit.aws.services.cloudwatch.pages import page
 from servefit.aws.services.cloudwatch.periods import PERIODS, Periods, is_period, wrong_way_round
-from servefit.aws.services.cloudwatch.points import points
-from servefit.aws.services.cloudwatch.statistics import statistic
+from servefit.aws.services.cloudwatch.statistics import points, statistic
+from servefit.aws.services.pages import one_page
+from servefit.aws.wire.errors import ApiError
 
 if TYPE_CHECKING:
     from servefit.aws.services.call import Call
-    from servefit.aws.services.cloudwatch.sources import Source
+    from servefit.aws.services.cloudwatch.series import Source
     from servefit.aws.services.cloudwatch.statistics import Statistic
+
+
+_T = TypeVar("_T")
+
+
+def page(
+    given: Mapping[str, Any], operation: str, kept: list[_T], *, most: int, code: str
+) -> tuple[list[_T], str | None]:
+    """Return ``most`` things at most, and the token of the next page, None where there is none. Raises ApiError of that
+    code for the token of another call."""
+    try:
+        return one_page({**given, "MaxResults": most}, operation, kept)
+    except ApiError as error:
+        raise ApiError(code, "Request parameter NextToken is invalid") from error
+
 
 MAX_QUERIES = 500
 """Of AWS, in a call."""
