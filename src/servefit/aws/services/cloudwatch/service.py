@@ -10,11 +10,10 @@ from servefit.aws.services.cloudwatch.endpoint_loads import EndpointLoadMetrics
 from servefit.aws.services.cloudwatch.endpoints import EndpointMetrics
 from servefit.aws.services.cloudwatch.errors import bad_combination, bad_value
 from servefit.aws.services.cloudwatch.load_tests import LoadTestMetrics
-from servefit.aws.services.cloudwatch.metric_data import metric_data, page
+from servefit.aws.services.cloudwatch.metric_data import Source, Sources, metric_data, page
 from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
 from servefit.aws.services.cloudwatch.periods import MAX_POINTS, PERIODS, Periods, is_period, wrong_way_round
 from servefit.aws.services.cloudwatch.recorded import Recordings
-from servefit.aws.services.cloudwatch.series import Source, Sources
 from servefit.aws.services.cloudwatch.statistics import is_extended, points, statistic
 from servefit.aws.services.cloudwatch.widgets.widget import widget_of
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.aws.jobs.own_job import OwnJobs
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Call, Operation, Operations
-    from servefit.aws.services.cloudwatch.series import Source
+    from servefit.aws.services.cloudwatch.metric_data import Source
     from servefit.aws.services.cloudwatch.statistics import Statistic
     from servefit.aws.state.resources import Resources
 
