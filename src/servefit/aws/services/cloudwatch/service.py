@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from servefit.aws.jobs.own_job import OwnJobs
     from servefit.aws.jobs.queue import JobQueue
     from servefit.aws.services.call import Call, Operation, Operations
-    from servefit.aws.services.cloudwatch.metric_data import Source
     from servefit.aws.services.cloudwatch.statistics import Statistic
     from servefit.aws.state.resources import Resources
 
