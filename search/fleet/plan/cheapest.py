@@ -100,23 +100,30 @@ def cheapest_hosts(demand: Demand) -> Cheapest:
 def cheapest_at_once(demand: Demand) -> Cheapest:
     """Return cheap hosts that are found without a solver, and a bound from parts of hosts.
 
-    Classes are taken in the order of what they cost for what they carry, until the rate is carried; then the dearest
-    hosts that are not needed are taken out again.
+    Classes are taken in the order of what they cost for what they carry. The last host may be replaced by those of any
+    other class. Then the dearest hosts that are not needed are taken out again.
     """
     costs = [offer.cost_idle for offer in demand.offers]
     order = sorted(range(len(costs)), key=lambda nth: costs[nth] / demand.rates_per_s[nth])
-    hosts = [0] * len(costs)
-    for nth in (*order, *sorted(order, key=lambda nth: -costs[nth])):
-        if not demand.is_carried(hosts):
-            hosts[nth] = demand.available[nth]
+    hosts, last = [0] * len(costs), 0
+    for last in order:
+        hosts[last] = demand.available[last]
         if demand.is_carried(hosts):
-            hosts[nth] = _fewest(demand, hosts, nth)
-    found = [demand.strongest]
-    if demand.most_hosts is None or sum(hosts) <= demand.most_hosts:
-        found.append(tuple(hosts))
+            break
+    hosts[last] = _fewest(demand, hosts, last)
+    found = [demand.strongest, tuple(hosts)]
+    for other in order:
+        topped_up = [count - (nth == last) for nth, count in enumerate(hosts)]
+        if other != last:
+            topped_up[other] = demand.available[other]
+            if demand.is_carried(topped_up):
+                for nth in (other, *sorted(order, key=lambda nth: -costs[nth])):
+                    topped_up[nth] = _fewest(demand, topped_up, nth)
+                found.append(tuple(topped_up))
     if (one := cheapest_of_one_class(demand)) is not None:
         found.append(one)
-    best = min(found, key=lambda each: (demand.cost(each), sum(each)))
+    limit = sum(demand.available) if demand.most_hosts is None else demand.most_hosts
+    best = min((each for each in found if sum(each) <= limit), key=lambda each: (demand.cost(each), sum(each)))
     return Cheapest(hosts=best, bound=min(_bound_of_parts(demand), demand.cost(best)))
 
 
