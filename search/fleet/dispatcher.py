@@ -31,8 +31,7 @@ from servefit.search.storage.records import Unreadable
 
 if TYPE_CHECKING:
     from servefit.search.fleet.database import Transactions
-    from servefit.search.fleet.host import HostState
-    from servefit.search.fleet.leases import Leases
+    from servefit.search.fleet.host import HostState, Leases
     from servefit.search.fleet.orders import Answer, Order
     from servefit.search.fleet.queue import Queue
     from servefit.search.storage.addresses import DatabaseAddress

@@ -14,7 +14,7 @@ from servefit.search.storage.jobs import JobStore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servefit.search.fleet.leases import Leases
+    from servefit.search.fleet.host import Leases
     from servefit.search.storage.addresses import DatabaseAddress
 
 

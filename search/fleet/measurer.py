@@ -1,14 +1,20 @@
-"""The measurer of a class of hosts: its agents carry out what is ordered."""
+"""The measurer of a class of hosts: its agents carry out what is ordered, and its progress names the host.
+
+``settle`` has done with the orders of a job whose owner was killed: their agents' answers count, also those that come
+now.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
 
-from servefit.errors import AgentLost, BackendError, MeasurementError, SpecError
+from servefit.errors import AgentLost, BackendError, MeasurementError, SpecError, StorageError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.quantities import span_text
 from servefit.search.fleet.checks.rates import TimedCalls
@@ -22,19 +28,77 @@ from servefit.search.jobs.orders import Load
 from servefit.search.optimizer.progress import before_search
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.simulation.endpoint import EndpointCosts
-from servefit.search.storage.steps import Attempt
+from servefit.search.storage.class_log import ClassLog
+from servefit.search.storage.steps import LOST, Attempt
 from servefit.time_limit import time_left_s
 
 if TYPE_CHECKING:
+    from servefit.profiler.record.types import Configuration
     from servefit.search.fleet.dispatcher import Dispatcher
     from servefit.search.fleet.host import HostState
     from servefit.search.fleet.orders import Ordered
     from servefit.search.jobs.cpu_slots import CpuSlot
     from servefit.search.jobs.orders import SurveyEndpoint, TimeCalls
     from servefit.search.optimizer.clock import Clock
-    from servefit.search.optimizer.progress import Progress
+    from servefit.search.optimizer.progress import Moment, Progress
     from servefit.search.request.space import Choice
-    from servefit.search.storage.class_log import ClassLog
+    from servefit.search.results.recommendation import FailedTrial
+    from servefit.search.storage.log import JobLog
+    from servefit.search.storage.steps import Step
+
+
+def settle(log: JobLog, dispatcher: Dispatcher) -> None:
+    """Have done with the steps that agents were at when an earlier owner of the job ended. They are waited for; where
+    that is interrupted, their agents end them."""
+    begun = [(step, step.attempt) for step in log.steps() if step.status == "RUNNING" and step.attempt is not None]
+    try:
+        for step, attempt in begun:
+            _settle(log, dispatcher, step, attempt)
+    except BaseException:
+        hosts = {attempt.token: attempt.host for _, attempt in begun}
+        with suppress(StorageError):  # the database is gone, and with it whatever could tell the agents
+            dispatcher.withdraw(*hosts, hosts=hosts)
+        raise
+
+
+def _settle(log: JobLog, dispatcher: Dispatcher, step: Step, attempt: Attempt) -> None:
+    try:
+        calls = partial(timed_calls, ClassLog(log, log.header.representative_of(attempt.host).name), attempt.host)
+        answer = dispatcher.wait_for(attempt.token, attempt.host, calls=calls)
+    except AgentLost as error:
+        log.finish(step, status="FAILED", reason=f"{LOST}{error.message}")
+        return
+    if answer.failure is not None:
+        log.finish(step, status="FAILED", reason=answer.failure.as_error().message)
+    elif isinstance(answer.result, Trial) and answer.result.configuration != step.configuration:
+        log.finish(step, status="FAILED", reason=f"{LOST}{attempt.host} was asked for something else")
+    elif isinstance(answer.result, ServiceTimes | EndpointCosts | Trial):
+        log.finish(step, status="COMPLETED", result=answer.result)
+
+
+@dataclass(frozen=True, slots=True)
+class OfHost:
+    """A listener that passes on to ``progress`` what happens on ``host``; see ``Progress``."""
+
+    progress: Progress
+    host: str
+
+    def stage(self, text: str, at: Moment | None = None) -> None:
+        """Pass on that a stage began on the host."""
+        self.progress.stage(f"{self.host}: {text}", at)
+
+    def timing(self, configuration: Configuration, at: Moment) -> None:
+        """Pass on that calls are timed."""
+        self.progress.timing(configuration, at)
+
+    def testing(self, configuration: Configuration, at: Moment) -> None:
+        """Pass on that a test begins."""
+        self.progress.testing(configuration, at)
+
+    def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
+        """Pass on what came of a test."""
+        self.progress.tested(trial, at)
+
 
 _Result = TypeVar("_Result")
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from servefit.search.fleet.database import Transactions
-    from servefit.search.fleet.host import HostStatus
-    from servefit.search.fleet.leases import Leases
+    from servefit.search.fleet.host import HostStatus, Leases
     from servefit.search.storage.addresses import DatabaseAddress
 
 WAITING = "waiting for "

@@ -26,9 +26,8 @@ from servefit.search.fleet.dispatcher import Dispatcher
 from servefit.search.fleet.fleet_job import BROKE_OFF, read_fleet_job
 from servefit.search.fleet.guide.fleet_guide import SAME_COST, FleetGuide
 from servefit.search.fleet.job_hosts import check_hosts, check_trust, job_hosts
-from servefit.search.fleet.progress import OfHost
+from servefit.search.fleet.measurer import OfHost, settle
 from servefit.search.fleet.selection import AWAY
-from servefit.search.fleet.settling import settle
 from servefit.search.fleet.splitting import split_off
 from servefit.search.fleet.subject import check_publishable, delete_unneeded, publish
 from servefit.search.jobs.beginning import (

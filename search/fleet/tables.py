@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from servefit.search.fleet.leases import USUAL, Leases
+from servefit.search.fleet.host import USUAL, Leases
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table

@@ -91,11 +91,6 @@ class HostTiming(Stored, frozen=True, kw_only=True):
         if not all(few.requests < more.requests for few, more in pairwise(self.calls)):
             raise SpecError("calls", [call.requests for call in self.calls], "is not ascending")
 
-    @property
-    def kernel_ns(self) -> float:
-        """The time of a pass of arithmetic, by which classes of unlike hosts can be compared."""
-        return self.arithmetic.time_ns
-
     def works(self) -> Mapping[str, WorkTime]:
         """Return the time of each piece of work by its name in sentences."""
         return {

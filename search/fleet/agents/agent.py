@@ -21,22 +21,19 @@ from typing import TYPE_CHECKING
 from servefit.errors import ServefitError, SpecError, StorageError
 from servefit.profiler.machine.background import work_in_background
 from servefit.quantities import span_text
-from servefit.search.fleet.agents.bench_client import BenchClient
+from servefit.search.fleet.agents.bench_client import BenchClient, Overdue
 from servefit.search.fleet.agents.bench_process import Hello
-from servefit.search.fleet.agents.overdue import Overdue
 from servefit.search.fleet.agents.spool import Spool, Spooled
-from servefit.search.fleet.database import FleetDatabase, fleet_leases
+from servefit.search.fleet.database import FleetDatabase, awaited, fleet_leases, refused_for_good
 from servefit.search.fleet.orders import Answer, Failure, Orders
 from servefit.search.fleet.queue import channel_of, open_queue
-from servefit.search.fleet.refusals import awaited, refused_for_good
 from servefit.search.fleet.registry import WAITING, Registry
 from servefit.search.storage.records import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from servefit.search.fleet.host import FleetHost
-    from servefit.search.fleet.leases import Leases
+    from servefit.search.fleet.host import FleetHost, Leases
     from servefit.search.fleet.orders import Order
     from servefit.search.fleet.queue import Queue
     from servefit.search.fleet.registry import Claim

@@ -1,4 +1,5 @@
-"""Groups the hosts of a fleet into classes: those with the same facts that take as long for the same work.
+"""Groups the hosts of a fleet into classes: those with the same facts that take as long for the same work. Names of
+classes are short, and the same as long as their hosts are.
 
 Nothing is assumed of a host that was not timed: it is in no class. A host that has its twins' facts and not their speed
 is a class of its own, and a sentence says by how much. Timing is for ``calibration``, the search for hosts that are
@@ -7,19 +8,55 @@ alike for ``likeness``, and the words for ``sentences``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
-from servefit.search.fleet.classes.class_names import class_names
-from servefit.search.fleet.classes.host_facts import HostFacts  # noqa: TC001 - documents looks annotations up when it runs
+from servefit.search.fleet.classes.host_facts import HostFacts
 from servefit.search.fleet.classes.likeness import Alike, find_alike, noisy_works
 from servefit.search.fleet.classes.sentences import deviation, fact_differences, noise, not_timed
 from servefit.showing import shown
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
+    from servefit.search.fleet.classes.host_facts import HostFacts
     from servefit.search.results.host_timing import HostTiming
+
+
+_TRADE_MARK = re.compile(r"\((?:r|tm|c)\)", re.IGNORECASE)
+_SPEED = re.compile(r"@.*|\bwith\b.*", re.IGNORECASE)
+_SAYS_NOTHING = re.compile(r"\d+-core|\d+th|gen|intel|amd|cpu|processor|implementer|part", re.IGNORECASE)
+_MAX_CHARACTERS = 24
+"""With the number of cores it is a column of a table that others fit beside."""
+
+
+def class_names(classes: Sequence[tuple[HostFacts, Sequence[str]]]) -> tuple[str, ...]:
+    """Return the name of each class, given its facts and its hosts, the largest class first.
+
+    It is of the CPU's model and the number of cores. Of several such classes the first has that name, and the others
+    have their first host after it: facts and figures are too long, and change with a kernel or from one timing to the
+    next.
+
+    Example:
+        "epyc-7763-64c" and "epyc-7763-64c-rack3-11"
+    """
+    names: list[str] = []
+    for facts, hosts in classes:
+        plain = _plain_name(facts)
+        name = plain if plain not in names else f"{plain}-{min(hosts)}"
+        nth = 2
+        while name in names:
+            name, nth = f"{plain}-{min(hosts)}-{nth}", nth + 1
+        names.append(name)
+    return tuple(names)
+
+
+def _plain_name(facts: HostFacts) -> str:
+    model = _SPEED.sub("", _TRADE_MARK.sub(" ", facts.cpu_model)).lower()
+    telling = [word for word in model.split() if not _SAYS_NOTHING.fullmatch(word)]
+    text = re.sub("[^a-z0-9]+", "-", " ".join(telling)).strip("-")[:_MAX_CHARACTERS].strip("-") or "cpu"
+    return text if facts.cores is None else f"{text}-{facts.cores}c"
 
 
 FURTHER_TIMINGS = 3

@@ -16,8 +16,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from servefit.search.fleet.guide.plan_costs import Mix, PlanCosts
-from servefit.search.fleet.guide.planned_rates import planned_rates
+from servefit.search.fleet.guide.plan_costs import Mix, PlanCosts, planned_rates
 from servefit.search.fleet.guide.rate_range import NOTHING_KNOWN, RateRange
 from servefit.search.fleet.guide.spot_checks import spot_checked
 from servefit.search.fleet.plan.fleet_plan import FleetPlan

@@ -1,4 +1,5 @@
-"""Costs of the cheapest fleet by what each class may carry, for many such cases, to say which of them matter.
+"""Costs of the cheapest fleet by what each class may carry, for many such cases, to say which of them matter; and the
+rate that each host of a plan is to carry.
 
 Small fleets are gone through whole. Of large ones hosts are taken for divisible, by which the cost is off by less than
 a host. The plan of a job is made by ``fleet.plan``, and not here.
@@ -6,11 +7,31 @@ a host. The plan of a job is made by ``fleet.plan``, and not here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from servefit.search.fleet.plan.fleet_plan import FleetPlan
+
+
+def planned_rates(plan: FleetPlan) -> Mapping[str, float]:
+    """Return what a host of each class of ``plan`` is given by its weights once the heaviest other hosts are lost, in
+    requests a second. A host that was confirmed at that rate is never overloaded; see ``plan.weights``."""
+    rows = plan.fleet.rows
+    total = sum(row.hosts * row.weight for row in rows)
+    # As many of each class as may be lost, and one more, which is the host itself.
+    heaviest = sorted((row.weight for row in rows for _ in range(min(row.hosts, plan.spare + 1))), reverse=True)
+    rates = {}
+    for row in rows:
+        others = list(heaviest)
+        others.remove(row.weight)
+        rates[row.offer.host_class] = plan.rate_per_s * row.weight / (total - sum(others[: plan.spare]))
+    return rates
+
 
 MAX_MIXES = 50_000
 """As many mixes of hosts are gone through in ten milliseconds."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.quantities import span_text
+from servefit.search.fleet.host import USUAL
 from servefit.search.fleet.launching import ssh
-from servefit.search.fleet.leases import USUAL
 
 if TYPE_CHECKING:
     from servefit.search.fleet.launching.session import SessionEnd

@@ -5,9 +5,11 @@ No client is waited for without end: one that is not ready in time, or does not 
 
 from __future__ import annotations
 
+import secrets
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,14 @@ from servefit.errors import AgentLost, MeasurementError, ServefitError, StorageE
 from servefit.quantities import given_text, span_text
 from servefit.search.fleet.database import fleet_address, fleet_leases
 from servefit.search.fleet.dispatcher import Dispatcher
-from servefit.search.fleet.load.asked_client import AskedClient, reason_of
 from servefit.search.fleet.load.judging import judged
+from servefit.search.fleet.load.load_result import LoadClientResult
+from servefit.search.fleet.load.merging import ResponseTimes
+from servefit.search.fleet.load.recording import BLOCKS
 from servefit.search.fleet.load.requests import check_supported, client_orders, sent_payload
 from servefit.search.fleet.load.starts import Starts
+from servefit.search.fleet.load_orders import LoadPart
+from servefit.search.fleet.orders import Order
 from servefit.search.fleet.registry import Registry
 from servefit.search.storage.blobs import Blobs
 from servefit.search.storage.jobs import JobStore
@@ -27,12 +33,83 @@ from servefit.search.storage.outages import PATIENCE_S
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from servefit.errors import ServefitError
     from servefit.search.fleet.host import HostState
     from servefit.search.fleet.load.load_result import ClientsLoadTest
     from servefit.search.fleet.load.requests import LoadSubject
+    from servefit.search.fleet.load_orders import LoadClient
+    from servefit.search.fleet.orders import Answer
     from servefit.search.fleet.selection import Selection
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.load_request import LoadRequest
+
+
+_MAX_NAME = 63
+"""Letters of the name of a job among orders."""
+
+
+@dataclass(slots=True)
+class AskedClient:
+    """``order`` asks a client for its part. ``waits_for`` is what it was last said to do; ``lost`` is why nothing comes
+    of it, where that is known."""
+
+    order: Order
+    asked: LoadClient
+    answer: Future[Answer] = field(default_factory=Future)
+    waits_for: str = ""
+    lost: str | None = None
+
+    @classmethod
+    def on(cls, host: str, asked: LoadClient, authority: str) -> AskedClient:
+        """Return the client on ``host``, not asked yet, for a load on ``authority``."""
+        order = Order(
+            token=secrets.token_hex(16),
+            host=host,
+            job=f"load on {authority}"[:_MAX_NAME],
+            asked=asked,
+            limit_s=asked.duration_s,
+            elapsed_s=0.0,
+        )
+        return cls(order, asked)
+
+    @property
+    def host(self) -> str:
+        return self.order.host
+
+    def failure(self) -> ServefitError | None:
+        """Return what kept the client from its part, once it has answered; None where nothing did."""
+        try:
+            failure = self.answer.result().failure
+        except AgentLost as error:
+            return error
+        return None if failure is None else failure.as_error()
+
+    def result(self) -> LoadClientResult:
+        """Return what became of the client, which has answered or is lost."""
+        part = None
+        lost = self.lost
+        if lost is None:
+            error = self.failure()
+            lost = None if error is None else reason_of(error)
+        if lost is None:
+            result = self.answer.result().result
+            part = result if isinstance(result, LoadPart) and _is_whole(result) else None
+            lost = None if part is not None else "its answer is damaged"
+        return LoadClientResult(host=self.host, rate_per_s=self.asked.rate_per_s, part=part, lost=lost)
+
+
+def reason_of(error: ServefitError) -> str:
+    """Return why a client is lost, without its host."""
+    return error.reason if isinstance(error, AgentLost) else error.message
+
+
+def _is_whole(part: LoadPart) -> bool:
+    try:
+        ResponseTimes.of(part.blocks)
+    except ValueError:
+        return False
+    return len(part.blocks) == BLOCKS
+
 
 READY_S = 60.0
 """For an agent to start a process, ask the endpoint what it speaks, connect and warm up, beside the time that it may

@@ -73,7 +73,7 @@ def cheapest_hosts(demand: Demand) -> Cheapest:
         for nth, offer in enumerate(demand.offers)
         for price, hosts in offer.prices
     ]
-    found = solve(
+    solution = solve(
         Program(
             columns=tuple(
                 Column(pool=pool, cost=price, rates_per_s=((0, rate_per_s),))
@@ -88,35 +88,45 @@ def cheapest_hosts(demand: Demand) -> Cheapest:
     )
     at_once = cheapest_at_once(demand)
     answers = [at_once.hosts]
-    if found.hosts is not None:
+    if solution.hosts is not None:
         by_class = [0] * len(demand.offers)
-        for (nth, *_), count in zip(priced, found.hosts, strict=True):
+        for (nth, *_), count in zip(priced, solution.hosts, strict=True):
             by_class[nth] += count
         answers.insert(0, tuple(by_class))
     hosts = min(answers, key=demand.cost)
-    return Cheapest(hosts=hosts, bound=min(max(found.bound, at_once.bound), demand.cost(hosts)))
+    return Cheapest(hosts=hosts, bound=min(max(solution.bound, at_once.bound), demand.cost(hosts)))
 
 
 def cheapest_at_once(demand: Demand) -> Cheapest:
     """Return cheap hosts that are found without a solver, and a bound from parts of hosts.
 
-    Classes are taken in the order of what they cost for what they carry, until the rate is carried; then the dearest
-    hosts that are not needed are taken out again.
+    Classes are taken in the order of what they cost for what they carry. The last host may be replaced by those of any
+    other class. Then the dearest hosts that are not needed are taken out again.
     """
     costs = [offer.cost_idle for offer in demand.offers]
     order = sorted(range(len(costs)), key=lambda nth: costs[nth] / demand.rates_per_s[nth])
-    hosts = [0] * len(costs)
-    for nth in (*order, *sorted(order, key=lambda nth: -costs[nth])):
-        if not demand.is_carried(hosts):
-            hosts[nth] = demand.available[nth]
+    hosts, last = [0] * len(costs), 0
+    for last in order:
+        hosts[last] = demand.available[last]
         if demand.is_carried(hosts):
-            hosts[nth] = _fewest(demand, hosts, nth)
-    found = [demand.strongest]
-    if demand.most_hosts is None or sum(hosts) <= demand.most_hosts:
-        found.append(tuple(hosts))
+            break
+    hosts[last] = _fewest(demand, hosts, last)
+    candidates = [demand.strongest, tuple(hosts)]
+    for other in order:
+        topped_up = [count - (nth == last) for nth, count in enumerate(hosts)]
+        if other != last:
+            topped_up[other] = demand.available[other]
+            if demand.is_carried(topped_up):
+                for nth in (other, *sorted(order, key=lambda nth: -costs[nth])):
+                    topped_up[nth] = _fewest(demand, topped_up, nth)
+                candidates.append(tuple(topped_up))
     if (one := cheapest_of_one_class(demand)) is not None:
-        found.append(one)
-    best = min(found, key=lambda each: (demand.cost(each), sum(each)))
+        candidates.append(one)
+    limit = sum(demand.available) if demand.most_hosts is None else demand.most_hosts
+    best = min(
+        (candidate for candidate in candidates if sum(candidate) <= limit),
+        key=lambda candidate: (demand.cost(candidate), sum(candidate)),
+    )
     return Cheapest(hosts=best, bound=min(_bound_of_parts(demand), demand.cost(best)))
 
 
@@ -155,9 +165,9 @@ def _cost_of_parts(demand: Demand, threshold_per_s: float) -> float:
 def cheapest_of_one_class(demand: Demand) -> Hosts | None:
     """Return the cheapest hosts that are all of one class, None where no class carries the rate by itself. Of one
     class, the fewest hosts that carry the rate are the cheapest."""
-    found: list[Hosts] = []
+    fleets: list[Hosts] = []
     for nth, offer in enumerate(demand.offers):
         count = ceil(demand.rate_per_s * (1 - ROUNDING) / offer.rate_per_s) + demand.spare
         if count <= offer.hosts and (demand.most_hosts is None or count <= demand.most_hosts):
-            found.append(tuple(count if nth == each else 0 for each in range(len(demand.offers))))
-    return min(found, key=lambda hosts: (demand.cost(hosts), sum(hosts)), default=None)
+            fleets.append(tuple(count if nth == other else 0 for other in range(len(demand.offers))))
+    return min(fleets, key=lambda hosts: (demand.cost(hosts), sum(hosts)), default=None)

@@ -16,7 +16,7 @@ def worst_loss(rates_per_s: Sequence[float], hosts: Sequence[int], lost: int) ->
     """Return how many hosts of each class are lost in the worst loss of ``lost`` hosts, or of all if there are
     fewer."""
     taken = [0] * len(hosts)
-    for index in sorted(range(len(hosts)), key=lambda each: -rates_per_s[each]):
+    for index in sorted(range(len(hosts)), key=lambda nth: -rates_per_s[nth]):
         taken[index] = min(hosts[index], lost)
         lost -= taken[index]
     return taken

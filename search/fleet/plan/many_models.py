@@ -117,7 +117,7 @@ def plan_models(
     classes, names = list(available), [demand.model for demand in models]
     by_class = [{offer.host_class: offer for offer in demand.offers} for demand in models]
     columns = [(index, offer) for index, demand in enumerate(models) for offer in demand.offers]
-    parts = [parts_of(each, names, by_class) for each in shared]
+    parts = [parts_of(pair, names, by_class) for pair in shared]
     program = Program(
         columns=(
             *(
@@ -128,11 +128,11 @@ def plan_models(
             ),
             *(
                 Column(
-                    pool=classes.index(each.host_class),
+                    pool=classes.index(pair.host_class),
                     cost=first.cost_idle + second.cost_idle,
-                    rates_per_s=tuple(zip(map(names.index, each.models), each.rates_per_s, strict=True)),
+                    rates_per_s=tuple(zip(map(names.index, pair.models), pair.rates_per_s, strict=True)),
                 )
-                for each, (first, second) in zip(shared, parts, strict=True)
+                for pair, (first, second) in zip(shared, parts, strict=True)
             ),
         ),
         available=tuple(offer.hosts for offer in available.values()),
@@ -140,36 +140,42 @@ def plan_models(
         spare=spare,
         limit_s=limit_s,
     )
-    found: Solution = call_isolated("servefit.search.fleet.plan.program:solve", program, timeout_s=limit_s + STARTING_S)
-    if found.hosts is None:
+    solution: Solution = call_isolated(
+        "servefit.search.fleet.plan.program:solve", program, timeout_s=limit_s + STARTING_S
+    )
+    if solution.hosts is None:
         return ModelsNotCarried(
             spare=spare,
             hosts=sum(program.available),
-            part_carried=found.part_carried,
-            part_at_most=found.part_at_most,
+            part_carried=solution.part_carried,
+            part_at_most=solution.part_at_most,
         )
     left = {name: offer.hosts for name, offer in available.items()}
     counted: list[list[tuple[HostOffer, int]]] = [[] for _ in models]
-    for (index, offer), count in zip(columns, found.hosts, strict=False):
+    for (index, offer), count in zip(columns, solution.hosts, strict=False):
         counted[index].append((offer, count))
         left[offer.host_class] -= count
     taken = []
-    for each, halves, count in zip(shared, parts, found.hosts[len(columns) :], strict=True):
-        for model, part in zip(each.models, halves, strict=True):
+    for pair, halves, count in zip(shared, parts, solution.hosts[len(columns) :], strict=True):
+        for model, part in zip(pair.models, halves, strict=True):
             counted[names.index(model)].append((part, count))
-        left[each.host_class] -= count
+        left[pair.host_class] -= count
         if count:
             taken.append(
-                SharedHosts(host_class=each.host_class, models=each.models, rates_per_s=each.rates_per_s, hosts=count)
+                SharedHosts(host_class=pair.host_class, models=pair.models, rates_per_s=pair.rates_per_s, hosts=count)
             )
     fleets = []
     for demand, hosts in zip(models, counted, strict=True):
         offers, counts = zip(*hosts, strict=True)
         fleet = fleet_of(offers, counts, rate_per_s=demand.rate_per_s, spare=spare, balancer=kind)
         fleets.append(ModelFleet(model=demand.model, rate_per_s=demand.rate_per_s, fleet=fleet))
-    cost = sum(each.fleet.cost for each in fleets)
-    gap = part_below(cost, found.bound)
-    warnings = [f"{each.model}: {told}" for each in fleets for told in weight_warnings(each.fleet, kind)]
+    cost = sum(model_fleet.fleet.cost for model_fleet in fleets)
+    gap = part_below(cost, solution.bound)
+    warnings = [
+        f"{model_fleet.model}: {warning}"
+        for model_fleet in fleets
+        for warning in weight_warnings(model_fleet.fleet, kind)
+    ]
     return ManyModelsPlan(
         models=tuple(fleets),
         spare=spare,
@@ -193,8 +199,8 @@ def _checked(models: Sequence[ModelDemand], spare: int) -> dict[str, HostOffer]:
             raise SpecError("model", demand.model, "is there twice")
         names.add(demand.model)
         for offer in demand.offers:
-            known = available.setdefault(offer.host_class, offer)
-            if (known.hosts, known.cost_idle) != (offer.hosts, offer.cost_idle):
+            earlier = available.setdefault(offer.host_class, offer)
+            if (earlier.hosts, earlier.cost_idle) != (offer.hosts, offer.cost_idle):
                 raise SpecError("host class", offer.host_class, "has other hosts, or another cost, for another model")
         if spare >= sum(offer.hosts for offer in demand.offers):
             raise SpecError("spare", spare, f"leaves no host to serve {demand.model}")

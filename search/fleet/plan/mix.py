@@ -75,9 +75,9 @@ def plan_fleet(
             hosts=sum(strongest),
             carries_per_s=demand.kept_per_s(strongest),
         )
-    found = _searched(demand)
-    gap = part_below(demand.cost(found.hosts), found.bound)
-    fleet = fleet_of(offers, found.hosts, rate_per_s=rate_per_s, spare=spare, balancer=kind)
+    cheapest = _searched(demand)
+    gap = part_below(demand.cost(cheapest.hosts), cheapest.bound)
+    fleet = fleet_of(offers, cheapest.hosts, rate_per_s=rate_per_s, spare=spare, balancer=kind)
     one_class = cheapest_of_one_class(demand)
     return FleetPlan(
         rate_per_s=rate_per_s,
@@ -99,12 +99,12 @@ def plan_fleet(
 def _searched(demand: Demand) -> Cheapest:
     """Return the cheapest hosts that are found in time, or without a solver where the search cannot even start."""
     try:
-        found: Cheapest = call_isolated(
+        cheapest: Cheapest = call_isolated(
             "servefit.search.fleet.plan.cheapest:cheapest_hosts", demand, timeout_s=demand.limit_s + STARTING_S
         )
     except TimedOut:
         return cheapest_at_once(demand)
-    return found
+    return cheapest
 
 
 def fleet_of(
@@ -118,7 +118,7 @@ def fleet_of(
     """Return so many ``hosts`` of each of ``offers`` as a fleet that serves ``rate_per_s`` behind ``balancer``."""
     used = [(offer, count) for offer, count in zip(offers, hosts, strict=True) if count]
     rates, counts = [offer.rate_per_s for offer, _ in used], [count for _, count in used]
-    found = whole_weights(rates, counts, spare=spare, most_weight=BALANCERS[balancer].most_weight)
+    weights = whole_weights(rates, counts, spare=spare, most_weight=BALANCERS[balancer].most_weight)
     rows = tuple(
         PlanRow(
             offer=offer,
@@ -128,15 +128,15 @@ def fleet_of(
             rate_per_s=share * rate_per_s,
             cost=offer.cost_of(count) / count,
         )
-        for (offer, count), weight, share in zip(used, found.weights, found.shares, strict=True)
+        for (offer, count), weight, share in zip(used, weights.weights, weights.shares, strict=True)
     )
     return Fleet(
         rows=rows,
         cost=sum(row.hosts * row.cost for row in rows),
         confirmed_rate_per_s=total_per_s(rates, counts),
         kept_rate_per_s=kept_per_s(rates, counts, spare),
-        carries_per_s=found.carries_per_s,
-        weights_off_by=found.off_by,
+        carries_per_s=weights.carries_per_s,
+        weights_off_by=weights.off_by,
     )
 
 
@@ -174,7 +174,7 @@ def weight_warnings(fleet: Fleet, balancer: BalancerName) -> Iterator[str]:
     """Yield a warning where the weights of a fleet are not in proportion to its rates."""
     if fleet.weights_off_by > MAX_OFF:
         total_per_s = fleet.confirmed_rate_per_s
-        row = max(fleet.rows, key=lambda each: abs(each.share * total_per_s / each.offer.rate_per_s - 1))
+        row = max(fleet.rows, key=lambda row: abs(row.share * total_per_s / row.offer.rate_per_s - 1))
         off = row.share * total_per_s / row.offer.rate_per_s - 1
         yield (
             f"a host of {row.offer.host_class} gets {percent_text(abs(off))} {'more' if off > 0 else 'less'} than its "

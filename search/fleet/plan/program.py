@@ -67,7 +67,9 @@ class Program:
 
     def serving(self, model: int) -> list[tuple[float, int]]:
         """Return the rates of all columns that serve ``model``, descending, and which columns these are."""
-        rates = ((rate, nth) for nth, each in enumerate(self.columns) for of, rate in each.rates_per_s if of == model)
+        rates = (
+            (rate, nth) for nth, column in enumerate(self.columns) for of, rate in column.rates_per_s if of == model
+        )
         return sorted(rates, reverse=True)
 
     def are_carried(self, hosts: Sequence[int]) -> bool:
@@ -95,28 +97,28 @@ class Solution:
 def solve(program: Program) -> Solution:
     """Return the cheapest hosts, or which part of all rates can be carried."""
     ends_s = monotonic() + program.limit_s
-    costs = np.array([each.cost for each in program.columns])
+    costs = np.array([column.cost for column in program.columns])
     # Where everything is for nothing, hosts count.
     host_cost = FEWER_HOSTS * float(costs.mean()) or 1.0
     bound, at_most = 0.0, 1.0
     for need in _NEEDS:
-        found = _Rows(program, whole=True).solve(costs + host_cost, (need, need), ends_s - monotonic())
+        result = _Rows(program, whole=True).solve(costs + host_cost, (need, need), ends_s - monotonic())
         if need == _NEEDS[0]:
-            if found.status == _INFEASIBLE:
+            if result.status == _INFEASIBLE:
                 break
-            if (known := found.mip_dual_bound) is not None and np.isfinite(known):
-                bound = max(0.0, known - host_cost * sum(program.available))
-        if found.x is None:
+            if (bound_of_rows := result.mip_dual_bound) is not None and np.isfinite(bound_of_rows):
+                bound = max(0.0, bound_of_rows - host_cost * sum(program.available))
+        if result.x is None:
             break
-        hosts = tuple(int(count) for count in found.x[: len(costs)].round())
+        hosts = tuple(int(count) for count in result.x[: len(costs)].round())
         if program.are_carried(hosts):
             return Solution(hosts=hosts, bound=min(bound, float(costs @ hosts)))
-    found = _Rows(program, whole=False).solve(None, (0.0, 1.0), max(_MIN_LIMIT_S, ends_s - monotonic()))
-    if (known := found.mip_dual_bound) is not None and np.isfinite(known):
-        at_most = min(1.0, -known)
-    if found.x is None:
+    result = _Rows(program, whole=False).solve(None, (0.0, 1.0), max(_MIN_LIMIT_S, ends_s - monotonic()))
+    if (bound_of_rows := result.mip_dual_bound) is not None and np.isfinite(bound_of_rows):
+        at_most = min(1.0, -bound_of_rows)
+    if result.x is None:
         return Solution(hosts=None, bound=bound, part_carried=0.0, part_at_most=at_most)
-    hosts, part = tuple(int(count) for count in found.x[: len(costs)].round()), float(found.x[len(costs)])
+    hosts, part = tuple(int(count) for count in result.x[: len(costs)].round()), float(result.x[len(costs)])
     carried = hosts if program.are_carried(hosts) else None
     return Solution(hosts=carried, bound=bound, part_carried=part, part_at_most=max(part, at_most))
 
@@ -142,7 +144,7 @@ class _Rows:
         for model in range(len(program.asked_per_s)):
             self._carry(model, part)
         for pool, available in enumerate(program.available):
-            self._row([(nth, -1) for nth, each in enumerate(program.columns) if each.pool == pool], -available)
+            self._row([(nth, -1) for nth, column in enumerate(program.columns) if column.pool == pool], -available)
         if program.most_hosts is not None:
             self._row([(nth, -1) for nth in range(part)], -program.most_hosts)
 

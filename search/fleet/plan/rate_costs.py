@@ -142,8 +142,8 @@ def rate_costs(offers: Sequence[HostOffer], plan: FleetPlan | NotCarried, *, lim
         "servefit.search.fleet.plan.rate_costs:solve_range", asked, timeout_s=limit_s + STARTING_S
     )
     return RateCosts(
-        points=tuple(_point(demand, each) for each in solutions),
-        gap=max(part_below(demand.cost(each.found.hosts), each.found.bound) for each in solutions),
+        points=tuple(_point(demand, solution) for solution in solutions),
+        gap=max(part_below(demand.cost(solution.found.hosts), solution.found.bound) for solution in solutions),
     )
 
 
@@ -171,20 +171,20 @@ def solve_range(asked: AskedRates) -> tuple[RateSolution, ...]:
     """
     solutions = list(_walk(asked))
     bounds, bound = [], 0.0
-    for each in solutions:
-        bound = max(bound, each.found.bound)
+    for solution in solutions:
+        bound = max(bound, solution.found.bound)
         bounds.append(bound)
     above: Hosts | None = None
-    for nth, each in reversed(list(enumerate(solutions))):
-        known = (
-            each.found.hosts,
+    for nth, solution in reversed(list(enumerate(solutions))):
+        candidates = (
+            solution.found.hosts,
             above,
-            each.one_class,
-            asked.planned if each.rate_per_s <= asked.asked_per_s else None,
+            solution.one_class,
+            asked.planned if solution.rate_per_s <= asked.asked_per_s else None,
         )
-        above = min((hosts for hosts in known if hosts is not None), key=asked.demand.cost)
+        above = min((hosts for hosts in candidates if hosts is not None), key=asked.demand.cost)
         bound = min(bounds[nth], asked.demand.cost(above))
-        solutions[nth] = replace(each, found=Cheapest(hosts=above, bound=bound))
+        solutions[nth] = replace(solution, found=Cheapest(hosts=above, bound=bound))
     return tuple(solutions)
 
 
@@ -193,7 +193,7 @@ def _walk(asked: AskedRates) -> Iterator[RateSolution]:
     demand, ends_s = asked.demand, monotonic() + asked.demand.limit_s
     is_small = prod(count + 1 for count in demand.available) <= MAX_STEPS
     factor = 1.0 if is_small else (asked.highest_per_s / demand.rate_per_s) ** (1 / RATES)
-    found, end_per_s = None, 0.0
+    cheapest, end_per_s = None, 0.0
     while end_per_s < asked.highest_per_s:
         left_s = ends_s - monotonic()
         if end_per_s:
@@ -203,23 +203,23 @@ def _walk(asked: AskedRates) -> Iterator[RateSolution]:
             if end_per_s < asked.asked_per_s:
                 rate_per_s = min(rate_per_s, asked.asked_per_s)
             demand = replace(demand, rate_per_s=min(rate_per_s, asked.highest_per_s))
-        if found is None or not (_is_proven(demand, found) and demand.is_carried(found.hosts)):
-            found = cheapest_hosts(replace(demand, limit_s=left_s)) if left_s > 0 else cheapest_at_once(demand)
+        if cheapest is None or not (_is_proven(demand, cheapest) and demand.is_carried(cheapest.hosts)):
+            cheapest = cheapest_hosts(replace(demand, limit_s=left_s)) if left_s > 0 else cheapest_at_once(demand)
         one_class = cheapest_of_one_class(demand)
         # The lowest rate is one of its own, so that the first step has a beginning.
-        is_step = end_per_s and _is_proven(demand, found)
+        is_step = end_per_s and _is_proven(demand, cheapest)
         end_per_s = demand.rate_per_s
         if is_step:
-            carried = [demand.kept_per_s(hosts) for hosts in (found.hosts, one_class) if hosts is not None]
+            carried = [demand.kept_per_s(hosts) for hosts in (cheapest.hosts, one_class) if hosts is not None]
             end_per_s = max(end_per_s, min(carried))
             if demand.rate_per_s <= asked.asked_per_s < end_per_s:
                 end_per_s = asked.asked_per_s
         if end_per_s >= asked.highest_per_s * (1 - ROUNDING):
             end_per_s = asked.highest_per_s
-        yield RateSolution(rate_per_s=end_per_s, found=found, one_class=one_class)
+        yield RateSolution(rate_per_s=end_per_s, found=cheapest, one_class=one_class)
 
 
-def _is_proven(demand: Demand, found: Cheapest) -> bool:
+def _is_proven(demand: Demand, cheapest: Cheapest) -> bool:
     """Return whether no fleet is cheaper than the one that was found: it is the cheapest for all rates that it carries.
     That of a search that had no time may be all hosts, and carry any rate."""
-    return part_below(demand.cost(found.hosts), found.bound) < MIN_GAP
+    return part_below(demand.cost(cheapest.hosts), cheapest.bound) < MIN_GAP

@@ -54,15 +54,15 @@ def parts_of(
 ) -> tuple[HostOffer, HostOffer]:
     """Return what a shared host offers to each of its models, for half of its cost. ``offers`` are by class, for each
     of ``models``. Raises SpecError where the class is not offered to a model alone."""
-    found = []
+    parts = []
     for model, rate_per_s in zip(shared.models, shared.rates_per_s, strict=True):
         if model not in models:
             raise SpecError.unknown("model", model, list(models))
         alone = offers[models.index(model)].get(shared.host_class)
         if alone is None:
             raise SpecError("host class", shared.host_class, f"is not offered to {model} alone")
-        other = next(each for each in shared.models if each != model)
-        found.append(
+        other = next(name for name in shared.models if name != model)
+        parts.append(
             replace(
                 alone,
                 rate_per_s=rate_per_s,
@@ -70,14 +70,16 @@ def parts_of(
                 configuration=f"{alone.configuration}, beside {other}",
             )
         )
-    return found[0], found[1]
+    return parts[0], parts[1]
 
 
 def check_once(shared: Sequence[SharedOffer]) -> None:
     """Raise SpecError where two models are offered hosts of one class together twice."""
     seen: set[tuple[str, frozenset[str]]] = set()
-    for each in shared:
-        key = each.host_class, frozenset(each.models)
+    for offer in shared:
+        key = offer.host_class, frozenset(offer.models)
         if key in seen:
-            raise SpecError("host class", each.host_class, f"is offered twice to {' and '.join(each.models)} together")
+            raise SpecError(
+                "host class", offer.host_class, f"is offered twice to {' and '.join(offer.models)} together"
+            )
         seen.add(key)

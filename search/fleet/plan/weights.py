@@ -93,8 +93,8 @@ def whole_weights(rates_per_s: Sequence[float], hosts: Sequence[int], *, spare: 
         best = int(np.argmin(np.where(carried >= carried.max() * (1 - LITTLE), off, np.inf)))
     weights = tried[best]
     return WholeWeights(
-        weights=tuple(int(each) for each in weights),
-        shares=tuple(float(each) for each in weights / (weights @ counts)),
+        weights=tuple(int(number) for number in weights),
+        shares=tuple(float(number) for number in weights / (weights @ counts)),
         carries_per_s=float(carried[best]),
         off_by=float(off[best]),
     )

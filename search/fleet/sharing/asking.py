@@ -1,4 +1,5 @@
-"""Pairs of models as agents are asked to put them under load: orders, answers, and the models that agents need for it.
+"""Pairs of models as agents are asked to put them under load: orders, answers that are kept, and the models that agents
+need for it.
 
 A job that is over needs no model in the database any more, so those of a pair are put there again, from the folder of
 its job on this host, and are there until the orders are over.
@@ -7,35 +8,88 @@ its job on this host, and are there until the orders are over.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from servefit.errors import AgentLost, SpecError, StorageError
-from servefit.search.fleet.orders import Order
-from servefit.search.fleet.pair_orders import PairLoaded
+from servefit.search.fleet.checks.answers import check_pair
+from servefit.search.fleet.checks.unfit import Unfit
+from servefit.search.fleet.old_orders import RESULT
+from servefit.search.fleet.orders import Answer, Order
+from servefit.search.fleet.pair_orders import LoadPair, PairLoaded
 from servefit.search.fleet.selection import AWAY
-from servefit.search.fleet.sharing.kept_pairs import measured_before, new_token
 from servefit.search.fleet.sharing.pair_bench import BETWEEN_S
 from servefit.search.fleet.subject import delete_unneeded, publish
-from servefit.search.fleet.tables import SCHEMA
+from servefit.search.fleet.tables import ANSWERED, SCHEMA, fleet_tables
+from servefit.search.storage import records
 from servefit.search.storage.blobs import MAX_BYTES, Blobs
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
+from servefit.search.storage.records import Unreadable
 from servefit.showing import shown
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
     from servefit.profiler.machine.host import Host
+    from servefit.search.fleet.database import Transactions
     from servefit.search.fleet.dispatcher import Dispatcher
     from servefit.search.fleet.fleet_job import FleetJob
     from servefit.search.fleet.host import HostState
-    from servefit.search.fleet.orders import Answer
-    from servefit.search.fleet.pair_orders import LoadPair
     from servefit.search.fleet.sharing.fitting import FittingPair
     from servefit.search.optimizer.progress import Progress
     from servefit.search.storage.jobs import JobStore
+
+
+_DIGITS = 32
+
+
+def new_token(asked: LoadPair) -> str:
+    """Return a token for an order of that pair, which tells what was asked."""
+    return f"{_prefix(asked)}{secrets.token_hex(8)}"
+
+
+def measured_before(
+    database: Transactions, asked: LoadPair, hosts: Mapping[str, Host]
+) -> tuple[str, PairLoaded] | None:
+    """Return the last answer to an order of that pair, by any of ``hosts``, by name, and which that was; None where
+    there is none that fits, or where the machine got in the way. Raises StorageError."""
+
+    def read(connection: Connection) -> list[tuple[str, str]]:
+        from sqlalchemy import select
+
+        orders = fleet_tables().orders
+        mine = (orders.c.token.startswith(_prefix(asked), autoescape=True), orders.c.state == ANSWERED)
+        query = select(orders.c.host, orders.c.answer).where(*mine, orders.c.host.in_(sorted(hosts)))
+        return [(row.host, row.answer) for row in connection.execute(query.order_by(orders.c.given_at.desc()))]
+
+    for host, text in database.run(read):
+        try:
+            result = records.read(text, Answer, "the answer").result
+        except Unreadable:
+            continue  # of a newer agent
+        if isinstance(result, PairLoaded) and not result.is_disturbed and _fits(asked, result, hosts[host]):
+            return host, result
+    return None
+
+
+def _fits(asked: LoadPair, loaded: PairLoaded, host: Host) -> bool:
+    """Return whether what is kept fits what was asked for: it may have been written since."""
+    try:
+        check_pair(asked, loaded, host)
+    except Unfit:
+        return False
+    return True
+
+
+def _prefix(asked: LoadPair) -> str:
+    return f"{RESULT}{sha256(records.write(asked, LoadPair).encode()).hexdigest()[:_DIGITS]}-"
+
 
 _log = logging.getLogger(__name__)
 

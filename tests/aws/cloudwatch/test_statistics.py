@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from servefit.aws.services.cloudwatch.periods import Periods, is_period
-from servefit.aws.services.cloudwatch.points import points
 from servefit.aws.services.cloudwatch.series import SampleSeries
-from servefit.aws.services.cloudwatch.statistics import is_extended, statistic
+from servefit.aws.services.cloudwatch.statistics import is_extended, points, statistic
 
 HUNDRED = np.arange(1.0, 101.0)
 

@@ -29,8 +29,7 @@ from servefit.profiler.record.types import Configuration
 from servefit.search.fleet.classes.host_facts import host_facts
 from servefit.search.fleet.database import fleet_address
 from servefit.search.fleet.dispatcher import Dispatcher
-from servefit.search.fleet.host import FleetHost
-from servefit.search.fleet.leases import Leases
+from servefit.search.fleet.host import FleetHost, Leases
 from servefit.search.fleet.making import make_fleet
 from servefit.search.fleet.orders import Order, Ordered
 from servefit.search.fleet.plan import many_models, mix, rate_costs

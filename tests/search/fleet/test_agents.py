@@ -28,8 +28,8 @@ from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.record.types import Configuration
 from servefit.search.fleet.database import fleet_address
 from servefit.search.fleet.dispatcher import Dispatcher
+from servefit.search.fleet.measurer import settle
 from servefit.search.fleet.orders import Answer
-from servefit.search.fleet.settling import settle
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.steps import Attempt
 

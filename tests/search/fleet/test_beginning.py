@@ -9,7 +9,7 @@ from tests.tiny_model import tiny_model
 
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.search.fleet.database import FleetDatabase
-from servefit.search.fleet.leases import USUAL
+from servefit.search.fleet.host import USUAL
 from servefit.search.fleet.making import make_fleet
 from servefit.search.fleet.registry import Registry
 from servefit.search.fleet.running import run_fleet_job

@@ -25,8 +25,7 @@ from servefit.profiler.record.types import Configuration, Measurement, Run, Samp
 from servefit.search.fleet.checks.loads import MAX_BYTES
 from servefit.search.fleet.checks.rates import TimedCalls
 from servefit.search.fleet.compiling import Compile, Compiled, CompiledBackend
-from servefit.search.fleet.host import FleetHost
-from servefit.search.fleet.leases import Leases
+from servefit.search.fleet.host import FleetHost, Leases
 from servefit.search.fleet.orders import Answer, Calibrate, Failure
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.request.job_request import JobRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from servefit.errors import SpecError
-from servefit.search.fleet.leases import USUAL, Leases
+from servefit.search.fleet.host import USUAL, Leases
 
 
 def test_an_agent_with_a_long_order_may_be_silent_for_twice_as_long_as_that_is_expected_to_take() -> None:

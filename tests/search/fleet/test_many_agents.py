@@ -16,7 +16,7 @@ from tests.search.fleet.conftest import MakeJob, eventually, rows
 
 from servefit.errors import AgentLost
 from servefit.search.fleet.dispatcher import LOOK_S
-from servefit.search.fleet.leases import Leases
+from servefit.search.fleet.host import Leases
 from servefit.search.fleet.orders import Answer
 
 pytestmark = [pytest.mark.timed, pytest.mark.thorough]

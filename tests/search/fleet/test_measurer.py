@@ -21,7 +21,7 @@ from servefit.search.storage.steps import Attempt
 if TYPE_CHECKING:
     from tests.search.fleet.conftest import OpenJob
 
-    from servefit.search.fleet.leases import Leases
+    from servefit.search.fleet.host import Leases
     from servefit.search.fleet.orders import Order
 
 pytestmark = pytest.mark.integration

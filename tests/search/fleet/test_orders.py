@@ -16,7 +16,7 @@ from servefit.errors import AgentLost, MeasurementError, ServefitError, SpecErro
 from servefit.profiler.record.types import Configuration
 from servefit.search.fleet.database import FleetDatabase, fleet_address
 from servefit.search.fleet.dispatcher import OVERDUE_S
-from servefit.search.fleet.leases import Leases
+from servefit.search.fleet.host import Leases
 from servefit.search.fleet.orders import Answer, Failure, Order, Orders
 from servefit.search.fleet.subject import delete_unneeded
 from servefit.search.storage import records

@@ -11,7 +11,7 @@ from tests.search.fleet.conftest import LEASES, MakeHost, rows
 from servefit.errors import SpecError, StorageError
 from servefit.search.fleet import database as database_module
 from servefit.search.fleet.database import FleetDatabase, fleet_address, fleet_leases
-from servefit.search.fleet.leases import Leases
+from servefit.search.fleet.host import Leases
 from servefit.search.fleet.making import make_fleet
 from servefit.search.fleet.registry import WAITING, Registry
 from servefit.search.storage.ownership import Owner

@@ -49,11 +49,11 @@ def server_addresses(
     for name in given:
         if name not in hosts:
             raise SpecError.unknown("address", name, hosts)
-    known = {**of_agents, **given}
-    found = {}
+    addresses = {**of_agents, **given}
+    with_ports = {}
     for host in hosts:
-        if host not in known and not is_known(host):
-            without = sum(name not in known for name in hosts)
+        if host not in addresses and not is_known(host):
+            without = sum(name not in addresses for name in hosts)
             others = f", like {count_text(without - 1, 'other host')}," if without > 1 else ""
             raise SpecError(
                 "address",
@@ -61,5 +61,5 @@ def server_addresses(
                 f"is the name of an agent{others} that was given no address, and this machine cannot look the name up",
                 remedy=f"say --address {host}=10.0.3.7, or start its agent with --address 10.0.3.7",
             )
-        found[host] = with_port(known.get(host, host), port)
-    return found
+        with_ports[host] = with_port(addresses.get(host, host), port)
+    return with_ports

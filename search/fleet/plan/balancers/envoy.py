@@ -136,13 +136,13 @@ def _listener(name: str, port: int, answer_s: int) -> dict[str, Any]:
 
 def _cluster(name: str, servers: Sequence[Server], answer_s: int) -> dict[str, Any]:
     endpoints = [
-        {"endpoint": {"address": _socket(each.host, each.port)}, "load_balancing_weight": each.weight}
-        for each in servers
+        {"endpoint": {"address": _socket(server.host, server.port)}, "load_balancing_weight": server.weight}
+        for server in servers
     ]
     return {
         "name": name,
         # Names are looked up again and again; addresses are not.
-        "type": "STATIC" if all(each.is_numeric for each in servers) else "STRICT_DNS",
+        "type": "STATIC" if all(server.is_numeric for server in servers) else "STRICT_DNS",
         "connect_timeout": f"{patience.CONNECT_MS / 1000}s",
         "lb_policy": "ROUND_ROBIN",
         # Hosts that are left out get nothing, however many they are

@@ -76,5 +76,7 @@ def haproxy_configuration(name: str, servers: Sequence[Server], *, port: int, an
         check_s=patience.CHECK_S,
         failures=patience.MAX_FAILURES,
         unacknowledged_ms=patience.UNACKNOWLEDGED_MS,
-        servers="\n".join(f"    server {each.name} {each.address} weight {each.weight} check" for each in servers),
+        servers="\n".join(
+            f"    server {server.name} {server.address} weight {server.weight} check" for server in servers
+        ),
     )

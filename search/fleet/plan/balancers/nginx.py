@@ -101,13 +101,13 @@ def nginx_configuration(name: str, servers: Sequence[Server], *, port: int, answ
         zone_kib=_ZONE_KIB + _ZONE_KIB_PER_SERVER * len(servers),
         servers="\n".join(
             _SERVER.format(
-                address=each.address,
-                weight=each.weight,
+                address=server.address,
+                weight=server.weight,
                 failures=patience.MAX_FAILURES,
                 check_s=_LEFT_OUT_S,
-                name=each.name,
+                name=server.name,
             )
-            for each in servers
+            for server in servers
         ),
         # Connections that are kept open while idle, by each worker process: one for each server at least.
         keepalive=max(32, 2 * len(servers)),

@@ -108,8 +108,8 @@ def _parsed(address: str) -> tuple[str, int]:
     if match is None:
         raise SpecError("address", address, wanted)
     host, port = match["bracketed"] or match["plain"] or "", int(match["port"])
-    known = _is_ipv6(host) if match["bracketed"] is not None else is_host_name(host)
-    if not known or not 1 <= port <= MAX_PORT:
+    is_valid = _is_ipv6(host) if match["bracketed"] is not None else is_host_name(host)
+    if not is_valid or not 1 <= port <= MAX_PORT:
         raise SpecError("address", address, wanted)
     return host, port
 

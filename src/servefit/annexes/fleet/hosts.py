@@ -58,7 +58,7 @@ def init(
     Example: servefit fleet init --storage postgresql://fleet@db.lan/servefit --agent-role rack3_07
     """
     from servefit.quantities import parse_duration_s
-    from servefit.search.fleet.leases import USUAL, Leases
+    from servefit.search.fleet.host import USUAL, Leases
     from servefit.search.fleet.making import bind_agents, make_fleet
 
     leases = None

@@ -19,7 +19,7 @@ from tests.search.fleet.conftest import LEASES, MakeJob, eventually, in_thread, 
 from tests.search.fleet.plan.balancer_programs import command
 from tests.tiny_model import ROWS
 
-from servefit.search.fleet.leases import USUAL
+from servefit.search.fleet.host import USUAL
 from servefit.search.fleet.making import make_fleet
 from servefit.search.fleet.orders import Answer
 from servefit.search.results.recommendation import Trial

@@ -10,8 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from servefit.search.fleet.guide import plan_costs
-from servefit.search.fleet.guide.plan_costs import PlanCosts
-from servefit.search.fleet.guide.planned_rates import planned_rates
+from servefit.search.fleet.guide.plan_costs import PlanCosts, planned_rates
 from servefit.search.fleet.plan.fleet_plan import FleetPlan
 from servefit.search.fleet.plan.mix import fleet_of
 from servefit.search.fleet.plan.offer import HostOffer

@@ -12,8 +12,7 @@ from tests.search.fleet.conftest import Cable, eventually, in_thread, through
 
 from servefit.errors import MeasurementError
 from servefit.search.fleet.database import FleetDatabase, fleet_address
-from servefit.search.fleet.load.database_clock import read_clock
-from servefit.search.fleet.load.start_line import StartLine
+from servefit.search.fleet.load.start_line import StartLine, read_clock
 from servefit.search.fleet.load.starts import Starts
 
 pytestmark = pytest.mark.integration

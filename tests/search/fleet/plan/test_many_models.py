@@ -134,7 +134,7 @@ def test_a_spare_host_for_each_of_many_models_with_little_to_do_is_found_in_litt
         asked_per_s=tuple((400 * rng.pareto(1.2, models) + 20).tolist()),
         available=(10,) * classes,
         spare=1,
-        limit_s=20.0,
+        limit_s=60.0,
     )
     found = solve(asked)
     assert found.hosts is not None

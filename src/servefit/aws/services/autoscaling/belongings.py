@@ -43,21 +43,21 @@ _STAY = ("Schedule", "Timezone", "ScalableTargetAction")
 not."""
 
 
-def _policy(given: Document, known: Document, others: Sequence[Document]) -> Document:
+def _policy(request: Document, earlier: Document, others: Sequence[Document]) -> Document:
     """Return a policy as it is kept. Raises ApiError."""
-    kind = given.get("PolicyType", known.get("PolicyType"))
+    kind = request.get("PolicyType", earlier.get("PolicyType"))
     if kind not in _CONFIGURATIONS:
         raise invalid(f"PolicyType must be {' or '.join(_CONFIGURATIONS)} for service namespace {NAMESPACE}.")
     member, check = _CONFIGURATIONS[kind]
-    for name in given:
+    for name in request:
         if name.endswith("PolicyConfiguration") and name != member:
             raise invalid(f"{name} must not be given for the policy type {kind}.")
-    configuration = given.get(member) or known.get(member)
+    configuration = request.get(member) or earlier.get(member)
     if configuration is None:
         raise invalid(f"{member} must be given for the policy type {kind}.")
     check(configuration)
     if member == "TargetTrackingScalingPolicyConfiguration":
-        tracked = [_metric(each[member]) for each in others if member in each]
+        tracked = [_metric(other[member]) for other in others if member in other]
         if _metric(configuration) in tracked:
             raise invalid("Only one TargetTrackingScaling policy for a given metric specification is allowed.")
     return {"PolicyType": kind, member: configuration}
@@ -67,12 +67,12 @@ def _metric(configuration: Document) -> Document:
     return {name: configuration[name] for name in _METRICS if name in configuration}
 
 
-def _action(given: Document, known: Document, _others: Sequence[Document]) -> Document:
+def _action(request: Document, earlier: Document, _others: Sequence[Document]) -> Document:
     """Return a scheduled action as it is kept. Raises ApiError."""
     document = {
-        **{name: known[name] for name in _STAY if name in known},
-        **{name: given[name] for name in _STAY if name in given},
-        **{name: given[name].timestamp() for name in ("StartTime", "EndTime") if name in given},
+        **{name: earlier[name] for name in _STAY if name in earlier},
+        **{name: request[name] for name in _STAY if name in request},
+        **{name: request[name].timestamp() for name in ("StartTime", "EndTime") if name in request},
     }
     check_scheduled_action(document)
     return document
@@ -134,46 +134,50 @@ class Belongings:
         """Keep a document of a target, in place of one of that name, and return its ARN. Raises ApiError."""
         kind, name = self._kind, call.given[self._kind.member]
         key = f"{target.name}/{name}"
-        known = document_of(self._resources, kind.kind, key)
-        others = [each.document for each in self._of(target.name) if each.name != key]
-        document = kind.document(call.given, known, others)
+        earlier = document_of(self._resources, kind.kind, key)
+        others = [other.document for other in self._of(target.name) if other.name != key]
+        document = kind.document(call.given, earlier, others)
         if len(others) >= kind.most:
             raise ApiError("LimitExceededException", f"A scalable target has at most {kind.most}: {kind.into}.")
         resource = kind.resource.format(id=uuid.uuid4(), target=f"{NAMESPACE}/{target.name}", name=name)
-        arn = known.get(kind.arn) or call.arn(resource, service="autoscaling")
+        arn = earlier.get(kind.arn) or call.arn(resource, service="autoscaling")
         kept = {kind.member: name, "ResourceId": target.name, kind.arn: arn, **document}
         self._resources.put(kind.kind, key, lambda _: kept)
         return {kind.arn: arn}
 
     def describe(self, call: Call) -> dict[str, Any]:
         """Return a page of the documents that a call asks for. Raises ApiError."""
-        given, kind = call.given, self._kind
-        names = given.get(f"{kind.member}s", ())
+        request, kind = call.given, self._kind
+        names = request.get(f"{kind.member}s", ())
         kept = [
-            each
-            for each in self._of(given.get("ResourceId"))
-            if is_asked_for(given) and (not names or each.document[kind.member] in names)
+            resource
+            for resource in self._of(request.get("ResourceId"))
+            if is_asked_for(request) and (not names or resource.document[kind.member] in names)
         ]
-        page, token = page_of(given, f"Describe{kind.into}", kept, most=kind.most_listed)
-        told = [{**TARGET, "CreationTime": each.created, **each.document} for each in page]
-        return {kind.into: told, "NextToken": token}
+        page, token = page_of(request, f"Describe{kind.into}", kept, most=kind.most_listed)
+        documents = [{**TARGET, "CreationTime": resource.created, **resource.document} for resource in page]
+        return {kind.into: documents, "NextToken": token}
 
     def delete(self, call: Call) -> dict[str, Any]:
         """Forget the document that a request names. Raises ApiError, ObjectNotFoundException."""
-        given, kind = call.given, self._kind
-        name = given[kind.member]
+        request, kind = call.given, self._kind
+        name = request[kind.member]
         try:
-            if is_asked_for(given):
-                self._resources.remove(kind.kind, f"{given['ResourceId']}/{name}")
+            if is_asked_for(request):
+                self._resources.remove(kind.kind, f"{request['ResourceId']}/{name}")
                 return {}
         except Missing:
             pass
-        raise not_found(f"No {kind.noun} found", given, f", {kind.noun} name: {name}")
+        raise not_found(f"No {kind.noun} found", request, f", {kind.noun} name: {name}")
 
     def remove_all_of(self, target: Resource) -> None:
-        for each in self._of(target.name):
-            self._resources.remove(self._kind.kind, each.name)
+        for resource in self._of(target.name):
+            self._resources.remove(self._kind.kind, resource.name)
 
     def _of(self, target: str | None) -> list[Resource]:
         """Return the documents of a target; all where it is None."""
-        return [each for each in self._resources.all(self._kind.kind) if target in (None, each.document["ResourceId"])]
+        return [
+            resource
+            for resource in self._resources.all(self._kind.kind)
+            if target in (None, resource.document["ResourceId"])
+        ]

@@ -25,20 +25,23 @@ _CRON_FIELDS = 6
 """Minutes, hours, day of the month, month, day of the week, year."""
 
 
-def check_capacities(given: Mapping[str, Any]) -> None:
+def check_capacities(request: Mapping[str, Any]) -> None:
     """Raise ApiError for numbers of instances between which there is none."""
-    least, most = given.get("MinCapacity"), given.get("MaxCapacity")
+    least, most = request.get("MinCapacity"), request.get("MaxCapacity")
     if (least is not None and least < 0) or (most is not None and most < 0):
         raise invalid("MinCapacity and MaxCapacity must not be below 0.")
     if least is not None and most is not None and least > most:
         raise invalid("MaxCapacity must be greater than or equal to MinCapacity.")
 
 
-def check_target_tracking(given: Mapping[str, Any]) -> None:
+def check_target_tracking(configuration: Mapping[str, Any]) -> None:
     """Raise ApiError, ValidationException, for a configuration of target tracking."""
-    if not abs(given["TargetValue"]) <= 2.0**360:
+    if not abs(configuration["TargetValue"]) <= 2.0**360:
         raise invalid("TargetValue must be in the range of -2^360 to 2^360.")
-    predefined, customized = given.get("PredefinedMetricSpecification"), given.get("CustomizedMetricSpecification")
+    predefined, customized = (
+        configuration.get("PredefinedMetricSpecification"),
+        configuration.get("CustomizedMetricSpecification"),
+    )
     if (predefined is None) == (customized is None):
         raise invalid("Exactly one of PredefinedMetricSpecification and CustomizedMetricSpecification must be given.")
     if predefined is not None:
@@ -50,22 +53,22 @@ def check_target_tracking(given: Mapping[str, Any]) -> None:
     if customized is not None:
         _check_customized(customized)
     for name in ("ScaleOutCooldown", "ScaleInCooldown"):
-        _check_not_below_zero(given, name)
+        _check_not_below_zero(configuration, name)
 
 
-def check_step_scaling(given: Mapping[str, Any]) -> None:
+def check_step_scaling(configuration: Mapping[str, Any]) -> None:
     """Raise ApiError, ValidationException, for a configuration of steps."""
-    kind, steps = given.get("AdjustmentType"), given.get("StepAdjustments", ())
+    kind, steps = configuration.get("AdjustmentType"), configuration.get("StepAdjustments", ())
     if kind is None or not steps:
         raise invalid("AdjustmentType and StepAdjustments must be given for step scaling.")
     if len(steps) > _MAX_STEPS:
         raise invalid(f"A step scaling policy has at most {_MAX_STEPS} step adjustments.")
-    if "MinAdjustmentMagnitude" in given and kind != "PercentChangeInCapacity":
+    if "MinAdjustmentMagnitude" in configuration and kind != "PercentChangeInCapacity":
         raise invalid("MinAdjustmentMagnitude is for the adjustment type PercentChangeInCapacity.")
     if kind == "ExactCapacity" and any(step["ScalingAdjustment"] < 0 for step in steps):
         raise invalid("ScalingAdjustment must not be below 0 for the adjustment type ExactCapacity.")
     for name in ("Cooldown", "MinAdjustmentMagnitude"):
-        _check_not_below_zero(given, name)
+        _check_not_below_zero(configuration, name)
     _check_intervals(steps)
 
 
@@ -85,10 +88,10 @@ def _check_intervals(steps: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _check_customized(given: Mapping[str, Any]) -> None:
-    single = [name for name in ("MetricName", "Namespace", "Statistic") if name in given]
-    queries = given.get("Metrics", ())
-    if queries and (single or "Dimensions" in given or "Unit" in given):
+def _check_customized(specification: Mapping[str, Any]) -> None:
+    single = [name for name in ("MetricName", "Namespace", "Statistic") if name in specification]
+    queries = specification.get("Metrics", ())
+    if queries and (single or "Dimensions" in specification or "Unit" in specification):
         raise invalid("CustomizedMetricSpecification has Metrics and a metric of its own: give one of them.")
     if not queries and len(single) < 3:
         raise invalid("MetricName, Namespace and Statistic must be given in CustomizedMetricSpecification.")
@@ -100,8 +103,8 @@ def _check_customized(given: Mapping[str, Any]) -> None:
         raise invalid("ReturnData must be true for one of Metrics, and false for all others.")
 
 
-def _check_not_below_zero(given: Mapping[str, Any], name: str) -> None:
-    if given.get(name, 0) < 0:
+def _check_not_below_zero(configuration: Mapping[str, Any], name: str) -> None:
+    if configuration.get(name, 0) < 0:
         raise invalid(f"{name} must not be below 0.")
 
 
@@ -122,8 +125,8 @@ def check_scheduled_action(document: Mapping[str, Any]) -> None:
 
 def _check_schedule(schedule: str) -> None:
     """Raise ApiError, ValidationException, for what is not at(...), rate(...) or cron(...)."""
-    found = _FORM.fullmatch(schedule)
-    if found is None or not _IS_ONE[found[1]](found[2]):
+    match = _FORM.fullmatch(schedule)
+    if match is None or not _IS_ONE[match[1]](match[2]):
         raise invalid(
             f"Schedule {schedule[:80]!r} is none of at(yyyy-mm-ddThh:mm:ss), rate(value unit) and cron(fields), with "
             "six fields."

@@ -29,7 +29,7 @@ class AutoScaling:
 
     @property
     def operations(self) -> Operations:
-        known: Operations = {
+        operations: Operations = {
             "RegisterScalableTarget": self.register,
             "DescribeScalableTargets": self._targets.describe,
             "DeregisterScalableTarget": self.deregister,
@@ -44,7 +44,7 @@ class AutoScaling:
             "TagResource": self.tag,
             "UntagResource": self.untag,
         }
-        return {name: self._alone(operation) for name, operation in known.items()}
+        return {name: self._alone(operation) for name, operation in operations.items()}
 
     def put_action(self, call: Call) -> dict[str, Any]:
         self._actions.put(call, self._targets.find(call.given))
@@ -98,11 +98,11 @@ class AutoScaling:
         self._targets.remove(target)
 
     def _add_tags(self, target: Resource, added: Mapping[str, str]) -> None:
-        found = {**self._tags_of(target), **added}
-        if len(found) > MAX_TAGS:
+        tags = {**self._tags_of(target), **added}
+        if len(tags) > MAX_TAGS:
             fields: dict[str, object] = {"ResourceName": target.document["ScalableTargetARN"]}
             raise ApiError("TooManyTagsException", f"A resource has at most {MAX_TAGS} tags.", fields=fields)
-        self._keep_tags(target, found)
+        self._keep_tags(target, tags)
 
     def _tags_of(self, target: Resource) -> dict[str, str]:
         return tags_of(self._resources, target.document["ScalableTargetARN"])

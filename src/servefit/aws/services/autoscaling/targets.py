@@ -50,49 +50,53 @@ class Targets:
 
     def register(self, call: Call) -> Resource:
         """Keep a target. What is not given stays as it was. Raises ApiError."""
-        given, resource_id = call.given, call.given["ResourceId"]
-        endpoint = self._endpoint_of(given)
-        known = document_of(self._resources, KIND, resource_id)
+        request, resource_id = call.given, call.given["ResourceId"]
+        endpoint = self._endpoint_of(request)
+        earlier = document_of(self._resources, KIND, resource_id)
         for bound in ("MinCapacity", "MaxCapacity"):
-            if bound not in given and bound not in known:
+            if bound not in request and bound not in earlier:
                 raise invalid(f"{bound} must be given when a scalable target is registered for the first time.")
         document = {
             "ScalableTargetARN": call.arn(f"scalable-target/{uuid.uuid4()}", service="application-autoscaling"),
             "RoleARN": _ROLE.format(account=call.account),
             "EndpointCreated": endpoint.created,
-            **known,
-            **{bound: given[bound] for bound in ("MinCapacity", "MaxCapacity") if bound in given},
+            **earlier,
+            **{bound: request[bound] for bound in ("MinCapacity", "MaxCapacity") if bound in request},
             "SuspendedState": {
                 **dict.fromkeys(_SUSPENDED, False),
-                **known.get("SuspendedState", {}),
-                **given.get("SuspendedState", {}),
+                **earlier.get("SuspendedState", {}),
+                **request.get("SuspendedState", {}),
             },
         }
         check_capacities(document)
         return self._resources.put(KIND, resource_id, lambda _: document)
 
     def describe(self, call: Call) -> dict[str, Any]:
-        given = call.given
-        asked = given.get("ResourceIds", ())
-        kept = [each for each in self._resources.all(KIND) if is_asked_for(given) and (not asked or each.name in asked)]
-        page, token = page_of(given, "DescribeScalableTargets", kept, most=MAX_LISTED)
-        return {"ScalableTargets": [_told(each) for each in page], "NextToken": token}
+        request = call.given
+        asked = request.get("ResourceIds", ())
+        kept = [
+            resource
+            for resource in self._resources.all(KIND)
+            if is_asked_for(request) and (not asked or resource.name in asked)
+        ]
+        page, token = page_of(request, "DescribeScalableTargets", kept, most=MAX_LISTED)
+        return {"ScalableTargets": [_told(resource) for resource in page], "NextToken": token}
 
-    def find(self, given: Mapping[str, Any], *, missing: str = "No scalable target registered") -> Resource:
+    def find(self, request: Mapping[str, Any], *, missing: str = "No scalable target registered") -> Resource:
         """Return the target that a request names. Raises ApiError, ObjectNotFoundException, that says what is
         ``missing``."""
         try:
-            if is_asked_for(given):
-                return self._resources.get(KIND, given["ResourceId"])
+            if is_asked_for(request):
+                return self._resources.get(KIND, request["ResourceId"])
         except Missing:
             pass
-        raise not_found(missing, given)
+        raise not_found(missing, request)
 
     def with_arn(self, arn: str) -> Resource:
         """Return a target by its name for tags. Raises ApiError, ResourceNotFoundException."""
-        for each in self._resources.all(KIND):
-            if each.document["ScalableTargetARN"] == arn:
-                return each
+        for resource in self._resources.all(KIND):
+            if resource.document["ScalableTargetARN"] == arn:
+                return resource
         raise ApiError("ResourceNotFoundException", f"There is no resource {arn}.", fields={"ResourceName": arn})
 
     def remove(self, target: Resource) -> None:
@@ -100,7 +104,7 @@ class Targets:
 
     def of_deleted_endpoints(self) -> list[Resource]:
         """Return the targets whose endpoint has been deleted, and perhaps made again."""
-        return [each for each in self._resources.all(KIND) if not self._is_of_an_endpoint(each)]
+        return [resource for resource in self._resources.all(KIND) if not self._is_of_an_endpoint(resource)]
 
     def _is_of_an_endpoint(self, target: Resource) -> bool:
         try:
@@ -109,17 +113,17 @@ class Targets:
         except ApiError:
             return False
 
-    def _endpoint_of(self, given: Mapping[str, Any]) -> Resource:
+    def _endpoint_of(self, request: Mapping[str, Any]) -> Resource:
         """Return the endpoint of a target to be. Raises ApiError, ValidationException."""
-        found = _VARIANT.fullmatch(given["ResourceId"])
-        if found is None or not is_asked_for(given):
+        match = _VARIANT.fullmatch(request["ResourceId"])
+        if match is None or not is_asked_for(request):
             raise invalid(
                 "Unsupported service namespace, resource type or scalable dimension: "
                 f"{NAMESPACE}, endpoint/NAME/variant/NAME and {DIMENSION} are known here."
             )
-        endpoint = self._endpoints.find(found[1])
-        if endpoint.document["Variant"]["VariantName"] != found[2]:
-            raise invalid(f'Could not find variant "{found[2]}" of endpoint "{found[1]}".')
+        endpoint = self._endpoints.find(match[1])
+        if endpoint.document["Variant"]["VariantName"] != match[2]:
+            raise invalid(f'Could not find variant "{match[2]}" of endpoint "{match[1]}".')
         return endpoint
 
 
@@ -131,34 +135,34 @@ def document_of(resources: Resources, kind: str, name: str) -> Mapping[str, Any]
         return {}
 
 
-def page_of(given: Mapping[str, Any], operation: str, kept: list[_T], *, most: int) -> tuple[list[_T], str | None]:
+def page_of(request: Mapping[str, Any], operation: str, kept: list[_T], *, most: int) -> tuple[list[_T], str | None]:
     """Return a page of at most ``most``, and the token of the next one, None where there is none.
 
     Raises ApiError: ValidationException for another number, and for a dimension without a resource;
     InvalidNextTokenException.
     """
-    asked = given.get("MaxResults", most)
+    asked = request.get("MaxResults", most)
     if not 1 <= asked <= most:
         raise invalid(f"MaxResults must be between 1 and {most}.")
-    if "ScalableDimension" in given and not (given.get("ResourceId") or given.get("ResourceIds")):
+    if "ScalableDimension" in request and not (request.get("ResourceId") or request.get("ResourceIds")):
         raise invalid("A resource ID must be given with a scalable dimension.")
     try:
-        return one_page({**given, "MaxResults": asked}, operation, kept)
+        return one_page({**request, "MaxResults": asked}, operation, kept)
     except ApiError as error:
         raise ApiError("InvalidNextTokenException", error.message) from error
 
 
-def is_asked_for(given: Mapping[str, Any]) -> bool:
+def is_asked_for(request: Mapping[str, Any]) -> bool:
     """Return whether a request is about variants of endpoints: there is nothing else."""
-    return (given["ServiceNamespace"], given.get("ScalableDimension", DIMENSION)) == (NAMESPACE, DIMENSION)
+    return (request["ServiceNamespace"], request.get("ScalableDimension", DIMENSION)) == (NAMESPACE, DIMENSION)
 
 
-def not_found(what: str, given: Mapping[str, Any], more: str = "") -> ApiError:
+def not_found(what: str, request: Mapping[str, Any], more: str = "") -> ApiError:
     """Return the error for what is not there, in AWS's words."""
     return ApiError(
         "ObjectNotFoundException",
-        f"{what} for service namespace: {given['ServiceNamespace']}, resource ID: {given['ResourceId']}, "
-        f"scalable dimension: {given['ScalableDimension']}{more}",
+        f"{what} for service namespace: {request['ServiceNamespace']}, resource ID: {request['ResourceId']}, "
+        f"scalable dimension: {request['ScalableDimension']}{more}",
     )
 
 

@@ -1,5 +1,6 @@
 """CloudWatch: the metrics of endpoints and of recommendation jobs, as far as servefit has measured them.
 
-``metrics`` names them, ``load_tests`` and ``endpoints`` have their samples, and ``points`` makes points of these. The
-operations are in ``metric_statistics``, ``metric_data``, ``metric_list`` and ``widget_image``.
+``metrics`` names them, ``load_tests``, ``endpoint_loads`` and ``endpoints`` have their samples as ``series``, of which
+``statistics`` makes points. Sources of samples and GetMetricData are in ``metric_data``, the other operations in
+``service``.
 """

@@ -1,24 +1,66 @@
-"""GetMetricData: one statistic of each of several metrics, in pages. Metric math is not computed."""
+"""The sources of metrics, and GetMetricData: one statistic of each of several metrics, in pages. Metric math is not
+computed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from servefit.aws.services.cloudwatch.errors import bad_request
 from servefit.aws.services.cloudwatch.metrics import CloudWatchMetric
-from servefit.aws.services.cloudwatch.pages import page
 from servefit.aws.services.cloudwatch.periods import PERIODS, Periods, is_period, wrong_way_round
-from servefit.aws.services.cloudwatch.points import points
-from servefit.aws.services.cloudwatch.statistics import statistic
+from servefit.aws.services.cloudwatch.series import SampleSeries
+from servefit.aws.services.cloudwatch.statistics import points, statistic
+from servefit.aws.services.pages import one_page
+from servefit.aws.wire.errors import ApiError
 
 if TYPE_CHECKING:
     from servefit.aws.services.call import Call
-    from servefit.aws.services.cloudwatch.sources import Source
     from servefit.aws.services.cloudwatch.statistics import Statistic
+
+
+class Source(Protocol):
+    """Has metrics and their samples."""
+
+    def metrics(self) -> Iterable[tuple[CloudWatchMetric, float]]:
+        """Return the metrics that there are, each with the time of its newest sample, in seconds since 1970."""
+        ...
+
+    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> SampleSeries:
+        """Return the samples of a metric between two times, and maybe others: none where there are none."""
+        ...
+
+
+class Sources:
+    """Several sources as one."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+
+    def metrics(self) -> Iterator[tuple[CloudWatchMetric, float]]:
+        for source in self._sources:
+            yield from source.metrics()
+
+    def series(self, metric: CloudWatchMetric, begin_s: float, end_s: float) -> SampleSeries:
+        return SampleSeries.joined([source.series(metric, begin_s, end_s) for source in self._sources])
+
+
+_T = TypeVar("_T")
+
+
+def page(
+    request: Mapping[str, Any], operation: str, kept: list[_T], *, most: int, code: str
+) -> tuple[list[_T], str | None]:
+    """Return ``most`` things at most, and the token of the next page, None where there is none. Raises ApiError of that
+    code for the token of another call."""
+    try:
+        return one_page({**request, "MaxResults": most}, operation, kept)
+    except ApiError as error:
+        raise ApiError(code, "Request parameter NextToken is invalid") from error
+
 
 MAX_QUERIES = 500
 """Of AWS, in a call."""

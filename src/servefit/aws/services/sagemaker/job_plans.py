@@ -17,8 +17,7 @@ from servefit.aws.services.sagemaker.instance_types import (
     serverless_configurations,
     type_of,
 )
-from servefit.aws.services.sagemaker.job_requests import check_request
-from servefit.aws.services.sagemaker.job_sources import source_of
+from servefit.aws.services.sagemaker.job_sources import check_request, source_of
 from servefit.aws.services.sagemaker.prices import TypePrices, price_note
 from servefit.aws.wire.errors import invalid
 from servefit.errors import SpecError

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.aws.endpoints.variables import refuse_variables
+from servefit.aws.jobs.files import JobOutcome
+from servefit.aws.s3.urls import missing_bucket
+from servefit.aws.services.pages import one_page
 from servefit.aws.services.sagemaker.endpoint_configurations import EndpointConfigurations
 from servefit.aws.services.sagemaker.endpoints import Endpoints
 from servefit.aws.services.sagemaker.instance_types import InstanceTypes
 from servefit.aws.services.sagemaker.instant_recommendations import InstantRecommendations
-from servefit.aws.services.sagemaker.job_data import refuse_missing_buckets
 from servefit.aws.services.sagemaker.job_plans import JobPlans
 from servefit.aws.services.sagemaker.loaded_endpoints import LoadedEndpoints
-from servefit.aws.services.sagemaker.metadata import model_metadata
 from servefit.aws.services.sagemaker.models import Models
 from servefit.aws.services.sagemaker.package_groups import PackageGroups
 from servefit.aws.services.sagemaker.packages import Packages
@@ -32,6 +33,46 @@ if TYPE_CHECKING:
     from servefit.aws.services.call import Call, Operation, Operations
     from servefit.aws.state.resources import Resources
     from servefit.profiler.machine.host import Host
+
+
+_READ = (
+    ("xgboost", "MACHINE_LEARNING", "OTHER", "XGBOOST", "1.7-1"),
+    ("sklearn", "MACHINE_LEARNING", "OTHER", "SAGEMAKER-SCIKIT-LEARN", "1.2-1"),
+    ("lightgbm", "MACHINE_LEARNING", "OTHER", "LIGHTGBM", "4.6"),
+    ("onnx", "MACHINE_LEARNING", "OTHER", "ONNX", "1.16"),
+)
+"""Name, domain, task, framework and version, as notebooks choose by. Versions are those of the containers that AWS's
+notebooks name; models are read by what is installed here, whatever these say."""
+
+_FIELDS = ("Model", "Domain", "Task", "Framework", "FrameworkVersion")
+
+
+def model_metadata(call: Call) -> dict[str, Any]:
+    request = call.given
+    models = [dict(zip(_FIELDS, values, strict=True)) for values in _READ]
+    for asked in request.get("SearchExpression", {}).get("Filters", ()):
+        models = [model for model in models if model.get(asked["Name"], "").lower() == asked["Value"].lower()]
+    page, token = one_page(request, "ListModelMetadata", models)
+    return {"ModelMetadataSummaries": page, "NextToken": token}
+
+
+def refuse_missing_buckets(files: JobFiles) -> bool:
+    """End a job, as FAILED, whose model or payload is in a bucket that is not there. Return whether it was ended.
+
+    Whoever names a bucket of AWS is to hear that objects are files here.
+    """
+    plan = files.plan()
+    for file, url in ((plan.model, plan.model_url), (plan.payload, plan.payload_url)):
+        if file is None or url is None or (bucket := missing_bucket(url, Path(file))) is None:
+            continue
+        reason = (
+            f"{url}: there is no bucket {bucket}: objects are files below the server's own S3 root (--s3-root), not "
+            "AWS's; make the bucket and upload the object to this server"
+        )
+        files.write_outcome(JobOutcome(status="FAILED", reason=reason))
+        files.journal.write(f"the job is over: FAILED: {reason}")
+        return True
+    return False
 
 
 class SageMaker:
