@@ -9,13 +9,13 @@ from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from servefit.search.fleet.plan.losses import ROUNDING, carries, fastest, kept_per_s
-from servefit.search.fleet.plan.program import Column, Program, solve
+from servefit.search.fleet.plan.program import HostColumn, Program, solve
 
 if TYPE_CHECKING:
     from servefit.search.fleet.plan.offer import HostOffer
 
 Hosts = tuple[int, ...]
-"""How many hosts of each class."""
+"""Hosts of each class, in the order of the offers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def cheapest_hosts(demand: Demand) -> Cheapest:
     solution = solve(
         Program(
             columns=tuple(
-                Column(pool=pool, cost=price, rates_per_s=((0, rate_per_s),))
+                HostColumn(pool=pool, cost=price, rates_per_s=((0, rate_per_s),))
                 for pool, (_, price, rate_per_s, _) in enumerate(priced)
             ),
             available=tuple(hosts for *_, hosts in priced),

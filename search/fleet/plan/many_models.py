@@ -17,7 +17,7 @@ from servefit.isolation import call_isolated
 from servefit.search.fleet.plan.balancers.kinds import parse_balancer
 from servefit.search.fleet.plan.mix import STARTING_S, fleet_of, gap_warnings, part_below, weight_warnings
 from servefit.search.fleet.plan.offer import MAX_NUMBER, HostOffer, check_offers
-from servefit.search.fleet.plan.program import Column, Program, Solution
+from servefit.search.fleet.plan.program import HostColumn, Program, Solution
 from servefit.search.fleet.plan.shared_hosts import SharedHosts, SharedOffer, check_once, parts_of
 from servefit.showing import shown
 
@@ -121,13 +121,13 @@ def plan_models(
     program = Program(
         columns=(
             *(
-                Column(
+                HostColumn(
                     pool=classes.index(offer.host_class), cost=offer.cost_idle, rates_per_s=((index, offer.rate_per_s),)
                 )
                 for index, offer in columns
             ),
             *(
-                Column(
+                HostColumn(
                     pool=classes.index(pair.host_class),
                     cost=first.cost_idle + second.cost_idle,
                     rates_per_s=tuple(zip(map(names.index, pair.models), pair.rates_per_s, strict=True)),

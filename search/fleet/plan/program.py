@@ -1,11 +1,11 @@
 """The integer program of a plan: the cheapest whole numbers of hosts that carry the rates of one or several models,
 also after the loss of any ``spare`` hosts of each.
 
-A model's hosts of rates ``c`` carry ``sum c x`` less what the ``spare`` fastest of them carry. Sorted by descending
-rate, the latter is ``sum (c_i - c_i+1) min(spare, n_i)``, of which ``n_i`` is the number of hosts of the rates ``c_1``
-to ``c_i``. Each minimum is a variable ``m_i`` with a choice ``w_i`` of 0 or 1: ``m_i >= spare w_i`` and ``m_i >= n_i -
-(most_i - spare) w_i``, where ``most_i`` bounds ``n_i``. Rates above the one asked count as the one asked: what is left
-carries it either way.
+A model's hosts x of rates c carry sum(c x) less what the ``spare`` fastest of them carry. With rates in descending
+order, the latter is the sum of (c[i] - c[i+1]) min(spare, n[i]), where n[i] is the number of hosts of the rates c[0] to
+c[i]. Each minimum is a variable m[i] with a choice w[i] of 0 or 1: m[i] >= spare w[i], and m[i] >= n[i] - (most[i] -
+spare) w[i], where most[i] bounds n[i]. Rates above the one asked count as the one asked: what is left carries it
+either way.
 
 Fifty classes take a fraction of a second. Runs in an isolated process, since HiGHS prints.
 """
@@ -44,7 +44,7 @@ _INFEASIBLE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class HostColumn:
     """A number of hosts to choose: they are of ``pool``, each costs ``cost``, and serves the models of ``rates_per_s``
     at these rates."""
 
@@ -58,7 +58,7 @@ class Program:
     """The ``columns`` take ``available`` hosts of each pool, ``most_hosts`` of all at most, and carry ``asked_per_s``
     of each model after the loss of any ``spare`` of its hosts. The search ends after ``limit_s``."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[HostColumn, ...]
     available: tuple[int, ...]
     asked_per_s: tuple[float, ...]
     spare: int
@@ -171,7 +171,7 @@ class _Rows:
             options={"time_limit": max(0.0, limit_s), "mip_rel_gap": GAP},
         )
 
-    def _useful(self, column: Column) -> int:
+    def _useful(self, column: HostColumn) -> int:
         """Return how many hosts of a column may be of use to one model: those that carry its rate by themselves, and
         the spare ones."""
         available = self.program.available[column.pool]

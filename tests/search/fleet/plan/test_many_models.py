@@ -17,7 +17,7 @@ from servefit.search.fleet.plan.many_models import (
     ModelsNotCarried,
     plan_models,
 )
-from servefit.search.fleet.plan.program import Column, Program, solve
+from servefit.search.fleet.plan.program import HostColumn, Program, solve
 
 Hosts = tuple[int, ...]
 
@@ -29,7 +29,7 @@ def program_of(rates: Any, costs: Any, **changed: Any) -> Program:
     """Return the program of ``rates`` by model and class."""
     return Program(
         columns=tuple(
-            Column(pool=nth, cost=float(costs[nth]), rates_per_s=((model, float(rate)),))
+            HostColumn(pool=nth, cost=float(costs[nth]), rates_per_s=((model, float(rate)),))
             for model, of_model in enumerate(rates)
             for nth, rate in enumerate(of_model)
         ),

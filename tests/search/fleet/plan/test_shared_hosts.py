@@ -14,7 +14,7 @@ from tests.search.fleet.plan.conftest import make_offer
 
 from servefit.errors import SpecError
 from servefit.search.fleet.plan.many_models import ManyModelsPlan, ModelDemand, ModelsNotCarried, plan_models
-from servefit.search.fleet.plan.program import Column, Program, solve
+from servefit.search.fleet.plan.program import HostColumn, Program, solve
 from servefit.search.fleet.plan.shared_hosts import SharedHosts, SharedOffer
 
 Hosts = tuple[int, ...]
@@ -30,12 +30,12 @@ def any_program(seed: int) -> Program:
     hosts, rates = rng.integers(1, 5, CLASSES), rng.lognormal(5, 0.6, (MODELS, CLASSES))
     costs, parts = rng.lognormal(3, 0.6, CLASSES), rng.uniform(0.4, 1, (MODELS, CLASSES))
     columns = [
-        Column(pool=nth, cost=float(costs[nth]), rates_per_s=((model, float(rates[model, nth])),))
+        HostColumn(pool=nth, cost=float(costs[nth]), rates_per_s=((model, float(rates[model, nth])),))
         for model, nth in product(range(MODELS), range(CLASSES))
     ]
     for nth in range(CLASSES):
         both_rates = tuple((model, float(rates[model, nth] * parts[model, nth])) for model in range(MODELS))
-        columns.append(Column(pool=nth, cost=float(costs[nth]), rates_per_s=both_rates))
+        columns.append(HostColumn(pool=nth, cost=float(costs[nth]), rates_per_s=both_rates))
     return Program(
         columns=tuple(columns),
         available=tuple(hosts.tolist()),
