@@ -97,7 +97,7 @@ def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Par
             return style(), beside(60), [together, timed, mutations]
         case []:
             together = tests("together", "not timed and not thorough", (), together=True)
-            return style(), beside(30), [together, tests("timed", "timed and not thorough", (), together=False)]
+            return style(), beside(10), [together, tests("timed", "timed and not thorough", (), together=False)]
         case rest:
             return [*style(), beside(0)[0]], [], [Part(name="tests", command=("pytest", *rest))]
 

@@ -10,8 +10,8 @@ aim is the same cost, but for a part of 1e-5, in all of them.
 "large": fifty classes of two hundred hosts, N+2, half of which are needed. The aim is 5 s for a whole plan that is
 proven to be the cheapest.
 
-"many-models": ten models of heavy-tailed rates on twenty classes of two hundred hosts, N+0 and N+1. The aim is 15 s,
-of which the search has 10, and a gap below 2 %.
+"many-models": ten models of heavy-tailed rates on twenty classes of two hundred hosts, N+0 and N+1. The aim is 10 s,
+and a gap below 2 % without spare hosts; with them the gap is told, and has no aim.
 
 "shares": three real HTTP endpoints behind a real nginx with the weights of a plan; the share of each of 6,000 requests.
 The aim is 2 % of the weight's share, with all of them and after one was killed.
@@ -47,7 +47,7 @@ SAME = 1e-5
 """Whole-number weights of nginx make rates differ from their proportion by less."""
 
 LARGE_S = 5.0
-MANY_S, MANY_GAP = 15.0, 0.02
+MANY_S, MANY_GAP = 10.0, 0.02
 SHARE = 0.02
 
 
@@ -155,7 +155,7 @@ def many_models(seeds: int) -> dict[str, Any]:
             took_s = time.monotonic() - began
             assert isinstance(found, ManyModelsPlan)
             runs.append({"spare": spare, "took_s": round(took_s, 2), "cost": found.cost, "gap": found.gap})
-    met = all(run["took_s"] <= MANY_S and run["gap"] <= MANY_GAP for run in runs)
+    met = all(run["took_s"] <= MANY_S and (run["spare"] or run["gap"] <= MANY_GAP) for run in runs)
     return {"runs": runs, "met": met}
 
 
