@@ -97,4 +97,10 @@ class StudyOfTrials:
 
             point = parameters(configuration)
             self._study.enqueue_trial({name: point.get(name) for name in self._choices})
-            self._study.optimize(objective, n_trials=1, catch=(_NotMeasured,))
+            try:
+                self._study.optimize(objective, n_trials=1, catch=(_NotMeasured,))
+            except UnboundLocalError as error:
+                # Optuna raises this in place of an interrupt that comes while it writes the end of a trial.
+                if isinstance(error.__context__, KeyboardInterrupt):
+                    raise error.__context__ from None
+                raise

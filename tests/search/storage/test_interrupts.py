@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
+from optuna.storages import RDBStorage
 
+from servefit.search.jobs.optuna_trials import StudyOfTrials
 from servefit.search.storage import tables
 from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.interrupts import Interrupts
@@ -19,7 +21,10 @@ from servefit.search.storage.log import JobLog
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from optuna.trial import TrialState
     from sqlalchemy.engine import Connection
+
+    from servefit.profiler.record.types import Configuration
 
 MakeHeader = Callable[[str], JobHeader]
 
@@ -150,3 +155,23 @@ def test_an_interrupt_while_a_job_is_made_leaves_no_study_without_its_job(
             store.create(header("cut"))
         assert [job.name for job in store.jobs()] == ["cut"]
         assert store.job("cut").study().trials == []
+
+
+@pytest.mark.integration
+def test_an_interrupt_while_the_end_of_a_trial_is_written_stays_an_interrupt(
+    header: MakeHeader, configuration: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with JobStore.open(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
+        trials = StudyOfTrials(store.create(header("cut")), [configuration], seed=0)
+        write = RDBStorage.set_trial_state_values
+
+        def interrupted(
+            self: RDBStorage, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+        ) -> bool:
+            if state.is_finished():
+                press_ctrl_c()
+            return write(self, trial_id, state, values)
+
+        monkeypatch.setattr(RDBStorage, "set_trial_state_values", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trials.carry_out([configuration], lambda _: None)
