@@ -33,6 +33,7 @@ def test_thorough_tests_are_of_the_paths_that_are_named_and_draw_their_examples(
         assert part.command[-2:] == ("--hypothesis-profile=drawing", "tests/aws")
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_paths_without_timed_tests_are_no_failure_and_a_path_that_is_not_there_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -63,6 +63,7 @@ def outputs_of(folder: Path, *cells: str) -> list[list[Any]]:
     return outputs
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_progress_is_one_line_under_the_cell_and_the_answer_a_table(folder: Path) -> None:
     running, shown, drawn = outputs_of(folder, CODE, "job", "job.plot()")

@@ -66,6 +66,7 @@ def test_a_server_that_trusts_code_measures_and_serves_the_script(tmp_path: Path
         sagemaker.delete_endpoint(EndpointName="deployed")
 
 
+@pytest.mark.thorough
 def test_a_server_that_does_not_says_which_consent_it_lacks(tmp_path: Path) -> None:
     with started(tmp_path / "home", *OPTIONS) as server:
         told = begun(server, tmp_path, "photos")

@@ -144,6 +144,7 @@ def test_a_deployment_does_not_show_its_secrets() -> None:
     assert "green" not in repr(replace(deployment, threads=2))
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_requests_that_change_each_others_predictions_are_joined_where_that_is_said(tmp_path: Path) -> None:
     network = quantised(tmp_path / "model.onnx")

@@ -169,6 +169,7 @@ def test_the_agent_of_servefit_is_in_the_fleet_for_as_long_as_it_is_kept_and_its
     assert listed["status"] == "gone"
 
 
+@pytest.mark.thorough
 def test_agents_that_end_by_themselves_end_the_command_well(inventory: Callable[..., Path], fleet_url: str) -> None:
     with starting(inventory(end="sys.exit(0)"), fleet_url, "--quiet") as process:
         stdout, stderr = process.communicate(timeout=PATIENCE_S)

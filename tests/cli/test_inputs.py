@@ -26,6 +26,7 @@ def stream(tmp_path: Path) -> Path:
     return save(tmp_path / "stream.onnx", {"x": (FLOAT, ["n", 4]), "state": (FLOAT, [2, "n", 4])}, nodes, {"y": FLOAT})
 
 
+@pytest.mark.thorough
 def test_an_input_that_never_changes_is_said_once(servefit: Servefit, stream: Path, tmp_path: Path) -> None:
     without = servefit("compile", stream, "-b", "onnxruntime", "-o", tmp_path / "out")
     assert without.status == 2
@@ -94,6 +95,7 @@ def test_sizes_are_for_requests_that_are_drawn(servefit: Servefit, tmp_path: Pat
     assert "is for requests that are drawn, and a payload is given" in " ".join(ended.stderr.split())
 
 
+@pytest.mark.thorough
 def test_a_config_file_keeps_them(servefit: Servefit, stream: Path, tmp_path: Path) -> None:
     (tmp_path / "jobs").mkdir()
     file = tmp_path / "jobs" / "job.yaml"

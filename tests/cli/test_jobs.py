@@ -230,6 +230,7 @@ def _shown_of_one_that_runs(servefit: Servefit, pid: int) -> Any:
     return shown
 
 
+@pytest.mark.thorough
 def test_a_second_process_is_told_who_works_on_a_job_and_can_stop_it(
     servefit: Servefit, sources: Sources, state: Path
 ) -> None:

@@ -55,6 +55,7 @@ def test_host_describes_this_machine_at_once(servefit: Servefit) -> None:
     assert (document["activity"], document["noise_floor"]) == (None, None)
 
 
+@pytest.mark.thorough
 def test_host_measures_how_quiet_this_machine_is(servefit: Servefit) -> None:
     ended = servefit("host", "--format", "csv")
     properties = {row[0]: row[1] for row in csv.reader(io.StringIO(ended.stdout))}

@@ -67,6 +67,7 @@ def test_without_a_rate_the_highest_one_is_found(profile: Profile) -> None:
     assert len(highest["tried"]) >= 1
 
 
+@pytest.mark.thorough
 def test_stairs_are_reported_step_by_step(profile: Profile) -> None:
     document = profile(*STAIRS, "--format", "json").document
     assert [step["users"] for step in document["steps"]] == [1, 2]
@@ -103,6 +104,7 @@ def test_recorded_traffic_is_sent_again(profile: Profile, tmp_path: Path) -> Non
     assert "requests arrived as trace.csv recorded them, 2 times as fast" in ended.stderr
 
 
+@pytest.mark.thorough
 def test_calls_are_timed_alone_in_fresh_processes(profile: Profile) -> None:
     ended = profile("--service-time", "--duration", "0.5s", "--format", "json")
     assert ended.status == 0, ended.stderr

@@ -87,6 +87,7 @@ def shown(terminal: str) -> list[str]:
     return [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal)) if line.strip()]
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_narrow_terminal_shows_what_is_measured_the_best_so_far_and_the_time_left(
     state: Path, sources: Sources

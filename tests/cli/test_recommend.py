@@ -91,6 +91,7 @@ def test_a_model_of_every_library_gets_a_recommendation(servefit: Servefit, sour
     assert 1 <= ended.document["tests"] <= 2
 
 
+@pytest.mark.thorough
 def test_every_sample_of_a_job_is_kept_and_gives_its_figures_again(
     servefit: Servefit, sources: Sources, state: Path
 ) -> None:
@@ -204,6 +205,7 @@ def test_more_threads_than_cpus_are_allowed_by_hand_with_a_warning(servefit: Ser
     assert any("3 workers" in warning for warning in ended.document["warnings"])
 
 
+@pytest.mark.thorough
 def test_phases_of_users_are_carried_out(servefit: Servefit, sources: Sources) -> None:
     phase = ("--phase", "users=2,spawn=240/min,duration=1s")
     ended = servefit("recommend", sources.xgboost, *phase, *QUICK)

@@ -54,6 +54,7 @@ def pytorch(tmp_path: Path) -> Path:
     return scripted(tmp_path / "pytorch.tar.gz", MEANS, offset__txt="100", model__pth=b"weights")
 
 
+@pytest.mark.thorough
 def test_photos_are_sent_to_a_script_and_their_sizes_printed(servefit: Servefit, pytorch: Path, tmp_path: Path) -> None:
     ended = servefit("profile", pytorch, "--payload", photos(tmp_path / "photos"), "--trust-code", *QUICK)
     assert ended.status == 0, ended.stderr
@@ -66,6 +67,7 @@ def test_photos_are_sent_to_a_script_and_their_sizes_printed(servefit: Servefit,
     assert NOT_COMPARED in said(ended)
 
 
+@pytest.mark.thorough
 def test_what_the_script_does_around_its_prediction_is_said_and_what_it_prints_is_not_among_the_results(
     servefit: Servefit, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_script_is_served_without_a_payload(state: Path, pytorch: Path) -> Non
         assert json.loads(connection.getresponse().read()) == {"mean": 102.0}
 
 
+@pytest.mark.thorough
 def test_text_is_a_request_a_line(servefit: Servefit, tmp_path: Path) -> None:
     """As the example of Hugging Face: three lines of text in a file called CSV."""
     model = scripted(tmp_path / "huggingface.tar.gz", WORDS, model__safetensors=b"weights")
@@ -248,6 +251,7 @@ def test_a_saved_model_of_tensorflow_is_refused_with_a_command(servefit: Servefi
     assert "python -m tf2onnx.convert --saved-model FOLDER --output model.onnx" in said(ended)
 
 
+@pytest.mark.thorough
 def test_what_is_said_of_requests_is_kept_in_the_file_of_a_job(
     servefit: Servefit, pytorch: Path, tmp_path: Path
 ) -> None:

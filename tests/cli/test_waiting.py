@@ -65,6 +65,7 @@ def test_who_does_not_wait_ends_with_4_and_says_who_measures(
     assert HELD_BY_US.search(line)
 
 
+@pytest.mark.thorough
 def test_who_waits_for_a_while_says_for_whom_first(servefit: Servefit, sources: Sources) -> None:
     with measuring_slot("job fraud"):
         ended = servefit("profile", sources.xgboost, "--wait", "300ms", "--quiet")

@@ -42,7 +42,8 @@ ONNX = ("onnx labels and maps", "onnx network", "onnx whole numbers")
 TORCH = ("torch program", "torch script")
 ALL = (
     *(*XGBOOST_TREES, *XGBOOST_OTHERS, *LIGHTGBM_TREES, *LIGHTGBM_OTHERS, *SKLEARN_TREES, *SKLEARN_OTHERS),
-    *(*ONNX, *TORCH),
+    *ONNX,
+    *(pytest.param(case, marks=pytest.mark.thorough) for case in TORCH),  # tests/backends/engines/torch has daily ones
 )
 
 Load = Callable[..., Predictor]

@@ -86,6 +86,9 @@ MODELS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     ),
 }
 
+DAILY = ("histogram", "random forest", "lightgbm", "scaled lightgbm")
+"""One of each family: the others are thorough."""
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, Path]]:
@@ -106,7 +109,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[A
 
 # scikit-learn adds up all values of a batch to look for gaps, and extreme ones overflow.
 @pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in DAILY else pytest.mark.thorough) for name in MODELS]
+)
 def test_fresh_decimals_as_csv_are_predicted_as_the_estimator_does_or_the_backend_is_refused(
     name: str, trained: Callable[[str], tuple[Any, Path]]
 ) -> None:

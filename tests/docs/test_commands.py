@@ -25,6 +25,9 @@ are thorough, as the other pages that measure are; ``test_blocks.py`` has the co
 MEASURING = ("servefit recommend", ".recommend(", "servefit profile", "servefit load", "servefit host\n")
 """What takes seconds in blocks."""
 
+LONG = ("docs/reading.md", "docs/report.md")
+"""Pages whose blocks take seconds otherwise: what they say is tested one by one, too."""
+
 RUN = {page: [block for block in blocks(page) if block.language in ("bash", "python")] for page in pages()}
 
 
@@ -37,7 +40,7 @@ def _is_run_elsewhere(page: str, of_page: list[Block]) -> bool:
 def marks_of(page: str) -> list[pytest.MarkDecorator]:
     if page in ON_TWO_CPUS:
         return [pytest.mark.timed, pytest.mark.thorough]
-    measures = any(command in block.text for block in RUN[page] for command in MEASURING)
+    measures = page in LONG or any(command in block.text for block in RUN[page] for command in MEASURING)
     return [pytest.mark.thorough if measures else pytest.mark.integration]
 
 

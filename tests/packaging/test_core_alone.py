@@ -96,6 +96,7 @@ def test_python_has_all_names_but_those_of_the_annex(core: Core) -> None:
     assert has_sagemaker == "False"
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_job_is_run_shown_and_reported(core: Core) -> None:
     model = tiny_model(core.folder / "tiny.ubj")

@@ -45,6 +45,7 @@ def text(length: int) -> bytes:
     return json.dumps({"instances": [request]}).encode()
 
 
+@pytest.mark.thorough
 def test_a_text_beyond_the_position_table_is_answered_400_with_the_models_own_error(minilm: Running) -> None:
     for length, status in ((POSITIONS, 200), (POSITIONS + 1, 400), (POSITIONS, 200)):
         answer = minilm.ask("POST", "/invocations", text(length), JSON)

@@ -17,7 +17,13 @@ from servefit.serving.protocols.datatypes import datatype_of
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module", params=NAMES)
+DAILY = ("det", "minilm")
+"""An image and a text: the others are thorough."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=() if name in DAILY else pytest.mark.thorough) for name in NAMES]
+)
 def real(request: pytest.FixtureRequest) -> RealFile:
     return real_file(request.param)
 

@@ -206,6 +206,7 @@ def test_headroom_is_told_in_per_cent_or_in_times(asked: float, highest: float, 
     assert headroom_text(asked, highest) == text
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_predicted_bars_are_hatched_and_named(browser: Browser, reports: Reports, tmp_path: Path) -> None:
     bars = Plot(

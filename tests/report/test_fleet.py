@@ -97,6 +97,7 @@ def test_plotly_draws_the_same_steps(report: Report) -> None:
     assert traces["the plan"].mode == "markers"
 
 
+@pytest.mark.thorough
 def test_the_curve_appears_in_a_browser_and_nothing_is_fetched(page: Path, open_report: OpenReport) -> None:
     assert page.exists()
     opened = open_report(PAGE)
@@ -173,6 +174,7 @@ def test_a_rate_far_above_what_is_carried_does_not_press_the_curve_together() ->
     )
 
 
+@pytest.mark.thorough
 def test_by_their_number_hosts_are_drawn_and_no_cost_is_named(reports: Reports) -> None:
     report = fleet_report_of(fleet_job(reports, plan=PlanRequest(least="hosts")))
     (plot,) = report.glance.plots

@@ -61,6 +61,7 @@ def test_all_answers_are_in_it(tests: Tests) -> None:
         assert answered == pytest.approx(np.count_nonzero(run.samples.ended_ns() > 0), rel=0.01)
 
 
+@pytest.mark.thorough
 def test_a_closed_loop_has_users_and_an_open_one_what_was_offered(
     tests: Tests,
 ) -> None:

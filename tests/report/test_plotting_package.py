@@ -58,6 +58,7 @@ def test_a_figure_in_a_notebook_has_no_button_that_sends_it_anywhere(reports: Re
     assert figure.layout.modebar.remove == ("sendChartToCloud",)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_every_plot_of_a_job_can_be_drawn_in_a_notebook(reports: Reports) -> None:
     job = Job.from_results(reports.job("over-http"))

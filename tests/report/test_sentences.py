@@ -81,6 +81,7 @@ def begun() -> JobHeader:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_recommendation_without_a_figure_is_not_said_to_be_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     met = [job for job in measured().jobs if job.best is not None and job.best.trial.verdict == "PASS"]

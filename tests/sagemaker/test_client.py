@@ -289,6 +289,7 @@ def test_nothing_ends_with_a_process_that_is_forked(home: Path, tmp_path: Path) 
     assert told(code) == ["3 3 3", "InService", "True"]
 
 
+@pytest.mark.thorough
 def test_a_client_that_was_made_in_another_process_says_so(home: Path) -> None:
     code = """
         def uses_it():

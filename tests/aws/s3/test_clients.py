@@ -51,6 +51,7 @@ def found(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return {**json.loads(ended.stdout), "folder": folder}
 
 
+@pytest.mark.thorough
 def test_the_cli_syncs_what_is_new_and_nothing_else(found: dict[str, Any]) -> None:
     cli, names = found["cli"], ["a", "b/c d.csv", "b/empty"]
     assert sorted(line.partition(" to ")[2].strip() for line in cli["up"]) == [f"s3://first/files/{n}" for n in names]

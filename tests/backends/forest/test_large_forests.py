@@ -121,6 +121,7 @@ def test_rows_have_65000_features(categorical: float, file: Path) -> None:
     assert_same_leaves(replace(RECIPE, features=65_000, tested=300, depth=6, categorical=categorical), file, count=130)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_more_features_are_tested_than_a_small_node_can_name(file: Path) -> None:
     features = 33_000

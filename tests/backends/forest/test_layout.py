@@ -64,6 +64,7 @@ def counted(thresholds: Sequence[float], values: np.ndarray, file: Path) -> np.n
     return in_blocks
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

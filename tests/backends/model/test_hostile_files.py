@@ -106,6 +106,7 @@ def test_many_headers_that_are_each_as_long_as_may_be_are_not_read_to_their_end(
     assert "far more than names take" in refusal(*[extra] * (MAX_ALL_EXTRA_BYTES // MAX_EXTRA_BYTES + 1))
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_very_many_headers_are_not_read_to_their_end(refusal: Callable[..., str]) -> None:
     assert "more than 30000 headers" in refusal(*[header("x", 0, b"g")] * 30_001)
@@ -197,6 +198,7 @@ def test_gzip_files_one_after_another_and_padding_are_one_archive(first_bytes: i
     assert (tmp_path / "out" / "model").read_bytes() == b"abcd"
 
 
+@pytest.mark.thorough
 def test_very_many_gzip_files_are_not_read_to_their_end(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     path.write_bytes(gzip.compress(b"") * 100_001)
@@ -305,6 +307,7 @@ def test_a_model_with_some_bytes_changed_is_opened_or_refused(
     assert_refused_or(lambda: Model.load(path).signature)
 
 
+@pytest.mark.thorough
 def test_twenty_megabytes_of_one_field_are_no_model_at_once(tmp_path: Path) -> None:
     path = tmp_path / "model.txt"
     path.write_bytes(b"\x08\x01" * 10_000_000)

@@ -80,6 +80,7 @@ def test_consent_is_true_or_false_and_no_text(consent: str, both: Path) -> None:
         Model.load(both, **given)
 
 
+@pytest.mark.thorough
 def test_consent_once_is_no_consent_later(both: Path, tmp_path: Path) -> None:
     Model.load(both, trust_code=True)
     assert Model.load(both).format is Format.XGBOOST_UBJSON

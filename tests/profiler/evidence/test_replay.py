@@ -101,6 +101,7 @@ def test_a_queue_that_takes_longer_than_the_one_computed_lowers_the_rate() -> No
     assert slower.rate_per_s < 0.98 * found.rate_per_s
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_batches_of_two_workers_are_replayed_with_the_times_of_their_sizes() -> None:
     times = tuple(0.6 + 0.4 * size for size in range(1, 5))

@@ -342,6 +342,7 @@ def limited(trial: MakeTrial) -> RecommendationJob:
     return job(trial(CONFIGURATION), sla=Sla(thresholds=P95_10_MS), service=EXPONENTIAL_1_MS)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @MANY
 @given(rates=st.tuples(RATES, RATES), headrooms=st.tuples(HEADROOMS, HEADROOMS))

@@ -167,6 +167,7 @@ def test_with_limits_alone_the_highest_rate_within_them_is_found(url: str) -> No
         assert (found.verdict, found.max_invocations) == ("PASS", round(60 * found.highest.rate_per_s))
 
 
+@pytest.mark.thorough
 def test_phases_end_where_a_limit_breaks_and_are_judged(url: str) -> None:
     stairs = ClosedLoop.stairs(steps=2, users_per_step=1, step_duration_s=5.0)
     found = load(url, traffic=stairs, thresholds=[limit("p90", 1)], duration_s=None)

@@ -107,6 +107,7 @@ def site(fleet_url: str, fleet_host: MakeHost, open_job: MakeJob, make_role: Mak
         yield Site(urls, databases, claims, orders, job)
 
 
+@pytest.mark.thorough
 def test_an_agent_with_a_role_of_its_own_compiles_measures_and_says_which_variable_it_does_not_set(
     start_agent: StartAgent, open_job: MakeJob, make_role: MakeRole, fleet_url: str
 ) -> None:

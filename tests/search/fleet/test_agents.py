@@ -78,6 +78,7 @@ def test_an_agent_that_the_server_has_no_connection_for_says_so_in_one_line_and_
             connection.execute("DROP ROLE starved")
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_an_agent_ends_when_it_had_nothing_to_do(start_agent: StartAgent) -> None:
     agent = start_agent("rack3-07", "--idle-exit", "1s")

@@ -141,6 +141,7 @@ def test_hosts_are_chosen_for_jobs_on_a_fleet_alone(servefit: Servefit, model: P
         assert "add --fleet" in ended.stderr
 
 
+@pytest.mark.thorough
 def test_a_pickle_is_refused_where_an_agent_does_not_unpickle(servefit: Servefit, tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 

@@ -82,6 +82,7 @@ def served_as(job: RecommendationJob, **found: Any) -> RecommendationJob:
     return RecommendationJob.of(job.header, job.state, steps)
 
 
+@pytest.mark.thorough
 def test_the_winner_is_measured_over_http_and_the_latency_of_the_model_told_from_the_overhead(
     job: RecommendationJob,
 ) -> None:

@@ -42,6 +42,7 @@ def job(install: Install, model: Path) -> RecommendationJob:
     )
 
 
+@pytest.mark.thorough
 def test_it_is_told_in_the_output_the_warnings_and_the_document(
     job: RecommendationJob, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_backend_that_has_no_configuration_for_the_profile_is_named(install: I
     )
 
 
+@pytest.mark.thorough
 def test_a_job_whose_backend_is_broken_when_it_is_taken_up_again_says_so(
     install: Install, model: Path, tmp_path: Path
 ) -> None:

@@ -143,6 +143,7 @@ def own(model: Path, state: Path, tmp_path_factory: pytest.TempPathFactory) -> t
         return job, folder
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("own")
 def test_what_a_function_of_the_users_own_said_holds_for_what_is_deployed() -> None:
     assert deployable_of_job("own").artifact.backend == INT8
@@ -187,6 +188,7 @@ def rectified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(tmp_path_factory.mktemp("model") / "rectified.onnx", inputs, nodes, outputs, weights)
 
 
+@pytest.mark.thorough
 def test_what_is_off_where_the_model_says_zero_has_no_share_in_documents(rectified: Path) -> None:
     labels = (ROWS @ np.abs(WEIGHTS)).argmax(axis=1)
     scored: dict[str, Any] = {"quality": labels, "metric": "accuracy", "quality_drop": "30%"}

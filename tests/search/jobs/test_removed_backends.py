@@ -83,6 +83,7 @@ def test_nobody_is_told_to_install_what_does_not_serve_the_model(model: Path, mo
     assert reasons["treelite"] == "it is not installed; pip install it"
 
 
+@pytest.mark.thorough
 def test_a_job_is_not_taken_up_without_a_backend_that_it_names_and_can_be_once_that_is_back(
     install: Install, model: Path, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_the_same_seed_proposes_in_the_same_order_and_another_seed_does_not() ->
     assert orders[0] == orders[1] != orders[2]
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_best_point_is_found_sooner_than_by_chance() -> None:
     everything = grid(backends=6, sizes=(1, 2, 3, 4, 6, 8))

@@ -327,6 +327,7 @@ def searched_by_energy(trial: MakeTrial, watts: Callable[[Configuration], float 
     return seen
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_where_nobody_can_tell_the_figure_every_backend_is_tried_plainly_and_then_whatever_is_left(
     trial: MakeTrial,

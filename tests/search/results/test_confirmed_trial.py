@@ -106,6 +106,7 @@ def test_what_one_run_in_three_breaks_is_no_pass() -> None:
     assert whole.verdict in {"FAIL", "UNDECIDED"}
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_each_number_of_instances_that_may_be_tried_is_a_chance_to_pass() -> None:
     """9,000 of the 10,000 requests a second that one answers are shared by 2, 3 or 5."""

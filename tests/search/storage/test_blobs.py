@@ -368,6 +368,7 @@ def patient(postgresql_url: str) -> Iterator[JobStore]:
         yield store
 
 
+@pytest.mark.thorough
 def test_a_server_that_restarts_meanwhile_is_waited_for(
     postgresql: Server, patient: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

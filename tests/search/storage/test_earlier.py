@@ -223,6 +223,7 @@ def test_the_study_of_a_job_that_was_begun_here_is_not_taken_over(sqlite_url: st
             store.job("new")
 
 
+@pytest.mark.thorough
 def test_a_damaged_study_is_left_out_and_the_others_are_read(
     sqlite_url: str, header: MakeHeader, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -56,11 +56,13 @@ def test_optuna_alone_asks_for_widgets(tmp_path: Path) -> None:
     assert "IProgress not found" in shown("import optuna\n", tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", FIRST_USES)
 def test_widgets_for_bars_that_nobody_sees_are_not_asked_for(first: str, tmp_path: Path) -> None:
     assert "IProgress" not in shown(FIRST_USES[first], tmp_path)
 
 
+@pytest.mark.thorough
 def test_whoever_needs_widgets_is_told_still(tmp_path: Path) -> None:
     needed = "warnings.warn('IProgress not found, and needed here')\n"
     assert "and needed here" in shown(FIRST_USES["a job is opened"] + needed, tmp_path)

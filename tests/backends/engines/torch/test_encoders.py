@@ -156,6 +156,7 @@ def with_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_the_same_folder_in_an_archive_is_the_same_model(with_code: Path, tmp_path: Path) -> None:
     archive = tmp_path / "model.tar.gz"
     with tarfile.open(archive, "w:gz") as opened:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 FIRST_CPU, LAST_CPU = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "traffic", [ClosedLoop.constant(users=2, duration_s=60), OpenLoop(rate_per_s=50, duration_s=60)]
 )

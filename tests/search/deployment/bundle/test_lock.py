@@ -120,6 +120,7 @@ def test_other_indexes_folders_and_pages_that_pip_is_told_of_are_looked_through_
         assert set(hashes_of()) == {"1" * 64, "2" * 64, "3" * 64, sha256(b"a wheel").hexdigest()}
 
 
+@pytest.mark.thorough
 def test_an_index_without_digests_or_without_the_version_makes_a_lock_without(serve: Serve) -> None:
     without = [{"filename": "small_thing-1.2.tar.gz", "url": "x", "hashes": {}}]
     for content in (listing(OTHERS), json.dumps({"files": without}).encode()):
@@ -171,6 +172,7 @@ def test_without_pip_nobody_says_where_to_look(tmp_path: Path, monkeypatch: pyte
     assert "No module named pip" in (Lock.of_indexes((PIN,)).reason or "")
 
 
+@pytest.mark.thorough
 def test_an_index_of_another_machine_is_asked_over_tls_unless_it_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://192.0.2.1/simple")
@@ -214,6 +216,7 @@ def test_settings_of_pip_are_read_as_pip_reads_them(tmp_path: Path, monkeypatch:
     )
 
 
+@pytest.mark.thorough
 def test_without_settings_it_is_pips_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     [index] = PipSettings.read().indexes

@@ -120,6 +120,7 @@ def test_models_of_lightgbm_are_too(export: Export, deployable: Deployable, tmp_
     assert served_with_the_lock_alone(bundle) == pytest.approx(booster.predict(np.zeros((3, 2))))
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_pickles_of_scikit_learn_are_too(export: Export, deployable: Deployable, tmp_path: Path) -> None:
     forest = RandomForestRegressor(3, random_state=0).fit(ROWS, ROWS[:, 0])
@@ -210,6 +211,7 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: p
         requirements(artifact_of("tl2cgen", tmp_path))
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_lock_of_a_script_holds_what_its_code_imports_and_what_it_requires(tmp_path: Path) -> None:
     code = tmp_path / "model" / "code"

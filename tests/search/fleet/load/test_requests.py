@@ -91,6 +91,7 @@ def test_a_rate_that_makes_more_arrivals_than_there_may_be_is_refused() -> None:
         client_orders(SUBJECT, LoadRequest(sla=Sla(rate_per_s=1e12)), 2, None, start_within_s=60)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_small_payload_goes_with_the_order_and_a_large_one_through_the_database(
     fleet_url: str, tmp_path: Path

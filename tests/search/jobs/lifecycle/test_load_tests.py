@@ -55,6 +55,7 @@ def test_when_much_of_the_time_is_over_only_the_first_backend_is_compiled(model:
     )
 
 
+@pytest.mark.thorough
 def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) -> None:
     job = servefit.right_size(
         model,

@@ -94,6 +94,7 @@ def test_a_job_whose_trace_is_gone_is_not_taken_up_and_stays_stopped(model: Path
     assert load_job("job").status == "STOPPED"
 
 
+@pytest.mark.thorough
 def test_a_stopped_job_ends_after_the_test_that_runs_and_says_so(model: Path) -> None:
     job = servefit.right_size(
         model, progress=AfterTest(lambda: stop_job("job")), **{**QUICK, "max_tests": 50, "job_duration_in_seconds": 60}

@@ -46,7 +46,7 @@ def by_chance(table: Table, seed: int) -> Configuration:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("goal", ["cost", "throughput"])
+@pytest.mark.parametrize("goal", ["cost", pytest.param("throughput", marks=pytest.mark.thorough)])
 def test_a_tenth_of_the_grid_finds_what_is_within_three_per_cent_of_the_best(
     table: MakeTable, search: MakeSearch, goal: Goal
 ) -> None:
@@ -69,7 +69,7 @@ def test_a_tenth_of_the_grid_finds_what_is_within_three_per_cent_of_the_best(
         # One instance of the smallest envelope will do, for many of them.
         (limited(3.0, rate_per_s=5000.0), 0.0),
         # Some fifteen instances: a prediction that is 10 % off costs another one or two.
-        (limited(3.0, rate_per_s=3e6), 0.07),
+        pytest.param(limited(3.0, rate_per_s=3e6), 0.07, marks=pytest.mark.thorough),
         (limited(0.3), 0.03),
     ],
 )
@@ -87,7 +87,7 @@ def test_limits_and_a_rate_are_kept_at_the_least_cost(
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("rate_per_s", [None, 20_000.0])
+@pytest.mark.parametrize("rate_per_s", [None, pytest.param(20_000.0, marks=pytest.mark.thorough)])
 def test_the_least_latency_is_found_with_a_rate_and_without(
     table: MakeTable, search: MakeSearch, rate_per_s: float | None
 ) -> None:
@@ -99,6 +99,7 @@ def test_the_least_latency_is_found_with_a_rate_and_without(
         assert bench.regret(winner(found)) < 0.05
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_where_nothing_can_keep_the_limits_the_nearest_is_looked_for(table: MakeTable, search: MakeSearch) -> None:
     for seed in range(2):
