@@ -16,7 +16,7 @@ from tests.aws.sdk.environments import OBJECTS, sdk_python
 if TYPE_CHECKING:
     from tests.aws.conftest import Server
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 PROGRAM = Path(__file__).parents[1] / "sdk" / "objects_run.py"
 LARGE_BYTES = 100 * 2**20
@@ -51,7 +51,6 @@ def found(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return {**json.loads(ended.stdout), "folder": folder}
 
 
-@pytest.mark.thorough
 def test_the_cli_syncs_what_is_new_and_nothing_else(found: dict[str, Any]) -> None:
     cli, names = found["cli"], ["a", "b/c d.csv", "b/empty"]
     assert sorted(line.partition(" to ")[2].strip() for line in cli["up"]) == [f"s3://first/files/{n}" for n in names]
