@@ -85,6 +85,7 @@ class _Pending:
     agent: str | None = None
     lost: str = ""
     idle_looks: int = 0
+    given_up: bool = False
     measured_since_s: float | None = None
 
 
@@ -105,6 +106,7 @@ class Dispatcher:
         self._loop: asyncio.AbstractEventLoop
         self._look = asyncio.Event()
         self._queue: Queue | None = None
+        self._queueing = asyncio.Lock()
         self._failed: BaseException | None = None
         self._closed = False
 
@@ -199,6 +201,8 @@ class Dispatcher:
         StorageError."""
         with self._lock:
             waited_for = {token: self._pending[token].host for token in tokens if token in self._pending}
+            for token in waited_for:
+                self._pending[token].given_up = True
         hosts = {**(hosts or {}), **waited_for}
         for token in self.orders.give_up(tokens, "withdrawn"):
             if token in hosts:
@@ -378,20 +382,24 @@ class Dispatcher:
         pending.idle_looks = pending.idle_looks + 1 if state.status == "idle" else 0
         if pending.idle_looks >= IDLE_LOOKS:
             pending.idle_looks = 0
-            asyncio.run_coroutine_threadsafe(self._put_again(pending.host, token), self._loop)
+            asyncio.run_coroutine_threadsafe(self._put_again(pending, token), self._loop)
 
-    async def _put_again(self, host: str, token: str) -> None:
+    async def _put_again(self, pending: _Pending, token: str) -> None:
         with suppress(StorageError):
-            await self._with_queue(lambda queue: queue.put_again(host, [token]))
+            async with self._queueing:
+                if not pending.given_up:
+                    await self._with_queue(lambda queue: queue.put_again(pending.host, [token]))
 
     def _give_up(self, token: str, pending: _Pending, reason: str) -> None:
         if token not in self.orders.give_up([token], reason):
             return  # it was answered just now, which is seen next
         pending.lost = reason
+        pending.given_up = True
         pending.over.set()
         asyncio.run_coroutine_threadsafe(self._withdraw(pending.host, token), self._loop)
 
     async def _withdraw(self, host: str, token: str) -> None:
         """Take an order that was given up out of the queue. Where that is not possible its agent finds out itself."""
         with suppress(StorageError):
-            await self._with_queue(lambda queue: queue.withdraw(host, token))
+            async with self._queueing:
+                await self._with_queue(lambda queue: queue.withdraw(host, token))

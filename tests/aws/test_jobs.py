@@ -45,7 +45,7 @@ def asked(name: str, uploaded: dict[str, str], **changes: Any) -> dict[str, Any]
         "JobDurationInSeconds": 30,
         "ContainerConfig": {"PayloadConfig": {"SamplePayloadUrl": uploaded["payload"]}},
         "EndpointConfigurations": [{"InstanceType": "ml.c5.large"}],
-        "ResourceLimit": {"MaxNumberOfTests": 1, "MaxParallelOfTests": 1},
+        "ResourceLimit": {"MaxNumberOfTests": 1, "MaxParallelOfTests": 2},
     }
     config |= changes.pop("config", {})
     return {"JobName": name, "JobType": "Advanced", "RoleArn": ROLE, "InputConfig": config, **changes}

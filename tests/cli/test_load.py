@@ -121,7 +121,7 @@ def test_columns_that_the_model_does_not_have_are_left_out_as_by_the_commands_th
 
 
 def test_without_traffic_the_most_invocations_are_found(load: Servefit, endpoint: str) -> None:
-    ended = load(endpoint, "--duration", "0.5s", "--allow-noise")
+    ended = load(endpoint, "--duration", "1s", "--allow-noise")
     assert ended.status == 0, ended.stderr
     for word in (
         "max invocations per min",

@@ -127,6 +127,7 @@ class BackendContract:
         predictor.predict(rows[5:10])
         np.testing.assert_array_equal(first, kept)
 
+    @pytest.mark.timed
     def test_two_threads_predict_what_one_does(self, load: Load, rows: np.ndarray) -> None:
         np.testing.assert_allclose(load(threads=2).predict(rows), load(threads=1).predict(rows), rtol=1e-6)
 
@@ -146,6 +147,7 @@ class BackendContract:
         on_cuda = imported(self.name).probe(Target.CUDA)
         assert on_cuda.available or on_cuda.reason
 
+    @pytest.mark.timed
     def test_every_knob_offers_values_that_load_takes(
         self, models: dict[str, Model], load: Load, rows: np.ndarray
     ) -> None:

@@ -12,7 +12,7 @@ from tests.report.probes import PLOTS
 if TYPE_CHECKING:
     from tests.report.conftest import OpenReport, Reports
 
-pytestmark = pytest.mark.timed
+pytestmark = [pytest.mark.timed, pytest.mark.thorough]
 
 MAX_BYTES = 2_000_000
 MAX_SECONDS = 2.0

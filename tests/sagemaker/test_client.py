@@ -75,6 +75,7 @@ def waited_for(client: Client, name: str) -> dict[str, Any]:
     raise AssertionError(f"{name} is not over")
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_a_job_is_made_watched_and_scaled_without_a_server(client: Client, tmp_path: Path) -> None:
     begin(client, tmp_path, name="first")

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.timed
 _LOAD = ("--protocol", "json", "--rate", "200/s", "--from", "client-*", "--allow-noise", "--quiet", "--format", "json")
 
 
+@pytest.mark.thorough
 def test_two_clients_send_a_rate_together_and_their_percentiles_are_merged(
     start_client: StartClient, servefit: Servefit, endpoint: Endpoint, payload: Path, fleet_url: str
 ) -> None:
