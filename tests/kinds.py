@@ -3,7 +3,7 @@
 A test without a mark is a unit test. Of the others a mark says the kind, ``pytestmark`` that of a whole module:
 
 - unit: no process, no socket, no database, no sleep, and no more than a second or two. A unit test that does one of the
-  first four fails.
+  first four fails, as far as Python tells of it: waits for locks and what libraries in C do themselves are not seen.
 - integration: real libraries, processes and servers, and what computes for longer. Where a lease, a budget or a
   time-out is waited for, the test has a clock of its own.
 - timed: asserts on real time, or needs two CPUs. Has the machine for itself.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -50,6 +51,9 @@ class Kinds:
 
     def __init__(self) -> None:
         self._unit = False
+        self._seen = ""
+        self._older: set[int] = set()
+        """Threads that ran before the test: they are those of fixtures."""
         self._setting_up: list[pytest.FixtureDef[Any]] = []
         self._did: dict[pytest.FixtureDef[Any], str] = {}
         """Fixtures that did what a unit test may not, when they were set up for another test."""
@@ -76,7 +80,9 @@ class Kinds:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self._unit = kind_of(item) == "unit"
+        self._unit, self._seen = kind_of(item) == "unit", ""
+        own = threading.get_ident()
+        self._older = {ident for thread in threading.enumerate() if (ident := thread.ident) not in (None, own)}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
@@ -88,7 +94,10 @@ class Kinds:
             for name, fixtures in item._fixtureinfo.name2fixturedefs.items():
                 if does := self._did.get(fixtures[-1]):
                     pytest.fail(f"a unit test uses the fixture {name}, which {does}: mark it (tests/kinds.py)")
-        return (yield)
+        result = yield
+        if self._unit and self._seen:  # and something caught what _note raised
+            pytest.fail(f"a unit test {self._seen}: mark it (tests/kinds.py)")
+        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
@@ -104,8 +113,9 @@ class Kinds:
             self._note(FORBIDDEN[event])
 
     def _note(self, does: str) -> None:
-        if os.getpid() != self._process:
+        if os.getpid() != self._process or threading.get_ident() in self._older:
             return
         if self._unit:
+            self._seen = does
             pytest.fail(f"a unit test {does}: mark it (tests/kinds.py)")
         self._did.update(dict.fromkeys(self._setting_up, does))

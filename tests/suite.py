@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -39,12 +40,12 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A command of the suite, by the name under which its output is kept. ``passes_with`` are its statuses that are no
-    failure."""
+    """A command of the suite, by the name under which its output is kept. Tests that ``may_be_empty`` pass without any
+    if another part has some."""
 
     name: str
     command: tuple[str, ...]
-    passes_with: tuple[int, ...] = (0,)
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +92,7 @@ def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Par
             together = tests("together", "not timed", drawing, together=True)
             timed = tests("timed", "timed", drawing, together=False)
             if rest:  # which need not have tests of both
-                none_is_fine = (0, pytest.ExitCode.NO_TESTS_COLLECTED)
-                return style(), [], [replace(part, passes_with=none_is_fine) for part in (together, timed)]
+                return style(), [], [replace(part, may_be_empty=True) for part in (together, timed)]
             mutations = Part(name="mutations", command=("scripts/mutate", "--minutes", "10"))
             return style(), beside(60), [together, timed, mutations]
         case []:
@@ -104,11 +104,7 @@ def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Par
 
 def run(parts: Sequence[Part]) -> list[str]:
     """Run parts one after the other; gives the names of those that failed."""
-    return [
-        part.name
-        for part in parts
-        if subprocess.run(part.command, cwd=ROOT, check=False).returncode not in part.passes_with
-    ]
+    return [part.name for part in parts if subprocess.run(part.command, cwd=ROOT, check=False).returncode]
 
 
 def start(part: Part) -> subprocess.Popen[bytes]:
@@ -122,19 +118,27 @@ def run_suite(arguments: Sequence[str]) -> int:
     Returns:
         0, or 1 if a part failed or took more than its budget.
     """
+    begun = time.monotonic()
     first, beside_tests, of_tests = parts_of(arguments)
     for part in of_tests:
         (RESULTS / f"{part.name}.xml").unlink(missing_ok=True)
-    failed, begun = run(first), time.monotonic()
+    failed = run(first)
     running = {part.name: start(part) for part in beside_tests}
+    empty = []
     for part in of_tests:
-        failed += run([part])
+        status = subprocess.run(part.command, cwd=ROOT, check=False).returncode
+        if part.may_be_empty and status == pytest.ExitCode.NO_TESTS_COLLECTED:
+            empty.append(part.name)
+        elif status:
+            failed.append(part.name)
         # The first of the tests share the machine with these; timed ones do not.
         for name, process in running.items():
             if process.wait():
                 failed.append(name)
                 print(f"{name} failed:\n{(RESULTS / f'{name}.log').read_text(errors='replace')}")
         running = {}
+    if len(empty) == len(of_tests):
+        failed += empty
     if not arguments or arguments[0] in ("--unit", "--thorough"):
         durations = [timed for part in of_tests for timed in read_durations(RESULTS / f"{part.name}.xml")]
         tell(durations)
@@ -159,13 +163,13 @@ def read_durations(report: Path) -> list[Timed]:
 
 
 def tell(durations: Sequence[Timed]) -> None:
-    """Print the dearest tests, and the minutes of each kind and folder."""
+    """Print the dearest tests, and the minutes of each kind."""
     for timed in sorted(durations, key=lambda timed: -timed.seconds)[:DEAREST]:
         print(f"{timed.seconds:7.1f} s  {timed.kind:11}  {timed.name}")
     by_kind: defaultdict[str, float] = defaultdict(float)
     for timed in durations:
-        by_kind[timed.kind] += timed.seconds
-    counted = Counter(timed.kind for timed in durations)
+        by_kind[timed.kind or "crashed"] += timed.seconds
+    counted = Counter(timed.kind or "crashed" for timed in durations)
     for kind, seconds in by_kind.items():
         print(f"{seconds / 60:6.1f} min in {counted[kind]} {kind} tests")
 
@@ -175,7 +179,8 @@ def over_budget(durations: Sequence[Timed]) -> list[str]:
     budgets = tomllib.loads(BUDGETS.read_text(encoding="utf-8"))
     spent: defaultdict[str, float] = defaultdict(float)
     for timed in durations:
-        spent[f"kind {timed.kind}"] += timed.seconds
+        if timed.kind:  # a process that crashed told none
+            spent[f"kind {timed.kind}"] += timed.seconds
         folders = [folder for folder in budgets["folders"] if timed.name.startswith(f"tests.{folder}.")]
         spent[f"folder {max(folders, key=len, default='.')}"] += timed.seconds
     given = {
@@ -207,9 +212,15 @@ def kept_together(program: Callable[[], int]) -> int:
             status = program() if os.getppid() == parent else 1
         except KeyboardInterrupt:
             status = 130
+        except SystemExit as leaving:
+            status = leaving.code if isinstance(leaving.code, int) else 1
+        except Exception:  # noqa: BLE001 - Python would print it later, and os._exit comes first
+            traceback.print_exc()
         finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             end_others(but=parent)
             sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: os.kill(child, signal.SIGTERM))

@@ -151,7 +151,7 @@ class Dispatcher:
         with self._lock:
             self._pending[order.token] = pending
         try:
-            self._put(order.host, order.token)
+            self._put(pending, order.token)
             return self._held(order, self._wait(pending), pending)
         finally:
             if not pending.over.is_set():
@@ -177,7 +177,7 @@ class Dispatcher:
         self._loop.call_soon_threadsafe(self._look.set)
         try:
             # It may have been killed before that.
-            self._put(host, token)
+            self._put(pending, token)
             answer = self._wait(pending)
             order = self.orders.order(token)
             if order is None:
@@ -215,19 +215,19 @@ class Dispatcher:
         if self._closed:
             raise AgentLost(host, _ENDED)
 
-    def _put(self, host: str, token: str) -> None:
+    def _put(self, pending: _Pending, token: str) -> None:
         """Queue an order, unless it is queued; waits for a database that is gone, or has no room for it."""
         ends_s, warned = time.monotonic() + PATIENCE_S, False
         while True:
-            self._check_open(host)
+            self._check_open(pending.host)
             try:
-                self._in_loop(self._with_queue(lambda queue: queue.put_again(host, [token])))
+                self._in_loop(self._queue_up(pending, token))
             except StorageError as error:
                 if time.monotonic() > ends_s:
                     raise
                 # The task that holds the queue logs that it cannot be reached.
                 if not warned and self._queue is not None:
-                    _log.warning("an order for %s waits: %s", host, error)
+                    _log.warning("an order for %s waits: %s", pending.host, error)
                     warned = True
                 time.sleep(PAUSE_S)
             else:
@@ -386,9 +386,13 @@ class Dispatcher:
 
     async def _put_again(self, pending: _Pending, token: str) -> None:
         with suppress(StorageError):
-            async with self._queueing:
-                if not pending.given_up:
-                    await self._with_queue(lambda queue: queue.put_again(pending.host, [token]))
+            await self._queue_up(pending, token)
+
+    async def _queue_up(self, pending: _Pending, token: str) -> None:
+        """Queue an order, unless it is queued, or was given up meanwhile."""
+        async with self._queueing:
+            if not pending.given_up:
+                await self._with_queue(lambda queue: queue.put_again(pending.host, [token]))
 
     def _give_up(self, token: str, pending: _Pending, reason: str) -> None:
         if token not in self.orders.give_up([token], reason):

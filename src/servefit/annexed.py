@@ -25,13 +25,16 @@ def is_there(annex: str) -> bool:
 
 def from_annex(annex: str, module: str, *, field: str, value: object = None) -> Any:
     """Return a module of ``annex`` that ``value`` of ``field`` needs. Raises SpecError where ``annex`` is not there."""
-    if not is_there(annex):
-        raise SpecError(field, value, f"needs {FOLDERS[annex][1]}, which is not here", remedy="install servefit again")
+    missing = [name for name in FOLDERS[annex] if not _has_package(name)]
+    if missing:
+        raise SpecError(field, value, f"needs {missing[0]}, which is not here", remedy="install servefit again")
     return import_module(f"{FOLDERS[annex][0]}.{module}")
 
 
 def _has_package(name: str) -> bool:
     try:
-        return find_spec(name) is not None
+        spec = find_spec(name)
     except ModuleNotFoundError:  # so is the package that it would be in
         return False
+    # A folder without code, as an update leaves one that has a __pycache__, is a package too, of no file.
+    return spec is not None and spec.origin is not None
