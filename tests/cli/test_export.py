@@ -163,15 +163,12 @@ def test_run_serves_the_models_own_predictions_with_nothing_but_the_bundle_and_p
     assert all(path.is_relative_to(installed / ".venv") for path in libraries)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("variables", "arguments"),
     [
         ({"SAGEMAKER_BIND_TO_PORT": "PORT", "PORT": "1"}, ("serve",)),
-        pytest.param(
-            {"SERVEFIT_PORT": "PORT", "SERVEFIT_HOST": "localhost", "SAGEMAKER_BIND_TO_PORT": "1"},
-            (),
-            marks=pytest.mark.thorough,
-        ),
+        ({"SERVEFIT_PORT": "PORT", "SERVEFIT_HOST": "localhost", "SAGEMAKER_BIND_TO_PORT": "1"}, ()),
     ],
 )
 def test_run_listens_where_the_platform_says(

@@ -179,6 +179,7 @@ def test_agents_that_end_by_themselves_end_the_command_well(inventory: Callable[
     assert "ended" in stdout
 
 
+@pytest.mark.thorough
 def test_agents_end_when_the_starter_is_killed_outright(
     inventory: Callable[..., Path], fleet_url: str, pids: Path
 ) -> None:

@@ -180,6 +180,7 @@ def test_a_file_that_cannot_be_written_is_told_in_one_line(profile: Profile) -> 
     assert "cannot write /no/such/folder/kept" in ended.stderr
 
 
+@pytest.mark.thorough
 def test_a_real_endpoint_is_measured_with_what_it_adds(profile: Profile, tmp_path: Path) -> None:
     kept = tmp_path / "kept.servefit"
     arguments = ("--driver", "http", "--users", "2", "--duration", "0.3s")

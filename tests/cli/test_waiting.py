@@ -75,6 +75,7 @@ def test_who_waits_for_a_while_says_for_whom_first(servefit: Servefit, sources: 
     assert error.startswith("servefit: this machine is still being measured on after ")
 
 
+@pytest.mark.thorough
 def test_who_waits_says_for_whom_and_the_wait_is_not_the_jobs(sources: Sources, state: Path) -> None:
     command = [*COMMAND, "recommend", str(sources.xgboost), *QUICK, "--budget", "60s", "--format", "json"]
     environment = {**os.environ, "SERVEFIT_HOME": str(state)}

@@ -25,7 +25,7 @@ are thorough, as the other pages that measure are; ``test_blocks.py`` has the co
 MEASURING = ("servefit recommend", ".recommend(", "servefit profile", "servefit load", "servefit host\n")
 """What takes seconds in blocks."""
 
-LONG = ("docs/reading.md", "docs/report.md")
+LONG = ("docs/reading.md", "docs/report.md", "docs/searching.md")
 """Pages whose blocks take seconds otherwise: what they say is tested one by one, too."""
 
 RUN = {page: [block for block in blocks(page) if block.language in ("bash", "python")] for page in pages()}

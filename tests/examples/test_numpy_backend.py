@@ -63,6 +63,7 @@ def test_the_plug_in_keeps_the_promises_of_a_backend(installed: Path, tmp_path: 
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_plug_in_that_predicts_something_else_is_found_out(installed: Path, model: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "plugins"

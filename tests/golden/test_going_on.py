@@ -45,6 +45,7 @@ def test_a_job_is_resumed_to_its_end_and_measures_nothing_twice(servefit: Servef
     assert servefit("resume", name).status == 2
 
 
+@pytest.mark.thorough
 @OLDEST_DAILY
 def test_a_new_job_is_asked_for_by_a_file_and_kept_beside_them(servefit: Servefit, copy: Path) -> None:
     config = copy / "sources" / "job.yaml"

@@ -23,7 +23,7 @@ import servefit
 if TYPE_CHECKING:
     from email.message import Message
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("backends", "profiler", "search")

@@ -146,6 +146,7 @@ def test_a_report_fits_into_a_phone_and_a_desktop_and_its_text_can_be_read(
     assert opened.messages == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kind",
     [

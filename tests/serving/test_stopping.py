@@ -80,6 +80,7 @@ def test_a_kept_connection_without_requests_is_closed_a_moment_after_the_signal(
         assert endpoint.process.wait(10) == 0
 
 
+@pytest.mark.thorough
 def test_a_stop_takes_no_longer_than_it_may_and_a_second_signal_ends_it_at_once(start: Start) -> None:
     with start(limits={"grace_s": 0.3}) as endpoint, endpoint.connect() as connection:
         connection.sendall(invocation(SLEEP, 20))

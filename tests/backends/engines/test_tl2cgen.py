@@ -88,6 +88,7 @@ compile_model(pickle.loads(sys.stdin.buffer.read()), "tl2cgen")
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_command_that_is_killed_takes_the_compiler_along_and_the_next_removes_what_was_half_compiled(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Model, own_home: Path

@@ -46,6 +46,7 @@ def test_a_search_keeps_to_its_time_and_chooses_what_it_measured(small_grid: Gri
     assert table.now_s <= budget_s + LONGEST_TEST_S
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ["tpe", "random", "hill_climb"])
 def test_with_time_for_everything_a_baseline_measures_all_of_it_once_and_finds_the_best(exact: Grid, name: str) -> None:

@@ -59,6 +59,7 @@ def test_a_budget_ends_it_and_says_what_hung(model: Path, backend: str, hung: st
     assert time.monotonic() - began_s < 11
 
 
+@pytest.mark.thorough
 def test_without_a_budget_a_compilation_has_a_time_of_its_own(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "MIN_COMPILING_S", 2.0)
     with pytest.raises(CompileFailed, match=r"compiling did not finish before the default budget of \d s ran out"):

@@ -153,6 +153,7 @@ def test_a_job_in_which_nothing_was_measured_deploys_nothing(model: Model) -> No
         deployable_of_recommendation(job(model))
 
 
+@pytest.mark.thorough
 def test_a_network_whose_inputs_an_earlier_servefit_did_not_know_is_described_anew(
     trial: MakeTrial, tmp_path: Path
 ) -> None:

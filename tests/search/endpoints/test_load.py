@@ -125,6 +125,7 @@ def test_a_limit_at_a_rate_is_given_the_time_that_a_verdict_takes() -> None:
     assert LoadRequest(sla=Sla(rate_per_s=10)).open_loop().duration_s == 5
 
 
+@pytest.mark.thorough
 def test_a_rate_that_is_served_is_kept_and_one_at_which_requests_fail_is_not(url: str) -> None:
     assert load(url, rate=50, arrivals="constant").verdict == "PASS"
     found = load(url.replace("score", "one"), rate=100)

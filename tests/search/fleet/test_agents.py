@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from servefit.search.fleet.host import HostState
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_second_agent_of_a_name_is_refused_until_the_first_is_dead(start_agent: StartAgent) -> None:
     first = start_agent("rack3-07")
@@ -58,6 +59,7 @@ def test_an_agent_has_two_connections_to_the_database(start_agent: StartAgent, f
     assert len(set(rows(fleet_url, connections)) - before) == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_an_agent_that_the_server_has_no_connection_for_says_so_in_one_line_and_is_not_in_the_fleet(
     start_agent: StartAgent, fleet_url: str, postgresql: Server

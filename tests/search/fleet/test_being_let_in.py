@@ -74,6 +74,7 @@ def site(postgresql: Server) -> Iterator[Site]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.thorough
 def test_an_agent_with_a_certificate_of_the_authority_is_let_in(site: Site) -> None:
     make_fleet(site.url(), LEASES)
     address = fleet_address(site.url())

@@ -108,6 +108,7 @@ def test_an_order_that_left_the_queue_is_queued_again(open_job: MakeJob, fleet_h
     assert isinstance(found[0], AgentLost)
 
 
+@pytest.mark.thorough
 def test_an_order_that_its_agent_does_not_end_is_given_up(open_job: MakeJob, fleet_host: MakeHost) -> None:
     job = open_job("rack3-07")
     claim = job.dispatcher.registry.claim(fleet_host("rack3-07"))

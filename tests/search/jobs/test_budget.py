@@ -25,6 +25,7 @@ class SlowToEnd(Slow):
         self.stage("tested", at)
 
 
+@pytest.mark.thorough
 def test_a_confirmation_that_would_outlast_the_budget_is_not_begun(model: Path) -> None:
     job = slow_job(
         model,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.progress import Moment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 ASKED: dict[str, Any] = {
     "job_name": "job",

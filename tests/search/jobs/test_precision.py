@@ -149,6 +149,7 @@ def test_what_a_function_of_the_users_own_said_holds_for_what_is_deployed() -> N
     assert deployable_of_job("own").artifact.backend == INT8
 
 
+@pytest.mark.thorough
 def test_a_report_names_labels_as_they_lie_beside_the_file_that_it_tells_to_save(
     own: tuple[RecommendationJob, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

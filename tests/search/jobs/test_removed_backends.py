@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from servefit.search.optimizer.progress import Moment
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short")]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short"), pytest.mark.thorough]
 
 ASKED: dict[str, Any] = {
     "job_name": "job",

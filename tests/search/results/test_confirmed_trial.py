@@ -125,6 +125,7 @@ def test_each_number_of_instances_that_may_be_tried_is_a_chance_to_pass() -> Non
     assert max(limits_us) in chosen
 
 
+@pytest.mark.thorough
 def test_runs_whose_number_of_instances_was_chosen_have_to_be_surer_together_too() -> None:
     def request(limit: str) -> JobRequest:
         return JobRequest(name="job", sla=Sla(thresholds=parse_sla(f"p95={limit}"), rate_per_s=9000.0))

@@ -82,6 +82,7 @@ def test_a_job_waits_for_its_server_says_so_and_loses_nothing(
     assert postgresql.password not in caplog.text
 
 
+@pytest.mark.thorough
 def test_a_server_that_does_not_come_back_is_given_up_and_not_waited_for_again(
     postgresql: Server, postgresql_url: str, header: MakeHeader
 ) -> None:

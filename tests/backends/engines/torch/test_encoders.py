@@ -87,13 +87,12 @@ def texts(names: list[str], rows: int, length: int) -> dict[str, np.ndarray]:
     return {name: every[name] for name in names}
 
 
-DAILY = "DistilBertForQuestionAnswering"
-"""The family that is exported soonest; the others are thorough."""
+QUICKEST = "DistilBertForQuestionAnswering"
+"""The family that is exported soonest."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == DAILY else pytest.mark.thorough) for name in CONFIGS]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", CONFIGS)
 def test_an_encoder_predicts_what_transformers_does_at_every_length(name: str, tmp_path: Path) -> None:
     module = save_encoder(tmp_path / "model", name)
     config = tmp_path / "model/config.json"
@@ -148,7 +147,7 @@ def test_a_folder_is_served_by_both_without_a_network(folder: Path, monkeypatch:
 def with_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that names code of its own, which leaves a file where it runs."""
     path = tmp_path_factory.mktemp("encoders") / "with_code"
-    save_encoder(path, DAILY)
+    save_encoder(path, QUICKEST)
     config = json.loads((path / "config.json").read_bytes())
     config["auto_map"] = {"AutoModel": "own.Model", "AutoConfig": "own.Config"}
     (path / "config.json").write_text(json.dumps(config))
@@ -164,13 +163,14 @@ def test_the_same_folder_in_an_archive_is_the_same_model(with_code: Path, tmp_pa
     assert Model.load(archive).digest == Model.load(with_code).digest == Model.load(with_code / "config.json").digest
 
 
+@pytest.mark.thorough
 def test_code_in_the_folder_is_not_run(with_code: Path) -> None:
     Model.load(with_code)
     assert not (with_code / "ran").exists()
 
 
 def test_weights_that_are_not_all_there_are_not_drawn(with_code: Path, tmp_path: Path) -> None:
-    save_encoder(tmp_path / "m", "DistilBertModel", **CONFIGS[DAILY])
+    save_encoder(tmp_path / "m", "DistilBertModel", **CONFIGS[QUICKEST])
     shutil.copy(with_code / "config.json", tmp_path / "m")
     with pytest.raises(UnsupportedModel, match="its weights are not all there: qa_outputs"):
         Model.load(tmp_path / "m")

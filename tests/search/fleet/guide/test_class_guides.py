@@ -180,6 +180,7 @@ def test_a_class_that_does_not_hold_its_planned_rate_is_confirmed_at_a_lower_one
     assert len(table.of_kind("confirmation")) > 1
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_fleet_that_does_not_carry_the_rate_is_confirmed_at_what_it_carries(trial: MakeTrial) -> None:
     found = fleet(trial, times=5.0)
@@ -214,6 +215,7 @@ def test_a_class_whose_agents_are_lost_leaves_the_plan_to_the_others(trial: Make
     assert set(found.confirmed()) == {"middle", "slow"}
 
 
+@pytest.mark.thorough
 def test_every_class_is_tested_and_confirmed_at_the_highest_rate_where_that_is_asked_for(trial: MakeTrial) -> None:
     found = fleet(trial, times=0.8, wanted=PlanRequest(every_class=True))
     found.search()

@@ -184,6 +184,7 @@ def test_a_host_that_is_not_there_is_tried_again_and_given_up_after_the_time_tha
     assert all("again in" in line for line in lines[:-1])
 
 
+@pytest.mark.thorough
 def test_an_agent_that_fails_at_once_is_started_again_after_pauses_that_grow(
     make_agent: MakeAgent, make_host: MakeHost, database: TunnelledDatabase
 ) -> None:

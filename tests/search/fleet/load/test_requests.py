@@ -110,6 +110,7 @@ def test_a_small_payload_goes_with_the_order_and_a_large_one_through_the_databas
         assert blobs.exists(kept.digest)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_bodies_of_a_folder_go_as_an_archive_with_what_was_said_of_them(fleet_url: str, tmp_path: Path) -> None:
     given = Bodies(source=photos(tmp_path / "photos", count=3), content_type="image/jpeg", accept="text/csv")

@@ -46,6 +46,7 @@ def test_tests_that_would_share_cpus_run_one_by_one_and_the_job_says_so(model: P
     assert any("2 tests at once were asked for" in warning for warning in job.warnings)
 
 
+@pytest.mark.thorough
 def test_when_much_of_the_time_is_over_only_the_first_backend_is_compiled(model: Path) -> None:
     job = slow_job(model, Slow("compiling with xgboost", seconds=6.0), budget_s=12.0)
     assert [report.backend for report in job.compilation] == ["xgboost"]

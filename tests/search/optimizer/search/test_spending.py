@@ -213,6 +213,7 @@ def test_a_disturbed_measurement_does_not_win_over_a_good_one(table: MakeTable, 
     assert bench.figure(best.configuration) < 1.03 * bench.figure(ranked[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_winner_that_fails_when_it_is_confirmed_gives_way(table: MakeTable, search: MakeSearch) -> None:
     calm = table(request_of())
