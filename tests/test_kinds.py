@@ -85,9 +85,8 @@ def test_a_unit_test_that_does_more_fails_and_others_do_not(tmp_path: Path) -> N
     (tmp_path / "test_it.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", "-c", "/dev/null", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    outcomes = dict(
-        reversed(line.split(" - ")[0].split("::")) for line in ended.stdout.splitlines() if "::test_" in line
-    )
+    lines = [line.split(" - ")[0].split("::") for line in ended.stdout.splitlines() if "::test_" in line]
+    outcomes = {name: place for place, name in lines}
     assert len(outcomes) == 11, ended.stdout
     failed = {name for name, place in outcomes.items() if place.startswith("FAILED")}
     assert failed == {name for name in outcomes if name.startswith("test_bad")}, ended.stdout

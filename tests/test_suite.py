@@ -42,6 +42,7 @@ def test_paths_without_timed_tests_are_no_failure_and_a_path_that_is_not_there_i
     monkeypatch.setattr(suite, "style", list)
     assert run_suite(["--thorough", "tests/test_quantities.py", "-q"]) == 0
     assert run_suite(["--thorough", "tests/nowhere.py", "-q"]) == 1
+    assert run_suite(["--thorough", "tests/test_quantities.py", "-q", "-k", "no_test_has_this_name"]) == 1
 
 
 def test_unit_tests_and_tests_by_name_run_by_themselves() -> None:
@@ -126,3 +127,10 @@ sys.exit(kept_together(lambda: subprocess.run({orphan!r}).returncode))
 def test_the_status_is_that_of_the_program() -> None:
     program = "import sys; from tests.suite import kept_together; sys.exit(kept_together(lambda: 3))"
     assert subprocess.run([sys.executable, "-c", program], cwd=suite.ROOT, check=False).returncode == 3
+
+
+@pytest.mark.integration
+def test_an_error_of_the_suite_itself_is_told() -> None:
+    program = "from tests.suite import kept_together\nkept_together(lambda: 1 // 0)"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=suite.ROOT, capture_output=True, text=True, check=False)
+    assert "ZeroDivisionError" in ended.stderr
