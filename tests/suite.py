@@ -65,13 +65,11 @@ def style() -> list[Part]:
     ]
 
 
-def beside(fuzzing_s: int) -> list[Part]:
-    """What shares the machine with tests that assert on no times."""
-    return [
-        Part(name="types", command=("mypy",)),
-        Part(name="artifacts", command=("scripts/fuzz_artifacts", str(fuzzing_s))),
-        Part(name="bodies", command=("scripts/fuzz_bodies", str(fuzzing_s))),
-    ]
+TYPES = Part(name="types", command=("mypy",))
+FUZZERS = [
+    Part(name="artifacts", command=("scripts/fuzz_artifacts", "60")),
+    Part(name="bodies", command=("scripts/fuzz_bodies", "60")),
+]
 
 
 def tests(name: str, which: str, arguments: Sequence[str], *, together: bool) -> Part:
@@ -94,12 +92,12 @@ def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Par
             if rest:  # which need not have tests of both
                 return style(), [], [replace(part, may_be_empty=True) for part in (together, timed)]
             mutations = Part(name="mutations", command=("scripts/mutate", "--minutes", "10"))
-            return style(), beside(60), [together, timed, mutations]
+            return style(), [TYPES, *FUZZERS], [together, timed, mutations]
         case []:
             together = tests("together", "not timed and not thorough", (), together=True)
-            return style(), beside(10), [together, tests("timed", "timed and not thorough", (), together=False)]
+            return style(), [TYPES], [together, tests("timed", "timed and not thorough", (), together=False)]
         case rest:
-            return [*style(), beside(0)[0]], [], [Part(name="tests", command=("pytest", *rest))]
+            return [*style(), TYPES], [], [Part(name="tests", command=("pytest", *rest))]
 
 
 def run(parts: Sequence[Part]) -> list[str]:

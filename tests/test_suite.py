@@ -21,7 +21,7 @@ def names(*arguments: str) -> list[str]:
 
 
 def test_daily_checks_are_all_but_thorough_tests() -> None:
-    assert names() == ["ruff", "format", "contracts", "types", "artifacts", "bodies", "together", "timed"]
+    assert names() == ["ruff", "format", "contracts", "types", "together", "timed"]
     together, timed = parts_of([])[2]
     assert together.command[together.command.index("-m") + 1] == "not timed and not thorough"
     assert timed.command[timed.command.index("-m") + 1] == "timed and not thorough"

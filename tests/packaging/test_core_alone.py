@@ -140,7 +140,7 @@ def test_what_only_an_annex_can_do_says_what_is_missing(
     begin_job_on_a_fleet("farm")
     ended = core.servefit(*arguments)
     assert ended.returncode == 2
-    assert ended.stderr.endswith("needs servefit.search.fleet, which is not here; install servefit again\n")
+    assert ended.stderr.endswith("needs servefit.annexes.fleet, which is not here; install servefit again\n")
     assert len(ended.stderr.splitlines()) == 1
 
 

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,8 +18,10 @@ from tests.search.fleet.conftest import LEASES, MakeHost, MakeJob, OpenJob, Star
 
 from servefit.errors import MeasurementError, SpecError, StorageError
 from servefit.profiler.record.types import Configuration
+from servefit.search.fleet.checks.rates import TimedCalls
 from servefit.search.fleet.compiling import Compile, Compiled
 from servefit.search.fleet.database import FleetDatabase, fleet_address
+from servefit.search.fleet.dispatcher import _Pending
 from servefit.search.fleet.load.starts import Starts
 from servefit.search.fleet.making import bind_agents
 from servefit.search.fleet.orders import Answer, Failure, Orders
@@ -103,7 +106,8 @@ def site(fleet_url: str, fleet_host: MakeHost, open_job: MakeJob, make_role: Mak
         orders = {host: job.order(host) for host in urls}
         for order in orders.values():
             job.dispatcher.orders.give(order)
-            job.dispatcher._put(order.host, order.token)
+            pending = _Pending(order.host, None, inf, lambda: inf, lambda _: None, TimedCalls, None)
+            job.dispatcher._put(pending, order.token)
         yield Site(urls, databases, claims, orders, job)
 
 
