@@ -229,7 +229,8 @@ def test_what_is_left_where_the_watching_process_was_killed_too_is_ended_by_the_
         watching = psutil.Process(fork).parent()
         assert watching is not None
         for pid in (watching.pid, caller.pid, fork):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # the fork may have seen by now that the others are gone
+                os.kill(pid, signal.SIGKILL)
         caller.wait()
         assert psutil.pid_exists(started[1])
         assert len(list(temporary.iterdir())) == 1

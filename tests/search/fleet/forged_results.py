@@ -10,7 +10,7 @@ from tests.report.simulated import SimulatedDriver
 from tests.search.fleet.load.made_parts import around, made_run, part_of
 
 from servefit.profiler.arrivals.seeds import derived_seed
-from servefit.profiler.machine.host import describe_host
+from servefit.profiler.machine.host import Host, describe_host
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.storage.measurements import save_measurement
 from servefit.profiler.record.types import Configuration, Measurement
@@ -70,6 +70,12 @@ def pair(*, rate_per_s: float = 1000.0, cpus: tuple[int, ...] = (1,), samples: i
     return PairLoaded(sides=(first, replace(first, cpus=cpus, rate_per_s=rate_per_s)), rounds=3)
 
 
+def host_of_two_cpus() -> Host:
+    """This host with the CPUs that simulated workers are on, wherever the process that runs the tests is kept to."""
+    host = describe_host()
+    return replace(host, cpus=tuple(replace(host.cpus[0], cpu=number, core=number) for number in range(2)))
+
+
 def measured(asked: Load, folder: Path, service_us: float = 500, **changes: Any) -> Answer:
     """An honest answer of a host whose calls take so long, to ``asked``, or to something else."""
     done = replace(asked, **changes)
@@ -79,7 +85,7 @@ def measured(asked: Load, folder: Path, service_us: float = 500, **changes: Any)
         trial = run_test(
             SimulatedDriver(configuration=done.configuration, service_us=service_us),
             done.request,
-            describe_host(),
+            host_of_two_cpus(),
             done.durations,
             seed=derived_seed(done.seed, nth),
             instances=parts[0].trial.instance_count if parts else done.instances,

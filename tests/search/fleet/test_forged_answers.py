@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 from tests.search.fleet.conftest import MakeHost, NewFleet, OpenJob, eventually, in_thread, open_jobs, rows
-from tests.search.fleet.forged_results import CLIENT, ONE, PAIR, TIMES, kept, measured, pair, timing
+from tests.search.fleet.forged_results import CLIENT, ONE, PAIR, TIMES, host_of_two_cpus, kept, measured, pair, timing
 from tests.search.fleet.load.made_parts import around, made_run, part_of
 
 from servefit.backends.types import Target
@@ -99,7 +99,7 @@ def honest(
 def fleet(honest: tuple[OpenJob, Load, Answer], fleet_host: MakeHost) -> Iterator[Fleet]:
     job, asked, answer = honest
     registry = job.dispatcher.registry
-    claim = registry.claim(fleet_host(HOST))
+    claim = registry.claim(fleet_host(HOST, host=host_of_two_cpus()))
     order = replace(job.order(HOST, asked), model_digest=job.header.model.digest)
     yield Fleet(job, job.url, claim, order, answer, TimedCalls(timed=[(ONE, TIMES)]))
     registry.leave(claim)

@@ -82,6 +82,7 @@ def served_as(job: RecommendationJob, **found: Any) -> RecommendationJob:
     return RecommendationJob.of(job.header, job.state, steps)
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_the_winner_is_measured_over_http_and_the_latency_of_the_model_told_from_the_overhead(
     job: RecommendationJob,
@@ -101,6 +102,8 @@ def test_the_winner_is_measured_over_http_and_the_latency_of_the_model_told_from
     assert not judged.errors
 
 
+@pytest.mark.timed
+@pytest.mark.thorough
 def test_the_latency_of_the_model_and_the_overhead_are_in_the_document(job: RecommendationJob) -> None:
     (found,) = job_document(job)["recommendations"]
     judged = endpoint(job).judged
@@ -111,6 +114,8 @@ def test_the_latency_of_the_model_and_the_overhead_are_in_the_document(job: Reco
     assert found["endpoint"]["driver"] == "http"
 
 
+@pytest.mark.timed
+@pytest.mark.thorough
 def test_the_measurement_over_http_is_a_step_of_its_own_and_counts_as_no_test(job: RecommendationJob) -> None:
     assert [step.kind for step in job.steps if step.status == "COMPLETED"][-1] == "endpoint"
     assert job.tests <= 1
