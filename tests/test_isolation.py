@@ -37,9 +37,16 @@ def wait_until_gone(process_ids: list[int]) -> None:
     """Wait for processes to end; one that nobody has reaped has ended too."""
     deadline = time.monotonic() + 10
     for process_id in process_ids:
-        while psutil.pid_exists(process_id) and psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE:
+        while _runs(process_id):
             assert time.monotonic() < deadline, f"process {process_id} is still there"
             time.sleep(0.02)
+
+
+def _runs(process_id: int) -> bool:
+    try:
+        return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_result_comes_back_from_another_process() -> None:

@@ -165,7 +165,10 @@ def eventually(holds: Callable[[], bool]) -> bool:
 
 
 def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def described(facts: dict[str, Any], limits: dict[str, Any], **changes: Any) -> EndpointConfig:
