@@ -55,7 +55,7 @@ open(os.path.join(sysconfig.get_path("include"), "Python.h")).close()' 2>/dev/nu
 # REQUIREMENT ("." or ".[dev]") into it, unless that was done before. OPTION is one of uv's: pip is not asked where it is
 # given. Without options the versions are those of scripts/environment.lock, or the newest where NEWEST is set.
 install_servefit() {
-    local requirement=$1 environment=${2:-.venv} python=${3:-} installed state
+    local requirement=$1 environment=${2:-.venv} python=${3:-} extra installed state
     local options=("${@:4}") pinned=()
     cd "$repository"
     installed=$environment/installed
@@ -73,6 +73,10 @@ install_servefit() {
         "$python" -m venv --clear "$environment"
     fi
     echo "Installing servefit into $environment; this happens once and takes about a minute" >&2
+    extra=${requirement//[.\[\]]/}
+    if install_with_uv "$environment" "${options[@]}" "${pinned[@]}" --requirements pyproject.toml ${extra:+--extra "$extra"}; then
+        compile_modules "$environment" & # while one CPU compiles the kernel
+    fi
     if ! install_with_uv "$environment" "${options[@]}" "${pinned[@]}" --editable "$requirement" && {
         ((${#options[@]})) ||
             ! "$environment/bin/python" -m pip install --quiet --no-compile "${pinned[@]}" --editable "$requirement"
@@ -80,21 +84,22 @@ install_servefit() {
         echo "servefit was not installed, for the reason above. It takes packages from where pip does: is the network there?" >&2
         return 1
     fi
-    compile_modules "$environment"
+    wait
     echo "$requirement $state" >>"$installed"
 }
 
-# compile_modules ENVIRONMENT: installers compile one file at a time; all cores together, without the tests of the
-# libraries, take an eighth of the time. Libraries bring files for newer versions of Python, as torch does, which are
-# imported under no other: what does not compile is left.
+# compile_modules ENVIRONMENT: installers compile one file at a time; all cores together take an eighth of the time. The
+# tests of libraries are left out, and the largest packages, of which little is imported. What does not compile is left:
+# libraries bring files for newer versions of Python, as torch does, which are imported under no other.
 compile_modules() {
-    "$1/bin/python" -W ignore -m compileall -qq -j 0 -x '/tests/' "$1/lib" || true
+    "$1/bin/python" -W ignore -m compileall -qq -j 0 \
+        -x '/tests/|/site-packages/(matplotlib|moto|networkx|nncf|plotly|sympy|torch|transformers)/' "$1/lib" || true
 }
 
 # install_with_uv ENVIRONMENT ARGUMENT...: the same as pip in half of the time, from where pip would get it.
 install_with_uv() {
     local environment=$1 settings
-    "$environment/bin/python" -m pip install --quiet --no-compile uv || return 1
+    [[ -x $environment/bin/uv ]] || "$environment/bin/python" -m pip install --quiet --no-compile uv || return 1
     mapfile -t settings < <(uv_settings "$("$environment/bin/python" -m pip config list)")
     env "${settings[@]}" "$environment/bin/uv" pip install --quiet --python "$environment/bin/python" "${@:2}"
 }

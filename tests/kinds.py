@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import pytest
@@ -77,6 +78,14 @@ class Kinds:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             item.user_properties.append(("kind", kind_of(item)))
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """List the files of timed tests that do not run, each in a line, for a run of these tests that reads no others.
+        Of several processes, which all select the same, the first one writes."""
+        listing = items[0].config.getoption("--list-timed") if items else None
+        if listing and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+            files = sorted({str(item.path) for item in items if item.get_closest_marker("timed") is not None})
+            Path(listing).write_text("\n".join(files), encoding="utf-8")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

@@ -80,6 +80,16 @@ def tests(name: str, which: str, arguments: Sequence[str], *, together: bool) ->
     return Part(name=name, command=("pytest", *(several if together else ()), "-m", which, report, *arguments))
 
 
+def tests_in_two_parts(which: str, arguments: Sequence[str] = ()) -> list[Part]:
+    """All tests but the timed ones together, then those. To read all files takes a quarter of a minute, so the first
+    part lists the files that the second one needs."""
+    listing = RESULTS / "timed.txt"
+    return [
+        tests("together", f"not timed{which}", (f"--list-timed={listing}", *arguments), together=True),
+        tests("timed", f"timed{which}", (*arguments, f"@{listing}"), together=False),
+    ]
+
+
 def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Part]]:
     """The parts that run first, those that run beside tests, and the tests, for the arguments of scripts/test."""
     match arguments:
@@ -87,15 +97,15 @@ def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Par
             return [], [], [tests("unit", "not integration and not timed and not thorough", rest, together=True)]
         case ["--thorough", *rest]:
             drawing = ("--hypothesis-profile=drawing", *rest)
-            together = tests("together", "not timed", drawing, together=True)
-            timed = tests("timed", "timed", drawing, together=False)
-            if rest:  # which need not have tests of both
+            if rest:
+                together = tests("together", "not timed", drawing, together=True)
+                timed = tests("timed", "timed", drawing, together=False)
+                # which need not have tests of both
                 return style(), [], [replace(part, may_be_empty=True) for part in (together, timed)]
             mutations = Part(name="mutations", command=("scripts/mutate", "--minutes", "10"))
-            return style(), [TYPES, *FUZZERS], [together, timed, mutations]
+            return style(), [TYPES, *FUZZERS], [*tests_in_two_parts("", drawing), mutations]
         case []:
-            together = tests("together", "not timed and not thorough", (), together=True)
-            return style(), [TYPES], [together, tests("timed", "timed and not thorough", (), together=False)]
+            return style(), [TYPES], tests_in_two_parts(" and not thorough")
         case rest:
             return [*style(), TYPES], [], [Part(name="tests", command=("pytest", *rest))]
 
@@ -120,6 +130,9 @@ def run_suite(arguments: Sequence[str]) -> int:
     first, beside_tests, of_tests = parts_of(arguments)
     for part in of_tests:
         (RESULTS / f"{part.name}.xml").unlink(missing_ok=True)
+    (RESULTS / "timed.txt").write_text(
+        "", encoding="utf-8"
+    )  # where the first tests list no files the timed ones read all
     failed = run(first)
     running = {part.name: start(part) for part in beside_tests}
     empty = []
