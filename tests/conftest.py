@@ -53,9 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="only tests that need a C compiler and the packages of the extra `test`, and that assert on no times",
     )
-    parser.addoption(
-        "--list-timed", metavar="FILE", help="write the files of timed tests that are not selected to FILE"
-    )
+    parser.addoption("--list-timed", metavar="FILE", help="list the files of timed tests in FILE")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -80,7 +80,7 @@ def tests(name: str, which: str, arguments: Sequence[str], *, together: bool) ->
     return Part(name=name, command=("pytest", *(several if together else ()), "-m", which, report, *arguments))
 
 
-def tests_in_two_parts(which: str, arguments: Sequence[str] = ()) -> list[Part]:
+def tests_in_two_parts(which: str, arguments: Sequence[str]) -> list[Part]:
     """All tests but the timed ones together, then those. To read all files takes a quarter of a minute, so the first
     part lists the files that the second one needs."""
     listing = RESULTS / "timed.txt"
@@ -105,7 +105,7 @@ def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Par
             mutations = Part(name="mutations", command=("scripts/mutate", "--minutes", "10"))
             return style(), [TYPES, *FUZZERS], [*tests_in_two_parts("", drawing), mutations]
         case []:
-            return style(), [TYPES], tests_in_two_parts(" and not thorough")
+            return style(), [TYPES], tests_in_two_parts(" and not thorough", ())
         case rest:
             return [*style(), TYPES], [], [Part(name="tests", command=("pytest", *rest))]
 
@@ -130,9 +130,7 @@ def run_suite(arguments: Sequence[str]) -> int:
     first, beside_tests, of_tests = parts_of(arguments)
     for part in of_tests:
         (RESULTS / f"{part.name}.xml").unlink(missing_ok=True)
-    (RESULTS / "timed.txt").write_text(
-        "", encoding="utf-8"
-    )  # where the first tests list no files the timed ones read all
+    (RESULTS / "timed.txt").write_text("", encoding="utf-8")  # else the timed tests read all files
     failed = run(first)
     running = {part.name: start(part) for part in beside_tests}
     empty = []
