@@ -1,4 +1,4 @@
-"""Rules of names that hold for the whole package, counted in its source."""
+"""Rules of names and parameters that hold for the whole package, counted in its source."""
 
 import ast
 import re
@@ -14,6 +14,9 @@ OPENINGS = ("What", "Which", "How", "Whoever")
 EMPTY_NAMES = {"each", "found", "given", "known", "told"}
 ALLOWED_EMPTY_NAMES = {"backends": 7, "profiler": 0, "search": 2, "src/servefit": 3}
 SUPERLATIVES = re.compile(r"_?(MOST|LEAST|LARGEST|SMALLEST|HIGHEST|LOWEST|LONGEST|SHORTEST|FEWEST)(_\w+)?")
+
+MAX_PARAMETERS = 12
+"""As many as somebody who calls a function can look over. Chosen."""
 
 Modules = dict[Path, ast.Module]
 
@@ -53,6 +56,22 @@ def test_no_docstring_begins_with_a_question_word(modules: Modules) -> None:
     assert [(str(path), line) for path, line, first in docstrings if first.rstrip(",:") in OPENINGS] == []
 
 
+def test_no_function_has_too_many_parameters(modules: Modules) -> None:
+    """More are the fields of a set of options, or keywords of a TypedDict."""
+    assert [(str(path), name) for path, module in modules.items() for name in _crowded(module)] == []
+
+
+def test_a_function_with_too_many_parameters_is_named() -> None:
+    names = ", ".join(f"p{nth}" for nth in range(MAX_PARAMETERS))
+    assert list(_crowded(ast.parse(f"def enough({names}, **others): ..."))) == []
+    method = f"class Thing:\n    def too_many(self, {names}, *, more): ..."
+    assert list(_crowded(ast.parse(method))) == ["too_many"]
+
+
+def test_all_of_the_package_is_looked_at(modules: Modules) -> None:
+    assert len(modules) > 500
+
+
 def _extends_its_namesake(node: ast.ClassDef) -> bool:
     """Return whether it is the same thing with more methods, as ``servefit.Recommendation`` is."""
     return any(isinstance(base, ast.Attribute) and base.attr == node.name for base in node.bases)
@@ -62,6 +81,15 @@ def _assigned(module: ast.Module) -> Iterator[str]:
     for node in ast.walk(module):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
+
+
+def _crowded(module: ast.Module) -> Iterator[str]:
+    """Yield the functions with too many parameters, as they are written: an instance or a class is none."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            if len([own for own in parameters if own.arg not in ("self", "cls")]) > MAX_PARAMETERS:
+                yield node.name
 
 
 def _variables(node: ast.AST) -> Iterator[tuple[int, str]]:
