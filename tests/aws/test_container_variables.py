@@ -59,6 +59,7 @@ def test_a_variable_that_does_more_than_tune_is_refused_by_name_wherever_a_reque
     assert repr(name) in caught.value.message
 
 
+@pytest.mark.thorough
 @given(st.sampled_from(SAYS), st.text(max_size=30), st.text(max_size=30))
 def test_what_a_request_sets_is_on_the_list_or_refused(
     says: Callable[[str, str], dict[str, Any]], name: str, value: str

@@ -107,5 +107,5 @@ def test_an_endpoint_on_a_type_that_this_machine_cannot_be_is_refused(server: Se
     variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.inf2.xlarge", "InitialInstanceCount": 1}
     client.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
     with pytest.raises(client.exceptions.ClientError, match="cannot be served here: it needs 1 AWS"):
-        client.create_endpoint(EndpointName="e", EndpointConfigName="c")
-    assert client.list_endpoints()["Endpoints"] == []
+        client.create_endpoint(EndpointName="impossible", EndpointConfigName="c")
+    assert client.list_endpoints(NameContains="impossible")["Endpoints"] == []

@@ -13,6 +13,7 @@ import pytest
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.thorough
 def test_each_is_one_line_also_in_a_narrow_terminal(tmp_path: Path) -> None:
     home = tmp_path / "a folder with a name that is longer than the line of a narrow terminal"
     terminal, of_process = os.openpty()

@@ -50,26 +50,25 @@ def test_a_model_is_told_back_listed_and_deleted(sagemaker: Any) -> None:
 
 
 def test_packages_of_a_group_are_numbered(sagemaker: Any) -> None:
-    sagemaker.create_model_package_group(ModelPackageGroupName="group", ModelPackageGroupDescription="payments")
-    assert refused(lambda: sagemaker.create_model_package_group(ModelPackageGroupName="group"))[1].startswith(
+    sagemaker.create_model_package_group(ModelPackageGroupName="numbered", ModelPackageGroupDescription="payments")
+    assert refused(lambda: sagemaker.create_model_package_group(ModelPackageGroupName="numbered"))[1].startswith(
         "Model Package Group already exists"
     )
     asked = {"ModelPackageGroupName": "group", "InferenceSpecification": SPECIFICATION, "Domain": "MACHINE_LEARNING"}
     first, second = (sagemaker.create_model_package(**asked)["ModelPackageArn"] for _ in range(2))
-    assert first.endswith(":model-package/group/1")
-    assert second.endswith(":model-package/group/2")
+    assert first.endswith(":model-package/numbered/1")
+    assert second.endswith(":model-package/numbered/2")
     told = sagemaker.describe_model_package(ModelPackageName=second)
     assert (told["ModelPackageVersion"], told["ModelPackageStatus"]) == (2, "Completed")
     assert told["InferenceSpecification"]["Containers"] == [CONTAINER]
     sagemaker.update_model_package(ModelPackageArn=second, ModelApprovalStatus="Approved")
-    listed = sagemaker.list_model_packages(ModelPackageGroupName="group", ModelApprovalStatus="Approved")
+    listed = sagemaker.list_model_packages(ModelPackageGroupName="numbered", ModelApprovalStatus="Approved")
     assert [each["ModelPackageArn"] for each in listed["ModelPackageSummaryList"]] == [second]
-    assert (
-        refused(lambda: sagemaker.delete_model_package_group(ModelPackageGroupName="group"))[0] == "ValidationException"
-    )
+    in_use = refused(lambda: sagemaker.delete_model_package_group(ModelPackageGroupName="numbered"))
+    assert in_use[0] == "ValidationException"
     for arn in (first, second):
         sagemaker.delete_model_package(ModelPackageName=arn)
-    sagemaker.delete_model_package_group(ModelPackageGroupName="group")
+    sagemaker.delete_model_package_group(ModelPackageGroupName="numbered")
     assert refused(lambda: sagemaker.describe_model_package(ModelPackageName=first))[1].startswith("Could not find")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from servefit.aws.jobs import model_data
 from servefit.aws.jobs.model_data import DataVersions
 from servefit.aws.jobs.turns import DATA_VERSION, JOB, SURVEY, next_turn
@@ -13,8 +15,6 @@ from servefit.backends.model.archive import MAX_MEMBERS
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def job(name: str, status: str = "PENDING", *, of: str = "its own") -> Resource:
@@ -106,6 +106,7 @@ def test_a_file_below_a_folder_or_behind_a_link_changes_the_version_of_the_folde
     assert versions.of(folder) not in (None, first, second)
 
 
+@pytest.mark.thorough
 def test_a_folder_of_very_many_files_or_of_none_has_no_version(tmp_path: Path) -> None:
     versions = DataVersions()
     assert versions.of(tmp_path) is None

@@ -48,20 +48,24 @@ def bash(servefit: Servefit, line: str, home: Path) -> list[str]:
         ("servefit reco", ["recommend"]),
         ("servefit show ", ["churn", "fraud-1", "fraud-2"]),
         ("servefit scale fr", ["fraud-1", "fraud-2"]),
-        ("servefit recommend --conf", ["--config"]),
-        ("servefit recommend m.ubj --backend ", list(backend_names())),
+        pytest.param("servefit recommend --conf", ["--config"], marks=pytest.mark.thorough),
+        pytest.param("servefit recommend m.ubj --backend ", list(backend_names()), marks=pytest.mark.thorough),
         (
             "servefit compile m.ubj -b onnx",
             ["onnxruntime", "onnxruntime/int8-dynamic", "onnxruntime/int8-static"],
         ),
-        ("servefit recommend m.ubj --profile local-1c", ["local-1c"]),
-        ("servefit recommend --goal ", list(GOALS)),
+        pytest.param("servefit recommend m.ubj --profile local-1c", ["local-1c"], marks=pytest.mark.thorough),
+        pytest.param("servefit recommend --goal ", list(GOALS), marks=pytest.mark.thorough),
         ("servefit recommend --config gone.yaml --flat-invocations s", ["stop"]),
-        ("servefit jobs --status ", ["in_progress", "completed", "failed", "stopped"]),
-        ("servefit scale fraud-1 --policy ", ["hpa", "keda"]),
-        ("servefit recommend m.ubj --deploy ", ["endpoint", "library"]),
-        ("servefit steps fraud-1 --kind ", list(STEP_KINDS)),
-        ("servefit show fraud-1 --format ", ["table", "json", "csv", "markdown"]),
+        pytest.param(
+            "servefit jobs --status ", ["in_progress", "completed", "failed", "stopped"], marks=pytest.mark.thorough
+        ),
+        pytest.param("servefit scale fraud-1 --policy ", ["hpa", "keda"], marks=pytest.mark.thorough),
+        pytest.param("servefit recommend m.ubj --deploy ", ["endpoint", "library"], marks=pytest.mark.thorough),
+        pytest.param("servefit steps fraud-1 --kind ", list(STEP_KINDS), marks=pytest.mark.thorough),
+        pytest.param(
+            "servefit show fraud-1 --format ", ["table", "json", "csv", "markdown"], marks=pytest.mark.thorough
+        ),
     ],
 )
 def test_names_and_words_are_completed(
@@ -70,6 +74,7 @@ def test_names_and_words_are_completed(
     assert bash(servefit, line, state_with_jobs) == completions
 
 
+@pytest.mark.thorough
 def test_zsh_and_fish_are_told_the_same(servefit: Servefit, state_with_jobs: Path) -> None:
     home = str(state_with_jobs)
     zsh = servefit(SERVEFIT_HOME=home, _SERVEFIT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="servefit show fr")

@@ -71,7 +71,13 @@ def test_a_model_that_is_not_there_is_refused() -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("options", [{}, {"backend": "forest"}, {"trust": TrustOptions(trust_pickle=True)}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(pytest.param(options, marks=pytest.mark.thorough) for options in ({}, {"backend": "forest"})),
+        {"trust": TrustOptions(trust_pickle=True)},
+    ],
+)
 def test_a_model_file_in_the_place_of_a_job_is_told_where_it_belongs(model: Path, options: dict[str, Any]) -> None:
     with pytest.raises(SpecError) as raised:
         options_for(job=str(model), **options).deployable(quiet=True)

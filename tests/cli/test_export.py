@@ -183,6 +183,7 @@ def test_run_listens_where_the_platform_says(
         assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.thorough
 def test_run_takes_an_interpreter_that_has_everything_and_makes_none(copied: Path) -> None:
     port = free_port()
     environment = {"PATH": "/usr/bin:/bin", "SERVEFIT_PYTHON": sys.executable, "PORT": str(port)}

@@ -120,6 +120,7 @@ def test_a_job_recommends_how_to_serve_a_script_and_reports_it(
     assert "own library" not in readme
 
 
+@pytest.mark.thorough
 def test_a_script_is_served_without_a_payload(state: Path, pytorch: Path) -> None:
     with (
         an_endpoint(state, pytorch) as port,

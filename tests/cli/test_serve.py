@@ -200,6 +200,7 @@ def test_a_second_signal_ends_it_at_once(state: Path, sources: Sources, rows: np
     assert psutil.wait_procs(children, timeout=5)[1] == []
 
 
+@pytest.mark.thorough
 def test_an_address_beyond_this_machine_is_warned_of_and_a_worker_that_dies_is_told_of(
     state: Path, sources: Sources, rows: np.ndarray
 ) -> None:
@@ -436,6 +437,7 @@ def test_an_endpoint_that_python_forgets_is_stopped(
     assert psutil.wait_procs(processes, timeout=5)[1] == []
 
 
+@pytest.mark.thorough
 def test_a_model_that_is_gone_since_the_job_is_not_served(
     servefit: Servefit, state: Path, kept: dict[str, Any], sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,7 +42,7 @@ def variables(state: Path, temporary: Path) -> dict[str, str]:
     return {**os.environ, "SERVEFIT_HOME": str(state), "TMPDIR": str(temporary)}
 
 
-@pytest.mark.parametrize("command", ["schema", "figures"])
+@pytest.mark.parametrize("command", ["schema", pytest.param("figures", marks=pytest.mark.thorough)])
 def test_the_next_command_of_any_kind_removes_what_a_kill_has_left(state: Path, temporary: Path, command: str) -> None:
     environment = variables(state, temporary)
     killed = subprocess.run([sys.executable, "-c", LEFT], env=environment, check=False)
@@ -52,7 +52,7 @@ def test_the_next_command_of_any_kind_removes_what_a_kill_has_left(state: Path, 
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("interrupted", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_a_measurement_over_http_leaves_nothing_whether_it_ends_or_is_interrupted(
     sources: Sources, state: Path, temporary: Path, interrupted: bool
 ) -> None:

@@ -131,6 +131,7 @@ def test_the_first_tab_of_a_shell_completes(home: Path) -> None:
     assert typed(home, "servefit reco\t", str(home / "bin")) == "servefit recommend "
 
 
+@pytest.mark.thorough
 def test_every_other_tab_completes(home: Path) -> None:
     assert typed(home, "servefit reco\t--conf\t", str(home / "bin")) == "servefit recommend --config "
 

@@ -28,6 +28,7 @@ def test_a_job_is_shown_with_the_figures_of_its_packages(copy: Path, packages: P
     assert_kept(json.loads(shown.stdout), kept(copy, "packages", name))
 
 
+@pytest.mark.thorough
 @of_each("packages/*.json")
 def test_a_job_is_read_without_its_packages(copy: Path, tmp_path: Path, name: str) -> None:
     shown = run_servefit(copy / "home", tmp_path, "show", name, "--format", "json")

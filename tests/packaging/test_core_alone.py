@@ -124,7 +124,7 @@ def test_a_job_is_run_shown_and_reported(core: Core) -> None:
     "arguments",
     [
         ("recommend", "tiny.ubj", "--fleet"),
-        ("show", "farm"),
+        pytest.param(("show", "farm"), marks=pytest.mark.thorough),
         pytest.param(("load", "http://127.0.0.1:9", "--from", "*"), marks=pytest.mark.thorough),
         pytest.param(("export", "farm", "-o", "balancer", "--balancer", "nginx"), marks=pytest.mark.thorough),
         pytest.param(("report", "farm", "--format", "json"), marks=pytest.mark.thorough),

@@ -26,7 +26,7 @@ from servefit.report.writing import report_text
 if TYPE_CHECKING:
     from tests.report.conftest import Reports
 
-DAILY = ("over-http", "predicted", "with-failures", "without-prices", "unmeasurable", "in-phases")
+DAILY = ("over-http", "predicted", "unmeasurable", "in-phases")
 SMALL = [kind if kind in DAILY else pytest.param(kind, marks=pytest.mark.thorough) for kind in KINDS if kind != "large"]
 
 
@@ -156,6 +156,7 @@ def test_a_single_test_without_raw_samples_is_counted(reports: Reports, step: st
     assert "The raw samples of 1 test are not here." in section.text
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_an_unknown_job_is_refused_in_one_line(reports: Reports, tmp_path: Path) -> None:
     reports.job("unmeasurable")
@@ -165,6 +166,7 @@ def test_an_unknown_job_is_refused_in_one_line(reports: Reports, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_report_that_cannot_be_written_is_told_in_one_line(reports: Reports, tmp_path: Path) -> None:
     reports.job("unmeasurable")
@@ -194,7 +196,9 @@ def test_a_job_writes_the_report_that_the_command_line_writes(reports: Reports, 
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("form", ["html", "csv", "markdown"])
+@pytest.mark.parametrize(
+    "form", ["html", *(pytest.param(form, marks=pytest.mark.thorough) for form in ("csv", "markdown"))]
+)
 def test_a_report_says_nothing_of_the_folders_of_whoever_made_it(
     reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page as BrowserPage
     from tests.report.conftest import OpenReport, Reports
 
+pytestmark = pytest.mark.thorough
+
 SCREEN_PX = 900
 PHONE_PX = 375
 MAX_BYTES = 1_500_000

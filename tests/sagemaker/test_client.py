@@ -128,6 +128,7 @@ def test_objects_go_through_the_same_session_whatever_address_its_clients_are_to
     assert sts.get_caller_identity()["Account"] == "123456789012"
 
 
+@pytest.mark.thorough
 def test_the_server_of_the_folder_answers_where_there_is_one(home: Path) -> None:
     with started(home) as server:
         server.client("sagemaker").create_model_package_group(ModelPackageGroupName="of-the-server")

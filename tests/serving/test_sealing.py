@@ -288,7 +288,9 @@ def serve(artifact: Artifact, model: Model, folder: Path) -> tuple[subprocess.Po
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("backend", ["forest", pytest.param("tl2cgen", marks=pytest.mark.thorough), "xgboost"])
+@pytest.mark.parametrize(
+    "backend", ["forest", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("tl2cgen", "xgboost"))]
+)
 def test_an_endpoint_answers_the_same_while_its_artifact_is_changed_truncated_and_gone(
     backend: str, models: Callable[[str], Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def test_what_was_closed_on_account_of_one_event_is_not_called_for_another() -> 
     assert len(called) == 1
 
 
+@pytest.mark.thorough
 def test_connections_are_spread_evenly_and_every_worker_tells_of_all(start: Start) -> None:
     with start(workers=2) as endpoint:
         kept = [Exchange(socket=endpoint.connect()) for _ in range(16)]

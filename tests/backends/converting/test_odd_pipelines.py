@@ -245,6 +245,7 @@ def test_labels_of_which_a_row_has_several_are_no_classes(last: Any, tmp_path: P
         opened(several, tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.usefixtures("in_this_process")
 def test_steps_that_open_in_float32_alone_are_refused_before_trees(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_more_features_are_tested_than_a_small_node_can_name(file: Path) -> None
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("wide", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_a_step_of_65536_nodes_needs_large_nodes(wide: bool, file: Path) -> None:
     generator = np.random.default_rng(3)
     tree = complete_tree(16, 20, generator)

@@ -334,6 +334,7 @@ def test_an_xgboost_model_that_claims_very_many_features_is_refused(xgboost_json
         Model.load(path)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_lightgbm_model_that_claims_very_many_features_is_refused(lightgbm_text: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.txt"

@@ -116,6 +116,7 @@ def test_a_module_of_pytorch_beside_a_script_needs_the_consent_for_pickles_too(t
     assert any(f"{said}--trust-pickle, it is measured" in each for each in scripted.warnings)
 
 
+@pytest.mark.thorough
 def test_a_folder_is_the_same_model_whenever_its_files_are_the_same(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name / "code").mkdir(parents=True)

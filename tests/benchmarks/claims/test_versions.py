@@ -37,6 +37,7 @@ def checkout(tmp_path: Path) -> MakeCheckout:
     return make
 
 
+@pytest.mark.thorough
 def test_a_tree_beside_itself_has_not_moved(checkout: MakeCheckout, capsys: pytest.CaptureFixture[str]) -> None:
     same = checkout("same")
     assert main([str(same), str(same), "--rounds", "1", *ALL_BUT_HELP]) == 0

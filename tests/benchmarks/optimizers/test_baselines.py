@@ -66,6 +66,7 @@ def test_with_time_for_everything_a_baseline_measures_all_of_it_once_and_finds_t
     assert Truth(grid, demo_request()).regret(choice) == 0.0
 
 
+@pytest.mark.thorough
 def test_where_predictions_are_right_servefit_finds_a_configuration_that_ties_with_the_best(exact: Grid) -> None:
     table = table_of(exact, budget_s=SHARE * exact.seconds)
     choice = SEARCHERS["servefit"](table)

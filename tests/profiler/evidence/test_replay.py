@@ -154,6 +154,7 @@ def test_the_limit_that_is_reached_first_counts() -> None:
     assert found.rate_per_s == pytest.approx(1000 - 1000 * math.log(2) / 1.5, rel=0.04)
 
 
+@pytest.mark.thorough
 def test_the_same_seed_finds_the_same() -> None:
     first, second = (replay_of(run_of(constant)).highest_rate() for _ in range(2))
     assert first == second

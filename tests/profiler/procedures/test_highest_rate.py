@@ -303,6 +303,7 @@ def test_where_calls_are_seen_the_claim_is_just_below_the_truth_and_a_run_at_it_
     assert found.interval_per_s[0] < truth < found.interval_per_s[1]
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_more_calls_give_a_narrower_interval_and_a_higher_claim() -> None:
     little, much = (find_seen(SeenQueue(), requests=budget) for budget in (16_000, 160_000))

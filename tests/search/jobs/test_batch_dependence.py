@@ -78,6 +78,7 @@ def test_unasked_a_job_joins_none_and_says_why(model: Path) -> None:
     assert job.to_dict()["model"]["batch_dependent"]
 
 
+@pytest.mark.thorough
 def test_a_job_that_allows_it_joins_them(model: Path) -> None:
     job = servefit.right_size(model, **ONE_TEST, batch_sizes=[8], allow_batch_dependence=True)
     assert {trial.configuration.max_batch for trial in job.trials} == {8}

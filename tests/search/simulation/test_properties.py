@@ -74,6 +74,7 @@ def test_a_batch_that_is_not_full_leaves_when_its_first_request_is_due_to_or_whe
     assert np.all(left_behind[partial] > starts[partial])
 
 
+@pytest.mark.thorough
 @given(services(), DISCIPLINES, PHASES, st.integers(0, 3))
 def test_users_send_one_request_at_a_time_and_none_after_the_end(
     service: ServiceTimes, discipline: Discipline, phases: list[TrafficPhase], seed: int

@@ -44,7 +44,9 @@ def test_exponential_services_give_the_response_times_of_m_m_c(
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("utilisation", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize(
+    "utilisation", [0.6, *(pytest.param(other, marks=pytest.mark.thorough) for other in (0.3, 0.9))]
+)
 def test_constant_services_give_the_response_times_of_m_d_1(utilisation: float, constant_ms: ServiceTimes) -> None:
     found = without_overhead(constant_ms, poisson(1000 * utilisation, 2400), workers=1)
     assert float(found.response_ns.mean()) / 1e6 == pytest.approx(queues.md1_mean(utilisation, 1.0), rel=0.04)

@@ -16,7 +16,7 @@ from tests.packages_apart import packages_apart
 if TYPE_CHECKING:
     from tests.serving.clients.conftest import Served
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 _ASKING = Path(__file__).with_name("asking.py")
 

@@ -44,7 +44,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         hosted.check()
 
 
-@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("binary", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_tritonclient_may_send_the_inputs_in_any_order(binary: bool, endpoint: Endpoint) -> None:
     address, path = endpoint
     feeds = sentences()
@@ -62,7 +62,16 @@ def test_tritonclient_may_send_the_inputs_in_any_order(binary: bool, endpoint: E
             client.infer("encoder", [InferInput("a", [6, 4], "INT64").set_data_from_numpy(feeds["input_ids"])])
 
 
-@pytest.mark.parametrize("protocol", ["auto", "open-inference-binary", "sagemaker-csv", "sagemaker-json"])
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        "auto",
+        *(
+            pytest.param(name, marks=pytest.mark.thorough)
+            for name in ("open-inference-binary", "sagemaker-csv", "sagemaker-json")
+        ),
+    ],
+)
 def test_the_load_client_sends_the_inputs_by_name(protocol: str, endpoint: Endpoint, tmp_path: Path) -> None:
     address, path = endpoint
     feeds = sentences()

@@ -114,6 +114,7 @@ def test_an_encoder_predicts_what_transformers_does_at_every_length(name: str, t
             np.testing.assert_allclose(values, wanted[output].numpy(), rtol=1e-3, atol=2e-5)
 
 
+@pytest.mark.thorough
 def test_every_architecture_of_the_list_is_one_of_transformers() -> None:
     assert [name for name in sorted(ARCHITECTURES) if not hasattr(transformers, name)] == []
 
@@ -169,6 +170,7 @@ def test_code_in_the_folder_is_not_run(with_code: Path) -> None:
     assert not (with_code / "ran").exists()
 
 
+@pytest.mark.thorough
 def test_weights_that_are_not_all_there_are_not_drawn(with_code: Path, tmp_path: Path) -> None:
     save_encoder(tmp_path / "m", "DistilBertModel", **CONFIGS[QUICKEST])
     shutil.copy(with_code / "config.json", tmp_path / "m")

@@ -35,7 +35,9 @@ def expected(module: Any, given: dict[str, np.ndarray]) -> list[np.ndarray]:
     return [each.numpy().reshape(len(each), -1) for each in outputs]
 
 
-@pytest.mark.parametrize("name", ["mlp", pytest.param("cnn", marks=pytest.mark.thorough), "encoder"])
+@pytest.mark.parametrize(
+    "name", ["mlp", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("cnn", "encoder"))]
+)
 def test_the_default_onnx_export_predicts_what_pytorch_does(name: str, tmp_path: Path) -> None:
     make, example, free = EXAMPLES[name]
     module, path = make(), tmp_path / f"{name}.onnx"
@@ -70,6 +72,7 @@ def test_a_program_is_served_as_pytorch_predicts(name: str, programs: dict[str, 
         np.testing.assert_allclose(got[:, sizes:], wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_inputs_and_outputs_have_the_names_of_the_module(programs: dict[str, Path]) -> None:
     signature = Model.load(programs["encoder"], trust_pickle=True).signature
     assert [(each.name, each.datatype) for each in signature.inputs] == [
@@ -175,6 +178,7 @@ def test_a_mask_joins_texts_of_all_lengths_and_predictions_stay_their_own(tmp_pa
         np.testing.assert_allclose(together[0, : alone.shape[1]], alone[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_mask_that_is_no_input_is_refused(programs: dict[str, Path]) -> None:
     with pytest.raises(SpecError, match="mask"):
         Model.load(programs["encoder"], trust_pickle=True, pad="mask")

@@ -114,37 +114,72 @@ def test_what_is_printed_is_not_on_stdout(ask: Ask) -> None:
         (ECHO.replace("return body", "return body.missing"), "500", "transform_fn raised AttributeError"),
         (ECHO.replace("return body", "return {'a': 1}"), "500", "gave a dict, and not bytes, text or an array"),
         (ECHO.replace("return body", "return None"), "500", "gave a NoneType"),
-        (
+        pytest.param(
             ECHO.replace("return body", "return 'x', 'text/a\\r\\nset-cookie: a'"),
             "500",
             "gave 'text/a\\r\\nset-cookie: a', which is no line of ASCII",
+            marks=pytest.mark.thorough,
         ),
-        (ECHO.replace("return body", "import sys; sys.exit(3)"), "500", "transform_fn calls sys.exit(3)"),
-        (ECHO.replace("return body", "return b'0' * 2**23"), "500", "8,388,608 bytes, and 8,388,"),
-        (ECHO.replace("return body", "return '\\ud800'"), "500", "transform_fn raised UnicodeEncodeError"),
-        (
+        pytest.param(
+            ECHO.replace("return body", "import sys; sys.exit(3)"),
+            "500",
+            "transform_fn calls sys.exit(3)",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            ECHO.replace("return body", "return b'0' * 2**23"),
+            "500",
+            "8,388,608 bytes, and 8,388,",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            ECHO.replace("return body", "return '\\ud800'"),
+            "500",
+            "transform_fn raised UnicodeEncodeError",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
             "import numpy as np\n" + ECHO.replace("return body", "return np.array([b'x', None])"),
             "500",
             "transform_fn raised TypeError: a bytes is not written as JSON",
+            marks=pytest.mark.thorough,
         ),
-        (
+        pytest.param(
             "import numpy as np\n" + ECHO.replace("return body", "return np.ones(3), 'image/png'"),
             "500",
             "transform_fn gave an array, which is not written as 'image/png', only as application/json, text/csv",
+            marks=pytest.mark.thorough,
         ),
-        (ECHO.replace("return body", "raise KeyboardInterrupt"), "500", "transform_fn raised KeyboardInterrupt"),
-        (
+        pytest.param(
+            ECHO.replace("return body", "raise KeyboardInterrupt"),
+            "500",
+            "transform_fn raised KeyboardInterrupt",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
             ECHO.replace("return body", "error = ValueError('why'); error.add_note('more'); raise error"),
             "500",
             "transform_fn raised ValueError: why (line 4",
+            marks=pytest.mark.thorough,
         ),
-        (
+        pytest.param(
             ECHO.replace("return None", "import sys; sys.exit(3)"),
             "None",
             "model_fn of code/inference.py raised SystemExit",
+            marks=pytest.mark.thorough,
         ),
-        (ECHO.replace("return None", "raise OSError('no weights')"), "None", "raised OSError: no weights (line 2"),
-        ("def model_fn(model_dir):\n    return None\n", "500", "a NoneType, has no predict"),
+        pytest.param(
+            ECHO.replace("return None", "raise OSError('no weights')"),
+            "None",
+            "raised OSError: no weights (line 2",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            "def model_fn(model_dir):\n    return None\n",
+            "500",
+            "a NoneType, has no predict",
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_what_a_script_does_wrong_is_said_with_the_status_of_the_answer(

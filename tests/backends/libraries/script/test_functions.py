@@ -27,19 +27,35 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("import no_such_package\n", "ModuleNotFoundError: No module named 'no_such_package' (line 1 of inference.py)"),
         ("def model_fn(model_dir:\n", "SyntaxError"),
         ("raise KeyError('weights')\n", "does not import: KeyError: 'weights' (line 1 of inference.py)"),
-        ("import sys\nsys.exit('bye')\n", "does not import: SystemExit: bye"),
-        ("x = 1\n", "has no model_fn: it has none of the functions of SageMaker's contract"),
-        ("def predict_fn(data, model):\n    return 1\n", "has no model_fn: it has predict_fn"),
-        ("model_fn = 3\n", "has model_fn, which is no function but of type int"),
+        pytest.param("import sys\nsys.exit('bye')\n", "does not import: SystemExit: bye", marks=pytest.mark.thorough),
+        pytest.param(
+            "x = 1\n",
+            "has no model_fn: it has none of the functions of SageMaker's contract",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            "def predict_fn(data, model):\n    return 1\n",
+            "has no model_fn: it has predict_fn",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            "model_fn = 3\n", "has model_fn, which is no function but of type int", marks=pytest.mark.thorough
+        ),
         (ECHO + "def input_fn(body):\n    pass\n", "has transform_fn and input_fn"),
-        ("def model_fn():\n    pass\n", "has model_fn(), which is called as model_fn(model_dir)"),
-        (
+        pytest.param(
+            "def model_fn():\n    pass\n",
+            "has model_fn(), which is called as model_fn(model_dir)",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
             "def model_fn(model_dir):\n    pass\ndef predict_fn(data):\n    pass\n",
             "has predict_fn(data), which is called as predict_fn(data, model)",
+            marks=pytest.mark.thorough,
         ),
-        (
+        pytest.param(
             "def model_fn(model_dir):\n    pass\ndef input_fn(a, b, c, d):\n    pass\n",
             "which is called as input_fn(body, content_type): missing a required argument",
+            marks=pytest.mark.thorough,
         ),
     ],
 )

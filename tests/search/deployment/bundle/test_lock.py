@@ -237,7 +237,7 @@ def wheel_of(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("changed", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_pip_installs_what_has_a_digest_of_the_lock_and_nothing_else(
     serve: Serve, tmp_path: Path, changed: bool
 ) -> None:

@@ -138,10 +138,14 @@ def test_pickles_of_scikit_learn_are_too(export: Export, deployable: Deployable,
     [
         ("onnxruntime", {"onnxruntime", "protobuf", "flatbuffers", "packaging"}, {"onnx", "scipy"}),
         ("xgboost", {"xgboost"}, {"scipy", "nvidia-nccl-cu12"}),
-        ("tl2cgen", set(), {"tl2cgen", "treelite", "scipy"}),
-        ("openvino", {"openvino"}, {"openvino-telemetry", "nncf", "onnxruntime"}),
-        ("openvino/bf16", {"openvino"}, {"openvino-telemetry"}),
-        ("onedal", {"scikit-learn-intelex", "daal", "tbb", "scikit-learn"}, {"xgboost"}),
+        pytest.param("tl2cgen", set(), {"tl2cgen", "treelite", "scipy"}, marks=pytest.mark.thorough),
+        pytest.param(
+            "openvino", {"openvino"}, {"openvino-telemetry", "nncf", "onnxruntime"}, marks=pytest.mark.thorough
+        ),
+        pytest.param("openvino/bf16", {"openvino"}, {"openvino-telemetry"}, marks=pytest.mark.thorough),
+        pytest.param(
+            "onedal", {"scikit-learn-intelex", "daal", "tbb", "scikit-learn"}, {"xgboost"}, marks=pytest.mark.thorough
+        ),
     ],
 )
 def test_the_lock_pins_what_the_backend_needs_as_it_is_installed(

@@ -137,6 +137,7 @@ def test_hosts_of_a_class_that_cost_different_amounts_are_taken_by_their_price()
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.usefixtures("solved_apart")
 def test_spare_hosts_are_paid_for_at_every_rate() -> None:

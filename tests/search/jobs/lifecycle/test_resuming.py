@@ -124,6 +124,7 @@ def with_secret(name: str, token: str) -> dict[str, Any]:
     return {**ONE_TEST, "job_name": name, "hyperparameter_ranges": ranges}
 
 
+@pytest.mark.thorough
 def test_a_job_with_a_secret_goes_on_where_it_is_known(model: Path, state: Path) -> None:
     with pytest.raises(JobInterrupted):
         servefit.right_size(model, progress=Listener("compiling", interrupt), **with_secret("job", "hunter2"))

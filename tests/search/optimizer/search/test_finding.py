@@ -67,7 +67,7 @@ def test_a_tenth_of_the_grid_finds_what_is_within_three_per_cent_of_the_best(
     ("sla", "within"),
     [
         # One instance of the smallest envelope will do, for many of them.
-        (limited(3.0, rate_per_s=5000.0), 0.0),
+        pytest.param(limited(3.0, rate_per_s=5000.0), 0.0, marks=pytest.mark.thorough),
         # Some fifteen instances: a prediction that is 10 % off costs another one or two.
         pytest.param(limited(3.0, rate_per_s=3e6), 0.07, marks=pytest.mark.thorough),
         (limited(0.3), 0.03),

@@ -261,6 +261,7 @@ def test_the_naive_default_leaves_its_time_to_those_that_may_win_where_that_is_s
     assert long[0] >= 3
 
 
+@pytest.mark.thorough
 def test_traffic_in_phases_is_limited_to_ten_tests_and_has_no_rounds(table: MakeTable, search: MakeSearch) -> None:
     phases = ClosedLoop.constant(users=4, duration_s=120)
     bench = table(JobRequest(name="job", phases=phases))
@@ -269,6 +270,7 @@ def test_traffic_in_phases_is_limited_to_ten_tests_and_has_no_rounds(table: Make
     assert bench.of_kind("round") == []
 
 
+@pytest.mark.thorough
 def test_a_confirmation_in_phases_that_would_outlast_the_time_is_not_begun(
     table: MakeTable, search: MakeSearch
 ) -> None:
