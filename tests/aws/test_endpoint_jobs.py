@@ -155,6 +155,7 @@ def test_the_journal_says_what_was_loaded_and_what_to_bear_in_mind(server: Serve
     assert lines[-1] == "the job is over: COMPLETED"
 
 
+@pytest.mark.thorough
 def test_a_server_of_somebody_else_is_loaded_by_its_url(
     server: Server, uploaded: dict[str, str], elsewhere: str
 ) -> None:

@@ -116,6 +116,7 @@ def ended(pids: Path) -> bool:
     return all(process_start(int(pid)) is None for pid in pids.read_text().split())
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_ctrl_c_ends_the_agents_within_5_s_and_a_summary_says_what_became_of_each_host(
     inventory: Callable[..., Path], fleet_url: str, pids: Path, sshd: SshServer

@@ -228,6 +228,7 @@ def test_a_busy_machine_ends_with_5_whatever_was_asked_and_with_a_remedy(
     assert document["problems"][0]["remedy"] in ended.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_a_busy_machine_is_judged_where_noise_is_allowed_and_still_told(profile: Profile, hog: Hog) -> None:
     with ExitStack() as hogs:

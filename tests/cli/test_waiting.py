@@ -178,6 +178,7 @@ def test_ctrl_c_while_it_waits_ends_as_usual(sources: Sources) -> None:
     assert (process.returncode, stdout, stderr.splitlines()[-1]) == (130, "", "servefit: interrupted")
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_two_profiles_started_at_once_measure_one_after_the_other(
     servefit: Servefit, sources: Sources, state: Path, tmp_path: Path

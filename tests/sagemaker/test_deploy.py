@@ -52,6 +52,7 @@ def test_invocations_are_those_of_the_endpoint_unless_the_library_is_deployed(mo
         assert best.endpoint.capacity.throughput_per_s < best.model_alone.capacity.throughput_per_s
 
 
+@pytest.mark.thorough
 def test_without_http_it_is_the_library(model: Path) -> None:
     best = sf.right_size(model, over_http=False, **QUICK).best
     assert best is not None

@@ -31,6 +31,7 @@ def url(http_server: HttpServer) -> Iterator[str]:
         yield f"{url}/invocations"
 
 
+@pytest.mark.thorough
 def test_an_endpoint_alone_is_asked_for_the_most_invocations(url: str) -> None:
     found = sf.right_size(endpoint=url, job_duration_in_seconds=1.5, **QUICK)
     assert found.protocol == "sagemaker-csv"

@@ -188,6 +188,7 @@ def test_a_call_that_does_not_return_does_not_hold_up_a_stop_and_the_status_says
         assert endpoint.says().endswith("did not return for 1 s; what it had not answered is cut off\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_an_idle_endpoint_is_nearly_idle(start: Start) -> None:
     with start(workers=2) as endpoint:

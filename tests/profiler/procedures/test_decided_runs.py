@@ -120,6 +120,7 @@ def test_the_highest_rate_of_a_known_queue_is_found_below_its_capacity(start_syn
     assert isinstance(runs[0].traffic, ClosedLoop)
 
 
+@pytest.mark.thorough
 def test_a_limit_below_the_service_time_has_no_highest_rate(start_synthetic: StartSynthetic) -> None:
     with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU) as workers:
         highest, _, _ = find_highest_rate(workers, p95_within(0.5), budget_s=4, allow_noise=True)

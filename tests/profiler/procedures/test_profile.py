@@ -219,6 +219,7 @@ def test_a_configuration_is_measured_through_a_real_endpoint(small_model: Path) 
     assert bool(shared) == run.client.shares_cpus == (CPUS == 1)
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_a_rate_with_a_limit_is_decided_through_a_real_endpoint(small_model: Path) -> None:
     limit = LatencyThreshold(percentile="p95", limit_ms=2000)

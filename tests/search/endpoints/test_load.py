@@ -142,6 +142,7 @@ def test_a_redirect_is_an_error_of_its_kind(url: str) -> None:
     assert found.summary.failed > 3
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_the_most_requests_are_found_without_being_asked_for_anything(url: str) -> None:
     found = load(url, duration_s=1.5)
@@ -156,6 +157,7 @@ def test_the_most_requests_are_found_without_being_asked_for_anything(url: str) 
     assert found.verdict is None
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_with_limits_alone_the_highest_rate_within_them_is_found(url: str) -> None:
     found = load(url, thresholds=[limit("p90", 500)], duration_s=2)
@@ -188,6 +190,7 @@ def test_what_spoils_a_measurement_makes_it_invalid_and_is_said_with_a_remedy(ur
     assert load(url, rate=400, thresholds=limits, duration_s=0.25).verdict == "FAIL"
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_users_who_take_turns_on_a_busy_machine_are_as_invalid_as_a_rate(url: str, hog: Hog) -> None:
     with hog(min(os.sched_getaffinity(0))), hog(max(os.sched_getaffinity(0))):

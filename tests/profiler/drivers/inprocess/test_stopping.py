@@ -46,6 +46,7 @@ def check_whole(run: Run) -> None:
     assert "Little's law" not in {problem.kind for problem in problems(run, limit_ms=None, cpus=ONE_CPU)}
 
 
+@pytest.mark.thorough
 def test_stairs_on_one_worker_are_flat_after_a_few_steps(start_synthetic: StartSynthetic) -> None:
     with start_synthetic(SLEEP, cpus=ONE_CPU) as workers:
         run, _ = run_valid(workers, STAIRS, allow_noise=True, stopping=StoppingConditions())

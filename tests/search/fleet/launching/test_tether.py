@@ -94,6 +94,7 @@ def test_the_command_ends_when(tethered: Tethered, how: str) -> None:
     assert process_start(pid) is None
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_signs_of_life_keep_the_command(tethered: Tethered) -> None:
     process = tethered(SLEEP, "tether.SILENCE_S = 1.0")

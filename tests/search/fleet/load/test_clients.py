@@ -142,6 +142,7 @@ def test_ctrl_c_ends_all_clients(
     assert rows(fleet_url, "SELECT 1 FROM servefit_orders WHERE state = 'OPEN'") == []
 
 
+@pytest.mark.thorough
 def test_an_endpoint_that_is_not_there_is_an_error_and_nothing_is_sent(
     start_client: StartClient, servefit: Servefit, payload: Path
 ) -> None:

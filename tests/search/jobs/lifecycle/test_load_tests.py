@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short")]
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Path) -> None:
     job = servefit.right_size(model, **{**QUICK, "max_tests": 6, "max_parallel_tests": 2})
