@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.aws.s3.conftest import code_in, sent
 from tests.aws.s3.test_over_boto3 import code_of
+from tests.example_counts import examples
 
 from servefit.aws.s3.crc import crc32c, crc64nvme
 
@@ -41,7 +42,7 @@ def crc(found: Crc, content: bytes) -> bytes:
 
 
 @pytest.mark.integration
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(25, drawn=60), deadline=None)
 @given(content=st.binary(max_size=2000), cut=st.integers(0, 2000))
 def test_crcs_are_those_of_their_definition_however_the_content_comes(content: bytes, cut: int) -> None:
     for found, polynomial, bits in ((crc32c(), 0x82F63B78, 32), (crc64nvme(), 0x9A6C9329AC4BC9B5, 64)):

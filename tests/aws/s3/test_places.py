@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 
 from servefit.aws.s3.places import Places
 from servefit.aws.wire.errors import ApiError
@@ -72,7 +73,7 @@ def test_a_bucket_that_is_not_there_is_said(places: Places) -> None:
     assert code_of(places, "key", "other") == "NoSuchBucket"
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60, drawn=200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["a", "..", ".", "", "out", "secret", "%2e%2e", "\\", "~"]), max_size=6).map("/".join))
 def test_no_key_is_a_file_outside_of_the_root(places: Places, key: str) -> None:
     try:

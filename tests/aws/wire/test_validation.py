@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 
 from servefit.aws.wire.errors import ApiError
 from servefit.aws.wire.formats import read_request
@@ -135,7 +136,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(60, drawn=200))
 @given(JSON)
 def test_whatever_json_a_client_sends_is_taken_or_refused_in_the_protocol(value: Any) -> None:
     error = refused("CreateInferenceRecommendationsJob", value)

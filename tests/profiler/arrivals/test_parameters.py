@@ -6,8 +6,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.bursts import Bursts
@@ -53,6 +54,7 @@ def test_whatever_a_shape_is_its_text_reads_back_as_the_same(shape: Arrivals) ->
 
 
 @pytest.mark.integration
+@settings(max_examples=examples(30, drawn=100))
 @given(st.text(max_size=60))
 def test_any_text_is_a_shape_or_refused(text: str) -> None:
     for asked in (text, f"sine:{text}", f"steps:{text}", f"replay:{text}"):

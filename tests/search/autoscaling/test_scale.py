@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 
 from servefit.backends.model import Model
 from servefit.backends.model.types import Format, Signature, Task
@@ -334,7 +335,9 @@ def test_the_costs_of_requests_to_an_endpoint_lower_the_rate_at_which_its_limits
 
 RATES = st.floats(0.01, 1e6)
 HEADROOMS = st.floats(0, 0.95)
-MANY = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(
+    max_examples=examples(12, drawn=50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 from tests.search.optimizer.proposers import GRID, SPEEDS, answer, proposer_of, searched, truth
 
 from servefit.backends.types import Settings, Target
@@ -111,7 +112,7 @@ def test_an_exhaustive_search_measures_everything_once(trial: MakeTrial, predict
     seed=st.integers(0, 2**16),
     factors=st.lists(st.sampled_from([0.0, 0.3, 1.0, 1.4]), min_size=1, max_size=30),
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10, drawn=25), deadline=None)
 def test_nothing_is_proposed_twice_whatever_is_measured_or_fails(
     trial: MakeTrial, predicted: bool, exhaustive: bool, seed: int, factors: list[float]
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 
 from servefit.backends.model.given import Given
 from servefit.backends.payload.bodies import Bodies
@@ -269,7 +270,7 @@ def test_values_of_every_field_are_written_and_read() -> None:
 input_values = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6).map(float)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(20, drawn=60))
 @given(
     st.dictionaries(st.text(min_size=1), input_values, max_size=3),
     st.dictionaries(st.text(min_size=1), st.lists(st.integers(1, 10**6), min_size=1, max_size=3), max_size=3),
@@ -285,7 +286,7 @@ def test_what_is_said_of_inputs_reads_back_the_same(
 
 
 @pytest.mark.integration
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(20, drawn=60))
 @given(requests, st.text(min_size=1), st.none() | st.text(min_size=1))
 def test_what_is_written_reads_back_the_same(request: JobRequest, model: str, payload: str | None) -> None:
     text = config_text(request, model=model, payload=payload)
@@ -406,7 +407,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(30, drawn=100))
 @given(st.dictionaries(keys, values, max_size=3).map(json.dumps) | st.text("a:1 \n-[]{}&*!|>'\"%@`#?\t", max_size=20))
 def test_whatever_is_in_a_file_is_read_or_refused_in_a_line(text: str) -> None:
     said = "job.yaml"

@@ -6,6 +6,7 @@ import hashlib
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 
 from servefit.backends.types import Settings, Target
 from servefit.profiler.record.types import Configuration
@@ -62,7 +63,7 @@ def test_what_differs_is_called_differently() -> None:
     assert len(named) == 4
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(25, drawn=50), deadline=None)
 @given(configuration=CONFIGURATIONS)
 def test_a_field_that_is_added_changes_no_name(configuration: Configuration) -> None:
     held = {name: getattr(configuration, name) for name in configuration.__struct_fields__}
@@ -73,7 +74,7 @@ def test_a_field_that_is_added_changes_no_name(configuration: Configuration) -> 
     assert recommendation_id("local-1c", Wider(**held, pinned=True)) != recommendation_id("local-1c", configuration)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(60, drawn=300), deadline=None)
 @given(configuration=CONFIGURATIONS)
 def test_former_names_are_those_of_what_was_shown(configuration: Configuration) -> None:
     """As long as results are still shown as they were; the names of kept jobs are in tests/golden."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 from tests.report.jobs import over_http
 
 from servefit.errors import ServefitError, SpecError, StorageError
@@ -262,7 +263,7 @@ def kept_store(kept: Path) -> Iterator[JobStore]:
 
 
 @pytest.mark.thorough
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30, drawn=60), deadline=None)
 @given(data=st.data())
 def test_whatever_becomes_of_the_bytes_of_a_job_no_command_ends_in_a_traceback(
     kept: Path, kept_store: JobStore, data: st.DataObject

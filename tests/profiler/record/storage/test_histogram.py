@@ -11,6 +11,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 
 from servefit.profiler.record.storage.histogram import Histogram
 
@@ -88,7 +89,7 @@ def test_a_histogram_of_nothing_has_no_percentiles() -> None:
     assert (histogram.total, histogram.maximum, histogram.mean_and_deviation()) == (0, 0, (0, 0))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(25, drawn=60), deadline=None)
 @given(values=st.lists(st.integers(0, 5000) | st.integers(0, 2**63 - 1), max_size=50))
 def test_what_is_encoded_is_decoded_again(values: list[int]) -> None:
     histogram = Histogram.of(np.array(values, dtype=np.int64))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 from tests.search.deployment.bundle.conftest import no_package_index
 from tests.search.deployment.bundle.test_platforms import container_of, dockerfile, manifests, service_of
 
@@ -149,7 +150,7 @@ def test_a_secret_that_no_shell_could_set_is_refused(export: Export, deployable:
     assert "hunter2" not in str(raised.value)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30, drawn=100))
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20))
 def test_whatever_a_value_is_a_shell_reads_it_back(value: str) -> None:
     script = f'{variables_file({"NAME": value})}\nprintf "%s." "$NAME"'

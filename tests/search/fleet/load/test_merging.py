@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 from tests.search.fleet.load.made_parts import BEGAN_S, around, made_run, part_of
 
 from servefit.profiler.evidence.summary import percentiles_of
@@ -19,7 +20,7 @@ HOUR_NS = 3_600_000_000_000
 response_times = st.lists(st.integers(1, 5000) | st.integers(1, HOUR_NS), min_size=0, max_size=300)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(25, drawn=60), deadline=None)
 @given(clients=st.lists(st.tuples(response_times, st.integers(0, 20)), min_size=1, max_size=4))
 def test_merged_percentiles_are_those_of_all_requests_within_the_precision_of_a_histogram(
     clients: list[tuple[list[int], int]],

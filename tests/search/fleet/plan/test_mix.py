@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from tests.example_counts import examples
 from tests.search.fleet.plan.conftest import MakeOffer, make_offer
 from tests.search.fleet.plan.every_fleet import cheapest_cost, demands, survives
 
@@ -31,7 +32,7 @@ SAME = 2e-6
 
 @pytest.mark.integration
 @pytest.mark.thorough
-@settings(max_examples=60)
+@settings(max_examples=examples(30, drawn=60))
 @given(demand=demands())
 def test_no_other_fleet_is_cheaper(demand: Demand) -> None:
     least = cheapest_cost(demand)
