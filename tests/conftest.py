@@ -111,7 +111,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("servefit", deadline=None, derandomize=True)
     hypothesis.settings.register_profile("drawing", deadline=None)
     hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "servefit")
-    config.pluginmanager.register(Kinds())
+    config.pluginmanager.register(Kinds(), "kinds")
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is not None:
         cpus, processes = sorted(os.sched_getaffinity(0)), worker["workercount"]

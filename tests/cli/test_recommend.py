@@ -105,6 +105,7 @@ def test_every_sample_of_a_job_is_kept_and_gives_its_figures_again(
     assert measurement.runs[-1].telemetry
 
 
+@pytest.mark.timed
 def test_an_sla_that_holds_is_said_to_hold_at_the_rate_asked(servefit: Servefit, sources: Sources) -> None:
     ended = servefit("recommend", sources.xgboost, "--sla", "p95=500ms", "--rate", "30000/min", *QUICK)
     assert ended.status == 0, ended.stderr

@@ -58,12 +58,12 @@ def test_requests_sent_ahead_are_answered_in_their_order(exchange: Exchange) -> 
 def test_very_many_requests_can_be_sent_ahead(exchange: Exchange) -> None:
     """More than are taken at once; the rest waits in the socket."""
     values = [float(number) for number in range(1500)]
-    sending = threading.Thread(target=exchange.send, args=(b"".join(invocation(value) for value in values),))
+    requests = b"".join(invocation(value) for value in values) + PING * 1000
+    sending = threading.Thread(target=exchange.send, args=(requests,))
     sending.start()
     assert [exchange.answer().predictions for _ in values] == [[value] for value in values]
-    sending.join()
-    exchange.send(PING * 1000)
     assert {exchange.answer().status for _ in range(1000)} == {200}
+    sending.join()
 
 
 def test_a_request_may_come_byte_by_byte(exchange: Exchange) -> None:
