@@ -93,7 +93,7 @@ install_servefit() {
 # libraries bring files for newer versions of Python, as torch does, which are imported under no other.
 compile_modules() {
     "$1/bin/python" -W ignore -m compileall -qq -j 0 \
-        -x '/tests/|/site-packages/(matplotlib|moto|networkx|nncf|plotly|sympy|torch|transformers)/' "$1/lib" || true
+        -x '/tests/|/site-packages/(matplotlib|moto|networkx|nncf|plotly|sympy|transformers)/' "$1/lib" || true
 }
 
 # install_with_uv ENVIRONMENT ARGUMENT...: the same as pip in half of the time, from where pip would get it.

@@ -79,8 +79,8 @@ def started(home: Path, *options: str, environment: dict[str, str] | None = None
         process.stdout.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests that do not end theirs: what a test makes has a name that no other test uses."""
+    """One server for all tests here that do not end theirs: what a test makes has a name that no other uses."""
     with started(tmp_path_factory.mktemp("home"), *OPTIONS) as running:
         yield running

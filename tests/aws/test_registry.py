@@ -54,7 +54,7 @@ def test_packages_of_a_group_are_numbered(sagemaker: Any) -> None:
     assert refused(lambda: sagemaker.create_model_package_group(ModelPackageGroupName="numbered"))[1].startswith(
         "Model Package Group already exists"
     )
-    asked = {"ModelPackageGroupName": "group", "InferenceSpecification": SPECIFICATION, "Domain": "MACHINE_LEARNING"}
+    asked = {"ModelPackageGroupName": "numbered", "InferenceSpecification": SPECIFICATION, "Domain": "MACHINE_LEARNING"}
     first, second = (sagemaker.create_model_package(**asked)["ModelPackageArn"] for _ in range(2))
     assert first.endswith(":model-package/numbered/1")
     assert second.endswith(":model-package/numbered/2")

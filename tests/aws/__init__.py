@@ -1,0 +1,1 @@
+"""A package, which folders of tests are not: its server ends with the last of its tests."""
