@@ -58,7 +58,7 @@ def test_an_empty_or_foreign_file(recommend: Servefit, tmp_path: Path, content: 
     check_refused(recommend(model=model), "model.bin")
 
 
-@pytest.mark.parametrize("kind", ["xgboost", "lightgbm", "onnx"])
+@pytest.mark.parametrize("kind", ["xgboost", pytest.param("lightgbm", marks=pytest.mark.thorough), "onnx"])
 def test_a_truncated_model(recommend: Servefit, sources: Sources, tmp_path: Path, kind: str) -> None:
     whole = getattr(sources, kind)
     cut = tmp_path / f"cut{whole.suffix}"

@@ -193,6 +193,7 @@ def test_run_takes_an_interpreter_that_has_everything_and_makes_none(copied: Pat
     assert not (copied / ".venv").exists()
 
 
+@pytest.mark.thorough
 def test_an_environment_that_cannot_be_made_leaves_nothing_behind(copied: Path, tmp_path: Path) -> None:
     # A Python as some systems have it: its environments come without pip.
     crippled = tmp_path / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"

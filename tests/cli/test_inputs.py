@@ -44,6 +44,7 @@ def test_what_takes_a_model_is_said_of_it_with_its_inputs(servefit: Servefit, st
     assert "name it: servefit backends MODEL" in ended.stderr
 
 
+@pytest.mark.thorough
 def test_requests_of_given_sizes_are_drawn(servefit: Servefit, tmp_path: Path) -> None:
     path = texts(tmp_path / "texts.onnx")
     ended = servefit(
@@ -123,6 +124,7 @@ def test_an_input_that_never_changes_is_in_the_file_too(servefit: Servefit, stre
     assert again.document["model"] != first.document["model"]
 
 
+@pytest.mark.thorough
 def test_requests_are_padded_where_a_mask_is_named(servefit: Servefit, tmp_path: Path) -> None:
     path = texts(tmp_path / "texts.onnx")
     out = tmp_path / "out"

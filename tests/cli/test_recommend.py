@@ -222,6 +222,7 @@ def test_the_table_begins_with_the_answer_and_stderr_has_the_progress(servefit: 
     assert re.search(r"step \d+: 1 vCPU, ", ended.stderr)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("form", "beginning"),
     [

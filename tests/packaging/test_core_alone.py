@@ -20,7 +20,11 @@ from servefit.search.storage.header import JobHost, PlanRequest
 from servefit.search.storage.jobs import JobStore
 
 PACKAGE = Path(__file__).parents[2] / "src/servefit"
-ALL = [folder for folders in FOLDERS.values() for folder in folders]
+ALL = [
+    pytest.param(folder, marks=() if nth == 0 else pytest.mark.thorough)
+    for folders in FOLDERS.values()
+    for nth, folder in enumerate(folders)
+]
 OF_ANNEXES = {"fleet", "agent", "api"}
 """The commands that are gone with them."""
 

@@ -185,6 +185,7 @@ def test_a_name_that_says_no_form_is_refused_in_one_line(reports: Reports, tmp_p
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_job_writes_the_report_that_the_command_line_writes(reports: Reports, tmp_path: Path) -> None:
     job = Job.from_results(reports.job("unmeasurable"))

@@ -44,8 +44,8 @@ BUTTONS = {
 }  # fmt: skip
 """What the toolbar of a plot may offer: the browser does all of it by itself."""
 
-DAILY = ("over-http", "without-prices", "unmeasurable", "on-a-gpu")
-"""Kinds with all plots, with others, with none, and with more to see over time."""
+DAILY = ("over-http", "unmeasurable")
+"""Kinds with all plots, and with none."""
 
 MIN_PX = 12
 MIN_HEIGHT_PX = 100

@@ -114,6 +114,7 @@ def test_errors_are_those_of_boto3(client: Client) -> None:
         client.describe_nothing  # noqa: B018
 
 
+@pytest.mark.thorough
 def test_objects_go_through_the_same_session_whatever_address_its_clients_are_told(
     client: Client, home: Path, tmp_path: Path
 ) -> None:

@@ -145,6 +145,7 @@ def test_a_hang_up_is_a_graceful_stop_and_hurries_none(start: Start, gate: Gate)
         assert endpoint.process.wait(10) == 0
 
 
+@pytest.mark.thorough
 def test_a_hang_up_that_was_ignored_before_stays_ignored(tmp_path: Path) -> None:
     """As nohup has it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

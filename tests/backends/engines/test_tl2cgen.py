@@ -118,6 +118,7 @@ def test_a_command_that_is_killed_takes_the_compiler_along_and_the_next_removes_
     assert list((own_home / "artifacts").iterdir()) == [compiled]
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_what_was_compiled_is_one_shared_library(model: Model) -> None:
     folder = compile_model(model, "tl2cgen").artifact.folder

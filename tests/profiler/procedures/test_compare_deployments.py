@@ -84,6 +84,7 @@ def test_a_rate_that_saturates_one_of_them_cannot_be_compared() -> None:
         compare_deployments(booster(), Deployment(), {"backend": "onnxruntime"}, **asked)
 
 
+@pytest.mark.thorough
 def test_a_disturbed_measurement_goes_into_no_ratio(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
     """Whatever was measured beside a neighbour looks as if it had been found under one."""
     busy = Problem(kind="competing load", reason="other processes used a CPU", remedy="stop them")

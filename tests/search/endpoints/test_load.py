@@ -92,6 +92,7 @@ def test_a_server_on_this_machine_is_seen_with_its_cpus(two_users: LoadTest) -> 
     assert two_users.summary.cpu_percent is not None
 
 
+@pytest.mark.thorough
 def test_where_the_server_says_nothing_of_its_times_nothing_is_claimed(url: str) -> None:
     found = load(url.replace("score", "bare"), users=1)
     assert found.model_latency_ms is None

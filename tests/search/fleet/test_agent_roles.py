@@ -225,6 +225,7 @@ STILL = {
 }
 
 
+@pytest.mark.thorough
 def test_an_agents_role_may_still_do_what_the_page_says(site: Site, fleet_url: str) -> None:
     before = rows(fleet_url, _OTHERS)
     done = {what: site.tries(*text.format(mine=MINE, others=OTHERS).split(";")) for what, text in STILL.items()}
@@ -298,6 +299,7 @@ def test_a_client_says_that_it_is_ready_for_its_own_order(site: Site) -> None:
         starts.say_ready(site.orders[OTHERS].token)
 
 
+@pytest.mark.thorough
 def test_whoever_begins_jobs_is_not_bound(site: Site, make_role: MakeRole, fleet_url: str) -> None:
     """A second role that was given all rights by hand, as that of a colleague who begins jobs too."""
     role = make_role("")

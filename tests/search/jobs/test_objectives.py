@@ -153,6 +153,7 @@ def test_an_objective_whose_check_fails_ends_the_job_before_the_model_is_opened(
         servefit.right_size(tmp_path / "no-model", goal="rate-checked", **QUICK)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "method", ["lower(self, figure)", pytest.param("uncertainty(self, *of)", marks=pytest.mark.thorough)]
 )

@@ -261,6 +261,7 @@ def test_a_function_of_the_users_own_is_run_on_no_other_host(job: Recommendation
         check_publishable(replace(job.header, request=replace(job.request, precision=own)))
 
 
+@pytest.mark.thorough
 def test_a_model_is_profiled_within_limits(model: Path) -> None:
     limits = sf.PrecisionLimits.of(allow_precision="int8", max_deviation="cosine=0.9")
     found = sf.profile(model, payload=ROWS, backend=INT8, precision=limits, users=1, duration_s=0.2, allow_noise=True)

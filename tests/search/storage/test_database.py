@@ -232,6 +232,7 @@ def test_a_server_that_goes_away_is_told_by_the_next_step_and_a_new_one_is_used(
         assert job.steps() == (ended,)
 
 
+@pytest.mark.thorough
 def test_a_server_that_was_restarted_between_two_steps_is_not_noticed(
     postgresql: Server, postgresql_url: str, header: MakeHeader
 ) -> None:
@@ -262,6 +263,7 @@ def test_what_ended_a_job_is_not_hidden_by_a_server_that_is_gone(
             postgresql.start()
 
 
+@pytest.mark.thorough
 def test_trials_that_find_no_database_are_a_storage_error(
     sqlite_url: str, tmp_path: Path, header: MakeHeader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,7 +132,7 @@ class Unlucky:
             administrator.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
 
 
-@pytest.mark.parametrize("happened", [False, True])
+@pytest.mark.parametrize("happened", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_a_transaction_that_the_server_took_with_it_is_kept_once(
     postgresql: Server, postgresql_url: str, header: MakeHeader, happened: bool
 ) -> None:
@@ -153,7 +153,7 @@ def test_a_transaction_that_the_server_took_with_it_is_kept_once(
         assert unlucky.lost == 5
 
 
-@pytest.mark.parametrize("happened", [False, True])
+@pytest.mark.parametrize("happened", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_a_trial_that_the_server_took_with_it_is_kept_once(
     postgresql: Server, postgresql_url: str, header: MakeHeader, happened: bool
 ) -> None:

@@ -196,7 +196,7 @@ def test_what_a_script_prints_is_bounded_and_does_not_hold_it_up(serve_script: S
     assert re.search(r"^servefit: a worker printed too much: [0-9]{7} bytes were left out$", endpoint.says(), re.M)
 
 
-@pytest.mark.parametrize("fatal", [b"hang", b"die"])
+@pytest.mark.parametrize("fatal", [pytest.param(b"hang", marks=pytest.mark.thorough), b"die"])
 def test_a_worker_whose_script_hangs_or_dies_is_replaced(fatal: bytes, serve_script: Serve) -> None:
     with serve_script(ODD, call_timeout_s=1.0) as endpoint:
         with endpoint.connect() as lost:

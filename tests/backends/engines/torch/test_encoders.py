@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.inspection import inspect
@@ -26,7 +25,7 @@ from servefit.backends.payload.reading import payload_of
 from servefit.backends.types import Settings, Target
 from servefit.errors import CorruptModel, UnsupportedModel
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.usefixtures("in_this_process")]
 
 WORDS = 60
 SMALL = {
@@ -67,6 +66,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 def save_encoder(folder: Path, name: str, **options: Any) -> Any:
     """Write a small encoder as transformers does; return it."""
+    import transformers  # takes seconds, also where these tests are only counted
+
     kind = getattr(transformers, name)
     torch.manual_seed(0)
     config = kind.config_class(**{**CONFIGS.get(name, SMALL), **options})
@@ -91,7 +92,6 @@ QUICKEST = "DistilBertForQuestionAnswering"
 """The family that is exported soonest."""
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", CONFIGS)
 def test_an_encoder_predicts_what_transformers_does_at_every_length(name: str, tmp_path: Path) -> None:
     module = save_encoder(tmp_path / "model", name)
@@ -114,8 +114,9 @@ def test_an_encoder_predicts_what_transformers_does_at_every_length(name: str, t
             np.testing.assert_allclose(values, wanted[output].numpy(), rtol=1e-3, atol=2e-5)
 
 
-@pytest.mark.thorough
 def test_every_architecture_of_the_list_is_one_of_transformers() -> None:
+    import transformers
+
     assert [name for name in sorted(ARCHITECTURES) if not hasattr(transformers, name)] == []
 
 
@@ -127,7 +128,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.thorough
 def test_a_folder_is_served_by_both_without_a_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as asked:
         asked.settimeout(0.1)
@@ -156,7 +156,6 @@ def with_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.thorough
 def test_the_same_folder_in_an_archive_is_the_same_model(with_code: Path, tmp_path: Path) -> None:
     archive = tmp_path / "model.tar.gz"
     with tarfile.open(archive, "w:gz") as opened:
@@ -164,13 +163,11 @@ def test_the_same_folder_in_an_archive_is_the_same_model(with_code: Path, tmp_pa
     assert Model.load(archive).digest == Model.load(with_code).digest == Model.load(with_code / "config.json").digest
 
 
-@pytest.mark.thorough
 def test_code_in_the_folder_is_not_run(with_code: Path) -> None:
     Model.load(with_code)
     assert not (with_code / "ran").exists()
 
 
-@pytest.mark.thorough
 def test_weights_that_are_not_all_there_are_not_drawn(with_code: Path, tmp_path: Path) -> None:
     save_encoder(tmp_path / "m", "DistilBertModel", **CONFIGS[QUICKEST])
     shutil.copy(with_code / "config.json", tmp_path / "m")
@@ -178,10 +175,11 @@ def test_weights_that_are_not_all_there_are_not_drawn(with_code: Path, tmp_path:
         Model.load(tmp_path / "m")
 
 
-@pytest.mark.thorough
 def test_a_pooler_that_was_not_saved_is_left_out(tmp_path: Path) -> None:
     save_encoder(tmp_path / "m", "BertModel")
-    plain = transformers.BertModel.from_pretrained(tmp_path / "m", add_pooling_layer=False)
+    from transformers import BertModel
+
+    plain = BertModel.from_pretrained(tmp_path / "m", add_pooling_layer=False)
     shutil.rmtree(tmp_path / "m")
     plain.save_pretrained(tmp_path / "m")
     model = Model.load(tmp_path / "m")
@@ -221,16 +219,14 @@ def test_weights_that_are_missing_or_damaged_are_named(damage: Any, reason: str,
         Model.load(tmp_path / "bert")
 
 
-@pytest.mark.thorough
 def test_a_model_in_several_files_is_one(folder: Path, tmp_path: Path) -> None:
-    transformers.BertForSequenceClassification.from_pretrained(folder).save_pretrained(
-        tmp_path / "m", max_shard_size="8KB"
-    )
+    from transformers import BertForSequenceClassification
+
+    BertForSequenceClassification.from_pretrained(folder).save_pretrained(tmp_path / "m", max_shard_size="8KB")
     assert len(list((tmp_path / "m").glob("*.safetensors"))) > 1
     assert Model.load(tmp_path / "m").signature.outputs == Model.load(folder).signature.outputs
 
 
-@pytest.mark.thorough
 def test_inputs_that_never_change_and_a_mask_are_said_of_a_folder(folder: Path) -> None:
     model = Model.load(folder, inputs={"token_type_ids": "zeros"}, pad="attention_mask")
     assert [each.name for each in model.signature.inputs] == ["input_ids", "attention_mask"]

@@ -100,6 +100,7 @@ def test_the_unit_sets_the_environment_with_everything_escaped(export: Export) -
     assert r'"GREETING=say \"50 %%\" \\ done"' in environment
 
 
+@pytest.mark.thorough
 def test_a_unit_on_a_gpu_names_it_and_sees_devices(export: Export, deployable: Deployable) -> None:
     service = service_of(export(of=on_gpu(deployable)))
     assert '"CUDA_VISIBLE_DEVICES=1"' in service["Environment"]

@@ -70,6 +70,7 @@ def test_what_is_in_the_plan_is_confirmed_at_the_rate_that_the_plan_gives_it(
         assert rate_per_s == pytest.approx(found.guide.rate_per_s * share, rel=0.25)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_three_classes_take_at_most_half_as_many_tests_again_as_one_host(trial: MakeTrial) -> None:
     found = fleet(trial, times=1.3)

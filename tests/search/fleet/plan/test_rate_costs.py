@@ -167,6 +167,7 @@ def planned(offers: Sequence[HostOffer], **asked: Any) -> FleetPlan:
     return plan
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_search_that_has_no_time_is_over_soon_and_says_how_far_off_it_may_be() -> None:
     rng = np.random.default_rng(3)

@@ -105,6 +105,7 @@ def test_a_stopped_job_ends_after_the_test_that_runs_and_says_so(model: Path) ->
     assert resume_job("job", progress=AfterTest(lambda: stop_job("job"))).tests == 2
 
 
+@pytest.mark.thorough
 def test_a_second_process_that_works_on_a_job_is_told(model: Path) -> None:
     refused: list[str] = []
 
@@ -148,6 +149,7 @@ def test_a_job_with_a_secret_teaches_later_jobs_nothing(model: Path) -> None:
     assert not any("earlier jobs" in warning for warning in second.warnings)
 
 
+@pytest.mark.thorough
 def test_a_job_of_a_shared_database_sets_no_variable_that_nobody_here_named(
     finished: RecommendationJob, tmp_path: Path
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_job_of_a_shared_database_sets_no_variable_that_nobody_here_named(
         resume_job("measured", progress=SilentProgress(), storage=shared, allowed=("LD_AUDIT",))
 
 
+@pytest.mark.thorough
 def test_a_job_of_a_shared_database_runs_no_code_that_nobody_here_trusted(
     finished: RecommendationJob, tmp_path: Path
 ) -> None:
