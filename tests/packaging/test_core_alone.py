@@ -20,11 +20,8 @@ from servefit.search.storage.header import JobHost, PlanRequest
 from servefit.search.storage.jobs import JobStore
 
 PACKAGE = Path(__file__).parents[2] / "src/servefit"
-ALL = [
-    pytest.param(folder, marks=() if nth == 0 else pytest.mark.thorough)
-    for folders in FOLDERS.values()
-    for nth, folder in enumerate(folders)
-]
+ALL = [folder for folders in FOLDERS.values() for folder in folders]
+FIRST = {folders[0] for folders in FOLDERS.values()}
 OF_ANNEXES = {"fleet", "agent", "api"}
 """The commands that are gone with them."""
 
@@ -84,7 +81,9 @@ def test_the_commands_of_an_annex_are_gone_with_it(core: Core) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("folder", ALL)
+@pytest.mark.parametrize(
+    "folder", [folder if folder in FIRST else pytest.param(folder, marks=pytest.mark.thorough) for folder in ALL]
+)
 def test_an_annex_of_which_one_folder_is_deleted_is_gone(tmp_path: Path, folder: str) -> None:
     left = commands(Core.copied(tmp_path, [folder]))
     gone = {"fleet", "agent"} if folder in FOLDERS["fleet"] else {"api"}
