@@ -134,6 +134,7 @@ def test_code_that_was_uploaded_is_not_loaded_by_a_configuration_of_openssl(serv
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_model_that_was_made_before_there_was_a_list_is_not_served(tmp_path: Path) -> None:
     with started(tmp_path) as server:

@@ -146,6 +146,7 @@ def test_a_model_of_which_nothing_is_known_is_surveyed_when_it_is_described(serv
     recommended(known(server, "unknown"), name="unknown")
 
 
+@pytest.mark.thorough
 def test_what_was_recommended_is_what_an_endpoint_serves(
     server: Server, first: str, predicted: list[dict[str, Any]]
 ) -> None:
@@ -391,7 +392,14 @@ def no_name(server: Server, folder: Path) -> str:
     return "file:///a%00b"
 
 
-@pytest.mark.parametrize("url_of", [no_data, no_model, empty_archive, pickled, a_device, no_name])
+@pytest.mark.parametrize(
+    "url_of",
+    [
+        no_data,
+        pickled,
+        *(pytest.param(url_of, marks=pytest.mark.thorough) for url_of in (no_model, empty_archive, a_device, no_name)),
+    ],
+)
 def test_data_that_cannot_be_read_fails(server: Server, folder: Path, url_of: Callable[[Server, Path], str]) -> None:
     name = url_of.__name__.replace("_", "-")
     make_model(server, name, url_of(server, folder))

@@ -208,6 +208,7 @@ def job(**config: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_log_of_a_job_says_at_once_which_type_has_no_price(tmp_path: Path) -> None:
     options = ("--map", "ml.c5.large=local-1c", "--map", "ml.c5.xlarge=local-1c", "--price", "ml.c5.xlarge=0.2/h")

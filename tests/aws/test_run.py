@@ -129,6 +129,7 @@ def test_pythons_that_the_program_starts_find_it_too(tmp_path: Path) -> None:
     assert said(tmp_path, code) == [ACCOUNT]
 
 
+@pytest.mark.thorough
 def test_a_program_keeps_its_variables_but_those_of_other_keys(tmp_path: Path) -> None:
     names = ("AWS_ENDPOINT_URL_S3", "PYTHONPATH", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
     given = {names[0]: "http://localhost:9", names[1]: str(tmp_path), names[2]: "token", names[3]: "true"}

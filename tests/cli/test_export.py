@@ -209,6 +209,7 @@ def test_an_environment_that_cannot_be_made_leaves_nothing_behind(copied: Path, 
     assert not [path.name for path in copied.iterdir() if path.name.startswith(".venv")]
 
 
+@pytest.mark.thorough
 def test_a_bundle_says_whether_it_is_healthy(copied: Path) -> None:
     port = free_port()
     environment = {

@@ -117,6 +117,7 @@ def test_an_sla_that_holds_is_said_to_hold_at_the_rate_asked(servefit: Servefit,
     assert any("synthetic payload" in warning for warning in ended.document["warnings"])
 
 
+@pytest.mark.timed
 def test_an_sla_that_nothing_meets_ends_with_status_3_and_the_nearest_answer(
     servefit: Servefit, sources: Sources
 ) -> None:

@@ -33,6 +33,7 @@ def program(tmp_path: Path) -> Path:
     return save_program(tmp_path / "model.pt2", make(), example, free)
 
 
+@pytest.mark.thorough
 def test_a_program_is_refused_where_it_is_not_trusted(servefit: Servefit, program: Path, rows: Path) -> None:
     refused = servefit("recommend", program, "--payload", rows)
     assert refused.status == 2

@@ -156,7 +156,7 @@ def test_what_is_wrong_with_a_model_or_a_payload_is_told_before_the_wait(
 
 def test_what_does_not_measure_does_not_wait(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
     with measuring_slot("job fraud"):
-        assert servefit("compile", sources.xgboost, "-b", "treelite", "-o", tmp_path / "compiled").status == 0
+        assert servefit("compile", sources.xgboost, "-b", "forest", "-o", tmp_path / "compiled").status == 0
         facts = servefit("host", "--facts", "--format", "json")
     assert facts.status == 0, facts.stderr
     slot = facts.document["measuring_slot"]

@@ -26,7 +26,7 @@ from servefit.report.writing import report_text
 if TYPE_CHECKING:
     from tests.report.conftest import Reports
 
-DAILY = ("over-http", "predicted", "unmeasurable", "in-phases")
+DAILY = ("over-http", "predicted", "unmeasurable")
 SMALL = [kind if kind in DAILY else pytest.param(kind, marks=pytest.mark.thorough) for kind in KINDS if kind != "large"]
 
 

@@ -122,6 +122,7 @@ def test_the_sections_of_classes_say_what_was_found_and_how_all_of_it_is_read(pa
     assert len(read.tables["hosts"].rows) == 9
 
 
+@pytest.mark.thorough
 def test_json_and_csv_carry_the_figures_of_the_page(reports: Reports) -> None:
     report = fleet_report_of(fleet_job(reports))
     document = json.loads(report_text(report, "json"))

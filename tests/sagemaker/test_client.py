@@ -216,6 +216,7 @@ def test_calls_that_wait_end_with_the_client(client: Client, tmp_path: Path) -> 
             call.result()
 
 
+@pytest.mark.thorough
 def test_calls_that_begin_while_the_client_is_closed_end_too(home: Path) -> None:
     def call_until_closed(client: Client) -> str:
         while True:

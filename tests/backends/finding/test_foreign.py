@@ -100,6 +100,7 @@ def test_a_package_that_hangs_is_given_up(install: Install, monkeypatch: pytest.
     assert "did not say within 1 s what it can do" in reason(backend("broken").probe())
 
 
+@pytest.mark.thorough
 def test_packages_that_hang_are_waited_for_together(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign, "TIMEOUT_S", 2.0)
     names = [f"hanging{nth}" for nth in range(8)]

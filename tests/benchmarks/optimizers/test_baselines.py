@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from benchmarks.data.grid import Grid
 
+pytestmark = pytest.mark.thorough
+
 LONGEST_TEST_S = 2.1
 SHARE = 0.15
 

@@ -78,6 +78,7 @@ def job(model: Path, state: Path) -> RecommendationJob:
         )
 
 
+@pytest.mark.thorough
 def test_an_artifact_within_the_limits_is_one_more_backend(job: RecommendationJob) -> None:
     assert job.best is not None
     assert job.best.trial.configuration.backend == INT8

@@ -69,6 +69,7 @@ def test_the_parzen_estimator_gets_one_test_in_five_once_predictions_promise_no_
     assert len(seen) == 5
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_without_predictions_the_plainest_of_every_backend_and_size_come_before_the_parzen_estimator(
     trial: MakeTrial,
@@ -182,7 +183,13 @@ def test_the_first_is_proposed_even_where_it_would_fit_beside_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("goal", "largest_call", "left_out"),
-    [("cost", 1, True), ("latency", 1, True), ("cost", 2, False), ("cost", None, False), ("throughput", 1, False)],
+    [
+        ("cost", 1, True),
+        pytest.param("latency", 1, True, marks=pytest.mark.thorough),
+        ("cost", 2, False),
+        pytest.param("cost", None, False, marks=pytest.mark.thorough),
+        pytest.param("throughput", 1, False, marks=pytest.mark.thorough),
+    ],
 )
 def test_what_would_do_the_same_at_the_rate_is_not_proposed_any_more(
     trial: MakeTrial, goal: str, largest_call: int | None, left_out: bool

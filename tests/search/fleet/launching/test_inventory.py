@@ -6,8 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_counts import examples
 
 from servefit.errors import SpecError
 from servefit.search.fleet.launching.inventory import InventoryHost
@@ -148,6 +149,7 @@ def test_users_hosts_and_addresses_are_destinations(destination: str) -> None:
     assert InventoryHost(name="a", destination=destination).destination == destination
 
 
+@settings(max_examples=examples(30, drawn=100))
 @given(st.text())
 def test_whatever_a_destination_is_ssh_gets_it_as_one_that_is_no_option(text: str) -> None:
     try:

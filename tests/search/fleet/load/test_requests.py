@@ -160,6 +160,7 @@ def test_where_no_client_fits_near_names_are_shown(fleet_url: str, fleet_host: M
     database.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_client_that_does_not_get_ready_in_time_makes_the_load_invalid(
     fleet_url: str, fleet_host: MakeHost, monkeypatch: pytest.MonkeyPatch

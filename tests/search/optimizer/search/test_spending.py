@@ -151,7 +151,7 @@ def test_tests_run_at_once_where_they_fit_and_are_counted_one_by_one(table: Make
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("most", [9, 10, 12, 20])
+@pytest.mark.parametrize("most", [9, *(pytest.param(most, marks=pytest.mark.thorough) for most in (10, 12, 20))])
 def test_few_tests_suffice_for_a_round_and_the_confirmation(table: MakeTable, search: MakeSearch, most: int) -> None:
     bench = table(request_of(max_tests=most, goal="latency", sla=Sla(rate_per_s=5000.0)))
     found = search(bench)
