@@ -81,6 +81,7 @@ install_servefit() {
         ((${#options[@]})) ||
             ! "$environment/bin/python" -m pip install --quiet --no-compile "${pinned[@]}" --editable "$requirement"
     }; then
+        wait # nothing is written into the environment any more
         echo "servefit was not installed, for the reason above. It takes packages from where pip does: is the network there?" >&2
         return 1
     fi
