@@ -48,6 +48,7 @@ class ListeningConnection:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
         """Give the connection to one who asks at a time. Raises psycopg's errors where there is none."""
+        from psycopg import InternalError
         from psycopg.pq import TransactionStatus
 
         async with self._one_at_a_time:
@@ -57,6 +58,10 @@ class ListeningConnection:
             self._watch_no_more()
             try:
                 yield connection
+            except InternalError:
+                # Statements that it prepared before a backup was restored name types that are gone, and always will.
+                await connection.close()
+                raise
             finally:
                 if connection.pgconn.transaction_status != TransactionStatus.IDLE:
                     await connection.close()
