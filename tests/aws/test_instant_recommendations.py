@@ -138,7 +138,6 @@ def test_a_model_that_was_surveyed_is_recommended_for_the_profiles_of_this_machi
     assert [each["Environment"]["SERVEFIT_BACKEND"] for each in predicted] == ["forest"]
 
 
-@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_model_of_which_nothing_is_known_is_surveyed_when_it_is_described(server: Server, folder: Path) -> None:
     make_model(server, "unknown", upload(server, other_model(folder / "unknown.ubj", 20), "unknown/model.ubj"))
@@ -182,7 +181,6 @@ def test_another_model_of_the_same_data_is_known_at_once_also_when_it_was_upload
     assert surveys(server) == before
 
 
-@pytest.mark.timed
 @pytest.mark.thorough
 def test_other_data_under_the_same_url_is_another_model(
     server: Server, folder: Path, predicted: list[dict[str, Any]]
@@ -315,7 +313,6 @@ def survey_process(server: Server) -> int:
         time.sleep(0.1)
 
 
-@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_survey_that_was_killed_is_made_again_after_a_while(server: Server, folder: Path) -> None:
     make_model(server, "killed", upload(server, other_model(folder / "killed.ubj", 17), "killed.ubj"))
@@ -329,7 +326,6 @@ def test_a_survey_that_was_killed_is_made_again_after_a_while(server: Server, fo
     assert known(server, "killed")["RecommendationStatus"] == "COMPLETED"
 
 
-@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_survey_whose_data_was_overwritten_is_of_nothing(server: Server, folder: Path) -> None:
     old, new = other_model(folder / "old.ubj", 18), other_model(folder / "new.ubj", 19)
@@ -441,7 +437,6 @@ def test_a_job_does_not_wait_behind_the_models_that_were_described(server: Serve
         assert known(server, name)["RecommendationStatus"] == "COMPLETED"
 
 
-@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_survey_is_taken_up_by_the_next_server_and_kept(tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -460,7 +455,6 @@ def test_a_survey_is_taken_up_by_the_next_server_and_kept(tmp_path: Path) -> Non
         assert json.loads((survey / "expected.json").read_text())
 
 
-@pytest.mark.timed
 @pytest.mark.thorough
 def test_what_has_failed_is_tried_again_by_the_next_server(tmp_path: Path) -> None:
     import pickle
