@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +21,9 @@ from servefit.processes import adopt_orphans, descendants, die_with_parent, end_
 
 _AWAITED_SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
 """The signals that the watching process waits for: a child has ended, or the caller has."""
+
+_LAST_THREAD_S = 2.0
+"""For the other threads of a process that is killed to end: milliseconds, on a busy machine a second. Chosen."""
 
 
 def main(request: Path, answer: Path, caller: int) -> None:
@@ -46,19 +50,30 @@ def _watch_over_fork(folder: Path, caller: int) -> None:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises where there are no children
         end_processes(lambda: descendants(watching))
     _reap()
-    if os.getppid() != caller:
+    if _is_orphaned(caller, told=status is None):
         import shutil
 
         shutil.rmtree(folder, ignore_errors=True)
-    _end_like(status)
+    _end_like(signal.SIGKILL if status is None else status)
 
 
-def _status_of(fork: int) -> int:
-    """Wait until the fork has ended, and give its wait status; that of a killed one where all is to end before."""
+def _status_of(fork: int) -> int | None:
+    """Wait until the fork has ended, and give its wait status; None where all is to end before."""
     while signal.sigwait(_AWAITED_SIGNALS) != signal.SIGTERM:
         if (status := _reap().get(fork)) is not None:
             return status
-    return signal.SIGKILL
+    return None
+
+
+def _is_orphaned(caller: int, *, told: bool) -> bool:
+    """Return whether ``caller`` is gone. The signal that it dies comes with the end of its thread, and another process
+    is the parent only once its last thread has ended: what was ``told`` is waited for."""
+    until_s = time.monotonic() + (_LAST_THREAD_S if told else 0.0)
+    while os.getppid() == caller:
+        if time.monotonic() >= until_s:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _reap() -> dict[int, int]:
