@@ -22,27 +22,27 @@ _READ_FOR_CLIPPING = 4000
 it takes the same time for runs of any length."""
 
 
-def autocorrelation_time(series: np.ndarray) -> float:
-    """Return how many values of ``series`` tell as much of its mean as one independent value, by 40 batch means.
+def autocorrelation_time(series: np.ndarray, *, batches: int = BATCHES) -> float:
+    """Return how many values of ``series`` tell as much of its mean as one independent value, by so many batch means.
 
     m x variance of the means of batches of m values / variance of the values [Conway 1963; Schmeiser 1982] tends to the
     autocorrelation time t for batches much longer than t, and to m for much shorter ones, about m t / (m + t) between.
     That is solved for t, so the answer is infinite where means of batches are as uneven as single values. A series that
     never changes gives 1. Values left over come first and are not used. Raises ValueError on fewer than 80 values.
     """
-    length = len(series) // BATCHES
-    if length * BATCHES < MIN_SAMPLES:
+    if len(series) < MIN_SAMPLES:
         raise ValueError(f"{len(series)} values are too few, {MIN_SAMPLES} are needed")
-    batches = series[len(series) - length * BATCHES :].astype(np.float64).reshape(BATCHES, length)
+    length = len(series) // batches
+    parts = series[len(series) - length * batches :].astype(np.float64).reshape(batches, length)
     # From the first value, so that the variance of a series that never changes is exactly zero.
-    batches -= batches[0, 0]
-    means = batches.sum(axis=1) / length
-    mean = float(means.sum()) / BATCHES
+    parts -= parts[0, 0]
+    means = parts.sum(axis=1) / length
+    mean = float(means.sum()) / batches
     # Without a temporary array, and not by BLAS, which would start threads beside the worker.
-    variance = float(np.einsum("ij,ij->", batches, batches)) / batches.size - mean**2
+    variance = float(np.einsum("ij,ij->", parts, parts)) / parts.size - mean**2
     if variance <= 0:
         return 1.0
-    unevenness = float(np.square(means - mean).sum()) / (BATCHES - 1) / variance
+    unevenness = float(np.square(means - mean).sum()) / (batches - 1) / variance
     return max(1.0, time_of_unevenness(unevenness, length))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.profiler.evidence.sequential_test import ALPHA, GROWTH_SEEN, SequentialTest
+from servefit.profiler.evidence.sequential_test import FAIL_LEVEL, GROWTH_SEEN, PASS_LEVEL, SequentialTest
 from servefit.profiler.evidence.time_to_spare import is_unhurried, workers_serving
 from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.record.traffic import NS_PER_S
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 def start_tests(thresholds: Sequence[LatencyThreshold], *, chances: int = 1) -> list[SequentialTest]:
     """Return a new test of each of ``thresholds``, in their order. One that fails is enough for a FAIL, so they share
     its error rate, and one of so many ``chances`` for a PASS, which share that [Bonferroni]."""
-    alpha_fail = ALPHA / max(1, len(thresholds))
+    level_fail = FAIL_LEVEL / max(1, len(thresholds))
     return [
         SequentialTest(
-            percentile=threshold.rank, limit_ns=threshold.limit_ns, alpha_pass=ALPHA / chances, alpha_fail=alpha_fail
+            percentile=threshold.rank,
+            limit_ns=threshold.limit_ns,
+            level_pass=PASS_LEVEL / chances,
+            level_fail=level_fail,
         )
         for threshold in thresholds
     ]
@@ -48,7 +51,7 @@ def evidence_of(
     response_ns = run.samples.response_ns()[: _known(run)]
     elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
     return _relied_upon(
-        [test.conclude(response_ns, unhurried=unhurried) for test in tests],
+        [test.conclude(response_ns) for test in tests],
         relies=unhurried or elapsed_s >= growth_seen_s(thresholds),
     )
 
@@ -63,7 +66,7 @@ def evidence_of_runs(
     unhurried = all(was_unhurried(run, workers) for run in runs)
     shortest_s = min((run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S for run in runs)
     return _relied_upon(
-        [test.conclude(response_ns, unhurried=unhurried) for test in start_tests(thresholds, chances=chances)],
+        [test.conclude(response_ns) for test in start_tests(thresholds, chances=chances)],
         relies=unhurried or shortest_s >= growth_seen_s(thresholds),
     )
 

@@ -1,77 +1,90 @@
 """Decides whether "pXX <= limit" holds at the rate of a run, from the response times of all its requests.
 
-A PASS is given at the end alone, on all requests of the run: one that came early would stand although what was seen
-later speaks against it. A FAIL may come while the run goes on, since nothing that follows makes it untrue.
+What counts are violations (response time > limit), of which 1 - XX/100 are allowed. Requests that wait behind each
+other are slow together, so a violation tells less where violations come in bursts. How much less is read from the
+shares of violations in 20 blocks of the run: they differ by so many times what independent requests would [Conway
+1963; batch means]. The run counts as so many times fewer requests and violations, and these as independent [quasi-
+likelihood: Wedderburn 1974]. The shares of 20 blocks tell their variance with 19 degrees of freedom, for which it is
+raised as Student does. How fast response times move below the limit does not matter by itself: a server that pauses,
+and never came near the limit, keeps it.
 
-What counts are violations (response time > limit). For FAIL their evidence is an e-process, a mixture of rates above
-the boundary 1 - XX/100 against the boundary itself. Of independent requests it exceeds 1/alpha with probability at most
-alpha, no matter how often one looks [Ville 1939; Robbins 1970]. For PASS it is the probability that so few would be
-seen on the boundary, which is looked at once [Clopper and Pearson 1934].
+A PASS is given at the end alone: it is the probability that a server which breaks the limit shows so few violations
+[Clopper and Pearson 1934]. A FAIL is given at the end by the probability of so many, or earlier, since nothing that
+follows makes it untrue: by an e-process, a mixture of rates above the boundary against the boundary itself, which
+exceeds 1/alpha with probability alpha at most however often one looks [Ville 1939; Robbins 1970].
 
-Requests that wait in one queue are not independent: the counts are divided by the autocorrelation time, the number of
-requests that tell as much as one independent request would. It is estimated, so what holds for independent requests
-exactly holds for queues by experiment: benchmarks/claims/verdicts.py.
+Violations that have not come yet show no bursts. So a PASS also takes that the run saw enough of the server close to
+the limit to know how it moves there. (response / limit) ** 4, 1 at most, says how close a request came. The run is worth
+40 independent values of that, or, where it is worth fewer, its upper bound is below the share allowed by as much: a
+server that stays far from its limit is known sooner. A queue that has only begun to grow shows neither, which
+``run_verdict`` is about. Disturbances that are rarer than the run is long are in no test of the run:
+``rare_disturbances`` says which.
 
-The violations alone cannot tell the autocorrelation time before several bursts of them were seen. In M/M/1 at 90 % load
-with 5 % violations, 190 requests in a row have none in 8 runs of 10. Response times show how slowly the queue moves
-even while none is too long, which is why the test is given these. What neither shows is a disturbance rarer than the
-run is long: ``rare_disturbances`` says which.
-
-Where the limit is far away, waiting for enough independent requests would be a waste. If response times fall off at
-least exponentially, then P(response > limit) <= P(response > limit / m) ** m, and the right-hand side is settled by a
-few independent requests. That is used for m of 2, 4, 8 and 32, beside the evidence above, as far as nothing has taken
-more than that part of the limit, and for all of them where nothing has taken more than an eighth. By then, the
-benchmark shows, even service times far more variable than exponential ones are told apart; a queue that has only begun
-to grow is not, so the caller has to know that servers have time to spare.
+The levels are by experiment: benchmarks/claims/verdicts.py has how often verdicts are wrong, in queues of all kinds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import lgamma, log
+from math import inf, lgamma, log, sqrt
+from statistics import NormalDist
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from servefit.checks import check_above_zero, check_between
-from servefit.profiler.evidence.autocorrelation import MIN_SAMPLES, autocorrelation_time, clipped
+from servefit.profiler.evidence.autocorrelation import MIN_SAMPLES, autocorrelation_time
+from servefit.profiler.evidence.intervals import t_quantile
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.showing import shown
 
 ThresholdVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
 
 ALPHA = 0.05
-"""The probability of a false PASS, and that of a false FAIL: the usual 5 %."""
+"""The probability of a false PASS that is aimed at, the usual 5 %."""
+
+PASS_LEVEL = 0.03
+"""The level of the test for a PASS. It counts on 20 blocks, whose violations are skewed: at 3 %, by experiment, 5 % of
+runs at the limit pass."""
+
+FAIL_LEVEL = 0.02
+"""The level of the tests for a FAIL: half of it is for looking while the run goes on, half for its end. By experiment
+1 % of runs that keep the limit fail."""
 
 GROWTH_SEEN = 20
 """When 5 % too many requests arrive, a queue takes so many times the limit to reach it. No PASS is safe before that,
 unless the servers have time to spare."""
 
+BLOCKS = 20
+"""Of a run of 20 s they are longer than most pauses. Fewer tell the variance of their shares worse; by experiment more
+decide no better."""
+
 _MIN_INDEPENDENT = 2
 """See ``_deflated``."""
 
-_PASS_CAUTION = 2.5
-"""Times the autocorrelation time, since bursts may be longer than was seen yet. By experiment: with it at most 5 % of
-the runs of benchmarks/claims/verdicts.py pass wrongly, in every queue."""
+_NEARNESS = 4
+"""The power of response / limit that says how close a request came: at half of the limit a sixteenth. By experiment:
+with the square, runs of servers that pause for half of the limit do not pass, with the eighth a busy queue passes that
+breaks the limit."""
+
+_MOVES_SEEN = 40
+"""Independent values that tell how a server moves close to its limit. By experiment: with 100, a queue at 95 % load does
+not pass within 20 s where a thousandth of its requests are too slow, and with none it passes at the limit in half of
+the runs."""
 
 _INTEGRATION_POINTS = 2000
 """Of the density of the beta distribution beyond the boundary: the result errs by half a per cent at most."""
 
-_MARGINS = (2.0, 4.0, 8.0, 32.0)
-"""Times as strict as the limit (see above). By experiment too: very variable service times (M/G/1 there) are still
-told apart."""
-
-_MUCH_ROOM = 8.0
-"""Where nothing took more than such a part of the limit, stricter ones count too, although some took longer than these.
-By experiment."""
-
 _FEWER = 2.0
-"""An autocorrelation time that is told to people: half of the requests count. Chosen, not measured."""
+"""From here on people are told that requests count as fewer: as half. Chosen, not measured."""
 
 _RATES_ABOVE = 64
 """Rates that stand for the mixture. Chosen: the likelihood is smooth, and the time that a look takes is in proportion
 to them."""
+
+_LONGEST_PLAN = 1000.0
+"""Times the traffic of a run: what would take longer to decide is as good as at the limit. Chosen."""
 
 
 @shown()
@@ -79,48 +92,51 @@ to them."""
 class Evidence:
     """The evidence that a verdict rests on.
 
-    ``autocorrelation_time`` is in requests, at least 1, infinite where the run is too short to tell, and None before
-    there are enough samples to look at; no evidence is drawn until then. ``p_pass`` is the probability that a server
-    which breaks the limit shows so few violations: a PASS takes 5 %. ``log_e_fail`` is the natural logarithm of the
-    e-value against the limit: a FAIL takes log(1/alpha), 3.0 at 5 %.
+    ``burst`` is how many requests count as one, since violations come together: at least 1, infinite where the run is
+    too short to tell, and None before there are enough samples to look at; no evidence is drawn until then. ``p_pass``
+    is the probability that a server which breaks the limit shows so few violations: a PASS takes 3 %. ``p_fail`` is
+    that of so many from one that keeps it, and ``log_e_fail`` the natural logarithm of the e-value against it: a FAIL
+    takes 1 % or log(100), 4.6. ``decided_by`` is how many times the traffic would decide, if it goes on like this:
+    None where there is a verdict, infinite where it is too close to the limit.
     """
 
     verdict: ThresholdVerdict
     samples: int
     violations: int
-    autocorrelation_time: float | None
+    burst: float | None
     p_pass: float
+    p_fail: float
     log_e_fail: float
+    decided_by: float | None
 
     @property
     def worth_text(self) -> str:
-        """The reason why the requests are worth fewer, as the end of a sentence; empty where it does not halve them."""
-        if self.autocorrelation_time is None or self.autocorrelation_time < _FEWER:
+        """The reason why the requests count as fewer, as the end of a sentence; empty where they count half at
+        least."""
+        if self.burst is None or self.burst < _FEWER:
             return ""
-        worth = int(self.samples / cautious(self.autocorrelation_time))
-        if not worth:
-            return ", and response times went up and down more slowly than the run can tell"
-        return f", and response times went up and down slowly: for a PASS they are worth {worth:,} independent ones"
+        worth = int(self.samples / self.burst)
+        return f", and slow requests came together: they count as {worth:,}" if worth >= _MIN_INDEPENDENT else ""
 
 
 class SequentialTest:
     """Tests one latency threshold on the requests of one run.
 
-    ``percentile`` (0..100, exclusive) of the response time is compared with ``limit_ns``. A false PASS and a false FAIL
-    have probabilities ``alpha_pass`` and ``alpha_fail`` at most (see the module for what that rests on). Raises
-    SpecError on a percentile, limit or probability that makes no sense.
+    ``percentile`` (0..100, exclusive) of the response time is compared with ``limit_ns``. ``level_pass`` and
+    ``level_fail`` are those of the tests for either verdict. Raises SpecError on a percentile, limit or level that
+    makes no sense.
     """
 
     def __init__(
-        self, *, percentile: float, limit_ns: float, alpha_pass: float = ALPHA, alpha_fail: float = ALPHA
+        self, *, percentile: float, limit_ns: float, level_pass: float = PASS_LEVEL, level_fail: float = FAIL_LEVEL
     ) -> None:
         check_between("percentile", percentile, 0, 100)
         check_above_zero("limit", limit_ns)
-        check_between("alpha", alpha_pass, 0, 1)
-        check_between("alpha", alpha_fail, 0, 1)
+        check_between("level", level_pass, 0, 1)
+        check_between("level", level_fail, 0, 1)
         self._limit_ns = limit_ns
         self._boundary = 1 - percentile / 100
-        self._alpha_pass, self._alpha_fail = alpha_pass, alpha_fail
+        self._level_pass, self._level_fail = level_pass, level_fail / 2
         self._least_samples = max(samples_needed(percentile), MIN_SAMPLES)
         self._seen = 0
         self._failed: Evidence | None = None
@@ -129,25 +145,24 @@ class SequentialTest:
         """Look at ``response_ns``: the response times of all requests so far, in order of arrival, shape (n,).
 
         Give no request of which an earlier one is still to be answered: those left out would be the slow ones. True is
-        final. Takes time in proportion to n, 1 to 2 ms for 100,000 requests. Raises ValueError on anything but one
+        final. Takes time in proportion to n, 1 ms for 100,000 requests. Raises ValueError on anything but one
         finite, nonnegative number a request, no fewer than last time.
         """
         if self._failed is None:
             self._check(response_ns)
-            weighed = self._weigh(response_ns, unhurried=False, at_the_end=False)
+            weighed = self._weigh(response_ns, at_the_end=False)
             self._failed = weighed if weighed.verdict == "FAIL" else None
         return self._failed is not None
 
-    def conclude(self, response_ns: np.ndarray, *, unhurried: bool = False) -> Evidence:
+    def conclude(self, response_ns: np.ndarray) -> Evidence:
         """Decide on all requests of a run that is over; ``response_ns`` is as in ``surely_fails``.
 
-        ``unhurried`` says that the servers were seen to be idle part of the time, so that the queue does not grow. No
-        verdict comes with fewer samples than the percentile takes. Raises ValueError as ``surely_fails``.
+        No verdict comes with fewer samples than the percentile takes. Raises ValueError as ``surely_fails``.
         """
         if self._failed is not None:
             return self._failed
         self._check(response_ns)
-        return self._weigh(response_ns, unhurried=unhurried, at_the_end=True)
+        return self._weigh(response_ns, at_the_end=True)
 
     def _check(self, response_ns: np.ndarray) -> None:
         if response_ns.ndim != 1:
@@ -158,46 +173,67 @@ class SequentialTest:
             raise ValueError("a response time is negative or not a finite number")
         self._seen = len(response_ns)
 
-    def _weigh(self, response_ns: np.ndarray, *, unhurried: bool, at_the_end: bool) -> Evidence:
+    def _weigh(self, response_ns: np.ndarray, *, at_the_end: bool) -> Evidence:
         samples = len(response_ns)
         violated = response_ns > self._limit_ns
         violations = int(np.count_nonzero(violated))
-        correlated, p_pass, for_fail = None, 1.0, 0.0
-        if samples >= self._least_samples:
-            correlated = max(autocorrelation_time(violated), autocorrelation_time(clipped(response_ns)))
-            for_fail = float(log_e_fail(*_deflated(samples, violations, correlated), self._boundary))
-            if at_the_end:
-                p_pass = self._p_pass(response_ns, violations, correlated, unhurried=unhurried)
+        burst, p_pass, p_fail, log_e, decided_by = None, 1.0, 1.0, 0.0, None
         verdict: ThresholdVerdict = "UNDECIDED"
-        if for_fail >= log(1 / self._alpha_fail):
+        if samples >= self._least_samples:
+            burst = _requests_as_one(violated)
+            worth = _deflated(samples, violations, burst)
+            log_e = float(log_e_fail(*worth, self._boundary))
+            if at_the_end:
+                p_pass, p_fail = self._p_pass(worth), self._p_fail(worth)
+        if log_e >= log(1 / self._level_fail) or p_fail <= self._level_fail:
             verdict = "FAIL"
-        elif p_pass <= self._alpha_pass:
+        elif p_pass <= self._level_pass and self._knows_how_it_moves(response_ns):
             verdict = "PASS"
+        elif at_the_end:
+            decided_by = self._decided_by(samples, violations, burst)
         return Evidence(
             verdict=verdict,
             samples=samples,
             violations=violations,
-            autocorrelation_time=correlated,
+            burst=burst,
             p_pass=p_pass,
-            log_e_fail=for_fail,
+            p_fail=p_fail,
+            log_e_fail=log_e,
+            decided_by=decided_by,
         )
 
-    def _p_pass(self, response_ns: np.ndarray, violations: int, correlated: float, *, unhurried: bool) -> float:
-        """Return the probability of so few violations: the smallest for the limit and for fractions of it, times their
-        number [Bonferroni]."""
-        probabilities = [p_of_so_few(*_deflated(len(response_ns), violations, cautious(correlated)), self._boundary)]
-        if unhurried:
-            room = self._limit_ns / max(float(response_ns.max()), 1.0)
-            margins = [margin for margin in _MARGINS if margin <= room or room >= _MUCH_ROOM]
-            probabilities += [self._p_margin(response_ns, correlated, margin) for margin in margins]
-        return min(1.0, len(probabilities) * min(probabilities))
+    def _p_pass(self, worth: tuple[float, float]) -> float:
+        return p_of_so_few(*worth, self._boundary)
 
-    def _p_margin(self, response_ns: np.ndarray, correlated: float, margin: float) -> float:
-        """Return the probability of so few violations of a limit that is ``margin`` times as strict."""
-        violated = (response_ns > self._limit_ns / margin).astype(np.float64)
-        divisor = cautious(max(correlated, autocorrelation_time(violated)))
-        violations = int(np.count_nonzero(violated))
-        return p_of_so_few(*_deflated(len(violated), violations, divisor), self._boundary ** (1 / margin))
+    def _p_fail(self, worth: tuple[float, float]) -> float:
+        """Return the probability of so many violations: that so few of the requests keep the limit."""
+        samples, violations = worth
+        return p_of_so_few(samples, samples - violations, 1 - self._boundary)
+
+    def _knows_how_it_moves(self, response_ns: np.ndarray) -> bool:
+        """Return whether the run saw how the server moves close to the limit, or that it stays far from it: the farther
+        the less of it was seen."""
+        near = np.minimum(1.0, (response_ns / self._limit_ns) ** _NEARNESS)
+        seen = len(near) / _requests_as_one(near) / _MOVES_SEEN
+        length = len(near) // BLOCKS
+        shares = near[len(near) - length * BLOCKS :].reshape(BLOCKS, length).mean(axis=1)
+        most = float(shares.mean()) + t_quantile(1 - ALPHA, BLOCKS - 1) * float(shares.std(ddof=1)) / sqrt(BLOCKS)
+        return seen >= 1 or most < self._boundary * seen
+
+    def _decided_by(self, samples: int, violations: int, burst: float | None) -> float:
+        """Return how many times the traffic would decide, if the share of violations and their bursts stay as they
+        are. An upper bound where the run is too short to tell their bursts."""
+        least = max(1.0, self._least_samples / samples) if samples else inf
+        if burst is None or least > 1:
+            return least
+        independent, violated = _deflated(samples, violations, burst)
+        longer = 1.25
+        while longer <= _LONGEST_PLAN:
+            worth = longer * independent, longer * violated
+            if self._p_pass(worth) <= self._level_pass or self._p_fail(worth) <= self._level_fail:
+                return longer
+            longer *= 1.25
+        return inf
 
 
 def combined_verdict(verdicts: Sequence[ThresholdVerdict]) -> ThresholdVerdict:
@@ -245,13 +281,15 @@ def _log_mixture(
     return mixed
 
 
-def cautious(correlated: float) -> float:
-    """Return by what requests are divided for a PASS: bursts of violations may be longer than those that were seen."""
-    return 1 + _PASS_CAUTION * (correlated - 1)
+def _requests_as_one(series: np.ndarray) -> float:
+    """Return how many requests count as one where the mean of ``series`` is asked for, by its means over blocks; more
+    than are seen, since so few blocks may be alike by chance [Student 1908]."""
+    raised = (t_quantile(1 - ALPHA, BLOCKS - 1) / NormalDist().inv_cdf(1 - ALPHA)) ** 2
+    return 1 + raised * (autocorrelation_time(series, batches=BLOCKS) - 1)
 
 
-def _deflated(samples: int, violations: int, correlated: float) -> tuple[float, float]:
+def _deflated(samples: int, violations: int, burst: float) -> tuple[float, float]:
     """Return the samples and violations that independent requests would count. Never fewer than two samples: so a run
-    that lies almost wholly above the limit fails, though a queue that only grows shows no autocorrelation time."""
-    divisor = min(correlated, samples / _MIN_INDEPENDENT)
+    that lies almost wholly above the limit fails, though a queue that only grows shows no end of its burst."""
+    divisor = min(burst, samples / _MIN_INDEPENDENT)
     return samples / divisor, violations / divisor

@@ -18,7 +18,7 @@ from servefit.profiler.evidence.rate_fit import (
     root_interval,
     saturated_point,
 )
-from servefit.profiler.evidence.sequential_test import ALPHA, GROWTH_SEEN, cautious
+from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, PASS_LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +127,7 @@ class FittedRuns:
         independent = max(map(_independent_to_pass, self._thresholds, margins))
         left = 1 - rate_per_s / self.capacity_per_s()
         correlated = float(np.median(self._correlations)) / left**2 if self._correlations and left > 0 else 1.0
-        return cautious(max(1.0, correlated)) * independent
+        return max(1.0, correlated) * independent
 
 
 def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:
@@ -140,4 +140,4 @@ def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:
     boundary = 1 - threshold.rank / 100
     beyond: float = boundary**margin
     information = beyond * (margin - 1) * math.log(boundary) + (1 - beyond) * math.log((1 - beyond) / (1 - boundary))
-    return (math.log(1 / ALPHA) + _POWER_NATS) / information
+    return (math.log(1 / PASS_LEVEL) + _POWER_NATS) / information

@@ -180,12 +180,10 @@ def decision_document(decision: Decision | None) -> dict[str, Any] | None:
 
 
 def _evidence_document(evidence: Evidence) -> dict[str, Any]:
-    """Return the JSON form of ``evidence``, without the infinity that JSON has none of: the autocorrelation time of a
-    run that is too short to tell."""
-    time = evidence.autocorrelation_time
+    """Return the JSON form of ``evidence``, without the infinity that JSON has none of."""
     return {
-        **dataclasses.asdict(evidence),
-        "autocorrelation_time": None if time is None or not isfinite(time) else time,
+        name: None if isinstance(value, float) and not isfinite(value) else value
+        for name, value in dataclasses.asdict(evidence).items()
     }
 
 

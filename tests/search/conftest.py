@@ -120,7 +120,14 @@ def evidence() -> MakeEvidence:
 
     def make(verdict: sequential_test.ThresholdVerdict) -> Evidence:
         return Evidence(
-            verdict=verdict, samples=100, violations=7, autocorrelation_time=1.0, p_pass=1.0, log_e_fail=0.0
+            verdict=verdict,
+            samples=100,
+            violations=7,
+            burst=1.0,
+            p_pass=1.0,
+            p_fail=1.0,
+            log_e_fail=0.0,
+            decided_by=None,
         )
 
     return make

@@ -66,15 +66,6 @@ def test_one_busy_run_is_enough_for_a_growing_queue() -> None:
     assert verdicts == ["PASS", "UNDECIDED"]
 
 
-def test_where_servers_had_time_to_spare_stricter_limits_give_a_pass_too() -> None:
-    """Of the limit alone, 170 requests do not say so much as a pass of a million chances takes."""
-    idle = run_of(170, rate_per_s=300)
-    for unhurried, expected in ((True, "PASS"), (False, "UNDECIDED")):
-        tests = start_tests(P95_10_MS, chances=10**6)
-        assert evidence_of(idle, tests, P95_10_MS, unhurried=unhurried)[0].verdict == expected
-    assert evidence_of_runs([idle], P95_10_MS, workers=1, chances=10**6)[0].verdict == "PASS"
-
-
 def test_a_growing_queue_takes_twenty_times_the_largest_limit_to_show() -> None:
     limits = [LatencyThreshold(percentile="p95", limit_ms=limit_ms) for limit_ms in (10.0, 50.0, 20.0)]
     assert growth_seen_s(limits) == pytest.approx(1.0)
@@ -95,9 +86,9 @@ def test_a_fail_from_during_the_run_stands_and_a_pass_counts_all_of_it() -> None
 
 
 def test_several_limits_share_the_error_rate_of_a_fail() -> None:
-    """30 violations in 300 fail one limit, and do not where there are five of them."""
-    due = S + (np.arange(300) * S / 900).astype(np.int64)
-    response_ns = np.where(np.arange(300) % 10 == 0, 20 * MS, MS)
+    """16 violations in 160 fail one limit, and do not where there are five of them."""
+    due = S + (np.arange(160) * S / 900).astype(np.int64)
+    response_ns = np.where(np.arange(160) % 10 == 0, 20 * MS, MS)
     run, many = _recorded(due, due + response_ns, 900), P95_10_MS * 5
     found = [evidence_of(run, start_tests(limits), limits, unhurried=True)[0] for limits in (P95_10_MS, many)]
     assert [each.verdict for each in found] == ["FAIL", "UNDECIDED"]
@@ -109,7 +100,7 @@ def every(nth: int, *, requests: int) -> Run:
     return _recorded(due, due + np.where(np.arange(requests) % nth == 0, 20 * MS, 6 * MS), 50)
 
 
-@pytest.mark.parametrize(("nth", "requests", "verdict"), [(10, 260, "FAIL"), (41, 280, "PASS")])
+@pytest.mark.parametrize(("nth", "requests", "verdict"), [(10, 160, "FAIL"), (41, 280, "PASS")])
 def test_one_limit_and_one_chance_have_all_of_their_error_rates(nth: int, requests: int, verdict: str) -> None:
     """With half of them, neither run is decided."""
     run = every(nth, requests=requests)
@@ -122,7 +113,7 @@ def test_one_limit_and_one_chance_have_all_of_their_error_rates(nth: int, reques
 def test_several_chances_share_the_error_rate_of_a_pass() -> None:
     """Of a server that breaks the limit, one run in 6,100 has 170 requests without a violation."""
     run = run_of(170, rate_per_s=50, response_ms=6.0)
-    for chances, expected in ((1, "PASS"), (300, "PASS"), (320, "UNDECIDED")):
+    for chances, expected in ((1, "PASS"), (180, "PASS"), (190, "UNDECIDED")):
         tests = start_tests(P95_10_MS, chances=chances)
         (alone,) = evidence_of(run, tests, P95_10_MS, unhurried=True)
         (of_runs,) = evidence_of_runs([run], P95_10_MS, workers=1, chances=chances)

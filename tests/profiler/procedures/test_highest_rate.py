@@ -199,9 +199,11 @@ def test_a_rate_that_fails_is_followed_by_one_three_percent_lower() -> None:
                 verdict="FAIL",
                 samples=len(response_ns),
                 violations=len(response_ns),
-                autocorrelation_time=1.0,
+                burst=1.0,
                 p_pass=1.0,
+                p_fail=1.0,
                 log_e_fail=9.0,
+                decided_by=None,
             )
 
     found = highest_rate(

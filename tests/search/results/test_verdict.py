@@ -216,7 +216,7 @@ def test_what_makes_requests_worth_fewer_is_said_of_what_is_undecided_alone(
     summary: MakeSummary, evidence: MakeEvidence
 ) -> None:
     def reason(verdict: ThresholdVerdict) -> str | None:
-        slow = replace(evidence(verdict), autocorrelation_time=5.0)
+        slow = replace(evidence(verdict), burst=5.0)
         return judge(LIMIT_AT_RATE, capacity=summary(), at_rate=summary(), evidence=[slow], instances=1).reason
 
     assert reason("FAIL") == "p95 is 1 ms, limit 10 ms: 7 of 100 requests took longer than 10 ms"
