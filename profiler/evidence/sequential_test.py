@@ -214,7 +214,7 @@ class SequentialTest:
         """Return whether the run saw how the server moves close to the limit, or that it stays far from it: the farther
         the less of it was seen."""
         near = np.minimum(1.0, (response_ns / self._limit_ns) ** _NEARNESS)
-        seen = len(near) / _requests_as_one(near) / _MOVES_SEEN
+        seen = max(len(near) / _requests_as_one(near), _MIN_INDEPENDENT) / _MOVES_SEEN
         length = len(near) // BLOCKS
         shares = near[len(near) - length * BLOCKS :].reshape(BLOCKS, length).mean(axis=1)
         most = float(shares.mean()) + t_quantile(1 - ALPHA, BLOCKS - 1) * float(shares.std(ddof=1)) / sqrt(BLOCKS)
