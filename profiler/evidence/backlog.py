@@ -1,8 +1,10 @@
-"""The backlog of a run at its end, which tells whether more was asked than could be served.
+"""The backlog of runs, which tells whether more was asked than could be served: whether they are saturated.
 
-Where the rate of arrivals is the same at all times, a large backlog says so by itself. Where it varies, a peak brings a
-backlog together that drains in the trough behind it, and a run may end amid one. Then what counts is whether requests
-were served more slowly while they waited than they arrived on average: no trough could have drained that.
+Where the rate of arrivals is the same at all times, the backlog of a saturated server grows from the beginning of every
+run to its end. That of a server which pauses is large where a run happens to end in a pause. So the backlogs of all
+runs are taken together, at their end and before. Where the rate varies, a peak brings a backlog together that drains in
+the trough behind it, and a run may end amid one. Then what counts is whether requests were served more slowly while
+they waited than they arrived on average: no trough could have drained that.
 """
 
 from __future__ import annotations
@@ -12,11 +14,59 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.profiler.record.traffic import OpenLoop
+
 if TYPE_CHECKING:
-    from servefit.profiler.record.types import Samples
+    from collections.abc import Sequence
+
+    from servefit.profiler.record.types import Run, Samples
 
 MAX_WAITING = 0.05
 """Of what was due, that may wait at the end of a run. Chosen, not measured."""
+
+_GROWN = {0.5: 0.375, 0.75: 0.625}
+"""After half of its time a backlog that grows steadily is half of what it is at the end. Somewhat less is asked for,
+since arrivals are uneven. Chosen."""
+
+
+def are_saturated(runs: Sequence[Run]) -> bool:
+    """Return whether more was asked of ``runs`` in open loops, one or more of the same traffic, than could be served.
+    What others disturbed of them is left out before (``undisturbed.counted``)."""
+    traffic = runs[0].traffic
+    if not isinstance(traffic, OpenLoop):
+        return False
+    if traffic.is_steady or traffic.backlog_cap is not None:
+        return _grows(runs)
+    return 2 * sum(map(_cannot_drain, runs)) > len(runs)
+
+
+def _grows(runs: Sequence[Run]) -> bool:
+    """Return whether the backlogs of all ``runs`` together are large, and have grown all the time."""
+    waiting = sum(run.backlog for run in runs)
+    workers = sum(len(run.threads_per_worker) for run in runs)
+    if not is_large(waiting, offered=sum(run.offered for run in runs), workers=workers):
+        return False
+    before = 0
+    for part, of_all in _GROWN.items():
+        then = sum(_waiting_after(run, part) for run in runs)
+        if not max(before, of_all * waiting) <= then <= waiting:
+            return False
+        before = then
+    return True
+
+
+def _waiting_after(run: Run, part: float) -> int:
+    begin, end = run.plateau_ns
+    _, waiting = offered_and_backlog(run.samples, (begin, begin + round(part * (end - begin))))
+    return waiting
+
+
+def _cannot_drain(run: Run) -> bool:
+    if not is_large(run.backlog, offered=run.offered, workers=len(run.threads_per_worker)):
+        return False
+    begin, end = run.plateau_ns
+    return cannot_drain(run.samples.scheduled_ns(), run.samples.started_ns(), begin_ns=begin, end_ns=end)
+
 
 
 def is_large(backlog: int, *, offered: int, workers: int) -> bool:

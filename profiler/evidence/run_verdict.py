@@ -14,7 +14,7 @@ import numpy as np
 from servefit.profiler.evidence.sequential_test import FAIL_LEVEL, GROWTH_SEEN, PASS_LEVEL, SequentialTest
 from servefit.profiler.evidence.time_to_spare import is_unhurried, workers_serving
 from servefit.profiler.evidence.undisturbed import counted
-from servefit.profiler.record.traffic import NS_PER_S
+from servefit.profiler.record.traffic import FAILED_NS, NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,17 +42,17 @@ def start_tests(thresholds: Sequence[LatencyThreshold], *, chances: int = 1) -> 
 def evidence_of(
     run: Run, tests: Sequence[SequentialTest], thresholds: Sequence[LatencyThreshold], *, unhurried: bool
 ) -> tuple[Evidence, ...]:
-    """Have ``tests`` conclude on all requests of ``run``, up to the first without an answer.
+    """Have ``tests`` conclude on all requests of ``run``, up to the first of which nothing is known.
 
     ``tests`` are those of ``thresholds``, and may have seen the run while it went on: a FAIL stands. A PASS becomes
     UNDECIDED where the servers were not ``unhurried`` and the run was too short for a growing queue to show.
     """
     run = counted(run)
-    response_ns = run.samples.response_ns()[: _known(run)]
+    response_ns = _responses_ns(run, thresholds)
     elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
     return _relied_upon(
         [test.conclude(response_ns) for test in tests],
-        relies=unhurried or elapsed_s >= growth_seen_s(thresholds),
+        part_seen=1.0 if unhurried else _growth_seen(elapsed_s, thresholds),
     )
 
 
@@ -62,19 +62,22 @@ def evidence_of_runs(
     """Conclude on all requests of several ``runs`` of one thing, each with ``workers``; see ``evidence_of`` and
     ``start_tests``. A PASS takes time to spare in each of them, or as much time as a growing queue takes to show."""
     runs = [counted(run) for run in runs]
-    response_ns = np.concatenate([run.samples.response_ns()[: _known(run)] for run in runs])
+    response_ns = np.concatenate([_responses_ns(run, thresholds) for run in runs])
     unhurried = all(was_unhurried(run, workers) for run in runs)
     shortest_s = min((run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S for run in runs)
     return _relied_upon(
         [test.conclude(response_ns) for test in start_tests(thresholds, chances=chances)],
-        relies=unhurried or shortest_s >= growth_seen_s(thresholds),
+        part_seen=1.0 if unhurried else _growth_seen(shortest_s, thresholds),
     )
 
 
-def _relied_upon(evidence: Sequence[Evidence], *, relies: bool) -> tuple[Evidence, ...]:
-    """Return the ``evidence``, with UNDECIDED in place of PASS unless ``relies``."""
+def _relied_upon(evidence: Sequence[Evidence], *, part_seen: float) -> tuple[Evidence, ...]:
+    """Return the ``evidence``, with UNDECIDED in place of PASS where this part of the time in which a growing queue
+    shows is less than all of it."""
+    if part_seen >= 1:
+        return tuple(evidence)
     return tuple(
-        replace(of_limit, verdict="UNDECIDED") if of_limit.verdict == "PASS" and not relies else of_limit
+        replace(of_limit, verdict="UNDECIDED", decided_by=1 / part_seen) if of_limit.verdict == "PASS" else of_limit
         for of_limit in evidence
     )
 
@@ -88,9 +91,27 @@ def was_unhurried(run: Run, workers: int) -> bool:
     return is_unhurried(count, serving / workers)
 
 
+def _growth_seen(elapsed_s: float, thresholds: Sequence[LatencyThreshold]) -> float:
+    """Return which part of the time that a growing queue takes to show is ``elapsed_s``."""
+    takes_s = growth_seen_s(thresholds)
+    return elapsed_s / takes_s if takes_s else 1.0
+
+
 def growth_seen_s(thresholds: Sequence[LatencyThreshold]) -> float:
     """Return how long a run takes until a growing queue shows at every one of ``thresholds``; 0.0 without any."""
     return GROWTH_SEEN * max((threshold.limit_ms for threshold in thresholds), default=0.0) / 1000
+
+
+def _responses_ns(run: Run, thresholds: Sequence[LatencyThreshold]) -> np.ndarray:
+    """Return response times, in order of arrival, up to the first request without an answer that may still keep a
+    limit. Those that had waited for longer than every limit when the run ended broke them, as failed ones do."""
+    longest_ns = max((threshold.limit_ns for threshold in thresholds), default=0.0)
+    unanswered = run.samples.ended_ns() == 0
+    waited_ns = run.plateau_ns[1] - run.samples.scheduled_ns()
+    open_ended = np.flatnonzero(unanswered & (waited_ns <= longest_ns))
+    known = int(open_ended[0]) if len(open_ended) else len(unanswered)
+    response_ns: np.ndarray = np.where(unanswered, FAILED_NS, run.samples.response_ns())[:known]
+    return response_ns
 
 
 def _known(run: Run) -> int:

@@ -14,9 +14,9 @@ follows makes it untrue: by an e-process, a mixture of rates above the boundary 
 exceeds 1/alpha with probability alpha at most however often one looks [Ville 1939; Robbins 1970].
 
 Violations that have not come yet show no bursts. So a PASS also takes that the run saw enough of the server close to
-the limit to know how it moves there. (response / limit) ** 4, 1 at most, says how close a request came. The run is worth
-40 independent values of that, or, where it is worth fewer, its upper bound is below the share allowed by as much: a
-server that stays far from its limit is known sooner. A queue that has only begun to grow shows neither, which
+the limit to know how it moves there. (response / limit) ** 4, 1 at most, says how close a request came. The run is
+worth 40 independent values of that, or, where it is worth fewer, its upper bound is below the share allowed by as much:
+a server that stays far from its limit is known sooner. A queue that has only begun to grow shows neither, which
 ``run_verdict`` is about. Disturbances that are rarer than the run is long are in no test of the run:
 ``rare_disturbances`` says which.
 
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, lgamma, log, sqrt
+from math import ceil, inf, isfinite, lgamma, log, sqrt
 from statistics import NormalDist
 from typing import Literal, TypeAlias
 
@@ -37,6 +37,7 @@ from servefit.checks import check_above_zero, check_between
 from servefit.profiler.evidence.autocorrelation import MIN_SAMPLES, autocorrelation_time
 from servefit.profiler.evidence.intervals import t_quantile
 from servefit.profiler.evidence.summary import samples_needed
+from servefit.quantities import span_text
 from servefit.showing import shown
 
 ThresholdVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
@@ -69,9 +70,9 @@ with the square, runs of servers that pause for half of the limit do not pass, w
 breaks the limit."""
 
 _MOVES_SEEN = 40
-"""Independent values that tell how a server moves close to its limit. By experiment: with 100, a queue at 95 % load does
-not pass within 20 s where a thousandth of its requests are too slow, and with none it passes at the limit in half of
-the runs."""
+"""Independent values that tell how a server moves close to its limit. By experiment: with 100, a queue at 95 % load
+does not pass within 20 s where a thousandth of its requests are too slow, and with none it passes at the limit in half
+of the runs."""
 
 _INTEGRATION_POINTS = 2000
 """Of the density of the beta distribution beyond the boundary: the result errs by half a per cent at most."""
@@ -82,6 +83,9 @@ _FEWER = 2.0
 _RATES_ABOVE = 64
 """Rates that stand for the mixture. Chosen: the likelihood is smooth, and the time that a look takes is in proportion
 to them."""
+
+_BUDGET_STEP_S, _LONGEST_BUDGET_S = 10.0, 3600.0
+"""Budgets are proposed in such steps, and up to an hour."""
 
 _LONGEST_PLAN = 1000.0
 """Times the traffic of a run: what would take longer to decide is as good as at the limit. Chosen."""
@@ -108,6 +112,19 @@ class Evidence:
     p_fail: float
     log_e_fail: float
     decided_by: float | None
+
+    def missing_text(self, traffic_s: float, *, budget_s: float | None = None) -> str:
+        """Return what is missing for a verdict after ``traffic_s`` of traffic, as the end of a sentence; empty where
+        there is one. With the budget of a job, also which budget gives that much."""
+        if self.decided_by is None:
+            return ""
+        if not isfinite(self.decided_by):
+            return "; that is so close to the limit that no longer run is likely to decide"
+        missing = f"; {span_text(ceil(self.decided_by * traffic_s))} of such traffic would decide"
+        if budget_s is None or self.decided_by * budget_s > _LONGEST_BUDGET_S:
+            return missing
+        enough_s = _BUDGET_STEP_S * ceil(self.decided_by * budget_s / _BUDGET_STEP_S)
+        return f"{missing}: --budget {enough_s:g}s"
 
     @property
     def worth_text(self) -> str:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.profiler.evidence.backlog import are_saturated
 from servefit.profiler.evidence.intervals import MIN_VALUES, sectioned_interval
 from servefit.profiler.evidence.percentile_intervals import independent_values, is_known, order_statistics_interval
 from servefit.profiler.evidence.replayed_percentiles import replayed_intervals
 from servefit.profiler.evidence.summary import percentiles_of, rank_of, response_times_ms, summarize, with_usual
+from servefit.profiler.evidence.undisturbed import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +71,7 @@ def summarize_runs(
         summaries[0],
         latency_ms=pooled,
         latency_ms_ci95=rather(replayed, intervals_over_runs(pooled, times_ms), pooled),
-        saturated=any(one.saturated for one in summaries),
+        saturated=are_saturated([counted(run) for run in runs]),
         errors={kind: sum(one.errors.get(kind, 0) for one in summaries) for one in summaries for kind in one.errors},
         **changed,
     )

@@ -17,7 +17,7 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.field_types import check_type
-from servefit.profiler.evidence.backlog import cannot_drain, is_large
+from servefit.profiler.evidence.backlog import are_saturated
 from servefit.profiler.evidence.percentile_intervals import percentile_intervals
 from servefit.profiler.evidence.power import gpu_power_w, package_power_w
 from servefit.profiler.evidence.undisturbed import counted, left_out_s
@@ -128,10 +128,11 @@ def summarize(run: Run, *, memory_bytes: int | None = None, percentiles: Sequenc
     """Compute the figures of a run: a pure function of what was recorded.
 
     Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. One that
-    got no answer counts as slower than all others. An open loop is saturated if its backlog ended it, or if more than
-    5 % of what was due was still waiting at the end, more than one request a worker, and more than chance brings
-    together (the root of what was due); where the rate of arrivals varies, only if that could not drain (see
-    ``backlog``). Then there are no intervals either: they rest on blocks of time that are like each other.
+    got no answer counts as slower than all others. An open loop is saturated if more than 5 % of what was due was
+    still waiting at the end, more than one request a worker, and more than chance brings together (the root of what was
+    due), and if that backlog has grown all the time; where the rate of arrivals varies, if it could not drain (see
+    ``backlog``). Where the rate varies there are no intervals either: they rest on blocks of time that are like each
+    other.
 
     Args:
         run: What a run recorded.
@@ -175,7 +176,7 @@ def summarize(run: Run, *, memory_bytes: int | None = None, percentiles: Sequenc
         latency_ms_ci95=percentile_intervals(response_ms, {name: rank_of(name) for name in names}) if alike else {},
         service_ms=percentiles_of(service_ms),
         lag_ms=percentiles_of(run.lags_ns() / NS_PER_MS),
-        saturated=open_loop and _saturated(run),
+        saturated=are_saturated([run]),
         backlog=run.backlog,
         cpu_percent=None if run.busy_cpu_ns is None else 100 * run.busy_cpu_ns / (end - begin),
         peak_memory_bytes=run.peak_memory_bytes,
@@ -267,18 +268,6 @@ def percentiles_of(values_ms: np.ndarray, names: Sequence[str] = PERCENTILES) ->
             (name, float(value)) for name, value in zip(enough, values, strict=True) if np.isfinite(value)
         )
     return percentiles
-
-
-def _saturated(run: Run) -> bool:
-    traffic = run.traffic
-    steady = not isinstance(traffic, OpenLoop) or traffic.is_steady or traffic.backlog_cap is not None
-    if run.stopped == "backlog" and steady:
-        return True
-    if not is_large(run.backlog, offered=run.offered, workers=len(run.threads_per_worker)):
-        return False
-    begin, end = run.plateau_ns
-    samples = run.samples
-    return steady or cannot_drain(samples.scheduled_ns(), samples.started_ns(), begin_ns=begin, end_ns=end)
 
 
 def _mean(points: tuple[TelemetryPoint, ...], figure: Callable[[TelemetryPoint], float | None]) -> float | None:

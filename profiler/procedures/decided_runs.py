@@ -83,9 +83,12 @@ class Decision:
         if self.verdict == "SATURATED":
             return f"saturated: {self.run.backlog:,} of {self.run.offered:,} requests were waiting when the run ended"
         if self.verdict == "UNDECIDED":
-            # The limit that is left undecided, for lack of the most requests.
-            least = min(self.evidence, key=lambda evidence: evidence.samples / (evidence.autocorrelation_time or 1.0))
-            return f"{least.samples:,} requests did not suffice to decide{least.worth_text}"
+            # The limit that lacks the most requests.
+            open_ended = [evidence for evidence in self.evidence if evidence.verdict == "UNDECIDED"]
+            last = max(open_ended, key=lambda evidence: evidence.decided_by or 1.0)
+            begin, end = self.run.plateau_ns
+            missing = last.missing_text((end - begin) / NS_PER_S)
+            return f"{last.samples:,} requests did not suffice to decide{last.worth_text}{missing}"
         return None
 
 

@@ -106,6 +106,7 @@ def confirmed_trial(
         instances=first.instance_count,
         chances=chances,
         runs=len(counted),
+        budget_s=request.budget_s,
     )
     invalid = len(valid) < enough
     return replace(

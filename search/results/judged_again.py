@@ -105,7 +105,14 @@ def _attempt(
         run=run,
         problems=_problems(run, measurement, min((threshold.limit_ms for threshold in thresholds), default=None)),
         summary=summary,
-        judgement=judge(request.sla, capacity=capacity, at_rate=summary, evidence=evidence, instances=instances),
+        judgement=judge(
+            request.sla,
+            capacity=capacity,
+            at_rate=summary,
+            evidence=evidence,
+            instances=instances,
+            budget_s=request.budget_s,
+        ),
     )
 
 

@@ -281,7 +281,12 @@ def _try_instances(
         )
         summary = summarize(decision.run, percentiles=percentiles_of(request))
         judgement = judge(
-            request.sla, capacity=capacity, at_rate=summary, evidence=decision.evidence, instances=instances
+            request.sla,
+            capacity=capacity,
+            at_rate=summary,
+            evidence=decision.evidence,
+            instances=instances,
+            budget_s=request.budget_s,
         )
         attempts.append(
             JudgedLoop(

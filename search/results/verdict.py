@@ -1,6 +1,6 @@
 """The verdict on a measurement: whether it meets the SLA.
 
-At a rate, the sequential test has decided on every limit. In a closed loop a limit holds when the whole 95 % interval
+At a rate, the test of every limit has decided. In a closed loop a limit holds when the whole 95 % interval
 of its percentile is below it, is broken when the whole interval is above, and is undecided in between, or with too few
 samples for the percentile to be known. Without an interval it holds if it is far above all that was measured, and
 is broken if the median is above it. Where one of several measurements is enough for a PASS the interval is wider, so
@@ -62,11 +62,13 @@ def judge(
     instances: int,
     chances: int = 1,
     runs: int = 1,
+    budget_s: float | None = None,
 ) -> Judgement:
     """Hold the figures of one instance against the SLA. ``at_rate`` is the open loop at its share of the rate asked,
     with its ``evidence`` on every threshold; None where none was asked, or where the closed loop, ``capacity``,
     answered nothing. Without a rate the limits are held against the closed loop, whose figures are of so many ``runs``,
-    and a PASS is one of so many ``chances``; those of ``evidence`` are in it.
+    and a PASS is one of so many ``chances``; those of ``evidence`` are in it. With the ``budget_s`` of a job the reason
+    of an UNDECIDED says which would do.
 
     An SLA that asks nothing is met.
     """
@@ -75,7 +77,8 @@ def judge(
         findings = [_judge_interval(threshold, capacity, wider) for threshold in sla.thresholds]
     else:
         findings = [
-            _judge_evidence(threshold, at_rate, part) for threshold, part in zip(sla.thresholds, evidence, strict=True)
+            _judge_evidence(threshold, at_rate, part, budget_s)
+            for threshold, part in zip(sla.thresholds, evidence, strict=True)
         ]
     if sla.rate_per_s is not None:
         findings.append(_judge_rate(sla.rate_per_s / instances, capacity, at_rate))
@@ -89,11 +92,14 @@ def judge(
     return Judgement(verdict="PASS", reason=None, violation=violation)
 
 
-def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evidence) -> Judgement:
+def _judge_evidence(
+    threshold: LatencyThreshold, summary: Summary, evidence: Evidence, budget_s: float | None
+) -> Judgement:
     value = summary.latency_ms[threshold.percentile]
     reason = f"{evidence.violations:,} of {evidence.samples:,} requests took longer than {threshold.limit_text}"
     if evidence.verdict == "UNDECIDED":
-        reason += evidence.worth_text
+        traffic_s = summary.samples / summary.offered_per_s if summary.offered_per_s else 0.0
+        reason += evidence.worth_text + evidence.missing_text(traffic_s, budget_s=budget_s)
     violation = 1.0 if evidence.verdict == "FAIL" else 0.0
     if value is not None:
         reason = f"{threshold.percentile} is {ms_text(value)}, limit {threshold.limit_text}: {reason}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from servefit.cli.output import OutputFormat, emit, print_line, warn
-from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
+from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, TOO_NOISY, status_of_verdict
 from servefit.report.at_a_glance import glance_table
 from servefit.report.job_tables import compilation_table, recommendations_table
 from servefit.report.sentences import headline, hindrances, reasons, same_shapes, shape
@@ -87,15 +87,15 @@ def print_and_exit(
 
 def exit_status(job: RecommendationJob) -> int:
     """Return the exit status of a job: 0 when the deployment meets the SLA or nothing was asked; 3 when it does
-    not, or when that is not sure; 4 when nothing could be measured; 5 when the
-    machine was too noisy to measure the best answer, or to confirm it; 130 when the job was stopped."""
+    not; 4 when nothing could be measured; 5 when the machine was too noisy to measure the best answer, or to confirm
+    it; 6 when the traffic did not suffice to decide; 130 when the job was stopped."""
     if job.status == "STOPPED":
         return INTERRUPTED
     if job.best is None:
         return NOTHING_MEASURED
     if is_too_noisy(job.best):
         return TOO_NOISY
-    return 0 if job.best.trial.verdict == "PASS" else SLA_UNMET
+    return status_of_verdict(job.best.trial.verdict)
 
 
 def print_job(job: RecommendationJob, form: OutputFormat, *, wide: bool, answer: Sequence[str] | None = None) -> None:

@@ -124,8 +124,8 @@ def load(
     Nothing is sent anywhere else, redirects are not followed, and another machine needs --allow-remote. With --from,
     the agents of a fleet send --rate together, and the percentiles are those of all requests.
 
-    Exit status: 0, or 3 when the SLA or the rate is not kept or that stays undecided, 4 when nothing is answered, or 5
-    when the load client, or the machine, got in the way.
+    Exit status: 0, or 3 when the SLA or the rate is not kept, 4 when nothing is answered, 5 when the load client, or
+    the machine, got in the way, or 6 when that stays undecided.
 
     Example: servefit load http://127.0.0.1:8080 --payload payload.csv --rate 500/s --sla p95=10ms
     """

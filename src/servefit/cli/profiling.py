@@ -175,7 +175,7 @@ def profile(
 ) -> None:
     """Measure MODEL in one configuration: throughput, and latency percentiles with their sample counts.
 
-    Exit status: 0, or 3 when the SLA does not hold or that stays undecided, or 5 when the machine is too noisy to tell.
+    Exit status: 0, or 3 when the SLA does not hold, 5 when the machine is too noisy to tell, 6 when it stays undecided.
 
     Example: servefit profile model.ubj --backend onnxruntime --workers 2 --rate 500/s --sla p95=10ms
     """

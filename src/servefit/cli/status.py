@@ -1,5 +1,5 @@
-"""Exit statuses. 2 is the status of a wrong use in click, and 130 that of Ctrl-C in shells (128 + SIGINT); 3, 4 and 5
-are servefit's own, and a part of its interface."""
+"""Exit statuses. 2 is the status of a wrong use in click, and 130 that of Ctrl-C in shells (128 + SIGINT); 3 to 6 are
+servefit's own, and a part of its interface."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ USAGE = 2
 SLA_UNMET = 3
 NOTHING_MEASURED = 4
 TOO_NOISY = 5
+UNDECIDED = 6
 INTERRUPTED = 130
 
 
@@ -23,4 +24,4 @@ def status_of_verdict(verdict: str | None) -> int:
     """Return the exit status of a measurement: 0 where the SLA and the rate were kept, or none was asked."""
     if verdict in (None, "PASS"):
         return 0
-    return TOO_NOISY if verdict == "INVALID" else SLA_UNMET
+    return {"INVALID": TOO_NOISY, "UNDECIDED": UNDECIDED}.get(verdict, SLA_UNMET)

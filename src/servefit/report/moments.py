@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _VERDICTS = {
     "PASS": "meets the SLA",
-    "UNDECIDED": "not sure to meet the SLA",
+    "UNDECIDED": "undecided",
     "FAIL": "does not meet the SLA",
     "INVALID": "disturbed",
 }

@@ -78,7 +78,7 @@ def headline(job: RecommendationJob) -> str:
     shown = isinstance(objective, MissingObjective) or objective.of_trial(trial, context) is not None
     beginning = {
         "PASS": _met(sla, best) if shown else f"{_not_shown(sla, objective)}: the simplest is",
-        "UNDECIDED": f"Not sure to meet {sla}: nearest is",
+        "UNDECIDED": f"Undecided whether {sla} is met: nearest is",
         "FAIL": f"Nothing measured meets {sla}: nearest is",
         "INVALID": "This machine is too noisy to tell: the best of what was measured is",
     }[trial.verdict]
@@ -256,7 +256,7 @@ def _unlike_the_best(verdict: str, best_verdict: str) -> str:
         return "it is further from meeting the SLA"
     return {
         "FAIL": "it does not meet the SLA",
-        "UNDECIDED": "it is not sure to meet the SLA",
+        "UNDECIDED": "whether it meets the SLA is undecided",
         "INVALID": "the machine got in the way of its measurement",
     }.get(verdict, "its verdict is another")
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from servefit.profiler.evidence.backlog import cannot_drain, is_large
+from servefit.profiler.evidence.backlog import are_saturated, cannot_drain, is_large
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
+from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.record.traffic import OpenLoop
 
 if TYPE_CHECKING:
     from tests.profiler.made_runs import MakeRun
+
+    from servefit.profiler.record.types import Run
 
 MS = 1_000_000
 
@@ -57,26 +63,77 @@ def test_a_twentieth_may_wait(backlog: int, large: bool) -> None:
     assert not is_large(backlog, offered=1000, workers=60)
 
 
-def test_a_run_that_ends_in_a_peak_is_saturated_only_where_its_rate_is_steady(make_run: MakeRun) -> None:
-    run = make_run(1000)
-    peak = np.concatenate([rush(20, 0, 1), rush(150, 1, 1.6)])
-    due, started = served(peak, 10.0)
-    end = 1_600_000_000
-    ended = started + 10 * MS
-    samples = replace(run.samples, scheduled=due.tobytes(), started=started.tobytes(), ended=ended.tobytes())
-    waiting = int(((due < end) & (started >= end)).sum())
-    assert waiting > 20
+MakeQueue = Callable[..., "Run"]
 
-    def saturated(arrivals: str) -> bool:
-        traffic = OpenLoop(rate_per_s=70, duration_s=1.6, arrivals=arrivals)
-        recorded = replace(
+
+@pytest.fixture
+def queue(make_run: MakeRun) -> MakeQueue:
+    """Makes a run of one server that takes 10 ms a request, with ``per_s`` requests a second for ``seconds``, and may
+    pause from one moment to another."""
+
+    def make(
+        per_s: float, *, seconds: float = 2.0, pause_s: tuple[float, float] = (0, 0), arrivals: str = "poisson"
+    ) -> Run:
+        run, due_ms = make_run(1000), rush(per_s, 0, seconds)
+        before, after = due_ms[due_ms < 1000 * pause_s[0]], due_ms[due_ms >= 1000 * pause_s[0]]
+        due, started = served(np.concatenate([before, np.maximum(after, 1000 * pause_s[1])]), 10.0)
+        due, end = (due_ms * MS).astype(np.int64), round(1e9 * seconds)
+        samples = replace(
+            run.samples, scheduled=due.tobytes(), started=started.tobytes(), ended=(started + 10 * MS).tobytes()
+        )
+        waiting = int(((due < end) & (started >= end)).sum())
+        traffic = OpenLoop(rate_per_s=per_s, duration_s=seconds, arrivals=arrivals)
+        return replace(
             run, traffic=traffic, samples=samples, plateau_ns=(0, end), offered=len(due), backlog=waiting, stopped=None
         )
-        return summarize(recorded).saturated
 
-    assert saturated("poisson")
-    assert not saturated("steps:rates=20/s+150/s,each=1s")
-    assert not saturated("of-a-package-that-is-gone")
+    return make
+
+
+@pytest.mark.parametrize(("per_s", "saturated"), [(50, False), (99, False), (103, False), (110, True), (300, True)])
+def test_what_cannot_be_served_is_saturated_by_a_backlog_of_more_than_a_twentieth(
+    queue: MakeQueue, per_s: float, saturated: bool
+) -> None:
+    assert are_saturated([queue(per_s, seconds=10)]) is saturated
+
+
+@pytest.mark.parametrize("pause_s", [(1.6, 2.0), (1.2, 2.0), (0.2, 1.4)])
+def test_a_run_that_ends_in_a_pause_or_behind_one_is_not_saturated(
+    queue: MakeQueue, pause_s: tuple[float, float]
+) -> None:
+    run = queue(50, pause_s=pause_s)
+    assert is_large(run.backlog, offered=run.offered, workers=1)
+    assert not are_saturated([run])
+    assert not summarize(run).saturated
+
+
+def test_several_runs_are_saturated_by_their_backlogs_together(queue: MakeQueue) -> None:
+    quiet, ends_in_a_pause, too_much = queue(50), queue(50, pause_s=(1.6, 2.0)), queue(200)
+    assert not are_saturated([quiet, quiet, ends_in_a_pause])
+    assert not are_saturated([queue(50, pause_s=(0.8, 1.0)), queue(50, pause_s=(1.3, 1.5)), ends_in_a_pause])
+    assert are_saturated([too_much, too_much, too_much])
+    assert not summarize_runs([quiet, quiet, ends_in_a_pause]).saturated
+    assert summarize_runs([too_much, too_much, too_much]).saturated
+
+
+def test_a_server_that_stops_in_the_middle_is_not_saturated_and_does_not_pass(queue: MakeQueue) -> None:
+    run = queue(50, seconds=10, pause_s=(6, 100))
+    limits = (LatencyThreshold(percentile="p95", limit_ms=100.0),)
+    (evidence,) = evidence_of(run, start_tests(limits), limits, unhurried=True)
+    assert not are_saturated([run])
+    assert evidence.verdict != "PASS"
+    assert evidence.violations > 150
+
+
+def test_the_first_requests_of_a_run_that_wait_are_chance(queue: MakeQueue) -> None:
+    assert not are_saturated([queue(120, seconds=0.1)])
+    assert are_saturated([queue(600, seconds=0.1)])
+
+
+def test_a_run_that_ends_in_a_peak_is_not_saturated_where_its_rate_varies(queue: MakeQueue) -> None:
+    for arrivals in ("steps:rates=20/s+150/s,each=1s", "of-a-package-that-is-gone"):
+        assert not are_saturated([queue(50, pause_s=(1.9, 2.0), arrivals=arrivals)])
+        assert are_saturated([queue(200, arrivals=arrivals)])
 
 
 def test_where_the_rate_varies_there_are_no_intervals(make_run: MakeRun) -> None:

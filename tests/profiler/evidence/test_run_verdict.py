@@ -120,13 +120,26 @@ def test_several_chances_share_the_error_rate_of_a_pass() -> None:
         assert (alone.verdict, of_runs.verdict) == (expected, expected)
 
 
-def test_what_comes_after_a_request_without_an_answer_is_not_known() -> None:
-    run = run_of(1000)
+def without_answers(run: Run, which: list[int]) -> Run:
     ended = run.samples.ended_ns().copy()
-    ended[[300, 500]] = 0
-    run = replace(run, samples=replace(run.samples, ended=ended.tobytes()))
+    ended[which] = 0
+    return replace(run, samples=replace(run.samples, ended=ended.tobytes()))
+
+
+def test_what_comes_after_a_request_without_an_answer_that_may_keep_the_limit_is_not_known() -> None:
+    """At 900 requests/s the last nine of a run have waited for 10 ms at most when it ends."""
+    run = without_answers(run_of(1000), [995, 998])
     (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=True)
-    assert evidence.samples == 300
+    assert (evidence.samples, evidence.violations) == (995, 0)
+
+
+def test_requests_that_wait_for_longer_than_the_limit_when_the_run_ends_broke_it() -> None:
+    run = without_answers(run_of(1000), list(range(400, 1000)))
+    (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=True)
+    assert (evidence.samples, evidence.violations) == (991, 591)
+    assert evidence.verdict != "PASS"
+    (evidence,) = evidence_of_runs([run, run], P95_10_MS, workers=1)
+    assert (evidence.samples, evidence.violations) == (1982, 1182)
 
 
 def test_failed_requests_took_longer_than_any_limit_and_kept_a_worker_busy() -> None:

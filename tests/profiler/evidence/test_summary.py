@@ -164,16 +164,6 @@ def test_a_closed_loop_is_labelled_and_offers_and_saturates_nothing() -> None:
     assert not summary.saturated
 
 
-@pytest.mark.parametrize(("backlog", "saturated"), [(0, False), (40, False), (80, True), (5000, True)])
-def test_an_open_loop_is_saturated_by_a_backlog_of_more_than_a_twentieth(backlog: int, saturated: bool) -> None:
-    assert summarize(make_run(evenly(1000), backlog=backlog)).saturated is saturated
-
-
-def test_a_run_that_its_backlog_ended_is_saturated() -> None:
-    assert summarize(make_run(evenly(1000), stopped="backlog")).saturated
-    assert not summarize(make_run(evenly(1000), stopped="verdict")).saturated
-
-
 def test_requests_without_an_answer_are_slower_than_all_others() -> None:
     run = make_run(evenly(1000))
     ended = run.samples.ended_ns().copy()
@@ -184,15 +174,6 @@ def test_requests_without_an_answer_are_slower_than_all_others() -> None:
     assert "p99" not in summary.latency_ms_ci95
     assert summary.samples == 1000
     assert summary.service_ms["p99"] == 1
-
-
-def test_a_few_requests_that_wait_at_the_end_of_a_run_of_twenty_are_chance() -> None:
-    assert not summarize(make_run(evenly(16), backlog=4)).saturated
-    assert summarize(make_run(evenly(14), backlog=6)).saturated
-
-
-def test_a_single_request_that_waits_at_the_end_of_a_short_run_is_no_saturation() -> None:
-    assert not summarize(make_run(evenly(3), backlog=1)).saturated
 
 
 def test_gpu_and_steal_are_means_of_what_was_seen_and_none_where_nothing_was() -> None:

@@ -37,6 +37,15 @@ def open_run(rate_per_s: float, response_ms: float, *, requests: int = 1000, **f
     return replace(run, **facts)
 
 
+def overloaded_run(rate_per_s: float) -> Run:
+    """Evenly spaced arrivals, of which half are served by the end of the run."""
+    run = open_run(rate_per_s, 2.0)
+    due = run.samples.scheduled_ns()
+    started = due + (due - S)
+    samples = replace(run.samples, started=started.tobytes(), ended=(started + 1_000_000).tobytes())
+    return replace(run, samples=samples, backlog=int((started >= run.plateau_ns[1]).sum()), stopped="backlog")
+
+
 def closed_run() -> Run:
     """One user, who is served within a millisecond."""
     begun = S + np.arange(1000, dtype=np.int64) * 1_000_000
@@ -67,7 +76,7 @@ def test_every_open_loop_that_was_recorded_is_a_point_with_a_verdict(trial: Make
         open_run(200, 2.0),
         open_run(133, 2.0, requests=20),
         open_run(120, 20.0, telemetry=(DISTURBED,)),
-        open_run(110, 2.0, stopped="backlog"),
+        overloaded_run(110),
         open_run(100, 2.0),
     )
     curve = MeasuredCurve.of(tested, [tested], AT_400, tmp_path)

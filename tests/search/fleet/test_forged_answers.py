@@ -118,7 +118,7 @@ def test_an_honest_answer_counts_with_the_verdict_that_its_samples_have(fleet: F
 def test_a_verdict_is_worked_out_of_the_samples_whatever_the_answer_says(fleet: Fleet, tmp_path: Path) -> None:
     asked = fleet.order.asked
     assert isinstance(asked, Load)
-    honest = measured(asked, tmp_path, service_us=2400)
+    honest = measured(asked, tmp_path, service_us=2200)
     assert isinstance(honest.result, Trial)
     assert honest.result.verdict == "UNDECIDED"
     passing = replace(honest.result, verdict="PASS", reason=None, violation=-0.9)

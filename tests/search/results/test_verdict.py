@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
@@ -212,15 +213,28 @@ def test_the_reason_is_that_of_the_worst_limit_of_the_verdict(summary: MakeSumma
     assert found("PASS", "PASS", "PASS") == ("PASS", "", 0.0)
 
 
-def test_what_makes_requests_worth_fewer_is_said_of_what_is_undecided_alone(
-    summary: MakeSummary, evidence: MakeEvidence
+@pytest.mark.parametrize(
+    ("budget_s", "decided_by", "missing"),
+    [
+        (None, 4.0, "; 20 s of such traffic would decide"),
+        (40.0, 4.0, "; 20 s of such traffic would decide: --budget 160s"),
+        (40.0, 400.0, "; 33 min 20 s of such traffic would decide"),
+        (40.0, inf, "; that is so close to the limit that no longer run is likely to decide"),
+    ],
+)
+def test_what_is_missing_is_said_of_what_is_undecided_alone(
+    summary: MakeSummary, evidence: MakeEvidence, budget_s: float | None, decided_by: float, missing: str
 ) -> None:
-    def reason(verdict: ThresholdVerdict) -> str | None:
-        slow = replace(evidence(verdict), burst=5.0)
-        return judge(LIMIT_AT_RATE, capacity=summary(), at_rate=summary(), evidence=[slow], instances=1).reason
+    def reason(verdict: ThresholdVerdict, decided_by: float | None) -> str | None:
+        slow = replace(evidence(verdict), burst=5.0, decided_by=decided_by)
+        figures = replace(summary(), offered_per_s=200.0)
+        return judge(
+            LIMIT_AT_RATE, capacity=summary(), at_rate=figures, evidence=[slow], instances=1, budget_s=budget_s
+        ).reason
 
-    assert reason("FAIL") == "p95 is 1 ms, limit 10 ms: 7 of 100 requests took longer than 10 ms"
-    assert "worth 9 independent ones" in (reason("UNDECIDED") or "")
+    too_slow = "p95 is 1 ms, limit 10 ms: 7 of 100 requests took longer than 10 ms"
+    assert reason("FAIL", None) == too_slow
+    assert reason("UNDECIDED", decided_by) == f"{too_slow}, and slow requests came together: they count as 20{missing}"
 
 
 @pytest.mark.parametrize(

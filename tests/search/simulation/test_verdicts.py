@@ -29,13 +29,13 @@ def test_runs_on_the_limit_are_seldom_decided_and_those_far_from_it_are(
         return simulate(exponential_ms, loop, workers=1, seed=seed).response_ns
 
     p95_ns = float(np.percentile(response_ns(300, 10**6), 95))
-    runs = [response_ns(6, seed) for seed in range(RUNS)]
+    runs = [response_ns(60, seed) for seed in range(RUNS)]
 
     def verdicts(limit_ns: float) -> Counter[str]:
         tests = (SequentialTest(percentile=95, limit_ns=limit_ns) for _ in runs)
-        return Counter(test.conclude(run, unhurried=True).verdict for test, run in zip(tests, runs, strict=True))
+        return Counter(test.conclude(run).verdict for test, run in zip(tests, runs, strict=True))
 
     on_the_limit = verdicts(p95_ns)
-    assert on_the_limit["PASS"] <= 0.05 * RUNS
+    assert on_the_limit["PASS"] <= 0.1 * RUNS
     assert on_the_limit["FAIL"] <= 0.05 * RUNS
     assert verdicts(30 * p95_ns)["PASS"] >= 0.8 * RUNS

@@ -20,7 +20,7 @@ from servefit.annexes.fleet.report_tables import (
 )
 from servefit.cli.job_output import exit_status, print_job
 from servefit.cli.output import OutputFormat, emit, print_line, warn
-from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
+from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY, UNDECIDED
 from servefit.report.job_tables import recommendations_table
 from servefit.report.table import Table
 from servefit.search.fleet.answer import goal_of, plan_of
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.header import PlanGoal
     from servefit.search.storage.jobs import JobStore
 
-_BEST_FIRST = (0, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED)
+_BEST_FIRST = (0, UNDECIDED, SLA_UNMET, TOO_NOISY, NOTHING_MEASURED)
 """Exit statuses of classes: the job has the first of them that a class has."""
 
 

@@ -11,7 +11,7 @@ import typer
 from servefit.cli.output import OutputFormat, emit, warn
 from servefit.cli.profiling_output import latency_rows, verdict_rows
 from servefit.cli.progress import job_progress
-from servefit.cli.status import SLA_UNMET, TOO_NOISY
+from servefit.cli.status import status_of_verdict
 from servefit.errors import SpecError
 from servefit.quantities import number_text, percent_text
 from servefit.report.table import Table
@@ -68,7 +68,7 @@ def load_from(
     for caution in load_test.warnings:
         warn(caution)
     if load_test.verdict != "PASS":
-        raise typer.Exit(TOO_NOISY if load_test.verdict == "INVALID" else SLA_UNMET)
+        raise typer.Exit(status_of_verdict(load_test.verdict))
 
 
 def _table(load_test: ClientsLoadTest) -> Table:
