@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.profiler.evidence.sequential_test import FAIL_LEVEL, GROWTH_SEEN, PASS_LEVEL, SequentialTest
-from servefit.profiler.evidence.time_to_spare import is_unhurried, workers_serving
+from servefit.profiler.evidence.time_to_spare import busy_share, is_unhurried, workers_serving
 from servefit.profiler.evidence.undisturbed import counted
 from servefit.profiler.record.traffic import FAILED_NS, NS_PER_S
 
@@ -87,8 +87,10 @@ def was_unhurried(run: Run, workers: int) -> bool:
     run = counted(run)
     count = _known(run)
     samples = run.samples
-    serving = workers_serving(samples.scheduled_ns()[:count], samples.started_ns()[:count], samples.ended_ns()[:count])
-    return is_unhurried(count, serving / workers)
+    started_ns, ended_ns = samples.started_ns()[:count], samples.ended_ns()[:count]
+    serving = workers_serving(samples.scheduled_ns()[:count], started_ns, ended_ns) / workers
+    # Requests that wait inside an endpoint are begun, as all are that come while it pauses.
+    return is_unhurried(count, min(serving, busy_share(started_ns, ended_ns)))
 
 
 def _growth_seen(elapsed_s: float, thresholds: Sequence[LatencyThreshold]) -> float:

@@ -19,6 +19,22 @@ def is_unhurried(requests: int, busy: float) -> bool:
     return half_idle or (requests >= MIN_TO_KNOW_HOW_BUSY and busy < UNHURRIED)
 
 
+def busy_share(started_ns: np.ndarray, ended_ns: np.ndarray) -> float:
+    """Return for which part of the time at least one request was being served, from the first begin to the last answer;
+    0.0 for fewer than two requests. ``started_ns`` and ``ended_ns`` are as for ``workers_serving``.
+
+    Example:
+        >>> busy_share(np.array([0, 2, 7]), np.array([4, 3, 10]))
+        0.7
+    """
+    if len(started_ns) < 2:
+        return 0.0
+    order = np.argsort(started_ns, kind="stable")
+    begun, until = started_ns[order], np.maximum.accumulate(np.abs(ended_ns)[order])
+    idle = np.maximum(begun[1:] - until[:-1], 0).sum()
+    return float(1 - idle / (until[-1] - begun[0]))
+
+
 def workers_serving(due_ns: np.ndarray, started_ns: np.ndarray, ended_ns: np.ndarray) -> float:
     """Return how many workers were serving on average, from the first arrival to the last answer; 0.0 for fewer than
     two requests.

@@ -16,10 +16,9 @@ from servefit.errors import SpecError
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.problem import one_of_each_kind
-from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
+from servefit.profiler.evidence.run_verdict import evidence_of, start_tests, was_unhurried
 from servefit.profiler.evidence.sequential_test import combined_verdict
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.evidence.time_to_spare import is_unhurried
 from servefit.profiler.evidence.undisturbed import counted, left_out_s
 from servefit.profiler.evidence.validity import problems, without_disturbances
 from servefit.profiler.procedures.highest_rate import MIN_RUN_S, highest_rate
@@ -189,7 +188,7 @@ def find_highest_rate(
         traffic = OpenLoop(
             rate_per_s=rate_per_s, duration_s=duration_s, arrivals=arrivals, seed=derived_seed(seed, len(runs))
         )
-        whole = driver.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
+        whole = driver.run(traffic, enough=stop)
         run, disturbing = undisturbed_part(driver, whole, limit_ms, allow_noise=allow_noise)
         runs.append(run)
         problems.extend(disturbing)
@@ -281,20 +280,18 @@ class _Tests:
         self._chances = chances
         self._tests: list[SequentialTest] = []
         self._steady = traffic.is_steady
-        self._unhurried = False
 
     def begin(self) -> None:
         """Forget what was seen of an earlier run."""
         self._tests = start_tests(self._thresholds, chances=self._chances)
-        self._unhurried = False
 
-    def surely_fail(self, response_ns: np.ndarray, busy: float) -> bool:
-        """Look at the response times so far, of servers that are ``busy`` for that part of the time."""
-        self._unhurried = is_unhurried(len(response_ns), busy)
+    def surely_fail(self, response_ns: np.ndarray) -> bool:
+        """Look at the response times so far."""
         return self._steady and any(test.surely_fails(response_ns) for test in self._tests)
 
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
-        """Return the evidence of all of ``run``, by how busy the servers were when they were last looked at."""
+        """Return the evidence of all of ``run``."""
         # What was seen as the run went on may have been a disturbance.
         tests = start_tests(self._thresholds, chances=self._chances) if run.left_out_ns else self._tests
-        return evidence_of(run, tests, self._thresholds, unhurried=self._unhurried)
+        unhurried = was_unhurried(run, workers=max(1, len(run.threads_per_worker)))
+        return evidence_of(run, tests, self._thresholds, unhurried=unhurried)

@@ -295,8 +295,8 @@ class Search(SearchState):
             self.guide.tell(self, result)
 
     def _confirm(self) -> None:
-        """Measure the winner again, for longer: the best of many measurements is partly the luckiest. What that leaves
-        open is measured once more. If another one is the winner then, that one is confirmed too."""
+        """Measure the winner again, for longer: the best of many measurements is partly the luckiest. If another one is
+        the winner then, that one is confirmed too."""
         while (asked := self.guide.to_confirm(self)) is not None:
             if len(self.confirmed) >= MAX_CONFIRMATIONS and asked.configuration not in self.confirmed:
                 self.remarks.append(f"{_NOT_CONFIRMED}: it won by the confirmation of others")
@@ -306,9 +306,6 @@ class Search(SearchState):
                 return
             self._begin("confirmation", "measuring the winner again")
             result = self._confirmed(asked)
-            if result is not None and result.verdict == "UNDECIDED" and self._confirmation_fits():
-                self.trials.append(result)
-                result = self._confirmed(asked)
             self.confirmed.add(asked.configuration)
             self._keep(asked.configuration, result)
 

@@ -113,9 +113,8 @@ class SimulatedDriver:
             ended[nth] = started[nth] + self._slowed_ns(service_ns, int(started[nth] - begin_ns))
             heapq.heappush(free_ns, int(ended[nth]))
         response_ns = ended - scheduled
-        busy = traffic.rate_per_s * self.service_us / 1e6 / self.configuration.workers
         looks = range(100, len(scheduled), 100) if enough is not None else ()
-        until = next((nth for nth in looks if enough is not None and enough(response_ns[:nth], busy)), None)
+        until = next((nth for nth in looks if enough is not None and enough(response_ns[:nth])), None)
         requests = _Requests(scheduled=scheduled[:until], started=started[:until], ended=ended[:until])
         return requests, None if until is None else "verdict"
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.stopping import StoppingCondition, StoppingConditions
     from servefit.profiler.record.traffic import ClosedLoop
 
-    Enough: TypeAlias = Callable[[np.ndarray, float], bool]
-    """Told the response times so far and how busy the workers were, says whether a run may end."""
+    Enough: TypeAlias = Callable[[np.ndarray], bool]
+    """Told the response times so far, says whether a run may end."""
 
 GROWN = 1.02
 """Times what was known at the last look: so a run of n requests is looked at 50 ln n times."""
@@ -29,9 +29,8 @@ GROWN = 1.02
 class OpenLoopEnd:
     """Shows the response times of an open loop to ``enough``. ``decided`` says whether that ended the run."""
 
-    def __init__(self, schedule: ArrivalSchedule, enough: Enough | None, workers: int) -> None:
+    def __init__(self, schedule: ArrivalSchedule, enough: Enough | None) -> None:
         self._schedule = schedule
-        self._workers = workers
         self._enough = enough
         self._seen = 0
         self.decided = False
@@ -41,11 +40,10 @@ class OpenLoopEnd:
         if self._enough is None or self.decided:
             return
         response_ns = self._schedule.answered()
-        busy = self._schedule.busy(len(response_ns)) / self._workers
         # Looking takes time in proportion to the run, on a small host that of its workers.
         if len(response_ns) >= self._seen * GROWN:
             self._seen = len(response_ns)
-            self.decided = self._enough(response_ns, busy) and self._schedule.stop()
+            self.decided = self._enough(response_ns) and self._schedule.stop()
 
 
 class ClosedLoopEnd:

@@ -13,7 +13,6 @@ from typing import Self
 import numpy as np
 
 from servefit.profiler.drivers.driving.memory import SharedWords
-from servefit.profiler.evidence.time_to_spare import workers_serving
 from servefit.profiler.record.traffic import FAILED_NS
 
 NEXT, LIMIT, DRAIN_NS, _SIZE, _STOPPED_NS = range(5)
@@ -102,13 +101,6 @@ class ArrivalSchedule:
         count = int(unanswered[0]) if len(unanswered) else claimed
         response_ns = ended[:count] - np.frombuffer(self.due[:count], dtype=np.int64)
         return np.where(ended[:count] < 0, FAILED_NS, response_ns)
-
-    def busy(self, count: int) -> float:
-        """Return the mean number of busy workers until the ``count``-th arrival was answered."""
-        due, started, ended = (
-            np.frombuffer(view[:count], dtype=np.int64) for view in (self.due, self.started, self.ended)
-        )
-        return workers_serving(due, started, ended)
 
     def records(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return copies of due, started and ended of all arrivals up to the end of the run."""

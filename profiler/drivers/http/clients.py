@@ -215,7 +215,7 @@ class HttpDriver:
                     connections=connections,
                     backlog_cap=self._backlog_cap(traffic),
                 )
-                end = OpenLoopEnd(schedule, enough, self._server.workers)
+                end = OpenLoopEnd(schedule, enough)
                 records = self._carry_out(begin, watched.load, traffic.duration_s, end.check)
             conditions = self._conditions(watched)
             return open_run(traffic, schedule, records, conditions, (start_ns, end_ns), decided=end.decided)

@@ -222,7 +222,7 @@ class Workers:
                 delay_ns=delay_ns,
                 backlog_cap=backlog_cap(traffic, self.configuration),
             )
-            end = OpenLoopEnd(schedule, enough, self.configuration.workers)
+            end = OpenLoopEnd(schedule, enough)
             records, telemetry = self._carry_out(begin, schedule.words, traffic.duration_s, end.check)
             due, started, ended = schedule.records()
             stopped_ns = schedule.stopped_ns

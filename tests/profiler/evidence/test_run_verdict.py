@@ -171,3 +171,14 @@ def test_requests_that_share_a_call_keep_their_worker_busy_once() -> None:
 def test_without_thresholds_there_is_nothing_to_be_cautious_about() -> None:
     assert growth_seen_s(()) == 0.0
     assert evidence_of(run_of(10), (), (), unhurried=False) == ()
+
+
+def test_an_endpoint_that_pauses_and_answers_at_once_otherwise_has_time_to_spare() -> None:
+    """All requests that come while it pauses are begun, and wait inside: two at a time on average."""
+    due = S + (np.arange(3000) * S / 300).astype(np.int64)
+    in_pause = (due - S) % (3 * S) < S // 5
+    ended = np.where(in_pause, due - (due - S) % (3 * S) + S // 5, due + MS)
+    run = _recorded(due, ended, 300)
+    assert was_unhurried(run, 1)
+    (evidence,) = evidence_of_runs([run], (LatencyThreshold(percentile="p95", limit_ms=400.0),), workers=1)
+    assert evidence.verdict == "PASS"

@@ -36,10 +36,10 @@ def test_with_time_there_are_five_runs_and_half_a_minute_of_traffic() -> None:
     assert plan.runs * plan.each.at_rate_s == pytest.approx(CONFIRMING.at_rate_max_s)
 
 
-def test_without_a_limit_of_time_there_are_ten_seconds_of_traffic() -> None:
+def test_without_a_limit_of_time_there_are_twenty_seconds_of_traffic() -> None:
     plan = planned(request_of(), float("inf"))
-    assert plan.runs * plan.each.at_rate_s == pytest.approx(10.0)
-    assert planned(request_of(arrivals="sine:period=4s"), float("inf")).each.at_rate_s == 10.0
+    assert plan.runs * plan.each.at_rate_s == pytest.approx(20.0)
+    assert planned(request_of(arrivals="sine:period=4s"), float("inf")).each.at_rate_s == 20.0
 
 
 def test_with_little_time_there_are_fewer_and_three_at_least_or_one() -> None:

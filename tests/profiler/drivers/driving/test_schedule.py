@@ -186,4 +186,3 @@ def test_a_request_that_failed_does_not_hide_those_after_it(memory: int) -> None
             schedule.ended[index] = schedule.due[index] + ended
         schedule.ended[1] *= -1
         assert schedule.answered().tolist() == [700, FAILED_NS, 900]
-        assert schedule.busy(3) == pytest.approx((600 + 200 + 800) / 2900)

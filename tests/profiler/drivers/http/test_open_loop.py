@@ -110,7 +110,7 @@ def test_more_than_is_served_ends_the_run_as_saturated(drive: Drive) -> None:
 def test_who_decides_sees_failures_and_ends_the_run(drive: Drive) -> None:
     seen: list[np.ndarray] = []
 
-    def enough(response_ns: np.ndarray, busy: float) -> bool:
+    def enough(response_ns: np.ndarray) -> bool:
         seen.append(response_ns)
         return len(response_ns) > 100
 

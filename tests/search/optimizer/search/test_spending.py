@@ -228,19 +228,17 @@ def test_a_winner_that_fails_when_it_is_confirmed_gives_way(table: MakeTable, se
     assert fragile in found.failed
 
 
-@pytest.mark.parametrize(("left_open", "verdict"), [(1, "PASS"), (2, "UNDECIDED")])
-def test_what_a_confirmation_leaves_open_is_measured_once_more_before_another_wins(
-    table: MakeTable, search: MakeSearch, left_open: int, verdict: str
+def test_a_winner_whose_confirmation_leaves_it_open_is_not_measured_once_more(
+    table: MakeTable, search: MakeSearch
 ) -> None:
-    bench = table(request_of(max_tests=40), left_open=left_open)
+    """It had all the traffic that there was time for: a second measurement would know less."""
+    bench = table(request_of(max_tests=40), left_open=1)
     found = search(bench)
     found.carry_out()
-    confirmed = bench.of_kind("confirmation")
-    assert confirmed[0] == confirmed[1]
-    assert len(confirmed) == left_open + (verdict == "UNDECIDED") + (verdict == "PASS")
-    last = [trial.verdict for trial in found.trials if trial.configuration == confirmed[0]][-1]
-    assert last == verdict
-    assert (found.best() == confirmed[0]) == (verdict == "PASS")
+    first, *others = bench.of_kind("confirmation")
+    assert first not in others
+    assert [trial.verdict for trial in found.trials if trial.configuration == first][-1] == "UNDECIDED"
+    assert found.best() in others
 
 
 def test_the_naive_default_leaves_its_time_to_those_that_may_win_where_that_is_short(
