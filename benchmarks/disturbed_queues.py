@@ -1,12 +1,14 @@
-"""Queues that intervals and verdicts are tried on: quiet ones, arrivals in bursts, servers that stall, neighbours.
+"""Queues that intervals and verdicts are tried on: quiet ones, arrivals in bursts, servers that stall, neighbours,
+servers whose speed wanders.
 
-One server takes requests in the order in which they come; a service takes a millisecond on average. What gets in the
-way of the server is a clock of its own: its time stands still while it stalls, and goes by slowly while a neighbour
-works. In that time the queue is an ordinary one [Lindley 1952].
+One server, or several, takes requests in the order in which they come; a service takes a millisecond on average. What
+gets in the way of the server is a clock of its own: its time stands still while it stalls, and goes by slowly while a
+neighbour works. In that time the queue is an ordinary one [Lindley 1952].
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -21,6 +23,8 @@ SETTLE_S = 4.0
 _STANDING_STILL = 1e-9
 """The speed of a stalled server: an inverse of its clock exists."""
 _LONG, _LONG_SEEDS = 400_000, 20
+_HEAVY = 1.5
+"""The index of the Pareto distribution: it has a mean and no variance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +46,46 @@ class Bursts:
 class Disturbance:
     """The server works at ``speed`` for ``lasts_s``, as often as every ``every_s``, at random or like a clock. At
     random it lasts for an exponentially distributed time where it is a neighbour, and always as long where it is a
-    stall."""
+    stall; as a ``collector`` of garbage it stalls for an exponentially distributed time, and ``heavy`` ones last for
+    times of a Pareto distribution with that mean and no variance, cut at ten times the mean."""
 
     every_s: float
     lasts_s: float
     speed: float = 0.0
     periodic: bool = False
+    collector: bool = False
+    heavy: bool = False
+
+    def lengths_s(self, number: int, random: np.random.Generator) -> Floats:
+        """Draw how long so many of them last."""
+        if self.heavy:
+            lasts: Floats = np.minimum(self.lasts_s * random.pareto(_HEAVY, number) * (_HEAVY - 1), 10 * self.lasts_s)
+            return lasts
+        if self.speed == 0 and not self.collector:
+            return np.full(number, self.lasts_s)
+        return random.exponential(self.lasts_s, number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wandering:
+    """Services that take longer and shorter, by a factor whose logarithm has the standard deviation ``sd`` and is
+    forgotten after ``memory_s`` (Ornstein and Uhlenbeck), or which is a sine of that period and relative height."""
+
+    memory_s: float
+    sd: float
+    periodic: bool = False
+
+    def factors(self, at_s: Floats, random: np.random.Generator) -> Floats:
+        if self.periodic:
+            turned: Floats = 1 + self.sd * np.sin(2 * np.pi * (at_s / self.memory_s + random.random()))
+            return turned
+        step_s = self.memory_s / 20
+        kept, level, levels = math.exp(-step_s / self.memory_s), random.standard_normal(), []
+        for shock in random.standard_normal(int(at_s[-1] / step_s) + 2).tolist():
+            levels.append(level)
+            level = kept * level + math.sqrt(1 - kept**2) * shock
+        wandered: Floats = np.exp(self.sd * np.interp(at_s, step_s * np.arange(len(levels)), levels) - self.sd**2 / 2)
+        return wandered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +115,20 @@ class Queue:
     variation: float = 1.0
     bursts: Bursts | None = None
     disturbance: Disturbance | None = None
+    wandering: Wandering | None = None
+    servers: int = 1
 
     @property
     def rate_per_s(self) -> float:
-        return self.utilisation / SERVICE_S
+        return self.servers * self.utilisation / SERVICE_S
 
     @property
     def comes_every_s(self) -> float:
         """How often what disturbs it comes; 0.0 where nothing does."""
         if self.bursts is not None:
             return self.bursts.low_s + self.bursts.high_s
+        if self.wandering is not None:
+            return self.wandering.memory_s
         return 0.0 if self.disturbance is None else self.disturbance.every_s
 
     def run(self, requests: int, seed: int) -> SimulatedRun:
@@ -95,9 +137,11 @@ class Queue:
         random = np.random.default_rng(seed)
         arrivals = self._arrivals(requests / self.rate_per_s, random)
         services = self._services(len(arrivals), random)
+        if self.wandering is not None:
+            services *= self.wandering.factors(arrivals, random)
         kept = arrivals >= SETTLE_S
         if self.disturbance is None:
-            response_s = simulate(arrivals, services)
+            response_s = simulate(arrivals, services, self.servers)
         else:
             real_s, own_s = _clock(self.disturbance, arrivals[-1] + services.sum(), random)
             begun = np.interp(arrivals, real_s, own_s)
@@ -139,8 +183,7 @@ def _clock(disturbance: Disturbance, until_s: float, random: np.random.Generator
         gaps_s[0] *= random.random()
     else:
         gaps_s = random.exponential(disturbance.every_s - disturbance.lasts_s, number)
-    is_stall = disturbance.speed == 0
-    lasts_s = np.full(number, disturbance.lasts_s) if is_stall else random.exponential(disturbance.lasts_s, number)
+    lasts_s = disturbance.lengths_s(number, random)
     steps_s = np.column_stack([gaps_s, lasts_s]).ravel()
     speeds = np.tile([1.0, disturbance.speed or _STANDING_STILL], number)
     return np.append(0.0, np.cumsum(steps_s)), np.append(0.0, np.cumsum(steps_s * speeds))
@@ -149,8 +192,9 @@ def _clock(disturbance: Disturbance, until_s: float, random: np.random.Generator
 @lru_cache
 def true_percentiles_s(queue: Queue) -> dict[float, float]:
     """Return percentiles of the response times of ``queue``, by simulations much longer than those that are tried."""
-    drawn = np.concatenate([queue.run(_LONG, seed=10**6 + seed).response_s for seed in range(_LONG_SEEDS)])
-    ranks = (50.0, 90.0, 95.0, 99.0)
+    long = _LONG if queue.servers == 1 else _LONG // 20  # several servers are simulated request by request
+    drawn = np.concatenate([queue.run(long, seed=10**6 + seed).response_s for seed in range(_LONG_SEEDS)])
+    ranks = (50.0, 90.0, 92.5, 95.0, 96.0, 97.5, 99.0, 99.9)
     return dict(zip(ranks, np.percentile(drawn, ranks).tolist(), strict=True))
 
 
@@ -196,3 +240,42 @@ UNEVEN = (
         disturbance=Disturbance(every_s=5.0, lasts_s=1.0, speed=1 / 1.8),
     ),
 )
+
+
+SLOW = (
+    *(
+        Queue(name=f"M/D/1 at 0.4 that {what}", service="D", utilisation=0.4, disturbance=disturbance)
+        for what, disturbance in (
+            ("stalls for 150 ms about every 2 s", Disturbance(every_s=2.0, lasts_s=0.15)),
+            ("stalls for 300 ms every 4 s", Disturbance(every_s=4.0, lasts_s=0.3, periodic=True)),
+            ("stalls for 400 ms about every 8 s", Disturbance(every_s=8.0, lasts_s=0.4)),
+            ("collects garbage for 20 ms about every 0.3 s", Disturbance(every_s=0.3, lasts_s=0.02, collector=True)),
+        )
+    ),
+    Queue(
+        name="M/M/1 at 0.4 beside a neighbour that works for 0.6 s in 3, heavy-tailed, and takes half",
+        service="M",
+        utilisation=0.4,
+        disturbance=Disturbance(every_s=3.0, lasts_s=0.6, speed=0.5, heavy=True),
+    ),
+    Queue(
+        name="M/M/1 at 0.5 whose services wander by 40 % within 0.2 s",
+        service="M",
+        utilisation=0.5,
+        wandering=Wandering(memory_s=0.2, sd=0.4),
+    ),
+    Queue(
+        name="M/M/1 at 0.5 whose services wander by 40 % within 2 s",
+        service="M",
+        utilisation=0.5,
+        wandering=Wandering(memory_s=2.0, sd=0.4),
+    ),
+    Queue(
+        name="M/M/1 at 0.6 whose services take 25 % longer and shorter in 40 s",
+        service="M",
+        utilisation=0.6,
+        wandering=Wandering(memory_s=40.0, sd=0.25, periodic=True),
+    ),
+    Queue(name="M/M/2 at 0.8", service="M", utilisation=0.8, servers=2),
+)
+"""Servers that pause, share their CPU or wander, of which a run sees a few cycles at most."""
