@@ -37,10 +37,10 @@ from servefit.profiler.evidence.rare_disturbances import disturbance_excluded_in
 from servefit.profiler.evidence.replayed_percentiles import ReplayedRuns, intervals_of
 from servefit.profiler.evidence.several_runs import intervals_over_runs, rather
 from servefit.profiler.evidence.summary import percentiles_of
+from servefit.profiler.evidence.verdict import widening
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.queueing.discipline import Discipline, ServedRequests
 from servefit.profiler.record.traffic import NS_PER_S
-from servefit.search.results.verdict import widening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -59,9 +59,10 @@ from servefit.search.results.measure_trial import Durations, run_test
 if TYPE_CHECKING:
     from servefit.profiler.drivers.inprocess.timing import CallTimes, WorkerTimeCalls
     from servefit.profiler.drivers.inprocess.workers import Workers
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.profiler.record.types import Configuration, Measurement
     from servefit.search.request.space import Space
-    from servefit.search.results.recommendation import Trial, TrialVerdict
+    from servefit.search.results.recommendation import Trial
 
 DURATIONS = Durations(capacity_s=0.4, at_rate_s=1.0, at_rate_max_s=3.0)
 """As a search screens, but a second at the rate, without which p99 would not be known."""
@@ -216,7 +217,7 @@ def put_under_load(fraud: Fraud, space: Space, task: Task, *, allow_noise: bool)
     )
 
 
-def verdict_of(trial: Trial) -> TrialVerdict:
+def verdict_of(trial: Trial) -> Verdict:
     """Return the verdict of the trial, or, if it is INVALID, the verdict that its figures give."""
     if trial.verdict != "INVALID":
         return trial.verdict

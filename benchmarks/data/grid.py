@@ -22,14 +22,14 @@ from servefit.profiler.record.types import Configuration
 from servefit.search.request.space import Space
 
 if TYPE_CHECKING:
-    from servefit.search.results.recommendation import TrialVerdict
+    from servefit.profiler.evidence.limits import Verdict
 
 STORED = Path(__file__).with_name("demo_grid.json")
 NEAR_REPLAYED = Path(__file__).with_name("demo_near.json")
 REPEATED = Path(__file__).with_name("demo_truth.json")
 SCHEMA = 2
 
-_WORST_LAST: tuple[TrialVerdict, ...] = ("PASS", "UNDECIDED", "INVALID", "FAIL")
+_WORST_LAST: tuple[Verdict, ...] = ("PASS", "UNDECIDED", "INVALID", "FAIL")
 _MAD_TO_SD = 1.4826
 
 Row = list[Any]
@@ -52,7 +52,7 @@ class Figures:
     p95_ms: float | None
     p99_ms: float | None
     instances: int
-    verdict: TrialVerdict
+    verdict: Verdict
     violation: float
     memory_bytes: int
     seconds: float

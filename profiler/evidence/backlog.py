@@ -68,7 +68,6 @@ def _cannot_drain(run: Run) -> bool:
     return cannot_drain(run.samples.scheduled_ns(), run.samples.started_ns(), begin_ns=begin, end_ns=end)
 
 
-
 def is_large(backlog: int, *, offered: int, workers: int) -> bool:
     """Return whether ``backlog`` of ``offered`` requests are more than chance and busy ``workers`` leave waiting."""
     # Arrivals of a Poisson process swing by the root of their number: a short run may end amid a small crowd.

@@ -1,6 +1,8 @@
-"""A limit on a latency percentile: what a measurement is held against."""
+"""A limit on a latency percentile, and the verdicts on it: what a measurement is held against."""
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -10,6 +12,9 @@ from servefit.profiler.evidence.summary import NS_PER_MS, percentile_name, rank_
 from servefit.quantities import given_duration_text
 from servefit.showing import shown
 from servefit.stored import Stored
+
+Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
+"""INVALID never counts against what was measured: the measurement itself is bad."""
 
 
 @shown()

@@ -111,8 +111,8 @@ def _responses_ns(run: Run, thresholds: Sequence[LatencyThreshold]) -> np.ndarra
     unanswered = run.samples.ended_ns() == 0
     waited_ns = run.plateau_ns[1] - run.samples.scheduled_ns()
     open_ended = np.flatnonzero(unanswered & (waited_ns <= longest_ns))
-    known = int(open_ended[0]) if len(open_ended) else len(unanswered)
-    response_ns: np.ndarray = np.where(unanswered, FAILED_NS, run.samples.response_ns())[:known]
+    until = int(open_ended[0]) if len(open_ended) else len(unanswered)
+    response_ns: np.ndarray = np.where(unanswered, FAILED_NS, run.samples.response_ns())[:until]
     return response_ns
 
 

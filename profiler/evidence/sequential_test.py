@@ -25,22 +25,19 @@ The levels are by experiment: benchmarks/claims/verdicts.py has how often verdic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite, lgamma, log, sqrt
 from statistics import NormalDist
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from servefit.checks import check_above_zero, check_between
 from servefit.profiler.evidence.autocorrelation import MIN_SAMPLES, autocorrelation_time
 from servefit.profiler.evidence.intervals import t_quantile
+from servefit.profiler.evidence.limits import Verdict  # noqa: TC001 - evidence is read from documents
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.quantities import span_text
 from servefit.showing import shown
-
-ThresholdVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
 
 ALPHA = 0.05
 """The probability of a false PASS that is aimed at, the usual 5 %."""
@@ -84,10 +81,10 @@ _RATES_ABOVE = 64
 """Rates that stand for the mixture. Chosen: the likelihood is smooth, and the time that a look takes is in proportion
 to them."""
 
-_BUDGET_STEP_S, _LONGEST_BUDGET_S = 10.0, 3600.0
+_BUDGET_STEP_S, _MAX_BUDGET_S = 10.0, 3600.0
 """Budgets are proposed in such steps, and up to an hour."""
 
-_LONGEST_PLAN = 1000.0
+_MAX_PLAN = 1000.0
 """Times the traffic of a run: what would take longer to decide is as good as at the limit. Chosen."""
 
 
@@ -104,7 +101,7 @@ class Evidence:
     None where there is a verdict, infinite where it is too close to the limit.
     """
 
-    verdict: ThresholdVerdict
+    verdict: Verdict
     samples: int
     violations: int
     burst: float | None
@@ -121,7 +118,7 @@ class Evidence:
         if not isfinite(self.decided_by):
             return "; that is so close to the limit that no longer run is likely to decide"
         missing = f"; {span_text(ceil(self.decided_by * traffic_s))} of such traffic would decide"
-        if budget_s is None or self.decided_by * budget_s > _LONGEST_BUDGET_S:
+        if budget_s is None or self.decided_by * budget_s > _MAX_BUDGET_S:
             return missing
         enough_s = _BUDGET_STEP_S * ceil(self.decided_by * budget_s / _BUDGET_STEP_S)
         return f"{missing}: --budget {enough_s:g}s"
@@ -195,7 +192,7 @@ class SequentialTest:
         violated = response_ns > self._limit_ns
         violations = int(np.count_nonzero(violated))
         burst, p_pass, p_fail, log_e, decided_by = None, 1.0, 1.0, 0.0, None
-        verdict: ThresholdVerdict = "UNDECIDED"
+        verdict: Verdict = "UNDECIDED"
         if samples >= self._least_samples:
             burst = _requests_as_one(violated)
             worth = _deflated(samples, violations, burst)
@@ -245,20 +242,12 @@ class SequentialTest:
             return least
         independent, violated = _deflated(samples, violations, burst)
         longer = 1.25
-        while longer <= _LONGEST_PLAN:
+        while longer <= _MAX_PLAN:
             worth = longer * independent, longer * violated
             if self._p_pass(worth) <= self._level_pass or self._p_fail(worth) <= self._level_fail:
                 return longer
             longer *= 1.25
         return inf
-
-
-def combined_verdict(verdicts: Sequence[ThresholdVerdict]) -> ThresholdVerdict:
-    """Return the verdict on several thresholds: all have to pass, and one that fails is enough. None at all is a
-    PASS."""
-    if "FAIL" in verdicts:
-        return "FAIL"
-    return "UNDECIDED" if "UNDECIDED" in verdicts else "PASS"
 
 
 def p_of_so_few(samples: float, violations: float, boundary: float) -> float:

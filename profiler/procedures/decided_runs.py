@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
@@ -17,10 +17,10 @@ from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.run_verdict import evidence_of, start_tests, was_unhurried
-from servefit.profiler.evidence.sequential_test import combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.undisturbed import counted, left_out_s
 from servefit.profiler.evidence.validity import problems, without_disturbances
+from servefit.profiler.evidence.verdict import combined_verdict
 from servefit.profiler.procedures.highest_rate import MIN_RUN_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
 from servefit.profiler.procedures.tried_rates import OpenRun
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from servefit.profiler.drivers.driver import Driver
-    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.evidence.limits import LatencyThreshold, Verdict
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.sequential_test import Evidence, SequentialTest
     from servefit.profiler.evidence.stopping import StoppingConditions
@@ -59,18 +59,16 @@ CAPACITY_SHARE = 0.05
 MIN_SEARCH_S = 1.0
 """The first run of a search, a twentieth of it, is then twice as long as the shortest that decides anything."""
 
-RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
-"""SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
-
 
 @shown("verdict", "evidence", "problems")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The decision on thresholds at the rate of ``run``. ``evidence`` has one a threshold; ``problems`` are what is
-    wrong with the run, the last of all attempts."""
+    wrong with the run, the last of all attempts. A ``saturated`` one fails whatever the limits."""
 
     run: Run
-    verdict: RateVerdict
+    verdict: Verdict
+    saturated: bool
     evidence: tuple[Evidence, ...]
     problems: tuple[Problem, ...]
 
@@ -79,7 +77,7 @@ class Decision:
         """The reason of a verdict that rests on no percentile, in words."""
         if self.verdict == "INVALID":
             return "; ".join(problem.reason for problem in self.problems)
-        if self.verdict == "SATURATED":
+        if self.saturated:
             return f"saturated: {self.run.backlog:,} of {self.run.offered:,} requests were waiting when the run ended"
         if self.verdict == "UNDECIDED":
             # The limit that lacks the most requests.
@@ -140,12 +138,12 @@ def run_decided(
 
     run, disturbances = _repeated(driver, traffic, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
     evidence = tests.evidence(run)
-    verdict: RateVerdict = combined_verdict([of_limit.verdict for of_limit in evidence])
+    verdict, saturated = combined_verdict([of_limit.verdict for of_limit in evidence]), summarize(run).saturated
     if disturbances and not allow_noise:
         verdict = "INVALID"
-    elif summarize(run).saturated:
-        verdict = "SATURATED"
-    return Decision(run=run, verdict=verdict, evidence=evidence, problems=disturbances)
+    elif saturated:
+        verdict = "FAIL"
+    return Decision(run=run, verdict=verdict, saturated=saturated, evidence=evidence, problems=disturbances)
 
 
 def check_search_time(budget_s: float) -> None:

@@ -21,13 +21,14 @@ from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.budget import RunBudget
 from servefit.profiler.evidence.replay import SeenRuns
-from servefit.profiler.evidence.sequential_test import SequentialTest, ThresholdVerdict, combined_verdict
+from servefit.profiler.evidence.sequential_test import SequentialTest
+from servefit.profiler.evidence.verdict import combined_verdict
 from servefit.profiler.procedures.fitted_runs import FittedRuns
 from servefit.profiler.procedures.tried_rates import HighestRate, Probe, ThresholdTest, TriedRate
 from servefit.quantities import number_text, percent_text
 
 if TYPE_CHECKING:
-    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.evidence.limits import LatencyThreshold, Verdict
     from servefit.profiler.evidence.replay import ReplayedRate
     from servefit.profiler.queueing.discipline import Discipline
 
@@ -276,7 +277,7 @@ class _Search:
 
     def _run(
         self, rate: float, requests: int, purpose: Literal["approach", "confirm"], *, stop_when_failed: bool
-    ) -> ThresholdVerdict | Literal["SATURATED", "INVALID"]:
+    ) -> Verdict | Literal["SATURATED"]:
         tests = [self._new_test(threshold) for threshold in self._thresholds]
         least = self._fitted.requests_to_see_growth(rate)
 
@@ -288,7 +289,7 @@ class _Search:
 
         run = self._probe(rate, requests, stop)
         self._budget.spend(len(run.response_ns), run.elapsed_s)
-        verdict: ThresholdVerdict | Literal["SATURATED", "INVALID"] = "INVALID" if run.disturbed else "SATURATED"
+        verdict: Verdict | Literal["SATURATED"] = "INVALID" if run.disturbed else "SATURATED"
         if run.left_out_s:  # what was seen as the run went on may be among it
             self._left_out = True
             tests = [self._new_test(threshold) for threshold in self._thresholds]

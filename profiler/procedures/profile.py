@@ -21,7 +21,6 @@ from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.decided_runs import (
     Decision,
-    RateVerdict,
     check_search_time,
     find_highest_rate,
     nearest_run,
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload import UsedSizes
     from servefit.profiler.drivers.driver import Driver
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.machine.host import Host
@@ -96,7 +96,7 @@ class Profiled:
     highest: HighestRate | None
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
-    verdict: RateVerdict | None = None
+    verdict: Verdict | None = None
     reason: str | None = None
     script_cost: ScriptCost | None = None
 
@@ -289,7 +289,7 @@ def _unheld(deployment: Deployment, prepared: Prepared) -> tuple[str, ...]:
 
 def _verdict(
     decision: Decision | None, highest: HighestRate | None, spoiling: Sequence[Problem]
-) -> tuple[RateVerdict | None, str | None]:
+) -> tuple[Verdict | None, str | None]:
     """Return the verdict with its reason: INVALID for a measurement with ``spoiling`` problems, whatever was asked of
     it."""
     if spoiling:

@@ -15,6 +15,7 @@ from servefit.profiler.defaults import SATURATION_S
 from servefit.profiler.evidence.plateaus import UserStep
 from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.verdict import MAX_FAILED
 from servefit.profiler.procedures.decided_runs import run_valid, undisturbed_part
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
 from servefit.quantities import count_text
@@ -35,9 +36,6 @@ MIN_GROWTH = 0.02
 
 NEAR = 0.05
 """Users who are served as much as the best served, less this, are served as much as far as can be told."""
-
-MAX_FAILED = 0.01
-"""An endpoint that lets more of the requests fail is asked for too much."""
 
 _FLAT_LEVELS = 2
 """A single level may have met a hiccup of the machine."""

@@ -11,8 +11,8 @@ from servefit.showing import shown
 if TYPE_CHECKING:
     import numpy as np
 
-    from servefit.profiler.evidence.limits import LatencyThreshold
-    from servefit.profiler.evidence.sequential_test import Evidence, ThresholdVerdict
+    from servefit.profiler.evidence.limits import LatencyThreshold, Verdict
+    from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.queueing.discipline import ServedRequests
 
 Stop: TypeAlias = "Callable[[np.ndarray], bool]"
@@ -60,7 +60,7 @@ class TriedRate:
     rate_per_s: float
     requests: int
     percentiles_ns: tuple[float, ...] | None
-    verdict: ThresholdVerdict | Literal["SATURATED", "INVALID"]
+    verdict: Verdict | Literal["SATURATED"]
     purpose: Literal["approach", "confirm"]
 
     def keeps(self, thresholds: Sequence[LatencyThreshold]) -> bool:

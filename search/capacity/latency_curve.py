@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from servefit.errors import UnreadableMeasurement
 from servefit.profiler.evidence.run_verdict import evidence_of, start_tests, was_unhurried
-from servefit.profiler.evidence.sequential_test import combined_verdict
 from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.evidence.validity import problems
+from servefit.profiler.evidence.verdict import combined_verdict
 from servefit.profiler.record.storage.measurements import load_measurement
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.results.measure_trial import percentiles_of
@@ -24,10 +24,11 @@ from servefit.showing import shown
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.record.types import Run
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.results.recommendation import Trial, TrialVerdict
+    from servefit.search.results.recommendation import Trial
 
 
 @shown()
@@ -47,10 +48,10 @@ class CurvePoint:
     latency_ms: Mapping[str, float | None]
     latency_ms_ci95: Mapping[str, tuple[float, float]]
     samples: int | None
-    verdict: TrialVerdict | None
+    verdict: Verdict | None
 
     @classmethod
-    def measured(cls, summary: Summary, *, rate_per_s: float, verdict: TrialVerdict | None) -> CurvePoint:
+    def measured(cls, summary: Summary, *, rate_per_s: float, verdict: Verdict | None) -> CurvePoint:
         """Return the point that was measured with this ``summary``."""
         return cls(
             rate_per_s=rate_per_s,
@@ -161,7 +162,7 @@ def rate_of_an_instance(trial: Trial, request: JobRequest) -> float | None:
     return request.sla.rate_per_s / trial.instance_count if trial.asked_per_s is None else trial.asked_per_s
 
 
-def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> TrialVerdict:
+def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> Verdict:
     """Return the verdict of ``trial``, had it been judged by ``run``. How busy the workers were is read from its
     samples."""
     thresholds, measurement = request.sla.thresholds, trial.measurement

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.summary import rank_of
+from servefit.profiler.evidence.verdict import PREDICTION_MARGIN, exceeded, judge_prediction
 from servefit.profiler.queueing.discipline import Discipline
-from servefit.quantities import ms_text, number_text
 from servefit.search.capacity.instance_rate import Simulation, stretched
 from servefit.search.results.instances import instance_counts
 from servefit.search.results.measure_trial import percentiles_of
@@ -27,14 +27,9 @@ if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Run
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.results.recommendation import Trial, TrialVerdict
+    from servefit.search.results.recommendation import Trial
     from servefit.search.simulation.endpoint import EndpointCosts
     from servefit.search.simulation.prediction import QueuePrediction
-
-MARGIN = 1.25
-"""A limit is predicted to hold where the predicted percentile times this is below it, and to be broken where the
-percentile is above it even when divided by this: most predictions are nearer
-(benchmarks/claims/endpoint_prediction.py)."""
 
 
 def predicted_endpoint(
@@ -57,6 +52,7 @@ def predicted_endpoint(
     Returns:
         The predicted trial: INVALID if what it rests on is, else its verdict is about the predicted percentiles.
     """
+    thresholds = request.sla.thresholds
     alone = ModelAlone(capacity=trial.capacity, at_rate=trial.at_rate, instance_count=trial.instance_count)
     simulation = None
     if trial.capacity.throughput_per_s:
@@ -105,9 +101,10 @@ def predicted_endpoint(
             )
             latency_ms = _later(at_rate.latency_ms, late_ms)
             at_rate = replace(at_rate, loop="open", offered_per_s=share_per_s, latency_ms=latency_ms)
-            if not at_rate.saturated and not _exceeded(at_rate.latency_ms, request, by=1 / MARGIN):
+            if not at_rate.saturated and not exceeded(thresholds, at_rate.latency_ms, by=1 / PREDICTION_MARGIN):
                 break
-    verdict, reason, violation = _judged(at_rate or capacity, request)
+    judgement = judge_prediction(thresholds, at_rate or capacity)
+    verdict, reason = judgement.verdict, judgement.reason
     problems = (*trial.problems, *costs.problems)
     if problems and not request.allow_noise:
         verdict, reason = "INVALID", problems[0].reason
@@ -118,7 +115,7 @@ def predicted_endpoint(
         instance_count=instances,
         verdict=verdict,
         reason=reason,
-        violation=violation,
+        violation=judgement.violation,
         problems=problems,
         driver="http",
         basis="predicted",
@@ -186,32 +183,3 @@ def _summary(
         gpu_power_w=None,
         package_power_w=None,
     )
-
-
-def _exceeded(latency_ms: Mapping[str, float | None], request: JobRequest, *, by: float) -> list[tuple[float, str]]:
-    """Return the limits that predicted percentiles exceed ``by`` this factor: by how much, and in words."""
-    exceeded = []
-    for threshold in request.sla.thresholds:
-        value_ms = latency_ms[threshold.percentile]
-        if value_ms is not None and value_ms > by * threshold.limit_ms:
-            reason = f"{threshold.percentile} is predicted to be {ms_text(value_ms)}, limit {threshold.limit_text}"
-            exceeded.append((value_ms / threshold.limit_ms, reason))
-    return exceeded
-
-
-def _judged(judged: Summary, request: JobRequest) -> tuple[TrialVerdict, str | None, float]:
-    """Return the verdict on predicted figures, its reason, and by which part the worst limit is exceeded."""
-    predicted = [(judged.latency_ms[threshold.percentile], threshold) for threshold in request.sla.thresholds]
-    violation = max(
-        (value / threshold.limit_ms - 1 for value, threshold in predicted if value is not None), default=0.0
-    )
-    if judged.saturated:
-        rate = number_text(judged.offered_per_s or 0.0)
-        return "FAIL", f"{rate} requests/s are predicted to be more than it answers", max(violation, 0.01)
-    if broken := _exceeded(judged.latency_ms, request, by=MARGIN):
-        return "FAIL", max(broken)[1], violation
-    if near := _exceeded(judged.latency_ms, request, by=1 / MARGIN):
-        return "UNDECIDED", f"{max(near)[1]}: too near to tell without a measurement", max(violation, 0.0)
-    if rare := [threshold.percentile for value, threshold in predicted if value is None]:
-        return "UNDECIDED", f"{rare[0]} is of too few requests to be predicted", max(violation, 0.0)
-    return "PASS", None, min(violation, 0.0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.profiler.evidence.plateaus import plateaus_of, steps_of
 from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.verdict import failures, judge
 from servefit.profiler.procedures.decided_runs import (
     MIN_SEARCH_S,
     find_highest_rate,
@@ -16,14 +17,13 @@ from servefit.profiler.procedures.decided_runs import (
     run_decided,
     run_valid,
 )
-from servefit.profiler.procedures.saturation import MAX_FAILED, find_saturation, try_users
+from servefit.profiler.procedures.saturation import find_saturation, try_users
 from servefit.quantities import given_text
-from servefit.search.request.sla import Sla
 from servefit.search.results.measure_trial import best_plateau
-from servefit.search.results.verdict import judge
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.profiler.evidence.plateaus import UserStep
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.summary import Summary
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Run
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.load_request import LoadRequest
-    from servefit.search.results.recommendation import TrialVerdict
 
 Clients: TypeAlias = "Callable[[], AbstractContextManager[EndpointDriver]]"
 """Starts load clients for as long as a block lasts."""
@@ -56,7 +55,7 @@ class LoadOutcome:
     ended: str | None = None
     decision: Decision | None = None
     highest: HighestRate | None = None
-    verdict: TrialVerdict | None = None
+    verdict: Verdict | None = None
     reason: str | None = None
 
 
@@ -98,7 +97,7 @@ def _load_users(driver: EndpointDriver, request: LoadRequest, progress: Progress
     summary = best_plateau(run, request.sla)
     # Any of several plateaus may be the one that passes.
     chances = len(plateaus_of(run))
-    judgement = judge(Sla(thresholds=thresholds), capacity=summary, at_rate=None, instances=1, chances=chances)
+    judgement = judge(thresholds, capacity=summary, chances=chances)
     asked = bool(thresholds)
     return LoadOutcome(
         runs=(run,),
@@ -165,10 +164,9 @@ def _load_at_rate(
     progress.stage(f"{given_text(loop.rate_per_s)} requests/s")
     decision = run_decided(driver, loop, thresholds, allow_noise=request.allow_noise)
     summary = summarize(decision.run, percentiles=[threshold.percentile for threshold in thresholds])
-    verdict: TrialVerdict = "FAIL" if decision.verdict == "SATURATED" else decision.verdict
-    reason = decision.reason
-    if not thresholds and summary.failed > MAX_FAILED * summary.samples:
-        verdict, reason = "FAIL", f"{summary.failed:,} of {summary.samples:,} requests failed"
+    verdict, reason = decision.verdict, decision.reason
+    if not thresholds and (failed := failures(summary)) is not None:
+        verdict, reason = failed.verdict, failed.reason
     outcome = LoadOutcome(
         runs=(decision.run,),
         summary=summary,

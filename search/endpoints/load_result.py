@@ -13,6 +13,7 @@ from servefit.search.jobs.document import sla_document
 from servefit.showing import shown
 
 if TYPE_CHECKING:
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.profiler.evidence.plateaus import UserStep
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.sequential_test import Evidence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from servefit.profiler.record.endpoint_runs import EndpointRuns
     from servefit.profiler.record.types import Run
     from servefit.search.request.load_request import LoadRequest
-    from servefit.search.results.recommendation import TrialVerdict
 
 
 SCHEMA = 1
@@ -83,7 +83,7 @@ class LoadTest:
     decision: Decision | None
     highest: HighestRate | None
     max_invocations: int | None
-    verdict: TrialVerdict | None
+    verdict: Verdict | None
     reason: str | None
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]

@@ -5,9 +5,9 @@ How the load is made, and what is worked out of it, is in ``sharing``.
 
 from __future__ import annotations
 
+from servefit.profiler.evidence.limits import Verdict
 from servefit.profiler.evidence.summary import Summary
 from servefit.profiler.record.types import Configuration
-from servefit.search.results.recommendation import TrialVerdict
 from servefit.stored import Stored
 
 
@@ -47,7 +47,7 @@ class UnderLoad(Stored, frozen=True, kw_only=True):
     """The figures of a model in all of its turns of one kind, held against its SLA at the rate of the pair."""
 
     summary: Summary
-    verdict: TrialVerdict
+    verdict: Verdict
     reason: str | None
 
 

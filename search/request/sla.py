@@ -1,7 +1,7 @@
 """The service-level agreement: limits on latency percentiles, and a rate at which they must hold.
 
 How people type limits ("p95=100ms") is known here too. Whether a measurement meets an SLA is decided in
-``results.verdict``.
+``profiler.evidence.verdict``.
 """
 
 from __future__ import annotations

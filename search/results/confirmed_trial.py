@@ -13,10 +13,10 @@ from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.profiler.evidence.several_runs import summarize_runs
+from servefit.profiler.evidence.verdict import judge
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.results.instances import instance_counts
 from servefit.search.results.measure_trial import percentiles_of
-from servefit.search.results.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,11 +99,11 @@ def confirmed_trial(
     tried = 1 if instances is not None else _instance_counts(request, first)
     evidence = () if at_rate is None else _evidence(loops, request, first, chances * tried)
     judgement = judge(
-        request.sla,
+        request.sla.thresholds,
         capacity=capacity,
         at_rate=at_rate,
         evidence=evidence,
-        instances=first.instance_count,
+        asked_per_s=_share_per_s(request, first.instance_count),
         chances=chances,
         runs=len(counted),
         budget_s=request.budget_s,
@@ -128,6 +128,11 @@ def _evidence(loops: Sequence[Run], request: JobRequest, first: Trial, chances: 
         workers=first.configuration.workers,
         chances=chances,
     )
+
+
+def _share_per_s(request: JobRequest, instances: int) -> float | None:
+    """Return the rate that each of so many instances has to carry; None where none was asked."""
+    return None if request.sla.rate_per_s is None else request.sla.rate_per_s / instances
 
 
 def _instance_counts(request: JobRequest, first: Trial) -> int:

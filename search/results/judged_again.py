@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
+from servefit.profiler.evidence.verdict import judge
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.results.confirmed_trial import ConfirmationTest, confirmed_trial
 from servefit.search.results.instances import instance_counts
 from servefit.search.results.measure_trial import JudgedLoop, best_plateau, percentiles_of, trial_of
-from servefit.search.results.verdict import judge
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.problem import Problem
@@ -99,18 +99,19 @@ def _attempt(
         # A limit was surely broken by then, which more requests do not make untrue.
         evidence = tuple(replace(part, verdict="FAIL") for part in evidence)
     summary = summarize(run, percentiles=percentiles_of(request))
+    asked_per_s = (request.sla.rate_per_s or 0.0) / instances
     return JudgedLoop(
         instances=instances,
-        asked_per_s=(request.sla.rate_per_s or 0.0) / instances,
+        asked_per_s=asked_per_s,
         run=run,
         problems=_problems(run, measurement, min((threshold.limit_ms for threshold in thresholds), default=None)),
         summary=summary,
         judgement=judge(
-            request.sla,
+            request.sla.thresholds,
             capacity=capacity,
             at_rate=summary,
             evidence=evidence,
-            instances=instances,
+            asked_per_s=asked_per_s,
             budget_s=request.budget_s,
         ),
     )

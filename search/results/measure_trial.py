@@ -15,6 +15,7 @@ from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.plateaus import on_plateau, plateaus_of
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.evidence.summary import PERCENTILES, samples_needed, summarize
+from servefit.profiler.evidence.verdict import judge
 from servefit.profiler.procedures.decided_runs import run_decided, run_valid
 from servefit.profiler.procedures.open_loops import whole_cycles_s
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
@@ -22,7 +23,6 @@ from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Trial
-from servefit.search.results.verdict import judge
 from servefit.time_limit import reserving, time_left_s
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.evidence.summary import Summary
+    from servefit.profiler.evidence.verdict import Judgement
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.decided_runs import Decision
     from servefit.profiler.record.types import Measurement, Run
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.sla import Sla
-    from servefit.search.results.verdict import Judgement
 
 MIN_CALLS = 10
 """Calls that the closed loop gives every worker time for. Throughput counts whole calls, so it may be too low by one
@@ -172,7 +172,9 @@ def trial_of(
     if final is None:
         # Any of several plateaus may be the one that passes.
         of_plateaus = chances * len(plateaus_of(closed))
-        judgement = judge(request.sla, capacity=capacity, at_rate=None, instances=1, chances=of_plateaus)
+        judgement = judge(
+            request.sla.thresholds, capacity=capacity, asked_per_s=request.sla.rate_per_s, chances=of_plateaus
+        )
     else:
         problems, judgement = final.problems or problems, final.judgement
     invalid = bool(problems) and not request.allow_noise
@@ -226,8 +228,7 @@ def best_plateau(run: Run, sla: Sla) -> Summary:
     is none, of the one that is nearest to them."""
     names = [threshold.percentile for threshold in sla.thresholds]
     plateaus = [summarize(on_plateau(run, edges), percentiles=names) for edges in plateaus_of(run)]
-    thresholds_only = replace(sla, rate_per_s=None)
-    judged = [(judge(thresholds_only, capacity=plateau, at_rate=None, instances=1), plateau) for plateau in plateaus]
+    judged = [(judge(sla.thresholds, capacity=plateau), plateau) for plateau in plateaus]
     within = [plateau for judgement, plateau in judged if judgement.verdict != "FAIL"]
     if within:
         return max(within, key=lambda plateau: plateau.throughput_per_s)
@@ -281,11 +282,11 @@ def _try_instances(
         )
         summary = summarize(decision.run, percentiles=percentiles_of(request))
         judgement = judge(
-            request.sla,
+            request.sla.thresholds,
             capacity=capacity,
             at_rate=summary,
             evidence=decision.evidence,
-            instances=instances,
+            asked_per_s=rate_per_s / instances,
             budget_s=request.budget_s,
         )
         attempts.append(

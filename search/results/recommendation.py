@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.backends.quality.findings import Quality
 from servefit.backends.types import Target
+from servefit.profiler.evidence.limits import Verdict
 from servefit.profiler.evidence.problem import Problem
 from servefit.profiler.evidence.summary import Summary
 from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.profiler.machine.host import Host
     from servefit.search.request.job_request import JobRequest
-
-TrialVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
-"""INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
-
 
 Basis: TypeAlias = Literal["measured", "predicted"]
 
@@ -66,7 +63,7 @@ class Trial(StoredMember, frozen=True, kw_only=True):
     capacity: Summary
     at_rate: Summary | None
     instance_count: int
-    verdict: TrialVerdict
+    verdict: Verdict
     reason: str | None
     violation: float
     stopped: str | None = None

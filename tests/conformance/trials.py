@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
 
-    from servefit.search.results.recommendation import TrialVerdict
+    from servefit.profiler.evidence.limits import Verdict
 
 
 _OF_P95 = {"p50": 0.5, "p90": 0.8, "p95": 1.0, "p99": 1.5}
@@ -33,7 +33,7 @@ def trial(
     gpu_power_w: float | None = None,
     cpu_percent: float | None = 50.0,
     instances: int = 1,
-    verdict: TrialVerdict = "PASS",
+    verdict: Verdict = "PASS",
     nth_round: int | None = None,
 ) -> Trial:
     """Return a test of what answers ``capacity_per_s`` at most, and ``at_rate_per_s`` at the rate asked, with that p95

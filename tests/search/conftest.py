@@ -18,15 +18,15 @@ import pytest
 from sqlalchemy.engine import URL
 from tests.installed_packages import write_package
 
-from servefit.profiler.evidence import sequential_test
+from servefit.profiler.evidence.limits import Verdict
 from servefit.profiler.evidence.sequential_test import Evidence
 from servefit.profiler.evidence.summary import Summary
 from servefit.profiler.record.types import Configuration, Measurement
-from servefit.search.results.recommendation import Trial, TrialVerdict
+from servefit.search.results.recommendation import Trial
 from servefit.search.storage.jobs import JobStore
 
 MakeSummary = Callable[..., Summary]
-MakeEvidence = Callable[[sequential_test.ThresholdVerdict], Evidence]
+MakeEvidence = Callable[[Verdict], Evidence]
 MakeTrial = Callable[..., Trial]
 InstallObjective = Callable[[str, str, str], None]
 
@@ -118,7 +118,7 @@ def summary() -> MakeSummary:
 def evidence() -> MakeEvidence:
     """What a sequential test of 100 requests, 7 of them too slow, might have said."""
 
-    def make(verdict: sequential_test.ThresholdVerdict) -> Evidence:
+    def make(verdict: Verdict) -> Evidence:
         return Evidence(
             verdict=verdict,
             samples=100,
@@ -142,7 +142,7 @@ def trial(summary: MakeSummary) -> MakeTrial:
         *,
         throughput_per_s: float = 1000.0,
         p95_ms: float | None = 1.0,
-        verdict: TrialVerdict = "PASS",
+        verdict: Verdict = "PASS",
         violation: float = -0.5,
         instances: int = 1,
         memory_bytes: int = 2**20,

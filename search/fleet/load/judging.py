@@ -5,21 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.cautions import cautions_of
-from servefit.profiler.procedures.saturation import MAX_FAILED
+from servefit.profiler.evidence.verdict import failures, judge
 from servefit.quantities import number_text
 from servefit.search.fleet.load.clients_together import ClientProblem, problems_together
 from servefit.search.fleet.load.load_result import ClientsLoadTest
 from servefit.search.fleet.load.merging import merge, overlap
-from servefit.search.request.sla import Sla
-from servefit.search.results.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.profiler.evidence.summary import Summary
     from servefit.search.fleet.load.load_result import LoadClientResult
     from servefit.search.request.load_request import LoadRequest
-    from servefit.search.results.recommendation import TrialVerdict
 
 
 def judged(
@@ -49,7 +47,7 @@ def judged(
         summary = merge([part for _, part in parts], [threshold.percentile for threshold in thresholds])
         problems += problems_together(parts, thresholds, summary)
     spoilt = [problem for problem in problems if not (problem.noise and request.allow_noise)]
-    verdict: TrialVerdict = "INVALID"
+    verdict: Verdict = "INVALID"
     reason: str | None = spoilt[0].text if spoilt else None
     if not spoilt and summary is not None:
         verdict, reason = _verdict(summary, request)
@@ -67,14 +65,12 @@ def judged(
     )
 
 
-def _verdict(summary: Summary, request: LoadRequest) -> tuple[TrialVerdict, str | None]:
+def _verdict(summary: Summary, request: LoadRequest) -> tuple[Verdict, str | None]:
     rate_per_s, thresholds = request.sla.rate_per_s, request.sla.thresholds
     if summary.saturated:
         answered, asked = number_text(summary.throughput_per_s), number_text(rate_per_s or 0.0)
         return "FAIL", f"saturated: {answered} of {asked} requests/s were answered"
-    if not thresholds and summary.failed > MAX_FAILED * summary.samples:
-        return "FAIL", f"{summary.failed:,} of {summary.samples:,} requests failed"
-    judgement = judge(Sla(thresholds=thresholds), capacity=summary, at_rate=None, instances=1)
+    judgement = (not thresholds and failures(summary)) or judge(thresholds, capacity=summary)
     return judgement.verdict, judgement.reason
 
 

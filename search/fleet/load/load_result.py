@@ -13,11 +13,11 @@ from servefit.showing import shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.profiler.evidence.summary import Summary
     from servefit.search.fleet.load.clients_together import ClientProblem
     from servefit.search.fleet.load_orders import LoadPart
     from servefit.search.request.load_request import LoadRequest
-    from servefit.search.results.recommendation import TrialVerdict
 
 SCHEMA = 1
 """The first form: no name has changed yet."""
@@ -55,7 +55,7 @@ class ClientsLoadTest:
     clients: tuple[LoadClientResult, ...]
     summary: Summary | None
     overlap: float | None
-    verdict: TrialVerdict
+    verdict: Verdict
     reason: str | None
     problems: tuple[ClientProblem, ...]
     warnings: tuple[str, ...]

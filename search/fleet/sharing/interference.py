@@ -7,7 +7,7 @@ is over rounds: it has in it what rounds differ by.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,9 @@ from servefit.profiler.evidence.intervals import MIN_VALUES, geometric_mean_inte
 from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.verdict import judge
 from servefit.search.fleet.pair_orders import Change, SideLoaded, UnderLoad
 from servefit.search.results.measure_trial import percentiles_of
-from servefit.search.results.verdict import judge
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Run
@@ -86,11 +86,11 @@ def _under_load(runs: SideRuns, of: Sequence[Run], problems: Sequence[str]) -> U
         reason = problems[0] if problems else f"{len(of)} rounds are too few"
         return UnderLoad(summary=summary, verdict="INVALID", reason=reason)
     judgement = judge(
-        replace(runs.request.sla, rate_per_s=runs.rate_per_s),
+        runs.request.sla.thresholds,
         capacity=summary,
         at_rate=summary,
         evidence=evidence_of_runs(of, runs.request.sla.thresholds, workers=runs.workers),
-        instances=1,
+        asked_per_s=runs.rate_per_s,
         runs=len(of),
     )
     return UnderLoad(summary=summary, verdict=judgement.verdict, reason=judgement.reason)

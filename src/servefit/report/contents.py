@@ -39,10 +39,10 @@ from servefit.search.results.recommendation import Trial
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
 
 if TYPE_CHECKING:
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.report.plot import Plot
     from servefit.report.table import Table
     from servefit.search.jobs.job import RecommendationJob
-    from servefit.search.results.recommendation import TrialVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Report:
     """
 
     job: str
-    verdict: TrialVerdict | None
+    verdict: Verdict | None
     answer: str
     key_figures: tuple[KeyFigure, ...]
     glance: Section

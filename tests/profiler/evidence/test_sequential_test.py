@@ -4,6 +4,7 @@ versions of the same, and what must hold always."""
 from __future__ import annotations
 
 from math import comb, exp, fsum, inf, isinf, lgamma, log, log1p, nan
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ from servefit.profiler.evidence.autocorrelation import autocorrelation_time
 from servefit.profiler.evidence.sequential_test import (
     Evidence,
     SequentialTest,
-    ThresholdVerdict,
-    combined_verdict,
     log_e_fail,
     p_of_so_few,
 )
+from servefit.profiler.evidence.verdict import combined_verdict
+
+if TYPE_CHECKING:
+    from servefit.profiler.evidence.limits import Verdict
 
 LIMIT_NS = 1_000_000.0
 MEAN_NS = LIMIT_NS / log(20)  # exponential with this mean, 5 % are above the limit
@@ -59,7 +62,7 @@ def single_server(utilisation: float, samples: int, seed: int) -> np.ndarray:
     return response[settle:] * MEAN_NS * (1 - utilisation)
 
 
-def share_of(verdict: ThresholdVerdict, found: list[Evidence]) -> float:
+def share_of(verdict: Verdict, found: list[Evidence]) -> float:
     return [evidence.verdict for evidence in found].count(verdict) / len(found)
 
 

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import MakeTrial
 
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.search.request.job_request import Deployed
-    from servefit.search.results.recommendation import Trial, TrialVerdict
+    from servefit.search.results.recommendation import Trial
     from servefit.search.storage.header import JobStatus
 
 CONFIGURATION = Configuration(vcpus=1, backend="treelite")
@@ -211,7 +212,7 @@ def test_doubts_about_the_recommendation_are_said(trial: MakeTrial) -> None:
 
 @pytest.mark.parametrize(("verdict", "words"), [("FAIL", "does not meet p95 <= 10 ms"), ("INVALID", "no valid")])
 def test_a_recommendation_that_does_not_meet_the_sla_gives_no_policy(
-    trial: MakeTrial, verdict: TrialVerdict, words: str
+    trial: MakeTrial, verdict: Verdict, words: str
 ) -> None:
     tested = replace(trial(CONFIGURATION, verdict=verdict), reason="p95 is 12 ms")
     with pytest.raises(SpecError, match=words) as caught:

@@ -24,7 +24,7 @@ from servefit.search.storage.steps import Step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servefit.search.results.recommendation import TrialVerdict
+    from servefit.profiler.evidence.limits import Verdict
 
 CONFIGURATION = Configuration(vcpus=1, backend="treelite")
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
@@ -113,7 +113,7 @@ def test_small_batches_are_taken_to_last_as_long_as_full_ones_where_only_those_w
     assert lonely.latency_ms["p95"] == pytest.approx(1.0, rel=0.05)
 
 
-def at(rate_per_s: float, verdict: TrialVerdict) -> CurvePoint:
+def at(rate_per_s: float, verdict: Verdict) -> CurvePoint:
     return CurvePoint(
         rate_per_s=rate_per_s,
         loop="open",

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.results.recommendation import Trial, TrialVerdict
+    from servefit.profiler.evidence.limits import Verdict
+    from servefit.search.results.recommendation import Trial
 
 CONFIGURATION = Configuration(vcpus=1, backend="treelite")
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
@@ -62,7 +63,7 @@ def keep(folder: Path, trial: Trial, *runs: Run, name: str = "0001.servefit") ->
     return replace(trial, kept_in=name)
 
 
-def verdicts(curve: MeasuredCurve) -> dict[float, TrialVerdict | None]:
+def verdicts(curve: MeasuredCurve) -> dict[float, Verdict | None]:
     assert [point.rate_per_s for point in curve.points] == sorted(point.rate_per_s for point in curve.points)
     return {point.rate_per_s: point.verdict for point in curve.points}
 

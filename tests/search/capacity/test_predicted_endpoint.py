@@ -9,11 +9,12 @@ import pytest
 
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.problem import Problem
+from servefit.profiler.evidence.verdict import PREDICTION_MARGIN
 from servefit.profiler.queueing.after_idle import AfterIdle
 from servefit.profiler.queueing.service import BatchTimes, ServiceTimes
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration
-from servefit.search.capacity.predicted_endpoint import MARGIN, predicted_endpoint
+from servefit.search.capacity.predicted_endpoint import predicted_endpoint
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.simulation.endpoint import EndpointCosts
@@ -127,7 +128,12 @@ def test_no_percentile_is_before_one_below_it(measured: Trial) -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("times", "verdict"),
-    [(1.05 * MARGIN, "PASS"), (0.95 * MARGIN, "UNDECIDED"), (1.05 / MARGIN, "UNDECIDED"), (0.95 / MARGIN, "FAIL")],
+    [
+        (1.05 * PREDICTION_MARGIN, "PASS"),
+        (0.95 * PREDICTION_MARGIN, "UNDECIDED"),
+        (1.05 / PREDICTION_MARGIN, "UNDECIDED"),
+        (0.95 / PREDICTION_MARGIN, "FAIL"),
+    ],
 )
 def test_a_limit_holds_or_is_broken_where_the_prediction_is_far_enough_from_it(
     measured: Trial, times: float, verdict: str

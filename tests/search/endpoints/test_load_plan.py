@@ -9,12 +9,12 @@ import pytest
 from tests.report.simulated import SimulatedDriver
 from tests.report.story import configuration
 
+from servefit.profiler.evidence.verdict import widening
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.search.endpoints.load_plan import measure
 from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla, parse_sla
-from servefit.search.results.verdict import widening
 
 if TYPE_CHECKING:
     from servefit.search.endpoints.load_plan import LoadOutcome

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from servefit.profiler.evidence.limits import Verdict
 from servefit.profiler.record.types import Configuration
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
-from servefit.search.results.recommendation import Basis, Confirmation, TrialVerdict
+from servefit.search.results.recommendation import Basis, Confirmation
 from servefit.search.storage.header import JobHost, JobState, PlanRequest
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tests.search.fleet.conftest import MakeHost
 
 Cost = tuple[tuple[str, float | str], ...]
-Held = tuple[int, float, TrialVerdict, Cost]
+Held = tuple[int, float, Verdict, Cost]
 """Hosts of a class, the rate that each was loaded at, what came of it, and what each costs."""
 
 
@@ -81,7 +82,7 @@ class Made:
         """Names of the hosts of a class, where they matter."""
 
     def job(
-        self, wanted: PlanRequest | None, rate_per_s: float | None, **classes: tuple[int, float, TrialVerdict, Cost]
+        self, wanted: PlanRequest | None, rate_per_s: float | None, **classes: tuple[int, float, Verdict, Cost]
     ) -> Any:
         hosts, made = [], []
         for name, (count, held_per_s, verdict, cost) in classes.items():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.search.conftest import MakeSummary, MakeTrial
     from tests.search.fleet.conftest import MakeHost
 
-    from servefit.search.results.recommendation import TrialVerdict
+    from servefit.profiler.evidence.limits import Verdict
 
 pytestmark = pytest.mark.usefixtures("solved_here")
 
@@ -44,7 +44,7 @@ def test_a_host_counts_for_the_rate_at_which_the_sla_was_held(made: Made) -> Non
 
 
 def test_a_class_that_does_not_hold_the_sla_is_no_part_of_a_plan(made: Made) -> None:
-    verdicts: tuple[TrialVerdict, ...] = ("FAIL", "UNDECIDED", "INVALID")
+    verdicts: tuple[Verdict, ...] = ("FAIL", "UNDECIDED", "INVALID")
     for verdict in verdicts:
         job = made.job(PlanRequest(), 1000, epyc=(2, 1000, "PASS", FREE), xeon=(2, 9000, verdict, FREE))
         assert [offer.host_class for offer in offers_of(job, "hosts")] == ["epyc"]

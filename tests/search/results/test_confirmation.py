@@ -14,7 +14,8 @@ from servefit.search.results.ranking import recommendation
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.results.recommendation import Trial, TrialVerdict
+    from servefit.profiler.evidence.limits import Verdict
+    from servefit.search.results.recommendation import Trial
 
 WINNER = Configuration(vcpus=1, backend="winner")
 OTHER = Configuration(vcpus=1, backend="other")
@@ -56,7 +57,7 @@ def test_a_job_that_was_taken_up_again_and_measured_it_once_more_has_confirmed_i
 
 
 def test_noise_leaves_open_what_to_deploy_where_nothing_else_failed(trial: MakeTrial) -> None:
-    expected: dict[TrialVerdict, bool] = {"PASS": True, "UNDECIDED": True, "FAIL": False, "INVALID": True}
+    expected: dict[Verdict, bool] = {"PASS": True, "UNDECIDED": True, "FAIL": False, "INVALID": True}
     for verdict, too_noisy in expected.items():
         first = trial(WINNER, verdict=verdict)
         found = recommendation(PROFILE, first)

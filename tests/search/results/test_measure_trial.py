@@ -14,6 +14,7 @@ from tests.report.story import configuration, simulated_host
 from servefit.backends.types import Artifact, Target
 from servefit.errors import OutOfMemory
 from servefit.profiler.drivers.inprocess.workers import start_workers
+from servefit.profiler.evidence.verdict import widening
 from servefit.profiler.machine.envelope.opening import available_methods
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.record.traffic import ClosedLoop
@@ -21,7 +22,6 @@ from servefit.profiler.record.types import Configuration, Measurement
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.results.measure_trial import CONFIRMING, SCREENING, Durations, run_test
-from servefit.search.results.verdict import widening
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:

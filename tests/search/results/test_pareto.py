@@ -16,7 +16,8 @@ from servefit.search.results.pareto import pareto_front
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.results.recommendation import Recommendation, Trial, TrialVerdict
+    from servefit.profiler.evidence.limits import Verdict
+    from servefit.search.results.recommendation import Recommendation, Trial
 
 CHEAP = InstanceProfile(name="cheap", vcpus=1, memory_bytes=2**30, price_per_hour=0.1)
 DEAR = InstanceProfile(name="dear", vcpus=1, memory_bytes=2**34, price_per_hour=0.4)
@@ -57,7 +58,7 @@ def test_what_is_better_in_nothing_is_not_on_the_front(trial: MakeTrial) -> None
 
 
 @pytest.mark.parametrize("verdict", ["FAIL", "UNDECIDED", "INVALID"])
-def test_only_what_keeps_the_sla_is_on_the_front(trial: MakeTrial, verdict: TrialVerdict) -> None:
+def test_only_what_keeps_the_sla_is_on_the_front(trial: MakeTrial, verdict: Verdict) -> None:
     assert pareto_front(SPACE, [trial(ONES[0], verdict=verdict)]) == ()
     assert pareto_front(SPACE, []) == ()
 

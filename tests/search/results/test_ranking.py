@@ -34,8 +34,8 @@ from servefit.search.results.ranking import (
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.search.request.job_request import Goal
-    from servefit.search.results.recommendation import TrialVerdict
 
 
 def test_the_price_of_an_inference_is_that_of_sagemaker(trial: MakeTrial) -> None:
@@ -73,7 +73,7 @@ def test_when_nothing_meets_the_sla_the_nearest_comes_first(trial: MakeTrial) ->
 
 
 def test_what_was_measured_badly_comes_after_what_is_undecided_and_before_what_fails(trial: MakeTrial) -> None:
-    verdicts: list[TrialVerdict] = ["FAIL", "INVALID", "UNDECIDED", "PASS"]
+    verdicts: list[Verdict] = ["FAIL", "INVALID", "UNDECIDED", "PASS"]
     ranked = sorted(
         (pooled for verdict in verdicts for pooled in pool_trials([trial(FAST, verdict=verdict)])),
         key=lambda pooled: ranking_key(pooled, profile("a"), request_of()),

@@ -10,16 +10,14 @@ import pytest
 
 from servefit.profiler.evidence.intervals import t_quantile
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.search.request.sla import Sla
-from servefit.search.results.verdict import judge, widening
+from servefit.profiler.evidence.verdict import judge, widening
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeEvidence, MakeSummary
 
-    from servefit.profiler.evidence.sequential_test import ThresholdVerdict
+    from servefit.profiler.evidence.limits import Verdict
 
-LIMIT = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=10.0),))
-LIMIT_AT_RATE = Sla(thresholds=LIMIT.thresholds, rate_per_s=100.0)
+LIMIT = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +33,7 @@ def test_a_limit_is_decided_only_when_the_whole_interval_is_on_one_side(
     summary: MakeSummary, p95_ms: float, interval: tuple[float, float], verdict: str
 ) -> None:
     judged = summary(p95_ms=p95_ms, interval=interval)
-    found = judge(LIMIT, capacity=judged, at_rate=None, instances=1)
+    found = judge(LIMIT, capacity=judged)
     assert found.verdict == verdict
     assert (found.reason is None) == (verdict == "PASS")
     assert (found.violation > 0) == (p95_ms > 10)
@@ -50,19 +48,19 @@ def test_one_of_several_chances_to_pass_takes_a_wider_interval_by_how_many_runs_
 ) -> None:
     """One of four takes 1.26 times the width on the logarithm of five runs, of the parts of one run 1.15 times."""
     judged = summary(p95_ms=8.0, interval=(7.2, 9.6))
-    found = judge(LIMIT, capacity=judged, at_rate=None, instances=1, chances=chances, runs=runs)
+    found = judge(LIMIT, capacity=judged, chances=chances, runs=runs)
     assert found.verdict == verdict
     assert ("not sure enough" in (found.reason or "")) == (verdict == "UNDECIDED")
 
 
 def test_too_few_samples_decide_nothing(summary: MakeSummary) -> None:
-    found = judge(LIMIT, capacity=summary(p95_ms=None), at_rate=None, instances=1)
+    found = judge(LIMIT, capacity=summary(p95_ms=None))
     assert found.verdict == "UNDECIDED"
     assert found.reason == "1,000 samples are too few for p95"
 
 
 def test_a_limit_far_above_all_that_was_measured_holds_without_an_interval(summary: MakeSummary) -> None:
-    found = judge(LIMIT, capacity=summary(p95_ms=1.2), at_rate=None, instances=1)
+    found = judge(LIMIT, capacity=summary(p95_ms=1.2))
     assert (found.verdict, found.reason) == ("PASS", None)
     assert found.violation < 0
 
@@ -70,38 +68,37 @@ def test_a_limit_far_above_all_that_was_measured_holds_without_an_interval(summa
 def test_a_call_or_two_of_many_requests_decide_nothing_however_far_the_limit_is(summary: MakeSummary) -> None:
     for p95_ms in (0.1, 100.0):
         few = replace(summary(p95_ms=p95_ms), latency_ms={"p50": p95_ms, "p95": p95_ms}, largest_call=128)
-        assert judge(LIMIT, capacity=few, at_rate=None, instances=1).verdict == "UNDECIDED"
-        assert judge(LIMIT, capacity=replace(few, largest_call=64), at_rate=None, instances=1).verdict != "UNDECIDED"
+        assert judge(LIMIT, capacity=few).verdict == "UNDECIDED"
+        assert judge(LIMIT, capacity=replace(few, largest_call=64)).verdict != "UNDECIDED"
 
 
 def test_a_limit_below_the_median_is_broken_without_an_interval(summary: MakeSummary) -> None:
     slow = replace(summary(p95_ms=30.0), latency_ms={"p50": 12.0, "p75": 15.0, "p95": 30.0})
-    found = judge(LIMIT, capacity=slow, at_rate=None, instances=1)
+    found = judge(LIMIT, capacity=slow)
     assert (found.verdict, found.reason) == ("FAIL", "p50 is 12 ms, limit 10 ms on p95")
     assert found.violation == pytest.approx(2)
-    lower = Sla(thresholds=(LatencyThreshold(percentile="p75", limit_ms=10.0),))
-    assert judge(lower, capacity=slow, at_rate=None, instances=1).verdict == "UNDECIDED"
+    lower = (LatencyThreshold(percentile="p75", limit_ms=10.0),)
+    assert judge(lower, capacity=slow).verdict == "UNDECIDED"
 
 
 def test_a_percentile_without_an_interval_decides_nothing_nearer_to_the_limit(summary: MakeSummary) -> None:
     for p95_ms in (1.5, 100.0):
-        found = judge(LIMIT, capacity=summary(p95_ms=p95_ms), at_rate=None, instances=1)
+        found = judge(LIMIT, capacity=summary(p95_ms=p95_ms))
         assert found.verdict == "UNDECIDED"
         assert "too few to say how certain p95 is" in (found.reason or "")
 
 
 def test_a_rate_is_not_met_by_what_answered_nothing(summary: MakeSummary) -> None:
-    asked = Sla(rate_per_s=100.0)
-    assert judge(asked, capacity=summary(throughput_per_s=0.0), at_rate=None, instances=1).verdict == "FAIL"
+    assert judge((), asked_per_s=100.0, capacity=summary(throughput_per_s=0.0)).verdict == "FAIL"
 
 
 @pytest.mark.parametrize(("verdict", "p95_ms"), [("PASS", 1.0), ("FAIL", 50.0), ("UNDECIDED", 9.9)])
 def test_latency_at_a_rate_is_what_the_sequential_test_says(
-    summary: MakeSummary, evidence: MakeEvidence, verdict: ThresholdVerdict, p95_ms: float
+    summary: MakeSummary, evidence: MakeEvidence, verdict: Verdict, p95_ms: float
 ) -> None:
     at_rate = summary(p95_ms=p95_ms)
     busy = summary(p95_ms=500.0, interval=(450.0, 550.0))
-    found = judge(LIMIT_AT_RATE, capacity=busy, at_rate=at_rate, evidence=[evidence(verdict)], instances=1)
+    found = judge(LIMIT, asked_per_s=100.0, capacity=busy, at_rate=at_rate, evidence=[evidence(verdict)])
     assert found.verdict == verdict
     assert (found.reason is None) == (verdict == "PASS")
     assert verdict == "PASS" or "7 of 100 requests took longer than 10 ms" in (found.reason or "")
@@ -110,14 +107,14 @@ def test_latency_at_a_rate_is_what_the_sequential_test_says(
 
 def test_a_saturated_instance_fails_whatever_its_latency(summary: MakeSummary, evidence: MakeEvidence) -> None:
     at_rate = summary(p95_ms=1.0, interval=(0.9, 1.1), saturated=True)
-    found = judge(LIMIT_AT_RATE, capacity=summary(), at_rate=at_rate, evidence=[evidence("PASS")], instances=1)
+    found = judge(LIMIT, asked_per_s=100.0, capacity=summary(), at_rate=at_rate, evidence=[evidence("PASS")])
     assert found.verdict == "FAIL"
     assert "saturated" in (found.reason or "")
     assert found.violation > 0
 
 
 def test_an_sla_that_asks_nothing_is_met(summary: MakeSummary) -> None:
-    assert judge(Sla(), capacity=summary(p95_ms=None), at_rate=None, instances=1).verdict == "PASS"
+    assert judge((), capacity=summary(p95_ms=None)).verdict == "PASS"
 
 
 @pytest.mark.parametrize(("interval", "verdict"), [((4.0, 10.0), "PASS"), ((10.0, 12.0), "UNDECIDED")])
@@ -125,7 +122,7 @@ def test_an_interval_that_ends_at_the_limit_keeps_it_and_one_that_begins_there_d
     summary: MakeSummary, interval: tuple[float, float], verdict: str
 ) -> None:
     judged = summary(p95_ms=sum(interval) / 2, interval=interval)
-    found = judge(LIMIT, capacity=judged, at_rate=None, instances=1)
+    found = judge(LIMIT, capacity=judged)
     assert (found.verdict, found.violation) == (verdict, sum(interval) / 20 - 1)
 
 
@@ -138,7 +135,7 @@ def test_an_interval_is_widened_as_far_as_the_chances_and_the_runs_ask_and_never
 
 
 def test_an_interval_within_the_limit_that_is_not_sure_enough_says_so(summary: MakeSummary) -> None:
-    found = judge(LIMIT, capacity=summary(p95_ms=9.0, interval=(8.0, 10.0)), at_rate=None, instances=1, chances=4)
+    found = judge(LIMIT, capacity=summary(p95_ms=9.0, interval=(8.0, 10.0)), chances=4)
     assert found.verdict == "UNDECIDED"
     assert found.reason == (
         "p95 is 9 ms (8 ms to 10 ms), limit 10 ms, which is not sure enough for one of several measurements that may "
@@ -150,13 +147,13 @@ def test_an_interval_within_the_limit_that_is_not_sure_enough_says_so(summary: M
 def test_a_limit_is_far_away_at_eight_times_all_that_was_measured(
     summary: MakeSummary, p95_ms: float, verdict: str
 ) -> None:
-    assert judge(LIMIT, capacity=summary(p95_ms=p95_ms), at_rate=None, instances=1).verdict == verdict
+    assert judge(LIMIT, capacity=summary(p95_ms=p95_ms)).verdict == verdict
 
 
 @pytest.mark.parametrize(("largest_call", "verdict"), [(None, "PASS"), (100, "PASS"), (101, "UNDECIDED")])
 def test_a_limit_that_is_far_away_takes_ten_calls(summary: MakeSummary, largest_call: int | None, verdict: str) -> None:
     of_calls = replace(summary(p95_ms=1.0), largest_call=largest_call)
-    assert judge(LIMIT, capacity=of_calls, at_rate=None, instances=1).verdict == verdict
+    assert judge(LIMIT, capacity=of_calls).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -166,9 +163,9 @@ def test_a_limit_that_is_far_away_takes_ten_calls(summary: MakeSummary, largest_
 def test_the_median_breaks_limits_on_what_a_tenth_or_less_may_exceed(
     summary: MakeSummary, percentile: str, median_ms: float | None, verdict: str
 ) -> None:
-    sla = Sla(thresholds=(LatencyThreshold(percentile=percentile, limit_ms=10.0),))
+    limits = (LatencyThreshold(percentile=percentile, limit_ms=10.0),)
     slow = replace(summary(), latency_ms={"p50": median_ms, percentile: 9.0})
-    found = judge(sla, capacity=slow, at_rate=None, instances=1)
+    found = judge(limits, capacity=slow)
     assert found.verdict == verdict
     # The percentile itself does not show it.
     assert found.violation == pytest.approx(0.01 if verdict == "FAIL" else 0.0)
@@ -188,10 +185,10 @@ def test_the_median_breaks_limits_on_what_a_tenth_or_less_may_exceed(
     ],
 )
 def test_a_violation_is_by_how_much_a_limit_is_exceeded_and_never_contradicts_the_verdict(
-    summary: MakeSummary, evidence: MakeEvidence, verdict: ThresholdVerdict, p95_ms: float | None, violation: float
+    summary: MakeSummary, evidence: MakeEvidence, verdict: Verdict, p95_ms: float | None, violation: float
 ) -> None:
     found = judge(
-        LIMIT_AT_RATE, capacity=summary(), at_rate=summary(p95_ms=p95_ms), evidence=[evidence(verdict)], instances=1
+        LIMIT, asked_per_s=100.0, capacity=summary(), at_rate=summary(p95_ms=p95_ms), evidence=[evidence(verdict)]
     )
     assert found.verdict == verdict
     assert found.violation == pytest.approx(violation)
@@ -199,12 +196,11 @@ def test_a_violation_is_by_how_much_a_limit_is_exceeded_and_never_contradicts_th
 
 def test_the_reason_is_that_of_the_worst_limit_of_the_verdict(summary: MakeSummary, evidence: MakeEvidence) -> None:
     limits = [("p50", 0.4), ("p90", 0.5), ("p95", 0.9)]
-    sla = Sla(thresholds=tuple(LatencyThreshold(percentile=name, limit_ms=limit_ms) for name, limit_ms in limits))
-    at_rate = replace(sla, rate_per_s=100.0)
+    thresholds = tuple(LatencyThreshold(percentile=name, limit_ms=limit_ms) for name, limit_ms in limits)
 
-    def found(*verdicts: ThresholdVerdict) -> tuple[str, str | None, float]:
+    def found(*verdicts: Verdict) -> tuple[str, str | None, float]:
         seen = [evidence(verdict) for verdict in verdicts]
-        judged = judge(at_rate, capacity=summary(), at_rate=summary(p95_ms=3.0), evidence=seen, instances=1)
+        judged = judge(thresholds, asked_per_s=100.0, capacity=summary(), at_rate=summary(p95_ms=3.0), evidence=seen)
         return judged.verdict, (judged.reason or "").partition(",")[0], round(judged.violation, 6)
 
     assert found("FAIL", "FAIL", "PASS") == ("FAIL", "p90 is 900 us", 0.8)
@@ -225,11 +221,11 @@ def test_the_reason_is_that_of_the_worst_limit_of_the_verdict(summary: MakeSumma
 def test_what_is_missing_is_said_of_what_is_undecided_alone(
     summary: MakeSummary, evidence: MakeEvidence, budget_s: float | None, decided_by: float, missing: str
 ) -> None:
-    def reason(verdict: ThresholdVerdict, decided_by: float | None) -> str | None:
+    def reason(verdict: Verdict, decided_by: float | None) -> str | None:
         slow = replace(evidence(verdict), burst=5.0, decided_by=decided_by)
         figures = replace(summary(), offered_per_s=200.0)
         return judge(
-            LIMIT_AT_RATE, capacity=summary(), at_rate=figures, evidence=[slow], instances=1, budget_s=budget_s
+            LIMIT, asked_per_s=100.0, capacity=summary(), at_rate=figures, evidence=[slow], budget_s=budget_s
         ).reason
 
     too_slow = "p95 is 1 ms, limit 10 ms: 7 of 100 requests took longer than 10 ms"
@@ -244,18 +240,18 @@ def test_what_is_missing_is_said_of_what_is_undecided_alone(
 def test_a_rate_is_violated_by_how_much_of_its_share_an_instance_does_not_answer(
     summary: MakeSummary, throughput_per_s: float, saturated: bool, violation: float
 ) -> None:
-    asked, capacity = Sla(rate_per_s=100.0), summary(throughput_per_s=throughput_per_s)
+    capacity = summary(throughput_per_s=throughput_per_s)
     at_rate = summary(throughput_per_s=45.0, saturated=saturated)
-    found = judge(asked, capacity=capacity, at_rate=at_rate, instances=2)
+    found = judge((), asked_per_s=50.0, capacity=capacity, at_rate=at_rate)
     assert found.violation == pytest.approx(violation)
     assert found.reason == ("saturated: 45 of 50 requests/s were answered" if saturated else None)
 
 
 def test_an_endpoint_that_answers_nothing_violates_all_of_a_rate(summary: MakeSummary) -> None:
-    found = judge(Sla(rate_per_s=100.0), capacity=summary(), at_rate=None, instances=1)
+    found = judge((), asked_per_s=100.0, capacity=summary())
     assert (found.verdict, found.violation) == ("FAIL", 1.0)
     assert found.reason == "not one request was answered while it was measured"
 
 
 def test_an_sla_that_asks_nothing_is_not_violated(summary: MakeSummary) -> None:
-    assert judge(Sla(), capacity=summary(), at_rate=None, instances=1).violation == 0.0
+    assert judge((), capacity=summary()).violation == 0.0

@@ -14,7 +14,7 @@ from servefit.search.fleet.pair_orders import Change, PairLoaded, SideLoaded, Un
 from servefit.search.fleet.sharing.asking import MeasuredPair
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
-from servefit.search.results.recommendation import Confirmation, TrialVerdict
+from servefit.search.results.recommendation import Confirmation
 from servefit.search.storage.header import JobHost, PlanRequest
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import MakeSummary, MakeTrial
 
+    from servefit.profiler.evidence.limits import Verdict
     from servefit.profiler.machine.host import Host
     from servefit.search.fleet.sharing.fitting import FittingPair
 
@@ -45,7 +46,7 @@ class Jobs:
     trial: MakeTrial
     summary: MakeSummary
     cpus: int = 8
-    verdict: TrialVerdict = "PASS"
+    verdict: Verdict = "PASS"
 
     def job(
         self, name: str, *, vcpus: int = 4, asked_per_s: float = 1000.0, memory_gib: int = 8, hosts: int = 3,
@@ -101,7 +102,7 @@ class MadeInterference:
         return MeasuredPair(models=pair.models, host_class=pair.offer.host_class, host=pair.hosts[0], found=found)
 
 
-def side_loaded(summary: MakeSummary, *, verdict: TrialVerdict = "PASS", rate_per_s: float = 1000.0) -> SideLoaded:
+def side_loaded(summary: MakeSummary, *, verdict: Verdict = "PASS", rate_per_s: float = 1000.0) -> SideLoaded:
     return SideLoaded(
         cpus=(0, 1),
         rate_per_s=rate_per_s,

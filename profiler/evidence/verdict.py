@@ -1,10 +1,26 @@
-"""The verdict on a measurement: whether it meets the SLA.
+"""The one place that decides: every verdict of servefit comes from here.
 
-At a rate, the test of every limit has decided. In a closed loop a limit holds when the whole 95 % interval
-of its percentile is below it, is broken when the whole interval is above, and is undecided in between, or with too few
-samples for the percentile to be known. Without an interval it holds if it is far above all that was measured, and
-is broken if the median is above it. Where one of several measurements is enough for a PASS the interval is wider, so
-that all of them together are as sure as one.
+| what was measured | PASS | FAIL | UNDECIDED | decided by |
+|---|---|---|---|---|
+| open loop at a rate | few enough requests broke the limit | too many did | neither is shown | ``sequential_test`` |
+| several open loops of a winner | as one, on all their requests | the same | the same | ``run_verdict`` |
+| the rate itself | no backlog that grows in all runs | there is one | | ``backlog`` |
+| closed loop | the 95 % interval is below the limit | it is above | it is on both sides | :func:`judge` |
+| predicted endpoint | 1.25 times it is below | 1 / 1.25 of it is above | neither | :func:`judge_prediction` |
+| failed requests, no limit | 1 % at most | more | | :func:`failures` |
+| several limits | all pass | one fails | neither | :func:`combined_verdict` |
+| highest rate | a run at it passed, or its replay | no rate did | | ``procedures.highest_rate``, by these |
+| several load clients | as one closed loop, their responses together | the same | the same | :func:`judge` |
+| spot checks of a fleet's agents | as the test that they repeat | the same | the same | :func:`judge` |
+
+INVALID stands before all of them: the machine got in the way (``validity``), and nothing was measured.
+
+In a closed loop a limit holds when the whole 95 % interval of its percentile is below it, is broken when the whole
+interval is above, and is undecided in between, or with too few samples for the percentile to be known. Without an
+interval it holds if it is far above all that was measured, and is broken if the median is above it. Where one of
+several measurements is enough for a PASS the interval is wider, so that all of them together are as sure as one.
+
+docs/verdicts.md explains the rules to people.
 """
 
 from __future__ import annotations
@@ -18,13 +34,19 @@ from servefit.profiler.evidence.sequential_test import ALPHA
 from servefit.quantities import ms_interval_text, ms_text, number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.evidence.limits import LatencyThreshold, Verdict
     from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.evidence.summary import Summary
-    from servefit.search.request.sla import Sla
-    from servefit.search.results.recommendation import TrialVerdict
+
+PREDICTION_MARGIN = 1.25
+"""A limit is predicted to hold where the predicted percentile times this is below it, and to be broken where the
+percentile is above it even when divided by this: most predictions are nearer
+(benchmarks/claims/endpoint_prediction.py)."""
+
+MAX_FAILED = 0.01
+"""An endpoint that lets more of the requests fail is asked for too much."""
 
 _MIN_VIOLATION = 0.01
 """A failing figure exceeds its limit by this part at least: figures that do not show it would pass it off as met.
@@ -48,40 +70,92 @@ class Judgement:
     """A verdict with its reason. ``violation`` is by which part the worst limit is exceeded, negative where all leave
     room: what the search pushes below zero."""
 
-    verdict: TrialVerdict
+    verdict: Verdict
     reason: str | None
     violation: float
 
 
+def combined_verdict(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict on several thresholds: all have to pass, and one that fails is enough. None at all is a
+    PASS."""
+    if "FAIL" in verdicts:
+        return "FAIL"
+    return "UNDECIDED" if "UNDECIDED" in verdicts else "PASS"
+
+
+def failures(summary: Summary) -> Judgement | None:
+    """Return the FAIL of an endpoint that let too many requests fail where no limit counts them; None where it did
+    not."""
+    if summary.failed <= MAX_FAILED * summary.samples:
+        return None
+    reason = f"{summary.failed:,} of {summary.samples:,} requests failed"
+    return Judgement(verdict="FAIL", reason=reason, violation=1.0)
+
+
+def judge_prediction(thresholds: Sequence[LatencyThreshold], predicted: Summary) -> Judgement:
+    """Hold ``predicted`` figures against the limits."""
+    shown = [(predicted.latency_ms[threshold.percentile], threshold) for threshold in thresholds]
+    violation = max((value / threshold.limit_ms - 1 for value, threshold in shown if value is not None), default=0.0)
+    if predicted.saturated:
+        reason = f"{number_text(predicted.offered_per_s or 0.0)} requests/s are predicted to be more than it answers"
+        return Judgement(verdict="FAIL", reason=reason, violation=max(violation, _MIN_VIOLATION))
+    if broken := exceeded(thresholds, predicted.latency_ms, by=PREDICTION_MARGIN):
+        return Judgement(verdict="FAIL", reason=max(broken)[1], violation=violation)
+    if near := exceeded(thresholds, predicted.latency_ms, by=1 / PREDICTION_MARGIN):
+        reason = f"{max(near)[1]}: too near to tell without a measurement"
+        return Judgement(verdict="UNDECIDED", reason=reason, violation=max(violation, 0.0))
+    if rare := [threshold.percentile for value, threshold in shown if value is None]:
+        reason = f"{rare[0]} is of too few requests to be predicted"
+        return Judgement(verdict="UNDECIDED", reason=reason, violation=max(violation, 0.0))
+    return Judgement(verdict="PASS", reason=None, violation=min(violation, 0.0))
+
+
+def exceeded(
+    thresholds: Sequence[LatencyThreshold], latency_ms: Mapping[str, float | None], *, by: float
+) -> list[tuple[float, str]]:
+    """Return the limits that predicted percentiles exceed ``by`` this factor: by how much, and in words."""
+    beyond = []
+    for threshold in thresholds:
+        value_ms = latency_ms[threshold.percentile]
+        if value_ms is not None and value_ms > by * threshold.limit_ms:
+            reason = f"{threshold.percentile} is predicted to be {ms_text(value_ms)}, limit {threshold.limit_text}"
+            beyond.append((value_ms / threshold.limit_ms, reason))
+    return beyond
+
+
 def judge(
-    sla: Sla,
+    thresholds: Sequence[LatencyThreshold],
     *,
     capacity: Summary,
-    at_rate: Summary | None,
+    at_rate: Summary | None = None,
     evidence: Sequence[Evidence] = (),
-    instances: int,
+    asked_per_s: float | None = None,
     chances: int = 1,
     runs: int = 1,
     budget_s: float | None = None,
 ) -> Judgement:
-    """Hold the figures of one instance against the SLA. ``at_rate`` is the open loop at its share of the rate asked,
-    with its ``evidence`` on every threshold; None where none was asked, or where the closed loop, ``capacity``,
-    answered nothing. Without a rate the limits are held against the closed loop, whose figures are of so many ``runs``,
-    and a PASS is one of so many ``chances``; those of ``evidence`` are in it. With the ``budget_s`` of a job the reason
-    of an UNDECIDED says which would do.
+    """Hold the figures of one instance against the limits, and against the rate that is ``asked_per_s`` of it.
 
-    An SLA that asks nothing is met.
+    Args:
+        thresholds: The limits; without any, and without a rate, the verdict is PASS.
+        capacity: The closed loop. Where nothing was asked at a rate it is what limits are held against.
+        at_rate: The open loop at the rate; None where none was asked, or where ``capacity`` answered nothing.
+        evidence: That of the open loop on every limit.
+        asked_per_s: The rate that an instance has to carry, if any.
+        chances: Without a rate, a PASS is one of so many; those of ``evidence`` are in it.
+        runs: The figures of the closed loop are of so many.
+        budget_s: That of a job: the reason of an UNDECIDED then says which would do.
     """
     if at_rate is None:
         wider = widening(chances, runs)
-        findings = [_judge_interval(threshold, capacity, wider) for threshold in sla.thresholds]
+        findings = [_judge_interval(threshold, capacity, wider) for threshold in thresholds]
     else:
         findings = [
             _judge_evidence(threshold, at_rate, part, budget_s)
-            for threshold, part in zip(sla.thresholds, evidence, strict=True)
+            for threshold, part in zip(thresholds, evidence, strict=True)
         ]
-    if sla.rate_per_s is not None:
-        findings.append(_judge_rate(sla.rate_per_s / instances, capacity, at_rate))
+    if asked_per_s is not None:
+        findings.append(_judge_rate(asked_per_s, capacity, at_rate))
     if not findings:
         return Judgement(verdict="PASS", reason=None, violation=0.0)
     violation = max(finding.violation for finding in findings)
