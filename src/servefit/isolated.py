@@ -50,7 +50,7 @@ def _watch_over_fork(folder: Path, caller: int) -> None:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises where there are no children
         end_processes(lambda: descendants(watching))
     _reap()
-    if _is_orphaned(caller, told=status is None):
+    if _is_orphaned(caller, waits=status is None):
         import shutil
 
         shutil.rmtree(folder, ignore_errors=True)
@@ -65,10 +65,10 @@ def _status_of(fork: int) -> int | None:
     return None
 
 
-def _is_orphaned(caller: int, *, told: bool) -> bool:
+def _is_orphaned(caller: int, *, waits: bool) -> bool:
     """Return whether ``caller`` is gone. The signal that it dies comes with the end of its thread, and another process
-    is the parent only once its last thread has ended: what was ``told`` is waited for."""
-    until_s = time.monotonic() + (_LAST_THREAD_S if told else 0.0)
+    is the parent only once its last thread has ended, which it ``waits`` for."""
+    until_s = time.monotonic() + (_LAST_THREAD_S if waits else 0.0)
     while os.getppid() == caller:
         if time.monotonic() >= until_s:
             return False

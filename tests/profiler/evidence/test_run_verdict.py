@@ -182,3 +182,30 @@ def test_an_endpoint_that_pauses_and_answers_at_once_otherwise_has_time_to_spare
     assert was_unhurried(run, 1)
     (evidence,) = evidence_of_runs([run], (LatencyThreshold(percentile="p95", limit_ms=400.0),), workers=1)
     assert evidence.verdict == "PASS"
+
+
+def test_a_run_too_short_for_a_growing_queue_says_how_many_times_as_long_decides() -> None:
+    (alone,) = evidence_of(run_of(90), start_tests(P95_10_MS), P95_10_MS, unhurried=False)
+    (of_runs,) = evidence_of_runs([run_of(180), run_of(90)], P95_10_MS, workers=1)
+    for found in (alone, of_runs):
+        assert found.verdict == "UNDECIDED"
+        assert found.decided_by == pytest.approx(2.0, rel=0.01)
+
+
+def test_without_a_limit_there_is_no_evidence() -> None:
+    assert evidence_of(run_of(10), start_tests(()), (), unhurried=False) == ()
+
+
+def test_only_what_was_answered_before_the_first_without_an_answer_says_how_busy_servers_were() -> None:
+    """From the 210th on the servers are busy without a pause."""
+    due = S + (np.arange(2000) * S / 900).astype(np.int64)
+    ended = np.where(np.arange(2000) < 210, due + MS // 10, due + 5 * MS)
+    run = _recorded(due, ended, 900)
+    assert not was_unhurried(run, 1)
+    assert was_unhurried(without_answers(run, [210, 1500]), 1)
+
+
+def test_one_run_of_busy_servers_is_enough_for_a_longer_run_to_be_needed() -> None:
+    idle, busy = run_of(90, rate_per_s=400), run_of(90)
+    verdicts = [evidence_of_runs(runs, P95_10_MS, workers=1)[0].verdict for runs in ([idle, idle], [busy, idle])]
+    assert verdicts == ["PASS", "UNDECIDED"]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import bdtr
+from scipy.special import bdtr, betainc, betaincc, erfc, ndtri, stdtrit
+from tests.example_counts import examples
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.autocorrelation import autocorrelation_time
@@ -417,3 +418,77 @@ def test_what_makes_requests_count_as_fewer_is_told(burst: float | None, said: s
         decided_by=4.0,
     )
     assert found.worth_text == said
+
+
+def as_one(series: np.ndarray) -> float:
+    """How many values count as one, by the textbook's formulas."""
+    length = len(series) // 20
+    kept = series[len(series) - 20 * length :].astype(float)
+    if kept.var() == 0:
+        return 1.0
+    unevenness = kept.reshape(20, length).mean(axis=1).var(ddof=1) / kept.var()
+    values = length * unevenness / (1 - unevenness) if unevenness < 1 else inf
+    return float(1 + (stdtrit(19, 0.95) / ndtri(0.95)) ** 2 * (max(1.0, values) - 1))
+
+
+def probabilities(samples: float, violations: float) -> tuple[float, float]:
+    """Of so few and of so many violations at the limit."""
+    few = betaincc(violations + 1, samples - violations, 0.05) if violations < 0.05 * samples else 1.0
+    many = betainc(violations, samples - violations + 1, 0.05) if violations > max(1, 0.05 * samples) else 1.0
+    return float(few), float(many)
+
+
+def is_known_close_to_the_limit(response_ns: np.ndarray) -> bool:
+    near = np.minimum(1, (response_ns / LIMIT_NS) ** 4)
+    seen = max(2.0, len(near) / as_one(near)) / 40
+    length = len(near) // 20
+    means = near[len(near) - 20 * length :].reshape(20, length).mean(axis=1)
+    return bool(seen >= 1 or means.mean() + stdtrit(19, 0.95) * means.std(ddof=1) / np.sqrt(20) < 0.05 * seen)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    samples=st.integers(90, 3000),
+    share=st.sampled_from([0.0001, 0.02, 0.04, 0.07, 0.12]),
+    persistence=st.sampled_from([0.0, 0.9, 0.99]),
+)
+@settings(max_examples=examples(60, drawn=600))
+def test_the_evidence_is_that_of_the_formulas(seed: int, samples: int, share: float, persistence: float) -> None:
+    """Of response times that are exponential and follow each other by an autoregressive process."""
+    random, level = np.random.default_rng(seed), 0.0
+    levels = []
+    for shock in random.normal(size=samples).tolist():
+        level = persistence * level + np.sqrt(1 - persistence**2) * shock
+        levels.append(level)
+    beyond = np.clip(0.5 * erfc(np.array(levels) / np.sqrt(2)), 1e-12, 1)
+    response_ns = LIMIT_NS * np.log(beyond) / log(share)
+    found = concluded(response_ns)
+    violated = response_ns > LIMIT_NS
+    burst = as_one(violated)
+    assert found.burst == pytest.approx(burst, rel=2e-3)
+    divisor = min(burst, samples / 2)
+    few, many = probabilities(samples / divisor, violated.sum() / divisor)
+    assert (found.p_pass, found.p_fail) == (
+        pytest.approx(few, rel=0.02, abs=1e-9),
+        pytest.approx(many, rel=0.02, abs=1e-9),
+    )
+    if all(abs(p / level - 1) > 0.05 for p, level in ((few, 0.03), (many, 0.01))):
+        fails = many < 0.01 or found.log_e_fail >= log(100)
+        passes = few < 0.03 and is_known_close_to_the_limit(response_ns)
+        assert found.verdict == ("FAIL" if fails else "PASS" if passes else "UNDECIDED")
+    if found.decided_by is not None and 1 < found.decided_by < inf:
+        for times, decides in ((found.decided_by, True), (found.decided_by / 1.25, False)):
+            few, many = probabilities(times * samples / divisor, times * violated.sum() / divisor)
+            if abs(few / 0.03 - 1) > 0.05 and abs(many / 0.01 - 1) > 0.05 and times > 1:
+                assert (few <= 0.03 or many <= 0.01) is decides
+
+
+def test_what_is_missing_is_rounded_up_to_ten_seconds_of_a_budget_and_no_more_than_an_hour() -> None:
+    found = Evidence(
+        verdict="UNDECIDED", samples=100, violations=7, burst=1.0, p_pass=1, p_fail=1, log_e_fail=0, decided_by=2.1
+    )
+    said = "; 22 s of such traffic would decide"
+    assert found.missing_text(10.2) == said
+    assert found.missing_text(10.2, budget_s=20) == f"{said}: --budget 50s"
+    assert found.missing_text(10.2, budget_s=1700) == f"{said}: --budget 3570s"
+    assert found.missing_text(10.2, budget_s=1720) == said
