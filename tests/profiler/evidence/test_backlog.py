@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from servefit.profiler.evidence.backlog import are_saturated, cannot_drain, is_large
+from servefit.profiler.evidence.backlog import are_saturated, cannot_drain, is_large, offered_and_backlog
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
 from servefit.profiler.evidence.several_runs import summarize_runs
@@ -145,3 +145,49 @@ def test_where_the_rate_varies_there_are_no_intervals(make_run: MakeRun) -> None
     assert steady.latency_ms == varying.latency_ms
     assert steady.latency_ms_ci95
     assert not varying.latency_ms_ci95
+
+
+def test_where_the_rate_varies_more_than_half_of_the_runs_have_to_be_saturated(queue: MakeQueue) -> None:
+    shape = "sine:amplitude=0.5,period=1s"
+    quiet, too_much = queue(50, arrivals=shape), queue(200, arrivals=shape)
+    assert not are_saturated([quiet, too_much])
+    assert are_saturated([too_much, quiet, too_much])
+
+
+def test_a_cap_on_what_waits_is_for_a_backlog_that_grows(queue: MakeQueue) -> None:
+    shape = "steps:rates=20/s+150/s,each=1s"
+    run = queue(200, arrivals=shape)
+    capped = replace(run, traffic=replace(run.traffic, backlog_cap=10))
+    assert are_saturated([capped])
+    pausing = queue(50, pause_s=(1.6, 2.0), arrivals=shape)
+    assert not are_saturated([replace(pausing, traffic=replace(pausing.traffic, backlog_cap=10))])
+
+
+@pytest.mark.parametrize(
+    ("started_s", "ended_s", "predicted_s", "waits"),
+    [
+        (1.0, 1.5, None, False),
+        (2.5, 3.0, None, True),
+        (0.0, 0.0, None, True),
+        (0.0, 0.0, -1.0, True),
+        (1.0, 3.0, 0.5, True),  # begun two seconds before its answer by the client, half of one by the server
+        (1.0, 3.0, 1.5, False),
+        (1.0, 3.0, -1.0, False),  # the server does not say
+        (2.5, -1.5, None, False),  # failed before the end
+        (2.5, -3.0, None, True),
+    ],
+)
+def test_a_request_waits_until_the_server_has_begun_it(
+    make_run: MakeRun, started_s: float, ended_s: float, predicted_s: float | None, waits: bool
+) -> None:
+    def ns(*seconds: float) -> bytes:
+        return np.array([round(1e9 * second) for second in seconds], dtype=np.int64).tobytes()
+
+    samples = replace(
+        make_run(1).samples,
+        scheduled=ns(0.5, 2.1),
+        started=ns(started_s, 2.1),
+        ended=ns(ended_s, 2.2),
+        predicted=None if predicted_s is None else ns(predicted_s, 0.1),
+    )
+    assert offered_and_backlog(samples, (0, 2_000_000_000)) == (1, int(waits))

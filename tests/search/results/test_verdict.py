@@ -10,12 +10,13 @@ import pytest
 
 from servefit.profiler.evidence.intervals import t_quantile
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.evidence.verdict import judge, widening
+from servefit.profiler.evidence.verdict import failures, judge, judge_prediction, widening
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeEvidence, MakeSummary
 
     from servefit.profiler.evidence.limits import Verdict
+    from servefit.profiler.evidence.summary import Summary
 
 LIMIT = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 
@@ -255,3 +256,70 @@ def test_an_endpoint_that_answers_nothing_violates_all_of_a_rate(summary: MakeSu
 
 def test_an_sla_that_asks_nothing_is_not_violated(summary: MakeSummary) -> None:
     assert judge((), capacity=summary()).violation == 0.0
+
+
+def predicted(summary: MakeSummary, p90_ms: float | None, p95_ms: float | None, *, saturated: bool = False) -> Summary:
+    return replace(
+        summary(saturated=saturated),
+        latency_ms={"p90": p90_ms, "p95": p95_ms},
+        offered_per_s=400.0 if saturated else 1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("p90_ms", "p95_ms", "verdict", "reason", "violation"),
+    [
+        (4.0, 7.0, "PASS", None, -0.2),
+        (
+            3.0,
+            8.5,
+            "UNDECIDED",
+            "p95 is predicted to be 8.5 ms, limit 10 ms: too near to tell without a measurement",
+            0.0,
+        ),
+        (
+            5.5,
+            9.9,
+            "UNDECIDED",
+            "p90 is predicted to be 5.5 ms, limit 5 ms: too near to tell without a measurement",
+            0.1,
+        ),
+        (7.0, 11.0, "FAIL", "p90 is predicted to be 7 ms, limit 5 ms", 0.4),
+        (7.0, 20.0, "FAIL", "p95 is predicted to be 20 ms, limit 10 ms", 1.0),
+        (3.0, None, "UNDECIDED", "p95 is of too few requests to be predicted", 0.0),
+        (None, None, "UNDECIDED", "p90 is of too few requests to be predicted", 0.0),
+        (
+            6.0,
+            None,
+            "UNDECIDED",
+            "p90 is predicted to be 6 ms, limit 5 ms: too near to tell without a measurement",
+            0.2,
+        ),
+    ],
+)
+def test_a_prediction_decides_what_is_a_quarter_off_its_limits(
+    summary: MakeSummary, p90_ms: float | None, p95_ms: float | None, verdict: str, reason: str | None, violation: float
+) -> None:
+    limits = (LatencyThreshold(percentile="p90", limit_ms=5.0), *LIMIT)
+    found = judge_prediction(limits, predicted(summary, p90_ms, p95_ms))
+    assert (found.verdict, found.reason) == (verdict, reason)
+    assert found.violation == pytest.approx(violation)
+
+
+@pytest.mark.parametrize(("p95_ms", "violation"), [(5.0, 0.01), (20.0, 1.0)])
+def test_a_rate_that_is_predicted_to_be_too_high_fails_whatever_the_latency(
+    summary: MakeSummary, p95_ms: float, violation: float
+) -> None:
+    found = judge_prediction(LIMIT, predicted(summary, 1.0, p95_ms, saturated=True))
+    assert (found.verdict, found.violation) == ("FAIL", violation)
+    assert found.reason == "400 requests/s are predicted to be more than it answers"
+
+
+@pytest.mark.parametrize(("failed", "fails"), [(0, False), (10, False), (11, True)])
+def test_one_failed_request_in_a_hundred_is_the_most_that_passes(
+    summary: MakeSummary, failed: int, fails: bool
+) -> None:
+    found = failures(replace(summary(), samples=1000, failed=failed))
+    assert (found is not None) is fails
+    if found is not None:
+        assert (found.verdict, found.reason, found.violation) == ("FAIL", "11 of 1,000 requests failed", 1.0)
