@@ -156,11 +156,9 @@ def test_where_the_rate_varies_more_than_half_of_the_runs_have_to_be_saturated(q
 
 def test_a_cap_on_what_waits_is_for_a_backlog_that_grows(queue: MakeQueue) -> None:
     shape = "steps:rates=20/s+150/s,each=1s"
-    run = queue(200, arrivals=shape)
-    capped = replace(run, traffic=replace(run.traffic, backlog_cap=10))
-    assert are_saturated([capped])
-    pausing = queue(50, pause_s=(1.6, 2.0), arrivals=shape)
-    assert not are_saturated([replace(pausing, traffic=replace(pausing.traffic, backlog_cap=10))])
+    capped = OpenLoop(rate_per_s=50, duration_s=2, arrivals=shape, backlog_cap=10)
+    assert are_saturated([replace(queue(200), traffic=capped)])
+    assert not are_saturated([replace(queue(50, pause_s=(1.6, 2.0)), traffic=capped)])
 
 
 @pytest.mark.parametrize(
