@@ -28,6 +28,10 @@ _GROWN = {0.5: 0.375, 0.75: 0.625}
 """After half of its time a backlog that grows steadily is half of what it is at the end. Somewhat less is asked for,
 since arrivals are uneven. Chosen."""
 
+_DRAINING = 1.2
+"""A backlog that was so many times as large before drains. Where requests are given up after a while it grows no more,
+and swings. Chosen."""
+
 
 def are_saturated(runs: Sequence[Run]) -> bool:
     """Return whether more was asked of ``runs`` in open loops, one or more of the same traffic, than could be served.
@@ -46,13 +50,9 @@ def _grows(runs: Sequence[Run]) -> bool:
     workers = sum(len(run.threads_per_worker) for run in runs)
     if not is_large(waiting, offered=sum(run.offered for run in runs), workers=workers):
         return False
-    before = 0
-    for part, of_all in _GROWN.items():
-        then = sum(_waiting_after(run, part) for run in runs)
-        if not max(before, of_all * waiting) <= then <= waiting:
-            return False
-        before = then
-    return True
+    then = [sum(_waiting_after(run, part) for run in runs) for part in _GROWN]
+    has_grown = all(one >= of_all * waiting for one, of_all in zip(then, _GROWN.values(), strict=True))
+    return has_grown and max(then) <= _DRAINING * waiting
 
 
 def _waiting_after(run: Run, part: float) -> int:

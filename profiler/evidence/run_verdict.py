@@ -77,20 +77,23 @@ def _relied_upon(evidence: Sequence[Evidence], *, part_seen: float) -> tuple[Evi
     if part_seen >= 1:
         return tuple(evidence)
     return tuple(
-        replace(of_limit, verdict="UNDECIDED", decided_by=1 / part_seen) if of_limit.verdict == "PASS" else of_limit
+        of_limit
+        if of_limit.verdict == "FAIL"
+        else replace(of_limit, verdict="UNDECIDED", decided_by=max(of_limit.decided_by or 1.0, 1 / part_seen))
         for of_limit in evidence
     )
 
 
 def was_unhurried(run: Run, workers: int) -> bool:
-    """Return whether ``workers`` had time to spare in ``run``, up to the first request without an answer."""
-    run = counted(run)
-    count = _known(run)
-    samples = run.samples
-    started_ns, ended_ns = samples.started_ns()[:count], samples.ended_ns()[:count]
-    serving = workers_serving(samples.scheduled_ns()[:count], started_ns, ended_ns) / workers
+    """Return whether ``workers`` had time to spare in ``run``, by the requests that were answered."""
+    samples = counted(run).samples
+    answered = samples.ended_ns() != 0
+    due_ns, started_ns, ended_ns = (
+        times[answered] for times in (samples.scheduled_ns(), samples.started_ns(), samples.ended_ns())
+    )
+    serving = workers_serving(due_ns, started_ns, ended_ns) / workers
     # Requests that wait inside an endpoint are begun, as all are that come while it pauses.
-    return is_unhurried(count, min(serving, busy_share(started_ns, ended_ns)))
+    return is_unhurried(len(due_ns), min(serving, busy_share(started_ns, ended_ns)))
 
 
 def _growth_seen(elapsed_s: float, thresholds: Sequence[LatencyThreshold]) -> float:
@@ -114,10 +117,3 @@ def _responses_ns(run: Run, thresholds: Sequence[LatencyThreshold]) -> np.ndarra
     until = int(open_ended[0]) if len(open_ended) else len(unanswered)
     response_ns: np.ndarray = np.where(unanswered, FAILED_NS, run.samples.response_ns())[:until]
     return response_ns
-
-
-def _known(run: Run) -> int:
-    """Return how many requests come before the first without an answer."""
-    ended = run.samples.ended_ns()
-    unanswered = np.flatnonzero(ended == 0)
-    return int(unanswered[0]) if len(unanswered) else len(ended)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.record.types import Configuration, Run
 
-_SUMS = ("samples", "failed", "left_out_s")
+_SUMS = ("samples", "failed", "left_out_s", "backlog")
 _MEANS = (
     *("throughput_per_s", "offered_per_s", "cpu_percent", "memory_percent", "steal_percent", "gpu_percent"),
     *("gpu_power_w", "package_power_w"),
 )
-_MAXIMA = ("backlog", "peak_memory_bytes", "gpu_memory_bytes", "client_cpu_percent", "largest_call")
+_MAXIMA = ("peak_memory_bytes", "gpu_memory_bytes", "client_cpu_percent", "largest_call")
 _TIMES = ("service_ms", "lag_ms", "model_latency_ms", "overhead_ms")
 
 

@@ -32,7 +32,8 @@ def busy_share(started_ns: np.ndarray, ended_ns: np.ndarray) -> float:
     order = np.argsort(started_ns, kind="stable")
     begun, until = started_ns[order], np.maximum.accumulate(np.abs(ended_ns)[order])
     idle = np.maximum(begun[1:] - until[:-1], 0).sum()
-    return float(1 - idle / (until[-1] - begun[0]))
+    span = until[-1] - begun[0]
+    return float(1 - idle / span) if span else 0.0
 
 
 def workers_serving(due_ns: np.ndarray, started_ns: np.ndarray, ended_ns: np.ndarray) -> float:
@@ -42,7 +43,7 @@ def workers_serving(due_ns: np.ndarray, started_ns: np.ndarray, ended_ns: np.nda
     Takes answered requests in order of arrival, shape (n,); ``ended_ns`` is below zero for those that failed. Requests
     of one call, which are served at the same time, follow each other.
     """
-    if len(due_ns) < 2:
+    if len(due_ns) < 2 or np.abs(ended_ns).max() == due_ns[0]:
         return 0.0
     ended_ns = np.abs(ended_ns)
     calls = np.flatnonzero(np.diff(started_ns, prepend=0))

@@ -1,15 +1,15 @@
-"""The one place that decides: every verdict of servefit comes from here.
+"""The verdicts of servefit, and who decides what.
 
 | what was measured | PASS | FAIL | UNDECIDED | decided by |
 |---|---|---|---|---|
 | open loop at a rate | few enough requests broke the limit | too many did | neither is shown | ``sequential_test`` |
 | several open loops of a winner | as one, on all their requests | the same | the same | ``run_verdict`` |
-| the rate itself | no backlog that grows in all runs | there is one | | ``backlog`` |
+| the rate itself | no large backlog | one that grew in all runs | another | :func:`judge_rate`, ``backlog`` |
 | closed loop | the 95 % interval is below the limit | it is above | it is on both sides | :func:`judge` |
 | predicted endpoint | 1.25 times it is below | 1 / 1.25 of it is above | neither | :func:`judge_prediction` |
 | failed requests, no limit | 1 % at most | more | | :func:`failures` |
 | several limits | all pass | one fails | neither | :func:`combined_verdict` |
-| highest rate | a run at it passed, or its replay | no rate did | | ``procedures.highest_rate``, by these |
+| highest rate | a run at it passed, or its replay | the lowest failed | no time | ``procedures.highest_rate`` |
 | several load clients | as one closed loop, their responses together | the same | the same | :func:`judge` |
 | spot checks of a fleet's agents | as the test that they repeat | the same | the same | :func:`judge` |
 
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.autocorrelation import BATCHES
+from servefit.profiler.evidence.backlog import is_large
 from servefit.profiler.evidence.intervals import MIN_VALUES, t_quantile
 from servefit.profiler.evidence.sequential_test import ALPHA
 from servefit.quantities import ms_interval_text, ms_text, number_text
@@ -54,7 +55,7 @@ Chosen, not measured."""
 
 _FAR = 8.0
 """Times the highest percentile that is known, where a limit is kept although no interval is known: three independent
-requests say so much (see ``profiler.evidence.sequential_test``)."""
+requests say so much, where response times fall off at least exponentially."""
 
 _RARE = 90.0
 """Limits on percentiles from here on are broken where half of the requests take longer, although no interval is known:
@@ -155,7 +156,9 @@ def judge(
             for threshold, part in zip(thresholds, evidence, strict=True)
         ]
     if asked_per_s is not None:
-        findings.append(_judge_rate(asked_per_s, capacity, at_rate))
+        findings.append(judge_rate(asked_per_s, capacity=capacity, at_rate=at_rate))
+    if not thresholds and at_rate is not None and (failed := failures(at_rate)) is not None:
+        findings.append(failed)
     if not findings:
         return Judgement(verdict="PASS", reason=None, violation=0.0)
     violation = max(finding.violation for finding in findings)
@@ -228,7 +231,8 @@ def _judge_from_afar(threshold: LatencyThreshold, summary: Summary, violation: f
     return undecided
 
 
-def _judge_rate(asked_per_s: float, capacity: Summary, at_rate: Summary | None) -> Judgement:
+def judge_rate(asked_per_s: float, *, capacity: Summary, at_rate: Summary | None) -> Judgement:
+    """Hold the open loop ``at_rate`` against the rate that was asked of it; ``capacity`` is the closed loop."""
     if at_rate is None:
         return Judgement(verdict="FAIL", reason="not one request was answered while it was measured", violation=1.0)
     violation = asked_per_s / capacity.throughput_per_s - 1 if capacity.throughput_per_s else 1.0
@@ -237,4 +241,8 @@ def _judge_rate(asked_per_s: float, capacity: Summary, at_rate: Summary | None) 
             f"saturated: {number_text(at_rate.throughput_per_s)} of {number_text(asked_per_s)} requests/s were answered"
         )
         return Judgement(verdict="FAIL", reason=reason, violation=max(violation, _MIN_VIOLATION))
+    if is_large(at_rate.backlog, offered=at_rate.samples, workers=1):
+        waiting = f"{at_rate.backlog:,} of {at_rate.samples:,} requests were waiting at the end"
+        reason = f"{waiting}: the server had paused, or answers no more than that"
+        return Judgement(verdict="UNDECIDED", reason=reason, violation=max(violation, 0.0))
     return Judgement(verdict="PASS", reason=None, violation=min(violation, 0.0))

@@ -83,7 +83,7 @@ class Decision:
             # The limit that lacks the most requests.
             open_ended = [evidence for evidence in self.evidence if evidence.verdict == "UNDECIDED"]
             last = max(open_ended, key=lambda evidence: evidence.decided_by or 1.0)
-            begin, end = self.run.plateau_ns
+            begin, end = counted(self.run).plateau_ns
             missing = last.missing_text((end - begin) / NS_PER_S)
             return f"{last.samples:,} requests did not suffice to decide{last.worth_text}{missing}"
         return None

@@ -24,7 +24,7 @@ from servefit.profiler.evidence.replay import SeenRuns
 from servefit.profiler.evidence.sequential_test import SequentialTest
 from servefit.profiler.evidence.verdict import combined_verdict
 from servefit.profiler.procedures.fitted_runs import FittedRuns
-from servefit.profiler.procedures.tried_rates import HighestRate, Probe, ThresholdTest, TriedRate
+from servefit.profiler.procedures.tried_rates import UNMET, HighestRate, Probe, ThresholdTest, TriedRate
 from servefit.quantities import number_text, percent_text
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class _Search:
                 highest = STEP * rate
         if not passed and self._fitted.root_per_s() <= _FLOOR * self._saturation_per_s:
             lowest = min(run.rate_per_s for run in self._tried)
-            return f"the SLA is not met at {number_text(lowest)} requests/s, the lowest rate that was tried"
+            return f"{UNMET} {number_text(lowest)} requests/s, the lowest rate that was tried"
         return "confirmed" if passed else "the budget was spent before a rate was confirmed"
 
     def result(self, ended: str) -> HighestRate:

@@ -298,7 +298,7 @@ def _verdict(
         return decision.verdict, decision.reason
     if highest is None:
         return None, None
-    return ("FAIL", highest.ended) if highest.rate_per_s is None else ("PASS", None)
+    return highest.verdict, None if highest.verdict == "PASS" else highest.ended
 
 
 def _closed(driver: Driver, loop: ClosedLoop, *, allow_noise: bool) -> tuple[tuple[Run, ...], tuple[Problem, ...]]:

@@ -19,6 +19,10 @@ Stop: TypeAlias = "Callable[[np.ndarray], bool]"
 """Called now and then with the response times so far (ns, in order of arrival); True ends the run."""
 
 
+UNMET = "the SLA is not met at"
+"""The beginning of ``ended`` where even the lowest rate that was tried breaks a limit."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
     """The outcome of a run in an open loop: response times in ns in order of arrival, shape (n,), and how long it took;
@@ -95,3 +99,10 @@ class HighestRate:
     disturbed: bool
     basis: Literal["replayed", "tested"] = "tested"
     ratio: float | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS with a rate, FAIL where the lowest that was tried breaks a limit, UNDECIDED where time ran out."""
+        if self.rate_per_s is not None:
+            return "PASS"
+        return "FAIL" if self.ended.startswith(UNMET) else "UNDECIDED"

@@ -142,7 +142,6 @@ def _find_highest(driver: EndpointDriver, request: LoadRequest, progress: Progre
         arrivals=request.arrivals,
     )
     run = nearest_run(runs, highest)
-    held = highest.rate_per_s is not None
     return LoadOutcome(
         runs=(run,),
         summary=summarize(run, percentiles=[threshold.percentile for threshold in thresholds]),
@@ -151,8 +150,8 @@ def _find_highest(driver: EndpointDriver, request: LoadRequest, progress: Progre
         users=None,
         steps=tried.levels,
         highest=highest,
-        verdict="PASS" if held else "FAIL",
-        reason=None if held else highest.ended,
+        verdict=highest.verdict,
+        reason=None if highest.verdict == "PASS" else highest.ended,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.plateaus import on_plateau, plateaus_of
+from servefit.profiler.evidence.sequential_test import MAX_TRAFFIC_S
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.evidence.summary import PERCENTILES, samples_needed, summarize
 from servefit.profiler.evidence.verdict import judge
@@ -91,9 +92,8 @@ measured."""
 MAX_TURN_S = 4.0
 """A job of the usual time has no room for rounds of longer turns. Chosen, not measured."""
 
-CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_max_s=30.0)
-"""The last test of the winner, whose figures people are shown. In 30 s a disturbance that comes every 6 s shows (see
-``profiler.evidence.rare_disturbances``); less where the time asked for has no room for it."""
+CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_max_s=MAX_TRAFFIC_S)
+"""The last test of the winner, whose figures people are shown: it has whatever time is left."""
 
 CONFIRMING_RUNS = 5
 """Runs of a confirmation, each by fresh processes and with arrivals of its own. The interval of five is half as wide as

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.cautions import cautions_of
-from servefit.profiler.evidence.verdict import failures, judge
-from servefit.quantities import number_text
+from servefit.profiler.evidence.verdict import failures, judge, judge_rate
 from servefit.search.fleet.load.clients_together import ClientProblem, problems_together
 from servefit.search.fleet.load.load_result import ClientsLoadTest
 from servefit.search.fleet.load.merging import merge, overlap
@@ -68,8 +67,8 @@ def judged(
 def _verdict(summary: Summary, request: LoadRequest) -> tuple[Verdict, str | None]:
     rate_per_s, thresholds = request.sla.rate_per_s, request.sla.thresholds
     if summary.saturated:
-        answered, asked = number_text(summary.throughput_per_s), number_text(rate_per_s or 0.0)
-        return "FAIL", f"saturated: {answered} of {asked} requests/s were answered"
+        judgement = judge_rate(rate_per_s or 0.0, capacity=summary, at_rate=summary)
+        return judgement.verdict, judgement.reason
     judgement = (not thresholds and failures(summary)) or judge(thresholds, capacity=summary)
     return judgement.verdict, judgement.reason
 

@@ -298,8 +298,8 @@ def servefit(
     """Find the cheapest way to serve a trained model on hardware you own, by measuring.
 
     Exit status: 0 SLA met, or nothing asked; 2 usage, or a model or payload that cannot be read; 3 SLA unmet, nearest
-    answer printed; 4 nothing could be measured; 5 the machine is too noisy to tell; 6 undecided, and what is missing is
-    printed; 130 interrupted.
+    answer printed; 4 nothing could be measured; 5 the machine is too noisy to tell; 6 undecided, and what is missing
+    is said; 130 interrupted.
     """
     log_to_stderr(DEFAULT if log_level is None else log_level)
     _sweep()

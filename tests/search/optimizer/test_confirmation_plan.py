@@ -30,8 +30,8 @@ def planned(request: JobRequest, left_s: float, *, in_one: bool = False) -> Conf
     return plan_confirmation(request, left_s=left_s, round_test_s=ROUND_S, in_one=in_one)
 
 
-def test_with_time_there_are_five_runs_and_half_a_minute_of_traffic() -> None:
-    plan = planned(request_of(), 120.0)
+def test_with_time_there_are_five_runs_and_five_minutes_of_traffic() -> None:
+    plan = planned(request_of(), 600.0)
     assert plan.runs == CONFIRMING_RUNS
     assert plan.runs * plan.each.at_rate_s == pytest.approx(CONFIRMING.at_rate_max_s)
 

@@ -215,7 +215,7 @@ def test_the_reason_is_that_of_the_worst_limit_of_the_verdict(summary: MakeSumma
     [
         (None, 4.0, "; 20 s of such traffic would decide"),
         (40.0, 4.0, "; 20 s of such traffic would decide: --budget 160s"),
-        (40.0, 400.0, "; 33 min 20 s of such traffic would decide"),
+        (40.0, 400.0, "; more than 5 min of such traffic would decide"),
         (40.0, inf, "; that is so close to the limit that no longer run is likely to decide"),
     ],
 )
@@ -323,3 +323,21 @@ def test_one_failed_request_in_a_hundred_is_the_most_that_passes(
     assert (found is not None) is fails
     if found is not None:
         assert (found.verdict, found.reason, found.violation) == ("FAIL", "11 of 1,000 requests failed", 1.0)
+
+
+@pytest.mark.parametrize(("backlog", "verdict"), [(50, "PASS"), (51, "UNDECIDED")])
+def test_a_rate_is_not_known_to_be_carried_where_many_wait_at_the_end(
+    summary: MakeSummary, backlog: int, verdict: str
+) -> None:
+    found = judge((), asked_per_s=100.0, capacity=summary(), at_rate=replace(summary(), backlog=backlog))
+    assert found.verdict == verdict
+    assert (found.reason or "").startswith("51 of 1,000 requests were waiting") == (verdict == "UNDECIDED")
+
+
+def test_failed_requests_break_a_rate_without_limits_alone(summary: MakeSummary, evidence: MakeEvidence) -> None:
+    failing = replace(summary(), failed=11)
+    assert judge((), asked_per_s=100.0, capacity=summary(), at_rate=failing).verdict == "FAIL"
+    assert (
+        judge(LIMIT, asked_per_s=100.0, capacity=summary(), at_rate=failing, evidence=[evidence("PASS")]).verdict
+        == "PASS"
+    )

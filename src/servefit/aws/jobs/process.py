@@ -135,13 +135,20 @@ def outcome_of(files: JobFiles, plan: Plan, progress: Progress) -> JobOutcome:
         return JobOutcome(status="STOPPED")
     if any(is_told(job, recommendation) for recommendation in job.recommendations):
         return JobOutcome(status="COMPLETED")
-    if job.recommendations:
-        best = job.recommendations[0].trial
-        because = "" if best.reason is None else f": {best.reason}"
-        if best.verdict == "INVALID":
-            return _failed(f"the machine got in the way of the measurements{because}")
-        return _failed(f"nothing that was measured is known to meet {job.request.sla}{because}")
-    return _failed(_why_nothing(job) + plan.scale_note)
+    return _failed(_why_not_told(job, plan) if job.recommendations else _why_nothing(job) + plan.scale_note)
+
+
+def _why_not_told(job: RecommendationJob, plan: Plan) -> str:
+    """Return why the best of what a job has measured is no recommendation."""
+    best, sla = job.recommendations[0].trial, job.request.sla
+    because = "" if best.reason is None else f": {best.reason}"
+    if best.verdict == "INVALID":
+        return f"the machine got in the way of the measurements{because}"
+    if best.verdict == "UNDECIDED":
+        # What a command is told is another option here.
+        missing = because.partition(": --budget")[0]
+        return f"whether {sla} is met is undecided{missing}: raise JobDurationInSeconds{plan.scale_note}"
+    return f"nothing that was measured is known to meet {sla}{because}"
 
 
 def _why_nothing(job: RecommendationJob) -> str:
