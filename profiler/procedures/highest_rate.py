@@ -159,6 +159,7 @@ class _Search:
         self._claim: ReplayedRate | None = None
         self._guarded_per_s: float | None = None
         self._tried: list[TriedRate] = []
+        self._responses: list[tuple[float, np.ndarray]] = []
         self._left_out = False
         rarest = min(1 - threshold.rank / 100 for threshold in thresholds)
         self._least = max(_MIN_REQUESTS, math.ceil(_MIN_BEYOND / rarest))
@@ -180,7 +181,7 @@ class _Search:
             if verdict == "INVALID":
                 continue
             if rate == floor and verdict in ("FAIL", "SATURATED"):
-                return f"the SLA is not met even at {number_text(rate)} requests/s, {percent_text(_FLOOR)} of capacity"
+                return f"{UNMET} even at {number_text(rate)} requests/s, {percent_text(_FLOOR)} of capacity"
             if verdict == "SATURATED" and rate < self._fitted.capacity_per_s() and not repeated:
                 repeated = True
                 continue
@@ -209,7 +210,8 @@ class _Search:
             verdict = self._run(rate, requests, "confirm", stop_when_failed=True)
             if self._disturbed():
                 return _GOT_IN_THE_WAY
-            if verdict == "PASS" or (verdict == "UNDECIDED" and self._tried[-1].keeps(self._thresholds)):
+            kept = verdict == "PASS" or (verdict == "UNDECIDED" and self._tried[-1].keeps(self._thresholds))
+            if kept and self._together(rate) != "FAIL":
                 self._guarded_per_s = rate
                 return "confirmed"
             if verdict in ("FAIL", "SATURATED"):  # so its interval is not believed either
@@ -238,7 +240,7 @@ class _Search:
                 return "confirmed" if passed else _GOT_IN_THE_WAY
             if verdict == "INVALID":
                 continue
-            if verdict == "PASS":
+            if verdict == "PASS" and self._together(rate) == "PASS":
                 passed = rate
             elif rate <= _FLOOR * self._saturation_per_s:
                 break
@@ -246,7 +248,7 @@ class _Search:
                 highest = STEP * rate
         if not passed and self._fitted.root_per_s() <= _FLOOR * self._saturation_per_s:
             lowest = min(run.rate_per_s for run in self._tried)
-            return f"{UNMET} {number_text(lowest)} requests/s, the lowest rate that was tried"
+            return f"{UNMET} at {number_text(lowest)} requests/s, the lowest rate that was tried"
         return "confirmed" if passed else "the budget was spent before a rate was confirmed"
 
     def result(self, ended: str) -> HighestRate:
@@ -300,6 +302,7 @@ class _Search:
         if verdict == "SATURATED":
             self._fitted.add_saturated(rate, requests)
         elif verdict != "INVALID":
+            self._responses.append((rate, run.response_ns))
             self._fitted.add(rate, run.response_ns)
             self._seen.add(rate, run.served, elapsed_s=run.elapsed_s - run.left_out_s)
         kept = self._fitted.settled(run.response_ns)
@@ -314,6 +317,14 @@ class _Search:
             )
         )
         return verdict
+
+    def _together(self, rate_per_s: float) -> Verdict:
+        """Return the verdict on all runs at that rate or less together: a server that pauses now and then may not have
+        done so in a run of a second or two, and keeps limits at lower rates no worse."""
+        together = np.concatenate([response_ns for rate, response_ns in self._responses if rate <= rate_per_s])
+        return combined_verdict(
+            [self._new_test(threshold).conclude(together).verdict for threshold in self._thresholds]
+        )
 
     def _least_run(self, rate_per_s: float) -> int:
         """Return the fewest requests that a run can decide anything with; at high rates, those of a shortest time."""
@@ -360,10 +371,10 @@ class _Search:
 
     def _confirmed(self) -> float | None:
         """Return the highest rate that passed a test of its own."""
-        tested = [run for run in self._tried if run.purpose == "confirm" and run.verdict == "PASS"]
-        return max((run.rate_per_s for run in tested), default=None)
+        tested = [run.rate_per_s for run in self._tried if run.purpose == "confirm" and run.verdict == "PASS"]
+        return max((rate for rate in tested if self._together(rate) == "PASS"), default=None)
 
     def _passed_below(self, interval: tuple[float, float]) -> float | None:
         """Return the highest rate that passed of those that the interval lies above."""
-        passed = [run.rate_per_s for run in self._tried if run.verdict == "PASS"]
-        return max((rate for rate in passed if rate <= interval[0]), default=None)
+        passed = [run.rate_per_s for run in self._tried if run.verdict == "PASS" and run.rate_per_s <= interval[0]]
+        return max((rate for rate in passed if self._together(rate) == "PASS"), default=None)

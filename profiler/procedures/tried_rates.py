@@ -19,7 +19,7 @@ Stop: TypeAlias = "Callable[[np.ndarray], bool]"
 """Called now and then with the response times so far (ns, in order of arrival); True ends the run."""
 
 
-UNMET = "the SLA is not met at"
+UNMET = "the SLA is not met"
 """The beginning of ``ended`` where even the lowest rate that was tried breaks a limit."""
 
 
