@@ -292,12 +292,7 @@ def log_e_fail(samples: np.ndarray | float, violations: np.ndarray | float, boun
     The rates mixed lie denser near the boundary, as the cubes of evenly spaced numbers, for shares just beyond it.
     """
     middles = (np.arange(_RATES_ABOVE) + 0.5) / _RATES_ABOVE
-    return _log_mixture(samples, violations, boundary, boundary + (1 - boundary) * middles**3)
-
-
-def _log_mixture(
-    samples: np.ndarray | float, violations: np.ndarray | float, boundary: float, rates: np.ndarray
-) -> np.ndarray:
+    rates = boundary + (1 - boundary) * middles**3
     met = np.subtract(samples, violations)
     ratios = np.multiply.outer(violations, np.log(rates / boundary))
     ratios = ratios + np.multiply.outer(met, np.log((1 - rates) / (1 - boundary)))

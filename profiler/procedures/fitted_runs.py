@@ -118,7 +118,8 @@ class FittedRuns:
         return rate_per_s * GROWTH_SEEN * max(threshold.limit_ns for threshold in self._thresholds) / 1e9
 
     def requests_to_pass(self, rate_per_s: float) -> float:
-        """Return roughly how many requests the sequential test takes to pass, the fit being true.
+        """Return how many requests the test takes to pass at most, the fit being true: slow ones do not come together
+        for longer than response times stay alike.
 
         The autocorrelation time rises with the square of 1 / capacity left, as in heavy traffic.
         """

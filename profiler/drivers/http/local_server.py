@@ -28,7 +28,6 @@ class LocalServer:
     configuration = None
     envelope = None
     load_s = None
-    workers = 1
     usual_users = UNKNOWN_USERS
 
     def __init__(self, name: str, listening: tuple[int, ...], cpus: frozenset[int]) -> None:

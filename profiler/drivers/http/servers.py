@@ -48,16 +48,13 @@ class Processes:
 
 
 class LoadedServer(Protocol):
-    """As in ``Driver``. ``workers`` is how many requests are served at the same time, at least."""
+    """As in ``Driver``."""
 
     @property
     def configuration(self) -> Configuration | None: ...
 
     @property
     def envelope(self) -> Envelope | None: ...
-
-    @property
-    def workers(self) -> int: ...
 
     @property
     def usual_users(self) -> int: ...
@@ -88,7 +85,6 @@ class HostedServer:
         self.configuration = configuration
         self.envelope = hosted.envelope
         self.load_s = hosted.load_s
-        self.workers = configuration.workers
         beside = max(MIN_USERS_BESIDE, min(configuration.max_batch, MAX_USERS_BESIDE))
         self.usual_users = configuration.workers * (configuration.max_batch + beside)
         self._hosted = hosted
@@ -135,7 +131,6 @@ class UnseenServer:
     configuration = None
     envelope = None
     load_s = None
-    workers = 1
     usual_users = UNKNOWN_USERS
 
     def check(self) -> None:
