@@ -40,20 +40,14 @@ def start_tests(thresholds: Sequence[LatencyThreshold], *, chances: int = 1) -> 
 
 
 def evidence_of(
-    run: Run, tests: Sequence[SequentialTest], thresholds: Sequence[LatencyThreshold], *, unhurried: bool
+    run: Run, tests: Sequence[SequentialTest], thresholds: Sequence[LatencyThreshold], *, workers: int
 ) -> tuple[Evidence, ...]:
     """Have ``tests`` conclude on all requests of ``run``, up to the first of which nothing is known.
 
     ``tests`` are those of ``thresholds``, and may have seen the run while it went on: a FAIL stands. A PASS becomes
-    UNDECIDED where the servers were not ``unhurried`` and the run was too short for a growing queue to show.
+    UNDECIDED where so many ``workers`` had no time to spare, and the run was too short for a growing queue to show.
     """
-    run = counted(run)
-    response_ns = _responses_ns(run, thresholds)
-    elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
-    return _relied_upon(
-        [test.conclude(response_ns) for test in tests],
-        part_seen=1.0 if unhurried else _growth_seen(elapsed_s, thresholds),
-    )
+    return _concluded([counted(run)], tests, thresholds, workers=workers)
 
 
 def evidence_of_runs(
@@ -61,12 +55,18 @@ def evidence_of_runs(
 ) -> tuple[Evidence, ...]:
     """Conclude on all requests of several ``runs`` of one thing, each with ``workers``; see ``evidence_of`` and
     ``start_tests``. A PASS takes time to spare in each of them, or as much time as a growing queue takes to show."""
-    runs = [counted(run) for run in runs]
+    tests = start_tests(thresholds, chances=chances)
+    return _concluded([counted(run) for run in runs], tests, thresholds, workers=workers)
+
+
+def _concluded(
+    runs: Sequence[Run], tests: Sequence[SequentialTest], thresholds: Sequence[LatencyThreshold], *, workers: int
+) -> tuple[Evidence, ...]:
     response_ns = np.concatenate([_responses_ns(run, thresholds) for run in runs])
     unhurried = all(was_unhurried(run, workers) for run in runs)
     shortest_s = min((run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S for run in runs)
     return _relied_upon(
-        [test.conclude(response_ns) for test in start_tests(thresholds, chances=chances)],
+        [test.conclude(response_ns) for test in tests],
         part_seen=1.0 if unhurried else _growth_seen(shortest_s, thresholds),
     )
 

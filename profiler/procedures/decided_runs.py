@@ -16,11 +16,11 @@ from servefit.errors import SpecError
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.problem import one_of_each_kind
-from servefit.profiler.evidence.run_verdict import evidence_of, start_tests, was_unhurried
+from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.undisturbed import counted, left_out_s
 from servefit.profiler.evidence.validity import problems, without_disturbances
-from servefit.profiler.evidence.verdict import combined_verdict
+from servefit.profiler.evidence.verdict import judge
 from servefit.profiler.procedures.highest_rate import MIN_RUN_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
 from servefit.profiler.procedures.tried_rates import OpenRun
@@ -63,30 +63,14 @@ MIN_SEARCH_S = 1.0
 @shown("verdict", "evidence", "problems")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The decision on thresholds at the rate of ``run``. ``evidence`` has one a threshold; ``problems`` are what is
-    wrong with the run, the last of all attempts. A ``saturated`` one fails whatever the limits."""
+    """The decision on thresholds at the rate of ``run``, and its reason, None for a PASS. ``evidence`` has one a
+    threshold; ``problems`` are what is wrong with the run, the last of all attempts."""
 
     run: Run
     verdict: Verdict
-    saturated: bool
+    reason: str | None
     evidence: tuple[Evidence, ...]
     problems: tuple[Problem, ...]
-
-    @property
-    def reason(self) -> str | None:
-        """The reason of a verdict that rests on no percentile, in words."""
-        if self.verdict == "INVALID":
-            return "; ".join(problem.reason for problem in self.problems)
-        if self.saturated:
-            return f"saturated: {self.run.backlog:,} of {self.run.offered:,} requests were waiting when the run ended"
-        if self.verdict == "UNDECIDED":
-            # The limit that lacks the most requests.
-            open_ended = [evidence for evidence in self.evidence if evidence.verdict == "UNDECIDED"]
-            last = max(open_ended, key=lambda evidence: evidence.decided_by or 1.0)
-            begin, end = counted(self.run).plateau_ns
-            missing = last.missing_text((end - begin) / NS_PER_S)
-            return f"{last.samples:,} requests did not suffice to decide{last.worth_text}{missing}"
-        return None
 
 
 def run_valid(
@@ -138,12 +122,12 @@ def run_decided(
 
     run, disturbances = _repeated(driver, traffic, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
     evidence = tests.evidence(run)
-    verdict, saturated = combined_verdict([of_limit.verdict for of_limit in evidence]), summarize(run).saturated
+    summary = summarize(run, percentiles=[threshold.percentile for threshold in thresholds])
+    judgement = judge(thresholds, capacity=summary, at_rate=summary, evidence=evidence, asked_per_s=traffic.rate_per_s)
+    verdict, reason = judgement.verdict, judgement.reason
     if disturbances and not allow_noise:
-        verdict = "INVALID"
-    elif saturated:
-        verdict = "FAIL"
-    return Decision(run=run, verdict=verdict, saturated=saturated, evidence=evidence, problems=disturbances)
+        verdict, reason = "INVALID", "; ".join(problem.reason for problem in disturbances)
+    return Decision(run=run, verdict=verdict, reason=reason, evidence=evidence, problems=disturbances)
 
 
 def check_search_time(budget_s: float) -> None:
@@ -291,5 +275,4 @@ class _Tests:
         """Return the evidence of all of ``run``."""
         # What was seen as the run went on may have been a disturbance.
         tests = start_tests(self._thresholds, chances=self._chances) if run.left_out_ns else self._tests
-        unhurried = was_unhurried(run, workers=max(1, len(run.threads_per_worker)))
-        return evidence_of(run, tests, self._thresholds, unhurried=unhurried)
+        return evidence_of(run, tests, self._thresholds, workers=max(1, len(run.threads_per_worker)))

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 from servefit.errors import UnreadableMeasurement
-from servefit.profiler.evidence.run_verdict import evidence_of, start_tests, was_unhurried
+from servefit.profiler.evidence.run_verdict import evidence_of_runs
 from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.evidence.validity import problems
-from servefit.profiler.evidence.verdict import combined_verdict
+from servefit.profiler.evidence.verdict import judge
 from servefit.profiler.record.storage.measurements import load_measurement
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.results.measure_trial import percentiles_of
@@ -150,7 +150,7 @@ def measured_points(trial: Trial, runs: Sequence[Run], request: JobRequest) -> I
             by_rate.setdefault(run.traffic.rate_per_s, []).append(run)
     for rate_per_s, alike in by_rate.items():
         summary = summarize_runs(alike, configuration=trial.configuration, percentiles=percentiles_of(request))
-        verdict = trial.verdict if rate_per_s == asked_per_s else _verdict(trial, alike[-1], summary, request)
+        verdict = trial.verdict if rate_per_s == asked_per_s else _verdict(trial, alike, summary, request)
         yield CurvePoint.measured(summary, rate_per_s=rate_per_s, verdict=verdict)
 
 
@@ -162,16 +162,13 @@ def rate_of_an_instance(trial: Trial, request: JobRequest) -> float | None:
     return request.sla.rate_per_s / trial.instance_count if trial.asked_per_s is None else trial.asked_per_s
 
 
-def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> Verdict:
-    """Return the verdict of ``trial``, had it been judged by ``run``. How busy the workers were is read from its
-    samples."""
+def _verdict(trial: Trial, runs: Sequence[Run], summary: Summary, request: JobRequest) -> Verdict:
+    """Return the verdict of ``trial``, had it been judged by ``runs`` at one rate, of which this is the ``summary``."""
     thresholds, measurement = request.sla.thresholds, trial.measurement
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
-    disturbed = problems(run, limit_ms=limit_ms, cpus=measurement.cpus, containment=measurement.containment)
+    disturbed = problems(runs[-1], limit_ms=limit_ms, cpus=measurement.cpus, containment=measurement.containment)
     if disturbed and not request.allow_noise:
         return "INVALID"
-    if summary.saturated:
-        return "FAIL"
-    unhurried = was_unhurried(run, trial.configuration.workers)
-    evidence = evidence_of(run, start_tests(thresholds), thresholds, unhurried=unhurried)
-    return combined_verdict([part.verdict for part in evidence])
+    evidence = evidence_of_runs(runs, thresholds, workers=trial.configuration.workers)
+    asked_per_s = summary.offered_per_s
+    return judge(thresholds, capacity=summary, at_rate=summary, evidence=evidence, asked_per_s=asked_per_s).verdict

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.profiler.evidence.plateaus import plateaus_of, steps_of
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.evidence.verdict import failures, judge
+from servefit.profiler.evidence.verdict import judge
 from servefit.profiler.procedures.decided_runs import (
     MIN_SEARCH_S,
     find_highest_rate,
@@ -163,16 +163,13 @@ def _load_at_rate(
     progress.stage(f"{given_text(loop.rate_per_s)} requests/s")
     decision = run_decided(driver, loop, thresholds, allow_noise=request.allow_noise)
     summary = summarize(decision.run, percentiles=[threshold.percentile for threshold in thresholds])
-    verdict, reason = decision.verdict, decision.reason
-    if not thresholds and (failed := failures(summary)) is not None:
-        verdict, reason = failed.verdict, failed.reason
     outcome = LoadOutcome(
         runs=(decision.run,),
         summary=summary,
         problems=decision.problems,
         decision=decision,
-        verdict=verdict,
-        reason=reason,
+        verdict=decision.verdict,
+        reason=decision.reason,
     )
     if before is None:
         return outcome

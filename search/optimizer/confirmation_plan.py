@@ -12,6 +12,7 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.intervals import MIN_VALUES
+from servefit.profiler.evidence.rare_disturbances import LONG_S
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import CONFIRMING, CONFIRMING_RUNS, ROUND, turn_durations
@@ -49,6 +50,9 @@ class ConfirmationPlan:
         return self.runs * (self.each.capacity_s + self.each.at_rate_s)
 
 
+_ENOUGH = 1_000_000
+"""Requests, which have ten thousand beyond their p99. More are only kept and computed with. Chosen, not measured."""
+
 _WITHOUT_LIMIT_S = 20.0
 """The traffic of a confirmation where a job has no limit of time, by which people would say how much they wait for: by
 then servers pass that keep far from a limit, also those that pause (benchmarks/claims/verdicts.py)."""
@@ -58,7 +62,7 @@ def plan_confirmation(request: JobRequest, *, left_s: float, round_test_s: float
     """Plan a confirmation that has ``left_s``, where a test in a round took ``round_test_s``; ``in_one`` run only if
     told, and where the traffic is the user's own, or has cycles."""
     start_s, at_rate = start_of_run_s(request, round_test_s), request.sla.rate_per_s is not None
-    longest_s = min(CONFIRMING.at_rate_max_s, inf if isfinite(left_s) else _WITHOUT_LIMIT_S)
+    longest_s = _longest_s(request) if isfinite(left_s) else _WITHOUT_LIMIT_S
     shortest = shortest_run(request)
     fitting = int(min(CONFIRMING_RUNS, left_s / (start_s + shortest.capacity_s + shortest.at_rate_s)))
     if in_one or not can_be_in_runs(request) or fitting < MIN_VALUES:
@@ -71,6 +75,13 @@ def plan_confirmation(request: JobRequest, *, left_s: float, round_test_s: float
     if not at_rate:
         at_rate_s = 0.0
     return ConfirmationPlan(runs=fitting, each=replace(shortest, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s))
+
+
+def _longest_s(request: JobRequest) -> float:
+    """Return how much traffic is enough: at high rates so many requests, but half a minute of them, so that a
+    disturbance that comes every 6 s shows (see ``profiler.evidence.rare_disturbances``)."""
+    rate_per_s = request.sla.rate_per_s
+    return min(CONFIRMING.at_rate_max_s, inf if rate_per_s is None else max(LONG_S, _ENOUGH / rate_per_s))
 
 
 def kept_for_confirmation_s(

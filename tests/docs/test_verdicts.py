@@ -22,7 +22,7 @@ PAGE = " ".join((Path(__file__).parents[2] / "docs/verdicts.md").read_text().spl
         f"an e-process of {2 / sequential_test.FAIL_LEVEL:g}",
         f"The run is cut into {sequential_test.BLOCKS} blocks",
         f"to the power of {sequential_test._NEARNESS}",
-        f"A run that is worth {sequential_test._MOVES_SEEN} independent values",
+        f"A run that is worth {sequential_test._KNOWN_FROM} independent values",
         f"busy for {100 * time_to_spare.UNHURRIED:g} % of the time or more",
         f"has to take {sequential_test.GROWTH_SEEN} times the limit",
         f"fewer than {time_to_spare.MIN_TO_KNOW_HALF_IDLE} requests",

@@ -66,10 +66,9 @@ def judged(
 
 def _verdict(summary: Summary, request: LoadRequest) -> tuple[Verdict, str | None]:
     rate_per_s, thresholds = request.sla.rate_per_s, request.sla.thresholds
-    if summary.saturated:
-        judgement = judge_rate(rate_per_s or 0.0, capacity=summary, at_rate=summary)
-        return judgement.verdict, judgement.reason
-    judgement = (not thresholds and failures(summary)) or judge(thresholds, capacity=summary)
+    at_rate = judge_rate(rate_per_s or 0.0, capacity=summary, at_rate=summary)
+    by_limits = (not thresholds and failures(summary)) or judge(thresholds, capacity=summary)
+    judgement = max(at_rate, by_limits, key=lambda one: ("PASS", "UNDECIDED", "FAIL").index(one.verdict))
     return judgement.verdict, judgement.reason
 
 

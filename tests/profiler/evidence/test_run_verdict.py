@@ -37,17 +37,17 @@ def _recorded(due: np.ndarray, ended: np.ndarray, rate_per_s: float) -> Run:
     return recorded_run(traffic, due, ended, until_ns=S + round(len(due) / rate_per_s * S))
 
 
-def verdict(run: Run, *, unhurried: bool) -> str:
-    (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=unhurried)
+def verdict(run: Run) -> str:
+    (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, workers=1)
     return evidence.verdict
 
 
 def test_a_pass_takes_time_to_spare_or_a_run_in_which_a_growing_queue_would_show() -> None:
     assert growth_seen_s(P95_10_MS) == pytest.approx(0.2)
     short, long = run_of(170), run_of(190)
-    assert verdict(short, unhurried=False) == "UNDECIDED"
-    assert verdict(short, unhurried=True) == "PASS"
-    assert verdict(long, unhurried=False) == "PASS"
+    assert verdict(short) == "UNDECIDED"
+    assert verdict(run_of(170, rate_per_s=300)) == "PASS"
+    assert verdict(long) == "PASS"
 
 
 @pytest.mark.parametrize(
@@ -69,19 +69,19 @@ def test_one_busy_run_is_enough_for_a_growing_queue() -> None:
 def test_a_growing_queue_takes_twenty_times_the_largest_limit_to_show() -> None:
     limits = [LatencyThreshold(percentile="p95", limit_ms=limit_ms) for limit_ms in (10.0, 50.0, 20.0)]
     assert growth_seen_s(limits) == pytest.approx(1.0)
-    assert verdict(run_of(180), unhurried=False) == "PASS"
+    assert verdict(run_of(180)) == "PASS"
 
 
 def test_a_fail_takes_neither() -> None:
-    assert verdict(run_of(170, response_ms=20.0), unhurried=False) == "FAIL"
+    assert verdict(run_of(170, response_ms=20.0)) == "FAIL"
 
 
 def test_a_fail_from_during_the_run_stands_and_a_pass_counts_all_of_it() -> None:
     tests, fast = start_tests(P95_10_MS), run_of(1000)
     assert tests[0].surely_fails(np.full(400, 20 * MS))
-    (evidence,) = evidence_of(fast, tests, P95_10_MS, unhurried=True)
+    (evidence,) = evidence_of(fast, tests, P95_10_MS, workers=1)
     assert (evidence.verdict, evidence.samples) == ("FAIL", 400)
-    (evidence,) = evidence_of(fast, start_tests(P95_10_MS), P95_10_MS, unhurried=True)
+    (evidence,) = evidence_of(fast, start_tests(P95_10_MS), P95_10_MS, workers=1)
     assert (evidence.verdict, evidence.samples) == ("PASS", 1000)
 
 
@@ -90,7 +90,7 @@ def test_several_limits_share_the_error_rate_of_a_fail() -> None:
     due = S + (np.arange(160) * S / 900).astype(np.int64)
     response_ns = np.where(np.arange(160) % 10 == 0, 20 * MS, MS)
     run, many = _recorded(due, due + response_ns, 900), P95_10_MS * 5
-    found = [evidence_of(run, start_tests(limits), limits, unhurried=True)[0] for limits in (P95_10_MS, many)]
+    found = [evidence_of(run, start_tests(limits), limits, workers=1)[0] for limits in (P95_10_MS, many)]
     assert [each.verdict for each in found] == ["FAIL", "UNDECIDED"]
 
 
@@ -104,7 +104,7 @@ def every(nth: int, *, requests: int) -> Run:
 def test_one_limit_and_one_chance_have_all_of_their_error_rates(nth: int, requests: int, verdict: str) -> None:
     """With half of them, neither run is decided."""
     run = every(nth, requests=requests)
-    assert evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=True)[0].verdict == verdict
+    assert evidence_of(run, start_tests(P95_10_MS), P95_10_MS, workers=1)[0].verdict == verdict
     assert evidence_of_runs([run], P95_10_MS, workers=1)[0].verdict == verdict
     halved = evidence_of_runs([run], P95_10_MS * 2, workers=1, chances=2)
     assert [evidence.verdict for evidence in halved] == ["UNDECIDED", "UNDECIDED"]
@@ -115,7 +115,7 @@ def test_several_chances_share_the_error_rate_of_a_pass() -> None:
     run = run_of(170, rate_per_s=50, response_ms=6.0)
     for chances, expected in ((1, "PASS"), (180, "PASS"), (190, "UNDECIDED")):
         tests = start_tests(P95_10_MS, chances=chances)
-        (alone,) = evidence_of(run, tests, P95_10_MS, unhurried=True)
+        (alone,) = evidence_of(run, tests, P95_10_MS, workers=1)
         (of_runs,) = evidence_of_runs([run], P95_10_MS, workers=1, chances=chances)
         assert (alone.verdict, of_runs.verdict) == (expected, expected)
 
@@ -129,13 +129,13 @@ def without_answers(run: Run, which: list[int]) -> Run:
 def test_what_comes_after_a_request_without_an_answer_that_may_keep_the_limit_is_not_known() -> None:
     """At 900 requests/s the last nine of a run have waited for 10 ms at most when it ends."""
     run = without_answers(run_of(1000), [995, 998])
-    (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=True)
+    (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, workers=1)
     assert (evidence.samples, evidence.violations) == (995, 0)
 
 
 def test_requests_that_wait_for_longer_than_the_limit_when_the_run_ends_broke_it() -> None:
     run = without_answers(run_of(1000), list(range(400, 1000)))
-    (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=True)
+    (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, workers=1)
     assert (evidence.samples, evidence.violations) == (991, 591)
     assert evidence.verdict != "PASS"
     (evidence,) = evidence_of_runs([run, run], P95_10_MS, workers=1)
@@ -145,7 +145,7 @@ def test_requests_that_wait_for_longer_than_the_limit_when_the_run_ends_broke_it
 def test_failed_requests_took_longer_than_any_limit_and_kept_a_worker_busy() -> None:
     run = run_of(1000, rate_per_s=500)
     failed = replace(run, samples=replace(run.samples, ended=(-run.samples.ended_ns()).tobytes()))
-    assert verdict(failed, unhurried=True) == "FAIL"
+    assert verdict(failed) == "FAIL"
     assert was_unhurried(run, 1)
     assert was_unhurried(failed, 1)
 
@@ -170,7 +170,7 @@ def test_requests_that_share_a_call_keep_their_worker_busy_once() -> None:
 
 def test_without_thresholds_there_is_nothing_to_be_cautious_about() -> None:
     assert growth_seen_s(()) == 0.0
-    assert evidence_of(run_of(10), (), (), unhurried=False) == ()
+    assert evidence_of(run_of(10), (), (), workers=1) == ()
 
 
 def test_an_endpoint_that_pauses_and_answers_at_once_otherwise_has_time_to_spare() -> None:
@@ -185,7 +185,7 @@ def test_an_endpoint_that_pauses_and_answers_at_once_otherwise_has_time_to_spare
 
 
 def test_a_run_too_short_for_a_growing_queue_says_how_many_times_as_long_decides() -> None:
-    (alone,) = evidence_of(run_of(90), start_tests(P95_10_MS), P95_10_MS, unhurried=False)
+    (alone,) = evidence_of(run_of(90), start_tests(P95_10_MS), P95_10_MS, workers=1)
     (of_runs,) = evidence_of_runs([run_of(180), run_of(90)], P95_10_MS, workers=1)
     for found in (alone, of_runs):
         assert found.verdict == "UNDECIDED"
@@ -193,7 +193,7 @@ def test_a_run_too_short_for_a_growing_queue_says_how_many_times_as_long_decides
 
 
 def test_without_a_limit_there_is_no_evidence() -> None:
-    assert evidence_of(run_of(10), start_tests(()), (), unhurried=False) == ()
+    assert evidence_of(run_of(10), start_tests(()), (), workers=1) == ()
 
 
 def test_one_request_that_is_lost_makes_nobody_busy() -> None:
