@@ -138,7 +138,7 @@ def sweep_calls() -> None:
         sweep(temporary)
 
 
-def end_process_group(child: subprocess.Popen[bytes]) -> None:
+def end_process_group(child: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     """Kill ``child`` and everything it started, also what left its process group for a session of its own."""
     import psutil
 
