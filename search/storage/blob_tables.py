@@ -61,6 +61,11 @@ def _tables() -> _Tables:
     return _Tables(metadata, blobs, chunks)
 
 
+def names() -> set[str]:
+    """Return the names of the tables."""
+    return set(_tables().metadata.tables)
+
+
 def make(connection: Connection) -> None:
     """Make the tables that are not there."""
     _tables().metadata.create_all(connection)

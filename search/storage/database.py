@@ -1,7 +1,8 @@
 """The database of jobs: connects to it and runs transactions. Whatever goes wrong with it is a StorageError.
 
 The database is that of an ``optuna.storages.RDBStorage``, so that Optuna's own tools open it. Beside Optuna's tables
-are those of jobs, which ``tables`` describes.
+are those of jobs, which ``tables`` describes. Optuna is loaded only where something asks for its view: who lists jobs
+does not wait for it.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from importlib import import_module, metadata
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.search.storage import tables
 from servefit.search.storage.locks import FileLocked
-from servefit.search.storage.optuna_storage import Damaged, patient_storage
+from servefit.search.storage.optuna_storage import Damaged, database_errors, patient_storage
 from servefit.search.storage.outages import Outages
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Engine
 
     from servefit.search.storage.addresses import DatabaseAddress
 
@@ -29,6 +31,9 @@ _T = TypeVar("_T")
 
 HEARTBEAT_S = 60
 """Between two signs of life of a running trial. One that gave none for twice as long is failed by Optuna."""
+
+_VERSION = "version_info"
+"""The table of Optuna that tells which version of it made the tables, or upgraded them last."""
 
 UNLOCK = "wait until it is done or end it, or keep jobs elsewhere with --storage"
 
@@ -39,27 +44,38 @@ every try finds more of them made."""
 
 
 class Database:
-    """An open database. ``storage`` is Optuna's view of it. ``outages`` are waited out from then on."""
+    """An open database. ``outages`` are waited out from then on."""
 
     def __init__(self, address: DatabaseAddress, patience_s: float = 0.0) -> None:
         """Connect, and make the tables where there are none. Raises StorageError."""
-        _load_bars()
         self.address = address
         # A file that is gone does not come back.
         self.outages = Outages(address, 0.0 if address.is_file else patience_s)
+        self._storage: RDBStorage | None = None
+        self._lock = Lock()
         with self.reporting():
-            self.storage = _open_storage(address, self.outages)
-        self.outages.watch(self.storage.engine)
+            _make_tables(address)  # which checks the version, too
+            self._engine = _engine(address)
+        self.outages.watch(self._engine)
+
+    @property
+    def storage(self) -> RDBStorage:
+        """Optuna's view of it, over the same connections. Raises what Optuna and SQLAlchemy raise."""
+        with self._lock:
+            if self._storage is None:
+                self._storage = _storage_over(self._engine, self.address, self.outages)
+            return self._storage
 
     def close(self) -> None:
-        self.storage.remove_session()
-        self.storage.engine.dispose()
+        if self._storage is not None:
+            self._storage.remove_session()
+        self._engine.dispose()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Carry out everything in the block or, when it raises, nothing. Ctrl-C counts once it is through. Raises
         StorageError."""
-        with self.reporting(), self.outages.interrupts.held(), self.storage.engine.begin() as connection:
+        with self.reporting(), self.outages.interrupts.held(), self._engine.begin() as connection:
             yield connection
 
     def wait_until_writable(self) -> None:
@@ -73,7 +89,7 @@ class Database:
         and may then find that it did happen. Raises StorageError."""
 
         def carry_out() -> _T:
-            with self.storage.engine.begin() as connection:
+            with self._engine.begin() as connection:
                 return statements(connection)
 
         with self.reporting():
@@ -83,12 +99,9 @@ class Database:
     def reporting(self, *, job: str | None = None) -> Iterator[None]:
         """Turn what SQLAlchemy, its drivers and Optuna raise into a StorageError; ``job`` is the job that what
         is read, and may be damaged, belongs to."""
-        from optuna.exceptions import StorageInternalError
-        from sqlalchemy.exc import SQLAlchemyError
-
         try:
             yield
-        except (SQLAlchemyError, StorageInternalError) as error:
+        except database_errors() as error:
             remedy = UNLOCK if isinstance(_cause(error), FileLocked) else None
             raise self.address.error(_reason(error), remedy=remedy) from error
         except Damaged as error:
@@ -100,7 +113,7 @@ class Database:
             if isinstance(met, Damaged):
                 gone = "its last trial is gone: the job was deleted, or an earlier backup was restored"
                 raise self.address.error(gone if isinstance(met.__cause__, KeyError) else str(met), job=job) from error
-            if not isinstance(met, StorageInternalError):
+            if not isinstance(met, database_errors()):
                 raise
             raise self.address.error(_reason(met)) from error
 
@@ -162,33 +175,56 @@ def silent() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _open_storage(address: DatabaseAddress, outages: Outages) -> RDBStorage:
-    _make_tables(address)  # which checks the version, too
+def _engine(address: DatabaseAddress, **options: Any) -> Engine:
+    from sqlalchemy import create_engine
+
+    return create_engine(address.text, **{**address.engine_options, **options})
+
+
+def _storage_over(engine: Engine, address: DatabaseAddress, outages: Outages) -> RDBStorage:
+    """Return Optuna's view of what ``engine`` connects to."""
+    with engine.connect():  # which waits for the server; Optuna's own first connection does not
+        pass
     with quiet():
-        return patient_storage(outages)(
+        storage = patient_storage(outages)(
             _template(address),
             address.engine_options,
             skip_compatibility_check=True,
             heartbeat_interval=HEARTBEAT_S,
             skip_table_creation=True,
         )
+    storage.remove_session()
+    storage.engine.dispose()
+    storage.engine = engine
+    storage.scoped_session.configure(bind=engine)
+    return storage
+
+
+def _are_made(connection: Connection) -> bool:
+    """Return whether all tables are there, Optuna's as the version that is installed makes or upgrades them."""
+    from sqlalchemy import column, inspect, select, table
+
+    if not {_VERSION, *tables.names()} <= set(inspect(connection).get_table_names()):
+        return False
+    versions = table(_VERSION, column("library_version"))
+    made_by = connection.execute(select(versions.c.library_version)).scalars().all()
+    return made_by == [metadata.version("optuna")] and tables.layout(connection) is not None
 
 
 def _make_tables(address: DatabaseAddress) -> None:
     """Make the tables that are not there. Several processes may do so at once, and one that finds itself overtaken
     tries again."""
-    from optuna.exceptions import StorageInternalError
-    from optuna.storages import RDBStorage
-    from sqlalchemy import create_engine
-    from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
     # Without a pool, no connection is left open where this fails.
-    options = {**address.engine_options, "poolclass": NullPool}
-    engine = create_engine(address.text, **options)
+    engine = _engine(address, poolclass=NullPool)
     # What fails here would fail again.
-    with engine.connect():
-        pass
+    with engine.connect() as connection:
+        if _are_made(connection):
+            return
+    from optuna.storages import RDBStorage
+
+    options = {**address.engine_options, "poolclass": NullPool}
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with quiet():
@@ -198,7 +234,7 @@ def _make_tables(address: DatabaseAddress) -> None:
         except RuntimeError as error:
             # Made by another version of Optuna, which says what to do
             raise address.error(str(error)) from error
-        except (SQLAlchemyError, StorageInternalError) as error:
+        except database_errors() as error:
             if attempt == _ATTEMPTS or isinstance(_cause(error), FileLocked):
                 raise
             time.sleep(_PAUSE_S)

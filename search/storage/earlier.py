@@ -56,6 +56,8 @@ def find(database: Database, name: str) -> bool:
 
 def find_all(database: Database) -> None:
     """Copy all jobs that an earlier servefit has begun since. Raises StorageError."""
+    if not database.run(partial(tables.is_left_out, attribute=HEADER)):
+        return
     with database.reporting():
         studies = [(name, texts) for name, texts in _studies(database) if HEADER in texts and is_whole(name)]
     if studies:

@@ -58,7 +58,7 @@ class JobLog:
         """
         self.name = name
         self._database = database
-        self._studies = Studies(database.storage, name)
+        self._studies = Studies(database, name)
         self._number = number
         self._header = header
         self._copied = copied

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.search.storage.interrupts import Interrupts
+from servefit.search.storage.optuna_storage import database_errors
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -80,7 +81,6 @@ class Outages:
             return self._repeated(statements, done)
 
     def _repeated(self, statements: Callable[[], _T], done: Callable[[], _T | None]) -> _T:
-        from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import DBAPIError
 
         for attempt in range(1, _ATTEMPTS + 1):
@@ -88,7 +88,7 @@ class Outages:
                 if attempt > 1 and (result := done()) is not None:
                     return result
                 return statements()
-            except (DBAPIError, StorageInternalError) as error:
+            except database_errors() as error:
                 broken = error if isinstance(error, DBAPIError) else error.__cause__
                 lost = isinstance(broken, DBAPIError) and (broken.connection_invalidated or _was_replaced(broken))
                 if not lost or not self._left_s or attempt == _ATTEMPTS:

@@ -18,15 +18,20 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
     from servefit.backends.types import KnobValue
+    from servefit.search.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Studies:
-    """The studies of ``job`` in ``storage``. ``host`` is the representative of a class, None for a job on one host.
+    """The studies of ``job`` in ``database``. ``host`` is the representative of a class, None for a job on one host.
     Methods raise Unreadable for a study that is gone or damaged, and what Optuna does."""
 
-    storage: RDBStorage
+    database: Database
     job: str
+
+    @property
+    def storage(self) -> RDBStorage:
+        return self.database.storage
 
     def make(self, host: str) -> None:
         """Make the study of a class of hosts, unless it is there."""

@@ -72,6 +72,11 @@ def _tables() -> _Tables:
     return _Tables(metadata, jobs, documents, layout)
 
 
+def names() -> set[str]:
+    """Return the names of all tables of servefit."""
+    return {*_tables().metadata.tables, *blob_tables.names()}
+
+
 def make(connection: Connection) -> None:
     """Make the tables that are not there, those of contents too."""
     _tables().metadata.create_all(connection)
@@ -149,6 +154,19 @@ def rows_of_all(
     if copied is not None:
         query = query.where(jobs.c.copied == int(copied))
     return [(number, _name(job), kept == 1, key, text) for number, job, kept, key, text in connection.execute(query)]
+
+
+def is_left_out(connection: Connection, attribute: str) -> bool:
+    """Return whether there is a study of Optuna's with this user attribute that is no job here. Optuna would list all
+    studies for that, and has to be loaded."""
+    from sqlalchemy import column, exists, select, table
+
+    studies = table("studies", column("study_id"), column("study_name"))
+    attributes = table("study_user_attributes", column("study_id"), column("key"))
+    names = select(_tables().jobs.c.name)
+    of_study = attributes.c.study_id == studies.c.study_id
+    left_out = exists().where(of_study, attributes.c.key == attribute, studies.c.study_name.not_in(names))
+    return bool(connection.execute(select(left_out)).scalar_one())
 
 
 def _name(job: Any) -> str:

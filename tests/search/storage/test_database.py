@@ -105,6 +105,7 @@ def test_a_database_of_another_optuna_is_told_with_what_to_do(sqlite_url: str, t
     JobStore.open(sqlite_url).close()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v3.0.0.a'")
+        connection.execute("UPDATE version_info SET library_version = '3.0.0'")
         connection.commit()
     with pytest.raises(StorageError, match="optuna storage upgrade"):
         JobStore.open(sqlite_url)
