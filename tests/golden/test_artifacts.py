@@ -87,6 +87,7 @@ def test_an_artifact_of_today_is_described_by_the_same_fields(
     assert (manifest["backend"], manifest["model_digest"]) == (backend, old["model_digest"])
 
 
+@pytest.mark.thorough
 @of_each("show/*.json", names=("two-profiles", "onnx"), daily=("two-profiles",))
 def test_a_recommendation_is_exported_by_the_name_that_it_had(
     servefit: Servefit, copy: Path, tmp_path: Path, name: str

@@ -68,6 +68,7 @@ def opened(kind: str, open_report: OpenReport) -> Iterator[Opened]:
     found.page.context.close()
 
 
+@pytest.mark.thorough
 def test_a_report_opens_without_errors_and_makes_no_request(opened: Opened) -> None:
     assert opened.messages == []
     assert opened.requests == [opened.address]

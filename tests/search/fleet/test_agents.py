@@ -87,6 +87,7 @@ def test_an_agent_ends_when_it_had_nothing_to_do(start_agent: StartAgent) -> Non
     assert agent.process.wait(10) == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.timed
 def test_ctrl_c_ends_an_agent_and_what_it_measures_within_five_seconds(
     start_agent: StartAgent, open_job: MakeJob

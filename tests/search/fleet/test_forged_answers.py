@@ -269,6 +269,7 @@ FORGED: dict[str, tuple[Forge, str]] = {
 }
 
 
+@pytest.mark.thorough
 def test_whatever_does_not_fit_the_order_of_a_load_is_refused_for_that(fleet: Fleet, tmp_path: Path) -> None:
     trial = fleet.answer.result
     assert isinstance(trial, Trial)

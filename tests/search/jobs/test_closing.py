@@ -122,6 +122,7 @@ def test_the_measurement_over_http_is_a_step_of_its_own_and_counts_as_no_test(jo
     assert endpoint(job) not in job.trials
 
 
+@pytest.mark.thorough
 def test_a_winner_that_needs_every_cpu_is_not_measured_and_the_job_says_why(model: Path) -> None:
     largest = max(local_profiles(describe_host()), key=lambda profile: profile.vcpus)
     job = servefit.recommend(model, request=replace(ASKED, name="largest", profiles=(largest.name,)))

@@ -120,6 +120,7 @@ class Offered(Objective):
 """An objective of another package, whose figure a test may replace."""
 
 
+@pytest.mark.thorough
 def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_that_is_mended(
     model: Path, install_objective: InstallObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:

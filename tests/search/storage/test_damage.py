@@ -292,7 +292,8 @@ def test_whatever_becomes_of_the_bytes_of_a_job_no_command_ends_in_a_traceback(
         assert RecommendationJob.of(undamaged.header, undamaged.state, undamaged.steps()).best is not None
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(1, 6))])
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(6))
 def test_a_file_with_damaged_pages_is_told(kept: Path, tmp_path: Path, seed: int) -> None:
     content, generator = bytearray(kept.read_bytes()), random.Random(seed)
     for _ in range(30):

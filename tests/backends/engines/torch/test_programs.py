@@ -35,9 +35,8 @@ def expected(module: Any, given: dict[str, np.ndarray]) -> list[np.ndarray]:
     return [each.numpy().reshape(len(each), -1) for each in outputs]
 
 
-@pytest.mark.parametrize(
-    "name", ["mlp", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("cnn", "encoder"))]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["mlp", "cnn", "encoder"])
 def test_the_default_onnx_export_predicts_what_pytorch_does(name: str, tmp_path: Path) -> None:
     make, example, free = EXAMPLES[name]
     module, path = make(), tmp_path / f"{name}.onnx"

@@ -56,6 +56,7 @@ def test_a_fleet_that_is_found_without_a_solver_carries_the_rate_and_is_not_belo
     assert found.bound <= least * (1 + 1e-9)
 
 
+@pytest.mark.thorough
 def test_two_hundred_fleets_are_as_cheap_as_by_trying_every_fleet() -> None:
     """Of up to four classes of unlike rates and costs, and up to two spare hosts."""
     for seed in range(200):

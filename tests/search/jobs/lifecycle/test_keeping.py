@@ -134,6 +134,7 @@ def test_a_slow_start_on_variables_that_no_earlier_job_had_is_followed_by_tests(
     assert [step for step in second.steps if step.kind == "service_time"], "a slow start is not on account of the tests"
 
 
+@pytest.mark.thorough
 def test_a_job_that_can_keep_neither_samples_nor_its_end_hands_its_answer_over_all_the_same(
     model: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
