@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
 from servefit.profiler.drivers.inprocess.workers import Workers, start_workers
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.drivers.driving.ending import Enough
-    from servefit.profiler.drivers.http.bodies import Form
+    from servefit.profiler.drivers.http.bodies import Bodies, Form
     from servefit.profiler.drivers.http.clients import HttpDriver
     from servefit.profiler.drivers.http.servers import HostedServer
     from servefit.profiler.evidence.stopping import StoppingConditions
@@ -106,12 +106,14 @@ def endpoint_for(
     form: Form | None = None,
     memory_bytes: int | None = None,
     rows_per_request: int = 1,
+    written: Bodies | None = None,
     cpus: tuple[int, ...] | None = None,
     outside: tuple[int, ...] | None = None,
     timeout_s: float = 10.0,
 ) -> Iterator[HostedDriver]:
     """Start an endpoint that serves ``configuration`` in an envelope, as :func:`workers_for` does, and load clients
-    that send it ``rows`` in ``form``, or, where that is None, in the usual one. All of it is gone on exit.
+    that send it ``rows`` in ``form``, or, where that is None, in the usual one. All of it is gone on exit. Who starts
+    many has the bodies ``written`` once (:func:`bodies_for`), which takes as long as an endpoint takes to start.
 
     The clients live on ``outside``, by default all CPUs that share no core with the envelope. Where there are none they
     share those of the envelope, and every run says so (see ``validity``). A request has failed after ``timeout_s``.
@@ -119,12 +121,11 @@ def endpoint_for(
     Raises as ``hosted_endpoint`` and ``start_clients`` do, and SpecError as :func:`workers_for`.
     """
     from servefit.profiler.drivers.hosted_endpoint import endpoint_config, hosted_endpoint
-    from servefit.profiler.drivers.http.bodies import Tensor, usual_form
+    from servefit.profiler.drivers.http.bodies import usual_form
     from servefit.profiler.drivers.http.clients import start_clients
     from servefit.profiler.drivers.http.destination import Destination
     from servefit.profiler.drivers.http.servers import HostedServer
     from servefit.profiler.drivers.inprocess.workers import check_configuration
-    from servefit.serving.protocols.metadata import inputs_of
 
     check_configuration(configuration, rows_per_request)
     form = form or usual_form(signature, rows, rows_per_request=rows_per_request)
@@ -137,13 +138,9 @@ def endpoint_for(
         hosted_endpoint(config, cpus=cpus, memory_bytes=memory_bytes, slot=slot) as hosted,
     ):
         server = HostedServer(hosted, configuration, name=name)
-        tensors = tuple(Tensor(*described) for described in inputs_of(signature))
+        destination = Destination.of(hosted.url, form, model=name)
         with start_clients(
-            replace(
-                Destination.of(hosted.url, form, model=name),
-                tensors=tensors,
-                packing=signature.packing if signature.sizes else None,
-            ),
+            replace(destination, **_layout(signature), written=written),
             rows,
             server,
             cpus=(outside or cpus)[:clients],
@@ -153,6 +150,24 @@ def endpoint_for(
             timeout_s=timeout_s,
         ) as driver:
             yield HostedDriver(driver, server)
+
+
+def bodies_for(signature: Signature, rows: np.ndarray, *, form: Form, rows_per_request: int = 1) -> Bodies:
+    """Return the bodies of all requests with ``rows`` to an endpoint of ours that serves a model of ``signature``."""
+    from servefit.profiler.drivers.http.bodies import bodies
+
+    return tuple(bodies(form, rows, rows_per_request=rows_per_request, **_layout(signature)))
+
+
+def _layout(signature: Signature) -> dict[str, Any]:
+    """Return how an endpoint of ours takes rows, as arguments of ``bodies`` and of a Destination."""
+    from servefit.profiler.drivers.http.bodies import Tensor
+    from servefit.serving.protocols.metadata import inputs_of
+
+    return {
+        "tensors": tuple(Tensor(*described) for described in inputs_of(signature)),
+        "packing": signature.packing if signature.sizes else None,
+    }
 
 
 def _envelope_cpus(configuration: Configuration, host: Host, cpus: tuple[int, ...] | None) -> tuple[int, ...]:

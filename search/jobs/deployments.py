@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from servefit.profiler.drivers.http.bodies import mean_body_bytes, usual_form
-from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
+from servefit.profiler.drivers.start_driver import bodies_for, endpoint_for, workers_for
 from servefit.search.jobs.closing import has_client_cpu
 from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact
     from servefit.profiler.drivers.driver import MeasuredDriver
-    from servefit.profiler.drivers.http.bodies import Form
+    from servefit.profiler.drivers.http.bodies import Bodies, Form
     from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.record.types import Configuration
     from servefit.search.storage.header import JobHeader
@@ -31,7 +32,7 @@ def is_predicted(configuration: Configuration, header: JobHeader) -> bool:
     return header.request.deployment == "endpoint" and not has_client_cpu(configuration, header.host)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Deployments:
     """The configurations of a job as they are started on this host: of ``artifacts``, in envelopes that have so many
     ``memory_bytes``, or all memory where that is None."""
@@ -84,9 +85,16 @@ class Deployments:
             host=self.header.host,
             memory_bytes=memory_bytes,
             rows_per_request=self.header.request.rows_per_request,
+            written=self._bodies,
             cpus=slot.cpus,
             outside=slot.outside,
         )
+
+    @cached_property
+    def _bodies(self) -> Bodies:
+        """The bodies of all requests, written once for all endpoints of the job."""
+        rows = self.header.request.rows_per_request
+        return bodies_for(self.header.model.signature, self.payload.rows, form=self.form, rows_per_request=rows)
 
     @property
     def form(self) -> Form:

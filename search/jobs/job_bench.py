@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from servefit.errors import AgentLost, BackendError, MeasurementError, TimedOut
 from servefit.profiler.arrivals.seeds import derived_seed
-from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.search.jobs import tasks
 from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot, CpuSlots
 from servefit.search.jobs.deployments import is_predicted
@@ -141,7 +140,7 @@ class JobBench:
         """Put a finalist under a short load, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         # A turn that was begun may take longer than expected, and leave time for as few runs as an interval takes.
-        kept_s = 0.0 if self.search is None else self.search.kept_for_the_end_s(runs=MIN_VALUES)
+        kept_s = 0.0 if self.search is None else self.search.kept_for_the_end_s(hurried=True)
         return self._test(configuration, tasks.turn(self.request, nth_round, instances, kept_s=kept_s))
 
     def confirm(

@@ -148,7 +148,9 @@ class JobRunner:
         """Return a search that begins with what earlier runs of this job know, and with what earlier jobs knew of the
         same model here."""
         steps = self.steps_before
-        earlier = results_of_earlier_jobs(self.store, self.header, self.artifacts, space.grid)
+        # Costs that figures are predicted with have to be undisturbed; to choose what is tested first any will do.
+        predicts = any(map(self.bench.is_predicted, space.grid))
+        earlier = results_of_earlier_jobs(self.store, self.header, self.artifacts, space.grid, disturbed=not predicts)
         if self.request.deployment == "endpoint":
             self.bench.costs = self._known_costs(earlier)
         if earlier.trials:

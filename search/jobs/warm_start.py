@@ -43,9 +43,9 @@ measured."""
 
 @dataclass(slots=True, kw_only=True)
 class EarlierResults:
-    """The results of earlier jobs that are over: ``service_times`` by what was timed, undisturbed ``costs`` of
-    endpoints by what was served, and the valid ``trials`` of the same deployment; and how many seconds tests and rounds
-    took in the last that put the same load on each."""
+    """The results of earlier jobs that are over: ``service_times`` by what was timed, ``costs`` of endpoints by what
+    was served, and the valid ``trials`` of the same deployment; and how many seconds tests and rounds took in the last
+    that put the same load on each."""
 
     service_times: dict[Configuration, ServiceTimes] = field(default_factory=dict)
     costs: dict[Configuration, EndpointCosts] = field(default_factory=dict)
@@ -54,14 +54,21 @@ class EarlierResults:
 
 
 def results_of_earlier_jobs(
-    store: JobStore, header: JobHeader, artifacts: Sequence[Artifact], grid: Iterable[Configuration]
+    store: JobStore,
+    header: JobHeader,
+    artifacts: Sequence[Artifact],
+    grid: Iterable[Configuration],
+    *,
+    disturbed: bool = False,
 ) -> EarlierResults:
     """Return what the last jobs in ``store`` knew of the ``artifacts`` of the job with ``header`` and of its
-    ``grid``."""
+    ``grid``. Costs of endpoints that were measured while the machine got in the way are left out, unless ``disturbed``
+    ones do where there are no others."""
     grid = set(grid)
     largest = max((configuration.max_batch for configuration in grid), default=1)
     versions = {(artifact.backend, artifact.target): artifact.backend_version for artifact in artifacts}
     results = EarlierResults()
+    disturbed_costs: dict[Configuration, EndpointCosts] = {}
     jobs = 0
     for past, steps in _similar_jobs(store, header):
         usable = {
@@ -82,8 +89,9 @@ def results_of_earlier_jobs(
         times = _service_times(usable_steps, largest, in_traffic=in_traffic)
         # The newest come first, and count.
         results.service_times = {**times, **results.service_times}
-        if not results.costs:
-            results.costs = _costs(usable_steps, min(MAX_JOINED, largest))
+        costs = _costs(usable_steps, min(MAX_JOINED, largest))
+        results.costs = results.costs or {subject: one for subject, one in costs.items() if not one.problems}
+        disturbed_costs = disturbed_costs or costs
         same_deployment = past.request.deployment == header.request.deployment
         if past.request.phases is None and header.request.phases is None and same_deployment:
             results.trials.extend(
@@ -99,6 +107,8 @@ def results_of_earlier_jobs(
         jobs += bool(times)
         if jobs == MAX_JOBS:
             break
+    if disturbed and not results.costs:
+        results.costs = disturbed_costs
     return results
 
 
@@ -119,14 +129,11 @@ def _service_times(steps: Sequence[Step], largest: int, *, in_traffic: bool) -> 
 
 
 def _costs(steps: Sequence[Step], joined: int) -> dict[Configuration, EndpointCosts]:
-    """Return the undisturbed costs of endpoints that joined so many requests or more, by what was served."""
+    """Return the costs of endpoints that joined so many requests or more, by what was served."""
     return {
         step.configuration: step.result
         for step in steps
-        if step.configuration is not None
-        and isinstance(step.result, EndpointCosts)
-        and step.result.joined >= joined
-        and not step.result.problems
+        if step.configuration is not None and isinstance(step.result, EndpointCosts) and step.result.joined >= joined
     }
 
 

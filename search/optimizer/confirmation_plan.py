@@ -32,9 +32,9 @@ _MIN_START_S = 0.3
 _PER_PERCENTILE = 2
 """Times the samples that a percentile takes, in each run: more than chance makes of them. Chosen, not measured."""
 
-_SHARE = 0.25
-"""Of the time of a job, that is kept for the runs of its confirmation: a job of 40 s has ten for them, which is five
-short ones. Chosen, not measured."""
+_SHARE = 0.5
+"""Of the time of a job, that is kept for the runs of its confirmation at most: what people rely on is measured then,
+and a search finds as good a winner in the other half (benchmarks/claims/regret.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +53,16 @@ class ConfirmationPlan:
 _ENOUGH = 1_000_000
 """Requests, which have ten thousand beyond their p99. More are only kept and computed with. Chosen, not measured."""
 
-_WITHOUT_LIMIT_S = 20.0
-"""The traffic of a confirmation where a job has no limit of time, by which people would say how much they wait for: by
-then servers pass that keep far from a limit, also those that pause (benchmarks/claims/verdicts.py)."""
+_ENOUGH_S = 20.0
+"""Of traffic, after which servers pass that keep far from a limit, also those that pause
+(benchmarks/claims/verdicts.py). So much is kept time for, and is all that a job takes whose time has no limit."""
 
 
 def plan_confirmation(request: JobRequest, *, left_s: float, round_test_s: float, in_one: bool) -> ConfirmationPlan:
     """Plan a confirmation that has ``left_s``, where a test in a round took ``round_test_s``; ``in_one`` run only if
     told, and where the traffic is the user's own, or has cycles."""
     start_s, at_rate = start_of_run_s(request, round_test_s), request.sla.rate_per_s is not None
-    longest_s = _longest_s(request) if isfinite(left_s) else _WITHOUT_LIMIT_S
+    longest_s = _longest_s(request) if isfinite(left_s) else _ENOUGH_S
     shortest = shortest_run(request)
     fitting = int(min(CONFIRMING_RUNS, left_s / (start_s + shortest.capacity_s + shortest.at_rate_s)))
     if in_one or not can_be_in_runs(request) or fitting < MIN_VALUES:
@@ -85,16 +85,19 @@ def _longest_s(request: JobRequest) -> float:
 
 
 def kept_for_confirmation_s(
-    request: JobRequest, *, limit_s: float, round_test_s: float, runs: int = CONFIRMING_RUNS
+    request: JobRequest, *, limit_s: float, round_test_s: float, hurried: bool = False
 ) -> float:
-    """Return how much of the time of a job, ``limit_s`` in all, is kept for its confirmation in up to so many
-    ``runs``."""
+    """Return how much of the time of a job, ``limit_s`` in all, is kept for its confirmation; where that is
+    ``hurried``, for as few and as short runs as give an interval."""
     least_s = min_confirmation_s(request, round_test_s=round_test_s)
     if not can_be_in_runs(request):
         return least_s
-    shortest = shortest_run(request)
-    a_run_s = start_of_run_s(request, round_test_s) + shortest.capacity_s + shortest.at_rate_s
-    return max(least_s, min(_SHARE * limit_s, runs * a_run_s))
+    shortest, runs = shortest_run(request), MIN_VALUES if hurried else CONFIRMING_RUNS
+    traffic_s = runs * shortest.at_rate_s
+    if shortest.at_rate_s and not hurried:
+        traffic_s = max(traffic_s, min(_ENOUGH_S, _longest_s(request)))
+    beside_s = start_of_run_s(request, round_test_s) + shortest.capacity_s
+    return max(least_s, min(_SHARE * limit_s, runs * beside_s + traffic_s))
 
 
 def min_confirmation_s(request: JobRequest, *, round_test_s: float) -> float:

@@ -19,7 +19,7 @@ from servefit.search.optimizer.confirmation_plan import (
 from servefit.search.optimizer.importance import importance, naive_default
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
-from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING_RUNS, MAX_TURN_S, turn_durations
+from servefit.search.results.measure_trial import BETWEEN_S, MAX_TURN_S, turn_durations
 from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Recommendation, Trial
     from servefit.search.simulation.endpoint import EndpointCosts
 
-TIMING_SHARE = 0.45
 SEARCH_SHARE = 0.55
 EXHAUSTIVE_SHARE = 0.88
-"""When this part of the job's time is over no more calls are timed alone, and nothing new is tried, unless the whole
-grid is: the rest is for measuring the finalists in turns and confirming the winner. Chosen, not measured."""
+"""When this part of the job's time is over nothing new is tried, and the second where the whole grid is: the rest is
+for measuring the finalists in turns and confirming the winner, which may have more kept. Chosen, not measured."""
+
+TIMING_SHARE = 0.8
+"""Of that time, after which no more calls are timed alone. Chosen, not measured."""
 
 TIMING_SHARE_OF_REST = 0.25
 """This part of what compiling left of the time is for timing calls, however much it took: without that the search would
@@ -162,20 +164,23 @@ class SearchState:
         """Return when timing calls has had its share of the job's time, or, if that is later, of what compiling left of
         it; but no more than its share of the time that as many tests take as the job may make."""
         limit_s, began_s = self.clock.limit_s, self.began_s
-        of_tests_s = TIMING_SHARE * self.clock.test_limit * self.test_s
-        of_job_s = max(TIMING_SHARE * limit_s, began_s + TIMING_SHARE_OF_REST * (limit_s - began_s))
+        of_tests_s = TIMING_SHARE * SEARCH_SHARE * self.clock.test_limit * self.test_s
+        of_job_s = max(TIMING_SHARE * self._searching_s(), began_s + TIMING_SHARE_OF_REST * (limit_s - began_s))
         return min(of_job_s, began_s + of_tests_s)
+
+    def _searching_s(self) -> float:
+        """Return when the share of the job's time for finding a winner is over."""
+        share = EXHAUSTIVE_SHARE if self.exhaustive else SEARCH_SHARE
+        return min(share * self.clock.limit_s, self.clock.limit_s - self.kept_for_the_end_s())
 
     def trying_until_s(self) -> float:
         """Return when no configuration is tried any more, but the first: after its share of the time, or, if that is
         later, of what compiling and timing calls have left of it, or, before they are over, may leave."""
         limit_s = self.clock.limit_s
-        if self.exhaustive:
-            return EXHAUSTIVE_SHARE * limit_s
-        if limit_s == inf:
-            return inf
+        if self.exhaustive or limit_s == inf:
+            return self._searching_s()
         after_s = min(limit_s, self.timing_until_s() if self.timed_by_s is None else self.timed_by_s)
-        return max(SEARCH_SHARE * limit_s, after_s + TESTS_SHARE_OF_REST * (limit_s - after_s))
+        return max(self._searching_s(), after_s + TESTS_SHARE_OF_REST * (limit_s - after_s))
 
     def typical_round_test_s(self) -> float:
         """Return what a test in a round takes before one was made."""
@@ -204,11 +209,11 @@ class SearchState:
         """Return the seconds to leave for what follows on the search, zero where nothing wins."""
         return 0.0 if winner is None else self.closing_s(winner)
 
-    def kept_for_the_end_s(self, *, runs: int = CONFIRMING_RUNS) -> float:
-        """Return the seconds that whatever comes before the confirmation leaves for it, in up to so many ``runs``, and
+    def kept_for_the_end_s(self, *, hurried: bool = False) -> float:
+        """Return the seconds that whatever comes before the confirmation leaves for it, or for a ``hurried`` one, and
         for what follows on it."""
         kept_s = kept_for_confirmation_s(
-            self.request, limit_s=self.clock.limit_s, round_test_s=self.round_test_s, runs=runs
+            self.request, limit_s=self.clock.limit_s, round_test_s=self.round_test_s, hurried=hurried
         )
         return kept_s + self.min_closing_s(self.best())
 

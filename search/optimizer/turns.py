@@ -6,13 +6,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import TYPE_CHECKING
 
-from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.search.optimizer.finalists import MAX_FINALISTS, MAX_ROUNDS, finalists, remaining_finalists
 from servefit.search.optimizer.leads import is_far_behind
 from servefit.search.optimizer.search_state import MIN_TESTS_FOR_ROUNDS
-from servefit.search.results.measure_trial import CONFIRMING_RUNS
+from servefit.search.results.instances import instances_for
 from servefit.search.results.ratios import MIN_ROUNDS, ratio
 from servefit.search.simulation.endpoint import SURVEY_S
 
@@ -66,7 +66,7 @@ class Turns:
                     return
                 chosen, naive = _pair(chosen, naive)
                 turn = _turn(chosen, naive)
-                if not self._round_fits(len(turn), runs=MIN_VALUES):
+                if not self._round_fits(len(turn), hurried=True):
                     search.remarks.append(
                         f"{_NOT_COMPARED}: {search.clock.ran_out(len(turn) * self.time_left.turn_s())}"
                     )
@@ -153,14 +153,19 @@ class Turns:
         return None if naive in self.search.failed else naive
 
     def _instances(self, configuration: Configuration) -> int:
-        """Return how many instances of ``configuration`` its last test held against the SLA, 1 where none did."""
+        """Return how many instances of ``configuration`` its last test held against the SLA; before one as many as have
+        the capacity for it that is predicted, since one that is overloaded takes long and tells nothing."""
         tests = [trial for trial in self.search.trials if trial.configuration == configuration and trial.round is None]
-        return tests[-1].instance_count if tests else 1
+        if tests:
+            return tests[-1].instance_count
+        rate_per_s = self.search.request.sla.rate_per_s
+        (capacity,) = self.search.surrogate.capacities([configuration])
+        return 1 if rate_per_s is None or capacity is None else instances_for(rate_per_s, exp(capacity.log_mean))
 
-    def _round_fits(self, tests: int, *, beside_s: float = 0.0, runs: int = CONFIRMING_RUNS) -> bool:
-        """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation, in so many
-        ``runs``, and the closing after it."""
-        expected_s = beside_s + tests * self._turn_s() + self.search.kept_for_the_end_s(runs=runs)
+    def _round_fits(self, tests: int, *, beside_s: float = 0.0, hurried: bool = False) -> bool:
+        """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation, or a
+        ``hurried`` one, and the closing after it."""
+        expected_s = beside_s + tests * self._turn_s() + self.search.kept_for_the_end_s(hurried=hurried)
         return self.search.clock.left_s >= expected_s and self.search.clock.tests_left > tests
 
     def _turn_s(self) -> float:

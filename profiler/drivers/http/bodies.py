@@ -18,7 +18,7 @@ from servefit.errors import SpecError
 from servefit.serving.protocols.datatypes import BYTES, DTYPES, datatype_of, texts_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from servefit.backends.model.packing import Packing
     from servefit.backends.model.types import Signature
@@ -42,6 +42,9 @@ JSON_VALUES = 4096
 millisecond to read from JSON, and those of an image several times as long as a small network takes to predict them."""
 
 _Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+Bodies: TypeAlias = "Iterable[tuple[_Headers, bytes]]"
+"""Headers and body of one request after the other."""
 
 
 @dataclass(frozen=True, slots=True)

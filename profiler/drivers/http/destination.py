@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
 from servefit.profiler.drivers.http.address import Address
-from servefit.profiler.drivers.http.bodies import FORMS, MAX_BYTES, Form, Tensor, bodies
+from servefit.profiler.drivers.http.bodies import FORMS, MAX_BYTES, Bodies, Form, Tensor, bodies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Destination:
     """An endpoint that takes requests in ``form``. ``model`` is its name in URLs of the Open Inference Protocol, where
     the inputs are ``tensors``, which lie in a row as ``packing`` says where requests have sizes of their own.
-    ``headers`` are sent with every request."""
+    ``headers`` are sent with every request. ``written`` are the bodies of all requests where they were written before.
+    """
 
     address: Address
     form: Form
@@ -30,6 +31,7 @@ class Destination:
     tensors: tuple[Tensor, ...] = (Tensor(),)
     headers: tuple[tuple[str, str], ...] = ()
     packing: Packing | None = None
+    written: Bodies | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, url: str, form: Form, *, model: str | None = None) -> Destination:
@@ -55,13 +57,16 @@ class Destination:
         ``rows`` (n, features). See ``bodies``."""
         address = self.address
         begin = f"POST {address.path} HTTP/1.1\r\nhost: {address.authority}\r\n".encode()
+        written = self.written
+        if written is None:
+            written = bodies(
+                self.form, rows, rows_per_request=rows_per_request, tensors=self.tensors, packing=self.packing
+            )
         own = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in self.headers)
         return tuple(
             b"%b%b%bcontent-length: %d\r\n\r\n%b"
             % (begin, own, b"".join(f"{name}: {value}\r\n".encode() for name, value in headers), len(body), body)
-            for headers, body in bodies(
-                self.form, rows, rows_per_request=rows_per_request, tensors=self.tensors, packing=self.packing
-            )
+            for headers, body in written
         )
 
 

@@ -38,9 +38,6 @@ were not timed yet: another job may be measuring on their hosts. Chosen, not mea
 _MAX_LESSONS = 200
 """More would take long to learn, and say nothing new. Chosen, not measured."""
 
-_LATE = 0.6
-"""Of the time that is kept for the confirmation: when no more is left, no class is waited for. Chosen, not measured."""
-
 _PART_OF_FIRST = 0.7
 """Of the time that is left, for the first confirmation. Chosen, not measured."""
 
@@ -131,7 +128,8 @@ class ClassGuide:
         while True:
             self._check_stopped()
             best = self._winner(search)
-            late = search.clock.left_s <= _LATE * search.kept_for_the_end_s()
+            # Then no class is waited for.
+            late = search.clock.left_s <= search.kept_for_the_end_s(hurried=True)
             task = self.fleet.next_task(self.host_class, self._standing(search, best), late=late)
             if task is None or search.clock.left_s <= 0:
                 break

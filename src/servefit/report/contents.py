@@ -32,6 +32,7 @@ from servefit.report.rate_curve import rate_plot
 from servefit.report.search_plots import expectation_plot, importance_plot, order_plot
 from servefit.report.sentences import headline, hindrances, reasons
 from servefit.report.size_plot import size_plot
+from servefit.report.time_spent import time_plot
 from servefit.report.timeline import Timeline, timelines
 from servefit.search.jobs.document import job_document
 from servefit.search.request.config_file import config_text
@@ -149,7 +150,7 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
         Section(
             name="search",
             title="The search",
-            plots=(order_plot(job), expectation_plot(job), importance_plot(job)),
+            plots=(time_plot(job), order_plot(job), expectation_plot(job), importance_plot(job)),
             tables=(tests_table(job), failures_table(job), skipped_table(job)),
         ),
         Section(name="host", title="Host and noise", tables=(host_table(job), noise_table(job))),

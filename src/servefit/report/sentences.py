@@ -17,6 +17,7 @@ from servefit.quantities import (
     span_text,
 )
 from servefit.report.measured_texts import latency_text, missed_text
+from servefit.report.time_spent import time_sentences
 from servefit.search.results.confirmation import is_too_noisy
 from servefit.search.results.energy import energy_j_per_million
 from servefit.search.results.instances import per_minute
@@ -298,6 +299,7 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
             yield f"What the differences between configurations come from: {', '.join(parts)}{shared}."
     if job.why.changes:
         yield f"What would meet it: {'; or '.join(job.why.changes)}."
+    yield from time_sentences(job)
 
 
 def _script(job: RecommendationJob) -> Iterator[str]:

@@ -44,7 +44,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def keep_earlier(deployed: Deployed, costs: EndpointCosts | None = None) -> None:
     """Keep a job with one test of the deployment, in which requests to an endpoint took ``costs``."""
-    story = Story.of(JobRequest(name=f"earlier-{deployed}", deploy=deployed))
+    story = Story.of(JobRequest(name=f"earlier-{deployed}-{next(NUMBERS)}", deploy=deployed))
     story.compiles("forest")
     if costs is not None:
         story.learns_endpoint_costs(TESTED)
@@ -54,10 +54,12 @@ def keep_earlier(deployed: Deployed, costs: EndpointCosts | None = None) -> None
     story.keep()
 
 
-def known_to(deployed: Deployed, *, grid: tuple[Any, ...] = (TESTED,), **asked: Any) -> EarlierResults:
+def known_to(
+    deployed: Deployed, *, grid: tuple[Any, ...] = (TESTED,), disturbed: bool = False, **asked: Any
+) -> EarlierResults:
     header = Story.of(JobRequest(name=f"later-{next(NUMBERS)}", deploy=deployed, **asked)).header
     with JobStore.open() as store:
-        return results_of_earlier_jobs(store, header, [ARTIFACT], grid)
+        return results_of_earlier_jobs(store, header, [ARTIFACT], grid, disturbed=disturbed)
 
 
 def test_tests_of_the_same_deployment_count_and_those_of_the_other_do_not() -> None:
@@ -88,10 +90,20 @@ def test_costs_of_calls_that_joined_less_than_this_job_may_are_measured_again() 
     assert known_to("endpoint", grid=(replace(TESTED, max_batch=8),)).costs.keys() == {TESTED}
 
 
-def test_costs_that_the_machine_got_in_the_way_of_are_measured_again() -> None:
+def test_costs_that_the_machine_got_in_the_way_of_do_where_no_figure_is_predicted_with_them() -> None:
     noise = Problem(kind="competing load", reason="others were busy", remedy="stop them")
-    keep_earlier("endpoint", replace(COSTS, joined=64, problems=(noise,)))
+    disturbed = replace(COSTS, joined=64, problems=(noise,))
+    keep_earlier("endpoint", disturbed)
     assert known_to("endpoint").costs == {}
+    assert known_to("endpoint", disturbed=True).costs == {TESTED: disturbed}
+
+
+def test_undisturbed_costs_of_an_older_job_come_before_disturbed_ones() -> None:
+    noise = Problem(kind="competing load", reason="others were busy", remedy="stop them")
+    undisturbed = replace(COSTS, joined=64)
+    for costs in (undisturbed, replace(undisturbed, problems=(noise,))):
+        keep_earlier("endpoint", costs)
+    assert known_to("endpoint", disturbed=True).costs == {TESTED: undisturbed}
 
 
 def test_calls_that_were_not_timed_in_traffic_are_timed_again_where_this_job_does_that() -> None:

@@ -80,9 +80,14 @@ def test_without_a_rate_runs_are_closed_loops() -> None:
     assert (plan.runs, plan.each.at_rate_s) == (CONFIRMING_RUNS, 0.0)
 
 
-def test_a_quarter_of_a_short_job_is_kept_for_it_and_what_five_runs_take_of_a_long_one() -> None:
+def test_half_of_a_short_job_is_kept_for_it_and_of_a_long_one_five_runs_with_twenty_seconds_of_traffic() -> None:
     request = request_of()
-    kept = [kept_for_confirmation_s(request, limit_s=limit_s, round_test_s=ROUND_S) for limit_s in (10, 30, 600)]
+    kept = [kept_for_confirmation_s(request, limit_s=limit_s, round_test_s=ROUND_S) for limit_s in (6, 30, 600)]
     assert kept[0] == min_confirmation_s(request, round_test_s=ROUND_S)
-    assert kept[1] == 7.5
-    assert kept[2] == pytest.approx(5 * (1.2 + 0.3 + 0.4))
+    assert kept[1] == 15.0
+    assert kept[2] == pytest.approx(5 * (1.2 + 0.3) + 20)
+
+
+def test_as_little_is_kept_for_a_hurried_one_as_gives_an_interval() -> None:
+    kept_s = kept_for_confirmation_s(request_of(), limit_s=600, round_test_s=ROUND_S, hurried=True)
+    assert kept_s == pytest.approx(3 * (1.2 + 0.3 + 0.4))
