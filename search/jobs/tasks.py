@@ -22,8 +22,9 @@ three seconds on an idle one."""
 MIN_TIMING_S = 3.0
 """Timing the calls of one shape has no less, where there is as much: on an idle machine it takes one second."""
 
-CHANCES_TO_PASS = 4
-"""Two configurations may be confirmed, each twice (see ``optimizer.search``), and one PASS is enough for the answer."""
+CHANCES_TO_PASS = 2
+"""Two configurations may be confirmed (``optimizer.search.MAX_CONFIRMATIONS``), and one PASS is enough for the
+answer."""
 
 SPOT_CHECK = Durations(capacity_s=1.0, at_rate_s=2.0, at_rate_max_s=2.0)
 """Loads of a spot check: what differs by less than such a load shows makes no other class. Chosen, not measured."""
@@ -111,7 +112,8 @@ def at_rate(task: StepTask, rate_per_s: float) -> StepTask:
     asked_per_s = task.request.sla.rate_per_s
     instances = 1 if asked_per_s is None else max(1, ceil(asked_per_s / rate_per_s * (1 - _ROUNDING)))
     sla = replace(task.request.sla, rate_per_s=instances * rate_per_s)
-    return replace(task, request=replace(task.request, sla=sla), instances=instances)
+    # What fails at this rate is measured again at a lower one.
+    return replace(task, request=replace(task.request, sla=sla), instances=instances, chances=2 * task.chances)
 
 
 def spot_check(request: JobRequest, rate_per_s: float) -> StepTask:

@@ -32,7 +32,7 @@ _MIN_START_S = 0.3
 _PER_PERCENTILE = 2
 """Times the samples that a percentile takes, in each run: more than chance makes of them. Chosen, not measured."""
 
-_SHARE = 0.5
+_SHARE = 0.45
 """Of the time of a job, that is kept for the runs of its confirmation at most: what people rely on is measured then,
 and a search finds as good a winner in the other half (benchmarks/claims/regret.py)."""
 

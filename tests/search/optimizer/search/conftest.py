@@ -85,7 +85,8 @@ class Table:
     leave no CPU to the client of an endpoint. The first ``left_open`` confirmations are UNDECIDED, and ``before`` is
     called before anything is measured. Everything takes as long as it usually does, or, with ``start_s``, that and its
     loads. Calls take so many times as long as the machine is ``slower``. ``costs`` are what requests to an endpoint
-    cost. ``surveyed`` says by which configuration that was measured, and how many were timed and tested before.
+    cost. ``surveyed`` says by which configuration that was measured, and how many were timed and tested before,
+    ``instances`` how many shared the rate in the last turn of each.
     """
 
     space: Space
@@ -107,6 +108,7 @@ class Table:
     measured: list[tuple[Kind, Configuration]] = field(default_factory=list)
     batches: list[Sequence[Configuration]] = field(default_factory=list)
     surveyed: list[tuple[Configuration, int, int]] = field(default_factory=list)
+    instances: dict[Configuration, int] = field(default_factory=dict)
     _noise: np.random.Generator = field(init=False)
     _speed: dict[str, float] = field(init=False)
     _error: dict[Configuration, float] = field(init=False)
@@ -157,6 +159,7 @@ class Table:
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
         self._spend(1.2 if self.start_s is None else self.start_s + BETWEEN_S + ROUND.capacity_s)
+        self.instances[configuration] = instances
         asked = self.request.sla.rate_per_s if objective_of(self.request).needs_rate else None
         found = self._test("round", configuration, Sla(rate_per_s=asked))
         return None if found is None else replace(found, round=nth_round)

@@ -364,6 +364,20 @@ def test_tests_that_all_fail_go_on_no_longer_than_there_is_time(table: MakeTable
     assert bench.now_s <= 20.0 + 2.0
 
 
+def test_a_naive_default_that_was_not_tested_shares_a_rate_that_is_too_much_for_it(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    rate_per_s = 40_000.0
+    bench = table(request_of(budget_s=60.0, goal="latency", sla=Sla(rate_per_s=rate_per_s)), start_s=0.6)
+    found = search(bench)
+    found.carry_out()
+    naive = found.naive(found.recommendations()[0].trial.configuration.vcpus)
+    assert naive is not None
+    assert naive in bench.of_kind("round")
+    assert naive not in bench.of_kind("load test")
+    assert rate_per_s / bench.instances[naive] < bench.capacity_per_s(naive) < rate_per_s
+
+
 @pytest.mark.integration
 def test_where_a_round_of_all_takes_too_long_the_best_is_compared_with_the_naive_default(
     table: MakeTable, search: MakeSearch
