@@ -287,6 +287,18 @@ def p_of_so_few(samples: float, violations: float, boundary: float) -> float:
     return float(min(1.0, step * (density.sum() - (density[0] + density[-1]) / 2)))
 
 
+def least_to_pass(percentile: float, *, chances: int = 1) -> int:
+    """Return of how many requests none may take too long, for a PASS of a limit on ``percentile`` (95.0); a PASS is one
+    of so many ``chances``. With fewer no run passes.
+
+    Example:
+        >>> from servefit.profiler.evidence.sequential_test import least_to_pass
+        >>> least_to_pass(95.0), least_to_pass(99.0)
+        (69, 349)
+    """
+    return ceil(log(PASS_LEVEL / chances) / log(percentile / 100))
+
+
 def log_e_fail(samples: np.ndarray | float, violations: np.ndarray | float, boundary: float) -> np.ndarray:
     """Return the log of the e-value against a violation probability of ``boundary`` or less; counts may be fractions.
 

@@ -19,7 +19,9 @@ from servefit.search.jobs.nothing_measured import why_nothing_was_measured
 from servefit.search.jobs.optuna_trials import StudyOfTrials
 from servefit.search.jobs.warm_start import results_of_earlier_jobs
 from servefit.search.optimizer.bench import OutOfTime
+from servefit.search.optimizer.confirmation_plan import too_little_traffic
 from servefit.search.optimizer.guide import OnItsOwn
+from servefit.search.optimizer.progress import before_search
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.request.space import BatchingSpace, Space
@@ -96,6 +98,9 @@ class JobRunner:
             return
         if disturbed := why_disturbed(self.request, self.header.host):
             self.remarks.append(disturbed)
+        if too_little := too_little_traffic(self.request, limit_s=self.clock.limit_s):
+            self.remarks.append(too_little)
+            self.progress.stage(f"warning: {too_little}", before_search(self.clock))
         compiled, knobs = self.measurer.compile(self.clock, self.progress)
         self.artifacts = compiled.artifacts
         self.skipped.extend(compiled.skipped)

@@ -7,6 +7,7 @@ from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from servefit.search.jobs.closing import DURATIONS, DURATIONS_ALONE
+from servefit.search.optimizer.confirmation_plan import MAX_CONFIRMATIONS
 from servefit.search.request.sla import Sla
 from servefit.search.results.measure_trial import SCREENING, Durations, turn_durations
 from servefit.search.results.objectives.registry import objective_of
@@ -21,10 +22,6 @@ three seconds on an idle one."""
 
 MIN_TIMING_S = 3.0
 """Timing the calls of one shape has no less, where there is as much: on an idle machine it takes one second."""
-
-CHANCES_TO_PASS = 2
-"""Two configurations may be confirmed (``optimizer.search.MAX_CONFIRMATIONS``), and one PASS is enough for the
-answer."""
 
 SPOT_CHECK = Durations(capacity_s=1.0, at_rate_s=2.0, at_rate_max_s=2.0)
 """Loads of a spot check: what differs by less than such a load shows makes no other class. Chosen, not measured."""
@@ -102,7 +99,7 @@ def confirmation(request: JobRequest, durations: Durations, *, runs: int, kept_s
         request=request,
         durations=durations,
         runs=runs,
-        chances=CHANCES_TO_PASS,
+        chances=MAX_CONFIRMATIONS,
         kept_s=kept_s,
     )
 

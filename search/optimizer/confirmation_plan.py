@@ -8,12 +8,14 @@ takes, one run has all of the time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import ceil, inf, isfinite
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.intervals import MIN_VALUES
 from servefit.profiler.evidence.rare_disturbances import LONG_S
+from servefit.profiler.evidence.sequential_test import least_to_pass
 from servefit.profiler.evidence.summary import samples_needed
+from servefit.quantities import span_text
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import CONFIRMING, CONFIRMING_RUNS, ROUND, turn_durations
 
@@ -29,12 +31,20 @@ one is left out, but for what fits. Chosen, not measured."""
 _MIN_START_S = 0.3
 """From nothing to warm processes, at least: where rounds were quicker than their loads, they were cut short."""
 
+_BUDGET_STEP_S = 10
+"""Budgets are proposed in such steps."""
+
 _PER_PERCENTILE = 2
 """Times the samples that a percentile takes, in each run: more than chance makes of them. Chosen, not measured."""
 
 _SHARE = 0.45
 """Of the time of a job, that is kept for the runs of its confirmation at most: what people rely on is measured then,
 and a search finds as good a winner in the other half (benchmarks/claims/regret.py)."""
+
+
+MAX_CONFIRMATIONS = 2
+"""A confirmation can make another configuration the winner, which is then confirmed: this is where that ends. One PASS
+is enough for the answer. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +114,24 @@ def min_confirmation_s(request: JobRequest, *, round_test_s: float) -> float:
     """Return how long a confirmation takes at least."""
     whole = CONFIRMING.covering_cycle(cycle_s(request))
     return _single_run_s(request, round_test_s) + (0.0 if request.sla.rate_per_s is None else whole.at_rate_s)
+
+
+def too_little_traffic(request: JobRequest, *, limit_s: float) -> str | None:
+    """Return, in words, that the winner of a job with ``limit_s`` has too little traffic for any PASS; None where it
+    has enough, or no limit of latency or no rate was asked for."""
+    rate_per_s = request.sla.rate_per_s
+    if rate_per_s is None or not request.sla.thresholds or not can_be_in_runs(request):
+        return None
+    highest = max(request.sla.thresholds, key=lambda threshold: threshold.rank)
+    needed_s = least_to_pass(highest.rank, chances=MAX_CONFIRMATIONS) / rate_per_s
+    given_s = _SHARE * limit_s
+    if needed_s <= given_s:
+        return None
+    return (
+        f"no PASS is possible in the time of this job: {highest.percentile} takes {span_text(ceil(needed_s))} of "
+        f"traffic at {rate_per_s:g}/s, and {span_text(given_s)} are kept for that: "
+        f"--budget {_BUDGET_STEP_S * ceil(needed_s / _SHARE / _BUDGET_STEP_S)}s"
+    )
 
 
 def _single_run_s(request: JobRequest, round_test_s: float) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.call_timing import rate_in_process, timing_s
+from servefit.search.optimizer.confirmation_plan import MAX_CONFIRMATIONS
 from servefit.search.optimizer.guide import OnItsOwn
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Progress
     from servefit.search.optimizer.time_left import Stage
     from servefit.search.results.recommendation import Recommendation, Trial
-
-MAX_CONFIRMATIONS = 2
-"""A confirmation can make another configuration the winner, which is then confirmed: this is where that ends. Chosen,
-not measured."""
 
 _NOT_CONFIRMED = "the winner was not confirmed"
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.search.storage import tables
 from servefit.search.storage.locks import FileLocked
-from servefit.search.storage.optuna_storage import Damaged, database_errors, patient_storage
-from servefit.search.storage.outages import Outages
+from servefit.search.storage.optuna_storage import Damaged, patient_storage
+from servefit.search.storage.outages import Outages, database_errors
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

@@ -7,7 +7,6 @@ it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial, wraps
@@ -34,14 +33,6 @@ _LOOKING = ("get_study_id_from_name", "get_study_name_from_id")
 
 class Damaged(Exception):
     """A study that Optuna keeps cannot be read; the message says why."""
-
-
-def database_errors() -> tuple[type[Exception], ...]:
-    """Return what SQLAlchemy raises, and Optuna where it is loaded, which takes a while."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    optuna = sys.modules.get("optuna.exceptions")
-    return (SQLAlchemyError,) if optuna is None else (SQLAlchemyError, optuna.StorageInternalError)
 
 
 def patient_storage(outages: Outages) -> type[RDBStorage]:

@@ -7,6 +7,7 @@ first whether it has.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.search.storage.interrupts import Interrupts
-from servefit.search.storage.optuna_storage import database_errors
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -134,6 +134,14 @@ class Outages:
         finally:
             self._waited_s += time.monotonic() - began_s
             self._since_s = None
+
+
+def database_errors() -> tuple[type[Exception], ...]:
+    """Return what SQLAlchemy raises, and Optuna where it is loaded, which takes a while."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna = sys.modules.get("optuna.exceptions")
+    return (SQLAlchemyError,) if optuna is None else (SQLAlchemyError, optuna.StorageInternalError)
 
 
 def _was_replaced(error: DBAPIError) -> bool:

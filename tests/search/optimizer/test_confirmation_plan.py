@@ -14,6 +14,7 @@ from servefit.search.optimizer.confirmation_plan import (
     kept_for_confirmation_s,
     min_confirmation_s,
     plan_confirmation,
+    too_little_traffic,
 )
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
@@ -80,12 +81,24 @@ def test_without_a_rate_runs_are_closed_loops() -> None:
     assert (plan.runs, plan.each.at_rate_s) == (CONFIRMING_RUNS, 0.0)
 
 
-def test_half_of_a_short_job_is_kept_for_it_and_of_a_long_one_five_runs_with_twenty_seconds_of_traffic() -> None:
+def test_nearly_half_of_a_short_job_is_kept_for_it_and_of_a_long_one_five_runs_with_twenty_seconds_of_traffic() -> None:
     request = request_of()
     kept = [kept_for_confirmation_s(request, limit_s=limit_s, round_test_s=ROUND_S) for limit_s in (6, 30, 600)]
     assert kept[0] == min_confirmation_s(request, round_test_s=ROUND_S)
-    assert kept[1] == 15.0
+    assert kept[1] == 13.5
     assert kept[2] == pytest.approx(5 * (1.2 + 0.3) + 20)
+
+
+def test_a_job_whose_time_is_too_short_for_any_pass_says_so_with_the_budget_that_is_not() -> None:
+    request = request_of("p95=20ms,p99=50ms", rate_per_s=10.0)
+    said = too_little_traffic(request, limit_s=42.0) or ""
+    assert "p99 takes 42 s of traffic at 10/s, and 19 s are kept for that: --budget 100s" in said
+    assert too_little_traffic(request, limit_s=100.0) is None
+
+
+@pytest.mark.parametrize("request_", [JobRequest(name="job"), JobRequest(name="job", sla=Sla(rate_per_s=0.1))])
+def test_without_limits_at_a_rate_no_time_is_too_short(request_: JobRequest) -> None:
+    assert too_little_traffic(request_, limit_s=42.0) is None
 
 
 def test_as_little_is_kept_for_a_hurried_one_as_gives_an_interval() -> None:
