@@ -57,15 +57,23 @@ def test_figures_are_of_all_instances_in_units_that_fit_with_the_digits_that_the
 
 @pytest.mark.integration
 def test_where_a_profile_has_no_price_a_million_inferences_cost_vcpu_seconds() -> None:
-    asked = job("over-http")
+    asked = job("in-phases")
     found = asked.recommendations[0]
     fields = changed(found, per_s=3e6)
     vcpus = found.trial.configuration.vcpus
     table = of_the_first(asked, cost_per_hour=None, cost_per_inference=None, **fields)
     assert table.columns[2] == "cost a million"
     assert table.rows[0][2] == f"{vcpus} vCPU-s"  # an instance answers a million a second
-    priced = of_the_first(job("in-phases"), cost_per_hour=0.045, cost_per_inference=6.17e-11, **fields)
+    priced = of_the_first(asked, cost_per_hour=0.045, cost_per_inference=6.17e-11, **fields)
     assert priced.rows[0][2] == "0.0062 cents"
+
+
+@pytest.mark.integration
+def test_at_a_rate_without_prices_the_cost_is_the_vcpus_of_all_instances() -> None:
+    asked = job("over-http")
+    found = asked.recommendations[0]
+    table = of_the_first(asked, trial=replace(found.trial, instance_count=3), cost_per_hour=None)
+    assert (table.columns[2], table.rows[0][2]) == ("takes", f"{3 * found.profile.vcpus} vCPUs")
 
 
 @pytest.mark.integration
@@ -103,8 +111,8 @@ def test_what_was_predicted_is_marked_and_the_title_says_so() -> None:
 def test_what_is_not_known_is_no_text() -> None:
     asked = job("over-http")
     nothing = replace(asked, recommendations=(with_nothing_known(asked.recommendations[0]),))
-    ((_, _, cost, rate, p95, _),) = glance_table(nothing).rows
-    assert (cost, rate, p95) == (None, "0/s", None)
+    ((_, _, _, rate, p95, _),) = glance_table(nothing).rows
+    assert (rate, p95) == ("0/s", None)
 
 
 @pytest.mark.integration

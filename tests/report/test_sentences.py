@@ -13,7 +13,7 @@ from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, Story, config
 
 from servefit.cli.job_output import exit_status
 from servefit.profiler.machine.instance_profile import InstanceProfile
-from servefit.report.sentences import cost_text, headline, hindrances, hourly_text, reasons
+from servefit.report.sentences import cost_text, headline, hindrances, hourly_text, reasons, takes_text
 from servefit.search.jobs.document import job_document
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import JobRequest
@@ -126,6 +126,29 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
 
 def told(story: Story, **state: Any) -> RecommendationJob:
     return RecommendationJob.of(story.header, JobState(status="COMPLETED", elapsed_s=20.0, **state), story.steps)
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "vcpus", "takes"),
+    [
+        (1, "local-1c", 1, "1 of this machine's 4 CPUs"),
+        (2, "local-2c", 2, "4 of this machine's 4 CPUs"),
+        (5, "local-2c", 2, "3 machines like this one"),
+        (2, "local-4c", 4, "2 machines like this one"),
+        (3, "c5.large", 2, "6 vCPUs"),
+    ],
+)
+def test_what_a_rate_takes_is_told_in_cpus_and_machines_of_the_user(
+    story: Story, count: int, name: str, vcpus: int, takes: str
+) -> None:
+    trial = replace(story.tests(WINNER, kind="confirmation"), instance_count=count)
+    best = told(story).best
+    assert best is not None
+    profile = InstanceProfile(name=name, vcpus=vcpus, memory_bytes=2**30)
+    host = replace(simulated_host(), logical_cpus=4)
+    asked = replace(best, trial=trial, profile=profile, cost_per_hour=None, measured_on=host)
+    assert takes_text(asked) == takes
+    assert f"it takes {takes}" in cost_text(asked)
 
 
 def test_what_was_measured_after_it_had_won_is_called_measured(story: Story) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.quantities import amount_text, number_text
+from servefit.quantities import amount_text, count_text, number_text
 from servefit.report.job_tables import recommendations_title, unasked
 from servefit.report.measured_texts import CAPACITY_DIGITS, PREDICTED, capacity_text, latency_text, marked
 from servefit.report.sentences import shape
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 def glance_table(job: RecommendationJob) -> Table:
     """Return the table of the recommendations with the columns that decide.
 
-    The cost is that of an hour, of all instances together, where a rate was asked and every profile has a price. Else
-    it is that of a million inferences with the instances fully used, in vCPU-seconds where a profile has no price:
-    these cannot be compared with money, and are told apart by their unit. Rates and latencies that were predicted and
-    not measured are marked so. What was found of backends that predict less exactly is a column if one of them is
-    among the recommended. Profiles that share a measurement are one row, that of the cheapest.
+    Where a rate was asked the cost is that of all instances together: of an hour where every profile has a price, else
+    in vCPUs. Without a rate it is that of a million inferences with the instances fully used, in vCPU-seconds where a
+    profile has no price: these cannot be compared with money, and are told apart by their unit. Rates and latencies
+    that were predicted and not measured are marked so. What was found of backends that predict less exactly is a column
+    if one of them is among the recommended. Profiles that share a measurement are one row, that of the cheapest.
 
     Args:
         job: The job; its table has no rows if it has no recommendation.
@@ -41,8 +41,10 @@ def glance_table(job: RecommendationJob) -> Table:
         ``glance_table(sf.load_job("fraud")).rows``
     """
     rows = folded(job.recommendations)
-    by_the_hour = job.request.sla.rate_per_s is not None and all(row.cost_per_hour is not None for row in rows)
-    cost = "cost an hour" if by_the_hour else "cost a million"
+    cost, cost_of = "cost a million", _per_million
+    if job.request.sla.rate_per_s is not None:
+        by_the_hour = all(row.cost_per_hour is not None for row in rows)
+        cost, cost_of = ("cost an hour", _per_hour) if by_the_hour else ("takes", _vcpus)
     less_exact = any(row.quality is not None for row in rows)
     return Table(
         title=recommendations_title(job, f" ({PREDICTED} predicted)"),
@@ -51,7 +53,7 @@ def glance_table(job: RecommendationJob) -> Table:
             (
                 instances(row),
                 shape(row.trial.configuration),
-                _per_hour(row) if by_the_hour else _per_million(row),
+                cost_of(row),
                 marked(row.trial, capacity_text(row.max_invocations / S_PER_MIN)),
                 marked(row.trial, latency_text(row.trial.judged, "p95")),
                 *((None if row.quality is None else row.quality.short,) if less_exact else ()),
@@ -72,6 +74,10 @@ def instances(recommendation: Recommendation) -> str:
 def _per_hour(recommendation: Recommendation) -> str | None:
     cost = recommendation.cost_per_hour
     return None if cost is None else amount_text(cost, recommendation.profile.currency)
+
+
+def _vcpus(recommendation: Recommendation) -> str:
+    return count_text(recommendation.trial.instance_count * recommendation.profile.vcpus, "vCPU")
 
 
 def _per_million(recommendation: Recommendation) -> str | None:

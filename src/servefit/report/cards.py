@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.profiler.machine.prices import where_and_when
 from servefit.quantities import count_text, given_text, ms_text, number_text, size_text
+from servefit.report.sentences import takes_text
 from servefit.report.table import cell_text
 from servefit.search.figures.cost import in_their_currency
 from servefit.search.figures.registry import figure, figures
@@ -64,8 +65,10 @@ def key_figures(job: RecommendationJob) -> tuple[KeyFigure, ...]:
 
 
 def _costs(best: Recommendation) -> tuple[KeyFigure, ...]:
-    """Return what an hour and a million inferences cost, with where and when that was the price; vCPU-seconds where
-    there is none."""
+    """Return what an hour and a million inferences cost, with where and when that was the price; where there is none,
+    what the rate asked takes, or the vCPU-seconds of a million."""
+    if best.cost_per_hour is None and best.trial.at_rate is not None:
+        return (("takes", takes_text(best), ""),)
     if best.cost_per_hour is None:
         vcpu_s = figure("vcpu_s_per_million").cell(best)
         return () if vcpu_s is None else (("vCPU-s per million", cell_text(vcpu_s), ""),)

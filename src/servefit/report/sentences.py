@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import fsum
+from math import ceil, fsum
 from typing import TYPE_CHECKING
 
 from servefit.quantities import (
@@ -20,7 +20,7 @@ from servefit.report.measured_texts import latency_text, missed_text
 from servefit.report.time_spent import time_sentences
 from servefit.search.results.confirmation import is_too_noisy
 from servefit.search.results.energy import energy_j_per_million
-from servefit.search.results.instances import per_minute
+from servefit.search.results.instances import S_PER_MIN, per_minute
 from servefit.search.results.objectives.cost import Cost, vcpu_s_per_million
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
@@ -149,6 +149,8 @@ def evidence(best: Recommendation) -> str:
     price = f"; {cost}" if (cost := cost_text(best)) else ""
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
     capacity = f"{number_text(float(best.max_invocations))} a minute"
+    if best.trial.at_rate is not None:
+        capacity = f"{number_text(float(best.max_invocations / S_PER_MIN))}/s at most"
     if best.trial.basis == "predicted":
         at_rate = "" if judged.offered_per_s is None else f" at {number_text(judged.offered_per_s)} requests/s"
         return f"Predicted {latency}{at_rate}, and that it can answer {capacity}{price}{because}"
@@ -169,13 +171,27 @@ def _percentiles(summary: Summary, *names: str) -> list[str]:
 
 
 def cost_text(best: Recommendation) -> str:
-    """Return what a recommendation costs: money by the hour, with where and when that was the price, else what a
-    million inferences take; empty where nothing tells."""
+    """Return what a recommendation costs: money by the hour, with where and when that was the price, else what the rate
+    asked takes, or, without one, a million inferences; empty where nothing tells."""
     if best.cost_per_hour is not None:
         return hourly_text(best.cost_per_hour, best.profile)
     vcpu_s, joules = vcpu_s_per_million(best.trial), energy_j_per_million(best.trial)
     vcpu_text = "" if vcpu_s is None else f"{number_text(vcpu_s)} vCPU-s a million"
+    if best.trial.at_rate is not None:
+        vcpu_text = f"it takes {takes_text(best)}"
     return vcpu_text if joules is None else ", ".join(filter(None, (vcpu_text, f"{number_text(joules)} J a million")))
+
+
+def takes_text(best: Recommendation) -> str:
+    """Return what all instances of a recommendation take: CPUs of the machine that they were measured on, or machines
+    like that where it has too few; vCPUs of an instance that is no part of it."""
+    count, vcpus, host = best.trial.instance_count, best.profile.vcpus, best.measured_on
+    if host is None or not best.profile.is_local:
+        return count_text(count * vcpus, "vCPU")
+    on_each = max(1, host.logical_cpus // vcpus)
+    if count > on_each:
+        return f"{ceil(count / on_each)} machines like this one"
+    return f"{count * vcpus} of this machine's {count_text(host.logical_cpus, 'CPU')}"
 
 
 def hourly_text(cost_per_hour: float, profile: InstanceProfile) -> str:
