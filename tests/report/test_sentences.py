@@ -145,8 +145,7 @@ def test_what_a_rate_takes_is_told_in_cpus_and_machines_of_the_user(
     best = told(story).best
     assert best is not None
     profile = InstanceProfile(name=name, vcpus=vcpus, memory_bytes=2**30)
-    host = replace(simulated_host(), logical_cpus=4)
-    asked = replace(best, trial=trial, profile=profile, cost_per_hour=None, measured_on=host)
+    asked = replace(best, trial=trial, profile=profile, cost_per_hour=None, measured_on=simulated_host())
     assert takes_text(asked) == takes
     assert f"it takes {takes}" in cost_text(asked)
 
