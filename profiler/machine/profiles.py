@@ -58,7 +58,7 @@ def local_profiles(host: Host) -> tuple[InstanceProfile, ...]:
 def local_profile(host: Host, vcpus: int) -> InstanceProfile:
     """Return the profile of so many vCPUs of ``host``, with its share of the memory and of the price. Raises SpecError
     for none, or for more than there are, and as :func:`all_profiles` does."""
-    allowed = _allowed(host)
+    allowed = usable_cpus(host)
     check_whole("vcpus", vcpus, least=1, most=allowed)
     user, prices = read_profiles_file([profile.name for profile in _catalogue()]), read_prices()
     return _share(host, f"{LOCAL}-{vcpus}c", vcpus, price=_price_of_host(user, prices))
@@ -178,7 +178,7 @@ def _priced(profile: InstanceProfile, price: KnownPrice) -> InstanceProfile:
 
 def _of_host(host: Host, price: _Priced | None) -> list[InstanceProfile]:
     """Return local-1c, local-2c, local-4c ... up to all vCPUs, and one per GPU, with shares of memory and price."""
-    allowed = _allowed(host)
+    allowed = usable_cpus(host)
     sizes = [2**power for power in range(allowed.bit_length()) if 2**power < allowed] + [allowed]
     on_cpus = [_share(host, f"{LOCAL}-{size}c", size, price=price) for size in sizes]
     of_gpu = max(1, allowed // max(1, len(host.gpus)))
@@ -187,7 +187,7 @@ def _of_host(host: Host, price: _Priced | None) -> list[InstanceProfile]:
     ]
 
 
-def _allowed(host: Host) -> int:
+def usable_cpus(host: Host) -> int:
     """Return how many vCPUs of ``host`` may be used at once."""
     quota = host.cgroups.cpu_quota
     return host.logical_cpus if quota is None else max(1, min(host.logical_cpus, int(quota)))
@@ -196,7 +196,7 @@ def _allowed(host: Host) -> int:
 def _share(
     host: Host, name: str, vcpus: int, *, gpu_model: str | None = None, price: _Priced | None
 ) -> InstanceProfile:
-    allowed = _allowed(host)
+    allowed = usable_cpus(host)
     own = InstanceProfile(
         name=name,
         vcpus=vcpus,

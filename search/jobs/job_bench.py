@@ -150,7 +150,10 @@ class JobBench:
         self._check_stopped()
         kept_s = 0.0 if self.search is None else self.search.kept_by_confirmation_s()
         task = tasks.confirmation(self.request, plan.each, runs=plan.runs, kept_s=kept_s)
-        return self._test(configuration, task if rate_per_s is None else tasks.at_rate(task, rate_per_s))
+        if rate_per_s is not None:
+            # What fails at its share of a rate is measured again at a lower one, twice.
+            task = replace(tasks.at_rate(task, rate_per_s), chances=3 * task.chances)
+        return self._test(configuration, task)
 
     def spot_check(self, configuration: Configuration, *, rate_per_s: float, attempt: Attempt) -> Trial | None:
         """Put ``configuration`` under a short load at ``rate_per_s`` on the host of ``attempt``, as a step; None if it

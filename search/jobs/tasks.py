@@ -109,8 +109,7 @@ def at_rate(task: StepTask, rate_per_s: float) -> StepTask:
     asked_per_s = task.request.sla.rate_per_s
     instances = 1 if asked_per_s is None else max(1, ceil(asked_per_s / rate_per_s * (1 - _ROUNDING)))
     sla = replace(task.request.sla, rate_per_s=instances * rate_per_s)
-    # What fails at this rate is measured again at a lower one.
-    return replace(task, request=replace(task.request, sla=sla), instances=instances, chances=2 * task.chances)
+    return replace(task, request=replace(task.request, sla=sla), instances=instances)
 
 
 def spot_check(request: JobRequest, rate_per_s: float) -> StepTask:

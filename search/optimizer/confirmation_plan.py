@@ -17,7 +17,7 @@ from servefit.profiler.evidence.sequential_test import least_to_pass
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.quantities import span_text
 from servefit.search.request.arrivals import cycle_s
-from servefit.search.results.measure_trial import CONFIRMING, CONFIRMING_RUNS, ROUND, turn_durations
+from servefit.search.results.measure_trial import CONFIRMING, CONFIRMING_RUNS, ROUND, USUAL_START_S, turn_durations
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
@@ -32,7 +32,8 @@ _MIN_START_S = 0.3
 """From nothing to warm processes, at least: where rounds were quicker than their loads, they were cut short."""
 
 _BUDGET_STEP_S = 10
-"""Budgets are proposed in such steps."""
+_BUDGETS = 360
+"""Budgets are proposed in such steps, of an hour more at most."""
 
 _PER_PERCENTILE = 2
 """Times the samples that a percentile takes, in each run: more than chance makes of them. Chosen, not measured."""
@@ -105,7 +106,7 @@ def kept_for_confirmation_s(
     shortest, runs = shortest_run(request), MIN_VALUES if hurried else CONFIRMING_RUNS
     traffic_s = runs * shortest.at_rate_s
     if shortest.at_rate_s and not hurried:
-        traffic_s = max(traffic_s, min(_ENOUGH_S, _longest_s(request)))
+        traffic_s = max(traffic_s, _ENOUGH_S)
     beside_s = start_of_run_s(request, round_test_s) + shortest.capacity_s
     return max(least_s, min(_SHARE * limit_s, runs * beside_s + traffic_s))
 
@@ -117,21 +118,31 @@ def min_confirmation_s(request: JobRequest, *, round_test_s: float) -> float:
 
 
 def too_little_traffic(request: JobRequest, *, limit_s: float) -> str | None:
-    """Return, in words, that the winner of a job with ``limit_s`` has too little traffic for any PASS; None where it
-    has enough, or no limit of latency or no rate was asked for."""
+    """Return, in words, that what is kept for the winner of a job with ``limit_s`` is too little traffic for any PASS;
+    None where it is enough, or no limit of latency or no rate was asked for."""
     rate_per_s = request.sla.rate_per_s
     if rate_per_s is None or not request.sla.thresholds or not can_be_in_runs(request):
         return None
     highest = max(request.sla.thresholds, key=lambda threshold: threshold.rank)
     needed_s = least_to_pass(highest.rank, chances=MAX_CONFIRMATIONS) / rate_per_s
-    given_s = _SHARE * limit_s
+    given_s = _traffic_s(request, limit_s)
     if needed_s <= given_s:
         return None
+    budgets_s = (limit_s + _BUDGET_STEP_S * nth for nth in range(1, _BUDGETS))
+    enough_s = next((budget_s for budget_s in budgets_s if _traffic_s(request, budget_s) >= needed_s), None)
+    option = "" if enough_s is None else f": --budget {_BUDGET_STEP_S * ceil(enough_s / _BUDGET_STEP_S):g}s"
     return (
-        f"no PASS is possible in the time of this job: {highest.percentile} takes {span_text(ceil(needed_s))} of "
-        f"traffic at {rate_per_s:g}/s, and {span_text(given_s)} are kept for that: "
-        f"--budget {_BUDGET_STEP_S * ceil(needed_s / _SHARE / _BUDGET_STEP_S)}s"
+        f"the time of this job is short for a PASS: {highest.percentile} takes {span_text(ceil(needed_s))} of "
+        f"traffic at {rate_per_s:g}/s, and about {span_text(given_s)} are kept for that{option}"
     )
+
+
+def _traffic_s(request: JobRequest, limit_s: float) -> float:
+    """Return the traffic of a confirmation that has what is kept for it in a job of ``limit_s``, on a usual machine."""
+    turn = turn_durations(request)
+    round_test_s = turn.capacity_s + turn.at_rate_s + USUAL_START_S
+    plan = plan_confirmation(request, left_s=_SHARE * limit_s, round_test_s=round_test_s, in_one=False)
+    return plan.runs * plan.each.at_rate_s
 
 
 def _single_run_s(request: JobRequest, round_test_s: float) -> float:

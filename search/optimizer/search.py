@@ -202,8 +202,9 @@ class Search(SearchState):
         """Return whether every configuration can be tried before the rounds begin, and within the tests."""
         tried = {trial.configuration for trial in self.trials} | self.failed | self.given_up
         limit_s = self.clock.limit_s
-        until_s = min(EXHAUSTIVE_SHARE * limit_s, limit_s - self.kept_for_the_end_s())
-        tests_in_time = (until_s - self.clock.elapsed_s) / self.test_s
+        closing_s = max(map(self.closing_s, self.space.grid), default=0.0)
+        until_s = min(EXHAUSTIVE_SHARE * limit_s, limit_s - self.kept_for_the_end_s() - closing_s)
+        tests_in_time = max(0.0, until_s - self.clock.elapsed_s) / self.test_s
         return len(set(self.space.grid) - tried) <= min(tests_in_time, self.clock.tests_left)
 
     def _may_time_more(self) -> bool:

@@ -170,8 +170,10 @@ class SearchState:
 
     def _searching_s(self) -> float:
         """Return when the share of the job's time for finding a winner is over."""
-        share = EXHAUSTIVE_SHARE if self.exhaustive else SEARCH_SHARE
-        return min(share * self.clock.limit_s, self.clock.limit_s - self.kept_for_the_end_s())
+        limit_s = self.clock.limit_s
+        if self.exhaustive:  # that all of it fits was found beforehand
+            return EXHAUSTIVE_SHARE * limit_s
+        return min(SEARCH_SHARE * limit_s, limit_s - self.kept_for_the_end_s())
 
     def trying_until_s(self) -> float:
         """Return when no configuration is tried any more, but the first: after its share of the time, or, if that is

@@ -13,6 +13,7 @@ from servefit.search.optimizer.finalists import MAX_FINALISTS, MAX_ROUNDS, final
 from servefit.search.optimizer.leads import is_far_behind
 from servefit.search.optimizer.search_state import MIN_TESTS_FOR_ROUNDS
 from servefit.search.results.instances import instances_for
+from servefit.search.results.measure_trial import MAX_TURN_S, turn_durations
 from servefit.search.results.ratios import MIN_ROUNDS, ratio
 from servefit.search.simulation.endpoint import SURVEY_S
 
@@ -154,13 +155,17 @@ class Turns:
 
     def _instances(self, configuration: Configuration) -> int:
         """Return how many instances of ``configuration`` its last test held against the SLA; before one as many as have
-        the capacity for it that is predicted, since one that is overloaded takes long and tells nothing."""
+        the capacity for it that is predicted, since one that is overloaded takes long and tells nothing. One where a
+        turn at the share of so many would take too long."""
         tests = [trial for trial in self.search.trials if trial.configuration == configuration and trial.round is None]
         if tests:
             return tests[-1].instance_count
         rate_per_s = self.search.request.sla.rate_per_s
         (capacity,) = self.search.surrogate.capacities([configuration])
-        return 1 if rate_per_s is None or capacity is None else instances_for(rate_per_s, exp(capacity.log_mean))
+        if rate_per_s is None or capacity is None:
+            return 1
+        count = instances_for(rate_per_s, exp(capacity.log_mean))
+        return count if turn_durations(self.search.request, count).at_rate_s <= MAX_TURN_S else 1
 
     def _round_fits(self, tests: int, *, beside_s: float = 0.0, hurried: bool = False) -> bool:
         """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation, or a

@@ -32,8 +32,8 @@ _T = TypeVar("_T")
 HEARTBEAT_S = 60
 """Between two signs of life of a running trial. One that gave none for twice as long is failed by Optuna."""
 
-_VERSION = "version_info"
-"""The table of Optuna that tells which version of it made the tables, or upgraded them last."""
+_REVISION = "alembic_version"
+"""The table that tells which version Optuna's tables are of."""
 
 UNLOCK = "wait until it is done or end it, or keep jobs elsewhere with --storage"
 
@@ -63,7 +63,7 @@ class Database:
         """Optuna's view of it, over the same connections. Raises what Optuna and SQLAlchemy raise."""
         with self._lock:
             if self._storage is None:
-                self._storage = _storage_over(self._engine, self.address, self.outages)
+                self._storage = self.outages.repeated(lambda: _storage_over(self._engine, self.address, self.outages))
             return self._storage
 
     def close(self) -> None:
@@ -201,14 +201,21 @@ def _storage_over(engine: Engine, address: DatabaseAddress, outages: Outages) ->
 
 
 def _are_made(connection: Connection) -> bool:
-    """Return whether all tables are there, Optuna's as the version that is installed makes or upgrades them."""
-    from sqlalchemy import column, inspect, select, table
+    """Return whether all tables are there, and the Optuna that is installed has found its own to be compatible."""
+    from sqlalchemy import inspect
 
-    if not {_VERSION, *tables.names()} <= set(inspect(connection).get_table_names()):
+    if not {_REVISION, *tables.names()} <= set(inspect(connection).get_table_names()):
         return False
-    versions = table(_VERSION, column("library_version"))
-    made_by = connection.execute(select(versions.c.library_version)).scalars().all()
-    return made_by == [metadata.version("optuna")] and tables.layout(connection) is not None
+    return tables.layout(connection) is not None and tables.is_checked(connection, _version(connection))
+
+
+def _version(connection: Connection) -> str:
+    """Return the version of Optuna that is installed, and that of the tables."""
+    from sqlalchemy import column, select, table
+
+    revisions = table(_REVISION, column("version_num"))
+    kept = connection.execute(select(revisions.c.version_num)).scalars().all()
+    return f"{metadata.version('optuna')} with {', '.join(map(str, kept))}"
 
 
 def _make_tables(address: DatabaseAddress) -> None:
@@ -222,6 +229,7 @@ def _make_tables(address: DatabaseAddress) -> None:
     with engine.connect() as connection:
         if _are_made(connection):
             return
+    _load_bars()
     from optuna.storages import RDBStorage
 
     options = {**address.engine_options, "poolclass": NullPool}
@@ -231,6 +239,7 @@ def _make_tables(address: DatabaseAddress) -> None:
                 RDBStorage(_template(address), dict(options))
             with engine.begin() as connection:
                 tables.make(connection)
+                tables.set_checked(connection, _version(connection))
         except RuntimeError as error:
             # Made by another version of Optuna, which says what to do
             raise address.error(str(error)) from error

@@ -105,10 +105,11 @@ class JobStore:
 
     def _make(self, name: str, texts: Mapping[str, str]) -> int:
         """Make the study of a new job and the job, and return its number. Raises as :meth:`create`."""
+        with self._database.reporting():
+            storage = self._database.storage
         from optuna.exceptions import DuplicatedStudyError
         from optuna.study import StudyDirection
 
-        storage = self._database.storage
         try:
             with self._database.reporting(), quiet():
                 study = storage.create_new_study([StudyDirection.MINIMIZE] * records.STUDY_OBJECTIVES, name)

@@ -140,8 +140,9 @@ def database_errors() -> tuple[type[Exception], ...]:
     """Return what SQLAlchemy raises, and Optuna where it is loaded, which takes a while."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    optuna = sys.modules.get("optuna.exceptions")
-    return (SQLAlchemyError,) if optuna is None else (SQLAlchemyError, optuna.StorageInternalError)
+    # Another thread may be about to load it.
+    internal = getattr(sys.modules.get("optuna.exceptions"), "StorageInternalError", None)
+    return (SQLAlchemyError,) if internal is None else (SQLAlchemyError, internal)
 
 
 def _was_replaced(error: DBAPIError) -> bool:

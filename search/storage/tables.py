@@ -34,6 +34,9 @@ _NOW = {
 }
 """Queries for the time of a server, and not for that when the transaction began."""
 
+_MAX_VERSION = 128
+"""Letters of a version of Optuna and of its tables, each of which has a dozen."""
+
 _MAX_KEY = 64
 """Letters. The longest key is that of a step, which has a quarter of them."""
 
@@ -44,6 +47,7 @@ class _Tables:
     jobs: Table
     documents: Table
     layout: Table
+    checked: Table
 
 
 @cache
@@ -69,7 +73,9 @@ def _tables() -> _Tables:
         Column("text", Text),
     )
     layout = Table("servefit_layout", metadata, Column("number", Integer, primary_key=True, autoincrement=False))
-    return _Tables(metadata, jobs, documents, layout)
+    # The versions of Optuna that found their own tables to be compatible
+    checked = Table("servefit_checked", metadata, Column("version", String(_MAX_VERSION), primary_key=True))
+    return _Tables(metadata, jobs, documents, layout, checked)
 
 
 def names() -> set[str]:
@@ -96,6 +102,22 @@ def set_layout(connection: Connection) -> None:
     from sqlalchemy import insert
 
     connection.execute(insert(_tables().layout).values(number=LAYOUT))
+
+
+def is_checked(connection: Connection, version: str) -> bool:
+    """Return whether ``version`` of Optuna has found its tables to be compatible."""
+    from sqlalchemy import select
+
+    versions = _tables().checked.c.version
+    return connection.execute(select(versions).where(versions == version)).first() is not None
+
+
+def set_checked(connection: Connection, version: str) -> None:
+    """Write down that it has. Two who do so at once are an error of the database for one of them."""
+    from sqlalchemy import insert
+
+    if not is_checked(connection, version):
+        connection.execute(insert(_tables().checked).values(version=version))
 
 
 def add_job(connection: Connection, name: str, texts: Mapping[str, str], *, copied: bool = False) -> int:

@@ -131,10 +131,10 @@ def told(story: Story, **state: Any) -> RecommendationJob:
 @pytest.mark.parametrize(
     ("count", "name", "vcpus", "takes"),
     [
-        (1, "local-1c", 1, "1 of this machine's 4 CPUs"),
-        (2, "local-2c", 2, "4 of this machine's 4 CPUs"),
-        (5, "local-2c", 2, "3 machines like this one"),
-        (2, "local-4c", 4, "2 machines like this one"),
+        (1, "local-1c", 1, "1 of the machine's 4 CPUs"),
+        (2, "local-2c", 2, "4 of the machine's 4 CPUs"),
+        (5, "local-2c", 2, "3 such machines"),
+        (2, "local-4c", 4, "2 such machines"),
         (3, "c5.large", 2, "6 vCPUs"),
     ],
 )

@@ -60,6 +60,13 @@ def test_a_turn_of_the_best_is_told_apart_from_the_confirmation(story: Story) ->
     assert "the winner again" in time_spent(job_of(story))
 
 
+def test_steps_at_the_same_time_are_said_to_be_so(story: Story) -> None:
+    story.steps.append(replace(story.steps[0], number=3))
+    (sentence,) = time_sentences(job_of(story))
+    assert sentence.startswith("The steps, some at the same time, took: 4 s compiling, ")
+    assert time_spent(job_of(story))["all else"] > 0
+
+
 def test_nothing_is_said_of_a_job_that_has_not_begun(story: Story) -> None:
     story.steps.clear()
     assert list(time_sentences(job_of(story))) == []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import ceil, fsum
 from typing import TYPE_CHECKING
 
+from servefit.profiler.machine.profiles import usable_cpus
 from servefit.quantities import (
     count_text,
     digits_within,
@@ -141,12 +142,12 @@ def _unfinished(job: RecommendationJob) -> str:
     return ", then stopped" if job.status == "STOPPED" else ""
 
 
-def evidence(best: Recommendation) -> str:
-    """Return the figures of the recommendation, as a sentence without its full stop. Those that were predicted, and
-    those of a test that was not confirmed, are called so."""
+def evidence(best: Recommendation, *, costs: bool = True) -> str:
+    """Return the figures of the recommendation, as a sentence without its full stop, and what it ``costs``. Those that
+    were predicted, and those of a test that was not confirmed, are called so."""
     judged, confirmation = best.trial.judged, best.confirmation
     latency = ", ".join(_percentiles(judged, "p50", "p95", "p99")) or "no percentile"
-    price = f"; {cost}" if (cost := cost_text(best)) else ""
+    price = f"; {cost}" if costs and (cost := cost_text(best)) else ""
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
     capacity = f"{number_text(float(best.max_invocations))} a minute"
     if best.trial.at_rate is not None:
@@ -183,15 +184,16 @@ def cost_text(best: Recommendation) -> str:
 
 
 def takes_text(best: Recommendation) -> str:
-    """Return what all instances of a recommendation take: CPUs of the machine that they were measured on, or machines
-    like that where it has too few; vCPUs of an instance that is no part of it."""
+    """Return what all instances of a recommendation take: CPUs of the machine that they were measured on, or such
+    machines where it has too few; vCPUs of an instance that is no part of it."""
     count, vcpus, host = best.trial.instance_count, best.profile.vcpus, best.measured_on
     if host is None or not best.profile.is_local:
         return count_text(count * vcpus, "vCPU")
-    on_each = max(1, host.logical_cpus // vcpus)
+    cpus = usable_cpus(host)
+    on_each = max(1, cpus // vcpus)
     if count > on_each:
-        return f"{ceil(count / on_each)} machines like this one"
-    return f"{count * vcpus} of this machine's {count_text(host.logical_cpus, 'CPU')}"
+        return f"{ceil(count / on_each)} such machines"
+    return f"{count * vcpus} of the machine's {count_text(cpus, 'CPU')}"
 
 
 def hourly_text(cost_per_hour: float, profile: InstanceProfile) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from servefit.quantities import number_text, span_text
 from servefit.report.plot import Axis, Plot, Series
 from servefit.report.table import Table
+from servefit.search.jobs.job import measured_s
 from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ _TURNS, _REST = "the best in turns", "all else"
 
 
 def time_spent(job: RecommendationJob) -> dict[str, float]:
-    """Return the seconds of each kind of step that has ended, in the order in which these first began, and of all
-    else. Steps that ran at the same time, as on a fleet, each count, and leave nothing for the rest."""
+    """Return the seconds of each kind of step that has ended, in the order in which these first began, and those in
+    which none ran. Steps that ran at the same time, as on a fleet, each count."""
     spent: dict[str, float] = {}
     for step in job.steps:
         if step.ended_at is not None:
             called = _called(step)
             spent[called] = spent.get(called, 0.0) + step.ended_at - step.began_at
-    rest_s = job.elapsed_s - sum(spent.values())
+    rest_s = job.elapsed_s - measured_s(job.steps)
     return {**spent, _REST: rest_s} if spent and rest_s > 0 else spent
 
 
@@ -53,7 +54,8 @@ def time_sentences(job: RecommendationJob) -> Iterator[str]:
     if at_rate is not None and at_rate.offered_per_s:
         rate = number_text(at_rate.offered_per_s, digits=3)
         traffic = f"; the figures are of {span_text(at_rate.samples / at_rate.offered_per_s)} of traffic at {rate}/s"
-    yield f"The time went to: {', '.join(parts)}{traffic}."
+    began = "The steps, some at the same time, took" if _overlap(job) else "The time went to"
+    yield f"{began}: {', '.join(parts)}{traffic}."
 
 
 def time_plot(job: RecommendationJob) -> Plot:
@@ -68,6 +70,12 @@ def time_plot(job: RecommendationJob) -> Plot:
         horizontal=True,
         series=(Series(name="seconds", x=list(spent.values()), y=list(spent), drawn_as="bars"),),
         table=Table(title="Time", columns=("what", "seconds"), rows=list(spent.items())),
+    )
+
+
+def _overlap(job: RecommendationJob) -> bool:
+    return sum(step.ended_at - step.began_at for step in job.steps if step.ended_at is not None) > 1 + measured_s(
+        job.steps
     )
 
 

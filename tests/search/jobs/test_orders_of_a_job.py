@@ -13,9 +13,8 @@ from tests.report.story import MODEL, PAYLOAD, PROFILES, configuration, simulate
 from servefit.errors import MeasurementError
 from servefit.search.jobs.job_bench import JobBench
 from servefit.search.jobs.orders import Load, Order, SurveyEndpoint, TimeCalls
-from servefit.search.jobs.tasks import CHANCES_TO_PASS
 from servefit.search.optimizer.clock import Clock
-from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
+from servefit.search.optimizer.confirmation_plan import MAX_CONFIRMATIONS, ConfirmationPlan
 from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
@@ -141,7 +140,7 @@ def test_a_confirmation_is_ordered_in_the_runs_of_its_plan_and_its_pass_is_one_o
     job.bench.confirm(SUBJECT, FIVE_RUNS)
     (order,) = job.loads
     assert (order.configuration, order.durations, order.runs) == (SUBJECT, EACH, 5)
-    assert (order.chances, order.instances, order.nth_round) == (CHANCES_TO_PASS, None, None)
+    assert (order.chances, order.instances, order.nth_round) == (MAX_CONFIRMATIONS, None, None)
     assert order.request == job.request
 
 

@@ -105,10 +105,51 @@ def test_a_database_of_another_optuna_is_told_with_what_to_do(sqlite_url: str, t
     JobStore.open(sqlite_url).close()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v3.0.0.a'")
-        connection.execute("UPDATE version_info SET library_version = '3.0.0'")
         connection.commit()
     with pytest.raises(StorageError, match="optuna storage upgrade"):
         JobStore.open(sqlite_url)
+
+
+LISTED = """
+import sys
+from servefit.search.storage.jobs import JobStore
+with JobStore.open(sys.argv[1]) as store:
+    print([job.name for job in store.overview()], "optuna" in sys.modules)
+"""
+
+
+def listed(url: str) -> str:
+    """The jobs as a process of its own lists them, and whether it loads Optuna for that."""
+    command = [sys.executable, "-c", LISTED, url]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def test_jobs_are_listed_without_optuna_once_it_has_found_its_tables_to_be_compatible(
+    sqlite_url: str, header: Callable[[str], JobHeader]
+) -> None:
+    with JobStore.open(sqlite_url) as store:
+        store.create(header("fraud"))
+    assert listed(sqlite_url) == "['fraud'] False"
+
+
+def test_a_database_of_before_that_was_written_down_is_looked_at_once(
+    sqlite_url: str, header: Callable[[str], JobHeader], tmp_path: Path
+) -> None:
+    with JobStore.open(sqlite_url) as store:
+        store.create(header("fraud"))
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
+        connection.execute("DROP TABLE servefit_checked")
+    assert [listed(sqlite_url), listed(sqlite_url)] == ["['fraud'] True", "['fraud'] False"]
+
+
+def test_a_database_that_fails_when_a_job_is_made_is_told(
+    sqlite_url: str, header: Callable[[str], JobHeader], tmp_path: Path
+) -> None:
+    JobStore.open(sqlite_url).close()
+    with JobStore.open(sqlite_url) as store:
+        (tmp_path / "jobs.db").write_text("these are not the jobs that you are looking for\n" * 10_000)
+        with pytest.raises(StorageError, match="file is not a database"):
+            store.create(header("fraud"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])

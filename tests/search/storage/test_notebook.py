@@ -32,6 +32,12 @@ try:
 except servefit.errors.SpecError:
     pass
 """,
+    "a job is made in a database that is there": """
+from servefit.search.storage.jobs import JobStore
+JobStore.open().close()
+with JobStore.open() as store:
+    store.database.storage
+""",
     "proposals are made": """
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.parzen import ParzenEstimator

@@ -156,11 +156,15 @@ def class_sentences(job: FleetJob, class_job: ClassJob) -> list[str]:
     best = confirmed(class_job, job.header.request)
     if best is not None:
         rate = number_text(confirmed_rate_per_s(best, job.header.request))
-        return [f"A host was confirmed to carry {rate} requests/s, as {label_of(best)} ({spent}).", evidence(best)]
+        return [
+            f"A host was confirmed to carry {rate} requests/s, as {label_of(best)} ({spent}).",
+            evidence(best, costs=False),
+        ]
     nearest = class_job.job.best
     if nearest is None:
         return [f"Nothing was measured under load ({spent})."]
-    return [f"What a host carries was not confirmed; nearest is {label_of(nearest)} ({spent}).", evidence(nearest)]
+    not_confirmed = f"What a host carries was not confirmed; nearest is {label_of(nearest)} ({spent})."
+    return [not_confirmed, evidence(nearest, costs=False)]
 
 
 def cost_text(fleet: Fleet, least: PlanGoal) -> str:
