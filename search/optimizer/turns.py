@@ -67,7 +67,7 @@ class Turns:
                     return
                 chosen, naive = _pair(chosen, naive)
                 turn = _turn(chosen, naive)
-                if not self._round_fits(len(turn), hurried=True):
+                if not self._round_fits(len(turn)):
                     search.remarks.append(
                         f"{_NOT_COMPARED}: {search.clock.ran_out(len(turn) * self.time_left.turn_s())}"
                     )
@@ -167,10 +167,10 @@ class Turns:
         count = instances_for(rate_per_s, exp(capacity.log_mean))
         return count if turn_durations(self.search.request, count).at_rate_s <= MAX_TURN_S else 1
 
-    def _round_fits(self, tests: int, *, beside_s: float = 0.0, hurried: bool = False) -> bool:
-        """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation, or a
-        ``hurried`` one, and the closing after it."""
-        expected_s = beside_s + tests * self._turn_s() + self.search.kept_for_the_end_s(hurried=hurried)
+    def _round_fits(self, tests: int, *, beside_s: float = 0.0) -> bool:
+        """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation and the
+        closing after it."""
+        expected_s = beside_s + tests * self._turn_s() + self.search.kept_for_the_end_s()
         return self.search.clock.left_s >= expected_s and self.search.clock.tests_left > tests
 
     def _turn_s(self) -> float:
