@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.drivers.driving.ending import Enough
-    from servefit.profiler.drivers.http.bodies import Bodies, Form
+    from servefit.profiler.drivers.http.bodies import Bodies
     from servefit.profiler.drivers.http.clients import HttpDriver
     from servefit.profiler.drivers.http.servers import HostedServer
     from servefit.profiler.evidence.stopping import StoppingConditions
@@ -102,8 +102,6 @@ def endpoint_for(
     rows: np.ndarray,
     *,
     host: Host,
-    name: str = "model",
-    form: Form | None = None,
     memory_bytes: int | None = None,
     rows_per_request: int = 1,
     written: Bodies | None = None,
@@ -112,8 +110,8 @@ def endpoint_for(
     timeout_s: float = 10.0,
 ) -> Iterator[HostedDriver]:
     """Start an endpoint that serves ``configuration`` in an envelope, as :func:`workers_for` does, and load clients
-    that send it ``rows`` in ``form``, or, where that is None, in the usual one. All of it is gone on exit. Who starts
-    many has the bodies ``written`` once (:func:`bodies_for`), which takes as long as an endpoint takes to start.
+    that send it ``rows`` in their usual form. All of it is gone on exit. Who starts many has the bodies ``written``
+    once (:func:`bodies_for`), which takes as long as an endpoint takes to start.
 
     The clients live on ``outside``, by default all CPUs that share no core with the envelope. Where there are none they
     share those of the envelope, and every run says so (see ``validity``). A request has failed after ``timeout_s``.
@@ -128,7 +126,7 @@ def endpoint_for(
     from servefit.profiler.drivers.inprocess.workers import check_configuration
 
     check_configuration(configuration, rows_per_request)
-    form = form or usual_form(signature, rows, rows_per_request=rows_per_request)
+    name, form = "model", usual_form(signature, rows, rows_per_request=rows_per_request)
     cpus = _envelope_cpus(configuration, host, cpus)
     outside = client_cpus(host.cpus, cpus) if outside is None else outside
     clients = min(len(outside or cpus), MAX_CLIENTS, -(-len(cpus) // SERVER_CPUS_PER_CLIENT))
@@ -152,10 +150,12 @@ def endpoint_for(
             yield HostedDriver(driver, server)
 
 
-def bodies_for(signature: Signature, rows: np.ndarray, *, form: Form, rows_per_request: int = 1) -> Bodies:
-    """Return the bodies of all requests with ``rows`` to an endpoint of ours that serves a model of ``signature``."""
-    from servefit.profiler.drivers.http.bodies import bodies
+def bodies_for(signature: Signature, rows: np.ndarray, *, rows_per_request: int = 1) -> Bodies:
+    """Return the bodies of all requests with ``rows`` to an endpoint of ours that serves a model of ``signature``, in
+    their usual form."""
+    from servefit.profiler.drivers.http.bodies import bodies, usual_form
 
+    form = usual_form(signature, rows, rows_per_request=rows_per_request)
     return tuple(bodies(form, rows, rows_per_request=rows_per_request, **_layout(signature)))
 
 

@@ -94,7 +94,7 @@ class Deployments:
     def _bodies(self) -> Bodies:
         """The bodies of all requests, written once for all endpoints of the job."""
         rows = self.header.request.rows_per_request
-        return bodies_for(self.header.model.signature, self.payload.rows, form=self.form, rows_per_request=rows)
+        return bodies_for(self.header.model.signature, self.payload.rows, rows_per_request=rows)
 
     @property
     def form(self) -> Form:

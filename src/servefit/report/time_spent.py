@@ -1,4 +1,4 @@
-"""What the time of a job was spent on, as a sentence and as a plot with its table."""
+"""The time of a job by what it was spent on, as a sentence and as a plot with its table."""
 
 from __future__ import annotations
 
