@@ -184,11 +184,16 @@ def _schedule_lag(
     p99_ms = float(np.percentile(lags, 99)) / NS_PER_MS
     begun = "started" if run.client is None else "sent"
     against = "the SLA's limit" if limit_ms is not None else "the p95 response time"
+    remedy = "stop what else runs here; servefit host says what that is"
+    if limit_ms is not None and p99_ms > limit_ms:
+        remedy += (
+            f". If nothing does, the limit is below what can be timed here: give {ms_text(p99_ms / _MAX_LAG)} or more"
+        )
     return Problem(
         kind="schedule lag",
         reason=f"requests were {begun} late: p99 of the schedule lag is {ms_text(p99_ms)}, "
         f"{share_text(p99_ms / against_ms, against)}, {percent_text(_MAX_LAG)} are allowed",
-        remedy="stop what else runs here; servefit host says what that is",
+        remedy=remedy,
     )
 
 

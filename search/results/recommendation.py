@@ -182,6 +182,11 @@ class Recommendation:
     allowed: frozenset[str] | None = field(default=None, compare=False)
 
     @property
+    def vcpus(self) -> int:
+        """The vCPUs of all instances together."""
+        return self.trial.instance_count * self.profile.vcpus
+
+    @property
     def endpoint(self) -> Trial | None:
         """The configuration as an endpoint, asked over HTTP; None where that was not measured."""
         return self.trial if self.deployment == "endpoint" else self.beside

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
-from servefit.quantities import money_text, number_text
+from servefit.quantities import count_text, money_text, number_text
 from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.performance import PerformanceObjective
 from servefit.search.results.price import INFERENCES, Price
@@ -66,7 +66,9 @@ class CostAtRate(Latency):
         return super().ties(best, other) or other <= best + TIE_MS
 
     def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
-        return price_or_rate(best)
+        if best.cost_per_hour is not None:
+            return f"{money_text(best.cost_per_hour, best.profile.currency)} an hour"
+        return count_text(best.vcpus, "vCPU")
 
 
 def price_per_million(capacity_per_s: float, price: Price) -> float:

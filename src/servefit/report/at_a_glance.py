@@ -77,7 +77,7 @@ def _per_hour(recommendation: Recommendation) -> str | None:
 
 
 def _vcpus(recommendation: Recommendation) -> str:
-    return count_text(recommendation.trial.instance_count * recommendation.profile.vcpus, "vCPU")
+    return count_text(recommendation.vcpus, "vCPU")
 
 
 def _per_million(recommendation: Recommendation) -> str | None:

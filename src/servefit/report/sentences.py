@@ -188,12 +188,12 @@ def takes_text(best: Recommendation) -> str:
     machines where it has too few; vCPUs of an instance that is no part of it."""
     count, vcpus, host = best.trial.instance_count, best.profile.vcpus, best.measured_on
     if host is None or not best.profile.is_local:
-        return count_text(count * vcpus, "vCPU")
+        return count_text(best.vcpus, "vCPU")
     cpus = usable_cpus(host)
     on_each = max(1, cpus // vcpus)
     if count > on_each:
         return f"{ceil(count / on_each)} such machines"
-    return f"{count * vcpus} of the machine's {count_text(cpus, 'CPU')}"
+    return f"{best.vcpus} of the machine's {count_text(cpus, 'CPU')}"
 
 
 def hourly_text(cost_per_hour: float, profile: InstanceProfile) -> str:
@@ -286,7 +286,7 @@ def _dearer(rival: Recommendation, best: Recommendation) -> str:
     if rival.cost_per_hour is not None and best.cost_per_hour is not None:
         theirs, mine = (money_text(price, best.profile.currency) for price in (rival.cost_per_hour, best.cost_per_hour))
         return f"{theirs} an hour instead of {mine} an hour"
-    more, fewer = (compared.trial.instance_count * compared.profile.vcpus for compared in (rival, best))
+    more, fewer = (compared.vcpus for compared in (rival, best))
     if more <= fewer:
         return "it has no price"
     return f"{count_text(more, 'vCPU')} instead of {count_text(fewer, 'vCPU')}"

@@ -74,9 +74,9 @@ def time_plot(job: RecommendationJob) -> Plot:
 
 
 def _overlap(job: RecommendationJob) -> bool:
-    return sum(step.ended_at - step.began_at for step in job.steps if step.ended_at is not None) > 1 + measured_s(
-        job.steps
-    )
+    """Return whether steps ran at the same time, by more than clocks are read apart."""
+    each_s = sum(step.ended_at - step.began_at for step in job.steps if step.ended_at is not None)
+    return each_s > 1 + measured_s(job.steps)
 
 
 def _called(step: Step) -> str:

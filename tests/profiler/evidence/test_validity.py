@@ -109,6 +109,14 @@ def test_lags_far_beyond_the_limit_are_times_of_it_and_not_per_cents() -> None:
     assert "p99 of the schedule lag is 5.12 s, 5,120 times the SLA's limit, 5 % are allowed" in reason
 
 
+def test_a_limit_below_what_can_be_timed_is_told_apart_from_a_machine_that_is_busy() -> None:
+    late = make_run(lags_ns=[900 * US] * 1000)
+    assert the_problem(late, limit_ms=0.001).remedy.endswith(
+        "If nothing does, the limit is below what can be timed here: give 18 ms or more"
+    )
+    assert "timed here" not in the_problem(late, limit_ms=1).remedy
+
+
 def test_without_an_sla_they_are_held_against_what_was_measured_or_four_milliseconds() -> None:
     late = [10 * US] * 950 + [600 * US] * 50
     assert found(make_run(lags_ns=late, response_ns=20 * MS), limit_ms=None) == []

@@ -16,6 +16,7 @@ from servefit.search.results.objectives.cost import (
     rate,
     vcpu_s_per_million,
 )
+from servefit.search.results.objectives.registry import context_of
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommendation, score_of
 
@@ -60,3 +61,13 @@ def test_the_cost_is_told_in_money_else_in_vcpus_and_else_there_is_the_rate(tria
     assert price_or_rate(recommendation(profile("a"), tested)) == "20,000 vCPU-s a million"
     assert price_or_rate(recommendation(profile("a"), silent)) == "0 a minute"
     assert rate(recommendation(profile("a"), trial(FAST, throughput_per_s=100.0, instances=2))) == "12,000 a minute"
+
+
+def test_at_a_rate_the_cost_is_that_of_all_instances_by_the_hour_or_in_vcpus(trial: MakeTrial) -> None:
+    tested = trial(FAST, instances=2)
+    context = context_of(request_of(at_rate=True), Price.of(None, 2))
+    assert (
+        CostAtRate().figure_text(recommendation(profile("a", price_per_hour=0.36), tested), context) == "$0.72 an hour"
+    )
+    unpriced = recommendation(profile("a"), tested)
+    assert CostAtRate().figure_text(unpriced, context) == f"{2 * unpriced.profile.vcpus} vCPUs"
