@@ -68,7 +68,7 @@ class CostAtRate(Latency):
     def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         if best.cost_per_hour is not None:
             return f"{money_text(best.cost_per_hour, best.profile.currency)} an hour"
-        return count_text(best.vcpus, "vCPU")
+        return f"takes {count_text(best.vcpus, 'vCPU')}"
 
 
 def price_per_million(capacity_per_s: float, price: Price) -> float:

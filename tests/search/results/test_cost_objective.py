@@ -70,4 +70,4 @@ def test_at_a_rate_the_cost_is_that_of_all_instances_by_the_hour_or_in_vcpus(tri
         CostAtRate().figure_text(recommendation(profile("a", price_per_hour=0.36), tested), context) == "$0.72 an hour"
     )
     unpriced = recommendation(profile("a"), tested)
-    assert CostAtRate().figure_text(unpriced, context) == f"{2 * unpriced.profile.vcpus} vCPUs"
+    assert CostAtRate().figure_text(unpriced, context) == f"takes {2 * unpriced.profile.vcpus} vCPUs"
