@@ -247,7 +247,7 @@ class Search(SearchState):
         with self.time_left.recording("test", batch[0]):
             results = self.bench.load_tests(batch)
         took_s = self.clock.elapsed_s - began_s
-        # The guess of before the first test is half of what a test of an endpoint takes on a small machine.
+        # What was guessed before the first test counts for nothing after it.
         self.test_s = (self.test_s + took_s) / 2 if self.trials else took_s
         # As slowly as the machine computes, but no longer than what was longer.
         usual_s = self.typical_round_test_s()

@@ -5,12 +5,11 @@ Every plot has the table of its figures, for readers who cannot see it or need t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
-if TYPE_CHECKING:
-    from servefit.report.table import Table
+from servefit.report.table import Table
 
 Value: TypeAlias = float | int | str | None
 
@@ -83,6 +82,24 @@ class Plot:
     bands: tuple[Band, ...] = ()
     horizontal: bool = False
     small: bool = False
+
+    @classmethod
+    def of_bars(
+        cls, bars: Mapping[str, float], *, name: str, title: str, caption: str, unit: str, table_of: tuple[str, str]
+    ) -> Self:
+        """Return the plot of ``bars``, one below the other, in their ``unit``. ``table_of`` is the title of its table,
+        and what the bars are of."""
+        table_title, what = table_of
+        return cls(
+            name=name,
+            title=title,
+            caption=caption,
+            x=Axis(title=unit),
+            y=Axis(title=""),
+            horizontal=True,
+            series=(Series(name=table_title.lower(), x=list(bars.values()), y=list(bars), drawn_as="bars"),),
+            table=Table(title=table_title, columns=(what, unit), rows=list(bars.items())),
+        )
 
     @property
     def has_points(self) -> bool:

@@ -120,25 +120,13 @@ def expectation_plot(job: RecommendationJob) -> Plot:
 
 def importance_plot(job: RecommendationJob) -> Plot:
     """Return the plot of the part that each parameter explains of the differences between configurations."""
-    shares = list(job.why.importance.items())
-    return Plot(
+    return Plot.of_bars(
+        {name: 100 * share for name, share in job.why.importance.items()},
         name="search-importance",
         title="Where the differences come from",
         caption="The part of the variance over the whole space that each parameter explains by itself.",
-        x=Axis(title="%"),
-        y=Axis(title=""),
-        horizontal=True,
-        series=(
-            Series(
-                name="importance",
-                x=[100 * share for _, share in shares],
-                y=[name for name, _ in shares],
-                drawn_as="bars",
-            ),
-        ),
-        table=Table(
-            title="Importance", columns=("parameter", "%"), rows=[(name, 100 * share) for name, share in shares]
-        ),
+        unit="%",
+        table_of=("Importance", "parameter"),
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.quantities import number_text, span_text
-from servefit.report.plot import Axis, Plot, Series
-from servefit.report.table import Table
+from servefit.report.plot import Plot
 from servefit.search.jobs.job import measured_s
 from servefit.search.results.recommendation import Trial
 
@@ -60,16 +59,13 @@ def time_sentences(job: RecommendationJob) -> Iterator[str]:
 
 def time_plot(job: RecommendationJob) -> Plot:
     """Return the plot of what the time was spent on."""
-    spent = time_spent(job)
-    return Plot(
+    return Plot.of_bars(
+        time_spent(job),
         name="time-spent",
-        title="What the time was spent on",
+        title="Time of the job",
         caption="Seconds of the job's steps. The traffic that the answer rests on is in measuring the winner again.",
-        x=Axis(title="seconds"),
-        y=Axis(title=""),
-        horizontal=True,
-        series=(Series(name="seconds", x=list(spent.values()), y=list(spent), drawn_as="bars"),),
-        table=Table(title="Time", columns=("what", "seconds"), rows=list(spent.items())),
+        unit="seconds",
+        table_of=("Time", "step"),
     )
 
 
