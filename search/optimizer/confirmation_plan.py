@@ -40,8 +40,8 @@ _PER_PERCENTILE = 2
 
 _SHARE = 0.45
 """Of the time of a job, that is kept for the runs of its confirmation at most: what people rely on is measured then.
-Chosen: with half of it, searches of 42 s chose what is surely worse in 12, 21 and 38 % of 24 seeds (cost, latency,
-throughput; benchmarks/claims/regret.py), and in 8, 8 and 38 % with a quarter, which left 2 s for traffic."""
+Chosen: so searches of 42 s chose what is surely worse in 12, 17 and 42 % of 24 seeds (cost, latency, throughput;
+benchmarks/claims/regret.py), and in 8, 8 and 38 % with a quarter, which left 2 s for traffic."""
 
 
 MAX_CONFIRMATIONS = 2
