@@ -279,3 +279,40 @@ SLOW = (
     Queue(name="M/M/2 at 0.8", service="M", utilisation=0.8, servers=2),
 )
 """Servers that pause, share their CPU or wander, of which a run sees a few cycles at most."""
+
+
+NEW = (
+    *(Queue(name=f"M/M/1 at {load:g}", service="M", utilisation=load) for load in (0.4, 0.7, 0.9)),
+    *(Queue(name=f"M/D/1 at {load:g}", service="D", utilisation=load) for load in (0.6, 0.9)),
+    *(
+        Queue(name=f"lognormal, cv {cv:g}, at {load:g}", service="G", utilisation=load, variation=cv)
+        for cv, load in ((1.0, 0.4), (1.0, 0.7), (2.0, 0.6))
+    ),
+    Queue(name="M/M/2 at 0.7", service="M", utilisation=0.7, servers=2),
+    *(
+        Queue(name=f"M/M/1 at {load:g} that {what}", service="M", utilisation=load, disturbance=disturbance)
+        for load, what, disturbance in (
+            (0.36, "stalls for 200 ms about every 3 s", Disturbance(every_s=3.0, lasts_s=0.2)),
+            (0.36, "stalls for 100 ms every 1 s", Disturbance(every_s=1.0, lasts_s=0.1, periodic=True)),
+            (0.5, "stalls for 25 ms about every 0.5 s", Disturbance(every_s=0.5, lasts_s=0.025)),
+            (
+                0.5,
+                "collects garbage for 30 ms about every 0.6 s",
+                Disturbance(every_s=0.6, lasts_s=0.03, collector=True),
+            ),
+        )
+    ),
+    Queue(
+        name="M/M/1 at 0.4 beside a neighbour that works for 0.3 s in 1, heavy-tailed, and takes half",
+        service="M",
+        utilisation=0.4,
+        disturbance=Disturbance(every_s=1.0, lasts_s=0.3, speed=0.5, heavy=True),
+    ),
+    Queue(
+        name="M/M/1 at 0.6 whose services wander by 30 % within 0.5 s",
+        service="M",
+        utilisation=0.6,
+        wandering=Wandering(memory_s=0.5, sd=0.3),
+    ),
+)
+"""Queues that no rule of intervals was found with."""

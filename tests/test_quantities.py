@@ -330,7 +330,7 @@ def test_what_is_rounded_off_is_small_beside_the_interval(value: float, relative
     assert digits == 3 or 10.0**-(digits) * value < width
 
 
-@given(st.floats(min_value=1e-3, max_value=1e6), st.floats(min_value=1e-3, max_value=0.9))
+@given(st.floats(min_value=1e-3, max_value=1e6), st.floats(min_value=1e-3, max_value=0.33))
 def test_a_time_is_written_with_its_interval_to_the_same_digit(value_ms: float, relative: float) -> None:
     low_ms, high_ms = value_ms * (1 - relative), value_ms * (1 + relative)
     text = ms_interval_text(value_ms, low_ms, high_ms)
@@ -344,6 +344,13 @@ def test_the_interval_of_a_time_takes_its_digits() -> None:
     assert ms_text(0.05926, (0.0501, 0.0702)) == "59 us"
     assert ms_interval_text(0.05926, 0.0501, 0.0702) == "59 us (50 us to 70 us)"
     assert ms_interval_text(0.9951, 0.9512, 1.0934) == "1 ms (950 us to 1.09 ms)"
+
+
+def test_an_interval_wider_than_a_factor_of_two_stands_in_place_of_the_figure() -> None:
+    assert ms_text(0.05926, (0.05, 0.1)) == "59 us"
+    assert ms_text(0.05926, (0.05, 0.101)) == "between 50 us and 100 us"
+    assert ms_interval_text(0.05926, 0.0141, 1.049) == "between 14 us and 1 ms"
+    assert ms_interval_text(5.0, 0.0, 300.0) == "between 0 s and 300 ms"
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,6 @@ than its queue remembers."""
 MIN_SAMPLES = 2 * BATCHES
 """Batches of one value are as uneven as single values whatever these are: two a batch at least."""
 
-_CLIPPED_ABOVE = 0.95
-"""See ``clipped``."""
-
-_READ_FOR_CLIPPING = 4000
-"""Response times of which that percentile is taken: its rank then errs by 0.35 %, sqrt(0.95 x 0.05 / 4000), and finding
-it takes the same time for runs of any length."""
-
 
 def autocorrelation_time(series: np.ndarray, *, batches: int = BATCHES) -> float:
     """Return how many values of ``series`` tell as much of its mean as one independent value, by so many batch means.
@@ -50,12 +43,3 @@ def time_of_unevenness(unevenness: float, length: int) -> float:
     """Return the autocorrelation time t of a series by how uneven means of batches of ``length`` values are, in parts
     of the variance of single values, which is t / (length + t); infinite where they are as uneven."""
     return length * unevenness / (1 - unevenness) if unevenness < 1 else inf
-
-
-def clipped(response_ns: np.ndarray) -> np.ndarray:
-    """Return response times without their highest 5 %. A few far out would make up the variance by themselves and hide
-    how slowly the others move; whether they come in bursts is seen on the violations."""
-    read = response_ns[:: max(1, len(response_ns) // _READ_FOR_CLIPPING)]
-    rank = int(_CLIPPED_ABOVE * len(read))
-    clipped: np.ndarray = np.minimum(response_ns, float(np.partition(read, rank)[rank]))
-    return clipped

@@ -1,9 +1,11 @@
-"""Confidence intervals of percentiles of one run.
+"""Confidence intervals of percentiles, by how much shares of slow requests differ between blocks of the runs.
 
 So many requests take longer than the true percentile that the binomial distribution tells which ones it may lie
-between [order statistics: Woodruff 1952], with as many independent requests as those of the run are worth: neighbours
-wait in one queue. The interval says nothing of what the run had none of, nor of what another run would have had; where
-there are several runs, theirs is in ``several_runs``.
+between [order statistics: Woodruff 1952], with as many independent requests as those of the runs are worth: neighbours
+wait in one queue, and a pause makes many of them slow. How many count as one is read from the shares of slow requests
+in blocks of the runs [batch means: Conway 1963], which are as long as pauses may be. Where requests count as so few
+that the interval would reach beyond what was seen there is none. It says nothing of what the runs had none of, nor of
+how much other runs would differ from these, which ``several_runs`` adds.
 """
 
 from __future__ import annotations
@@ -13,64 +15,84 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.profiler.evidence.autocorrelation import BATCHES, MIN_SAMPLES, autocorrelation_time, clipped
+from servefit.profiler.evidence.autocorrelation import MIN_SAMPLES, time_of_unevenness
 from servefit.profiler.evidence.intervals import t_quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-_MIN_BEYOND = 10
-"""Independent requests on the rarer side of a percentile. With fewer too many intervals miss the truth, with twice as
-many as few do: benchmarks/claims/coverage.py."""
+BLOCKS = 10
+"""Blocks of all runs together. With 20 they are shorter than what many queues remember, and 2 to 3 % fewer intervals
+hold the truth; with 5 a seventh of them is lost, since less is certain. By experiment, as are the next two."""
 
-_TAIL = 0.1
-"""Response times that fewer requests exceed come in few bursts, of which a run may have had too few to tell how long
-they are. There the response times themselves, which tell more of the queue, have their say too. By experiment."""
+_MULTIPLES = (1, 2, 4)
+"""Blocks are compared by the requests beyond the percentile, and by those beyond twice and four times that share: a run
+with few slow requests does not show how they come together, and merely looks quiet."""
+
+_Z = 1.96
+"""The quantile of the normal distribution of a 95 % interval."""
 
 
-def percentile_intervals(values: np.ndarray, ranks: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of percentiles (0..100, by name) of ``values``, in order of arrival, shape (n,).
+def percentile_intervals(runs: Sequence[np.ndarray], ranks: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals of percentiles (0..100, by name) of the values of one or more ``runs``, each in order of
+    arrival, shape (n,).
 
-    A percentile is left out if it has fewer than ten independent values on either side, or if its interval reaches
-    requests without an answer, which are infinite.
+    A percentile is left out if its interval would reach beyond the values, or to requests without an answer, which are
+    infinite; all are, of fewer than 80 values.
     """
+    together = np.concatenate(runs)
+    blocks_a_run = -(-BLOCKS // len(runs))
+    if len(together) < MIN_SAMPLES or min(map(len, runs)) < blocks_a_run:
+        return {}
+    levels = {name: _levels(rank / 100) for name, rank in ranks.items()}
+    at = sorted({level for of_rank in levels.values() for level in of_rank})
+    values = dict(zip(at, np.quantile(together, at, method="inverted_cdf").tolist(), strict=True))
     intervals = {}
-    for name, independent in independent_values(values, ranks).items():
-        interval = order_statistics_interval(values, ranks[name], independent)
-        if is_known(independent, ranks[name]) and interval is not None:
-            intervals[name] = interval
+    for name, rank in ranks.items():
+        as_one = max(_requests_as_one(runs, values[level], blocks_a_run) for level in levels[name])
+        low, high = _within(1 - rank / 100, len(together) / as_one)
+        if low <= 0 or high >= 1:
+            continue
+        ends = np.quantile(together, [1 - high, 1 - low], method="inverted_cdf")
+        if np.isfinite(ends[1]):
+            intervals[name] = (float(ends[0]), float(ends[1]))
     return intervals
 
 
-def order_statistics_interval(values: np.ndarray, rank: float, independent: float) -> tuple[float, float] | None:
-    """Return the 95 % interval of the percentile of ``rank`` (0..100) of ``values``, which are worth so many
-    ``independent`` ones; None where it reaches beyond them, or among requests without an answer."""
-    if not independent:
-        return None
-    beyond = 1 - rank / 100
-    half = t_quantile(0.975, BATCHES - 1) * sqrt(beyond * (1 - beyond) / independent)
-    if half >= min(beyond, 1 - beyond):
-        return None
-    low, high = np.quantile(values, [1 - beyond - half, 1 - beyond + half], method="inverted_cdf")
-    return (float(low), float(high)) if np.isfinite(high) else None
+def _levels(level: float) -> tuple[float, ...]:
+    """Return the level (0..1) of a percentile, and others towards the median, beyond which more requests lie."""
+    rarer = min(level, 1 - level)
+    shares = (min(multiple * rarer, 0.5) for multiple in _MULTIPLES)
+    return tuple(share if level < 0.5 else 1 - share for share in shares)
 
 
-def independent_values(values: np.ndarray, ranks: Mapping[str, float]) -> dict[str, float]:
-    """Return the number of independent values that ``values`` are worth for each percentile; 0.0 if they are too few
-    to tell."""
-    if len(values) < MIN_SAMPLES:
-        return dict.fromkeys(ranks, 0.0)
-    answered = values[np.isfinite(values)]
-    # Requests without an answer rank as the longest; any longer time has the same effect.
-    finite = np.minimum(values, 2 * answered.max() + 1) if len(answered) else np.zeros(len(values))
-    of_queue = autocorrelation_time(clipped(finite))
-    counts = {}
-    for name, rank in ranks.items():
-        time = autocorrelation_time(finite > np.percentile(finite, rank))
-        counts[name] = len(values) / (max(time, of_queue) if 1 - rank / 100 <= _TAIL else time)
-    return counts
+def _requests_as_one(runs: Sequence[np.ndarray], value: float, blocks_a_run: int) -> float:
+    """Return how many requests count as one where the share beyond ``value`` is asked for; more than are seen, since so
+    few blocks may be alike by chance [Student 1908]. Infinite where blocks differ as single requests would."""
+    shares = np.concatenate([_shares(run > value, blocks_a_run) for run in runs])
+    share = float(shares.mean())
+    if not 0 < share < 1:
+        return 1.0
+    length = sum(len(run) // blocks_a_run for run in runs) // len(runs)
+    time = time_of_unevenness(float(shares.var(ddof=1)) / (share * (1 - share)), length)
+    raised = (t_quantile(0.975, len(shares) - 1) / _Z) ** 2
+    return 1 + raised * max(0.0, time - 1)
 
 
-def is_known(independent: float, rank: float) -> bool:
-    """Return whether so many independent values say how far off a percentile of them may be."""
-    return independent * min(rank / 100, 1 - rank / 100) >= _MIN_BEYOND
+def _shares(beyond: np.ndarray, blocks: int) -> np.ndarray:
+    """Return the shares of requests ``beyond`` in so many blocks; those left over come first and are not used."""
+    length = len(beyond) // blocks
+    shares: np.ndarray = beyond[len(beyond) - length * blocks :].reshape(blocks, length).mean(axis=1)
+    return shares
+
+
+def _within(share: float, independent: float) -> tuple[float, float]:
+    """Return the shares between which 95 % of the samples lie of so many ``independent`` requests, of which ``share``
+    are expected; below 0 or above 1 where these are too few. The binomial distribution by its first three moments
+    [Cornish and Fisher 1938], with half a request on either side, since requests are counted."""
+    if independent < 1:
+        return (0.0, 1.0)
+    skewed = (_Z**2 - 1) * (1 - 2 * share) / 6
+    half = _Z * sqrt(share * (1 - share) * independent) + 0.5
+    expected = share * independent + skewed
+    return (expected - half) / independent, (expected + half) / independent

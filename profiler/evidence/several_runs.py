@@ -16,7 +16,7 @@ import numpy as np
 
 from servefit.profiler.evidence.backlog import are_saturated
 from servefit.profiler.evidence.intervals import MIN_VALUES, sectioned_interval
-from servefit.profiler.evidence.percentile_intervals import independent_values, is_known, order_statistics_interval
+from servefit.profiler.evidence.percentile_intervals import percentile_intervals
 from servefit.profiler.evidence.replayed_percentiles import replayed_intervals
 from servefit.profiler.evidence.summary import percentiles_of, rank_of, response_times_ms, summarize, with_usual
 from servefit.profiler.evidence.undisturbed import counted
@@ -46,7 +46,8 @@ def summarize_runs(
     """Compute the figures of ``runs`` of the same traffic, one or more.
 
     Percentiles of the response time are of all requests. Their 95 % intervals are over three or more runs, if each run
-    has enough requests for the percentile and all together enough for an interval. One run has the intervals of
+    has enough requests for the percentile and all together enough for an interval (see ``percentile_intervals``). One
+    run has the intervals of
     ``summarize``, two runs have none. If the ``configuration`` is given and its calls can be replayed (see
     ``replayed_percentiles``), the intervals are those of the replay, widened to contain the measured value. Other times
     are geometric means over runs; rates and shares are means.
@@ -105,23 +106,23 @@ def intervals_over_runs(
     """Return the 95 % intervals of percentiles over three or more ``runs``, for those known of every run and of all
     values together, ``pooled``.
 
-    All runs together must be worth the independent values that the interval of one run takes, since percentiles of
-    short runs of a queue are all too low. No upper end is below that of the order statistics of all values, since a
-    few runs may lack rare long times.
+    They hold how much the runs differ. Either all requests together tell how certain a percentile is, by blocks of all
+    runs, or each run by itself does, and the runs differ by more than that. In the first case no upper end is below
+    that of the blocks, since a few runs may lack rare long times.
     """
     ranks = {name: rank_of(name) for name in pooled}
-    worth = [independent_values(run, ranks) for run in runs]
+    between_blocks = percentile_intervals(runs, ranks)
+    if missing := {name: rank for name, rank in ranks.items() if name not in between_blocks}:
+        of_each = [percentile_intervals([run], missing) for run in runs]
+        between_blocks |= {name: (0.0, 0.0) for name in missing if all(name in of_one for of_one in of_each)}
     of_runs = [percentiles_of(run, list(pooled)) for run in runs]
-    together = np.concatenate(runs)
     intervals = {}
-    for name, value in pooled.items():
-        times = [time for one in of_runs if (time := one[name]) is not None and time > 0]
-        enough = is_known(sum(counts[name] for counts in worth), ranks[name])
-        if value and enough and len(times) == len(of_runs) >= MIN_VALUES:
+    for name, (_, highest) in between_blocks.items():
+        value, times = pooled[name], [time for one in of_runs if (time := one[name]) is not None and time > 0]
+        if value and len(times) == len(of_runs) >= MIN_VALUES:
             low, high = sectioned_interval(log(value), [log(time) for time in times])
-            of_values = order_statistics_interval(together, ranks[name], sum(counts[name] for counts in worth))
-            if isfinite(exp(high)) and of_values is not None:
-                intervals[name] = (exp(low), max(exp(high), of_values[1]))
+            if isfinite(exp(high)):
+                intervals[name] = (exp(low), max(exp(high), highest))
     return intervals
 
 

@@ -28,9 +28,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servefit.profiler.evidence.autocorrelation import BATCHES
 from servefit.profiler.evidence.backlog import is_large
 from servefit.profiler.evidence.intervals import MIN_VALUES, t_quantile
+from servefit.profiler.evidence.percentile_intervals import BLOCKS
 from servefit.profiler.evidence.sequential_test import ALPHA
 from servefit.quantities import ms_interval_text, ms_text, number_text
 
@@ -193,8 +193,8 @@ def _judge_evidence(
 def widening(chances: int, runs: int) -> float:
     """Return how many times wider the 95 % interval of a percentile, on the logarithm, has to be below a limit, so that
     one of so many ``chances`` passes wrongly in 5 % of cases at most [Bonferroni]. The interval is by Student over so
-    many ``runs``, or, where they are too few for that, over parts of one."""
-    degrees = (runs if runs >= MIN_VALUES else BATCHES) - 1
+    many ``runs``, or, where they are too few for that, over blocks of one."""
+    degrees = (runs if runs >= MIN_VALUES else BLOCKS) - 1
     return max(1.0, t_quantile(1 - ALPHA / chances, degrees) / t_quantile(0.975, degrees))
 
 

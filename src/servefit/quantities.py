@@ -239,15 +239,37 @@ _TWO_DIGITS_BELOW = Decimal("3.55")
 """Uncertainties whose first digits are below this are given with two digits [Particle Data Group]."""
 
 
+def is_wide(interval: tuple[float, float]) -> bool:
+    """Return whether an interval is wider than a factor of two: then it is printed in place of the figure, whose digits
+    would look like knowledge."""
+    return interval[1] > 2 * interval[0]
+
+
+def between_text(low: str, high: str) -> str:
+    """Return what is printed in place of a figure that is known within an interval alone: between 14 us and 104 us."""
+    return f"between {low} and {high}"
+
+
 def ms_text(value_ms: float, interval_ms: tuple[float, float] | None = None) -> str:
-    """Return a time that is in milliseconds, with the digits that its interval supports: 59 us."""
+    """Return a time that is in milliseconds, with the digits that its interval supports: 59 us; of a wide one the
+    interval alone: between 14 us and 100 us."""
+    if interval_ms is not None and is_wide(interval_ms):
+        return between_text(*(duration_text(end_ms / 1000, digits=DIGITS_OF_WIDE) for end_ms in interval_ms))
     return duration_text(value_ms / 1000, digits=digits_within(value_ms, interval_ms))
 
 
+DIGITS_OF_WIDE = 2
+"""Of the ends of a wide interval."""
+
+
 def ms_interval_text(value_ms: float, low_ms: float, high_ms: float) -> str:
-    """Return a time in milliseconds with its interval, all to the same digit: 59 us (51 us to 70 us)."""
-    texts = [ms_text(time_ms, (low_ms, high_ms)) for time_ms in (value_ms, low_ms, high_ms)]
-    return f"{texts[0]} ({texts[1]} to {texts[2]})"
+    """Return a time in milliseconds with its interval, all to the same digit: 59 us (51 us to 70 us); of a wide one the
+    interval alone."""
+    interval_ms = (low_ms, high_ms)
+    value = ms_text(value_ms, interval_ms)
+    if is_wide(interval_ms):
+        return value
+    return f"{value} ({ms_text(low_ms, interval_ms)} to {ms_text(high_ms, interval_ms)})"
 
 
 def rate_text(per_s: float, *, digits: int = DIGITS) -> str:

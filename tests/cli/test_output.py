@@ -61,6 +61,8 @@ def test_in_a_list_of_figures_each_time_has_its_own_unit() -> None:
             ["latency p99.9 ms", None],
             ["throughput per s", 39512.3],
             ["b / a", Estimate(value=1.0213, interval=(0.9512, 1.0934))],
+            ["latency p95 ms", Estimate(value=0.06, interval=(0.0141, 0.1043))],
+            ["limit per s", Estimate(value=2000.0, interval=(0.0, 3412.0))],
         ],
     )
     assert readable(table).rows == [
@@ -70,6 +72,8 @@ def test_in_a_list_of_figures_each_time_has_its_own_unit() -> None:
         ("latency p99.9", "-"),
         ("throughput per s", "39,500"),
         ("b / a", "1.02 (0.95 to 1.09)"),
+        ("latency p95", "between 14 us and 100 us"),
+        ("limit per s", "between 0 and 3,400"),
     ]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TextIO
 
-from servefit.quantities import DIGITS, digits_within, duration_text, number_text
+from servefit.quantities import DIGITS, DIGITS_OF_WIDE, between_text, digits_within, duration_text, is_wide, number_text
 from servefit.showing import one_line
 
 
@@ -97,6 +97,8 @@ def _figure_row(name: str, value: Any, *more: Any) -> tuple[str, ...]:
     name = name if unit_s is None else plain
     texts = [_figure_text(part, unit_s, interval) for part in parts]
     shown = texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
+    if interval is not None and is_wide(interval):
+        shown = between_text(texts[1], texts[2])
     return (name, shown, *map(cell_text, more))
 
 
@@ -104,7 +106,8 @@ def _figure_text(part: Any, unit_s: float | None, interval: tuple[float, float] 
     """Return a figure, or an end of its interval, as text: to the last digit that the interval supports."""
     if not is_number(part):
         return cell_text(part)
-    digits = digits_within(part, interval)
+    wide = interval is not None and is_wide(interval)
+    digits = DIGITS_OF_WIDE if wide else digits_within(part, interval)
     return cell_text(part, digits) if unit_s is None else duration_text(part * unit_s, digits=digits)
 
 

@@ -67,6 +67,14 @@ def test_what_runs_happen_to_agree_on_has_an_upper_end_no_lower_than_their_reque
     assert found.latency_ms_ci95["p95"][1] > 1.02 * found.latency_ms["p95"]
 
 
+def test_runs_that_differ_and_of_which_one_is_unsure_have_no_interval() -> None:
+    levels = (1.0, 1.9, 1.0, 1.9, 1.0)
+    evenly = (np.arange(500) * 0.6180339887) % 1
+    runs = [run_of(level + 0.01 * evenly) for level in levels]
+    runs[3] = run_of(np.concatenate([1.9 + 0.01 * evenly[:250], 2.5 + 0.01 * evenly[:250]]))
+    assert summarize_runs(runs).latency_ms_ci95 == {}
+
+
 def test_a_run_alone_is_what_it_is_and_two_have_no_intervals() -> None:
     one, other = drawn(1.0, seed=1), drawn(1.0, seed=2)
     assert summarize_runs([one]) == summarize(one)

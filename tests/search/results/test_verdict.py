@@ -131,8 +131,8 @@ def test_an_interval_is_widened_as_far_as_the_chances_and_the_runs_ask_and_never
     assert widening(1, 5) == 1.0
     assert widening(4, 5) == pytest.approx(t_quantile(0.9875, 4) / t_quantile(0.975, 4))
     assert widening(4, 3) == pytest.approx(t_quantile(0.9875, 2) / t_quantile(0.975, 2))
-    # Of one run or two it is by Student over forty parts.
-    assert widening(4, 1) == widening(4, 2) == pytest.approx(t_quantile(0.9875, 39) / t_quantile(0.975, 39))
+    # Of one run or two it is by Student over ten blocks.
+    assert widening(4, 1) == widening(4, 2) == pytest.approx(t_quantile(0.9875, 9) / t_quantile(0.975, 9))
 
 
 def test_an_interval_within_the_limit_that_is_not_sure_enough_says_so(summary: MakeSummary) -> None:
