@@ -7,7 +7,7 @@ A test without a mark is a unit test. Of the others a mark says the kind, ``pyte
 - integration: real libraries, processes and servers, and what computes for longer. Where a lease, a budget or a
   time-out is waited for, the test has a clock of its own.
 - timed: asserts on real time, or needs two CPUs. Has the machine for itself.
-- thorough: journeys, other versions, sanitizers, many hosts. ``scripts/test --thorough`` alone runs these.
+- thorough: journeys, other versions, sanitizers, many hosts. ``scripts/test`` leaves these out, unless paths are given.
 
 A test is of the last of these kinds that it is marked with: a thorough one that is timed too runs by itself.
 ``tests/suite.py`` says when each kind runs, and how long it may take.

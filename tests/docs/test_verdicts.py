@@ -18,7 +18,7 @@ PAGE = " ".join((Path(__file__).parents[2] / "docs/verdicts.md").read_text().spl
         f"which breaks it is rejected at the level of {100 * sequential_test.PASS_LEVEL:g} %",
         f"which keeps it is rejected at {100 * sequential_test.FAIL_LEVEL:g} %",
         f"`PASS` takes a probability of {100 * sequential_test.PASS_LEVEL:g} % at most",
-        f"`FAIL` takes a probability of {50 * sequential_test.FAIL_LEVEL:g} % at most",
+        f"shows them with a probability of {50 * sequential_test.FAIL_LEVEL:g} % at most",
         f"an e-process of {2 / sequential_test.FAIL_LEVEL:g}",
         f"The run is cut into {sequential_test.BLOCKS} blocks",
         f"to the power of {sequential_test._NEARNESS}",
