@@ -47,6 +47,7 @@ _RIGHTS = {
     "servefit_starts": "SELECT, INSERT (token, ready_at)",
     # To open the job of an order
     "servefit_layout": "SELECT",
+    "servefit_checked": "SELECT",
     "servefit_jobs": "SELECT",
     "servefit_documents": "SELECT",
     "servefit_blobs": "SELECT",

@@ -113,10 +113,14 @@ def is_checked(connection: Connection, version: str) -> bool:
 
 
 def set_checked(connection: Connection, version: str) -> None:
-    """Write down that it has. Two who do so at once are an error of the database for one of them."""
-    from sqlalchemy import insert
+    """Write down that it has, unless this role may only read, as those of agents. Two who do so at once are an error of
+    the database for one of them."""
+    from sqlalchemy import insert, text
 
-    if not is_checked(connection, version):
+    may_write = connection.dialect.name != "postgresql" or connection.execute(
+        text("SELECT has_table_privilege('servefit_checked', 'INSERT')")
+    ).scalar_one()
+    if may_write and not is_checked(connection, version):
         connection.execute(insert(_tables().checked).values(version=version))
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import xgboost
 from tests.aws.conftest import OPTIONS, ROLE, started
@@ -45,7 +46,9 @@ PROMISED_S = 60
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
+    made = tmp_path_factory.mktemp("models")
+    np.savetxt(made / "payload.csv", ROWS, delimiter=",", fmt="%g")
+    return made
 
 
 @pytest.fixture(scope="module")

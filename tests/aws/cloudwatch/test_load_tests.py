@@ -28,13 +28,13 @@ def job(server: Server, cloudwatch: Any, tmp_path_factory: pytest.TempPathFactor
     model, payload = server.put_model(tmp_path_factory.mktemp("uploaded"))
     sagemaker = server.client("sagemaker")
     container = {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/xgboost:1.7-1", "ModelDataUrl": model}
-    sagemaker.create_model(ModelName="tiny", PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    sagemaker.create_model(ModelName="loaded", PrimaryContainer=container, ExecutionRoleArn=ROLE)
     sagemaker.create_inference_recommendations_job(
         JobName="measured",
         JobType="Advanced",
         RoleArn=ROLE,
         InputConfig={
-            "ModelName": "tiny",
+            "ModelName": "loaded",
             "JobDurationInSeconds": 12,
             "ContainerConfig": {"PayloadConfig": {"SamplePayloadUrl": payload}},
             "EndpointConfigurations": [{"InstanceType": "ml.c5.large"}],

@@ -28,6 +28,7 @@ from servefit.search.fleet.orders import Answer, Failure, Orders
 from servefit.search.fleet.queue import open_queue
 from servefit.search.fleet.registry import Registry
 from servefit.search.results.recommendation import Trial
+from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:
     from tests.search.conftest import Server
@@ -109,6 +110,19 @@ def site(fleet_url: str, fleet_host: MakeHost, open_job: MakeJob, make_role: Mak
             pending = _Pending(order.host, None, inf, lambda: inf, lambda _: None, TimedCalls, None)
             job.dispatcher._put(pending, order.token)
         yield Site(urls, databases, claims, orders, job)
+
+
+def test_a_role_opens_the_jobs_also_where_nobody_with_its_optuna_has_written_down_that_it_fits(
+    make_role: MakeRole, open_job: MakeJob, fleet_url: str
+) -> None:
+    role = make_role("")
+    name = open_job(MINE).header.request.name
+    bind_agents(fleet_url, [role])
+    for kept in (1, 0):
+        with JobStore.open(_as(role, fleet_url)) as store:
+            assert store.job(name).header.request.name == name
+        assert len(rows(fleet_url, "SELECT * FROM servefit_checked")) == kept
+        assert _done(fleet_url, "DELETE FROM servefit_checked") == kept
 
 
 @pytest.mark.thorough
