@@ -348,8 +348,8 @@ def test_the_interval_of_a_time_takes_its_digits() -> None:
 
 def test_an_interval_wider_than_a_factor_of_two_stands_in_place_of_the_figure() -> None:
     assert ms_text(0.05926, (0.05, 0.1)) == "59 us"
-    assert ms_text(0.05926, (0.05, 0.101)) == "between 50 us and 100 us"
-    assert ms_interval_text(0.05926, 0.0141, 1.049) == "between 14 us and 1 ms"
+    assert ms_text(0.05926, (0.05, 0.101)) == "between 50 us and 101 us"
+    assert ms_interval_text(0.05926, 0.0141, 1.049) == "between 14.1 us and 1.05 ms"
     assert ms_interval_text(5.0, 0.0, 300.0) == "between 0 s and 300 ms"
 
 

@@ -4,7 +4,8 @@ So many requests take longer than the true percentile that the binomial distribu
 between [order statistics: Woodruff 1952], with as many independent requests as those of the runs are worth: neighbours
 wait in one queue, and a pause makes many of them slow. How many count as one is read from the shares of slow requests
 in blocks of the runs [batch means: Conway 1963], which are as long as pauses may be. Where requests count as so few
-that the interval would reach beyond what was seen there is none. It says nothing of what the runs had none of, nor of
+that the interval would reach beyond what was seen there is none. That happens by chance too: where few runs have an
+interval, those are the ones that look quieter than they are. It says nothing of what the runs had none of, nor of
 how much other runs would differ from these, which ``several_runs`` adds.
 """
 
@@ -25,9 +26,9 @@ BLOCKS = 10
 """Blocks of all runs together. With 20 they are shorter than what many queues remember, and 2 to 3 % fewer intervals
 hold the truth; with 5 a seventh of them is lost, since less is certain. By experiment, as are the next two."""
 
-_MULTIPLES = (1, 2, 4)
-"""Blocks are compared by the requests beyond the percentile, and by those beyond twice and four times that share: a run
-with few slow requests does not show how they come together, and merely looks quiet."""
+_MULTIPLES = (1, 2, 4, 8)
+"""Blocks are compared by the requests beyond the percentile, and by those beyond levels that two, four and eight times
+as many exceed: a run with few slow requests does not show how they come together, and merely looks quiet."""
 
 _Z = 1.96
 """The quantile of the normal distribution of a 95 % interval."""
@@ -70,6 +71,8 @@ def _requests_as_one(runs: Sequence[np.ndarray], value: float, blocks_a_run: int
     """Return how many requests count as one where the share beyond ``value`` is asked for; more than are seen, since so
     few blocks may be alike by chance [Student 1908]. Infinite where blocks differ as single requests would."""
     shares = np.concatenate([_shares(run > value, blocks_a_run) for run in runs])
+    if not shares.any():  # it is the longest of all
+        shares = np.concatenate([_shares(run >= value, blocks_a_run) for run in runs])
     share = float(shares.mean())
     if not 0 < share < 1:
         return 1.0

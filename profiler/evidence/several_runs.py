@@ -46,11 +46,10 @@ def summarize_runs(
     """Compute the figures of ``runs`` of the same traffic, one or more.
 
     Percentiles of the response time are of all requests. Their 95 % intervals are over three or more runs, if each run
-    has enough requests for the percentile and all together enough for an interval (see ``percentile_intervals``). One
-    run has the intervals of
-    ``summarize``, two runs have none. If the ``configuration`` is given and its calls can be replayed (see
-    ``replayed_percentiles``), the intervals are those of the replay, widened to contain the measured value. Other times
-    are geometric means over runs; rates and shares are means.
+    has enough requests for the percentile, and all together enough for an interval (see ``percentile_intervals``), or
+    each by itself. One run has the intervals of ``summarize``, two runs have none. If the ``configuration`` is given
+    and its calls can be replayed (see ``replayed_percentiles``), the intervals are those of the replay, widened to
+    contain the measured value. Other times are geometric means over runs; rates and shares are means.
 
     Raises SpecError for an invalid percentile.
     """
@@ -95,7 +94,7 @@ def rather(
         if value is not None and name in replayed:
             low, high = replayed[name]
             intervals[name] = (min(low, value), max(high, value))
-        elif name in measured:
+        elif value is not None and name in measured:
             intervals[name] = measured[name]
     return intervals
 

@@ -117,9 +117,10 @@ def set_checked(connection: Connection, version: str) -> None:
     the database for one of them."""
     from sqlalchemy import insert, text
 
-    may_write = connection.dialect.name != "postgresql" or connection.execute(
-        text("SELECT has_table_privilege('servefit_checked', 'INSERT')")
-    ).scalar_one()
+    may_write = (
+        connection.dialect.name != "postgresql"
+        or connection.execute(text("SELECT has_table_privilege('servefit_checked', 'INSERT')")).scalar_one()
+    )
     if may_write and not is_checked(connection, version):
         connection.execute(insert(_tables().checked).values(version=version))
 

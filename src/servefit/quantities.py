@@ -252,14 +252,10 @@ def between_text(low: str, high: str) -> str:
 
 def ms_text(value_ms: float, interval_ms: tuple[float, float] | None = None) -> str:
     """Return a time that is in milliseconds, with the digits that its interval supports: 59 us; of a wide one the
-    interval alone: between 14 us and 100 us."""
+    interval alone: between 14 us and 104 us."""
     if interval_ms is not None and is_wide(interval_ms):
-        return between_text(*(duration_text(end_ms / 1000, digits=DIGITS_OF_WIDE) for end_ms in interval_ms))
+        return between_text(*(duration_text(end_ms / 1000) for end_ms in interval_ms))
     return duration_text(value_ms / 1000, digits=digits_within(value_ms, interval_ms))
-
-
-DIGITS_OF_WIDE = 2
-"""Of the ends of a wide interval."""
 
 
 def ms_interval_text(value_ms: float, low_ms: float, high_ms: float) -> str:

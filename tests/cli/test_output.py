@@ -72,8 +72,8 @@ def test_in_a_list_of_figures_each_time_has_its_own_unit() -> None:
         ("latency p99.9", "-"),
         ("throughput per s", "39,500"),
         ("b / a", "1.02 (0.95 to 1.09)"),
-        ("latency p95", "between 14 us and 100 us"),
-        ("limit per s", "between 0 and 3,400"),
+        ("latency p95", "between 14.1 us and 104 us"),
+        ("limit per s", "between 0 and 3,410"),
     ]
 
 

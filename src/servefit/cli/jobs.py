@@ -258,7 +258,7 @@ def _brief_steps(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
 
 
 def _brief_row(step: Step, document: dict[str, Any]) -> list[Any]:
-    from servefit.report.measured_texts import capacity_text, latency_text, marked
+    from servefit.report.measured_texts import capacity_text, latency_cell, marked
     from servefit.report.sentences import shape
     from servefit.search.results.recommendation import Trial
 
@@ -270,7 +270,7 @@ def _brief_row(step: Step, document: dict[str, Any]) -> list[Any]:
     if trial is None:
         return [step.number, step.kind, what, took, None, None, step.status]
     capacity = capacity_text(trial.capacity.throughput_per_s * trial.instance_count)
-    latency = latency_text(trial.judged, "p95")
+    latency = latency_cell(trial.judged, "p95")
     outcome = f"{trial.verdict}, predicted" if trial.basis == "predicted" else trial.verdict
     return [step.number, step.kind, what, took, marked(trial, capacity), marked(trial, latency), outcome]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from servefit.quantities import amount_text, count_text, number_text
 from servefit.report.job_tables import recommendations_title, unasked
-from servefit.report.measured_texts import CAPACITY_DIGITS, PREDICTED, capacity_text, latency_text, marked
+from servefit.report.measured_texts import CAPACITY_DIGITS, PREDICTED, capacity_text, latency_cell, marked
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.results.instances import S_PER_MIN
@@ -55,7 +55,7 @@ def glance_table(job: RecommendationJob) -> Table:
                 shape(row.trial.configuration),
                 cost_of(row),
                 marked(row.trial, capacity_text(row.max_invocations / S_PER_MIN)),
-                marked(row.trial, latency_text(row.trial.judged, "p95")),
+                marked(row.trial, latency_cell(row.trial.judged, "p95")),
                 *((None if row.quality is None else row.quality.short,) if less_exact else ()),
                 None if "verdict" in unasked(job) else row.trial.verdict,
             )

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.profiler.machine.prices import where_and_when
-from servefit.quantities import count_text, given_text, ms_text, number_text, size_text
+from servefit.quantities import count_text, given_text, is_wide, ms_text, number_text, size_text
+from servefit.report.measured_texts import latency_cell
 from servefit.report.sentences import takes_text
 from servefit.report.table import cell_text
 from servefit.search.figures.cost import in_their_currency
@@ -84,8 +85,8 @@ def _p95(trial: Trial) -> tuple[KeyFigure, ...]:
     p95_ms, interval = trial.judged.latency_ms["p95"], trial.judged.latency_ms_ci95.get("p95")
     if p95_ms is None:
         return ()
-    note = "" if interval is None else f"{ms_text(interval[0])} to {ms_text(interval[1])}"
-    return ((_marked("p95", trial), ms_text(p95_ms), note),)
+    note = "" if interval is None or is_wide(interval) else f"{ms_text(interval[0])} to {ms_text(interval[1])}"
+    return ((_marked("p95", trial), latency_cell(trial.judged, "p95") or "", note),)
 
 
 def _marked(name: str, trial: Trial) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.rare_disturbances import LONG_S, disturbance_excluded_in_s, disturbance_excluded_s
-from servefit.quantities import duration_text, ms_text, rate_text
+from servefit.quantities import duration_text, is_wide, ms_text, rate_text
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
@@ -23,6 +23,15 @@ def latency_text(summary: Summary, percentile: str) -> str | None:
     """Return a percentile of the response time, "59 us"; None where it is not known."""
     value = summary.latency_ms.get(percentile)
     return None if value is None else ms_text(value, summary.latency_ms_ci95.get(percentile))
+
+
+def latency_cell(summary: Summary, percentile: str) -> str | None:
+    """Return ``latency_text`` as it fits into a column: "14 us to 104 us" where the interval is wide."""
+    interval_ms = summary.latency_ms_ci95.get(percentile)
+    if summary.latency_ms.get(percentile) is None or interval_ms is None or not is_wide(interval_ms):
+        return latency_text(summary, percentile)
+    low, high = map(ms_text, interval_ms)
+    return f"{low} to {high}"
 
 
 def missed_text(summary: Summary) -> str | None:

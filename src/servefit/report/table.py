@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TextIO
 
-from servefit.quantities import DIGITS, DIGITS_OF_WIDE, between_text, digits_within, duration_text, is_wide, number_text
+from servefit.quantities import DIGITS, between_text, digits_within, duration_text, is_wide, number_text
 from servefit.showing import one_line
 
 
@@ -107,7 +107,7 @@ def _figure_text(part: Any, unit_s: float | None, interval: tuple[float, float] 
     if not is_number(part):
         return cell_text(part)
     wide = interval is not None and is_wide(interval)
-    digits = DIGITS_OF_WIDE if wide else digits_within(part, interval)
+    digits = DIGITS if wide else digits_within(part, interval)
     return cell_text(part, digits) if unit_s is None else duration_text(part * unit_s, digits=digits)
 
 

@@ -110,5 +110,12 @@ def test_requests_without_an_answer_took_longest_whatever_the_others_took(others
     assert percentile_intervals([answered], RANKS) == {"p50": (others, others)}
 
 
+def test_what_all_slow_requests_took_is_sure_if_they_are_spread_alone() -> None:
+    spread, burst = np.ones(4000), np.ones(4000)
+    spread[::5], burst[1000:1800] = 2.0, 2.0
+    assert percentile_intervals([spread], RANKS)["p95"] == (2.0, 2.0)
+    assert percentile_intervals([burst], RANKS) == {}
+
+
 def test_where_all_take_the_same_time_the_interval_is_that_time() -> None:
     assert percentile_intervals([np.full(500, 3.0)], RANKS) == {"p50": (3.0, 3.0), "p95": (3.0, 3.0)}

@@ -75,6 +75,15 @@ def test_runs_that_differ_and_of_which_one_is_unsure_have_no_interval() -> None:
     assert summarize_runs(runs).latency_ms_ci95 == {}
 
 
+def test_no_percentile_that_is_not_known_has_an_interval() -> None:
+    evenly = (np.arange(85) * 0.6180339887) % 1
+    alone, several = summarize(run_of(1 + evenly)), summarize_runs([run_of(1 + evenly[:28])] * 3)
+    for found in (alone, several):
+        assert found.latency_ms["p95"] is None
+        assert "p50" in found.latency_ms_ci95
+        assert found.latency_ms_ci95.keys() <= {name for name, value in found.latency_ms.items() if value is not None}
+
+
 def test_a_run_alone_is_what_it_is_and_two_have_no_intervals() -> None:
     one, other = drawn(1.0, seed=1), drawn(1.0, seed=2)
     assert summarize_runs([one]) == summarize(one)

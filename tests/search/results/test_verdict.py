@@ -47,7 +47,7 @@ def test_a_limit_is_decided_only_when_the_whole_interval_is_on_one_side(
 def test_one_of_several_chances_to_pass_takes_a_wider_interval_by_how_many_runs_it_is_of(
     summary: MakeSummary, chances: int, runs: int, verdict: str
 ) -> None:
-    """One of four takes 1.26 times the width on the logarithm of five runs, of the parts of one run 1.15 times."""
+    """One of four takes 1.26 times the width on the logarithm of five runs, of the blocks of one run 1.19 times."""
     judged = summary(p95_ms=8.0, interval=(7.2, 9.6))
     found = judge(LIMIT, capacity=judged, chances=chances, runs=runs)
     assert found.verdict == verdict
