@@ -40,8 +40,9 @@ _PER_PERCENTILE = 2
 
 _SHARE = 0.45
 """Of the time of a job, that is kept for the runs of its confirmation at most: what people rely on is measured then.
-Chosen: so searches of 42 s chose what is surely worse in 12, 17 and 42 % of 24 seeds (cost, latency, throughput;
-benchmarks/claims/regret.py), and in 8, 8 and 38 % with a quarter, which left 2 s for traffic."""
+Chosen: so searches of 42 s, which keep time for turns as well, chose what is surely worse in 0, 6 and 50 % of 16 seeds
+(cost, latency, throughput; benchmarks/claims/regret.py). With a quarter, which left 2 s for traffic, it was 8, 8 and
+38 % of 24."""
 
 
 MAX_CONFIRMATIONS = 2

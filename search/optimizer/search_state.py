@@ -25,6 +25,7 @@ from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
+from servefit.search.results.ratios import MIN_ROUNDS
 
 if TYPE_CHECKING:
     from servefit.profiler.queueing.service import ServiceTimes
@@ -173,7 +174,12 @@ class SearchState:
         limit_s = self.clock.limit_s
         if self.exhaustive:  # that all of it fits was found beforehand
             return EXHAUSTIVE_SHARE * limit_s
-        return min(SEARCH_SHARE * limit_s, limit_s - self.kept_for_the_end_s())
+        return min(SEARCH_SHARE * limit_s, limit_s - self.kept_for_the_end_s() - self._kept_for_turns_s())
+
+    def _kept_for_turns_s(self) -> float:
+        """Return the seconds of the rounds that an interval takes, of two finalists and the naive default; none where the
+        best are not compared so."""
+        return 3 * MIN_ROUNDS * self.round_test_s if self.takes_turns() else 0.0
 
     def trying_until_s(self) -> float:
         """Return when no configuration is tried any more, but the first: after its share of the time, or, if that is

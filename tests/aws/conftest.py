@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import urllib3  # noqa: F401 - it opens a socket as it is imported, which no unit test may
 from tests.tiny_model import ROWS, tiny_model
 
 OPTIONS = ("--allow-noise", "--map", "ml.c5.large=local-1c")
