@@ -107,22 +107,24 @@ def intervals_over_runs(
 
     They hold how much the runs differ. Either all requests together tell how certain a percentile is, by blocks of all
     runs, or each run by itself does, and the runs differ by more than that. In the first case no upper end is below
-    that of the blocks, since a few runs may lack rare long times.
+    that of the blocks, since a few runs may lack rare long times, and none is above what was seen.
     """
     ranks = {name: rank_of(name) for name in pooled}
     between_blocks = percentile_intervals(runs, ranks)
-    if missing := {name: rank for name, rank in ranks.items() if name not in between_blocks}:
-        of_each = [percentile_intervals([run], missing) for run in runs]
-        between_blocks |= {name: (0.0, 0.0) for name in missing if all(name in of_one for of_one in of_each)}
+    of_each = [percentile_intervals([run], ranks) for run in runs] if len(between_blocks) < len(ranks) else []
+    longest = max(float(run.max()) for run in runs)
     of_runs = [percentiles_of(run, list(pooled)) for run in runs]
     intervals = {}
-    for name, (_, highest) in between_blocks.items():
-        value, times = pooled[name], [time for one in of_runs if (time := one[name]) is not None and time > 0]
-        if value and len(times) == len(of_runs) >= MIN_VALUES:
-            low, high = sectioned_interval(log(value), [log(time) for time in times])
-            if isfinite(exp(high)):
-                intervals[name] = (exp(low), max(exp(high), highest))
-    return intervals
+    for name, value in pooled.items():
+        times = [time for one in of_runs if (time := one[name]) is not None and time > 0]
+        if not value or not len(times) == len(of_runs) >= MIN_VALUES:
+            continue
+        low, high = map(exp, sectioned_interval(log(value), [log(time) for time in times]))
+        if name in between_blocks:
+            intervals[name] = (low, max(min(high, longest), between_blocks[name][1]))
+        elif all(name in of_one for of_one in of_each):
+            intervals[name] = (low, high)
+    return {name: interval for name, interval in intervals.items() if isfinite(interval[1])}
 
 
 def _over(summaries: Sequence[Summary], name: str, summed_up: Callable[[list[float]], float]) -> float | None:

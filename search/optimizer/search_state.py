@@ -177,8 +177,8 @@ class SearchState:
         return min(SEARCH_SHARE * limit_s, limit_s - self.kept_for_the_end_s() - self._kept_for_turns_s())
 
     def _kept_for_turns_s(self) -> float:
-        """Return the seconds of the rounds that an interval takes, of two finalists and the naive default; none where the
-        best are not compared so."""
+        """Return the seconds of the rounds that an interval takes, of two finalists and the naive default; none where
+        the best are not compared so."""
         return 3 * MIN_ROUNDS * self.round_test_s if self.takes_turns() else 0.0
 
     def trying_until_s(self) -> float:

@@ -75,6 +75,19 @@ def test_runs_that_differ_and_of_which_one_is_unsure_have_no_interval() -> None:
     assert summarize_runs(runs).latency_ms_ci95 == {}
 
 
+def test_no_interval_reaches_beyond_what_was_seen_where_pauses_make_runs_differ() -> None:
+    def paused(seed: int, pauses: int) -> Run:
+        times = np.random.default_rng(seed).exponential(1.0, 2000)
+        for begins in np.linspace(0, 1900, pauses, dtype=int):
+            times[begins : begins + 40] += np.linspace(200, 0, 40)
+        return run_of(times)
+
+    runs = [paused(seed, pauses) for seed, pauses in enumerate((1, 3, 2, 4, 3))]
+    low, high = summarize_runs(runs).latency_ms_ci95["p95"]
+    assert low < 4
+    assert 60 < high <= 210
+
+
 def test_no_percentile_that_is_not_known_has_an_interval() -> None:
     evenly = (np.arange(85) * 0.6180339887) % 1
     alone, several = summarize(run_of(1 + evenly)), summarize_runs([run_of(1 + evenly[:28])] * 3)
