@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servefit.profiler.evidence.backlog import are_saturated, cannot_drain, is_large, offered_and_backlog
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
 from servefit.profiler.evidence.several_runs import summarize_runs
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.record.traffic import OpenLoop
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
     from tests.profiler.made_runs import MakeRun
@@ -50,6 +52,25 @@ def test_where_nothing_waits_at_the_end_everything_was_served() -> None:
 def test_nothing_that_was_served_at_all_cannot_drain() -> None:
     due = np.arange(0, 1000 * MS, MS)
     assert cannot_drain(due, np.zeros(1000, dtype=np.int64), begin_ns=0, end_ns=1e9)
+
+
+MOMENTS = st.lists(st.integers(10, 60), min_size=1, max_size=25).map(sorted)
+
+
+@given(due=MOMENTS, delays=st.lists(st.integers(0, 40), min_size=25, max_size=25), begin=st.integers(0, 9))
+def test_served_is_what_was_begun_since_nothing_waited_for_the_last_time(
+    due: list[int], delays: list[int], begin: int
+) -> None:
+    end = 50
+    started = sorted(moment + delay for moment, delay in zip(due, delays, strict=False))
+    begun = [moment for moment in started if moment < end]
+    came = [moment for moment in due if moment < end]
+    since, served_since = begin, len(begun)
+    for nth, moment in enumerate(begun, start=1):
+        if sum(other <= moment for other in came) <= nth:
+            since, served_since = moment, len(begun) - nth
+    cannot = len(begun) < len(came) and len(came) * (end - since) >= served_since * (end - begin)
+    assert cannot_drain(np.array(due), np.array(started), begin_ns=begin, end_ns=end) is cannot
 
 
 def test_what_is_due_after_the_end_does_not_count() -> None:
@@ -116,6 +137,51 @@ def test_several_runs_are_saturated_by_their_backlogs_together(queue: MakeQueue)
     assert summarize_runs([too_much, too_much, too_much]).saturated
 
 
+@pytest.mark.parametrize(
+    ("half", "three_quarters", "end", "saturated"),
+    [
+        (300, 500, 800, True),
+        (299, 500, 800, False),
+        (300, 499, 800, False),
+        (960, 800, 800, True),
+        (961, 800, 800, False),
+        (800, 960, 800, True),
+        (800, 961, 800, False),
+    ],
+)
+def test_a_backlog_has_grown_where_part_of_it_waited_after_half_and_three_quarters_and_none_drains(
+    make_run: MakeRun, half: int, three_quarters: int, end: int, saturated: bool
+) -> None:
+    """Of 4 s from the second 10 on, so many requests wait after 2 s, after 3 s and at the end."""
+    always = min(half, three_quarters, end)
+    groups = [
+        (always, 10.0, 0.0),
+        (half - always, 10.1, 12.5),
+        (three_quarters - always, 12.5, 13.5),
+        (end - always, 13.5, 0.0),
+        (1000, 10.2, 10.2),
+    ]
+    due, started = (
+        np.array([round(1e9 * group[which]) for group in groups for _ in range(group[0])], dtype=np.int64)
+        for which in (1, 2)
+    )
+    run = make_run(1)
+    ended = np.where(started > 0, started + MS, 0)
+    samples = replace(run.samples, scheduled=due.tobytes(), started=started.tobytes(), ended=ended.tobytes())
+    plateau_ns = (10_000_000_000, 14_000_000_000)
+    traffic = OpenLoop(rate_per_s=500, duration_s=4)
+    run = replace(
+        run, traffic=traffic, samples=samples, plateau_ns=plateau_ns, offered=len(due), backlog=end, stopped=None
+    )
+    assert are_saturated([run]) is saturated
+
+
+def test_users_who_wait_for_their_answers_saturate_nothing(make_run: MakeRun) -> None:
+    run = make_run(100)
+    closed = replace(run, traffic=ClosedLoop.constant(users=4, duration_s=1), offered=100, backlog=100)
+    assert not are_saturated([closed])
+
+
 def test_a_server_that_stops_in_the_middle_is_not_saturated_and_does_not_pass(queue: MakeQueue) -> None:
     run = queue(50, seconds=10, pause_s=(6, 100))
     limits = (LatencyThreshold(percentile="p95", limit_ms=100.0),)
@@ -173,6 +239,9 @@ def test_a_cap_on_what_waits_is_for_a_backlog_that_grows(queue: MakeQueue) -> No
         (1.0, 3.0, -1.0, False),  # the server does not say
         (2.5, -1.5, None, False),  # failed before the end
         (2.5, -3.0, None, True),
+        (2.0, 3.0, None, True),  # begun at the end
+        (2.5, -2.0, None, True),  # failed at the end
+        (1.0, 3.0, 0.0, True),  # begun as it was answered
     ],
 )
 def test_a_request_waits_until_the_server_has_begun_it(
@@ -188,4 +257,4 @@ def test_a_request_waits_until_the_server_has_begun_it(
         ended=ns(ended_s, 2.2),
         predicted=None if predicted_s is None else ns(predicted_s, 0.1),
     )
-    assert offered_and_backlog(samples, (0, 2_000_000_000)) == (1, int(waits))
+    assert offered_and_backlog(samples, (500_000_000, 2_000_000_000)) == (1, int(waits))
