@@ -281,7 +281,7 @@ SLOW = (
 """Servers that pause, share their CPU or wander, of which a run sees a few cycles at most."""
 
 
-NEW = (
+HELD_OUT = (
     *(Queue(name=f"M/M/1 at {load:g}", service="M", utilisation=load) for load in (0.4, 0.7, 0.9)),
     *(Queue(name=f"M/D/1 at {load:g}", service="D", utilisation=load) for load in (0.6, 0.9)),
     *(

@@ -1,12 +1,11 @@
 """How often a printed interval of a percentile holds the truth.
 
-    python -m benchmarks.claims.coverage [--trials 300] [--only NAME] [--new]
+    python -m benchmarks.claims.coverage [--trials 300] [--only NAME] [--held-out]
 
-Simulated queues (benchmarks/disturbed_queues.py, seeded), 300 trials each. The rules of intervals were
-found with all but those that are ``new``. "five runs" is what a job prints of its
-winner: five runs of so many requests each, with other arrivals, and an interval over them. "one run" is what
-``profile`` and ``load`` print: one run of five times as many, and an interval of its order statistics. Both once more
-where calls are "seen", as in process, and replayed behind other arrivals, if these are steady. "printed" is how often
+Simulated queues (benchmarks/disturbed_queues.py, seeded), 300 trials each. The rules of intervals were found with
+all but those that are ``held_out``. "five runs" is what a job prints of its winner: five runs of so many requests each,
+with other arrivals, and an interval over them. "one run" is what ``profile`` and ``load`` print: one run of five times
+as many, and an interval between its blocks. Both once more where calls are "seen", as in process, and replayed behind other arrivals, if these are steady. "printed" is how often
 there is an interval, and "within" how far its ends are from its middle, as a factor, at the median. The truth is that
 of simulations which are much longer. "covered" says whether the queue's disturbances come at least as often as a run of
 that length would have shown. The aim is that 93 to 97 of 100 intervals hold the truth, where they are printed and what
@@ -17,7 +16,8 @@ Runs of real processes differ from each other by more than their arrivals; that 
 "passes wrongly" is how often a limit that is the truth would be called kept by the interval of p95, as limits are held
 against a closed loop: by one measurement, and by any of four, which have to be surer. The aim is 5 in 100 at most.
 
-Prints one JSON object. With ``--new --trials 60`` it takes three minutes on two cores, and as given fifteen times that.
+Prints one JSON object. With ``--held-out --trials 60`` it takes three minutes on two cores, and as given fifteen times
+that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.disturbed_queues import NEW, QUIET, SLOW, UNEVEN, Queue, true_percentiles_s
+from benchmarks.disturbed_queues import HELD_OUT, QUIET, SLOW, UNEVEN, Queue, true_percentiles_s
 from benchmarks.in_parallel import in_parallel
 from benchmarks.synthetic import machine
 from servefit.profiler.evidence.percentile_intervals import percentile_intervals
@@ -128,7 +128,12 @@ def covered(queue: Queue, requests: int, trials: int) -> list[dict[str, Any]]:
             found["one run, seen"].append(seen([one], queue, found["one run"][-1]))
     rows = []
     for kind, measured in found.items():
-        row: dict[str, Any] = {"queue": queue.name, "new": queue in NEW, "kind": kind, "requests": RUNS * requests}
+        row: dict[str, Any] = {
+            "queue": queue.name,
+            "held_out": queue in HELD_OUT,
+            "kind": kind,
+            "requests": RUNS * requests,
+        }
         row["covered"] = would_show
         for name in NAMES:
             printed = [intervals[name] for _, intervals in measured if name in intervals]
@@ -156,10 +161,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--only", default="", help="queues whose names have this in them")
-    parser.add_argument("--new", action="store_true", help="only the queues that no rule was found with")
+    parser.add_argument("--held-out", action="store_true", help="only the queues that no rule was found with")
     given = parser.parse_args()
     began = time.monotonic()
-    queues = [queue for queue in (NEW if given.new else (*QUIET, *UNEVEN, *SLOW, *NEW)) if given.only in queue.name]
+    queues = [
+        queue
+        for queue in (HELD_OUT if given.held_out else (*QUIET, *UNEVEN, *SLOW, *HELD_OUT))
+        if given.only in queue.name
+    ]
     plans = [(queue, requests, given.trials) for queue in queues for requests in LENGTHS]
     rows = [row for rows in in_parallel(covered, plans) for row in rows]
     figures = {"machine": machine(describe_host()), "elapsed_s": round(time.monotonic() - began), "intervals": rows}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BLOCKS = 10
 """Blocks of all runs together. With 20 they are shorter than what many queues remember, and 2 to 3 % fewer intervals
-hold the truth; with 5 a seventh of them is lost, since less is certain. By experiment, as are the next two."""
+hold the truth; with 5 a seventh of them is lost, since less is certain. By experiment, as is the next."""
 
 _MULTIPLES = (1, 2, 4, 8)
 """Blocks are compared by the requests beyond the percentile, and by those beyond levels that two, four and eight times

@@ -95,9 +95,10 @@ def _figure_row(name: str, value: Any, *more: Any) -> tuple[str, ...]:
     unit_s = {"ms": 1e-3, "us": 1e-6}.get(unit)
     parts, interval = (value.numbers, value.interval) if isinstance(value, Estimate) else ((value,), None)
     name = name if unit_s is None else plain
-    texts = [_figure_text(part, unit_s, interval) for part in parts]
+    wide = interval is not None and is_wide(interval)
+    texts = [_figure_text(part, unit_s, None if wide else interval) for part in parts]
     shown = texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
-    if interval is not None and is_wide(interval):
+    if wide:
         shown = between_text(texts[1], texts[2])
     return (name, shown, *map(cell_text, more))
 
@@ -106,8 +107,7 @@ def _figure_text(part: Any, unit_s: float | None, interval: tuple[float, float] 
     """Return a figure, or an end of its interval, as text: to the last digit that the interval supports."""
     if not is_number(part):
         return cell_text(part)
-    wide = interval is not None and is_wide(interval)
-    digits = DIGITS if wide else digits_within(part, interval)
+    digits = digits_within(part, interval)
     return cell_text(part, digits) if unit_s is None else duration_text(part * unit_s, digits=digits)
 
 
