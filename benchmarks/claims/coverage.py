@@ -5,11 +5,11 @@
 Simulated queues (benchmarks/disturbed_queues.py, seeded), 300 trials each. The rules of intervals were found with
 all but those that are ``held_out``. "five runs" is what a job prints of its winner: five runs of so many requests each,
 with other arrivals, and an interval over them. "one run" is what ``profile`` and ``load`` print: one run of five times
-as many, and an interval between its blocks. Both once more where calls are "seen", as in process, and replayed behind other arrivals, if these are steady. "printed" is how often
-there is an interval, and "within" how far its ends are from its middle, as a factor, at the median. The truth is that
-of simulations which are much longer. "covered" says whether the queue's disturbances come at least as often as a run of
-that length would have shown. The aim is that 93 to 97 of 100 intervals hold the truth, where they are printed and what
-disturbs is covered.
+as many, and an interval between its blocks. Both once more where calls are "seen", as in process, and replayed behind
+other arrivals, if these are steady. "printed" is how often there is an interval, and "within" how far its ends are from
+its middle, as a factor, at the median. The truth is that of simulations which are much longer. "covered" says whether
+the queue's disturbances come at least as often as a run of that length would have shown. The aim is that 93 to 97 of
+100 intervals hold the truth, where they are printed and what disturbs is covered.
 
 Runs of real processes differ from each other by more than their arrivals; that is in the first kind alone.
 
