@@ -21,6 +21,7 @@ from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.results.measure_trial import kept_for_rate_s
+from servefit.search.results.objectives.registry import rate_that_counts
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.simulation.endpoint import SURVEY_S, costs_for
 from servefit.search.storage.steps import LOST, OUT_OF_TIME, TESTS
@@ -216,7 +217,12 @@ class JobBench:
             (configuration.max_batch for configuration in (self.search.space.grid if self.search else ())), default=1
         )
         timed = self._timed(subject)
-        return SurveyEndpoint(subject=subject, max_batch=most, service=None if timed is None else timed[0])
+        return SurveyEndpoint(
+            subject=subject,
+            max_batch=most,
+            service=None if timed is None else timed[0],
+            rate_per_s=rate_that_counts(self.request),
+        )
 
     def _timed(self, configuration: Configuration) -> tuple[ServiceTimes, bool] | None:
         """Return the calls of ``configuration``, and whether they are its own; None where none were timed."""

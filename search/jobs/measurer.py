@@ -125,6 +125,7 @@ class LocalMeasurer:
             request_bytes=self.deployments.request_bytes,
             form=self.deployments.form,
             max_batch=order.max_batch,
+            rate_per_s=order.rate_per_s,
             seed=self.header.request.seed,
         )
 

@@ -30,11 +30,13 @@ class TimeCalls(Stored, frozen=True, kw_only=True):
 
 class SurveyEndpoint(Stored, frozen=True, kw_only=True):
     """Measure what requests cost in an endpoint of ``subject``, where configurations join ``max_batch`` requests at
-    most. ``service`` are the calls of ``subject``, timed alone; None where that is still to be done."""
+    most. ``service`` are the calls of ``subject``, timed alone; None where that is still to be done. ``rate_per_s`` is
+    the rate that counts; None where what is answered at most does."""
 
     subject: Configuration
     max_batch: int
     service: ServiceTimes | None
+    rate_per_s: float | None = None
 
 
 class Load(Stored, frozen=True, kw_only=True):

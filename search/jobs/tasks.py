@@ -10,7 +10,7 @@ from servefit.search.jobs.closing import DURATIONS, DURATIONS_ALONE
 from servefit.search.optimizer.confirmation_plan import MAX_CONFIRMATIONS
 from servefit.search.request.sla import Sla
 from servefit.search.results.measure_trial import SCREENING, Durations, turn_durations
-from servefit.search.results.objectives.registry import objective_of
+from servefit.search.results.objectives.registry import rate_that_counts
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
@@ -78,7 +78,7 @@ def screening(request: JobRequest, *, limit_s: float, kept_s: float) -> StepTask
 def turn(request: JobRequest, nth_round: int, instances: int, *, kept_s: float) -> StepTask:
     """Return the task of a finalist in a round: how much they answer, and, where what the job is about depends on it,
     at their share of the rate. It leaves ``kept_s`` of the job's time."""
-    rate_per_s = request.sla.rate_per_s if objective_of(request).needs_rate else None
+    rate_per_s = rate_that_counts(request)
     return StepTask(
         kind="confirmation",
         called="the comparison of the best in turns",

@@ -20,6 +20,7 @@ from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.optimizer.call_timing import rate_in_process
 from servefit.search.optimizer.endpoint_survey import MAX_JOINED
 from servefit.search.optimizer.service_time_survey import service_times_of
+from servefit.search.results.objectives.registry import rate_that_counts
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage.steps import TESTS
@@ -89,7 +90,8 @@ def results_of_earlier_jobs(
         times = _service_times(usable_steps, largest, in_traffic=in_traffic)
         # The newest come first, and count.
         results.service_times = {**times, **results.service_times}
-        costs = _costs(usable_steps, min(MAX_JOINED, largest))
+        joined = 1 if _counts_no_more(header.request, past.request) else min(MAX_JOINED, largest)
+        costs = _costs(usable_steps, joined)
         results.costs = results.costs or {subject: one for subject, one in costs.items() if not one.problems}
         disturbed_costs = disturbed_costs or costs
         same_deployment = past.request.deployment == header.request.deployment
@@ -161,6 +163,12 @@ def _by_host(header: JobHeader) -> Iterator[tuple[str | None, JobHeader]]:
         yield None, header
     for host in header.hosts:
         yield host.name, header.on(host.name)
+
+
+def _counts_no_more(request: JobRequest, past: JobRequest) -> bool:
+    """Return whether what a survey of an endpoint for ``past`` had to tell is enough for ``request``."""
+    rate_per_s, past_per_s = rate_that_counts(request), rate_that_counts(past)
+    return rate_per_s is not None and past_per_s is not None and rate_per_s <= past_per_s
 
 
 def _same_load(first: JobRequest, second: JobRequest) -> bool:

@@ -63,6 +63,7 @@ def survey_endpoint(
     request_bytes: int,
     form: Form = "open-inference",
     max_batch: int,
+    rate_per_s: float | None = None,
     seed: int = 0,
 ) -> EndpointCosts:
     """Measure the costs of an endpoint.
@@ -75,6 +76,8 @@ def survey_endpoint(
         request_bytes: The mean length of a request's body.
         form: The form of the requests.
         max_batch: The most requests that any configuration of the job joins.
+        rate_per_s: The rate that counts. Where single calls carry twice as much, endpoints that join are not measured:
+            there is rarely anything to join. None: what an endpoint answers at most counts.
         seed: That of the arrivals.
 
     Returns:
@@ -83,7 +86,6 @@ def survey_endpoint(
     Raises:
         MeasurementError: an endpoint does not start, or nothing is answered.
     """
-    joined = min(MAX_JOINED, max_batch)
     problems: list[Problem] = []
     with start(_serving(subject, 1)) as driver:
         single_per_s, client_ns = _capacity(driver, problems)
@@ -91,6 +93,8 @@ def survey_endpoint(
             _run(driver, OpenLoop(rate_per_s=rate_per_s, duration_s=_OPEN_S, seed=seed), problems)
             for rate_per_s in (min(_SLOW_SHARE * single_per_s, _SLOW_PER_S), _BUSY_SHARE * single_per_s)
         ]
+    is_busy = rate_per_s is None or rate_per_s > _BUSY_SHARE * single_per_s
+    joined = min(MAX_JOINED, max_batch) if is_busy else 1
     single_ns = max(1.0, NS_PER_S / single_per_s - service.mean_ns(1))
     request_ns, call_ns = single_ns, 0.0
     if joined > 1:

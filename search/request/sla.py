@@ -74,4 +74,9 @@ def _parse_threshold(part: str, text: str) -> LatencyThreshold:
     if not equals:
         raise SpecError("sla", text, "does not look like p95=100ms")
     percentile = percentile_name(name.strip(), field="sla")
-    return LatencyThreshold(percentile=percentile, limit_ms=parse_duration_ms("sla", limit.strip()))
+    try:
+        limit_ms = parse_duration_ms("sla", limit.strip())
+    except SpecError as error:
+        remedy = error.remedy or f"give a limit such as {percentile}=100ms"
+        raise SpecError("sla", part, error.problem, remedy=remedy) from error
+    return LatencyThreshold(percentile=percentile, limit_ms=limit_ms)

@@ -22,7 +22,7 @@ from servefit.profiler.procedures.open_loops import whole_cycles_s
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts
-from servefit.search.results.objectives.registry import objective_of
+from servefit.search.results.objectives.registry import rate_that_counts
 from servefit.search.results.recommendation import Trial
 from servefit.time_limit import reserving, time_left_s
 
@@ -107,8 +107,8 @@ not measured."""
 def turn_durations(request: JobRequest, instances: int = 1) -> Durations:
     """Return the durations of a turn where so many ``instances`` share the rate; without one that matters to the
     objective there is no open loop."""
-    rate_per_s = request.sla.rate_per_s
-    if rate_per_s is None or not objective_of(request).needs_rate:
+    rate_per_s = rate_that_counts(request)
+    if rate_per_s is None:
         return replace(ROUND, at_rate_s=0.0, at_rate_max_s=0.0)
     at_rate_s = max(ROUND.at_rate_s, _PER_TURN * samples_needed(95) * instances / rate_per_s)
     return replace(ROUND, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s)

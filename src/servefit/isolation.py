@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -36,6 +37,9 @@ no thread of a reporter runs beside what is measured."""
 
 _VARIABLE = "SERVEFIT_CALLER"
 """In the environment of a call and of what it starts: whose call it is."""
+
+_LOOK_S = 0.2
+"""A call looks so often whether what waits for it has ended. Chosen, not measured."""
 
 # What Python, C++, the system and the dynamic linker say.
 _SIGNS_OF_REFUSED_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "failed to map segment")
@@ -83,11 +87,11 @@ def call_isolated(
             )
             limit_s = allowed_s(timeout_s)
             try:
-                status = child.wait(limit_s)
-            except subprocess.TimeoutExpired as error:
-                raise timed_out(function.rpartition(":")[2], limit_s=limit_s, timeout_s=timeout_s) from error
+                status = _status_of(child, timeout_s)
             finally:
                 end_process_group(child)
+        if status is None:
+            raise timed_out(function.rpartition(":")[2], limit_s=limit_s, timeout_s=timeout_s)
         printed = tail(output)
         if not answer.exists():
             raise exit_error(status, printed, memory_bytes)
@@ -95,6 +99,19 @@ def call_isolated(
     if not succeeded:
         raise result
     return result
+
+
+def _status_of(child: subprocess.Popen[bytes], timeout_s: float) -> int | None:
+    """Wait for ``child``, and return its status; None where the time is over. A limit around may become shorter
+    meanwhile."""
+    ends_s = time.monotonic() + timeout_s
+    while True:
+        left_s = allowed_s(ends_s - time.monotonic())
+        try:
+            return child.wait(min(left_s, _LOOK_S))
+        except subprocess.TimeoutExpired:
+            if left_s <= _LOOK_S:
+                return None
 
 
 def begin_isolated(

@@ -216,7 +216,7 @@ def test_where_every_test_was_disturbed_no_figure_is_called_measured(
     job = told(story)
     said = headline(job)
     assert said.startswith(
-        "This machine is too noisy to tell: the best of what was measured is local-1c as a library with forest"
+        "No measurement is reliable: the best of what was measured is local-1c as a library with forest"
     )
     assert "Measured" not in said
     assert "In a disturbed test of " in said

@@ -89,6 +89,11 @@ def objective_of(request: JobRequest) -> Objective:
         return MissingObjective(request.goal, error)
 
 
+def rate_that_counts(request: JobRequest) -> float | None:
+    """Return the rate that is asked for, None without one, or where figures do not depend on the load there."""
+    return request.sla.rate_per_s if objective_of(request).needs_rate else None
+
+
 def context_of(request: JobRequest, price: Price) -> Context:
     """Return what figures for ``request`` depend on, on an instance of that ``price``."""
     rate_per_s = request.sla.rate_per_s

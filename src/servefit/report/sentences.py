@@ -82,7 +82,7 @@ def headline(job: RecommendationJob) -> str:
         "PASS": _met(sla, best) if shown else f"{_not_shown(sla, objective)}: the simplest is",
         "UNDECIDED": f"Undecided whether {sla} is met: nearest is",
         "FAIL": f"Nothing measured meets {sla}: nearest is",
-        "INVALID": "This machine is too noisy to tell: the best of what was measured is",
+        "INVALID": "No measurement is reliable: the best of what was measured is",
     }[trial.verdict]
     if trial.verdict != "INVALID" and is_too_noisy(best):
         beginning = _not_confirmed(sla)

@@ -42,9 +42,9 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
 
 
-def keep_earlier(deployed: Deployed, costs: EndpointCosts | None = None) -> None:
+def keep_earlier(deployed: Deployed, costs: EndpointCosts | None = None, **asked: Any) -> None:
     """Keep a job with one test of the deployment, in which requests to an endpoint took ``costs``."""
-    story = Story.of(JobRequest(name=f"earlier-{deployed}-{next(NUMBERS)}", deploy=deployed))
+    story = Story.of(JobRequest(name=f"earlier-{deployed}-{next(NUMBERS)}", deploy=deployed, **asked))
     story.compiles("forest")
     if costs is not None:
         story.learns_endpoint_costs(TESTED)
@@ -88,6 +88,15 @@ def test_costs_of_calls_that_joined_less_than_this_job_may_are_measured_again() 
     keep_earlier("endpoint", replace(COSTS, joined=8))
     assert known_to("endpoint", grid=(LARGE,)).costs == {}
     assert known_to("endpoint", grid=(replace(TESTED, max_batch=8),)).costs.keys() == {TESTED}
+
+
+def test_costs_of_single_calls_do_where_no_higher_rate_is_asked_for_than_they_were_enough_for() -> None:
+    of_single_calls = replace(COSTS, joined=1)
+    keep_earlier("endpoint", of_single_calls, sla=Sla(rate_per_s=500.0))
+    assert known_to("endpoint", grid=(LARGE,), sla=Sla(rate_per_s=400.0)).costs == {TESTED: of_single_calls}
+    for sla in (Sla(rate_per_s=600.0), Sla()):
+        assert known_to("endpoint", grid=(LARGE,), sla=sla).costs == {}
+    assert known_to("endpoint", grid=(LARGE,), sla=Sla(rate_per_s=400.0), goal="throughput").costs == {}
 
 
 def test_costs_that_the_machine_got_in_the_way_of_do_where_no_figure_is_predicted_with_them() -> None:

@@ -91,7 +91,7 @@ class KnownEndpoint:
 
 
 def surveyed(
-    costs: EndpointCosts, *, max_batch: int = 128, answers: bool = True
+    costs: EndpointCosts, *, max_batch: int = 128, rate_per_s: float | None = None, answers: bool = True
 ) -> tuple[EndpointCosts, list[Configuration]]:
     """The costs that are found, and the configurations that were started for it."""
     started: list[Configuration] = []
@@ -101,7 +101,9 @@ def surveyed(
         started.append(configuration)
         yield KnownEndpoint(configuration=configuration, costs=costs, answers=answers)
 
-    found = survey_endpoint(start, SUBJECT, SERVICE, rows=1, request_bytes=200, max_batch=max_batch)
+    found = survey_endpoint(
+        start, SUBJECT, SERVICE, rows=1, request_bytes=200, max_batch=max_batch, rate_per_s=rate_per_s
+    )
     return found, started
 
 
@@ -125,6 +127,16 @@ def test_endpoints_of_one_worker_are_loaded_that_join_no_few_and_many_requests()
     assert {(each.vcpus, each.workers, each.batch_delay_us) for each in started} == {(1, 1, 0)}
     assert [each.max_batch for each in surveyed(KNOWN, max_batch=8)[1]] == [1, 4, 8]
     assert [each.max_batch for each in surveyed(KNOWN, max_batch=2)[1]] == [1, 2]
+
+
+@pytest.mark.parametrize(("times", "joined"), [(0.4, 1), (0.6, MAX_JOINED)])
+def test_endpoints_that_join_are_measured_where_single_calls_do_not_carry_twice_the_rate(
+    times: float, joined: int
+) -> None:
+    single_per_s = 1e9 / (KNOWN.of_call_ns(1) + SERVICE.mean_ns(1))
+    found, started = surveyed(KNOWN, rate_per_s=times * single_per_s)
+    assert found.joined == joined
+    assert [each.max_batch for each in started][-1] == joined
 
 
 def test_single_requests_are_told_apart_from_those_that_are_joined() -> None:

@@ -47,6 +47,12 @@ def test_an_sla_that_does_not_parse_is_refused(text: str) -> None:
     assert caught.value.field == "sla"
 
 
+@pytest.mark.parametrize("limit", ["0ms", "quick", "-5ms"])
+def test_a_limit_that_is_none_is_named_with_its_percentile_and_one_that_would_do(limit: str) -> None:
+    with pytest.raises(SpecError, match=rf"sla: 'p95={limit}' is not .*; give a limit such as p95=100ms"):
+        parse_sla(f"p95={limit}, p99=2s")
+
+
 def test_a_limit_without_a_unit_is_answered_with_those_that_it_may_have() -> None:
     with pytest.raises(SpecError, match="has no unit; say 5ms, 5s or 5m"):
         parse_sla("p95=5")
