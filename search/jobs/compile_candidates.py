@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.steps import Result, Step, StepKind, StepStatus
 
 Compiled: TypeAlias = "tuple[CompilationReport, Artifact | ServefitError]"
-"""What came of a compilation, and the artifact, or why there is none."""
+"""The report of a compilation, and the artifact, or why there is none."""
 
 WORTH_SAYING_S = 5.0
 """An estimate below that is not reported: the compilation is over before a user wonders. Chosen, not measured."""

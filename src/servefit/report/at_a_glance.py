@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def glance_table(job: RecommendationJob) -> Table:
     """Return the table of the recommendations with the columns that decide.
 
-    Where a rate was asked the cost is that of all instances together: of an hour where every profile has a price, else
-    in vCPUs. Without a rate it is that of a million inferences with the instances fully used, in vCPU-seconds where a
+    Where a rate was asked the cost is that of all instances together: of an hour, or in vCPUs where a profile has no
+    price. Without a rate it is that of a million inferences with the instances fully used, in vCPU-seconds where a
     profile has no price: these cannot be compared with money, and are told apart by their unit. Rates and latencies
     that were predicted and not measured are marked so. What was found of backends that predict less exactly is a column
     if one of them is among the recommended. Profiles that share a measurement are one row, that of the cheapest.
@@ -43,7 +43,7 @@ def glance_table(job: RecommendationJob) -> Table:
     rows = folded(job.recommendations)
     cost, cost_of = "cost a million", _per_million
     if job.request.sla.rate_per_s is not None:
-        by_the_hour = all(row.cost_per_hour is not None for row in rows)
+        by_the_hour = any(row.cost_per_hour is not None for row in rows)
         cost, cost_of = ("cost an hour", _per_hour) if by_the_hour else ("takes", _vcpus)
     less_exact = any(row.quality is not None for row in rows)
     return Table(
@@ -71,9 +71,9 @@ def instances(recommendation: Recommendation) -> str:
     return name if count == 1 else f"{count} x {name}"
 
 
-def _per_hour(recommendation: Recommendation) -> str | None:
+def _per_hour(recommendation: Recommendation) -> str:
     cost = recommendation.cost_per_hour
-    return None if cost is None else amount_text(cost, recommendation.profile.currency)
+    return _vcpus(recommendation) if cost is None else amount_text(cost, recommendation.profile.currency)
 
 
 def _vcpus(recommendation: Recommendation) -> str:

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model.types import Library
-from servefit.quantities import currency_sign, duration_text
+from servefit.quantities import currency_sign, duration_text, number_text
 from servefit.report.job_tables import compilation_table
 from servefit.report.measured_tables import configurations_table, finite
 from servefit.report.plot import Axis, Plot, ReferenceLine, Series
@@ -28,19 +28,26 @@ if TYPE_CHECKING:
 
 
 def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:
-    """Return the plots of the cost of a million inferences against p95, with the Pareto front. If a profile has no
-    price, a second plot shows all profiles, in vCPU-seconds."""
+    """Return the plots of the cost against p95, with the Pareto front. Where a rate was asked, the cost is that of all
+    instances that carry it, else that of a million inferences. If a profile has no price, a second plot shows all
+    profiles, in vCPUs."""
     configurations = candidates(space_of(job.header, job.trials), job.trials)
     priced = [candidate for candidate in configurations if not candidate.price.unpriced]
-    plots = [_pareto_plot(job, priced, f"{currency_sign(_currency(priced))}/million", _money)] if priced else []
+    plots = [_pareto_plot(job, priced, in_money=True)] if priced else []
     if len(priced) < len(configurations):
-        plots.append(_pareto_plot(job, configurations, _IN_VCPUS, _vcpu_seconds))
+        plots.append(_pareto_plot(job, configurations, in_money=False))
     return tuple(plots)
 
 
-def _pareto_plot(
-    job: RecommendationJob, configurations: Sequence[Candidate], unit: str, cost: Callable[[Candidate], float | None]
-) -> Plot:
+def _pareto_plot(job: RecommendationJob, configurations: Sequence[Candidate], *, in_money: bool) -> Plot:
+    rate_per_s = job.request.sla.rate_per_s
+    cost: Callable[[Candidate], float | None]
+    if rate_per_s is None:
+        of_what, costs = "a million inferences", "that of full load"
+        unit, cost = (f"{_sign(configurations)}/million", _money) if in_money else ("vCPU-s per million", _vcpu_seconds)
+    else:
+        of_what, costs = f"{number_text(rate_per_s)} requests/s", "that of all instances that carry the rate"
+        unit, cost = (f"{_sign(configurations)}/hour", _money_per_hour) if in_money else ("vCPUs", _vcpus)
     best = None if job.best is None else job.best.trial.configuration
     on_front = _pareto_front(configurations, cost)
 
@@ -56,11 +63,11 @@ def _pareto_plot(
 
     line = series("nothing is better", on_front, drawn_as="line", colour="line")
     return Plot(
-        name="pareto-vcpus" if unit == _IN_VCPUS else "pareto-cost",
-        title=f"Cost of a million inferences against p95, in {_in_words(configurations, unit)}",
+        name="pareto-cost" if in_money else "pareto-vcpus",
+        title=f"Cost of {of_what} against p95, in {unit if in_money else 'vCPUs'}",
         caption=(
-            "Lower left is better. The line joins what keeps the SLA and is beaten by nothing in both; cost is that of "
-            "full load" + (", and vCPUs stand for prices, which not all profiles have." if unit == _IN_VCPUS else ".")
+            "Lower left is better. The line joins what keeps the SLA and is beaten by nothing in both; the cost is "
+            f"{costs}" + ("." if in_money else ", and vCPUs stand for prices, which not all profiles have.")
         ),
         x=Axis(title="p95 ms", log=True),
         y=Axis(title=unit, log=True),
@@ -81,19 +88,17 @@ def _pareto_plot(
     )
 
 
-_IN_VCPUS = "vCPU-s per million"
-"""The unit of the cost where there is no price."""
+def _sign(priced: Sequence[Candidate]) -> str:
+    """Return the sign of the currency of the prices of a job, which has one."""
+    return currency_sign(priced[0].recommendation.profile.currency)
 
 
-def _currency(priced: Sequence[Candidate]) -> str:
-    """Return the currency of the prices of a job, which has one."""
-    return priced[0].recommendation.profile.currency
+def _money_per_hour(candidate: Candidate) -> float | None:
+    return candidate.recommendation.cost_per_hour
 
 
-def _in_words(configurations: Sequence[Candidate], unit: str) -> str:
-    if unit == _IN_VCPUS:
-        return "vCPU-seconds"
-    return "dollars" if _currency(configurations) == "USD" else _currency(configurations)
+def _vcpus(candidate: Candidate) -> float:
+    return candidate.recommendation.vcpus
 
 
 def _money(candidate: Candidate) -> float | None:
