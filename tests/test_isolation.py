@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import pytest
 
 from servefit.errors import OutOfMemory, PayloadMismatch, StateError, TimedOut, WorkerCrashed
 from servefit.isolation import STDERR_TAIL_CHARACTERS, call_isolated
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +134,13 @@ def test_running_out_of_time_ends_the_child_and_what_it_started(tmp_path: Path) 
     wait_until_gone(processes)
 
 
+def test_a_limit_that_becomes_shorter_meanwhile_ends_the_child() -> None:
+    over = threading.Event()
+    threading.Timer(0.5, over.set).start()
+    with time_limit(lambda: 0.0 if over.is_set() else inf), pytest.raises(TimedOut):
+        call_isolated("time:sleep", 600, timeout_s=600)
+
+
 def test_an_interrupt_ends_the_child_and_what_it_started(tmp_path: Path) -> None:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -170,6 +179,7 @@ def test_no_room_for_temporary_files_is_told_with_the_variable_to_set(monkeypatc
 CALLER = """
 import sys, threading
 sys.path.insert(0, sys.argv[1])
+from math import inf
 from pathlib import Path
 from servefit.isolation import call_isolated
 def call():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -106,7 +107,8 @@ def remove(key: str) -> None:
     folder = _folder(key)
     with state.writing(folder):
         _payloads_file(key).unlink(missing_ok=True)
-        shutil.rmtree(folder)
+        with suppress(FileNotFoundError):  # somebody else has removed it
+            shutil.rmtree(folder)
 
 
 def _folder(key: str) -> Path:

@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from servefit.backends.types import Precision, Target
+from servefit.profiler.machine.profiles import usable_cpus
 from servefit.quantities import given_duration_text, span_text
 from servefit.search.optimizer.clock import SHARE
 from servefit.search.optimizer.progress import before_search
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact, Capabilities
+    from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.progress import Progress
@@ -40,6 +42,14 @@ estimated at if that is more."""
 TIMES_ESTIMATE = 10
 """It has so many times its own estimate, which is meant to tell the order of magnitude: within its share of the job's
 time, or more than that where it was asked for by name."""
+
+MEMORY_FOR_ONE = 100
+"""A compiler may need so many times the size of a model's file; two at once need twice that. Chosen, not measured."""
+
+
+def may_be_compiled_beside(host: Host, model: Model) -> bool:
+    """Return whether ``host`` has the CPUs and the memory to compile ``model`` with two backends at once."""
+    return usable_cpus(host) > 1 and 2 * MEMORY_FOR_ONE * model.size_bytes <= host.memory_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +74,7 @@ class CompilationRules:
         can do is waited for when there is nothing else to do."""
         targets = [Target.CPU, Target.CUDA] if any(profile.gpus for profile in profiles) else [Target.CPU]
         while self.waiting:
-            if (chosen := self.next_ready()) is None:
+            if (chosen := next(iter(self.ready()), None)) is None:
                 chosen = self.waiting[0]
                 if not self._is_late(chosen):
                     progress.stage(f"waiting for {chosen} to say what it can do", before_search(self.clock))
@@ -72,9 +82,9 @@ class CompilationRules:
             for target in targets:
                 yield chosen, target
 
-    def next_ready(self) -> str | None:
-        """Return whose turn is next, of those that have said what they can do; None where there is none."""
-        return min(filter(self._has_answered, self.waiting), key=self._order, default=None)
+    def ready(self) -> list[str]:
+        """Return those that have said what they can do and whose turn is still to come, the next one first."""
+        return sorted(filter(self._has_answered, self.waiting), key=self._order)
 
     def why_not(self, name: str, target: Target) -> str | None:
         """Return why a backend is left out, None where it is not."""

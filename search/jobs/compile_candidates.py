@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from servefit.backends.types import Precision, Target
 from servefit.errors import ServefitError, StateError, TimedOut
-from servefit.profiler.machine.profiles import usable_cpus
 from servefit.quantities import duration_text
-from servefit.search.jobs.compilation_rules import MIN_S, CompilationRules
+from servefit.search.jobs.compilation_rules import MIN_S, CompilationRules, may_be_compiled_beside
 from servefit.search.jobs.job import JobStopped
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.results.recommendation import CompilationReport, Skipped
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.steps import Result, Step, StepKind, StepStatus
 
-Compiled: TypeAlias = "tuple[CompilationReport, Artifact | ServefitError]"
+_Outcome: TypeAlias = "tuple[CompilationReport, Artifact | ServefitError]"
 """The report of a compilation, and the artifact, or why there is none."""
 
 WORTH_SAYING_S = 5.0
@@ -60,6 +59,16 @@ class CompiledCandidates:
     artifacts: list[Artifact] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+    def add(self, label: str, outcome: Artifact | ServefitError, limit_s: float, clock: Clock) -> None:
+        """Add what was compiled, or a remark where it was cut short after ``limit_s``."""
+        if not isinstance(outcome, ServefitError):
+            self.artifacts.append(outcome)
+        elif _timed_out(outcome):
+            self.remarks.append(
+                f"{label} was not compiled and checked within the {duration_text(limit_s, digits=2)} that it had: "
+                f"{outcome.message}; use {clock.budget.option()} or more"
+            )
 
     def take_up(self, label: str, outcome: Artifact | ServefitError) -> None:
         """Add what was compiled before the job was interrupted, as far as it still can be."""
@@ -127,46 +136,44 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
             label = name if target is Target.CPU else f"{name} ({target.value})"
             if (earlier := before.get((name, target))) is not None:
                 if earlier.status == "COMPLETED":
-                    _, outcome = compilations.result(name, target, DEFAULT_TIMEOUT_S, earlier.quality)
-                    candidates.take_up(label, outcome)
+                    compilations.begin(name, target, DEFAULT_TIMEOUT_S, earlier.quality)
+                    candidates.take_up(label, compilations.result(name, target)[1])
                 continue
-            is_begun = compilations.is_begun(name, target)
-            if reason := nothing_to_compare or (None if is_begun else rules.why_not(name, target)):
-                candidates.skipped.append(Skipped(kind="backend", name=label, reason=reason))
-                continue
-            limit_s = min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S)
+            if not compilations.is_begun(name, target):
+                if reason := rules.why_not(name, target) or nothing_to_compare:
+                    candidates.skipped.append(Skipped(kind="backend", name=label, reason=reason))
+                    continue
+                compilations.begin(name, target, min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S))
             doing = f"compiling with {label}"
             progress.stage(f"{doing}{_estimate(model, name, target, payload)}", before_search(clock))
-            moment = partial(before_search, clock)
-            with log.step("compilation", name, None) as step, counting_down(progress, doing, moment, limit_s):
-                if candidates.artifacts and usable_cpus(log.header.host) > 1:
-                    # What the reference predicts is known by now: each that follows is compared with the same.
+            left_s, moment = compilations.left_s(name, target), partial(before_search, clock)
+            with log.step("compilation", name, None) as step, counting_down(progress, doing, moment, left_s):
+                # Once there is an artifact it is known what the reference predicts, which others are compared with.
+                if candidates.artifacts and may_be_compiled_beside(log.header.host, model):
                     _begin_next(rules, compilations, before)
-                report, outcome = compilations.result(name, target, limit_s)
+                report, outcome, limit_s = compilations.result(name, target)
                 log.finish(step, status=report.status, result=report, reason=report.reason)
             if isinstance(outcome, NoReference):
                 nothing_to_compare = (
                     f"{model.reference} did not say what it predicts, which is what backends are held to"
                 )
-            if not isinstance(outcome, ServefitError):
-                candidates.artifacts.append(outcome)
-            elif _timed_out(outcome):
-                candidates.remarks.append(
-                    f"{label} was not compiled and checked within the {duration_text(limit_s, digits=2)} that it had: "
-                    f"{outcome.message}; use {clock.budget.option()} or more"
-                )
+            candidates.add(label, outcome, limit_s, clock)
     return candidates
 
 
 def _begin_next(
     rules: CompilationRules, compilations: _Compilations, before: Mapping[tuple[str, Target], CompilationReport]
 ) -> None:
-    """Begin to compile what is compiled next, beside what is compiled now."""
+    """Begin to compile what is compiled next, beside what is compiled now, unless it was begun already."""
     from servefit.backends.compilation import DEFAULT_TIMEOUT_S
 
-    name, target = rules.next_ready(), Target.CPU
-    if name is not None and (name, target) not in before and rules.why_not(name, target) is None:
-        compilations.begin(name, target, min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S))
+    target = Target.CPU
+    for name in rules.ready():
+        if compilations.is_begun(name, target):
+            return
+        if (name, target) not in before and rules.why_not(name, target) is None:
+            compilations.begin(name, target, min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S))
+            return
 
 
 def _gone(name: str) -> Skipped:
@@ -197,7 +204,8 @@ class _Compilations:
     model: Model
     payload: Payload
     limits: PrecisionLimits
-    _begun: dict[tuple[str, Target], Future[Compiled]] = field(default_factory=dict)
+    _begun: dict[tuple[str, Target], tuple[Future[_Outcome], float, float]] = field(default_factory=dict)
+    """With each compilation the seconds that it may take, and when that time is over."""
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "servefit compilation"))
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -218,16 +226,20 @@ class _Compilations:
         """Begin to compile, for ``limit_s`` at most. ``quality`` is what the job has found of the artifact before."""
         with time_limit(lambda: 0.0 if self._over.is_set() else inf):
             context = copy_context()
-        self._begun[name, target] = self._threads.submit(context.run, self._compile, name, target, limit_s, quality)
+        future = self._threads.submit(context.run, self._compile, name, target, limit_s, quality)
+        self._begun[name, target] = future, limit_s, time.monotonic() + limit_s
 
-    def result(self, name: str, target: Target, limit_s: float, quality: Quality | None = None) -> Compiled:
-        """Return the report of a compilation, and the artifact or the error; begin it, if need be. Raises
-        StateError."""
-        if not self.is_begun(name, target):
-            self.begin(name, target, limit_s, quality)
-        return self._begun.pop((name, target)).result()
+    def left_s(self, name: str, target: Target) -> float:
+        """Return how long a compilation that was begun may still take."""
+        return max(0.0, self._begun[name, target][2] - time.monotonic())
 
-    def _compile(self, name: str, target: Target, limit_s: float, quality: Quality | None) -> Compiled:
+    def result(self, name: str, target: Target) -> tuple[CompilationReport, Artifact | ServefitError, float]:
+        """Wait for a compilation that was begun, and return its report, the artifact or the error, and how long it was
+        allowed to take. Raises StateError."""
+        future, limit_s, _ = self._begun.pop((name, target))
+        return (*future.result(), limit_s)
+
+    def _compile(self, name: str, target: Target, limit_s: float, quality: Quality | None) -> _Outcome:
         from servefit.backends.compilation import compile_again
 
         began = time.monotonic()

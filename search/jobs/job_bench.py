@@ -19,9 +19,9 @@ from servefit.search.jobs.job import JobStopped
 from servefit.search.jobs.orders import Load, SurveyEndpoint, TimeCalls
 from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
+from servefit.search.optimizer.endpoint_survey import rate_of_survey
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.results.measure_trial import kept_for_rate_s
-from servefit.search.results.objectives.registry import rate_that_counts
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.simulation.endpoint import SURVEY_S, costs_for
 from servefit.search.storage.steps import LOST, OUT_OF_TIME, TESTS
@@ -221,7 +221,7 @@ class JobBench:
             subject=subject,
             max_batch=most,
             service=None if timed is None else timed[0],
-            rate_per_s=rate_that_counts(self.request),
+            rate_per_s=rate_of_survey(self.request),
         )
 
     def _timed(self, configuration: Configuration) -> tuple[ServiceTimes, bool] | None:

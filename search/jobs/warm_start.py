@@ -2,9 +2,9 @@
 
 Only jobs on the same model, payload and host count, by the same servefit, and of each only the backends whose version
 is still the same. What was timed for fewer batch sizes than this job may try is left alone: a backend that was timed
-with single requests would be taken for one that gains nothing from batches, and so would an endpoint. So is what was
-not timed in traffic where this job does that, and what was measured with a secret in the environment: whether it was
-the same one is not known.
+with single requests would be taken for one that gains nothing from batches. So would an endpoint, unless its costs are
+enough for the rate of this job. Left alone is also what was not timed in traffic where this job does that, and what was
+measured with a secret in the environment: whether it was the same one is not known.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from servefit.backends.variables.secret import is_hidden
 from servefit.errors import SpecError, StorageError
 from servefit.profiler.queueing.service import ServiceTimes
 from servefit.search.optimizer.call_timing import rate_in_process
-from servefit.search.optimizer.endpoint_survey import MAX_JOINED
+from servefit.search.optimizer.endpoint_survey import MAX_JOINED, rate_of_survey
 from servefit.search.optimizer.service_time_survey import service_times_of
-from servefit.search.results.objectives.registry import rate_that_counts
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.simulation.endpoint import EndpointCosts
 from servefit.search.storage.steps import TESTS
@@ -90,8 +89,7 @@ def results_of_earlier_jobs(
         times = _service_times(usable_steps, largest, in_traffic=in_traffic)
         # The newest come first, and count.
         results.service_times = {**times, **results.service_times}
-        joined = 1 if _counts_no_more(header.request, past.request) else min(MAX_JOINED, largest)
-        costs = _costs(usable_steps, joined)
+        costs = _costs(usable_steps, min(MAX_JOINED, largest), rate_of_survey(header.request))
         results.costs = results.costs or {subject: one for subject, one in costs.items() if not one.problems}
         disturbed_costs = disturbed_costs or costs
         same_deployment = past.request.deployment == header.request.deployment
@@ -130,12 +128,15 @@ def _service_times(steps: Sequence[Step], largest: int, *, in_traffic: bool) -> 
     return service_times_of(step for step in timed if step.backend in whole)
 
 
-def _costs(steps: Sequence[Step], joined: int) -> dict[Configuration, EndpointCosts]:
-    """Return the costs of endpoints that joined so many requests or more, by what was served."""
+def _costs(steps: Sequence[Step], joined: int, rate_per_s: float | None) -> dict[Configuration, EndpointCosts]:
+    """Return the costs of endpoints that joined so many requests or more, or are enough for the rate, by what was
+    served."""
     return {
         step.configuration: step.result
         for step in steps
-        if step.configuration is not None and isinstance(step.result, EndpointCosts) and step.result.joined >= joined
+        if step.configuration is not None
+        and isinstance(step.result, EndpointCosts)
+        and (step.result.joined >= joined or (rate_per_s is not None and rate_per_s <= step.result.enough_for_per_s))
     }
 
 
@@ -163,12 +164,6 @@ def _by_host(header: JobHeader) -> Iterator[tuple[str | None, JobHeader]]:
         yield None, header
     for host in header.hosts:
         yield host.name, header.on(host.name)
-
-
-def _counts_no_more(request: JobRequest, past: JobRequest) -> bool:
-    """Return whether what a survey of an endpoint for ``past`` had to tell is enough for ``request``."""
-    rate_per_s, past_per_s = rate_that_counts(request), rate_that_counts(past)
-    return rate_per_s is not None and past_per_s is not None and rate_per_s <= past_per_s
 
 
 def _same_load(first: JobRequest, second: JobRequest) -> bool:

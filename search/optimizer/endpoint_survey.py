@@ -2,7 +2,8 @@
 
 Endpoints of one worker are loaded over HTTP, one that joins no requests, one that joins a few and one that joins many,
 on the smallest envelope, beside which a client has a CPU. What the predictor takes by itself is known from calls timed
-alone; the rest of what a request takes is the endpoint's. How that is used is said in
+alone; the rest of what a request takes is the endpoint's. Those that join are left out where the rate of the job leaves
+nothing to join. How that is used is said in
 :mod:`servefit.search.simulation.endpoint`.
 """
 
@@ -15,10 +16,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.errors import MeasurementError
+from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.optimizer.idle_times import longer_than
+from servefit.search.results.objectives.registry import rate_that_counts
 from servefit.search.simulation.endpoint import SURVEY_S, EndpointCosts
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.problem import Problem
     from servefit.profiler.queueing.service import ServiceTimes
     from servefit.profiler.record.types import Configuration, Run
+    from servefit.search.request.job_request import JobRequest
 
 Start: TypeAlias = "Callable[[Configuration], AbstractContextManager[MeasuredDriver]]"
 """Starts an endpoint of a configuration, with clients."""
@@ -45,6 +49,9 @@ requests. Chosen, not measured."""
 _BUSY_SHARE = 0.5
 """The busier of the two: the worker is idle half of the time, for moments. Chosen, not measured."""
 
+_IDLE_SHARE = 0.1
+"""Of the capacity of single calls: at a rate below it a request finds the worker idle nine times in ten. Chosen."""
+
 _FEW_JOINED = 4
 """Requests a call of the endpoint that joins a few: their rows are copied together, which single ones are spared.
 Chosen, not measured."""
@@ -52,6 +59,12 @@ Chosen, not measured."""
 MAX_JOINED = 64
 """Requests a call of the endpoint that joins many, unless the job allows fewer: what a call costs by itself has become
 small by then. Chosen, not measured."""
+
+
+def rate_of_survey(request: JobRequest) -> float | None:
+    """Return the rate by which a survey for ``request`` decides whether endpoints that join are measured; None where
+    they always are: figures depend on what is answered at most, or more requests come at times."""
+    return rate_that_counts(request) if request.phases is None and request.arrivals in STEADY else None
 
 
 def survey_endpoint(
@@ -76,8 +89,8 @@ def survey_endpoint(
         request_bytes: The mean length of a request's body.
         form: The form of the requests.
         max_batch: The most requests that any configuration of the job joins.
-        rate_per_s: The rate that counts. Where single calls carry twice as much, endpoints that join are not measured:
-            there is rarely anything to join. None: what an endpoint answers at most counts.
+        rate_per_s: The rate that counts. Where single calls carry ten times as much, endpoints that join are not
+            measured: there is rarely anything to join. None: what an endpoint answers at most counts.
         seed: That of the arrivals.
 
     Returns:
@@ -90,11 +103,11 @@ def survey_endpoint(
     with start(_serving(subject, 1)) as driver:
         single_per_s, client_ns = _capacity(driver, problems)
         runs = [
-            _run(driver, OpenLoop(rate_per_s=rate_per_s, duration_s=_OPEN_S, seed=seed), problems)
-            for rate_per_s in (min(_SLOW_SHARE * single_per_s, _SLOW_PER_S), _BUSY_SHARE * single_per_s)
+            _run(driver, OpenLoop(rate_per_s=open_per_s, duration_s=_OPEN_S, seed=seed), problems)
+            for open_per_s in (min(_SLOW_SHARE * single_per_s, _SLOW_PER_S), _BUSY_SHARE * single_per_s)
         ]
-    is_busy = rate_per_s is None or rate_per_s > _BUSY_SHARE * single_per_s
-    joined = min(MAX_JOINED, max_batch) if is_busy else 1
+    is_enough = rate_per_s is not None and rate_per_s <= _IDLE_SHARE * single_per_s
+    joined = 1 if is_enough else min(MAX_JOINED, max_batch)
     single_ns = max(1.0, NS_PER_S / single_per_s - service.mean_ns(1))
     request_ns, call_ns = single_ns, 0.0
     if joined > 1:
@@ -116,6 +129,7 @@ def survey_endpoint(
         request_bytes=request_bytes,
         form=form,
         joined=joined,
+        enough_for_per_s=_IDLE_SHARE * single_per_s,
         problems=tuple({problem.kind: problem for problem in problems}.values()),
     )
 

@@ -53,7 +53,8 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
     ``joined`` is the most requests that a call held: of 1, ``call_ns`` is in ``request_ns``. ``single_ns`` is of a call
     of one request, for which nothing is joined; None where it is the sum of the two. ``client_ns`` is what sending a
     request and reading its answer takes a busy load client, which measures the time of an answer when it has read it.
-    ``problems`` are what the machine got in the way with. Raises SpecError.
+    ``enough_for_per_s`` is the rate up to which they are enough although no more were joined. ``problems`` are what
+    the machine got in the way with. Raises SpecError.
     """
 
     request_ns: float
@@ -65,6 +66,7 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
     joined: int = 1
     single_ns: float | None = None
     client_ns: float = 0.0
+    enough_for_per_s: float = 0.0
     problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:

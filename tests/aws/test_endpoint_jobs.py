@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.aws.conftest import Server
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.timed
 
 PHASE = {"InitialNumberOfUsers": 1, "SpawnRate": 60, "DurationInSeconds": 2}
 TRAFFIC = {"TrafficType": "PHASES", "Phases": [PHASE]}

@@ -209,6 +209,7 @@ def test_a_model_of_a_package_is_recommended_too(server: Server, first: str, pre
     assert told_of(server, "of-package") == {"RecommendationStatus": "FAILED"}
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_what_a_job_has_measured_is_told_at_once(server: Server, folder: Path) -> None:
     url = upload(server, other_model(folder / "measured.ubj", 4), "measured/model.ubj")
@@ -251,6 +252,7 @@ def served_as(server: Server, model: str, name: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_an_endpoint_is_served_as_it_was_measured_for_the_same_data_alone(
     server: Server, folder: Path, first: str
@@ -268,6 +270,7 @@ def test_an_endpoint_is_served_as_it_was_measured_for_the_same_data_alone(
     assert served_as(server, "same", "of-other-data") == {}
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 @pytest.mark.parametrize("when", ["before its turn", "while it is measured"])
 def test_a_job_counts_for_the_data_that_it_measured(server: Server, folder: Path, first: str, when: str) -> None:
@@ -416,6 +419,7 @@ def test_data_that_comes_later_is_read_then(server: Server, folder: Path, predic
     assert told_of(server, "later")["RecommendationStatus"] == "COMPLETED"
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_job_does_not_wait_behind_the_models_that_were_described(server: Server, folder: Path) -> None:
     client = server.client("sagemaker")

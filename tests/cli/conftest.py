@@ -160,7 +160,7 @@ def kept(servefit: Servefit, sources: Sources) -> dict[str, Any]:
     return document
 
 
-MADE = ("told", pytest.param("measured", marks=pytest.mark.thorough))
+MADE = ("told", pytest.param("measured", marks=[pytest.mark.timed, pytest.mark.thorough]))
 """How a job is made whose output is tested: on simulated workers, or measured for as long as that takes."""
 
 

@@ -257,6 +257,7 @@ def test_an_endpoint_keeps_less_of_what_it_was_asked_than_its_model(
     assert endpoint["max_invocations"] < library["max_invocations"]
 
 
+@pytest.mark.timed
 @pytest.mark.thorough
 def test_a_killed_job_about_an_endpoint_goes_on_with_its_endpoint_and_measures_nothing_twice(
     servefit: Servefit, sources: Sources, state: Path

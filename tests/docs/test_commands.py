@@ -18,9 +18,9 @@ SAYS: dict[str, tuple[str, ...]] = {
 }
 """What some block of a page has to say: what the page shows of its output."""
 
-ON_TWO_CPUS = ("docs/moving/sagemaker.md",)
-"""Pages with an answer that a machine which others use does not give in the time of their examples. They are thorough,
-as the other pages that measure are; ``test_blocks.py`` has the command line read all commands daily."""
+ON_TWO_CPUS = ("README.md", "docs/api.md", "docs/fleet.md", "docs/moving/sagemaker.md", "docs/tutorial.md")
+"""Pages that name an instance of two CPUs, or whose Python measures endpoints, and so want them for themselves. They
+are thorough, as the other pages that measure are; ``test_blocks.py`` has the command line read all commands daily."""
 
 MEASURING = ("servefit recommend", ".recommend(", "servefit profile", "servefit load", "servefit host\n")
 """What takes seconds in blocks."""

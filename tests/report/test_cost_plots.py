@@ -67,6 +67,6 @@ def test_without_a_rate_it_is_that_of_a_million_inferences() -> None:
 def test_a_profile_without_a_price_has_its_vcpus_and_hides_no_price_of_others() -> None:
     found = job(LAST_UNPRICED, 200.0)
     in_money, in_vcpus = pareto_plots(found)
-    assert (in_money.y.title, in_vcpus.y.title) == ("$/hour", "vCPUs")
+    assert (in_money.y.title, in_vcpus.y.title) == ("$/hour", "vCPUs in all")
     assert {cost for _, cost in points(in_vcpus)} == {1, 2}
     assert {row[2] for row in glance_table(found).rows} == {"10 cents", "2 vCPUs"}

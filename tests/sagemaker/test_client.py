@@ -76,6 +76,7 @@ def waited_for(client: Client, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.thorough
+@pytest.mark.timed
 def test_a_job_is_made_watched_and_scaled_without_a_server(client: Client, tmp_path: Path) -> None:
     begin(client, tmp_path, name="first")
     told = waited_for(client, "first")
@@ -96,6 +97,7 @@ def test_a_job_is_made_watched_and_scaled_without_a_server(client: Client, tmp_p
 
 
 @pytest.mark.thorough
+@pytest.mark.timed
 def test_a_job_of_a_client_that_was_closed_goes_on_with_the_next_one(home: Path, tmp_path: Path) -> None:
     with Client(**SETTINGS) as first:
         begin(first, tmp_path, name="goes-on")

@@ -19,6 +19,7 @@ PROGRAM = Path(__file__).parents[1] / "aws" / "sdk" / "session_run.py"
 
 
 @pytest.mark.thorough
+@pytest.mark.timed
 def test_the_sdk_runs_a_job_without_a_server_and_without_a_variable(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model.ubj")
     np.savetxt(tmp_path / "payload.csv", ROWS, delimiter=",", fmt="%g")

@@ -7,9 +7,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model.types import Library
-from servefit.quantities import currency_sign, duration_text, number_text
+from servefit.quantities import currency_sign, duration_text, given_text
 from servefit.report.job_tables import compilation_table
-from servefit.report.measured_tables import configurations_table, finite
+from servefit.report.measured_tables import Cost, configurations_table, finite
 from servefit.report.plot import Axis, Plot, ReferenceLine, Series
 from servefit.report.points import by_backend, limits, series_of
 from servefit.report.sentences import shape
@@ -41,22 +41,27 @@ def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:
 
 def _pareto_plot(job: RecommendationJob, configurations: Sequence[Candidate], *, in_money: bool) -> Plot:
     rate_per_s = job.request.sla.rate_per_s
-    cost: Callable[[Candidate], float | None]
-    if rate_per_s is None:
-        of_what, costs = "a million inferences", "that of full load"
-        unit, cost = (f"{_sign(configurations)}/million", _money) if in_money else ("vCPU-s per million", _vcpu_seconds)
+    if in_money:
+        sign = currency_sign(configurations[0].recommendation.profile.currency)  # a job has one
+        of_a_million = Cost(unit=f"{sign}/million", of=_money)
+        of_the_rate = Cost(unit=f"{sign}/hour", of=lambda candidate: candidate.recommendation.cost_per_hour)
     else:
-        of_what, costs = f"{number_text(rate_per_s)} requests/s", "that of all instances that carry the rate"
-        unit, cost = (f"{_sign(configurations)}/hour", _money_per_hour) if in_money else ("vCPUs", _vcpus)
+        of_a_million = Cost(unit="vCPU-s per million", of=_vcpu_seconds)
+        of_the_rate = Cost(unit="vCPUs in all", of=lambda candidate: candidate.recommendation.vcpus)
+    if rate_per_s is None:
+        at_rate, shown, of_what, where = None, of_a_million, "a million inferences", "at full load"
+    else:
+        at_rate = shown = of_the_rate
+        of_what, where = f"{given_text(rate_per_s)} requests/s", "of all instances that carry the rate"
     best = None if job.best is None else job.best.trial.configuration
-    on_front = _pareto_front(configurations, cost)
+    on_front = _pareto_front(configurations, shown.of)
 
     def series(name: str, points: Sequence[Candidate], **style: Any) -> Series:
         return series_of(
             name,
             points,
             x=lambda candidate: finite(candidate.pooled.p95_ms),
-            y=cost,
+            y=shown.of,
             label=lambda candidate: f"{shape(candidate.pooled.configuration)}, {candidate.recommendation.profile.name}",
             **style,
         )
@@ -64,13 +69,14 @@ def _pareto_plot(job: RecommendationJob, configurations: Sequence[Candidate], *,
     line = series("nothing is better", on_front, drawn_as="line", colour="line")
     return Plot(
         name="pareto-cost" if in_money else "pareto-vcpus",
-        title=f"Cost of {of_what} against p95, in {unit if in_money else 'vCPUs'}",
+        title=f"Cost of {of_what} against p95, in {shown.unit}",
         caption=(
-            "Lower left is better. The line joins what keeps the SLA and is beaten by nothing in both; the cost is "
-            f"{costs}" + ("." if in_money else ", and vCPUs stand for prices, which not all profiles have.")
+            "Lower left is better. The line joins what keeps the SLA and is beaten by nothing in both; the "
+            f"cost is that {where}"
+            + ("." if in_money else ", and vCPUs stand for prices, which not all profiles have.")
         ),
         x=Axis(title="p95 ms", log=True),
-        y=Axis(title=unit, log=True),
+        y=Axis(title=shown.unit, log=True),
         series=(
             *([line] if len(line.x) > 1 else []),
             *by_backend(configurations, lambda candidate: candidate.pooled.configuration.backend, series),
@@ -82,23 +88,13 @@ def _pareto_plot(job: RecommendationJob, configurations: Sequence[Candidate], *,
             ),
         ),
         table=configurations_table(
-            configurations, frozenset(candidate.pooled.configuration for candidate in on_front), unit, cost
+            configurations,
+            frozenset(candidate.pooled.configuration for candidate in on_front),
+            of_a_million,
+            at_rate,
         ),
         guides=limits(job, "x"),
     )
-
-
-def _sign(priced: Sequence[Candidate]) -> str:
-    """Return the sign of the currency of the prices of a job, which has one."""
-    return currency_sign(priced[0].recommendation.profile.currency)
-
-
-def _money_per_hour(candidate: Candidate) -> float | None:
-    return candidate.recommendation.cost_per_hour
-
-
-def _vcpus(candidate: Candidate) -> float:
-    return candidate.recommendation.vcpus
 
 
 def _money(candidate: Candidate) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.profiles import GIB
@@ -82,19 +83,29 @@ def endpoint_table(job: RecommendationJob) -> Table:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """A cost of configurations, in ``unit``. ``of`` gives that of one, None where it is not known."""
+
+    unit: str
+    of: Callable[[Candidate], float | None]
+
+
 def configurations_table(
-    measured: Sequence[Candidate], front: Set[Configuration], unit: str, cost: Callable[[Candidate], float | None]
+    measured: Sequence[Candidate], front: Set[Configuration], of_a_million: Cost, at_rate: Cost | None
 ) -> Table:
-    """Return the table of the configurations, each with its pooled measurements, with the ``cost`` of a million
-    inferences in ``unit``. Latency and throughput are means of several tests, so they are no figures of one."""
+    """Return the table of the configurations, each with its pooled measurements and its costs: of a million inferences
+    at full load, and of the asked rate if there is one. Latency and throughput are means of several tests, so they are
+    no figures of one."""
+    costs = [of_a_million] if at_rate is None else [at_rate, of_a_million]
     profile, verdict = figure("instance_profile"), figure("verdict")
     return Table(
-        title=f"Configurations by {unit}",
+        title=f"Configurations by {of_a_million.unit}",
         columns=(
             "configuration",
             "vCPUs",
             profile.title,
-            unit,
+            *(cost.unit for cost in costs),
             "p95 ms",
             "max a minute",
             "tests",
@@ -106,7 +117,7 @@ def configurations_table(
                 shape(candidate.pooled.configuration),
                 candidate.pooled.configuration.vcpus,
                 profile.cell(candidate.recommendation),
-                cost(candidate),
+                *(cost.of(candidate) for cost in costs),
                 finite(candidate.pooled.p95_ms),
                 round(per_minute(candidate.pooled.capacity_per_s, candidate.pooled.trial.instance_count)),
                 candidate.pooled.measurements,

@@ -85,8 +85,10 @@ def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_ar
             f"{name} was not compiled and checked within the 5 s that it had" in warning for warning in job.warnings
         )
         assert failed[name].seconds < 7
-        counted = [stage for stage in heard.stages if stage.startswith(f"compiling with {name}: ")]
-        assert counted == [f"compiling with {name}: {left} s more at most" for left in ("3", "1")]
+    # The second one was begun beside the first, and what it had left when its turn came was counted.
+    counted = [stage for stage in heard.stages if re.match(r"compiling with (compiling|checking): \d", stage)]
+    assert counted[0].startswith("compiling with compiling: ")
+    assert all(re.search(r": [1-4] s more at most$", stage) for stage in counted)
 
 
 @pytest.mark.timed

@@ -90,12 +90,13 @@ def test_costs_of_calls_that_joined_less_than_this_job_may_are_measured_again() 
     assert known_to("endpoint", grid=(replace(TESTED, max_batch=8),)).costs.keys() == {TESTED}
 
 
-def test_costs_of_single_calls_do_where_no_higher_rate_is_asked_for_than_they_were_enough_for() -> None:
-    of_single_calls = replace(COSTS, joined=1)
+def test_costs_of_single_calls_do_up_to_the_rate_that_they_are_enough_for() -> None:
+    of_single_calls = replace(COSTS, joined=1, enough_for_per_s=500.0)
     keep_earlier("endpoint", of_single_calls, sla=Sla(rate_per_s=500.0))
     assert known_to("endpoint", grid=(LARGE,), sla=Sla(rate_per_s=400.0)).costs == {TESTED: of_single_calls}
     for sla in (Sla(rate_per_s=600.0), Sla()):
         assert known_to("endpoint", grid=(LARGE,), sla=sla).costs == {}
+    assert known_to("endpoint", grid=(LARGE,), sla=Sla(rate_per_s=400.0), arrivals="bursts").costs == {}
     assert known_to("endpoint", grid=(LARGE,), sla=Sla(rate_per_s=400.0), goal="throughput").costs == {}
 
 
