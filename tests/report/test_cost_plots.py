@@ -46,7 +46,11 @@ def job(profiles: tuple[InstanceProfile, ...], rate_per_s: float | None) -> Reco
 def points(plot: Plot) -> list[tuple[float, float]]:
     """Latency and cost of each point, the recommended one last."""
     return [
-        (x, y) for series in plot.series if series.drawn_as != "line" for x, y in zip(series.x, series.y, strict=True)
+        (float(x), float(y))
+        for series in plot.series
+        if series.drawn_as != "line"
+        for x, y in zip(series.x, series.y, strict=True)
+        if x is not None and y is not None
     ]
 
 

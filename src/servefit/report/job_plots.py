@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.backends.model.types import Library
 from servefit.quantities import currency_sign, duration_text, given_text
 from servefit.report.job_tables import compilation_table
-from servefit.report.measured_tables import Cost, configurations_table, finite
+from servefit.report.measured_tables import CostColumn, configurations_table, finite
 from servefit.report.plot import Axis, Plot, ReferenceLine, Series
 from servefit.report.points import by_backend, limits, series_of
 from servefit.report.sentences import shape
@@ -43,18 +43,19 @@ def _pareto_plot(job: RecommendationJob, configurations: Sequence[Candidate], *,
     rate_per_s = job.request.sla.rate_per_s
     if in_money:
         sign = currency_sign(configurations[0].recommendation.profile.currency)  # a job has one
-        of_a_million = Cost(unit=f"{sign}/million", of=_money)
-        of_the_rate = Cost(unit=f"{sign}/hour", of=lambda candidate: candidate.recommendation.cost_per_hour)
+        of_a_million = _cost_column(configurations, f"{sign}/million", _money)
+        of_the_rate = _cost_column(
+            configurations, f"{sign}/hour", lambda candidate: candidate.recommendation.cost_per_hour
+        )
     else:
-        of_a_million = Cost(unit="vCPU-s per million", of=_vcpu_seconds)
-        of_the_rate = Cost(unit="vCPUs in all", of=lambda candidate: candidate.recommendation.vcpus)
+        of_a_million = _cost_column(configurations, "vCPU-s per million", _vcpu_seconds)
+        of_the_rate = _cost_column(configurations, "vCPUs in all", lambda candidate: candidate.recommendation.vcpus)
     if rate_per_s is None:
         at_rate, shown, of_what, where = None, of_a_million, "a million inferences", "at full load"
     else:
         at_rate = shown = of_the_rate
         of_what, where = f"{given_text(rate_per_s)} requests/s", "of all instances that carry the rate"
     best = None if job.best is None else job.best.trial.configuration
-    on_front = _pareto_front(configurations, shown.of)
 
     def series(name: str, points: Sequence[Candidate], **style: Any) -> Series:
         return series_of(
@@ -66,7 +67,7 @@ def _pareto_plot(job: RecommendationJob, configurations: Sequence[Candidate], *,
             **style,
         )
 
-    line = series("nothing is better", on_front, drawn_as="line", colour="line")
+    line = series("nothing is better", _pareto_front(configurations, shown.of), drawn_as="line", colour="line")
     return Plot(
         name="pareto-cost" if in_money else "pareto-vcpus",
         title=f"Cost of {of_what} against p95, in {shown.unit}",
@@ -87,14 +88,16 @@ def _pareto_plot(job: RecommendationJob, configurations: Sequence[Candidate], *,
                 colour="best",
             ),
         ),
-        table=configurations_table(
-            configurations,
-            frozenset(candidate.pooled.configuration for candidate in on_front),
-            of_a_million,
-            at_rate,
-        ),
+        table=configurations_table(configurations, of_a_million, at_rate),
         guides=limits(job, "x"),
     )
+
+
+def _cost_column(
+    configurations: Sequence[Candidate], unit: str, cost: Callable[[Candidate], float | None]
+) -> CostColumn:
+    front = frozenset(candidate.pooled.configuration for candidate in _pareto_front(configurations, cost))
+    return CostColumn(unit=unit, of=cost, front=front)
 
 
 def _money(candidate: Candidate) -> float | None:

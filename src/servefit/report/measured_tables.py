@@ -84,20 +84,23 @@ def endpoint_table(job: RecommendationJob) -> Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """A cost of configurations, in ``unit``. ``of`` gives that of one, None where it is not known."""
+class CostColumn:
+    """A cost of configurations, in ``unit``. ``of`` gives that of one, None where it is not known, and ``front`` those
+    that no other beats in it and in latency."""
 
     unit: str
     of: Callable[[Candidate], float | None]
+    front: Set[Configuration]
 
 
-def configurations_table(
-    measured: Sequence[Candidate], front: Set[Configuration], of_a_million: Cost, at_rate: Cost | None
-) -> Table:
+def configurations_table(measured: Sequence[Candidate], of_a_million: CostColumn, at_rate: CostColumn | None) -> Table:
     """Return the table of the configurations, each with its pooled measurements and its costs: of a million inferences
     at full load, and of the asked rate if there is one. Latency and throughput are means of several tests, so they are
     no figures of one."""
     costs = [of_a_million] if at_rate is None else [at_rate, of_a_million]
+    fronts = [("on the front", of_a_million.front)]
+    if at_rate is not None:
+        fronts.append(("on the front at the rate", at_rate.front))
     profile, verdict = figure("instance_profile"), figure("verdict")
     return Table(
         title=f"Configurations by {of_a_million.unit}",
@@ -109,7 +112,7 @@ def configurations_table(
             "p95 ms",
             "max a minute",
             "tests",
-            "on the front",
+            *(title for title, _ in fronts),
             verdict.title,
         ),
         rows=[
@@ -121,7 +124,7 @@ def configurations_table(
                 finite(candidate.pooled.p95_ms),
                 round(per_minute(candidate.pooled.capacity_per_s, candidate.pooled.trial.instance_count)),
                 candidate.pooled.measurements,
-                candidate.pooled.configuration in front,
+                *(candidate.pooled.configuration in front for _, front in fronts),
                 verdict.cell(candidate.pooled.trial),
             )
             for candidate in measured
