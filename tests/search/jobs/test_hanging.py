@@ -88,7 +88,7 @@ def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_ar
     # The second one was begun beside the first, and what it had left when its turn came was counted.
     counted = [stage for stage in heard.stages if re.match(r"compiling with (compiling|checking): \d", stage)]
     assert counted[0].startswith("compiling with compiling: ")
-    assert all(re.search(r": [1-4] s more at most$", stage) for stage in counted)
+    assert all(re.search(r": [0-9.]+ m?s more at most$", stage) for stage in counted)
 
 
 @pytest.mark.timed
