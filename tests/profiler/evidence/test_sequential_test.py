@@ -86,6 +86,14 @@ def test_before_there_are_enough_samples_no_evidence_is_drawn() -> None:
     assert (found.p_pass, found.log_e_fail) == (1, 0)
 
 
+def test_requests_close_to_the_limit_tell_less_in_one_stretch_than_spread_over_the_run() -> None:
+    spread, together = np.zeros(2000), np.zeros(2000)
+    spread[::20] = together[700:800] = 0.4 * LIMIT_NS
+    assert concluded(spread).verdict == "PASS"
+    found = concluded(together)
+    assert (found.verdict, found.violations) == ("UNDECIDED", 0)
+
+
 def test_twice_as_many_violations_as_allowed_fail() -> None:
     found = [look_every(20, independent(0.1, 2000, seed)) for seed in range(60)]
     assert share_of("FAIL", found) >= 0.95
