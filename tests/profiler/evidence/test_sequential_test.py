@@ -16,8 +16,10 @@ from tests.example_counts import examples
 from servefit.errors import SpecError
 from servefit.profiler.evidence.autocorrelation import autocorrelation_time
 from servefit.profiler.evidence.sequential_test import (
+    PASS_LEVEL,
     Evidence,
     SequentialTest,
+    least_to_pass,
     log_e_fail,
     p_of_so_few,
 )
@@ -128,6 +130,14 @@ def test_in_a_queue_at_the_boundary_few_verdicts_are_wrong(utilisation: float) -
     # 5 % of 60 are 3; 7 or more by chance would come once in 30 times if it were 5 %.
     assert share_of("PASS", found) <= 6 / 60
     assert share_of("FAIL", found) <= 6 / 60
+
+
+@pytest.mark.parametrize(("percentile", "chances", "least"), [(95, 1, 69), (99, 1, 349), (95, 2, 82)])
+def test_so_many_requests_within_the_limit_are_the_fewest_that_pass(
+    percentile: float, chances: int, least: int
+) -> None:
+    assert least_to_pass(percentile, chances=chances) == least
+    assert (percentile / 100) ** least <= PASS_LEVEL / chances < (percentile / 100) ** (least - 1)
 
 
 def test_a_fail_is_final() -> None:
