@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from servefit.backends.types import Artifact, Knob, Target
 from servefit.search.results.recommendation import CompilationReport, Skipped
 from servefit.search.storage.header import JobHeader
-from servefit.search.storage.steps import Step
+from servefit.search.storage.steps import Step, StepClock
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
@@ -85,6 +84,7 @@ class CompilationNotes:
     header: JobHeader
     before: tuple[CompilationReport, ...]
     ended: list[Step] = field(default_factory=list)
+    _clock: StepClock = field(default_factory=StepClock)
 
     def steps(self) -> tuple[Step, ...]:
         """Return the compilations that were made before."""
@@ -102,7 +102,7 @@ class CompilationNotes:
         self, step: Step, *, status: StepStatus, result: Result | None = None, reason: str | None = None
     ) -> Step:
         """Take note of what came of a compilation."""
-        ended = replace(step, status=status, result=result, reason=reason, ended_at=time.time())
+        ended = replace(step, status=status, result=result, reason=reason, ended_at=self._clock.now())
         self.ended.append(ended)
         return ended
 
@@ -118,6 +118,6 @@ class CompilationNotes:
             backend=backend,
             configuration=None,
             host_fingerprint=self.header.host.fingerprint,
-            began_at=time.time(),
+            began_at=self._clock.now(),
             result=result,
         )

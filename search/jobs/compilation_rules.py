@@ -102,8 +102,10 @@ class CompilationRules:
         for availability in reversed(asked) if name in BUILT_IN else asked:
             if not availability.available:
                 return "; ".join(part for part in (availability.reason, availability.remedy) if part)
-        if budget_s is None or is_cached(self.model, name, target, self.payload):
+        if budget_s is None:
             return None
+        if is_cached(self.model, name, target, self.payload):
+            return None if self.limit_s(name, target) > 0 else self._too_late(name)
         estimate_s = capabilities.compile_estimate_s(self.model)
         if not self._is_asked_for(name) and estimate_s > SHARE * budget_s:
             expected, whole = span_text(estimate_s), given_duration_text(budget_s)

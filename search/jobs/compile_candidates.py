@@ -137,27 +137,28 @@ def compile_candidates(log: CompilationLog, payload: Payload, clock: Clock, prog
             if (earlier := before.get((name, target))) is not None:
                 if earlier.status == "COMPLETED":
                     compilations.begin(name, target, DEFAULT_TIMEOUT_S, earlier.quality)
-                    candidates.take_up(label, compilations.result(name, target)[1])
+                    _, outcome = compilations.take(name, target).future.result()
+                    candidates.take_up(label, outcome)
                 continue
             if not compilations.is_begun(name, target):
                 if reason := rules.why_not(name, target) or nothing_to_compare:
                     candidates.skipped.append(Skipped(kind="backend", name=label, reason=reason))
                     continue
                 compilations.begin(name, target, min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S))
-            doing = f"compiling with {label}"
+            compilation, doing = compilations.take(name, target), f"compiling with {label}"
             progress.stage(f"{doing}{_estimate(model, name, target, payload)}", before_search(clock))
-            left_s, moment = compilations.left_s(name, target), partial(before_search, clock)
+            left_s, moment = compilation.left_s, partial(before_search, clock)
             with log.step("compilation", name, None) as step, counting_down(progress, doing, moment, left_s):
                 # Once there is an artifact it is known what the reference predicts, which others are compared with.
                 if candidates.artifacts and may_be_compiled_beside(log.header.host, model):
                     _begin_next(rules, compilations, before)
-                report, outcome, limit_s = compilations.result(name, target)
+                report, outcome = compilation.future.result()
                 log.finish(step, status=report.status, result=report, reason=report.reason)
             if isinstance(outcome, NoReference):
                 nothing_to_compare = (
                     f"{model.reference} did not say what it predicts, which is what backends are held to"
                 )
-            candidates.add(label, outcome, limit_s, clock)
+            candidates.add(label, outcome, compilation.limit_s, clock)
     return candidates
 
 
@@ -197,6 +198,20 @@ def _report(step: Step) -> CompilationReport | None:
     return step.result if isinstance(step.result, CompilationReport) else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compilation:
+    """A compilation that was begun, which may take ``limit_s``, until ``ends_s`` of the monotonic clock."""
+
+    future: Future[_Outcome]
+    limit_s: float
+    ends_s: float
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that it may still take."""
+        return max(0.0, self.ends_s - time.monotonic())
+
+
 @dataclass(slots=True, kw_only=True)
 class _Compilations:
     """The compilations of a job, two at once at most. Those that nobody waits for any more end with the block."""
@@ -204,8 +219,7 @@ class _Compilations:
     model: Model
     payload: Payload
     limits: PrecisionLimits
-    _begun: dict[tuple[str, Target], tuple[Future[_Outcome], float, float]] = field(default_factory=dict)
-    """With each compilation the seconds that it may take, and when that time is over."""
+    _begun: dict[tuple[str, Target], _Compilation] = field(default_factory=dict)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "servefit compilation"))
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -227,17 +241,11 @@ class _Compilations:
         with time_limit(lambda: 0.0 if self._over.is_set() else inf):
             context = copy_context()
         future = self._threads.submit(context.run, self._compile, name, target, limit_s, quality)
-        self._begun[name, target] = future, limit_s, time.monotonic() + limit_s
+        self._begun[name, target] = _Compilation(future=future, limit_s=limit_s, ends_s=time.monotonic() + limit_s)
 
-    def left_s(self, name: str, target: Target) -> float:
-        """Return how long a compilation that was begun may still take."""
-        return max(0.0, self._begun[name, target][2] - time.monotonic())
-
-    def result(self, name: str, target: Target) -> tuple[CompilationReport, Artifact | ServefitError, float]:
-        """Wait for a compilation that was begun, and return its report, the artifact or the error, and how long it was
-        allowed to take. Raises StateError."""
-        future, limit_s, _ = self._begun.pop((name, target))
-        return (*future.result(), limit_s)
+    def take(self, name: str, target: Target) -> _Compilation:
+        """Return a compilation that was begun, whose turn has come."""
+        return self._begun.pop((name, target))
 
     def _compile(self, name: str, target: Target, limit_s: float, quality: Quality | None) -> _Outcome:
         from servefit.backends.compilation import compile_again

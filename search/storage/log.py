@@ -24,7 +24,7 @@ from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.ownership import RENEW_S, Owner
 from servefit.search.storage.records import HEADER, NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
 from servefit.search.storage.secrets import SecretsOf, header_with_secrets
-from servefit.search.storage.steps import INTERRUPTED, Result, Step, StepKind, StepStatus
+from servefit.search.storage.steps import INTERRUPTED, Result, Step, StepClock, StepKind, StepStatus
 from servefit.search.storage.studies import Studies
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class JobLog:
         self._claim: Owner | None = None
         self._renewed_at = 0.0
         self._fingerprint = ""
+        self._clock = StepClock()
         self._running: set[int] = set()
         self._writer = ""
         self._left_out: list[str] = []
@@ -191,7 +192,7 @@ class JobLog:
                     backend=backend,
                     configuration=configuration,
                     host_fingerprint=self._fingerprint if fingerprint is None else fingerprint,
-                    began_at=time.time(),
+                    began_at=self._clock.now(),
                     attempt=attempt,
                 )
             )
@@ -210,7 +211,7 @@ class JobLog:
     ) -> Step:
         """Keep what came of ``step``. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
         process."""
-        return self._end(replace(step, status=status, result=result, reason=reason, ended_at=time.time()))
+        return self._end(replace(step, status=status, result=result, reason=reason, ended_at=self._clock.now()))
 
     def number_of(self, result: Result) -> int | None:
         """Return the number of the step that gave ``result`` through this log, None where none did."""

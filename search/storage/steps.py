@@ -6,6 +6,7 @@ is for ``storage`` to say, what they add up to for ``jobs.job``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
@@ -70,9 +71,21 @@ class Attempt(Stored, frozen=True, kw_only=True):
 Result: TypeAlias = CompilationReport | ScriptCost | ServiceTimes | EndpointCosts | Trial
 
 
+class StepClock:
+    """Tells the times of steps: seconds since 1970 by the host's clock of when it was made, and steadily from then on,
+    so that no step takes an hour, or less than nothing, because the host's clock was set meanwhile."""
+
+    def __init__(self) -> None:
+        self._ahead_s = time.time() - time.monotonic()
+
+    def now(self) -> float:
+        """Return the time."""
+        return self._ahead_s + time.monotonic()
+
+
 @shown("number", "kind", "status", "configuration", "reason", "result")
 class Step(Stored, frozen=True, kw_only=True):
-    """One step. Times are seconds since 1970; ``ended_at`` is None while it runs, and where its owner was killed.
+    """One step. Times are those of a ``StepClock``; ``ended_at`` is None while it runs, and where its owner was killed.
 
     ``configuration`` is what was measured, None for a compilation and for the cost of a script, ``backend`` the backend
     that it is about. ``reason`` says why the step failed. ``result`` is there once it is COMPLETED; that of a

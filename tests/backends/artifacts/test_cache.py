@@ -103,6 +103,13 @@ def test_what_a_payload_showed_is_kept_until_the_entry_is_made_anew() -> None:
     assert cache.store("key", fill).payloads == {}
 
 
+def test_an_entry_that_somebody_else_has_removed_is_removed() -> None:
+    cache.store("key", fill)
+    cache.remove("key")
+    cache.remove("key")
+    assert cache.find("key") is None
+
+
 def test_what_a_payload_showed_is_not_believed_where_it_is_damaged(own_home: Path) -> None:
     cache.add_payload(cache.store("key", fill), "digest", {"rows": 7})
     [kept] = (own_home / "artifacts").glob("*.payloads")

@@ -81,6 +81,7 @@ def compiled(
     cpus: int = 2,
     backends: tuple[str, ...] = BACKENDS,
     progress: SilentProgress | None = None,
+    spent_s: float = 0.0,
 ) -> tuple[CompiledCandidates, CompilationNotes]:
     monkeypatch.setattr(compilation, "compile_again", compiler.compile_again)
     host = simulated_host()
@@ -88,7 +89,7 @@ def compiled(
     request = JobRequest(name=f"beside-{next(NUMBERS)}", backends=backends)
     header = replace(Story.of(request, host=replace(host, cpus=host.cpus[:cpus])).header, model=model)
     notes = CompilationNotes(header=header, before=())
-    clock = Clock(limit_s=120.0, test_limit=inf)
+    clock = Clock(limit_s=120.0, test_limit=inf, elapsed_before_s=spent_s)
     return compile_candidates(notes, synthetic_payload(model), clock, progress or SilentProgress()), notes
 
 
@@ -116,6 +117,15 @@ def test_a_large_model_is_compiled_by_one_at_a_time() -> None:
     small = Story.of(JobRequest(name="sizes")).header.model
     assert may_be_compiled_beside(host, replace(small, size_bytes=2**20))
     assert not may_be_compiled_beside(host, replace(small, size_bytes=2**26))
+
+
+def test_what_is_in_the_cache_has_no_time_below_zero(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+    compiled(monkeypatch, model, Compiler())
+    late = Compiler()
+    found, notes = compiled(monkeypatch, model, late, spent_s=121.0)
+    assert (found.artifacts, found.remarks, notes.ended, late.spans) == ([], [], [], [])
+    assert {skipped.name for skipped in found.skipped} == set(BACKENDS)
+    assert all("were used before it was its turn" in skipped.reason for skipped in found.skipped)
 
 
 def test_what_is_compiled_beside_ends_with_an_interruption(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:

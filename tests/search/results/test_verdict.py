@@ -106,6 +106,12 @@ def test_latency_at_a_rate_is_what_the_sequential_test_says(
     assert (found.violation > 0) == (verdict == "FAIL")
 
 
+def test_the_reason_says_how_many_of_the_slow_requests_failed(summary: MakeSummary, evidence: MakeEvidence) -> None:
+    at_rate = replace(summary(p95_ms=None), failed=5)
+    found = judge(LIMIT, asked_per_s=100.0, capacity=summary(), at_rate=at_rate, evidence=[evidence("UNDECIDED")])
+    assert "7 of 100 requests took longer than 10 ms, 5 of them because they failed" in (found.reason or "")
+
+
 def test_a_saturated_instance_fails_whatever_its_latency(summary: MakeSummary, evidence: MakeEvidence) -> None:
     at_rate = summary(p95_ms=1.0, interval=(0.9, 1.1), saturated=True)
     found = judge(LIMIT, asked_per_s=100.0, capacity=summary(), at_rate=at_rate, evidence=[evidence("PASS")])

@@ -56,6 +56,19 @@ def test_steps_read_as_they_were_written(url: str, job: JobLog, configuration: C
     assert [step.number for step in written] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("set_by_s", [3600, -7200])
+def test_a_step_takes_as_long_as_it_did_where_the_clock_of_the_host_is_set(
+    job: JobLog, configuration: Configuration, monkeypatch: pytest.MonkeyPatch, set_by_s: int
+) -> None:
+    right = time.time
+    with job.owned():
+        begun = job.begin("load_test", "treelite", configuration)
+        monkeypatch.setattr(time, "time", lambda: right() + set_by_s)
+        ended = job.finish(begun, status="FAILED", reason="hung")
+    assert ended.ended_at is not None
+    assert 0 <= ended.ended_at - begun.began_at < 600
+
+
 def test_a_step_says_when_and_where_it_was_measured(job: JobLog, configuration: Configuration) -> None:
     before = time.time()
     with job.owned():
