@@ -1,8 +1,9 @@
 """The ranking of measured configurations, which makes recommendations of them, best first.
 
 Whatever the goal, what meets the SLA comes before what is undecided, that before what was measured badly, and that
-before what does not meet it, where the smallest violation comes first. A profile without a price is ranked after those
-that have one when cost is the goal. A tie goes to the cheaper, then to what predicts as the model does, then to the
+before what does not meet it, where the smallest violation comes first. Where cost is the goal, what is predicted to meet
+the SLA comes after what costs less, is undecided, and kept the limits as far as it was measured. A profile without a
+price is ranked after those that have one when cost is the goal. A tie goes to the cheaper, then to what predicts as the model does, then to the
 simpler, then, at a rate, to what answers more. Where the price does not count, what has none and fewer CPUs comes
 before what has one.
 """
@@ -71,12 +72,8 @@ def recommend(
         return ()
     chosen.sort(key=lambda pair: ranking_key(pair[1], pair[0], request))
     best_of_all = _not_beaten(unbeaten, request, trials)
-    return with_same_as(
-        [
-            recommendation(profile, pooled.trial)
-            for profile, pooled in _break_ties(chosen, best_of_all, request, trials, space.less_exact)
-        ]
-    )
+    ordered = _measured_before_predicted(_break_ties(chosen, best_of_all, request, trials, space.less_exact), request)
+    return with_same_as([recommendation(profile, pooled.trial) for profile, pooled in ordered])
 
 
 def best_for(
@@ -271,6 +268,22 @@ def _break_ties(
         tied.remove(unpriced)
         tied.insert(0, unpriced)
     return [*tied, *(pair for pair in chosen if pair not in tied)]
+
+
+def _measured_before_predicted(
+    ordered: list[tuple[InstanceProfile, PooledTrials]], request: JobRequest
+) -> list[tuple[InstanceProfile, PooledTrials]]:
+    """Put the first that costs less than a predicted answer, is undecided and kept the limits as far as it was measured
+    before that answer, if the price counts: nobody pays more for a prediction where more traffic may show enough."""
+    answer = ordered[0]
+    if answer[1].trial.basis == "measured" or not objective_of(request).priced:
+        return ordered
+    for pair in ordered:
+        trial = pair[1].trial
+        kept = trial.verdict == "UNDECIDED" and trial.violation <= 0
+        if trial.basis == "measured" and kept and costs_less(pair, answer, request):
+            return [pair, *(other for other in ordered if other is not pair)]
+    return ordered
 
 
 def costs_less(

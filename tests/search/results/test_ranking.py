@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.evidence.limits import Verdict
     from servefit.search.request.job_request import Goal
+    from servefit.search.results.recommendation import Basis
 
 
 def test_the_price_of_an_inference_is_that_of_sagemaker(trial: MakeTrial) -> None:
@@ -175,6 +176,27 @@ def test_all_instances_that_a_rate_takes_are_paid_for(trial: MakeTrial) -> None:
     first, second = recommend(space, trials, request_of(at_rate=True))
     assert (first.profile.name, first.cost_per_hour) == ("large", 0.25)
     assert second.cost_per_hour == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("basis", "verdict", "violation", "goal", "expected"),
+    [
+        ("predicted", "UNDECIDED", 0.0, "cost", ["small", "large"]),
+        ("measured", "UNDECIDED", 0.0, "cost", ["large", "small"]),
+        ("predicted", "UNDECIDED", 0.2, "cost", ["large", "small"]),
+        ("predicted", "INVALID", 0.0, "cost", ["large", "small"]),
+        ("predicted", "UNDECIDED", 0.0, "latency", ["large", "small"]),
+    ],
+)
+def test_a_prediction_is_not_paid_for_where_what_costs_less_kept_the_limits_as_far_as_it_was_measured(
+    trial: MakeTrial, basis: Basis, verdict: Verdict, violation: float, goal: Goal, expected: list[str]
+) -> None:
+    small, large = profile("small", 1), profile("large", 2)
+    on_small, on_large = Configuration(vcpus=1, backend="fast"), Configuration(vcpus=2, backend="fast", workers=2)
+    space = Space(profiles=((small, frozenset([on_small])), (large, frozenset([on_large]))), grid=(on_small, on_large))
+    trials = [trial(on_small, verdict=verdict, violation=violation), replace(trial(on_large), basis=basis)]
+    ranked = recommend(space, trials, request_of(goal, at_rate=True))
+    assert [recommended.profile.name for recommended in ranked] == expected
 
 
 def test_where_no_latency_is_known_and_that_is_the_goal_the_simplest_is_taken(trial: MakeTrial) -> None:
