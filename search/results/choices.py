@@ -83,8 +83,10 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
             continue
         other = ranking_key(rival, profile, request)
         by: DecidedBy = "figure"
+        if other[0] < key[0]:  # the rival is predicted to meet the SLA (see ``ranking``)
+            by = "price"
         # Configurations that do not meet the SLA are compared by their distance to it alone.
-        if key[0] != other[0] or mine.trial.verdict == "FAIL":
+        elif key[0] != other[0] or mine.trial.verdict == "FAIL":
             by = "sla"
         elif (key[1].unpriced, key[1].per_hour) != (other[1].unpriced, other[1].per_hour):
             by = "price"

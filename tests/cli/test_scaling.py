@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from math import ceil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,11 +77,21 @@ def test_the_table_begins_with_the_answer_and_says_what_was_measured(servefit: S
     best = servefit("show", scaled, "--format", "json").document["recommendations"][0]
     ended = servefit("scale", f"{scaled}/{best['id']}", "--rate", "10/s")
     assert ended.status == 0, ended.stderr
-    assert ended.stdout.strip().startswith("10 requests/s within p95 <= 500 ms: 1 x local-1c, $0.021 an hour, each at ")
+    first = ended.stdout.strip().splitlines()[0]
+    assert first.startswith(
+        "10 requests/s within p95 <= 500 ms: 1 x local-1c, 1 of the machine's 4 CPUs, $0.021 an hour; "
+    )
     assert "measured in the closed loop" in ended.stdout
     assert "estimated" in ended.stdout
     assert "Note: one instance serves the rate" in ended.stdout
     assert ended.stderr == ""
+
+
+def test_what_takes_more_cpus_than_the_machine_has_is_told_in_machines(servefit: Servefit, scaled: str) -> None:
+    plan = servefit("scale", scaled, "--rate", "1000000/s", "--format", "json").document
+    ended = servefit("scale", scaled, "--rate", "1000000/s")
+    machines = f"{plan['instances']} x local-1c, {ceil(plan['instances'] / 4)} such machines"
+    assert f"requests/s within p95 <= 500 ms: {machines}, $" in ended.stdout
 
 
 def test_other_forms_hold_the_policy_alone(servefit: Servefit, scaled: str) -> None:

@@ -27,6 +27,8 @@ from servefit.search.storage.ownership import Owner
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from servefit.profiler.evidence.limits import Verdict
+
 WINNER = configuration("forest")
 
 
@@ -244,8 +246,9 @@ def test_what_two_profiles_cost_is_compared_in_cpus_unless_both_have_a_price(sto
     assert best is not None
     larger = replace(best.profile, name="m5.large", vcpus=2, price_per_hour=0.115)
 
-    def said(profile: InstanceProfile, cost_per_hour: float | None) -> str:
+    def said(profile: InstanceProfile, cost_per_hour: float | None, verdict: Verdict = "PASS") -> str:
         mine = replace(best, profile=replace(best.profile, price_per_hour=cost_per_hour), cost_per_hour=cost_per_hour)
+        mine = replace(mine, trial=replace(mine.trial, verdict=verdict))
         rival = replace(best, profile=profile, cost_per_hour=profile.price_per_hour)
         preferred = Preference(rival=rival, by="price", figures=None)
         told_of = replace(job, recommendations=(mine,), why=replace(job.why, choices=(preferred,)))
@@ -253,4 +256,7 @@ def test_what_two_profiles_cost_is_compared_in_cpus_unless_both_have_a_price(sto
 
     assert said(larger, 0.05).endswith("on m5.large: $0.115 an hour instead of $0.05 an hour.")
     assert said(larger, None).endswith("on m5.large: 2 vCPUs instead of 1 vCPU.")
+    assert said(larger, None, "UNDECIDED").endswith(
+        "on m5.large: 2 vCPUs instead of 1 vCPU, and that it meets the SLA is only predicted."
+    )
     assert said(replace(larger, price_per_hour=None, vcpus=1), 0.05).endswith("on m5.large: it has no price.")

@@ -43,6 +43,7 @@ class Latency(PerformanceObjective):
 
 
 def p95(best: Recommendation) -> str:
-    """Return the p95 that the SLA is held against, in words."""
-    value_ms = best.trial.judged.latency_ms["p95"]
-    return "p95 not known" if value_ms is None else f"p95 {ms_text(value_ms)}"
+    """Return the p95 that the SLA is held against, in words: the ends of its interval where that is wide."""
+    judged = best.trial.judged
+    value_ms = judged.latency_ms["p95"]
+    return "p95 not known" if value_ms is None else f"p95 {ms_text(value_ms, judged.latency_ms_ci95.get('p95'))}"

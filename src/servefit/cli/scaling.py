@@ -13,7 +13,7 @@ from servefit.cli.signatures import option
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT, TRAFFIC
 from servefit.quantities import currency_sign, given_text, ms_text, number_text, percent_text, rate_text
-from servefit.report.sentences import hourly_text
+from servefit.report.sentences import hourly_text, takes_text
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -93,12 +93,13 @@ def _print_plan(plan: ScalingPlan, form: OutputFormat, *, wide: bool) -> None:
 
 def headline(plan: ScalingPlan) -> str:
     """Return the answer in a sentence."""
-    profile = plan.recommendation.profile.name
-    cost = plan.cost_per_hour(plan.instances)
-    price = "" if cost is None else f", {hourly_text(cost, plan.recommendation.profile)}"
+    chosen, cost = plan.recommendation, plan.cost_per_hour(plan.instances)
+    paid = None if cost is None else hourly_text(cost, chosen.profile)
+    takes = takes_text(chosen, plan.instances) if chosen.profile.is_local or paid is None else None
+    costs = ", ".join(filter(None, (takes, paid)))
     within = f" within {limits}" if (limits := ", ".join(map(str, plan.sla.thresholds))) else ""
     return (
-        f"{given_text(plan.rate_per_s)} requests/s{within}: {plan.instances} x {profile}{price}, each at "
+        f"{given_text(plan.rate_per_s)} requests/s{within}: {plan.instances} x {chosen.profile.name}, {costs}; each at "
         f"{number_text(plan.target.invocations_per_minute)} invocations a minute or less."
     )
 
@@ -111,7 +112,8 @@ def policy_table(plan: ScalingPlan) -> Table:
         "simulated": "estimated: where the simulation reaches a limit",
         "utilisation": f"estimated: {percent_text(PLANNED_UTILISATION)} of the capacity",
     }[plan.rate.basis]
-    target, profile = plan.target, plan.recommendation.profile.name
+    target, chosen = plan.target, plan.recommendation
+    profile = chosen.profile.name
     lowest = "one always serves" if plan.min_rate_per_s is None else f"for {given_text(plan.min_rate_per_s)} requests/s"
     rows: list[list[Any]] = [
         ["capacity of an instance per s", plan.rate.capacity_per_s, _capacity_basis(plan)],
@@ -125,8 +127,9 @@ def policy_table(plan: ScalingPlan) -> Table:
         ["scale-out cooldown s", target.scale_out_cooldown_s, "a minute of the metric, and loading, measured"],
     ]
     for name, instances in (("rate", plan.instances), ("min", target.min_capacity), ("max", target.max_capacity)):
-        sign = currency_sign(plan.recommendation.profile.currency)
-        rows.append([f"{sign}/hour at {name}", plan.cost_per_hour(instances), f"{instances} x {profile}"])
+        sign = currency_sign(chosen.profile.currency)
+        takes = f", {takes_text(chosen, instances)}" if chosen.profile.is_local else ""
+        rows.append([f"{sign}/hour at {name}", plan.cost_per_hour(instances), f"{instances} x {profile}{takes}"])
     return Table(title="Scaling policy", columns=("figure", "value", "where from"), rows=rows)
 
 

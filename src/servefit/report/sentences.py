@@ -183,17 +183,17 @@ def cost_text(best: Recommendation) -> str:
     return vcpu_text if joules is None else ", ".join(filter(None, (vcpu_text, f"{number_text(joules)} J a million")))
 
 
-def takes_text(best: Recommendation) -> str:
-    """Return what all instances of a recommendation take: CPUs of the machine that they were measured on, or such
-    machines where it has too few; vCPUs of an instance that is no part of it."""
-    count, vcpus, host = best.trial.instance_count, best.profile.vcpus, best.measured_on
+def takes_text(best: Recommendation, instances: int | None = None) -> str:
+    """Return what so many ``instances`` take, those of the recommendation unless they are given: CPUs of the machine
+    that they were measured on, or such machines where it has too few; vCPUs of an instance that is no part of it."""
+    count, vcpus, host = instances or best.trial.instance_count, best.profile.vcpus, best.measured_on
     if host is None or not best.profile.is_local:
-        return count_text(best.vcpus, "vCPU")
+        return count_text(count * vcpus, "vCPU")
     cpus = usable_cpus(host)
     on_each = max(1, cpus // vcpus)
     if count > on_each:
         return f"{ceil(count / on_each)} such machines"
-    return f"{best.vcpus} of the machine's {count_text(cpus, 'CPU')}"
+    return f"{count * vcpus} of the machine's {count_text(cpus, 'CPU')}"
 
 
 def hourly_text(cost_per_hour: float, profile: InstanceProfile) -> str:
@@ -242,7 +242,9 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
         if choice.by == "sla":
             yield f"Not {name}: {_unlike_the_best(rival.trial.verdict, best.trial.verdict)}."
         elif choice.by == "price":
-            yield f"Not {name}: {_dearer(rival, best)}."
+            alone = rival.trial.verdict == "PASS" != best.trial.verdict
+            predicted = ", and that it meets the SLA is only predicted" if alone else ""
+            yield f"Not {name}: {_dearer(rival, best)}{predicted}."
         elif choice.figures is not None and choice.by == "figure":
             mine, theirs = _figure_texts(objective, choice.figures, best, rival)
             same = ", with as many instances" if objective.paid_by_the_hour and job.request.sla.rate_per_s else ""

@@ -60,6 +60,13 @@ def test_near_equals_are_decided_by_simplicity_and_others_by_the_figure(trial: M
     assert far.figures == pytest.approx((1.0, 3.0))
 
 
+def test_a_predicted_answer_is_left_for_its_price(trial: MakeTrial) -> None:
+    predicted = replace(trial(TWO_WORKERS), basis="predicted")
+    winner, (dearer,) = chosen([trial(PLAIN, verdict="UNDECIDED", violation=0.0), predicted])
+    assert winner == PLAIN
+    assert (dearer.rival.trial.configuration, dearer.by) == (TWO_WORKERS, "price")
+
+
 def test_of_what_is_equal_and_as_simple_the_one_that_answers_more_is_chosen_at_a_rate(trial: MakeTrial) -> None:
     trials = [trial(PLAIN, p95_ms=1.2, throughput_per_s=2000.0), trial(SLOW, p95_ms=1.0, throughput_per_s=1000.0)]
     winner, (smaller,) = chosen(trials)

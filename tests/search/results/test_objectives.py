@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, isnan
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.search.results.ranking_cases import FAST, profile
 
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.results.objectives.contract import Context
 from servefit.search.results.objectives.cost import CostAtRate
+from servefit.search.results.objectives.latency import p95
 from servefit.search.results.objectives.performance import PerformanceObjective
 from servefit.search.results.objectives.registry import objective, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
 from servefit.search.results.price import Price
+from servefit.search.results.ranking import recommendation
 
 if TYPE_CHECKING:
+    from tests.search.conftest import MakeTrial
+
     from servefit.search.request.job_request import Goal
 
 BY_PERFORMANCE = ("cost", "latency", "throughput", "balanced")
@@ -54,6 +60,14 @@ def test_latency_and_throughput_ask_nothing_about_the_price() -> None:
         assert scored(goal, price=Price(unpriced=True, per_hour=9.0), at_rate=True) == scored(goal)
     assert scored("latency").figure == 4.0
     assert scored("throughput").figure == 1e6 / 100
+
+
+def test_a_p95_that_is_hardly_known_is_told_by_the_ends_of_its_interval(trial: MakeTrial) -> None:
+    tested = trial(FAST, p95_ms=3.0)
+    assert tested.at_rate is not None
+    for ends_ms, text in (((2.9, 3.1), "p95 3 ms"), ((1.0, 9.0), "p95 between 1 ms and 9 ms")):
+        known = replace(tested, at_rate=replace(tested.at_rate, latency_ms_ci95={"p95": ends_ms}))
+        assert p95(recommendation(profile("a"), known)) == text
 
 
 def test_a_weight_goes_from_latency_alone_to_cost_alone() -> None:

@@ -199,6 +199,19 @@ def test_a_prediction_is_not_paid_for_where_what_costs_less_kept_the_limits_as_f
     assert [recommended.profile.name for recommended in ranked] == expected
 
 
+def test_what_is_predicted_stays_first_where_something_was_measured_to_meet_the_sla(trial: MakeTrial) -> None:
+    small, large, dear = profile("small", 1), profile("large", 2), profile("dear", 4)
+    plain = {vcpus: Configuration(vcpus=vcpus, backend="fast") for vcpus in (1, 2, 4)}
+    space = Space(
+        profiles=tuple((each, frozenset([plain[each.vcpus]])) for each in (small, large, dear)),
+        grid=tuple(plain.values()),
+    )
+    predicted = replace(trial(plain[2]), basis="predicted")
+    trials = [trial(plain[1], verdict="UNDECIDED", violation=0.0), predicted, trial(plain[4])]
+    ranked = recommend(space, trials, request_of("cost", at_rate=True))
+    assert [recommended.profile.name for recommended in ranked] == ["large", "dear", "small"]
+
+
 def test_where_no_latency_is_known_and_that_is_the_goal_the_simplest_is_taken(trial: MakeTrial) -> None:
     trials = [trial(BATCHED, p95_ms=None), trial(FAST, p95_ms=None)]
     assert best(trials, request_of("latency")) == FAST
