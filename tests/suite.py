@@ -102,7 +102,7 @@ def parts_of(arguments: Sequence[str]) -> tuple[list[Part], list[Part], list[Par
                 timed = tests("timed", "timed", drawing, together=False)
                 # which need not have tests of both
                 return style(), [], [replace(part, may_be_empty=True) for part in (together, timed)]
-            mutations = Part(name="mutations", command=("scripts/mutate", "--minutes", "10"))
+            mutations = Part(name="mutations", command=("scripts/mutate", "--minutes", "6"))
             return style(), [TYPES, *FUZZERS], [*tests_in_two_parts("", drawing), mutations]
         case []:
             return style(), [TYPES], tests_in_two_parts(" and not thorough", ())

@@ -9,8 +9,12 @@ service times (6 where requests are batched, 20 where services vary much). Error
 from a dense sweep of long simulations, with theory beside it where there is one. Two figures of the search are judged:
 the root, its best estimate, and the confirmed rate, the claim it makes, which is lower on purpose.
 
-The aims, where calls are seen: the confirmed rate within 5 % of the truth at the median, above it in 5 % of searches at
-most; the interval holds the truth in 93 to 97 %.
+Servers that pause, share their CPU or wander (``disturbed_queues``) have searches of half a minute, as people make them,
+since what decides there is how many pauses come in that time. Their limit is their true p95 at the utilisation of the
+queue, which is the truth, and bisection takes as long.
+
+The aims: the confirmed rate is above the truth by more than 5 % in 5 % of searches at most; where calls are seen it is
+within 5 % of the truth at the median, and the interval holds the truth in 93 to 97 %.
 """
 
 from __future__ import annotations
@@ -20,11 +24,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from benchmarks.disturbed_queues import HELD_OUT, SERVICE_S, SLOW, UNEVEN, true_percentiles_s
+from benchmarks.disturbed_queues import Queue as DisturbedQueue
 from benchmarks.in_parallel import in_parallel
 from benchmarks.queues import (
     Floats,
@@ -49,6 +55,7 @@ LOOK_EVERY = 500
 FIRST_SEED = 1000  # the settings of the search were chosen on seeds below
 SWEEP_RUNS = 4
 BISECTION_STEPS = 6
+DISTURBED_S = 30.0
 NS_PER_MS = 1e6
 BATCH_TIMES = tuple(0.6 + 0.4 * size for size in range(1, 9))
 
@@ -78,6 +85,64 @@ class Queue:
         """Return the capacity that a closed loop of ``requests`` would measure with every server busy."""
         batches = max(1, int(requests / max(1.0, self.full_batches_at_once)))
         return self.full_batches_at_once / float(self.services(batches, random).mean())
+
+    def budget(self, requests: int) -> dict[str, float]:
+        """Return what a search of so many ``requests`` may spend."""
+        return {"budget_requests": requests - SATURATION_REQUESTS}
+
+    @property
+    def truth(self) -> float:
+        """The rate at which p95 reaches the limit: the mean of 1 / p95 of long runs at eleven rates, interpolated."""
+
+        def inverse_p95(rate: float, requests: int, seed: int) -> float:
+            return 1 / p95(self.run(rate, requests, np.random.default_rng(seed)))
+
+        def meets(rate: float) -> bool:
+            return inverse_p95(rate, self.sweep_requests // 10, 0) >= 1 / self.limit
+
+        near = bisection(meets, 0.999 * self.full_batches_at_once, 8)
+        rates = np.linspace(0.95 * near, min(1.05 * near, 0.99 * self.full_batches_at_once), 11)
+        runs = [[inverse_p95(rate, self.sweep_requests, seed) for seed in range(1, SWEEP_RUNS + 1)] for rate in rates]
+        inverse = np.mean(runs, axis=1)
+        return float(np.interp(-1 / self.limit, -inverse, rates))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbed:
+    """A queue of ``disturbed_queues`` whose limit is its true p95."""
+
+    queue: DisturbedQueue
+    discipline: Discipline = Discipline(call_overhead_ns=0, request_overhead_ns=0)
+    unit_ms: float = 1000 * SERVICE_S
+    theory: None = None
+
+    @property
+    def name(self) -> str:
+        return self.queue.name
+
+    @property
+    def limit(self) -> float:
+        return true_percentiles_s(self.queue)[PERCENTILE] / SERVICE_S
+
+    @property
+    def truth(self) -> float:
+        return self.queue.servers * self.queue.utilisation
+
+    def run(self, rate: float, requests: int, random: np.random.Generator) -> ServedRequests:
+        loaded = replace(self.queue, utilisation=rate / self.queue.servers)
+        ran = loaded.run(requests, int(random.integers(2**31)))
+        ends = ran.arrivals_s + ran.response_s
+        times = [time / SERVICE_S for time in (ran.arrivals_s, ends - ran.service_s, ends)]
+        sizes = np.ones(len(ends), dtype=np.int64)
+        return ServedRequests(scheduled_ns=times[0], started_ns=times[1], ended_ns=times[2], batches=sizes)
+
+    def saturation(self, requests: int, random: np.random.Generator) -> float:
+        """Return what is served of three times what could be."""
+        served = self.run(3.0 * self.queue.servers, requests, random)
+        return len(served.batches) / float(served.ended_ns.max())
+
+    def budget(self, requests: int) -> dict[str, float]:  # noqa: ARG002 - as that of ``Queue``
+        return {"budget_s": DISTURBED_S - SATURATION_REQUESTS * SERVICE_S}
 
 
 def serve_singly(arrivals: Floats, services: Floats) -> ServedRequests:
@@ -138,6 +203,7 @@ QUEUES = (
         sweep_requests=400_000,
         unit_ms=3.0,
     ),
+    *(Disturbed(queue=queue) for queue in (*UNEVEN, *SLOW, *HELD_OUT) if queue.bursts is None and queue.comes_every_s),
 )
 
 
@@ -155,32 +221,14 @@ def bisection(passes: Callable[[float], bool], high: float, steps: int) -> float
     return (low + high) / 2
 
 
-def truth(queue: Queue) -> float:
-    """Return the rate at which p95 reaches the limit: the mean of 1 / p95 of long runs at eleven rates,
-    interpolated."""
-    capacity = queue.full_batches_at_once
-
-    def inverse_p95(rate: float, requests: int, seed: int) -> float:
-        return 1 / p95(queue.run(rate, requests, np.random.default_rng(seed)))
-
-    def meets(rate: float) -> bool:
-        return inverse_p95(rate, queue.sweep_requests // 10, 0) >= 1 / queue.limit
-
-    near = bisection(meets, 0.999 * capacity, 8)
-    rates = np.linspace(0.95 * near, min(1.05 * near, 0.99 * capacity), 11)
-    runs = [[inverse_p95(rate, queue.sweep_requests, seed) for seed in range(1, SWEEP_RUNS + 1)] for rate in rates]
-    inverse = np.mean(runs, axis=1)
-    return float(np.interp(-1 / queue.limit, -inverse, rates))
-
-
-def theoretical(queue: Queue) -> float | None:
+def theoretical(queue: Queue | Disturbed) -> float | None:
     theory = queue.theory
     if theory is None:
         return None
     return bisection(lambda rate: theory(rate) <= queue.limit, 0.999, 40)
 
 
-def simulated_probe(queue: Queue, random: np.random.Generator) -> Probe:
+def simulated_probe(queue: Queue | Disturbed, random: np.random.Generator) -> Probe:
     """Return a probe that makes its runs in ``queue``."""
 
     def probe(rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
@@ -204,19 +252,19 @@ def simulated_probe(queue: Queue, random: np.random.Generator) -> Probe:
     return probe
 
 
-def search(queue: Queue, requests: int, seed: int, *, seen: bool) -> HighestRate:
+def search(queue: Queue | Disturbed, requests: int, seed: int, *, seen: bool) -> HighestRate:
     random = np.random.default_rng(seed)
     return highest_rate(
         simulated_probe(queue, random),
         saturation_per_s=1000 / queue.unit_ms * queue.saturation(SATURATION_REQUESTS, random),
         thresholds=[LatencyThreshold(percentile=f"p{PERCENTILE:g}", limit_ms=queue.limit * queue.unit_ms)],
-        budget_requests=requests - SATURATION_REQUESTS,
+        **queue.budget(requests),
         seed=seed,
         discipline=queue.discipline if seen else None,
     )
 
 
-def bisect(queue: Queue, requests: int, seed: int) -> float:
+def bisect(queue: Queue | Disturbed, requests: int, seed: int) -> float:
     random = np.random.default_rng(seed)
     saturation = queue.saturation(SATURATION_REQUESTS, random)
     each = (requests - SATURATION_REQUESTS) // BISECTION_STEPS
@@ -230,15 +278,15 @@ def searched(name: str, requests: int, seed: int) -> tuple[HighestRate, HighestR
     return seen, unseen, bisect(queue, requests, seed)
 
 
-def named(name: str) -> Queue:
+def named(name: str) -> Queue | Disturbed:
     return next(queue for queue in QUEUES if queue.name == name)
 
 
 def true_rate(name: str) -> float:
-    return truth(named(name))
+    return named(name).truth
 
 
-def judge(queue: Queue, right: float, found: Sequence[tuple[HighestRate, HighestRate, float]]) -> dict[str, Any]:
+def judge(queue: Queue | Disturbed, right: float, found: Sequence[tuple[HighestRate, HighestRate, float]]) -> dict[str, Any]:
     seen, unseen, bisected = zip(*found, strict=True)
     theory = theoretical(queue)
     return {
@@ -268,8 +316,8 @@ def judged(found: Sequence[HighestRate], right_per_s: float) -> dict[str, Any]:
 
 
 def errors(relative: list[float]) -> dict[str, Any]:
-    """Return the RMS, mean and median of relative errors in per cent; ``above`` counts the rates that are above the
-    true one."""
+    """Return the RMS, mean and median of relative errors in per cent; ``above`` and ``above_by_5_percent``
+    count the rates that are so much above the true one."""
     percent = 100 * np.array(relative)
     return {
         "found": len(relative),
@@ -277,6 +325,7 @@ def errors(relative: list[float]) -> dict[str, Any]:
         "bias_percent": round(float(percent.mean()), 2) if relative else None,
         "median_percent": round(float(np.median(percent)), 2) if relative else None,
         "above": int((percent > 0).sum()),
+        "above_by_5_percent": int((percent > 5).sum()),
     }
 
 

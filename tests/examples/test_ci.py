@@ -108,9 +108,8 @@ def test_a_model_that_has_become_slow_fails_the_build_with_status_3(tmp_path: Pa
     assert ended.status == 3, ended.log
     assert "**p95=10us at 200/s is not met" in ended.summary
     assert "Nothing measured meets p95 <= 10 us at 200 requests/s: nearest is" in ended.summary
-    assert re.search(
-        r"(Measured|In a single test of [\d,]+ requests:) p50 [\d.,]+ [um]s, p95 [\d.,]+ [um]s", ended.summary
-    )
+    # A run that surely fails ends early, maybe before its p95 is known.
+    assert re.search(r"(Measured|In a single test of [\d,]+ requests:) p50 (between )?[\d.,]+ [um]s", ended.summary)
     assert "## Recommendations" in ended.summary
     assert "## Host" not in ended.summary, "the summary is to be read; the rest is in report.html"
     assert "::error::p95=10us at 200/s is not met" in ended.log

@@ -1,4 +1,5 @@
-"""Metric widgets: what is read of a description, and what is to be seen in the picture."""
+"""Metric widgets: what is read of a description, and what is to be seen in the picture. To draw one is integration:
+matplotlib asks fc-list for the fonts where it does not know them yet."""
 
 from __future__ import annotations
 
@@ -90,11 +91,13 @@ def test_a_period_that_makes_too_many_points_is_longer() -> None:
     assert read(start="-PT1H", period=30).periods(read(period=30).lines[0]).period_s == 30
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (29, 57), (600, 400), (2000, 3), (3, 2000)])
 def test_a_picture_has_exactly_the_size_that_is_asked_for(width: int, height: int) -> None:
     assert drawn(read(width=width, height=height, title="title"), 1, 2).shape[:2] == (height, width)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("stacked", [False, True])
 def test_a_line_is_drawn_in_its_color_where_its_values_are(stacked: bool) -> None:
     line = [*LATENCY, {"color": "#ff0000"}]
@@ -106,6 +109,7 @@ def test_a_line_is_drawn_in_its_color_where_its_values_are(stacked: bool) -> Non
     assert not pixels(drawn(read(**one), 1, 1, 1, 1), RED)
 
 
+@pytest.mark.integration
 def test_stacked_lines_are_on_top_of_each_other() -> None:
     both = [[*LATENCY, {"color": "#00ff00"}], ["...", {"color": "#ff0000"}]]
     one = {"legend": {"position": "hidden"}, "start": "-PT10M", "yAxis": {"left": {"min": 0, "max": 10}}}
@@ -114,6 +118,7 @@ def test_stacked_lines_are_on_top_of_each_other() -> None:
     assert green > red + 80
 
 
+@pytest.mark.integration
 def test_a_legend_has_the_color_of_the_line_also_where_it_has_no_points() -> None:
     line = [*LATENCY, {"color": "#ff0000", "label": "_of $x^{ no_ formula"}]
     for position in ("bottom", "right"):
@@ -121,6 +126,7 @@ def test_a_legend_has_the_color_of_the_line_also_where_it_has_no_points() -> Non
     assert not pixels(drawn(read(line, legend={"position": "hidden"})), RED)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("kind", "annotation"),
     [
@@ -139,6 +145,7 @@ def test_annotations_are_drawn(kind: str, annotation: Any) -> None:
     assert not pixels(drawn(read(annotations={kind: [annotation]}), 1, 9), RED)
 
 
+@pytest.mark.integration
 def test_a_single_value_is_the_newest() -> None:
     line = [*LATENCY, {"color": "#ff0000"}]
     first, same, other = (drawn(read(line, view="singleValue"), *values) for values in ((1, 7), (3, 7), (7, 1)))

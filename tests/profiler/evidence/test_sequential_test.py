@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import bdtr, betainc, betaincc, erfc, ndtri, stdtrit
 from tests.example_counts import examples
@@ -137,6 +137,7 @@ def test_so_many_requests_within_the_limit_are_the_fewest_that_pass(
     percentile: float, chances: int, least: int
 ) -> None:
     assert least_to_pass(percentile, chances=chances) == least
+    assert least_to_pass(percentile) == least_to_pass(percentile, chances=1)
     assert (percentile / 100) ** least <= PASS_LEVEL / chances < (percentile / 100) ** (least - 1)
 
 
@@ -482,6 +483,7 @@ def test_the_evidence_is_that_of_the_formulas(seed: int, samples: int, share: fl
     response_ns = LIMIT_NS * np.log(beyond) / log(share)
     found = concluded(response_ns)
     violated = response_ns > LIMIT_NS
+    assume(20 * violated.sum() != samples)  # exactly at the limit the rounding of the divisor decides
     burst = as_one(violated)
     assert found.burst == pytest.approx(burst, rel=2e-3)
     divisor = min(burst, samples / 2)
