@@ -9,9 +9,9 @@ service times (6 where requests are batched, 20 where services vary much). Error
 from a dense sweep of long simulations, with theory beside it where there is one. Two figures of the search are judged:
 the root, its best estimate, and the confirmed rate, the claim it makes, which is lower on purpose.
 
-Servers that pause, share their CPU or wander (``disturbed_queues``) have searches of half a minute, as people make them,
-since what decides there is how many pauses come in that time. Their limit is their true p95 at the utilisation of the
-queue, which is the truth, and bisection takes as long.
+Servers that pause, share their CPU or wander (``disturbed_queues``) have searches of half a minute, as people make
+them: what decides there is how many pauses come in that time. Their limit is their true p95 at the utilisation of the
+queue, which is the truth.
 
 The aims: the confirmed rate is above the truth by more than 5 % in 5 % of searches at most; where calls are seen it is
 within 5 % of the truth at the median, and the interval holds the truth in 93 to 97 %.
@@ -86,9 +86,9 @@ class Queue:
         batches = max(1, int(requests / max(1.0, self.full_batches_at_once)))
         return self.full_batches_at_once / float(self.services(batches, random).mean())
 
-    def budget(self, requests: int) -> dict[str, float]:
-        """Return what a search of so many ``requests`` may spend."""
-        return {"budget_requests": requests - SATURATION_REQUESTS}
+    def budget(self, requests: int) -> tuple[int | None, float | None]:
+        """Return the requests, and the seconds, that a search of so many ``requests`` in all may spend."""
+        return requests - SATURATION_REQUESTS, None
 
     @property
     def truth(self) -> float:
@@ -141,8 +141,8 @@ class Disturbed:
         served = self.run(3.0 * self.queue.servers, requests, random)
         return len(served.batches) / float(served.ended_ns.max())
 
-    def budget(self, requests: int) -> dict[str, float]:  # noqa: ARG002 - as that of ``Queue``
-        return {"budget_s": DISTURBED_S - SATURATION_REQUESTS * SERVICE_S}
+    def budget(self, requests: int) -> tuple[int | None, float | None]:  # noqa: ARG002 - as that of ``Queue``
+        return None, DISTURBED_S - SATURATION_REQUESTS * SERVICE_S
 
 
 def serve_singly(arrivals: Floats, services: Floats) -> ServedRequests:
@@ -181,7 +181,7 @@ def one_server(
     )
 
 
-QUEUES = (
+QUEUES: tuple[Queue | Disturbed, ...] = (
     one_server(
         "M/M/1",
         lambda requests, random: random.exponential(1.0, requests),
@@ -254,11 +254,13 @@ def simulated_probe(queue: Queue | Disturbed, random: np.random.Generator) -> Pr
 
 def search(queue: Queue | Disturbed, requests: int, seed: int, *, seen: bool) -> HighestRate:
     random = np.random.default_rng(seed)
+    budget_requests, budget_s = queue.budget(requests)
     return highest_rate(
         simulated_probe(queue, random),
         saturation_per_s=1000 / queue.unit_ms * queue.saturation(SATURATION_REQUESTS, random),
         thresholds=[LatencyThreshold(percentile=f"p{PERCENTILE:g}", limit_ms=queue.limit * queue.unit_ms)],
-        **queue.budget(requests),
+        budget_requests=budget_requests,
+        budget_s=budget_s,
         seed=seed,
         discipline=queue.discipline if seen else None,
     )
@@ -286,7 +288,9 @@ def true_rate(name: str) -> float:
     return named(name).truth
 
 
-def judge(queue: Queue | Disturbed, right: float, found: Sequence[tuple[HighestRate, HighestRate, float]]) -> dict[str, Any]:
+def judge(
+    queue: Queue | Disturbed, right: float, found: Sequence[tuple[HighestRate, HighestRate, float]]
+) -> dict[str, Any]:
     seen, unseen, bisected = zip(*found, strict=True)
     theory = theoretical(queue)
     return {
