@@ -105,7 +105,7 @@ class Mutant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class MutationScore:
     """What the tests of ``module`` made of ``tested`` mutants."""
 
     module: str
@@ -240,7 +240,7 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def score_of(module: str, table: Mapping[str, Any], seed: int, until_s: float) -> Score:
+def score_of(module: str, table: Mapping[str, Any], seed: int, until_s: float) -> MutationScore:
     """Try the changes of ``module`` in an order that comes from ``seed``, and print those that survive."""
     source, tests = (ROOT / module).read_text(), table["modules"][module]
     equivalent = {
@@ -261,7 +261,7 @@ def score_of(module: str, table: Mapping[str, Any], seed: int, until_s: float) -
         if not killed:
             survivors += 1
             _say(f"{module}:{mutant.line} survives\n  - {mutant.before}\n  + {mutant.after}")
-    score = Score(module=module, tested=count, survivors=survivors)
+    score = MutationScore(module=module, tested=count, survivors=survivors)
     _say(f"{module}: {score.killed:.0%} of {count} mutants killed, of {len(changes)} changes\n")
     return score
 

@@ -9,7 +9,7 @@
 | predicted endpoint | 1.25 times it is below | 1 / 1.25 of it is above | neither | :func:`judge_prediction` |
 | failed requests, no limit | 1 % at most | more | | :func:`failures` |
 | several limits | all pass | one fails | neither | :func:`combined_verdict` |
-| highest rate | a run at it passed, or its replay | the lowest failed | no time | ``procedures.highest_rate`` |
+| highest rate | a run at it and all together, or a replay | the lowest failed | no time | ``procedures.highest_rate`` |
 | several load clients | as one closed loop, their responses together | the same | the same | :func:`judge` |
 | spot checks of a fleet's agents | as the test that they repeat | the same | the same | :func:`judge` |
 

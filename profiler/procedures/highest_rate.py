@@ -3,8 +3,8 @@
 First runs in an open loop close in on the rate at which a percentile reaches its limit (the root). Where their calls
 are known, they are replayed (``evidence.replay``), and the lower bound of the root that comes from that is the answer,
 guarded by one run at it. Where they are not, the root is fitted (``fitted_runs``), rates below it are put to the
-sequential test, and the one that passes is the answer. Who carries out the runs, a load driver or a simulation, is up
-to the caller.
+sequential test, and the answer is one that passes, also by all runs together (``evidence.violations_by_rate``). Who
+carries out the runs, a load driver or a simulation, is up to the caller.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from servefit.profiler.evidence.budget import RunBudget
 from servefit.profiler.evidence.replay import SeenRuns
 from servefit.profiler.evidence.sequential_test import SequentialTest
 from servefit.profiler.evidence.verdict import combined_verdict
+from servefit.profiler.evidence.violations_by_rate import kept_by_all
 from servefit.profiler.procedures.fitted_runs import FittedRuns
 from servefit.profiler.procedures.tried_rates import UNMET, HighestRate, Probe, ThresholdTest, TriedRate
 from servefit.quantities import number_text, percent_text
@@ -240,7 +241,7 @@ class _Search:
                 return "confirmed" if passed else _GOT_IN_THE_WAY
             if verdict == "INVALID":
                 continue
-            if verdict == "PASS" and self._together(rate) == "PASS":
+            if verdict == "PASS" and self._kept_by_all(rate):
                 passed = rate
             elif rate <= _FLOOR * self._saturation_per_s:
                 break
@@ -302,7 +303,7 @@ class _Search:
         if verdict == "SATURATED":
             self._fitted.add_saturated(rate, requests)
         elif verdict != "INVALID":
-            self._responses.append((rate, run.response_ns))
+            self._responses.append((rate, self._fitted.settled(run.response_ns)))
             self._fitted.add(rate, run.response_ns)
             self._seen.add(rate, run.served, elapsed_s=run.elapsed_s - run.left_out_s)
         kept = self._fitted.settled(run.response_ns)
@@ -319,11 +320,18 @@ class _Search:
         return verdict
 
     def _together(self, rate_per_s: float) -> Verdict:
-        """Return the verdict on all runs at that rate or less together: a server that pauses now and then may not have
-        done so in a run of a second or two, and keeps limits at lower rates no worse."""
+        """Return the verdict on all runs at that rate or less together: lower rates keep limits no worse."""
         together = np.concatenate([response_ns for rate, response_ns in self._responses if rate <= rate_per_s])
         return combined_verdict(
             [self._new_test(threshold).conclude(together).verdict for threshold in self._thresholds]
+        )
+
+    def _kept_by_all(self, rate_per_s: float) -> bool:
+        """Return whether all runs together show that the limits are kept at that rate: a server that pauses now and
+        then may not have done so in a run of a second or two."""
+        return all(
+            kept_by_all(self._responses, rate_per_s, rank=threshold.rank, limit_ns=threshold.limit_ns)
+            for threshold in self._thresholds
         )
 
     def _least_run(self, rate_per_s: float) -> int:
@@ -372,9 +380,9 @@ class _Search:
     def _confirmed(self) -> float | None:
         """Return the highest rate that passed a test of its own."""
         tested = [run.rate_per_s for run in self._tried if run.purpose == "confirm" and run.verdict == "PASS"]
-        return max((rate for rate in tested if self._together(rate) == "PASS"), default=None)
+        return max((rate for rate in tested if self._kept_by_all(rate)), default=None)
 
     def _passed_below(self, interval: tuple[float, float]) -> float | None:
         """Return the highest rate that passed of those that the interval lies above."""
         passed = [run.rate_per_s for run in self._tried if run.verdict == "PASS" and run.rate_per_s <= interval[0]]
-        return max((rate for rate in passed if self._together(rate) == "PASS"), default=None)
+        return max((rate for rate in passed if self._kept_by_all(rate)), default=None)

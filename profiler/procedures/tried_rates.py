@@ -79,7 +79,7 @@ class TriedRate:
 class HighestRate:
     """``rate_per_s`` is the claim to make, None where there is none: with ``basis`` "replayed" all thresholds hold
     there with 95 % confidence by a replay of the calls, and a run at it did not fail; with "tested" a run passed the
-    sequential test for every threshold.
+    sequential test for every threshold, and so do all runs together.
 
     ``root_per_s`` is the best estimate of where the first threshold is reached: about half of the time it is too high,
     so it is no claim. By a replay it has a 95 % interval; without one, an interval from what runs differ holds the

@@ -251,12 +251,12 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
             yield f"Not {name}: {theirs} instead of {mine}{same}."
         elif choice.figures is not None:
             mine, theirs = _figure_texts(objective, choice.figures, best, rival)
-            equal = "as good" if objective.ties(*sorted(choice.figures)) else "no better for sure"
+            equal = "as good" if objective.ties(*sorted(choice.figures)) else "not shown to be better"
             why = "it predicts less exactly" if choice.by == "precision" else "less simple"
             if choice.by == "capacity":
                 most, more = (number_text(compared.trial.capacity.throughput_per_s) for compared in (rival, best))
                 why = f"it answers {most}/s at most instead of {more}/s"
-            yield f"Not {name}: {equal} ({theirs} for {mine}), and {why}."
+            yield f"Not {name}: {equal} ({theirs} instead of {mine}), and {why}."
 
 
 def _figure_texts(
