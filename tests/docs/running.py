@@ -170,7 +170,12 @@ def reading(folder: Path, state: Path, *, storage: str | None = None) -> Iterato
     reader = Reader(
         folder=folder,
         environment={
-            **{name: value for name, value in os.environ.items() if not name.startswith("SERVEFIT_")},
+            # Without the slot of this process of the suite, pages that others read would be waited for.
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("SERVEFIT_") or name == "SERVEFIT_SLOT"
+            },
             "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(home),
             "SERVEFIT_HOME": str(state),
