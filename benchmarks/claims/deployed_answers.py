@@ -2,7 +2,7 @@
 
     python -m benchmarks.claims.deployed_answers capacity [--budget 30s]
     python -m benchmarks.claims.deployed_answers latency [--budget 40s] [--repeats 3]
-    python -m benchmarks.claims.deployed_answers seeds [--budget 40s] [--models fraud,xgb-1000x8,lgb-500x63]
+    python -m benchmarks.claims.deployed_answers seeds [--budget 40s] [--warm-budget 40s] [--models fraud,xgb-1000x8]
 
 ``capacity``: twenty jobs, of five models at four rates. Of each: the capacity that is printed, against what wrk gets
 out of ``servefit serve`` of that job, on the CPU of its profile, from another CPU. The aim is within 10 %, and never
@@ -14,8 +14,9 @@ endpoint was confirmed to keep the limit by ``servefit load``'s own search.
 each measured over HTTP so many times in turns, in fresh processes. What is best by these, and partly by luck, is then
 compared with what is recommended in ten more turns of the two, with other arrivals. Aim: within 5 % or 20 us.
 
-``seeds``: the same question with five seeds, each with nothing measured before, and again with what the others had
-measured. The aim is one answer, or answers that the report calls equal: within the tie of the goal.
+``seeds``: the same question with five seeds, each with nothing compiled and measured before, and again with what a job
+of 40 s, and the others, had compiled and measured. The aim is one answer, or answers that the report calls equal:
+within the tie of the goal. How long the traffic was that the answer's figures are of is printed with it.
 
 Each prints one JSON object. They take about 25 and 15 minutes, and 7 a model. ``capacity`` needs wrk, taskset and two
 CPUs.
@@ -33,7 +34,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from math import exp, log
@@ -71,6 +72,9 @@ WRK_S = 2
 TURNS = 3
 TURNS_OF_TWO = 10
 """One p95 of an endpoint is off by a quarter; the mean of ten ratios by less than a tenth."""
+
+FIRST_BUDGET = "40s"
+"""Of the job that the first of the warm ones begins with."""
 
 LOAD = "15s"
 """Long enough for a replay of what it finds."""
@@ -235,22 +239,24 @@ def latency(budget: str, repeats: int, *, name: str = "fraud", rate_per_s: int =
     }
 
 
-def seeds(budget: str, *, name: str, rate_per_s: int = 500) -> dict[str, Any]:
-    """Ask the same with five seeds, cold, and warm."""
-    answers: dict[str, list[dict[str, Any]]] = {"cold": [], "warm": []}
+def seeds(budgets: Mapping[str, str], *, name: str, rate_per_s: int = 500) -> dict[str, Any]:
+    """Ask the same with five seeds, cold, and warm, with the budget of each."""
+    answers: dict[str, list[dict[str, Any]]] = {kind: [] for kind in budgets}
     with tempfile.TemporaryDirectory() as shared:
-        for kind in ("cold", "warm"):
+        recommended(name, rate_per_s, Path(shared), job="first", budget=FIRST_BUDGET)
+        for kind, budget in budgets.items():
             for seed in SEEDS:
                 with tempfile.TemporaryDirectory() as own:
                     home = Path(own if kind == "cold" else shared)
                     document = recommended(name, rate_per_s, home, job=f"{kind}-{seed}", budget=budget, seed=seed)
                 best = document["recommendations"][0] if document.get("recommendations") else None
-                answer = {"seed": seed, "exit_status": document["exit_status"]}
+                answer = {"seed": seed, "exit_status": document["exit_status"], "elapsed_s": document.get("elapsed_s")}
                 if best is not None:
                     answer |= {
                         "backend": best["backend"],
                         "environment": best["environment"],
                         **best["settings"],
+                        "traffic_s": round(best["samples"] / rate_per_s, 1),
                         "p95_ms": best["model_latency_ms"]["p95"],
                         "capacity_per_s": round(best["capacity"]["rate_per_s"]),
                         "over": document["why"]["choices"],
@@ -274,6 +280,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("capacity", "latency", "seeds"))
     parser.add_argument("--budget", default="40s")
+    parser.add_argument("--warm-budget", help="of seeds, where others have measured before; --budget if left out")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--models", default="fraud,xgb-1000x8,lgb-500x63", help="that seeds are tried with")
     given = parser.parse_args()
@@ -282,7 +289,8 @@ def main() -> None:
     elif given.what == "latency":
         found = latency(given.budget, given.repeats)
     else:
-        found = {name: seeds(given.budget, name=name) for name in given.models.split(",")}
+        budgets = {"cold": given.budget, "warm": given.warm_budget or given.budget}
+        found = {name: seeds(budgets, name=name) for name in given.models.split(",")}
     print(json.dumps({"machine": machine(describe_host()), **found}, indent=2))
 
 

@@ -25,7 +25,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -183,22 +183,46 @@ def one_server(
     )
 
 
-REACHED_EARLY = tuple(
-    Queue(
-        name=f"M/M/1 at {load:g} that stalls for {1000 * stall.lasts_s:g} ms {'' if stall.periodic else 'about '}"
-        f"every {stall.every_s:g} s",
-        service="M",
-        utilisation=load,
-        disturbance=stall,
+def stalling(
+    text: str, service: Literal["M", "D", "G"], loads: Sequence[float], stalls: Sequence[Disturbance]
+) -> tuple[Queue, ...]:
+    """Return a queue of the service, named ``text``, for each load and kind of stall."""
+    return tuple(
+        Queue(
+            name=f"{text} at {load:g} that stalls for {1000 * stall.lasts_s:g} ms "
+            f"{'' if stall.periodic else 'about '}every {stall.every_s:g} s",
+            service=service,
+            utilisation=load,
+            disturbance=stall,
+        )
+        for load in loads
+        for stall in stalls
     )
-    for load in (0.05, 0.12)
-    for stall in (
+
+
+REACHED_EARLY = stalling(
+    "M/M/1",
+    "M",
+    (0.05, 0.12),
+    (
         Disturbance(every_s=3.0, lasts_s=0.2),
         Disturbance(every_s=1.0, lasts_s=0.1, periodic=True),
         Disturbance(every_s=5.0, lasts_s=0.4),
-    )
+    ),
 )
 """Stalls alone reach the limit: with twice the requests hardly more of them take too long."""
+
+REACHED_EARLY_HELD_OUT = stalling(
+    "lognormal, cv 1,",
+    "G",
+    (0.08, 0.2),
+    (
+        Disturbance(every_s=2.0, lasts_s=0.15),
+        Disturbance(every_s=4.0, lasts_s=0.3, periodic=True),
+        Disturbance(every_s=0.7, lasts_s=0.05),
+    ),
+)
+"""More of the same kind, with which no rule was found."""
 
 QUEUES: tuple[AnyQueue, ...] = (
     one_server(
@@ -224,7 +248,7 @@ QUEUES: tuple[AnyQueue, ...] = (
     ),
     *(
         Disturbed(queue=queue)
-        for queue in (*UNEVEN, *SLOW, *HELD_OUT, *REACHED_EARLY)
+        for queue in (*UNEVEN, *SLOW, *HELD_OUT, *REACHED_EARLY, *REACHED_EARLY_HELD_OUT)
         if queue.bursts is None and queue.comes_every_s
     ),
 )

@@ -5,9 +5,10 @@ has thousands. So the queue is computed from them. Calls stay in their order, in
 round in a circle [Politis and Romano 1992], and arrivals are drawn anew.
 
 How far off the estimate may be has two parts. One is the calls: what each block says by itself tells how much blocks
-differ [sectioning: Asmussen and Glynn 2007, Stochastic Simulation, III.5a]. The other is whether the queue is as
-computed: every part of every run is replayed behind its own arrivals, and the ratio of what was measured to that is
-known well, as both had the same luck.
+differ [sectioning: Asmussen and Glynn 2007, Stochastic Simulation, III.5a], or what pairs of blocks say, if that is
+less sure: a disturbance may last longer than a block. The other is whether the queue is as computed: every part of
+every run is replayed behind its own arrivals, and the ratio of what was measured to that is known well, as both had the
+same luck.
 
 It takes calls to be as long at one rate as at another, which is why runs near the rate in question are replayed. Where
 a single call makes much of what lies beyond the percentile, nobody knows how often such come, and there is no estimate.
@@ -151,9 +152,9 @@ class RunReplay:
         if slope <= 0:
             return None
         of_ratio = logs[:, whole.mean(axis=0).argmax()]
-        of_calls = np.square(of_parts - inverse.mean()).sum() / (len(of_parts) * (len(of_parts) - 1))
+        of_calls, sections = _variance_of_mean(of_parts - inverse.mean())
         error: float = sqrt(of_calls + inverse.var(ddof=1) / _STREAMS + of_ratio.var(ddof=1) / len(of_ratio)) / slope
-        degrees = min(len(of_parts), len(of_ratio)) - 1
+        degrees = min(sections, len(of_ratio)) - 1
         center = float(root + (inverse.mean() - 1) / slope)
         if abs(center - root) > _FURTHEST * root:
             return None
@@ -197,6 +198,15 @@ class RunReplay:
             if parts:
                 logs.append(log_ratios(run, parts, self._discipline, self._ranks))
         return np.concatenate(logs)
+
+
+def _variance_of_mean(deviations: np.ndarray) -> tuple[float, int]:
+    """Return the variance of the mean of what sections say, in order of time, and of how many sections that is; of
+    pairs of them where that is more: neighbours that are alike tell less than their number."""
+    pairs = deviations[: len(deviations) // 2 * 2].reshape(-1, 2).mean(axis=1)
+    return max(
+        (float(np.square(part).sum()) / (len(part) * (len(part) - 1)), len(part)) for part in (deviations, pairs)
+    )
 
 
 class SeenRuns:

@@ -175,7 +175,7 @@ def _judge_evidence(
     value = summary.latency_ms[threshold.percentile]
     reason = f"{evidence.violations:,} of {evidence.samples:,} requests took longer than {threshold.limit_text}"
     if summary.failed:
-        reason += f", {summary.failed:,} of them because they failed"
+        reason += f"; {summary.failed:,} requests failed, which count as longer"
     if evidence.verdict == "UNDECIDED":
         traffic_s = summary.samples / summary.offered_per_s if summary.offered_per_s else 0.0
         reason += evidence.worth_text + evidence.missing_text(traffic_s, budget_s=budget_s)

@@ -3,9 +3,9 @@
 A run of a few seconds may have seen no pause of a server that pauses now and then. Of several runs at almost equal
 rates one that saw none passes by luck. So all runs that did not saturate are cut into blocks, and a logistic line over
 the rate is fitted to the shares of their blocks by quasi-likelihood [Wedderburn 1974]: how much blocks differ from the
-line says how many requests count as one. What the line says of a rate is worth so many independent requests, and these
-take the test of a single run (``sequential_test``). With it 4 to 5 % of searches claim too much where a limit is
-reached by stalls alone, and 14 to 19 % without (benchmarks/claims/rate_search.py).
+line says how many requests count as one. The share that the line gives for a rate is worth so many independent
+requests, and these take the test of a single run (``sequential_test``). How often that claims too much is measured by
+benchmarks/claims/rate_search.py.
 """
 
 from __future__ import annotations
@@ -22,21 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _BLOCKS = 24
-"""Of all runs together: so a search of half a minute has blocks longer than most pauses. Chosen."""
+"""Of all runs together, about: so a search of half a minute has blocks longer than most pauses. Chosen."""
 
 _MIN_BLOCKS = 4
 """Two more than the line has parameters."""
 
 _PRIOR = 0.5
-"""Violations that are added, and as many requests as have so many at the boundary, so that a line exists where there
-are none [Jeffreys]."""
+"""Violations that are added, with as many requests as have so many at the limit: without any there would be no line.
+Chosen."""
 
-_SLOPE_SD = 100.0
-"""Of the slope, in logits for as much as the rate: far more than queues have, so that it matters only where all runs
-are at one rate."""
-
-_ROUNDS, _CLOSE = 50, 1e-8
-"""Of fitting the line: it takes under ten, where it is close from one to the next."""
+_ROUNDS, _CLOSE, _STEP = 50, 1e-8, 2.0
+"""Of fitting the line: it takes under fifteen, where it is close from one to the next; a step is no longer."""
 
 
 def kept_by_all(
@@ -47,7 +43,7 @@ def kept_by_all(
     limit_ns: float,
 ) -> bool:
     """Return whether ``runs`` show together that the percentile of ``rank`` (0..100) keeps to ``limit_ns`` at
-    ``rate_per_s``.
+    ``rate_per_s``: they do not at a rate that is higher than those of all runs.
 
     Each run is its rate and its response times in ns, in order of arrival, shape (n,), without those of its beginning.
 
@@ -60,17 +56,18 @@ def kept_by_all(
     """
     boundary = 1 - rank / 100
     rates, requests, violations = _blocks(runs, limit_ns)
-    if len(rates) < _MIN_BLOCKS:
+    if len(rates) < _MIN_BLOCKS or rate_per_s > rates.max():
         return False
     worth = _worth(rates / rate_per_s - 1, requests, violations, boundary)
-    return p_of_so_few(*worth, boundary) <= PASS_LEVEL
+    return worth is not None and p_of_so_few(*worth, boundary) <= PASS_LEVEL
 
 
 def _blocks(runs: Sequence[tuple[float, np.ndarray]], limit_ns: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rate, the requests and the violations of each block; blocks are of about equal time."""
+    """Return the rate, the requests and the violations of each block, by ascending rate; blocks are of about equal
+    time."""
     total_s = sum(len(response_ns) / rate for rate, response_ns in runs)
     rates, requests, violations = [], [], []
-    for rate, response_ns in runs:
+    for rate, response_ns in sorted(runs, key=lambda run: run[0]):
         if not len(response_ns):
             continue
         blocks = max(1, round(_BLOCKS * len(response_ns) / rate / total_s))
@@ -81,41 +78,59 @@ def _blocks(runs: Sequence[tuple[float, np.ndarray]], limit_ns: float) -> tuple[
     return np.array(rates, dtype=float), np.array(requests, dtype=float), np.array(violations, dtype=float)
 
 
-def _worth(away: np.ndarray, requests: np.ndarray, violations: np.ndarray, boundary: float) -> tuple[float, float]:
+def _worth(
+    away: np.ndarray, requests: np.ndarray, violations: np.ndarray, boundary: float
+) -> tuple[float, float] | None:
     """Return how many independent requests, and violations among them, say as much about the rate in question as the
-    blocks do, whose rates are relative to that."""
+    blocks do, whose rates are ``away`` from it, as parts of it. None where no line is found."""
     part = requests / requests.sum()
     samples, violated = requests + _PRIOR / boundary * part, violations + _PRIOR * part
-    line, covariance = _fit(away, samples, violated)
-    if line[1] < 0:  # no queue gets shorter with more arrivals
-        line, covariance = _fit(np.zeros_like(away), samples, violated)
-        line[1] = 0.0
-    shares = _share(line[0] + line[1] * away)
-    spread = samples * shares * (1 - shares)
-    dispersion = float(((violated - samples * shares) ** 2 / spread).sum()) / (len(away) - 2)
-    raised = (t_quantile(1 - ALPHA, len(away) - 2) / NormalDist().inv_cdf(1 - ALPHA)) ** 2
-    burst = 1 + raised * max(0.0, dispersion - 1)
-    share = float(_share(line[0]))
-    counted = 1 / (share * (1 - share) * burst * float(covariance[0, 0]))
+    middle, width = float(part @ away), float(np.std(away)) or 1.0
+    design = np.column_stack([np.ones_like(away), (away - middle) / width])
+    at_rate = np.array([1.0, -middle / width])
+    fitted = _fit(design if np.ptp(away) else design[:, :1], samples, violated)
+    if fitted is None:
+        return None
+    line, covariance = fitted
+    columns = len(line)
+    variance = float(at_rate[:columns] @ covariance @ at_rate[:columns])
+    if line[-1] < 0 and columns > 1:  # no queue gets shorter with more arrivals
+        fitted = _fit(design[:, :1], samples, violated)
+        if fitted is None:
+            return None
+        line, columns = fitted[0], 1
+    shares = _share(design[:, :columns] @ line)
+    dispersion = _dispersion(violations, requests * shares, requests * shares * (1 - shares))
+    share = float(_share(float(at_rate[:columns] @ line)))
+    counted = 1 / (share * (1 - share) * dispersion * variance)
     return counted, counted * share
 
 
-def _fit(away: np.ndarray, samples: np.ndarray, violated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _dispersion(violations: np.ndarray, expected: np.ndarray, variance: np.ndarray) -> float:
+    """Return how many requests count as one, by how much blocks differ from what the line expects of them. Blocks that
+    follow each other are taken together until one violation is expected."""
+    _, group = np.unique(np.floor(np.cumsum(expected)), return_inverse=True)
+    off, of_chance = np.bincount(group, violations - expected), np.bincount(group, variance)
+    degrees = max(2, len(off) - 2)
+    raised = (t_quantile(1 - ALPHA, degrees) / NormalDist().inv_cdf(1 - ALPHA)) ** 2
+    return 1 + raised * max(0.0, float((off**2 / of_chance).sum()) / degrees - 1)
+
+
+def _fit(design: np.ndarray, samples: np.ndarray, violated: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Fit the line by iterated weighted least squares [McCullagh and Nelder 1989]; return it with its covariance where
-    requests are independent."""
-    design = np.column_stack([np.ones_like(away), away])
+    requests are independent. None if that does not come to rest."""
     share = violated.sum() / samples.sum()
-    line = np.array([np.log(share / (1 - share)), 0.0])
-    precision = np.diag([0.0, 1 / _SLOPE_SD**2])
+    line = np.zeros(design.shape[1])
+    line[0] = np.log(share / (1 - share))
     for _ in range(_ROUNDS):
         shares = _share(design @ line)
         weights = samples * shares * (1 - shares)
-        information = design.T @ (weights[:, None] * design) + precision
-        step = np.linalg.solve(information, design.T @ (violated - samples * shares) - precision @ line)
-        line = line + np.clip(step, -2, 2)
+        information = design.T @ (weights[:, None] * design)
+        step = np.linalg.solve(information, design.T @ (violated - samples * shares))
+        line = line + np.clip(step, -_STEP, _STEP)
         if np.abs(step).max() < _CLOSE:
-            break
-    return line, np.linalg.inv(information)
+            return line, np.linalg.inv(information)
+    return None
 
 
 def _share(logit: np.ndarray | float) -> np.ndarray:

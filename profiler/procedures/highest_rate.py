@@ -78,7 +78,7 @@ _MIN_CONFIRMED_PART = 0.25
 
 
 def sequential_test(threshold: LatencyThreshold) -> SequentialTest:
-    """Make the test that confirms unless another is given."""
+    """Make the test that decides runs unless another is given; that of all runs together is always the same."""
     return SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns)
 
 
@@ -101,8 +101,9 @@ def highest_rate(
     is kept to within the requests in flight when a run is stopped. The first run is at half of saturation, the next
     ones within 5 % of the root as known by then, until its interval is narrower than 3 % or half of the budget is
     spent. The first rate to be confirmed is 3 % below the root, or as much lower as it takes for a verdict to be
-    likely in the budget; after a FAIL follows one 3 % lower, after a PASS a higher one while there is budget. When no
-    rate is confirmed in time, the highest run of the approach that passed and lies below the interval counts.
+    likely in the budget; after a FAIL, or a PASS that all runs together do not show, follows one 3 % lower, after a
+    PASS a higher one while there is budget. When no rate is confirmed in time, the highest run of the approach that
+    passed, is kept by all runs together and lies below the interval counts.
 
     Where ``probe`` shows the calls, and their ``discipline`` is given, the approach has 70 % of the budget. The rate to
     be confirmed is then the lower bound by a replay behind ``arrivals``, and what keeps the limits there is confirmed.
@@ -225,11 +226,13 @@ class _Search:
     def confirm(self) -> str:
         """Test rates below the root; the highest that passes is the answer. Says how that ended.
 
-        A FAIL leads to the next step down, and so does a run that stays undecided for its part of the budget. A PASS of
-        a rate that was chosen low for the sake of the budget leads to a higher one, while there is budget.
+        A FAIL leads to the next step down, and so does a run that stays undecided for its part of the budget, or passes
+        alone and not with all runs together. A PASS of a rate that was chosen low for the sake of the budget leads to a
+        higher one, while there is budget. What is seen there may show that the lower one does not keep the limits.
         """
-        passed, highest = 0.0, math.inf
+        highest = math.inf
         while True:
+            passed = self._confirmed() or 0.0
             rate, part = self._rate_to_confirm(highest), _TRANCHE
             if passed:
                 rate, part = min(max(rate, passed / STEP), highest, STEP * self._fitted.root_per_s()), 1.0
@@ -238,19 +241,21 @@ class _Search:
                 break
             verdict = self._run(rate, requests, "confirm", stop_when_failed=True)
             if self._disturbed():
-                return "confirmed" if passed else _GOT_IN_THE_WAY
-            if verdict == "INVALID":
+                return "confirmed" if self._confirmed() else _GOT_IN_THE_WAY
+            if verdict == "INVALID" or (verdict == "PASS" and self._kept_by_all(rate)):
                 continue
-            if verdict == "PASS" and self._kept_by_all(rate):
-                passed = rate
-            elif rate <= _FLOOR * self._saturation_per_s:
+            if rate <= _FLOOR * self._saturation_per_s:
                 break
-            else:
-                highest = STEP * rate
-        if not passed and self._fitted.root_per_s() <= _FLOOR * self._saturation_per_s:
+            highest = STEP * rate
+        if self._confirmed():
+            return "confirmed"
+        if self._fitted.root_per_s() <= _FLOOR * self._saturation_per_s:
             lowest = min(run.rate_per_s for run in self._tried)
             return f"{UNMET} at {number_text(lowest)} requests/s, the lowest rate that was tried"
-        return "confirmed" if passed else "the budget was spent before a rate was confirmed"
+        why = "the budget was spent before a rate was confirmed"
+        if alone := self._passed_alone():
+            why += f": {number_text(max(alone))} requests/s passed in one run, but not by all runs together"
+        return why
 
     def result(self, ended: str) -> HighestRate:
         root, interval, claim = None, None, self._claim
@@ -378,9 +383,12 @@ class _Search:
         return max(self._least, self._least_run(rate), int(min(enough, most)))
 
     def _confirmed(self) -> float | None:
-        """Return the highest rate that passed a test of its own."""
-        tested = [run.rate_per_s for run in self._tried if run.purpose == "confirm" and run.verdict == "PASS"]
-        return max((rate for rate in tested if self._kept_by_all(rate)), default=None)
+        """Return the highest rate that passed a test of its own, and by all runs together."""
+        return max(filter(self._kept_by_all, self._passed_alone()), default=None)
+
+    def _passed_alone(self) -> list[float]:
+        """Return the rates that passed a test of their own."""
+        return [run.rate_per_s for run in self._tried if run.purpose == "confirm" and run.verdict == "PASS"]
 
     def _passed_below(self, interval: tuple[float, float]) -> float | None:
         """Return the highest rate that passed of those that the interval lies above."""

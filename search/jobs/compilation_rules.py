@@ -105,7 +105,7 @@ class CompilationRules:
         if budget_s is None:
             return None
         if is_cached(self.model, name, target, self.payload):
-            return None if self.limit_s(name, target) > 0 else self._too_late(name)
+            return None if self.clock.left_s > 0 else f"skipped: {self._used_up()}; set a longer --budget"
         estimate_s = capabilities.compile_estimate_s(self.model)
         if not self._is_asked_for(name) and estimate_s > SHARE * budget_s:
             expected, whole = span_text(estimate_s), given_duration_text(budget_s)
@@ -138,8 +138,10 @@ class CompilationRules:
 
     def _too_late(self, name: str) -> str:
         """Return that it was too late to compile ``name``, in words."""
-        used = f"{span_text(self.clock.elapsed_s)} of the {self.clock.budget} were used before it was its turn"
-        return f"skipped: {used}; {self._remedy(name)}"
+        return f"skipped: {self._used_up()}; {self._remedy(name)}"
+
+    def _used_up(self) -> str:
+        return f"{span_text(self.clock.elapsed_s)} of the {self.clock.budget} were used before it was its turn"
 
     def _remedy(self, name: str) -> str:
         """Return, in words, what would have ``name`` compiled."""

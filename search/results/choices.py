@@ -1,7 +1,7 @@
 """The reasons for the winner over its nearest rivals: by what each choice was decided.
 
-The order is that of the ranking: the SLA, then what the rate costs by the hour, then the figure of the objective, then
-precision, then simplicity, then capacity.
+The order is that of the ranking, with its exception for predicted answers: the SLA, then what the rate costs by the
+hour, then the figure of the objective, then precision, then simplicity, then capacity.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The ranking of measured configurations, which makes recommendations of them, best first.
 
 Whatever the goal, what meets the SLA comes before what is undecided, that before what was measured badly, and that
-before what does not meet it, where the smallest violation comes first. Where cost is the goal and nothing was measured
-to meet the SLA, what is predicted to do so comes after what costs less, is undecided, and kept the limits as far as it
-was measured. A profile without a price is ranked after those that have one when cost is the goal. A tie goes to the
-cheaper, then to what predicts as the model does, then to the simpler, then, at a rate, to what answers more. Where the
-price does not count, what has none and fewer CPUs comes before what has one.
+before what does not meet it, where the smallest violation comes first. One exception: where the cost of a rate is the
+goal and nothing was measured to meet the SLA, what is predicted to do so comes after what costs less, is undecided, and
+kept the limits as far as it was measured. A profile without a price is ranked after those that have one when cost is
+the goal. A tie goes to the cheaper, then to what predicts as the model does, then to the simpler, then, at a rate, to
+what answers more. Where the price does not count, what has none and fewer CPUs comes before what has one.
 """
 
 from __future__ import annotations
@@ -274,14 +274,17 @@ def _measured_before_predicted(
     ordered: list[tuple[InstanceProfile, PooledTrials]], request: JobRequest
 ) -> list[tuple[InstanceProfile, PooledTrials]]:
     """Put the first that costs less than a predicted answer, is undecided and kept the limits as far as it was measured
-    before that answer, if the price counts: nobody pays more for a prediction where more traffic may show enough."""
+    before that answer, if the price of the rate counts: nobody pays more for a prediction where more traffic may show
+    enough."""
     answer = ordered[0]
     passed = any(pooled.trial.basis == "measured" and pooled.trial.verdict == "PASS" for _, pooled in ordered)
-    if passed or answer[1].trial.basis == "measured" or not objective_of(request).priced:
+    by_price = objective_of(request).paid_by_the_hour and request.sla.rate_per_s is not None
+    if passed or answer[1].trial.basis == "measured" or not by_price:
         return ordered
     for pair in ordered:
         trial = pair[1].trial
-        kept = trial.verdict == "UNDECIDED" and trial.violation <= 0
+        seen = all(trial.judged.latency_ms.get(limit.percentile) is not None for limit in request.sla.thresholds)
+        kept = trial.verdict == "UNDECIDED" and trial.violation <= 0 and seen
         if trial.basis == "measured" and kept and costs_less(pair, answer, request):
             return [pair, *(other for other in ordered if other is not pair)]
     return ordered

@@ -73,7 +73,8 @@ Result: TypeAlias = CompilationReport | ScriptCost | ServiceTimes | EndpointCost
 
 class StepClock:
     """Tells the times of steps: seconds since 1970 by the host's clock of when it was made, and steadily from then on,
-    so that no step takes an hour, or less than nothing, because the host's clock was set meanwhile."""
+    so that no step takes an hour, or less than nothing, because the host's clock was set meanwhile. It stands still
+    while the host is suspended."""
 
     def __init__(self) -> None:
         self._ahead_s = time.time() - time.monotonic()

@@ -61,10 +61,10 @@ class Run:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server under which the hour of the example's longest job takes 45 s, and that leaves a CPU to the clients of
+    """A server under which the hour of the example's longest job takes 32 s, and that leaves a CPU to the clients of
     its load tests."""
     maps = ("--map", "ml.c5.large=local-1c", "--map", "ml.m5.large=local-1c")
-    with started(tmp_path_factory.mktemp("home"), "--allow-noise", "--time-scale", "0.0125", *maps) as running:
+    with started(tmp_path_factory.mktemp("home"), "--allow-noise", "--time-scale", "0.009", *maps) as running:
         yield running
 
 

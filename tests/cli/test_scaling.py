@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Finished, Servefit, Sources
 
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+
 pytestmark = pytest.mark.integration
 
 JOB = (
@@ -27,9 +30,9 @@ JOB = (
 )  # fmt: skip
 
 
-def tell(name: str) -> None:
+def tell(name: str, profile: InstanceProfile = PROFILES[0]) -> None:
     request = JobRequest(name=name, sla=Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=200.0), max_tests=1)
-    story = Story.of(request, profiles=PROFILES[:1])
+    story = Story.of(request, profiles=(profile,))
     story.compiles("xgboost")
     story.tests(configuration("xgboost"))
     story.keep()
@@ -92,6 +95,14 @@ def test_what_takes_more_cpus_than_the_machine_has_is_told_in_machines(servefit:
     ended = servefit("scale", scaled, "--rate", "1000000/s")
     machines = f"{plan['instances']} x local-1c, {ceil(plan['instances'] / 4)} such machines"
     assert f"requests/s within p95 <= 500 ms: {machines}, $" in ended.stdout
+
+
+def test_without_a_price_the_policy_counts_vcpus(servefit: Servefit, state: Path) -> None:
+    keep_told(state, "unpriced", lambda name: tell(name, replace(PROFILES[0], price_per_hour=None)))
+    ended = servefit("scale", "unpriced", "--rate", "1000000/s", "--format", "csv")
+    rows = {row[0]: row[1] for row in csv.reader(io.StringIO(ended.stdout))}
+    assert rows["vCPUs at rate"] == rows["instances"]
+    assert rows["vCPUs at min"] == "1"
 
 
 def test_other_forms_hold_the_policy_alone(servefit: Servefit, scaled: str) -> None:

@@ -18,9 +18,12 @@ SAYS: dict[str, tuple[str, ...]] = {
 }
 """What some block of a page has to say: what the page shows of its output."""
 
-ON_TWO_CPUS = ("README.md", "docs/api.md", "docs/fleet.md", "docs/moving/sagemaker.md", "docs/tutorial.md")
-"""Pages that name an instance of two CPUs, or whose Python measures endpoints, and so want them for themselves. They
-are thorough, as the other pages that measure are; ``test_blocks.py`` has the command line read all commands daily."""
+ON_TWO_CPUS = (
+    "README.md", "docs/api.md", "docs/fleet.md", "docs/moving/olive.md", "docs/moving/sagemaker.md", "docs/tutorial.md",
+)  # fmt: skip
+"""Pages that name an instance of two CPUs, whose Python measures endpoints, or whose job has ten seconds for a verdict,
+and so want them for themselves. They are thorough, as the other pages that measure are; ``test_blocks.py`` has the
+command line read all commands daily."""
 
 MEASURING = ("servefit recommend", ".recommend(", "servefit profile", "servefit load", "servefit host\n")
 """What takes seconds in blocks."""

@@ -9,8 +9,10 @@ import pytest
 from tests.report.story import PROFILES, Story, configuration
 
 from servefit import load_job
+from servefit.backends.quality.findings import Quality
 from servefit.report.at_a_glance import glance_table
 from servefit.report.job_plots import pareto_plots
+from servefit.report.quality_plot import quality_plot
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 
@@ -74,3 +76,42 @@ def test_a_profile_without_a_price_has_its_vcpus_and_hides_no_price_of_others() 
     assert (in_money.y.title, in_vcpus.y.title) == ("$/hour", "vCPUs in all")
     assert {cost for _, cost in points(in_vcpus)} == {1, 2}
     assert {row[2] for row in glance_table(found).rows} == {"10 cents", "2 vCPUs"}
+
+
+LESS_EXACT = Quality(
+    precision="bf16",
+    rows=64,
+    rows_alone=16,
+    batch_dependent=False,
+    largest_deviation=0.004,
+    largest_error=0.02,
+    deviations=(),
+)
+
+
+@pytest.mark.parametrize(
+    ("rate_per_s", "unit", "title"),
+    [
+        (200.0, "$/hour", "Cost of 200 requests/s against the largest deviation"),
+        (None, "$/million", "Cost of a million inferences against the largest deviation"),
+    ],
+)
+def test_quality_is_drawn_against_the_same_cost(rate_per_s: float | None, unit: str, title: str) -> None:
+    sla = Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=rate_per_s)
+    story = Story.of(JobRequest(name="qualities", sla=sla), profiles=PRICED)
+    story.compiles("forest", "xgboost")
+    for backend in ("forest", "xgboost"):
+        story.tests(configuration(backend, vcpus=2, workers=2))
+        story.tests(configuration(backend))
+    story.keep()
+    kept = load_job("qualities")
+    reports = [
+        replace(report, quality=LESS_EXACT if report.backend == "xgboost" else None) for report in kept.compilation
+    ]
+    plot = quality_plot(replace(kept, compilation=tuple(reports)))
+    assert plot is not None
+    assert (plot.title, plot.y.title) == (title, unit)
+    assert {series.name: series.x[0] for series in plot.series} == {"forest": 0.0, "xgboost": 0.4}
+    if rate_per_s is not None:  # one CPU carries it
+        assert [series.y[0] for series in plot.series] == pytest.approx([0.1, 0.1])
+        assert all("1 x 1" in series.labels[0] for series in plot.series)

@@ -127,9 +127,11 @@ def policy_table(plan: ScalingPlan) -> Table:
         ["scale-out cooldown s", target.scale_out_cooldown_s, "a minute of the metric, and loading, measured"],
     ]
     for name, instances in (("rate", plan.instances), ("min", target.min_capacity), ("max", target.max_capacity)):
-        sign = currency_sign(chosen.profile.currency)
+        cost, unit = plan.cost_per_hour(instances), f"{currency_sign(chosen.profile.currency)}/hour"
+        if cost is None:
+            cost, unit = instances * chosen.profile.vcpus, "vCPUs"
         takes = f", {takes_text(chosen, instances)}" if chosen.profile.is_local else ""
-        rows.append([f"{sign}/hour at {name}", plan.cost_per_hour(instances), f"{instances} x {profile}{takes}"])
+        rows.append([f"{unit} at {name}", cost, f"{instances} x {profile}{takes}"])
     return Table(title="Scaling policy", columns=("figure", "value", "where from"), rows=rows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from servefit.backends.model.types import Library
 from servefit.quantities import currency_sign, duration_text, given_text
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from servefit.search.results.pareto import Candidate
     from servefit.search.storage.steps import Step
 
+CostOf: TypeAlias = "Callable[[Candidate], float | None]"
+
 
 def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:
     """Return the plots of the cost against p95, with the Pareto front. Where a rate was asked, the cost is that of all
@@ -41,19 +43,12 @@ def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:
 
 def _pareto_plot(job: RecommendationJob, configurations: Sequence[Candidate], *, in_money: bool) -> Plot:
     rate_per_s = job.request.sla.rate_per_s
-    if in_money:
-        sign = currency_sign(configurations[0].recommendation.profile.currency)  # a job has one
-        of_a_million = _cost_column(configurations, f"{sign}/million", _money)
-        of_the_rate = _cost_column(
-            configurations, f"{sign}/hour", lambda candidate: candidate.recommendation.cost_per_hour
-        )
-    else:
-        of_a_million = _cost_column(configurations, "vCPU-s per million", _vcpu_seconds)
-        of_the_rate = _cost_column(configurations, "vCPUs in all", lambda candidate: candidate.recommendation.vcpus)
+    sign = currency_sign(configurations[0].recommendation.profile.currency) if in_money else None  # a job has one
+    of_a_million = _cost_column(configurations, *_cost_of_a_million(sign))
     if rate_per_s is None:
         at_rate, shown, of_what, where = None, of_a_million, "a million inferences", "at full load"
     else:
-        at_rate = shown = of_the_rate
+        at_rate = shown = _cost_column(configurations, *_cost_of_the_rate(sign))
         of_what, where = f"{given_text(rate_per_s)} requests/s", "of all instances that carry the rate"
     best = None if job.best is None else job.best.trial.configuration
 
@@ -93,27 +88,33 @@ def _pareto_plot(job: RecommendationJob, configurations: Sequence[Candidate], *,
     )
 
 
-def _cost_column(
-    configurations: Sequence[Candidate], unit: str, cost: Callable[[Candidate], float | None]
-) -> CostColumn:
+def _cost_column(configurations: Sequence[Candidate], unit: str, cost: CostOf) -> CostColumn:
     front = frozenset(candidate.pooled.configuration for candidate in _pareto_front(configurations, cost))
     return CostColumn(unit=unit, of=cost, front=front)
 
 
-def _money(candidate: Candidate) -> float | None:
-    return _cost(candidate, candidate.price)
+def cost_that_counts(job: RecommendationJob, sign: str | None) -> tuple[str, CostOf]:
+    """Return the unit and the function of the cost that a job is about: of all instances that carry the rate asked, or
+    of a million inferences where none was; in the currency of ``sign``, or in vCPUs if that is None."""
+    return _cost_of_a_million(sign) if job.request.sla.rate_per_s is None else _cost_of_the_rate(sign)
 
 
-def _vcpu_seconds(candidate: Candidate) -> float | None:
-    return _cost(candidate, Price.in_vcpus(candidate.pooled.configuration.vcpus))
+def _cost_of_the_rate(sign: str | None) -> tuple[str, CostOf]:
+    if sign is None:
+        return "vCPUs in all", lambda candidate: candidate.recommendation.vcpus
+    return f"{sign}/hour", lambda candidate: candidate.recommendation.cost_per_hour
 
 
-def _cost(candidate: Candidate, price: Price) -> float | None:
-    """Return what a million inferences cost at full load, None where nothing was answered."""
-    return finite(price_per_million(candidate.pooled.capacity_per_s, price))
+def _cost_of_a_million(sign: str | None) -> tuple[str, CostOf]:
+    def cost(candidate: Candidate) -> float | None:
+        """Return the cost at full load; None where nothing was answered."""
+        price = Price.in_vcpus(candidate.pooled.configuration.vcpus) if sign is None else candidate.price
+        return finite(price_per_million(candidate.pooled.capacity_per_s, price))
+
+    return "vCPU-s per million" if sign is None else f"{sign}/million", cost
 
 
-def _pareto_front(configurations: Sequence[Candidate], cost: Callable[[Candidate], float | None]) -> list[Candidate]:
+def _pareto_front(configurations: Sequence[Candidate], cost: CostOf) -> list[Candidate]:
     """Return the candidates of the Pareto front, by ascending p95: each keeps the SLA and is cheaper than all
     before."""
     points = [

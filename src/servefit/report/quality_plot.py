@@ -1,6 +1,7 @@
 """The plot of cost against quality: what artifacts that predict less exactly save, and what they change.
 
 Each backend stands with the cheapest of its configurations that keeps the SLA, or the cheapest of all where none does.
+The cost is that of the rate asked, or of a million inferences where none was.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from servefit.quantities import currency_sign
+from servefit.quantities import currency_sign, given_text
+from servefit.report.job_plots import cost_that_counts
 from servefit.report.measured_tables import finite
 from servefit.report.plot import Axis, Plot, ReferenceLine, Series
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.jobs.job import space_of
-from servefit.search.results.objectives.cost import price_per_million
 from servefit.search.results.pareto import candidates
-from servefit.search.results.price import Price
 
 if TYPE_CHECKING:
     from servefit.backends.quality.findings import Quality
@@ -32,30 +32,37 @@ class _Point:
     changed: float
     cost: float
 
+    @property
+    def order(self) -> tuple[bool, float, float]:
+        """The key to sort by: what keeps the SLA first, of that the cheapest, and of what costs the same the
+        fastest."""
+        pooled = self.candidate.pooled
+        return pooled.trial.verdict != "PASS", self.cost, pooled.p95_ms
+
 
 def quality_plot(job: RecommendationJob) -> Plot | None:
     """Return the plot; None where no artifact of less exact arithmetic was measured."""
     qualities = {(report.backend, report.target): report.quality for report in job.compilation}
     measured = candidates(space_of(job.header, job.trials), job.trials)
-    priced = all(not candidate.price.unpriced for candidate in measured)
+    answering = [candidate for candidate in measured if candidate.pooled.capacity_per_s]
+    priced = all(not candidate.price.unpriced for candidate in answering)
+    # A job has one currency.
+    sign = currency_sign(answering[0].recommendation.profile.currency) if answering and priced else None
+    unit, cost_of = cost_that_counts(job, sign)
     drops = any(quality is not None and quality.drop is not None for quality in qualities.values())
-    best: dict[str, _Point] = {}
-    for candidate in sorted(measured, key=lambda candidate: candidate.pooled.trial.verdict == "PASS", reverse=True):
+    points = []
+    for candidate in answering:
         configuration = candidate.pooled.configuration
         quality = qualities.get((configuration.backend, configuration.target))
-        price = candidate.price if priced else Price.in_vcpus(configuration.vcpus)
-        cost = finite(price_per_million(candidate.pooled.capacity_per_s, price))
-        if cost is None:
-            continue
-        point = _Point(candidate=candidate, quality=quality, changed=_changed(quality, drops=drops), cost=cost)
-        earlier = best.get(configuration.backend)
-        same = earlier is None or earlier.candidate.pooled.trial.verdict == candidate.pooled.trial.verdict
-        if earlier is None or (same and cost < earlier.cost):
-            best[configuration.backend] = point
+        if (cost := cost_of(candidate)) is not None:
+            changed = _changed(quality, drops=drops)
+            points.append(_Point(candidate=candidate, quality=quality, changed=changed, cost=cost))
+    best: dict[str, _Point] = {}
+    for point in sorted(points, key=lambda point: point.order):
+        best.setdefault(_backend(point), point)
     if not any(point.quality is not None for point in best.values()):
         return None
-    currency = "" if not measured else currency_sign(measured[0].recommendation.profile.currency)
-    return _plot(job, sorted(best.values(), key=lambda point: point.cost), currency if priced else None, drops=drops)
+    return _plot(job, sorted(best.values(), key=lambda point: point.cost), unit, drops=drops)
 
 
 def _changed(quality: Quality | None, *, drops: bool) -> float:
@@ -66,8 +73,9 @@ def _changed(quality: Quality | None, *, drops: bool) -> float:
     return 100 * share
 
 
-def _plot(job: RecommendationJob, points: list[_Point], currency: str | None, *, drops: bool) -> Plot:
-    unit = "vCPU-s per million" if currency is None else f"{currency}/million"
+def _plot(job: RecommendationJob, points: list[_Point], unit: str, *, drops: bool) -> Plot:
+    rate_per_s = job.request.sla.rate_per_s
+    of_what = "a million inferences" if rate_per_s is None else f"{given_text(rate_per_s)} requests/s"
     chosen = None if job.best is None else job.best.trial.configuration.backend
     what = "drop of the metric" if drops else "largest deviation"
     limit = _limit(job, drops=drops)
@@ -85,7 +93,7 @@ def _plot(job: RecommendationJob, points: list[_Point], currency: str | None, *,
     ]
     return Plot(
         name="cost-quality",
-        title=f"Cost of a million inferences against the {what}",
+        title=f"Cost of {of_what} against the {what}",
         caption=(
             "Lower left is better. Backends that predict as the model's own library stand at 0; the others were held "
             "against the limits of the job before they were loaded."

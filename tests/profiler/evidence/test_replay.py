@@ -88,6 +88,20 @@ def test_calls_that_are_slow_one_after_the_other_leave_a_lower_rate_than_the_sam
     assert in_phases < 0.95 * shuffled
 
 
+def test_slow_times_of_several_seconds_leave_a_wider_interval_than_as_many_of_one() -> None:
+    """Of 20 s of calls half are slow, in turns of two seconds or of four; a section has two."""
+
+    def slow_for(seconds: int) -> Services:
+        return lambda requests, _random: np.where(np.arange(requests) // (700 * seconds) % 2, 1.1, 0.9)
+
+    widths = []
+    for seconds in (2, 4):
+        found = replay_of(run_of(slow_for(seconds))).highest_rate()
+        assert found is not None
+        widths.append(found.interval_per_s[1] - found.interval_per_s[0])
+    assert widths[1] > 1.3 * widths[0]
+
+
 @pytest.mark.thorough
 def test_a_queue_that_takes_longer_than_the_one_computed_lowers_the_rate() -> None:
     run = run_of(exponential, rate_per_s=1400, servers=2)

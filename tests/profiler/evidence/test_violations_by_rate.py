@@ -59,6 +59,32 @@ def test_fewer_slow_requests_at_higher_rates_promise_nothing_beyond() -> None:
     assert not kept(*falling, at_per_s=600.0)
 
 
+@pytest.mark.parametrize("slope", [7.0, 30.0, 60.0, 120.0])
+def test_a_queue_that_gets_slow_at_once_keeps_the_limit_a_little_below(slope: float) -> None:
+    """A limit of so many service times has about that slope, in logits for as much as the rate."""
+
+    def share(rate_per_s: float) -> float:
+        return float(1 / (1 + np.exp(-(np.log(0.05 / 0.95) + slope * (rate_per_s / 500 - 1)))))
+
+    rates = (250.0, 460.0, 480.0, 490.0, 495.0, 500.0, 505.0)
+    runs = [run(rate, share(rate), seed, requests=3000) for seed, rate in enumerate(rates)]
+    assert kept(*runs, at_per_s=(1 - 2 / slope) * 500)
+    assert not kept(*runs, at_per_s=500.0)
+
+
+def test_no_run_at_a_rate_or_above_shows_nothing_of_it() -> None:
+    quiet = [run(rate_per_s, 0.0, 1) for rate_per_s in (400.0, 500.0)]
+    assert kept(*quiet, at_per_s=500.0)
+    assert not kept(*quiet, at_per_s=501.0)
+
+
+@pytest.mark.parametrize("slow", range(9))
+def test_a_few_slow_requests_among_thousands_do_not_matter(slow: int) -> None:
+    times = np.full(2000, FAST_NS)
+    times[: 200 * slow : 200] = SLOW_NS
+    assert kept((480.0, np.full(2000, FAST_NS)), (500.0, times))
+
+
 def test_few_requests_show_nothing() -> None:
     assert not kept()
     assert not kept(run(500.0, 0.0, 1, requests=50))

@@ -219,6 +219,27 @@ def test_a_rate_that_fails_is_followed_by_one_three_percent_lower() -> None:
     assert all(later <= 0.9701 * earlier for earlier, later in itertools.pairwise(tested[:-1]))  # the last is the floor
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_what_later_runs_together_contradict_is_not_told_as_confirmed(seed: int) -> None:
+    """Every run after the first that was confirmed pauses in its last fifth."""
+    queue = SimulatedQueue(seed=seed)
+
+    def probe(rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
+        run = queue(rate_per_s, requests, stop)
+        if len(queue.rates) < 8:
+            return run
+        paused_ns = run.response_ns.copy()
+        paused_ns[-len(paused_ns) // 5 :] += 50 * MS
+        return replace(run, response_ns=paused_ns)
+
+    found = highest_rate(
+        probe, saturation_per_s=CAPACITY_PER_S, thresholds=[p95_within(10)], budget_requests=24_000, seed=seed
+    )
+    assert (found.ended == "confirmed") == any(
+        run.rate_per_s == found.rate_per_s and run.purpose == "confirm" and run.verdict == "PASS" for run in found.tried
+    )
+
+
 def test_a_search_without_budget_thresholds_or_capacity_is_refused() -> None:
     threshold = p95_within(10)
     with pytest.raises(SpecError, match=r"^budget is missing"):

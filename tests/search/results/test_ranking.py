@@ -19,6 +19,7 @@ from tests.search.results.ranking_cases import (
 
 from servefit.backends.types import Settings
 from servefit.profiler.record.types import Configuration
+from servefit.search.request.sla import parse_sla
 from servefit.search.request.space import Space
 from servefit.search.results.objectives.score import Score
 from servefit.search.results.pooled_trials import pool_trials
@@ -186,6 +187,7 @@ def test_all_instances_that_a_rate_takes_are_paid_for(trial: MakeTrial) -> None:
         ("predicted", "UNDECIDED", 0.2, "cost", ["large", "small"]),
         ("predicted", "INVALID", 0.0, "cost", ["large", "small"]),
         ("predicted", "UNDECIDED", 0.0, "latency", ["large", "small"]),
+        ("predicted", "UNDECIDED", 0.0, "balanced", ["large", "small"]),
     ],
 )
 def test_a_prediction_is_not_paid_for_where_what_costs_less_kept_the_limits_as_far_as_it_was_measured(
@@ -197,6 +199,19 @@ def test_a_prediction_is_not_paid_for_where_what_costs_less_kept_the_limits_as_f
     trials = [trial(on_small, verdict=verdict, violation=violation), replace(trial(on_large), basis=basis)]
     ranked = recommend(space, trials, request_of(goal, at_rate=True))
     assert [recommended.profile.name for recommended in ranked] == expected
+
+
+def test_a_test_too_short_for_the_percentile_is_not_put_before_a_prediction(trial: MakeTrial) -> None:
+    small, large = profile("small", 1), profile("large", 2)
+    on_small, on_large = Configuration(vcpus=1, backend="fast"), Configuration(vcpus=2, backend="fast", workers=2)
+    space = Space(profiles=((small, frozenset([on_small])), (large, frozenset([on_large]))), grid=(on_small, on_large))
+    short = trial(on_small, verdict="UNDECIDED", violation=0.0)
+    unknown = replace(short.judged, latency_ms={**short.judged.latency_ms, "p95": None})
+    short = replace(short, at_rate=unknown) if short.at_rate is not None else replace(short, capacity=unknown)
+    asked = request_of("cost", at_rate=True)
+    asked = replace(asked, sla=replace(asked.sla, thresholds=parse_sla("p95=10ms")))
+    ranked = recommend(space, [short, replace(trial(on_large), basis="predicted")], asked)
+    assert [recommended.profile.name for recommended in ranked] == ["large", "small"]
 
 
 def test_what_is_predicted_stays_first_where_something_was_measured_to_meet_the_sla(trial: MakeTrial) -> None:

@@ -109,7 +109,7 @@ def test_latency_at_a_rate_is_what_the_sequential_test_says(
 def test_the_reason_says_how_many_of_the_slow_requests_failed(summary: MakeSummary, evidence: MakeEvidence) -> None:
     at_rate = replace(summary(p95_ms=None), failed=5)
     found = judge(LIMIT, asked_per_s=100.0, capacity=summary(), at_rate=at_rate, evidence=[evidence("UNDECIDED")])
-    assert "7 of 100 requests took longer than 10 ms, 5 of them because they failed" in (found.reason or "")
+    assert "7 of 100 requests took longer than 10 ms; 5 requests failed, which count as longer" in (found.reason or "")
 
 
 def test_a_saturated_instance_fails_whatever_its_latency(summary: MakeSummary, evidence: MakeEvidence) -> None:
