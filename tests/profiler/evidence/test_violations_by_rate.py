@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.example_counts import examples
 
-from servefit.profiler.evidence.sequential_test import SequentialTest
+from servefit.profiler.evidence.intervals import t_quantile
+from servefit.profiler.evidence.sequential_test import ALPHA, PASS_LEVEL, SequentialTest, p_of_so_few
 from servefit.profiler.evidence.violations_by_rate import kept_by_all
 from servefit.profiler.record.traffic import FAILED_NS
 
@@ -76,6 +78,64 @@ def test_no_run_at_a_rate_or_above_shows_nothing_of_it() -> None:
     quiet = [run(rate_per_s, 0.0, 1) for rate_per_s in (400.0, 500.0)]
     assert kept(*quiet, at_per_s=500.0)
     assert not kept(*quiet, at_per_s=501.0)
+
+
+def passes(requests: float, violations: float) -> bool:
+    """Whether so many independent requests show that p95 keeps to its limit."""
+    return p_of_so_few(requests, violations, 0.05) <= PASS_LEVEL
+
+
+def spread(slow: int, requests: int) -> np.ndarray:
+    """So many slow ones at equal distances."""
+    times = np.full(requests, FAST_NS)
+    times[np.linspace(0, requests - 1, slow).astype(int)] = SLOW_NS
+    return times
+
+
+@pytest.mark.parametrize(("low", "high"), [(5, 60), (40, 90), (75, 140), (100, 110)])
+@pytest.mark.parametrize("at_per_s", [400.0, 425.0, 450.0, 500.0])
+def test_a_rate_between_two_has_the_share_and_the_certainty_of_the_line_through_both(
+    low: int, high: int, at_per_s: float
+) -> None:
+    """The line goes through both shares, so its variance is a mean of theirs."""
+    slow, requests = np.array([low, high]), np.array([2000, 2500])
+    counted = requests * (1 + 10 / 4500)
+    shares = (slow + 0.5 * requests / 4500) / counted
+    near = np.array([500 - at_per_s, at_per_s - 400]) / 100
+    share = 1 / (1 + np.exp(-(near @ np.log(shares / (1 - shares)))))
+    variance = (near**2 / (counted * shares * (1 - shares))).sum()
+    worth = 1 / (share * (1 - share) * variance)
+    runs = [(rate, spread(*of_rate)) for rate, *of_rate in zip((400.0, 500.0), slow, requests, strict=True)]
+    assert kept(*runs, at_per_s=at_per_s) == passes(worth, worth * share)
+
+
+@pytest.mark.parametrize("requests", [120, 480, 4800])
+def test_of_requests_that_are_slow_one_by_one_each_counts_and_half_a_one_more(requests: int) -> None:
+    """Half a violation comes with as many requests as have half a one at the limit."""
+
+    allowed = [slow for slow in range(requests // 10) if kept((500.0, spread(slow, requests)))]
+    assert allowed == [slow for slow in range(requests // 10) if passes(requests + 10, slow + 0.5)]
+
+
+@pytest.mark.parametrize("bursts", [8, 12, 16])
+def test_blocks_that_differ_make_several_requests_count_as_one(bursts: int) -> None:
+    """Of 24 blocks of 1,000 requests so many have slow ones, from two to 180 each."""
+    blocks, each = 24, 1000
+    has_a_burst = np.arange(blocks) * bursts % blocks < bursts
+    allowed, expected = [], []
+    for slow in range(2, 180, 4):
+        counts = np.where(has_a_burst, slow, 0)
+        times = np.concatenate([np.where(np.arange(each) < count, SLOW_NS, FAST_NS) for count in counts])
+        allowed.append(kept((500.0, times)))
+        share = (counts.sum() + 0.5) / (blocks * each + 10)
+        scatter = ((counts - each * share) ** 2).sum() / (each * share * (1 - share)) / (blocks - 2)
+        raised = (t_quantile(1 - ALPHA, blocks - 2) / NormalDist().inv_cdf(1 - ALPHA)) ** 2
+        as_one = 1 + raised * max(0.0, scatter - 1)
+        counted = (blocks * each + 10) / as_one
+        expected.append(passes(counted, counted * share))
+    assert allowed == expected
+    assert True in allowed
+    assert False in allowed
 
 
 @pytest.mark.parametrize("slow", range(9))
