@@ -26,7 +26,7 @@ JOBS = ("over-http", "endpoint", "predicted", "unmet", "without-prices", "in-pha
 """Of libraries and of endpoints, at a rate and in closed loops, with and without prices, GPU and a verdict that is
 kept."""
 
-_LESS_EXACT = Quality(
+LESS_EXACT = Quality(
     precision="bf16",
     rows=64,
     rows_alone=16,
@@ -82,7 +82,7 @@ def _with_every_figure(recommendation: Recommendation) -> Recommendation:
         latency_ms = {name: 1.0 if value is None else value for name, value in summary.latency_ms.items()}
         return replace(summary, latency_ms=latency_ms, package_power_w=42.5, gpu_power_w=63.25, gpu_percent=12.5)
 
-    return replace(_with_summaries(recommendation, known), quality=_LESS_EXACT)
+    return replace(_with_summaries(recommendation, known), quality=LESS_EXACT)
 
 
 def with_nothing_known(recommendation: Recommendation) -> Recommendation:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.conformance.measured import LESS_EXACT
 from tests.report.story import PROFILES, Story, configuration
 
 from servefit import load_job
-from servefit.backends.quality.findings import Quality
 from servefit.report.at_a_glance import glance_table
 from servefit.report.job_plots import pareto_plots
 from servefit.report.quality_plot import quality_plot
@@ -76,17 +76,6 @@ def test_a_profile_without_a_price_has_its_vcpus_and_hides_no_price_of_others() 
     assert (in_money.y.title, in_vcpus.y.title) == ("$/hour", "vCPUs in all")
     assert {cost for _, cost in points(in_vcpus)} == {1, 2}
     assert {row[2] for row in glance_table(found).rows} == {"10 cents", "2 vCPUs"}
-
-
-LESS_EXACT = Quality(
-    precision="bf16",
-    rows=64,
-    rows_alone=16,
-    batch_dependent=False,
-    largest_deviation=0.004,
-    largest_error=0.02,
-    deviations=(),
-)
 
 
 @pytest.mark.parametrize(
