@@ -129,14 +129,38 @@ def test_endpoints_of_one_worker_are_loaded_that_join_no_few_and_many_requests()
     assert [each.max_batch for each in surveyed(KNOWN, max_batch=2)[1]] == [1, 2]
 
 
-@pytest.mark.parametrize(("times", "joined"), [(0.09, 1), (0.11, MAX_JOINED)])
-def test_endpoints_that_join_are_measured_where_single_calls_do_not_carry_ten_times_the_rate(
+@pytest.mark.parametrize(("times", "joined"), [(0.24, 1), (0.26, MAX_JOINED)])
+def test_endpoints_that_join_are_measured_where_single_calls_do_not_carry_four_times_the_rate(
     times: float, joined: int
 ) -> None:
     single_per_s = 1e9 / (KNOWN.of_call_ns(1) + SERVICE.mean_ns(1))
     found, started = surveyed(KNOWN, rate_per_s=times * single_per_s)
     assert found.joined == joined
     assert [each.max_batch for each in started][-1] == joined
+
+
+@pytest.mark.parametrize("shared", [0.3, 0.7])
+@pytest.mark.parametrize("variation", [0.0, 0.5])
+def test_where_single_calls_carry_four_times_the_rate_joining_hardly_moves_p95(shared: float, variation: float) -> None:
+    """What a single request takes is ``shared`` by those of a call, and calls vary by ``variation`` of their mean."""
+    random = np.random.default_rng(0)
+    spread = np.sqrt(np.log(1 + variation**2))
+    single_ns = 1e6 * random.lognormal(-(spread**2) / 2, spread, 20_000)
+    service = ServiceTimes(
+        batches=(
+            BatchTimes.of(1, single_ns),
+            BatchTimes.of(MAX_JOINED, single_ns * (shared + (1 - shared) * MAX_JOINED)),
+        )
+    )
+    costs = replace(KNOWN, request_ns=1.0, call_ns=0.0, after_idle=(AfterIdle(idle_ns=0.0, extra_ns=(0.0,)),))
+    due_ns = np.cumsum(random.exponential(4e6, 60_000))
+
+    def p95_ns(joined: int) -> float:
+        drawn = service.draw(len(due_ns), most_requests=joined, workers=1, random=np.random.default_rng(1))
+        served = serve_connections(due_ns, drawn, EndpointQueue(costs=costs, max_batch=joined))
+        return float(np.percentile(served.ended_ns - due_ns, 95))
+
+    assert p95_ns(MAX_JOINED) == pytest.approx(p95_ns(1), rel=0.06)
 
 
 def test_single_requests_are_told_apart_from_those_that_are_joined() -> None:
