@@ -116,7 +116,7 @@ class Table:
         if rate_per_s is not None:
             raise ValueError("the rates of a grid are those that were measured")
         figures = self._drawn(configuration)
-        self._spend(plan.runs * (figures.start_s + _closed_s(figures, plan.each) + plan.each.at_rate_s))
+        self._spend(plan.runs * (figures.start_s + _closed_s(figures, plan.each)) + plan.traffic_s)
         return None if figures.failed else trial_of(configuration, figures)
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:

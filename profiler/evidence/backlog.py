@@ -65,7 +65,7 @@ def _cannot_drain(run: Run) -> bool:
     if not is_large(run.backlog, offered=run.offered, workers=len(run.threads_per_worker)):
         return False
     begin, end = run.plateau_ns
-    return cannot_drain(run.samples.scheduled_ns(), run.samples.started_ns(), begin_ns=begin, end_ns=end)
+    return cannot_drain(run.samples.scheduled_ns(), _begun_ns(run.samples), begin_ns=begin, end_ns=end)
 
 
 def is_large(backlog: int, *, offered: int, workers: int) -> bool:
@@ -100,16 +100,23 @@ def cannot_drain(due_ns: np.ndarray, started_ns: np.ndarray, *, begin_ns: float,
 
 
 def offered_and_backlog(samples: Samples, plateau_ns: tuple[int, int]) -> tuple[int, int]:
-    """Return how many requests were due on a plateau, and how many of them nobody had begun by its end. Where a server
-    says how long its calls took, a request was begun so long before its answer. What has failed waits no more."""
-    scheduled, started, ended = samples.scheduled_ns(), samples.started_ns(), samples.ended_ns()
-    predicted = samples.predicted_ns()
-    if predicted is not None:
-        started = np.where((ended > 0) & (predicted >= 0), ended - predicted, np.where(ended == 0, 0, started))
+    """Return how many requests were due on a plateau, and how many of them nobody had begun by its end. What has failed
+    waits no more."""
+    scheduled, started, ended = samples.scheduled_ns(), _begun_ns(samples), samples.ended_ns()
     begin, end = plateau_ns
     due = (scheduled >= begin) & (scheduled < end)
     waits = (started == 0) | (started >= end)
     return int(np.count_nonzero(due)), int(np.count_nonzero(due & waits & ~_failed_by(ended, end)))
+
+
+def _begun_ns(samples: Samples) -> np.ndarray:
+    """Return when each request was begun to be served; 0 for those that never were. Where a server says how long its
+    calls took, that is so long before the answer."""
+    started, ended, predicted = samples.started_ns(), samples.ended_ns(), samples.predicted_ns()
+    if predicted is None:
+        return started
+    begun: np.ndarray = np.where((ended > 0) & (predicted >= 0), ended - predicted, np.where(ended == 0, 0, started))
+    return begun
 
 
 def _failed_by(ended: np.ndarray, end: int) -> np.ndarray:

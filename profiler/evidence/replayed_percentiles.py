@@ -87,7 +87,7 @@ def replayed_intervals(
     alike = {(loop.rate_per_s, loop.arrivals) for loop in traffic}
     if len(traffic) < len(whole) or len(alike) > 1 or not all(loop.is_steady for loop in traffic):
         return {}
-    if not all(_kept_up(run) for run in whole):
+    if not all(all_answered(run) for run in whole):
         return {}
     rate_per_s, arrivals = alike.pop()
     replayed = ReplayedRuns(
@@ -139,7 +139,7 @@ def intervals_of(
     return {name: (exp(center - width) / 1e6, exp(center + width) / 1e6) for name, center, width in logs}
 
 
-def _kept_up(run: Run) -> bool:
+def all_answered(run: Run) -> bool:
     """Return whether all requests of ``run`` were answered, but for the few that wait as it ends."""
     left = is_large(run.backlog, offered=run.offered, workers=len(run.threads_per_worker))
     return run.stopped != "backlog" and not left and not (run.samples.ended_ns() < 0).any()

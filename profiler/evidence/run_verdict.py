@@ -62,7 +62,7 @@ def evidence_of_runs(
 def _concluded(
     runs: Sequence[Run], tests: Sequence[SequentialTest], thresholds: Sequence[LatencyThreshold], *, workers: int
 ) -> tuple[Evidence, ...]:
-    response_ns = np.concatenate([_responses_ns(run, thresholds) for run in runs])
+    response_ns = np.concatenate([responses_ns(run, thresholds) for run in runs])
     unhurried = all(was_unhurried(run, workers) for run in runs)
     shortest_s = min((run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S for run in runs)
     return _relied_upon(
@@ -107,7 +107,7 @@ def growth_seen_s(thresholds: Sequence[LatencyThreshold]) -> float:
     return GROWTH_SEEN * max((threshold.limit_ms for threshold in thresholds), default=0.0) / 1000
 
 
-def _responses_ns(run: Run, thresholds: Sequence[LatencyThreshold]) -> np.ndarray:
+def responses_ns(run: Run, thresholds: Sequence[LatencyThreshold]) -> np.ndarray:
     """Return response times, in order of arrival, up to the first request without an answer that may still keep a
     limit. Those that had waited for longer than every limit when the run ended broke them, as failed ones do."""
     longest_ns = max((threshold.limit_ns for threshold in thresholds), default=0.0)

@@ -163,7 +163,7 @@ class SequentialTest:
         self._limit_ns = limit_ns
         self._boundary = 1 - percentile / 100
         self._level_pass, self._level_fail = level_pass, level_fail / 2
-        self._least_samples = max(samples_needed(percentile), MIN_SAMPLES)
+        self._least_samples = _least_samples(percentile)
         self._seen = 0
         self._failed: Evidence | None = None
 
@@ -294,9 +294,14 @@ def least_to_pass(percentile: float, *, chances: int = 1) -> int:
     Example:
         >>> from servefit.profiler.evidence.sequential_test import least_to_pass
         >>> least_to_pass(95.0), least_to_pass(99.0)
-        (69, 349)
+        (90, 459)
     """
-    return ceil(log(PASS_LEVEL / chances) / log(percentile / 100))
+    return max(_least_samples(percentile), ceil(log(PASS_LEVEL / chances) / log(percentile / 100)))
+
+
+def _least_samples(percentile: float) -> int:
+    """Return how many samples there are before anything is decided on ``percentile``."""
+    return max(samples_needed(percentile), MIN_SAMPLES)
 
 
 def log_e_fail(samples: np.ndarray | float, violations: np.ndarray | float, boundary: float) -> np.ndarray:

@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING
 from servefit.profiler.evidence.backlog import is_large
 from servefit.profiler.evidence.intervals import MIN_VALUES, t_quantile
 from servefit.profiler.evidence.percentile_intervals import BLOCKS
-from servefit.profiler.evidence.sequential_test import ALPHA
+from servefit.profiler.evidence.sequential_test import ALPHA, FAIL_LEVEL, p_of_so_few
+from servefit.profiler.evidence.summary import samples_needed
 from servefit.quantities import ms_interval_text, ms_text, number_text
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def judge(
         ]
     if asked_per_s is not None:
         findings.append(judge_rate(asked_per_s, capacity=capacity, at_rate=at_rate))
-    if not thresholds and at_rate is not None and (failed := failures(at_rate)) is not None:
+    if not thresholds and (failed := failures(at_rate or capacity)) is not None:
         findings.append(failed)
     if not findings:
         return Judgement(verdict="PASS", reason=None, violation=0.0)
@@ -203,8 +204,7 @@ def widening(chances: int, runs: int) -> float:
 def _judge_interval(threshold: LatencyThreshold, summary: Summary, wider: float) -> Judgement:
     value = summary.latency_ms[threshold.percentile]
     if value is None:
-        reason = f"{summary.samples:,} samples are too few for {threshold.percentile}"
-        return Judgement(verdict="UNDECIDED", reason=reason, violation=0.0)
+        return _judge_unknown(threshold, summary)
     violation = value / threshold.limit_ms - 1
     if threshold.percentile not in summary.latency_ms_ci95:
         return _judge_from_afar(threshold, summary, violation)
@@ -215,6 +215,22 @@ def _judge_interval(threshold: LatencyThreshold, summary: Summary, wider: float)
     if high <= threshold.limit_ms:
         measured += ", which is not sure enough for one of several measurements that may pass"
     return Judgement(verdict="FAIL" if low > threshold.limit_ms else "UNDECIDED", reason=measured, violation=violation)
+
+
+def _judge_unknown(threshold: LatencyThreshold, summary: Summary) -> Judgement:
+    """Hold a percentile that is not known against its limit: there are too few samples, or so many requests failed,
+    each of which took longer than any limit. Those of one call failed together."""
+    if not summary.failed or summary.samples < samples_needed(threshold.rank):
+        reason = f"{summary.samples:,} samples are too few for {threshold.percentile}"
+        return Judgement(verdict="UNDECIDED", reason=reason, violation=0.0)
+    calls, answered = (
+        count / (summary.largest_call or 1) for count in (summary.samples, summary.samples - summary.failed)
+    )
+    fails = p_of_so_few(calls, answered, threshold.rank / 100) <= FAIL_LEVEL
+    reason = (
+        f"{summary.failed:,} of {summary.samples:,} requests failed, which count as longer than {threshold.limit_text}"
+    )
+    return Judgement(verdict="FAIL" if fails else "UNDECIDED", reason=reason, violation=1.0 if fails else 0.0)
 
 
 def _judge_from_afar(threshold: LatencyThreshold, summary: Summary, violation: float) -> Judgement:

@@ -16,7 +16,8 @@ from servefit.errors import SpecError
 from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.problem import one_of_each_kind
-from servefit.profiler.evidence.run_verdict import evidence_of, start_tests
+from servefit.profiler.evidence.replayed_percentiles import all_answered
+from servefit.profiler.evidence.run_verdict import evidence_of, responses_ns, start_tests, was_unhurried
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.undisturbed import counted, left_out_s
 from servefit.profiler.evidence.validity import problems, without_disturbances
@@ -175,14 +176,14 @@ def find_highest_rate(
         runs.append(run)
         problems.extend(disturbing)
         rest = counted(run)
-        # Failed requests count as longer than any limit; requests that were never started show as saturation.
         return OpenRun(
-            response_ns=rest.samples.response_ns()[rest.samples.ended_ns() != 0],
+            response_ns=responses_ns(rest, thresholds),
             elapsed_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
             left_out_s=left_out_s(run),
             saturated=summarize(run).saturated,
             disturbed=bool(disturbing) and not allow_noise,
-            served=served_requests(rest),
+            unhurried=was_unhurried(run, max(1, len(run.threads_per_worker))),
+            served=served_requests(rest) if all_answered(rest) else None,
         )
 
     highest = highest_rate(

@@ -21,6 +21,7 @@ from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.budget import RunBudget
 from servefit.profiler.evidence.replay import SeenRuns
+from servefit.profiler.evidence.run_verdict import growth_seen_s
 from servefit.profiler.evidence.sequential_test import SequentialTest
 from servefit.profiler.evidence.verdict import combined_verdict
 from servefit.profiler.evidence.violations_by_rate import kept_by_all
@@ -199,8 +200,8 @@ class _Search:
     def guard(self) -> str | None:
         """Claim the lower bound by the replay of the approach, and make a run there, with what is left of the budget.
 
-        A claim that fails, or is broken by what was measured, is lowered step by step. Says how that ended, and None
-        where no replay makes a claim that holds.
+        A claim that is broken by all runs together is lowered step by step. Says how that ended, and None where no
+        replay makes a claim that holds.
         """
         replay = self._seen.near_root()
         self._claim = None if replay is None else replay.highest_rate()
@@ -216,8 +217,8 @@ class _Search:
             if kept and self._together(rate) != "FAIL":
                 self._guarded_per_s = rate
                 return "confirmed"
-            if verdict in ("FAIL", "SATURATED"):  # so its interval is not believed either
-                self._claim = None
+            if verdict in ("FAIL", "SATURATED"):  # so nothing of that replay is believed
+                break
             if verdict != "INVALID":
                 rate *= STEP
         self._claim = None
@@ -303,7 +304,9 @@ class _Search:
             tests = [self._new_test(threshold) for threshold in self._thresholds]
         if not run.disturbed and not run.saturated:
             verdict = combined_verdict([test.conclude(run.response_ns).verdict for test in tests])
-            if verdict == "PASS" and len(run.response_ns) < least:
+            seen_s = run.elapsed_s - run.left_out_s
+            is_short = not run.unhurried and seen_s < growth_seen_s(self._thresholds)
+            if verdict == "PASS" and (is_short or len(run.response_ns) < least):
                 verdict = "UNDECIDED"
         if verdict == "SATURATED":
             self._fitted.add_saturated(rate, requests)

@@ -69,10 +69,8 @@ class FleetDatabase:
     that is gone: an agent has other things to do meanwhile."""
 
     def __init__(self, address: DatabaseAddress) -> None:
-        from sqlalchemy import create_engine
-
         self.address = address
-        self._engine = create_engine(address.text, pool_size=1, max_overflow=0, **address.engine_options)
+        self._engine = address.engine(pool_size=1, max_overflow=0)
 
     def run(self, statements: Callable[[Connection], _T]) -> _T:
         """Return the result of ``statements`` in a transaction. Raises StorageError."""

@@ -150,7 +150,7 @@ class JobBench:
         """Put the winner under load again, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         kept_s = 0.0 if self.search is None else self.search.kept_by_confirmation_s()
-        task = tasks.confirmation(self.request, plan.each, runs=plan.runs, kept_s=kept_s)
+        task = tasks.confirmation(self.request, plan, kept_s=kept_s)
         if rate_per_s is not None:
             # What fails at its share of a rate is measured again at a lower one, twice.
             task = replace(tasks.at_rate(task, rate_per_s), chances=3 * task.chances)
@@ -308,6 +308,7 @@ class JobBench:
             seed=self._seed(task, step),
             step=step.number,
             runs=task.runs,
+            spare_s=task.spare_s,
             instances=task.instances,
             nth_round=task.nth_round,
             chances=task.chances,

@@ -43,7 +43,8 @@ class Load(Stored, frozen=True, kw_only=True):
     """Put ``configuration`` under load, as ``request`` says, which is that of the job with the SLA of this load.
 
     ``started`` says which deployment is loaded, in an envelope of ``memory_bytes`` (None: as much as there is). It is
-    done ``runs`` times, each by fresh processes, with arrivals from ``seed``. So many ``instances`` share the rate, as
+    done ``runs`` times, each by fresh processes, with arrivals from ``seed``; the open loop of the last has ``spare_s``
+    more, as far as they are left. So many ``instances`` share the rate, as
     few as keep the limits if None. ``nth_round`` is the round of finalists that it belongs to, if any; a PASS is one of
     so many ``chances``. With ``costs`` the result is that of the endpoint that is predicted with them; ``timed`` are
     the calls of the configuration and whether they are its own, if known. What is recorded is kept under the number of
@@ -58,6 +59,7 @@ class Load(Stored, frozen=True, kw_only=True):
     seed: int
     step: int
     runs: int = 1
+    spare_s: float = 0.0
     instances: int | None = None
     nth_round: int | None = None
     chances: int = 1

@@ -13,6 +13,7 @@ from servefit.search.results.measure_trial import SCREENING, Durations, turn_dur
 from servefit.search.results.objectives.registry import rate_that_counts
 
 if TYPE_CHECKING:
+    from servefit.search.optimizer.confirmation_plan import ConfirmationPlan
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.steps import StepKind
 
@@ -48,8 +49,8 @@ def survey_limit_s(share_s: float, *, before_test_s: float, usual_s: float) -> f
 class StepTask:
     """A step of ``kind``; where time cuts it short it is ``called`` so. It may take ``limit_s``, and leaves ``kept_s``
     of the job's time. So many ``instances`` share the rate, as few as keep the limits if not told. ``nth_round`` is the
-    round of finalists that it belongs to, if any. It is made of ``runs`` tests, each by fresh processes. A PASS of it
-    is one of so many ``chances``."""
+    round of finalists that it belongs to, if any. It is made of ``runs`` tests, each by fresh processes; the last has
+    ``spare_s`` more, as far as they are left. A PASS of it is one of so many ``chances``."""
 
     kind: StepKind
     called: str
@@ -58,6 +59,7 @@ class StepTask:
     instances: int | None = None
     nth_round: int | None = None
     runs: int = 1
+    spare_s: float = 0.0
     chances: int = 1
     limit_s: float = inf
     kept_s: float = 0.0
@@ -90,15 +92,15 @@ def turn(request: JobRequest, nth_round: int, instances: int, *, kept_s: float) 
     )
 
 
-def confirmation(request: JobRequest, durations: Durations, *, runs: int, kept_s: float) -> StepTask:
-    """Return the task of measuring the winner again, in so many ``runs``, each of ``durations``, which leaves
-    ``kept_s`` of the job's time."""
+def confirmation(request: JobRequest, plan: ConfirmationPlan, *, kept_s: float) -> StepTask:
+    """Return the task of measuring the winner again by ``plan``, which leaves ``kept_s`` of the job's time."""
     return StepTask(
         kind="confirmation",
         called="the second measurement of the winner",
         request=request,
-        durations=durations,
-        runs=runs,
+        durations=plan.each,
+        runs=plan.runs,
+        spare_s=plan.spare_s,
         chances=MAX_CONFIRMATIONS,
         kept_s=kept_s,
     )

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 _REPEATED = 0.5
 _LEFT_OUT = 0.8
-"""The part of the time that open loops have: a single run that the machine gets in the way of is made again; of several
-one is left out, but for what fits. Chosen, not measured."""
+"""The part of the time that open loops have: a run that the machine gets in the way of is made again, a single one as a
+whole, one of several as far as that fits. Chosen, not measured."""
+
+_DRAIN_S = 1.0
+"""Kept at the end of the last run, or as long as the longest limit: workers warm up before its open loop, and what
+waits when that is over has to be answered in time. Chosen, not measured."""
 
 _MIN_START_S = 0.3
 """From nothing to warm processes, at least: where rounds were quicker than their loads, they were cut short."""
@@ -52,15 +56,22 @@ is enough for the answer. Chosen, not measured."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmationPlan:
-    """So many ``runs``, each of the durations ``each``."""
+    """So many ``runs``, each of the durations ``each``. ``spare_s`` are kept for runs that are made again; what is left
+    of them the last open loop has."""
 
     runs: int
     each: Durations
+    spare_s: float = 0.0
 
     @property
     def loads_s(self) -> float:
-        """The seconds of all loads, without the starts of their processes."""
-        return self.runs * (self.each.capacity_s + self.each.at_rate_s)
+        """The seconds of all loads where none is made again, without the starts of their processes."""
+        return self.runs * self.each.capacity_s + self.traffic_s
+
+    @property
+    def traffic_s(self) -> float:
+        """The seconds of all open loops where none is made again."""
+        return self.runs * self.each.at_rate_s + self.spare_s
 
 
 _ENOUGH = 1_000_000
@@ -87,11 +98,14 @@ def plan_confirmation(request: JobRequest, *, left_s: float, round_test_s: float
         left_s -= _single_run_s(request, round_test_s)
         at_rate_s = max(whole.at_rate_s, min(longest_s, left_s * _share(request, _REPEATED)))
         return ConfirmationPlan(runs=1, each=replace(whole, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s))
-    left_s = left_s / fitting - beside_s
-    at_rate_s = max(shortest.at_rate_s, min(longest_s / fitting, left_s * _share(request, _LEFT_OUT)))
     if not at_rate:
-        at_rate_s = 0.0
-    return ConfirmationPlan(runs=fitting, each=replace(shortest, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s))
+        return ConfirmationPlan(runs=fitting, each=replace(shortest, at_rate_s=0.0, at_rate_max_s=0.0))
+    loops_s = left_s - fitting * beside_s
+    at_rate_s = max(shortest.at_rate_s, min(longest_s, loops_s * _share(request, _LEFT_OUT)) / fitting)
+    drain_s = max([_DRAIN_S, *(threshold.limit_ms / 1000 for threshold in request.sla.thresholds)])
+    spare_s = max(0.0, min(longest_s, loops_s - drain_s) - fitting * at_rate_s)
+    run = replace(shortest, at_rate_s=at_rate_s, at_rate_max_s=at_rate_s)
+    return ConfirmationPlan(runs=fitting, each=run, spare_s=spare_s)
 
 
 def _longest_s(request: JobRequest) -> float:
@@ -148,7 +162,7 @@ def _traffic_s(request: JobRequest, limit_s: float) -> float:
     turn = turn_durations(request)
     round_test_s = turn.capacity_s + turn.at_rate_s + USUAL_START_S
     plan = plan_confirmation(request, left_s=_SHARE * limit_s, round_test_s=round_test_s, in_one=False)
-    return plan.runs * plan.each.at_rate_s
+    return plan.traffic_s
 
 
 def _single_run_s(request: JobRequest, round_test_s: float) -> float:

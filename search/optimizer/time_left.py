@@ -255,7 +255,9 @@ class TimeLeft:
         disturbed = self._disturbed_part()
         start_s = start_of_run_s(search.request, round_s / (1 + disturbed))
         plan = search.confirmation_plan(projection.left_s, winner)
-        return plan.runs * start_s + plan.loads_s * (1 + disturbed)
+        # What is kept for runs that are made again is traffic where none is.
+        again_s = disturbed * (plan.loads_s - plan.spare_s)
+        return plan.runs * start_s + plan.loads_s + max(0.0, again_s - plan.spare_s)
 
     def _disturbed_part(self) -> float:
         """Return the part of the tests that were made again."""

@@ -65,9 +65,10 @@ def confirmed_trial(
 ) -> Trial:
     """Return the trial that ``parts``, one or more tests of one configuration, make together.
 
-    It is INVALID where the machine got in the way of so many that an interval over the others would take more. A PASS
-    is one of so many ``chances``, times as many as there are numbers of instances to try where these were not given.
-    ``keep`` is handed what all of them recorded, and says where it put it.
+    It is INVALID where the machine got in the way of so many that an interval over the others would take more, unless
+    one of these fails: then no more were made, and it counts. A PASS is one of so many ``chances``, times as many as
+    there are numbers of instances to try where these were not given. ``keep`` is handed what all of them recorded, and
+    says where it put it.
     """
     first = parts[0].trial
     whole = replace(
@@ -86,8 +87,9 @@ def confirmed_trial(
     )
     if len(parts) == 1:
         return first
-    enough = min(len(parts), MIN_VALID)
-    counted = valid if len(valid) >= enough else parts
+    failed = any(part.trial.verdict == "FAIL" for part in valid)
+    invalid = not failed and len(valid) < min(len(parts), MIN_VALID)
+    counted = parts if invalid else valid
     if request.sla.rate_per_s is None and len(counted) < MIN_VALUES:
         counted = counted[-1:]  # two have no interval, which limits in a closed loop are held against, and one has
     names = percentiles_of(request)
@@ -108,7 +110,6 @@ def confirmed_trial(
         runs=len(counted),
         budget_s=request.budget_s,
     )
-    invalid = len(valid) < enough
     return replace(
         first,
         capacity=capacity,

@@ -135,19 +135,22 @@ def run_test(
     host: Host,
     durations: Durations = SCREENING,
     *,
+    spare_s: float = 0.0,
     seed: int,
     instances: int | None = None,
     nth_round: int | None = None,
     chances: int = 1,
     keep: Callable[[Measurement], str | None] | None = None,
 ) -> Trial:
-    """Measure what ``driver`` drives, on ``host``, and judge it. The arrivals of its open loops come from ``seed``.
+    """Measure what ``driver`` drives, on ``host``, and judge it. Its open loops are ``spare_s`` longer, as far as there
+    is time after the closed one, and their arrivals come from ``seed``.
     ``instances`` share the rate, as few as keep the limits if not told. A PASS is one of so many ``chances``.
     ``keep`` is handed everything that was recorded, and says where it put it. Raises MeasurementError."""
     durations = durations.covering_cycle(cycle_s(request))
     with reserving(kept_for_rate_s(request, durations)):
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
+    durations = replace(durations, at_rate_s=durations.at_rate_s + spare_s)
     attempts = _try_instances(driver, request, capacity, durations, seed, instances, chances)
     runs = (closed, *(attempt.run for attempt in attempts))
     measurement = assemble(driver, runs, host)
@@ -314,16 +317,16 @@ def _nearness(attempt: JudgedLoop) -> tuple[int, float, int]:
 def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) -> bool:
     """Return whether it is for queueing that the limits are broken, or nearly so: calls alone take no longer than
     they."""
-    if judgement.verdict == "PASS":
+    thresholds = request.sla.thresholds
+    calls_ms = [
+        (summary.service_ms.get(limit.percentile) or summary.service_ms.get("p50"), limit) for limit in thresholds
+    ]
+    if judgement.verdict == "PASS" or any(ms is not None and ms > limit.limit_ms for ms, limit in calls_ms):
         return False
-    for threshold in request.sla.thresholds:
-        service_ms = summary.service_ms.get(threshold.percentile) or summary.service_ms.get("p50")
-        if service_ms is not None and service_ms > threshold.limit_ms:
-            return False
-        value_ms = summary.latency_ms[threshold.percentile]
-        if judgement.verdict == "FAIL" or (value_ms is not None and value_ms > _NEAR * threshold.limit_ms):
-            return True
-    return False
+    if judgement.verdict == "FAIL":
+        return bool(thresholds)
+    waits_ms = [(summary.latency_ms[limit.percentile], limit) for limit in thresholds]
+    return any(ms is not None and ms > _NEAR * limit.limit_ms for ms, limit in waits_ms)
 
 
 def _run_at_rate(

@@ -17,7 +17,8 @@ from servefit.search.storage.locks import LOOK_S, Patience, PatientConnection
 from servefit.state import state_folder, writing
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
+    from sqlalchemy.engine import URL, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
 
 FILE_NAME = "jobs.db"
 
@@ -26,6 +27,11 @@ CONNECT_S = 5
 
 _SILENCE_MS = 30_000
 """A server that acknowledges nothing for so long is gone; without a limit, TCP takes a quarter of an hour."""
+
+SILENT_TRANSACTION_S = 10
+"""A transaction in which nothing was asked for so long is ended by PostgreSQL, and its locks with it: a host may be
+unplugged in the middle of one, and others would wait for what it has locked, for hours. Chosen: servefit computes
+nothing in transactions."""
 
 _POSTGRESQL = {"connect_timeout": CONNECT_S, "tcp_user_timeout": _SILENCE_MS}
 _CONNECT_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
@@ -83,6 +89,15 @@ class DatabaseAddress:
         chosen = {name: value for name, value in arguments.items() if name not in self.url.query}
         return {"pool_pre_ping": True, "connect_args": chosen}
 
+    def engine(self, **options: Any) -> Engine:
+        """Return SQLAlchemy's engine for it, with these ``options`` besides."""
+        from sqlalchemy import create_engine, event
+
+        engine = create_engine(self.text, **{**self.engine_options, **options})
+        if engine.dialect.name == "postgresql":
+            event.listen(engine, "connect", _end_silent_transactions)
+        return engine
+
     def scrubbed(self, text: str) -> str:
         """Return ``text`` without secrets."""
         for secret in self.secrets:
@@ -97,6 +112,14 @@ class DatabaseAddress:
     def refused(self, problem: str, *, remedy: str) -> SpecError:
         """Return the error for an address under which there can be no jobs."""
         return SpecError("storage", self.shown, self.scrubbed(problem), remedy=remedy)
+
+
+def _end_silent_transactions(connection: DBAPIConnection, _record: object) -> None:
+    """Have the server do so on a new ``connection``. Not by an option of connecting, which PgBouncer refuses."""
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{SILENT_TRANSACTION_S}s'")
+    cursor.close()
+    connection.commit()
 
 
 def own_address() -> DatabaseAddress:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module, metadata
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from servefit.search.storage import tables
 from servefit.search.storage.locks import FileLocked
@@ -55,7 +55,7 @@ class Database:
         self._lock = Lock()
         with self.reporting():
             _make_tables(address)  # which checks the version, too
-            self._engine = _engine(address)
+            self._engine = address.engine()
         self.outages.watch(self._engine)
 
     @property
@@ -175,12 +175,6 @@ def silent() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _engine(address: DatabaseAddress, **options: Any) -> Engine:
-    from sqlalchemy import create_engine
-
-    return create_engine(address.text, **{**address.engine_options, **options})
-
-
 def _storage_over(engine: Engine, address: DatabaseAddress, outages: Outages) -> RDBStorage:
     """Return Optuna's view of what ``engine`` connects to."""
     with engine.connect():  # which waits for the server; Optuna's own first connection does not
@@ -224,7 +218,7 @@ def _make_tables(address: DatabaseAddress) -> None:
     from sqlalchemy.pool import NullPool
 
     # Without a pool, no connection is left open where this fails.
-    engine = _engine(address, poolclass=NullPool)
+    engine = address.engine(poolclass=NullPool)
     # What fails here would fail again.
     with engine.connect() as connection:
         if _are_made(connection):

@@ -19,7 +19,8 @@ SAYS: dict[str, tuple[str, ...]] = {
 """What some block of a page has to say: what the page shows of its output."""
 
 ON_TWO_CPUS = (
-    "README.md", "docs/api.md", "docs/fleet.md", "docs/moving/olive.md", "docs/moving/sagemaker.md", "docs/tutorial.md",
+    "README.md", "docs/api.md", "docs/fleet.md", "docs/moving/model-analyzer.md", "docs/moving/olive.md",
+    "docs/moving/sagemaker.md", "docs/tutorial.md",
 )  # fmt: skip
 """Pages that name an instance of two CPUs, whose Python measures endpoints, or whose job has ten seconds for a verdict,
 and so want them for themselves. They are thorough, as the other pages that measure are; ``test_blocks.py`` has the

@@ -202,6 +202,13 @@ def test_a_run_that_ends_in_a_peak_is_not_saturated_where_its_rate_varies(queue:
         assert are_saturated([queue(200, arrivals=arrivals)])
 
 
+def test_where_the_rate_varies_requests_that_were_sent_and_wait_in_the_server_are_not_served(queue: MakeQueue) -> None:
+    run = queue(200, arrivals="sine:amplitude=0.5,period=1s")
+    predicted = np.full(len(run.samples.scheduled_ns()), 10 * MS, dtype=np.int64)
+    sent = replace(run.samples, started=run.samples.scheduled, predicted=predicted.tobytes())
+    assert are_saturated([replace(run, samples=sent)])
+
+
 def test_where_the_rate_varies_there_are_no_intervals(make_run: MakeRun) -> None:
     run = make_run(5000)
     steady, varying = (

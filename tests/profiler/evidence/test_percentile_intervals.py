@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from math import comb, exp, log, log1p
+from math import ceil, comb, exp, inf, log, log1p, sqrt
+from statistics import fmean, variance
 
 import numpy as np
 import pytest
 
 from benchmarks import queues
+from servefit.profiler.evidence.intervals import t_quantile
 from servefit.profiler.evidence.percentile_intervals import percentile_intervals
 
 RANKS = {"p50": 50.0, "p95": 95.0}
@@ -74,6 +76,65 @@ def test_fewer_values_lie_beyond_an_end_with_a_probability_of_a_fortieth(values:
 def of_at_most(count: int, values: int, share: float) -> float:
     """The probability that of ``values`` no more than ``count`` are among the ``share``."""
     return sum(exp(log(comb(values, k)) + k * log(share) + (values - k) * log1p(-share)) for k in range(count + 1))
+
+
+@pytest.mark.parametrize("lengths", [[4003], [2501, 1999], [700, 1203, 901]])
+@pytest.mark.parametrize("rank", [10.0, 50.0, 75.0, 95.0])
+@pytest.mark.parametrize("remembered", [0.0, 0.6])
+def test_ends_are_where_the_formulas_of_the_opening_put_them(
+    lengths: list[int], rank: float, remembered: float
+) -> None:
+    runs = [remembering(length, remembered, seed=length) for length in lengths]
+    expected = by_formulas(runs, rank)
+    assert expected is not None
+    assert percentile_intervals(runs, {"it": rank})["it"] == expected
+
+
+def test_the_fewest_values_of_a_run_are_one_a_block() -> None:
+    """Ten blocks, of two runs five each."""
+    assert percentile_intervals([evenly(400), evenly(4)], RANKS) == {}
+    assert "p50" in percentile_intervals([evenly(400), evenly(5)], RANKS)
+
+
+def remembering(values: int, part: float, *, seed: int) -> np.ndarray:
+    """Return values each of which is alike the one before by ``part``."""
+    series = np.random.default_rng(seed).exponential(size=values)
+    for nth in range(1, values):
+        series[nth] += part * series[nth - 1]
+    return series
+
+
+def by_formulas(runs: list[np.ndarray], rank: float) -> tuple[float, float] | None:
+    """Return the interval by the formulas of the opening, computed one value after the other."""
+    together = sorted(value for run in runs for value in run.tolist())
+    blocks, shares_of = ceil(10 / len(runs)), []
+    for multiple in (1, 2, 4, 8):
+        beyond = min(multiple * min(rank, 100 - rank), 50) / 100
+        level = beyond if rank < 50 else 1 - beyond
+        value = together[ceil(round(level * len(together), 6)) - 1]
+        shares = []
+        for run in runs:
+            length = len(run) // blocks
+            used = run.tolist()[len(run) - blocks * length :]
+            shares += [fmean(one > value for one in used[nth * length :][:length]) for nth in range(blocks)]
+        shares_of.append(shares)
+    length = sum(len(run) // blocks for run in runs) // len(runs)
+    independent = len(together) / max(as_one(shares, length) for shares in shares_of)
+    share = 1 - rank / 100
+    middle = share + (1.96**2 - 1) * (1 - 2 * share) / 6 / independent
+    half = (1.96 * sqrt(share * (1 - share) * independent) + 0.5) / independent
+    if middle - half <= 0 or middle + half >= 1:
+        return None
+    low, high = (ceil(round((1 - beyond) * len(together), 6)) - 1 for beyond in (middle + half, middle - half))
+    return together[low], together[high]
+
+
+def as_one(shares: list[float], length: int) -> float:
+    """Return how many requests count as one, by the ``shares`` beyond a value in blocks of ``length``."""
+    share = fmean(shares)
+    unevenness = variance(shares) / (share * (1 - share))
+    times = length * unevenness / (1 - unevenness) if unevenness < 1 else inf
+    return 1 + (t_quantile(0.975, len(shares) - 1) / 1.96) ** 2 * max(0.0, times - 1)
 
 
 def test_slow_requests_that_come_together_count_as_fewer_in_one_run_and_in_many() -> None:

@@ -6,9 +6,13 @@ The machine that tests run on is seldom quiet, so those about verdicts allow noi
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from tests.report.simulated import SimulatedDriver
+from tests.report.story import configuration
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
@@ -18,6 +22,8 @@ from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 if TYPE_CHECKING:
     from tests.conftest import Hog
     from tests.profiler.conftest import StartSynthetic
+
+    from servefit.profiler.record.types import Run, Traffic
 
 ONE_CPU = (max(os.sched_getaffinity(0)),)
 
@@ -109,6 +115,25 @@ def test_with_noise_allowed_a_disturbed_run_is_judged_and_its_problems_kept(
 
 
 @pytest.mark.thorough
+def test_requests_that_a_pause_at_the_end_of_every_run_leaves_without_an_answer_break_the_limit() -> None:
+    """None of them waited in the first half, so nothing is saturated."""
+
+    class Pausing(SimulatedDriver):
+        def run(self, traffic: Traffic, **options: Any) -> Run:
+            run = SimulatedDriver.run(self, traffic, **options)
+            if not isinstance(traffic, OpenLoop):
+                return run
+            begin, end = run.plateau_ns
+            never = run.samples.scheduled_ns() >= begin + 0.7 * (end - begin)
+            started, ended = (np.where(never, 0, ns) for ns in (run.samples.started_ns(), run.samples.ended_ns()))
+            samples = replace(run.samples, started=started.tobytes(), ended=ended.tobytes())
+            return replace(run, samples=samples, backlog=int(never.sum()))
+
+    pausing = Pausing(configuration=configuration("forest"), service_us=100.0)
+    found, _, _ = find_highest_rate(pausing, p95_within(50), budget_s=20.0)
+    assert found.verdict == "FAIL"
+
+
 def test_the_highest_rate_of_a_known_queue_is_found_below_its_capacity(start_synthetic: StartSynthetic) -> None:
     """A worker that sleeps for 2 ms serves fewer than 500 requests a second, and at those p95 is beyond 10 ms."""
     with start_synthetic({"act": "sleep", "us": 2000}, cpus=ONE_CPU) as workers:

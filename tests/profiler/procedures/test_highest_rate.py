@@ -219,6 +219,18 @@ def test_a_rate_that_fails_is_followed_by_one_three_percent_lower() -> None:
     assert all(later <= 0.9701 * earlier for earlier, later in itertools.pairwise(tested[:-1]))  # the last is the floor
 
 
+@pytest.mark.parametrize("unhurried", [True, False])
+def test_busy_workers_pass_only_where_a_growing_queue_would_have_shown(unhurried: bool) -> None:
+    """It takes 20 times the limit to, which no run of this search has."""
+
+    class Busy(SimulatedQueue):
+        def __call__(self, rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
+            return replace(super().__call__(rate_per_s, requests, stop), unhurried=unhurried)
+
+    found = find(Busy(), p95_within(2000), requests=12_000)
+    assert any(run.verdict == "PASS" for run in found.tried) == unhurried
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_what_later_runs_together_contradict_is_not_told_as_confirmed(seed: int) -> None:
     """Every run after the first that was confirmed pauses in its last fifth."""
@@ -346,7 +358,7 @@ def test_a_claim_that_fails_where_it_is_made_is_lowered() -> None:
     failed = [run for run in found.tried if run.purpose == "confirm" and run.verdict == "FAIL"]
     assert failed
     assert found.rate_per_s is None or found.rate_per_s < failed[0].rate_per_s
-    assert found.interval_per_s is None
+    assert (found.interval_per_s, found.basis) == (None, "tested")
 
 
 def test_calls_too_few_for_a_replay_leave_the_search_to_tests() -> None:

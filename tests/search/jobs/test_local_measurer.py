@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.report.simulated import SimulatedDriver
 from tests.report.story import MODEL, PAYLOAD, PROFILES, configuration, simulated_host
 
 from servefit.profiler.record.traffic import OpenLoop
+from servefit.search.jobs import measurer
 from servefit.search.jobs.deployments import Deployments
 from servefit.search.jobs.measurer import LocalMeasurer
 from servefit.search.jobs.orders import Load, Started
@@ -19,6 +21,7 @@ from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.results.measure_trial import Durations
 from servefit.search.storage.header import JobHeader
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,9 +102,9 @@ def carried_out(tmp_path: Path) -> CarryOut:
             created_at=0,
         )
         nothing: Any = None
-        measurer = LocalMeasurer(header=header, payload=nothing, folder=tmp_path, log=nothing)
-        measurer.deployments = deployments = Simulated(header=header, payload=nothing)
-        return measurer.load(order_of(**facts)), deployments
+        local = LocalMeasurer(header=header, payload=nothing, folder=tmp_path, log=nothing)
+        local.deployments = deployments = Simulated(header=header, payload=nothing)
+        return local.load(order_of(**facts)), deployments
 
     return carry_out
 
@@ -114,6 +117,29 @@ def test_every_run_of_an_order_has_arrivals_of_its_own_and_they_come_from_its_se
     one, other = seeds(5), seeds(6)
     assert len({*one, *other}) == 6
     assert seeds(5) == one
+
+
+def test_the_last_run_of_an_order_has_the_time_to_spare(carried_out: CarryOut) -> None:
+    _, deployments = carried_out(runs=3, spare_s=0.75)
+    assert [loop.duration_s for loop in deployments.loops] == [0.5, 0.5, 1.25]
+
+
+def test_a_run_that_took_twice_as_long_is_not_taken_for_the_length_of_the_next(
+    carried_out: CarryOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs take 5, 9 and 5 of 20 seconds: one that the machine disturbed was made again."""
+    now_s, take_s = [0.0], iter([5.0, 9.0, 5.0])
+    start = Simulated._start
+
+    def started(*facts: Any) -> AbstractContextManager[MeasuredDriver]:
+        now_s[0] += next(take_s)
+        return start(*facts)
+
+    monkeypatch.setattr(Simulated, "_start", started)
+    monkeypatch.setattr(measurer, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    with time_limit(lambda: 20.0 - now_s[0]):
+        _, deployments = carried_out(runs=3)
+    assert len(deployments.loops) == 3
 
 
 @pytest.mark.parametrize("runs", [1, 3])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SUBJECT = configuration("xgboost")
 EACH = Durations(capacity_s=1.0, at_rate_s=2.0, at_rate_max_s=3.0)
-FIVE_RUNS = ConfirmationPlan(runs=5, each=EACH)
+FIVE_RUNS = ConfirmationPlan(runs=5, each=EACH, spare_s=1.5)
 
 
 @dataclass
@@ -139,7 +139,7 @@ def test_a_confirmation_is_ordered_in_the_runs_of_its_plan_and_its_pass_is_one_o
     job = job_of(rate_per_s=500.0)
     job.bench.confirm(SUBJECT, FIVE_RUNS)
     (order,) = job.loads
-    assert (order.configuration, order.durations, order.runs) == (SUBJECT, EACH, 5)
+    assert (order.configuration, order.durations, order.runs, order.spare_s) == (SUBJECT, EACH, 5, 1.5)
     assert (order.chances, order.instances, order.nth_round) == (MAX_CONFIRMATIONS, None, None)
     assert order.request == job.request
 

@@ -34,12 +34,12 @@ def planned(request: JobRequest, left_s: float, *, in_one: bool = False) -> Conf
 def test_with_time_there_are_five_runs_and_five_minutes_of_traffic() -> None:
     plan = planned(request_of(), 600.0)
     assert plan.runs == CONFIRMING_RUNS
-    assert plan.runs * plan.each.at_rate_s == pytest.approx(CONFIRMING.at_rate_max_s)
+    assert plan.traffic_s == plan.runs * plan.each.at_rate_s == pytest.approx(CONFIRMING.at_rate_max_s)
 
 
 def test_without_a_limit_of_time_there_are_twenty_seconds_of_traffic() -> None:
     plan = planned(request_of(), float("inf"))
-    assert plan.runs * plan.each.at_rate_s == pytest.approx(20.0)
+    assert plan.traffic_s == plan.runs * plan.each.at_rate_s == pytest.approx(20.0)
     assert planned(request_of(arrivals="sine:period=4s"), float("inf")).each.at_rate_s == 20.0
 
 
@@ -63,6 +63,16 @@ def test_runs_fit_into_the_time_and_have_the_requests_for_their_percentiles(
         assert plan.each.at_rate_s * rate_per_s >= 90
 
 
+def test_what_is_kept_for_runs_that_are_made_again_is_traffic_of_the_last_where_none_is() -> None:
+    """But for a second, or as long as the limit, for what waits at its end."""
+    start_s, left_s = 1.2, 16.0
+    plan = planned(request_of(), left_s)
+    assert plan.spare_s == pytest.approx(0.25 * plan.runs * plan.each.at_rate_s - 1)
+    assert plan.runs * start_s + plan.loads_s == pytest.approx(left_s - 1)
+    assert planned(request_of("p95=1500ms"), left_s).spare_s == pytest.approx(plan.spare_s - 0.5)
+    assert planned(request_of(allow_noise=True), left_s).spare_s == 0.0
+
+
 def test_a_high_percentile_at_a_low_rate_takes_one_long_run() -> None:
     assert planned(request_of("p99.9=20ms", rate_per_s=100.0), 30.0).runs == 1
 
@@ -78,7 +88,7 @@ def test_the_users_own_traffic_and_whole_cycles_are_one_run() -> None:
 
 def test_without_a_rate_runs_are_closed_loops() -> None:
     plan = planned(JobRequest(name="job"), 60.0)
-    assert (plan.runs, plan.each.at_rate_s) == (CONFIRMING_RUNS, 0.0)
+    assert (plan.runs, plan.traffic_s) == (CONFIRMING_RUNS, 0.0)
 
 
 def test_nearly_half_of_a_short_job_is_kept_for_it_and_of_a_long_one_five_runs_with_twenty_seconds_of_traffic() -> None:
@@ -92,11 +102,11 @@ def test_nearly_half_of_a_short_job_is_kept_for_it_and_of_a_long_one_five_runs_w
 def test_a_job_whose_time_is_too_short_for_any_pass_says_so_with_the_budget_that_is_not() -> None:
     request = request_of("p95=20ms,p99=50ms", rate_per_s=10.0)
     said = too_little_traffic(request, limit_s=42.0) or ""
-    assert "p99 takes 42 s of traffic at 10/s, and about " in said
+    assert "p99 takes 46 s of traffic at 10/s, and about " in said
     proposed_s = float(said.rpartition("--budget ")[2].removesuffix("s"))
     assert too_little_traffic(request, limit_s=proposed_s) is None
     plan = planned(request, 0.45 * proposed_s)
-    assert plan.runs * plan.each.at_rate_s * 10.0 >= 418
+    assert plan.traffic_s * 10.0 >= 459
 
 
 @pytest.mark.parametrize("request_", [JobRequest(name="job"), JobRequest(name="job", sla=Sla(rate_per_s=0.1))])

@@ -85,6 +85,16 @@ def test_a_disturbed_test_is_left_out_and_too_many_spoil_the_trial() -> None:
     assert (spoilt.verdict, spoilt.reason) == ("INVALID", "others used 40 % of the CPUs")
 
 
+@pytest.mark.parametrize("before", [[], [1.0]])
+def test_what_fails_when_nothing_gets_in_the_way_has_failed_though_other_tests_were_disturbed(
+    before: list[float],
+) -> None:
+    request = request_of("p95=500us")
+    *others, spoilt, failing = parts_of(request, *before, 1.0, 9.0)
+    assert failing.trial.verdict == "FAIL"
+    assert confirmed_trial([*others, disturbed(spoilt), failing], request).verdict == "FAIL"
+
+
 def test_a_first_test_that_answered_nothing_is_counted_too() -> None:
     request = request_of()
     first, *others = parts_of(request, 1.0, 1.0, 1.0)

@@ -159,6 +159,21 @@ def test_where_time_is_short_the_open_loop_takes_what_is_left_and_is_not_lost(le
     assert kept[0].runs[-1].traffic.duration_s == pytest.approx(duration_s)
 
 
+@pytest.mark.parametrize(("left_s", "duration_s"), [(60.0, 9.0), (7.7, 7.0), (1.9, 1.2)])
+def test_the_open_loop_is_as_much_longer_as_there_is_time_to_spare(left_s: float, duration_s: float) -> None:
+    kept: list[Measurement] = []
+
+    def keep(measurement: Measurement) -> None:
+        kept.append(measurement)
+
+    asked = JobRequest(name="job", sla=Sla(thresholds=parse_sla("p95=100ms"), rate_per_s=2000.0))
+    each = Durations(capacity_s=0.3, at_rate_s=4.0, at_rate_max_s=4.0)
+    with time_limit(lambda: left_s):
+        driver = SimulatedDriver(configuration=configuration("forest"), service_us=20.0)
+        run_test(driver, asked, simulated_host(), each, spare_s=5.0, seed=1, keep=keep)
+    assert [run.traffic.duration_s for run in kept[0].runs] == [0.3, pytest.approx(duration_s)]
+
+
 def test_the_more_plateaus_may_pass_the_surer_one_has_to_be() -> None:
     def judged(limit_ms: float) -> Trial:
         stairs = ClosedLoop.stairs(steps=4, users_per_step=1, step_duration_s=1.0)

@@ -60,6 +60,19 @@ def test_too_few_samples_decide_nothing(summary: MakeSummary) -> None:
     assert found.reason == "1,000 samples are too few for p95"
 
 
+@pytest.mark.parametrize(
+    ("failed", "largest_call", "verdict"), [(100, 1, "FAIL"), (55, 1, "UNDECIDED"), (100, 50, "UNDECIDED")]
+)
+def test_where_the_percentile_failed_the_limit_is_broken_if_enough_requests_did(
+    summary: MakeSummary, failed: int, largest_call: int, verdict: str
+) -> None:
+    """Those of one call fail together."""
+    found = judge(LIMIT, capacity=replace(summary(p95_ms=None), failed=failed, largest_call=largest_call))
+    assert found.verdict == verdict
+    assert found.reason == f"{failed} of 1,000 requests failed, which count as longer than 10 ms"
+    assert (found.violation > 0) == (verdict == "FAIL")
+
+
 def test_a_limit_far_above_all_that_was_measured_holds_without_an_interval(summary: MakeSummary) -> None:
     found = judge(LIMIT, capacity=summary(p95_ms=1.2))
     assert (found.verdict, found.reason) == ("PASS", None)
@@ -342,6 +355,7 @@ def test_a_rate_is_not_known_to_be_carried_where_many_wait_at_the_end(
 
 def test_failed_requests_break_a_rate_without_limits_alone(summary: MakeSummary, evidence: MakeEvidence) -> None:
     failing = replace(summary(), failed=11)
+    assert judge((), capacity=failing).verdict == "FAIL"
     assert judge((), asked_per_s=100.0, capacity=summary(), at_rate=failing).verdict == "FAIL"
     assert (
         judge(LIMIT, asked_per_s=100.0, capacity=summary(), at_rate=failing, evidence=[evidence("PASS")]).verdict

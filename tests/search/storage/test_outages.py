@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
 from tests.tiny_model import tiny_booster
 
 import servefit
 from servefit.errors import StorageError
 from servefit.search.optimizer.progress import SilentProgress
-from servefit.search.storage import outages
+from servefit.search.storage import addresses, outages
+from servefit.search.storage.addresses import parse_address
 from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
 
@@ -225,3 +227,26 @@ def test_a_restart_of_the_server_does_not_end_a_job(
         assert store.job(job.name).steps() == job.steps
         trials = store.job(job.name).study().get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE"]
+
+
+def test_what_a_host_had_locked_when_it_went_silent_is_free_again(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "SILENT_TRANSACTION_S", 1)
+    address = parse_address(postgresql_url)
+    silent, other = address.engine(), address.engine()
+    with other.begin() as connection:
+        connection.execute(text("CREATE TABLE marks (done int)"))
+        connection.execute(text("INSERT INTO marks VALUES (0)"))
+    unplugged = silent.connect()
+    unplugged.execute(text("UPDATE marks SET done = 1"))
+    with other.begin() as connection:
+        connection.execute(text("SET lock_timeout = '60s'"))
+        connection.execute(text("UPDATE marks SET done = done + 10"))
+        assert connection.execute(text("SELECT done FROM marks")).scalar_one() == 10
+    with pytest.raises(DBAPIError) as raised:
+        unplugged.execute(text("SELECT done FROM marks"))
+    assert raised.value.connection_invalidated  # so that what a database runs is begun again
+    unplugged.close()
+    silent.dispose()
+    other.dispose()

@@ -167,7 +167,7 @@ class Table:
     def confirm(
         self, configuration: Configuration, plan: ConfirmationPlan, *, rate_per_s: float | None = None
     ) -> Trial | None:
-        self._spend(plan.runs * self._test_s(5.0 / plan.runs, plan.each))
+        self._spend(plan.runs * self._test_s(5.0 / plan.runs, plan.each) + plan.spare_s)
         found = self._test("confirmation", configuration, self.request.sla, noise=0.0125, only_per_s=rate_per_s)
         if found is None or len(self.of_kind("confirmation")) > self.left_open:
             return found
