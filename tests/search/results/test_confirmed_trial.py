@@ -85,14 +85,15 @@ def test_a_disturbed_test_is_left_out_and_too_many_spoil_the_trial() -> None:
     assert (spoilt.verdict, spoilt.reason) == ("INVALID", "others used 40 % of the CPUs")
 
 
-@pytest.mark.parametrize("before", [[], [1.0]])
-def test_what_fails_when_nothing_gets_in_the_way_has_failed_though_other_tests_were_disturbed(
-    before: list[float],
+@pytest.mark.parametrize(("before", "verdict"), [([], "FAIL"), ([1.0], "UNDECIDED")])
+def test_a_test_that_fails_when_nothing_gets_in_the_way_counts_though_others_were_disturbed(
+    before: list[float], verdict: str
 ) -> None:
+    """One that fails beside one that passes leaves open which of them is usual."""
     request = request_of("p95=500us")
     *others, spoilt, failing = parts_of(request, *before, 1.0, 9.0)
     assert failing.trial.verdict == "FAIL"
-    assert confirmed_trial([*others, disturbed(spoilt), failing], request).verdict == "FAIL"
+    assert confirmed_trial([*others, disturbed(spoilt), failing], request).verdict == verdict
 
 
 def test_a_first_test_that_answered_nothing_is_counted_too() -> None:
