@@ -142,6 +142,14 @@ def test_requests_that_wait_for_longer_than_the_limit_when_the_run_ends_broke_it
     assert (evidence.samples, evidence.violations) == (1982, 1182)
 
 
+def test_a_request_that_may_still_keep_the_longest_of_several_limits_is_not_known() -> None:
+    """Of the 18 within 20 ms of the end the first has waited for 18.9 ms."""
+    limits = (*P95_10_MS, LatencyThreshold(percentile="p99", limit_ms=20.0))
+    run = without_answers(run_of(1000), list(range(980, 1000)))
+    counted = evidence_of(run, start_tests(limits), limits, workers=1)
+    assert [(evidence.samples, evidence.violations) for evidence in counted] == [(982, 2), (982, 2)]
+
+
 def test_failed_requests_took_longer_than_any_limit_and_kept_a_worker_busy() -> None:
     run = run_of(1000, rate_per_s=500)
     failed = replace(run, samples=replace(run.samples, ended=(-run.samples.ended_ns()).tobytes()))

@@ -1,11 +1,13 @@
-"""How long an agent may be silent."""
+"""How long an agent may be silent, and what its host does unless it is told."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from servefit.errors import SpecError
-from servefit.search.fleet.host import USUAL, Leases
+from servefit.search.fleet.host import USUAL, FleetHost, Leases
 
 
 def test_an_agent_with_a_long_order_may_be_silent_for_twice_as_long_as_that_is_expected_to_take() -> None:
@@ -34,3 +36,11 @@ def test_an_agent_is_not_lost_before_it_is_silent(silent_s: float, lost_s: float
 
 def test_an_agent_may_be_lost_as_soon_as_it_is_silent() -> None:
     assert Leases(silent_s=9.0, lost_s=9.0).lost_after_s(1.0) == 9.0
+
+
+def test_a_host_runs_neither_pickles_nor_scripts_unless_it_is_told_to() -> None:
+    nothing: Any = None
+    host = FleetHost(name="one", host=nothing, facts=nothing, servefit="1", schema=1)
+    assert (host.trust_pickle, host.trust_code, host.allows) == (False, False, ())
+    with pytest.raises(AttributeError):
+        host.trust_code = True  # type: ignore[misc]
