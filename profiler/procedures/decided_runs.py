@@ -17,7 +17,7 @@ from servefit.profiler.arrivals.seeds import derived_seed
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.problem import one_of_each_kind
 from servefit.profiler.evidence.replayed_percentiles import all_answered
-from servefit.profiler.evidence.run_verdict import evidence_of, responses_ns, start_tests, was_unhurried
+from servefit.profiler.evidence.run_verdict import evidence_of, responses_ns, start_tests
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.undisturbed import counted, left_out_s
 from servefit.profiler.evidence.validity import problems, without_disturbances
@@ -182,7 +182,6 @@ def find_highest_rate(
             left_out_s=left_out_s(run),
             saturated=summarize(run).saturated,
             disturbed=bool(disturbing) and not allow_noise,
-            unhurried=was_unhurried(run, max(1, len(run.threads_per_worker))),
             served=served_requests(rest) if all_answered(rest) else None,
         )
 

@@ -21,7 +21,6 @@ from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.budget import RunBudget
 from servefit.profiler.evidence.replay import SeenRuns
-from servefit.profiler.evidence.run_verdict import growth_seen_s
 from servefit.profiler.evidence.sequential_test import SequentialTest
 from servefit.profiler.evidence.verdict import combined_verdict
 from servefit.profiler.evidence.violations_by_rate import kept_by_all
@@ -304,9 +303,7 @@ class _Search:
             tests = [self._new_test(threshold) for threshold in self._thresholds]
         if not run.disturbed and not run.saturated:
             verdict = combined_verdict([test.conclude(run.response_ns).verdict for test in tests])
-            seen_s = run.elapsed_s - run.left_out_s
-            is_short = not run.unhurried and seen_s < growth_seen_s(self._thresholds)
-            if verdict == "PASS" and (is_short or len(run.response_ns) < least):
+            if verdict == "PASS" and len(run.response_ns) < least:
                 verdict = "UNDECIDED"
         if verdict == "SATURATED":
             self._fitted.add_saturated(rate, requests)

@@ -29,9 +29,8 @@ class OpenRun:
     of that, ``left_out_s`` are the times that the machine got in the way, which nothing here is of.
 
     There are fewer than asked for if the run was stopped, or ``saturated``: ended because too many requests waited. A
-    ``disturbed`` run says nothing, and is made again unless there are too many of them. Of one whose workers were not
-    ``unhurried`` a growing queue may not have shown. ``served`` has the calls of what was answered, None where nothing
-    shows them, or not all was answered.
+    ``disturbed`` run says nothing, and is made again unless there are too many of them. ``served`` has the calls of
+    what was answered, None where nothing shows them, or not all was answered.
     """
 
     response_ns: np.ndarray
@@ -40,7 +39,6 @@ class OpenRun:
     served: ServedRequests | None = None
     saturated: bool = False
     disturbed: bool = False
-    unhurried: bool = True
 
 
 class Probe(Protocol):

@@ -219,18 +219,6 @@ def test_a_rate_that_fails_is_followed_by_one_three_percent_lower() -> None:
     assert all(later <= 0.9701 * earlier for earlier, later in itertools.pairwise(tested[:-1]))  # the last is the floor
 
 
-@pytest.mark.parametrize("unhurried", [True, False])
-def test_busy_workers_pass_only_where_a_growing_queue_would_have_shown(unhurried: bool) -> None:
-    """It takes 20 times the limit to, which no run of this search has."""
-
-    class Busy(SimulatedQueue):
-        def __call__(self, rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
-            return replace(super().__call__(rate_per_s, requests, stop), unhurried=unhurried)
-
-    found = find(Busy(), p95_within(2000), requests=12_000)
-    assert any(run.verdict == "PASS" for run in found.tried) == unhurried
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_what_later_runs_together_contradict_is_not_told_as_confirmed(seed: int) -> None:
     """Every run after the first that was confirmed pauses in its last fifth."""
