@@ -6,6 +6,7 @@
 | several open loops of a winner | as one, on all their requests | the same | the same | ``run_verdict`` |
 | the rate itself | no large backlog | one that grew in all runs | another | :func:`judge_rate`, ``backlog`` |
 | closed loop | the 95 % interval is below the limit | it is above | it is on both sides | :func:`judge` |
+| the same, percentile of failed requests | | too many failed | otherwise | :func:`judge` |
 | predicted endpoint | 1.25 times it is below | 1 / 1.25 of it is above | neither | :func:`judge_prediction` |
 | failed requests, no limit | 1 % at most | more | | :func:`failures` |
 | several limits | all pass | one fails | neither | :func:`combined_verdict` |

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 _BLOCKS = 24
 """Of all runs together, about: so a search of half a minute has blocks longer than most pauses. Chosen."""
 
-_MIN_BLOCKS = 4
-"""Two more than the line has parameters."""
-
 _PRIOR = 0.5
 """Violations that are added, with as many requests as have so many at the limit: without any there would be no line.
 Chosen."""
@@ -56,9 +53,9 @@ def kept_by_all(
     """
     boundary = 1 - rank / 100
     rates, requests, violations = _blocks(runs, limit_ns)
-    if len(rates) < _MIN_BLOCKS or rate_per_s > rates.max():
+    if not len(rates) or rate_per_s > rates.max():
         return False
-    worth = _worth(rates / rate_per_s - 1, requests, violations, boundary)
+    worth = _worth(rates - rate_per_s, requests, violations, boundary)
     return worth is not None and p_of_so_few(*worth, boundary) <= PASS_LEVEL
 
 
@@ -75,14 +72,15 @@ def _blocks(runs: Sequence[tuple[float, np.ndarray]], limit_ns: float) -> tuple[
         rates += [rate] * len(parts)
         requests += [len(part) for part in parts]
         violations += [int(part.sum()) for part in parts]
-    return np.array(rates, dtype=float), np.array(requests, dtype=float), np.array(violations, dtype=float)
+    of_blocks = np.array([rates, requests, violations])
+    return of_blocks[0], of_blocks[1], of_blocks[2]
 
 
 def _worth(
     away: np.ndarray, requests: np.ndarray, violations: np.ndarray, boundary: float
 ) -> tuple[float, float] | None:
     """Return how many independent requests, and violations among them, say as much about the rate in question as the
-    blocks do, whose rates are ``away`` from it, as parts of it. None where no line is found."""
+    blocks do, whose rates are so far ``away`` from it. None where no line is found."""
     part = requests / requests.sum()
     samples, violated = requests + _PRIOR / boundary * part, violations + _PRIOR * part
     middle, width = float(part @ away), float(np.std(away)) or 1.0
@@ -92,16 +90,15 @@ def _worth(
     if fitted is None:
         return None
     line, covariance = fitted
-    columns = len(line)
-    variance = float(at_rate[:columns] @ covariance @ at_rate[:columns])
-    if line[-1] < 0 and columns > 1:  # no queue gets shorter with more arrivals
+    variance = float(at_rate[: len(line)] @ covariance @ at_rate[: len(line)])
+    if (line[1:] < 0).any():  # no queue gets shorter with more arrivals
         fitted = _fit(design[:, :1], samples, violated)
         if fitted is None:
             return None
-        line, columns = fitted[0], 1
-    shares = _share(design[:, :columns] @ line)
+        line, _ = fitted
+    shares = _share(design[:, : len(line)] @ line)
     dispersion = _dispersion(violations, requests * shares, requests * shares * (1 - shares))
-    share = float(_share(float(at_rate[:columns] @ line)))
+    share = float(_share(float(at_rate[: len(line)] @ line)))
     counted = 1 / (share * (1 - share) * dispersion * variance)
     return counted, counted * share
 
@@ -119,9 +116,7 @@ def _dispersion(violations: np.ndarray, expected: np.ndarray, variance: np.ndarr
 def _fit(design: np.ndarray, samples: np.ndarray, violated: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Fit the line by iterated weighted least squares [McCullagh and Nelder 1989]; return it with its covariance where
     requests are independent. None if that does not come to rest."""
-    share = violated.sum() / samples.sum()
     line = np.zeros(design.shape[1])
-    line[0] = np.log(share / (1 - share))
     for _ in range(_ROUNDS):
         shares = _share(design @ line)
         weights = samples * shares * (1 - shares)

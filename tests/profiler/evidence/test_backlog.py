@@ -73,6 +73,22 @@ def test_served_is_what_was_begun_since_nothing_waited_for_the_last_time(
     assert cannot_drain(np.array(due), np.array(started), begin_ns=begin, end_ns=end) is cannot
 
 
+@pytest.mark.parametrize(
+    ("due", "begun", "cannot"),
+    [
+        ([25, 26, 27, 28], [25, 27, 30], True),  # four came in 50, and since 25 two were begun in 25
+        ([25, 26, 27, 28, 29], [25, 27, 30, 31], False),  # five, and three
+        ([25, 26, 26, 27, 28], [25, 26, 27, 28], False),  # one waits that came as another was begun
+    ],
+)
+@pytest.mark.parametrize("begin", [0, 100])
+def test_what_comes_as_fast_as_it_was_served_while_it_waited_cannot_drain(
+    due: list[int], begun: list[int], cannot: bool, begin: int
+) -> None:
+    started = np.array([begin + moment for moment in begun] + [0] * (len(due) - len(begun)))
+    assert cannot_drain(begin + np.array(due), started, begin_ns=begin, end_ns=begin + 50) is cannot
+
+
 def test_what_is_due_after_the_end_does_not_count() -> None:
     due, started = served(rush(50, 0, 3), 10.0)
     assert not cannot_drain(due, started, begin_ns=0, end_ns=1e9)

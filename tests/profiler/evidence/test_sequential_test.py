@@ -132,6 +132,40 @@ def test_in_a_queue_at_the_boundary_few_verdicts_are_wrong(utilisation: float) -
     assert share_of("FAIL", found) <= 6 / 60
 
 
+@pytest.mark.parametrize("nearest", [0.6, 0.75, 0.9])
+def test_how_much_longer_it_takes_to_know_a_server_close_to_its_limit_is_by_the_blocks_of_closeness(
+    nearest: float,
+) -> None:
+    """One block of 20 comes near; none is slow."""
+    response_ns = np.full(2000, 0.1 * LIMIT_NS)
+    response_ns[1000:1100] = nearest * LIMIT_NS
+    shares = np.full(20, 0.1**4)
+    shares[10] = nearest**4
+    close = np.repeat(shares, 100)
+    quantile = float(stdtrit(19, 0.95))
+    raised = (quantile / float(ndtri(0.95))) ** 2
+    independent = max(2.0, 2000 / (1 + raised * (autocorrelation_time(close, batches=20) - 1)))
+    most = shares.mean() + quantile * shares.std(ddof=1) / 20**0.5
+    expected = 40 / independent * min(1.0, most / 0.05)
+    assert expected > 1.25
+    assert concluded(response_ns).decided_by == pytest.approx(expected, rel=2e-4)
+
+
+@pytest.mark.parametrize(("burst", "one"), [(40.0, False), (50.0, True), (60.0, True)])
+def test_requests_that_count_as_two_at_most_are_one_burst(burst: float, one: bool) -> None:
+    evidence = Evidence(
+        verdict="UNDECIDED",
+        samples=100,
+        violations=9,
+        burst=burst,
+        p_pass=1.0,
+        p_fail=1.0,
+        log_e_fail=0.0,
+        decided_by=inf,
+    )
+    assert ("one burst decides nothing" in evidence.missing_text(20.0)) is one
+
+
 @pytest.mark.parametrize(("percentile", "chances", "least"), [(90, 1, 80), (95, 1, 90), (99, 1, 459), (95, 4, 96)])
 def test_so_many_requests_within_the_limit_are_the_fewest_that_pass(
     percentile: float, chances: int, least: int

@@ -145,33 +145,30 @@ def test_no_number_of_instances_makes_a_call_faster_so_none_is_tried() -> None:
     assert (trial.verdict, trial.instance_count) == ("FAIL", 1)
 
 
-@pytest.mark.parametrize(("left_s", "duration_s"), [(60.0, 36.0), (1.9, 1.2), (0.8, 0.5)])
-def test_where_time_is_short_the_open_loop_takes_what_is_left_and_is_not_lost(left_s: float, duration_s: float) -> None:
+@pytest.mark.parametrize(
+    ("rate_per_s", "durations", "spare_s", "left_s", "duration_s"),
+    [
+        (20.0, CONFIRMING, 0.0, 60.0, 36.0),
+        (20.0, CONFIRMING, 0.0, 1.9, 1.2),
+        (20.0, CONFIRMING, 0.0, 0.8, 0.5),
+        (2000.0, LONGER, 5.0, 60.0, 13.0),
+        (2000.0, LONGER, 5.0, 9.7, 9.0),
+        (2000.0, LONGER, 5.0, 1.9, 1.2),
+    ],
+)
+def test_the_open_loop_takes_what_time_there_is_and_is_not_lost(
+    rate_per_s: float, durations: Durations, spare_s: float, left_s: float, duration_s: float
+) -> None:
     kept: list[Measurement] = []
 
     def keep(measurement: Measurement) -> None:
         kept.append(measurement)
 
-    asked = JobRequest(name="job", sla=Sla(thresholds=parse_sla("p95=100ms"), rate_per_s=20.0))
+    asked = JobRequest(name="job", sla=Sla(thresholds=parse_sla("p95=100ms"), rate_per_s=rate_per_s))
     with time_limit(lambda: left_s):
         driver = SimulatedDriver(configuration=configuration("forest"), service_us=20.0)
-        run_test(driver, asked, simulated_host(), CONFIRMING, seed=1, keep=keep)
+        run_test(driver, asked, simulated_host(), durations, spare_s=spare_s, seed=1, keep=keep)
     assert kept[0].runs[-1].traffic.duration_s == pytest.approx(duration_s)
-
-
-@pytest.mark.parametrize(("left_s", "duration_s"), [(60.0, 9.0), (7.7, 7.0), (1.9, 1.2)])
-def test_the_open_loop_is_as_much_longer_as_there_is_time_to_spare(left_s: float, duration_s: float) -> None:
-    kept: list[Measurement] = []
-
-    def keep(measurement: Measurement) -> None:
-        kept.append(measurement)
-
-    asked = JobRequest(name="job", sla=Sla(thresholds=parse_sla("p95=100ms"), rate_per_s=2000.0))
-    each = Durations(capacity_s=0.3, at_rate_s=4.0, at_rate_max_s=4.0)
-    with time_limit(lambda: left_s):
-        driver = SimulatedDriver(configuration=configuration("forest"), service_us=20.0)
-        run_test(driver, asked, simulated_host(), each, spare_s=5.0, seed=1, keep=keep)
-    assert [run.traffic.duration_s for run in kept[0].runs] == [0.3, pytest.approx(duration_s)]
 
 
 def test_the_more_plateaus_may_pass_the_surer_one_has_to_be() -> None:
