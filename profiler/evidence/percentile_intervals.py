@@ -51,10 +51,11 @@ def percentile_intervals(runs: Sequence[np.ndarray], ranks: Mapping[str, float])
     intervals = {}
     for name, rank in ranks.items():
         as_one = max(_requests_as_one(runs, values[level], blocks_a_run) for level in levels[name])
-        low, high = _within(1 - rank / 100, len(together) / as_one)
-        if low <= 0 or high >= 1:
+        independent = len(together) / as_one
+        low, high = _within(1 - rank / 100, independent)
+        if low <= 0 or high >= independent:
             continue
-        ends = np.quantile(together, [1 - high, 1 - low], method="inverted_cdf")
+        ends = np.quantile(together, [1 - high / independent, 1 - low / independent], method="inverted_cdf")
         if np.isfinite(ends[1]):
             intervals[name] = (float(ends[0]), float(ends[1]))
     return intervals
@@ -90,12 +91,10 @@ def _shares(beyond: np.ndarray, blocks: int) -> np.ndarray:
 
 
 def _within(share: float, independent: float) -> tuple[float, float]:
-    """Return the shares between which 95 % of the samples lie of so many ``independent`` requests, of which ``share``
-    are expected; below 0 or above 1 where these are too few. The binomial distribution by its first three moments
-    [Cornish and Fisher 1938], with half a request on either side, since requests are counted."""
-    if independent < 1:
-        return (0.0, 1.0)
+    """Return the counts between which those of 95 % of the samples lie of so many ``independent`` requests, of which
+    ``share`` are expected; below 0 or above all where these are too few. The binomial distribution by its first three
+    moments [Cornish and Fisher 1938], with half a request on either side, since requests are counted."""
     skewed = (_Z**2 - 1) * (1 - 2 * share) / 6
     half = _Z * sqrt(share * (1 - share) * independent) + 0.5
     expected = share * independent + skewed
-    return (expected - half) / independent, (expected + half) / independent
+    return expected - half, expected + half

@@ -145,6 +145,25 @@ def test_slow_requests_that_come_together_count_as_fewer_in_one_run_and_in_many(
     assert percentile_intervals(spread, RANKS).keys() == {"p50", "p95"}
 
 
+def test_slow_requests_that_come_together_and_take_equally_long_count_as_fewer_too() -> None:
+    """As those that end at a timeout do: none takes longer than the percentile."""
+    assert percentile_intervals([np.concatenate([np.ones(3600), np.full(400, 2.0)])], RANKS) == {}
+
+
+def test_requests_that_all_take_equally_long_count_as_many_as_they_are() -> None:
+    assert percentile_intervals([np.ones(100)], RANKS) == {"p50": (1.0, 1.0), "p95": (1.0, 1.0)}
+
+
+def test_a_percentile_without_an_interval_does_not_keep_others_from_theirs() -> None:
+    assert percentile_intervals([evenly(380)], {"p99": 99.0, "p50": 50.0}).keys() == {"p50"}
+
+
+def test_the_longest_request_of_all_may_lie_in_front_of_the_blocks() -> None:
+    assert percentile_intervals([np.concatenate([[2.0], evenly(4000)])], {"p99.99": 99.99, "p50": 50.0}).keys() == {
+        "p50"
+    }
+
+
 def test_a_run_that_merely_looks_quiet_at_the_percentile_has_a_wider_interval_or_none() -> None:
     """The slowest requests are spread evenly, and those nearly as slow come in one pause, or spread as well."""
     values = 1 + evenly(4000)

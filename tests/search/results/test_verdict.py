@@ -10,7 +10,7 @@ import pytest
 
 from servefit.profiler.evidence.intervals import t_quantile
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.evidence.verdict import failures, judge, judge_prediction, widening
+from servefit.profiler.evidence.verdict import combined_verdict, failures, judge, judge_prediction, widening
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeEvidence, MakeSummary
@@ -58,6 +58,7 @@ def test_too_few_samples_decide_nothing(summary: MakeSummary) -> None:
     found = judge(LIMIT, capacity=summary(p95_ms=None))
     assert found.verdict == "UNDECIDED"
     assert found.reason == "1,000 samples are too few for p95"
+    assert found.violation == 0.0
 
 
 @pytest.mark.parametrize(
@@ -351,6 +352,13 @@ def test_a_rate_is_not_known_to_be_carried_where_many_wait_at_the_end(
     found = judge((), asked_per_s=100.0, capacity=summary(), at_rate=replace(summary(), backlog=backlog))
     assert found.verdict == verdict
     assert (found.reason or "").startswith("51 of 1,000 requests were waiting") == (verdict == "UNDECIDED")
+    assert (found.violation == 0.0) == (verdict == "UNDECIDED")
+
+
+def test_one_limit_that_fails_is_enough_and_all_have_to_pass() -> None:
+    assert combined_verdict(["PASS", "UNDECIDED", "FAIL"]) == "FAIL"
+    assert combined_verdict(["PASS", "UNDECIDED"]) == "UNDECIDED"
+    assert combined_verdict(["PASS", "PASS"]) == combined_verdict([]) == "PASS"
 
 
 def test_failed_requests_break_a_rate_without_limits_alone(summary: MakeSummary, evidence: MakeEvidence) -> None:
