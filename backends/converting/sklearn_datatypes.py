@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.checking.parity import compare
-from servefit.backends.converting.pipeline_steps import check_steps, decides_by_thresholds
 from servefit.backends.converting.sklearn_onnx import DATATYPES, write_onnx
 from servefit.backends.libraries.onnx_native import FINITE
 from servefit.backends.libraries.trees import unpickled
 from servefit.backends.model.sklearn_io import prediction_method
+from servefit.backends.model.sklearn_steps import last_of
 from servefit.backends.model.types import Task
 from servefit.backends.payload.rows import parity_rows
 from servefit.backends.types import Settings, Target
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
     from servefit.backends.model import Model
 
-_ROWS, _ROWS_ROUNDED = 256, 1024
-"""On which a converted estimator is compared before verification does: more where numbers are rounded before trees.
-Chosen, not measured."""
+_ROWS = 256
+"""On which a converted estimator is compared before verification does. Chosen, not measured."""
+
+_OF_THRESHOLDS = ("sklearn.ensemble.", "sklearn.tree.")
+"""Modules of estimators whose predictions jump."""
 
 _NEIGHBOURS = b"sklearn.neighbors"
 """In the pickle of an estimator that is, or has in it, one of neighbours: pickles name the modules of classes."""
@@ -38,8 +40,7 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     """Write the estimator into ``workdir`` as model.onnx; give the facts that ``onnx_native`` needs. Raises
     CompileFailed with skl2onnx's own reason.
 
-    What comes before trees is held against what scikit-learn's own steps give: one rounding may be another leaf, which
-    few rows show."""
+    Before trees, numbers are float64: one rounding may be another leaf, which few rows show."""
     if _NEIGHBOURS in model.file.read_bytes():
         raise CompileFailed(backend, "ONNX Runtime may choose other neighbours than scikit-learn at equal distances")
     estimator, signature = unpickled(model), model.signature
@@ -47,19 +48,16 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     file = workdir / "model.onnx"
     facts: Mapping[str, Any] | None = None
     refused: CompileFailed | OutputMismatch | None = None
-    for floats in DATATYPES:
+    for floats in DATATYPES[:1] if _decides_by_thresholds(estimator) else DATATYPES:
         try:
             interface = write_onnx(estimator, signature, file, backend, method=method, floats=floats)
-            rounded = floats == "float32" and decides_by_thresholds(estimator)
-            if rounded:
-                check_steps(model, workdir, backend, floats=floats)
             interface = replace(
                 interface,
                 classifier=signature.task in (Task.BINARY, Task.MULTICLASS),
                 second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
             )
             facts = {**interface.to_facts(), FINITE: True}
-            if _answers(model, file, facts, backend, rows=_ROWS_ROUNDED if rounded else _ROWS):
+            if _answers(model, file, facts, backend, rows=_ROWS):
                 return facts
         except (CompileFailed, OutputMismatch) as error:
             refused = error
@@ -68,6 +66,12 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     if facts is None:
         raise CompileFailed(backend, "skl2onnx writes nothing")
     return facts  # verification tells what is refused
+
+
+def _decides_by_thresholds(estimator: Any) -> bool:
+    """Return whether it is of trees, or ends in them, so that a rounding of what it is given may change a prediction by
+    a leaf."""
+    return type(last_of(estimator)).__module__.startswith(_OF_THRESHOLDS)
 
 
 def _answers(model: Model, file: Path, facts: Mapping[str, Any], backend: str, *, rows: int) -> bool:

@@ -78,9 +78,7 @@ class _Predictor:
 
         # The pickle was trusted when the model was opened, and only what was opened becomes an artifact.
         self._estimator = pickle.loads(model.read_bytes())
-        for name in self._estimator.get_params():
-            if name.rpartition("__")[2] == "n_jobs":
-                self._estimator.set_params(**{name: threads})
+        sklearn_io.set_jobs(self._estimator, threads)
         self._limits = threadpool_limits(limits=threads)
         self._predict, self._task = sklearn_io.predict, task
         self._frame = frame_of(self._estimator)

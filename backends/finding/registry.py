@@ -32,7 +32,8 @@ BUILT_IN = {
     "treelite": "servefit.backends.engines.treelite:TreeliteBackend",
     "tl2cgen": "servefit.backends.engines.tl2cgen:TL2cgenBackend",
     "onedal": "servefit.backends.engines.onedal:OneDALBackend",
-    "forest": "servefit.backends.forest.backend:ForestBackend",
+    "forest": "servefit.backends.engines.forest:ForestBackend",
+    "pipeline": "servefit.backends.engines.pipeline:PipelineBackend",
     "script": "servefit.backends.engines.script:ScriptBackend",
 }
 

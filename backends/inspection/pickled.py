@@ -18,7 +18,7 @@ from servefit.backends.inspection.frames import inspect_frame
 from servefit.backends.inspection.lightgbm import inspect_lightgbm
 from servefit.backends.inspection.marks import as_splits, marks_of
 from servefit.backends.inspection.xgboost import inspect_xgboost
-from servefit.backends.libraries.trees import SKLEARN_ENSEMBLES
+from servefit.backends.libraries.trees import SKLEARN_ENSEMBLES, is_ensemble
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
@@ -138,7 +138,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
         ),
         trees=None if forest is None else _structure(name, forest),
         splits_name=None if forest is None else "splits.npz",
-        ends_in_trees=forest is None and _ends_in_trees(estimator),
+        ends_in_trees=_ends_in_trees(estimator),
     )
     if forest is not None:
         return inspection  # trees look at one row at a time
@@ -261,8 +261,9 @@ def _rounds_to_float32(estimator: Any) -> bool:
 
 
 def _ends_in_trees(estimator: Any) -> bool:
-    steps: list[tuple[str, Any]] = getattr(estimator, "steps", [])
-    return len(steps) > 1 and type(steps[-1][1]).__name__ in SKLEARN_ENSEMBLES
+    """Return whether an ensemble of trees comes after steps; one of histograms has some of its own for categories."""
+    last = last_of(estimator)
+    return is_ensemble(last) and (last is not estimator or getattr(last, "_preprocessor", None) is not None)
 
 
 def _structure(name: str, forest: Forest) -> TreeStructure:

@@ -37,6 +37,16 @@ SKLEARN_ENSEMBLES = frozenset(
 ) | {"IsolationForest"}
 
 
+def is_ensemble(estimator: Any) -> bool:
+    """Return whether an estimator is an ensemble of trees that can be read: of scikit-learn, or of the classes that
+    XGBoost and LightGBM have for it."""
+    kind = type(estimator)
+    package = kind.__module__.partition(".")[0]
+    if package == "sklearn":
+        return kind.__name__ in SKLEARN_ENSEMBLES
+    return package in ("xgboost", "lightgbm") and hasattr(estimator, "get_params")
+
+
 def readable(model: Model) -> Availability:
     """Return whether Treelite reads ``model`` exactly, told from what is known about it."""
     if model.library is Library.ONNX:

@@ -19,6 +19,7 @@ from servefit.backends.model.sklearn_steps import (
     is_encoder,
     is_named,
     is_vectorizer,
+    joined_by,
     names_of,
     positions_of,
     steps_of,
@@ -123,7 +124,11 @@ class EstimatorColumns:
 def columns_of(estimator: Any) -> EstimatorColumns | None:
     """Return the columns of a fitted ``estimator`` if they differ in kind, or are selected by name; None for an
     estimator of rows of numbers."""
+    if inner := joined_by(estimator):
+        return _columns_of_all(estimator, list(map(columns_of, inner)))
     first = first_of(estimator)
+    if getattr(first, "_preprocessor", None) is not None:
+        first = first._preprocessor  # of histogram gradient boosting, for its categories
     if vectorizers := vectorizers_in(first):
         return EstimatorColumns(columns=(_vectorized(_ONLY_TEXT, vectorizers),), is_list=True)
     transformers = getattr(first, "transformers_", None)
@@ -145,6 +150,22 @@ def columns_of(estimator: Any) -> EstimatorColumns | None:
     if not by_name and all(not column.is_text and column.fits_float32 for column in in_order):
         return None
     return EstimatorColumns(columns=in_order, width=count, has_names=bool(names))
+
+
+def _columns_of_all(estimator: Any, inner: list[EstimatorColumns | None]) -> EstimatorColumns | None:
+    """Return the columns of an estimator that asks others, whose columns are ``inner``."""
+    of_columns = [columns for columns in inner if columns is not None]
+    if not of_columns:
+        return None
+    merged: dict[int, Column] = {}
+    for column in (column for columns in of_columns for column in columns.columns):
+        nth = column.position
+        merged[nth] = column if nth not in merged else _merged(merged[nth], column)
+    width = of_columns[0].width
+    if len(of_columns) < len(inner):  # some take all columns, as numbers
+        names = names_of(estimator)
+        merged = {nth: Column(name=called(names, nth), position=nth) for nth in range(width)} | merged
+    return replace(of_columns[0], columns=tuple(merged[nth] for nth in sorted(merged)))
 
 
 def _column(transformer: Any, position: int, name: str) -> Column:

@@ -23,6 +23,13 @@ def prediction_method(estimator: Any, task: Task) -> str:
     return "decision_function" if task is Task.OUTLIER else "predict"
 
 
+def set_jobs(estimator: Any, threads: int) -> None:
+    """Have all parts of ``estimator`` use so many threads of joblib."""
+    for name in estimator.get_params():
+        if name.rpartition("__")[2] == "n_jobs":
+            estimator.set_params(**{name: threads})
+
+
 def predict(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | None = None) -> np.ndarray:
     """Predict ``rows`` (n, features): (n,) or (n, outputs), as ``Signature`` says for the task. ``frame`` is how an
     estimator is called that does not take rows of numbers."""

@@ -18,6 +18,19 @@ def first_of(estimator: Any) -> Any:
     return estimator
 
 
+def joined_by(estimator: Any) -> list[Any]:
+    """Return the fitted estimators that an estimator asks with the rows that it is given itself; none for one that
+    predicts by itself."""
+    if hasattr(estimator, "calibrated_classifiers_"):
+        return [calibrated.estimator for calibrated in estimator.calibrated_classifiers_]
+    if hasattr(estimator, "regressor_"):
+        return [estimator.regressor_]
+    return list(estimator.estimators_) if type(estimator).__name__ in _JOINING else []
+
+
+_JOINING = frozenset(f"{way}{kind}" for way in ("Voting", "Stacking") for kind in ("Classifier", "Regressor"))
+
+
 def last_of(estimator: Any) -> Any:
     """Return the last step."""
     while hasattr(estimator, "steps"):

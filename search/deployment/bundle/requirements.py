@@ -19,6 +19,7 @@ from servefit.backends.finding.registry import BUILT_IN, entry_point
 from servefit.backends.libraries.script.predictor import UNPACKED
 from servefit.backends.model.scripts import SCRIPT, required_packages
 from servefit.backends.model.types import Format
+from servefit.backends.pipelines.compiling import STEPS
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
 from servefit.plug_ins import Package
@@ -41,10 +42,11 @@ _LOADED = {
     "tl2cgen": (),
     "onedal": ("daal4py",),
     "forest": (),
+    "pipeline": (),
     "script": (),
 }
-"""The packages that a backend loads to serve. TL2cgen's artifacts are machine code; forest's kernel is servefit's, and
-only the steps of a pipeline before its trees take more."""
+"""The packages that a backend loads to serve. TL2cgen's artifacts are machine code; forest's kernel is servefit's, as
+are the steps of pipelines, but for those that stay in scikit-learn."""
 
 _LIBRARY_ALONE = frozenset({"xgboost", "lightgbm", "treelite", "openvino", "openvino/bf16", "openvino/int8"})
 """Backends that open a package's shared library and never import the package: what it depends on stays away. That is
@@ -97,11 +99,12 @@ def _backend_distributions(artifact: Artifact) -> Iterator[str]:
     loaded = set(_LOADED[name])
     if name == "sklearn" and artifact.facts.get("in_frames"):
         loaded.add("pandas")
-    if name == "forest" and "steps" in artifact.facts:
-        loaded.add("onnxruntime")
     modules = set(loaded)
     if name == "sklearn":
         modules |= modules_of_pickle(artifact.folder / "model.pkl")
+    if "steps" in artifact.facts:
+        loaded |= set(artifact.facts["loaded"])
+        modules |= loaded | modules_of_pickle(artifact.folder / STEPS)
     if name == "torch" and artifact.facts["format"] == Format.HUGGINGFACE:
         modules.add("transformers")
     bringing = metadata.packages_distributions()
@@ -174,6 +177,9 @@ def modules_of_pickle(path: Path) -> set[str]:
         def find_class(self, module: str, _name: str) -> type[_Anything]:
             modules.add(module.partition(".")[0])
             return _Anything
+
+        def persistent_load(self, _facts: Any) -> None:
+            """A forest, in a file of its own."""
 
     with path.open("rb") as stream:
         Reader(stream).load()

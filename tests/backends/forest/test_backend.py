@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from servefit.backends.compilation import compile_model
+from servefit.backends.engines import forest as module
 from servefit.backends.finding.capabilities import backend
 from servefit.backends.finding.registry import imported
-from servefit.backends.forest import backend as module
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendUnavailable
 

@@ -10,8 +10,8 @@ import pytest
 from tests.backends.forest.compiling import opened
 from tests.backends.forest.files import ForestFile
 
+from servefit.backends.engines.forest import ForestBackend
 from servefit.backends.forest._kernel import Forest
-from servefit.backends.forest.backend import ForestBackend
 from servefit.backends.forest.file_format import VERSION, map_forest
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.forest.backend import ForestBackend
+from servefit.backends.engines.forest import ForestBackend
 from servefit.backends.forest.file_format import HEADER, SECTIONS
 from servefit.backends.forest.walks import NARROW, WIDE
 from servefit.backends.model import Model

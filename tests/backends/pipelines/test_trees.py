@@ -1,34 +1,38 @@
-"""Pipelines of scikit-learn that end in a tree ensemble: the steps by ONNX Runtime, the trees by the forest."""
+"""Pipelines of scikit-learn that end in trees, of scikit-learn, XGBoost and LightGBM."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     AdaBoostRegressor,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from tests.column_pipelines import TABLE, TARGET, closed, fitted, opened, predictor
+from xgboost import XGBClassifier
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.finding.capabilities import backend
 from servefit.backends.model import Model
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.payload.rows import parity_rows
+from servefit.backends.pipelines.compiling import compile_pipeline
 from servefit.errors import CompileFailed, RowsRefused
 
 if TYPE_CHECKING:
@@ -103,30 +107,55 @@ def test_a_category_that_the_steps_do_not_take_is_refused(tmp_path: Path) -> Non
         predictor(model, "forest").predict(payload_for(model, TABLE.head(1).assign(zip=9)).rows)
 
 
-def test_steps_that_skl2onnx_does_not_convert_are_a_compilation_that_failed(tmp_path: Path) -> None:
-    model = opened(
-        make_pipeline(FunctionTransformer(np.sqrt), RandomForestClassifier(5)).fit(np.abs(NUMBERS), TARGET), tmp_path
+@pytest.mark.parametrize("kind", ["sparse", "dense"])
+@pytest.mark.integration
+def test_what_a_sparse_matrix_leaves_out_is_missing_for_xgboost_alone(kind: str, tmp_path: Path) -> None:
+    """github.com/onnx/sklearn-onnx/issues/1046: converters take it for zero."""
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=kind == "sparse")
+    columns = (("encoded", encoder, ["city", "zip"]), ("passed", "passthrough", ["age"]))
+    for last in (XGBClassifier(n_estimators=20), LGBMClassifier(n_estimators=20, verbose=-1)):
+        check_served(fitted(*columns, last=last), tmp_path)
+
+
+@pytest.mark.integration
+def test_categories_of_histogram_gradient_boosting_are_texts_or_numbers(tmp_path: Path) -> None:
+    table = TABLE[["age", "income"]].assign(city=TABLE["city"].astype("category"))
+    last = HistGradientBoostingClassifier(max_iter=20, categorical_features="from_dtype", random_state=0)
+    check_served(last.fit(table, TARGET), tmp_path)
+    ordered = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+    of_codes = HistGradientBoostingRegressor(max_iter=20, categorical_features=[2], random_state=0)
+    check_served(
+        fitted(("passed", "passthrough", ["age", "income"]), ("ordered", ordered, ["city"]), last=of_codes), tmp_path
     )
-    with pytest.raises(CompileFailed, match="skl2onnx does not convert it"):
-        predictor(model, "forest")
 
 
-def test_steps_of_which_columns_are_lost_are_a_compilation_that_failed(tmp_path: Path) -> None:
-    # skl2onnx writes no indicator of missing values; values of whole numbers are float32 as they are.
-    rows = np.where(np.random.default_rng(0).random(NUMBERS.shape) < 0.2, np.nan, NUMBERS)
-    model = opened(
-        make_pipeline(SimpleImputer(add_indicator=True), RandomForestClassifier(5)).fit(rows, TARGET), tmp_path
-    )
-    with pytest.raises(CompileFailed):
-        predictor(model, "forest")
+def check_served(estimator: Any, folder: Path) -> None:
+    """Every row is as its own library predicts it, by the forest."""
+    model = opened(estimator, folder)
+    assert backend("forest").supports(model).available
+    rows = model.signature.as_rows(parity_rows(model, count=300, seed=2))
+    expected = predictor(model, "sklearn").predict(rows)
+    found = predictor(model, "forest").predict(rows)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("last", [RandomForestRegressor(10, random_state=0), AdaBoostRegressor(n_estimators=5)])
-def test_trees_behind_steps_that_are_rounded_to_float32_are_not_served(last: Any, tmp_path: Path) -> None:
+@pytest.mark.integration
+def test_trees_that_are_not_predicted_alike_are_a_compilation_that_failed(tmp_path: Path) -> None:
+    model = opened(fitted(*COLUMNS, last=AdaBoostRegressor(n_estimators=5)), tmp_path)
+    with pytest.raises(CompileFailed, match="AdaBoostRegressor"):
+        compile_pipeline(replace(model, ends_in_trees=True), tmp_path, "forest")
+
+
+@pytest.mark.integration
+def test_trees_behind_steps_are_not_served_in_float32(tmp_path: Path) -> None:
     places = (45 + np.random.default_rng(0).random((600, 3)) / 100).round(7)
-    model = opened(make_pipeline(PCA(2), last).fit(places, places @ [1, 1, -2]), tmp_path)
-    with pytest.raises(CompileFailed, match="skl2onnx rounds what the steps before the trees give"):
+    forest = RandomForestRegressor(10, random_state=0)
+    model = opened(make_pipeline(PCA(2), forest).fit(places, places @ [1, 1, -2]), tmp_path)
+    with pytest.raises(CompileFailed):
         predictor(model, "onnxruntime")
+    rows = parity_rows(model, count=300)
+    expected = predictor(model, "sklearn").predict(rows)
+    np.testing.assert_allclose(predictor(model, "forest").predict(rows), expected, rtol=1e-5)
 
 
 def test_a_pipeline_without_trees_is_none_of_its_models(tmp_path: Path) -> None:

@@ -1,0 +1,261 @@
+"""Steps of numbers: scaling, imputing, functions of one value, bins, products, and selections of columns. Each does
+what scikit-learn does, in its order, so that the last digit is the same: trees compare it with thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.pipelines.values import BACKEND, Sparse, Value, dense, is_finite, parts_of
+from servefit.errors import RowsRefused
+
+
+def check_finite(value: Value) -> None:
+    """Raise RowsRefused as scikit-learn does for what is not a number, or infinite, in front of a step that takes
+    neither."""
+    if not is_finite(value):
+        raise RowsRefused(BACKEND, "a step that takes neither is given a missing or an infinite value")
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """Functions of NumPy, one after the other: of one argument, or of the value and one operand a column.
+
+    ``refuses`` says what scikit-learn refuses before: "missing" values and infinite ones, "infinite" ones, or "".
+    """
+
+    functions: tuple[tuple[Callable[..., np.ndarray], np.ndarray | float | None], ...]
+    refuses: str = ""
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        if self.refuses == "missing":
+            check_finite(numbers)
+        elif self.refuses:
+            check_not_infinite(numbers)
+        for function, operand in self.functions:
+            numbers = function(numbers) if operand is None else function(numbers, operand)
+        return numbers
+
+
+def check_not_infinite(numbers: np.ndarray) -> None:
+    if not np.isfinite(numbers.sum()) and np.isinf(numbers).any():
+        raise RowsRefused(BACKEND, "a step that takes none is given an infinite value")
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """Puts ``instead`` (columns,) in the place of missing numbers, in the ``kept`` columns: all where that is None. The
+    ``indicated`` columns have one more each at the end, which says where a number was missing."""
+
+    missing: float
+    instead: np.ndarray
+    kept: np.ndarray | None
+    indicated: np.ndarray | None
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        if self.missing == self.missing:
+            check_finite(numbers)
+            missing = numbers == self.missing
+        else:
+            missing = np.isnan(numbers)
+            check_not_infinite(numbers)
+        imputed = np.where(missing, self.instead, numbers)
+        if self.kept is not None:
+            imputed = imputed[:, self.kept]
+        if self.indicated is None:
+            return imputed
+        both: np.ndarray = np.concatenate([imputed, missing[:, self.indicated]], axis=1)
+        return both
+
+
+@dataclass(frozen=True)
+class Indicated:
+    """Says where a number of ``columns`` is missing."""
+
+    missing: float
+    columns: np.ndarray
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)[:, self.columns]
+        missing = np.isnan(numbers) if self.missing != self.missing else numbers == self.missing
+        return np.asarray(missing, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Keeps ``columns``, in ascending order, of ``width``."""
+
+    columns: np.ndarray
+    width: int
+
+    def __call__(self, value: Value) -> Value:
+        if isinstance(value, np.ndarray) or not any(isinstance(part, Sparse) for part in parts_of(value)):  # type: ignore[arg-type]
+            return dense(value).take(self.columns, axis=1)
+        begin, kept = 0, []
+        for part in parts_of(value):  # type: ignore[arg-type]
+            width = part.width if isinstance(part, Sparse) else part.shape[1]
+            first, last = np.searchsorted(self.columns, (begin, begin + width))
+            own = self.columns[first:last] - begin
+            kept.append(_kept(part, own) if isinstance(part, Sparse) else part[:, own])
+            begin += width
+        return kept
+
+
+def _kept(part: Sparse, columns: np.ndarray) -> Sparse:
+    place = np.searchsorted(columns, part.columns)
+    result = (place < len(columns)) & (columns.take(place, mode="clip") == part.columns if len(columns) else False)
+    values = None if part.values is None else part.values[result]
+    return Sparse(part.count, len(columns), part.rows[result], place[result], values)
+
+
+@dataclass(frozen=True)
+class Binned:
+    """The number of the bin of each value, between the inner ``edges`` of each column."""
+
+    edges: Sequence[np.ndarray]
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        check_finite(numbers)
+        binned = np.empty(numbers.shape)
+        for column, edges in enumerate(self.edges):
+            binned[:, column] = np.searchsorted(edges, numbers[:, column], side="right")
+        return binned
+
+
+@dataclass(frozen=True)
+class BinsTold:
+    """One column for each bin, which is 1 in its rows. ``first`` is the column of the first bin of each column."""
+
+    binned: Binned
+    first: np.ndarray
+    width: int
+
+    def __call__(self, value: Value) -> Sparse:
+        bins = self.binned(value)
+        count = len(bins)
+        columns = (bins.astype(np.int64) + self.first).reshape(-1)
+        return Sparse(count, self.width, np.repeat(np.arange(count), len(self.first)), columns)
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products of columns, by degree: a product of ``degrees[nth]`` is a column of the degree below times one of the
+    numbers. ``kept`` are those that are asked for, of all, and of the 1 that comes first."""
+
+    degrees: tuple[tuple[np.ndarray, np.ndarray], ...]
+    kept: np.ndarray
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        check_finite(numbers)
+        blocks = [np.ones((len(numbers), 1)), numbers]
+        for below, column in self.degrees:
+            blocks.append(blocks[-1][:, below] * numbers[:, column])
+        return np.concatenate(blocks, axis=1)[:, self.kept]
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Subtracts ``mean`` and multiplies with ``weights`` (columns, components)."""
+
+    mean: np.ndarray | None
+    weights: np.ndarray
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        check_finite(numbers)
+        product: np.ndarray = (numbers if self.mean is None else numbers - self.mean) @ self.weights
+        return product
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """The share of the training's values below each value, as scikit-learn interpolates it: from both ends, and their
+    mean. ``quantiles`` (references, columns). ``normal`` is
+    SciPy's function of a share that gives the value of a normal distribution, or None."""
+
+    quantiles: np.ndarray
+    references: np.ndarray
+    normal: np.ufunc | None
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        check_not_infinite(numbers)
+        result = np.empty(numbers.shape)
+        for column in range(numbers.shape[1]):
+            result[:, column] = self._column(numbers[:, column], self.quantiles[:, column])
+        return result
+
+    def _column(self, numbers: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+        low, high = (
+            (numbers - _NEAR_BOUND < quantiles[0], numbers + _NEAR_BOUND > quantiles[-1])
+            if self.normal
+            else (numbers == quantiles[0], numbers == quantiles[-1])
+        )
+        up = np.interp(numbers, quantiles, self.references)
+        down = np.interp(-numbers, -quantiles[::-1], -self.references[::-1])
+        share: np.ndarray = 0.5 * (up - down)
+        share[np.isnan(numbers)] = np.nan
+        share[high] = 1.0
+        share[low] = 0.0
+        if self.normal is None:
+            return share
+        edge = _NEAR_BOUND - np.spacing(1)
+        return np.asarray(np.clip(self.normal(share), self.normal(edge), self.normal(1 - edge)))
+
+
+@dataclass(frozen=True)
+class Powers:
+    """Yeo and Johnson's powers, one for each column, computed as SciPy does."""
+
+    powers: np.ndarray
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        check_not_infinite(numbers)
+        result = np.empty(numbers.shape)
+        for nth, power in enumerate(self.powers.tolist()):
+            column = numbers[:, nth]
+            above, below = np.log1p(np.maximum(column, 0)), np.log1p(-np.minimum(column, 0))
+            up = above if abs(power) < _TINY else np.expm1(power * above) / power
+            down = below if abs(power - 2) <= _TINY else np.expm1((2 - power) * below) / (2 - power)
+            result[:, nth] = np.where(column >= 0, up, -down)
+        return result
+
+
+_TINY = float(np.spacing(1.0))
+
+
+@dataclass(frozen=True)
+class Splines:
+    """Splines of SciPy for each column, which go on as they end. ``kept`` are the columns that are asked for."""
+
+    splines: Sequence[Callable[[np.ndarray], np.ndarray]]
+    ends: Sequence[tuple[float, float]]
+    kept: np.ndarray
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        check_finite(numbers)
+        blocks = [
+            spline(np.clip(numbers[:, nth], *ends))
+            for nth, (spline, ends) in enumerate(zip(self.splines, self.ends, strict=True))
+        ]
+        return np.concatenate(blocks, axis=1)[:, self.kept]
+
+
+_NEAR_BOUND = 1e-7
+"""scikit-learn's BOUNDS_THRESHOLD: within that, a value counts as the least or the largest."""
+
+
+def elementwise(*functions: tuple[Callable[..., np.ndarray], Any], refuses: str = "") -> Elementwise:
+    """Return the step of those ``functions`` that have an operand: scikit-learn leaves out what it was told to."""
+    kept = [(function, operand) for function, operand in functions if operand is not None]
+    return Elementwise(tuple(kept), refuses)

@@ -1,0 +1,33 @@
+"""Rows that go through a pipeline as it is read, by scikit-learn's steps and by ours."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from servefit.backends.pipelines.categories import ColumnAt
+    from servefit.backends.pipelines.values import Value
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows between two steps: ``theirs``, as scikit-learn's steps pass them on, and ``ours``. ``places`` say where each
+    column of a table is, None those that no step takes; it is None itself for numbers alone."""
+
+    theirs: Any
+    ours: Value
+    places: tuple[ColumnAt | None, ...] | None
+
+
+def predicted(estimator: Any, method: str, rows: Any) -> np.ndarray:
+    """Return the predictions of ``estimator``, of two classes the probability of the second."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rows without the names of their columns
+        result = np.asarray(getattr(estimator, method)(rows), dtype=np.float64)
+    if method == "predict_proba" and result.shape[1] == 2:
+        return result[:, 1]
+    return result[:, 0] if result.ndim == 2 and result.shape[1] == 1 else result

@@ -1,0 +1,101 @@
+"""The trees at the end of a pipeline, which the forest predicts: those of scikit-learn, XGBoost and LightGBM."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.backends.pipelines.values import BACKEND, Value, dense
+from servefit.errors import RowsRefused
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.backends.types import Predictor
+
+
+class Trees:
+    """Predicts numbers by the forest in a folder. ``facts`` are those of its artifact, and how it is asked."""
+
+    def __init__(self, folder: Path, facts: Mapping[str, Any], threads: int) -> None:
+        from servefit.backends.forest.artifact import open_forest
+
+        self.facts = facts
+        self._forest: Predictor = open_forest(folder / facts["folder"], facts, threads)
+        self._datatype = np.dtype(facts["rows"])
+        self._takes_infinite: bool = facts["takes_infinite"]
+        self._missing: float | None = facts["missing"]
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        if self._missing is not None:
+            numbers = np.where(numbers == self._missing, np.nan, numbers)
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(numbers, dtype=self._datatype)
+        if not self._takes_infinite and not np.isfinite(rows.sum()) and np.isinf(rows).any():
+            raise RowsRefused(BACKEND, "the trees are given a value that is infinite or too large for float32")
+        return self._forest.predict(rows)
+
+    def close(self) -> None:
+        self._forest.close()
+
+
+def compile_trees(estimator: Any, workdir: Path, *, zero_is_missing: bool, raw: bool) -> Trees:
+    """Write the forest of a fitted ``estimator`` into a folder of its own in ``workdir``, and open it.
+    ``zero_is_missing`` says that it is given sparse numbers and takes those that are left out for missing ones;
+    with ``raw`` its scores are asked for, in place of probabilities. Raises CompileFailed, and UnsupportedModel for an
+    estimator without trees."""
+    from servefit.backends.forest.artifact import write_trees
+    from servefit.backends.libraries.trees import read_trees
+
+    folder = workdir / f"trees-{sum(1 for _ in workdir.glob('trees-*'))}"
+    folder.mkdir()
+    file = folder / "model.pkl"
+    file.write_bytes(pickle.dumps(estimator))
+    model = _model(file, folder)
+    trees = read_trees(model, BACKEND)
+    if raw:
+        identity = "identity" if model.signature.outputs == 1 else "identity_multiclass"
+        trees.get_header_accessor().set_field("postprocessor", identity)
+    facts = write_trees(model, trees, folder)
+    for other in folder.iterdir():
+        if other.suffix != ".forest":
+            other.unlink()
+    missing = getattr(estimator, "missing", np.nan)
+    own = {
+        "folder": folder.name,
+        "takes_infinite": model.signature.row_datatype == "float64",
+        "missing": 0.0 if zero_is_missing else None if missing is None or missing != missing else float(missing),
+    }
+    return Trees(workdir, {**facts, **own}, threads=1)
+
+
+def _model(file: Path, folder: Path) -> Model:
+    from servefit.backends.inspection.pickled import inspect_pickle
+    from servefit.backends.model import Model
+
+    inspected = inspect_pickle(file, folder)
+    own = folder / inspected.file_name if inspected.file_name else file
+    return Model(
+        source=file.name,
+        file=own,
+        format=inspected.format,
+        digest="",
+        size_bytes=own.stat().st_size,
+        signature=inspected.signature,
+        trees=inspected.trees,
+    )
+
+
+def without_preprocessor(estimator: Any) -> Any:
+    """Return a histogram gradient boosting of scikit-learn that takes the codes of categories, which its own first step
+    gives."""
+    bare = copy.copy(estimator)
+    bare._preprocessor = None
+    if hasattr(bare, "feature_names_in_"):
+        del bare.feature_names_in_
+    return bare

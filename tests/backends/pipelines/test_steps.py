@@ -1,0 +1,264 @@
+"""Steps of pipelines, computed here: each gives what scikit-learn's own gives, on hard rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.decomposition import TruncatedSVD
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingRegressor,
+    VotingClassifier,
+)
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
+from sklearn.feature_selection import SelectKBest, chi2
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge, SGDClassifier
+from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    SplineTransformer,
+    StandardScaler,
+    TargetEncoder,
+)
+from sklearn.svm import SVC, LinearSVC
+from tests.column_pipelines import opened
+
+from servefit.backends.finding.registry import imported
+from servefit.backends.payload.rows import parity_rows
+from servefit.backends.types import Artifact, Settings, Target
+from servefit.errors import CompileFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:Found unknown categories", "ignore:Stochastic Optimizer"),
+]
+
+ROWS = 400
+NUMBERS = ["n0", "n1", "n2"]
+WORDS = ("good", "bad", "Fast", "slow", "car", "École", "İzmir", "naïve")
+
+
+def _table() -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({name: (draw.standard_normal(ROWS) * 10**nth).round(2) for nth, name in enumerate(NUMBERS)})
+    table = table.mask(draw.random(table.shape) < 0.1)
+    table["city"] = draw.choice(np.array(["Rome", "Oslo", "Zürich", None, "NY"], dtype=object), ROWS)
+    table["plan"] = draw.choice(["a", "b", "c", "rare", "rarer"], ROWS, p=[0.4, 0.3, 0.28, 0.01, 0.01])
+    table["note"] = [" ".join(draw.choice(WORDS, draw.integers(1, 9))) for _ in range(ROWS)]
+    table["zip"], table["flag"] = draw.integers(1000, 1030, ROWS), draw.random(ROWS) < 0.3
+    return table
+
+
+TABLE = _table()
+TARGET = (TABLE["n0"].fillna(0) + (TABLE["plan"] == "a") > 0.4).astype(int)
+THREE = np.arange(ROWS) % 3
+VALUE = 2 * TABLE["n0"].fillna(0) + 0.1 * np.arange(ROWS) % 1
+RARE = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20)
+
+
+def of_numbers(*steps: Any, last: Any = None) -> Any:
+    """Steps behind an imputer, of the columns of numbers."""
+    columns = ColumnTransformer([("numbers", make_pipeline(SimpleImputer(strategy="median"), *steps), NUMBERS)])
+    return make_pipeline(columns, Ridge() if last is None else last).fit(TABLE, VALUE)
+
+
+def of_columns(*more: Any, last: Any = None, target: Any = TARGET, encoder: Any = RARE) -> Any:
+    """Numbers and categories, and columns beside them."""
+    columns = [
+        ("numbers", make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), NUMBERS),
+        ("categories", make_pipeline(SimpleImputer(strategy="most_frequent"), encoder), ["city", "plan"]),
+        *more,
+    ]
+    return make_pipeline(ColumnTransformer(columns), LogisticRegression() if last is None else last).fit(TABLE, target)
+
+
+def of_texts(*steps: Any, target: Any = TARGET) -> Any:
+    return make_pipeline(*steps).fit(TABLE["note"], target)
+
+
+PIPELINES: dict[str, Callable[[], Any]] = {
+    "scalers": lambda: of_numbers(MinMaxScaler(clip=True), RobustScaler(), MaxAbsScaler()),
+    "functions": lambda: of_numbers(FunctionTransformer(np.abs), FunctionTransformer(np.log1p)),
+    "functions that are no ufuncs": lambda: of_numbers(FunctionTransformer(np.nan_to_num), FunctionTransformer()),
+    "bins, one-hot": lambda: of_numbers(KBinsDiscretizer(5)),
+    "bins, ordinal": lambda: of_numbers(KBinsDiscretizer(5, encode="ordinal"), Binarizer(threshold=2.0)),
+    "products": lambda: of_numbers(StandardScaler(), PolynomialFeatures(3)),
+    "products of others": lambda: of_numbers(StandardScaler(), PolynomialFeatures((2, 3), interaction_only=True)),
+    "quantiles": lambda: of_numbers(QuantileTransformer(n_quantiles=50)),
+    "quantiles, normal": lambda: of_numbers(QuantileTransformer(n_quantiles=50, output_distribution="normal")),
+    "powers": lambda: of_numbers(PowerTransformer()),
+    "powers, not scaled": lambda: of_numbers(PowerTransformer(standardize=False)),
+    "splines": lambda: of_numbers(SplineTransformer(include_bias=False)),
+    "indicators": lambda: make_pipeline(
+        FeatureUnion([("filled", SimpleImputer()), ("missing", MissingIndicator())]), Ridge()
+    ).fit(TABLE[NUMBERS].to_numpy(), VALUE),
+    "rare categories": of_columns,
+    "categories, one dropped": lambda: of_columns(encoder=OneHotEncoder(drop="first", handle_unknown="ignore")),
+    "codes": lambda: of_columns(encoder=OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)),
+    "means of the target": lambda: of_columns(encoder=TargetEncoder()),
+    "means of three classes": lambda: of_columns(encoder=TargetEncoder(), target=THREE),
+    "numbers that are categories": lambda: of_columns(
+        ("codes", OneHotEncoder(handle_unknown="ignore", drop="if_binary"), ["zip", "flag"])
+    ),
+    "all other columns": lambda: make_pipeline(
+        ColumnTransformer([("codes", RARE, ["city", "plan"]), ("dropped", "drop", "note")], remainder=SimpleImputer()),
+        LogisticRegression(max_iter=500),
+    ).fit(TABLE, TARGET),
+    "words": lambda: of_columns(("words", TfidfVectorizer(sublinear_tf=True), "note")),
+    "neighbouring words": lambda: of_texts(
+        CountVectorizer(ngram_range=(1, 2), strip_accents="unicode", stop_words=["car"]), MultinomialNB()
+    ),
+    "letters of words": lambda: of_texts(TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4)), ComplementNB()),
+    "letters, the best": lambda: of_texts(
+        FeatureUnion(
+            [
+                ("words", TfidfVectorizer(norm="l1", strip_accents="ascii")),
+                ("letters", TfidfVectorizer(analyzer="char", ngram_range=(1, 3))),
+            ]
+        ),
+        SelectKBest(chi2, k=20),
+        LogisticRegression(),
+    ),
+    "words that are there": lambda: of_texts(CountVectorizer(binary=True), BernoulliNB()),
+    "counts, then weights": lambda: of_texts(CountVectorizer(), TfidfTransformer(), TruncatedSVD(3), SGDClassifier()),
+    "layers": lambda: of_columns(last=MLPClassifier((8,), max_iter=10), target=THREE),
+    "rates": lambda: of_columns(last=PoissonRegressor(), target=VALUE.abs()),
+    "labels": lambda: of_columns(last=LinearSVC()),
+    "log loss": lambda: of_columns(last=SGDClassifier(loss="log_loss"), target=THREE),
+    "soft votes": lambda: of_columns(
+        last=VotingClassifier(
+            [("line", LogisticRegression()), ("trees", RandomForestClassifier(5))], voting="soft", weights=[1, 2]
+        )
+    ),
+    "curves": lambda: CalibratedClassifierCV(of_columns(last=LinearSVC()), cv=2).fit(TABLE, TARGET),
+    "curves of points": lambda: CalibratedClassifierCV(of_columns(), cv=2, method="isotonic").fit(TABLE, THREE),
+    "curves of trees": lambda: CalibratedClassifierCV(
+        of_columns(
+            last=HistGradientBoostingClassifier(max_iter=5), encoder=OneHotEncoder(sparse_output=False, drop="first")
+        ),
+        cv=2,
+    ).fit(TABLE, TARGET),
+    "stacks": lambda: of_columns(
+        last=StackingRegressor([("line", Ridge()), ("trees", RandomForestRegressor(5))], passthrough=True)
+    ),
+    "targets by a function": lambda: TransformedTargetRegressor(
+        of_columns(last=Ridge()), func=np.log1p, inverse_func=np.expm1
+    ).fit(TABLE, VALUE.abs()),
+    "targets that were scaled": lambda: TransformedTargetRegressor(
+        of_columns(last=Ridge()), transformer=StandardScaler()
+    ).fit(TABLE, VALUE),
+}
+
+
+def served(estimator: Any, folder: Path) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return what the artifact says of itself, and predictions of hard rows: by scikit-learn, and by us."""
+    model = opened(estimator, folder)
+    rows = model.signature.as_rows(parity_rows(model, count=300, seed=3))
+    by = {}
+    facts: Any = None
+    for name in ("sklearn", "pipeline"):
+        own = folder / name
+        own.mkdir()
+        facts = imported(name).compile(model, Target.CPU, own)
+        artifact = Artifact(
+            backend=name, backend_version="", model_digest="", target=Target.CPU, folder=own, facts=facts
+        )
+        opened_artifact = imported(name).load(artifact, Settings())
+        by[name] = opened_artifact.predict(rows)
+        np.testing.assert_allclose(opened_artifact.predict(rows[5:6]), by[name][5:6], rtol=1e-6, atol=1e-12)
+        opened_artifact.close()
+    return facts, by["sklearn"], by["pipeline"]
+
+
+@pytest.mark.parametrize("kind", PIPELINES)
+def test_predictions_are_those_of_scikit_learn_and_no_step_is_left_to_it(kind: str, tmp_path: Path) -> None:
+    facts, expected, found = served(PIPELINES[kind](), tmp_path)
+    assert facts["in_library"] == []
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+LEFT: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "hashes": (
+        lambda: of_columns(("hashed", HashingVectorizer(n_features=64), "note")),
+        ["hashed (HashingVectorizer)"],
+    ),
+    "a function of one's own": (
+        lambda: of_numbers(FunctionTransformer(_halved)),
+        ["functiontransformer (FunctionTransformer)"],
+    ),
+    "norms": (lambda: of_numbers(Normalizer()), ["normalizer (Normalizer)"]),
+    "kernels": (lambda: of_columns(last=SVC()), ["svc (SVC)"]),
+    "votes of trees": (
+        lambda: of_columns(
+            last=VotingClassifier([("line", LogisticRegression()), ("trees", RandomForestClassifier(5))])
+        ),
+        ["trees (RandomForestClassifier)"],
+    ),
+}
+
+
+def _halved(rows: Any) -> Any:
+    return rows / 2
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_a_step_that_is_not_known_is_named_and_the_others_are_computed_here(kind: str, tmp_path: Path) -> None:
+    made, left = LEFT[kind]
+    facts, expected, found = served(made(), tmp_path)
+    assert facts["in_library"] == left
+    assert facts["steps"] > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+class Shifted(StandardScaler):  # type: ignore[misc] # scikit-learn has no types
+    """Has the name and the attributes of another's, and does something else."""
+
+    def transform(self, X: Any, copy: Any = None) -> Any:  # noqa: N803 - scikit-learn's name
+        return super().transform(X, copy) + 1
+
+
+Shifted.__module__, Shifted.__name__, Shifted.__qualname__ = (
+    "sklearn.preprocessing._data",
+    "StandardScaler",
+    "StandardScaler",
+)
+
+
+def test_a_step_that_gives_something_else_than_ours_is_left_to_scikit_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sklearn.preprocessing._data.StandardScaler", Shifted)
+    facts, expected, found = served(of_numbers(Shifted()), tmp_path)
+    assert facts["in_library"] == ["standardscaler (StandardScaler)"]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_an_estimator_of_which_no_step_is_known_is_a_compilation_that_failed(tmp_path: Path) -> None:
+    model = opened(SVC().fit(TABLE[NUMBERS].fillna(0).to_numpy(), TARGET), tmp_path)
+    with pytest.raises(CompileFailed, match="computes none of its steps: model"):
+        imported("pipeline").compile(model, Target.CPU, tmp_path)
