@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from servefit.backends.model import Model
 
-_ROWS = 256
-"""On which a converted estimator is compared before verification does. Chosen, not measured."""
+_ROWS, _ROWS_ROUNDED = 256, 1024
+"""On which a converted estimator is compared before verification does: more where numbers are rounded for trees.
+Chosen, not measured."""
 
 _OF_THRESHOLDS = ("sklearn.ensemble.", "sklearn.tree.")
 """Modules of estimators whose predictions jump."""
@@ -40,7 +41,7 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     """Write the estimator into ``workdir`` as model.onnx; give the facts that ``onnx_native`` needs. Raises
     CompileFailed with skl2onnx's own reason.
 
-    Before trees, numbers are float64: one rounding may be another leaf, which few rows show."""
+    Steps before trees compute in float64: one rounding may be another leaf, which few rows show."""
     if _NEIGHBOURS in model.file.read_bytes():
         raise CompileFailed(backend, "ONNX Runtime may choose other neighbours than scikit-learn at equal distances")
     estimator, signature = unpickled(model), model.signature
@@ -48,7 +49,8 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     file = workdir / "model.onnx"
     facts: Mapping[str, Any] | None = None
     refused: CompileFailed | OutputMismatch | None = None
-    for floats in DATATYPES[:1] if _decides_by_thresholds(estimator) else DATATYPES:
+    jumps = _decides_by_thresholds(estimator)
+    for floats in DATATYPES[:1] if jumps and last_of(estimator) is not estimator else DATATYPES:
         try:
             interface = write_onnx(estimator, signature, file, backend, method=method, floats=floats)
             interface = replace(
@@ -57,7 +59,7 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
                 second_class_only=method == "predict_proba" and signature.task is Task.BINARY,
             )
             facts = {**interface.to_facts(), FINITE: True}
-            if _answers(model, file, facts, backend, rows=_ROWS):
+            if _answers(model, file, facts, backend, rows=_ROWS_ROUNDED if jumps and floats == "float32" else _ROWS):
                 return facts
         except (CompileFailed, OutputMismatch) as error:
             refused = error

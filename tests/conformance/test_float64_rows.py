@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.usefixtures("steps_in_this_process"), pytest.mark.integration]
 
 FEATURES = 6
-BACKENDS = ("sklearn", "lightgbm", "forest", "treelite", "tl2cgen", "onnxruntime", "onedal")
+BACKENDS = ("sklearn", "lightgbm", "forest", "pipeline", "treelite", "tl2cgen", "onnxruntime", "onedal")
 
 
 def decimals(count: int, seed: int) -> np.ndarray:
@@ -73,16 +73,16 @@ MODELS: dict[str, tuple[Callable[[], Any], set[str]]] = {
         {"sklearn", "forest"},
     ),
     "lightgbm": (lightgbm_regressor, {"lightgbm", "forest", "treelite", "tl2cgen", "onnxruntime"}),
-    "scaled lightgbm": (lambda: make_pipeline(StandardScaler(), lightgbm_regressor()), {"sklearn"}),
-    "bins": (lambda: make_pipeline(KBinsDiscretizer(6, encode="onehot-dense"), Ridge()), {"sklearn"}),
+    "scaled lightgbm": (lambda: make_pipeline(StandardScaler(), lightgbm_regressor()), {"sklearn", "forest"}),
+    "bins": (lambda: make_pipeline(KBinsDiscretizer(6, encode="onehot-dense"), Ridge()), {"sklearn", "pipeline"}),
     "neighbours of quantiles": (
         lambda: make_pipeline(QuantileTransformer(n_quantiles=50), KNeighborsRegressor()),
-        {"sklearn"},
+        {"sklearn", "pipeline"},
     ),
-    "scaled regression": (lambda: make_pipeline(StandardScaler(), Ridge()), {"sklearn", "onnxruntime"}),
+    "scaled regression": (lambda: make_pipeline(StandardScaler(), Ridge()), {"sklearn", "onnxruntime", "pipeline"}),
     "stacked": (
         lambda: StackingRegressor([("line", Ridge()), ("trees", RandomForestRegressor(5, random_state=0))]),
-        {"sklearn", "onnxruntime"},
+        {"sklearn", "onnxruntime", "pipeline"},
     ),
 }
 

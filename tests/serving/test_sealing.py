@@ -21,6 +21,9 @@ import torch
 import xgboost
 from lightgbm import LGBMRegressor
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tests.backends.engines.torch.modules import DYNAMIC, feeds, mlp, save_program
 from tests.in_this_process import call_all_here
 from tests.onnx_models import perceptron
@@ -48,6 +51,7 @@ TARGET = ROWS[:, 0] * 2 + ROWS[:, 1]
 _LIBRARIES = {
     "lightgbm": lambda: LGBMRegressor(n_estimators=3, num_leaves=4, n_jobs=1, verbose=-1),
     "sklearn": lambda: RandomForestRegressor(n_estimators=3, max_depth=3, random_state=0),
+    "pipeline": lambda: make_pipeline(StandardScaler(), LinearRegression()),
 }
 _OWN = (*_LIBRARIES, "torch", "script")
 _NETWORKS = ("openvino", "onnxruntime/")
