@@ -9,6 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from servefit.backends.model.sklearn_io import prediction_method, set_jobs
 from servefit.backends.pipelines.categories import NUMBER, TEXT, ColumnAt
 from servefit.backends.pipelines.source import RowSource
@@ -17,8 +19,6 @@ from servefit.backends.pipelines.values import PipelineStep, dense
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from servefit.backends.model import Model
     from servefit.backends.pipelines.sample import Sample
     from servefit.backends.types import Predictor
@@ -123,7 +123,8 @@ class _Predictor:
         self._step: PipelineStep = step
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        return dense(self._step(self._source(rows)))
+        with np.errstate(all="ignore"):  # logarithms of what has none are not a number, as in scikit-learn
+            return dense(self._step(self._source(rows)))
 
     def close(self) -> None:
         for trees in self._trees:

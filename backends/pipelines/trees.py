@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.model.types import Library
 from servefit.backends.pipelines.values import BACKEND, Value, dense
 from servefit.errors import RowsRefused
 
@@ -68,7 +69,8 @@ def compile_trees(estimator: Any, workdir: Path, *, zero_is_missing: bool, raw: 
     missing = getattr(estimator, "missing", np.nan)
     own = {
         "folder": folder.name,
-        "takes_infinite": model.signature.row_datatype == "float64",
+        # scikit-learn's trees of float32 alone refuse them.
+        "takes_infinite": model.library is not Library.SKLEARN or model.signature.row_datatype == "float64",
         "missing": 0.0 if zero_is_missing else None if missing is None or missing != missing else float(missing),
     }
     return Trees(workdir, {**facts, **own}, threads=1)

@@ -23,7 +23,7 @@ from sklearn.ensemble import (
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from tests.column_pipelines import TABLE, TARGET, closed, fitted, opened, predictor
 from xgboost import XGBClassifier
 
@@ -115,6 +115,14 @@ def test_what_a_sparse_matrix_leaves_out_is_missing_for_xgboost_alone(kind: str,
     columns = (("encoded", encoder, ["city", "zip"]), ("passed", "passthrough", ["age"]))
     for last in (XGBClassifier(n_estimators=20), LGBMClassifier(n_estimators=20, verbose=-1)):
         check_served(fitted(*columns, last=last), tmp_path)
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:invalid value encountered", "ignore:divide by zero")  # of scikit-learn
+@pytest.mark.parametrize("last", [XGBClassifier(n_estimators=20), HistGradientBoostingClassifier(max_iter=20)])
+def test_logarithms_of_what_has_none_are_taken_as_the_library_takes_them(last: Any, tmp_path: Path) -> None:
+    """They are not a number, or infinite."""
+    check_served(fitted(("logarithms", FunctionTransformer(np.log1p), ["age", "income"]), last=last), tmp_path)
 
 
 @pytest.mark.integration
