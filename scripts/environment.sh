@@ -63,7 +63,7 @@ install_servefit() {
         pinned=(--constraint scripts/environment.lock)
     fi
     state="$repository ${NEWEST+newest on $(date +%F) }"
-    state+=$(find pyproject.toml scripts/environment.lock backends/forest/kernel -type f | LC_ALL=C sort | xargs cat | sha256sum)
+    state+=$(find pyproject.toml scripts/environment.lock backends/forest/kernel backends/pipelines/kernel -type f | LC_ALL=C sort | xargs cat | sha256sum)
     # The scripts share .venv, and ".[dev]" includes "."
     if grep -qxF -e "$requirement $state" -e ".[dev] $state" "$installed" 2>/dev/null; then
         return

@@ -54,6 +54,7 @@ seen. Chosen."""
 CLASS_NUMBER_OBJECTIVES = frozenset({"multi:softmax", "binary:hinge"})
 LOG_LINK_OBJECTIVES = frozenset(
     {"count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft", "poisson", "gamma", "tweedie"}
+    | {"Poisson", "Tweedie"}  # of CatBoost
 )
 
 

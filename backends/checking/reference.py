@@ -41,6 +41,14 @@ def _lightgbm(model: Model) -> Predict:
     return lambda rows: np.asarray(booster.predict(rows, num_threads=1))
 
 
+def _catboost(model: Model) -> Predict:
+    from servefit.backends.libraries.catboost_library import loss_of, meaning_of, open_catboost, predicted
+
+    opened = open_catboost(model.file, model.format)
+    meaning = meaning_of(loss_of(opened))
+    return lambda rows: predicted(opened, meaning, rows, threads=1)
+
+
 def _sklearn(model: Model) -> Predict:
     from servefit.backends.libraries.trees import unpickled
     from servefit.backends.model.sklearn_frames import frame_of
@@ -88,6 +96,7 @@ def _torch(model: Model) -> Predict:
 _BY_LIBRARY: dict[Library, Callable[[Model], Predict]] = {
     Library.XGBOOST: _xgboost,
     Library.LIGHTGBM: _lightgbm,
+    Library.CATBOOST: _catboost,
     Library.SKLEARN: _sklearn,
     Library.ONNX: _onnx,
     Library.TORCH: _torch,

@@ -69,7 +69,7 @@ _LEAVE_OUT = "leave out of the payload, or of the sizes that are drawn (--size),
 _OF_ARTIFACTS = ("predict_candidate", "predict_in_ways")
 """Steps that come after the model's own library has predicted the same rows."""
 
-_ROWS_ALONE = (Library.XGBOOST, Library.LIGHTGBM, Library.SCRIPT)
+_ROWS_ALONE = (Library.XGBOOST, Library.LIGHTGBM, Library.CATBOOST, Library.SCRIPT)
 """Libraries whose models look at one row at a time."""
 
 _TRIED_BYTES = 2**26

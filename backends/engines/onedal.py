@@ -31,7 +31,8 @@ _REGRESSION = 1  # Treelite's task type
 _BEYOND_FLOAT32 = 1e300
 """Any float64 that becomes infinite as float32, which ends at 3.4e38."""
 
-_AVERAGED_CLASSES = ("RandomForestClassifier", "ExtraTreesClassifier")
+_CLASSES_IN_LEAVES = ("RandomForestClassifier", "ExtraTreesClassifier", "MultiClass", "MultiClassOneVsAll")
+"""Objectives of scikit-learn and CatBoost."""
 
 
 class OneDALBackend:
@@ -56,7 +57,7 @@ class OneDALBackend:
             return Availability.no("oneDAL compares float32, and the model's own library float64")
         if model.trees.categorical_splits:
             return Availability.no("daal4py does not take categorical splits")
-        if model.trees.objective in _AVERAGED_CLASSES:
+        if model.trees.objective in _CLASSES_IN_LEAVES:
             return Availability.no("daal4py takes one value a leaf, and these hold one for each class")
         if model.signature.task is Task.MULTICLASS and {"one_vs_all", "average_output"} & {*model.trees.peculiarities}:
             return Availability.no("daal4py takes multi-class models that are sums of trees with a softmax")
@@ -124,8 +125,9 @@ def _use_float32_thresholds(trees: treelite.Model) -> None:
             continue
         with np.errstate(over="ignore"):
             rounded = threshold.astype(np.float32)
+            after = np.nextafter(rounded, np.float32(np.inf))
         above = rounded.astype(np.float64) > threshold
-        following = np.where(above, rounded, np.nextafter(rounded, np.float32(np.inf)))
+        following = np.where(above, rounded, after)
         # JSON, which daal4py reads the trees from, has no infinity; as a float32 this is one again.
         following = np.clip(following.astype(np.float64), -_BEYOND_FLOAT32, _BEYOND_FLOAT32)
         tree.set_field("threshold", np.where(inclusive, following, threshold).astype(threshold.dtype))

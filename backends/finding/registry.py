@@ -21,6 +21,7 @@ ENTRY_POINT_GROUP = "servefit.backends"
 BUILT_IN = {
     "xgboost": "servefit.backends.engines.xgboost:XGBoostBackend",
     "lightgbm": "servefit.backends.engines.lightgbm:LightGBMBackend",
+    "catboost": "servefit.backends.engines.catboost:CatBoostBackend",
     "sklearn": "servefit.backends.engines.sklearn:SklearnBackend",
     "onnxruntime": "servefit.backends.engines.onnxruntime:OnnxRuntimeBackend",
     "openvino": "servefit.backends.engines.openvino:OpenVinoBackend",

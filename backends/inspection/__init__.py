@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit.backends.model.keeping import ModelFile, unchanged
-from servefit.backends.model.types import Format
+from servefit.backends.model.types import Format, Library
 from servefit.errors import CorruptModel, ServefitError
 
 if TYPE_CHECKING:
@@ -30,18 +30,18 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
     Raises CorruptModel, UnsupportedModel, BackendUnavailable. The process may also crash, hang or run out of memory.
     """
     try:
-        if model_format is Format.XGBOOST_JSON or model_format is Format.XGBOOST_UBJSON:
+        if model_format.library is Library.XGBOOST:
             from servefit.backends.inspection.xgboost import inspect_xgboost
 
             return inspect_xgboost(path, model_format, folder)
-        if model_format is Format.XGBOOST_BINARY:
-            from servefit.backends.inspection.xgboost import inspect_legacy_xgboost
-
-            return inspect_legacy_xgboost(path, folder)
         if model_format is Format.LIGHTGBM_TEXT:
             from servefit.backends.inspection.lightgbm import inspect_lightgbm
 
             return inspect_lightgbm(path, folder)
+        if model_format.library is Library.CATBOOST:
+            from servefit.backends.inspection.catboost import inspect_catboost
+
+            return inspect_catboost(path, model_format, folder)
         if model_format is Format.ONNX:
             from servefit.backends.inspection.onnx import inspect_onnx
 

@@ -13,10 +13,17 @@ from servefit.backends.inspection.batches import with_batch_dependence
 from servefit.backends.inspection.forest import BrokenTree, Forest, Tree, forest_of
 from servefit.backends.inspection.onnx_ranges import admitted_range
 from servefit.backends.inspection.onnx_refusals import refusal
-from servefit.backends.inspection.onnx_trees import POST_TRANSFORMS, TESTS_OF_CATEGORIES, trees_of_onnx_ml_5
+from servefit.backends.inspection.onnx_trees import TESTS_OF_CATEGORIES, trees_of_onnx_ml_5
 from servefit.backends.inspection.onnx_trying import with_ranges
+from servefit.backends.libraries.onnx_forest import (
+    ENSEMBLE,
+    ENSEMBLES,
+    OTHER_OPERATORS,
+    is_one_ensemble,
+    transform_of,
+)
 from servefit.backends.model.inspection_record import Inspection
-from servefit.backends.model.onnx_file import read_onnx
+from servefit.backends.model.onnx_file import attributes_of, read_onnx
 from servefit.backends.model.onnx_interface import interface_of
 from servefit.backends.model.onnx_io import OnnxInterface, predict, refusals
 from servefit.backends.model.types import Format, Output, Signature, Task, TreeStructure, row_datatype
@@ -25,9 +32,7 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-_ENSEMBLE_OF_ONNX_ML_5 = "TreeEnsemble"
-_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", _ENSEMBLE_OF_ONNX_ML_5)
-_REGRESSORS = (_ENSEMBLE_OF_ONNX_ML_5, "TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
+_REGRESSORS = (ENSEMBLE, "TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
 
 
 def inspect_onnx(path: Path, folder: Path) -> Inspection:
@@ -35,7 +40,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
     graph = read_onnx(path)
     session = _open(path)
     interface, outputs = interface_of(session)
-    ensembles = [node for node in graph.graph.node if node.op_type in _ENSEMBLES]
+    ensembles = [node for node in graph.graph.node if node.op_type in ENSEMBLES]
     forest = _forest(ensembles[0], interface) if len(ensembles) == 1 else None
     on_raw_columns = forest is not None and _takes_raw_columns(ensembles[0], interface)
     if forest is not None and on_raw_columns:
@@ -68,7 +73,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
             output_sizes=interface.output_sizes,
             padding=interface.padding,
         ),
-        trees=None if forest is None else _structure(ensembles[0], forest),
+        trees=None if forest is None else _structure(ensembles[0], forest, _peculiarities(graph, task, outputs)),
         splits_name="splits.npz" if on_raw_columns else None,
     )
     return with_batch_dependence(inspection, path, lambda rows: predict(session, interface, rows))
@@ -119,23 +124,27 @@ def _feature_names(interface: OnnxInterface) -> tuple[str, ...]:
     return tuple(model_input.name for model_input in interface.inputs)
 
 
-def _structure(ensemble: Any, forest: Forest) -> TreeStructure:
-    attributes = _attributes(ensemble)
+def _structure(ensemble: Any, forest: Forest, peculiarities: tuple[str, ...]) -> TreeStructure:
+    attributes = attributes_of(ensemble)
     modes = attributes["nodes_modes"]
-    if ensemble.op_type == _ENSEMBLE_OF_ONNX_ML_5:
-        transform = POST_TRANSFORMS[attributes.get("post_transform", 0)]
+    if ensemble.op_type == ENSEMBLE:
         on_categories = bool(np.isin(modes, TESTS_OF_CATEGORIES).any())
     else:
-        transform = attributes.get("post_transform", b"NONE").decode()
         on_categories = any(mode in (b"BRANCH_EQ", b"BRANCH_NEQ") for mode in modes)
     return TreeStructure(
         trees=forest.trees,
         nodes=forest.nodes,
         max_depth=forest.max_depth,
-        objective=f"{ensemble.op_type} {transform}",
+        objective=f"{ensemble.op_type} {transform_of(attributes)}",
         booster=ensemble.op_type,
         categorical_splits=on_categories,
+        peculiarities=peculiarities,
     )
+
+
+def _peculiarities(graph: onnx.ModelProto, task: Task, outputs: int) -> tuple[str, ...]:
+    others = () if is_one_ensemble(graph) else (OTHER_OPERATORS,)
+    return (*others, "multi_target") if task is Task.REGRESSION and outputs > 1 else others
 
 
 def _takes_raw_columns(ensemble: Any, interface: OnnxInterface) -> bool:
@@ -143,11 +152,11 @@ def _takes_raw_columns(ensemble: Any, interface: OnnxInterface) -> bool:
 
 
 def _forest(ensemble: Any, interface: OnnxInterface) -> Forest:
-    attributes = _attributes(ensemble)
+    attributes = attributes_of(ensemble)
     # A transformation before the ensemble may add columns.
     is_raw = _takes_raw_columns(ensemble, interface)
     features = interface.features if is_raw else int(max(attributes["nodes_featureids"])) + 1
-    trees = trees_of_onnx_ml_5 if ensemble.op_type == _ENSEMBLE_OF_ONNX_ML_5 else _trees
+    trees = trees_of_onnx_ml_5 if ensemble.op_type == ENSEMBLE else _trees
     return forest_of(trees(attributes), features)
 
 
@@ -177,13 +186,3 @@ def _trees(attributes: dict[str, Any]) -> Iterator[Tree]:
             category_features=np.empty(0, np.int64),
             categories=np.empty(0, np.int64),
         )
-
-
-def _attributes(node: Any) -> dict[str, Any]:
-    import onnx
-
-    def value(attribute: Any) -> Any:
-        content = onnx.helper.get_attribute_value(attribute)
-        return onnx.numpy_helper.to_array(content) if isinstance(content, onnx.TensorProto) else content
-
-    return {attribute.name: value(attribute) for attribute in node.attribute}

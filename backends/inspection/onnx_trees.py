@@ -10,9 +10,6 @@ import numpy as np
 
 from servefit.backends.inspection.forest import BrokenTree, Tree
 
-POST_TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
-"""By the operator's numbers."""
-
 _EQUAL, _UNEQUAL, _MEMBER = 4, 5, 6
 TESTS_OF_CATEGORIES = (_EQUAL, _UNEQUAL, _MEMBER)
 """The operator's numbers of the tests that are not of an order; those before them are <=, <, >= and >."""

@@ -1,4 +1,4 @@
-"""The inspection of a trusted pickle: a scikit-learn estimator, or an xgboost or LightGBM object, which is then saved
+"""The inspection of a trusted pickle: a scikit-learn estimator, or an object of another library, which is then saved
 as the file that its library reads. Runs in the inspection's child process."""
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from servefit.backends.inspection.batches import with_batch_dependence
+from servefit.backends.inspection.catboost import inspect_catboost
 from servefit.backends.inspection.forest import Forest, Tree, forest_of, treelite_trees
 from servefit.backends.inspection.frames import inspect_frame
 from servefit.backends.inspection.lightgbm import inspect_lightgbm
@@ -48,11 +49,14 @@ def inspect_object(
     """Find out about the object that is in ``path``, with what was ``noted`` as it was read. It is saved as a plain
     pickle, which backends read, unless the file ``is_plain``. Raises UnsupportedModel."""
     library = library_of(estimator)
+    if library is None and isinstance(estimator, dict | list | tuple):
+        estimator, warning = _only_model(estimator, path)
+        return inspect_object(estimator, path, folder, (*noted, warning))
     if library is None:
         raise UnsupportedModel(
             f"{path} holds an object of type {type(estimator).__module__}.{type(estimator).__name__}",
-            remedy="save the xgboost, LightGBM or scikit-learn model in it alone, export it to ONNX, or serve a script "
-            "that loads it: code/inference.py beside it, and --trust-code",
+            remedy="save the xgboost, LightGBM, CatBoost or scikit-learn model in it alone, export it to ONNX, or "
+            "serve a script that loads it: code/inference.py beside it, and --trust-code",
         )
     if library is not Library.SKLEARN:
         return _inspect_converted(estimator, folder, noted)
@@ -64,6 +68,29 @@ def inspect_object(
         return inspection
     write_atomically(folder / "model.pkl", save_live(estimator).content)
     return replace(inspection, file_name="model.pkl")
+
+
+def _only_model(held: dict[Any, Any] | list[Any] | tuple[Any, ...], path: Path) -> tuple[Any, str]:
+    """Return the only model among the entries of what a file holds, and a warning of the others, which are not applied.
+    Raises UnsupportedModel."""
+    entries = held if isinstance(held, dict) else dict(enumerate(held))
+    names = {repr(key)[:40]: value for key, value in entries.items()}
+    models = {name: value for name, value in names.items() if library_of(value) is not None}
+    listed = ", ".join(f"{name} ({type(value).__name__})" for name, value in (models or names).items())
+    kind = type(held).__name__
+    if not models:
+        raise UnsupportedModel(
+            f"{path} holds a {kind} without a model: {listed:.300}", remedy="save the model in it alone"
+        )
+    if len(models) > 1:
+        raise UnsupportedModel(
+            f"{path} holds a {kind} with several models: {listed:.300}",
+            remedy="save the one to serve alone, or the steps that lead to it as one Pipeline of scikit-learn",
+        )
+    [(name, model)] = models.items()
+    others = ", ".join(entry for entry in names if entry != name)
+    left_out = f"; not applied: {others:.200}" if others else ""
+    return model, f"{path.name} holds a {kind}, of which {name} is served{left_out}"
 
 
 def _unpickle(path: Path) -> tuple[Any, bool]:
@@ -88,12 +115,16 @@ def _unpickle(path: Path) -> tuple[Any, bool]:
 
 
 def _inspect_converted(source: Any, folder: Path, noted: tuple[str, ...]) -> Inspection:
-    """Return the inspection of an xgboost or LightGBM object, saved in that library's format."""
+    """Return the inspection of an object of xgboost, LightGBM or CatBoost, saved in that library's format."""
     saved = save_live(source)
     if saved.format is Format.XGBOOST_UBJSON:
         file = folder / "model.ubj"
         write_atomically(file, saved.content)
         inspection = inspect_xgboost(file, saved.format, folder)
+    elif saved.format is Format.CATBOOST_CBM:
+        file = folder / "model.cbm"
+        write_atomically(file, saved.content)
+        inspection = inspect_catboost(file, saved.format, folder)
     else:
         file = folder / "model.txt"
         write_atomically(file, saved.content)

@@ -18,7 +18,9 @@ from servefit.errors import CorruptModel
 
 
 def inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspection:
-    """Open a JSON or UBJSON model; write its splits, and the model itself if it has to be cut, into ``folder``."""
+    """Open a model; write its splits, and the model itself if it has to be cut or rewritten, into ``folder``."""
+    if model_format is Format.XGBOOST_BINARY:
+        return _inspect_legacy(path, folder)
     booster = Booster.load(path, nthread=1)
     check_width(booster.features)
     warnings: tuple[str, ...] = ()
@@ -47,7 +49,7 @@ def inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspectio
     )
 
 
-def inspect_legacy_xgboost(path: Path, folder: Path) -> Inspection:
+def _inspect_legacy(path: Path, folder: Path) -> Inspection:
     """Upgrade a model in XGBoost's retired binary format into ``folder``, and inspect that."""
     upgraded = folder / "model.ubj"
     upgrade(path, upgraded)

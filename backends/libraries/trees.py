@@ -1,7 +1,8 @@
 """Tree ensembles of any library as Treelite models: what the backends treelite, tl2cgen and onnxruntime start from.
 
-Treelite reads nearly every model of xgboost, LightGBM and scikit-learn exactly. What it is known to read wrongly, or
-not at all, is refused here by name. Parity checks everything again.
+Treelite reads nearly every model of xgboost, LightGBM and scikit-learn exactly, and is given the trees of CatBoost and
+ONNX node by node. What it is known to read wrongly, or not at all, is refused here by name. Parity checks everything
+again.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.libraries.onnx_forest import OTHER_OPERATORS, trees_of_onnx
 from servefit.backends.model.keeping import content_as_named
 from servefit.backends.model.types import Format, Library, Task
 from servefit.backends.types import Availability
-from servefit.errors import CompileFailed
+from servefit.errors import CompileFailed, UnsupportedModel
 
 if TYPE_CHECKING:
     import treelite
 
     from servefit.backends.model import Model
+    from servefit.backends.model.types import TreeStructure
 
 REFUSED_PECULIARITIES = {
     "zero_as_missing": "Treelite does not know LightGBM's zero_as_missing",
@@ -39,20 +42,20 @@ SKLEARN_ENSEMBLES = frozenset(
 
 def is_ensemble(estimator: Any) -> bool:
     """Return whether an estimator is an ensemble of trees that can be read: of scikit-learn, or of the classes that
-    XGBoost and LightGBM have for it."""
+    XGBoost, LightGBM and CatBoost have for it."""
     kind = type(estimator)
     package = kind.__module__.partition(".")[0]
     if package == "sklearn":
         return kind.__name__ in SKLEARN_ENSEMBLES
-    return package in ("xgboost", "lightgbm") and hasattr(estimator, "get_params")
+    return package in ("xgboost", "lightgbm", "catboost") and hasattr(estimator, "get_params")
 
 
 def readable(model: Model) -> Availability:
     """Return whether Treelite reads ``model`` exactly, told from what is known about it."""
-    if model.library is Library.ONNX:
-        return Availability.no("it serves tree ensembles of xgboost, LightGBM and scikit-learn, not ONNX models")
     if model.trees is None:
         return Availability.no("it serves tree ensembles, and this model has no trees")
+    if model.library is Library.ONNX:
+        return _readable_onnx(model, model.trees)
     for peculiarity in model.trees.peculiarities:
         if peculiarity in REFUSED_PECULIARITIES:
             return Availability.no(REFUSED_PECULIARITIES[peculiarity])
@@ -65,6 +68,16 @@ def readable(model: Model) -> Availability:
     return Availability.yes()
 
 
+def _readable_onnx(model: Model, trees: TreeStructure) -> Availability:
+    if OTHER_OPERATORS in trees.peculiarities:
+        return Availability.no("it serves ONNX models that are one tree ensemble, and this one has other operators")
+    if trees.categorical_splits:
+        return Availability.no("it serves ONNX trees that compare numbers, and these ask for single values")
+    if model.signature.row_datatype != "float32":
+        return Availability.no(f"it serves ONNX trees of float32, and these take {model.signature.row_datatype}")
+    return Availability.yes()
+
+
 def read_trees(model: Model, backend: str) -> treelite.Model:
     """Read ``model`` into Treelite on behalf of ``backend``. Raises CompileFailed with Treelite's own reason."""
     import treelite
@@ -72,9 +85,15 @@ def read_trees(model: Model, backend: str) -> treelite.Model:
     try:
         if model.format is Format.LIGHTGBM_TEXT:
             return _read_lightgbm(model)
+        if model.library is Library.ONNX:
+            return trees_of_onnx(model.file, model.signature.features, model.signature.task)
+        if model.library is Library.CATBOOST:
+            return _read_catboost(model)
         if model.format is Format.PICKLE:
             return _read_estimator(unpickled(model))
         return treelite.frontend.load_xgboost_model(model.file)
+    except UnsupportedModel as error:
+        raise CompileFailed(backend, error.what) from error
     except (treelite.TreeliteError, NotImplementedError, ValueError) as error:
         raise CompileFailed(backend, f"Treelite cannot read it: {str(error).splitlines()[0]}") from error
 
@@ -99,6 +118,14 @@ def _read_lightgbm(model: Model) -> treelite.Model:
         if on_bound.any():
             tree.set_field("threshold", np.where(on_bound, np.nextafter(thresholds, -np.inf), thresholds))
     return trees
+
+
+def _read_catboost(model: Model) -> treelite.Model:
+    from servefit.backends.libraries.catboost_library import document_of, loss_of, meaning_of, open_catboost
+    from servefit.backends.libraries.catboost_trees import trees_of_catboost
+
+    opened = open_catboost(model.file, model.format)
+    return trees_of_catboost(document_of(opened), model.signature.features, meaning_of(loss_of(opened)))
 
 
 def _read_estimator(estimator: Any) -> treelite.Model:

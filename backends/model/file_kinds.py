@@ -196,13 +196,7 @@ _SAFETENSORS = FileKind(
     to_serve="name the folder, if it has a config.json of Hugging Face; else export the whole model to ONNX, " + _TORCH,
 )
 
-_CATBOOST = 'export it to ONNX: {}save_model("model.onnx", format="onnx")'
-
 _BINARY: tuple[tuple[bytes, FileKind], ...] = (
-    (
-        rb"CBM1",
-        FileKind(what="a CatBoost model", to_serve=_CATBOOST.format("")),
-    ),
     (
         rb".{4}ORTM",
         FileKind(
@@ -254,13 +248,6 @@ _TEXT: tuple[tuple[bytes, FileKind], ...] = (
         FileKind(what="a PMML model", to_serve=f"{_ORIGIN}, or save it in its library's own format"),
     ),
     (_XML + rb"<net\s[^>]*version=", FileKind(what="a model of OpenVINO (IR)", to_serve=_OF_IR)),
-    (
-        rb'\{\s*"(ctr_data|features_info|oblivious_trees|model_info)"\s*:',
-        FileKind(
-            what="the JSON of a CatBoost model",
-            to_serve=_CATBOOST.format('model = catboost.CatBoost(); model.load_model(FILE, format="json"); model.'),
-        ),
-    ),
     (
         rb"bs64\t",
         FileKind(

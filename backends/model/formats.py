@@ -38,6 +38,8 @@ _XGBOOST_JSON = re.compile(rb'\s*\{\s*"(learner"\s*:\s*\{|version"\s*:\s*\[)')
 # UBJSON object keys are a length marker, the length, and the bytes of the key.
 _XGBOOST_UBJSON = re.compile(rb"\{(?:[iU].|I..|l....|L.{8})(learner|version)[\[{]", re.DOTALL)
 _LIGHTGBM_TEXT = re.compile(rb"tree\s+version=v\d")
+_CATBOOST = b"CBM1"
+_CATBOOST_JSON = re.compile(rb'\s*\{\s*"(ctr_data|features_info|oblivious_trees|model_info)"\s*:')
 _XGBOOST_BOOSTERS = (b"gbtree", b"dart", b"gblinear")
 _XGBOOST_PARAMETERS_BYTES = 136
 """The size of LearnerModelParamLegacy in xgboost, which a file in its binary format begins with."""
@@ -88,6 +90,10 @@ def recognise(head: bytes) -> Format | None:
         return Format.XGBOOST_JSON
     if _LIGHTGBM_TEXT.match(head):
         return Format.LIGHTGBM_TEXT
+    if head.startswith(_CATBOOST):
+        return Format.CATBOOST_CBM
+    if _CATBOOST_JSON.match(head):
+        return Format.CATBOOST_JSON
     if legacy_xgboost_names(head) is not None:
         return Format.XGBOOST_BINARY
     if _PICKLE.match(head) or _PICKLE.match(_decompressed(head)):

@@ -8,7 +8,7 @@ from typing import Any
 
 from servefit.backends.model.types import Format, Input, Output, Padding, Signature, Size, Task, TreeStructure
 
-SCHEMA = 13
+SCHEMA = 14
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 

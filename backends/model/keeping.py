@@ -28,6 +28,8 @@ _SUFFIXES = {
     Format.XGBOOST_UBJSON: ".ubj",
     Format.XGBOOST_BINARY: ".deprecated",
     Format.LIGHTGBM_TEXT: ".txt",
+    Format.CATBOOST_CBM: ".cbm",
+    Format.CATBOOST_JSON: ".json",
     Format.ONNX: ".onnx",
     Format.PICKLE: ".pkl",
     Format.SKOPS: ".skops",

@@ -6,7 +6,9 @@ Which library an object belongs to is read off its classes; this module imports 
 from __future__ import annotations
 
 import pickle
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from servefit.backends.model.types import Format, Library
@@ -26,24 +28,27 @@ def library_of(source: Any) -> Library | None:
     """Return the library that made a live object, or None. An XGBClassifier is xgboost's, though it is a scikit-learn
     estimator as well; a pipeline around one is scikit-learn's."""
     packages = {kind.__module__.partition(".")[0] for kind in type(source).__mro__}
-    for library in (Library.XGBOOST, Library.LIGHTGBM, Library.SKLEARN):
+    for library in (Library.XGBOOST, Library.LIGHTGBM, Library.CATBOOST, Library.SKLEARN):
         if library.value in packages:
             return library
     return None
 
 
 def save_live(source: Any) -> SavedModel:
-    """Save an xgboost, LightGBM or scikit-learn object. Raises UnsupportedModel for anything else, for what has not
-    been fitted, and for what does not pickle."""
+    """Save an xgboost, LightGBM, CatBoost or scikit-learn object. Raises UnsupportedModel for anything else, for what
+    has not been fitted, and for what does not pickle."""
     library = library_of(source)
     if library is Library.XGBOOST:
         return _save_xgboost(source)
     if library is Library.LIGHTGBM:
         return _save_lightgbm(source)
+    if library is Library.CATBOOST:
+        return _save_catboost(source)
     if library is Library.SKLEARN:
         return _save_sklearn(source)
     raise UnsupportedModel(
-        f"an object of type {_name(source)}", remedy="give a path, or an xgboost, LightGBM or scikit-learn model"
+        f"an object of type {_name(source)}",
+        remedy="give a path, or an xgboost, LightGBM, CatBoost or scikit-learn model",
     )
 
 
@@ -78,6 +83,17 @@ def _save_lightgbm(source: Any) -> SavedModel:
             f"{iterations} iterations",
         )
     return SavedModel(format=Format.LIGHTGBM_TEXT, content=booster.model_to_string().encode(), warnings=warnings)
+
+
+def _save_catboost(source: Any) -> SavedModel:
+    if not hasattr(source, "save_model"):
+        raise UnsupportedModel(f"a {_name(source)} of CatBoost", remedy="give a fitted CatBoost model")
+    if not source.is_fitted():
+        raise _unfitted(source)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.cbm")
+        source.save_model(str(file))
+        return SavedModel(format=Format.CATBOOST_CBM, content=file.read_bytes())
 
 
 def _save_sklearn(source: Any) -> SavedModel:

@@ -29,6 +29,17 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     return model
 
 
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return the attributes of a node by name: numbers, texts as bytes, lists of these, and arrays."""
+    import onnx
+
+    def value(attribute: Any) -> Any:
+        content = onnx.helper.get_attribute_value(attribute)
+        return onnx.numpy_helper.to_array(content) if isinstance(content, onnx.TensorProto) else content
+
+    return {attribute.name: value(attribute) for attribute in node.attribute}
+
+
 def read_graph(path: Path) -> onnx.ModelProto:
     """Return the model in the file at ``path``, without the weights that it keeps elsewhere. Raises what protobuf
     raises for a file that is damaged."""

@@ -28,7 +28,10 @@ def joined_by(estimator: Any) -> list[Any]:
     return list(estimator.estimators_) if type(estimator).__name__ in _JOINING else []
 
 
-_JOINING = frozenset(f"{way}{kind}" for way in ("Voting", "Stacking") for kind in ("Classifier", "Regressor"))
+_JOINING = frozenset(f"{way}{kind}" for way in ("Voting", "Stacking") for kind in ("Classifier", "Regressor")) | {
+    "OneVsRestClassifier",
+    "MultiOutputRegressor",
+}
 
 
 def last_of(estimator: Any) -> Any:

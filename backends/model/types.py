@@ -29,6 +29,7 @@ class Library(StrEnum):
 
     XGBOOST = "xgboost"
     LIGHTGBM = "lightgbm"
+    CATBOOST = "catboost"
     SKLEARN = "sklearn"
     ONNX = "onnx"
     SCRIPT = "script"
@@ -42,6 +43,8 @@ class Format(StrEnum):
     XGBOOST_UBJSON = "xgboost-ubjson"
     XGBOOST_BINARY = "xgboost-binary"
     LIGHTGBM_TEXT = "lightgbm-text"
+    CATBOOST_CBM = "catboost-cbm"
+    CATBOOST_JSON = "catboost-json"
     ONNX = "onnx"
     PICKLE = "pickle"
     SKOPS = "skops"

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from servefit.backends.pipelines.lasts import Calibrated, Mean, Stacked, Undone, Vote
+from servefit.backends.pipelines.lasts import Calibrated, Mean, SideBySide, Stacked, Undone, Vote
 from servefit.backends.pipelines.numbers import Elementwise, elementwise
 from servefit.backends.pipelines.sample import Sample, predicted
 from servefit.backends.pipelines.values import PipelineStep, dense
@@ -70,6 +70,20 @@ def _one_calibrated(read: Read, calibrated: Any, sample: Sample) -> PipelineStep
     return Calibrated(read(inner, asked, sample, "calibrated"), tuple(curves), hasattr(calibrated.calibrators[0], "a_"))
 
 
+def _one_against_others(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
+    if method != "predict_proba" or estimator.multilabel_:
+        return None
+    if not all(hasattr(inner, "classes_") for inner in estimator.estimators_):
+        return None  # a class that all rows of the training had, or none
+    steps = tuple(read(inner, method, sample, "estimators_") for inner in estimator.estimators_)
+    return steps[0] if len(steps) == 1 else SideBySide(steps, as_shares=True)
+
+
+def _of_several_targets(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
+    steps = tuple(read(inner, method, sample, "estimators_") for inner in estimator.estimators_)
+    return SideBySide(steps, as_shares=False)
+
+
 def _stacking(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
     parts, steps = [], []
     for (name, _), inner, asked in zip(
@@ -113,6 +127,8 @@ _READERS: Mapping[str, Callable[[Read, Any, str, Sample], PipelineStep | None]] 
     "VotingClassifier": _voting,
     "VotingRegressor": _voting,
     "CalibratedClassifierCV": _calibrated,
+    "OneVsRestClassifier": _one_against_others,
+    "MultiOutputRegressor": _of_several_targets,
     "StackingClassifier": _stacking,
     "StackingRegressor": _stacking,
     "TransformedTargetRegressor": _transformed_target,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.pipelines.branches import Chain
-from servefit.backends.pipelines.lasts import Labels, Layers, Linear, Second
+from servefit.backends.pipelines.lasts import Bells, Labels, Layers, Linear, Second
 from servefit.backends.pipelines.numbers import Elementwise
 
 if TYPE_CHECKING:
@@ -95,6 +95,13 @@ def _bernoulli_bayes(estimator: Any, method: str) -> PipelineStep | None:
     return Chain((ones, _of_classes(sums, len(estimator.classes_))))
 
 
+def _normal_bayes(estimator: Any, method: str) -> PipelineStep | None:
+    if method != "predict_proba":
+        return None
+    bells = Bells(estimator.theta_, estimator.var_, np.log(estimator.class_prior_))
+    return _of_classes(bells, len(estimator.classes_))
+
+
 def _of_classes(probabilities: PipelineStep, classes: int) -> PipelineStep:
     return Second(probabilities) if classes == 2 else probabilities
 
@@ -105,4 +112,5 @@ _READERS: Mapping[str, Callable[[Any, str], PipelineStep | None]] = {
     "MultinomialNB": _counts_bayes,
     "ComplementNB": _counts_bayes,
     "BernoulliNB": _bernoulli_bayes,
+    "GaussianNB": _normal_bayes,
 }

@@ -13,12 +13,14 @@ import numpy as np
 
 from servefit.backends.pipelines.branches import Chain
 from servefit.backends.pipelines.categories import NO_COLUMN, NUMBER, TEXT, Codes, ColumnAt, Encoded, Filled, OneHot
+from servefit.backends.pipelines.counting import Counted, has_kernel
 from servefit.backends.pipelines.numbers import (
     Binned,
     BinsTold,
     Elementwise,
     Imputed,
     Indicated,
+    Normalised,
     Powers,
     Products,
     Projected,
@@ -28,7 +30,7 @@ from servefit.backends.pipelines.numbers import (
     elementwise,
 )
 from servefit.backends.pipelines.values import MISSING, PipelineStep
-from servefit.backends.pipelines.words import Counted, Terms, Weights
+from servefit.backends.pipelines.words import Terms, Weights
 
 Places = tuple[ColumnAt, ...] | None
 """The places of the columns that a step is output; None for numbers alone."""
@@ -179,6 +181,10 @@ def _components(step: Any, _places: Places) -> PipelineStep:
     if getattr(step, "whiten", False):
         weights = weights / np.sqrt(step.explained_variance_)
     return Projected(getattr(step, "mean_", None), np.ascontiguousarray(weights))
+
+
+def _normalizer(step: Any, _places: Places) -> PipelineStep:
+    return Normalised(step.norm)
 
 
 def _quantiles(step: Any, _places: Places) -> PipelineStep:
@@ -349,6 +355,11 @@ def _vectorizer(step: Any, places: Places) -> PipelineStep:
         accents=step.strip_accents,
         stop_words=frozenset(step.get_stop_words() or ()),
     )
+    if type(step).__name__ == "HashingVectorizer":
+        if not has_kernel():
+            raise Unread
+        own = Weights(norm=step.norm) if step.norm else None
+        return Counted(places[0], terms, None, int(step.n_features), step.binary, own, bool(step.alternate_sign))
     vocabulary = {str(term): int(column) for term, column in step.vocabulary_.items()}
     weights = _weights(step) if hasattr(step, "idf_") or hasattr(step, "sublinear_tf") else None
     return Counted(places[0], terms, vocabulary, max(vocabulary.values()) + 1, step.binary, weights)
@@ -369,6 +380,7 @@ _READERS: Mapping[str, Callable[[Any, Places], PipelineStep]] = {
     "MissingIndicator": _indicator,
     "KBinsDiscretizer": _bins,
     "PolynomialFeatures": _polynomial,
+    "Normalizer": _normalizer,
     "PCA": _components,
     "TruncatedSVD": _components,
     "QuantileTransformer": _quantiles,
@@ -379,10 +391,19 @@ _READERS: Mapping[str, Callable[[Any, Places], PipelineStep]] = {
     "TargetEncoder": _encoder,
     "CountVectorizer": _vectorizer,
     "TfidfVectorizer": _vectorizer,
+    "HashingVectorizer": _vectorizer,
     "TfidfTransformer": _weights,
 }
 """By the name of the class."""
 
 _OF_TEXTS = frozenset(
-    {"SimpleImputer", "OneHotEncoder", "OrdinalEncoder", "TargetEncoder", "CountVectorizer", "TfidfVectorizer"}
+    {
+        "SimpleImputer",
+        "OneHotEncoder",
+        "OrdinalEncoder",
+        "TargetEncoder",
+        "CountVectorizer",
+        "TfidfVectorizer",
+        "HashingVectorizer",
+    }
 )

@@ -1,6 +1,6 @@
-"""Last steps that are sums: linear models, naive Bayes, networks of layers; and those that join or bend the predictions
-of others. Each gives the prediction itself, (rows,) or (rows, outputs): of two classes the probability of the second.
-"""
+"""Last steps that are sums: linear models, kinds of naive Bayes, networks of layers; and those that join or bend the
+predictions of others. Each gives the prediction itself, (rows,) or (rows, outputs): of two classes the probability of
+the second."""
 
 from __future__ import annotations
 
@@ -27,10 +27,14 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def _one_against_others(scores: np.ndarray) -> np.ndarray:
-    shares = _logistic(scores)
-    total = shares.sum(axis=1, keepdims=True)
+    return _shares(_logistic(scores))
+
+
+def _shares(numbers: np.ndarray) -> np.ndarray:
+    """Return the numbers of each row over their sum, or as they are where that is 0."""
+    total = numbers.sum(axis=1, keepdims=True)
     total[total == 0] = 1.0
-    result: np.ndarray = shares / total
+    result: np.ndarray = numbers / total
     return result
 
 
@@ -136,6 +140,35 @@ class Mean:
         for step, weight in zip(self.steps, self.weights, strict=True):
             total = total + dense(step(value)) * weight
         return np.asarray(total)
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """The predictions of several, a column each; ``as_shares`` says that those of a row are made to add up to 1."""
+
+    steps: tuple[PipelineStep, ...]
+    as_shares: bool
+
+    def __call__(self, value: Value) -> np.ndarray:
+        predictions = np.stack([dense(step(value)) for step in self.steps], axis=1)
+        return _shares(predictions) if self.as_shares else predictions
+
+
+@dataclass(frozen=True)
+class Bells:
+    """The probabilities of classes of which the numbers of each column are distributed normally: ``means`` and
+    ``variances`` (classes, columns), and the logarithms of the classes' shares, ``priors``."""
+
+    means: np.ndarray
+    variances: np.ndarray
+    priors: np.ndarray
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        check_finite(numbers)
+        bases = self.priors - 0.5 * np.log(2 * np.pi * self.variances).sum(axis=1)
+        distances = (numbers[:, np.newaxis] - self.means) ** 2 / self.variances
+        return _softmax(bases - 0.5 * distances.sum(axis=2))
 
 
 @dataclass(frozen=True)

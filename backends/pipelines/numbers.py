@@ -176,6 +176,24 @@ class Projected:
 
 
 @dataclass(frozen=True)
+class Normalised:
+    """Numbers as shares of the norm of their row: "l1", "l2" or "max". Rows of zeros stay."""
+
+    norm: str
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        check_finite(numbers)
+        if self.norm == "l2":
+            sizes = np.sqrt(np.einsum("ij,ij->i", numbers, numbers))
+        else:
+            sizes = np.abs(numbers).sum(axis=1) if self.norm == "l1" else np.abs(numbers).max(axis=1)
+        sizes[sizes < 10 * np.finfo(np.float64).eps] = 1.0  # as scikit-learn does
+        result: np.ndarray = numbers / sizes[:, np.newaxis]
+        return result
+
+
+@dataclass(frozen=True)
 class Quantiles:
     """The share of the training's values below each value, as scikit-learn interpolates it: from both ends, and their
     mean. ``quantiles`` (references, columns). ``normal`` is

@@ -23,7 +23,7 @@ from servefit.backends.pipelines.joined_lasts import joined_last
 from servefit.backends.pipelines.known_lasts import known_last
 from servefit.backends.pipelines.known_steps import known_step
 from servefit.backends.pipelines.sample import Sample, predicted
-from servefit.backends.pipelines.trees import compile_trees, without_preprocessor
+from servefit.backends.pipelines.trees import as_ensemble, compile_trees, without_preprocessor
 from servefit.backends.pipelines.values import (
     BACKEND,
     MISSING,
@@ -55,6 +55,7 @@ class Reader:
         self.foreign: list[str] = []
         self.own = 0
         self.has_trees = False
+        self._has_zeros = False
         self.loaded: set[str] = set()
 
     def step(self, step: Any, sample: Sample, name: str) -> tuple[PipelineStep | None, Sample]:
@@ -67,6 +68,8 @@ class Reader:
         if read is None:
             own = known_step(step, _used(sample.places))
             self.own += own is not None
+            # Hashed terms may cancel each other, which leaves a zero that is there.
+            self._has_zeros = self._has_zeros or getattr(step, "alternate_sign", False)
             read = None if own is None else _behind(own, sample)
         if read is not None and same(theirs, read[1]):
             return read[0], replace(read[1], theirs=theirs)
@@ -91,10 +94,11 @@ class Reader:
                 return joined
             del self.foreign[already[0] :]
             self.own = already[1]
-        own = self._trees(estimator, method, sample) if is_ensemble(estimator) else known_last(estimator, method)
+        trees = as_ensemble(estimator)
+        own = self._trees(trees, method, sample) if is_ensemble(trees) else known_last(estimator, method)
         if own is not None and _predicts(own, sample, expected):
             self.own += 1
-            self.has_trees = self.has_trees or is_ensemble(estimator)
+            self.has_trees = self.has_trees or is_ensemble(trees)
             return own
         self.foreign.append(f"{name} ({type(estimator).__name__})")
         binary = method == "predict_proba" and len(estimator.classes_) == 2
@@ -159,6 +163,8 @@ class Reader:
             return None
         raw = method == "decision_function" and not hasattr(estimator, "offset_")
         zero_is_missing = type(estimator).__module__.startswith("xgboost.") and issparse(sample.theirs)
+        if zero_is_missing and self._has_zeros:
+            return None
         try:
             preprocessor = getattr(estimator, "_preprocessor", None)
             if preprocessor is None:

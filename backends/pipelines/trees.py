@@ -1,4 +1,5 @@
-"""The trees at the end of a pipeline, which the forest predicts: those of scikit-learn, XGBoost and LightGBM."""
+"""The trees at the end of a pipeline, which the forest predicts: those of scikit-learn, XGBoost, LightGBM and
+CatBoost."""
 
 from __future__ import annotations
 
@@ -91,6 +92,37 @@ def _model(file: Path, folder: Path) -> Model:
         signature=inspected.signature,
         trees=inspected.trees,
     )
+
+
+def as_ensemble(estimator: Any) -> Any:
+    """Return a random forest of scikit-learn that predicts as a single decision tree, or as several that are bagged on
+    all columns; any other estimator as it is."""
+    kind = type(estimator)
+    trees = [estimator]
+    if kind.__module__.startswith("sklearn.ensemble._bagging"):
+        trees = list(estimator.estimators_)
+        every = np.arange(estimator.n_features_in_)
+        if not all(np.array_equal(columns, every) for columns in estimator.estimators_features_):
+            return estimator
+    names = {type(tree).__name__ for tree in trees}
+    if not kind.__module__.startswith("sklearn.") or not names <= {f"{way}Tree{of}" for way, of in _TREES}:
+        return estimator
+    if len({getattr(tree, "n_classes_", 1) for tree in (*trees, estimator)}) > 1:
+        return estimator  # some were fitted without a class
+    import sklearn.ensemble
+
+    forest = getattr(
+        sklearn.ensemble, f"RandomForest{'Classifier' if hasattr(estimator, 'classes_') else 'Regressor'}"
+    )()
+    forest.estimators_, forest.n_outputs_ = trees, trees[0].n_outputs_
+    for name in ("n_features_in_", "classes_", "n_classes_"):
+        if hasattr(estimator, name):
+            setattr(forest, name, getattr(estimator, name))
+    forest.n_estimators = len(trees)
+    return forest
+
+
+_TREES = [(way, of) for way in ("Decision", "Extra") for of in ("Classifier", "Regressor")]
 
 
 def without_preprocessor(estimator: Any) -> Any:

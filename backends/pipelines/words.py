@@ -1,28 +1,19 @@
-"""Words and letters of texts, counted and weighed as scikit-learn's vectorizers do it. Only those that are known are
-kept, as a ``Sparse``."""
+"""The terms of texts, words and letters, as scikit-learn's vectorizers find and weigh them. ``counting`` counts those
+that are known."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from servefit.backends.pipelines.values import BACKEND, MISSING, Sparse, Value, dense, parts_of, texts_of
-from servefit.errors import RowsRefused
-
-if TYPE_CHECKING:
-    from servefit.backends.pipelines.categories import ColumnAt
+from servefit.backends.pipelines.values import Sparse, Value, dense, parts_of
 
 _WHITE = re.compile(r"\s\s+")
 """Scikit-learn makes one space of these."""
-
-
-_PATTERNS = (r"(?u)\b\w\w+\b", r"(?u)\b\w+\b")
-_BETWEEN, _NEXT_TEXT = b"\0", -2
 
 
 @dataclass(frozen=True)
@@ -37,11 +28,6 @@ class Terms:
     lowercase: bool
     accents: str | None
     stop_words: frozenset[str]
-
-    @property
-    def are_words(self) -> bool:
-        """True if they are words alone, as scikit-learn finds them by default, or with those of one letter."""
-        return self.kind == "word" and self.longest == 1 and self.pattern in _PATTERNS
 
     def finder(self) -> Callable[[str], Sequence[str]]:
         """Return the function that finds the terms of a text."""
@@ -127,73 +113,6 @@ class Weights:
         if self.norm:
             sizes = np.bincount(counts.rows, np.abs(values) if self.norm == "l1" else values * values, counts.count)
             sizes = sizes if self.norm == "l1" else np.sqrt(sizes)
+            sizes[sizes == 0] = 1.0  # all are 0
             values = values / sizes[counts.rows]
         return replace(counts, values=values)
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Counts the known terms of the texts at ``place``; ``vocabulary`` has their columns. ``once`` counts a term that
-    occurs as 1."""
-
-    place: ColumnAt
-    terms: Terms
-    vocabulary: dict[str, int]
-    width: int
-    once: bool
-    weights: Weights | None = None
-    _found: list[Callable[[str], Sequence[str]]] = field(default_factory=list, compare=False)
-
-    def __call__(self, value: Value) -> Sparse:
-        texts = texts_of(value)[self.place.nth]
-        if MISSING in texts:
-            raise RowsRefused(BACKEND, "a text is missing, of which the words are asked for")
-        counted = self._together(texts) if len(texts) > 1 and self.terms.are_words else None
-        counted = self._one_by_one(texts) if counted is None else counted
-        if self.once:
-            counted = replace(counted, values=None)
-        return counted if self.weights is None else self.weights.weighed(counted)
-
-    def _together(self, texts: list[bytes]) -> Sparse | None:
-        """Count words in all texts at once, with a letter between them that is part of no word; None where a text has
-        that letter."""
-        joined = _BETWEEN.join(texts)
-        if joined.count(_BETWEEN) != len(texts) - 1:
-            return None
-        prepare, find = self.terms.prepared(), re.compile(f"{self.terms.pattern}|\0").findall
-        text = joined.decode()
-        words = find(text if prepare is None else prepare(text))
-        column_of = self.vocabulary.get
-        columns = np.array([column_of(word, _NEXT_TEXT if word == "\0" else -1) for word in words], dtype=np.int64)
-        keys, counts = np.unique(
-            (np.cumsum(columns == _NEXT_TEXT) * self.width + columns)[columns >= 0], return_counts=True
-        )
-        return Sparse(len(texts), self.width, *np.divmod(keys, self.width), counts.astype(np.float64))
-
-    def _one_by_one(self, texts: list[bytes]) -> Sparse:
-        if not self._found:
-            self._found.append(self.terms.finder())
-        find, column_of = self._found[0], self.vocabulary.get
-        rows: list[int] = []
-        columns: list[int] = []
-        values: list[int] = []
-        for row, text in enumerate(texts):
-            counts: dict[int, int] = {}
-            for term in find(text.decode()):
-                column = column_of(term)
-                if column is not None:
-                    counts[column] = counts.get(column, 0) + 1
-            ordered = sorted(counts)  # scikit-learn adds them up in this order
-            rows += [row] * len(ordered)
-            columns += ordered
-            values += map(counts.__getitem__, ordered)
-        return Sparse(
-            len(texts),
-            self.width,
-            np.array(rows, dtype=np.int64),
-            np.array(columns, dtype=np.int64),
-            np.array(values, dtype=np.float64),
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Counted, (self.place, self.terms, self.vocabulary, self.width, self.once, self.weights)

@@ -112,6 +112,15 @@ LIGHTGBM: dict[str, tuple[dict[str, Any], str]] = {
     "lightgbm zero as missing": ({"objective": "binary", "zero_as_missing": True}, "binary"),
     "lightgbm linear trees": ({"objective": "regression", "linear_tree": True}, "value"),
 }
+CATBOOST: dict[str, tuple[dict[str, Any], str]] = {
+    "catboost binary": ({"loss_function": "Logloss"}, "binary"),
+    "catboost multi-class": ({"loss_function": "MultiClass"}, "classes"),
+    "catboost one-vs-all": ({"loss_function": "MultiClassOneVsAll"}, "classes"),
+    "catboost regression": ({"loss_function": "RMSE", "nan_mode": "Max"}, "value"),
+    "catboost poisson": ({"loss_function": "Poisson", "grow_policy": "Lossguide", "max_leaves": 7}, "count"),
+    "catboost ranking": ({"loss_function": "YetiRank"}, "classes"),
+    "catboost multi-target": ({"loss_function": "MultiRMSE"}, "value and count"),
+}
 SKLEARN: dict[str, tuple[str, dict[str, Any], str]] = {
     "sklearn random forest": ("ensemble:RandomForestClassifier", {"n_estimators": 5, "max_depth": 5}, "binary"),
     "sklearn boosting": ("ensemble:GradientBoostingRegressor", {"n_estimators": 5}, "value"),
@@ -173,6 +182,21 @@ def _lightgbm(name: str, given: Example, folder: Path) -> Case:
     file = folder / f"{name}.txt"
     booster.save_model(file)
     return Case(file, test, np.asarray(booster.predict(test)))
+
+
+def _catboost(name: str, given: Example, folder: Path) -> Case:
+    import catboost
+
+    parameters, target = CATBOOST[name]
+    quiet = {"thread_count": 1, "verbose": 0, "allow_writing_files": False, "random_seed": 0}
+    model = catboost.CatBoost({"iterations": 8, "depth": 4, **quiet, **parameters})
+    groups = np.arange(600) // 100 if name == "catboost ranking" else None
+    model.fit(catboost.Pool(given.train, _targets(given, target), group_id=groups))
+    file = folder / f"{name}.{'json' if name == 'catboost binary' else 'cbm'}"
+    model.save_model(str(file), format=file.suffix[1:])
+    asked = {"binary": "Probability", "classes": "Probability", "count": "Exponent"}.get(target, "RawFormulaVal")
+    predicted = model.predict(given.test, prediction_type="RawFormulaVal" if groups is not None else asked)
+    return Case(file, given.test, predicted[:, 1] if target == "binary" else predicted)
 
 
 def _sklearn(name: str, given: Example, folder: Path) -> Case:
@@ -260,6 +284,16 @@ def _torch(name: str, given: Example, folder: Path) -> Case:
     return Case(file, test, predicted)
 
 
+_TRAINED_BY = {
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+    "catboost": _catboost,
+    "sklearn": _sklearn,
+    "onnx": _onnx,
+    "torch": _torch,
+}
+
+
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
     """The case of each name, trained when it is first asked for."""
@@ -267,9 +301,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
 
     def case(name: str) -> Case:
         if name not in known:
-            train = {"xgboost": _xgboost, "lightgbm": _lightgbm, "sklearn": _sklearn, "onnx": _onnx, "torch": _torch}[
-                name.split()[0]
-            ]
+            train = _TRAINED_BY[name.split()[0]]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what the libraries say while training does not matter here
                 known[name] = train(name, given, folder)

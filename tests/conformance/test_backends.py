@@ -36,12 +36,17 @@ LIGHTGBM_TREES = (
     "lightgbm sqrt",
 )
 LIGHTGBM_OTHERS = ("lightgbm categorical", "lightgbm one-vs-all", "lightgbm zero as missing", "lightgbm linear trees")
+CATBOOST_TREES = (
+    *("catboost binary", "catboost multi-class", "catboost one-vs-all", "catboost regression", "catboost poisson"),
+    *("catboost ranking", "catboost multi-target"),
+)
 SKLEARN_TREES = ("sklearn boosting", "sklearn exponential", "sklearn histogram", "sklearn isolation forest")
 SKLEARN_OTHERS = ("sklearn random forest", "sklearn logistic regression")
 ONNX = ("onnx labels and maps", "onnx network", "onnx whole numbers")
 TORCH = ("torch program", "torch script")
 ALL = (
     *(*XGBOOST_TREES, *XGBOOST_OTHERS, *LIGHTGBM_TREES, *LIGHTGBM_OTHERS, *SKLEARN_TREES, *SKLEARN_OTHERS),
+    *CATBOOST_TREES,
     *ONNX,
     *(pytest.param(case, marks=pytest.mark.thorough) for case in TORCH),
 )
@@ -197,6 +202,11 @@ class TestLightGBM(BackendContract):
     serves = (*LIGHTGBM_TREES, *LIGHTGBM_OTHERS)
 
 
+class TestCatBoost(BackendContract):
+    name = "catboost"
+    serves = CATBOOST_TREES
+
+
 class TestSklearn(BackendContract):
     name = "sklearn"
     serves = (*SKLEARN_OTHERS, *SKLEARN_TREES)
@@ -211,19 +221,27 @@ class TestTreelite(BackendContract):
         *("lightgbm categorical", "lightgbm one-vs-all"),
         *SKLEARN_TREES,
         "sklearn random forest",
+        *CATBOOST_TREES,
     )
 
 
 class TestTL2cgen(BackendContract):
     name = "tl2cgen"
-    serves = tuple(case for case in TestTreelite.serves if case not in ("xgboost quantile", "xgboost multi-target"))
+    serves = tuple(
+        case
+        for case in TestTreelite.serves
+        if case not in ("xgboost quantile", "xgboost multi-target", "catboost multi-target")
+    )
 
 
 class TestOneDAL(BackendContract):
     """It compares float32, so what compares float64 is not among its models."""
 
     name = "onedal"
-    serves = (*XGBOOST_TREES, *(case for case in SKLEARN_TREES if case != "sklearn histogram"))
+    serves = (
+        *(*XGBOOST_TREES, *(case for case in SKLEARN_TREES if case != "sklearn histogram")),
+        *("catboost binary", "catboost regression", "catboost poisson", "catboost ranking"),
+    )
 
 
 class TestForest(BackendContract):

@@ -30,6 +30,7 @@ SERVING = ("httptools", "msgspec", "numpy", "prometheus-client", "uvloop")
 _LOADED = {
     "xgboost": ("xgboost",),
     "lightgbm": ("lightgbm",),
+    "catboost": ("catboost",),
     "sklearn": ("sklearn",),
     "onnxruntime": ("onnxruntime",),
     "onnxruntime/int8-dynamic": ("onnxruntime",),

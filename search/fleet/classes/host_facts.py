@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
 
 LIBRARIES = (
+    "catboost",
     "daal4py",
     "lightgbm",
     "msgspec",

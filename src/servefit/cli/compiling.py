@@ -72,6 +72,7 @@ def compile_(
         warn(held_against_nothing(limits, backend))
     for line in () if sample is None else unused_warning(sample.source, sample.unused_columns):
         warn(line)
+    left = compiled.artifact.facts.get("in_library")  # of a pipeline, which is taken apart
     document = {
         "schema": 1,
         "backend": backend,
@@ -86,9 +87,12 @@ def compile_(
         "max_abs_error": None if opened.signature.opaque else compiled.max_abs_error,
         # Nor is a difference from zeros a share of them.
         "max_rel_error": None if opened.signature.opaque or isinf(compiled.max_rel_error) else compiled.max_rel_error,
+        **({} if left is None else {"steps_in_library": left}),
         "quality": quality_document(compiled.quality),
     }
     shown = {**document, "quality": None if compiled.quality is None else compiled.quality.text}
+    if left is not None:
+        shown["steps_in_library"] = ", ".join(left) or "none"
     rows = [[name.replace("_", " "), value] for name, value in shown.items() if name != "schema"]
     if compiled.quality is None:
         rows.pop()

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import StandardScaler
 from tests.onnx_models import FLOAT, node, save
 
 from servefit.backends.compilation import compile_model, load_predictor
@@ -355,10 +358,50 @@ def test_what_onnx_runtime_says_is_told_without_its_own_sources(said: str, told:
 
 def test_a_pickle_of_something_else_is_told_what_it_holds_and_what_to_save(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
-    path.write_bytes(pickle.dumps({"model": 1}))
-    with pytest.raises(UnsupportedModel, match=r"holds an object of type builtins.dict; save the xgboost") as raised:
+    path.write_bytes(pickle.dumps(Path("model")))
+    with pytest.raises(
+        UnsupportedModel, match=r"holds an object of type pathlib.PosixPath; save the xgboost"
+    ) as raised:
         inspect(path, Format.PICKLE, tmp_path)
     assert "give a path" not in str(raised.value)
+
+
+@pytest.mark.parametrize("held", [{"model": "a line", "threshold": 0.4}, ["a line", 0.4], ("a line", ["a", "b"])])
+def test_the_only_model_beside_other_things_is_served_with_a_warning_of_these(held: Any, tmp_path: Path) -> None:
+    line = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+    entries = held if isinstance(held, dict) else dict(enumerate(held))
+    holding = {key: line if value == "a line" else value for key, value in entries.items()}
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(holding if isinstance(held, dict) else type(held)(holding.values())))
+    inspection = inspect(path, Format.PICKLE, tmp_path)
+    assert inspection.signature.features == 1
+    [warning] = inspection.warnings
+    assert f"model.pkl holds a {type(held).__name__}, of which" in warning
+    assert "not applied: 'threshold'" in warning or "not applied: 1" in warning
+    assert inspection.file_name is not None
+    assert pickle.loads((tmp_path / inspection.file_name).read_bytes()).coef_ == pytest.approx([2.0])
+
+
+@pytest.mark.parametrize(
+    ("held", "reason", "remedy"),
+    [
+        (
+            {"scaler": StandardScaler(), "model": LinearRegression()},
+            "several models: 'scaler' (StandardScaler)",
+            "Pipeline",
+        ),
+        ({"model": 1}, "a dict without a model: 'model' (int)", "save the model in it alone"),
+        ([], "a list without a model", "save the model in it alone"),
+    ],
+)
+def test_several_models_in_one_pickle_and_none_are_refused_by_name(
+    held: Any, reason: str, remedy: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(held))
+    with pytest.raises(UnsupportedModel, match=re.escape(reason)) as raised:
+        inspect(path, Format.PICKLE, tmp_path)
+    assert remedy in str(raised.value)
 
 
 def test_outputs_that_come_out_of_a_sigmoid_say_so(tmp_path: Path) -> None:

@@ -53,12 +53,6 @@ def zipped(*names: str) -> bytes:
             "servefit recommend model.onnx --backend openvino",
         ),
         (b'<?xml version="1.0"?>\n<!-- made by us -->\n<PMML version="4.4">', "a PMML model", "to ONNX"),
-        (b"CBM1\0\0\0\x10", "a CatBoost model", "save_model"),
-        (
-            b'{\n"features_info":{"float_features":[]}',
-            "the JSON of a CatBoost model",
-            'load_model(FILE, format="json")',
-        ),
         (b"\x18\0\0\0ORTM\0\0", "ONNX Runtime's own format", "convert_onnx_models_to_ort"),
         (zipped("handler.py", "model.pt", "MAR-INF/MANIFEST.json"), "TorchServe", "unzip FILE -d FOLDER"),
         (zipped("model.ini", "domains/d000.txt", "trees/t00_000.bin"), "H2O", "onnxmltools.convert_h2o"),

@@ -96,7 +96,7 @@ def test_a_foreign_file_is_refused_with_what_it_looks_like(content: bytes, reaso
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "what"), [(b"CBM1\0\0\0\x10", "CatBoost"), (b"\x89HDF\r\n\x1a\nabc", "Keras")])
+@pytest.mark.parametrize(("content", "what"), [(b"GGUF\3\0\0\0", "GGUF"), (b"\x89HDF\r\n\x1a\nabc", "Keras")])
 def test_models_of_other_libraries_are_unsupported_by_name(content: bytes, what: str, tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(content)

@@ -11,6 +11,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import (
+    BaggingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -21,7 +22,10 @@ from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, 
 from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge, SGDClassifier
-from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
@@ -42,6 +46,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from tests.column_pipelines import opened
 
 from servefit.backends.finding.registry import imported
@@ -114,6 +119,7 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "powers": lambda: of_numbers(PowerTransformer()),
     "powers, not scaled": lambda: of_numbers(PowerTransformer(standardize=False)),
     "splines": lambda: of_numbers(SplineTransformer(include_bias=False)),
+    "norms": lambda: of_numbers(StandardScaler(), Normalizer(), Normalizer("max")),
     "indicators": lambda: make_pipeline(
         FeatureUnion([("filled", SimpleImputer()), ("missing", MissingIndicator())]), Ridge()
     ).fit(TABLE[NUMBERS].to_numpy(), VALUE),
@@ -144,6 +150,7 @@ PIPELINES: dict[str, Callable[[], Any]] = {
         SelectKBest(chi2, k=20),
         LogisticRegression(),
     ),
+    "hashed words": lambda: of_columns(("hashed", HashingVectorizer(n_features=64), "note")),
     "words that are there": lambda: of_texts(CountVectorizer(binary=True), BernoulliNB()),
     "counts, then weights": lambda: of_texts(CountVectorizer(), TfidfTransformer(), TruncatedSVD(3), SGDClassifier()),
     "layers": lambda: of_columns(last=MLPClassifier((8,), max_iter=10), target=THREE),
@@ -154,6 +161,16 @@ PIPELINES: dict[str, Callable[[], Any]] = {
         last=VotingClassifier(
             [("line", LogisticRegression()), ("trees", RandomForestClassifier(5))], voting="soft", weights=[1, 2]
         )
+    ),
+    "normal distributions": lambda: of_columns(
+        last=GaussianNB(), target=THREE, encoder=OneHotEncoder(sparse_output=False, handle_unknown="ignore")
+    ),
+    "a tree": lambda: of_columns(last=DecisionTreeClassifier(max_depth=4), target=THREE),
+    "trees that are bagged": lambda: of_columns(last=BaggingClassifier(n_estimators=5)),
+    "one against the others": lambda: of_columns(last=OneVsRestClassifier(LogisticRegression()), target=THREE),
+    "one against the others, each by columns": lambda: OneVsRestClassifier(of_columns()).fit(TABLE, THREE),
+    "several targets": lambda: of_columns(
+        last=MultiOutputRegressor(RandomForestRegressor(5)), target=np.stack([VALUE, TARGET], axis=1)
     ),
     "curves": lambda: CalibratedClassifierCV(of_columns(last=LinearSVC()), cv=2).fit(TABLE, TARGET),
     "curves of points": lambda: CalibratedClassifierCV(of_columns(), cv=2, method="isotonic").fit(TABLE, THREE),
@@ -203,15 +220,14 @@ def test_predictions_are_those_of_scikit_learn_and_no_step_is_left_to_it(kind: s
 
 
 LEFT: dict[str, tuple[Callable[[], Any], list[str]]] = {
-    "hashes": (
-        lambda: of_columns(("hashed", HashingVectorizer(n_features=64), "note")),
-        ["hashed (HashingVectorizer)"],
-    ),
     "a function of one's own": (
         lambda: of_numbers(FunctionTransformer(_halved)),
         ["functiontransformer (FunctionTransformer)"],
     ),
-    "norms": (lambda: of_numbers(Normalizer()), ["normalizer (Normalizer)"]),
+    "distances": (
+        lambda: of_numbers(KBinsDiscretizer(3), last=KNeighborsRegressor()),
+        ["kneighborsregressor (KNeighborsRegressor)"],
+    ),
     "kernels": (lambda: of_columns(last=SVC()), ["svc (SVC)"]),
     "votes of trees": (
         lambda: of_columns(

@@ -1,4 +1,4 @@
-"""Pipelines of scikit-learn that end in trees, of scikit-learn, XGBoost and LightGBM."""
+"""Pipelines of scikit-learn that end in trees, of scikit-learn, XGBoost, LightGBM and CatBoost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from catboost import CatBoostClassifier
+from imblearn.over_sampling import SMOTE
+from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from lightgbm import LGBMClassifier
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -20,7 +23,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
@@ -113,7 +116,8 @@ def test_what_a_sparse_matrix_leaves_out_is_missing_for_xgboost_alone(kind: str,
     """github.com/onnx/sklearn-onnx/issues/1046: converters take it for zero."""
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=kind == "sparse")
     columns = (("encoded", encoder, ["city", "zip"]), ("passed", "passthrough", ["age"]))
-    for last in (XGBClassifier(n_estimators=20), LGBMClassifier(n_estimators=20, verbose=-1)):
+    catboost = CatBoostClassifier(iterations=20, verbose=0, allow_writing_files=False)
+    for last in (XGBClassifier(n_estimators=20), LGBMClassifier(n_estimators=20, verbose=-1), catboost):
         check_served(fitted(*columns, last=last), tmp_path)
 
 
@@ -135,6 +139,22 @@ def test_categories_of_histogram_gradient_boosting_are_texts_or_numbers(tmp_path
     check_served(
         fitted(("passed", "passthrough", ["age", "income"]), ("ordered", ordered, ["city"]), last=of_codes), tmp_path
     )
+
+
+@pytest.mark.integration
+def test_a_sampler_does_nothing_when_predicting(tmp_path: Path) -> None:
+    pipeline = make_sampling_pipeline(
+        ColumnTransformer(list(COLUMNS)), SMOTE(random_state=0), XGBClassifier(n_estimators=9)
+    )
+    check_served(pipeline.fit(TABLE, np.arange(len(TABLE)) % 5 == 0), tmp_path)
+
+
+@pytest.mark.integration
+def test_hashed_words_that_cancel_each_other_are_zeros_for_xgboost_and_not_missing(tmp_path: Path) -> None:
+    pipeline = make_pipeline(HashingVectorizer(n_features=2, norm=None), XGBClassifier(n_estimators=9))
+    model = opened(pipeline.fit(TABLE["note"], TARGET), tmp_path)
+    with pytest.raises(CompileFailed, match="does not predict its trees as its own library does"):
+        predictor(model, "forest")
 
 
 def check_served(estimator: Any, folder: Path) -> None:

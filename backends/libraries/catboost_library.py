@@ -1,0 +1,85 @@
+"""CatBoost's models: how they are opened, what their loss says of predictions, and their trees as JSON."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.model.types import Format, Task
+from servefit.errors import UnsupportedModel
+
+_FORMATS = {Format.CATBOOST_CBM: "cbm", Format.CATBOOST_JSON: "json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """The meaning of the predictions of a model that was fitted by a ``loss``: ``asked`` is CatBoost's type of
+    prediction, and ``finish`` Treelite's name of what makes it of the sums of leaves."""
+
+    task: Task
+    asked: str = "RawFormulaVal"
+    finish: str = "identity"
+
+
+_BINARY = Meaning(Task.BINARY, "Probability", "sigmoid")
+_RANKING = Meaning(Task.RANKING)
+_EXPONENT = Meaning(Task.REGRESSION, "Exponent", "exponential")
+_MEANINGS = {
+    **dict.fromkeys(("Logloss", "CrossEntropy", "Focal"), _BINARY),
+    "MultiClass": Meaning(Task.MULTICLASS, "Probability", "softmax"),
+    "MultiClassOneVsAll": Meaning(Task.MULTICLASS, "Probability", "multiclass_ova"),
+    **dict.fromkeys(("Poisson", "Tweedie"), _EXPONENT),
+    **dict.fromkeys(("YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "QueryRMSE"), _RANKING),
+    **dict.fromkeys(
+        ("QuerySoftMax", "QueryCrossEntropy", "LambdaMart", "StochasticFilter", "StochasticRank"), _RANKING
+    ),
+}
+"""By CatBoost's names of losses; any other is one of a regression."""
+
+_UNSERVED = ("MultiLogloss", "MultiCrossEntropy", "RMSEWithUncertainty")
+"""Losses whose predictions are of a kind that no task of servefit has."""
+
+
+def open_catboost(path: Path, model_format: Format) -> Any:
+    """Return the ``catboost.CatBoost`` in a file. Raises CatBoostError."""
+    import catboost
+
+    model = catboost.CatBoost()
+    model.load_model(str(path), format=_FORMATS[model_format])
+    return model
+
+
+def loss_of(model: Any) -> str:
+    """Return the name of the loss that a model was fitted by."""
+    parameters = json.loads(model.get_metadata()["params"])
+    return str(parameters["loss_function"]["type"])
+
+
+def meaning_of(loss: str) -> Meaning:
+    """Return the meaning of predictions. Raises UnsupportedModel."""
+    if loss in _UNSERVED:
+        raise UnsupportedModel(
+            f"a CatBoost model of the loss {loss}",
+            remedy="serve it by a script: code/inference.py beside it, and --trust-code",
+        )
+    return _MEANINGS.get(loss, Meaning(Task.REGRESSION))
+
+
+def predicted(model: Any, meaning: Meaning, rows: np.ndarray, threads: int) -> np.ndarray:
+    """Predict ``rows`` (n, features): (n,) or (n, outputs), of two classes the probability of the second."""
+    predictions = np.asarray(model.predict(rows, prediction_type=meaning.asked, thread_count=threads))
+    return predictions[:, 1] if meaning.task is Task.BINARY else predictions
+
+
+def document_of(model: Any) -> dict[str, Any]:
+    """Return what CatBoost writes of a model as JSON, which has its trees."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.json")
+        model.save_model(str(file), format="json")
+        document: dict[str, Any] = json.loads(file.read_bytes())
+    return document

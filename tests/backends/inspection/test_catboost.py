@@ -1,0 +1,85 @@
+"""Models of CatBoost are opened as it reads them itself, or refused with what to do."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from catboost import CatBoostClassifier, CatBoostRegressor
+
+from servefit.backends.model import Format, Library, Model
+from servefit.backends.model.formats import model_format
+from servefit.errors import CorruptModel, UnsupportedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
+
+ROWS = np.random.default_rng(0).standard_normal((80, 3))
+TARGET = (ROWS[:, 0] > 0).astype(int)
+QUIET = {"iterations": 4, "depth": 3, "thread_count": 1, "verbose": 0, "allow_writing_files": False}
+
+
+def classifier(**options: Any) -> Any:
+    return CatBoostClassifier(**QUIET, **options).fit(ROWS, TARGET)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("cbm", Format.CATBOOST_CBM), ("json", Format.CATBOOST_JSON)])
+def test_files_are_recognised_by_their_content(suffix: str, kind: Format, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    classifier().save_model(str(path), format=suffix)
+    assert model_format(path) is kind
+    model = Model.load(path)
+    assert (model.library, model.signature.features, model.signature.outputs) == (Library.CATBOOST, 3, 1)
+    assert model.trees is not None
+    assert (model.trees.trees, model.trees.max_depth, model.trees.objective) == (4, 3, "Logloss")
+
+
+def test_a_live_model_and_a_pickle_of_it_are_the_same_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(classifier()))
+    for model in (Model.load(classifier()), Model.load(path, trust_pickle=True)):
+        assert model.library is Library.CATBOOST
+        assert model.signature.feature_names == ()
+
+
+def test_a_model_of_categories_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    rows = [[str(nth % 3), float(nth)] for nth in range(30)]
+    model = CatBoostClassifier(**QUIET, cat_features=[0]).fit(rows, np.arange(30) % 2)
+    path = tmp_path / "model.cbm"
+    model.save_model(str(path))
+    with pytest.raises(UnsupportedModel, match="categorical features") as refused:
+        Model.load(path)
+    assert "in a pipeline of scikit-learn" in str(refused.value)
+
+
+def test_a_loss_whose_predictions_have_no_task_is_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="of the loss RMSEWithUncertainty"):
+        Model.load(CatBoostRegressor(**QUIET, loss_function="RMSEWithUncertainty").fit(ROWS, TARGET))
+
+
+def test_a_model_that_was_not_fitted_is_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="has not been fitted"):
+        Model.load(CatBoostClassifier())
+
+
+def test_a_damaged_file_is_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / "model.cbm"
+    classifier().save_model(str(path))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CorruptModel):
+        Model.load(path)
+
+
+def test_json_without_trees_is_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    classifier().save_model(str(path), format="json")
+    document = json.loads(path.read_bytes())
+    del document["oblivious_trees"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(CorruptModel):
+        Model.load(path)
