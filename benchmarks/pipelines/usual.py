@@ -205,7 +205,11 @@ def _made() -> Iterator[tuple[str, Callable[[], Any], str]]:
         lambda: before(OneVsRestClassifier(ExtraTreesClassifier(30, random_state=0))),
         "grade",
     )
-    yield "a user's own function, HistGradientBoostingClassifier", lambda: before(boosted(), more=(own,)), "left"
+    yield (
+        "a user's own function, HistGradientBoostingClassifier",
+        lambda: before(boosted(), encoder=one_hot(sparse_output=False), more=(own,)),
+        "left",
+    )
     yield "one-hot, KNeighborsClassifier", lambda: before(KNeighborsClassifier()), "left"
 
 
