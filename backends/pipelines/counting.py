@@ -1,4 +1,4 @@
-"""Counts the terms of texts that a vocabulary has, or all of them by their hash: by the kernel ``_terms``, and where
+"""Counts the terms of texts that a vocabulary has, or all of them by their hash: by the kernel ``_kernel``, and where
 that one cannot, in Python.
 
 The kernel knows no letter by itself. It learns what Python makes of each when it first meets it (lower case, accents,
@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.pipelines.native import kernel
 from servefit.backends.pipelines.values import BACKEND, MISSING, Sparse, Value, texts_of
 from servefit.errors import RowsRefused
 
 if TYPE_CHECKING:
-    from servefit.backends.pipelines._terms import TermCounter
+    from servefit.backends.pipelines._kernel import TermCounter
     from servefit.backends.pipelines.categories import ColumnAt
     from servefit.backends.pipelines.words import Terms, Weights
 
@@ -29,11 +29,6 @@ _BY_CONTEXT = "\u03a3"
 """A capital sigma: in lower case it is another letter at the end of a word."""
 _MAX_LEARNED = 20_000
 """Letters: more than a language has; Unicode has ten times as many. Chosen."""
-
-
-def has_kernel() -> bool:
-    """Return whether the kernel was built, which needs a compiler."""
-    return find_spec("servefit.backends.pipelines._terms") is not None
 
 
 @dataclass(frozen=True)
@@ -99,21 +94,19 @@ class _Counter:
             count, self._width, np.frombuffer(rows, whole), np.frombuffer(columns, whole), np.frombuffer(values)
         )
 
-    def _learn(self, kernel: TermCounter, letters: Iterable[str]) -> None:
-        from servefit.backends.pipelines._terms import MOST_BYTES, MOST_LETTERS
-
+    def _learn(self, counter: TermCounter, letters: Iterable[str]) -> None:
         prepared = self._terms.prepared()
         for letter in letters:
             if len(self._learned) >= _MAX_LEARNED:
                 return
             becomes = letter if prepared is None else prepared(letter)
             content = becomes.encode()
-            if len(becomes) > MOST_LETTERS or len(content) > MOST_BYTES:
+            if len(becomes) > kernel().MOST_LETTERS or len(content) > kernel().MOST_BYTES:
                 continue
             if letter == _BY_CONTEXT and self._terms.lowercase:
                 continue
             self._learned.add(letter)
-            kernel.learn(ord(letter), content, bytes(map(_kind, becomes)))
+            counter.learn(ord(letter), content, bytes(map(_kind, becomes)))
 
     def _in_python(self, which: Sequence[int], texts: list[bytes]) -> Sparse:
         rows: list[int] = []
@@ -142,11 +135,9 @@ def _kernel(counted: Counted) -> TermCounter | None:
     """Return the kernel for ``counted``; None where it was not built, or does not find such words."""
     terms = counted.terms
     runs = _RUNS_OF_LETTERS.fullmatch(terms.pattern) if terms.kind == "word" else None
-    if not has_kernel() or (terms.kind == "word" and runs is None):
+    if kernel() is None or (terms.kind == "word" and runs is None):
         return None
-    from servefit.backends.pipelines._terms import TermCounter
-
-    return TermCounter(
+    counter: TermCounter = kernel().TermCounter(
         unit=terms.kind,
         least_letters=0 if runs is None else len(runs[1]) // 2 + 1,
         shortest=terms.shortest,
@@ -156,6 +147,7 @@ def _kernel(counted: Counted) -> TermCounter | None:
         alternating=counted.alternating,
         left_out=tuple(terms.stop_words),
     )
+    return counter
 
 
 def _column_of(counted: Counted) -> Callable[[str], tuple[int, int]]:
@@ -163,8 +155,7 @@ def _column_of(counted: Counted) -> Callable[[str], tuple[int, int]]:
     if counted.vocabulary is not None:
         vocabulary = counted.vocabulary
         return lambda term: (vocabulary[term], 1) if term in vocabulary else (0, 0)
-    from servefit.backends.pipelines._terms import murmur
-
+    murmur = kernel().murmur
     width, alternating = counted.width, counted.alternating
 
     def column_of(term: str) -> tuple[int, int]:
@@ -178,11 +169,11 @@ def _column_of(counted: Counted) -> Callable[[str], tuple[int, int]]:
 
 def _kind(letter: str) -> int:
     """Return the kind of a letter as Python's regular expressions see it."""
-    from servefit.backends.pipelines._terms import OTHER, PART_OF_WORD, WHITE
-
     if letter.isspace():
-        return WHITE
-    return PART_OF_WORD if letter.isalnum() or letter == "_" else OTHER
+        kind: int = kernel().WHITE
+    else:
+        kind = kernel().PART_OF_WORD if letter.isalnum() or letter == "_" else kernel().OTHER
+    return kind
 
 
 def _joined(parts: list[Sparse]) -> Sparse:

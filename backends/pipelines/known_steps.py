@@ -5,7 +5,7 @@ another version, leaves the step in scikit-learn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isnan
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from servefit.backends.pipelines.branches import Chain
 from servefit.backends.pipelines.categories import NO_COLUMN, NUMBER, TEXT, Codes, ColumnAt, Encoded, Filled, OneHot
-from servefit.backends.pipelines.counting import Counted, has_kernel
+from servefit.backends.pipelines.counting import Counted
+from servefit.backends.pipelines.native import kernel
 from servefit.backends.pipelines.numbers import (
     Binned,
     BinsTold,
@@ -157,7 +158,7 @@ def _polynomial(step: Any, _places: Places) -> PipelineStep:
     powers = step.powers_
     width = powers.shape[1]
     numbers = {tuple(row.tolist()): nth for nth, row in enumerate(np.eye(width, dtype=int))}
-    degrees: list[tuple[np.ndarray, np.ndarray]] = []
+    degrees: list[tuple[tuple[int, int, int], ...]] = []
     place_of = {(0,) * width: 0, **{power: 1 + nth for power, nth in numbers.items()}}
     below, start = numbers, 1 + width
     for _ in range(2, int(powers.sum(axis=1).max()) + 1):
@@ -169,11 +170,24 @@ def _polynomial(step: Any, _places: Places) -> PipelineStep:
                     continue
                 raised = tuple(exponent + (entry == column) for entry, exponent in enumerate(power))
                 these[raised] = nth, column
-        degrees.append((np.array([nth for nth, _ in these.values()]), np.array([entry for _, entry in these.values()])))
+        degrees.append(_runs(these.values()))
         below = {power: nth for nth, power in enumerate(these)}
         place_of |= {power: start + nth for power, nth in below.items()}
         start += len(these)
-    return Products(tuple(degrees), np.array([place_of[tuple(row.tolist())] for row in powers]))
+    kept = np.array([place_of[tuple(row.tolist())] for row in powers])
+    neighbours = np.array_equal(kept, np.arange(kept[0], kept[0] + len(kept)))
+    return Products(tuple(degrees), slice(int(kept[0]), int(kept[-1]) + 1) if neighbours else kept)
+
+
+def _runs(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:
+    """Return pairs of a number and a column as runs of neighbouring numbers, [begin, end), of one column."""
+    runs: list[tuple[int, int, int]] = []
+    for number, column in pairs:
+        if runs and runs[-1][1:] == (number, column):
+            runs[-1] = runs[-1][0], number + 1, column
+        else:
+            runs.append((number, number + 1, column))
+    return tuple(runs)
 
 
 def _components(step: Any, _places: Places) -> PipelineStep:
@@ -193,7 +207,8 @@ def _quantiles(step: Any, _places: Places) -> PipelineStep:
     from scipy.special import ndtri
 
     normal = ndtri if step.output_distribution == "normal" else None
-    return Quantiles(step.quantiles_, step.references_, normal)
+    columns = [np.array(column) for column in step.quantiles_.T]
+    return Quantiles(tuple((column, -column[::-1]) for column in columns), step.references_, normal)
 
 
 def _powers(step: Any, _places: Places) -> PipelineStep:
@@ -356,7 +371,7 @@ def _vectorizer(step: Any, places: Places) -> PipelineStep:
         stop_words=frozenset(step.get_stop_words() or ()),
     )
     if type(step).__name__ == "HashingVectorizer":
-        if not has_kernel():
+        if kernel() is None:
             raise Unread
         own = Weights(norm=step.norm) if step.norm else None
         return Counted(places[0], terms, None, int(step.n_features), step.binary, own, bool(step.alternate_sign))

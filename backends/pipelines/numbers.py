@@ -146,19 +146,29 @@ class BinsTold:
 
 @dataclass(frozen=True)
 class Products:
-    """Products of columns, by degree: a product of ``degrees[nth]`` is a column of the degree below times one of the
-    numbers. ``kept`` are those that are asked for, of all, and of the 1 that comes first."""
+    """Products of columns, by degree: those of ``degrees[nth]`` are some neighbours [begin, end) of the degree below,
+    each times one of the numbers. ``kept`` are those that are asked for, of all, and of the 1 that comes first."""
 
-    degrees: tuple[tuple[np.ndarray, np.ndarray], ...]
-    kept: np.ndarray
+    degrees: tuple[tuple[tuple[int, int, int], ...], ...]
+    kept: np.ndarray | slice
 
     def __call__(self, value: Value) -> np.ndarray:
         numbers = dense(value)
         check_finite(numbers)
-        blocks = [np.ones((len(numbers), 1)), numbers]
-        for below, column in self.degrees:
-            blocks.append(blocks[-1][:, below] * numbers[:, column])
-        return np.concatenate(blocks, axis=1)[:, self.kept]
+        count, width = numbers.shape
+        sizes = [sum(end - begin for begin, end, _ in runs) for runs in self.degrees]
+        products = np.empty((count, 1 + width + sum(sizes)))
+        products[:, 0] = 1.0
+        products[:, 1 : 1 + width] = numbers
+        below, start = 1, 1 + width
+        for runs, size in zip(self.degrees, sizes, strict=True):
+            place = start
+            for begin, end, column in runs:
+                own = products[:, place : place + end - begin]
+                np.multiply(products[:, below + begin : below + end], numbers[:, column : column + 1], out=own)
+                place += end - begin
+            below, start = start, start + size
+        return products[:, self.kept]
 
 
 @dataclass(frozen=True)
@@ -196,56 +206,57 @@ class Normalised:
 @dataclass(frozen=True)
 class Quantiles:
     """The share of the training's values below each value, as scikit-learn interpolates it: from both ends, and their
-    mean. ``quantiles`` (references, columns). ``normal`` is
-    SciPy's function of a share that gives the value of a normal distribution, or None."""
+    mean. ``quantiles`` are those of each column, as they rise, and with other signs as they fall; ``references`` are
+    their shares. ``normal`` is SciPy's function of a share that gives the value of a normal distribution, or None."""
 
-    quantiles: np.ndarray
+    quantiles: tuple[tuple[np.ndarray, np.ndarray], ...]
     references: np.ndarray
     normal: np.ufunc | None
 
     def __call__(self, value: Value) -> np.ndarray:
         numbers = dense(value)
         check_not_infinite(numbers)
-        result = np.empty(numbers.shape)
-        for column in range(numbers.shape[1]):
-            result[:, column] = self._column(numbers[:, column], self.quantiles[:, column])
-        return result
-
-    def _column(self, numbers: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-        low, high = (
-            (numbers - _NEAR_BOUND < quantiles[0], numbers + _NEAR_BOUND > quantiles[-1])
-            if self.normal
-            else (numbers == quantiles[0], numbers == quantiles[-1])
-        )
-        up = np.interp(numbers, quantiles, self.references)
-        down = np.interp(-numbers, -quantiles[::-1], -self.references[::-1])
-        share: np.ndarray = 0.5 * (up - down)
+        falling = -self.references[::-1]
+        share, opposite = np.empty(numbers.shape), -numbers
+        for column, (rising, down) in enumerate(self.quantiles):
+            share[:, column] = np.interp(numbers[:, column], rising, self.references)
+            share[:, column] -= np.interp(opposite[:, column], down, falling)
+        share *= 0.5
+        least = np.array([rising[0] for rising, _ in self.quantiles])
+        largest = np.array([rising[-1] for rising, _ in self.quantiles])
         share[np.isnan(numbers)] = np.nan
-        share[high] = 1.0
-        share[low] = 0.0
         if self.normal is None:
+            share[numbers == largest] = 1.0
+            share[numbers == least] = 0.0
             return share
+        share[numbers + _NEAR_BOUND > largest] = 1.0
+        share[numbers - _NEAR_BOUND < least] = 0.0
         edge = _NEAR_BOUND - np.spacing(1)
         return np.asarray(np.clip(self.normal(share), self.normal(edge), self.normal(1 - edge)))
 
 
 @dataclass(frozen=True)
 class Powers:
-    """Yeo and Johnson's powers, one for each column, computed as SciPy does."""
+    """Yeo and Johnson's ``powers`` (columns,), computed as SciPy does."""
 
     powers: np.ndarray
 
     def __call__(self, value: Value) -> np.ndarray:
         numbers = dense(value)
         check_not_infinite(numbers)
-        result = np.empty(numbers.shape)
-        for nth, power in enumerate(self.powers.tolist()):
-            column = numbers[:, nth]
-            above, below = np.log1p(np.maximum(column, 0)), np.log1p(-np.minimum(column, 0))
-            up = above if abs(power) < _TINY else np.expm1(power * above) / power
-            down = below if abs(power - 2) <= _TINY else np.expm1((2 - power) * below) / (2 - power)
-            result[:, nth] = np.where(column >= 0, up, -down)
+        above, below = np.log1p(np.maximum(numbers, 0)), np.log1p(-np.minimum(numbers, 0))
+        up = _power(above, self.powers, np.abs(self.powers) < _TINY)
+        down = _power(below, 2 - self.powers, np.abs(self.powers - 2) <= _TINY)
+        return np.where(numbers >= 0, up, -down)
+
+
+def _power(logarithms: np.ndarray, powers: np.ndarray, are_zero: np.ndarray) -> np.ndarray:
+    """Return the powers of numbers, less 1 and as shares of the power; of the power 0 that is the logarithm."""
+    if not are_zero.any():
+        result: np.ndarray = np.expm1(powers * logarithms) / powers
         return result
+    others = np.where(are_zero, 1.0, powers)
+    return np.where(are_zero, logarithms, np.expm1(others * logarithms) / others)
 
 
 _TINY = float(np.spacing(1.0))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from servefit.backends.model.texts import decoded
+from servefit.backends.pipelines.native import kernel
 from servefit.backends.pipelines.values import MISSING, MixedTable, Value
 
 _END = b"\xff"
@@ -29,6 +30,11 @@ class RowSource:
         return numbers if self.texts is None else MixedTable(numbers, self._columns(rows, self.texts))
 
     def _columns(self, rows: np.ndarray, count: int) -> list[list[bytes]]:
+        native = kernel()
+        if native is not None and rows.dtype == np.float64 and rows.flags.c_contiguous:
+            columns: list[list[bytes]] | None = native.texts(rows, self.start - 1, self.stop, count)
+            if columns is not None:
+                return columns
         values = rows[:, self.stop :].astype(np.uint8)
         widths = rows[:, self.start - 1]
         if len(rows) == 1:

@@ -1,10 +1,12 @@
-/* The Python module servefit.backends.pipelines._terms: counts terms of texts that are bytes of UTF-8. */
+/* The Python module servefit.backends.pipelines._kernel: takes the texts of rows apart, looks them up, and counts their
+ * terms. Texts are bytes of UTF-8. */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "table.h"
 #include "terms.h"
 
 typedef struct {
@@ -171,8 +173,131 @@ static PyType_Slot terms_slots[] = {
 };
 
 static PyType_Spec terms_spec = {
-    "servefit.backends.pipelines._terms.TermCounter", sizeof(TermCounter), 0, Py_TPFLAGS_DEFAULT, terms_slots,
+    "servefit.backends.pipelines._kernel.TermCounter", sizeof(TermCounter), 0, Py_TPFLAGS_DEFAULT, terms_slots,
 };
+
+typedef struct {
+    PyObject_HEAD
+    table t;
+} Categories;
+
+static int categories_init(Categories *self, PyObject *arguments, PyObject *names) {
+    static char *known[] = {"categories", NULL};
+    PyObject *categories;
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "O!", known, &PyList_Type, &categories)) return -1;
+    if (self->t.count) {
+        PyErr_SetString(PyExc_RuntimeError, "categories are made once");
+        return -1;
+    }
+    for (Py_ssize_t n = 0; n < PyList_Size(categories); n++) {
+        char *bytes;
+        Py_ssize_t size;
+        if (PyBytes_AsStringAndSize(PyList_GetItem(categories, n), &bytes, &size) < 0) return -1;
+        if (table_add(&self->t, bytes, (size_t)size, n) < 0) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void categories_dealloc(Categories *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    table_clear(&self->t);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyObject *look_up(Categories *self, PyObject *texts) {
+    if (!PyList_Check(texts)) return PyErr_Format(PyExc_TypeError, "texts are a list of bytes");
+    const Py_ssize_t count = PyList_Size(texts);
+    PyObject *answer = PyBytes_FromStringAndSize(NULL, count * (Py_ssize_t)sizeof(int64_t));
+    if (!answer) return NULL;
+    int64_t *numbers = (int64_t *)PyBytes_AsString(answer);
+    for (Py_ssize_t n = 0; n < count; n++) {
+        char *bytes;
+        Py_ssize_t size;
+        if (PyBytes_AsStringAndSize(PyList_GetItem(texts, n), &bytes, &size) < 0) {
+            Py_DECREF(answer);
+            return NULL;
+        }
+        const table_entry *e = table_look_up(&self->t, bytes, (size_t)size);
+        numbers[n] = e ? e->number : -1;
+    }
+    return answer;
+}
+
+static PyMethodDef categories_methods[] = {
+    {"look_up", (PyCFunction)look_up, METH_O,
+     "look_up(texts): the number of each as bytes of int64, -1 for one that is none of the categories"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot categories_slots[] = {
+    {Py_tp_doc, "Categories(categories): a list of bytes, of which each has its place as its number"},
+    {Py_tp_init, categories_init},
+    {Py_tp_dealloc, categories_dealloc},
+    {Py_tp_methods, categories_methods},
+    {0, NULL},
+};
+
+static PyType_Spec categories_spec = {
+    "servefit.backends.pipelines._kernel.Categories", sizeof(Categories), 0, Py_TPFLAGS_DEFAULT, categories_slots,
+};
+
+#define END_OF_TEXT 0xff /* which UTF-8 does not have */
+
+/* Puts the texts of one row, which are numbers of a byte each, into the lists of columns; 0 where there are not as many,
+ * or one is no byte, and -1 with an exception. */
+static int take_texts(const double *values, size_t room, double said, char *bytes, PyObject *columns, Py_ssize_t row) {
+    const Py_ssize_t count = PyList_Size(columns);
+    if (!(said >= 0 && said <= (double)room)) return 0;
+    const size_t size = (size_t)said;
+    Py_ssize_t column = 0;
+    size_t begin = 0;
+    for (size_t n = 0; n < size; n++) {
+        if (!(values[n] >= 0 && values[n] <= 255)) return 0;
+        bytes[n] = (char)(uint8_t)values[n];
+        if ((uint8_t)bytes[n] != END_OF_TEXT) continue;
+        if (column == count) return 0;
+        PyObject *text = PyBytes_FromStringAndSize(bytes + begin, (Py_ssize_t)(n - begin));
+        if (!text || PyList_SetItem(PyList_GetItem(columns, column), row, text) < 0) return -1;
+        column++, begin = n + 1;
+    }
+    return column == count;
+}
+
+static PyObject *texts(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *source, *columns = NULL;
+    Py_ssize_t size_column, begin, count;
+    Py_buffer rows;
+    if (!PyArg_ParseTuple(arguments, "Onnn", &source, &size_column, &begin, &count)) return NULL;
+    if (PyObject_GetBuffer(source, &rows, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) return NULL;
+    char *bytes = NULL;
+    int taken = -1;
+    if (rows.ndim != 2 || !rows.format || strcmp(rows.format, "d") || size_column < 0 || size_column >= rows.shape[1] ||
+        begin < 0 || begin > rows.shape[1] || count < 0) {
+        PyErr_SetString(PyExc_ValueError, "rows of float64 with their texts at the end were expected");
+    } else if (!(columns = PyList_New(count)) || !(bytes = malloc((size_t)(rows.shape[1] - begin) + 1))) {
+        PyErr_NoMemory();
+    } else {
+        taken = 1;
+        for (Py_ssize_t n = 0; n < count && taken > 0; n++) {
+            PyObject *column = PyList_New(rows.shape[0]);
+            if (!column || PyList_SetItem(columns, n, column) < 0) taken = -1;
+        }
+        for (Py_ssize_t n = 0; n < rows.shape[0] && taken > 0; n++) {
+            const double *row = (const double *)rows.buf + n * rows.shape[1];
+            taken = take_texts(row + begin, (size_t)(rows.shape[1] - begin), row[size_column], bytes, columns, n);
+        }
+    }
+    free(bytes);
+    PyBuffer_Release(&rows);
+    if (taken > 0) return columns;
+    Py_XDECREF(columns);
+    if (taken < 0) return NULL;
+    Py_RETURN_NONE;
+}
 
 static PyObject *murmur(PyObject *Py_UNUSED(module), PyObject *term) {
     char *bytes;
@@ -182,27 +307,30 @@ static PyObject *murmur(PyObject *Py_UNUSED(module), PyObject *term) {
 }
 
 static PyMethodDef module_functions[] = {
+    {"texts", texts, METH_VARARGS,
+     "texts(rows, size_column, begin, count): the texts of rows of float64 as a list for each of `count` columns; None where "
+     "a row has not as many, or has other numbers than bytes"},
     {"murmur", murmur, METH_O, "murmur(term): MurmurHash3 of 32 bits, signed"},
     {NULL, NULL, 0, NULL},
 };
 
 static int module_exec(PyObject *module) {
-    PyObject *type = PyType_FromSpec(&terms_spec);
-    if (!type) return -1;
-    const int failed = PyModule_AddObjectRef(module, "TermCounter", type) < 0 ||
+    PyObject *counter = PyType_FromSpec(&terms_spec), *categories = PyType_FromSpec(&categories_spec);
+    const int failed = !counter || !categories || PyModule_AddObjectRef(module, "TermCounter", counter) < 0 ||
+                       PyModule_AddObjectRef(module, "Categories", categories) < 0 ||
                        PyModule_AddIntConstant(module, "OTHER", OTHER) < 0 ||
                        PyModule_AddIntConstant(module, "PART_OF_WORD", PART_OF_WORD) < 0 ||
                        PyModule_AddIntConstant(module, "WHITE", WHITE) < 0 ||
                        PyModule_AddIntConstant(module, "MOST_LETTERS", MOST_LETTERS) < 0 ||
                        PyModule_AddIntConstant(module, "MOST_BYTES", MOST_BYTES) < 0;
-    Py_DECREF(type);
+    Py_XDECREF(counter), Py_XDECREF(categories);
     return failed ? -1 : 0;
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
 
 static PyModuleDef module_definition = {
-    PyModuleDef_HEAD_INIT, "_terms", "Counts the terms of texts.", 0, module_functions, module_slots, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "_kernel", "Texts of rows: taken apart, looked up, and their terms counted.", 0, module_functions, module_slots, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__terms(void) { return PyModuleDef_Init(&module_definition); }
+PyMODINIT_FUNC PyInit__kernel(void) { return PyModuleDef_Init(&module_definition); }

@@ -1,6 +1,8 @@
 /* Finds and counts terms: prepares a text letter by letter, cuts it into words or letters, and looks each term up. */
 #include "terms.h"
 
+#include "table.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,15 +14,14 @@ typedef struct {
     char text[MOST_BYTES];
 } letter;
 
-/* A table of texts by open addressing: `slots` are numbers of entries from 1 on, a power of two of them. */
-typedef struct { uint32_t hash, size, column; size_t begin; } entry;
-typedef struct { entry *entries; uint32_t *slots; char *bytes; size_t count, room, slots_count, used, bytes_room; } table;
-
 /* A text as letters: letter n is the bytes from marks[n].begin to marks[n + 1].begin. */
 typedef struct { uint32_t begin; uint8_t kind; } mark;
 typedef struct { char *bytes; mark *marks; size_t size, count, bytes_room, room; } letters;
 
 typedef struct { uint32_t begin, end; } span;
+
+/* Columns that a text has: a bit each, and a bit for each 64 columns, so that they are found in their order. */
+typedef struct { uint64_t *bits, *groups; size_t groups_count; } columns_met;
 
 struct terms {
     term_options o;
@@ -31,34 +32,11 @@ struct terms {
     letters prepared, cut;
     span *words;
     size_t words_room;
-    int32_t *tally; /* of each column; those that were met in this text have its number in `met_in` */
-    uint32_t *met_in, text_number;
+    int32_t *tally; /* of each column that was met; 0 elsewhere */
+    columns_met met;
     counted_term *counted;
-    size_t counted_count, counted_room;
+    size_t counted_count, counted_room, met_count;
 };
-
-/* Gives `items` with room for `count` of them; NULL where there is no memory, and the items are gone. */
-static void *reserved(void *items, size_t *room, size_t count, size_t size) {
-    if (count <= *room) return items;
-    const size_t wanted = count + count / 2 + 16;
-    void *larger = realloc(items, wanted * size);
-    if (!larger) free(items);
-    *room = larger ? wanted : 0;
-    return larger;
-}
-
-static uint32_t hash_of(const char *bytes, size_t size) {
-    const uint64_t odd = 0x9e3779b97f4a7c15u; /* 2^64 over the golden ratio */
-    uint64_t hash = size * odd, word;
-    for (; size >= 8; bytes += 8, size -= 8) {
-        memcpy(&word, bytes, 8);
-        hash = (hash ^ word) * odd;
-        hash ^= hash >> 32;
-    }
-    for (word = 0; size; size--) word = word << 8 | (uint8_t)bytes[size - 1];
-    hash = (hash ^ word) * odd;
-    return (uint32_t)(hash ^ hash >> 32);
-}
 
 uint32_t murmur_hash(const char *bytes, size_t size) {
     uint32_t hash = 0, word;
@@ -82,66 +60,33 @@ uint32_t murmur_hash(const char *bytes, size_t size) {
     return hash ^ hash >> 16;
 }
 
-static const entry *look_up(const table *t, const char *bytes, size_t size) {
-    if (!t->count) return NULL;
-    const uint32_t hash = hash_of(bytes, size);
-    for (size_t slot = hash & (t->slots_count - 1); t->slots[slot]; slot = (slot + 1) & (t->slots_count - 1)) {
-        const entry *e = t->entries + t->slots[slot] - 1;
-        if (e->hash == hash && e->size == size && !memcmp(t->bytes + e->begin, bytes, size)) return e;
-    }
-    return NULL;
-}
-
-static void place(table *t, size_t number) {
-    size_t slot = t->entries[number].hash & (t->slots_count - 1);
-    while (t->slots[slot]) slot = (slot + 1) & (t->slots_count - 1);
-    t->slots[slot] = (uint32_t)number + 1;
-}
-
-static int add(table *t, const char *bytes, size_t size, uint32_t column) {
-    if (size > UINT32_MAX || t->count >= UINT32_MAX / 4) return -1;
-    if (2 * (t->count + 1) > t->slots_count) {
-        const size_t wanted = t->slots_count ? 2 * t->slots_count : 64;
-        uint32_t *slots = calloc(wanted, sizeof *slots);
-        if (!slots) return -1;
-        free(t->slots);
-        t->slots = slots, t->slots_count = wanted;
-        for (size_t n = 0; n < t->count; n++) place(t, n);
-    }
-    t->entries = reserved(t->entries, &t->room, t->count + 1, sizeof(entry));
-    t->bytes = reserved(t->bytes, &t->bytes_room, t->used + size + 1, 1);
-    if (!t->entries || !t->bytes) return -1;
-    memcpy(t->bytes + t->used, bytes, size);
-    t->entries[t->count] = (entry){.hash = hash_of(bytes, size), .size = (uint32_t)size, .column = column, .begin = t->used};
-    t->used += size;
-    place(t, t->count++);
-    return 0;
-}
-
-static void clear(table *t) { free(t->entries), free(t->slots), free(t->bytes); }
-
 terms *terms_new(const term_options *options) {
     terms *t = calloc(1, sizeof *t);
     if (!t) return NULL;
     t->o = *options;
-    t->tally = calloc((size_t)options->width + 1, sizeof *t->tally);
-    t->met_in = calloc((size_t)options->width + 1, sizeof *t->met_in);
-    if (t->tally && t->met_in) return t;
+    const size_t words = options->width / 64 + 1;
+    t->met.groups_count = words / 64 + 1;
+    t->tally = calloc(options->width, sizeof *t->tally);
+    t->met.bits = calloc(words, sizeof *t->met.bits);
+    t->met.groups = calloc(t->met.groups_count, sizeof *t->met.groups);
+    if (t->tally && t->met.bits && t->met.groups) return t;
     terms_free(t);
     return NULL;
 }
 
 void terms_free(terms *t) {
     if (!t) return;
-    clear(&t->vocabulary), clear(&t->left_out);
-    free(t->others), free(t->words), free(t->tally), free(t->met_in), free(t->counted);
+    table_clear(&t->vocabulary), table_clear(&t->left_out);
+    free(t->others), free(t->words), free(t->tally), free(t->met.bits), free(t->met.groups), free(t->counted);
     free(t->prepared.bytes), free(t->prepared.marks), free(t->cut.bytes), free(t->cut.marks);
     free(t);
 }
 
-int terms_add(terms *t, const char *term, size_t size, uint32_t column) { return add(&t->vocabulary, term, size, column); }
+int terms_add(terms *t, const char *term, size_t size, uint32_t column) {
+    return table_add(&t->vocabulary, term, size, column);
+}
 
-int terms_leave_out(terms *t, const char *word, size_t size) { return add(&t->left_out, word, size, 0); }
+int terms_leave_out(terms *t, const char *word, size_t size) { return table_add(&t->left_out, word, size, 0); }
 
 /* The place of a letter beyond ASCII, or where it would be. */
 static letter *other(const terms *t, uint32_t code) {
@@ -212,62 +157,66 @@ static size_t between(const letters *l, size_t begin, size_t stop) { return l->m
 static int prepare(terms *t, const uint8_t *text, size_t size, int *unread) {
     letters *p = &t->prepared;
     p->size = p->count = 0;
+    if (room_for(p, size, size) < 0) return -1;
     for (size_t place = 0, width = 1; place < size; place += width, width = 1) {
         const letter *l = text[place] < 128 ? t->ascii + text[place] : NULL;
+        if (l && l->is_told && l->letters == 1 && l->bytes == 1) { /* there is room for what is left of the text */
+            p->bytes[p->size] = l->text[0];
+            p->marks[p->count++] = (mark){(uint32_t)p->size++, l->kinds[0]};
+            continue;
+        }
         if (!l) {
             const uint32_t code = code_at(text + place, size - place, &width);
             l = width && t->others_room ? other(t, code) : NULL;
         }
         if (!l || !l->is_told) return *unread = 1, 0;
-        if (room_for(p, MOST_BYTES, MOST_LETTERS) < 0) return -1;
+        if (room_for(p, size - place + MOST_BYTES, size - place + MOST_LETTERS) < 0) return -1;
         for (size_t n = 0, begin = 0, stop; n < l->letters; n++, begin = stop) {
             for (stop = begin + 1; stop < l->bytes && (l->text[stop] & 0xc0) == 0x80;) stop++;
             put(p, l->text + begin, stop - begin, l->kinds[n]);
         }
     }
-    if (room_for(p, 0, 0) < 0) return -1;
     finish(p);
     return 0;
 }
 
-static int meet(terms *t, const char *term, size_t size) {
-    uint32_t column;
-    int32_t step = 1;
-    if (t->o.hashed) {
-        const int32_t hash = (int32_t)murmur_hash(term, size);
-        /* scikit-learn's rule where there is no absolute value */
-        const uint32_t size_of_hash = hash == INT32_MIN ? (uint32_t)INT32_MAX - (t->o.width - 1) : (uint32_t)abs(hash);
-        column = size_of_hash % t->o.width;
-        if (t->o.alternating && hash < 0) step = -1;
-    } else {
-        const entry *e = look_up(&t->vocabulary, term, size);
-        if (!e) return 0;
-        column = e->column;
-    }
-    if (t->met_in[column] != t->text_number) {
-        t->counted = reserved(t->counted, &t->counted_room, t->counted_count + 1, sizeof(counted_term));
-        if (!t->counted) return -1;
-        t->met_in[column] = t->text_number, t->tally[column] = 0;
-        t->counted[t->counted_count++].column = column;
-    }
+static void meet_column(terms *t, uint32_t column, int32_t step) {
+    const size_t word = column / 64;
+    const uint64_t bit = 1ull << column % 64;
+    t->met_count += !(t->met.bits[word] & bit);
+    t->met.bits[word] |= bit, t->met.groups[word / 64] |= 1ull << word % 64;
     t->tally[column] += step;
-    return 0;
 }
 
-/* Meets the terms of the letters [begin, end) of the text that is cut. Where they are a word's, a length that takes all
- * of them ends it, as in scikit-learn: short words count once. */
-static int meet_letters(terms *t, size_t begin, size_t end, int is_word) {
+/* Meets a term of which the hash has gone through all bytes. */
+static void meet(terms *t, const char *term, size_t size, uint64_t hash) {
+    if (!t->o.hashed) {
+        const table_entry *e = table_at(&t->vocabulary, hash_end(hash), term, size);
+        if (e) meet_column(t, (uint32_t)e->number, 1);
+        return;
+    }
+    const int32_t number = (int32_t)murmur_hash(term, size);
+    /* scikit-learn's rule where there is no absolute value */
+    const uint32_t positive = number == INT32_MIN ? (uint32_t)INT32_MAX - (t->o.width - 1) : (uint32_t)abs(number);
+    meet_column(t, positive % t->o.width, t->o.alternating && number < 0 ? -1 : 1);
+}
+
+/* Meets the terms of the letters [begin, end) of the text that is cut. Where they are a word's, those that are longer are
+ * the word itself, once, as in scikit-learn. */
+static void meet_letters(terms *t, size_t begin, size_t end, int is_word) {
     const letters *l = &t->cut;
     const size_t count = end - begin;
-    for (size_t length = t->o.shortest; length <= t->o.longest; length++) {
-        if (length > count && !is_word) break;
-        for (size_t first = begin; first == begin || first + length <= end; first++) {
-            const size_t last = first + length < end ? first + length : end;
-            if (meet(t, at(l, first), between(l, first, last)) < 0) return -1;
-        }
-        if (is_word && length >= count) break;
+    if (is_word && count <= t->o.shortest) {
+        meet(t, at(l, begin), between(l, begin, end), hash_on(HASH_BEGIN, at(l, begin), between(l, begin, end)));
+        return;
     }
-    return 0;
+    for (size_t first = begin; first < end; first++) {
+        uint64_t hash = HASH_BEGIN;
+        for (size_t last = first; last < end && last - first < t->o.longest; last++) {
+            hash = hash_on(hash, at(l, last), between(l, last, last + 1));
+            if (last + 1 - first >= t->o.shortest) meet(t, at(l, first), between(l, first, last + 1), hash);
+        }
+    }
 }
 
 /* Makes one space of several white letters. */
@@ -284,7 +233,8 @@ static int cut_letters(terms *t) {
             put(c, at(p, n), between(p, n, stop), p->marks[n].kind);
     }
     finish(c);
-    return meet_letters(t, 0, c->count, 0);
+    meet_letters(t, 0, c->count, 0);
+    return 0;
 }
 
 /* Puts the words, which white letters part, one after the other with a space between them and at both ends. */
@@ -304,7 +254,7 @@ static int cut_letters_of_words(terms *t) {
     finish(c);
     for (size_t begin = 0, stop; begin + 1 < c->count; begin = stop) {
         for (stop = begin + 1; c->marks[stop].kind != WHITE;) stop++;
-        if (meet_letters(t, begin, stop + 1, 1) < 0) return -1;
+        meet_letters(t, begin, stop + 1, 1);
     }
     return 0;
 }
@@ -324,9 +274,9 @@ static int cut_words(terms *t) {
         }
         const char *word = at(p, n);
         const size_t size = between(p, n, stop);
-        if (stop - n < t->o.least_letters || look_up(&t->left_out, word, size)) continue;
+        if (stop - n < t->o.least_letters || table_look_up(&t->left_out, word, size)) continue;
         if (t->o.longest == 1) {
-            if (meet(t, word, size) < 0) return -1;
+            meet(t, word, size, hash_on(HASH_BEGIN, word, size));
             continue;
         }
         t->words = reserved(t->words, &t->words_room, count + 1, sizeof(span));
@@ -336,36 +286,44 @@ static int cut_words(terms *t) {
         t->words[count++] = (span){(uint32_t)c->size, (uint32_t)(c->size + size)};
         c->size += size;
     }
-    for (size_t length = t->o.shortest; length <= t->o.longest && length <= count; length++)
-        for (size_t first = 0; first + length <= count; first++) {
-            const uint32_t begin = t->words[first].begin;
-            if (meet(t, c->bytes + begin, t->words[first + length - 1].end - begin) < 0) return -1;
+    for (size_t first = 0; first < count; first++) {
+        const uint32_t begin = t->words[first].begin;
+        uint64_t hash = HASH_BEGIN;
+        for (size_t last = first, gone = begin; last < count && last - first < t->o.longest; last++) {
+            hash = hash_on(hash, c->bytes + gone, t->words[last].end - gone);
+            gone = t->words[last].end;
+            if (last + 1 - first >= t->o.shortest) meet(t, c->bytes + begin, gone - begin, hash);
         }
+    }
     return 0;
 }
 
-static int by_column(const void *a, const void *b) {
-    const uint32_t left = ((const counted_term *)a)->column, right = ((const counted_term *)b)->column;
-    return (left > right) - (left < right);
+/* Takes the counts of the columns that were met, in their order, and leaves none behind. */
+static int collect(terms *t) {
+    t->counted = reserved(t->counted, &t->counted_room, t->met_count + 1, sizeof(counted_term));
+    for (size_t group = 0; group < t->met.groups_count; group++)
+        for (; t->met.groups[group]; t->met.groups[group] &= t->met.groups[group] - 1) {
+            const size_t word = 64 * group + (size_t)__builtin_ctzll(t->met.groups[group]);
+            for (; t->met.bits[word]; t->met.bits[word] &= t->met.bits[word] - 1) {
+                const uint32_t column = (uint32_t)(64 * word + (size_t)__builtin_ctzll(t->met.bits[word]));
+                if (t->counted) t->counted[t->counted_count++] = (counted_term){column, t->tally[column]};
+                t->tally[column] = 0;
+            }
+        }
+    t->met_count = 0;
+    return t->counted ? 0 : -1;
 }
 
 int terms_count(terms *t, const char *text, size_t size, int *unread) {
     *unread = size > LARGEST_TEXT;
     t->counted_count = 0;
-    if (!++t->text_number) { /* after 2^32 texts their numbers begin again */
-        memset(t->met_in, 0, sizeof *t->met_in * ((size_t)t->o.width + 1));
-        t->text_number = 1;
-    }
     if (*unread) return 0;
     if (prepare(t, (const uint8_t *)text, size, unread) < 0) return -1;
     if (*unread) return 0;
     const int failed = t->o.unit == WORDS     ? cut_words(t)
                        : t->o.unit == LETTERS ? cut_letters(t)
                                               : cut_letters_of_words(t);
-    if (failed) return -1;
-    if (t->counted_count) qsort(t->counted, t->counted_count, sizeof(counted_term), by_column);
-    for (size_t n = 0; n < t->counted_count; n++) t->counted[n].value = t->tally[t->counted[n].column];
-    return 0;
+    return collect(t) < 0 || failed ? -1 : 0;
 }
 
 const counted_term *terms_counted(const terms *t, size_t *count) {

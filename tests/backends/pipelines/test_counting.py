@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.utils import murmurhash3_32
 
-from servefit.backends.pipelines import _terms
+from servefit.backends.pipelines import _kernel
 from servefit.backends.pipelines.categories import TEXT, ColumnAt
 from servefit.backends.pipelines.known_steps import known_step
 from servefit.backends.pipelines.values import MixedTable, dense
@@ -65,12 +65,12 @@ def test_terms_are_counted_as_scikit_learn_counts_them(name: str, texts: list[st
 
 @given(st.binary(max_size=40))
 def test_terms_are_hashed_as_scikit_learn_hashes_them(term: bytes) -> None:
-    assert _terms.murmur(term) == murmurhash3_32(term, seed=0)
+    assert _kernel.murmur(term) == murmurhash3_32(term, seed=0)
 
 
-def kernel(**options: Any) -> _terms.TermCounter:
+def kernel(**options: Any) -> _kernel.TermCounter:
     usual = {"unit": "word", "least_letters": 2, "shortest": 1, "longest": 1, "width": 2, "vocabulary": {"ab": 1}}
-    return _terms.TermCounter(**{**usual, "alternating": False, "left_out": (), **options})
+    return _kernel.TermCounter(**{**usual, "alternating": False, "left_out": (), **options})
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 KERNEL = Path(__file__).parents[3] / "backends" / "pipelines" / "kernel"
 
 FUZZING = """
-import importlib.util, random, sys
+import array, importlib.util, random, sys
 
-spec = importlib.util.spec_from_file_location("_terms", sys.argv[1])
+spec = importlib.util.spec_from_file_location("_kernel", sys.argv[1])
 terms = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(terms)
 draw = random.Random(0)
@@ -41,6 +41,12 @@ for _ in range(3000):
     rows, columns, values, unread = counted.count(texts)
     assert len(rows) == len(columns) == len(values) and set(unread) <= set(range(8))
     assert all(0 <= terms.murmur(text) + 2**31 < 2**32 for text in texts)
+    categories = terms.Categories([text for text in texts if draw.random() < 0.5])
+    assert len(categories.look_up(texts)) == 8 * len(texts)
+    columns = draw.randint(1, 12)
+    numbers = array.array("d", draw.choices([0, 1, 65, 255, 255, 256, -1, float("nan"), columns], k=3 * columns))
+    rows = memoryview(numbers).cast("B").cast("d", (3, columns))
+    terms.texts(rows, draw.randrange(columns), draw.randint(0, columns), draw.randint(0, 3))
 print("done")
 """
 
@@ -48,8 +54,8 @@ print("done")
 @pytest.mark.thorough
 @pytest.mark.integration
 def test_no_byte_beyond_a_buffer_is_touched(tmp_path: Path) -> None:
-    library = tmp_path / f"_terms{sysconfig.get_config_var('EXT_SUFFIX')}"
-    sources = [KERNEL / "module.c", KERNEL / "terms.c"]
+    library = tmp_path / f"_kernel{sysconfig.get_config_var('EXT_SUFFIX')}"
+    sources = sorted(KERNEL.glob("*.c"))
     options = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-shared", "-fPIC", "-g", "-O1", "-std=c11"]
     include = f"-I{sysconfig.get_path('include')}"
     subprocess.run(["gcc", *options, include, *sources, "-o", library], check=True)

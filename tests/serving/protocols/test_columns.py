@@ -124,6 +124,18 @@ def test_metadata_name_columns_and_call_texts_bytes(config: EndpointConfig) -> N
         ("note", "BYTES", [-1, 1]),
         ("zip", "INT16", [-1, 1]),
     ]
+    assert {each["name"]: each["parameters"] for each in described} == {
+        "age": {"kind": "number", "takes_missing": True},
+        "income": {"kind": "number", "takes_missing": True},
+        "city": {
+            "kind": "category",
+            "takes_missing": True,
+            "takes_unknown": True,
+            "known": ["Oslo", "Paris", "Rome"],
+        },
+        "note": {"kind": "text", "takes_missing": False},
+        "zip": {"kind": "category", "takes_missing": False, "takes_unknown": True, "known": [1, 2, 3, 4]},
+    }
 
 
 @pytest.mark.parametrize(

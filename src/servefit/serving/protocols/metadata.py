@@ -39,12 +39,15 @@ def server_metadata(config: EndpointConfig) -> Reply:  # noqa: ARG001
 
 def model_metadata(config: EndpointConfig) -> Reply:
     """Return what the model takes and gives; -1 is the number of rows. Where the columns of its only input have names,
-    these are a parameter of that input."""
+    these are a parameter of that input; columns of different kinds have what is in them as parameters."""
     signature = config.signature
     inputs: list[dict[str, Any]] = [
         {"name": name, "datatype": datatype, "shape": [-1, *shape]} for name, datatype, shape in inputs_of(signature)
     ]
-    if signature.feature_names and len(inputs) == 1:
+    if signature.has_columns:
+        for tensor, column in zip(inputs, signature.inputs, strict=True):
+            tensor["parameters"] = _column_parameters(column, signature)
+    elif signature.feature_names and len(inputs) == 1:
         # The protocol has no field for them; MLServer has parameters of a tensor too.
         inputs[0]["parameters"] = {FEATURE_NAMES: signature.feature_names}
     return _reply(
@@ -59,6 +62,21 @@ def model_metadata(config: EndpointConfig) -> Reply:
             ],
         }
     )
+
+
+def _column_parameters(column: Input, signature: Signature) -> dict[str, Any]:
+    """Return what a client has to know of a column: what it holds, whether a value may be missing, and of a category
+    some values that are known, and whether others are taken."""
+    missing = column.takes_missing or (not column.is_text and not column.is_whole and signature.accepts_missing)
+    if not column.known or column.joined:
+        kind = "text" if column.is_text else "whole number" if column.is_whole else "number"
+        return {"kind": kind, "takes_missing": missing}
+    return {
+        "kind": "category",
+        "takes_missing": missing,
+        "takes_unknown": column.takes_unknown,
+        "known": list(column.known),
+    }
 
 
 def inputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:

@@ -1,3 +1,5 @@
+import numpy as np
+
 OTHER: int
 PART_OF_WORD: int
 WHITE: int
@@ -5,6 +7,11 @@ MOST_LETTERS: int
 MOST_BYTES: int
 
 def murmur(term: bytes) -> int: ...
+def texts(rows: np.ndarray, size_column: int, begin: int, count: int) -> list[list[bytes]] | None: ...
+
+class Categories:
+    def __init__(self, categories: list[bytes]) -> None: ...
+    def look_up(self, texts: list[bytes]) -> bytes: ...
 
 class TermCounter:
     def __init__(
