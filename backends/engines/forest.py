@@ -55,7 +55,7 @@ class ForestBackend:
         return (READING_S if model.ends_in_trees else 0.5) + nodes * _SECONDS_PER_NODE
 
     def cache_key(self) -> str:
-        return f"4, {library_read()}"
+        return f"5, {library_read()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if not model.ends_in_trees:

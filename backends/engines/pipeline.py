@@ -41,7 +41,7 @@ class PipelineBackend:
         return READING_S
 
     def cache_key(self) -> str:
-        return f"1, {library_read()}"
+        return f"2, {library_read()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         from servefit.backends.pipelines.compiling import compile_pipeline
