@@ -60,8 +60,8 @@ class BuiltTrees:
         vectors = self.outputs_of is None and outputs > 1
         shape = (1, outputs) if of_classes else (outputs, 1)
         builder = ModelBuilder(
-            threshold_type="float32",
-            leaf_output_type="float32",
+            threshold_type="float64",
+            leaf_output_type="float64",
             metadata=Metadata(
                 num_feature=self.features,
                 task_type=_TASKS.get(self.task, "kRegressor"),

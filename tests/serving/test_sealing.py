@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import xgboost
+from catboost import CatBoostRegressor
 from lightgbm import LGBMRegressor
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
@@ -50,6 +51,7 @@ ROWS = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)
 TARGET = ROWS[:, 0] * 2 + ROWS[:, 1]
 _LIBRARIES = {
     "lightgbm": lambda: LGBMRegressor(n_estimators=3, num_leaves=4, n_jobs=1, verbose=-1),
+    "catboost": lambda: CatBoostRegressor(iterations=3, depth=3, thread_count=1, verbose=0, allow_writing_files=False),
     "sklearn": lambda: RandomForestRegressor(n_estimators=3, max_depth=3, random_state=0),
     "pipeline": lambda: make_pipeline(StandardScaler(), LinearRegression()),
 }
