@@ -90,7 +90,7 @@ def _only_model(held: dict[Any, Any] | list[Any] | tuple[Any, ...], path: Path) 
     [(name, model)] = models.items()
     others = ", ".join(entry for entry in names if entry != name)
     left_out = f"; not applied: {others:.200}" if others else ""
-    return model, f"{path.name} holds a {kind}, of which {name} is served{left_out}"
+    return model, f"the file holds a {kind}, of which {name} is served{left_out}"
 
 
 def _unpickle(path: Path) -> tuple[Any, bool]:

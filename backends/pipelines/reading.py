@@ -78,7 +78,10 @@ class Reader:
         self.foreign.append(f"{name} ({type(step).__name__})")
         result = _behind(Foreign(step, "transform", self._taken(sample)), sample)
         if result is None or not same(theirs, result[1]):
-            raise CompileFailed(BACKEND, f"the step {name!r:.60} ({type(step).__name__}) gives texts or other objects")
+            raise CompileFailed(
+                BACKEND,
+                f"the step {name!r:.60} ({type(step).__name__}) gives texts, other objects, or not the same twice",
+            )
         return result[0], replace(result[1], theirs=theirs)
 
     def last(self, estimator: Any, method: str, sample: Sample, name: str) -> PipelineStep:

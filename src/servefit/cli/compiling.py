@@ -66,7 +66,7 @@ def compile_(
         show_stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
         compiled = compile_model(opened, backend, payload=sample, target=processor, precision=limits)
         export(compiled.artifact, output)
-    for line in opened.warnings if opened.signature.opaque else ():
+    for line in opened.warnings:
         warn(line)
     if compiled.quality is None and not limits.allows_nothing:
         warn(held_against_nothing(limits, backend))

@@ -376,7 +376,7 @@ def test_the_only_model_beside_other_things_is_served_with_a_warning_of_these(he
     inspection = inspect(path, Format.PICKLE, tmp_path)
     assert inspection.signature.features == 1
     [warning] = inspection.warnings
-    assert f"model.pkl holds a {type(held).__name__}, of which" in warning
+    assert f"the file holds a {type(held).__name__}, of which" in warning
     assert "not applied: 'threshold'" in warning or "not applied: 1" in warning
     assert inspection.file_name is not None
     assert pickle.loads((tmp_path / inspection.file_name).read_bytes()).coef_ == pytest.approx([2.0])

@@ -22,6 +22,27 @@ def test_files_keep_their_names_and_contents(tmp_path: Path, write_archive: Writ
     assert (tmp_path / "out" / "code" / "inference.py").read_bytes() == b"pass"
 
 
+@pytest.mark.parametrize(
+    ("flavour", "name", "content"),
+    [
+        ("sklearn", "model.pkl", b"\x80\x05."),
+        ("xgboost", "model.xgb", b'{"learner":{}}'),
+        ("lightgbm", "model.lgb", b"tree\nversion=v4\n"),
+        ("catboost", "model.cb", b"CBM1\0\0\0\x10"),
+    ],
+)
+def test_the_model_of_a_folder_of_mlflow_is_found(flavour: str, name: str, content: bytes, tmp_path: Path) -> None:
+    """By https://mlflow.org/docs/latest/ml/model: what lies beside it is a table of contents, and environments."""
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "MLmodel").write_text(f"flavors:\n  {flavour}:\n    data: {name}\nmodel_uuid: 4d7a\n")
+    (tmp_path / "conda.yaml").write_text("channels: [conda-forge]\n")
+    (tmp_path / "python_env.yaml").write_text("python: 3.11.7\n")
+    (tmp_path / "requirements.txt").write_text("scikit-learn==1.7.2\n")
+    (tmp_path / "input_example.json").write_text('{"columns": ["age"], "data": [[30.0]]}')
+    (tmp_path / "serving_input_example.json").write_text('{"dataframe_split": {"columns": ["age"], "data": [[30.0]]}}')
+    assert find_model(tmp_path) == tmp_path / name
+
+
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a" * 300])
 def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, tmp_path: Path, write_archive: WriteArchive) -> None:
     path = write_archive(tmp_path / "m.tar.gz", {name: b"abc"})
