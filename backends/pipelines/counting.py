@@ -79,13 +79,13 @@ class _Counter:
             return self._in_python(range(len(texts)), texts)
         *entries, unread = self._kernel.count(texts)
         counted = [self._sparse(len(texts), *entries)]
-        if unread:
-            again = [texts[row] for row in unread]
-            self._learn(self._kernel, set("".join(text.decode() for text in again)) - self._learned)
-            *entries, still = self._kernel.count(again)
+        if unread and self._learn(self._kernel, set("".join(texts[row].decode() for row in unread)) - self._learned):
+            *entries, still = self._kernel.count([texts[row] for row in unread])
             own = self._sparse(len(texts), *entries)
             counted.append(replace(own, rows=np.array(unread)[own.rows]))
-            counted.append(self._in_python([unread[nth] for nth in still], texts))
+            unread = [unread[nth] for nth in still]
+        if unread:
+            counted.append(self._in_python(unread, texts))
         return counted[0] if len(counted) == 1 else _joined(counted)
 
     def _sparse(self, count: int, rows: bytes, columns: bytes, values: bytes) -> Sparse:
@@ -94,11 +94,12 @@ class _Counter:
             count, self._width, np.frombuffer(rows, whole), np.frombuffer(columns, whole), np.frombuffer(values)
         )
 
-    def _learn(self, counter: TermCounter, letters: Iterable[str]) -> None:
-        prepared = self._terms.prepared()
+    def _learn(self, counter: TermCounter, letters: Iterable[str]) -> bool:
+        """Teach the kernel ``letters``; return whether it learned any."""
+        prepared, before = self._terms.prepared(), len(self._learned)
         for letter in letters:
             if len(self._learned) >= _MAX_LEARNED:
-                return
+                break
             becomes = letter if prepared is None else prepared(letter)
             content = becomes.encode()
             if len(becomes) > kernel().MOST_LETTERS or len(content) > kernel().MOST_BYTES:
@@ -107,6 +108,7 @@ class _Counter:
                 continue
             self._learned.add(letter)
             counter.learn(ord(letter), content, bytes(map(_kind, becomes)))
+        return len(self._learned) > before
 
     def _in_python(self, which: Sequence[int], texts: list[bytes]) -> Sparse:
         rows: list[int] = []
