@@ -47,7 +47,12 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
     numbers = _float_columns(signature)
     accepts_missing = bool(numbers) and takes(_with_missing_numbers(rows, numbers))
     inputs = tuple(
-        replace(one, takes_missing=not one.is_whole and takes(_with_missing(signature, rows, one)))
+        replace(
+            one,
+            takes_missing=not one.is_whole and takes(_with_missing(signature, rows, one)),
+            takes_unknown=one.takes_unknown
+            and (one.joined or not one.known or takes(_with_unknown(signature, rows, one))),
+        )
         for one in signature.inputs
     )
     signature = replace(
@@ -89,8 +94,17 @@ def _as_it_predicts(
 def _with_missing(signature: Signature, rows: np.ndarray, one: Input) -> np.ndarray:
     """Return ``rows`` of which the values of an input are missing."""
     if one.is_text:
-        return _with_missing_text(signature, rows, one.name)
+        return _with_text(signature, rows, one.name, None)
     return _with_missing_numbers(rows, range(one.start, one.stop))
+
+
+def _with_unknown(signature: Signature, rows: np.ndarray, one: Input) -> np.ndarray:
+    """Return ``rows`` of which the values of an input are none of its categories."""
+    if one.is_text:
+        return _with_text(signature, rows, one.name, "".join(str(value) for value in one.known[:2]) + "?")
+    unknown = rows.copy()
+    unknown[:, one.start : one.stop] = max(value for value in one.known if not isinstance(value, str)) + 1
+    return unknown
 
 
 def _with_missing_numbers(rows: np.ndarray, columns: Sequence[int]) -> np.ndarray:
@@ -106,12 +120,12 @@ def _float_columns(signature: Signature) -> list[int]:
     return [column for one in signature.inputs if not one.is_whole for column in range(one.start, one.stop)]
 
 
-def _with_missing_text(signature: Signature, rows: np.ndarray, name: str) -> np.ndarray:
-    """Return ``rows`` with the texts of one input missing."""
+def _with_text(signature: Signature, rows: np.ndarray, name: str, text: str | None) -> np.ndarray:
+    """Return ``rows`` with one ``text`` for all of an input; None is a missing one."""
     usual = {size.name: size.usual for size in signature.sizes}
     values = zip(signature.inputs, signature.packing.unpack(rows, usual), strict=True)
     texts = {one.name: block.reshape(len(rows), -1) for one, block in values if one.is_text}
-    texts[name][:] = None
+    texts[name][:] = text
     return with_texts(signature, rows[:, : signature.features], texts)
 
 

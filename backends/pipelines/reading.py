@@ -162,7 +162,7 @@ class Reader:
     def _trees(self, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
         from scipy.sparse import issparse
 
-        if not self._with_forest or (method == "predict" and hasattr(estimator, "classes_")):
+        if not self._with_forest or (method == "predict" and len(getattr(estimator, "classes_", ()))):
             return None
         raw = method == "decision_function" and not hasattr(estimator, "offset_")
         zero_is_missing = type(estimator).__module__.startswith("xgboost.") and issparse(sample.theirs)

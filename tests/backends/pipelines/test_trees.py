@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from catboost import CatBoostClassifier
+from catboost import CatBoostClassifier, CatBoostRegressor
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from lightgbm import LGBMClassifier
@@ -139,6 +139,26 @@ def test_categories_of_histogram_gradient_boosting_are_texts_or_numbers(tmp_path
     check_served(
         fitted(("passed", "passthrough", ["age", "income"]), ("ordered", ordered, ["city"]), last=of_codes), tmp_path
     )
+
+
+@pytest.mark.integration
+def test_a_category_that_the_last_step_does_not_take_is_not_drawn_and_is_refused(tmp_path: Path) -> None:
+    ordered = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+    pipeline = fitted(("ordered", ordered, ["zip"]), ("scaled", StandardScaler(), ["age"]), WORDS)
+    model = opened(pipeline, tmp_path)
+    assert {one.name: one.takes_unknown for one in model.signature.inputs} == {"age": True, "note": True, "zip": False}
+    rows = model.signature.as_rows(parity_rows(model, count=300))
+    expected = predictor(model, "sklearn").predict(rows)
+    np.testing.assert_allclose(predictor(model, "pipeline").predict(rows), expected, rtol=1e-6)
+    for by in ("pipeline", "sklearn"):
+        with pytest.raises(RowsRefused):
+            predictor(model, by).predict(payload_for(model, TABLE.head(1).assign(zip=9)).rows)
+
+
+@pytest.mark.integration
+def test_a_regression_of_catboost_is_one_although_it_has_classes(tmp_path: Path) -> None:
+    last = CatBoostRegressor(iterations=20, verbose=0, allow_writing_files=False)
+    check_served(fitted(*COLUMNS, last=last), tmp_path)
 
 
 @pytest.mark.integration
