@@ -36,7 +36,8 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
     )
     check_width(signature.features)
 
-    signature, rows, predictions = _as_it_predicts(signature, path, predicted)
+    columns = replace(signature, **frame.column_parts)
+    signature, rows, predictions = _as_it_predicts(signature, _without_negatives(columns), path, predicted)
 
     def takes(changed: np.ndarray) -> bool:
         try:
@@ -64,15 +65,18 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
     return with_batch_dependence(Inspection(format=Format.PICKLE, signature=signature), path, predicted)
 
 
-def _as_it_predicts(
-    signature: Signature, path: Path, predicted: Callable[[np.ndarray], np.ndarray]
-) -> tuple[Signature, np.ndarray, np.ndarray]:
-    """Return the signature, rows drawn by it, and their predictions. If these fail, try rows without negative numbers,
-    of which logarithms are undefined. Raises UnsupportedModel."""
-    without_negatives = replace(
+def _without_negatives(signature: Signature) -> Signature:
+    return replace(
         signature,
         inputs=tuple(one if one.is_text or one.is_whole else replace(one, lowest=0) for one in signature.inputs),
     )
+
+
+def _as_it_predicts(
+    signature: Signature, without_negatives: Signature, path: Path, predicted: Callable[[np.ndarray], np.ndarray]
+) -> tuple[Signature, np.ndarray, np.ndarray]:
+    """Return the signature, rows drawn by it, and their predictions. If these fail, try rows without negative numbers,
+    of which logarithms are undefined. Raises UnsupportedModel."""
     first: Exception | None = None
     for tried in dict.fromkeys((signature, without_negatives)):
         model = Model(source=str(path), file=path, format=Format.PICKLE, digest="", size_bytes=0, signature=tried)

@@ -42,6 +42,11 @@ class Frame:
         """The parts of a signature that columns decide: features, inputs and sizes."""
         if self.is_table:
             return {"features": len(self.columns), "table_datatype": "float64"}
+        return self.column_parts
+
+    @cached_property
+    def column_parts(self) -> dict[str, Any]:
+        """The same parts, with each column as an input of its own."""
         inputs = tuple(column.as_input() for column in self.columns)
         if not self.has_texts:
             placed = tuple(replace(one, start=nth, stop=nth + 1) for nth, one in enumerate(inputs))
