@@ -75,12 +75,19 @@ def _only_model(held: dict[Any, Any] | list[Any] | tuple[Any, ...], path: Path) 
     Raises UnsupportedModel."""
     entries = held if isinstance(held, dict) else dict(enumerate(held))
     names = {repr(key)[:40]: value for key, value in entries.items()}
-    models = {name: value for name, value in names.items() if library_of(value) is not None}
+    # What encodes the target is no model; one that two entries hold is one.
+    models = {
+        name: value
+        for name, value in names.items()
+        if library_of(value) is not None and type(value).__name__ not in ("LabelEncoder", "LabelBinarizer")
+    }
+    models = {name: value for name, value in models.items() if name == _first_of(models, value)}
     listed = ", ".join(f"{name} ({type(value).__name__})" for name, value in (models or names).items())
     kind = type(held).__name__
     if not models:
         raise UnsupportedModel(
-            f"{path} holds a {kind} without a model: {listed:.300}", remedy="save the model in it alone"
+            f"{path} holds a {kind} without a model{': ' * bool(listed)}{listed:.300}",
+            remedy="save the model in it alone",
         )
     if len(models) > 1:
         raise UnsupportedModel(
@@ -91,6 +98,10 @@ def _only_model(held: dict[Any, Any] | list[Any] | tuple[Any, ...], path: Path) 
     others = ", ".join(entry for entry in names if entry != name)
     left_out = f"; not applied: {others:.200}" if others else ""
     return model, f"the file holds a {kind}, of which {name} is served{left_out}"
+
+
+def _first_of(entries: dict[str, Any], value: Any) -> str:
+    return next(name for name, entry in entries.items() if entry is value)
 
 
 def _unpickle(path: Path) -> tuple[Any, bool]:

@@ -41,6 +41,7 @@ _MEANINGS = {
 }
 """By CatBoost's names of losses; any other is one of a regression."""
 
+_SCRIPT = "serve it by a script: code/inference.py beside it, and --trust-code"
 _UNSERVED = ("MultiLogloss", "MultiCrossEntropy", "RMSEWithUncertainty")
 """Losses whose predictions are of a kind that no task of servefit has."""
 
@@ -55,8 +56,10 @@ def open_catboost(path: Path, model_format: Format) -> Any:
 
 
 def loss_of(model: Any) -> str:
-    """Return the name of the loss that a model was fitted by."""
-    parameters = json.loads(model.get_metadata()["params"])
+    """Return the name of the loss that a model was fitted by. Raises UnsupportedModel."""
+    parameters = json.loads(model.get_metadata()["params"] or "{}")
+    if "loss_function" not in parameters:
+        raise UnsupportedModel("a CatBoost model that does not say its loss, as sums of models", remedy=_SCRIPT)
     return str(parameters["loss_function"]["type"])
 
 
@@ -65,7 +68,7 @@ def meaning_of(loss: str) -> Meaning:
     if loss in _UNSERVED:
         raise UnsupportedModel(
             f"a CatBoost model of the loss {loss}",
-            remedy="serve it by a script: code/inference.py beside it, and --trust-code",
+            remedy=_SCRIPT,
         )
     return _MEANINGS.get(loss, Meaning(Task.REGRESSION))
 

@@ -73,15 +73,21 @@ def trees_of_onnx(path: Path, features: int, task: Task) -> treelite.Model:
     if finish == "multiclass_ova" and (outputs == 1 or task is Task.REGRESSION):
         finish = "sigmoid"
     bases = [float(value) for value in attributes.get("base_values", ())] or [0.0] * outputs
-    if len(bases) != outputs:
-        raise UnsupportedModel(f"an ONNX ensemble of trees with {len(bases)} base values for {outputs} outputs")
+    classifies = node.op_type == "TreeEnsembleClassifier"
+    if any(bases) and (classifies or outputs > 1 or len(bases) != outputs):
+        # ONNX Runtime adds none to an output that no leaf on the way names.
+        raise UnsupportedModel("an ONNX ensemble of trees with base values for several outputs")
+    if outputs > 1 and not classifies and (transform == "SOFTMAX" or aggregate == "AVERAGE"):
+        raise UnsupportedModel(f"an ONNX ensemble of trees of several outputs with {transform} and {aggregate}")
+    if outputs == 1 and classifies and transform == "SOFTMAX":
+        raise UnsupportedModel("an ONNX ensemble of trees with one class of two and SOFTMAX")
     outputs_of = _outputs_of(trees)
     width = 1 if outputs_of is not None else outputs
     return BuiltTrees(
         trees=[[_leaf(entry, width) for entry in tree] for tree in trees],
         features=features,
         task=task,
-        bases=bases,
+        bases=bases if any(bases) else [0.0] * outputs,
         finish=finish,
         outputs_of=outputs_of,
         averaged=aggregate == "AVERAGE",

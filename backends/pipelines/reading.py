@@ -221,7 +221,7 @@ def _behind(own: PipelineStep, sample: Sample) -> tuple[PipelineStep, Sample] | 
     try:
         with np.errstate(all="ignore"):
             ours = own(sample.ours)
-    except RowsRefused:
+    except (RowsRefused, ValueError, TypeError):  # of scikit-learn, whose step gives texts
         return None
     places = None
     if isinstance(ours, MixedTable):

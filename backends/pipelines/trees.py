@@ -30,14 +30,13 @@ class Trees:
         self._forest: Predictor = open_forest(folder / facts["folder"], facts, threads)
         self._datatype = np.dtype(facts["rows"])
         self._takes_infinite: bool = facts["takes_infinite"]
-        self._missing: float | None = facts["missing"]
+        self._missing = np.array(facts["missing"], dtype=self._datatype)
 
     def __call__(self, value: Value) -> np.ndarray:
-        numbers = dense(value)
-        if self._missing is not None:
-            numbers = np.where(numbers == self._missing, np.nan, numbers)
         with np.errstate(over="ignore"):
-            rows = np.ascontiguousarray(numbers, dtype=self._datatype)
+            rows = np.ascontiguousarray(dense(value), dtype=self._datatype)
+        for missing in self._missing:  # which the library compares in its own datatype
+            rows = np.where(rows == missing, np.array(np.nan, self._datatype), rows)
         if not self._takes_infinite and not np.isfinite(rows.sum()) and np.isinf(rows).any():
             raise RowsRefused(BACKEND, "the trees are given a value that is infinite or too large for float32")
         return self._forest.predict(rows)
@@ -70,9 +69,11 @@ def compile_trees(estimator: Any, workdir: Path, *, zero_is_missing: bool, raw: 
     missing = getattr(estimator, "missing", np.nan)
     own = {
         "folder": folder.name,
-        # scikit-learn's trees of float32 alone refuse them.
-        "takes_infinite": model.library is not Library.SKLEARN or model.signature.row_datatype == "float64",
-        "missing": 0.0 if zero_is_missing else None if missing is None or missing != missing else float(missing),
+        # scikit-learn's trees of float32 alone refuse them, but for those of outliers.
+        "takes_infinite": model.library is not Library.SKLEARN
+        or model.signature.row_datatype == "float64"
+        or hasattr(estimator, "offset_"),
+        "missing": [*([0.0] if zero_is_missing else []), *([] if missing is None or missing != missing else [missing])],
     }
     return Trees(workdir, {**facts, **own}, threads=1)
 

@@ -188,7 +188,7 @@ MODELS = {
     "a number": lambda path: regressor(path, drawn(1), base_values=[0.5]),
     "a share": lambda path: regressor(path, drawn(1), "LOGISTIC"),
     "a mean": lambda path: regressor(path, drawn(1), aggregate_function="AVERAGE"),
-    "two numbers": lambda path: regressor(path, drawn(2, per_leaf=2), base_values=[0.5, -1.0]),
+    "two numbers": lambda path: regressor(path, drawn(2, per_leaf=2)),
     "a number of version 5": lambda path: of_version_5(path, drawn(1)),
     "a share of version 5": lambda path: of_version_5(path, drawn(1), transform=2),
     "a mean of version 5": lambda path: of_version_5(path, drawn(1), aggregate=0),
@@ -215,13 +215,19 @@ def test_a_model_with_other_operators_is_refused_by_name(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("options", "reason"),
-    [({"aggregate_function": "MAX"}, "NONE and MAX"), ({"transform": "PROBIT"}, "PROBIT and SUM")],
+    ("outputs", "options", "reason"),
+    [
+        (1, {"aggregate_function": "MAX"}, "NONE and MAX"),
+        (1, {"transform": "PROBIT"}, "PROBIT and SUM"),
+        (2, {"base_values": [0.5, -1.0]}, "base values for several outputs"),
+        (2, {"transform": "SOFTMAX"}, "several outputs with SOFTMAX"),
+        (2, {"aggregate_function": "AVERAGE"}, "NONE and AVERAGE"),
+    ],
 )
 def test_what_trees_cannot_be_asked_for_is_a_compilation_that_failed(
-    options: dict[str, Any], reason: str, tmp_path: Path
+    outputs: int, options: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
-    model = opened(regressor(tmp_path / "model.onnx", drawn(1, positive=True), **options))
+    model = opened(regressor(tmp_path / "model.onnx", drawn(outputs, positive=True), **options))
     with pytest.raises(CompileFailed, match=reason):
         predictor(model, "forest")
 

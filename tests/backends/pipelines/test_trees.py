@@ -155,6 +155,22 @@ def test_a_category_that_the_last_step_does_not_take_is_not_drawn_and_is_refused
             predictor(model, by).predict(payload_for(model, TABLE.head(1).assign(zip=9)).rows)
 
 
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.integration
+def test_numbers_that_stand_for_missing_ones_are_compared_in_float32(sparse: bool, tmp_path: Path) -> None:
+    table = TABLE.assign(income=np.where(np.arange(len(TABLE)) % 3 == 0, -999.9, TABLE["income"]))
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=sparse)
+    columns = [("passed", "passthrough", ["income"]), ("encoded", encoder, ["city"])]
+    pipeline = make_pipeline(
+        ColumnTransformer(columns, sparse_threshold=1), XGBClassifier(n_estimators=9, missing=-999.9)
+    ).fit(table, np.arange(len(TABLE)) % 3 == 0)
+    model = opened(pipeline, tmp_path)
+    numbers = [-999.9, float(np.float32(-999.9)), -999.90000001, 1.0, 0.0]
+    rows = payload_for(model, table.head(5).assign(income=numbers)[["income", "city"]]).rows
+    expected = predictor(model, "sklearn").predict(rows)
+    np.testing.assert_allclose(predictor(model, "forest").predict(rows), expected, rtol=1e-5)
+
+
 @pytest.mark.integration
 def test_a_regression_of_catboost_is_one_although_it_has_classes(tmp_path: Path) -> None:
     last = CatBoostRegressor(iterations=20, verbose=0, allow_writing_files=False)
