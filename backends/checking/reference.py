@@ -42,11 +42,9 @@ def _lightgbm(model: Model) -> Predict:
 
 
 def _catboost(model: Model) -> Predict:
-    from servefit.backends.libraries.catboost_library import loss_of, meaning_of, open_catboost, predicted
+    from servefit.backends.libraries.catboost_library import opened_with_meaning, predicted
 
-    opened = open_catboost(model.file, model.format)
-    meaning = meaning_of(loss_of(opened))
-    return lambda rows: predicted(opened, meaning, rows, threads=1)
+    return partial(predicted, *opened_with_meaning(model.file, model.format), threads=1)
 
 
 def _sklearn(model: Model) -> Predict:

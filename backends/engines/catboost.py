@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.libraries.catboost_library import loss_of, meaning_of, open_catboost, predicted
 from servefit.backends.libraries.installed import installed, thread_counts
 from servefit.backends.model.types import Format, Library
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
-
 
 _FILE = "model.catboost"
 
@@ -47,8 +48,6 @@ class CatBoostBackend:
         return "1"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
-        from servefit.backends.libraries.catboost_library import loss_of, open_catboost
-
         shutil.copyfile(model.file, workdir / _FILE)
         return {"format": model.format.value, "loss": loss_of(open_catboost(model.file, model.format))}
 
@@ -60,16 +59,11 @@ class _Predictor:
     """Calls CatBoost."""
 
     def __init__(self, artifact: Artifact, threads: int) -> None:
-        from servefit.backends.libraries.catboost_library import meaning_of, open_catboost
-
-        self._model = open_catboost(artifact.folder / _FILE, Format(artifact.facts["format"]))
-        self._meaning = meaning_of(artifact.facts["loss"])
-        self._threads = threads
+        model = open_catboost(artifact.folder / _FILE, Format(artifact.facts["format"]))
+        self._predicted = partial(predicted, model, meaning_of(artifact.facts["loss"]), threads=threads)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        from servefit.backends.libraries.catboost_library import predicted
-
-        return predicted(self._model, self._meaning, np.ascontiguousarray(rows, dtype=np.float32), self._threads)
+        return self._predicted(np.ascontiguousarray(rows, dtype=np.float32))
 
     def close(self) -> None:
         vars(self).clear()

@@ -187,6 +187,9 @@ def _each_of(listed: Any) -> Iterator[Any]:
 
 def _of_step(step: Any) -> Marks:
     """Return what a step that is neither a pipeline nor an ensemble has itself."""
+    missing = getattr(step, "missing", getattr(step, "missing_values", None))
+    if isinstance(missing, int | float) and np.isfinite(missing):  # which XGBoost compares as float32
+        return dict.fromkeys(range(step.n_features_in_), np.array([missing, np.float32(missing)], dtype=np.float64))
     if hasattr(step, "tree_"):
         tests = step.tree_.children_left >= 0
         return _by_column(step.tree_.feature[tests], step.tree_.threshold[tests])

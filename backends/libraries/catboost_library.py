@@ -73,6 +73,12 @@ def meaning_of(loss: str) -> Meaning:
     return _MEANINGS.get(loss, Meaning(Task.REGRESSION))
 
 
+def opened_with_meaning(path: Path, model_format: Format) -> tuple[Any, Meaning]:
+    """Return the model in a file, and the meaning of its predictions. Raises as the two do."""
+    model = open_catboost(path, model_format)
+    return model, meaning_of(loss_of(model))
+
+
 def predicted(model: Any, meaning: Meaning, rows: np.ndarray, threads: int) -> np.ndarray:
     """Predict ``rows`` (n, features): (n,) or (n, outputs), of two classes the probability of the second."""
     predictions = np.asarray(model.predict(rows, prediction_type=meaning.asked, thread_count=threads))

@@ -58,28 +58,28 @@ def trees_of_onnx(path: Path, features: int, task: Task) -> treelite.Model:
     """Return the trees of the model at ``path``, which read rows of so many ``features``. Raises UnsupportedModel."""
     node = next(node for node in read_onnx(path).graph.node if node.op_type in ENSEMBLES)
     attributes = attributes_of(node)
-    transform, aggregate = transform_of(attributes), attributes.get("aggregate_function", b"SUM")
-    aggregate = _AGGREGATES[aggregate] if isinstance(aggregate, int) else aggregate.decode()
+    transform, aggregate = transform_of(attributes), _aggregate_of(attributes)
     if transform not in _FINISHES or aggregate not in ("SUM", "AVERAGE"):
         raise UnsupportedModel(f"an ONNX ensemble of trees with {transform} and {aggregate}")
     trees = [list(tree) for tree in (_of_version_5 if node.op_type == ENSEMBLE else _of_version_1)(attributes)]
-    outputs, finish = _outputs(attributes), _FINISHES[transform]
+    outputs, finish, averaged = _outputs(attributes), _FINISHES[transform], aggregate == "AVERAGE"
     weights = [weight for tree in trees for entry in tree if not isinstance(entry, Question) for weight in entry]
-    if node.op_type == "TreeEnsembleClassifier" and outputs == 2 and len({output for output, _ in weights}) == 1:
+    classifies = node.op_type == "TreeEnsembleClassifier"
+    if classifies and outputs == 2 and len({output for output, _ in weights}) == 1:
         outputs = 1
         trees = [[_of_first_output(entry) for entry in tree] for tree in trees]
     elif outputs == 1:
         finish = "identity"
     if finish == "multiclass_ova" and (outputs == 1 or task is Task.REGRESSION):
         finish = "sigmoid"
-    bases = [float(value) for value in attributes.get("base_values", ())] or [0.0] * outputs
-    classifies = node.op_type == "TreeEnsembleClassifier"
+    bases = [float(value) for value in attributes.get("base_values", ())]
     if any(bases) and (classifies or outputs > 1 or len(bases) != outputs):
         # ONNX Runtime adds none to an output that no leaf on the way names.
         raise UnsupportedModel("an ONNX ensemble of trees with base values for several outputs")
-    if outputs > 1 and not classifies and (transform == "SOFTMAX" or aggregate == "AVERAGE"):
+    of_several = outputs > 1 and not classifies
+    if of_several and (averaged or transform == "SOFTMAX"):
         raise UnsupportedModel(f"an ONNX ensemble of trees of several outputs with {transform} and {aggregate}")
-    if outputs == 1 and classifies and transform == "SOFTMAX":
+    if classifies and outputs == 1 and transform == "SOFTMAX":
         raise UnsupportedModel("an ONNX ensemble of trees with one class of two and SOFTMAX")
     outputs_of = _outputs_of(trees)
     width = 1 if outputs_of is not None else outputs
@@ -90,8 +90,13 @@ def trees_of_onnx(path: Path, features: int, task: Task) -> treelite.Model:
         bases=bases if any(bases) else [0.0] * outputs,
         finish=finish,
         outputs_of=outputs_of,
-        averaged=aggregate == "AVERAGE",
+        averaged=averaged,
     ).build()
+
+
+def _aggregate_of(attributes: Mapping[str, Any]) -> str:
+    aggregate = attributes.get("aggregate_function", b"SUM")
+    return _AGGREGATES[aggregate] if isinstance(aggregate, int) else str(aggregate.decode())
 
 
 def transform_of(attributes: Mapping[str, Any]) -> str:
@@ -160,12 +165,15 @@ def _nodes_of_version_1(
 
 def _of_version_5(attributes: Mapping[str, Any]) -> Iterator[Iterator[_Read]]:
     """Yield the trees of the operator that lists inner nodes and leaves apart, each of all trees together."""
-    yield from (_nodes_of_version_5(attributes, int(root)) for root in attributes["tree_roots"])
-
-
-def _nodes_of_version_5(attributes: Mapping[str, Any], root: int) -> Iterator[_Read]:
     splits, weights = _floats(attributes, "nodes_splits"), _floats(attributes, "leaf_weights")
-    tracks = attributes.get("nodes_missing_value_tracks_true") or [0] * len(splits)
+    for root in attributes["tree_roots"]:
+        yield _nodes_of_version_5(attributes, splits, weights, int(root))
+
+
+def _nodes_of_version_5(
+    attributes: Mapping[str, Any], splits: Sequence[float], weights: Sequence[float], root: int
+) -> Iterator[_Read]:
+    tracks = attributes.get("nodes_missing_value_tracks_true")
     waiting = [(root, False)]  # a tree of one leaf has a node with that leaf on both sides
     for node, is_leaf in waiting:  # which grows by the children of each
         if is_leaf:
@@ -179,7 +187,7 @@ def _nodes_of_version_5(attributes: Mapping[str, Any], root: int) -> Iterator[_R
             for side in ("true", "false")
         ]
         feature = attributes["nodes_featureids"][node]
-        yield _question(feature, mode, splits[node], below, below + 1, bool(tracks[node]))
+        yield _question(feature, mode, splits[node], below, below + 1, bool(tracks and tracks[node]))
 
 
 def _question(feature: int, mode: str, threshold: float, true: int, false: int, tracks_true: bool) -> Question:

@@ -121,11 +121,11 @@ def _read_lightgbm(model: Model) -> treelite.Model:
 
 
 def _read_catboost(model: Model) -> treelite.Model:
-    from servefit.backends.libraries.catboost_library import document_of, loss_of, meaning_of, open_catboost
+    from servefit.backends.libraries.catboost_library import document_of, opened_with_meaning
     from servefit.backends.libraries.catboost_trees import trees_of_catboost
 
-    opened = open_catboost(model.file, model.format)
-    return trees_of_catboost(document_of(opened), model.signature.features, meaning_of(loss_of(opened)))
+    opened, meaning = opened_with_meaning(model.file, model.format)
+    return trees_of_catboost(document_of(opened), model.signature.features, meaning)
 
 
 def _read_estimator(estimator: Any) -> treelite.Model:

@@ -3,13 +3,13 @@ import numpy as np
 OTHER: int
 PART_OF_WORD: int
 WHITE: int
-MOST_LETTERS: int
-MOST_BYTES: int
+MAX_LETTERS: int
+MAX_BYTES: int
 
 def murmur(term: bytes) -> int: ...
 def texts(rows: np.ndarray, size_column: int, begin: int, count: int) -> list[list[bytes]] | None: ...
 
-class Categories:
+class CategoryTable:
     def __init__(self, categories: list[bytes]) -> None: ...
     def look_up(self, texts: list[bytes]) -> bytes: ...
 

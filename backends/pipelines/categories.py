@@ -77,7 +77,7 @@ class Codes(dict[Any, Any]):
         """Return the table of the kernel, and codes by the places in it; the last is that of all other texts."""
         texts = [category for category in self if isinstance(category, bytes)]
         codes = np.array([*(self[text] for text in texts), self.unknown or 0], dtype=np.int64)
-        return None if kernel() is None else kernel().Categories(texts), codes
+        return None if kernel() is None else kernel().CategoryTable(texts), codes
 
     def _numbers_and_codes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers, in ascending order and with NaN behind them, and their codes; those of missing numbers

@@ -70,17 +70,17 @@ class _Counter:
         self._find = counted.terms.finder()
         self._column_of = _column_of(counted)
         self._learned: set[str] = set()
-        self._kernel = _kernel(counted)
-        if self._kernel is not None:
-            self._learn(self._kernel, map(chr, range(128)))
+        self._native = _native_counter(counted)
+        if self._native is not None:
+            self._learn(self._native, map(chr, range(128)))
 
     def count(self, texts: list[bytes]) -> Sparse:
-        if self._kernel is None:
+        if self._native is None:
             return self._in_python(range(len(texts)), texts)
-        *entries, unread = self._kernel.count(texts)
+        *entries, unread = self._native.count(texts)
         counted = [self._sparse(len(texts), *entries)]
-        if unread and self._learn(self._kernel, set("".join(texts[row].decode() for row in unread)) - self._learned):
-            *entries, still = self._kernel.count([texts[row] for row in unread])
+        if unread and self._learn(self._native, set("".join(texts[row].decode() for row in unread)) - self._learned):
+            *entries, still = self._native.count([texts[row] for row in unread])
             own = self._sparse(len(texts), *entries)
             counted.append(replace(own, rows=np.array(unread)[own.rows]))
             unread = [unread[nth] for nth in still]
@@ -102,7 +102,7 @@ class _Counter:
                 break
             becomes = letter if prepared is None else prepared(letter)
             content = becomes.encode()
-            if len(becomes) > kernel().MOST_LETTERS or len(content) > kernel().MOST_BYTES:
+            if len(becomes) > kernel().MAX_LETTERS or len(content) > kernel().MAX_BYTES:
                 continue
             if letter == _BY_CONTEXT and self._terms.lowercase:
                 continue
@@ -133,7 +133,7 @@ class _Counter:
         )
 
 
-def _kernel(counted: Counted) -> TermCounter | None:
+def _native_counter(counted: Counted) -> TermCounter | None:
     """Return the kernel for ``counted``; None where it was not built, or does not find such words."""
     terms = counted.terms
     runs = _RUNS_OF_LETTERS.fullmatch(terms.pattern) if terms.kind == "word" else None

@@ -351,6 +351,22 @@ def _is_nan(value: Any) -> bool:
 
 
 def _vectorizer(step: Any, places: Places) -> PipelineStep:
+    place, terms = _terms(step, places)
+    vocabulary = {str(term): int(column) for term, column in step.vocabulary_.items()}
+    weights = _weights(step) if hasattr(step, "idf_") or hasattr(step, "sublinear_tf") else None
+    return Counted(place, terms, vocabulary, max(vocabulary.values()) + 1, step.binary, weights)
+
+
+def _hashing(step: Any, places: Places) -> PipelineStep:
+    if kernel() is None:
+        raise Unread
+    place, terms = _terms(step, places)
+    weights = Weights(norm=step.norm) if step.norm else None
+    return Counted(place, terms, None, int(step.n_features), step.binary, weights, bool(step.alternate_sign))
+
+
+def _terms(step: Any, places: Places) -> tuple[ColumnAt, Terms]:
+    """Return the column of texts that a vectorizer takes, and the terms that it finds in them."""
     if places is None or len(places) != 1 or step.input != "content" or step.decode_error != "strict":
         raise Unread
     if (
@@ -361,7 +377,7 @@ def _vectorizer(step: Any, places: Places) -> PipelineStep:
     ):
         raise Unread
     shortest, longest = step.ngram_range
-    terms = Terms(
+    return places[0], Terms(
         kind=step.analyzer,
         pattern=step.token_pattern or "",
         shortest=shortest,
@@ -370,14 +386,6 @@ def _vectorizer(step: Any, places: Places) -> PipelineStep:
         accents=step.strip_accents,
         stop_words=frozenset(step.get_stop_words() or ()),
     )
-    if type(step).__name__ == "HashingVectorizer":
-        if kernel() is None:
-            raise Unread
-        own = Weights(norm=step.norm) if step.norm else None
-        return Counted(places[0], terms, None, int(step.n_features), step.binary, own, bool(step.alternate_sign))
-    vocabulary = {str(term): int(column) for term, column in step.vocabulary_.items()}
-    weights = _weights(step) if hasattr(step, "idf_") or hasattr(step, "sublinear_tf") else None
-    return Counted(places[0], terms, vocabulary, max(vocabulary.values()) + 1, step.binary, weights)
 
 
 def _weights(step: Any, _places: Places = None) -> Weights:
@@ -406,7 +414,7 @@ _READERS: Mapping[str, Callable[[Any, Places], PipelineStep]] = {
     "TargetEncoder": _encoder,
     "CountVectorizer": _vectorizer,
     "TfidfVectorizer": _vectorizer,
-    "HashingVectorizer": _vectorizer,
+    "HashingVectorizer": _hashing,
     "TfidfTransformer": _weights,
 }
 """By the name of the class."""

@@ -106,15 +106,14 @@ def as_ensemble(estimator: Any) -> Any:
         if not all(np.array_equal(columns, every) for columns in estimator.estimators_features_):
             return estimator
     names = {type(tree).__name__ for tree in trees}
-    if not kind.__module__.startswith("sklearn.") or not names <= {f"{way}Tree{of}" for way, of in _TREES}:
+    if not kind.__module__.startswith("sklearn.") or not names <= _DECISION_TREES:
         return estimator
     if len({getattr(tree, "n_classes_", 1) for tree in (*trees, estimator)}) > 1:
         return estimator  # some were fitted without a class
     import sklearn.ensemble
 
-    forest = getattr(
-        sklearn.ensemble, f"RandomForest{'Classifier' if hasattr(estimator, 'classes_') else 'Regressor'}"
-    )()
+    kinds = sklearn.ensemble.RandomForestRegressor, sklearn.ensemble.RandomForestClassifier
+    forest = kinds[hasattr(estimator, "classes_")]()
     forest.estimators_, forest.n_outputs_ = trees, trees[0].n_outputs_
     for name in ("n_features_in_", "classes_", "n_classes_"):
         if hasattr(estimator, name):
@@ -123,7 +122,9 @@ def as_ensemble(estimator: Any) -> Any:
     return forest
 
 
-_TREES = [(way, of) for way in ("Decision", "Extra") for of in ("Classifier", "Regressor")]
+_DECISION_TREES = frozenset(
+    {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"}
+)
 
 
 def without_preprocessor(estimator: Any) -> Any:

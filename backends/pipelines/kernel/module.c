@@ -54,14 +54,16 @@ static int terms_init(TermCounter *self, PyObject *arguments, PyObject *names) {
     static const char *units[] = {"word", "char", "char_wb"};
     const char *unit;
     PyObject *vocabulary, *left_out;
+    Py_ssize_t least, shortest, longest, width;
     term_options o = {0};
-    if (!PyArg_ParseTupleAndKeywords(arguments, names, "$sIIIIOpO!", known, &unit, &o.least_letters, &o.shortest, &o.longest,
-                                     &o.width, &vocabulary, &o.alternating, &PyTuple_Type, &left_out))
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "$snnnnOpO!", known, &unit, &least, &shortest, &longest, &width,
+                                     &vocabulary, &o.alternating, &PyTuple_Type, &left_out))
         return -1;
     while (o.unit < 3 && strcmp(units[o.unit], unit)) o.unit++;
     o.hashed = vocabulary == Py_None;
-    if (o.unit == 3 || !o.width || o.width > INT32_MAX || !o.shortest || o.longest < o.shortest ||
-        !(o.hashed || PyDict_Check(vocabulary))) {
+    o.least_letters = (uint32_t)least, o.shortest = (uint32_t)shortest, o.longest = (uint32_t)longest, o.width = (uint32_t)width;
+    if (o.unit == 3 || least < 0 || least > INT32_MAX || shortest < 1 || longest < shortest || longest > INT32_MAX ||
+        width < 1 || width > INT32_MAX || !(o.hashed || PyDict_Check(vocabulary))) {
         PyErr_SetString(PyExc_ValueError, "there are no terms of this kind");
         return -1;
     }
@@ -85,16 +87,16 @@ static void terms_dealloc(TermCounter *self) {
 }
 
 static PyObject *learn(TermCounter *self, PyObject *arguments) {
-    unsigned int code;
     const char *becomes, *kinds;
-    Py_ssize_t size, count;
-    if (!PyArg_ParseTuple(arguments, "Iy#y#", &code, &becomes, &size, &kinds, &count)) return NULL;
+    Py_ssize_t code, size, count;
+    if (!PyArg_ParseTuple(arguments, "ny#y#", &code, &becomes, &size, &kinds, &count)) return NULL;
     Py_ssize_t letters = 0;
     for (Py_ssize_t n = 0; n < size; n++) letters += (becomes[n] & 0xc0) != 0x80;
     if (!self->t || self->counting) return PyErr_Format(PyExc_RuntimeError, "the terms are not there, or are counted");
-    if (size > MOST_BYTES || count > MOST_LETTERS || letters != count || (size && (becomes[0] & 0xc0) == 0x80))
-        return PyErr_Format(PyExc_ValueError, "a letter becomes %d letters of %d bytes at most", MOST_LETTERS, MOST_BYTES);
-    if (terms_learn(self->t, code, becomes, (size_t)size, (const uint8_t *)kinds, (size_t)count) < 0) return PyErr_NoMemory();
+    if (size > MAX_BYTES || count > MAX_LETTERS || letters != count || (size && (becomes[0] & 0xc0) == 0x80))
+        return PyErr_Format(PyExc_ValueError, "a letter becomes %d letters of %d bytes at most", MAX_LETTERS, MAX_BYTES);
+    if (code < 0 || code > 0x10ffff) return PyErr_Format(PyExc_ValueError, "there is no letter %zd", code);
+    if (terms_learn(self->t, (uint32_t)code, becomes, (size_t)size, (const uint8_t *)kinds, (size_t)count) < 0) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
@@ -179,9 +181,9 @@ static PyType_Spec terms_spec = {
 typedef struct {
     PyObject_HEAD
     table t;
-} Categories;
+} CategoryTable;
 
-static int categories_init(Categories *self, PyObject *arguments, PyObject *names) {
+static int categories_init(CategoryTable *self, PyObject *arguments, PyObject *names) {
     static char *known[] = {"categories", NULL};
     PyObject *categories;
     if (!PyArg_ParseTupleAndKeywords(arguments, names, "O!", known, &PyList_Type, &categories)) return -1;
@@ -201,14 +203,14 @@ static int categories_init(Categories *self, PyObject *arguments, PyObject *name
     return 0;
 }
 
-static void categories_dealloc(Categories *self) {
+static void categories_dealloc(CategoryTable *self) {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
     table_clear(&self->t);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }
 
-static PyObject *look_up(Categories *self, PyObject *texts) {
+static PyObject *look_up(CategoryTable *self, PyObject *texts) {
     if (!PyList_Check(texts)) return PyErr_Format(PyExc_TypeError, "texts are a list of bytes");
     const Py_ssize_t count = PyList_Size(texts);
     PyObject *answer = PyBytes_FromStringAndSize(NULL, count * (Py_ssize_t)sizeof(int64_t));
@@ -234,7 +236,7 @@ static PyMethodDef categories_methods[] = {
 };
 
 static PyType_Slot categories_slots[] = {
-    {Py_tp_doc, "Categories(categories): a list of bytes, of which each has its place as its number"},
+    {Py_tp_doc, "CategoryTable(categories): a list of bytes, of which each has its place as its number"},
     {Py_tp_init, categories_init},
     {Py_tp_dealloc, categories_dealloc},
     {Py_tp_methods, categories_methods},
@@ -242,7 +244,7 @@ static PyType_Slot categories_slots[] = {
 };
 
 static PyType_Spec categories_spec = {
-    "servefit.backends.pipelines._kernel.Categories", sizeof(Categories), 0, Py_TPFLAGS_DEFAULT, categories_slots,
+    "servefit.backends.pipelines._kernel.CategoryTable", sizeof(CategoryTable), 0, Py_TPFLAGS_DEFAULT, categories_slots,
 };
 
 #define END_OF_TEXT 0xff /* which UTF-8 does not have */
@@ -317,12 +319,12 @@ static PyMethodDef module_functions[] = {
 static int module_exec(PyObject *module) {
     PyObject *counter = PyType_FromSpec(&terms_spec), *categories = PyType_FromSpec(&categories_spec);
     const int failed = !counter || !categories || PyModule_AddObjectRef(module, "TermCounter", counter) < 0 ||
-                       PyModule_AddObjectRef(module, "Categories", categories) < 0 ||
+                       PyModule_AddObjectRef(module, "CategoryTable", categories) < 0 ||
                        PyModule_AddIntConstant(module, "OTHER", OTHER) < 0 ||
                        PyModule_AddIntConstant(module, "PART_OF_WORD", PART_OF_WORD) < 0 ||
                        PyModule_AddIntConstant(module, "WHITE", WHITE) < 0 ||
-                       PyModule_AddIntConstant(module, "MOST_LETTERS", MOST_LETTERS) < 0 ||
-                       PyModule_AddIntConstant(module, "MOST_BYTES", MOST_BYTES) < 0;
+                       PyModule_AddIntConstant(module, "MAX_LETTERS", MAX_LETTERS) < 0 ||
+                       PyModule_AddIntConstant(module, "MAX_BYTES", MAX_BYTES) < 0;
     Py_XDECREF(counter), Py_XDECREF(categories);
     return failed ? -1 : 0;
 }

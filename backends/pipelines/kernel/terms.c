@@ -10,8 +10,8 @@
 
 typedef struct {
     uint32_t code;
-    uint8_t is_told, bytes, letters, kinds[MOST_LETTERS];
-    char text[MOST_BYTES];
+    uint8_t is_told, bytes, letters, kinds[MAX_LETTERS];
+    char text[MAX_BYTES];
 } letter;
 
 /* A text as letters: letter n is the bytes from marks[n].begin to marks[n + 1].begin. */
@@ -170,7 +170,7 @@ static int prepare(terms *t, const uint8_t *text, size_t size, int *unread) {
             l = width && t->others_room ? other(t, code) : NULL;
         }
         if (!l || !l->is_told) return *unread = 1, 0;
-        if (room_for(p, size - place + MOST_BYTES, size - place + MOST_LETTERS) < 0) return -1;
+        if (room_for(p, size - place + MAX_BYTES, size - place + MAX_LETTERS) < 0) return -1;
         for (size_t n = 0, begin = 0, stop; n < l->letters; n++, begin = stop) {
             for (stop = begin + 1; stop < l->bytes && (l->text[stop] & 0xc0) == 0x80;) stop++;
             put(p, l->text + begin, stop - begin, l->kinds[n]);

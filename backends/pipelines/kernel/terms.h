@@ -8,8 +8,8 @@
 enum unit { WORDS, LETTERS, LETTERS_OF_WORDS };
 enum letter_kind { OTHER, PART_OF_WORD, WHITE };
 
-#define MOST_LETTERS 4 /* that one letter becomes: enough for all but some ligatures of Arabic */
-#define MOST_BYTES 16  /* of these as UTF-8 */
+#define MAX_LETTERS 4 /* that one letter becomes: enough for all but some ligatures of Arabic */
+#define MAX_BYTES 16  /* of these as UTF-8 */
 
 typedef struct {
     enum unit unit;

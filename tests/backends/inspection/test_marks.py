@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +33,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
+from xgboost import XGBRegressor
 
 from servefit.backends.inspection.marks import as_splits, marks_of
 
@@ -50,6 +53,12 @@ def test_thresholds_of_trees_are_marks() -> None:
     for column, values in marks.items():
         np.testing.assert_array_equal(values, thresholds(tree, column))
     assert len(marks[0]) > 5
+
+
+@pytest.mark.parametrize("step", [SimpleImputer(missing_values=-999.9), XGBRegressor(missing=-999.9, n_estimators=2)])
+def test_a_number_that_stands_for_missing_ones_is_a_mark(step: Any) -> None:
+    marks = marks_of(make_pipeline(SimpleImputer(), step).fit(ROWS, VALUES), 3)
+    assert {-999.9, float(np.float32(-999.9))} <= set(marks[1].tolist())
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,9 @@ def kernel(**options: Any) -> _kernel.TermCounter:
         {"shortest": 3, "longest": 2},
         {"width": 0},
         {"width": 2**31},
+        {"width": 2**32 + 1},
+        {"longest": 2**32 + 1},
+        {"least_letters": -1},
         {"vocabulary": ["ab"]},
         {"vocabulary": {"ab": 2}},
     ],
@@ -88,6 +91,12 @@ def kernel(**options: Any) -> _kernel.TermCounter:
 def test_terms_of_no_kind_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"no terms of this kind|beyond the width"):
         kernel(**options)
+
+
+@pytest.mark.parametrize("code", [-1, 0x110000, 2**33])
+def test_a_number_that_no_letter_has_is_not_learned(code: int) -> None:
+    with pytest.raises(ValueError, match="there is no letter"):
+        kernel().learn(code, b"a", bytes(1))
 
 
 @pytest.mark.parametrize("becomes", [b"a" * 17, b"aaaaa", b"\x80a"])

@@ -27,7 +27,7 @@ for _ in range(3000):
         unit=draw.choice(["word", "char", "char_wb"]),
         least_letters=draw.randint(0, 3),
         shortest=shortest,
-        longest=draw.choice([shortest, shortest + 2, 2**32 - 1]),
+        longest=draw.choice([shortest, shortest + 2, 2**31 - 1]),
         width=max(len(words), 1),
         vocabulary=draw.choice([None, {word: nth for nth, word in enumerate(words)}]),
         alternating=draw.random() < 0.5,
@@ -41,7 +41,7 @@ for _ in range(3000):
     rows, columns, values, unread = counted.count(texts)
     assert len(rows) == len(columns) == len(values) and set(unread) <= set(range(8))
     assert all(0 <= terms.murmur(text) + 2**31 < 2**32 for text in texts)
-    categories = terms.Categories([text for text in texts if draw.random() < 0.5])
+    categories = terms.CategoryTable([text for text in texts if draw.random() < 0.5])
     assert len(categories.look_up(texts)) == 8 * len(texts)
     columns = draw.randint(1, 12)
     numbers = array.array("d", draw.choices([0, 1, 65, 255, 255, 256, -1, float("nan"), columns], k=3 * columns))
