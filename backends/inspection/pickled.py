@@ -121,7 +121,9 @@ def _unpickle(path: Path) -> tuple[Any, bool]:
     except AttributeError as error:
         raise UnsupportedModel(
             f"{path} needs a class or function that cannot be imported here ({error})",
-            remedy="make it importable, or export the model to ONNX",
+            remedy="install the version of scikit-learn that saved it, or fit and save it with the one that is here"
+            if "'sklearn." in str(error)
+            else "make it importable, or export the model to ONNX",
         ) from error
 
 

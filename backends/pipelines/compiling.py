@@ -45,7 +45,11 @@ def compile_pipeline(model: Model, workdir: Path, backend: str) -> Mapping[str, 
     if model.ends_in_trees and not reader.has_trees:
         raise CompileFailed(backend, f"it does not predict its trees as its own library does: {reader.foreign[-1]}")
     stream = BytesIO()
-    _Pickler(stream, protocol=5).dump((source, step))
+    try:
+        _Pickler(stream, protocol=5).dump((source, step))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:  # a lambda, mostly
+        left = ", ".join(reader.foreign)[:200]
+        raise CompileFailed(backend, f"what stays in scikit-learn does not pickle ({left}): {error!s:.200}") from error
     (workdir / STEPS).write_bytes(stream.getvalue())
     return {"steps": reader.own, "in_library": reader.foreign, "loaded": sorted(reader.loaded)}
 

@@ -274,6 +274,17 @@ def test_a_step_that_gives_something_else_than_ours_is_left_to_scikit_learn(
     np.testing.assert_allclose(found, expected)
 
 
+def test_a_step_that_does_not_pickle_is_a_compilation_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimator = of_numbers(FunctionTransformer(_halved))
+    model = opened(estimator, tmp_path)
+    estimator.steps[0][1].transformers_[0][1].steps[1][1].func = lambda rows: rows / 2
+    monkeypatch.setattr("servefit.backends.libraries.trees.unpickled", lambda _model: estimator)
+    with pytest.raises(CompileFailed, match=r"does not pickle \(functiontransformer \(FunctionTransformer\)\)"):
+        imported("pipeline").compile(model, Target.CPU, tmp_path)
+
+
 def test_an_estimator_of_which_no_step_is_known_is_a_compilation_that_failed(tmp_path: Path) -> None:
     model = opened(SVC().fit(TABLE[NUMBERS].fillna(0).to_numpy(), TARGET), tmp_path)
     with pytest.raises(CompileFailed, match="computes none of its steps: model"):
