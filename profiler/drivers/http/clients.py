@@ -136,6 +136,7 @@ class HttpDriver:
         self._own_cpus = own_cpus
         self._shares_cpus = shares_cpus
         self._connections = connections
+        self._has_answered = False
         self._patience_s = patience_s
 
     @property
@@ -191,11 +192,13 @@ class HttpDriver:
         self._processes.send(order)
         ready = self._processes.answers(Ready, "the warm-up", self._patience_s, self._server.check)
         if any(client.answered for client in ready):
+            self._has_answered = True
             return
         self._server.check()
         errors = sorted({kind for client in ready for kind in client.errors}) or ["no connection"]
+        what = "answers no more requests" if self._has_answered else "answers no request"
         raise MeasurementError(
-            f"{self.destination.address.url} answers no request: {', '.join(errors)}",
+            f"{self.destination.address.url} {what}: {', '.join(errors)}",
             remedy="see what it logs, and whether it takes the payload",
         )
 

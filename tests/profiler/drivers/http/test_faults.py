@@ -85,7 +85,7 @@ def test_a_server_elsewhere_that_dies_is_known_by_its_answers(host_small: HostSm
 
             run = driver.run(OpenLoop(rate_per_s=100, duration_s=1), begins_at=begin_with_the_load)
             killer.join()
-            with pytest.raises(MeasurementError, match="answers no request: connection refused"):
+            with pytest.raises(MeasurementError, match="answers no more requests: connection refused"):
                 driver.run(ClosedLoop.constant(users=2, duration_s=1))
     assert run.client is not None
     assert run.client.errors["connection refused"] > 1
