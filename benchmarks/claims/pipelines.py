@@ -102,7 +102,7 @@ def result_of(pipeline: Any, data: Customers, folder: Path, rounds: int) -> dict
     hard = parity_rows(model, count=2000, seed=7)
     task, frame = model.signature.task, frame_of(pipeline)
     expected = predict(pipeline, task, hard, frame)
-    off = np.abs(predictor.predict(model.signature.as_rows(hard)) - expected) > APART * max(1, np.abs(expected).max())
+    off = np.abs(predictor.predict(model.signature.as_rows(hard)) - expected) > APART * np.maximum(1, np.abs(expected))
     hand = by_hand(pipeline, table)
     result: dict[str, Any] = {
         "backend": backend,
